@@ -1,0 +1,67 @@
+/** The HTTP surfaces, and what every request passes on its way to one. */
+import { Hono } from 'hono';
+import { KnownGood } from './auth/login.ts';
+import { SigningKeys } from './auth/signing-keys.ts';
+import { parseConfig } from './config.ts';
+import { apiRoutes } from './http/api/routes.ts';
+import type { AppEnv, Runtime } from './http/context.ts';
+import { errorResponse } from './http/error-response.ts';
+import { healthRoutes } from './http/health.ts';
+import { requestLog } from './http/request-log.ts';
+import { tokenRoutes } from './http/token.ts';
+import { v2Routes } from './http/v2/routes.ts';
+import { resolveNamespace } from './namespaces/namespace.ts';
+import { OciError } from './oci/errors.ts';
+import { composeRegistry } from './registry/compose.ts';
+
+export function createApp(): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  app.onError(errorResponse);
+  app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
+
+  app.use(requestLog);
+  app.use(async (c, next) => {
+    const runtime = await loadRuntime(c.env);
+    const namespace = resolveNamespace(runtime.config.hosts, new URL(c.req.url));
+    if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
+    const surroundings = {
+      config: runtime.config,
+      env: c.env,
+      signer: runtime.keys,
+      now: () => Date.now(),
+      defer: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
+    };
+    c.set('runtime', runtime);
+    c.set('namespace', namespace);
+    c.set('registry', composeRegistry(surroundings, namespace));
+    await next();
+  });
+
+  app.get('/', (c) => {
+    const { host } = new URL(c.req.url);
+    return c.text(
+      `Berth, an OCI registry.\n\nLog in:  docker login ${host}\nPush:    docker push ${host}/<organization>/<name>:<tag>\n`,
+    );
+  });
+  app.route('/', healthRoutes());
+  app.route('/', tokenRoutes());
+  app.route('/', v2Routes());
+  app.route('/', apiRoutes());
+  return app;
+}
+
+const runtimes = new WeakMap<object, Runtime>();
+
+/**
+ * Configuration and keys, read by the first request of an isolate. Only the result is shared: a promise that another
+ * request made may never settle.
+ * @throws ConfigError
+ */
+export async function loadRuntime(env: object): Promise<Runtime> {
+  const loaded = runtimes.get(env);
+  if (loaded !== undefined) return loaded;
+  const config = parseConfig(env);
+  const runtime = { config, keys: await SigningKeys.import(config.signingKeys), knownGood: new KnownGood() };
+  runtimes.set(env, runtime);
+  return runtime;
+}

@@ -1,0 +1,100 @@
+/**
+ * Access tokens: what Docker's token flow gives for a credential. A JWT (RFC 7519), HS256, for one namespace, at most
+ * five minutes. It carries what its credential may do, so that most requests need no look-up; revoking a credential is
+ * felt everywhere once its tokens have run out.
+ *
+ * Nothing in a token chooses how it is verified: the algorithm is fixed, and its key id only picks among the configured keys.
+ */
+import { jwtVerify, SignJWT } from 'jose';
+import { z } from 'zod';
+import { type OrganizationName, isOrganizationName } from '../oci/reference.ts';
+import { type Credential, RIGHTS } from './credential.ts';
+import { ANONYMOUS, type Principal } from './principal.ts';
+import { formatScope, parseScopes, type Scope } from './scope.ts';
+import type { SigningKeys } from './signing-keys.ts';
+
+/** Seconds. Clients want 60 at least, and cache tokens for as long. */
+export const TOKEN_SECONDS = 300;
+
+const ISSUER = 'berth';
+
+const organization = z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value));
+
+const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('organization'),
+    id: z.string(),
+    organization,
+    rights: z.array(z.enum(RIGHTS)),
+    repositories: z.array(z.string()),
+  }),
+  z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
+]);
+
+const claims = z.object({ credential: credentialClaim.optional(), scope: z.string() });
+
+export interface TokenRequest {
+  /** Undefined for an anonymous caller, whose token grants what is public. */
+  readonly credential: Credential | undefined;
+  readonly scopes: readonly Scope[];
+  /** The namespace that the token is for. */
+  readonly audience: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** When the credential ends; no token outlives it. */
+  readonly credentialExpiresAt: number | undefined;
+}
+
+export interface IssuedToken {
+  readonly token: string;
+  /** Seconds. */
+  readonly expiresIn: number;
+}
+
+export async function issueAccessToken(keys: SigningKeys, request: TokenRequest): Promise<IssuedToken> {
+  const issuedAt = Math.floor(request.now / 1000);
+  const end = request.credentialExpiresAt === undefined ? Infinity : Math.floor(request.credentialExpiresAt / 1000);
+  const expiresAt = Math.min(issuedAt + TOKEN_SECONDS, end);
+  const { id, key } = keys.current;
+  const token = await new SignJWT({ credential: request.credential, scope: request.scopes.map(formatScope).join(' ') })
+    .setProtectedHeader({ alg: 'HS256', kid: id, typ: 'JWT' })
+    .setIssuer(ISSUER)
+    .setAudience(request.audience)
+    .setSubject(request.credential?.id ?? '')
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(expiresAt)
+    .sign(key);
+  return { token, expiresIn: expiresAt - issuedAt };
+}
+
+/** The principal of a token, or undefined if it is forged, expired, or for another namespace. */
+export async function verifyAccessToken(
+  keys: SigningKeys,
+  token: string,
+  audience: string,
+  now: number,
+): Promise<Principal | undefined> {
+  try {
+    const { payload } = await jwtVerify(
+      token,
+      ({ kid }) => {
+        const key = keys.byId(kid);
+        if (key === undefined) throw new TypeError('unknown key id');
+        return key.key;
+      },
+      {
+        algorithms: ['HS256'],
+        issuer: ISSUER,
+        audience,
+        currentDate: new Date(now),
+        maxTokenAge: TOKEN_SECONDS,
+        requiredClaims: ['exp', 'iat', 'sub'],
+      },
+    );
+    const { credential, scope } = claims.parse(payload);
+    const scopes = parseScopes([scope]);
+    return credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,155 @@
+/** Managing organizations, credentials and repositories: what the management API does, without HTTP. */
+import { OciError } from '../oci/errors.ts';
+import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
+import type { ControlData, CredentialKind, CredentialRow, RepositoryRow, Usage } from '../stores/control-data.ts';
+import type { RepositoryPattern, Right } from './credential.ts';
+import { hashSecret } from './login.ts';
+
+export interface CredentialSummary {
+  readonly kind: CredentialKind;
+  /** '' for platform and administrator credentials. */
+  readonly organization: OrganizationName | '';
+  readonly name: string;
+  readonly rights: readonly Right[];
+  readonly repositories: readonly RepositoryPattern[];
+  /** Milliseconds since the epoch, as the times below. */
+  readonly createdAt: number;
+  readonly expiresAt: number | null;
+  readonly lastUsedAt: number | null;
+}
+
+export type NewCredential = Pick<CredentialSummary, 'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'expiresAt'>;
+
+export interface RepositorySummary {
+  readonly name: RepositoryName;
+  readonly createdAt: number;
+  readonly public: boolean;
+}
+
+export class Administration {
+  readonly #control: ControlData;
+  readonly #now: () => number;
+
+  constructor(control: ControlData, now: () => number) {
+    this.#control = control;
+    this.#now = now;
+  }
+
+  async organizations(after: string, limit: number): Promise<{ name: OrganizationName; createdAt: number }[]> {
+    const rows = await this.#control.organizations(after, limit);
+    return rows.map((row) => ({ name: row.name, createdAt: row.created_at }));
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async organization(name: OrganizationName): Promise<{ name: OrganizationName; createdAt: number }> {
+    const row = await this.#control.organization(name);
+    if (row === undefined) throw noOrganization(name);
+    return { name, createdAt: row.created_at };
+  }
+
+  /** @throws OciError CONFLICT */
+  async createOrganization(name: OrganizationName): Promise<{ name: OrganizationName; createdAt: number }> {
+    const createdAt = this.#now();
+    if (!(await this.#control.addOrganization(name, createdAt))) throw conflict(`the organization ${name} exists already`);
+    return { name, createdAt };
+  }
+
+  /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
+  async removeOrganization(name: OrganizationName): Promise<void> {
+    if (await this.#control.removeOrganization(name)) return;
+    await this.organization(name);
+    throw conflict(`the organization ${name} still has repositories: remove them first`);
+  }
+
+  async credentials(organization: OrganizationName | '', after: string, limit: number): Promise<CredentialSummary[]> {
+    if (organization !== '') await this.organization(organization);
+    return (await this.#control.credentials(organization, after, limit)).map(summaryOf);
+  }
+
+  /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
+  async createCredential(credential: NewCredential): Promise<CredentialSummary & { readonly secret: string }> {
+    const secret = `berth_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
+    const row = {
+      id: crypto.randomUUID(),
+      kind: credential.kind,
+      organization: credential.organization,
+      name: credential.name,
+      rights: JSON.stringify(credential.rights),
+      repositories: JSON.stringify(credential.repositories),
+      secret_hash: await hashSecret(secret),
+      created_at: this.#now(),
+      expires_at: credential.expiresAt,
+    };
+    if (!(await this.#control.addCredential(row))) {
+      if (credential.organization !== '') await this.organization(credential.organization);
+      throw conflict(`a credential named ${credential.name} exists already`);
+    }
+    return { ...summaryOf({ ...row, last_used_at: null }), secret };
+  }
+
+  /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
+  async removeCredential(organization: OrganizationName | '', name: string): Promise<void> {
+    if (await this.#control.removeCredential(organization, name)) return;
+    throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
+  }
+
+  async repositories(organization: OrganizationName, after: string, limit: number): Promise<RepositorySummary[]> {
+    await this.organization(organization);
+    return (await this.#control.repositories(organization, after, limit)).map(repositoryOf);
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async repository(name: RepositoryName): Promise<RepositorySummary> {
+    const row = await this.#control.repository(name);
+    if (row === undefined) throw new OciError('NOT_FOUND', { message: `there is no repository ${name}` });
+    return repositoryOf(row);
+  }
+
+  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT */
+  async createRepository(organization: OrganizationName, name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
+    if (!(await this.#control.addRepository(name, this.#now()))) {
+      await this.organization(organization);
+      throw conflict(`the repository ${name} exists already`);
+    }
+    if (isPublic) await this.#control.setPublic(name, true);
+    return this.repository(name);
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async setVisibility(name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
+    await this.repository(name);
+    await this.#control.setPublic(name, isPublic);
+    return this.repository(name);
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async usage(organization: OrganizationName): Promise<Usage> {
+    await this.organization(organization);
+    return this.#control.usage(organization);
+  }
+}
+
+function summaryOf(row: CredentialRow): CredentialSummary {
+  return {
+    kind: row.kind,
+    organization: row.organization,
+    name: row.name,
+    rights: JSON.parse(row.rights) as Right[],
+    repositories: JSON.parse(row.repositories) as RepositoryPattern[],
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    lastUsedAt: row.last_used_at,
+  };
+}
+
+function repositoryOf(row: RepositoryRow): RepositorySummary {
+  return { name: row.name, createdAt: row.created_at, public: row.public === 1 };
+}
+
+function noOrganization(name: OrganizationName): OciError {
+  return new OciError('NOT_FOUND', { message: `there is no organization ${name}` });
+}
+
+function conflict(message: string): OciError {
+  return new OciError('CONFLICT', { message });
+}

@@ -1,0 +1,15 @@
+import { formatScope, type Scope } from './scope.ts';
+
+/**
+ * The value of `WWW-Authenticate`: one challenge, for the token flow (RFC 6750 §3, with Docker's `service`).
+ * The realm is on the request's own host: clients refuse others.
+ */
+export function challenge(origin: URL, scope?: Scope, error?: 'invalid_token' | 'insufficient_scope'): string {
+  const parameters = [
+    `realm="${origin.protocol}//${origin.host}/token"`,
+    `service="${origin.host}"`,
+    ...(scope === undefined ? [] : [`scope="${formatScope(scope)}"`]),
+    ...(error === undefined ? [] : [`error="${error}"`]),
+  ];
+  return `Bearer ${parameters.join(',')}`;
+}

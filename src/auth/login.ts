@@ -1,0 +1,121 @@
+/**
+ * Finding the credential behind what a client presents as user and password.
+ *
+ * The forms in use: user and secret; and from Unikraft's clients the organization with the whole platform token, which
+ * is the base64 of `<user>:<secret>`. A user is an organization, a credential's own name, or
+ * `robot$<organization>.users.kraftcloud`.
+ *
+ * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
+ * for each address and user, before anything is looked up.
+ */
+import { OciError } from '../oci/errors.ts';
+import type { ControlData, CredentialRow } from '../stores/control-data.ts';
+import type { Credential, RepositoryPattern, Right } from './credential.ts';
+
+export interface Presented {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** What a good login gives. */
+export interface Login {
+  readonly credential: Credential;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | undefined;
+}
+
+export interface LoginOptions {
+  readonly control: ControlData;
+  /** Workers' rate limiting binding. */
+  readonly limiter: RateLimit;
+  /** Where the request comes from. */
+  readonly address: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly defer: (work: Promise<unknown>) => void;
+  readonly knownGood: KnownGood;
+}
+
+/** How long a good secret is good without being asked for again, in milliseconds. */
+const KNOWN_GOOD_MILLISECONDS = 60_000;
+const KNOWN_GOOD_ENTRIES = 1000;
+const HOUR = 3_600_000;
+
+/** What an isolate remembers of good logins: never a secret, only hashes. */
+export class KnownGood {
+  readonly #logins = new Map<string, { readonly login: Login; readonly until: number }>();
+
+  get(hash: string, now: number): Login | undefined {
+    const entry = this.#logins.get(hash);
+    return entry !== undefined && entry.until > now ? entry.login : undefined;
+  }
+
+  remember(hash: string, login: Login, now: number): void {
+    if (this.#logins.size >= KNOWN_GOOD_ENTRIES) this.#logins.clear();
+    this.#logins.set(hash, { login, until: Math.min(now + KNOWN_GOOD_MILLISECONDS, login.expiresAt ?? Infinity) });
+  }
+}
+
+/**
+ * @returns undefined for a wrong user or password
+ * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
+ */
+export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
+  const { control, limiter, address, now, defer, knownGood } = options;
+  const pairHash = await hashSecret(`${presented.user}\n${presented.password}`);
+  const known = knownGood.get(pairHash, now);
+  if (known !== undefined) return known;
+
+  const { success } = await limiter.limit({ key: `${address} ${presented.user}` });
+  if (!success) {
+    throw new OciError('TOO_MANY_REQUESTS', {
+      message: 'too many logins from this address for this user: wait a minute, then try again',
+      headers: { 'Retry-After': '60' },
+    });
+  }
+  for (const { user, password } of [presented, ...embedded(presented.password)]) {
+    const row = await control.credentialBySecret(await hashSecret(password));
+    if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
+    if (row.expires_at !== null && row.expires_at <= now) continue;
+    const login = loginOf(row);
+    knownGood.remember(pairHash, login, now);
+    if ((row.last_used_at ?? 0) < now - HOUR) defer(control.recordUse(row.id, now));
+    return login;
+  }
+  return undefined;
+}
+
+/** Hex SHA-256. Secrets are 256 random bits: there is nothing that a slow hash would protect. */
+export async function hashSecret(secret: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))).toHex();
+}
+
+/** The user and secret within a whole platform token. */
+export function embedded(password: string): Presented[] {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(password) || password.length % 4 !== 0) return [];
+  const decoded = new TextDecoder().decode(Uint8Array.fromBase64(password));
+  const colon = decoded.indexOf(':');
+  return colon > 0 ? [{ user: decoded.slice(0, colon), password: decoded.slice(colon + 1) }] : [];
+}
+
+function isUserOf(row: CredentialRow, user: string): boolean {
+  const robot = /^robot\$(.+)\.users\.kraftcloud$/.exec(user)?.[1];
+  return user === row.name || (row.organization !== '' && (user === row.organization || robot === row.organization));
+}
+
+function loginOf(row: CredentialRow): Login {
+  const expiresAt = row.expires_at ?? undefined;
+  if (row.kind !== 'organization' || row.organization === '') {
+    return { credential: { kind: row.kind === 'platform' ? 'platform' : 'administrator', id: row.id }, expiresAt };
+  }
+  return {
+    credential: {
+      kind: 'organization',
+      id: row.id,
+      organization: row.organization,
+      rights: JSON.parse(row.rights) as Right[],
+      repositories: JSON.parse(row.repositories) as RepositoryPattern[],
+    },
+    expiresAt,
+  };
+}

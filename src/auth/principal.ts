@@ -1,0 +1,14 @@
+/** Who makes a request. */
+import type { Credential } from './credential.ts';
+import type { Scope } from './scope.ts';
+
+export type Principal =
+  | { readonly kind: 'anonymous' }
+  | {
+      readonly kind: 'credential';
+      readonly credential: Credential;
+      /** What its access token was given for; undefined where the credential itself was presented. */
+      readonly scopes: readonly Scope[] | undefined;
+    };
+
+export const ANONYMOUS: Principal = { kind: 'anonymous' };

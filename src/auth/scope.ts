@@ -1,0 +1,46 @@
+/**
+ * Scopes of access tokens, in the grammar that Docker's token flow gave the field:
+ * `repository:<name>:<action>[,<action>]` and `registry:catalog:*`.
+ */
+import { isRepositoryName, type RepositoryName } from '../oci/reference.ts';
+import type { Action } from './credential.ts';
+
+export type Scope =
+  | { readonly type: 'repository'; readonly name: RepositoryName; readonly actions: readonly Action[] }
+  | { readonly type: 'catalog' };
+
+const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
+
+/**
+ * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
+ * What is not understood is left out; a token grants the allowed part of what was asked.
+ */
+export function parseScopes(parameters: readonly string[]): Scope[] {
+  return parameters.flatMap((parameter) => parameter.split(' ')).flatMap((text) => parseScope(text));
+}
+
+function parseScope(text: string): Scope[] {
+  if (text === 'registry:catalog:*') return [{ type: 'catalog' }];
+  const match = /^repository(?:\([a-z0-9]+\))?:(.+):([a-z*,]*)$/.exec(text);
+  const [, name = '', list = ''] = match ?? [];
+  if (!isRepositoryName(name)) return [];
+  const asked = list.split(',');
+  const actions = asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action));
+  return [{ type: 'repository', name, actions }];
+}
+
+export function formatScope(scope: Scope): string {
+  return scope.type === 'catalog' ? 'registry:catalog:*' : `repository:${scope.name}:${scope.actions.join(',')}`;
+}
+
+/**
+ * Whether the scopes of a token cover an action. Older clients delete with `pull,push`: for a credential that may
+ * delete, a token that was asked for pushing is enough.
+ */
+export function covers(scopes: readonly Scope[], action: Action, repository: RepositoryName): boolean {
+  const sufficient: readonly Action[] = action === 'delete' ? ['delete', 'push'] : [action];
+  return scopes.some(
+    (scope) =>
+      scope.type === 'repository' && scope.name === repository && scope.actions.some((given) => sufficient.includes(given)),
+  );
+}

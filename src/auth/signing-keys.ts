@@ -1,0 +1,55 @@
+/**
+ * The Worker's signing keys: two at a time, so that they can be rotated. The first signs; both verify.
+ * A key is known by its id, a prefix of its own SHA-256: which of the configured keys made a signature, never which key to use.
+ */
+export interface SigningKey {
+  readonly id: string;
+  readonly key: CryptoKey;
+}
+
+export class SigningKeys {
+  readonly #keys: readonly [SigningKey, ...SigningKey[]];
+
+  private constructor(keys: readonly [SigningKey, ...SigningKey[]]) {
+    this.#keys = keys;
+  }
+
+  /** @param secrets base64, the signing one first */
+  static async import(secrets: readonly string[]): Promise<SigningKeys> {
+    const [first, ...others] = await Promise.all(secrets.map(importKey));
+    if (first === undefined) throw new TypeError('a signing key is needed');
+    return new SigningKeys([first, ...others]);
+  }
+
+  get current(): SigningKey {
+    return this.#keys[0];
+  }
+
+  byId(id: string | undefined): SigningKey | undefined {
+    return this.#keys.find((key) => key.id === id);
+  }
+
+  /** HMAC-SHA256 in base64url. */
+  async sign(text: string): Promise<string> {
+    const mac = await crypto.subtle.sign('HMAC', this.current.key, new TextEncoder().encode(text));
+    return new Uint8Array(mac).toBase64({ alphabet: 'base64url', omitPadding: true });
+  }
+
+  /** In constant time. */
+  async verify(text: string, signature: string): Promise<boolean> {
+    if (!/^[A-Za-z0-9_-]{43}$/.test(signature)) return false;
+    const mac = Uint8Array.fromBase64(signature, { alphabet: 'base64url' });
+    const data = new TextEncoder().encode(text);
+    for (const { key } of this.#keys) {
+      if (await crypto.subtle.verify('HMAC', key, mac, data)) return true;
+    }
+    return false;
+  }
+}
+
+async function importKey(secret: string): Promise<SigningKey> {
+  const bytes = Uint8Array.fromBase64(secret);
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign', 'verify']);
+  return { id: hash.slice(0, 6).toHex(), key };
+}

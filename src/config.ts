@@ -1,0 +1,77 @@
+/**
+ * Configuration: the variables and secrets of `wrangler.toml`, parsed once per isolate.
+ * Half a configuration serves nothing: the first bad or missing value is named, and every request answers 503.
+ */
+import { z } from 'zod';
+import { type Namespace, type ServedHost, type StoreName } from './namespaces/namespace.ts';
+
+export interface Config {
+  readonly hosts: readonly ServedHost[];
+  readonly stores: readonly StoreName[];
+  /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
+  readonly graceMilliseconds: number;
+  /** Base64, at least 32 bytes. The first signs; both verify. */
+  readonly signingKeys: readonly string[];
+  /** Acts as an administrator, to create the first credential. */
+  readonly bootstrapSecret: string | undefined;
+}
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const host = z
+  .string()
+  .regex(/^[a-z0-9.-]*(?::\d+)?$/, 'must be a host name in lower case, <host>:<port>, or :<port>')
+  .min(1);
+
+const storeName = z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be lowercase letters, digits and "-"');
+
+const signingKey = z
+  .string()
+  .regex(/^[A-Za-z0-9+/]{43,}={0,2}$/, 'must be base64 of at least 32 random bytes: openssl rand -base64 32');
+
+const environment = z.object({
+  REGISTRY: z.strictObject({
+    central: z.strictObject({ hosts: z.array(host).min(1, 'needs at least one host'), store: storeName }),
+    nodes: z.array(z.unknown()).max(0, 'must be empty: this version serves the central registry alone').default([]),
+    grace_hours: z.number().positive().default(24),
+  }),
+  SIGNING_KEY: signingKey,
+  SIGNING_KEY_SECONDARY: signingKey.optional(),
+  BOOTSTRAP_SECRET: z.string().min(24, 'must have at least 24 characters').optional(),
+});
+
+/** @throws ConfigError naming the first value that is bad or missing */
+export function parseConfig(env: object): Config {
+  const parsed = environment.safeParse(env);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
+  }
+  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET } = parsed.data;
+  const central: Namespace = { kind: 'central', store: REGISTRY.central.store };
+  const config: Config = {
+    hosts: REGISTRY.central.hosts.map((name) => ({ host: name, namespace: central })),
+    stores: [central.store],
+    graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
+    signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
+    bootstrapSecret: BOOTSTRAP_SECRET,
+  };
+  for (const binding of config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)])) {
+    if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
+  }
+  return config;
+}
+
+export function databaseBinding(store: StoreName): string {
+  return `DB_${bindingSuffix(store)}`;
+}
+
+export function bucketBinding(store: StoreName): string {
+  return `BLOBS_${bindingSuffix(store)}`;
+}
+
+function bindingSuffix(store: StoreName): string {
+  return store.toUpperCase().replaceAll('-', '_');
+}

@@ -1,0 +1,54 @@
+/**
+ * Who calls the management API: a credential, with Basic, or whoever has the bootstrap secret, as a Bearer token. Access
+ * tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
+ */
+import { isEmpty, parseBasic } from '../../auth/basic.ts';
+import { administers, type Credential } from '../../auth/credential.ts';
+import { hashSecret } from '../../auth/login.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { OrganizationName } from '../../oci/reference.ts';
+import { addressOf, logInFrom } from '../authenticate.ts';
+import type { AppContext } from '../context.ts';
+
+const BOOTSTRAP: Credential = { kind: 'administrator', id: 'bootstrap' };
+
+/** @throws OciError UNAUTHORIZED, DENIED, TOO_MANY_REQUESTS */
+export async function requireAdministrator(c: AppContext): Promise<void> {
+  if ((await callerOf(c)).kind !== 'administrator')
+    throw new OciError('DENIED', { message: 'only an administrator may do this' });
+}
+
+/** @throws OciError UNAUTHORIZED, DENIED, TOO_MANY_REQUESTS */
+export async function requireAdministratorOf(c: AppContext, organization: OrganizationName): Promise<void> {
+  if (!administers(await callerOf(c), organization)) {
+    throw new OciError('DENIED', { message: `the credential may not administer ${organization}` });
+  }
+}
+
+async function callerOf(c: AppContext): Promise<Credential> {
+  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
+  const caller = scheme.toLowerCase() === 'bearer' ? await bootstrapOf(c, value) : await credentialOf(c, scheme, value);
+  if (caller === undefined) {
+    throw new OciError('UNAUTHORIZED', {
+      message: 'log in with a credential that has the right admin, or with the bootstrap secret',
+      headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
+    });
+  }
+  c.get('logFields')['subject'] = caller.id;
+  return caller;
+}
+
+async function credentialOf(c: AppContext, scheme: string, value: string): Promise<Credential | undefined> {
+  const presented = scheme.toLowerCase() === 'basic' ? parseBasic(value) : undefined;
+  if (presented === undefined || isEmpty(presented)) return undefined;
+  return (await logInFrom(c, presented))?.credential;
+}
+
+async function bootstrapOf(c: AppContext, secret: string): Promise<Credential | undefined> {
+  const { bootstrapSecret } = c.get('runtime').config;
+  const { success } = await c.env.CREDENTIAL_CHECKS.limit({ key: `${addressOf(c)} bootstrap` });
+  if (!success) throw new OciError('TOO_MANY_REQUESTS', { headers: { 'Retry-After': '60' } });
+  if (bootstrapSecret === undefined) return undefined;
+  // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
+  return (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)) ? BOOTSTRAP : undefined;
+}

@@ -1,0 +1,82 @@
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { AppEnv } from '../context.ts';
+import { administrationOf, formatTime } from './administration.ts';
+import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { body, describe, json } from './describe.ts';
+import { newOrganization, organization, organizationParam, pageQuery, usage } from './schemas.ts';
+
+const ORGANIZATIONS = '/api/organizations';
+const ORGANIZATION = '/api/organizations/{organization}';
+
+export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
+  const list = describe(
+    'get',
+    ORGANIZATIONS,
+    'List organizations',
+    { query: pageQuery },
+    {
+      200: { description: 'A page, by name', ...json(z.object({ organizations: z.array(organization) })) },
+    },
+  );
+  api.openapi(list, async (c) => {
+    await requireAdministrator(c);
+    const { n, last } = c.req.valid('query');
+    const found = await administrationOf(c).organizations(last, n);
+    return c.json({ organizations: found.map(({ name, createdAt }) => ({ name, created_at: formatTime(createdAt) })) }, 200);
+  });
+
+  const create = describe('post', ORGANIZATIONS, 'Create an organization', body(newOrganization), {
+    201: { description: 'Created', ...json(organization) },
+  });
+  api.openapi(create, async (c) => {
+    await requireAdministrator(c);
+    const { name, createdAt } = await administrationOf(c).createOrganization(c.req.valid('json').name);
+    return c.json({ name, created_at: formatTime(createdAt) }, 201);
+  });
+
+  const get = describe(
+    'get',
+    ORGANIZATION,
+    'Look at an organization',
+    { params: organizationParam },
+    {
+      200: { description: 'It exists', ...json(organization) },
+    },
+  );
+  api.openapi(get, async (c) => {
+    const { organization: wanted } = c.req.valid('param');
+    await requireAdministratorOf(c, wanted);
+    const { name, createdAt } = await administrationOf(c).organization(wanted);
+    return c.json({ name, created_at: formatTime(createdAt) }, 200);
+  });
+
+  const remove = describe(
+    'delete',
+    ORGANIZATION,
+    'Remove an organization without repositories, and its credentials',
+    { params: organizationParam },
+    {
+      204: { description: 'Removed' },
+    },
+  );
+  api.openapi(remove, async (c) => {
+    await requireAdministrator(c);
+    await administrationOf(c).removeOrganization(c.req.valid('param').organization);
+    return c.body(null, 204);
+  });
+
+  const use = describe(
+    'get',
+    `${ORGANIZATION}/usage`,
+    'What an organization stores',
+    { params: organizationParam },
+    {
+      200: { description: 'Counts and bytes', ...json(usage) },
+    },
+  );
+  api.openapi(use, async (c) => {
+    const { organization: wanted } = c.req.valid('param');
+    await requireAdministratorOf(c, wanted);
+    return c.json(await administrationOf(c).usage(wanted), 200);
+  });
+}

@@ -1,0 +1,97 @@
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { RepositorySummary } from '../../auth/administration.ts';
+import { type OrganizationName, parseRepositoryName } from '../../oci/reference.ts';
+import type { AppEnv } from '../context.ts';
+import { administrationOf, formatTime } from './administration.ts';
+import { requireAdministratorOf } from './caller.ts';
+import { body, describe, json } from './describe.ts';
+import { newRepository, organizationParam, pageQuery, repository, repositoryChange, repositoryParam } from './schemas.ts';
+
+const REPOSITORIES = '/api/organizations/{organization}/repositories';
+const REPOSITORY = `${REPOSITORIES}/{repository}` as const;
+
+export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
+  const list = describe(
+    'get',
+    REPOSITORIES,
+    'List the repositories of an organization',
+    { params: organizationParam, query: pageQuery },
+    {
+      200: { description: 'A page, by name', ...json(z.object({ repositories: z.array(repository) })) },
+    },
+  );
+  api.openapi(list, async (c) => {
+    const { organization } = c.req.valid('param');
+    await requireAdministratorOf(c, organization);
+    const { n, last } = c.req.valid('query');
+    return c.json({ repositories: (await administrationOf(c).repositories(organization, last, n)).map(view) }, 200);
+  });
+
+  const create = describe(
+    'post',
+    REPOSITORIES,
+    'Create a repository before its first push, which would create it as well',
+    { params: organizationParam, ...body(newRepository) },
+    { 201: { description: 'Created', ...json(repository) } },
+  );
+  api.openapi(create, async (c) => {
+    const { organization } = c.req.valid('param');
+    await requireAdministratorOf(c, organization);
+    const { name, visibility } = c.req.valid('json');
+    const full = parseRepositoryName(`${organization}/${name}`);
+    return c.json(view(await administrationOf(c).createRepository(organization, full, visibility === 'public')), 201);
+  });
+
+  const get = describe(
+    'get',
+    REPOSITORY,
+    'Look at a repository',
+    { params: repositoryParam },
+    {
+      200: { description: 'It exists', ...json(repository) },
+    },
+  );
+  api.openapi(get, async (c) => {
+    const { organization, repository: path } = c.req.valid('param');
+    await requireAdministratorOf(c, organization);
+    return c.json(view(await administrationOf(c).repository(fullName(organization, path))), 200);
+  });
+
+  const change = describe(
+    'patch',
+    REPOSITORY,
+    'Make a repository public or private',
+    { params: repositoryParam, ...body(repositoryChange) },
+    { 200: { description: 'Changed', ...json(repository) } },
+  );
+  api.openapi(change, async (c) => {
+    const { organization, repository: path } = c.req.valid('param');
+    await requireAdministratorOf(c, organization);
+    const isPublic = c.req.valid('json').visibility === 'public';
+    return c.json(view(await administrationOf(c).setVisibility(fullName(organization, path), isPublic)), 200);
+  });
+
+  const remove = describe(
+    'delete',
+    REPOSITORY,
+    'Remove a repository: every tag, manifest and link to a blob',
+    { params: repositoryParam },
+    {
+      204: { description: 'Removed' },
+    },
+  );
+  api.openapi(remove, async (c) => {
+    const { organization, repository: path } = c.req.valid('param');
+    await requireAdministratorOf(c, organization);
+    await c.get('registry').deleteRepository(fullName(organization, path));
+    return c.body(null, 204);
+  });
+}
+
+function fullName(organization: OrganizationName, path: string) {
+  return parseRepositoryName(`${organization}/${path}`);
+}
+
+function view({ name, createdAt, public: isPublic }: RepositorySummary): z.infer<typeof repository> {
+  return { name, visibility: isPublic ? 'public' : 'private', created_at: formatTime(createdAt) };
+}

@@ -1,0 +1,47 @@
+/** The management API: JSON under /api/, described by /api/openapi.json. */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { OciError } from '../../oci/errors.ts';
+import type { AppEnv } from '../context.ts';
+import { errorResponse } from '../error-response.ts';
+import { credentialRoutes } from './credentials.ts';
+import { organizationRoutes } from './organizations.ts';
+import { repositoryRoutes } from './repositories.ts';
+
+export function apiRoutes(): OpenAPIHono<AppEnv> {
+  const api = new OpenAPIHono<AppEnv>({
+    defaultHook: (result, c) => {
+      if (result.success) return;
+      const [issue] = result.error.issues;
+      const field = issue?.path.join('.') ?? '';
+      const message = `${field === '' ? 'the request' : field}: ${issue?.message ?? 'is invalid'}`;
+      return errorResponse(new OciError('FIELD_INVALID', { message, detail: { field } }), c);
+    },
+  });
+  api.onError((error, c) => errorResponse(isMalformedJson(error) ? malformedJson(error) : error, c));
+  api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
+    type: 'http',
+    scheme: 'basic',
+    description: 'An administrator, or a credential of the organization with the right admin',
+  });
+  api.openAPIRegistry.registerComponent('securitySchemes', 'bootstrap', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'The bootstrap secret',
+  });
+  organizationRoutes(api);
+  credentialRoutes(api);
+  repositoryRoutes(api);
+  api.doc31('/api/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'Berth management API', version: '1', license: { name: 'Apache-2.0' } },
+  });
+  return api;
+}
+
+function isMalformedJson(error: unknown): error is Error {
+  return error instanceof Error && 'status' in error && error.status === 400;
+}
+
+function malformedJson(cause: Error): OciError {
+  return new OciError('FIELD_INVALID', { message: 'the body is not valid JSON', cause });
+}

@@ -1,0 +1,72 @@
+import { createMiddleware } from 'hono/factory';
+import { verifyAccessToken } from '../auth/access-token.ts';
+import { isEmpty, parseBasic } from '../auth/basic.ts';
+import { challenge } from '../auth/challenge.ts';
+import { logIn, type Login, type Presented } from '../auth/login.ts';
+import { ANONYMOUS, type Principal } from '../auth/principal.ts';
+import { namespaceId } from '../namespaces/namespace.ts';
+import { OciError } from '../oci/errors.ts';
+import { composeControlData } from '../registry/compose.ts';
+import type { AppContext, AppEnv } from './context.ts';
+
+/** Says who makes a request of the OCI API: nobody, a credential, or an access token. */
+export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
+  const principal = await principalOf(c);
+  c.set('principal', principal);
+  if (principal.kind === 'credential') c.get('logFields')['subject'] = principal.credential.id;
+  await next();
+});
+
+async function principalOf(c: AppContext): Promise<Principal> {
+  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
+  switch (scheme.toLowerCase()) {
+    case '':
+      return ANONYMOUS;
+    case 'basic': {
+      const presented = parseBasic(value);
+      if (presented !== undefined && isEmpty(presented)) return ANONYMOUS;
+      const login = presented === undefined ? undefined : await logInFrom(c, presented);
+      if (login === undefined) throw wrongCredentials(c);
+      return { kind: 'credential', credential: login.credential, scopes: undefined };
+    }
+    case 'bearer': {
+      const { keys } = c.get('runtime');
+      const principal = await verifyAccessToken(keys, value, namespaceId(c.get('namespace')), Date.now());
+      if (principal === undefined) throw invalidToken(c);
+      return principal;
+    }
+    default:
+      throw wrongCredentials(c);
+  }
+}
+
+/** Checks a user and password that came with this request. */
+export function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
+  return logIn(presented, {
+    control: composeControlData(c.env, c.get('namespace')),
+    limiter: c.env.CREDENTIAL_CHECKS,
+    address: addressOf(c),
+    now: Date.now(),
+    defer: (work) => c.executionCtx.waitUntil(work),
+    knownGood: c.get('runtime').knownGood,
+  });
+}
+
+/** Cloudflare says where a request comes from; the local simulators do not. */
+export function addressOf(c: AppContext): string {
+  return c.req.header('CF-Connecting-IP') ?? 'local';
+}
+
+export function wrongCredentials(c: AppContext): OciError {
+  return new OciError('UNAUTHORIZED', {
+    message: 'wrong user name or password',
+    headers: { 'WWW-Authenticate': challenge(new URL(c.req.url)) },
+  });
+}
+
+function invalidToken(c: AppContext): OciError {
+  return new OciError('UNAUTHORIZED', {
+    message: 'the access token is invalid, expired, or for another registry: get a new one',
+    headers: { 'WWW-Authenticate': challenge(new URL(c.req.url), undefined, 'invalid_token') },
+  });
+}

@@ -1,0 +1,32 @@
+import { OciError } from '../oci/errors.ts';
+import type { Body } from '../registry/registry.ts';
+
+/** The body of a request, without reading it; undefined where there is none. @throws OciError SIZE_INVALID */
+export function bodyOf(request: Request): Body | undefined {
+  const header = request.headers.get('Content-Length');
+  if (header !== null && !/^\d{1,15}$/.test(header))
+    throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number of bytes' });
+  const length = header === null ? undefined : Number(header);
+  return request.body === null || length === 0 ? undefined : { stream: request.body, length };
+}
+
+/** Reads a whole body of at most `limit` bytes. @throws OciError MANIFEST_TOO_LARGE without reading on */
+export async function readManifestBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const body = bodyOf(request);
+  if (body === undefined) return new Uint8Array(0);
+  if (body.length !== undefined && body.length > limit) throw new OciError('MANIFEST_TOO_LARGE', { detail: { limit } });
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of body.stream) {
+    size += piece.byteLength;
+    if (size > limit) throw new OciError('MANIFEST_TOO_LARGE', { detail: { limit } });
+    pieces.push(piece);
+  }
+  const whole = new Uint8Array(size);
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.byteLength;
+  }
+  return whole;
+}

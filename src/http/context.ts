@@ -1,0 +1,30 @@
+import type { Context } from 'hono';
+import type { Refusal } from '../auth/authorize.ts';
+import type { KnownGood } from '../auth/login.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { SigningKeys } from '../auth/signing-keys.ts';
+import type { Config } from '../config.ts';
+import type { Namespace } from '../namespaces/namespace.ts';
+import type { Registry } from '../registry/registry.ts';
+
+/** What is read once per isolate. */
+export interface Runtime {
+  readonly config: Config;
+  readonly keys: SigningKeys;
+  readonly knownGood: KnownGood;
+}
+
+export interface Variables {
+  requestId: string;
+  /** What the request's log line says besides what every line does. */
+  logFields: Record<string, string | number>;
+  runtime: Runtime;
+  namespace: Namespace;
+  registry: Registry;
+  principal: Principal;
+  /** What the caller is told if the repository that it reads turns out not to be public. */
+  refusalUnlessPublic: Refusal;
+}
+
+export type AppEnv = { Bindings: Env; Variables: Variables };
+export type AppContext = Context<AppEnv>;

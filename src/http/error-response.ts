@@ -1,0 +1,51 @@
+/** The one place that writes error bodies of the OCI API. */
+import { challenge } from '../auth/challenge.ts';
+import type { Refusal } from '../auth/authorize.ts';
+import { ConfigError } from '../config.ts';
+import { OciError } from '../oci/errors.ts';
+import { NotPublic } from '../registry/access.ts';
+import type { AppContext } from './context.ts';
+
+/** Turns anything thrown into an {@link OciError}; what is not foreseen becomes UNKNOWN, and its cause is logged. */
+export function asOciError(error: unknown, c: AppContext): OciError {
+  if (error instanceof OciError) return error;
+  if (error instanceof NotPublic) return refusalError(c.get('refusalUnlessPublic'), new URL(c.req.url));
+  if (error instanceof ConfigError) {
+    return new OciError('UNAVAILABLE', {
+      message: `this registry is not configured: ${error.message}`,
+      headers: { 'Retry-After': '60' },
+    });
+  }
+  return new OciError('UNKNOWN', { cause: error });
+}
+
+export function errorResponse(error: unknown, c: AppContext): Response {
+  const known = asOciError(error, c);
+  const { requestId, fields } = { requestId: c.get('requestId'), fields: c.get('logFields') };
+  fields['error'] = known.code;
+  if (known.status >= 500) fields['cause'] = describeCause(known);
+  const entries = known.entries ?? [{ message: known.message, detail: known.detail ?? {} }];
+  const errors = entries.map(({ message, detail }) => ({ code: known.code, message, detail: { ...detail, requestId } }));
+  return c.json({ errors }, known.status, { ...known.headers });
+}
+
+export function refusalError(refusal: Refusal, url: URL): OciError {
+  switch (refusal.outcome) {
+    case 'unauthenticated':
+      return new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(url, refusal.scope) } });
+    case 'insufficient-scope':
+      return new OciError('UNAUTHORIZED', {
+        message: 'the access token was not asked for this scope',
+        headers: { 'WWW-Authenticate': challenge(url, refusal.scope, 'insufficient_scope') },
+      });
+    case 'denied':
+      return new OciError('DENIED');
+  }
+}
+
+/** Causes go to the log, never to the client. */
+function describeCause(error: OciError): string {
+  const { cause } = error;
+  if (cause instanceof Error) return cause.stack ?? `${cause.name}: ${cause.message}`;
+  return cause === undefined ? error.message : JSON.stringify(cause);
+}

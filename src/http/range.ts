@@ -1,0 +1,40 @@
+/** Byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks"). */
+import { OciError } from '../oci/errors.ts';
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * The one range that a Range header asks of `size` bytes; undefined for the whole: no header, another unit, or several ranges,
+ * which a server may ignore.
+ * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
+ */
+export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
+  const [, first = '', last = ''] = /^bytes=(\d{0,16})-(\d{0,16})$/.exec(header?.replaceAll(' ', '') ?? '') ?? [];
+  if (first === '' && last === '') return undefined;
+  const offset = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
+  if (offset >= end) {
+    throw new OciError('RANGE_UNSATISFIABLE', { detail: { size }, headers: { 'Content-Range': `bytes */${size}` } });
+  }
+  return { offset, length: end - offset };
+}
+
+/**
+ * Where a chunk starts, by its Content-Range, `<start>-<end>` inclusive; undefined to append.
+ * @param length of the body, if known
+ * @throws OciError CONTENT_RANGE_INVALID
+ */
+export function parseChunkStart(header: string | undefined, length: number | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const [, start, end] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
+  if (start === undefined || end === undefined)
+    throw new OciError('CONTENT_RANGE_INVALID', { detail: { contentRange: header.slice(0, 100) } });
+  const announced = Number(end) - Number(start) + 1;
+  if (announced < 0 || (length !== undefined && length > 0 && announced !== length)) {
+    throw new OciError('CONTENT_RANGE_INVALID', { detail: { contentRange: header.slice(0, 100), contentLength: length } });
+  }
+  return Number(start);
+}

@@ -1,0 +1,98 @@
+/**
+ * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
+ * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password.
+ */
+import { Hono } from 'hono';
+import { issueAccessToken } from '../auth/access-token.ts';
+import { parseBasic } from '../auth/basic.ts';
+import { isEmpty } from '../auth/basic.ts';
+import { grantable } from '../auth/grant.ts';
+import { embedded, type Login, type Presented } from '../auth/login.ts';
+import { parseScopes } from '../auth/scope.ts';
+import { namespaceId } from '../namespaces/namespace.ts';
+import { OciError } from '../oci/errors.ts';
+import { composeControlData } from '../registry/compose.ts';
+import { logInFrom } from './authenticate.ts';
+import type { AppContext, AppEnv } from './context.ts';
+
+export function tokenRoutes(): Hono<AppEnv> {
+  const token = new Hono<AppEnv>();
+
+  token.get('/token', async (c) => {
+    const header = c.req.header('Authorization');
+    const login = header === undefined ? undefined : await loginOf(c, presentedIn(header));
+    return issue(c, login, c.req.queries('scope') ?? []);
+  });
+
+  token.post('/token', async (c) => {
+    const form = await formOf(c);
+    const scopes = form.getAll('scope').filter((value) => typeof value === 'string');
+    switch (form.get('grant_type')) {
+      case 'password':
+        return issue(c, await loginOf(c, { user: text(form, 'username'), password: text(form, 'password') }), scopes);
+      case 'refresh_token': {
+        // The identity token of a client is the whole platform token, which names its user.
+        const [presented] = embedded(text(form, 'refresh_token'));
+        if (presented === undefined) throw wrongPassword();
+        return issue(c, await loginOf(c, presented), scopes);
+      }
+      default:
+        throw new OciError('PARAMETER_INVALID', { message: 'grant_type must be password or refresh_token' });
+    }
+  });
+
+  token.all('/token', () => {
+    throw new OciError('METHOD_UNSUPPORTED');
+  });
+  return token;
+}
+
+async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Response> {
+  const now = Date.now();
+  const control = composeControlData(c.env, c.get('namespace'));
+  const scopes = await grantable(login?.credential, parseScopes(asked), (names) => control.publicAmong(names));
+  const { token, expiresIn } = await issueAccessToken(c.get('runtime').keys, {
+    credential: login?.credential,
+    scopes,
+    audience: namespaceId(c.get('namespace')),
+    now,
+    credentialExpiresAt: login?.expiresAt,
+  });
+  if (login !== undefined) c.get('logFields')['subject'] = login.credential.id;
+  const body = { token, access_token: token, expires_in: expiresIn, issued_at: new Date(now).toISOString() };
+  return c.json(body, 200, { 'Cache-Control': 'no-store' });
+}
+
+/** @throws OciError UNAUTHORIZED, if it is wrong; undefined is an anonymous caller */
+async function loginOf(c: AppContext, presented: Presented | undefined): Promise<Login | undefined> {
+  if (presented === undefined) throw wrongPassword();
+  if (isEmpty(presented)) return undefined;
+  const login = await logInFrom(c, presented);
+  if (login === undefined) throw wrongPassword();
+  return login;
+}
+
+function presentedIn(header: string): Presented | undefined {
+  const [, encoded] = /^Basic +(.+)$/i.exec(header) ?? [];
+  return encoded === undefined ? undefined : parseBasic(encoded);
+}
+
+async function formOf(c: AppContext): Promise<FormData> {
+  try {
+    return await c.req.raw.formData();
+  } catch (cause) {
+    throw new OciError('PARAMETER_INVALID', { message: 'the body must be a form, application/x-www-form-urlencoded', cause });
+  }
+}
+
+function text(form: FormData, field: string): string {
+  const value = form.get(field);
+  return typeof value === 'string' ? value : '';
+}
+
+function wrongPassword(): OciError {
+  return new OciError('UNAUTHORIZED', {
+    message: 'wrong user name or password',
+    headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
+  });
+}

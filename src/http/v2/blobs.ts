@@ -1,0 +1,60 @@
+import type { Hono } from 'hono';
+import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { mayPush, requireRead, requireWrite } from '../access.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { parseRange } from '../range.ts';
+import { matchesEtag } from './etag.ts';
+import { repositoryOf } from './target.ts';
+
+const PATH = '/v2/:name{.+}/blobs/:digest';
+
+export function blobRoutes(v2: Hono<AppEnv>): void {
+  v2.get(PATH, async (c) => {
+    const { repository, digest } = target(c);
+    const access = requireRead(c, repository);
+    if (c.req.method === 'HEAD') {
+      const { size } = await c.get('registry').resolveBlob(access, digest, mayPush(c, repository));
+      return c.body(null, matchesEtag(c, digest) ? 304 : 200, headersOf(digest, size));
+    }
+    const blob = await c.get('registry').getBlob(access, digest);
+    if (matchesEtag(c, digest)) return c.body(null, 304, headersOf(digest, blob.size));
+    const range = ifRangeHolds(c, digest) ? parseRange(c.req.header('Range'), blob.size) : undefined;
+    const length = range?.length ?? blob.size;
+    const headers = headersOf(digest, length);
+    if (range !== undefined) headers['Content-Range'] = `bytes ${range.offset}-${range.offset + length - 1}/${blob.size}`;
+    if (length === 0) return c.body(null, 200, headers);
+    return c.body(await blob.open(range), range === undefined ? 200 : 206, headers);
+  });
+
+  v2.delete(PATH, async (c) => {
+    const { repository, digest } = target(c);
+    requireWrite(c, 'delete', repository);
+    await c.get('registry').deleteBlob(repository, digest);
+    return c.body(null, 202);
+  });
+}
+
+function target(c: AppContext) {
+  const repository = repositoryOf(c);
+  const digest = parseDigest(c.req.param('digest') ?? '');
+  const fields = c.get('logFields');
+  fields['digest'] = digest;
+  return { repository, digest };
+}
+
+/** A resumed download that names other content gets all of this one (RFC 9110 §13.1.5). */
+function ifRangeHolds(c: AppContext, digest: Digest): boolean {
+  const header = c.req.header('If-Range');
+  return header === undefined || header === `"${digest}"`;
+}
+
+function headersOf(digest: Digest, length: number): Record<string, string> {
+  return {
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': String(length),
+    'Accept-Ranges': 'bytes',
+    'Docker-Content-Digest': digest,
+    ETag: `"${digest}"`,
+    'Cache-Control': 'no-transform',
+  };
+}

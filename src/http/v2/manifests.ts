@@ -1,0 +1,90 @@
+import type { Hono } from 'hono';
+import { algorithmOf, digestOf } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
+import { parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import type { ManifestDescriptor } from '../../registry/registry.ts';
+import { requireRead, requireWrite } from '../access.ts';
+import { readManifestBody } from '../body.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { matchesEtag } from './etag.ts';
+import { repositoryOf } from './target.ts';
+
+/** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
+const MAX_TAGS = 100;
+
+const PATH = '/v2/:name{.+}/manifests/:reference';
+
+export function manifestRoutes(v2: Hono<AppEnv>): void {
+  v2.get(PATH, async (c) => {
+    const { repository, reference } = target(c);
+    const access = requireRead(c, repository);
+    if (c.req.method === 'HEAD') {
+      const descriptor = await c.get('registry').resolveManifest(access, reference);
+      return c.body(null, matchesEtag(c, descriptor.digest) ? 304 : 200, headersOf(descriptor));
+    }
+    const manifest = await c.get('registry').getManifest(access, reference);
+    if (matchesEtag(c, manifest.digest)) return c.body(null, 304, headersOf(manifest));
+    return c.body(encode(manifest.text), 200, headersOf(manifest));
+  });
+
+  v2.put(PATH, async (c) => {
+    const { repository, reference } = target(c);
+    requireWrite(c, 'push', repository);
+    const tags = tagsOf(c, reference);
+    const bytes = await readManifestBody(c.req.raw, MAX_MANIFEST_BYTES);
+    const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
+    if (reference.kind === 'digest' && reference.digest !== digest) {
+      throw new OciError('DIGEST_INVALID', {
+        message: 'the manifest does not have the digest that it was pushed by',
+        detail: { digest: reference.digest, actual: digest },
+      });
+    }
+    const manifest = parseManifest(bytes, c.req.header('Content-Type'));
+    await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags);
+    c.header('Location', `/v2/${repository}/manifests/${digest}`);
+    c.header('Docker-Content-Digest', digest);
+    if (manifest.subject !== undefined) c.header('OCI-Subject', manifest.subject);
+    if (reference.kind === 'digest') for (const tag of tags) c.header('OCI-Tag', tag, { append: true });
+    c.get('logFields')['digest'] = digest;
+    return c.body(null, 201);
+  });
+
+  v2.delete(PATH, async (c) => {
+    const { repository, reference } = target(c);
+    requireWrite(c, 'delete', repository);
+    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag);
+    else await c.get('registry').deleteManifest(repository, reference.digest);
+    return c.body(null, 202);
+  });
+}
+
+function target(c: AppContext) {
+  const repository = repositoryOf(c);
+  const reference = parseReference(c.req.param('reference') ?? '');
+  const fields = c.get('logFields');
+  fields['reference'] = reference.kind === 'tag' ? reference.tag : reference.digest;
+  return { repository, reference };
+}
+
+/** One invalid tag refuses all. @throws OciError TAG_INVALID, TOO_MANY_TAGS */
+function tagsOf(c: AppContext, reference: Reference): Tag[] {
+  if (reference.kind === 'tag') return [reference.tag];
+  const tags = new Set((c.req.queries('tag') ?? []).map(parseTag));
+  if (tags.size > MAX_TAGS) throw new OciError('TOO_MANY_TAGS', { detail: { limit: MAX_TAGS } });
+  return [...tags];
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+}
+
+function headersOf({ digest, mediaType, size }: ManifestDescriptor): Record<string, string> {
+  return {
+    'Content-Type': mediaType,
+    'Content-Length': String(size),
+    'Docker-Content-Digest': digest,
+    ETag: `"${digest}"`,
+    'Cache-Control': 'no-transform',
+  };
+}

@@ -1,0 +1,27 @@
+import { OciError } from '../../oci/errors.ts';
+import type { Page, PageRequest } from '../../registry/registry.ts';
+import type { AppContext } from '../context.ts';
+
+/** Items of a page where the client asks for none in particular, and the most that it gets. */
+export const MAX_PAGE = 1000;
+
+/** `n` and `last` (distribution-spec, "Listing Tags"). @throws OciError PARAMETER_INVALID */
+export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
+  const n = c.req.query('n');
+  if (n !== undefined && !/^\d{1,15}$/.test(n)) {
+    throw new OciError('PARAMETER_INVALID', {
+      message: 'the parameter n must be a whole number, 0 or more',
+      detail: { n: n.slice(0, 50) },
+    });
+  }
+  return { limit: Math.min(most, n === undefined ? most : Number(n)), after: c.req.query('last') ?? '' };
+}
+
+/** The Link to the next page, with the parameters of this one; no header on the last. */
+export function linkToNext(c: AppContext, path: string, page: Page<unknown>, { limit }: PageRequest): Record<string, string> {
+  if (page.last === undefined || limit === 0) return {};
+  const query = new URLSearchParams({ n: String(limit), last: page.last });
+  const artifactType = c.req.query('artifactType');
+  if (artifactType !== undefined) query.set('artifactType', artifactType);
+  return { Link: `<${path}?${query.toString()}>; rel="next"` };
+}

@@ -1,0 +1,31 @@
+import type { Hono } from 'hono';
+import { parseDigest } from '../../oci/digest.ts';
+import { OCI_IMAGE_INDEX } from '../../oci/media-type.ts';
+import { requireRead } from '../access.ts';
+import type { AppEnv } from '../context.ts';
+import { linkToNext, pageRequest } from './pagination.ts';
+import { repositoryOf } from './target.ts';
+
+/** Referrers of a page: their annotations come from the manifests' own bytes. */
+const MAX_REFERRERS = 100;
+
+export function referrerRoutes(v2: Hono<AppEnv>): void {
+  v2.get('/v2/:name{.+}/referrers/:digest', async (c) => {
+    const name = repositoryOf(c);
+    const subject = parseDigest(c.req.param('digest'));
+    const artifactType = c.req.query('artifactType');
+    const request = pageRequest(c, MAX_REFERRERS);
+    const page = await c.get('registry').listReferrers(requireRead(c, name), subject, artifactType, request);
+    const manifests = page.items.map(({ mediaType, size, digest, artifactType: type, annotations }) => ({
+      mediaType,
+      size,
+      digest,
+      ...(type === '' ? {} : { artifactType: type }),
+      ...(annotations === undefined ? {} : { annotations }),
+    }));
+    const headers = linkToNext(c, `/v2/${name}/referrers/${subject}`, page, request);
+    if (artifactType !== undefined) headers['OCI-Filters-Applied'] = 'artifactType';
+    const index = { schemaVersion: 2, mediaType: OCI_IMAGE_INDEX, manifests };
+    return c.body(JSON.stringify(index), 200, { ...headers, 'Content-Type': OCI_IMAGE_INDEX, 'Cache-Control': 'no-transform' });
+  });
+}

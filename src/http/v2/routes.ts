@@ -1,0 +1,48 @@
+/** The OCI distribution API, one file per resource. */
+import { Hono } from 'hono';
+import { OciError } from '../../oci/errors.ts';
+import type { AppEnv } from '../context.ts';
+import { authenticate } from '../authenticate.ts';
+import { challenge } from '../../auth/challenge.ts';
+import { blobRoutes } from './blobs.ts';
+import { catalogRoutes } from './catalog.ts';
+import { manifestRoutes } from './manifests.ts';
+import { referrerRoutes } from './referrers.ts';
+import { tagRoutes } from './tags.ts';
+import { uploadRoutes } from './uploads.ts';
+
+/** Paths that exist, for the answer to a method that they do not have. */
+const PATHS = [
+  '/v2',
+  '/v2/',
+  '/v2/_catalog',
+  '/v2/:name{.+}/manifests/:reference',
+  '/v2/:name{.+}/blobs/uploads/:session?',
+  '/v2/:name{.+}/blobs/:digest',
+  '/v2/:name{.+}/tags/list',
+  '/v2/:name{.+}/referrers/:digest',
+];
+
+export function v2Routes(): Hono<AppEnv> {
+  const v2 = new Hono<AppEnv>();
+  v2.use('/v2/*', authenticate);
+  // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
+  v2.on('GET', ['/v2', '/v2/'], (c) => {
+    if (c.get('principal').kind === 'anonymous') {
+      throw new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(new URL(c.req.url)) } });
+    }
+    return c.json({}, 200, { 'Docker-Distribution-API-Version': 'registry/2.0' });
+  });
+  uploadRoutes(v2);
+  manifestRoutes(v2);
+  blobRoutes(v2);
+  tagRoutes(v2);
+  referrerRoutes(v2);
+  catalogRoutes(v2);
+  for (const path of PATHS) {
+    v2.all(path, () => {
+      throw new OciError('METHOD_UNSUPPORTED');
+    });
+  }
+  return v2;
+}

@@ -1,0 +1,99 @@
+import type { Hono } from 'hono';
+import { parseAlgorithm, parseDigest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts';
+import type { UploadProgress, PresentedSession } from '../../registry/registry.ts';
+import { mountSource, requireWrite } from '../access.ts';
+import { bodyOf } from '../body.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { parseChunkStart } from '../range.ts';
+import { repositoryOf } from './target.ts';
+
+const SESSIONS = '/v2/:name{.+}/blobs/uploads/';
+const SESSION = '/v2/:name{.+}/blobs/uploads/:session';
+
+export function uploadRoutes(v2: Hono<AppEnv>): void {
+  v2.on('POST', [SESSIONS, SESSIONS.slice(0, -1)], async (c) => {
+    const repository = repositoryOf(c);
+    const { id: subject } = requireWrite(c, 'push', repository);
+    const registry = c.get('registry');
+    const { mount, from, digest, 'digest-algorithm': algorithm = 'sha256' } = c.req.query();
+    if (mount !== undefined) {
+      const blob = parseDigest(mount, 'the parameter mount');
+      if ((from === undefined || isRepositoryName(from)) && (await registry.mountBlob(repository, blob, mountSource(c, from)))) {
+        return blobCreated(c, repository, blob);
+      }
+    } else if (digest !== undefined) {
+      const blob = parseDigest(digest, 'the parameter digest');
+      await registry.putBlob(repository, blob, bodyOf(c.req.raw));
+      return blobCreated(c, repository, blob);
+    }
+    return c.body(
+      null,
+      202,
+      progressHeaders(repository, await registry.openUpload(repository, subject, parseAlgorithm(algorithm))),
+    );
+  });
+
+  v2.get(SESSION, async (c) => {
+    const session = sessionOf(c);
+    return c.body(null, 204, progressHeaders(session.repository, await c.get('registry').uploadProgress(session)));
+  });
+
+  v2.patch(SESSION, async (c) => {
+    const session = sessionOf(c);
+    const body = bodyOf(c.req.raw);
+    const start = parseChunkStart(c.req.header('Content-Range'), body?.length);
+    const progress = await c.get('registry').appendChunk(session, start, body).catch(withCurrentRange(session.repository));
+    return c.body(null, 202, progressHeaders(session.repository, progress));
+  });
+
+  v2.put(SESSION, async (c) => {
+    const session = sessionOf(c);
+    const text = c.req.query('digest');
+    if (text === undefined) throw new OciError('DIGEST_INVALID', { message: 'the parameter digest is missing' });
+    const digest = parseDigest(text, 'the parameter digest');
+    const body = bodyOf(c.req.raw);
+    const start = parseChunkStart(c.req.header('Content-Range'), body?.length);
+    await c.get('registry').finishUpload(session, digest, start, body).catch(withCurrentRange(session.repository));
+    return blobCreated(c, session.repository, digest);
+  });
+
+  v2.delete(SESSION, async (c) => {
+    await c.get('registry').cancelUpload(sessionOf(c));
+    return c.body(null, 204);
+  });
+}
+
+function sessionOf(c: AppContext): PresentedSession {
+  const repository = repositoryOf(c);
+  const { id: subject } = requireWrite(c, 'push', repository);
+  return { repository, subject, reference: c.req.param('session') ?? '' };
+}
+
+function blobCreated(c: AppContext, repository: RepositoryName, digest: string): Response {
+  c.get('logFields')['digest'] = digest;
+  return c.body(null, 201, { Location: `/v2/${repository}/blobs/${digest}`, 'Docker-Content-Digest': digest });
+}
+
+/** `Range` is `0-<end>`, inclusive and without a unit; of an empty upload it is `0-0`. */
+function progressHeaders(repository: RepositoryName, { id, reference, size }: UploadProgress): Record<string, string> {
+  return {
+    Location: `/v2/${repository}/blobs/uploads/${reference}`,
+    Range: `0-${Math.max(0, size - 1)}`,
+    'Docker-Upload-UUID': id,
+  };
+}
+
+/** A chunk out of order is answered with where to go on. */
+function withCurrentRange(repository: RepositoryName): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof OciError && error.kind === 'CHUNK_OUT_OF_ORDER' && 'progress' in error) {
+      throw new OciError('CHUNK_OUT_OF_ORDER', {
+        detail: error.detail ?? {},
+        headers: progressHeaders(repository, error.progress as UploadProgress),
+      });
+    }
+    throw error;
+  };
+}

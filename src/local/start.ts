@@ -1,0 +1,57 @@
+/** `npm start`: a registry on this machine, until Ctrl-C. */
+import { DEVELOPMENT_USERS } from './development-users.ts';
+import { PortInUse, startLocalRegistry } from './simulators.ts';
+
+const port = Number(process.env['PORT'] ?? 8787);
+const stateDir = process.env['STATE_DIR'] ?? '.berth';
+const MINUTE = 60_000;
+
+if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+  console.error(`PORT must be a port number, not "${process.env['PORT']}"`);
+  process.exit(1);
+}
+
+const registry = await startLocalRegistry({ port, stateDir }).catch((error: unknown) => {
+  console.error(error instanceof PortInUse ? error.message : error);
+  process.exit(1);
+});
+
+const host = `localhost:${port}`;
+const users = DEVELOPMENT_USERS.map(({ name, password, can }) => `  ${name.padEnd(9)} ${password.padEnd(13)} ${can}`).join('\n');
+console.log(`
+Berth is up.
+
+  central   ${registry.url}
+  API       ${registry.url}/api/openapi.json
+  state     ${stateDir} (STATE_DIR), requests in ${registry.logFile}
+
+Users (on this machine only):
+${users}
+
+Push:
+  docker login ${host} -u alice -p alice-dev
+  docker tag alpine ${host}/alice/alpine && docker push ${host}/alice/alpine
+
+  skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
+
+Ctrl-C stops it.
+`);
+
+const cron = setInterval(() => {
+  registry.scheduled().catch((error: unknown) => console.error('the scheduled handler failed:', error));
+}, MINUTE);
+
+let stopping = false;
+const stop = (): void => {
+  if (stopping) return;
+  stopping = true;
+  clearInterval(cron);
+  registry.stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+};
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);

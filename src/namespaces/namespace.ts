@@ -1,0 +1,26 @@
+/** What a hostname resolves to. Its `store` names the D1 database and R2 bucket that hold its state. */
+export type Namespace =
+  | { readonly kind: 'central'; readonly store: StoreName }
+  | { readonly kind: 'node'; readonly name: string; readonly region: string; readonly store: StoreName };
+
+/** Names one D1 database and one R2 bucket: bindings `DB_<NAME>` and `BLOBS_<NAME>`, upper case, "-" as "_". */
+export type StoreName = string;
+
+/** One host at which a namespace is served: `index.example.com`, `localhost:8787`, or `:8787` for a port of any host. */
+export interface ServedHost {
+  readonly host: string;
+  readonly namespace: Namespace;
+}
+
+/**
+ * The audience of an access token and the owner of an upload session: two nodes that share a store share a namespace.
+ */
+export function namespaceId(namespace: Namespace): string {
+  return namespace.kind === 'central' ? 'central' : `node:${namespace.store}`;
+}
+
+/** Finds the namespace of a request by its host and port; undefined for a host that nothing is served at. */
+export function resolveNamespace(hosts: readonly ServedHost[], url: URL): Namespace | undefined {
+  const candidates = new Set([url.host, url.hostname, `:${url.port}`]);
+  return hosts.find(({ host }) => candidates.has(host))?.namespace;
+}

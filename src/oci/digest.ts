@@ -1,0 +1,83 @@
+import { OciError } from './errors.ts';
+
+declare const brand: unique symbol;
+
+/** `<algorithm>:<lowercase hex>`, of an algorithm that Berth supports (image-spec, "Digests"). */
+export type Digest = string & { readonly [brand]: 'Digest' };
+
+export type Algorithm = 'sha256' | 'sha512';
+
+/** Hex digits of a digest, and the name that Web Crypto and R2 know the algorithm by. */
+const ALGORITHMS: Readonly<Record<Algorithm, { hexDigits: number; webCrypto: 'SHA-256' | 'SHA-512' }>> = {
+  sha256: { hexDigits: 64, webCrypto: 'SHA-256' },
+  sha512: { hexDigits: 128, webCrypto: 'SHA-512' },
+};
+
+const GRAMMAR = /^([a-z0-9]+(?:[.+_-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
+
+/** @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed or of another algorithm */
+export function parseDigest(text: string, argument = 'digest'): Digest {
+  const match = GRAMMAR.exec(text);
+  if (!match) throw invalid(text, `${argument} is not of the form <algorithm>:<hex>`);
+  const [, algorithm = '', encoded = ''] = match;
+  if (!isAlgorithm(algorithm)) throw invalid(text, `${argument} is of an unsupported algorithm: use sha256 or sha512`);
+  if (encoded.length !== ALGORITHMS[algorithm].hexDigits || !/^[0-9a-f]+$/.test(encoded)) {
+    throw invalid(
+      text,
+      `${argument} must have ${ALGORITHMS[algorithm].hexDigits} lowercase hexadecimal digits after ${algorithm}:`,
+    );
+  }
+  return text as Digest;
+}
+
+/** The digest, or undefined where `text` is none that Berth supports. */
+export function digestOrUndefined(text: unknown): Digest | undefined {
+  if (typeof text !== 'string') return undefined;
+  try {
+    return parseDigest(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws OciError DIGEST_INVALID if `text` names no supported algorithm */
+export function parseAlgorithm(text: string): Algorithm {
+  if (!isAlgorithm(text)) throw invalid(text, 'digest-algorithm must be sha256 or sha512');
+  return text;
+}
+
+export function algorithmOf(digest: Digest): Algorithm {
+  return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
+}
+
+export function hexOf(digest: Digest): string {
+  return digest.slice(digest.indexOf(':') + 1);
+}
+
+export function webCryptoName(algorithm: Algorithm): 'SHA-256' | 'SHA-512' {
+  return ALGORITHMS[algorithm].webCrypto;
+}
+
+export function digestFromHash(algorithm: Algorithm, hash: ArrayBuffer): Digest {
+  const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return `${algorithm}:${hex}` as Digest;
+}
+
+/** The digest of a whole value in memory; streams are hashed where they are written. */
+export async function digestOf(algorithm: Algorithm, bytes: Uint8Array<ArrayBuffer>): Promise<Digest> {
+  return digestFromHash(algorithm, await crypto.subtle.digest(webCryptoName(algorithm), bytes));
+}
+
+/** R2's `put` option that makes R2 itself check the content against `digest`. */
+export function checksumOption(digest: Digest): { sha256: string } | { sha512: string } {
+  const hex = hexOf(digest);
+  return algorithmOf(digest) === 'sha256' ? { sha256: hex } : { sha512: hex };
+}
+
+function isAlgorithm(text: string): text is Algorithm {
+  return Object.hasOwn(ALGORITHMS, text);
+}
+
+function invalid(text: string, message: string): OciError {
+  return new OciError('DIGEST_INVALID', { message, detail: { digest: text.slice(0, 200) } });
+}

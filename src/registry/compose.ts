@@ -1,0 +1,59 @@
+/** The one place where bindings become stores, and stores a namespace's registry. */
+import { bucketBinding, type Config, ConfigError, databaseBinding } from '../config.ts';
+import type { Namespace, StoreName } from '../namespaces/namespace.ts';
+import { isolateBudget } from '../stores/buffer-budget.ts';
+import { healthOf, type StoreHealth } from '../stores/health.ts';
+import { ControlData } from '../stores/control-data.ts';
+import { openStore, type Store } from '../stores/store.ts';
+import type { Signer } from '../stores/upload-reference.ts';
+import { Uploads } from '../stores/uploads.ts';
+import type { Registry } from './registry.ts';
+import { StoredRegistry } from './stored.ts';
+
+export interface Surroundings {
+  readonly config: Config;
+  /** The Worker's bindings, by name. */
+  readonly env: object;
+  readonly signer: Signer;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Runs on after the response: `ctx.waitUntil`. */
+  readonly defer: (work: Promise<unknown>) => void;
+}
+
+export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
+  const { config, signer, now, defer, env } = surroundings;
+  const stores = new Map(config.stores.map((name) => [name, bindStore(env, name)]));
+  const store = stores.get(namespace.store);
+  if (store === undefined) throw new ConfigError(`${namespace.store}: no such store`);
+  return new StoredRegistry(store, {
+    ...uploadOptions(config, signer, now, defer),
+    announces: namespace.kind === 'node',
+    bucketOf: (name) => stores.get(name)?.bucket,
+  });
+}
+
+export function composeControlData(env: object, namespace: Namespace): ControlData {
+  return new ControlData(bindStore(env, namespace.store).database);
+}
+
+/** The uploads of every store, for the work that no request does. */
+export function composeUploads({ config, env, signer, now, defer }: Surroundings): Uploads[] {
+  return config.stores.map((name) => new Uploads(bindStore(env, name), uploadOptions(config, signer, now, defer)));
+}
+
+/** Whether each store answers, and has the schema. */
+export async function storesHealth(config: Config, env: object): Promise<Record<StoreName, StoreHealth>> {
+  const entries = config.stores.map(async (name) => [name, await healthOf(bindStore(env, name))] as const);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+function uploadOptions(config: Config, signer: Signer, now: () => number, defer: (work: Promise<unknown>) => void) {
+  return { signer, now, defer, budget: isolateBudget, graceMilliseconds: config.graceMilliseconds };
+}
+
+/** `parseConfig` has seen that the bindings are there. */
+function bindStore(env: object, name: StoreName): Store {
+  const bindings = env as Readonly<Record<string, unknown>>;
+  return openStore(name, bindings[databaseBinding(name)] as D1Database, bindings[bucketBinding(name)] as R2Bucket);
+}

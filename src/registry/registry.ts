@@ -1,0 +1,117 @@
+/**
+ * What a registry does, whoever keeps the bytes. HTTP handlers know this interface alone; implementations are composed
+ * in `compose.ts`. Each method lists the errors that it throws as {@link OciError}; besides those, any can throw
+ * UNAVAILABLE, and a reader {@link NotPublic}.
+ */
+import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import type { MediaType } from '../oci/media-type.ts';
+import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { Body } from '../stores/blob-writer.ts';
+import type { PresentedSession, UploadProgress } from '../stores/uploads.ts';
+import type { PullableRepositories, ReadAccess } from './access.ts';
+
+export type { Body, PresentedSession, UploadProgress };
+
+export interface ManifestDescriptor {
+  readonly digest: Digest;
+  readonly mediaType: MediaType;
+  /** Bytes. */
+  readonly size: number;
+}
+
+export interface StoredManifest extends ManifestDescriptor {
+  readonly text: string;
+}
+
+export interface BlobDescriptor {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+}
+
+export interface StoredBlob extends BlobDescriptor {
+  /** Opens the bytes, or a range of them that lies within the blob. @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
+  open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
+}
+
+export interface Reader {
+  /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
+  getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest>;
+  /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
+  resolveManifest(access: ReadAccess, reference: Reference): Promise<ManifestDescriptor>;
+  /** @throws OciError BLOB_UNKNOWN */
+  getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob>;
+  /**
+   * @param promise whether the caller may push: then the answer is a promise to keep the blob for the grace time
+   * @throws OciError BLOB_UNKNOWN
+   */
+  resolveBlob(access: ReadAccess, digest: Digest, promise: boolean): Promise<BlobDescriptor>;
+}
+
+export interface Writer {
+  /** @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks */
+  putManifest(repository: RepositoryName, digest: Digest, manifest: Manifest, size: number, tags: readonly Tag[]): Promise<void>;
+  /** Answers whether the blob is in the repository now. */
+  mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean>;
+  /** @throws OciError DIGEST_INVALID */
+  putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void>;
+  openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress>;
+  /** @param start undefined to append. @throws OciError UPLOAD_UNKNOWN, ChunkOutOfOrder */
+  appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress>;
+  /** @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder */
+  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void>;
+  /** @throws OciError UPLOAD_UNKNOWN */
+  uploadProgress(session: PresentedSession): Promise<UploadProgress>;
+  /** @throws OciError UPLOAD_UNKNOWN */
+  cancelUpload(session: PresentedSession): Promise<void>;
+}
+
+export interface Deleter {
+  /** The tag alone. @throws OciError MANIFEST_UNKNOWN */
+  deleteTag(repository: RepositoryName, tag: Tag): Promise<void>;
+  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN */
+  deleteManifest(repository: RepositoryName, digest: Digest): Promise<void>;
+  /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
+  deleteBlob(repository: RepositoryName, digest: Digest): Promise<void>;
+  /** All of it. @throws OciError NAME_UNKNOWN */
+  deleteRepository(repository: RepositoryName): Promise<void>;
+}
+
+/** A page of a list. `last` is set where more may follow: the next page starts after it. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly last: string | undefined;
+}
+
+export interface PageRequest {
+  /** At most as many items; a page can be shorter and still not be the last. */
+  readonly limit: number;
+  /** Start after this one; '' for the start. */
+  readonly after: string;
+}
+
+export interface Referrer extends ManifestDescriptor {
+  /** '' for none. */
+  readonly artifactType: string;
+  readonly annotations: Record<string, unknown> | undefined;
+}
+
+export interface Lister {
+  /** In byte order. @throws OciError NAME_UNKNOWN */
+  listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>>;
+  /** Manifests whose subject is `subject`; none for an unknown repository. */
+  listReferrers(
+    access: ReadAccess,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<Referrer>>;
+  /** Repositories that hold a manifest, in byte order. */
+  listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>>;
+}
+
+export interface Registry extends Reader, Writer, Deleter, Lister {
+  /** Whether the repository can be read by anyone. */
+  isPublic(repository: RepositoryName): Promise<boolean>;
+}

@@ -1,0 +1,228 @@
+/**
+ * Locations and links: in which store, under which key, a blob's bytes lie, and which repositories may read it.
+ *
+ * Invariant 6: knowing a digest gives nothing; every read of a blob goes through the repository's link.
+ * Invariant 5: whatever a client was promised is kept by the lease. A lease is renewed to 2 g once less than
+ * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+
+export interface LocationRow {
+  readonly store: string;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What one query says of a blob in a repository: its locations, nearest store first, and whether anyone may read it. */
+export interface BlobRows {
+  readonly public: boolean;
+  readonly locations: readonly LocationRow[];
+}
+
+/** Times of leases, in milliseconds since the epoch, from the grace time g. */
+export interface LeaseTimes {
+  readonly now: number;
+  /** A lease that ends before this is renewed. */
+  readonly renewBefore: number;
+  readonly until: number;
+}
+
+export function leaseTimes(now: number, grace: number): LeaseTimes {
+  return { now, renewBefore: now + 1.75 * grace, until: now + 2 * grace };
+}
+
+type Joined = { readonly public: number } & ({ readonly [Column in keyof LocationRow]: null } | LocationRow);
+
+// The clock has exactly one row: joined from it, an answer always says whether the repository is public.
+const SELECT_BLOB = sql`
+  SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, l.store, l.key, l.size
+  FROM clock
+  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2
+  LEFT JOIN locations l ON l.digest = k.digest
+  WHERE clock.id = 1
+  ORDER BY l.store = ?3 DESC`;
+
+const RENEW_LEASE = sql`
+  UPDATE locations SET lease_until = CAST(?5 AS INTEGER), leaving = NULL
+  WHERE digest = ?2 AND store = ?3 AND (lease_until < CAST(?4 AS INTEGER) OR leaving IS NOT NULL)
+    AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)`;
+
+/** Takes the new location, or keeps the store's own where it already has the blob: the same statement in every commit. */
+const LOCATION_CONFLICT = `
+  ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), leaving = NULL`;
+
+const INSERT_LOCATION = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)) ${LOCATION_CONFLICT}`;
+
+const INSERT_LOCATION_OF_UPLOAD = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
+  FROM uploads WHERE id = ?7 AND write_id = ?8 ${LOCATION_CONFLICT}`;
+
+const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT ?1, ?2, c.key, c.size, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
+  FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
+  WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
+
+const INSERT_LINK = sql`
+  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
+
+const INSERT_LINK_OF_UPLOAD = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ON CONFLICT DO NOTHING`;
+
+const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
+
+const INSERT_LINK_FROM_REPOSITORY = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT ?1, ?2, CAST(?4 AS INTEGER)
+  WHERE EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
+    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+    AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))
+  ON CONFLICT DO NOTHING`;
+
+const INSERT_LINK_FROM_ANYWHERE = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT ?1, ?2, CAST(?4 AS INTEGER)
+  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+    AND (EXISTS (
+        SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
+        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
+      OR EXISTS (SELECT 1 FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?2))
+  ON CONFLICT DO NOTHING`;
+
+const SELECT_LINKED = sql`
+  SELECT 1 AS linked FROM links k JOIN locations l ON l.digest = k.digest WHERE k.repository = ?1 AND k.digest = ?2 LIMIT 1`;
+
+const DELETE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND NOT EXISTS (
+    SELECT 1 FROM manifest_references r
+    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)
+  RETURNING digest`;
+
+const SELECT_BLOB_USE = sql`
+  SELECT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2) AS linked, (
+    SELECT r.manifest FROM manifest_references r
+    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version LIMIT 1) AS manifest`;
+
+export async function findBlob(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+  nearest: string,
+): Promise<BlobRows> {
+  return blobRows(await database.all<Joined>(SELECT_BLOB, repository, digest, nearest));
+}
+
+/** As {@link findBlob}, and renews the lease of the nearest location where it is due, in the same round trip. */
+export async function findBlobAndPromise(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+  nearest: string,
+  lease: LeaseTimes,
+): Promise<BlobRows> {
+  const [, rows] = await database.batch<[object, Joined]>([
+    [RENEW_LEASE, repository, digest, nearest, lease.renewBefore, lease.until],
+    [SELECT_BLOB, repository, digest, nearest],
+  ]);
+  return blobRows(rows);
+}
+
+function blobRows(rows: readonly Joined[]): BlobRows {
+  return {
+    public: rows[0]?.public === 1,
+    locations: rows.flatMap((row) => (row.key === null ? [] : [{ store: row.store, key: row.key, size: row.size }])),
+  };
+}
+
+/** A blob that is being committed to a store. */
+export interface BlobCommit {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly store: string;
+  readonly lease: LeaseTimes;
+}
+
+/** The rows that make a written object a blob of the repository. */
+export function commitObject(blob: BlobCommit, key: string, size: number): BoundStatement[] {
+  return [
+    [INSERT_LOCATION, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until],
+    [INSERT_LINK, blob.repository, blob.digest, blob.lease.now],
+  ];
+}
+
+/** As {@link commitObject}, in a batch in which an upload's row took `writeId`; nothing is written if it did not. */
+export function commitObjectOfUpload(
+  blob: BlobCommit,
+  key: string,
+  size: number,
+  upload: string,
+  writeId: string,
+): BoundStatement[] {
+  return [
+    [INSERT_LOCATION_OF_UPLOAD, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until, upload, writeId],
+    [INSERT_LINK_OF_UPLOAD, blob.repository, blob.digest, blob.lease.now, upload, writeId],
+  ];
+}
+
+/** As {@link commitObjectOfUpload}, for an upload whose only chunk is the blob. */
+export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: string): BoundStatement[] {
+  return [
+    [INSERT_LOCATION_OF_SINGLE_CHUNK, blob.digest, blob.store, blob.lease.now, blob.lease.until, upload, writeId],
+    [INSERT_LINK_OF_UPLOAD, blob.repository, blob.digest, blob.lease.now, upload, writeId],
+  ];
+}
+
+/** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */
+export function selectLocation(blob: BlobCommit): BoundStatement {
+  return [SELECT_LOCATION, blob.digest, blob.store];
+}
+
+/** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
+export type MountSource =
+  | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
+  | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
+
+/** Links a blob into a repository from where it already is. Answers whether it is there now. */
+export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<boolean> {
+  const link: BoundStatement =
+    'repository' in source
+      ? [
+          INSERT_LINK_FROM_REPOSITORY,
+          blob.repository,
+          blob.digest,
+          source.repository,
+          blob.lease.now,
+          source.onlyIfPublic ? 1 : 0,
+        ]
+      : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
+  const [, , linked] = await database.batch<[object, object, { linked: number }]>([
+    link,
+    [RENEW_LEASE, blob.repository, blob.digest, blob.store, blob.lease.renewBefore, blob.lease.until],
+    [SELECT_LINKED, blob.repository, blob.digest],
+  ]);
+  return linked.length > 0;
+}
+
+/** Unlinks a blob unless a live manifest of the repository references it. */
+export async function unlinkBlob(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<{ outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string }> {
+  const [use, deleted] = await database.batch<[{ linked: number; manifest: string | null }, { digest: string }]>([
+    [SELECT_BLOB_USE, repository, digest],
+    [DELETE_LINK, repository, digest],
+  ]);
+  if (deleted.length > 0) return { outcome: 'unlinked' };
+  const manifest = use[0]?.manifest;
+  return use[0]?.linked === 1 && manifest != null ? { outcome: 'referenced', by: manifest } : { outcome: 'unknown' };
+}

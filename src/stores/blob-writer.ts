@@ -1,0 +1,220 @@
+/**
+ * Writes the body of a request to R2 once, hashing it natively on the way, within bounded memory.
+ *
+ * Bodies are read with large BYOB reads: a body arrives in 4 KiB pieces, and JavaScript per piece costs more than
+ * hashing. Each read fills a reused buffer, which goes to the hash and to R2 side by side.
+ *
+ * - Length known: one `put` of a FixedLengthStream.
+ * - Length unknown: one `put` if the body fits one part, else a multipart upload of equal parts.
+ * - Length unknown and the isolate's buffer budget spent: one object for each small buffer. They become one blob
+ *   when the upload is closed, as separate chunks do.
+ */
+import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { type Bucket, MAX_PUT_BYTES } from './bucket.ts';
+import { type BufferBudget, type Loan, PART_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+
+/** A request's body. `length` is its Content-Length, if it has one. */
+export interface Body {
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly length: number | undefined;
+}
+
+/** One object of what was written: `start` is its offset within it. */
+export interface Piece {
+  readonly start: number;
+  readonly size: number;
+  readonly key: string;
+}
+
+export interface Written {
+  readonly pieces: readonly Piece[];
+  readonly size: number;
+  readonly digest: Digest;
+}
+
+/** Bytes of one read where the body streams through a buffer into a `put`. */
+const READ_BYTES = 1024 * 1024;
+
+/** R2's limit for one multipart upload. */
+const MAX_PARTS = 10_000;
+
+export class BlobWriter {
+  readonly #bucket: Bucket;
+  readonly #budget: BufferBudget;
+
+  constructor(bucket: Bucket, budget: BufferBudget) {
+    this.#bucket = bucket;
+    this.#budget = budget;
+  }
+
+  /**
+   * Writes all of `body`; leaves no object behind when it fails.
+   * @throws OciError UNAVAILABLE, SIZE_INVALID
+   */
+  async write(body: Body, algorithm: Algorithm): Promise<Written> {
+    const hash = new Hash(algorithm);
+    const pieces: Piece[] = [];
+    try {
+      if (body.length !== undefined && body.length <= MAX_PUT_BYTES)
+        await this.#writeKnown(body.stream, body.length, hash, pieces);
+      else await this.#writeUnknown(body.stream, hash, pieces);
+      const digest = await hash.digest();
+      return { pieces, size: pieces.reduce((sum, { size }) => sum + size, 0), digest };
+    } catch (cause) {
+      hash.abandon(cause);
+      await this.#bucket.delete(pieces.map(({ key }) => key)).catch(() => undefined);
+      throw cause instanceof OciError ? cause : new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+    }
+  }
+
+  async #writeKnown(stream: ReadableStream<Uint8Array>, length: number, hash: Hash, pieces: Piece[]): Promise<void> {
+    const key = this.#bucket.newKey();
+    const loan = this.#budget.borrow(Math.min(READ_BYTES, length));
+    const fixed = new FixedLengthStream(length);
+    const writer = fixed.writable.getWriter();
+    const put = this.#bucket.put(key, fixed.readable);
+    const pump = async (): Promise<void> => {
+      const reader = new LargeReader(stream, loan?.bytes ?? Math.min(SMALL_BYTES, length));
+      for (let bytes = await reader.read(); bytes !== undefined; bytes = await reader.read()) {
+        await Promise.all([hash.update(bytes), writer.write(bytes)]);
+        reader.reuse(bytes);
+      }
+      await writer.close();
+    };
+    try {
+      await settleBoth(put, pump(), (cause) => void writer.abort(cause).catch(() => undefined));
+    } finally {
+      if (loan !== undefined) this.#budget.giveBack(loan);
+    }
+    pieces.push({ start: 0, size: length, key });
+  }
+
+  async #writeUnknown(stream: ReadableStream<Uint8Array>, hash: Hash, pieces: Piece[]): Promise<void> {
+    let loan = this.#budget.borrow(PART_BYTES);
+    try {
+      const reader = new LargeReader(stream, loan === undefined ? SMALL_BYTES : PART_BYTES);
+      let start = 0;
+      for (let bytes = await reader.read(); bytes !== undefined; bytes = await reader.read()) {
+        if (bytes.byteLength === PART_BYTES && pieces.length === 0) {
+          pieces.push(await this.#writeParts(reader, bytes, hash));
+          return;
+        }
+        const key = this.#bucket.newKey();
+        await settleBoth(this.#bucket.put(key, bytes), hash.update(bytes));
+        pieces.push({ start, size: bytes.byteLength, key });
+        start += bytes.byteLength;
+        reader.reuse(bytes);
+        // Fewer, larger objects as soon as others have finished.
+        loan ??= this.#borrowFor(reader);
+      }
+    } finally {
+      if (loan !== undefined) this.#budget.giveBack(loan);
+    }
+  }
+
+  #borrowFor(reader: LargeReader): Loan | undefined {
+    const loan = this.#budget.borrow(PART_BYTES);
+    if (loan !== undefined) reader.resize(PART_BYTES);
+    return loan;
+  }
+
+  async #writeParts(reader: LargeReader, first: Uint8Array<ArrayBuffer>, hash: Hash): Promise<Piece> {
+    const key = this.#bucket.newKey();
+    const upload = await this.#bucket.createMultipartUpload(key);
+    try {
+      const parts: R2UploadedPart[] = [];
+      let size = 0;
+      for (let bytes: Uint8Array<ArrayBuffer> | undefined = first; bytes !== undefined; bytes = await reader.read()) {
+        if (parts.length === MAX_PARTS) throw new OciError('SIZE_INVALID', { message: 'the blob is too large' });
+        const [part] = await settleBoth(upload.uploadPart(parts.length + 1, bytes), hash.update(bytes));
+        parts.push(part);
+        size += bytes.byteLength;
+        reader.reuse(bytes);
+      }
+      await upload.complete(parts);
+      return { start: 0, size, key };
+    } catch (cause) {
+      await upload.abort().catch(() => undefined);
+      throw cause;
+    }
+  }
+}
+
+/** Hashes a stream of bytes natively. */
+export class Hash {
+  readonly #algorithm: Algorithm;
+  readonly #stream: DigestStream;
+  readonly #writer: WritableStreamDefaultWriter<ArrayBuffer | ArrayBufferView>;
+
+  constructor(algorithm: Algorithm) {
+    this.#algorithm = algorithm;
+    this.#stream = new crypto.DigestStream(webCryptoName(algorithm));
+    this.#writer = this.#stream.getWriter();
+    // An abandoned hash rejects its digest; nobody may be listening by then.
+    this.#stream.digest.catch(() => undefined);
+  }
+
+  /** The digest of a whole stream, which is read and dropped. */
+  static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
+    const stream = new crypto.DigestStream(webCryptoName(algorithm));
+    await content.pipeTo(stream);
+    return digestFromHash(algorithm, await stream.digest);
+  }
+
+  async update(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#writer.write(bytes);
+  }
+
+  async digest(): Promise<Digest> {
+    await this.#writer.close();
+    return digestFromHash(this.#algorithm, await this.#stream.digest);
+  }
+
+  abandon(cause: unknown): void {
+    void this.#writer.abort(cause).catch(() => undefined);
+  }
+}
+
+/** Reads a byte stream in pieces that fill one reused buffer; only the last may be shorter. */
+class LargeReader {
+  readonly #reader: ReadableStreamBYOBReader;
+  #buffer: ArrayBuffer;
+  #ended = false;
+
+  constructor(stream: ReadableStream<Uint8Array>, bytes: number) {
+    this.#reader = stream.getReader({ mode: 'byob' });
+    this.#buffer = new ArrayBuffer(Math.max(1, bytes));
+  }
+
+  async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (this.#ended) return undefined;
+    const view = new Uint8Array(this.#buffer);
+    const { value, done } = await this.#reader.readAtLeast(view.byteLength, view);
+    if (done || value === undefined || value.byteLength < view.byteLength) this.#ended = true;
+    return value === undefined || value.byteLength === 0 ? undefined : value;
+  }
+
+  /** Reading detaches the buffer; this takes it back once what it held has been written. */
+  reuse(bytes: Uint8Array<ArrayBuffer>): void {
+    if (bytes.buffer.byteLength >= this.#buffer.byteLength) this.#buffer = bytes.buffer;
+  }
+
+  /** Goes on with another buffer. */
+  resize(bytes: number): void {
+    this.#buffer = new ArrayBuffer(bytes);
+  }
+}
+
+/** Waits until both have settled, so that no buffer is still being read; then gives the first failure. */
+async function settleBoth<A, B>(a: Promise<A>, b: Promise<B>, onFailure?: (cause: unknown) => void): Promise<[A, B]> {
+  const watched = <T>(promise: Promise<T>): Promise<T> =>
+    promise.catch((cause: unknown) => {
+      onFailure?.(cause);
+      throw cause;
+    });
+  const [first, second] = await Promise.allSettled([watched(a), watched(b)]);
+  if (first.status === 'rejected') throw first.reason;
+  if (second.status === 'rejected') throw second.reason;
+  return [first.value, second.value];
+}

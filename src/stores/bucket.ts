@@ -1,0 +1,85 @@
+/**
+ * The one way to R2. Keys are unique for each write, never derived from a digest, and nothing is ever overwritten;
+ * which object is which blob is for D1 alone to say.
+ */
+import { checksumOption, type Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+
+/** Bytes that one `put` may have. R2 allows 5 GiB less 5 MiB; above, an object is written in parts. */
+export const MAX_PUT_BYTES = 4.5 * 1024 ** 3;
+
+export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
+
+export class Bucket {
+  readonly #r2: R2Bucket;
+
+  constructor(r2: R2Bucket) {
+    this.#r2 = r2;
+  }
+
+  newKey(): string {
+    return `blobs/${crypto.randomUUID()}`;
+  }
+
+  /**
+   * Writes an object whose length is known (a stream's is that of the request's Content-Length or a FixedLengthStream).
+   * @param expected R2 checks the content against it and stores nothing where it differs
+   * @throws OciError DIGEST_INVALID, UNAVAILABLE
+   */
+  async put(key: string, body: PutBody, expected?: Digest): Promise<void> {
+    try {
+      await this.#r2.put(key, body, expected === undefined ? {} : checksumOption(expected));
+    } catch (cause) {
+      if (isChecksumMismatch(cause)) throw digestMismatch(expected);
+      throw unavailable(cause);
+    }
+  }
+
+  /** Starts a multipart upload: parts of at least 5 MiB, all equal but the last. */
+  async createMultipartUpload(key: string): Promise<R2MultipartUpload> {
+    return this.#r2.createMultipartUpload(key).catch((cause: unknown) => {
+      throw unavailable(cause);
+    });
+  }
+
+  /** The object's bytes, or a range of them; undefined if the object is gone. */
+  async get(
+    key: string,
+    range?: { readonly offset: number; readonly length: number },
+  ): Promise<ReadableStream<Uint8Array> | undefined> {
+    try {
+      const object = await this.#r2.get(key, range === undefined ? {} : { range });
+      return object?.body;
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
+  async delete(keys: readonly string[]): Promise<void> {
+    // R2 deletes at most 1,000 keys a call.
+    for (let i = 0; i < keys.length; i += 1000) await this.#r2.delete(keys.slice(i, i + 1000));
+  }
+
+  /** Whether R2 answers at all. */
+  async probe(): Promise<void> {
+    await this.#r2.head('healthz').catch((cause: unknown) => {
+      throw unavailable(cause);
+    });
+  }
+}
+
+export function digestMismatch(expected: Digest | undefined): OciError {
+  return new OciError('DIGEST_INVALID', {
+    message: 'the content does not have the digest that was given for it',
+    detail: { digest: expected },
+  });
+}
+
+/** R2's error 10037, "the checksum you specified did not match what we received". */
+function isChecksumMismatch(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('(10037)');
+}
+
+function unavailable(cause: unknown): OciError {
+  return cause instanceof OciError ? cause : new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+}

@@ -1,0 +1,35 @@
+/**
+ * Stamps: one hybrid logical clock value for a whole transaction, computed inside it.
+ *
+ * A stamp is `milliseconds * 1000 + counter`, at least one more than any stamp that the store has written. The
+ * transaction that takes one leaves its commit id on the clock's single row; the statements after it in the same batch
+ * run only where they find that id. So a condition is judged once, in the statement that takes the stamp, and either
+ * all of a batch happens or none.
+ */
+import { sql } from './database.ts';
+
+/** Stamps of one millisecond. */
+export const STAMPS_PER_MILLISECOND = 1000;
+
+export function stampOf(milliseconds: number): number {
+  return milliseconds * STAMPS_PER_MILLISECOND;
+}
+
+export function millisecondsOf(stamp: number): number {
+  return Math.floor(stamp / STAMPS_PER_MILLISECOND);
+}
+
+/**
+ * Takes a stamp if `condition` holds: `UPDATE clock` as the first statement of a transaction. ?1 is the wall clock as a
+ * stamp, ?2 the fresh commit id; the condition's own parameters follow. Gives `{ stamp }`, or no row.
+ */
+export function takeStamp(condition: string): ReturnType<typeof sql> {
+  return sql`
+    UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1), commit_id = ?2
+    WHERE id = 1 AND ${condition} RETURNING stamp`;
+}
+
+/** The condition under which a statement runs whose batch took a stamp; `commit` names the commit id's parameter. */
+export function committed(commit: string): string {
+  return `clock.id = 1 AND clock.commit_id = ${commit}`;
+}

@@ -1,0 +1,203 @@
+/**
+ * Control data: organizations, credentials and which repositories are public. Written at central only.
+ */
+import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { type Database, sql } from './database.ts';
+
+export type CredentialKind = 'organization' | 'platform' | 'administrator';
+
+export interface CredentialRow {
+  readonly id: string;
+  readonly kind: CredentialKind;
+  /** Empty for platform and administrator credentials. */
+  readonly organization: OrganizationName | '';
+  readonly name: string;
+  /** JSON array of rights. */
+  readonly rights: string;
+  /** JSON array of repository patterns. */
+  readonly repositories: string;
+  /** Hex SHA-256 of the secret, which is random and long: a slow hash would protect nothing more. */
+  readonly secret_hash: string;
+  /** Milliseconds since the epoch, as the times below. */
+  readonly created_at: number;
+  readonly expires_at: number | null;
+  readonly last_used_at: number | null;
+}
+
+export interface OrganizationRow {
+  readonly name: OrganizationName;
+  readonly created_at: number;
+}
+
+const CREDENTIAL_COLUMNS =
+  'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, last_used_at';
+
+const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_CREDENTIALS = sql`
+  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
+const INSERT_CREDENTIAL = sql`
+  INSERT INTO credentials (${CREDENTIAL_COLUMNS})
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL
+  WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3)
+  ON CONFLICT DO NOTHING RETURNING id`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
+
+const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1`;
+const SELECT_ORGANIZATIONS = sql`
+  SELECT name, created_at FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+const INSERT_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at) VALUES (?1, CAST(?2 AS INTEGER)) ON CONFLICT DO NOTHING RETURNING name`;
+const DELETE_ORGANIZATION_IF_EMPTY = sql`
+  DELETE FROM organizations WHERE name = ?1
+    AND NOT EXISTS (SELECT 1 FROM repositories WHERE name >= ?1 || '/' AND name < ?1 || '0' AND listed = 1)
+  RETURNING name`;
+// Whoever gets the name next must find nothing of what was: no credential, no link to a blob, no public repository.
+const OF_REMOVED_ORGANIZATION = (column: string): string => `
+  ${column} >= ?1 || '/' AND ${column} < ?1 || '0' AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1)`;
+const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
+  DELETE FROM credentials WHERE organization = ?1 AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1)`;
+const DELETE_LINKS_OF_REMOVED_ORGANIZATION = sql`DELETE FROM links WHERE ${OF_REMOVED_ORGANIZATION('repository')}`;
+const DELETE_PUBLIC_OF_REMOVED_ORGANIZATION = sql`DELETE FROM public_repositories WHERE ${OF_REMOVED_ORGANIZATION('name')}`;
+const DELETE_REPOSITORIES_OF_REMOVED_ORGANIZATION = sql`DELETE FROM repositories WHERE ${OF_REMOVED_ORGANIZATION('name')}`;
+
+const INSERT_PUBLIC = sql`INSERT INTO public_repositories (name) VALUES (?1) ON CONFLICT DO NOTHING`;
+const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
+const SELECT_PUBLIC_AMONG = sql`
+  SELECT p.name FROM json_each(?1) AS asked CROSS JOIN public_repositories p ON p.name = asked.value`;
+
+const SELECT_REPOSITORIES = sql`
+  SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
+  FROM repositories r WHERE r.name >= ?1 || '/' AND r.name < ?1 || '0' AND r.name > ?2
+  ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`;
+const INSERT_REPOSITORY = sql`
+  INSERT INTO repositories (name, created_at, listed)
+  SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2)
+  ON CONFLICT DO NOTHING RETURNING name`;
+const SELECT_REPOSITORY = sql`
+  SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
+  FROM repositories r WHERE r.name = ?1`;
+
+const SELECT_BLOB_USAGE = sql`
+  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM (
+    SELECT DISTINCT k.digest, l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
+    WHERE k.repository >= ?1 || '/' AND k.repository < ?1 || '0')`;
+const SELECT_REPOSITORY_COUNT = sql`
+  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND name >= ?1 || '/' AND name < ?1 || '0'`;
+const SELECT_MANIFEST_COUNT = sql`
+  SELECT count(*) AS count FROM manifests
+  WHERE repository >= ?1 || '/' AND repository < ?1 || '0' AND created_version > deleted_version`;
+const SELECT_TAG_COUNT = sql`
+  SELECT count(*) AS count FROM tags WHERE repository >= ?1 || '/' AND repository < ?1 || '0' AND visible = 1`;
+
+export interface RepositoryRow {
+  readonly name: RepositoryName;
+  readonly created_at: number;
+  readonly public: number;
+}
+
+export interface Usage {
+  readonly repositories: number;
+  readonly tags: number;
+  readonly manifests: number;
+  /** Distinct blobs that the organization's repositories may read. */
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export class ControlData {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
+  }
+
+  credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
+    return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
+  }
+
+  /** Answers false where the name is taken, or the organization does not exist. */
+  async addCredential(row: Omit<CredentialRow, 'last_used_at'>): Promise<boolean> {
+    const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at } = row;
+    const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at] as const;
+    return (await this.#database.first(INSERT_CREDENTIAL, ...values)) !== undefined;
+  }
+
+  async removeCredential(organization: OrganizationName | '', name: string): Promise<boolean> {
+    return (await this.#database.first(DELETE_CREDENTIAL, organization, name)) !== undefined;
+  }
+
+  recordUse(id: string, now: number): Promise<void> {
+    return this.#database.run(RECORD_USE, id, now);
+  }
+
+  organization(name: OrganizationName): Promise<OrganizationRow | undefined> {
+    return this.#database.first<OrganizationRow>(SELECT_ORGANIZATION, name);
+  }
+
+  organizations(last: string, limit: number): Promise<OrganizationRow[]> {
+    return this.#database.all<OrganizationRow>(SELECT_ORGANIZATIONS, last, limit);
+  }
+
+  async addOrganization(name: OrganizationName, now: number): Promise<boolean> {
+    return (await this.#database.first(INSERT_ORGANIZATION, name, now)) !== undefined;
+  }
+
+  /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
+  async removeOrganization(name: OrganizationName): Promise<boolean> {
+    const [removed] = await this.#database.batch<[{ name: string }]>([
+      [DELETE_ORGANIZATION_IF_EMPTY, name],
+      [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      [DELETE_LINKS_OF_REMOVED_ORGANIZATION, name],
+      [DELETE_PUBLIC_OF_REMOVED_ORGANIZATION, name],
+      [DELETE_REPOSITORIES_OF_REMOVED_ORGANIZATION, name],
+    ]);
+    return removed.length > 0;
+  }
+
+  /** Answers false where it exists already, or its organization does not. */
+  async addRepository(name: RepositoryName, now: number): Promise<boolean> {
+    return (await this.#database.first(INSERT_REPOSITORY, name, organizationOf(name), now)) !== undefined;
+  }
+
+  repository(name: RepositoryName): Promise<RepositoryRow | undefined> {
+    return this.#database.first<RepositoryRow>(SELECT_REPOSITORY, name);
+  }
+
+  repositories(organization: OrganizationName, last: string, limit: number): Promise<RepositoryRow[]> {
+    return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
+  }
+
+  setPublic(repository: RepositoryName, isPublic: boolean): Promise<void> {
+    return this.#database.run(isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository);
+  }
+
+  async publicAmong(repositories: readonly RepositoryName[]): Promise<Set<RepositoryName>> {
+    if (repositories.length === 0) return new Set();
+    const rows = await this.#database.all<{ name: RepositoryName }>(SELECT_PUBLIC_AMONG, JSON.stringify(repositories));
+    return new Set(rows.map(({ name }) => name));
+  }
+
+  /** Costs the organization's own rows, in one round trip. */
+  async usage(organization: OrganizationName): Promise<Usage> {
+    const [blobs, repositories, manifests, tags] = await this.#database.batch<
+      [{ blobs: number; bytes: number }, { count: number }, { count: number }, { count: number }]
+    >([
+      [SELECT_BLOB_USAGE, organization],
+      [SELECT_REPOSITORY_COUNT, organization],
+      [SELECT_MANIFEST_COUNT, organization],
+      [SELECT_TAG_COUNT, organization],
+    ]);
+    return {
+      blobs: blobs[0]?.blobs ?? 0,
+      bytes: blobs[0]?.bytes ?? 0,
+      repositories: repositories[0]?.count ?? 0,
+      manifests: manifests[0]?.count ?? 0,
+      tags: tags[0]?.count ?? 0,
+    };
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them
+ * and refuse a table scan, and a batch is one transaction in one round trip.
+ *
+ * D1 binds JavaScript numbers as REAL: statements CAST stamps and times to INTEGER, or take lists as one JSON
+ * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
+ */
+import { OciError } from '../oci/errors.ts';
+
+export class Sql {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+const statements: Sql[] = [];
+
+/** Every statement of the modules loaded so far. */
+export const allStatements: readonly Sql[] = statements;
+
+/** Declares a statement. Interpolates only other SQL, never values: those are numbered parameters (`?1`). */
+export function sql(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
+  const statement = new Sql(String.raw({ raw: strings }, ...fragments));
+  statements.push(statement);
+  return statement;
+}
+
+export type Parameter = string | number | null;
+export type BoundStatement = readonly [statement: Sql, ...parameters: Parameter[]];
+
+export class Database {
+  readonly #d1: D1Database;
+
+  constructor(d1: D1Database) {
+    this.#d1 = d1;
+  }
+
+  /** Rows of one statement. */
+  async all<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row[]> {
+    const { results } = await answered(this.#bind([statement, ...parameters]).all<Row>());
+    return results;
+  }
+
+  async first<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row | undefined> {
+    return (await this.all<Row>(statement, ...parameters))[0];
+  }
+
+  async run(statement: Sql, ...parameters: Parameter[]): Promise<void> {
+    await answered(this.#bind([statement, ...parameters]).run());
+  }
+
+  /**
+   * Runs the statements as one transaction, in one round trip.
+   * @returns the rows of each statement; the caller says their types, in order
+   */
+  async batch<Rows extends readonly object[]>(
+    statementsToRun: readonly BoundStatement[],
+  ): Promise<{ [I in keyof Rows]: Rows[I][] }> {
+    const results = await answered(this.#d1.batch(statementsToRun.map((statement) => this.#bind(statement))));
+    return results.map((result) => result.results) as { [I in keyof Rows]: Rows[I][] };
+  }
+
+  #bind([statement, ...parameters]: BoundStatement): D1PreparedStatement {
+    return this.#d1.prepare(statement.text).bind(...parameters);
+  }
+}
+
+/** What D1 says of a statement that can never succeed, as against one that may the next time. */
+const WRONG_STATEMENT = /SQLITE_(?:ERROR|CONSTRAINT|MISMATCH|RANGE|TOOBIG|MISUSE)|D1_TYPE_ERROR/;
+
+async function answered<Result>(query: Promise<Result>): Promise<Result> {
+  try {
+    return await query;
+  } catch (cause) {
+    if (WRONG_STATEMENT.test(String(cause))) throw cause;
+    throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
+  }
+}

@@ -1,0 +1,14 @@
+import type { StoreName } from '../namespaces/namespace.ts';
+import { Bucket } from './bucket.ts';
+import { Database } from './database.ts';
+
+/** The pair that holds a namespace's state: one D1 database (all metadata) and one R2 bucket (all bytes). */
+export interface Store {
+  readonly name: StoreName;
+  readonly database: Database;
+  readonly bucket: Bucket;
+}
+
+export function openStore(name: StoreName, d1: D1Database, r2: R2Bucket): Store {
+  return { name, database: new Database(d1), bucket: new Bucket(r2) };
+}

@@ -1,0 +1,127 @@
+/**
+ * The rows of upload sessions and their chunks.
+ *
+ * A session's row appears with its first chunk, its completion or its cancellation, and stays until the session has
+ * expired: without it, its reference would revive it. Every change takes the row by a fresh write id, compared and set
+ * in one statement; what else the batch writes is guarded by that id. So of two requests for the same offset one wins,
+ * and the other leaves nothing.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { Piece } from './blob-writer.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+
+export interface UploadRow {
+  readonly state: 'open' | 'finished' | 'cancelled';
+  /** Bytes received. */
+  readonly size: number;
+  /** Of all bytes so far, where one request brought them. */
+  readonly digest: Digest | null;
+  /** Of the request that last changed the row. */
+  readonly write_id: string;
+}
+
+/** Which session a row is for. */
+export interface UploadIdentity {
+  readonly id: string;
+  readonly repository: RepositoryName;
+  readonly expiresAt: number;
+}
+
+const INSERT_UPLOAD = sql`
+  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
+  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)) ON CONFLICT DO NOTHING`;
+
+const ADVANCE_UPLOAD = sql`
+  UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
+
+const FINISH_UPLOAD = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?3
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
+
+const FINISH_UPLOAD_OF_SINGLE_CHUNK = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?4
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND digest = ?3
+    AND EXISTS (SELECT 1 FROM upload_chunks c WHERE c.upload = ?1 AND c.start = 0 AND c.size = uploads.size)`;
+
+const CANCEL_UPLOAD = sql`
+  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
+  VALUES (?1, ?2, 'cancelled', 0, NULL, ?3, CAST(?4 AS INTEGER))
+  ON CONFLICT (id) DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
+
+const INSERT_CHUNKS = sql`
+  INSERT INTO upload_chunks (upload, start, size, key)
+  SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
+  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
+
+const SELECT_UPLOAD = sql`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
+
+const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`;
+
+const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
+  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
+
+const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`;
+
+const SELECT_EXPIRED = sql`SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT ?2`;
+
+const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
+
+/** Takes a session that has no row yet: its first chunk, or the whole blob at once. */
+export function insertUpload(
+  upload: UploadIdentity,
+  row: { readonly state: 'open' | 'finished'; readonly size: number; readonly digest: Digest | null; readonly writeId: string },
+): BoundStatement {
+  return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
+}
+
+/** Takes an open session that is exactly `from` bytes long, and makes it `to` bytes long. */
+export function advanceUpload(id: string, from: number, to: number, writeId: string): BoundStatement {
+  return [ADVANCE_UPLOAD, id, from, to, writeId];
+}
+
+export function finishUpload(id: string, size: number, writeId: string): BoundStatement {
+  return [FINISH_UPLOAD, id, size, writeId];
+}
+
+/** Finishes only if one chunk is the whole blob and was hashed to `digest`. */
+export function finishUploadOfSingleChunk(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
+  return [FINISH_UPLOAD_OF_SINGLE_CHUNK, id, size, digest, writeId];
+}
+
+export function insertChunks(id: string, writeId: string, offset: number, pieces: readonly Piece[]): BoundStatement {
+  return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
+}
+
+/** Gives {@link UploadRow}. */
+export function selectUpload(id: string): BoundStatement {
+  return [SELECT_UPLOAD, id];
+}
+
+/** Gives {@link Piece}s, in order. */
+export function selectChunks(id: string): BoundStatement {
+  return [SELECT_CHUNKS, id];
+}
+
+/** What remains in the chunks' rows after a commit are objects to delete. */
+export function deleteChunkThatBecameBlob(id: string, digest: Digest, store: string): BoundStatement {
+  return [DELETE_CHUNK_THAT_BECAME_BLOB, id, digest, store];
+}
+
+export function deleteChunks(id: string): BoundStatement {
+  return [DELETE_CHUNKS, id];
+}
+
+export function deleteUpload(id: string): BoundStatement {
+  return [DELETE_UPLOAD, id];
+}
+
+export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
+  return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
+}
+
+/** Ids of sessions that have expired, the oldest first. */
+export async function expiredUploads(database: Database, now: number, limit: number): Promise<string[]> {
+  return (await database.all<{ id: string }>(SELECT_EXPIRED, now, limit)).map(({ id }) => id);
+}

@@ -1,0 +1,383 @@
+/**
+ * Uploads: bytes are written once, and committing is a D1 transaction, not a copy.
+ *
+ * | how it arrives                    | what happens                                                      |
+ * |-----------------------------------|-------------------------------------------------------------------|
+ * | digest known, length known        | one `put`, checked by R2 itself                                   |
+ * | one PATCH, then an empty PUT      | hashed while written; the PUT compares digests and commits        |
+ * | several chunks                    | an object each; the PUT joins them through one checked `put`      |
+ * | hashed with another algorithm     | the object is read back once                                      |
+ *
+ * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
+ * the session where it was. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
+ * the object stays: the transaction may have happened.
+ */
+import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import {
+  type BlobCommit,
+  commitObject,
+  commitObjectOfUpload,
+  commitSingleChunk,
+  leaseTimes,
+  selectLocation,
+} from './blob-rows.ts';
+import { BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
+import { digestMismatch, MAX_PUT_BYTES } from './bucket.ts';
+import type { BufferBudget } from './buffer-budget.ts';
+import type { BoundStatement } from './database.ts';
+import type { Store } from './store.ts';
+import {
+  formatUploadReference,
+  parseUploadReference,
+  SESSION_MILLISECONDS,
+  type SessionOwner,
+  type Signer,
+  type UploadReference,
+} from './upload-reference.ts';
+import {
+  advanceUpload,
+  cancelUpload,
+  deleteChunks,
+  deleteChunkThatBecameBlob,
+  deleteUpload,
+  expiredUploads,
+  finishUpload,
+  finishUploadOfSingleChunk,
+  insertChunks,
+  insertUpload,
+  selectChunks,
+  selectUpload,
+  type UploadRow,
+} from './upload-rows.ts';
+
+export interface UploadOptions {
+  readonly signer: Signer;
+  readonly budget: BufferBudget;
+  readonly graceMilliseconds: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Runs on after the response: deletes of objects that nothing refers to. */
+  readonly defer: (work: Promise<unknown>) => void;
+}
+
+/** A session as a client presents it. */
+export interface PresentedSession {
+  readonly repository: RepositoryName;
+  readonly subject: string;
+  readonly reference: string;
+}
+
+export interface UploadProgress {
+  readonly id: string;
+  /** For the next request. */
+  readonly reference: string;
+  /** Bytes received. */
+  readonly size: number;
+}
+
+/** The session goes on: `progress` says where. */
+export class ChunkOutOfOrder extends OciError {
+  readonly progress: UploadProgress;
+  constructor(progress: UploadProgress) {
+    super('CHUNK_OUT_OF_ORDER', { detail: { received: progress.size } });
+    this.progress = progress;
+  }
+}
+
+export class Uploads {
+  readonly #store: Store;
+  readonly #options: UploadOptions;
+  readonly #writer: BlobWriter;
+
+  constructor(store: Store, options: UploadOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#writer = new BlobWriter(store.bucket, options.budget);
+  }
+
+  /** Opens a session. Writes nothing. */
+  async open(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
+    const expiresAt = this.#options.now() + SESSION_MILLISECONDS;
+    return this.#progress(this.#owner({ repository, subject }), { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm });
+  }
+
+  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID */
+  async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
+    const { key, size } = await this.#writeChecked(body, digest);
+    const blob = this.#commitOf(repository, digest);
+    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
+      ...commitObject(blob, key, size),
+      selectLocation(blob),
+    ]);
+    if (location[0]?.key !== key) this.#discard([key]);
+  }
+
+  /**
+   * Appends a chunk.
+   * @param start where the client says that it starts; undefined means at the end
+   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range
+   */
+  async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    if (upload.offset > 0 || (start ?? 0) !== 0) await this.#requireAt(owner, upload, start ?? upload.offset);
+    if (body === undefined) return this.#progress(owner, upload);
+    const written = await this.#writer.write(body, upload.algorithm);
+    if (written.size === 0) return this.#progress(owner, upload);
+    const size = upload.offset + written.size;
+    const writeId = crypto.randomUUID();
+    const take =
+      upload.offset === 0
+        ? insertUpload({ ...upload, repository: owner.repository }, { state: 'open', size, digest: written.digest, writeId })
+        : advanceUpload(upload.id, upload.offset, size, writeId);
+    const [, , rows] = await this.#store.database.batch<[object, object, UploadRow]>([
+      take,
+      insertChunks(upload.id, writeId, upload.offset, written.pieces),
+      selectUpload(upload.id),
+    ]);
+    if (rows[0]?.write_id !== writeId) {
+      this.#discard(written.pieces.map(({ key }) => key));
+      throw await this.#refusal(owner, upload, rows[0]);
+    }
+    return this.#progress(owner, { ...upload, offset: size });
+  }
+
+  /**
+   * Closes a session: the blob with `digest` is everything that it received, and `body` after it.
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER
+   */
+  async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    if (start !== undefined && start !== upload.offset) await this.#requireAt(owner, upload, start);
+    if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
+    if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
+    await this.#finishJoined(owner, upload, digest, body);
+  }
+
+  /** How far a session is. Tolerates a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
+  async progress(session: PresentedSession): Promise<UploadProgress> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
+    if (rows[0] !== undefined && rows[0].state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
+    return this.#progress(owner, { ...upload, offset: rows[0]?.size ?? 0 });
+  }
+
+  /** @throws OciError UPLOAD_UNKNOWN */
+  async cancel(session: PresentedSession): Promise<void> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    const writeId = crypto.randomUUID();
+    const [, rows, chunks] = await this.#store.database.batch<[object, UploadRow, Piece]>([
+      cancelUpload({ ...upload, repository: owner.repository }, writeId),
+      selectUpload(upload.id),
+      selectChunks(upload.id),
+    ]);
+    if (rows[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
+    this.#discardChunks(upload.id, chunks);
+  }
+
+  /** Removes sessions that have expired, and their objects. Answers how many; at most `limit`. */
+  async removeExpired(limit: number): Promise<number> {
+    const ids = await expiredUploads(this.#store.database, this.#options.now(), limit);
+    for (const id of ids) {
+      const [chunks] = await this.#store.database.batch<[Piece]>([selectChunks(id)]);
+      await this.#store.bucket.delete(chunks.map(({ key }) => key));
+      await this.#store.database.batch([deleteChunks(id), deleteUpload(id)]);
+    }
+    return ids.length;
+  }
+
+  async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+    const { key, size } = await this.#writeChecked(body, digest);
+    const writeId = crypto.randomUUID();
+    const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
+    await this.#commit(owner, upload, digest, { take, writeId, key, size });
+  }
+
+  /** The common case after one PATCH: one round trip compares and commits. Answers whether it was that case. */
+  async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
+    const writeId = crypto.randomUUID();
+    const blob = this.#commitOf(owner.repository, digest);
+    const [before, , , , , left] = await this.#store.database.batch<[UploadRow, object, object, object, object, Piece]>([
+      selectUpload(upload.id),
+      finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
+      ...commitSingleChunk(blob, upload.id, writeId),
+      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      selectChunks(upload.id),
+    ]);
+    const row = before[0];
+    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
+    if (row.digest !== digest) {
+      if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
+      return false;
+    }
+    const single = left.length === 0 || (left.length === 1 && left[0]?.size === row.size);
+    if (single) this.#discardChunks(upload.id, left);
+    return single;
+  }
+
+  /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
+  async #finishJoined(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+    const [rows, chunks] = await this.#store.database.batch<[UploadRow, Piece]>([
+      selectUpload(upload.id),
+      selectChunks(upload.id),
+    ]);
+    if (rows[0]?.state !== 'open' || rows[0].size !== upload.offset) throw await this.#refusal(owner, upload, rows[0]);
+    const tail =
+      body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
+    try {
+      const pieces = [...chunks, ...(tail?.pieces ?? [])];
+      const size = upload.offset + (tail?.size ?? body?.length ?? 0);
+      const known = tail === undefined ? body : undefined;
+      const only = pieces.length === 1 && known === undefined ? pieces[0] : undefined;
+      const key = only === undefined ? await this.#join(pieces, known, size, digest) : await this.#readBack(only.key, digest);
+      const writeId = crypto.randomUUID();
+      await this.#commit(owner, upload, digest, { take: finishUpload(upload.id, upload.offset, writeId), writeId, key, size });
+    } finally {
+      if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
+    }
+  }
+
+  /** Commits an object as the session's blob. An object that is not the blob's location afterwards is deleted. */
+  async #commit(
+    owner: SessionOwner,
+    upload: UploadReference,
+    digest: Digest,
+    write: { readonly take: BoundStatement; readonly writeId: string; readonly key: string; readonly size: number },
+  ): Promise<void> {
+    const blob = this.#commitOf(owner.repository, digest);
+    const [, , , , rows, location, left] = await this.#store.database.batch<
+      [object, object, object, object, UploadRow, { key: string }, Piece]
+    >([
+      write.take,
+      ...commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
+      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      selectUpload(upload.id),
+      selectLocation(blob),
+      selectChunks(upload.id),
+    ]);
+    const won = rows[0]?.write_id === write.writeId;
+    const isChunk = left.some(({ key }) => key === write.key);
+    if (location[0]?.key !== write.key && !isChunk) this.#discard([write.key]);
+    if (!won) throw await this.#refusal(owner, upload, rows[0]);
+    this.#discardChunks(upload.id, left);
+  }
+
+  /** Writes a whole blob and answers its object, which is known to have the digest. */
+  async #writeChecked(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
+    const key = this.#store.bucket.newKey();
+    if (body === undefined) {
+      await this.#store.bucket.put(key, new Uint8Array(0), digest);
+      return { key, size: 0 };
+    }
+    if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
+      await this.#store.bucket.put(key, body.stream, digest);
+      return { key, size: body.length };
+    }
+    const written = await this.#writer.write(body, algorithmOf(digest));
+    return this.#single(written, digest);
+  }
+
+  /** One object out of what was written with the digest's own algorithm. */
+  async #single(written: Written, digest: Digest): Promise<{ key: string; size: number }> {
+    const [first, ...more] = written.pieces;
+    if (written.digest !== digest) {
+      this.#discard(written.pieces.map(({ key }) => key));
+      throw digestMismatch(digest);
+    }
+    if (first !== undefined && more.length === 0) return { key: first.key, size: written.size };
+    try {
+      return { key: await this.#join(written.pieces, undefined, written.size, digest), size: written.size };
+    } finally {
+      this.#discard(written.pieces.map(({ key }) => key));
+    }
+  }
+
+  /** Streams the pieces, and `last` after them, into one object of `size` bytes that has the digest. */
+  async #join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
+    const known = size <= MAX_PUT_BYTES;
+    const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
+    const pump = this.#pump(pieces, last, joined.writable);
+    pump.catch(() => undefined);
+    if (!known) {
+      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest));
+      return (await this.#single(written, digest)).key;
+    }
+    const key = this.#store.bucket.newKey();
+    await this.#store.bucket.put(key, joined.readable, digest);
+    return key;
+  }
+
+  async #pump(pieces: readonly Piece[], last: Body | undefined, writable: WritableStream<Uint8Array>): Promise<void> {
+    try {
+      for (const { key } of pieces) {
+        const content = await this.#store.bucket.get(key);
+        if (content === undefined)
+          throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
+        await content.pipeTo(writable, { preventClose: true });
+      }
+      await last?.stream.pipeTo(writable, { preventClose: true });
+      await writable.close();
+    } catch (cause) {
+      await writable.abort(cause).catch(() => undefined);
+      throw cause;
+    }
+  }
+
+  async #readBack(key: string, digest: Digest): Promise<string> {
+    const content = await this.#store.bucket.get(key);
+    if (content === undefined)
+      throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start it again' });
+    if ((await Hash.of(algorithmOf(digest), content)) !== digest) throw digestMismatch(digest);
+    return key;
+  }
+
+  /** Refuses early, before a body is read, what the rows already say is out of order. */
+  async #requireAt(owner: SessionOwner, upload: UploadReference, start: number): Promise<void> {
+    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
+    const row = rows[0];
+    if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
+      throw await this.#refusal(owner, upload, row);
+    }
+  }
+
+  async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
+    if (row !== undefined && row.state !== 'open') return new OciError('UPLOAD_UNKNOWN');
+    return new ChunkOutOfOrder(await this.#progress(owner, { ...upload, offset: row?.size ?? 0 }));
+  }
+
+  async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {
+    return { id: upload.id, size: upload.offset, reference: await formatUploadReference(this.#options.signer, owner, upload) };
+  }
+
+  #parse(owner: SessionOwner, session: PresentedSession): Promise<UploadReference> {
+    return parseUploadReference(this.#options.signer, owner, session.reference, this.#options.now());
+  }
+
+  #owner({ repository, subject }: { readonly repository: RepositoryName; readonly subject: string }): SessionOwner {
+    return { store: this.#store.name, repository, subject };
+  }
+
+  #commitOf(repository: RepositoryName, digest: Digest): BlobCommit {
+    const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
+    return { repository, digest, store: this.#store.name, lease };
+  }
+
+  #discard(keys: readonly string[]): void {
+    if (keys.length > 0) this.#options.defer(this.#store.bucket.delete(keys));
+  }
+
+  /** First the objects, then their rows: what is interrupted here is done again when the session expires. */
+  #discardChunks(id: string, chunks: readonly Piece[]): void {
+    if (chunks.length === 0) return;
+    const work = async (): Promise<void> => {
+      await this.#store.bucket.delete(chunks.map(({ key }) => key));
+      await this.#store.database.batch([deleteChunks(id)]);
+    };
+    this.#options.defer(work());
+  }
+}
