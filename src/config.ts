@@ -29,7 +29,7 @@ const storeName = z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be lowerc
 
 const signingKey = z
   .string()
-  .regex(/^[A-Za-z0-9+/]{43,}={0,2}$/, 'must be base64 of at least 32 random bytes: openssl rand -base64 32');
+  .refine((text) => (decodedLength(text) ?? 0) >= 32, 'must be base64 of at least 32 random bytes: openssl rand -base64 32');
 
 const environment = z.object({
   REGISTRY: z.strictObject({
@@ -74,4 +74,13 @@ export function bucketBinding(store: StoreName): string {
 
 function bindingSuffix(store: StoreName): string {
   return store.toUpperCase().replaceAll('-', '_');
+}
+
+function decodedLength(base64: string): number | undefined {
+  if (/\s/.test(base64)) return undefined;
+  try {
+    return Uint8Array.fromBase64(base64).byteLength;
+  } catch {
+    return undefined;
+  }
 }

@@ -9,6 +9,8 @@ process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 export default defineConfig({
   root: here('..'),
   test: {
+    // Every request writes a log line.
+    silent: 'passed-only',
     projects: [
       {
         plugins: [
@@ -25,8 +27,8 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/{oci,namespaces,stores,registry,auth,http,gc}/**/*.test.ts'],
-          setupFiles: [here('support/migrate.ts')],
+          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,auth,http,gc}/**/*.test.ts'],
+          setupFiles: [here('support/empty-stores.ts')],
         },
       },
       {

@@ -41,6 +41,8 @@ export interface TokenRequest {
   readonly audience: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** When the credential was last looked up: the token's time counts from then, so that revoking is felt in time. */
+  readonly checkedAt: number;
   /** When the credential ends; no token outlives it. */
   readonly credentialExpiresAt: number | undefined;
 }
@@ -54,7 +56,7 @@ export interface IssuedToken {
 export async function issueAccessToken(keys: SigningKeys, request: TokenRequest): Promise<IssuedToken> {
   const issuedAt = Math.floor(request.now / 1000);
   const end = request.credentialExpiresAt === undefined ? Infinity : Math.floor(request.credentialExpiresAt / 1000);
-  const expiresAt = Math.min(issuedAt + TOKEN_SECONDS, end);
+  const expiresAt = Math.min(Math.floor(request.checkedAt / 1000) + TOKEN_SECONDS, end);
   const { id, key } = keys.current;
   const token = await new SignJWT({ credential: request.credential, scope: request.scopes.map(formatScope).join(' ') })
     .setProtectedHeader({ alg: 'HS256', kid: id, typ: 'JWT' })

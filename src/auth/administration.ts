@@ -2,8 +2,12 @@
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { ControlData, CredentialKind, CredentialRow, RepositoryRow, Usage } from '../stores/control-data.ts';
+import { TOKEN_SECONDS } from './access-token.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
+
+/** How long a removed organization's name rests: until every access token of its time has run out. */
+const NAME_REST_MILLISECONDS = 2 * TOKEN_SECONDS * 1000;
 
 export interface CredentialSummary {
   readonly kind: CredentialKind;
@@ -50,13 +54,17 @@ export class Administration {
   /** @throws OciError CONFLICT */
   async createOrganization(name: OrganizationName): Promise<{ name: OrganizationName; createdAt: number }> {
     const createdAt = this.#now();
-    if (!(await this.#control.addOrganization(name, createdAt))) throw conflict(`the organization ${name} exists already`);
+    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS))) {
+      throw conflict(
+        `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / 60_000} minutes`,
+      );
+    }
     return { name, createdAt };
   }
 
   /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
   async removeOrganization(name: OrganizationName): Promise<void> {
-    if (await this.#control.removeOrganization(name)) return;
+    if (await this.#control.removeOrganization(name, this.#now())) return;
     await this.organization(name);
     throw conflict(`the organization ${name} still has repositories: remove them first`);
   }

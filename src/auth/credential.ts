@@ -3,7 +3,7 @@
  *
  * An *organization* credential has rights on repositories of its organization. A *platform* credential pulls from every
  * organization and can do nothing else: nodes boot images with it. An *administrator* manages organizations,
- * credentials and repositories, and neither pushes nor pulls.
+ * credentials and repositories; of images it sees what every logged-in caller does.
  */
 import { isRepositoryName, type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 

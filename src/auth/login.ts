@@ -20,7 +20,9 @@ export interface Presented {
 /** What a good login gives. */
 export interface Login {
   readonly credential: Credential;
-  /** Milliseconds since the epoch. */
+  /** When the credential was last looked up, in milliseconds since the epoch: what it gives ends five minutes after. */
+  readonly checkedAt: number;
+  /** When the credential ends, likewise. */
   readonly expiresAt: number | undefined;
 }
 
@@ -77,7 +79,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const row = await control.credentialBySecret(await hashSecret(password));
     if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
     if (row.expires_at !== null && row.expires_at <= now) continue;
-    const login = loginOf(row);
+    const login = loginOf(row, now);
     knownGood.remember(pairHash, login, now);
     if ((row.last_used_at ?? 0) < now - HOUR) defer(control.recordUse(row.id, now));
     return login;
@@ -103,10 +105,10 @@ function isUserOf(row: CredentialRow, user: string): boolean {
   return user === row.name || (row.organization !== '' && (user === row.organization || robot === row.organization));
 }
 
-function loginOf(row: CredentialRow): Login {
+function loginOf(row: CredentialRow, checkedAt: number): Login {
   const expiresAt = row.expires_at ?? undefined;
   if (row.kind !== 'organization' || row.organization === '') {
-    return { credential: { kind: row.kind === 'platform' ? 'platform' : 'administrator', id: row.id }, expiresAt };
+    return { credential: { kind: row.kind === 'platform' ? 'platform' : 'administrator', id: row.id }, checkedAt, expiresAt };
   }
   return {
     credential: {
@@ -116,6 +118,7 @@ function loginOf(row: CredentialRow): Login {
       rights: JSON.parse(row.rights) as Right[],
       repositories: JSON.parse(row.repositories) as RepositoryPattern[],
     },
+    checkedAt,
     expiresAt,
   };
 }

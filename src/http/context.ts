@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import type { Credential } from '../auth/credential.ts';
 import type { Refusal } from '../auth/authorize.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -22,6 +23,8 @@ export interface Variables {
   namespace: Namespace;
   registry: Registry;
   principal: Principal;
+  /** Of the management API. */
+  caller: Credential;
   /** What the caller is told if the repository that it reads turns out not to be public. */
   refusalUnlessPublic: Refusal;
 }

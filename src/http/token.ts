@@ -56,6 +56,7 @@ async function issue(c: AppContext, login: Login | undefined, asked: readonly st
     scopes,
     audience: namespaceId(c.get('namespace')),
     now,
+    checkedAt: login?.checkedAt ?? now,
     credentialExpiresAt: login?.expiresAt,
   });
   if (login !== undefined) c.get('logFields')['subject'] = login.credential.id;

@@ -54,4 +54,8 @@ const stop = (): void => {
     },
   );
 };
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  // The simulators' own handlers would end the process before everything has stopped.
+  process.removeAllListeners(signal);
+  process.on(signal, stop);
+}

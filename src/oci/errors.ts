@@ -33,7 +33,7 @@ const ERRORS = {
   NAME_UNKNOWN: [404, 'NAME_UNKNOWN', 'there is no such repository'],
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
-  ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: an OCI registry answers under /v2/'],
+  ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: images are under /v2/, management under /api/'],
   SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],
   TAG_INVALID: [
     400,

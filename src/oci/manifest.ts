@@ -87,7 +87,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
     references,
     requiredBlobs: [...new Set(blobs.map(({ digest }) => digest))],
     subject: references.find(({ kind }) => kind === 'subject')?.digest,
-    artifactType: artifactTypeOf(document, descriptors),
+    artifactType: artifactTypeOf(document, shape === 'image' ? descriptors : []),
   };
 }
 

@@ -50,15 +50,16 @@ export class BlobWriter {
 
   /**
    * Writes all of `body`; leaves no object behind when it fails.
+   * @param as whether small pieces will do where the budget is spent, or it has to wait for another time
    * @throws OciError UNAVAILABLE, SIZE_INVALID
    */
-  async write(body: Body, algorithm: Algorithm): Promise<Written> {
+  async write(body: Body, algorithm: Algorithm, as: 'one object' | 'pieces' = 'pieces'): Promise<Written> {
     const hash = new Hash(algorithm);
     const pieces: Piece[] = [];
     try {
       if (body.length !== undefined && body.length <= MAX_PUT_BYTES)
         await this.#writeKnown(body.stream, body.length, hash, pieces);
-      else await this.#writeUnknown(body.stream, hash, pieces);
+      else await this.#writeUnknown(body.stream, hash, pieces, as);
       const digest = await hash.digest();
       return { pieces, size: pieces.reduce((sum, { size }) => sum + size, 0), digest };
     } catch (cause) {
@@ -90,8 +91,16 @@ export class BlobWriter {
     pieces.push({ start: 0, size: length, key });
   }
 
-  async #writeUnknown(stream: ReadableStream<Uint8Array>, hash: Hash, pieces: Piece[]): Promise<void> {
+  async #writeUnknown(
+    stream: ReadableStream<Uint8Array>,
+    hash: Hash,
+    pieces: Piece[],
+    as: 'one object' | 'pieces',
+  ): Promise<void> {
     let loan = this.#budget.borrow(PART_BYTES);
+    if (loan === undefined && as === 'one object') {
+      throw new OciError('UNAVAILABLE', { message: 'too many uploads at once: try again', headers: { 'Retry-After': '10' } });
+    }
     try {
       const reader = new LargeReader(stream, loan === undefined ? SMALL_BYTES : PART_BYTES);
       let start = 0;

@@ -2,7 +2,8 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { type Database, sql } from './database.ts';
+import { committed, stampOf, takeStamp } from './clock.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -38,28 +39,41 @@ const SELECT_CREDENTIALS = sql`
 const INSERT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL
-  WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3)
+  WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
 const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
 const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
 
-const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1`;
+const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 const SELECT_ORGANIZATIONS = sql`
-  SELECT name, created_at FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name, created_at FROM organizations WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+
+// A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
+// finds nothing of what was, nor of what those tokens still pushed.
 const INSERT_ORGANIZATION = sql`
-  INSERT INTO organizations (name, created_at) VALUES (?1, CAST(?2 AS INTEGER)) ON CONFLICT DO NOTHING RETURNING name`;
-const DELETE_ORGANIZATION_IF_EMPTY = sql`
-  DELETE FROM organizations WHERE name = ?1
-    AND NOT EXISTS (SELECT 1 FROM repositories WHERE name >= ?1 || '/' AND name < ?1 || '0' AND listed = 1)
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
+  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL
+  WHERE organizations.removed_at <= CAST(?3 AS INTEGER) RETURNING name`;
+const OF_ORGANIZATION = (column: string): string => `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
+const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStamp(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at <= CAST(?4 AS INTEGER))',
+);
+const IF_COMMITTED = `EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
+const CLEAR_ORGANIZATION = [
+  sql`UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
+    WHERE ${OF_ORGANIZATION('repository')} AND created_version > deleted_version AND ${IF_COMMITTED}`,
+  sql`UPDATE tags SET visible = 0 WHERE ${OF_ORGANIZATION('repository')} AND visible = 1 AND ${IF_COMMITTED}`,
+  sql`DELETE FROM links WHERE ${OF_ORGANIZATION('repository')} AND ${IF_COMMITTED}`,
+  sql`DELETE FROM public_repositories WHERE ${OF_ORGANIZATION('name')} AND ${IF_COMMITTED}`,
+  sql`DELETE FROM repositories WHERE ${OF_ORGANIZATION('name')} AND ${IF_COMMITTED}`,
+];
+const REMOVE_ORGANIZATION_IF_EMPTY = sql`
+  UPDATE organizations SET removed_at = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM repositories WHERE ${OF_ORGANIZATION('name')} AND listed = 1)
   RETURNING name`;
-// Whoever gets the name next must find nothing of what was: no credential, no link to a blob, no public repository.
-const OF_REMOVED_ORGANIZATION = (column: string): string => `
-  ${column} >= ?1 || '/' AND ${column} < ?1 || '0' AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1)`;
 const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
-  DELETE FROM credentials WHERE organization = ?1 AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1)`;
-const DELETE_LINKS_OF_REMOVED_ORGANIZATION = sql`DELETE FROM links WHERE ${OF_REMOVED_ORGANIZATION('repository')}`;
-const DELETE_PUBLIC_OF_REMOVED_ORGANIZATION = sql`DELETE FROM public_repositories WHERE ${OF_REMOVED_ORGANIZATION('name')}`;
-const DELETE_REPOSITORIES_OF_REMOVED_ORGANIZATION = sql`DELETE FROM repositories WHERE ${OF_REMOVED_ORGANIZATION('name')}`;
+  DELETE FROM credentials WHERE organization = ?1
+    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
 
 const INSERT_PUBLIC = sql`INSERT INTO public_repositories (name) VALUES (?1) ON CONFLICT DO NOTHING`;
 const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
@@ -72,7 +86,7 @@ const SELECT_REPOSITORIES = sql`
   ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
-  SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2)
+  SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING name`;
 const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
@@ -143,18 +157,25 @@ export class ControlData {
     return this.#database.all<OrganizationRow>(SELECT_ORGANIZATIONS, last, limit);
   }
 
-  async addOrganization(name: OrganizationName, now: number): Promise<boolean> {
-    return (await this.#database.first(INSERT_ORGANIZATION, name, now)) !== undefined;
+  /**
+   * Answers false where the name is taken, or was removed after `freeBefore`.
+   * @param freeBefore milliseconds since the epoch, as `now`
+   */
+  async addOrganization(name: OrganizationName, now: number, freeBefore: number): Promise<boolean> {
+    const id = crypto.randomUUID();
+    const results = await this.#database.batch<{ name: string }[]>([
+      [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, name, freeBefore],
+      ...CLEAR_ORGANIZATION.map((statement): BoundStatement => [statement, name, id]),
+      [INSERT_ORGANIZATION, name, now, freeBefore],
+    ]);
+    return (results.at(-1)?.length ?? 0) > 0;
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
-  async removeOrganization(name: OrganizationName): Promise<boolean> {
+  async removeOrganization(name: OrganizationName, now: number): Promise<boolean> {
     const [removed] = await this.#database.batch<[{ name: string }]>([
-      [DELETE_ORGANIZATION_IF_EMPTY, name],
+      [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
-      [DELETE_LINKS_OF_REMOVED_ORGANIZATION, name],
-      [DELETE_PUBLIC_OF_REMOVED_ORGANIZATION, name],
-      [DELETE_REPOSITORIES_OF_REMOVED_ORGANIZATION, name],
     ]);
     return removed.length > 0;
   }

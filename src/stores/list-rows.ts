@@ -71,7 +71,7 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
   SELECT page.digest, page.media_type, page.artifact_type, page.size, page.candidates, c.content
   FROM (
     SELECT ${REFERRER_COLUMNS}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest ROWS UNBOUNDED PRECEDING) AS bytes
-    FROM (SELECT ${REFERRER_COLUMNS} FROM manifests WHERE repository = ?1 AND subject = ?2
+    FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1 AND subject = ?2
       AND created_version > deleted_version AND ${selection} ORDER BY artifact_type, digest LIMIT CAST(?5 AS INTEGER))
   ) AS page
   CROSS JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest

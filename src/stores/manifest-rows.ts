@@ -114,6 +114,12 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2')}`;
 
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(`NOT EXISTS (${MISSING_BLOBS('?3', '?4')})`);
 
+/** Bytes that were about to leave the store stay, now that a manifest needs them. */
+const KEEP_BLOBS = sql`
+  UPDATE locations SET leaving = NULL
+  WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND leaving IS NOT NULL
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+
 const UPSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
@@ -195,6 +201,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   const [missing] = await database.batch<[{ digest: Digest }]>([
     [SELECT_MISSING_BLOBS, required, repository],
     [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository],
+    [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
@@ -247,13 +254,14 @@ const DELETE_MANIFEST = sql`
   UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
   WHERE repository = ?1 AND digest = ?2 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
 
+// Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
 const HIDE_TAGS_OF_MANIFEST = sql`
-  UPDATE tags SET visible = 0
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 0
   WHERE repository = ?1 AND digest = ?2 AND visible = 1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})
-    AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?1 AND created_version > deleted_version)`;
+    AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
 
 /** Deletes a manifest, which hides all its tags. Answers whether there was one. */
 export async function deleteManifest(

@@ -50,6 +50,8 @@ const CANCEL_UPLOAD = sql`
   VALUES (?1, ?2, 'cancelled', 0, NULL, ?3, CAST(?4 AS INTEGER))
   ON CONFLICT (id) DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
 
+const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 WHERE id = ?1 AND state = 'open'`;
+
 const INSERT_CHUNKS = sql`
   INSERT INTO upload_chunks (upload, start, size, key)
   SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
@@ -119,6 +121,11 @@ export function deleteUpload(id: string): BoundStatement {
 
 export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
   return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
+}
+
+/** Cancels a session if it is open. */
+export function closeUpload(id: string, writeId: string): BoundStatement {
+  return [CLOSE_UPLOAD, id, writeId];
 }
 
 /** Ids of sessions that have expired, the oldest first. */

@@ -39,6 +39,7 @@ import {
 import {
   advanceUpload,
   cancelUpload,
+  closeUpload,
   deleteChunks,
   deleteChunkThatBecameBlob,
   deleteUpload,
@@ -184,7 +185,11 @@ export class Uploads {
   async removeExpired(limit: number): Promise<number> {
     const ids = await expiredUploads(this.#store.database, this.#options.now(), limit);
     for (const id of ids) {
-      const [chunks] = await this.#store.database.batch<[Piece]>([selectChunks(id)]);
+      // Whoever is about to finish it comes too late from here on.
+      const [, chunks] = await this.#store.database.batch<[object, Piece]>([
+        closeUpload(id, crypto.randomUUID()),
+        selectChunks(id),
+      ]);
       await this.#store.bucket.delete(chunks.map(({ key }) => key));
       await this.#store.database.batch([deleteChunks(id), deleteUpload(id)]);
     }
@@ -304,7 +309,7 @@ export class Uploads {
     const pump = this.#pump(pieces, last, joined.writable);
     pump.catch(() => undefined);
     if (!known) {
-      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest));
+      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest), 'one object');
       return (await this.#single(written, digest)).key;
     }
     const key = this.#store.bucket.newKey();

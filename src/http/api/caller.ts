@@ -2,27 +2,39 @@
  * Who calls the management API: a credential, with Basic, or whoever has the bootstrap secret, as a Bearer token. Access
  * tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
  */
+import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers, type Credential } from '../../auth/credential.ts';
 import { hashSecret } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
 import { addressOf, logInFrom } from '../authenticate.ts';
-import type { AppContext } from '../context.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+
+/** Where the OpenAPI document is. */
+export const DOCUMENT = '/api/openapi.json';
 
 const BOOTSTRAP: Credential = { kind: 'administrator', id: 'bootstrap' };
 
-/** @throws OciError UNAUTHORIZED, DENIED, TOO_MANY_REQUESTS */
-export async function requireAdministrator(c: AppContext): Promise<void> {
-  if ((await callerOf(c)).kind !== 'administrator')
-    throw new OciError('DENIED', { message: 'only an administrator may do this' });
+/** Everything but the description of the API needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
+export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
+  if (c.req.path !== DOCUMENT) {
+    const caller = await callerOf(c);
+    c.set('caller', caller);
+    c.get('logFields')['subject'] = caller.id;
+  }
+  await next();
+});
+
+/** @throws OciError DENIED */
+export function requireAdministrator(c: AppContext): void {
+  if (c.get('caller').kind !== 'administrator') throw new OciError('DENIED', { message: 'only an administrator may do this' });
 }
 
-/** @throws OciError UNAUTHORIZED, DENIED, TOO_MANY_REQUESTS */
-export async function requireAdministratorOf(c: AppContext, organization: OrganizationName): Promise<void> {
-  if (!administers(await callerOf(c), organization)) {
-    throw new OciError('DENIED', { message: `the credential may not administer ${organization}` });
-  }
+/** @throws OciError DENIED */
+export function requireAdministratorOf(c: AppContext, organization: OrganizationName): void {
+  if (administers(c.get('caller'), organization)) return;
+  throw new OciError('DENIED', { message: `the credential may not administer ${organization}` });
 }
 
 async function callerOf(c: AppContext): Promise<Credential> {
@@ -34,7 +46,6 @@ async function callerOf(c: AppContext): Promise<Credential> {
       headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
     });
   }
-  c.get('logFields')['subject'] = caller.id;
   return caller;
 }
 

@@ -34,7 +34,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(list, async (c) => {
     const { organization } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     const { n, last } = c.req.valid('query');
     return c.json({ credentials: (await administrationOf(c).credentials(organization, last, n)).map(view) }, 200);
   });
@@ -48,7 +48,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(create, async (c) => {
     const { organization } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     const { name, rights, repositories = [`${organization}/*`], expires_at } = c.req.valid('json');
     const foreign = foreignPattern(organization, repositories);
     if (foreign !== undefined) {
@@ -76,7 +76,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     const { organization, name } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     await administrationOf(c).removeCredential(organization, name);
     return c.body(null, 204);
   });
@@ -89,7 +89,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: page },
   );
   api.openapi(listOfRegistry, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     const { n, last } = c.req.valid('query');
     return c.json({ credentials: (await administrationOf(c).credentials('', last, n)).map(view) }, 200);
   });
@@ -102,7 +102,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     { 201: created },
   );
   api.openapi(createOfRegistry, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     const { name, kind, expires_at } = c.req.valid('json');
     const added = await administrationOf(c).createCredential({
       kind,
@@ -123,7 +123,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     { 204: removed },
   );
   api.openapi(removeOfRegistry, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     await administrationOf(c).removeCredential('', c.req.valid('param').name);
     return c.body(null, 204);
   });

@@ -19,7 +19,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(list, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     const { n, last } = c.req.valid('query');
     const found = await administrationOf(c).organizations(last, n);
     return c.json({ organizations: found.map(({ name, createdAt }) => ({ name, created_at: formatTime(createdAt) })) }, 200);
@@ -29,7 +29,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     201: { description: 'Created', ...json(organization) },
   });
   api.openapi(create, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     const { name, createdAt } = await administrationOf(c).createOrganization(c.req.valid('json').name);
     return c.json({ name, created_at: formatTime(createdAt) }, 201);
   });
@@ -45,7 +45,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(get, async (c) => {
     const { organization: wanted } = c.req.valid('param');
-    await requireAdministratorOf(c, wanted);
+    requireAdministratorOf(c, wanted);
     const { name, createdAt } = await administrationOf(c).organization(wanted);
     return c.json({ name, created_at: formatTime(createdAt) }, 200);
   });
@@ -60,7 +60,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(remove, async (c) => {
-    await requireAdministrator(c);
+    requireAdministrator(c);
     await administrationOf(c).removeOrganization(c.req.valid('param').organization);
     return c.body(null, 204);
   });
@@ -76,7 +76,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(use, async (c) => {
     const { organization: wanted } = c.req.valid('param');
-    await requireAdministratorOf(c, wanted);
+    requireAdministratorOf(c, wanted);
     return c.json(await administrationOf(c).usage(wanted), 200);
   });
 }

@@ -22,7 +22,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(list, async (c) => {
     const { organization } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     const { n, last } = c.req.valid('query');
     return c.json({ repositories: (await administrationOf(c).repositories(organization, last, n)).map(view) }, 200);
   });
@@ -36,7 +36,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(create, async (c) => {
     const { organization } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     const { name, visibility } = c.req.valid('json');
     const full = parseRepositoryName(`${organization}/${name}`);
     return c.json(view(await administrationOf(c).createRepository(organization, full, visibility === 'public')), 201);
@@ -53,7 +53,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(get, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     return c.json(view(await administrationOf(c).repository(fullName(organization, path))), 200);
   });
 
@@ -66,7 +66,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(change, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     const isPublic = c.req.valid('json').visibility === 'public';
     return c.json(view(await administrationOf(c).setVisibility(fullName(organization, path), isPublic)), 200);
   });
@@ -82,7 +82,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    await requireAdministratorOf(c, organization);
+    requireAdministratorOf(c, organization);
     await c.get('registry').deleteRepository(fullName(organization, path));
     return c.body(null, 204);
   });

@@ -1,8 +1,10 @@
 /** The management API: JSON under /api/, described by /api/openapi.json. */
 import { OpenAPIHono } from '@hono/zod-openapi';
+import { HTTPException } from 'hono/http-exception';
 import { OciError } from '../../oci/errors.ts';
 import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
+import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { credentialRoutes } from './credentials.ts';
 import { organizationRoutes } from './organizations.ts';
 import { repositoryRoutes } from './repositories.ts';
@@ -17,7 +19,12 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
       return errorResponse(new OciError('FIELD_INVALID', { message, detail: { field } }), c);
     },
   });
-  api.onError((error, c) => errorResponse(isMalformedJson(error) ? malformedJson(error) : error, c));
+  api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
+  api.use('/api/*', authenticateCaller);
+  api.on(['POST', 'PATCH'], '/api/*', async (c, next) => {
+    if (!/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
+    await next();
+  });
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
     type: 'http',
     scheme: 'basic',
@@ -31,17 +38,13 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);
-  api.doc31('/api/openapi.json', {
+  api.doc31(DOCUMENT, {
     openapi: '3.1.0',
     info: { title: 'Berth management API', version: '1', license: { name: 'Apache-2.0' } },
   });
   return api;
 }
 
-function isMalformedJson(error: unknown): error is Error {
-  return error instanceof Error && 'status' in error && error.status === 400;
-}
-
-function malformedJson(cause: Error): OciError {
-  return new OciError('FIELD_INVALID', { message: 'the body is not valid JSON', cause });
+function notJson(cause?: Error): OciError {
+  return new OciError('FIELD_INVALID', { message: 'the body must be JSON, with Content-Type: application/json', cause });
 }

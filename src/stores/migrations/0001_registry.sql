@@ -120,7 +120,8 @@ CREATE TABLE upload_chunks (
 
 CREATE TABLE organizations (
   name TEXT PRIMARY KEY,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  removed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE credentials (

@@ -1,0 +1,28 @@
+/** `npm run deploy`: migrations on every database, then the code. Stops at the first failure. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { unstable_readConfig } from 'wrangler';
+
+const ENVIRONMENT = 'production';
+const config = unstable_readConfig({ config: fileURLToPath(new URL('../../wrangler.toml', import.meta.url)), env: ENVIRONMENT });
+const databases: readonly { binding: string; database_name?: string; database_id?: string }[] = config.d1_databases;
+
+const unset = databases.filter(({ database_id: id }) => id === undefined || /^[0-]+$/.test(id));
+if (unset.length > 0) {
+  const names = unset.map(({ binding, database_name: name }) => `${binding} (wrangler d1 create ${name})`).join(', ');
+  console.error(
+    `wrangler.toml: set database_id in [env.${ENVIRONMENT}] for ${names}. The README says how to deploy, step by step.`,
+  );
+  process.exit(1);
+}
+
+function wrangler(...args: string[]): void {
+  const command = [...args, '--env', ENVIRONMENT];
+  console.log(`\n> wrangler ${command.join(' ')}`);
+  const { status } = spawnSync('wrangler', command, { stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+// Code runs on the schema before and after its own: so the schema goes first.
+for (const { binding } of databases) wrangler('d1', 'migrations', 'apply', binding, '--remote');
+wrangler('deploy');

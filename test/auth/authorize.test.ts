@@ -1,0 +1,168 @@
+/**
+ * The rule of who may do what, as a matrix: every caller, in every way that it can present itself, does everything to
+ * every repository. What a caller may do is written out by hand below; nothing is computed from its credential.
+ */
+import { describe, expect, test } from 'vitest';
+import { issueAccessToken, verifyAccessToken } from '../../src/auth/access-token.ts';
+import { authorize, authorizeCatalog, type Decision, mayMountFrom, pullable } from '../../src/auth/authorize.ts';
+import type { Action, Credential } from '../../src/auth/credential.ts';
+import { ANONYMOUS, type Principal } from '../../src/auth/principal.ts';
+import { formatScope, parseScopes } from '../../src/auth/scope.ts';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import { type OrganizationName, parseRepositoryName } from '../../src/oci/reference.ts';
+
+const NOW = 1_800_000_000_000;
+const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
+
+const REPOSITORIES = [
+  'alice/app',
+  'alice/app2',
+  'alice/team/tool',
+  'alice/team2/tool',
+  'alice-x/app',
+  'bob/app',
+  'official/base',
+] as const;
+type Repository = (typeof REPOSITORIES)[number];
+type Powers = Partial<Record<Repository, readonly Action[]>>;
+
+interface Caller {
+  readonly credential: Credential | undefined;
+  /** What the caller may do with all the scopes in the world. What is left out is nothing. */
+  readonly may: Powers;
+}
+
+function inOrganization(organization: string, rights: readonly Action[], repositories: readonly string[]): Credential {
+  return { kind: 'organization', id: organization, organization: organization as OrganizationName, rights, repositories };
+}
+
+function everywhereInAlice(actions: readonly Action[]): Powers {
+  return {
+    'alice/app': actions,
+    'alice/app2': actions,
+    'alice/team/tool': actions,
+    'alice/team2/tool': actions,
+    'official/base': ['pull'],
+  };
+}
+
+const CALLERS: Readonly<Record<string, Caller>> = {
+  anonymous: { credential: undefined, may: {} },
+  alice: { credential: inOrganization('alice', ACTIONS, ['alice/*']), may: everywhereInAlice(ACTIONS) },
+  'alice, to pull': { credential: inOrganization('alice', ['pull'], ['alice/*']), may: everywhereInAlice(['pull']) },
+  'alice, to push': { credential: inOrganization('alice', ['push'], ['alice/*']), may: everywhereInAlice(['push']) },
+  'alice, to delete': { credential: inOrganization('alice', ['delete'], ['alice/*']), may: everywhereInAlice(['delete']) },
+  'alice, for app and team': {
+    credential: inOrganization('alice', ACTIONS, ['alice/app', 'alice/team/*']),
+    may: { 'alice/app': ACTIONS, 'alice/team/tool': ACTIONS, 'official/base': ['pull'] },
+  },
+  bob: { credential: inOrganization('bob', ACTIONS, ['bob/*']), may: { 'bob/app': ACTIONS, 'official/base': ['pull'] } },
+  platform: {
+    credential: { kind: 'platform', id: 'platform' },
+    may: Object.fromEntries(REPOSITORIES.map((repository) => [repository, ['pull']])),
+  },
+  administrator: { credential: { kind: 'administrator', id: 'administrator' }, may: { 'official/base': ['pull'] } },
+};
+
+const keys = await SigningKeys.import([new Uint8Array(32).fill(1).toBase64()]);
+
+/** A way to present a credential, and what that is enough for. */
+interface Way {
+  readonly principal: (credential: Credential | undefined, repository: string) => Promise<Principal | undefined>;
+  readonly enoughFor: readonly Action[];
+  readonly opensCatalog: boolean;
+}
+
+const BY_PASSWORD: Way = {
+  principal: (credential) =>
+    Promise.resolve(credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes: undefined }),
+  enoughFor: ACTIONS,
+  opensCatalog: true,
+};
+
+/** A token that was given for all that it asks, which can be more than its credential allows. */
+function byToken(asked: (repository: string) => string, enoughFor: readonly Action[], opensCatalog = false): Way {
+  return {
+    principal: async (credential, repository) => {
+      const scopes = parseScopes([asked(repository)]);
+      const request = { credential, scopes, audience: 'central', now: NOW, checkedAt: NOW, credentialExpiresAt: undefined };
+      const { token } = await issueAccessToken(keys, request);
+      return verifyAccessToken(keys, token, 'central', NOW);
+    },
+    enoughFor,
+    opensCatalog,
+  };
+}
+
+const WAYS: Readonly<Record<string, Way>> = {
+  'a password': BY_PASSWORD,
+  'a token for nothing': byToken(() => '', []),
+  'a token for pull': byToken((repository) => `repository:${repository}:pull`, ['pull']),
+  // Older clients delete with this one.
+  'a token for pull,push': byToken((repository) => `repository:${repository}:pull,push`, ['pull', 'push', 'delete']),
+  'a token for delete': byToken((repository) => `repository:${repository}:delete`, ['delete']),
+  'a token for *': byToken((repository) => `repository:${repository}:*`, ['pull', 'push', 'delete']),
+  'a token for * elsewhere': byToken((repository) => `repository:${repository}-x:* repository:${repository}/x:*`, []),
+  'a token for the catalog': byToken(() => 'registry:catalog:*', [], true),
+};
+
+const SCOPE_TO_ASK: Record<Action, string> = { pull: 'pull', push: 'pull,push', delete: 'delete' };
+
+/** The rule, in its own words. */
+function expected(caller: Caller, enoughFor: readonly Action[], action: Action, repository: Repository): string {
+  const scope = `repository:${repository}:${SCOPE_TO_ASK[action]}`;
+  const unlessPublic = action === 'pull' ? 'public, or ' : '';
+  if (caller.credential === undefined) return `${unlessPublic}401 ${scope}`;
+  if (!caller.may[repository]?.includes(action)) return `${unlessPublic}403`;
+  if (!enoughFor.includes(action)) return `${unlessPublic}401 insufficient_scope ${scope}`;
+  return 'allowed';
+}
+
+function described(decision: Decision): string {
+  switch (decision.outcome) {
+    case 'allow':
+      return 'allowed';
+    case 'allow-if-public':
+      return `public, or ${described(decision.otherwise)}`;
+    case 'unauthenticated':
+      return `401 ${formatScope(decision.scope)}`;
+    case 'insufficient-scope':
+      return `401 insufficient_scope ${formatScope(decision.scope)}`;
+    case 'denied':
+      return '403';
+  }
+}
+
+function forEachAction(outcome: (action: Action) => string): Record<string, string> {
+  return Object.fromEntries(ACTIONS.map((action) => [action, outcome(action)]));
+}
+
+const MATRIX = Object.entries(CALLERS).flatMap(([name, caller]) =>
+  Object.entries(WAYS).map(([manner, way]) => [name, manner, caller, way] as const),
+);
+
+describe.each(MATRIX)('%s, with %s', (_name, _manner, caller, way) => {
+  const pulls = (repository: Repository): boolean => caller.may[repository]?.includes('pull') === true;
+
+  test.each(REPOSITORIES)('at %s', async (repository) => {
+    const principal = (await way.principal(caller.credential, repository))!;
+    expect(forEachAction((action) => described(authorize(principal, action, parseRepositoryName(repository))))).toEqual(
+      forEachAction((action) => expected(caller, way.enoughFor, action, repository)),
+    );
+    // The source of a mount is judged by the credential alone.
+    expect(mayMountFrom(principal, parseRepositoryName(repository))).toBe(pulls(repository) ? 'allow' : 'allow-if-public');
+  });
+
+  test('in the catalog', async () => {
+    const principal = (await way.principal(caller.credential, 'alice/app'))!;
+    const scope = 'registry:catalog:*';
+    const refusal = caller.credential === undefined ? `401 ${scope}` : `401 insufficient_scope ${scope}`;
+    const allowed = caller.credential !== undefined && way.opensCatalog;
+    expect(described(authorizeCatalog(principal))).toBe(allowed ? 'allowed' : refusal);
+
+    const { ranges, withPublic } = pullable(principal);
+    const shown = REPOSITORIES.filter((repository) => ranges.some(({ from, to }) => from <= repository && repository < to));
+    expect(shown).toEqual(REPOSITORIES.filter(pulls));
+    expect(withPublic).toBe(true);
+  });
+});

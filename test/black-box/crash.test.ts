@@ -1,0 +1,64 @@
+/** Invariant 1: what was acknowledged survives a kill -9 between any two requests of a push. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chunked, compareBlob, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
+import { removeFolder, type Server, startServer, temporaryFolder, until } from '../support/local/server.ts';
+
+let folder: string;
+let server: Server;
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  server = await startServer(folder);
+});
+
+afterAll(async () => {
+  await server.kill();
+  await removeFolder(folder);
+});
+
+test('a push that is killed after each of its requests goes on where it was, and is whole', async () => {
+  const image = imageOf(3_000_000);
+  const steps = pushSteps('alice/app', 'latest', image);
+  for (const [i, step] of steps.entries()) {
+    await step.run(loggedIn(server.url, 'alice'));
+    await server.kill();
+    server = await startServer(folder, server.port);
+    const finished = image.blobs.slice(0, Math.floor((i + 1) / 3));
+    for (const blob of finished) await compareBlob(loggedIn(server.url, 'alice'), 'alice/app', blob);
+  }
+  await comparePull(loggedIn(server.url, 'alice'), 'alice/app', 'latest', image);
+  await comparePull(loggedIn(server.url, 'alice'), 'alice/app', image.digest, image);
+});
+
+test('a chunk that is killed in the middle leaves the upload at its old offset, and it goes on', async () => {
+  const caller = loggedIn(server.url, 'alice');
+  const content = randomBytes(2_000_000);
+  const opened = await request(caller, 'POST', '/v2/alice/half/blobs/uploads/');
+  const location = opened.headers.get('Location') ?? '';
+  let sent = 0;
+  // Slow enough to be interrupted, and never more than 32 MB: the simulators buffer what R2 would push back on.
+  const slow = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      await new Promise((done) => setTimeout(done, 5));
+      sent += 65_536;
+      if (sent > 32_000_000) controller.close();
+      else controller.enqueue(new Uint8Array(65_536));
+    },
+  });
+  const interrupted = request(caller, 'PATCH', location, { body: slow, duplex: 'half' } as RequestInit).then(
+    () => 'answered',
+    () => 'interrupted',
+  );
+  await until(() => sent > 1_000_000);
+  await server.kill();
+  expect(await interrupted).toBe('interrupted');
+  server = await startServer(folder, server.port);
+  const progress = await request(caller, 'GET', location);
+  expect([progress.status, progress.headers.get('Range')]).toEqual([204, '0-0']);
+  const patched = await request(caller, 'PATCH', location, chunked(content));
+  expect(patched.status).toBe(202);
+  const finished = await request(caller, 'PUT', `${patched.headers.get('Location')}?digest=${sha256(content)}`);
+  expect(finished.status).toBe(201);
+  await compareBlob(caller, 'alice/half', content);
+});

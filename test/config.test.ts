@@ -1,0 +1,147 @@
+import { describe, expect, test } from 'vitest';
+import { bucketBinding, ConfigError, databaseBinding, parseConfig } from '../src/config.ts';
+import { SigningKeys } from '../src/auth/signing-keys.ts';
+
+const key = (byte: number, length = 32): string => new Uint8Array(length).fill(byte).toBase64();
+
+const registry = { central: { hosts: ['index.example.com', ':8787'], store: 'central' }, nodes: [], grace_hours: 2 };
+const environment = { REGISTRY: registry, SIGNING_KEY: key(1), DB_CENTRAL: {}, BLOBS_CENTRAL: {} };
+
+function without(...names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !names.includes(name)));
+}
+
+function withCentral(central: object): object {
+  return { ...environment, REGISTRY: { ...registry, central: { ...registry.central, ...central } } };
+}
+
+function problemOf(env: object): string {
+  try {
+    parseConfig(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  return 'none';
+}
+
+describe('a configuration', () => {
+  test('says which hosts and stores there are', () => {
+    const central = { kind: 'central', store: 'central' };
+    expect(parseConfig(environment)).toEqual({
+      hosts: [
+        { host: 'index.example.com', namespace: central },
+        { host: ':8787', namespace: central },
+      ],
+      stores: ['central'],
+      graceMilliseconds: 7_200_000,
+      signingKeys: [key(1)],
+      bootstrapSecret: undefined,
+    });
+  });
+
+  test('has defaults for its nodes and the time of grace', () => {
+    const { graceMilliseconds } = parseConfig({ ...environment, REGISTRY: { central: registry.central } });
+    expect(graceMilliseconds).toBe(24 * 3_600_000);
+  });
+
+  test('signs with the first key and verifies with the second as well', () => {
+    expect(parseConfig({ ...environment, SIGNING_KEY_SECONDARY: key(2) }).signingKeys).toEqual([key(1), key(2)]);
+  });
+
+  test('takes a bootstrap secret of 24 characters', () => {
+    expect(parseConfig({ ...environment, BOOTSTRAP_SECRET: 'a'.repeat(24) }).bootstrapSecret).toBe('a'.repeat(24));
+  });
+
+  test('ignores what else is bound', () => {
+    expect(problemOf({ ...environment, OTHER: 5 })).toBe('none');
+  });
+});
+
+describe('the problem of a configuration is named', () => {
+  test.each([
+    ['REGISTRY', without('REGISTRY')],
+    ['REGISTRY', { ...environment, REGISTRY: JSON.stringify(registry) }],
+    ['REGISTRY.central', { ...environment, REGISTRY: { nodes: [] } }],
+    ['REGISTRY.central.hosts', withCentral({ hosts: undefined })],
+    ['REGISTRY.central.hosts.1', withCentral({ hosts: ['index.example.com', ''] })],
+    ['REGISTRY.central.hosts.0', withCentral({ hosts: [5] })],
+    ['REGISTRY.central.store', withCentral({ store: undefined })],
+    ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: 0 } }],
+    ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: '24' } }],
+    ['REGISTRY', { ...environment, REGISTRY: { ...registry, grace: 1 } }],
+    ['REGISTRY.central', withCentral({ host: 'index.example.com' })],
+    ['SIGNING_KEY', without('SIGNING_KEY')],
+    ['BOOTSTRAP_SECRET', { ...environment, BOOTSTRAP_SECRET: 5 }],
+  ])('%s', (name, env) => {
+    expect(problemOf(env)).toMatch(`${name}: `);
+    expect(problemOf(env).split(': ')[0]).toBe(name);
+  });
+
+  test('no host', () => {
+    expect(problemOf(withCentral({ hosts: [] }))).toBe('REGISTRY.central.hosts: needs at least one host');
+  });
+
+  test.each(['Index.example.com', 'https://index.example.com', 'index.example.com/v2', 'a b', ':', 'host:', ':port', '[::1]:80'])(
+    'a host that is none: %j',
+    (host) => {
+      expect(problemOf(withCentral({ hosts: [host] }))).toBe(
+        'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
+      );
+    },
+  );
+
+  test.each(['', 'Central', 'eu_1', '-eu', 'eu-', 'eu--1', 'eu.1'])('a store name that is none: %j', (store) => {
+    expect(problemOf(withCentral({ store }))).toBe('REGISTRY.central.store: must be lowercase letters, digits and "-"');
+  });
+
+  test('nodes, which this version does not serve', () => {
+    expect(problemOf({ ...environment, REGISTRY: { ...registry, nodes: [{ name: 'fra' }] } })).toBe(
+      'REGISTRY.nodes: must be empty: this version serves the central registry alone',
+    );
+  });
+
+  test('a bootstrap secret that is too short', () => {
+    expect(problemOf({ ...environment, BOOTSTRAP_SECRET: 'a'.repeat(23) })).toBe(
+      'BOOTSTRAP_SECRET: must have at least 24 characters',
+    );
+  });
+
+  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL'])('a missing binding: %s', (binding) => {
+    expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
+  });
+
+  test('the bindings of a store whose name has a "-"', () => {
+    expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe('DB_EU_WEST_1: the binding is missing from wrangler.toml');
+    expect([databaseBinding('eu-west-1'), bucketBinding('eu-west-1')]).toEqual(['DB_EU_WEST_1', 'BLOBS_EU_WEST_1']);
+  });
+});
+
+describe('a signing key', () => {
+  const problem = 'must be base64 of at least 32 random bytes: openssl rand -base64 32';
+
+  test.each(['', 'secret', key(1, 31), `${key(1)}\n`, ` ${key(1)}`, key(255, 32).replaceAll('/', '_'), 'é'.repeat(43)])(
+    'is refused by its name, as the first and as the second: %j',
+    (bad) => {
+      expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
+      expect(problemOf({ ...environment, SIGNING_KEY_SECONDARY: bad })).toBe(`SIGNING_KEY_SECONDARY: ${problem}`);
+    },
+  );
+
+  test.each([
+    ['a length that base64 never has', `${'A'.repeat(43)}AA`],
+    ['more padding than belongs', `${'A'.repeat(43)}==`],
+  ])('is refused by its name where it has %s', (_, bad) => {
+    expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
+  });
+
+  test.each([
+    ['32 bytes', key(1)],
+    ['32 bytes without padding', key(1).replace('=', '')],
+    ['33 bytes', key(1, 33)],
+    ['64 bytes', key(1, 64)],
+  ])('may have %s, and can then be used', async (_, good) => {
+    const { signingKeys } = parseConfig({ ...environment, SIGNING_KEY: good });
+    await expect(SigningKeys.import(signingKeys)).resolves.toBeInstanceOf(SigningKeys);
+  });
+});

@@ -1,0 +1,36 @@
+/** Reads what the suite prints. Its exit status tells nothing: it is 0 after a skip and after a wrong configuration. */
+
+export interface Totals {
+  readonly pass: number;
+  readonly disabled: number;
+  /** Skipped, failed, or broken by the suite itself. */
+  readonly bad: number;
+}
+
+const LABELS = ['Pass', 'Disabled', 'Skip', 'FAIL', 'Error'] as const;
+
+/** The block "OCI Conformance Result"; undefined when there is none, or it lacks a count. */
+export function parseTotals(output: string): Totals | undefined {
+  const block = output.split('OCI Conformance Result:').at(1)?.split('\n\n').at(0) ?? '';
+  const counts = LABELS.map((label) => new RegExp(`^ *${label}\\.*: *(\\d+)$`, 'm').exec(block)?.[1]);
+  if (counts.includes(undefined)) return undefined;
+  const [pass = 0, disabled = 0, skip = 0, fail = 0, error = 0] = counts.map(Number);
+  return { pass, disabled, bad: skip + fail + error };
+}
+
+/** How many cases are not as required. What passes too little or too much counts as well. */
+export function countFailures(totals: Totals | undefined, required: Omit<Totals, 'bad'>): number {
+  if (totals === undefined) return 1;
+  const { pass, disabled, bad } = totals;
+  return Math.max(bad + Math.abs(disabled - required.disabled), Math.abs(pass - required.pass));
+}
+
+/** The innermost cases that neither passed nor were disabled, with what the suite says of them. */
+export function failingCases(output: string): string[] {
+  const lines = output.split('\n');
+  return lines
+    .map((line, index) => ({ line, next: lines[index + 1] ?? '', match: /^( *)(OCI Conformance Test.*): (\w+)$/.exec(line) }))
+    .filter(({ match }) => match !== null && match[3] !== 'Pass' && match[3] !== 'Disabled')
+    .filter(({ match, next }) => !next.startsWith(`${match?.[1] ?? ''}  OCI Conformance Test`))
+    .map(({ line, next }) => (/^ *- /.test(next) ? `${line.trim()} ${next.trim()}` : line.trim()));
+}

@@ -1,0 +1,288 @@
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { addUsers, basic, call, codeOf, errorsOf, type CallOptions, tokenFor, type UserName } from '../../support/client.ts';
+import { putImage } from '../../support/content.ts';
+
+beforeEach(addUsers);
+
+const bootstrap = { authorization: `Bearer ${env.BOOTSTRAP_SECRET}` };
+
+function api(method: string, path: string, as: CallOptions['as'], body?: object): Promise<Response> {
+  const headers = body === undefined ? {} : { 'Content-Type': 'application/json' };
+  return call(method, `/api/${path}`, {
+    ...(as === undefined ? {} : { as }),
+    headers,
+    body: body === undefined ? null : JSON.stringify(body),
+  });
+}
+
+describe('from nothing, with the bootstrap secret', () => {
+  test('an organization, its first credential, a push with it', async () => {
+    expect((await api('POST', 'organizations', bootstrap, { name: 'carol' })).status).toBe(201);
+    const created = await api('POST', 'organizations/carol/credentials', bootstrap, { name: 'laptop', rights: ['pull', 'push'] });
+    expect(created.status).toBe(201);
+    const credential = await created.json<{ secret: string }>();
+    expect(credential).toMatchObject({
+      kind: 'organization',
+      organization: 'carol',
+      repositories: ['carol/*'],
+      expires_at: null,
+    });
+    expect(credential.secret).toMatch(/^berth_[\w-]{43}$/);
+    for (const name of ['laptop', 'carol']) {
+      const as = { authorization: basic({ name, password: credential.secret }) };
+      await putImage('carol/app', 1, ['latest'], { as });
+    }
+    const listed = await (await api('GET', 'organizations/carol/credentials', bootstrap)).text();
+    expect(listed).toContain('laptop');
+    expect(listed).not.toContain(credential.secret);
+    const { results } = await env.DB_CENTRAL.prepare("SELECT * FROM credentials WHERE organization = 'carol'").all();
+    expect(JSON.stringify(results)).not.toContain(credential.secret);
+    expect(results).toMatchObject([{ last_used_at: expect.any(Number) as number }]);
+  });
+
+  test('platform and administrator credentials', async () => {
+    for (const kind of ['platform', 'administrator']) {
+      const { secret } = await (
+        await api('POST', 'credentials', bootstrap, { name: `the-${kind}`, kind })
+      ).json<{ secret: string }>();
+      const as = { authorization: basic({ name: `the-${kind}`, password: secret }) };
+      expect((await api('GET', 'organizations', as)).status).toBe(kind === 'administrator' ? 200 : 403);
+      expect((await call('GET', '/v2/alice/app/manifests/x', { as })).status).toBe(kind === 'administrator' ? 403 : 404);
+    }
+    const { credentials } = await (
+      await api('GET', 'credentials', bootstrap)
+    ).json<{ credentials: { name: string; organization: null }[] }>();
+    expect(credentials.map(({ name, organization }) => [name, organization])).toEqual([
+      ['admin', null],
+      ['platform', null],
+      ['the-administrator', null],
+      ['the-platform', null],
+    ]);
+    expect((await api('DELETE', 'credentials/the-platform', bootstrap)).status).toBe(204);
+    expect((await api('DELETE', 'credentials/the-platform', bootstrap)).status).toBe(404);
+  });
+
+  test('a wrong secret is 401', async () => {
+    expect((await api('GET', 'organizations', { authorization: 'Bearer wrong' })).status).toBe(401);
+    expect((await api('GET', 'organizations', undefined)).status).toBe(401);
+  });
+});
+
+describe('who may', () => {
+  const ROUTES = [
+    ['GET', 'organizations', 'registry'],
+    ['POST', 'organizations', 'registry'],
+    ['DELETE', 'organizations/alice', 'registry'],
+    ['GET', 'credentials', 'registry'],
+    ['POST', 'credentials', 'registry'],
+    ['DELETE', 'credentials/platform', 'registry'],
+    ['GET', 'organizations/alice', 'alice'],
+    ['GET', 'organizations/alice/usage', 'alice'],
+    ['GET', 'organizations/alice/credentials', 'alice'],
+    ['POST', 'organizations/alice/credentials', 'alice'],
+    ['DELETE', 'organizations/alice/credentials/reader', 'alice'],
+    ['GET', 'organizations/alice/repositories', 'alice'],
+    ['POST', 'organizations/alice/repositories', 'alice'],
+    ['GET', 'organizations/alice/repositories/app', 'alice'],
+    ['PATCH', 'organizations/alice/repositories/app', 'alice'],
+    ['DELETE', 'organizations/alice/repositories/app', 'alice'],
+  ] as const;
+  const BODIES: Record<string, object> = {
+    'POST organizations': { name: 'dave' },
+    'POST credentials': { name: 'x', kind: 'platform' },
+    'POST organizations/alice/credentials': { name: 'x', rights: ['pull'] },
+    'POST organizations/alice/repositories': { name: 'x' },
+    'PATCH organizations/alice/repositories/app': { visibility: 'public' },
+  };
+  const callers: (UserName | undefined)[] = [undefined, 'alice', 'aliceReader', 'aliceApp', 'bob', 'platform', 'admin'];
+  test.each(ROUTES.flatMap(([method, path, scope]) => callers.map((caller) => [method, path, scope, caller] as const)))(
+    '%s %s (%s) as %s',
+    async (method, path, scope, caller) => {
+      const { status } = await api(method, path, caller, BODIES[`${method} ${path}`]);
+      const allowed = caller === 'admin' || (scope === 'alice' && caller === 'alice');
+      if (caller === undefined) expect(status).toBe(401);
+      else if (allowed) expect([200, 201, 204, 404, 409]).toContain(status);
+      else expect(status).toBe(403);
+    },
+  );
+});
+
+describe('what is wrong is said', () => {
+  test.each([
+    ['organizations', { name: 'Carol' }, 'name'],
+    ['organizations', {}, 'name'],
+    ['organizations', { name: 'carol', extra: 1 }, 'extra'],
+    ['organizations/alice/credentials', { name: 'x' }, 'rights'],
+    ['organizations/alice/credentials', { name: 'x', rights: [] }, 'rights'],
+    ['organizations/alice/credentials', { name: 'x', rights: ['own'] }, 'rights.0'],
+    ['organizations/alice/credentials', { name: '-x', rights: ['pull'] }, 'name'],
+    ['organizations/alice/credentials', { name: 'x', rights: ['pull'], repositories: ['bob/*'] }, 'repositories.0'],
+    ['organizations/alice/credentials', { name: 'x', rights: ['pull'], repositories: ['alice/*', '*'] }, 'repositories.1'],
+    ['organizations/alice/credentials', { name: 'x', rights: ['pull'], expires_at: 'soon' }, 'expires_at'],
+    ['organizations/alice/repositories', { name: 'App' }, 'name'],
+    ['organizations/alice/repositories', { name: 'app', visibility: 'secret' }, 'visibility'],
+    ['credentials', { name: 'x', kind: 'king' }, 'kind'],
+  ])('POST %s %j: the field %s', async (path, body, field) => {
+    const response = await api('POST', path, 'admin', body);
+    expect(response.status).toBe(400);
+    const [error] = await errorsOf(response);
+    expect(error?.code).toBe('FIELD_INVALID');
+    expect(error?.message).toContain(field);
+    expect(error?.detail['requestId']).toBe(response.headers.get('X-Request-Id'));
+  });
+
+  test('a body that is not JSON, and one of another type', async () => {
+    for (const headers of [{ 'Content-Type': 'application/json' }, { 'Content-Type': 'text/plain' }]) {
+      const response = await call('POST', '/api/organizations', { as: 'admin', headers, body: '{' });
+      expect([response.status, await codeOf(response)]).toEqual([400, 'FIELD_INVALID']);
+    }
+  });
+
+  test('what exists already, and what does not', async () => {
+    const cases = [
+      ['POST', 'organizations', { name: 'alice' }, 409],
+      ['POST', 'organizations/alice/credentials', { name: 'alice', rights: ['pull'] }, 409],
+      ['POST', 'organizations/nobody/credentials', { name: 'x', rights: ['pull'] }, 404],
+      ['POST', 'organizations/nobody/repositories', { name: 'x' }, 404],
+      ['GET', 'organizations/nobody', undefined, 404],
+      ['GET', 'organizations/nobody/usage', undefined, 404],
+      ['DELETE', 'organizations/nobody', undefined, 404],
+      ['DELETE', 'organizations/alice/credentials/nobody', undefined, 404],
+      ['PATCH', 'organizations/alice/repositories/nothing', { visibility: 'public' }, 404],
+      ['DELETE', 'organizations/alice/repositories/nothing', undefined, 404],
+    ] as const;
+    for (const [method, path, body, status] of cases) {
+      expect([method, path, (await api(method, path, 'admin', body)).status]).toEqual([method, path, status]);
+    }
+  });
+});
+
+describe('repositories', () => {
+  test('are private until made public, and private again when removed and pushed anew', async () => {
+    await putImage('alice/team/app', 1, ['latest']);
+    const manifest = '/v2/alice/team/app/manifests/latest';
+    expect((await call('GET', manifest)).status).toBe(401);
+    const changed = await api('PATCH', 'organizations/alice/repositories/team%2Fapp', 'alice', { visibility: 'public' });
+    expect(await changed.json()).toMatchObject({ name: 'alice/team/app', visibility: 'public' });
+    expect((await call('GET', manifest)).status).toBe(200);
+    expect((await call('GET', manifest, { as: 'bob' })).status).toBe(200);
+    expect((await api('DELETE', 'organizations/alice/repositories/team%2Fapp', 'alice')).status).toBe(204);
+    expect((await call('GET', manifest, { as: 'alice' })).status).toBe(404);
+    await putImage('alice/team/app', 1, ['latest']);
+    expect((await call('GET', manifest)).status).toBe(401);
+  });
+
+  test('can be made before the first push', async () => {
+    expect((await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early', visibility: 'public' })).status).toBe(
+      201,
+    );
+    expect((await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early' })).status).toBe(409);
+    expect(await (await call('GET', '/v2/alice/early/tags/list')).json()).toEqual({ name: 'alice/early', tags: [] });
+  });
+
+  test('usage counts distinct blobs', async () => {
+    await putImage('alice/a', 1, ['x', 'y']);
+    await putImage('alice/b', 1, ['x']);
+    expect(await (await api('GET', 'organizations/alice/usage', 'alice')).json()).toEqual({
+      repositories: 2,
+      manifests: 2,
+      tags: 3,
+      blobs: 2,
+      bytes: 100,
+    });
+  });
+});
+
+test('an organization goes when it is empty, and whoever gets its name finds nothing, nor what old tokens pushed', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const image = await putImage('alice/app', 1, ['latest']);
+    await api('PATCH', 'organizations/alice/repositories/app', 'alice', { visibility: 'public' });
+    expect((await api('DELETE', 'organizations/alice', 'admin')).status).toBe(409);
+    await call('DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: 'alice' });
+    const token = await tokenFor('alice', 'repository:alice/app:pull,push');
+    expect((await api('DELETE', 'organizations/alice', 'admin')).status).toBe(204);
+    expect((await api('GET', 'organizations/alice', 'admin')).status).toBe(404);
+    await putImage('alice/app', 1, ['late'], { as: token });
+    expect((await api('POST', 'organizations', 'admin', { name: 'alice' })).status).toBe(409);
+    vi.setSystemTime(Date.now() + 600_000);
+    expect((await api('POST', 'organizations', 'admin', { name: 'alice' })).status).toBe(201);
+    const created = await api('POST', 'organizations/alice/credentials', 'admin', { name: 'new', rights: ['pull'] });
+    const { secret } = await created.json<{ secret: string }>();
+    const as = { authorization: basic({ name: 'alice', password: secret }) };
+    expect((await call('GET', `/v2/alice/app/blobs/${image.manifest.requiredBlobs[0]}`, { as })).status).toBe(404);
+    expect((await call('GET', '/v2/alice/app/manifests/late', { as })).status).toBe(404);
+    expect((await call('GET', '/v2/alice/app/tags/list', { as })).status).toBe(404);
+    expect((await call('GET', '/v2/alice/app/tags/list')).status).toBe(401);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('removing an organization that is not there changes nothing', async () => {
+  await putImage('alice/app', 1, ['latest']);
+  await env.DB_CENTRAL.prepare("DELETE FROM organizations WHERE name = 'alice'").run();
+  expect((await api('DELETE', 'organizations/alice', 'admin')).status).toBe(404);
+  expect((await call('GET', '/v2/alice/app/manifests/latest', { as: 'alice' })).status).toBe(200);
+});
+
+test('a credential ends when it said so', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const expires = new Date(Date.now() + 120_000).toISOString();
+    const body = { name: 'short', rights: ['pull'], expires_at: expires };
+    const { secret } = await (await api('POST', 'organizations/alice/credentials', 'alice', body)).json<{ secret: string }>();
+    const as = { authorization: basic({ name: 'short', password: secret }) };
+    const token = await (await call('GET', '/token', { as })).json<{ expires_in: number }>();
+    expect(token.expires_in).toBeLessThanOrEqual(120);
+    vi.setSystemTime(Date.now() + 121_000);
+    expect((await call('GET', '/v2/', { as })).status).toBe(401);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('lists come in pages', async () => {
+  for (const name of ['o1', 'o2', 'o3']) await api('POST', 'organizations', 'admin', { name });
+  const page = await (await api('GET', 'organizations?n=2&last=o1', 'admin')).json();
+  expect(page).toMatchObject({ organizations: [{ name: 'o2' }, { name: 'o3' }] });
+  expect((await api('GET', 'organizations?n=0', 'admin')).status).toBe(400);
+});
+
+test('the OpenAPI document describes every route, and is made of the schemas', async () => {
+  const document = await (
+    await call('GET', '/api/openapi.json')
+  ).json<{ openapi: string; paths: Record<string, object>; components: { schemas: object } }>();
+  expect(document.openapi).toBe('3.1.0');
+  expect(
+    Object.entries(document.paths)
+      .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
+      .toSorted(),
+  ).toEqual(
+    [
+      'get /api/organizations',
+      'post /api/organizations',
+      'get /api/organizations/{organization}',
+      'delete /api/organizations/{organization}',
+      'get /api/organizations/{organization}/usage',
+      'get /api/organizations/{organization}/credentials',
+      'post /api/organizations/{organization}/credentials',
+      'delete /api/organizations/{organization}/credentials/{name}',
+      'get /api/credentials',
+      'post /api/credentials',
+      'delete /api/credentials/{name}',
+      'get /api/organizations/{organization}/repositories',
+      'post /api/organizations/{organization}/repositories',
+      'get /api/organizations/{organization}/repositories/{repository}',
+      'patch /api/organizations/{organization}/repositories/{repository}',
+      'delete /api/organizations/{organization}/repositories/{repository}',
+    ].toSorted(),
+  );
+  expect(document.components.schemas).toHaveProperty('NewOrganizationCredential.properties.rights.items.enum', [
+    'pull',
+    'push',
+    'delete',
+    'admin',
+  ]);
+});

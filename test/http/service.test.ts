@@ -1,0 +1,142 @@
+/** What holds for every request, whatever it asks for. */
+import { env } from 'cloudflare:workers';
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { createApp } from '../../src/app.ts';
+import { addUsers, basic, call, codeOf, errorsOf, HOST, tokenFor, USERS } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+
+beforeEach(addUsers);
+
+async function callWith(bindings: object, path: string): Promise<Response> {
+  const context = createExecutionContext();
+  const response = await createApp().fetch(new Request(`${HOST}${path}`), bindings, context);
+  await waitOnExecutionContext(context);
+  return response;
+}
+
+describe('configuration', () => {
+  test.each([
+    ['SIGNING_KEY', { SIGNING_KEY: undefined }],
+    ['SIGNING_KEY', { SIGNING_KEY: 'short' }],
+    ['REGISTRY', { REGISTRY: undefined }],
+    ['REGISTRY.central.hosts', { REGISTRY: { central: { hosts: [], store: 'central' } } }],
+    ['DB_ELSEWHERE', { REGISTRY: { central: { hosts: [':8787'], store: 'elsewhere' } } }],
+    ['BOOTSTRAP_SECRET', { BOOTSTRAP_SECRET: 'short' }],
+  ])('without a good %s every request is 503, and says so', async (name, change) => {
+    for (const path of ['/', '/healthz', '/v2/', '/token', '/api/organizations', '/v2/alice/app/manifests/latest']) {
+      const response = await callWith({ ...env, ...change }, path);
+      expect(response.status).toBe(503);
+      expect(response.headers.get('Retry-After')).not.toBeNull();
+      expect((await errorsOf(response))[0]?.message).toContain(name);
+    }
+  });
+
+  test('a host that nothing is served at is 404, also for its health', async () => {
+    for (const path of ['/v2/', '/healthz', '/']) {
+      const response = await call('GET', `http://typo.example.com${path}`);
+      expect(response.status).toBe(404);
+      expect(await codeOf(response)).toBe('NAME_UNKNOWN');
+    }
+  });
+});
+
+describe('health', () => {
+  test('says that stores answer', async () => {
+    const response = await call('GET', '/healthz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      status: 'ok',
+      configuration: 'ok',
+      stores: { central: { database: 'ok', bucket: 'ok' } },
+    });
+  });
+
+  test('is 503 where one does not', async () => {
+    const failing = { prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no answer')) }) }) };
+    const response = await callWith({ ...env, DB_CENTRAL: failing }, '/healthz');
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ stores: { central: { database: 'unavailable', bucket: 'ok' } } });
+  });
+});
+
+describe('requests', () => {
+  test('have an id, in the header, in error bodies and in the log', async () => {
+    const log = vi.spyOn(console, 'log');
+    const response = await call('GET', '/v2/alice/app/manifests/latest', { as: 'alice' });
+    const id = response.headers.get('X-Request-Id');
+    expect(id).toMatch(/^[0-9a-f-]{36}$/);
+    const [error] = await errorsOf(response);
+    expect(error).toMatchObject({ code: 'NAME_UNKNOWN', detail: { requestId: id } });
+    const line = log.mock.calls.map(([text]) => String(text)).find((text) => text.includes(id ?? '?'));
+    expect(JSON.parse(line ?? '{}')).toMatchObject({
+      requestId: id,
+      method: 'GET',
+      status: 404,
+      repository: 'alice/app',
+      subject: 'id-of-alice',
+    });
+  });
+
+  test('leave no secret in the log', async () => {
+    const log = vi.spyOn(console, 'log');
+    const canary = 'canary-7c1f';
+    await call('GET', '/v2/', { as: { authorization: basic({ name: 'alice', password: canary }) } });
+    await call('GET', `/token?scope=x&password=${canary}`, { as: { authorization: basic({ name: canary, password: canary }) } });
+    await call('POST', '/token', { body: new URLSearchParams({ grant_type: 'password', username: 'alice', password: canary }) });
+    await call('GET', '/v2/', { as: { authorization: `Bearer ${canary}` } });
+    await call('GET', '/api/organizations', { as: { authorization: `Bearer ${canary}` } });
+    const { authorization } = await tokenFor('alice', 'repository:alice/app:pull,push');
+    await putImage('alice/app', 1, ['latest'], { as: { authorization } });
+    const open = await call('POST', '/v2/alice/app/blobs/uploads/', { as: 'alice' });
+    const location = open.headers.get('Location') ?? '';
+    await call('GET', location, { as: 'alice' });
+    const lines = log.mock.calls.flat().join('\n');
+    expect(lines).toContain('/v2/alice/app/blobs/uploads/');
+    for (const secret of [
+      canary,
+      authorization.slice(7),
+      USERS.alice.password,
+      env.BOOTSTRAP_SECRET,
+      location.split('.').at(-1) ?? '',
+    ]) {
+      expect(lines).not.toContain(secret);
+    }
+  });
+
+  test('to an unknown path, or with a method that a path does not have, get an OCI error', async () => {
+    const cases = [
+      ['GET', '/nothing', 404],
+      ['GET', '/v2/alice/app/nothing', 404],
+      ['POST', '/v2/', 405],
+      ['POST', '/v2/alice/app/manifests/latest', 405],
+      ['PATCH', '/v2/alice/app/tags/list', 405],
+      ['PUT', '/v2/_catalog', 405],
+      ['PUT', '/token', 405],
+    ] as const;
+    for (const [method, path, status] of cases) {
+      const response = await call(method, path, { as: 'alice' });
+      expect([method, path, response.status, await codeOf(response)]).toEqual([method, path, status, 'UNSUPPORTED']);
+    }
+  });
+
+  test('a person with a browser learns what this is', async () => {
+    expect(await (await call('GET', '/')).text()).toContain('docker login registry.test:8787');
+  });
+});
+
+test('a database that does not answer is 503 with Retry-After, and one that answers nonsense is 500', async () => {
+  const failing = (message: string) => ({ prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error(message)) }) }) });
+  const context = createExecutionContext();
+  for (const [message, status] of [
+    ['D1_ERROR: Network connection lost.', 503],
+    ['D1_ERROR: no such table: tags: SQLITE_ERROR', 500],
+  ] as const) {
+    const { authorization } = await tokenFor('alice', 'repository:alice/app:pull');
+    const request = new Request(`${HOST}/v2/alice/app/manifests/latest`, { headers: { Authorization: authorization } });
+    const response = await createApp().fetch(request, { ...env, DB_CENTRAL: failing(message) }, context);
+    expect(response.status).toBe(status);
+    expect(response.headers.get('Retry-After') === null).toBe(status === 500);
+    expect(await response.text()).not.toContain('D1_ERROR');
+  }
+});

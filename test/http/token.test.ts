@@ -1,0 +1,184 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { addUsers, basic, call, codeOf, tokenFor, USERS } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+
+beforeEach(addUsers);
+
+interface Granted {
+  readonly token: string;
+  readonly access_token: string;
+  readonly expires_in: number;
+  readonly issued_at: string;
+}
+
+function scopeOf(token: string): string {
+  return (JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))) as { scope: string }).scope;
+}
+
+describe('the challenge', () => {
+  test('is one, for the token flow, with its realm on the request’s own host', async () => {
+    const response = await call('GET', '/v2/');
+    expect(response.status).toBe(401);
+    expect(response.headers.get('WWW-Authenticate')).toBe(
+      'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"',
+    );
+  });
+
+  test.each(['Basic Og==', undefined])('also for who says nothing (%s)', async (authorization) => {
+    const response = await call(
+      'GET',
+      '/v2/alice/app/manifests/latest',
+      authorization === undefined ? {} : { as: { authorization } },
+    );
+    expect(response.status).toBe(401);
+    expect(response.headers.get('WWW-Authenticate')).toContain('scope="repository:alice/app:pull"');
+  });
+
+  test('an anonymous access token is challenged by the ping as well', async () => {
+    expect((await call('GET', '/v2/', { as: await tokenFor(undefined) })).status).toBe(401);
+  });
+});
+
+describe('GET /token', () => {
+  test('gives docker login a token without scopes', async () => {
+    const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.test', {
+      as: 'alice',
+    });
+    expect(response.status).toBe(200);
+    const granted = await response.json<Granted>();
+    expect(granted.access_token).toBe(granted.token);
+    expect(granted.expires_in).toBe(300);
+    expect(Date.parse(granted.issued_at)).toBeGreaterThan(0);
+    expect((await call('GET', '/v2/', { as: { authorization: `Bearer ${granted.token}` } })).status).toBe(200);
+  });
+
+  test('grants the allowed part of what is asked, several scopes in one parameter or in several', async () => {
+    await putImage('bob/open', 1, ['latest'], { as: 'bob' });
+    await call('PATCH', '/api/organizations/bob/repositories/open', {
+      as: 'bob',
+      headers: { 'Content-Type': 'application/json' },
+      body: '{"visibility":"public"}',
+    });
+    const { authorization } = await tokenFor(
+      'aliceReader',
+      'repository:alice/app:pull,push repository:bob/open:pull,push',
+      'repository:bob/closed:pull',
+      'nonsense',
+      'repository:official/base:*',
+      'registry:catalog:*',
+    );
+    expect(scopeOf(authorization)).toBe(
+      'repository:alice/app:pull repository:bob/open:pull repository:official/base:pull registry:catalog:*',
+    );
+    expect(scopeOf((await tokenFor(undefined, 'repository:bob/open:pull,push', 'registry:catalog:*')).authorization)).toBe(
+      'repository:bob/open:pull',
+    );
+  });
+
+  test.each([
+    ['a wrong password', basic({ name: 'alice', password: 'wrong' })],
+    ['an unknown user', basic({ name: 'nobody', password: 'alice-secret' })],
+    ['another’s password', basic({ name: 'alice', password: 'bob-secret' })],
+    ['nonsense', 'Basic %%%'],
+    ['another scheme', 'Digest x'],
+  ])('refuses %s, all alike', async (_name, authorization) => {
+    const response = await call('GET', '/token', { as: { authorization } });
+    expect(response.status).toBe(401);
+    const { errors } = await response.json<{ errors: { code: string; message: string }[] }>();
+    expect(errors[0]).toMatchObject({ code: 'UNAUTHORIZED', message: 'wrong user name or password' });
+  });
+});
+
+describe('POST /token', () => {
+  const post = (fields: Record<string, string>) => call('POST', '/token', { body: new URLSearchParams(fields) });
+
+  test('as containerd sends it', async () => {
+    const fields = { grant_type: 'password', service: 's', client_id: 'containerd', username: 'alice', password: 'alice-secret' };
+    const response = await post({ ...fields, scope: 'repository:alice/app:pull,push' });
+    expect(response.status).toBe(200);
+    expect(scopeOf((await response.json<Granted>()).access_token)).toBe('repository:alice/app:pull,push');
+    expect((await post({ ...fields, password: 'wrong' })).status).toBe(401);
+  });
+
+  test('with an identity token', async () => {
+    expect((await post({ grant_type: 'refresh_token', refresh_token: btoa('alice:alice-secret') })).status).toBe(200);
+    expect((await post({ grant_type: 'refresh_token', refresh_token: btoa('alice:wrong') })).status).toBe(401);
+    expect((await post({ grant_type: 'refresh_token', refresh_token: 'x' })).status).toBe(401);
+  });
+
+  test('another grant, or no form, is 400: the client falls back to GET', async () => {
+    expect((await post({ grant_type: 'authorization_code' })).status).toBe(400);
+    expect((await call('POST', '/token', { body: '{}', headers: { 'Content-Type': 'application/json' } })).status).toBe(400);
+  });
+});
+
+describe('the forms in which Unikraft’s clients present a credential', () => {
+  const whole = btoa('robot$alice.users.kraftcloud:alice-secret');
+  test.each([
+    ['user and secret', 'alice', 'alice-secret'],
+    ['robot user and secret', 'robot$alice.users.kraftcloud', 'alice-secret'],
+    ['robot user and whole token', 'robot$alice.users.kraftcloud', whole],
+    ['organization and whole token', 'alice', whole],
+    ['organization and whole token of the organization', 'alice', btoa('alice:alice-secret')],
+    ['name of the credential', 'reader', 'reader-secret'],
+    ['organization, with the secret of a named credential', 'alice', 'reader-secret'],
+  ])('%s', async (_name, name, password) => {
+    expect((await call('GET', '/v2/', { as: { authorization: basic({ name, password }) } })).status).toBe(200);
+  });
+
+  test.each([
+    ['another organization with the whole token', 'bob', whole],
+    ['another robot', 'robot$bob.users.kraftcloud', 'alice-secret'],
+    ['a whole token that names another', 'alice', btoa('bob:alice-secret')],
+  ])('not %s', async (_name, name, password) => {
+    expect((await call('GET', '/v2/', { as: { authorization: basic({ name, password }) } })).status).toBe(401);
+  });
+});
+
+describe('rights end', () => {
+  test('a removed credential gets no token, and its tokens and its Basic end within five minutes', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      const as = await tokenFor('aliceReader', 'repository:alice/app:pull');
+      await putImage('alice/app', 1, ['latest']);
+      const manifest = '/v2/alice/app/manifests/latest';
+      expect((await call('GET', manifest, { as: 'aliceReader' })).status).toBe(200);
+      vi.setSystemTime(Date.now() + 50_000);
+      const late = await (await call('GET', '/token', { as: 'aliceReader' })).json<Granted>();
+      expect(late.expires_in).toBe(250);
+      expect((await call('DELETE', '/api/organizations/alice/credentials/reader', { as: 'alice' })).status).toBe(204);
+      vi.setSystemTime(Date.now() + 11_000);
+      expect((await call('GET', manifest, { as: 'aliceReader' })).status).toBe(401);
+      expect((await call('GET', '/token', { as: 'aliceReader' })).status).toBe(401);
+      expect((await call('GET', manifest, { as })).status).toBe(200);
+      vi.setSystemTime(Date.now() + 240_000);
+      const refused = await call('GET', manifest, { as });
+      expect(refused.status).toBe(401);
+      expect(refused.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
+test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {
+  const headers = { 'CF-Connecting-IP': '192.0.2.1' };
+  const good = { authorization: basic(USERS.bob) };
+  expect((await call('GET', '/v2/', { as: good, headers })).status).toBe(200);
+  const statuses: number[] = [];
+  for (let i = 0; i < 70; i++) {
+    const response = await call('GET', '/token', {
+      as: { authorization: basic({ name: 'bob', password: `guess-${i}` }) },
+      headers,
+    });
+    statuses.push(response.status);
+    if (response.status === 429) {
+      expect(response.headers.get('Retry-After')).toBe('60');
+      expect(await codeOf(response)).toBe('TOOMANYREQUESTS');
+    }
+  }
+  expect(statuses.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 401));
+  expect(statuses.slice(-5)).toEqual(Array.from({ length: 5 }, () => 429));
+  expect((await call('GET', '/v2/', { as: good, headers })).status).toBe(200);
+  expect((await call('GET', '/v2/', { as: good, headers: { 'CF-Connecting-IP': '192.0.2.2' } })).status).toBe(200);
+});

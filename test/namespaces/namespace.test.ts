@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest';
+import { type Namespace, namespaceId, resolveNamespace, type ServedHost } from '../../src/namespaces/namespace.ts';
+
+const central: Namespace = { kind: 'central', store: 'central' };
+const fra: Namespace = { kind: 'node', name: 'fra', region: 'eu', store: 'eu-1' };
+const ams: Namespace = { kind: 'node', name: 'ams', region: 'eu', store: 'eu-1' };
+const dal: Namespace = { kind: 'node', name: 'dal', region: 'us', store: 'us-1' };
+
+const hosts: readonly ServedHost[] = [
+  { host: 'index.example.com', namespace: central },
+  { host: 'localhost:8787', namespace: central },
+  { host: ':9000', namespace: fra },
+  { host: 'index.dal.example.com', namespace: dal },
+];
+
+describe('resolveNamespace', () => {
+  test.each([
+    ['https://index.example.com/v2/', central],
+    ['https://INDEX.example.com/v2/', central],
+    ['http://index.example.com:8080/v2/', central],
+    ['https://index.dal.example.com/', dal],
+    ['http://localhost:8787/v2/', central],
+    ['http://127.0.0.1:9000/v2/', fra],
+    ['http://anything.example:9000/v2/', fra],
+    ['http://[::1]:9000/v2/', fra],
+  ])('finds what is served at %s', (url, namespace) => {
+    expect(resolveNamespace(hosts, new URL(url))).toBe(namespace);
+  });
+
+  test.each([
+    'https://example.com/',
+    'https://other.index.example.com/',
+    'https://index.example.com.evil.example/',
+    'https://index.example.com./',
+    'http://localhost/',
+    'http://localhost:8788/',
+    'https://index-example.com/',
+    'https://evil.example/index.example.com',
+    'https://index.example.com@evil.example/',
+  ])('finds nothing at %s', (url) => {
+    expect(resolveNamespace(hosts, new URL(url))).toBeUndefined();
+  });
+});
+
+describe('namespaceId', () => {
+  test('tells central from every node, also from one on a store of that name', () => {
+    expect(namespaceId(central)).toBe('central');
+    expect(namespaceId({ ...fra, store: 'central' })).toBe('node:central');
+  });
+
+  test('is the same for two nodes that share a store, and for no others', () => {
+    expect(namespaceId(fra)).toBe(namespaceId(ams));
+    expect(namespaceId(fra)).not.toBe(namespaceId(dal));
+  });
+});

@@ -1,0 +1,65 @@
+/** What each step of a push and a pull costs: the counts that the README and docs/architecture.md give. */
+import { beforeEach, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { Tag } from '../../src/oci/reference.ts';
+import { PART_BYTES } from '../../src/stores/buffer-budget.ts';
+import { resetCounts } from '../support/counting.ts';
+import {
+  bodyOf,
+  bytesOf,
+  type Fixture,
+  granted,
+  openFixture,
+  pushImage,
+  pushSmallImage,
+  REPOSITORY,
+  session,
+  SUBJECT,
+  first,
+} from '../support/fixture.ts';
+
+let fixture: Fixture;
+
+beforeEach(async () => {
+  fixture = await openFixture();
+  resetCounts(fixture.counts);
+});
+
+test.each([
+  ['fits one part', 5000, 1],
+  ['takes three parts', 2 * PART_BYTES + 5, 3 + 2],
+])('POST, PATCH and PUT of a layer that %s', async (_name, size, classA) => {
+  const content = bytesOf(1, size);
+  const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(content, 'unknown'));
+  await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, undefined);
+  expect(fixture.counts).toMatchObject({ classA, classB: 0, r2Deletes: 0, d1: 2 });
+});
+
+test('POST and PUT of a layer', async () => {
+  const content = bytesOf(1, 5000);
+  const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  await fixture.registry.finishUpload(session(open), await digestOf('sha256', content), undefined, bodyOf(content));
+  expect(fixture.counts).toMatchObject({ classA: 1, classB: 0, r2Deletes: 0, d1: 1 });
+});
+
+test('PUT, GET and HEAD of a manifest, GET and HEAD of a blob', async () => {
+  const image = await pushSmallImage(fixture, 1, []);
+  const counted = async (work: () => Promise<unknown>): Promise<object> => {
+    resetCounts(fixture.counts);
+    await work();
+    await fixture.settled();
+    return { ...fixture.counts, rowsRead: 0, rowsWritten: 0 };
+  };
+  const cost = (d1: number, classB = 0): object => ({ classA: 0, classB, r2Deletes: 0, d1, rowsRead: 0, rowsWritten: 0 });
+  const latest = { kind: 'tag', tag: 'latest' as Tag } as const;
+  const blob = first(image.manifest.requiredBlobs);
+  expect(await counted(() => pushImage(fixture, image, ['latest']))).toEqual(cost(1));
+  // The first pull of an hour is recorded after the response.
+  await fixture.registry.getManifest(granted(), latest);
+  await fixture.settled();
+  expect(await counted(() => fixture.registry.getManifest(granted(), latest))).toEqual(cost(1));
+  expect(await counted(() => fixture.registry.resolveManifest(granted(), latest))).toEqual(cost(1));
+  expect(await counted(async () => (await fixture.registry.getBlob(granted(), blob)).open())).toEqual(cost(1, 1));
+  expect(await counted(() => fixture.registry.resolveBlob(granted(), blob, true))).toEqual(cost(1));
+});

@@ -1,0 +1,102 @@
+/** Requests to the Worker as it is deployed, in the same isolate as the test. */
+import { env, exports } from 'cloudflare:workers';
+import { hashSecret } from '../../src/auth/login.ts';
+
+export const HOST = 'http://registry.test:8787';
+
+export interface User {
+  readonly name: string;
+  readonly password: string;
+}
+
+interface NewUser extends User {
+  readonly kind: 'organization' | 'platform' | 'administrator';
+  readonly organization?: string;
+  readonly rights?: readonly string[];
+  readonly repositories?: readonly string[];
+}
+
+/** Who exists in a test: declared, then put into the empty store by {@link addUsers}. */
+export const USERS = {
+  alice: { kind: 'organization', name: 'alice', password: 'alice-secret', organization: 'alice' },
+  aliceReader: { kind: 'organization', name: 'reader', password: 'reader-secret', organization: 'alice', rights: ['pull'] },
+  aliceApp: {
+    kind: 'organization',
+    name: 'app-only',
+    password: 'app-only-secret',
+    organization: 'alice',
+    rights: ['pull', 'push'],
+    repositories: ['alice/app', 'alice/team/*'],
+  },
+  bob: { kind: 'organization', name: 'bob', password: 'bob-secret', organization: 'bob' },
+  official: { kind: 'organization', name: 'official', password: 'official-secret', organization: 'official' },
+  platform: { kind: 'platform', name: 'platform', password: 'platform-secret' },
+  admin: { kind: 'administrator', name: 'admin', password: 'admin-secret' },
+} as const satisfies Record<string, NewUser>;
+
+export type UserName = keyof typeof USERS;
+
+export async function addUsers(): Promise<void> {
+  const organization = env.DB_CENTRAL.prepare(
+    'INSERT INTO organizations (name, created_at) VALUES (?1, 0) ON CONFLICT DO NOTHING',
+  );
+  const credential = env.DB_CENTRAL.prepare(
+    `INSERT INTO credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)`,
+  );
+  const statements = await Promise.all(
+    Object.values<NewUser>(USERS).map(async ({ kind, name, password, organization: owner = '', rights, repositories }) => {
+      const allowed = JSON.stringify(rights ?? ['pull', 'push', 'delete', 'admin']);
+      const patterns = JSON.stringify(repositories ?? [`${owner}/*`]);
+      const row = credential.bind(`id-of-${name}`, kind, owner, name, allowed, patterns, await hashSecret(password));
+      return owner === '' ? [row] : [organization.bind(owner), row];
+    }),
+  );
+  await env.DB_CENTRAL.batch(statements.flat());
+}
+
+export function basic({ name, password }: User): string {
+  return `Basic ${btoa(`${name}:${password}`)}`;
+}
+
+export interface CallOptions {
+  /** A user, with Basic; or the value of the header. */
+  readonly as?: UserName | { readonly authorization: string };
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: BodyInit | null;
+}
+
+export async function call(method: string, path: string, { as, headers = {}, body = null }: CallOptions = {}): Promise<Response> {
+  const authorization = typeof as === 'string' ? basic(USERS[as]) : as?.authorization;
+  const url = path.startsWith('http') ? path : `${HOST}${path}`;
+  return exports.default.fetch(
+    new Request(url, {
+      method,
+      body,
+      redirect: 'manual',
+      headers: { ...headers, ...(authorization && { Authorization: authorization }) },
+    }),
+  );
+}
+
+/** The value of an Authorization header with an access token for the scopes. */
+export async function tokenFor(
+  as: UserName | undefined,
+  ...scopes: readonly string[]
+): Promise<{ readonly authorization: string }> {
+  const query = new URLSearchParams(scopes.map((scope) => ['scope', scope]));
+  const response = await call('GET', `/token?${query.toString()}`, as === undefined ? {} : { as });
+  const { token } = await response.json<{ token: string }>();
+  return { authorization: `Bearer ${token}` };
+}
+
+export async function errorsOf(
+  response: Response,
+): Promise<{ code: string; message: string; detail: Record<string, unknown> }[]> {
+  const { errors } = await response.json<{ errors: { code: string; message: string; detail: Record<string, unknown> }[] }>();
+  return errors;
+}
+
+export async function codeOf(response: Response): Promise<string | undefined> {
+  return (await errorsOf(response))[0]?.code;
+}

@@ -1,0 +1,92 @@
+/** Bindings that count what is asked of them, by the classes that Cloudflare prices. */
+export interface Counts {
+  /** R2 put, list, create and complete of a multipart upload, upload of a part. */
+  classA: number;
+  /** R2 get and head. */
+  classB: number;
+  r2Deletes: number;
+  /** Round trips to D1: a query, or a batch. */
+  d1: number;
+  rowsRead: number;
+  rowsWritten: number;
+}
+
+export function noCounts(): Counts {
+  return { classA: 0, classB: 0, r2Deletes: 0, d1: 0, rowsRead: 0, rowsWritten: 0 };
+}
+
+export function resetCounts(counts: Counts): void {
+  Object.assign(counts, noCounts());
+}
+
+export function countD1(database: D1Database, counts: Counts): D1Database {
+  const tally = <Row>(result: D1Result<Row>): D1Result<Row> => {
+    counts.rowsRead += result.meta.rows_read;
+    counts.rowsWritten += result.meta.rows_written;
+    return result;
+  };
+  const originals = new WeakMap<object, D1PreparedStatement>();
+  const wrapStatement = (statement: D1PreparedStatement): D1PreparedStatement => {
+    const wrapped = {
+      bind: (...values: unknown[]) => wrapStatement(statement.bind(...values)),
+      all: async <Row>() => {
+        counts.d1++;
+        return tally(await statement.all<Row>());
+      },
+      run: async <Row>() => {
+        counts.d1++;
+        return tally(await statement.run<Row>());
+      },
+    } as unknown as D1PreparedStatement;
+    originals.set(wrapped, statement);
+    return wrapped;
+  };
+  const counted: Pick<D1Database, 'prepare' | 'batch'> = {
+    prepare: (query: string) => wrapStatement(database.prepare(query)),
+    batch: async <Row>(statements: D1PreparedStatement[]): Promise<D1Result<Row>[]> => {
+      counts.d1++;
+      const results = await database.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement));
+      return results.map(tally);
+    },
+  };
+  return counted as D1Database;
+}
+
+export function countR2(bucket: R2Bucket, counts: Counts): R2Bucket {
+  const counted = {
+    put: (...args: Parameters<R2Bucket['put']>) => {
+      counts.classA++;
+      return bucket.put(...args);
+    },
+    get: (...args: Parameters<R2Bucket['get']>) => {
+      counts.classB++;
+      return bucket.get(...args);
+    },
+    head: (key: string) => {
+      counts.classB++;
+      return bucket.head(key);
+    },
+    delete: (keys: string | string[]) => {
+      counts.r2Deletes++;
+      return bucket.delete(keys);
+    },
+    createMultipartUpload: async (key: string) => {
+      counts.classA++;
+      const upload = await bucket.createMultipartUpload(key);
+      return {
+        key,
+        uploadId: upload.uploadId,
+        uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) => {
+          counts.classA++;
+          return upload.uploadPart(...part);
+        },
+        complete: (parts: R2UploadedPart[]) => {
+          counts.classA++;
+          return upload.complete(parts);
+        },
+        abort: () => upload.abort(),
+      };
+    },
+  };
+  return counted as unknown as R2Bucket;
+}

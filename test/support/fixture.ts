@@ -1,0 +1,225 @@
+/** A registry over the test's own D1 and R2, with a clock that the test drives and bindings that count. */
+import { env } from 'cloudflare:workers';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import { type Algorithm, type Digest, digestOf } from '../../src/oci/digest.ts';
+import { type Manifest, parseManifest } from '../../src/oci/manifest.ts';
+import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
+import type { ReadAccess } from '../../src/registry/access.ts';
+import type { Body, PresentedSession, UploadProgress } from '../../src/registry/registry.ts';
+import { StoredRegistry } from '../../src/registry/stored.ts';
+import { BufferBudget } from '../../src/stores/buffer-budget.ts';
+import { openStore } from '../../src/stores/store.ts';
+import { countD1, countR2, type Counts, noCounts } from './counting.ts';
+
+export const REPOSITORY = 'alice/app' as RepositoryName;
+export const SUBJECT = 'credential-of-alice';
+export const GRACE = 24 * 3_600_000;
+
+export interface Fixture {
+  readonly registry: StoredRegistry;
+  readonly counts: Counts;
+  /** Milliseconds; tests move it. */
+  now: number;
+  /** Waits for work that goes on after a response. */
+  settled(): Promise<void>;
+  /** As if another isolate answered. */
+  fresh(options?: FixtureOptions): Promise<Fixture>;
+}
+
+export interface FixtureOptions {
+  readonly budget?: BufferBudget;
+  readonly announces?: boolean;
+  readonly now?: number;
+  readonly bucket?: R2Bucket;
+  readonly database?: D1Database;
+}
+
+export async function openFixture(options: FixtureOptions = {}): Promise<Fixture> {
+  const counts = noCounts();
+  const database = countD1(options.database ?? env.DB_CENTRAL, counts);
+  const bucket = countR2(options.bucket ?? env.BLOBS_CENTRAL, counts);
+  const store = openStore('central', database, bucket);
+  let deferred: Promise<unknown>[] = [];
+  const fixture: Fixture = {
+    now: options.now ?? Date.UTC(2026, 0, 2),
+    counts,
+    registry: new StoredRegistry(store, {
+      signer: await SigningKeys.import([btoa('k'.repeat(32))]),
+      budget: options.budget ?? new BufferBudget(),
+      graceMilliseconds: GRACE,
+      now: () => fixture.now,
+      defer: (work) => void deferred.push(work),
+      announces: options.announces ?? false,
+      bucketOf: (name) => (name === 'central' ? store.bucket : undefined),
+    }),
+    async settled() {
+      const pending = deferred;
+      deferred = [];
+      await Promise.all(pending);
+    },
+    fresh: (others = {}) => openFixture({ ...options, now: fixture.now, ...others }),
+  };
+  return fixture;
+}
+
+export function granted(repository: RepositoryName = REPOSITORY): ReadAccess {
+  return { repository, condition: 'granted' };
+}
+
+export function ifPublic(repository: RepositoryName = REPOSITORY): ReadAccess {
+  return { repository, condition: 'if-public' };
+}
+
+export function session(progress: UploadProgress, repository: RepositoryName = REPOSITORY, subject = SUBJECT): PresentedSession {
+  return { repository, subject, reference: progress.reference };
+}
+
+/** Deterministic bytes that do not compress or repeat. */
+export function bytesOf(seed: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  let state = (seed * 2_654_435_761) >>> 0 || 1;
+  for (let i = 0; i < length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[i] = state;
+  }
+  return bytes;
+}
+
+/** A body as a request brings it: with its length, or as a chunked one. */
+export function bodyOf(bytes: Uint8Array<ArrayBuffer>, length: 'known' | 'unknown' = 'known'): Body {
+  const request = new Request('http://registry/', { method: 'PUT', body: bytes });
+  return { stream: request.body!, length: length === 'known' ? bytes.byteLength : undefined };
+}
+
+/** A body that breaks off after `bytes`. */
+export function brokenBody(bytes: Uint8Array<ArrayBuffer>, length: number | undefined): Body {
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  void writer
+    .write(bytes)
+    .then(() => writer.abort(new Error('the client went away')))
+    .catch(() => undefined);
+  return { stream: readable, length };
+}
+
+export async function pushBlob(
+  { registry }: Fixture,
+  bytes: Uint8Array<ArrayBuffer>,
+  repository: RepositoryName = REPOSITORY,
+  algorithm: Algorithm = 'sha256',
+): Promise<Digest> {
+  const digest = await digestOf(algorithm, bytes);
+  await registry.putBlob(repository, digest, bytes.byteLength === 0 ? undefined : bodyOf(bytes));
+  return digest;
+}
+
+const OCI = 'application/vnd.oci.image';
+
+export interface Image {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly manifest: Manifest;
+}
+
+/** An image manifest of blobs that may or may not have been pushed. */
+export async function imageOf(
+  config: Digest,
+  layers: readonly Digest[],
+  extra: Readonly<Record<string, unknown>> = {},
+): Promise<Image> {
+  const descriptor = (digest: Digest, mediaType: string) => ({ mediaType, digest, size: 1 });
+  return documentOf(`${OCI}.manifest.v1+json`, {
+    config: descriptor(config, `${OCI}.config.v1+json`),
+    layers: layers.map((layer) => descriptor(layer, `${OCI}.layer.v1.tar`)),
+    ...extra,
+  });
+}
+
+export async function indexOf(children: readonly Digest[], extra: Readonly<Record<string, unknown>> = {}): Promise<Image> {
+  const manifests = children.map((digest) => ({ mediaType: `${OCI}.manifest.v1+json`, digest, size: 1 }));
+  return documentOf(`${OCI}.index.v1+json`, { manifests, ...extra });
+}
+
+export async function documentOf(mediaType: string, fields: Readonly<Record<string, unknown>>): Promise<Image> {
+  const bytes = utf8(JSON.stringify({ schemaVersion: 2, mediaType, ...fields }));
+  return { bytes, digest: await digestOf('sha256', bytes), manifest: parseManifest(bytes, mediaType) };
+}
+
+export async function pushImage(
+  { registry }: Fixture,
+  image: Image,
+  tags: readonly string[] = [],
+  repository = REPOSITORY,
+): Promise<void> {
+  await registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
+}
+
+/** An image of one config and one layer, pushed whole. */
+export async function pushSmallImage(
+  fixture: Fixture,
+  seed: number,
+  tags: readonly string[],
+  repository = REPOSITORY,
+): Promise<Image> {
+  const config = await pushBlob(fixture, bytesOf(seed, 20), repository);
+  const layer = await pushBlob(fixture, bytesOf(seed + 1, 40), repository);
+  const image = await imageOf(config, [layer]);
+  await pushImage(fixture, image, tags, repository);
+  return image;
+}
+
+/** Keys of all objects in R2, as `list` tells. */
+export async function objectKeys(): Promise<string[]> {
+  const keys: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page: R2Objects = await env.BLOBS_CENTRAL.list(cursor === undefined ? {} : { cursor });
+    keys.push(...page.objects.map(({ key }) => key));
+    cursor = page.truncated ? page.cursor : undefined;
+  } while (cursor !== undefined);
+  return keys.toSorted();
+}
+
+export async function rowsOf<Row>(query: string, ...parameters: (string | number)[]): Promise<Row[]> {
+  const { results } = await env.DB_CENTRAL.prepare(query)
+    .bind(...parameters)
+    .all<Row>();
+  return results;
+}
+
+/** Every object is a blob's location or a chunk of an upload, and every such row has its object. */
+export async function unreferencedObjects(): Promise<string[]> {
+  const rows = await rowsOf<{ key: string }>('SELECT key FROM locations UNION SELECT key FROM upload_chunks');
+  const known = new Set(rows.map(({ key }) => key));
+  return (await objectKeys()).filter((key) => !known.has(key));
+}
+
+/** All rows of all tables, to show that something changed nothing. */
+export async function snapshot(): Promise<string> {
+  const tables = await rowsOf<{ name: string }>(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
+  );
+  const contents = await Promise.all(tables.map(async ({ name }) => [name, await rowsOf(`SELECT * FROM ${name}`)] as const));
+  return JSON.stringify([contents, await objectKeys()]);
+}
+
+export async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
+  return new Response(stream).text();
+}
+
+export async function bytesIn(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+export function utf8(content: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(new TextEncoder().encode(content));
+}
+
+/** The first of a list that is known to have one. */
+export function first<Item>(items: readonly Item[]): Item {
+  const [item] = items;
+  if (item === undefined) throw new Error('the list is empty');
+  return item;
+}

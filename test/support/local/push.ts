@@ -1,0 +1,118 @@
+/** A push over HTTP, request by request, as docker makes it. */
+import { createHash, randomBytes } from 'node:crypto';
+
+export interface LocalImage {
+  readonly blobs: readonly Buffer[];
+  readonly manifest: Buffer;
+  readonly digest: string;
+}
+
+export function sha256(content: Buffer): string {
+  return `sha256:${createHash('sha256').update(content).digest('hex')}`;
+}
+
+/** An image of random blobs: a config, and layers of the given sizes. */
+export function imageOf(...layerSizes: readonly number[]): LocalImage {
+  const config = randomBytes(200);
+  const layers = layerSizes.map((size) => randomBytes(size));
+  const descriptor = (content: Buffer, mediaType: string) => ({ mediaType, digest: sha256(content), size: content.byteLength });
+  const manifest = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: descriptor(config, 'application/vnd.oci.image.config.v1+json'),
+      layers: layers.map((layer) => descriptor(layer, 'application/vnd.oci.image.layer.v1.tar')),
+    }),
+  );
+  return { blobs: [config, ...layers], manifest, digest: sha256(manifest) };
+}
+
+export interface Caller {
+  readonly url: string;
+  readonly authorization: string;
+}
+
+export function loggedIn(url: string, name: string): Caller {
+  return { url, authorization: `Basic ${Buffer.from(`${name}:${name}-dev`).toString('base64')}` };
+}
+
+export async function request(caller: Caller, method: string, path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set('Authorization', caller.authorization);
+  return fetch(new URL(path, caller.url), { ...init, method, headers });
+}
+
+/** A body without Content-Length. */
+export function chunked(content: Buffer): RequestInit {
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (let i = 0; i < content.byteLength; i += 65_536) controller.enqueue(content.subarray(i, i + 65_536));
+      controller.close();
+    },
+  });
+  return { body, duplex: 'half' } as RequestInit;
+}
+
+export interface Step {
+  readonly name: string;
+  /** Makes one request; fails unless it is answered as a client expects. */
+  run(caller: Caller): Promise<void>;
+}
+
+/** The requests of a push, in order. What one learns, such as the upload's location, the next ones use. */
+export function pushSteps(repository: string, tag: string, image: LocalImage): Step[] {
+  const uploads = image.blobs.flatMap((blob, i): Step[] => {
+    let location = '';
+    return [
+      {
+        name: `POST of blob ${i}`,
+        run: async (caller) => {
+          location = locationOf(await expectStatus(202, request(caller, 'POST', `/v2/${repository}/blobs/uploads/`)));
+        },
+      },
+      {
+        name: `PATCH of blob ${i}`,
+        run: async (caller) => {
+          location = locationOf(await expectStatus(202, request(caller, 'PATCH', location, chunked(blob))));
+        },
+      },
+      {
+        name: `PUT of blob ${i}`,
+        run: async (caller) => {
+          await expectStatus(201, request(caller, 'PUT', `${location}?digest=${sha256(blob)}`));
+        },
+      },
+    ];
+  });
+  return [...uploads, { name: 'PUT of the manifest', run: (caller) => putManifest(caller, repository, tag, image) }];
+}
+
+export async function putManifest(caller: Caller, repository: string, tag: string, image: LocalImage): Promise<void> {
+  const headers = { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' };
+  const init = { body: new Uint8Array(image.manifest), headers };
+  await expectStatus(201, request(caller, 'PUT', `/v2/${repository}/manifests/${tag}`, init));
+}
+
+/** Pulls everything and compares every byte. */
+export async function comparePull(caller: Caller, repository: string, reference: string, image: LocalImage): Promise<void> {
+  const manifest = await expectStatus(200, request(caller, 'GET', `/v2/${repository}/manifests/${reference}`));
+  if (!Buffer.from(await manifest.arrayBuffer()).equals(image.manifest)) throw new Error('the manifest differs');
+  for (const blob of image.blobs) await compareBlob(caller, repository, blob);
+}
+
+export async function compareBlob(caller: Caller, repository: string, blob: Buffer): Promise<void> {
+  const response = await expectStatus(200, request(caller, 'GET', `/v2/${repository}/blobs/${sha256(blob)}`));
+  if (!Buffer.from(await response.arrayBuffer()).equals(blob)) throw new Error(`the blob ${sha256(blob)} differs`);
+}
+
+async function expectStatus(status: number, pending: Promise<Response>): Promise<Response> {
+  const response = await pending;
+  if (response.status !== status) throw new Error(`expected ${status}, got ${response.status}: ${await response.text()}`);
+  return response;
+}
+
+function locationOf(response: Response): string {
+  const location = response.headers.get('Location');
+  if (location === null) throw new Error('there is no Location');
+  return location;
+}

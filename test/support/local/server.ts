@@ -1,0 +1,120 @@
+/** `npm start` as a process of its own, that can be killed. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from '../../../src/local/simulators.ts';
+
+const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
+const START_MILLISECONDS = 30_000;
+
+export interface Server {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** What it has printed. */
+  output(): string;
+  /** kill -9 of the whole process group: node alone would leave workerd on the port. */
+  kill(): Promise<void>;
+  /** Ctrl-C. Answers the exit status. */
+  interrupt(): Promise<number | null>;
+}
+
+export async function temporaryFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'berth-'));
+}
+
+export async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+}
+
+export async function startServer(stateDir: string, port?: number): Promise<Server> {
+  const at = port ?? (await freePort());
+  const child = spawn(process.execPath, [START], {
+    env: { ...process.env, PORT: String(at), STATE_DIR: stateDir },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
+  const exited = exitOf(child);
+  const pid = child.pid ?? 0;
+  const server: Server = {
+    url: `http://127.0.0.1:${at}`,
+    port: at,
+    pid,
+    output: () => output,
+    kill: async () => {
+      signal(-pid, 'SIGKILL');
+      await exited;
+      await until(async () => (await processesOf(pid)).length === 0);
+    },
+    interrupt: async () => {
+      signal(-pid, 'SIGINT');
+      return exited;
+    },
+  };
+  try {
+    await until(() => {
+      if (child.exitCode !== null) throw new Error(`the server ended: ${output}`);
+      return output.includes('Ctrl-C stops it.');
+    });
+  } catch (error) {
+    await server.kill();
+    throw error;
+  }
+  return server;
+}
+
+/** Processes of a group that are still there. */
+export async function processesOf(group: number): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const groups = await Promise.all(
+    pids.map(async (pid) => {
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+      const [state, , processGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return { pid, running: state !== 'Z', group: Number(processGroup) };
+    }),
+  );
+  return groups.filter((process) => process.group === group && process.running).map(({ pid }) => pid);
+}
+
+/** Addresses, in /proc's hexadecimal, that processes of a group listen on. */
+export async function listeningAddresses(group: number): Promise<string[]> {
+  const inodes = new Set<string>();
+  for (const pid of await processesOf(group)) {
+    for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+      const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (inode !== undefined) inodes.add(inode);
+    }
+  }
+  const tables = await Promise.all(['tcp', 'tcp6'].map((name) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '')));
+  return tables
+    .flatMap((table) => table.split('\n').slice(1))
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , state, , , , , , inode]) => state === '0A' && inode !== undefined && inodes.has(inode))
+    .map(([, local = '']) => local.split(':')[0] ?? '');
+}
+
+/** Waits for a condition; fails after a while. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + START_MILLISECONDS;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error('waited in vain');
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<number | null> {
+  return new Promise((done) => child.on('exit', (code) => done(code)));
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
