@@ -13,8 +13,11 @@ import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
-/** Seconds. Clients want 60 at least, and cache tokens for as long. */
-export const TOKEN_SECONDS = 300;
+/** By how much the clocks of two machines may differ, in seconds. */
+export const SKEW_SECONDS = 5;
+
+/** With the skew, five minutes. Clients want 60 seconds at least, and cache tokens for as long. */
+export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
 
 const ISSUER = 'berth';
 
@@ -90,6 +93,7 @@ export async function verifyAccessToken(
         audience,
         currentDate: new Date(now),
         maxTokenAge: TOKEN_SECONDS,
+        clockTolerance: SKEW_SECONDS,
         requiredClaims: ['exp', 'iat', 'sub'],
       },
     );

@@ -61,7 +61,8 @@ export function pullableRanges(credential: Credential): { from: string; to: stri
     case 'administrator':
       return [below(OFFICIAL_ORGANIZATION)];
     case 'organization': {
-      const own = credential.rights.includes('pull') ? credential.repositories.map(rangeOf) : [];
+      const patterns = credential.repositories.filter((pattern) => isPatternOf(credential.organization, pattern));
+      const own = credential.rights.includes('pull') ? patterns.map(rangeOf) : [];
       return [...own, below(OFFICIAL_ORGANIZATION)];
     }
   }

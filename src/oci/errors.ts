@@ -14,7 +14,7 @@ const ERRORS = {
   ],
   CONTENT_RANGE_INVALID: [
     400,
-    'BLOB_UPLOAD_INVALID',
+    'SIZE_INVALID',
     'Content-Range must be <start>-<end>, both inclusive, and agree with the length of the body',
   ],
   DENIED: [403, 'DENIED', 'the credential does not allow this'],

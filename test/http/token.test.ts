@@ -47,7 +47,7 @@ describe('GET /token', () => {
     expect(response.status).toBe(200);
     const granted = await response.json<Granted>();
     expect(granted.access_token).toBe(granted.token);
-    expect(granted.expires_in).toBe(300);
+    expect(granted.expires_in).toBe(295);
     expect(Date.parse(granted.issued_at)).toBeGreaterThan(0);
     expect((await call('GET', '/v2/', { as: { authorization: `Bearer ${granted.token}` } })).status).toBe(200);
   });
@@ -145,7 +145,7 @@ describe('rights end', () => {
       expect((await call('GET', manifest, { as: 'aliceReader' })).status).toBe(200);
       vi.setSystemTime(Date.now() + 50_000);
       const late = await (await call('GET', '/token', { as: 'aliceReader' })).json<Granted>();
-      expect(late.expires_in).toBe(250);
+      expect(late.expires_in).toBe(245);
       expect((await call('DELETE', '/api/organizations/alice/credentials/reader', { as: 'alice' })).status).toBe(204);
       vi.setSystemTime(Date.now() + 11_000);
       expect((await call('GET', manifest, { as: 'aliceReader' })).status).toBe(401);

@@ -1,0 +1,85 @@
+/** Invariant 8: memory is bounded per isolate, whatever the size and number of blobs in flight. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { BUDGET_BYTES, BufferBudget, PART_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { bodyOf, bytesOf, granted, openFixture, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
+
+let allocated: number[];
+
+beforeEach(() => {
+  allocated = [];
+  const Original = ArrayBuffer;
+  vi.stubGlobal(
+    'ArrayBuffer',
+    class extends Original {
+      constructor(bytes: number) {
+        super(bytes);
+        allocated.push(bytes);
+      }
+    },
+  );
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+const large = () => allocated.filter((bytes) => bytes >= SMALL_BYTES);
+
+test('an upload reuses one buffer, whatever its size', async () => {
+  const content = bytesOf(1, 5 * PART_BYTES + 3);
+  for (const length of ['known', 'unknown'] as const) {
+    const { registry } = await openFixture();
+    const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    const body = bodyOf(content, length);
+    allocated = [];
+    const progress = await registry.appendChunk(session(open), undefined, body);
+    expect(large()).toEqual([length === 'known' ? 1024 * 1024 : PART_BYTES]);
+    expect(progress.size).toBe(content.byteLength);
+  }
+});
+
+test('uploads at once share the budget: past it each goes on with a small buffer, and all succeed', async () => {
+  const budget = new BufferBudget(2 * PART_BYTES);
+  const { registry } = await openFixture({ budget });
+  const contents = Array.from({ length: 6 }, (_, i) => bytesOf(i, PART_BYTES + 5 + i));
+  const borrowed: number[] = [];
+  const borrow = budget.borrow.bind(budget);
+  vi.spyOn(budget, 'borrow').mockImplementation((bytes) => {
+    const loan = borrow(bytes);
+    borrowed.push(budget.inUse());
+    return loan;
+  });
+  const bodies = contents.map((content) => bodyOf(content, 'unknown'));
+  allocated = [];
+  await Promise.all(
+    contents.map(async (content, i) => {
+      const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+      const progress = await registry.appendChunk(session(open), undefined, bodies[i]);
+      await registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, undefined);
+      expect((await registry.getBlob(granted(), await digestOf('sha256', content))).size).toBe(content.byteLength);
+    }),
+  );
+  expect(Math.max(...borrowed)).toBe(2 * PART_BYTES);
+  expect(large().filter((bytes) => bytes === SMALL_BYTES)).toHaveLength(4);
+  expect(budget.inUse()).toBe(0);
+});
+
+test('the budget leaves an isolate room for everything else', () => {
+  expect(BUDGET_BYTES).toBeLessThanOrEqual(64 * 1024 * 1024);
+});
+
+test('an upload that fails returns what it borrowed', async () => {
+  const budget = new BufferBudget();
+  const { registry } = await openFixture({
+    budget,
+    bucket: { put: () => Promise.reject(new Error('R2 is away')), delete: async () => undefined } as unknown as R2Bucket,
+  });
+  const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  for (const length of ['known', 'unknown'] as const) {
+    await expect(registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 5000), length))).rejects.toMatchObject({
+      kind: 'UNAVAILABLE',
+    });
+    expect(budget.inUse()).toBe(0);
+  }
+});
