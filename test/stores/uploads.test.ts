@@ -14,6 +14,7 @@ import {
   granted,
   openFixture,
   REPOSITORY,
+  rowsOf,
   session,
   snapshot,
   SUBJECT,
@@ -283,6 +284,7 @@ describe('sessions', () => {
     }
     await fixture.settled();
     expect(await unreferencedObjects()).toEqual([]);
+    expect(await rowsOf('SELECT key FROM upload_chunks')).toEqual([]);
   });
 
   test('a finished one is unknown from then on', async () => {

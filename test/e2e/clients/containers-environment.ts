@@ -1,0 +1,37 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TemporaryRegistry } from '../temporary-registry.ts';
+import type { User } from './client.ts';
+
+/**
+ * What skopeo, buildah and podman share: where they keep their state, and how they trust. All of it is below `home`, which
+ * each client has for itself: one that remembers where another left a blob would mount it and never upload.
+ */
+export async function containersEnvironment(
+  registry: TemporaryRegistry,
+  home: string,
+): Promise<(user: User) => Record<string, string>> {
+  const configuration = join(home, '.config/containers');
+  const runtime = join(home, 'runtime');
+  await mkdir(configuration, { recursive: true });
+  await mkdir(runtime, { recursive: true, mode: 0o700 });
+  const registries = join(configuration, 'registries.conf');
+  await writeFile(registries, `[[registry]]\nlocation = "${registry.host}"\ninsecure = true\n`);
+  await writeFile(join(configuration, 'policy.json'), '{"default":[{"type":"insecureAcceptAnything"}]}');
+  await writeFile(join(home, 'nobody.json'), '{}');
+  const engine = join(configuration, 'containers.conf');
+  await writeFile(engine, '[engine]\nlock_type = "file"\nevents_logger = "none"\n');
+  const shared = {
+    HOME: home,
+    TMPDIR: home,
+    XDG_CONFIG_HOME: join(home, '.config'),
+    XDG_DATA_HOME: join(home, 'data'),
+    XDG_CACHE_HOME: join(home, 'cache'),
+    XDG_RUNTIME_DIR: runtime,
+    CONTAINERS_REGISTRIES_CONF: registries,
+    CONTAINERS_CONF: engine,
+    // Root's memory of blobs would be the machine's, below /var/lib.
+    _CONTAINERS_ROOTLESS_UID: String(process.getuid?.() || 1000),
+  };
+  return (user) => ({ ...shared, REGISTRY_AUTH_FILE: join(home, `${user}.json`) });
+}
