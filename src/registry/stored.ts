@@ -15,18 +15,11 @@ import {
 } from '../stores/blob-rows.ts';
 import type { Bucket } from '../stores/bucket.ts';
 import { listReferrers, listRepositories, listTags, repositoryFacts } from '../stores/list-rows.ts';
-import {
-  type CommitContext,
-  commitManifest,
-  deleteManifest,
-  deleteRepository,
-  deleteTag,
-  findManifest,
-  type ManifestRow,
-  type ManifestRows,
-  recordPull,
-} from '../stores/manifest-rows.ts';
+import { deleteManifest, deleteRepository, deleteTag } from '../stores/deletions.ts';
+import { commitManifest } from '../stores/manifest-commit.ts';
+import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
+import type { CommitContext } from '../stores/tag-history.ts';
 import { type UploadOptions, Uploads } from '../stores/uploads.ts';
 import { NotPublic, type PullableRepositories, type ReadAccess } from './access.ts';
 import type {

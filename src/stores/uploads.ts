@@ -23,8 +23,9 @@ import {
   leaseTimes,
   selectLocation,
 } from './blob-rows.ts';
-import { BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
-import { digestMismatch, MAX_PUT_BYTES } from './bucket.ts';
+import { BlobAssembler } from './blob-assembler.ts';
+import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
+import { digestMismatch } from './bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from './database.ts';
 import type { Store } from './store.ts';
@@ -91,11 +92,13 @@ export class Uploads {
   readonly #store: Store;
   readonly #options: UploadOptions;
   readonly #writer: BlobWriter;
+  readonly #assembler: BlobAssembler;
 
   constructor(store: Store, options: UploadOptions) {
     this.#store = store;
     this.#options = options;
     this.#writer = new BlobWriter(store.bucket, options.budget);
+    this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#discard(keys));
   }
 
   /** Opens a session. Writes nothing. */
@@ -106,7 +109,7 @@ export class Uploads {
 
   /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID */
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
-    const { key, size } = await this.#writeChecked(body, digest);
+    const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
     const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
       ...commitObject(blob, key, size),
@@ -197,7 +200,7 @@ export class Uploads {
   }
 
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
-    const { key, size } = await this.#writeChecked(body, digest);
+    const { key, size } = await this.#assembler.fromBody(body, digest);
     const writeId = crypto.randomUUID();
     const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
     await this.#commit(owner, upload, digest, { take, writeId, key, size });
@@ -239,7 +242,8 @@ export class Uploads {
       const size = upload.offset + (tail?.size ?? body?.length ?? 0);
       const known = tail === undefined ? body : undefined;
       const only = pieces.length === 1 && known === undefined ? pieces[0] : undefined;
-      const key = only === undefined ? await this.#join(pieces, known, size, digest) : await this.#readBack(only.key, digest);
+      if (only !== undefined) await this.#assembler.verify(only.key, digest);
+      const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
       const writeId = crypto.randomUUID();
       await this.#commit(owner, upload, digest, { take: finishUpload(upload.id, upload.offset, writeId), writeId, key, size });
     } finally {
@@ -270,75 +274,6 @@ export class Uploads {
     if (location[0]?.key !== write.key && !isChunk) this.#discard([write.key]);
     if (!won) throw await this.#refusal(owner, upload, rows[0]);
     this.#discardChunks(upload.id, left);
-  }
-
-  /** Writes a whole blob and answers its object, which is known to have the digest. */
-  async #writeChecked(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
-    const key = this.#store.bucket.newKey();
-    if (body === undefined) {
-      await this.#store.bucket.put(key, new Uint8Array(0), digest);
-      return { key, size: 0 };
-    }
-    if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
-      await this.#store.bucket.put(key, body.stream, digest);
-      return { key, size: body.length };
-    }
-    const written = await this.#writer.write(body, algorithmOf(digest));
-    return this.#single(written, digest);
-  }
-
-  /** One object out of what was written with the digest's own algorithm. */
-  async #single(written: Written, digest: Digest): Promise<{ key: string; size: number }> {
-    const [first, ...more] = written.pieces;
-    if (written.digest !== digest) {
-      this.#discard(written.pieces.map(({ key }) => key));
-      throw digestMismatch(digest);
-    }
-    if (first !== undefined && more.length === 0) return { key: first.key, size: written.size };
-    try {
-      return { key: await this.#join(written.pieces, undefined, written.size, digest), size: written.size };
-    } finally {
-      this.#discard(written.pieces.map(({ key }) => key));
-    }
-  }
-
-  /** Streams the pieces, and `last` after them, into one object of `size` bytes that has the digest. */
-  async #join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
-    const known = size <= MAX_PUT_BYTES;
-    const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
-    const pump = this.#pump(pieces, last, joined.writable);
-    pump.catch(() => undefined);
-    if (!known) {
-      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest), 'one object');
-      return (await this.#single(written, digest)).key;
-    }
-    const key = this.#store.bucket.newKey();
-    await this.#store.bucket.put(key, joined.readable, digest);
-    return key;
-  }
-
-  async #pump(pieces: readonly Piece[], last: Body | undefined, writable: WritableStream<Uint8Array>): Promise<void> {
-    try {
-      for (const { key } of pieces) {
-        const content = await this.#store.bucket.get(key);
-        if (content === undefined)
-          throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
-        await content.pipeTo(writable, { preventClose: true });
-      }
-      await last?.stream.pipeTo(writable, { preventClose: true });
-      await writable.close();
-    } catch (cause) {
-      await writable.abort(cause).catch(() => undefined);
-      throw cause;
-    }
-  }
-
-  async #readBack(key: string, digest: Digest): Promise<string> {
-    const content = await this.#store.bucket.get(key);
-    if (content === undefined)
-      throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start it again' });
-    if ((await Hash.of(algorithmOf(digest), content)) !== digest) throw digestMismatch(digest);
-    return key;
   }
 
   /** Refuses early, before a body is read, what the rows already say is out of order. */

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MAX_MANIFEST_BYTES } from '../../src/oci/manifest.ts';
-import { splitContent } from '../../src/stores/manifest-rows.ts';
+import { splitContent } from '../../src/stores/manifest-commit.ts';
 
 /** The longest code point has four bytes: no row can be smaller. */
 const SMALLEST_ROW = 4;

@@ -1,0 +1,89 @@
+/**
+ * Makes one object out of what a client sent, and answers for its digest: invariant 4 is kept here and in the comparison
+ * that `upload-rows.ts` makes for a single chunk. What is written on the way and not needed in the end is discarded.
+ */
+import { algorithmOf, type Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { type BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
+import { type Bucket, digestMismatch, MAX_PUT_BYTES } from './bucket.ts';
+
+export class BlobAssembler {
+  readonly #bucket: Bucket;
+  readonly #writer: BlobWriter;
+  readonly #discard: (keys: readonly string[]) => void;
+
+  constructor(bucket: Bucket, writer: BlobWriter, discard: (keys: readonly string[]) => void) {
+    this.#bucket = bucket;
+    this.#writer = writer;
+    this.#discard = discard;
+  }
+
+  /** Writes a whole blob and answers its object, which has the digest. @throws OciError DIGEST_INVALID, UNAVAILABLE */
+  async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
+    const key = this.#bucket.newKey();
+    if (body === undefined) {
+      await this.#bucket.put(key, new Uint8Array(0), digest);
+      return { key, size: 0 };
+    }
+    if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
+      await this.#bucket.put(key, body.stream, digest);
+      return { key, size: body.length };
+    }
+    const written = await this.#writer.write(body, algorithmOf(digest));
+    return this.#single(written, digest);
+  }
+
+  /** One object out of what was written with the digest's own algorithm. */
+  async #single(written: Written, digest: Digest): Promise<{ key: string; size: number }> {
+    const [first, ...more] = written.pieces;
+    if (written.digest !== digest) {
+      this.#discard(written.pieces.map(({ key }) => key));
+      throw digestMismatch(digest);
+    }
+    if (first !== undefined && more.length === 0) return { key: first.key, size: written.size };
+    try {
+      return { key: await this.join(written.pieces, undefined, written.size, digest), size: written.size };
+    } finally {
+      this.#discard(written.pieces.map(({ key }) => key));
+    }
+  }
+
+  /** Streams the pieces, and `last` after them, into one object of `size` bytes that has the digest. */
+  async join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
+    const known = size <= MAX_PUT_BYTES;
+    const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
+    const pump = this.#pump(pieces, last, joined.writable);
+    pump.catch(() => undefined);
+    if (!known) {
+      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest), 'one object');
+      return (await this.#single(written, digest)).key;
+    }
+    const key = this.#bucket.newKey();
+    await this.#bucket.put(key, joined.readable, digest);
+    return key;
+  }
+
+  async #pump(pieces: readonly Piece[], last: Body | undefined, writable: WritableStream<Uint8Array>): Promise<void> {
+    try {
+      for (const { key } of pieces) {
+        const content = await this.#bucket.get(key);
+        if (content === undefined)
+          throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
+        await content.pipeTo(writable, { preventClose: true });
+      }
+      await last?.stream.pipeTo(writable, { preventClose: true });
+      await writable.close();
+    } catch (cause) {
+      await writable.abort(cause).catch(() => undefined);
+      throw cause;
+    }
+  }
+
+  /** Reads an object back, where it was hashed with another algorithm. @throws OciError DIGEST_INVALID */
+  async verify(key: string, digest: Digest): Promise<void> {
+    const content = await this.#bucket.get(key);
+    if (content === undefined)
+      throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start it again' });
+    if ((await Hash.of(algorithmOf(digest), content)) !== digest) throw digestMismatch(digest);
+  }
+}

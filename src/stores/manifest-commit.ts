@@ -1,0 +1,119 @@
+/**
+ * Writing a manifest.
+ *
+ * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
+ * needs was there within that transaction.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { committed, stampOf, takeStamp } from './clock.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
+
+/** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
+const CONTENT_ROW_BYTES = 1_000_000;
+
+/** Blobs among ?-parameter that the repository has no link to, or that have no location. */
+const MISSING_BLOBS = (blobs: string, repository: string): string => `
+  SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
+    SELECT 1 FROM links k JOIN locations l ON l.digest = k.digest WHERE k.repository = ${repository} AND k.digest = blob.value)`;
+
+const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2')}`;
+
+const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(`NOT EXISTS (${MISSING_BLOBS('?3', '?4')})`);
+
+/** Bytes that were about to leave the store stay, now that a manifest needs them. */
+const KEEP_BLOBS = sql`
+  UPDATE locations SET leaving = NULL
+  WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND leaving IS NOT NULL
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+
+const UPSERT_REPOSITORY = sql`
+  INSERT INTO repositories (name, created_at, listed)
+  SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
+  ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
+
+const UPSERT_MANIFEST = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
+  ON CONFLICT (repository, digest) DO UPDATE SET
+    media_type = excluded.media_type, artifact_type = excluded.artifact_type, created_version = excluded.created_version`;
+
+const INSERT_CONTENT = sql`
+  INSERT INTO manifest_contents (repository, digest, part, content)
+  SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
+
+const INSERT_REFERENCES = sql`
+  INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+  SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', reference.value ->> 'size'
+  FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
+
+const UPSERT_TAGS = sql`
+  INSERT INTO tags (repository, name, digest, version, origin, visible)
+  SELECT ?1, tag.value, ?3, clock.stamp, ?4, 1 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
+  ON CONFLICT (repository, name) DO UPDATE SET
+    digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
+
+const UPSERT_MARKERS = sql`
+  INSERT INTO markers (kind, repository, key, stamp, written_at)
+  SELECT marker.value ->> 'kind', ?1, marker.value ->> 'key', clock.stamp, CAST(?3 AS INTEGER)
+  FROM clock CROSS JOIN json_each(?2) AS marker WHERE ${committed('?4')}
+  ON CONFLICT (kind, repository, key) DO UPDATE SET stamp = excluded.stamp, written_at = excluded.written_at`;
+
+export interface ManifestCommit {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+  /** Bytes. */
+  readonly size: number;
+  readonly tags: readonly Tag[];
+}
+
+/**
+ * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
+ * @returns the blobs that are missing; nothing was written unless there are none
+ */
+export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Digest[]> {
+  const { repository, digest, manifest, size, tags } = commit;
+  const id = crypto.randomUUID();
+  const required = JSON.stringify(manifest.requiredBlobs);
+  const tagList = JSON.stringify(tags);
+  const optional: BoundStatement[] = [];
+  if (manifest.references.length > 0) {
+    optional.push([INSERT_REFERENCES, repository, digest, JSON.stringify(manifest.references), id]);
+  }
+  if (tags.length > 0) {
+    optional.push(
+      [INSERT_HISTORY, repository, tagList, context.now, id],
+      [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
+    );
+  }
+  if (context.announces) {
+    const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
+    optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
+  }
+  const [missing] = await database.batch<[{ digest: Digest }]>([
+    [SELECT_MISSING_BLOBS, required, repository],
+    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository],
+    [KEEP_BLOBS, required, context.origin, id],
+    [UPSERT_REPOSITORY, repository, context.now, id],
+    [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
+    ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
+    ...optional,
+  ]);
+  return missing.map((row) => row.digest);
+}
+
+/** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */
+export function splitContent(text: string, rowBytes = CONTENT_ROW_BYTES): string[] {
+  const parts: string[] = [];
+  const buffer = new Uint8Array(rowBytes);
+  const encoder = new TextEncoder();
+  for (let start = 0; start < text.length;) {
+    const { read } = encoder.encodeInto(text.slice(start, start + rowBytes), buffer);
+    parts.push(text.slice(start, start + read));
+    start += read;
+  }
+  return parts;
+}
