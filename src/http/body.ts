@@ -1,3 +1,4 @@
+import { bodyLimit } from 'hono/body-limit';
 import { OciError } from '../oci/errors.ts';
 import type { Body } from '../registry/registry.ts';
 
@@ -30,3 +31,14 @@ export async function readManifestBody(request: Request, limit: number): Promise
   }
   return whole;
 }
+
+/** Bytes of a form or a JSON document: they are small, and read into memory. */
+const MAX_SMALL_BODY = 64 * 1024;
+
+/** Refuses larger bodies of forms and JSON documents, announced or not. */
+export const smallBodiesOnly = bodyLimit({
+  maxSize: MAX_SMALL_BODY,
+  onError: () => {
+    throw new OciError('BODY_TOO_LARGE', { detail: { limit: MAX_SMALL_BODY } });
+  },
+});

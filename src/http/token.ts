@@ -4,14 +4,14 @@
  */
 import { Hono } from 'hono';
 import { issueAccessToken } from '../auth/access-token.ts';
-import { parseBasic } from '../auth/basic.ts';
-import { isEmpty } from '../auth/basic.ts';
+import { isEmpty, parseBasic } from '../auth/basic.ts';
 import { grantable } from '../auth/grant.ts';
 import { embedded, type Login, type Presented } from '../auth/login.ts';
 import { parseScopes } from '../auth/scope.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
+import { smallBodiesOnly } from './body.ts';
 import { logInFrom } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
@@ -24,7 +24,7 @@ export function tokenRoutes(): Hono<AppEnv> {
     return issue(c, login, c.req.queries('scope') ?? []);
   });
 
-  token.post('/token', async (c) => {
+  token.post('/token', smallBodiesOnly, async (c) => {
     const form = await formOf(c);
     const scopes = form.getAll('scope').filter((value) => typeof value === 'string');
     switch (form.get('grant_type')) {

@@ -7,6 +7,7 @@
 const ERRORS = {
   BLOB_UNKNOWN: [404, 'BLOB_UNKNOWN', 'this repository has no such blob'],
   BLOB_IN_USE: [405, 'UNSUPPORTED', 'a manifest of this repository references the blob: delete the manifest first'],
+  BODY_TOO_LARGE: [413, 'SIZE_INVALID', 'the body is larger than this takes'],
   CHUNK_OUT_OF_ORDER: [
     416,
     'BLOB_UPLOAD_INVALID',

@@ -38,3 +38,29 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   fixture.now += SESSION_MILLISECONDS;
   await expect(fixture.registry.uploadProgress(session(younger))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
 });
+
+test('whoever finishes a session while it is being removed is told that it is gone, and gets no blob without bytes', async () => {
+  const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
+  const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 100)));
+  const config = parseConfig(env);
+  const signer = await SigningKeys.import(config.signingKeys);
+  // Another algorithm than it was hashed with: the bytes are read back, and the session expires meanwhile.
+  const digest = await digestOf('sha512', bytesOf(1, 100));
+  const slow: R2Bucket = new Proxy(env.BLOBS_CENTRAL, {
+    get: (bucket, name) =>
+      name === 'get'
+        ? async (key: string) => {
+            const object = await bucket.get(key);
+            const later = Date.UTC(2026, 0, 3);
+            await maintain({ config, env, signer, now: () => later, defer: () => undefined });
+            return object;
+          }
+        : (Reflect.get(bucket, name) as () => unknown).bind(bucket),
+  });
+  const finishing = await fixture.fresh({ bucket: slow });
+  await expect(finishing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: expect.stringMatching(/UPLOAD_UNKNOWN|CHUNK_OUT_OF_ORDER/) as string,
+  });
+  expect(await rowsOf('SELECT digest FROM locations')).toEqual([]);
+});

@@ -11,6 +11,7 @@ import {
   ifPublic,
   openFixture,
   pushBlob,
+  pushImage,
   pushSmallImage,
   REPOSITORY,
   rowsOf,
@@ -112,6 +113,15 @@ describe('leases', () => {
     fixture.now += GRACE;
     await expect(fixture.registry.resolveBlob(granted(OTHER), digest, true)).rejects.toThrow();
     expect(await lease()).toEqual(before);
+  });
+
+  test('a manifest clears the mark of the blobs that it needs, and of no others', async () => {
+    const image = await pushSmallImage(fixture, 1, ['latest']);
+    await pushBlob(fixture, bytesOf(9, 10));
+    await env.DB_CENTRAL.prepare("UPDATE locations SET leaving = 'token'").run();
+    await pushImage(fixture, image, ['latest']);
+    const marked = await rowsOf<{ digest: string }>('SELECT digest FROM locations WHERE leaving IS NOT NULL');
+    expect(marked).toEqual([{ digest: await digestOf('sha256', bytesOf(9, 10)) }]);
   });
 
   test('a HEAD, a mount and a second upload clear the mark of bytes about to leave', async () => {

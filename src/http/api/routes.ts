@@ -2,6 +2,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import { OciError } from '../../oci/errors.ts';
+import { smallBodiesOnly } from '../body.ts';
 import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
@@ -20,7 +21,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
     },
   });
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
-  api.use('/api/*', authenticateCaller);
+  api.use('/api/*', authenticateCaller, smallBodiesOnly);
   api.on(['POST', 'PATCH'], '/api/*', async (c, next) => {
     if (!/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
     await next();

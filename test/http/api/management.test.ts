@@ -139,6 +139,11 @@ describe('what is wrong is said', () => {
     }
   });
 
+  test('a body that is too large', async () => {
+    const response = await api('POST', 'organizations', 'admin', { name: 'x'.repeat(70_000) });
+    expect([response.status, await codeOf(response)]).toEqual([413, 'SIZE_INVALID']);
+  });
+
   test('what exists already, and what does not', async () => {
     const cases = [
       ['POST', 'organizations', { name: 'alice' }, 409],

@@ -123,6 +123,26 @@ describe('uploads', () => {
     expect((await patch(asked.headers.get('Location') ?? '', bytesOf(2, 10), '10-19')).status).toBe(202);
   });
 
+  test('POST with digest-algorithm opens a session', async () => {
+    const opened = await call('POST', `${SESSIONS}?digest-algorithm=sha512`, { as });
+    expect(opened.status).toBe(202);
+    const content = bytesOf(1, 10);
+    const patched = await patch(opened.headers.get('Location') ?? '', content);
+    const digest = await digestOf('sha512', content);
+    expect((await call('PUT', `${patched.headers.get('Location')}?digest=${digest}`, { as })).status).toBe(201);
+    expect((await call('HEAD', `/v2/alice/app/blobs/${digest}`, { as })).status).toBe(200);
+  });
+
+  test('a stale URL is 416 for a chunk, and 204 with the current range for GET; DELETE is 204, then 404', async () => {
+    const stale = await open();
+    const current = (await patch(stale, bytesOf(1, 10))).headers.get('Location') ?? '';
+    expect((await patch(stale, bytesOf(2, 10))).status).toBe(416);
+    const asked = await call('GET', stale, { as });
+    expect([asked.status, asked.headers.get('Range')]).toEqual([204, '0-9']);
+    const remove = async () => (await call('DELETE', current, { as })).status;
+    expect([await remove(), await remove(), (await call('GET', stale, { as })).status]).toEqual([204, 404, 404]);
+  });
+
   test('mounts: 201 with the exact Location, or 202 and the client uploads', async () => {
     const digest = await putBlob('alice/base', bytesOf(1, 100));
     const mounted = await call('POST', `${SESSIONS}?mount=${digest}&from=alice/base`, { as });

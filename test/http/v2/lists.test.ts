@@ -36,6 +36,31 @@ describe('tags', () => {
     expect((await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as })).status).toBe(400);
   });
 
+  test('n above the largest page is cut to it', async () => {
+    const { env } = await import('cloudflare:workers');
+    await putImage('alice/app', 1, ['latest']);
+    const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
+    await env.DB_CENTRAL.prepare(
+      `INSERT INTO tags ${numbers} SELECT 'alice/app', printf('t%05d', i), 'x', 1, 'central', 1 FROM n`,
+    ).run();
+    const pages = await follow<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
+    expect(pages.map(({ tags }) => tags.length)).toEqual([1000, 201]);
+  });
+
+  test('hostile strings in the parameters select nothing, break nothing and come back encoded', async () => {
+    const subject = await putImage('alice/app', 1, ['a', 'b', 'c']);
+    for (const hostile of ["' OR 1=1 --", '">;rel="x"<script>', 'a\r\nX-Evil: 1', '%00', '😀', '\u0000', 'x'.repeat(5000)]) {
+      const encoded = encodeURIComponent(hostile);
+      const tags = await call('GET', `/v2/alice/app/tags/list?n=1&last=${encoded}`, { as });
+      expect([tags.status, tags.headers.get('X-Evil')]).toEqual([200, null]);
+      const referrers = await call('GET', `/v2/alice/app/referrers/${subject.digest}?artifactType=${encoded}&last=${encoded}`, {
+        as,
+      });
+      expect([referrers.status, (await referrers.json<{ manifests: unknown[] }>()).manifests]).toEqual([200, []]);
+      expect((await call('GET', `/v2/_catalog?last=${encoded}`, { as })).status).toBe(200);
+    }
+  });
+
   test('of an unknown repository are 404', async () => {
     const response = await call('GET', '/v2/alice/typo/tags/list', { as });
     expect([response.status, await codeOf(response)]).toEqual([404, 'NAME_UNKNOWN']);

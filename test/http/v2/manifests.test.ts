@@ -33,6 +33,20 @@ describe('PUT', () => {
       expect((await call('HEAD', `${MANIFESTS}/${tag}`, { as })).headers.get('Docker-Content-Digest')).toBe(image.digest);
   });
 
+  test('of an index with a subject says so too', async () => {
+    const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+    const response = await putManifest('alice/app', 'latest', await indexOf([], { subject }));
+    expect(response.headers.get('OCI-Subject')).toBe(subject.digest);
+  });
+
+  test('children pushed to the tag of their index leave the tag at the index, and can be pulled', async () => {
+    const children = await Promise.all([1, 3].map((seed) => putImage('alice/app', seed, ['latest'])));
+    const index = await indexOf(children.map(({ digest }) => digest));
+    expect((await putManifest('alice/app', 'latest', index)).status).toBe(201);
+    expect((await call('HEAD', `${MANIFESTS}/latest`, { as })).headers.get('Docker-Content-Digest')).toBe(index.digest);
+    for (const { digest } of children) expect((await call('GET', `${MANIFESTS}/${digest}`, { as })).status).toBe(200);
+  });
+
   test('chunked, without a length', async () => {
     const image = await indexOf([]);
     const body = new Response(image.bytes).body!.pipeThrough(new IdentityTransformStream());
@@ -115,6 +129,7 @@ describe('GET and HEAD', () => {
           'content-length': String(image.bytes.byteLength),
           'docker-content-digest': image.digest,
           etag: `"${image.digest}"`,
+          'cache-control': 'no-transform',
         });
         const body = new Uint8Array(await response.arrayBuffer());
         expect(body).toEqual(method === 'GET' ? image.bytes : new Uint8Array(0));
