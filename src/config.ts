@@ -58,7 +58,8 @@ export function parseConfig(env: object): Config {
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
   };
-  for (const binding of config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)])) {
+  const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
+  for (const binding of [...bindings, 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;

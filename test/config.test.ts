@@ -5,7 +5,14 @@ import { SigningKeys } from '../src/auth/signing-keys.ts';
 const key = (byte: number, length = 32): string => new Uint8Array(length).fill(byte).toBase64();
 
 const registry = { central: { hosts: ['index.example.com', ':8787'], store: 'central' }, nodes: [], grace_hours: 2 };
-const environment = { REGISTRY: registry, SIGNING_KEY: key(1), DB_CENTRAL: {}, BLOBS_CENTRAL: {} };
+const environment = {
+  REGISTRY: registry,
+  SIGNING_KEY: key(1),
+  DB_CENTRAL: {},
+  BLOBS_CENTRAL: {},
+  CREDENTIAL_CHECKS: {},
+  ADDRESS_CHECKS: {},
+};
 
 function without(...names: readonly string[]): object {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !names.includes(name)));
@@ -107,7 +114,7 @@ describe('the problem of a configuration is named', () => {
     );
   });
 
-  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL'])('a missing binding: %s', (binding) => {
+  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])('a missing binding: %s', (binding) => {
     expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
   });
 

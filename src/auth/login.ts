@@ -28,14 +28,21 @@ export interface Login {
 
 export interface LoginOptions {
   readonly control: ControlData;
-  /** Workers' rate limiting binding. */
-  readonly limiter: RateLimit;
+  readonly limiters: Limiters;
   /** Where the request comes from. */
   readonly address: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
   readonly knownGood: KnownGood;
+}
+
+/** Workers' rate limiting bindings. */
+export interface Limiters {
+  /** For each address and user. */
+  readonly ofUser: RateLimit;
+  /** For each address, whoever it says it is: changing the user name must not help. */
+  readonly ofAddress: RateLimit;
 }
 
 /** How long a good secret is good without being asked for again, in milliseconds. */
@@ -63,28 +70,40 @@ export class KnownGood {
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, limiter, address, now, defer, knownGood } = options;
+  const { control, limiters, address, now, defer, knownGood } = options;
   const pairHash = await hashSecret(`${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
 
-  const { success } = await limiter.limit({ key: `${address} ${presented.user}` });
-  if (!success) {
-    throw new OciError('TOO_MANY_REQUESTS', {
-      message: 'too many logins from this address for this user: wait a minute, then try again',
-      headers: { 'Retry-After': '60' },
-    });
-  }
+  await countCheck(limiters, address, presented.user);
   for (const { user, password } of [presented, ...embedded(presented.password)]) {
     const row = await control.credentialBySecret(await hashSecret(password));
     if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
     if (row.expires_at !== null && row.expires_at <= now) continue;
     const login = loginOf(row, now);
+    if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
     if ((row.last_used_at ?? 0) < now - HOUR) defer(control.recordUse(row.id, now));
     return login;
   }
   return undefined;
+}
+
+/**
+ * Counts a check of something that is not known to be good.
+ * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
+ */
+export async function countCheck({ ofUser, ofAddress }: Limiters, address: string, user: string): Promise<void> {
+  // A user name can be of any length; a key should not.
+  const key = `${address} ${await hashSecret(user)}`;
+  const outcomes = await Promise.all([ofUser.limit({ key }), ofAddress.limit({ key: address })]).catch((cause: unknown) => {
+    throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '5' } });
+  });
+  if (outcomes.every(({ success }) => success)) return;
+  throw new OciError('TOO_MANY_REQUESTS', {
+    message: 'too many logins from this address for this user: wait a minute, then try again',
+    headers: { 'Retry-After': '60' },
+  });
 }
 
 /** Hex SHA-256. Secrets are 256 random bits: there is nothing that a slow hash would protect. */
@@ -105,20 +124,20 @@ function isUserOf(row: CredentialRow, user: string): boolean {
   return user === row.name || (row.organization !== '' && (user === row.organization || robot === row.organization));
 }
 
-function loginOf(row: CredentialRow, checkedAt: number): Login {
-  const expiresAt = row.expires_at ?? undefined;
-  if (row.kind !== 'organization' || row.organization === '') {
-    return { credential: { kind: row.kind === 'platform' ? 'platform' : 'administrator', id: row.id }, checkedAt, expiresAt };
-  }
+/** Undefined for a row that contradicts itself: nobody gets more than what was written. */
+function loginOf(row: CredentialRow, checkedAt: number): Login | undefined {
+  const credential = credentialOf(row);
+  return credential === undefined ? undefined : { credential, checkedAt, expiresAt: row.expires_at ?? undefined };
+}
+
+function credentialOf({ id, kind, organization, rights, repositories }: CredentialRow): Credential | undefined {
+  if (kind === 'platform' || kind === 'administrator') return organization === '' ? { kind, id } : undefined;
+  if (organization === '') return undefined;
   return {
-    credential: {
-      kind: 'organization',
-      id: row.id,
-      organization: row.organization,
-      rights: JSON.parse(row.rights) as Right[],
-      repositories: JSON.parse(row.repositories) as RepositoryPattern[],
-    },
-    checkedAt,
-    expiresAt,
+    kind,
+    id,
+    organization,
+    rights: JSON.parse(rights) as Right[],
+    repositories: JSON.parse(repositories) as RepositoryPattern[],
   };
 }

@@ -9,14 +9,18 @@ export type Scope =
   | { readonly type: 'repository'; readonly name: RepositoryName; readonly actions: readonly Action[] }
   | { readonly type: 'catalog' };
 
+/** Scopes of one token. Clients ask for one or two. */
+const MAX_SCOPES = 100;
+
 const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
 
 /**
  * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
- * What is not understood is left out; a token grants the allowed part of what was asked.
+ * What is not understood, or beyond {@link MAX_SCOPES}, is left out; a token grants the allowed part of what was asked.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
-  return parameters.flatMap((parameter) => parameter.split(' ')).flatMap((text) => parseScope(text));
+  const texts = new Set(parameters.flatMap((parameter) => parameter.split(' ')));
+  return [...texts].slice(0, MAX_SCOPES).flatMap((text) => parseScope(text));
 }
 
 function parseScope(text: string): Scope[] {

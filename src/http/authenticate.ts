@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import { verifyAccessToken } from '../auth/access-token.ts';
 import { isEmpty, parseBasic } from '../auth/basic.ts';
 import { challenge } from '../auth/challenge.ts';
-import { logIn, type Login, type Presented } from '../auth/login.ts';
+import { type Limiters, logIn, type Login, type Presented } from '../auth/login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
@@ -44,12 +44,16 @@ async function principalOf(c: AppContext): Promise<Principal> {
 export function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
   return logIn(presented, {
     control: composeControlData(c.env, c.get('namespace')),
-    limiter: c.env.CREDENTIAL_CHECKS,
+    limiters: limitersOf(c),
     address: addressOf(c),
     now: Date.now(),
     defer: (work) => c.executionCtx.waitUntil(work),
     knownGood: c.get('runtime').knownGood,
   });
+}
+
+export function limitersOf(c: AppContext): Limiters {
+  return { ofUser: c.env.CREDENTIAL_CHECKS, ofAddress: c.env.ADDRESS_CHECKS };
 }
 
 /** Cloudflare says where a request comes from; the local simulators do not. */

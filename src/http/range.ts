@@ -28,13 +28,26 @@ export function parseRange(header: string | undefined, size: number): ByteRange 
  * @throws OciError CONTENT_RANGE_INVALID
  */
 export function parseChunkStart(header: string | undefined, length: number | undefined): number | undefined {
+  const range = parseContentRange(header, length);
+  if (range !== undefined && length !== undefined && length > 0 && range.length !== length) {
+    throw invalidContentRange(header, length);
+  }
+  return range?.offset;
+}
+
+/** How many bytes a chunk's Content-Range announces. @throws OciError CONTENT_RANGE_INVALID */
+export function announcedLength(header: string | undefined): number | undefined {
+  return parseContentRange(header)?.length;
+}
+
+function parseContentRange(header: string | undefined, length?: number): ByteRange | undefined {
   if (header === undefined) return undefined;
   const [, start, end] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
-  if (start === undefined || end === undefined)
-    throw new OciError('CONTENT_RANGE_INVALID', { detail: { contentRange: header.slice(0, 100) } });
-  const announced = Number(end) - Number(start) + 1;
-  if (announced < 0 || (length !== undefined && length > 0 && announced !== length)) {
-    throw new OciError('CONTENT_RANGE_INVALID', { detail: { contentRange: header.slice(0, 100), contentLength: length } });
-  }
-  return Number(start);
+  if (start === undefined || end === undefined || Number(end) - Number(start) + 1 < 0) throw invalidContentRange(header, length);
+  return { offset: Number(start), length: Number(end) - Number(start) + 1 };
+}
+
+function invalidContentRange(header: string | undefined, contentLength?: number): OciError {
+  const detail = { contentRange: header?.slice(0, 100), ...(contentLength === undefined ? {} : { contentLength }) };
+  return new OciError('CONTENT_RANGE_INVALID', { detail });
 }

@@ -21,5 +21,5 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
 
 /** The reference of an upload session is signed: its id is enough for the log. */
 function withoutSignature(path: string): string {
-  return path.replace(/(\/blobs\/uploads\/[^/.]+)\.[^/]*$/, '$1');
+  return path.replace(/(\/blobs\/uploads\/[^/.]+)\.[^/]*/, '$1');
 }

@@ -9,7 +9,7 @@
  */
 import { type Digest, digestOrUndefined, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
-import { nestsDeeperThan } from './json-depth.ts';
+import { hasMoreValuesThan, nestsDeeperThan } from './json-limits.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
@@ -28,6 +28,8 @@ export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 export const MAX_REFERENCES = 4096;
 /** Deepest nesting of a manifest's JSON. Real ones stay below 10. */
 export const MAX_DEPTH = 64;
+/** Values of a manifest's JSON, of all kinds. 4,096 descriptors with annotations stay far below. */
+export const MAX_VALUES = 200_000;
 
 /** `layer` also stands for the blobs of documents of other media types. */
 export type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
@@ -68,6 +70,8 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   if (document['manifests'] !== undefined && (document['layers'] !== undefined || document['config'] !== undefined)) {
     throw invalid('the document is both an image and an index: it may have "layers" and "config", or "manifests"');
   }
+  const variant = Object.keys(document).find((key) => FIELDS.has(key.toLowerCase()) && !FIELDS.has(key) && key !== 'mediaType');
+  if (variant !== undefined) throw invalid(`the field "${variant}" is ambiguous: some readers ignore the case of names`);
   const shape = shapeOf(mediaType);
   const descriptors = [
     ...descriptorsOf(document, 'config', 'config', shape === 'image' ? 'required' : shape),
@@ -97,6 +101,9 @@ export function annotationsOf(text: string): Record<string, unknown> | undefined
   return isObject(annotations) ? annotations : undefined;
 }
 
+/** Names in lower case that must not come in another case: then two readers would see two documents. */
+const FIELDS: ReadonlySet<string> = new Set(['config', 'layers', 'manifests', 'subject', 'mediatype']);
+
 interface Descriptor extends ManifestReference {
   readonly mediaType: string;
 }
@@ -120,6 +127,7 @@ function decode(bytes: Uint8Array): string {
 
 function parseObject(text: string): Record<string, unknown> {
   if (nestsDeeperThan(text, MAX_DEPTH)) throw invalid(`the manifest nests deeper than ${MAX_DEPTH} levels`);
+  if (hasMoreValuesThan(text, MAX_VALUES)) throw invalid(`the manifest has more than ${MAX_VALUES} values`);
   let document: unknown;
   try {
     document = JSON.parse(withoutByteOrderMark(text));

@@ -43,6 +43,8 @@ export interface StoredRegistryOptions extends UploadOptions {
   readonly bucketOf: (store: string) => Bucket | undefined;
 }
 
+type ByteRange = Parameters<StoredBlob['open']>[0];
+
 const HOUR = 3_600_000;
 
 /** Bytes of manifests whose annotations one page of referrers shows. */
@@ -212,18 +214,18 @@ export class StoredRegistry implements Registry {
     access: ReadAccess,
     digest: Digest,
     locations: readonly LocationRow[],
-    range: { readonly offset: number; readonly length: number } | undefined,
+    range: ByteRange | undefined,
   ): Promise<ReadableStream<Uint8Array>> {
     const tried = new Set<string>();
     for (const location of locations) {
       tried.add(location.key);
-      const content = await this.#options.bucketOf(location.store)?.get(location.key, range);
+      const content = await this.#read(location, range);
       if (content !== undefined) return content;
     }
     const again = await findBlob(this.#store.database, access.repository, digest, this.#store.name);
     for (const location of foundBlob(access, digest, again).locations) {
       if (tried.has(location.key)) continue;
-      const content = await this.#options.bucketOf(location.store)?.get(location.key, range);
+      const content = await this.#read(location, range);
       if (content !== undefined) return content;
     }
     throw new OciError('UNAVAILABLE', {
@@ -231,6 +233,14 @@ export class StoredRegistry implements Registry {
       detail: { digest },
       headers: { 'Retry-After': '5' },
     });
+  }
+
+  /** Undefined where the object is gone, or its store does not answer: another location may. */
+  async #read(location: LocationRow, range: ByteRange | undefined): Promise<ReadableStream<Uint8Array> | undefined> {
+    return this.#options
+      .bucketOf(location.store)
+      ?.get(location.key, range)
+      .catch(() => undefined);
   }
 
   /** Kept to the hour, after the response: eviction wants to know which images nobody pulls. */

@@ -5,7 +5,7 @@
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { type BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
-import { type Bucket, digestMismatch, MAX_PUT_BYTES } from './bucket.ts';
+import { type Bucket, digestMismatch, MAX_PUT_BYTES, type PutBody } from './bucket.ts';
 
 export class BlobAssembler {
   readonly #bucket: Bucket;
@@ -20,14 +20,9 @@ export class BlobAssembler {
 
   /** Writes a whole blob and answers its object, which has the digest. @throws OciError DIGEST_INVALID, UNAVAILABLE */
   async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
-    const key = this.#bucket.newKey();
-    if (body === undefined) {
-      await this.#bucket.put(key, new Uint8Array(0), digest);
-      return { key, size: 0 };
-    }
+    if (body === undefined) return { key: await this.#put(new Uint8Array(0), digest), size: 0 };
     if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
-      await this.#bucket.put(key, body.stream, digest);
-      return { key, size: body.length };
+      return { key: await this.#put(body.stream, digest), size: body.length };
     }
     const written = await this.#writer.write(body, algorithmOf(digest));
     return this.#single(written, digest);
@@ -52,14 +47,30 @@ export class BlobAssembler {
   async join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
     const known = size <= MAX_PUT_BYTES;
     const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
-    const pump = this.#pump(pieces, last, joined.writable);
-    pump.catch(() => undefined);
-    if (!known) {
-      const written = await this.#writer.write({ stream: joined.readable, length: undefined }, algorithmOf(digest), 'one object');
-      return (await this.#single(written, digest)).key;
-    }
+    const [pumped, written] = await Promise.allSettled([
+      this.#pump(pieces, last, joined.writable),
+      known ? this.#put(joined.readable, digest) : this.#writeLarge(joined.readable, digest),
+    ]);
+    // A chunk that is gone fails the write as well: what the client has to know is why.
+    if (pumped.status === 'rejected' && pumped.reason instanceof OciError) throw pumped.reason;
+    if (written.status === 'rejected') throw written.reason;
+    return written.value;
+  }
+
+  async #writeLarge(stream: ReadableStream<Uint8Array>, digest: Digest): Promise<string> {
+    const written = await this.#writer.write({ stream, length: undefined }, algorithmOf(digest), 'one object');
+    return (await this.#single(written, digest)).key;
+  }
+
+  /** An object that R2 has checked. One that failed may be there all the same: it is deleted. */
+  async #put(content: PutBody, digest: Digest): Promise<string> {
     const key = this.#bucket.newKey();
-    await this.#bucket.put(key, joined.readable, digest);
+    try {
+      await this.#bucket.put(key, content, digest);
+    } catch (cause) {
+      this.#discard([key]);
+      throw cause;
+    }
     return key;
   }
 

@@ -78,6 +78,8 @@ const INSERT_LINK_OF_UPLOAD = sql`
 
 const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
 
+const REPLACE_LOCATION = sql`UPDATE locations SET key = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 RETURNING key`;
+
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?4 AS INTEGER)
@@ -184,6 +186,11 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
 /** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */
 export function selectLocation(blob: BlobCommit): BoundStatement {
   return [SELECT_LOCATION, blob.digest, blob.store];
+}
+
+/** Points the store's location at another object with the same bytes. Answers whether it was still at `from`. */
+export async function replaceLocation(database: Database, blob: BlobCommit, from: string, to: string): Promise<boolean> {
+  return (await database.first(REPLACE_LOCATION, blob.digest, blob.store, from, to)) !== undefined;
 }
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */

@@ -18,6 +18,8 @@ import { type BufferBudget, type Loan, PART_BYTES, SMALL_BYTES } from './buffer-
 export interface Body {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number | undefined;
+  /** What its Content-Range says that it has, where there is no Content-Length. */
+  readonly announced?: number | undefined;
 }
 
 /** One object of what was written: `start` is its offset within it. */
@@ -56,21 +58,35 @@ export class BlobWriter {
   async write(body: Body, algorithm: Algorithm, as: 'one object' | 'pieces' = 'pieces'): Promise<Written> {
     const hash = new Hash(algorithm);
     const pieces: Piece[] = [];
+    // Known before they are written: a write that fails may have happened all the same.
+    const keys: string[] = [];
+    const newKey = (): string => {
+      const key = this.#bucket.newKey();
+      keys.push(key);
+      return key;
+    };
     try {
       if (body.length !== undefined && body.length <= MAX_PUT_BYTES)
-        await this.#writeKnown(body.stream, body.length, hash, pieces);
-      else await this.#writeUnknown(body.stream, hash, pieces, as);
-      const digest = await hash.digest();
-      return { pieces, size: pieces.reduce((sum, { size }) => sum + size, 0), digest };
+        await this.#writeKnown(body.stream, body.length, hash, pieces, newKey);
+      else await this.#writeUnknown(body.stream, hash, pieces, newKey, as);
+      const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
+      if (body.announced !== undefined && body.announced !== size) throw new OciError('CONTENT_RANGE_INVALID');
+      return { pieces, size, digest: await hash.digest() };
     } catch (cause) {
       hash.abandon(cause);
-      await this.#bucket.delete(pieces.map(({ key }) => key)).catch(() => undefined);
+      await this.#bucket.delete(keys).catch(() => undefined);
       throw cause instanceof OciError ? cause : new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
     }
   }
 
-  async #writeKnown(stream: ReadableStream<Uint8Array>, length: number, hash: Hash, pieces: Piece[]): Promise<void> {
-    const key = this.#bucket.newKey();
+  async #writeKnown(
+    stream: ReadableStream<Uint8Array>,
+    length: number,
+    hash: Hash,
+    pieces: Piece[],
+    newKey: () => string,
+  ): Promise<void> {
+    const key = newKey();
     const loan = this.#budget.borrow(Math.min(READ_BYTES, length));
     const fixed = new FixedLengthStream(length);
     const writer = fixed.writable.getWriter();
@@ -95,6 +111,7 @@ export class BlobWriter {
     stream: ReadableStream<Uint8Array>,
     hash: Hash,
     pieces: Piece[],
+    newKey: () => string,
     as: 'one object' | 'pieces',
   ): Promise<void> {
     let loan = this.#budget.borrow(PART_BYTES);
@@ -106,10 +123,10 @@ export class BlobWriter {
       let start = 0;
       for (let bytes = await reader.read(); bytes !== undefined; bytes = await reader.read()) {
         if (bytes.byteLength === PART_BYTES && pieces.length === 0) {
-          pieces.push(await this.#writeParts(reader, bytes, hash));
+          pieces.push(await this.#writeParts(reader, bytes, hash, newKey));
           return;
         }
-        const key = this.#bucket.newKey();
+        const key = newKey();
         await settleBoth(this.#bucket.put(key, bytes), hash.update(bytes));
         pieces.push({ start, size: bytes.byteLength, key });
         start += bytes.byteLength;
@@ -128,8 +145,8 @@ export class BlobWriter {
     return loan;
   }
 
-  async #writeParts(reader: LargeReader, first: Uint8Array<ArrayBuffer>, hash: Hash): Promise<Piece> {
-    const key = this.#bucket.newKey();
+  async #writeParts(reader: LargeReader, first: Uint8Array<ArrayBuffer>, hash: Hash, newKey: () => string): Promise<Piece> {
+    const key = newKey();
     const upload = await this.#bucket.createMultipartUpload(key);
     try {
       const parts: R2UploadedPart[] = [];

@@ -55,6 +55,13 @@ export class Bucket {
     }
   }
 
+  async exists(key: string): Promise<boolean> {
+    const object = await this.#r2.head(key).catch((cause: unknown) => {
+      throw unavailable(cause);
+    });
+    return object !== null;
+  }
+
   async delete(keys: readonly string[]): Promise<void> {
     // R2 deletes at most 1,000 keys a call.
     for (let i = 0; i < keys.length; i += 1000) await this.#r2.delete(keys.slice(i, i + 1000));

@@ -75,14 +75,15 @@ const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
   DELETE FROM credentials WHERE organization = ?1
     AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
 
-const INSERT_PUBLIC = sql`INSERT INTO public_repositories (name) VALUES (?1) ON CONFLICT DO NOTHING`;
+const INSERT_PUBLIC = sql`
+  INSERT INTO public_repositories (name) SELECT name FROM repositories WHERE name = ?1 ON CONFLICT DO NOTHING`;
 const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
 const SELECT_PUBLIC_AMONG = sql`
   SELECT p.name FROM json_each(?1) AS asked CROSS JOIN public_repositories p ON p.name = asked.value`;
 
 const SELECT_REPOSITORIES = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
-  FROM repositories r WHERE r.name >= ?1 || '/' AND r.name < ?1 || '0' AND r.name > ?2
+  FROM repositories r WHERE r.name > max(?2, ?1 || '/') AND r.name < ?1 || '0'
   ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)

@@ -107,7 +107,7 @@ export async function listReferrers(
 }
 
 const SELECT_REPOSITORIES = sql`
-  SELECT name FROM repositories WHERE listed = 1 AND name > ?1 AND name >= ?2 AND name < ?3 ORDER BY name LIMIT CAST(?4 AS INTEGER)`;
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 
 const SELECT_PUBLIC_REPOSITORIES = sql`
   SELECT p.name FROM public_repositories p CROSS JOIN repositories r ON r.name = p.name AND r.listed = 1
@@ -127,7 +127,9 @@ export async function listRepositories(
   last: string,
   limit: number,
 ): Promise<RepositoryName[]> {
-  const selections = ranges.map(({ from, to }): BoundStatement => [SELECT_REPOSITORIES, last, from, to, limit]);
+  // One lower bound: of two, SQLite would use one for the index and read the rest of the table for the other.
+  const start = (from: string): string => (last < from ? from : `${last}\u0000`);
+  const selections = ranges.map(({ from, to }): BoundStatement => [SELECT_REPOSITORIES, start(from), to, limit]);
   if (withPublic) selections.push([SELECT_PUBLIC_REPOSITORIES, last, limit]);
   if (selections.length === 0) return [];
   const pages = await database.batch<{ name: RepositoryName }[]>(selections);

@@ -15,7 +15,7 @@ export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
   /** Bytes received. */
   readonly size: number;
-  /** Of all bytes so far, where one request brought them. */
+  /** Of all bytes so far, where one request brought them; of the blob, once finished. */
   readonly digest: Digest | null;
   /** Of the request that last changed the row. */
   readonly write_id: string;
@@ -37,7 +37,7 @@ const ADVANCE_UPLOAD = sql`
   WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
 
 const FINISH_UPLOAD = sql`
-  UPDATE uploads SET state = 'finished', write_id = ?3
+  UPDATE uploads SET state = 'finished', write_id = ?3, digest = ?4
   WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
 
 const FINISH_UPLOAD_OF_SINGLE_CHUNK = sql`
@@ -66,7 +66,15 @@ const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
 
 const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`;
 
-const SELECT_EXPIRED = sql`SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT ?2`;
+const SELECT_EXPIRED_WITH_CHUNKS = sql`
+  SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER)
+    AND EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER)`;
+
+const DELETE_EXPIRED_WITHOUT_CHUNKS = sql`
+  DELETE FROM uploads WHERE id IN (
+    SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER)
+      AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER))
+  RETURNING id`;
 
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
 
@@ -83,8 +91,8 @@ export function advanceUpload(id: string, from: number, to: number, writeId: str
   return [ADVANCE_UPLOAD, id, from, to, writeId];
 }
 
-export function finishUpload(id: string, size: number, writeId: string): BoundStatement {
-  return [FINISH_UPLOAD, id, size, writeId];
+export function finishUpload(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
+  return [FINISH_UPLOAD, id, size, writeId, digest];
 }
 
 /** Finishes only if one chunk is the whole blob and was hashed to `digest`. */
@@ -128,7 +136,12 @@ export function closeUpload(id: string, writeId: string): BoundStatement {
   return [CLOSE_UPLOAD, id, writeId];
 }
 
-/** Ids of sessions that have expired, the oldest first. */
-export async function expiredUploads(database: Database, now: number, limit: number): Promise<string[]> {
-  return (await database.all<{ id: string }>(SELECT_EXPIRED, now, limit)).map(({ id }) => id);
+/** Ids of sessions that have expired and still have objects, the oldest first. */
+export async function expiredWithChunks(database: Database, now: number, limit: number): Promise<string[]> {
+  return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit)).map(({ id }) => id);
+}
+
+/** Removes the rows of expired sessions that have no objects: most, since a finished upload has none. Answers how many. */
+export async function deleteExpiredWithoutChunks(database: Database, now: number, limit: number): Promise<number> {
+  return (await database.all(DELETE_EXPIRED_WITHOUT_CHUNKS, now, limit)).length;
 }

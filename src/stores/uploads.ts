@@ -21,6 +21,7 @@ import {
   commitObjectOfUpload,
   commitSingleChunk,
   leaseTimes,
+  replaceLocation,
   selectLocation,
 } from './blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
@@ -43,8 +44,9 @@ import {
   closeUpload,
   deleteChunks,
   deleteChunkThatBecameBlob,
+  deleteExpiredWithoutChunks,
   deleteUpload,
-  expiredUploads,
+  expiredWithChunks,
   finishUpload,
   finishUploadOfSingleChunk,
   insertChunks,
@@ -78,6 +80,9 @@ export interface UploadProgress {
   /** Bytes received. */
   readonly size: number;
 }
+
+/** Rows of expired sessions without objects that one run removes. */
+const EXPIRED_ROWS_PER_RUN = 10_000;
 
 /** The session goes on: `progress` says where. */
 export class ChunkOutOfOrder extends OciError {
@@ -115,7 +120,8 @@ export class Uploads {
       ...commitObject(blob, key, size),
       selectLocation(blob),
     ]);
-    if (location[0]?.key !== key) this.#discard([key]);
+    const kept = location[0]?.key ?? key;
+    if (kept !== key && !(await this.#replacesLost(blob, kept, key))) this.#discard([key]);
   }
 
   /**
@@ -126,7 +132,9 @@ export class Uploads {
   async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
-    if (upload.offset > 0 || (start ?? 0) !== 0) await this.#requireAt(owner, upload, start ?? upload.offset);
+    if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
+      await this.#requireAt(owner, upload, start ?? upload.offset);
+    }
     if (body === undefined) return this.#progress(owner, upload);
     const written = await this.#writer.write(body, upload.algorithm);
     if (written.size === 0) return this.#progress(owner, upload);
@@ -149,7 +157,8 @@ export class Uploads {
   }
 
   /**
-   * Closes a session: the blob with `digest` is everything that it received, and `body` after it.
+   * Closes a session: the blob with `digest` is everything that it received, and `body` after it. Closing it once more
+   * with the same digest succeeds as well: who got no answer the first time asks again.
    * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER
    */
   async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
@@ -184,48 +193,63 @@ export class Uploads {
     this.#discardChunks(upload.id, chunks);
   }
 
-  /** Removes sessions that have expired, and their objects. Answers how many; at most `limit`. */
+  /**
+   * Removes sessions that have expired, and their objects; one that fails is left for the next time.
+   * @param limit of sessions with objects, which take three round trips each
+   * @returns how many are gone
+   */
   async removeExpired(limit: number): Promise<number> {
-    const ids = await expiredUploads(this.#store.database, this.#options.now(), limit);
-    for (const id of ids) {
-      // Whoever is about to finish it comes too late from here on.
-      const [, chunks] = await this.#store.database.batch<[object, Piece]>([
-        closeUpload(id, crypto.randomUUID()),
-        selectChunks(id),
-      ]);
-      await this.#store.bucket.delete(chunks.map(({ key }) => key));
-      await this.#store.database.batch([deleteChunks(id), deleteUpload(id)]);
+    const { database, bucket } = this.#store;
+    const now = this.#options.now();
+    let removed = await deleteExpiredWithoutChunks(database, now, EXPIRED_ROWS_PER_RUN);
+    for (const id of await expiredWithChunks(database, now, limit)) {
+      try {
+        // Whoever is about to finish it comes too late from here on.
+        const [, chunks] = await database.batch<[object, Piece]>([closeUpload(id, crypto.randomUUID()), selectChunks(id)]);
+        await bucket.delete(chunks.map(({ key }) => key));
+        await database.batch([deleteChunks(id), deleteUpload(id)]);
+        removed++;
+      } catch (error) {
+        console.error(JSON.stringify({ upload: id, error: String(error) }));
+      }
     }
-    return ids.length;
+    return removed;
   }
 
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+    if (body === undefined) await this.#requireAt(owner, upload, 0);
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const writeId = crypto.randomUUID();
     const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
-    await this.#commit(owner, upload, digest, { take, writeId, key, size });
+    await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });
   }
 
   /** The common case after one PATCH: one round trip compares and commits. Answers whether it was that case. */
   async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
     const writeId = crypto.randomUUID();
     const blob = this.#commitOf(owner.repository, digest);
-    const [before, , , , , left] = await this.#store.database.batch<[UploadRow, object, object, object, object, Piece]>([
+    const [before, , , , , left, location] = await this.#store.database.batch<
+      [UploadRow, object, object, object, object, Piece, { key: string }]
+    >([
       selectUpload(upload.id),
       finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
       ...commitSingleChunk(blob, upload.id, writeId),
       deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
       selectChunks(upload.id),
+      selectLocation(blob),
     ]);
     const row = before[0];
+    if (isFinished(row, digest)) return true;
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     if (row.digest !== digest) {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
       return false;
     }
-    const single = left.length === 0 || (left.length === 1 && left[0]?.size === row.size);
-    if (single) this.#discardChunks(upload.id, left);
-    return single;
+    const [duplicate, ...more] = left;
+    if (duplicate === undefined) return true;
+    if (more.length > 0 || duplicate.size !== row.size) return false;
+    await this.#settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
+    return true;
   }
 
   /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
@@ -234,6 +258,7 @@ export class Uploads {
       selectUpload(upload.id),
       selectChunks(upload.id),
     ]);
+    if (isFinished(rows[0], digest)) return;
     if (rows[0]?.state !== 'open' || rows[0].size !== upload.offset) throw await this.#refusal(owner, upload, rows[0]);
     const tail =
       body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
@@ -245,18 +270,25 @@ export class Uploads {
       if (only !== undefined) await this.#assembler.verify(only.key, digest);
       const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
       const writeId = crypto.randomUUID();
-      await this.#commit(owner, upload, digest, { take: finishUpload(upload.id, upload.offset, writeId), writeId, key, size });
+      const take = finishUpload(upload.id, upload.offset, digest, writeId);
+      await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
     } finally {
       if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
     }
   }
 
-  /** Commits an object as the session's blob. An object that is not the blob's location afterwards is deleted. */
+  /** Commits an object as the session's blob. `fresh` is one that this request wrote: nobody else can have a use for it. */
   async #commit(
     owner: SessionOwner,
     upload: UploadReference,
     digest: Digest,
-    write: { readonly take: BoundStatement; readonly writeId: string; readonly key: string; readonly size: number },
+    write: {
+      readonly take: BoundStatement;
+      readonly writeId: string;
+      readonly key: string;
+      readonly size: number;
+      readonly fresh: boolean;
+    },
   ): Promise<void> {
     const blob = this.#commitOf(owner.repository, digest);
     const [, , , , rows, location, left] = await this.#store.database.batch<
@@ -269,11 +301,30 @@ export class Uploads {
       selectLocation(blob),
       selectChunks(upload.id),
     ]);
-    const won = rows[0]?.write_id === write.writeId;
-    const isChunk = left.some(({ key }) => key === write.key);
-    if (location[0]?.key !== write.key && !isChunk) this.#discard([write.key]);
-    if (!won) throw await this.#refusal(owner, upload, rows[0]);
-    this.#discardChunks(upload.id, left);
+    if (rows[0]?.write_id !== write.writeId) {
+      if (write.fresh) this.#discard([write.key]);
+      if (isFinished(rows[0], digest)) return;
+      throw await this.#refusal(owner, upload, rows[0]);
+    }
+    const kept = location[0]?.key;
+    if (kept === write.key) this.#discardChunks(upload.id, left);
+    else if (write.fresh) {
+      if (kept === undefined || !(await this.#replacesLost(blob, kept, write.key))) this.#discard([write.key]);
+      this.#discardChunks(upload.id, left);
+    } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
+  }
+
+  /** The only chunk of an upload is a blob that the store had already. */
+  async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
+    if (kept !== undefined && (await this.#replacesLost(blob, kept, key))) {
+      await this.#store.database.batch([deleteChunkThatBecameBlob(upload, blob.digest, blob.store)]);
+    } else this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
+  }
+
+  /** The object that the store has for a blob stays, unless it is gone: then the new one takes its place. Answers whether it did. */
+  async #replacesLost(blob: BlobCommit, kept: string, key: string): Promise<boolean> {
+    if (await this.#store.bucket.exists(kept)) return false;
+    return replaceLocation(this.#store.database, blob, kept, key);
   }
 
   /** Refuses early, before a body is read, what the rows already say is out of order. */
@@ -320,4 +371,9 @@ export class Uploads {
     };
     this.#options.defer(work());
   }
+}
+
+/** Whether the session has become this blob already. */
+function isFinished(row: UploadRow | undefined, digest: Digest): boolean {
+  return row?.state === 'finished' && row.digest === digest;
 }

@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
+import { freePort, startLocalRegistry } from '../../src/local/simulators.ts';
 import { stopCommands } from './command.ts';
 
 export interface TemporaryRegistry {
@@ -16,27 +17,20 @@ export interface TemporaryRegistry {
 /** What `npm start` runs, on a free port and for this one use: nothing stays, neither after a failure nor after Ctrl-C. */
 export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'berth-'));
-  let registry: LocalRegistry | undefined;
-  const clean = async (): Promise<void> => {
+  // Done when the process exits, and so at once: the simulators end it themselves at a signal, and wait for nobody.
+  const clean = (): void => {
     stopCommands();
-    try {
-      await registry?.stop();
-    } finally {
-      await rm(directory, { recursive: true, force: true, maxRetries: 5 });
-    }
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   };
-  const interrupt = (): void => {
-    clean()
-      .catch((error: unknown) => console.error(error))
-      .finally(() => process.exit(130));
-  };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt);
+  process.on('exit', clean);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+  const port = await freePort();
+  const registry = await startLocalRegistry({ port, stateDir: join(directory, 'registry') });
+  // Once more, behind the simulators' own handler: until it has run, they write to the folder.
+  process.on('exit', clean);
   try {
-    const port = await freePort();
-    registry = await startLocalRegistry({ port, stateDir: join(directory, 'registry') });
     return await use({ host: `localhost:${port}`, port, logFile: registry.logFile, directory });
   } finally {
-    await clean();
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
+    await registry.stop();
   }
 }

@@ -142,6 +142,6 @@ describe('parseChunkStart', () => {
   });
 
   test('repeats no more than 100 characters', () => {
-    expect(() => parseChunkStart('9'.repeat(5000), 1)).toThrow(refusal({ contentRange: '9'.repeat(100) }));
+    expect(() => parseChunkStart('9'.repeat(5000), 1)).toThrow(refusal({ contentRange: '9'.repeat(100), contentLength: 1 }));
   });
 });

@@ -170,6 +170,16 @@ describe('rights end', () => {
   });
 });
 
+test('changing the user name does not help who guesses', async () => {
+  const headers = { 'CF-Connecting-IP': '192.0.2.9' };
+  let last = 0;
+  for (let i = 0; i < 310; i++) {
+    const as = { authorization: basic({ name: `user-${i}`, password: 'guess' }) };
+    last = (await call('GET', '/token', { as, headers })).status;
+  }
+  expect(last).toBe(429);
+});
+
 test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {
   const headers = { 'CF-Connecting-IP': '192.0.2.1' };
   const good = { authorization: basic(USERS.bob) };

@@ -151,3 +151,13 @@ describe('the caps', () => {
     expectRefusal(document, OCI_IMAGE_MANIFEST, 'the artifact type is too long for a media type');
   });
 });
+
+test('a document of very many tiny values is refused before it is parsed', () => {
+  const body = new TextEncoder().encode(`{"schemaVersion":2,"note":[${'{},'.repeat(200_000)}{}]}`);
+  expect(() => parseManifest(body, 'application/vnd.example+json')).toThrow('more than 200000 values');
+});
+
+test.each(['Layers', 'CONFIG', 'Manifests', 'MediaType'])('the field %s is refused: readers differ about its case', (field) => {
+  const body = new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, manifests: [], [field]: [] }));
+  expect(() => parseManifest(body, 'application/vnd.oci.image.index.v1+json')).toThrow('ambiguous');
+});

@@ -1,8 +1,10 @@
 /** Every read and write costs what it touches, not what the repository holds: rows read are the same. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import type { Tag } from '../../src/oci/reference.ts';
-import { resetCounts } from '../support/counting.ts';
+import type { OrganizationName, Tag } from '../../src/oci/reference.ts';
+import { ControlData } from '../../src/stores/control-data.ts';
+import { Database } from '../../src/stores/database.ts';
+import { countD1, resetCounts } from '../support/counting.ts';
 import {
   bytesOf,
   type Fixture,
@@ -23,6 +25,8 @@ async function grow(fixture: Fixture, count: number): Promise<void> {
   const insert = (statement: string) =>
     env.DB_CENTRAL.prepare(statement.replace('SELECT', `${rows} SELECT`)).bind(count, REPOSITORY);
   await env.DB_CENTRAL.batch([
+    insert(`INSERT INTO repositories SELECT 'aaa/r' || i, 0, 1 FROM n WHERE ?2 <> ''`),
+    insert(`INSERT INTO repositories SELECT 'alice/q' || printf('%05d', i), 0, 1 FROM n WHERE ?2 <> ''`),
     insert(`INSERT INTO tags SELECT ?2, 'other' || i, ${digest}, 1, 'central', 1 FROM n`),
     insert(`INSERT INTO links SELECT ?2, ${digest}, 0 FROM n`),
     insert(`INSERT INTO manifest_references SELECT ?2, ${digest}, ${digest}, 'config', 1 FROM n`),
@@ -34,6 +38,7 @@ async function grow(fixture: Fixture, count: number): Promise<void> {
 async function rowsReadBy(count: number): Promise<Record<string, number>> {
   const fixture = await openFixture();
   const { registry, counts } = fixture;
+  const control = new ControlData(new Database(countD1(env.DB_CENTRAL, counts)));
   const image = await pushSmallImage(fixture, 1, ['latest', 'second']);
   const subject = await imageOf(await pushBlob(fixture, bytesOf(100, 20)), []);
   const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: 1 };
@@ -64,6 +69,13 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
   await measure('page of the catalog', () =>
     registry.listRepositories({ ranges: [{ from: 'alice/', to: 'alice0' }], withPublic: true }, page),
   );
+  await measure('later page of the catalog', () =>
+    registry.listRepositories(
+      { ranges: [{ from: 'alice/', to: 'alice0' }], withPublic: true },
+      { limit: 2, after: 'alice/q00008' },
+    ),
+  );
+  await measure('later page of an organization', () => control.repositories('alice' as OrganizationName, 'alice/q00008', 2));
   await measure('push of a manifest', () => pushImage(fixture, image, ['latest', 'third']));
   await measure('delete of a blob that is used', () => registry.deleteBlob(REPOSITORY, blob).catch(() => undefined));
   await measure('delete of a tag', () => registry.deleteTag(REPOSITORY, 'third' as Tag));
@@ -75,7 +87,7 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
 test('rows read do not depend on the size of the repository', async () => {
   const small = await rowsReadBy(10);
   await env.DB_CENTRAL.batch(
-    ['tags', 'links', 'manifest_references', 'manifest_contents', 'manifests'].map((table) =>
+    ['repositories', 'tags', 'links', 'manifest_references', 'manifest_contents', 'manifests'].map((table) =>
       env.DB_CENTRAL.prepare(`DELETE FROM ${table}`),
     ),
   );

@@ -287,11 +287,13 @@ describe('sessions', () => {
     expect(await rowsOf('SELECT key FROM upload_chunks')).toEqual([]);
   });
 
-  test('a finished one is unknown from then on', async () => {
+  test('a finished one is unknown from then on, but to who closes it once more with the same digest', async () => {
     const progress = await pushChunks([bytesOf(1, 10)], 'known');
     const digest = await digestOf('sha256', bytesOf(1, 10));
     await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);
-    await expect(fixture.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);
+    const other = await digestOf('sha256', bytesOf(2, 10));
+    await expect(fixture.registry.finishUpload(session(progress), other, undefined, undefined)).rejects.toMatchObject({
       kind: 'UPLOAD_UNKNOWN',
     });
     await expect(fixture.registry.cancelUpload(session(progress))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });

@@ -5,10 +5,10 @@
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers, type Credential } from '../../auth/credential.ts';
-import { hashSecret } from '../../auth/login.ts';
+import { countCheck, hashSecret } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
-import { addressOf, logInFrom } from '../authenticate.ts';
+import { addressOf, limitersOf, logInFrom } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
@@ -57,8 +57,7 @@ async function credentialOf(c: AppContext, scheme: string, value: string): Promi
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Credential | undefined> {
   const { bootstrapSecret } = c.get('runtime').config;
-  const { success } = await c.env.CREDENTIAL_CHECKS.limit({ key: `${addressOf(c)} bootstrap` });
-  if (!success) throw new OciError('TOO_MANY_REQUESTS', { headers: { 'Retry-After': '60' } });
+  await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
   if (bootstrapSecret === undefined) return undefined;
   // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
   return (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)) ? BOOTSTRAP : undefined;

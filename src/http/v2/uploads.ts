@@ -2,11 +2,11 @@ import type { Hono } from 'hono';
 import { parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts';
-import type { UploadProgress, PresentedSession } from '../../registry/registry.ts';
+import { type Body, ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../../registry/registry.ts';
 import { mountSource, requireWrite } from '../access.ts';
 import { bodyOf } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
-import { parseChunkStart } from '../range.ts';
+import { announcedLength, parseChunkStart } from '../range.ts';
 import { repositoryOf } from './target.ts';
 
 const SESSIONS = '/v2/:name{.+}/blobs/uploads/';
@@ -42,8 +42,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
 
   v2.patch(SESSION, async (c) => {
     const session = sessionOf(c);
-    const body = bodyOf(c.req.raw);
-    const start = parseChunkStart(c.req.header('Content-Range'), body?.length);
+    const { body, start } = chunkOf(c);
     const progress = await c.get('registry').appendChunk(session, start, body).catch(withCurrentRange(session.repository));
     return c.body(null, 202, progressHeaders(session.repository, progress));
   });
@@ -53,8 +52,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const text = c.req.query('digest');
     if (text === undefined) throw new OciError('DIGEST_INVALID', { message: 'the parameter digest is missing' });
     const digest = parseDigest(text, 'the parameter digest');
-    const body = bodyOf(c.req.raw);
-    const start = parseChunkStart(c.req.header('Content-Range'), body?.length);
+    const { body, start } = chunkOf(c);
     await c.get('registry').finishUpload(session, digest, start, body).catch(withCurrentRange(session.repository));
     return blobCreated(c, session.repository, digest);
   });
@@ -69,6 +67,14 @@ function sessionOf(c: AppContext): PresentedSession {
   const repository = repositoryOf(c);
   const { id: subject } = requireWrite(c, 'push', repository);
   return { repository, subject, reference: c.req.param('session') ?? '' };
+}
+
+function chunkOf(c: AppContext): { body: Body | undefined; start: number | undefined } {
+  const header = c.req.header('Content-Range');
+  const body = bodyOf(c.req.raw);
+  const start = parseChunkStart(header, body?.length);
+  if (body === undefined || body.length !== undefined) return { body, start };
+  return { body: { ...body, announced: announcedLength(header) }, start };
 }
 
 function blobCreated(c: AppContext, repository: RepositoryName, digest: string): Response {
@@ -88,12 +94,8 @@ function progressHeaders(repository: RepositoryName, { id, reference, size }: Up
 /** A chunk out of order is answered with where to go on. */
 function withCurrentRange(repository: RepositoryName): (error: unknown) => never {
   return (error) => {
-    if (error instanceof OciError && error.kind === 'CHUNK_OUT_OF_ORDER' && 'progress' in error) {
-      throw new OciError('CHUNK_OUT_OF_ORDER', {
-        detail: error.detail ?? {},
-        headers: progressHeaders(repository, error.progress as UploadProgress),
-      });
-    }
-    throw error;
+    if (!(error instanceof ChunkOutOfOrder)) throw error;
+    const headers = progressHeaders(repository, error.progress);
+    throw new OciError('CHUNK_OUT_OF_ORDER', { detail: error.detail ?? {}, headers });
   };
 }

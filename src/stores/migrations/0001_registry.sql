@@ -134,7 +134,8 @@ CREATE TABLE credentials (
   secret_hash TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   expires_at INTEGER,
-  last_used_at INTEGER
+  last_used_at INTEGER,
+  CHECK ((kind = 'organization') = (organization <> ''))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX credentials_by_name ON credentials (organization, name);
 CREATE UNIQUE INDEX credentials_by_secret ON credentials (secret_hash);

@@ -163,6 +163,34 @@ describe('what is wrong is said', () => {
   });
 });
 
+test('a credential whose row contradicts itself is good for nothing', async () => {
+  // The schema refuses such a row; this is what stands behind it.
+  const { logIn, KnownGood, hashSecret } = await import('../../../src/auth/login.ts');
+  const row = { id: 'x', kind: 'organization', organization: '', name: 'x', rights: '["pull"]', repositories: '[]' };
+  const control = {
+    credentialBySecret: async () => ({
+      ...row,
+      secret_hash: await hashSecret('x'),
+      created_at: 0,
+      expires_at: null,
+      last_used_at: null,
+    }),
+  };
+  const unlimited = { limit: async () => ({ success: true }) };
+  const login = await logIn(
+    { user: 'x', password: 'x' },
+    {
+      control: control as unknown as Parameters<typeof logIn>[1]['control'],
+      limiters: { ofUser: unlimited, ofAddress: unlimited },
+      address: 'a',
+      now: 0,
+      defer: () => undefined,
+      knownGood: new KnownGood(),
+    },
+  );
+  expect(login).toBeUndefined();
+});
+
 describe('repositories', () => {
   test('are private until made public, and private again when removed and pushed anew', async () => {
     await putImage('alice/team/app', 1, ['latest']);

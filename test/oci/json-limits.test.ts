@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { nestsDeeperThan } from '../../src/oci/json-depth.ts';
+import { hasMoreValuesThan, nestsDeeperThan } from '../../src/oci/json-limits.ts';
 
 function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
@@ -56,5 +56,13 @@ describe('nestsDeeperThan', () => {
   test('stops at the limit, without recursion', () => {
     expect(nestsDeeperThan('['.repeat(4_000_000), 64)).toBe(true);
     expect(nestsDeeperThan('['.repeat(4_000_000), 4_000_000)).toBe(false);
+  });
+});
+
+describe('hasMoreValuesThan', () => {
+  test('counts values of every kind, and nothing inside of strings', () => {
+    expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 6)).toBe(false);
+    expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 5)).toBe(true);
+    expect(hasMoreValuesThan('{"a":",,,,[[{{\\","b":1}', 3)).toBe(false);
   });
 });
