@@ -95,6 +95,7 @@ describe('referrers', () => {
     const filtered = await call('GET', `${path}?artifactType=application/b`, { as });
     expect(filtered.headers.get('OCI-Filters-Applied')).toBe('artifactType');
     expect(filtered.headers.get('Content-Type')).toBe('application/vnd.oci.image.index.v1+json');
+    expect(filtered.headers.get('Cache-Control')).toBe('no-transform');
     expect(await filtered.json<Index>()).toMatchObject({ schemaVersion: 2, manifests: [{ artifactType: 'application/b' }] });
   });
 
