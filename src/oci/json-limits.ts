@@ -1,38 +1,32 @@
 /**
- * Whether the JSON text nests arrays and objects deeper than `limit`. A scan without recursion, done before
- * parsing: a deeply nested document must cost nothing (distribution CVE-2017-11468 and its kin).
+ * What makes a JSON text too costly to parse, if anything: arrays and objects nested deeper than `maxDepth`, or more than
+ * `maxValues` values. A scan without recursion, done before parsing: a document of a few megabytes can nest without end
+ * (distribution CVE-2017-11468 and its kin) or be millions of tiny values, each many times its bytes once parsed.
  */
-export function nestsDeeperThan(text: string, limit: number): boolean {
+export function jsonExcess(text: string, maxDepth: number, maxValues: number): 'depth' | 'values' | undefined {
   let depth = 0;
-  let inString = false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (inString) {
-      if (code === 0x5c) i++;
-      else if (code === 0x22) inString = false;
-    } else if (code === 0x22) inString = true;
-    else if (code === 0x7b || code === 0x5b) {
-      if (++depth > limit) return true;
-    } else if (code === 0x7d || code === 0x5d) depth--;
-  }
-  return false;
-}
-
-/**
- * Whether the JSON text has more than `limit` values: a document of a few megabytes can be millions of tiny ones, and
- * each takes many times its bytes once parsed.
- */
-export function hasMoreValuesThan(text: string, limit: number): boolean {
   let values = 1;
   let inString = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (inString) {
-      if (code === 0x5c) i++;
-      else if (code === 0x22) inString = false;
-    } else if (code === 0x22) inString = true;
-    // A comma, or the start of an array or object: each brings a value.
-    else if ((code === 0x2c || code === 0x5b || code === 0x7b) && ++values > limit) return true;
+      if (code === BACKSLASH) i++;
+      else if (code === QUOTE) inString = false;
+    } else if (code === QUOTE) inString = true;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      if (++depth > maxDepth) return 'depth';
+      values++;
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--;
+    else if (code === COMMA) values++;
+    if (values > maxValues) return 'values';
   }
-  return false;
+  return undefined;
 }
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;

@@ -9,7 +9,7 @@
  */
 import { type Digest, digestOrUndefined, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
-import { hasMoreValuesThan, nestsDeeperThan } from './json-limits.ts';
+import { jsonExcess } from './json-limits.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
@@ -126,8 +126,9 @@ function decode(bytes: Uint8Array): string {
 }
 
 function parseObject(text: string): Record<string, unknown> {
-  if (nestsDeeperThan(text, MAX_DEPTH)) throw invalid(`the manifest nests deeper than ${MAX_DEPTH} levels`);
-  if (hasMoreValuesThan(text, MAX_VALUES)) throw invalid(`the manifest has more than ${MAX_VALUES} values`);
+  const excess = jsonExcess(text, MAX_DEPTH, MAX_VALUES);
+  if (excess === 'depth') throw invalid(`the manifest nests deeper than ${MAX_DEPTH} levels`);
+  if (excess === 'values') throw invalid(`the manifest has more than ${MAX_VALUES} values`);
   let document: unknown;
   try {
     document = JSON.parse(withoutByteOrderMark(text));

@@ -2,8 +2,8 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { committed, stampOf, takeStamp } from './clock.ts';
-import { type BoundStatement, type Database, sql } from './database.ts';
+import { type Database, sql } from './database.ts';
+import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -54,22 +54,9 @@ const INSERT_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
   ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL
   WHERE organizations.removed_at <= CAST(?3 AS INTEGER) RETURNING name`;
-const OF_ORGANIZATION = (column: string): string => `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
-const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStamp(
-  'EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at <= CAST(?4 AS INTEGER))',
-);
-const IF_COMMITTED = `EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-const CLEAR_ORGANIZATION = [
-  sql`UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
-    WHERE ${OF_ORGANIZATION('repository')} AND created_version > deleted_version AND ${IF_COMMITTED}`,
-  sql`UPDATE tags SET visible = 0 WHERE ${OF_ORGANIZATION('repository')} AND visible = 1 AND ${IF_COMMITTED}`,
-  sql`DELETE FROM links WHERE ${OF_ORGANIZATION('repository')} AND ${IF_COMMITTED}`,
-  sql`DELETE FROM public_repositories WHERE ${OF_ORGANIZATION('name')} AND ${IF_COMMITTED}`,
-  sql`DELETE FROM repositories WHERE ${OF_ORGANIZATION('name')} AND ${IF_COMMITTED}`,
-];
 const REMOVE_ORGANIZATION_IF_EMPTY = sql`
   UPDATE organizations SET removed_at = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM repositories WHERE ${OF_ORGANIZATION('name')} AND listed = 1)
+    AND NOT EXISTS (SELECT 1 FROM repositories WHERE ${ofOrganization('name')} AND listed = 1)
   RETURNING name`;
 const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
   DELETE FROM credentials WHERE organization = ?1
@@ -96,14 +83,14 @@ const SELECT_REPOSITORY = sql`
 const SELECT_BLOB_USAGE = sql`
   SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM (
     SELECT DISTINCT k.digest, l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
-    WHERE k.repository >= ?1 || '/' AND k.repository < ?1 || '0')`;
+    WHERE ${ofOrganization('k.repository')})`;
 const SELECT_REPOSITORY_COUNT = sql`
-  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND name >= ?1 || '/' AND name < ?1 || '0'`;
+  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`;
 const SELECT_MANIFEST_COUNT = sql`
   SELECT count(*) AS count FROM manifests
-  WHERE repository >= ?1 || '/' AND repository < ?1 || '0' AND created_version > deleted_version`;
+  WHERE ${ofOrganization('repository')} AND created_version > deleted_version`;
 const SELECT_TAG_COUNT = sql`
-  SELECT count(*) AS count FROM tags WHERE repository >= ?1 || '/' AND repository < ?1 || '0' AND visible = 1`;
+  SELECT count(*) AS count FROM tags WHERE ${ofOrganization('repository')} AND visible = 1`;
 
 export interface RepositoryRow {
   readonly name: RepositoryName;
@@ -163,10 +150,8 @@ export class ControlData {
    * @param freeBefore milliseconds since the epoch, as `now`
    */
   async addOrganization(name: OrganizationName, now: number, freeBefore: number): Promise<boolean> {
-    const id = crypto.randomUUID();
     const results = await this.#database.batch<{ name: string }[]>([
-      [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, name, freeBefore],
-      ...CLEAR_ORGANIZATION.map((statement): BoundStatement => [statement, name, id]),
+      ...clearRemovedOrganization(name, now, freeBefore),
       [INSERT_ORGANIZATION, name, now, freeBefore],
     ]);
     return (results.at(-1)?.length ?? 0) > 0;

@@ -3,9 +3,9 @@
  * push cannot undo it, and a push after it works.
  */
 import type { Digest } from '../oci/digest.ts';
-import type { RepositoryName, Tag } from '../oci/reference.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
-import { type Database, sql } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
 const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStamp(`EXISTS (
@@ -96,4 +96,31 @@ export async function deleteRepository(database: Database, context: CommitContex
     [DELETE_REPOSITORY, repository, id],
   ]);
   return stamped.length > 0;
+}
+
+/** SQL that holds for the repositories of the organization ?1: "0" is the character after "/". */
+export function ofOrganization(column: string): string {
+  return `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
+}
+
+const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStamp(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at <= CAST(?4 AS INTEGER))',
+);
+const IF_COMMITTED = `EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
+const CLEAR_ORGANIZATION = [
+  sql`UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
+    WHERE ${ofOrganization('repository')} AND created_version > deleted_version AND ${IF_COMMITTED}`,
+  sql`UPDATE tags SET visible = 0 WHERE ${ofOrganization('repository')} AND visible = 1 AND ${IF_COMMITTED}`,
+  sql`DELETE FROM links WHERE ${ofOrganization('repository')} AND ${IF_COMMITTED}`,
+  sql`DELETE FROM public_repositories WHERE ${ofOrganization('name')} AND ${IF_COMMITTED}`,
+  sql`DELETE FROM repositories WHERE ${ofOrganization('name')} AND ${IF_COMMITTED}`,
+];
+
+/** Deletes what a removed organization left, and what its last access tokens still pushed, if it was removed before `freeBefore`. */
+export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement[] {
+  const id = crypto.randomUUID();
+  return [
+    [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, name, freeBefore],
+    ...CLEAR_ORGANIZATION.map((statement): BoundStatement => [statement, name, id]),
+  ];
 }

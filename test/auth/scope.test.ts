@@ -65,18 +65,23 @@ describe('parseScopes', () => {
     ]);
   });
 
-  test('reads back what formatScope wrote', () => {
+  test('reads back what formatScope wrote, each scope once', () => {
     const scope = fc.oneof(
       fc.constant<Scope>({ type: 'catalog' }),
       fc.subarray<Action>(['pull', 'push', 'delete']).map((actions) => scopeOf(...actions)),
     );
     fc.assert(
-      fc.property(fc.array(scope, { maxLength: 4 }), (scopes) => {
+      fc.property(fc.uniqueArray(scope, { maxLength: 4, selector: formatScope }), (scopes) => {
         expect(parseScopes([scopes.map(formatScope).join(' ')])).toEqual(scopes);
         expect(parseScopes(scopes.map(formatScope))).toEqual(scopes);
       }),
       { seed: 401 },
     );
+  });
+
+  test('takes a scope that is asked for twice once, and no more than 100', () => {
+    expect(parseScopes(['repository:a/b:pull repository:a/b:pull', 'repository:a/b:pull'])).toHaveLength(1);
+    expect(parseScopes(Array.from({ length: 200 }, (_, i) => `repository:a/b${i}:pull`))).toHaveLength(100);
   });
 
   test('answers for every text', () => {

@@ -1,24 +1,13 @@
 /** 32 clients at once: one consistent state, and no error that the spec does not name. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, putManifest, request } from '../support/local/push.ts';
-import { removeFolder, type Server, startServer, temporaryFolder } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server.ts';
 
 const CLIENTS = 32;
-let folder: string;
-let server: Server;
-
-beforeAll(async () => {
-  folder = await temporaryFolder();
-  server = await startServer(folder);
-});
-
-afterAll(async () => {
-  await server.kill();
-  await removeFolder(folder);
-});
+const server = serverForFile();
 
 test('pushing one image', async () => {
-  const caller = loggedIn(server.url, 'alice');
+  const caller = loggedIn(server.current.url, 'alice');
   const image = imageOf(300_000, 500_000);
   await Promise.all(
     Array.from({ length: CLIENTS }, async () => {
@@ -32,7 +21,7 @@ test('pushing one image', async () => {
 });
 
 test('moving one tag', async () => {
-  const caller = loggedIn(server.url, 'alice');
+  const caller = loggedIn(server.current.url, 'alice');
   const images = Array.from({ length: CLIENTS }, () => imageOf(1000));
   for (const image of images) for (const step of pushSteps('alice/moving', image.digest, image)) await step.run(caller);
   await Promise.all(images.map((image) => putManifest(caller, 'alice/moving', 'latest', image)));
@@ -44,7 +33,7 @@ test('moving one tag', async () => {
 });
 
 test('pushing, pulling and deleting one tag: every answer is one that the spec names', async () => {
-  const caller = loggedIn(server.url, 'alice');
+  const caller = loggedIn(server.current.url, 'alice');
   const image = imageOf(1000);
   for (const step of pushSteps('alice/busy', 'latest', image)) await step.run(caller);
   const seen = new Set<number>();

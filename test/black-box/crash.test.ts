@@ -1,38 +1,27 @@
 /** Invariant 1: what was acknowledged survives a kill -9 between any two requests of a push. */
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { chunked, compareBlob, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
-import { removeFolder, type Server, startServer, temporaryFolder, until } from '../support/local/server.ts';
+import { serverForFile, until } from '../support/local/server.ts';
 
-let folder: string;
-let server: Server;
-
-beforeAll(async () => {
-  folder = await temporaryFolder();
-  server = await startServer(folder);
-});
-
-afterAll(async () => {
-  await server.kill();
-  await removeFolder(folder);
-});
+const server = serverForFile();
 
 test('a push that is killed after each of its requests goes on where it was, and is whole', async () => {
   const image = imageOf(3_000_000);
   const steps = pushSteps('alice/app', 'latest', image);
   for (const [i, step] of steps.entries()) {
-    await step.run(loggedIn(server.url, 'alice'));
-    await server.kill();
-    server = await startServer(folder, server.port);
+    await step.run(loggedIn(server.current.url, 'alice'));
+    await server.current.kill();
+    await server.restart();
     const finished = image.blobs.slice(0, Math.floor((i + 1) / 3));
-    for (const blob of finished) await compareBlob(loggedIn(server.url, 'alice'), 'alice/app', blob);
+    for (const blob of finished) await compareBlob(loggedIn(server.current.url, 'alice'), 'alice/app', blob);
   }
-  await comparePull(loggedIn(server.url, 'alice'), 'alice/app', 'latest', image);
-  await comparePull(loggedIn(server.url, 'alice'), 'alice/app', image.digest, image);
+  await comparePull(loggedIn(server.current.url, 'alice'), 'alice/app', 'latest', image);
+  await comparePull(loggedIn(server.current.url, 'alice'), 'alice/app', image.digest, image);
 });
 
 test('a chunk that is killed in the middle leaves the upload at its old offset, and it goes on', async () => {
-  const caller = loggedIn(server.url, 'alice');
+  const caller = loggedIn(server.current.url, 'alice');
   const content = randomBytes(2_000_000);
   const opened = await request(caller, 'POST', '/v2/alice/half/blobs/uploads/');
   const location = opened.headers.get('Location') ?? '';
@@ -51,9 +40,9 @@ test('a chunk that is killed in the middle leaves the upload at its old offset, 
     () => 'interrupted',
   );
   await until(() => sent > 1_000_000);
-  await server.kill();
+  await server.current.kill();
   expect(await interrupted).toBe('interrupted');
-  server = await startServer(folder, server.port);
+  await server.restart();
   const progress = await request(caller, 'GET', location);
   expect([progress.status, progress.headers.get('Range')]).toEqual([204, '0-0']);
   const patched = await request(caller, 'PATCH', location, chunked(content));

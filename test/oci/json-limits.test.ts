@@ -1,13 +1,16 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { hasMoreValuesThan, nestsDeeperThan } from '../../src/oci/json-limits.ts';
+import { jsonExcess } from '../../src/oci/json-limits.ts';
+
+const nestsDeeperThan = (text: string, limit: number): boolean => jsonExcess(text, limit, Infinity) === 'depth';
+const hasMoreValuesThan = (text: string, limit: number): boolean => jsonExcess(text, Infinity, limit) === 'values';
 
 function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-describe('nestsDeeperThan', () => {
+describe('depth', () => {
   test('counts arrays and objects, and nothing inside of strings', () => {
     expect(nestsDeeperThan('{"a":[1]}', 2)).toBe(false);
     expect(nestsDeeperThan('{"a":[1]}', 1)).toBe(true);
@@ -59,7 +62,7 @@ describe('nestsDeeperThan', () => {
   });
 });
 
-describe('hasMoreValuesThan', () => {
+describe('values', () => {
   test('counts values of every kind, and nothing inside of strings', () => {
     expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 6)).toBe(false);
     expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 5)).toBe(true);
