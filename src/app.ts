@@ -1,5 +1,6 @@
 /** The HTTP surfaces, and what every request passes on its way to one. */
 import { Hono } from 'hono';
+import { AccessTokens } from './auth/access-token.ts';
 import { KnownGood } from './auth/login.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
@@ -61,7 +62,8 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   const loaded = runtimes.get(env);
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
-  const runtime = { config, keys: await SigningKeys.import(config.signingKeys), knownGood: new KnownGood() };
+  const keys = await SigningKeys.import(config.signingKeys);
+  const runtime = { config, keys, accessTokens: new AccessTokens(keys), knownGood: new KnownGood() };
   runtimes.set(env, runtime);
   return runtime;
 }

@@ -34,7 +34,7 @@ const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
 ]);
 
-const claims = z.object({ credential: credentialClaim.optional(), scope: z.string() });
+const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), exp: z.number() });
 
 export interface TokenRequest {
   /** Undefined for an anonymous caller, whose token grants what is public. */
@@ -79,6 +79,41 @@ export async function verifyAccessToken(
   audience: string,
   now: number,
 ): Promise<Principal | undefined> {
+  return (await verify(keys, token, audience, now))?.principal;
+}
+
+/** Tokens that an isolate remembers: each is a few hundred bytes. */
+const REMEMBERED_TOKENS = 1000;
+
+/** Verifies a token once per isolate: the same one comes with every request of a push or a pull. */
+export class AccessTokens {
+  readonly #keys: SigningKeys;
+  readonly #verified = new Map<string, Verified>();
+
+  constructor(keys: SigningKeys) {
+    this.#keys = keys;
+  }
+
+  /** As {@link verifyAccessToken}. */
+  async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
+    const key = `${audience} ${token}`;
+    const known = this.#verified.get(key);
+    if (known !== undefined && now < known.expiresAt) return known.principal;
+    const verified = await verify(this.#keys, token, audience, now);
+    if (verified === undefined) return undefined;
+    if (this.#verified.size >= REMEMBERED_TOKENS) this.#verified.clear();
+    this.#verified.set(key, verified);
+    return verified.principal;
+  }
+}
+
+interface Verified {
+  readonly principal: Principal;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+async function verify(keys: SigningKeys, token: string, audience: string, now: number): Promise<Verified | undefined> {
   try {
     const { payload } = await jwtVerify(
       token,
@@ -97,9 +132,10 @@ export async function verifyAccessToken(
         requiredClaims: ['exp', 'iat', 'sub'],
       },
     );
-    const { credential, scope } = claims.parse(payload);
-    const scopes = parseScopes([scope]);
-    return credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes };
+    const { credential, scope, exp } = claims.parse(payload);
+    const principal: Principal =
+      credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes: parseScopes([scope]) };
+    return { principal, expiresAt: exp * 1000 };
   } catch {
     return undefined;
   }

@@ -6,6 +6,7 @@ const SESSIONS_PER_RUN = 100;
 
 /** Removes expired upload sessions of every store. Answers how many. */
 export async function maintain(surroundings: Surroundings): Promise<{ expiredUploads: number }> {
-  const removed = await Promise.all(composeUploads(surroundings).map((uploads) => uploads.removeExpired(SESSIONS_PER_RUN)));
-  return { expiredUploads: removed.reduce((sum, count) => sum + count, 0) };
+  const runs = await Promise.allSettled(composeUploads(surroundings).map((uploads) => uploads.removeExpired(SESSIONS_PER_RUN)));
+  for (const run of runs) if (run.status === 'rejected') console.error(JSON.stringify({ maintenance: String(run.reason) }));
+  return { expiredUploads: runs.reduce((sum, run) => sum + (run.status === 'fulfilled' ? run.value : 0), 0) };
 }

@@ -1,5 +1,4 @@
 import { createMiddleware } from 'hono/factory';
-import { verifyAccessToken } from '../auth/access-token.ts';
 import { isEmpty, parseBasic } from '../auth/basic.ts';
 import { challenge } from '../auth/challenge.ts';
 import { type Limiters, logIn, type Login, type Presented } from '../auth/login.ts';
@@ -30,8 +29,8 @@ async function principalOf(c: AppContext): Promise<Principal> {
       return { kind: 'credential', credential: login.credential, scopes: undefined };
     }
     case 'bearer': {
-      const { keys } = c.get('runtime');
-      const principal = await verifyAccessToken(keys, value, namespaceId(c.get('namespace')), Date.now());
+      const { accessTokens } = c.get('runtime');
+      const principal = await accessTokens.verify(value, namespaceId(c.get('namespace')), Date.now());
       if (principal === undefined) throw invalidToken(c);
       return principal;
     }

@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import type { Credential } from '../auth/credential.ts';
+import type { AccessTokens } from '../auth/access-token.ts';
 import type { Refusal } from '../auth/authorize.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -12,6 +13,7 @@ import type { Registry } from '../registry/registry.ts';
 export interface Runtime {
   readonly config: Config;
   readonly keys: SigningKeys;
+  readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
 }
 

@@ -47,9 +47,16 @@ export class BlobAssembler {
   async join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
     const known = size <= MAX_PUT_BYTES;
     const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
+    // A write that fails without reading on must not leave the pump waiting for room.
+    const stopped = new AbortController();
+    const stop = (cause: unknown): never => {
+      stopped.abort(cause);
+      void joined.writable.abort(cause).catch(() => undefined);
+      throw cause;
+    };
     const [pumped, written] = await Promise.allSettled([
-      this.#pump(pieces, last, joined.writable),
-      known ? this.#put(joined.readable, digest) : this.#writeLarge(joined.readable, digest),
+      this.#pump(pieces, last, joined.writable, stopped.signal),
+      (known ? this.#put(joined.readable, digest) : this.#writeLarge(joined.readable, digest)).catch(stop),
     ]);
     // A chunk that is gone fails the write as well: what the client has to know is why.
     if (pumped.status === 'rejected' && pumped.reason instanceof OciError) throw pumped.reason;
@@ -74,15 +81,20 @@ export class BlobAssembler {
     return key;
   }
 
-  async #pump(pieces: readonly Piece[], last: Body | undefined, writable: WritableStream<Uint8Array>): Promise<void> {
+  async #pump(
+    pieces: readonly Piece[],
+    last: Body | undefined,
+    writable: WritableStream<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
     try {
       for (const { key } of pieces) {
         const content = await this.#bucket.get(key);
         if (content === undefined)
           throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
-        await content.pipeTo(writable, { preventClose: true });
+        await content.pipeTo(writable, { preventClose: true, signal });
       }
-      await last?.stream.pipeTo(writable, { preventClose: true });
+      await last?.stream.pipeTo(writable, { preventClose: true, signal });
       await writable.close();
     } catch (cause) {
       await writable.abort(cause).catch(() => undefined);

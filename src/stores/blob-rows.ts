@@ -78,7 +78,9 @@ const INSERT_LINK_OF_UPLOAD = sql`
 
 const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
 
-const REPLACE_LOCATION = sql`UPDATE locations SET key = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 RETURNING key`;
+const REPLACE_LOCATION = sql`
+  UPDATE locations SET key = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3
+    AND (?5 = '' OR EXISTS (SELECT 1 FROM uploads WHERE id = ?5 AND state = 'finished'))`;
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -188,9 +190,17 @@ export function selectLocation(blob: BlobCommit): BoundStatement {
   return [SELECT_LOCATION, blob.digest, blob.store];
 }
 
-/** Points the store's location at another object with the same bytes. Answers whether it was still at `from`. */
-export async function replaceLocation(database: Database, blob: BlobCommit, from: string, to: string): Promise<boolean> {
-  return (await database.first(REPLACE_LOCATION, blob.digest, blob.store, from, to)) !== undefined;
+/**
+ * Points the store's location from an object that is lost to another with the same bytes.
+ * @param upload whose chunk the other object is; '' for one of its own. A session that is being removed keeps its chunk.
+ */
+export function replaceLocation(blob: BlobCommit, from: string, to: string, upload: string): BoundStatement {
+  return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
+}
+
+/** Gives a row if the blob is in the repository. */
+export function selectLinked(blob: BlobCommit): BoundStatement {
+  return [SELECT_LINKED, blob.repository, blob.digest];
 }
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
@@ -214,7 +224,7 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
   const [, , linked] = await database.batch<[object, object, { linked: number }]>([
     link,
     [RENEW_LEASE, blob.repository, blob.digest, blob.store, blob.lease.renewBefore, blob.lease.until],
-    [SELECT_LINKED, blob.repository, blob.digest],
+    selectLinked(blob),
   ]);
   return linked.length > 0;
 }

@@ -50,7 +50,11 @@ const CANCEL_UPLOAD = sql`
   VALUES (?1, ?2, 'cancelled', 0, NULL, ?3, CAST(?4 AS INTEGER))
   ON CONFLICT (id) DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
 
-const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 WHERE id = ?1 AND state = 'open'`;
+const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 WHERE id = ?1`;
+
+const DELETE_CHUNK_THAT_IS_BLOB = sql`
+  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (
+    SELECT l.key FROM uploads u JOIN locations l ON l.digest = u.digest AND l.store = ?2 WHERE u.id = ?1)`;
 
 const INSERT_CHUNKS = sql`
   INSERT INTO upload_chunks (upload, start, size, key)
@@ -131,9 +135,12 @@ export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStat
   return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
 }
 
-/** Cancels a session if it is open. */
-export function closeUpload(id: string, writeId: string): BoundStatement {
-  return [CLOSE_UPLOAD, id, writeId];
+/** Closes a session whatever its state, so that no request takes its objects from here on; one that is a blob is not its own. */
+export function closeUpload(id: string, store: string, writeId: string): BoundStatement[] {
+  return [
+    [CLOSE_UPLOAD, id, writeId],
+    [DELETE_CHUNK_THAT_IS_BLOB, id, store],
+  ];
 }
 
 /** Ids of sessions that have expired and still have objects, the oldest first. */

@@ -22,6 +22,7 @@ import {
   commitSingleChunk,
   leaseTimes,
   replaceLocation,
+  selectLinked,
   selectLocation,
 } from './blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
@@ -164,7 +165,11 @@ export class Uploads {
   async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
-    if (start !== undefined && start !== upload.offset) await this.#requireAt(owner, upload, start);
+    if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
+      const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
+      if (isFinished(rows[0], digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+      await this.#requireAt(owner, upload, start ?? upload.offset);
+    }
     if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
     if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
     await this.#finishJoined(owner, upload, digest, body);
@@ -205,7 +210,10 @@ export class Uploads {
     for (const id of await expiredWithChunks(database, now, limit)) {
       try {
         // Whoever is about to finish it comes too late from here on.
-        const [, chunks] = await database.batch<[object, Piece]>([closeUpload(id, crypto.randomUUID()), selectChunks(id)]);
+        const [, , chunks] = await database.batch<[object, object, Piece]>([
+          ...closeUpload(id, this.#store.name, crypto.randomUUID()),
+          selectChunks(id),
+        ]);
         await bucket.delete(chunks.map(({ key }) => key));
         await database.batch([deleteChunks(id), deleteUpload(id)]);
         removed++;
@@ -217,7 +225,6 @@ export class Uploads {
   }
 
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
-    if (body === undefined) await this.#requireAt(owner, upload, 0);
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const writeId = crypto.randomUUID();
     const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
@@ -239,7 +246,10 @@ export class Uploads {
       selectLocation(blob),
     ]);
     const row = before[0];
-    if (isFinished(row, digest)) return true;
+    if (isFinished(row, digest)) {
+      await this.#requireWhole(blob);
+      return true;
+    }
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     if (row.digest !== digest) {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
@@ -258,7 +268,7 @@ export class Uploads {
       selectUpload(upload.id),
       selectChunks(upload.id),
     ]);
-    if (isFinished(rows[0], digest)) return;
+    if (isFinished(rows[0], digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
     if (rows[0]?.state !== 'open' || rows[0].size !== upload.offset) throw await this.#refusal(owner, upload, rows[0]);
     const tail =
       body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
@@ -303,7 +313,7 @@ export class Uploads {
     ]);
     if (rows[0]?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
-      if (isFinished(rows[0], digest)) return;
+      if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
       throw await this.#refusal(owner, upload, rows[0]);
     }
     const kept = location[0]?.key;
@@ -316,15 +326,32 @@ export class Uploads {
 
   /** The only chunk of an upload is a blob that the store had already. */
   async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
-    if (kept !== undefined && (await this.#replacesLost(blob, kept, key))) {
-      await this.#store.database.batch([deleteChunkThatBecameBlob(upload, blob.digest, blob.store)]);
-    } else this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
+    if (kept !== undefined && (await this.#replacesLost(blob, kept, key, upload))) return;
+    this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
   }
 
-  /** The object that the store has for a blob stays, unless it is gone: then the new one takes its place. Answers whether it did. */
-  async #replacesLost(blob: BlobCommit, kept: string, key: string): Promise<boolean> {
+  /**
+   * The object that the store has for a blob stays, unless it is gone: then the new one takes its place, and is no chunk
+   * of `upload` any more. Answers whether it did.
+   */
+  async #replacesLost(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return false;
-    return replaceLocation(this.#store.database, blob, kept, key);
+    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
+      replaceLocation(blob, kept, key, upload),
+      deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
+      selectLocation(blob),
+    ]);
+    return location[0]?.key === key;
+  }
+
+  /** A session that is closed once more: its blob must still be there, else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
+  async #requireWhole(blob: BlobCommit): Promise<void> {
+    const [linked, location] = await this.#store.database.batch<[object, { key: string }]>([
+      selectLinked(blob),
+      selectLocation(blob),
+    ]);
+    const key = location[0]?.key;
+    if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key))) throw new OciError('UPLOAD_UNKNOWN');
   }
 
   /** Refuses early, before a body is read, what the rows already say is out of order. */

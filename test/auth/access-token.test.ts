@@ -1,6 +1,7 @@
 import { type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import {
+  AccessTokens,
   issueAccessToken,
   SKEW_SECONDS,
   TOKEN_SECONDS,
@@ -179,5 +180,27 @@ describe('a token is refused', () => {
 
   test.each(['', '.', '..', 'a.b.c', 'Bearer x', base64url('{}'), 'x'.repeat(10_000)])('that is none: %j', async (token) => {
     expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeUndefined();
+  });
+});
+
+describe('what an isolate remembers of tokens', () => {
+  test('is for the same namespace alone, and ends with the token', async () => {
+    const { token } = await issueAccessToken(keys, request);
+    const tokens = new AccessTokens(keys);
+    const principal = await tokens.verify(token, 'central', NOW);
+    expect(principal).toEqual(await verifyAccessToken(keys, token, 'central', NOW));
+    expect(await tokens.verify(token, 'central', NOW + 1000)).toBe(principal);
+    expect(await tokens.verify(token, 'node:elsewhere', NOW)).toBeUndefined();
+    expect(await tokens.verify(`${token}x`, 'central', NOW)).toBeUndefined();
+    expect(await tokens.verify(token, 'central', NOW + 299_999)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW + 300_000)).toBeUndefined();
+  });
+
+  test('is bounded', async () => {
+    const tokens = new AccessTokens(keys);
+    for (let i = 0; i < 1100; i++) {
+      const { token } = await issueAccessToken(keys, { ...request, now: NOW + i, scopes: [] });
+      expect(await tokens.verify(token, 'central', NOW + 2000)).toBeDefined();
+    }
   });
 });

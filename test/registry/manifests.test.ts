@@ -223,3 +223,24 @@ test('a document of another media type is stored as pushed, and its blobs are re
   await pushImage(fixture, artifact, ['artifact']);
   await expect(fixture.registry.deleteBlob(REPOSITORY, blob)).rejects.toMatchObject({ kind: 'BLOB_IN_USE' });
 });
+
+test('a pull is noted to the hour, after the response; a HEAD is none', async () => {
+  const image = await pushSmallImage(fixture, 1, ['latest']);
+  const lastPull = async () => first(await rowsOf<{ last_pull: number }>('SELECT last_pull FROM manifests')).last_pull;
+  await fixture.registry.resolveManifest(granted(), tag('latest'));
+  await fixture.settled();
+  expect(await lastPull()).toBe(0);
+  fixture.now += 1_234_567;
+  await fixture.registry.getManifest(granted(), tag('latest'));
+  await fixture.settled();
+  const hour = Math.floor(fixture.now / 3_600_000) * 3_600_000;
+  expect(await lastPull()).toBe(hour);
+  const { rowsWritten } = fixture.counts;
+  await fixture.registry.getManifest(granted(), { kind: 'digest', digest: image.digest });
+  await fixture.settled();
+  expect(fixture.counts.rowsWritten).toBe(rowsWritten);
+  fixture.now = hour + 3_600_000;
+  await fixture.registry.getManifest(granted(), tag('latest'));
+  await fixture.settled();
+  expect(await lastPull()).toBe(hour + 3_600_000);
+});

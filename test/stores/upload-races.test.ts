@@ -1,6 +1,9 @@
 /** Requests that meet, and answers that get lost: no acknowledged byte is deleted, and nothing leaks. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import { parseConfig } from '../../src/config.ts';
+import { maintain } from '../../src/gc/maintenance.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UploadProgress } from '../../src/registry/registry.ts';
 import {
@@ -34,6 +37,26 @@ function bucketWith(replaced: Partial<Pick<R2Bucket, 'get' | 'put'>>): R2Bucket 
   return new Proxy(env.BLOBS_CENTRAL, {
     get: (bucket, name) => Reflect.get(replaced, name) ?? (Reflect.get(bucket, name) as () => unknown).bind(bucket),
   });
+}
+
+/** D1 of which one batch is applied, and then fails: the n-th. */
+function losingAnswer(n = 1): D1Database {
+  let batches = 0;
+  return new Proxy(env.DB_CENTRAL, {
+    get: (database, name) =>
+      name === 'batch'
+        ? async (statements: D1PreparedStatement[]) => {
+            const results = await database.batch(statements);
+            if (++batches === n) throw new Error('D1_ERROR: Network connection lost.');
+            return results;
+          }
+        : (Reflect.get(database, name) as () => unknown).bind(database),
+  });
+}
+
+async function removeExpired(now: number): Promise<void> {
+  const config = parseConfig(env);
+  await maintain({ config, env, signer: await SigningKeys.import(config.signingKeys), now: () => now, defer: () => undefined });
 }
 
 async function readsBack(): Promise<boolean> {
@@ -78,22 +101,6 @@ describe('one session, closed twice at once', () => {
 });
 
 describe('an answer that got lost', () => {
-  /** D1 whose next batch is applied, and then fails. */
-  function losingAnswer(): D1Database {
-    let lost = false;
-    return new Proxy(env.DB_CENTRAL, {
-      get: (database, name) =>
-        name === 'batch'
-          ? async (statements: D1PreparedStatement[]) => {
-              const results = await database.batch(statements);
-              if (lost) return results;
-              lost = true;
-              throw new Error('D1_ERROR: Network connection lost.');
-            }
-          : (Reflect.get(database, name) as () => unknown).bind(database),
-    });
-  }
-
   test('of a closing PUT: the retry is told that the blob is there', async () => {
     const progress = await uploadOf(content);
     const digest = await digestOf('sha256', content);
@@ -205,4 +212,49 @@ test('a chunk without Content-Length that is not as long as its Content-Range sa
   await expect(fixture.registry.appendChunk(session(open), 0, body)).rejects.toMatchObject({ kind: 'CONTENT_RANGE_INVALID' });
   expect((await fixture.registry.uploadProgress(session(open))).size).toBe(0);
   expect(await unreferencedObjects()).toEqual([]);
+});
+
+test('a repair whose answer is lost keeps what it pointed at, also after its session has been removed', async () => {
+  const digest = await pushBlob(fixture, content);
+  const { objects } = await env.BLOBS_CENTRAL.list();
+  await env.BLOBS_CENTRAL.delete(objects.map(({ key }) => key));
+  const progress = await uploadOf(content);
+  // The commit is the first batch, the repair the second.
+  const losing = await fixture.fresh({ database: losingAnswer(2) });
+  await expect(losing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: 'UNAVAILABLE',
+  });
+  const other = await uploadOf(content);
+  await fixture.registry.finishUpload(session(other), digest, undefined, undefined);
+  await fixture.settled();
+  await removeExpired(fixture.now + 2 * 86_400_000);
+  expect(await readsBack()).toBe(true);
+});
+
+test('a session that is closed once more after its blob was deleted is unknown, and the client starts again', async () => {
+  const progress = await uploadOf(content);
+  const digest = await digestOf('sha256', content);
+  await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);
+  await fixture.registry.deleteBlob(REPOSITORY, digest);
+  await expect(fixture.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: 'UPLOAD_UNKNOWN',
+  });
+});
+
+test('the empty blob can be closed once more as well', async () => {
+  const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  const empty = await digestOf('sha256', new Uint8Array(0));
+  for (let i = 0; i < 2; i++) await fixture.registry.finishUpload(session(open), empty, undefined, undefined);
+});
+
+test('a join whose write fails without reading does not wait for it', async () => {
+  const progress = await fixture.registry.appendChunk(session(await uploadOf(content)), undefined, bodyOf(bytesOf(2, 2_000_000)));
+  const failing = await fixture.fresh({
+    bucket: bucketWith({ put: () => Promise.reject(new Error('put: internal error (10001)')) }),
+  });
+  const digest = await digestOf('sha256', content);
+  await expect(failing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: 'UNAVAILABLE',
+  });
+  expect((await fixture.registry.uploadProgress(session(progress))).size).toBe(2_005_000);
 });
