@@ -8,9 +8,8 @@ export default {
     return app.fetch(request, env, ctx);
   },
 
-  async scheduled(_controller, env, ctx) {
-    const { config, keys } = await loadRuntime(env);
-    const done = await maintain({ config, env, signer: keys, now: () => Date.now(), defer: (work) => ctx.waitUntil(work) });
-    console.log(JSON.stringify({ scheduled: 'maintenance', ...done }));
+  async scheduled(_controller, env) {
+    const { config } = await loadRuntime(env);
+    console.log(JSON.stringify({ scheduled: 'maintenance', ...(await maintain(config, env, Date.now())) }));
   },
 } satisfies ExportedHandler<Env>;

@@ -6,7 +6,6 @@ import { healthOf, type StoreHealth } from '../stores/health.ts';
 import { ControlData } from '../stores/control-data.ts';
 import { openStore, type Store } from '../stores/store.ts';
 import type { Signer } from '../stores/upload-reference.ts';
-import { Uploads } from '../stores/uploads.ts';
 import type { Registry } from './registry.ts';
 import { StoredRegistry } from './stored.ts';
 
@@ -27,7 +26,11 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
   const store = stores.get(namespace.store);
   if (store === undefined) throw new ConfigError(`${namespace.store}: no such store`);
   return new StoredRegistry(store, {
-    ...uploadOptions(config, signer, now, defer),
+    signer,
+    now,
+    defer,
+    budget: isolateBudget,
+    graceMilliseconds: config.graceMilliseconds,
     announces: namespace.kind === 'node',
     bucketOf: (name) => stores.get(name)?.bucket,
   });
@@ -37,19 +40,15 @@ export function composeControlData(env: object, namespace: Namespace): ControlDa
   return new ControlData(bindStore(env, namespace.store).database);
 }
 
-/** The uploads of every store, for the work that no request does. */
-export function composeUploads({ config, env, signer, now, defer }: Surroundings): Uploads[] {
-  return config.stores.map((name) => new Uploads(bindStore(env, name), uploadOptions(config, signer, now, defer)));
+/** Every store, for the work that no request does. */
+export function composeStores(config: Config, env: object): Store[] {
+  return config.stores.map((name) => bindStore(env, name));
 }
 
 /** Whether each store answers, and has the schema. */
 export async function storesHealth(config: Config, env: object): Promise<Record<StoreName, StoreHealth>> {
   const entries = config.stores.map(async (name) => [name, await healthOf(bindStore(env, name))] as const);
   return Object.fromEntries(await Promise.all(entries));
-}
-
-function uploadOptions(config: Config, signer: Signer, now: () => number, defer: (work: Promise<unknown>) => void) {
-  return { signer, now, defer, budget: isolateBudget, graceMilliseconds: config.graceMilliseconds };
 }
 
 /** `parseConfig` has seen that the bindings are there. */

@@ -42,12 +42,8 @@ import {
 import {
   advanceUpload,
   cancelUpload,
-  closeUpload,
   deleteChunks,
   deleteChunkThatBecameBlob,
-  deleteExpiredWithoutChunks,
-  deleteUpload,
-  expiredWithChunks,
   finishUpload,
   finishUploadOfSingleChunk,
   insertChunks,
@@ -81,9 +77,6 @@ export interface UploadProgress {
   /** Bytes received. */
   readonly size: number;
 }
-
-/** Rows of expired sessions without objects that one run removes. */
-const EXPIRED_ROWS_PER_RUN = 10_000;
 
 /** The session goes on: `progress` says where. */
 export class ChunkOutOfOrder extends OciError {
@@ -196,32 +189,6 @@ export class Uploads {
     ]);
     if (rows[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
     this.#discardChunks(upload.id, chunks);
-  }
-
-  /**
-   * Removes sessions that have expired, and their objects; one that fails is left for the next time.
-   * @param limit of sessions with objects, which take three round trips each
-   * @returns how many are gone
-   */
-  async removeExpired(limit: number): Promise<number> {
-    const { database, bucket } = this.#store;
-    const now = this.#options.now();
-    let removed = await deleteExpiredWithoutChunks(database, now, EXPIRED_ROWS_PER_RUN);
-    for (const id of await expiredWithChunks(database, now, limit)) {
-      try {
-        // Whoever is about to finish it comes too late from here on.
-        const [, , chunks] = await database.batch<[object, object, Piece]>([
-          ...closeUpload(id, this.#store.name, crypto.randomUUID()),
-          selectChunks(id),
-        ]);
-        await bucket.delete(chunks.map(({ key }) => key));
-        await database.batch([deleteChunks(id), deleteUpload(id)]);
-        removed++;
-      } catch (error) {
-        console.error(JSON.stringify({ upload: id, error: String(error) }));
-      }
-    }
-    return removed;
   }
 
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {

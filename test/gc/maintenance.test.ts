@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest';
-import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import { parseConfig } from '../../src/config.ts';
 import { env } from 'cloudflare:workers';
 import { maintain } from '../../src/gc/maintenance.ts';
@@ -25,8 +24,7 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   expect(await objectKeys()).toHaveLength(3);
 
   const config = parseConfig(env);
-  const run = async (now: number) =>
-    maintain({ config, env, signer: await SigningKeys.import(config.signingKeys), now: () => now, defer: () => undefined });
+  const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - 1)).toEqual({ expiredUploads: 0 });
   expect(await run(end)).toEqual({ expiredUploads: 3 });
@@ -44,7 +42,6 @@ test('whoever finishes a session while it is being removed is told that it is go
   const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 100)));
   const config = parseConfig(env);
-  const signer = await SigningKeys.import(config.signingKeys);
   // Another algorithm than it was hashed with: the bytes are read back, and the session expires meanwhile.
   const digest = await digestOf('sha512', bytesOf(1, 100));
   const slow: R2Bucket = new Proxy(env.BLOBS_CENTRAL, {
@@ -53,7 +50,7 @@ test('whoever finishes a session while it is being removed is told that it is go
         ? async (key: string) => {
             const object = await bucket.get(key);
             const later = Date.UTC(2026, 0, 3);
-            await maintain({ config, env, signer, now: () => later, defer: () => undefined });
+            await maintain(config, env, later);
             return object;
           }
         : (Reflect.get(bucket, name) as () => unknown).bind(bucket),
