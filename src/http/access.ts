@@ -13,10 +13,10 @@ export function requireRead(c: AppContext, repository: RepositoryName): ReadAcce
     case 'allow':
       return { repository, condition: 'granted' };
     case 'allow-if-public':
-      c.set('refusalUnlessPublic', decision.otherwise);
+      c.set('refusalUnlessPublic', refusalError(decision.otherwise, new URL(c.req.url), whatIs('pull', repository)));
       return { repository, condition: 'if-public' };
     default:
-      throw refusalError(decision, new URL(c.req.url));
+      throw refusalError(decision, new URL(c.req.url), whatIs('pull', repository));
   }
 }
 
@@ -25,10 +25,9 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
   const principal = c.get('principal');
   const decision = authorize(principal, action, repository);
   if (decision.outcome === 'allow' && principal.kind === 'credential') return principal.credential;
-  throw refusalError(
-    decision.outcome === 'allow' || decision.outcome === 'allow-if-public' ? { outcome: 'denied' } : decision,
-    new URL(c.req.url),
-  );
+  const refusal =
+    decision.outcome === 'allow' || decision.outcome === 'allow-if-public' ? ({ outcome: 'denied' } as const) : decision;
+  throw refusalError(refusal, new URL(c.req.url), whatIs(action, repository));
 }
 
 /** Whether the caller may push: a HEAD is a promise to those alone. */
@@ -46,6 +45,10 @@ export function mountSource(c: AppContext, from: RepositoryName | undefined): Re
 export function requireCatalog(c: AppContext): PullableRepositories {
   const principal = c.get('principal');
   const decision = authorizeCatalog(principal);
-  if (decision.outcome !== 'allow') throw refusalError(decision, new URL(c.req.url));
+  if (decision.outcome !== 'allow') throw refusalError(decision, new URL(c.req.url), 'list repositories');
   return pullable(principal);
+}
+
+function whatIs(action: Action, repository: RepositoryName): string {
+  return { pull: `pull from ${repository}`, push: `push to ${repository}`, delete: `delete from ${repository}` }[action];
 }

@@ -1,12 +1,12 @@
 import type { Context } from 'hono';
 import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
-import type { Refusal } from '../auth/authorize.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** What is read once per isolate. */
@@ -28,7 +28,7 @@ export interface Variables {
   /** Of the management API. */
   caller: Credential;
   /** What the caller is told if the repository that it reads turns out not to be public. */
-  refusalUnlessPublic: Refusal;
+  refusalUnlessPublic: OciError;
 }
 
 export type AppEnv = { Bindings: Env; Variables: Variables };

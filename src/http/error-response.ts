@@ -9,7 +9,7 @@ import type { AppContext } from './context.ts';
 /** Turns anything thrown into an {@link OciError}; what is not foreseen becomes UNKNOWN, and its cause is logged. */
 export function asOciError(error: unknown, c: AppContext): OciError {
   if (error instanceof OciError) return error;
-  if (error instanceof NotPublic) return refusalError(c.get('refusalUnlessPublic'), new URL(c.req.url));
+  if (error instanceof NotPublic) return c.get('refusalUnlessPublic');
   if (error instanceof ConfigError) {
     return new OciError('UNAVAILABLE', {
       message: `this registry is not configured: ${error.message}`,
@@ -29,7 +29,8 @@ export function errorResponse(error: unknown, c: AppContext): Response {
   return c.json({ errors }, known.status, { ...known.headers });
 }
 
-export function refusalError(refusal: Refusal, url: URL): OciError {
+/** @param what the credential would have to allow: `pull from alice/app` */
+export function refusalError(refusal: Refusal, url: URL, what: string): OciError {
   switch (refusal.outcome) {
     case 'unauthenticated':
       return new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(url, refusal.scope) } });
@@ -39,7 +40,7 @@ export function refusalError(refusal: Refusal, url: URL): OciError {
         headers: { 'WWW-Authenticate': challenge(url, refusal.scope, 'insufficient_scope') },
       });
     case 'denied':
-      return new OciError('DENIED');
+      return new OciError('DENIED', { message: `this credential may not ${what}` });
   }
 }
 

@@ -3,7 +3,7 @@
  * exists: unknown and forbidden look alike.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { addUsers, call, codeOf, tokenFor, type UserName } from '../support/client.ts';
+import { addUsers, call, codeOf, errorsOf, tokenFor, type UserName } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { snapshot } from '../support/fixture.ts';
 
@@ -131,4 +131,14 @@ test('a pull creates nothing', async () => {
     await call('GET', `/v2/alice/new/${path}`, { as: 'alice' });
   const blank = (state: string) => state.replaceAll(/"last_used_at":(?:\d+|null)/g, '');
   expect(blank(await snapshot())).toBe(blank(before));
+});
+
+test('a refusal says what the credential may not do, alike for what exists and what does not', async () => {
+  await putImage('bob/app', 1, ['latest'], { as: 'bob' });
+  for (const repository of ['bob/app', 'bob/typo']) {
+    const pull = await call('GET', `/v2/${repository}/manifests/latest`, { as: 'alice' });
+    expect((await errorsOf(pull))[0]?.message).toBe(`this credential may not pull from ${repository}`);
+    const push = await call('POST', `/v2/${repository}/blobs/uploads/`, { as: 'alice' });
+    expect((await errorsOf(push))[0]?.message).toBe(`this credential may not push to ${repository}`);
+  }
 });
