@@ -112,7 +112,4 @@ export interface Lister {
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>>;
 }
 
-export interface Registry extends Reader, Writer, Deleter, Lister {
-  /** Whether the repository can be read by anyone. */
-  isPublic(repository: RepositoryName): Promise<boolean>;
-}
+export interface Registry extends Reader, Writer, Deleter, Lister {}

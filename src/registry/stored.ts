@@ -14,7 +14,7 @@ import {
   unlinkBlob,
 } from '../stores/blob-rows.ts';
 import type { Bucket } from '../stores/bucket.ts';
-import { listReferrers, listRepositories, listTags, repositoryFacts } from '../stores/list-rows.ts';
+import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { deleteManifest, deleteRepository, deleteTag } from '../stores/deletions.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
@@ -203,10 +203,6 @@ export class StoredRegistry implements Registry {
     { limit, after }: PageRequest,
   ): Promise<Page<RepositoryName>> {
     return pageOf(await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1), limit, (name) => name);
-  }
-
-  async isPublic(repository: RepositoryName): Promise<boolean> {
-    return (await repositoryFacts(this.#store.database, repository)).public;
   }
 
   /** Opens the nearest location that has its object; asks for the locations once more if none has. */

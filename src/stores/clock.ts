@@ -15,10 +15,6 @@ export function stampOf(milliseconds: number): number {
   return milliseconds * STAMPS_PER_MILLISECOND;
 }
 
-export function millisecondsOf(stamp: number): number {
-  return Math.floor(stamp / STAMPS_PER_MILLISECOND);
-}
-
 /**
  * Takes a stamp if `condition` holds: `UPDATE clock` as the first statement of a transaction. ?1 is the wall clock as a
  * stamp, ?2 the fresh commit id; the condition's own parameters follow. Gives `{ stamp }`, or no row.

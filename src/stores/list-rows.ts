@@ -27,10 +27,6 @@ function factsOf(row: FactsRow | undefined): RepositoryFacts {
   return { exists: row?.known === 1, public: row?.public === 1 };
 }
 
-export async function repositoryFacts(database: Database, repository: RepositoryName): Promise<RepositoryFacts> {
-  return factsOf(await database.first<FactsRow>(SELECT_REPOSITORY, repository));
-}
-
 /** Visible tags after `last`, in byte order; at most `limit`. */
 export async function listTags(
   database: Database,

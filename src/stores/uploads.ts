@@ -127,7 +127,7 @@ export class Uploads {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
     if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
-      await this.#requireAt(owner, upload, start ?? upload.offset);
+      await this.#requireAt(owner, upload, await this.#row(upload), start ?? upload.offset);
     }
     if (body === undefined) return this.#progress(owner, upload);
     const written = await this.#writer.write(body, upload.algorithm);
@@ -159,9 +159,9 @@ export class Uploads {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
-      const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
-      if (isFinished(rows[0], digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
-      await this.#requireAt(owner, upload, start ?? upload.offset);
+      const row = await this.#row(upload);
+      if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+      await this.#requireAt(owner, upload, row, start ?? upload.offset);
     }
     if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
     if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
@@ -172,9 +172,9 @@ export class Uploads {
   async progress(session: PresentedSession): Promise<UploadProgress> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
-    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
-    if (rows[0] !== undefined && rows[0].state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
-    return this.#progress(owner, { ...upload, offset: rows[0]?.size ?? 0 });
+    const row = await this.#row(upload);
+    if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
+    return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
   }
 
   /** @throws OciError UPLOAD_UNKNOWN */
@@ -322,12 +322,16 @@ export class Uploads {
   }
 
   /** Refuses early, before a body is read, what the rows already say is out of order. */
-  async #requireAt(owner: SessionOwner, upload: UploadReference, start: number): Promise<void> {
-    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(upload.id)]);
-    const row = rows[0];
+  async #requireAt(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined, start: number): Promise<void> {
     if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
       throw await this.#refusal(owner, upload, row);
     }
+  }
+
+  /** Undefined until the first chunk. */
+  async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
+    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(id)]);
+    return rows[0];
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
