@@ -3,10 +3,13 @@
  * Half a configuration serves nothing: the first bad or missing value is named, and every request answers 503.
  */
 import { z } from 'zod';
-import { type Namespace, type ServedHost, type StoreName } from './namespaces/namespace.ts';
+import type { CentralNamespace, NodeNamespace, ServedHost, StoreName } from './namespaces/namespace.ts';
 
 export interface Config {
   readonly hosts: readonly ServedHost[];
+  readonly central: CentralNamespace;
+  readonly nodes: readonly NodeNamespace[];
+  /** Central's first. Two nodes may share one. */
   readonly stores: readonly StoreName[];
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
@@ -25,18 +28,48 @@ const host = z
   .regex(/^[a-z0-9.-]*(?::\d+)?$/, 'must be a host name in lower case, <host>:<port>, or :<port>')
   .min(1);
 
+/** Where a Durable Object or a bucket can be asked to lie (Cloudflare, "Data location", location hints). */
+export const REGIONS = ['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me'] as const;
+
 const storeName = z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be lowercase letters, digits and "-"');
 
 const signingKey = z
   .string()
   .refine((text) => (decodedLength(text) ?? 0) >= 32, 'must be base64 of at least 32 random bytes: openssl rand -base64 32');
 
-const environment = z.object({
-  REGISTRY: z.strictObject({
-    central: z.strictObject({ hosts: z.array(host).min(1, 'needs at least one host'), store: storeName }),
-    nodes: z.array(z.unknown()).max(0, 'must be empty: this version serves the central registry alone').default([]),
+const hosts = z.array(host).min(1, 'needs at least one host');
+
+const node = z.strictObject({
+  name: storeName.refine((name) => name !== 'central', 'must not be "central"'),
+  hosts,
+  store: storeName,
+  region: z.enum(REGIONS),
+});
+
+const registry = z
+  .strictObject({
+    central: z.strictObject({ hosts, store: storeName }),
+    nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
-  }),
+  })
+  .superRefine(({ central, nodes }, context) => {
+    const taken = new Set(central.hosts);
+    const names = new Set<string>();
+    for (const [i, { name, hosts: served, store }] of nodes.entries()) {
+      const problem = (path: string, message: string): void =>
+        context.addIssue({ code: 'custom', path: ['nodes', i, path], message });
+      if (store === central.store) problem('store', "must not be central's");
+      if (names.has(name)) problem('name', 'is the name of another node as well');
+      names.add(name);
+      for (const one of served) {
+        if (taken.has(one)) problem('hosts', `${one} is a host of another namespace as well`);
+        taken.add(one);
+      }
+    }
+  });
+
+const environment = z.object({
+  REGISTRY: registry,
   SIGNING_KEY: signingKey,
   SIGNING_KEY_SECONDARY: signingKey.optional(),
   BOOTSTRAP_SECRET: z.string().min(24, 'must have at least 24 characters').optional(),
@@ -50,16 +83,22 @@ export function parseConfig(env: object): Config {
     throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
   }
   const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET } = parsed.data;
-  const central: Namespace = { kind: 'central', store: REGISTRY.central.store };
+  const central: CentralNamespace = { kind: 'central', store: REGISTRY.central.store };
+  const nodes = REGISTRY.nodes.map(({ name, region, store }): NodeNamespace => ({ kind: 'node', name, region, store }));
   const config: Config = {
-    hosts: REGISTRY.central.hosts.map((name) => ({ host: name, namespace: central })),
-    stores: [central.store],
+    hosts: [
+      ...REGISTRY.central.hosts.map((name) => ({ host: name, namespace: central })),
+      ...REGISTRY.nodes.flatMap((each, i) => each.hosts.map((name) => ({ host: name, namespace: nodes[i] ?? central }))),
+    ],
+    central,
+    nodes,
+    stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
   };
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
-  for (const binding of [...bindings, 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {
+  for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;

@@ -1,6 +1,8 @@
 import { createApp, loadRuntime } from './app.ts';
 import { maintain } from './gc/maintenance.ts';
 
+export { ReplicationQueue } from './replication/durable-object.ts';
+
 const app = createApp();
 
 export default {

@@ -1,7 +1,18 @@
 /** What a hostname resolves to. Its `store` names the D1 database and R2 bucket that hold its state. */
-export type Namespace =
-  | { readonly kind: 'central'; readonly store: StoreName }
-  | { readonly kind: 'node'; readonly name: string; readonly region: string; readonly store: StoreName };
+export type Namespace = CentralNamespace | NodeNamespace;
+
+export interface CentralNamespace {
+  readonly kind: 'central';
+  readonly store: StoreName;
+}
+
+export interface NodeNamespace {
+  readonly kind: 'node';
+  readonly name: string;
+  /** A location hint, where its Durable Object is put: `weur`. */
+  readonly region: string;
+  readonly store: StoreName;
+}
 
 /** Names one D1 database and one R2 bucket: bindings `DB_<NAME>` and `BLOBS_<NAME>`, upper case, "-" as "_". */
 export type StoreName = string;
@@ -17,6 +28,11 @@ export interface ServedHost {
  */
 export function namespaceId(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : `node:${namespace.store}`;
+}
+
+/** How people and credentials call a namespace: `central`, or the node's name. */
+export function namespaceName(namespace: Namespace): string {
+  return namespace.kind === 'central' ? 'central' : namespace.name;
 }
 
 /** Finds the namespace of a request by its host and port; undefined for a host that nothing is served at. */
