@@ -1,11 +1,13 @@
 /** The HTTP surfaces, and what every request passes on its way to one. */
 import { Hono } from 'hono';
 import { AccessTokens } from './auth/access-token.ts';
+import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/login.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
+import { controlDataIsFresh } from './http/control-data.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
 import { requestLog } from './http/request-log.ts';
@@ -14,6 +16,7 @@ import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
+import { composeQueues } from './replication/queues.ts';
 
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
@@ -25,16 +28,13 @@ export function createApp(): Hono<AppEnv> {
     const runtime = await loadRuntime(c.env);
     const namespace = resolveNamespace(runtime.config.hosts, new URL(c.req.url));
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
-    const surroundings = {
-      config: runtime.config,
-      env: c.env,
-      signer: runtime.keys,
-      now: () => Date.now(),
-      defer: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
-    };
+    const { config, keys: signer } = runtime;
+    const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
+    const queues = composeQueues(config, c.env, defer);
     c.set('runtime', runtime);
     c.set('namespace', namespace);
-    c.set('registry', composeRegistry(surroundings, namespace));
+    c.set('queues', queues);
+    c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
     await next();
   });
 
@@ -45,6 +45,7 @@ export function createApp(): Hono<AppEnv> {
     );
   });
   app.route('/', healthRoutes());
+  app.use(controlDataIsFresh);
   app.route('/', tokenRoutes());
   app.route('/', v2Routes());
   app.route('/', apiRoutes());
@@ -63,7 +64,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
   const keys = await SigningKeys.import(config.signingKeys);
-  const runtime = { config, keys, accessTokens: new AccessTokens(keys), knownGood: new KnownGood() };
+  const runtime = { config, keys, accessTokens: new AccessTokens(keys), knownGood: new KnownGood(), freshness: new Freshness() };
   runtimes.set(env, runtime);
   return runtime;
 }

@@ -28,7 +28,7 @@ export default defineConfig({
         test: {
           name: 'workerd',
           testTimeout: 60_000,
-          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,auth,http,gc}/**/*.test.ts'],
+          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc}/**/*.test.ts'],
           setupFiles: [here('support/empty-stores.ts')],
         },
       },

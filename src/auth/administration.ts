@@ -16,13 +16,18 @@ export interface CredentialSummary {
   readonly name: string;
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];
+  /** 'central' and names of nodes at which it is good; null for all. */
+  readonly registries: readonly string[] | null;
   /** Milliseconds since the epoch, as the times below. */
   readonly createdAt: number;
   readonly expiresAt: number | null;
   readonly lastUsedAt: number | null;
 }
 
-export type NewCredential = Pick<CredentialSummary, 'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'expiresAt'>;
+export type NewCredential = Pick<
+  CredentialSummary,
+  'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
+>;
 
 export interface RepositorySummary {
   readonly name: RepositoryName;
@@ -33,10 +38,13 @@ export interface RepositorySummary {
 export class Administration {
   readonly #control: ControlData;
   readonly #now: () => number;
+  readonly #changed: () => void;
 
-  constructor(control: ControlData, now: () => number) {
+  /** @param changed called after every change, of which the nodes have to hear */
+  constructor(control: ControlData, now: () => number, changed: () => void) {
     this.#control = control;
     this.#now = now;
+    this.#changed = changed;
   }
 
   async organizations(after: string, limit: number): Promise<{ name: OrganizationName; createdAt: number }[]> {
@@ -59,12 +67,13 @@ export class Administration {
         `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / 60_000} minutes`,
       );
     }
+    this.#changed();
     return { name, createdAt };
   }
 
   /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
   async removeOrganization(name: OrganizationName): Promise<void> {
-    if (await this.#control.removeOrganization(name, this.#now())) return;
+    if (await this.#control.removeOrganization(name, this.#now())) return this.#changed();
     await this.organization(name);
     throw conflict(`the organization ${name} still has repositories: remove them first`);
   }
@@ -87,17 +96,19 @@ export class Administration {
       secret_hash: await hashSecret(secret),
       created_at: this.#now(),
       expires_at: credential.expiresAt,
+      registries: credential.registries === null ? null : JSON.stringify(credential.registries),
     };
     if (!(await this.#control.addCredential(row))) {
       if (credential.organization !== '') await this.organization(credential.organization);
       throw conflict(`a credential named ${credential.name} exists already`);
     }
+    this.#changed();
     return { ...summaryOf({ ...row, last_used_at: null }), secret };
   }
 
   /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
   async removeCredential(organization: OrganizationName | '', name: string): Promise<void> {
-    if (await this.#control.removeCredential(organization, name)) return;
+    if (await this.#control.removeCredential(organization, name, this.#now())) return this.#changed();
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 
@@ -119,14 +130,15 @@ export class Administration {
       await this.organization(organization);
       throw conflict(`the repository ${name} exists already`);
     }
-    if (isPublic) await this.#control.setPublic(name, true);
+    if (isPublic) await this.setVisibility(name, true);
     return this.repository(name);
   }
 
   /** @throws OciError NOT_FOUND */
   async setVisibility(name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
     await this.repository(name);
-    await this.#control.setPublic(name, isPublic);
+    await this.#control.setPublic(name, isPublic, this.#now());
+    this.#changed();
     return this.repository(name);
   }
 
@@ -144,6 +156,7 @@ function summaryOf(row: CredentialRow): CredentialSummary {
     name: row.name,
     rights: JSON.parse(row.rights) as Right[],
     repositories: JSON.parse(row.repositories) as RepositoryPattern[],
+    registries: row.registries === null ? null : (JSON.parse(row.registries) as string[]),
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     lastUsedAt: row.last_used_at,

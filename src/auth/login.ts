@@ -28,6 +28,8 @@ export interface Login {
 
 export interface LoginOptions {
   readonly control: ControlData;
+  /** At which registry: 'central', or a node's name. */
+  readonly registry: string;
   readonly limiters: Limiters;
   /** Where the request comes from. */
   readonly address: string;
@@ -70,8 +72,8 @@ export class KnownGood {
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, limiters, address, now, defer, knownGood } = options;
-  const pairHash = await hashSecret(`${presented.user}\n${presented.password}`);
+  const { control, registry, limiters, address, now, defer, knownGood } = options;
+  const pairHash = await hashSecret(`${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
 
@@ -80,6 +82,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const row = await control.credentialBySecret(await hashSecret(password));
     if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
     if (row.expires_at !== null && row.expires_at <= now) continue;
+    if (row.registries !== null && !(JSON.parse(row.registries) as string[]).includes(registry)) continue;
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);

@@ -2,13 +2,39 @@
 import type { Config } from '../config.ts';
 import { composeStores } from '../registry/compose.ts';
 import { removeExpiredUploads } from '../stores/expired-uploads.ts';
+import { deleteFollowedEntries } from '../stores/feed-rows.ts';
+
+const FEED_ENTRIES_PER_RUN = 10_000;
 
 /**
- * Removes expired upload sessions of every store; a store that does not answer keeps none of the others waiting.
+ * Removes expired upload sessions of every store, and feed entries that every node has applied; a store that does not answer keeps none of the others waiting.
  * @param now milliseconds since the epoch
  */
-export async function maintain(config: Config, env: object, now: number): Promise<{ expiredUploads: number }> {
-  const runs = await Promise.allSettled(composeStores(config, env).map((store) => removeExpiredUploads(store, now)));
+export async function maintain(
+  config: Config,
+  env: object,
+  now: number,
+): Promise<{ expiredUploads: number; feedEntries: number }> {
+  const stores = composeStores(config, env);
+  const central = stores.find(({ name }) => name === config.central.store);
+  const expiredUploads = await sumOf(stores.map((store) => removeExpiredUploads(store, now)));
+  const feedEntries = await sumOf(
+    central === undefined
+      ? []
+      : [
+          deleteFollowedEntries(
+            central.database,
+            [...new Set(config.nodes.map(({ store }) => store))],
+            now - config.graceMilliseconds,
+            FEED_ENTRIES_PER_RUN,
+          ),
+        ],
+  );
+  return { expiredUploads, feedEntries };
+}
+
+async function sumOf(work: readonly Promise<number>[]): Promise<number> {
+  const runs = await Promise.allSettled(work);
   for (const run of runs) if (run.status === 'rejected') console.error(JSON.stringify({ maintenance: String(run.reason) }));
-  return { expiredUploads: runs.reduce((sum, run) => sum + (run.status === 'fulfilled' ? run.value : 0), 0) };
+  return runs.reduce((sum, run) => sum + (run.status === 'fulfilled' ? run.value : 0), 0);
 }

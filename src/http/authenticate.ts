@@ -3,7 +3,7 @@ import { isEmpty, parseBasic } from '../auth/basic.ts';
 import { challenge } from '../auth/challenge.ts';
 import { type Limiters, logIn, type Login, type Presented } from '../auth/login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
-import { namespaceId } from '../namespaces/namespace.ts';
+import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
@@ -43,6 +43,7 @@ async function principalOf(c: AppContext): Promise<Principal> {
 export function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
   return logIn(presented, {
     control: composeControlData(c.env, c.get('namespace')),
+    registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
     address: addressOf(c),
     now: Date.now(),

@@ -1,12 +1,14 @@
 import type { Context } from 'hono';
 import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
+import type { Freshness } from '../auth/freshness.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { OciError } from '../oci/errors.ts';
+import type { Queues } from '../registry/compose.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** What is read once per isolate. */
@@ -15,6 +17,7 @@ export interface Runtime {
   readonly keys: SigningKeys;
   readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
+  readonly freshness: Freshness;
 }
 
 export interface Variables {
@@ -24,6 +27,7 @@ export interface Variables {
   runtime: Runtime;
   namespace: Namespace;
   registry: Registry;
+  queues: Queues;
   principal: Principal;
   /** Of the management API. */
   caller: Credential;

@@ -39,15 +39,18 @@ export interface StoredBlob extends BlobDescriptor {
 export interface Reader {
   /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
   getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest>;
-  /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
-  resolveManifest(access: ReadAccess, reference: Reference): Promise<ManifestDescriptor>;
+  /**
+   * @param mayPush whether the caller may push: then what cannot be told is unknown, so that the client pushes it
+   * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
+   */
+  resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor>;
   /** @throws OciError BLOB_UNKNOWN */
   getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob>;
   /**
-   * @param promise whether the caller may push: then the answer is a promise to keep the blob for the grace time
+   * @param mayPush whether the caller may push: then the answer is a promise to keep the blob for the grace time
    * @throws OciError BLOB_UNKNOWN
    */
-  resolveBlob(access: ReadAccess, digest: Digest, promise: boolean): Promise<BlobDescriptor>;
+  resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor>;
 }
 
 export interface Writer {

@@ -1,7 +1,6 @@
 /** A registry over one store: the truth of a namespace, without any other. */
 import type { Algorithm, Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
-import { annotationsOf, type Manifest } from '../oci/manifest.ts';
+import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import {
   type BlobRows,
@@ -11,17 +10,33 @@ import {
   type LocationRow,
   mountBlob,
   type MountSource,
-  unlinkBlob,
 } from '../stores/blob-rows.ts';
-import type { Bucket } from '../stores/bucket.ts';
+import { deleteManifests, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
-import { deleteManifest, deleteRepository, deleteTag } from '../stores/deletions.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { type UploadOptions, Uploads } from '../stores/uploads.ts';
-import { NotPublic, type PullableRepositories, type ReadAccess } from './access.ts';
+import type { PullableRepositories, ReadAccess } from './access.ts';
+import {
+  blobUnknown,
+  type ByteRange,
+  bytesUnreachable,
+  descriptorOf,
+  isReachable,
+  manifestUnknown,
+  missingBlobs,
+  movedLocations,
+  nameUnknown,
+  openNearest,
+  pageOf,
+  requirePublic,
+  requireUnlinked,
+  resolves,
+  type StoreOf,
+} from './answers.ts';
+import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
 import type {
   Body,
   BlobDescriptor,
@@ -39,16 +54,13 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
   readonly announces: boolean;
-  /** The bucket of any store, to read bytes that lie elsewhere; undefined for a store that is not configured. */
-  readonly bucketOf: (store: string) => Bucket | undefined;
+  /** Tells the store's replication queue that there is something to move. */
+  readonly wake: () => void;
+  /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
+  readonly storeOf: StoreOf;
 }
 
-type ByteRange = Parameters<StoredBlob['open']>[0];
-
 const HOUR = 3_600_000;
-
-/** Bytes of manifests whose annotations one page of referrers shows. */
-const MAX_REFERRERS_BYTES = 4 * 1024 * 1024;
 
 export class StoredRegistry implements Registry {
   readonly #store: Store;
@@ -79,12 +91,15 @@ export class StoredRegistry implements Registry {
     return { digest, size, open: (range) => this.#open(access, digest, locations, range) };
   }
 
-  async resolveBlob(access: ReadAccess, digest: Digest, promise: boolean): Promise<BlobDescriptor> {
+  async resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
     const { database, name } = this.#store;
-    const rows = promise
+    const rows = mayPush
       ? await findBlobAndPromise(database, access.repository, digest, name, this.#lease())
       : await findBlob(database, access.repository, digest, name);
-    return { digest, size: foundBlob(access, digest, rows).size };
+    const { size, locations } = foundBlob(access, digest, rows);
+    // Bytes of its own are there; of those that only nodes have, one must be within reach.
+    if (locations[0]?.store !== name && !(await isReachable(locations, this.#options.storeOf))) throw bytesUnreachable(digest);
+    return { digest, size };
   }
 
   async putManifest(
@@ -101,14 +116,8 @@ export class StoredRegistry implements Registry {
       size,
       tags,
     });
-    if (missing.length > 0) {
-      throw new OciError('MANIFEST_BLOB_UNKNOWN', {
-        entries: missing.map((blob) => ({
-          message: `the manifest references ${blob}, which ${repository} does not have: push it first`,
-          detail: { digest: blob },
-        })),
-      });
-    }
+    if (missing.length > 0) throw missingBlobs(repository, missing);
+    this.#options.wake();
   }
 
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
@@ -144,32 +153,39 @@ export class StoredRegistry implements Registry {
   }
 
   async deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {
-    if (await deleteTag(this.#store.database, this.#commitContext(), repository, tag)) return;
-    throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository, tag } });
+    const stamp = await deleteTag(this.#store.database, this.#commitContext(), repository, tag);
+    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    this.#options.wake();
   }
 
   async deleteManifest(repository: RepositoryName, digest: Digest): Promise<void> {
-    if (await deleteManifest(this.#store.database, this.#commitContext(), repository, digest)) return;
-    throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository, digest } });
+    const stamp = await deleteManifests(this.#store.database, this.#commitContext(), repository, [digest]);
+    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'digest', digest }, true);
+    this.#options.wake();
   }
 
   async deleteBlob(repository: RepositoryName, digest: Digest): Promise<void> {
-    const result = await unlinkBlob(this.#store.database, repository, digest);
-    if (result.outcome === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
-    if (result.outcome === 'referenced') throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: result.by } });
+    const result = await unlinkBlob(this.#store.database, this.#options.now(), repository, digest);
+    requireUnlinked(repository, digest, result);
+    this.#options.wake();
   }
 
   async deleteRepository(repository: RepositoryName): Promise<void> {
-    if (await deleteRepository(this.#store.database, this.#commitContext(), repository)) return;
-    throw new OciError('NAME_UNKNOWN', { detail: { name: repository } });
+    const stamp = await deleteRepository(this.#store.database, this.#commitContext(), repository);
+    if (stamp === undefined) throw nameUnknown(repository);
+    this.#options.wake();
   }
 
   async listTags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
     // One more than asked for: it says whether a page follows.
     const found = await listTags(this.#store.database, access.repository, after, limit + 1);
-    if (access.condition === 'if-public' && !found.public) throw new NotPublic();
-    if (!found.exists) throw new OciError('NAME_UNKNOWN', { detail: { name: access.repository } });
-    return pageOf(found.tags, limit, (tag) => tag);
+    requirePublic(access, found.public);
+    if (!found.exists) throw nameUnknown(access.repository);
+    return pageOf(
+      found.tags.map(({ name }) => name),
+      limit,
+      (name) => name,
+    );
   }
 
   async listReferrers(
@@ -178,22 +194,14 @@ export class StoredRegistry implements Registry {
     artifactType: string | undefined,
     { limit, after }: PageRequest,
   ): Promise<Page<Referrer>> {
-    const separator = after.lastIndexOf('@');
-    const position = { artifactType: after.slice(0, Math.max(0, separator)), digest: after.slice(separator + 1) };
     const found = await listReferrers(this.#store.database, access.repository, subject, {
       artifactType,
-      after: position,
+      after: referrerPosition(after),
       limit,
       maxBytes: MAX_REFERRERS_BYTES,
     });
-    if (access.condition === 'if-public' && !found.public) throw new NotPublic();
-    const items = found.referrers.map((row) => ({
-      digest: row.digest,
-      mediaType: row.media_type,
-      size: row.size,
-      artifactType: row.artifact_type,
-      annotations: annotationsOf(row.text),
-    }));
+    requirePublic(access, found.public);
+    const items = found.referrers.map(referrerOf);
     const lastItem = items.at(-1);
     return { items, last: found.more && lastItem !== undefined ? `${lastItem.artifactType}@${lastItem.digest}` : undefined };
   }
@@ -205,42 +213,29 @@ export class StoredRegistry implements Registry {
     return pageOf(await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1), limit, (name) => name);
   }
 
-  /** Opens the nearest location that has its object; asks for the locations once more if none has. */
+  /** Asks for the locations once more if none has its object. */
   async #open(
     access: ReadAccess,
     digest: Digest,
     locations: readonly LocationRow[],
     range: ByteRange | undefined,
   ): Promise<ReadableStream<Uint8Array>> {
-    const tried = new Set<string>();
-    for (const location of locations) {
-      tried.add(location.key);
-      const content = await this.#read(location, range);
-      if (content !== undefined) return content;
-    }
-    const again = await findBlob(this.#store.database, access.repository, digest, this.#store.name);
-    for (const location of foundBlob(access, digest, again).locations) {
-      if (tried.has(location.key)) continue;
-      const content = await this.#read(location, range);
-      if (content !== undefined) return content;
-    }
-    throw new OciError('UNAVAILABLE', {
-      message: 'the bytes of this blob cannot be reached now',
-      detail: { digest },
-      headers: { 'Retry-After': '5' },
-    });
-  }
-
-  /** Undefined where the object is gone, or its store does not answer: another location may. */
-  async #read(location: LocationRow, range: ByteRange | undefined): Promise<ReadableStream<Uint8Array> | undefined> {
-    return this.#options
-      .bucketOf(location.store)
-      ?.get(location.key, range)
-      .catch(() => undefined);
+    const { storeOf } = this.#options;
+    const opened = await openNearest(locations, range, storeOf);
+    if (opened !== undefined) return opened.content;
+    const again = foundBlob(access, digest, await findBlob(this.#store.database, access.repository, digest, this.#store.name));
+    const tried = new Set(locations.map(({ key }) => key));
+    const others = [
+      ...again.locations.filter(({ key }) => !tried.has(key)),
+      ...(await movedLocations(locations, digest, storeOf)),
+    ];
+    const found = await openNearest(others, range, storeOf);
+    if (found === undefined) throw bytesUnreachable(digest);
+    return found.content;
   }
 
   /** Kept to the hour, after the response: eviction wants to know which images nobody pulls. */
-  #recordPull(repository: RepositoryName, { digest, last_pull: lastPull }: ManifestRow): void {
+  #recordPull(repository: RepositoryName, { digest, lastPull }: ManifestRow): void {
     const hour = Math.floor(this.#options.now() / HOUR) * HOUR;
     if (lastPull < hour) this.#options.defer(recordPull(this.#store.database, repository, digest, hour));
   }
@@ -255,26 +250,15 @@ export class StoredRegistry implements Registry {
 }
 
 function foundManifest(access: ReadAccess, reference: Reference, rows: ManifestRows): ManifestRow {
-  if (access.condition === 'if-public' && !rows.public) throw new NotPublic();
-  if (rows.manifest !== undefined) return rows.manifest;
-  if (!rows.repositoryExists) throw new OciError('NAME_UNKNOWN', { detail: { name: access.repository } });
-  const wanted = reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest };
-  throw new OciError('MANIFEST_UNKNOWN', { detail: { name: access.repository, ...wanted } });
+  requirePublic(access, rows.public);
+  const { manifest, tag } = rows;
+  if (manifest !== undefined && resolves(reference, tag, manifest)) return manifest;
+  throw manifestUnknown(access.repository, reference, rows.repositoryExists);
 }
 
 function foundBlob(access: ReadAccess, digest: Digest, rows: BlobRows): { size: number; locations: readonly LocationRow[] } {
-  if (access.condition === 'if-public' && !rows.public) throw new NotPublic();
+  requirePublic(access, rows.public);
   const [nearest] = rows.locations;
-  if (nearest === undefined) throw new OciError('BLOB_UNKNOWN', { detail: { name: access.repository, digest } });
+  if (nearest === undefined) throw blobUnknown(access.repository, digest);
   return { size: nearest.size, locations: rows.locations };
-}
-
-function descriptorOf(row: ManifestRow): ManifestDescriptor {
-  return { digest: row.digest, mediaType: row.media_type, size: row.size };
-}
-
-function pageOf<Item>(found: readonly Item[], limit: number, key: (item: Item) => string): Page<Item> {
-  const items = found.slice(0, limit);
-  const last = items.at(-1);
-  return { items, last: found.length > limit && last !== undefined ? key(last) : undefined };
 }

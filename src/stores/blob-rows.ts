@@ -14,11 +14,17 @@ export interface LocationRow {
   readonly key: string;
   /** Bytes. */
   readonly size: number;
+  /** Milliseconds since the epoch. */
+  readonly lease_until: number;
 }
 
-/** What one query says of a blob in a repository: its locations, nearest store first, and whether anyone may read it. */
+/** What one query says of a blob in a repository. */
 export interface BlobRows {
+  /** Whether anyone may read the repository. */
   readonly public: boolean;
+  /** Whether the repository may read the blob, by this store's rows. */
+  readonly linked: boolean;
+  /** Nearest first; none where it is not linked. */
   readonly locations: readonly LocationRow[];
 }
 
@@ -34,21 +40,26 @@ export function leaseTimes(now: number, grace: number): LeaseTimes {
   return { now, renewBefore: now + 1.75 * grace, until: now + 2 * grace };
 }
 
-type Joined = { readonly public: number } & ({ readonly [Column in keyof LocationRow]: null } | LocationRow);
+type Joined = { readonly public: number; readonly linked: number } & (
+  | { readonly [Column in keyof LocationRow]: null }
+  | LocationRow
+);
 
 // The clock has exactly one row: joined from it, an answer always says whether the repository is public.
 const SELECT_BLOB = sql`
-  SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, l.store, l.key, l.size
+  SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
+    l.store, l.key, l.size, l.lease_until
   FROM clock
   LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2
-  LEFT JOIN locations l ON l.digest = k.digest
+  LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
 
+// Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go.
 const RENEW_LEASE = sql`
-  UPDATE locations SET lease_until = CAST(?5 AS INTEGER), leaving = NULL
-  WHERE digest = ?2 AND store = ?3 AND (lease_until < CAST(?4 AS INTEGER) OR leaving IS NOT NULL)
-    AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)`;
+  UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
+  WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
+    AND (?5 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
 
 /** Takes the new location, or keeps the store's own where it already has the blob: the same statement in every commit. */
 const LOCATION_CONFLICT = `
@@ -103,39 +114,29 @@ const INSERT_LINK_FROM_ANYWHERE = sql`
 const SELECT_LINKED = sql`
   SELECT 1 AS linked FROM links k JOIN locations l ON l.digest = k.digest WHERE k.repository = ?1 AND k.digest = ?2 LIMIT 1`;
 
-const DELETE_LINK = sql`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r
-    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)
-  RETURNING digest`;
-
-const SELECT_BLOB_USE = sql`
-  SELECT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2) AS linked, (
-    SELECT r.manifest FROM manifest_references r
-    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version LIMIT 1) AS manifest`;
-
+/** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
   database: Database,
   repository: RepositoryName,
   digest: Digest,
   nearest: string,
+  linkedElsewhere = false,
 ): Promise<BlobRows> {
-  return blobRows(await database.all<Joined>(SELECT_BLOB, repository, digest, nearest));
+  return blobRows(await database.all<Joined>(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
 }
 
-/** As {@link findBlob}, and renews the lease of the nearest location where it is due, in the same round trip. */
+/** As {@link findBlob}, and renews the lease of the locations where it is due, in the same round trip. */
 export async function findBlobAndPromise(
   database: Database,
   repository: RepositoryName,
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
+  linkedElsewhere = false,
 ): Promise<BlobRows> {
   const [, rows] = await database.batch<[object, Joined]>([
-    [RENEW_LEASE, repository, digest, nearest, lease.renewBefore, lease.until],
-    [SELECT_BLOB, repository, digest, nearest],
+    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, linkedElsewhere ? 1 : 0],
+    [SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0],
   ]);
   return blobRows(rows);
 }
@@ -143,8 +144,66 @@ export async function findBlobAndPromise(
 function blobRows(rows: readonly Joined[]): BlobRows {
   return {
     public: rows[0]?.public === 1,
-    locations: rows.flatMap((row) => (row.key === null ? [] : [{ store: row.store, key: row.key, size: row.size }])),
+    linked: rows[0]?.linked === 1,
+    locations: rows.flatMap((row) =>
+      row.key === null ? [] : [{ store: row.store, key: row.key, size: row.size, lease_until: row.lease_until }],
+    ),
   };
+}
+
+const SELECT_OWN_LOCATION = sql`SELECT store, key, size, lease_until FROM locations WHERE digest = ?1 AND store = ?2`;
+
+/** What a store says of its own bytes. */
+export function ownLocation(database: Database, digest: Digest, store: string): Promise<LocationRow[]> {
+  return database.all<LocationRow>(SELECT_OWN_LOCATION, digest, store);
+}
+
+const SELECT_LINKED_AMONG = sql`
+  SELECT k.digest FROM json_each(?2) AS asked CROSS JOIN links k ON k.repository = ?1 AND k.digest = asked.value`;
+
+/** Those of the digests that the repository may read by this store's rows, wherever their bytes lie. */
+export async function linkedAmong(
+  database: Database,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+): Promise<Set<Digest>> {
+  const rows = await database.all<{ digest: Digest }>(SELECT_LINKED_AMONG, repository, JSON.stringify(digests));
+  return new Set(rows.map(({ digest }) => digest));
+}
+
+/** As {@link findBlobAndPromise}, for several blobs of one repository. */
+export async function findBlobsAndPromise(
+  database: Database,
+  repository: RepositoryName,
+  blobs: readonly { readonly digest: Digest; readonly linkedElsewhere: boolean }[],
+  nearest: string,
+  lease: LeaseTimes,
+): Promise<BlobRows[]> {
+  const results = await database.batch<(object | Joined)[]>(
+    blobs.flatMap(({ digest, linkedElsewhere }): BoundStatement[] => [
+      [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, linkedElsewhere ? 1 : 0],
+      [SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0],
+    ]),
+  );
+  return blobs.map((_, i) => blobRows(results[2 * i + 1] as Joined[]));
+}
+
+const LINK_UNTIL = sql`
+  INSERT INTO links (repository, digest, created_at, usable_until) VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
+  ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until
+  WHERE coalesce(links.usable_until, 0) < excluded.usable_until`;
+
+/**
+ * At a node: links blobs whose bytes central has promised to keep.
+ * @param until when at the latest a manifest may be committed on it, in milliseconds since the epoch
+ */
+export function linkUntil(repository: RepositoryName, digest: Digest, now: number, until: number): BoundStatement {
+  return [LINK_UNTIL, repository, digest, now, until];
+}
+
+/** How long a node may commit on what central has promised: until the lease's end less 0.75 g. */
+export function usableUntil(locations: readonly LocationRow[], grace: number): number {
+  return Math.min(...locations.map(({ lease_until: until }) => until)) - 0.75 * grace;
 }
 
 /** A blob that is being committed to a store. */
@@ -208,6 +267,22 @@ export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
   | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
 
+const SELECT_SOURCE = sql`
+  SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
+    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
+  UNION ALL
+  SELECT k.repository FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?1
+  LIMIT 1`;
+
+/** A repository with the blob, within ranges of names or public. */
+export async function findMountSource(
+  database: Database,
+  digest: Digest,
+  ranges: readonly { readonly from: string; readonly to: string }[],
+): Promise<RepositoryName | undefined> {
+  return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))?.repository;
+}
+
 /** Links a blob into a repository from where it already is. Answers whether it is there now. */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<boolean> {
   const link: BoundStatement =
@@ -223,23 +298,8 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
       : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
   const [, , linked] = await database.batch<[object, object, { linked: number }]>([
     link,
-    [RENEW_LEASE, blob.repository, blob.digest, blob.store, blob.lease.renewBefore, blob.lease.until],
+    [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0],
     selectLinked(blob),
   ]);
   return linked.length > 0;
-}
-
-/** Unlinks a blob unless a live manifest of the repository references it. */
-export async function unlinkBlob(
-  database: Database,
-  repository: RepositoryName,
-  digest: Digest,
-): Promise<{ outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string }> {
-  const [use, deleted] = await database.batch<[{ linked: number; manifest: string | null }, { digest: string }]>([
-    [SELECT_BLOB_USE, repository, digest],
-    [DELETE_LINK, repository, digest],
-  ]);
-  if (deleted.length > 0) return { outcome: 'unlinked' };
-  const manifest = use[0]?.manifest;
-  return use[0]?.linked === 1 && manifest != null ? { outcome: 'referenced', by: manifest } : { outcome: 'unknown' };
 }

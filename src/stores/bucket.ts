@@ -42,6 +42,11 @@ export class Bucket {
     });
   }
 
+  /** Goes on with a multipart upload that an earlier run has started. */
+  resumeMultipartUpload(key: string, uploadId: string): R2MultipartUpload {
+    return this.#r2.resumeMultipartUpload(key, uploadId);
+  }
+
   /** The object's bytes, or a range of them; undefined if the object is gone. */
   async get(
     key: string,

@@ -1,12 +1,12 @@
 /**
  * Stamps: one hybrid logical clock value for a whole transaction, computed inside it.
  *
- * A stamp is `milliseconds * 1000 + counter`, at least one more than any stamp that the store has written. The
- * transaction that takes one leaves its commit id on the clock's single row; the statements after it in the same batch
- * run only where they find that id. So a condition is judged once, in the statement that takes the stamp, and either
- * all of a batch happens or none.
+ * A stamp is `milliseconds * 1000 + counter`, greater than any stamp that the store has written, merged, or shown to a
+ * client (`nextStamp` in versions.ts is the rule). The transaction that takes one leaves its commit id on the clock's
+ * single row; the statements after it in the same batch run only where they find that id. So a condition is judged
+ * once, in the statement that takes the stamp, and either all of a batch happens or none.
  */
-import { sql } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 
 /** Stamps of one millisecond. */
 export const STAMPS_PER_MILLISECOND = 1000;
@@ -28,4 +28,19 @@ export function takeStamp(condition: string): ReturnType<typeof sql> {
 /** The condition under which a statement runs whose batch took a stamp; `commit` names the commit id's parameter. */
 export function committed(commit: string): string {
   return `clock.id = 1 AND clock.commit_id = ${commit}`;
+}
+
+const RAISE_CLOCK = sql`UPDATE clock SET stamp = CAST(?1 AS INTEGER) WHERE id = 1 AND stamp < CAST(?1 AS INTEGER)`;
+
+/** Makes every later stamp of the store greater than `seen`. */
+export function raiseClock(seen: number): BoundStatement {
+  return [RAISE_CLOCK, seen];
+}
+
+/**
+ * Raises the clock of a store to what is about to be shown to a client from another, if the next stamp might be lower.
+ * Stamps are below the wall clock in normal operation, and nothing is written.
+ */
+export async function raiseClockTo(database: Database, seen: number, now: number): Promise<void> {
+  if (seen > stampOf(now)) await database.batch([raiseClock(seen)]);
 }

@@ -23,6 +23,8 @@ export interface CredentialRow {
   readonly created_at: number;
   readonly expires_at: number | null;
   readonly last_used_at: number | null;
+  /** JSON array of the registries at which it is good: 'central' and names of nodes; null for all. */
+  readonly registries: string | null;
 }
 
 export interface OrganizationRow {
@@ -31,17 +33,39 @@ export interface OrganizationRow {
 }
 
 const CREDENTIAL_COLUMNS =
-  'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, last_used_at';
+  'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, last_used_at, registries';
 
+const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
-  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
 const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+
+// The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
+const FEED_CREDENTIAL = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
+const FEED_CREDENTIAL_BY_NAME = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'credential', id, '', 0, CAST(?3 AS INTEGER) FROM credentials WHERE organization = ?1 AND name = ?2`;
+const FEED_CREATED_ORGANIZATION = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
+  WHERE name = ?1 AND created_at = CAST(?2 AS INTEGER) AND removed_at IS NULL`;
+const FEED_REMOVED_ORGANIZATION = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
+  WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
+const FEED_VISIBILITY = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'visibility', name, '', 0, CAST(?3 AS INTEGER) FROM repositories
+  WHERE name = ?1 AND EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) <> ?2`;
+
 const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
 
 const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
@@ -114,6 +138,11 @@ export class ControlData {
     this.#database = database;
   }
 
+  /** At a node: when it last heard central's feed, in milliseconds since the epoch; undefined for never. */
+  async followedAt(store: string): Promise<number | undefined> {
+    return (await this.#database.first<{ followed_at: number }>(SELECT_FOLLOWED_AT, store))?.followed_at;
+  }
+
   credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
   }
@@ -124,13 +153,21 @@ export class ControlData {
 
   /** Answers false where the name is taken, or the organization does not exist. */
   async addCredential(row: Omit<CredentialRow, 'last_used_at'>): Promise<boolean> {
-    const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at } = row;
-    const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at] as const;
-    return (await this.#database.first(INSERT_CREDENTIAL, ...values)) !== undefined;
+    const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
+    const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
+    const [added] = await this.#database.batch<[{ id: string }]>([
+      [INSERT_CREDENTIAL, ...values],
+      [FEED_CREDENTIAL, id, created_at],
+    ]);
+    return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string): Promise<boolean> {
-    return (await this.#database.first(DELETE_CREDENTIAL, organization, name)) !== undefined;
+  async removeCredential(organization: OrganizationName | '', name: string, now: number): Promise<boolean> {
+    const [, removed] = await this.#database.batch<[object, { id: string }]>([
+      [FEED_CREDENTIAL_BY_NAME, organization, name, now],
+      [DELETE_CREDENTIAL, organization, name],
+    ]);
+    return removed.length > 0;
   }
 
   recordUse(id: string, now: number): Promise<void> {
@@ -153,14 +190,16 @@ export class ControlData {
     const results = await this.#database.batch<{ name: string }[]>([
       ...clearRemovedOrganization(name, now, freeBefore),
       [INSERT_ORGANIZATION, name, now, freeBefore],
+      [FEED_CREATED_ORGANIZATION, name, now],
     ]);
-    return (results.at(-1)?.length ?? 0) > 0;
+    return (results.at(-2)?.length ?? 0) > 0;
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
   async removeOrganization(name: OrganizationName, now: number): Promise<boolean> {
     const [removed] = await this.#database.batch<[{ name: string }]>([
       [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
+      [FEED_REMOVED_ORGANIZATION, name, now],
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
     ]);
     return removed.length > 0;
@@ -179,8 +218,11 @@ export class ControlData {
     return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
   }
 
-  setPublic(repository: RepositoryName, isPublic: boolean): Promise<void> {
-    return this.#database.run(isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository);
+  async setPublic(repository: RepositoryName, isPublic: boolean, now: number): Promise<void> {
+    await this.#database.batch([
+      [FEED_VISIBILITY, repository, isPublic ? 1 : 0, now],
+      [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
+    ]);
   }
 
   async publicAmong(repositories: readonly RepositoryName[]): Promise<Set<RepositoryName>> {

@@ -26,6 +26,13 @@ export function sql(strings: TemplateStringsArray, ...fragments: readonly string
   return statement;
 }
 
+/** As {@link sql}, for the few that read a whole table on purpose: nothing that a push or a pull waits for. */
+export function sqlOfWholeTable(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
+  return new Sql(String.raw({ raw: strings }, ...fragments));
+}
+
+const PROBE = sql`SELECT 1`;
+
 export type Parameter = string | number | null;
 export type BoundStatement = readonly [statement: Sql, ...parameters: Parameter[]];
 
@@ -59,6 +66,11 @@ export class Database {
   ): Promise<{ [I in keyof Rows]: Rows[I][] }> {
     const results = await answered(this.#d1.batch(statementsToRun.map((statement) => this.#bind(statement))));
     return results.map((result) => result.results) as { [I in keyof Rows]: Rows[I][] };
+  }
+
+  /** Whether D1 answers at all. @throws OciError UNAVAILABLE */
+  async probe(): Promise<void> {
+    await this.run(PROBE);
   }
 
   #bind([statement, ...parameters]: BoundStatement): D1PreparedStatement {

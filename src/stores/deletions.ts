@@ -1,71 +1,115 @@
 /**
- * Deleting tags, manifests and repositories. A deletion is a version, not the absence of a row: a late copy of an older
- * push cannot undo it, and a push after it works.
+ * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of an
+ * older push cannot undo it, and a push after it works. At central, each is an entry of the feed as well, in the same
+ * transaction.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
-import { committed, stampOf, takeStamp } from './clock.ts';
+import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
-const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStamp(`EXISTS (
+/**
+ * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
+ * happens although central may never have heard of the thing.
+ */
+export interface SeenElsewhere {
+  readonly versions: number;
+}
+
+/** ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the condition's own. */
+const takeStampAfter = (condition: string): ReturnType<typeof sql> => sql`
+  UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
+  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) RETURNING stamp`;
+
+const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(`EXISTS (
   SELECT 1 FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE t.repository = ?3 AND t.name = ?4 AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`);
+  WHERE t.repository = ?4 AND t.name = ?5 AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`);
 
 const DELETE_TAG = sql`
-  UPDATE tags SET digest = NULL, version = (SELECT stamp FROM clock WHERE id = 1), origin = ?3, visible = 0
-  WHERE repository = ?1 AND name = ?2 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?4')})`;
+  INSERT INTO tags (repository, name, digest, version, origin, visible)
+  SELECT ?1, ?2, NULL, clock.stamp, ?3, 0 FROM clock WHERE ${committed('?4')}
+  ON CONFLICT (repository, name) DO UPDATE SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
 
-/** Deletes a tag; its manifest stays. Answers whether there was one. */
+/** Deletes a tag; its manifest stays. Answers the deletion's stamp, or undefined where there was nothing to delete. */
 export async function deleteTag(
   database: Database,
   context: CommitContext,
   repository: RepositoryName,
   tag: Tag,
-): Promise<boolean> {
+  seen?: SeenElsewhere,
+): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, repository, tag],
+    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag],
     [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
     [DELETE_TAG, repository, tag, context.origin, id],
+    [FEED_TAG, repository, tag, context.now, id],
   ]);
-  return stamped.length > 0;
+  return stamped[0]?.stamp;
 }
 
-const TAKE_STAMP_IF_MANIFEST_IS_ALIVE = takeStamp(`EXISTS (
-  SELECT 1 FROM manifests WHERE repository = ?3 AND digest = ?4 AND created_version > deleted_version)`);
+const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(`EXISTS (
+  SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
+  WHERE m.created_version > m.deleted_version)`);
 
-const DELETE_MANIFEST = sql`
-  UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
-  WHERE repository = ?1 AND digest = ?2 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+const DELETE_MANIFESTS = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  SELECT ?1, deleted.value, '', '', NULL, 0, 0, clock.stamp, 0 FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')}
+  ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`;
 
 // Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
-const HIDE_TAGS_OF_MANIFEST = sql`
+const HIDE_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
-  WHERE repository = ?1 AND digest = ?2 AND visible = 1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND visible = 1
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})
     AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
 
-/** Deletes a manifest, which hides all its tags. Answers whether there was one. */
-export async function deleteManifest(
+/** Deletes manifests, which hides all their tags. Answers the stamp, or undefined where none was alive. */
+export async function deleteManifests(
   database: Database,
   context: CommitContext,
   repository: RepositoryName,
-  digest: Digest,
-): Promise<boolean> {
+  digests: readonly Digest[],
+  seen?: SeenElsewhere,
+): Promise<number | undefined> {
   const id = crypto.randomUUID();
+  const list = JSON.stringify(digests);
   const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_MANIFEST_IS_ALIVE, stampOf(context.now), id, repository, digest],
-    [DELETE_MANIFEST, repository, digest, id],
-    [HIDE_TAGS_OF_MANIFEST, repository, digest, id],
+    [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
+    [DELETE_MANIFESTS, repository, list, id],
+    [HIDE_TAGS_OF_MANIFESTS, repository, list, id],
     [UNLIST_EMPTY_REPOSITORY, repository, id],
+    [FEED_MANIFESTS, repository, list, context.now, id],
   ]);
-  return stamped.length > 0;
+  return stamped[0]?.stamp;
 }
 
-const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStamp('EXISTS (SELECT 1 FROM repositories WHERE name = ?3)');
+const SELECT_LIVE_MANIFESTS = sql`
+  SELECT digest, created_version AS created, deleted_version AS deleted FROM manifests
+  WHERE repository = ?1 AND digest > ?2 AND created_version > deleted_version ORDER BY digest LIMIT CAST(?3 AS INTEGER)`;
+
+export interface LiveManifest {
+  readonly digest: Digest;
+  readonly created: number;
+  readonly deleted: number;
+}
+
+/** Live manifests of a repository by digest, after `last`. */
+export function liveManifests(
+  database: Database,
+  repository: RepositoryName,
+  last: string,
+  limit: number,
+): Promise<LiveManifest[]> {
+  return database.all<LiveManifest>(SELECT_LIVE_MANIFESTS, repository, last, limit);
+}
+
+const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStampAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
 const DELETE_MANIFESTS_OF_REPOSITORY = sql`
   UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
@@ -84,18 +128,103 @@ const DELETE_VISIBILITY_OF_REPOSITORY = sql`
 const DELETE_REPOSITORY = sql`
   DELETE FROM repositories WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
 
-/** Deletes everything that a repository shows, and its visibility: pushed again, it is private. Answers whether it existed. */
-export async function deleteRepository(database: Database, context: CommitContext, repository: RepositoryName): Promise<boolean> {
+/**
+ * Deletes everything that a repository shows, and its visibility: pushed again, it is private.
+ * Answers the stamp, or undefined where it did not exist.
+ */
+export async function deleteRepository(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  seen?: SeenElsewhere,
+): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, repository],
+    [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
+    [FEED_MANIFESTS_OF_REPOSITORY, repository, context.now, id],
+    [FEED_REPOSITORY, repository, context.now, id],
     [DELETE_MANIFESTS_OF_REPOSITORY, repository, id],
     [HIDE_TAGS_OF_REPOSITORY, repository, id],
     [DELETE_LINKS_OF_REPOSITORY, repository, id],
     [DELETE_VISIBILITY_OF_REPOSITORY, repository, id],
     [DELETE_REPOSITORY, repository, id],
   ]);
-  return stamped.length > 0;
+  return stamped[0]?.stamp;
+}
+
+const IS_REFERENCED = `EXISTS (
+  SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+  WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
+
+// It tells of what the next statement deletes.
+const FEED_LINK = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
+    AND (?4 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
+
+const DELETE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND NOT ${IS_REFERENCED} RETURNING digest`;
+
+const SELECT_BLOB_USE = sql`
+  SELECT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2) AS linked, (
+    SELECT r.manifest FROM manifest_references r
+    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version LIMIT 1) AS manifest`;
+
+export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string };
+
+/**
+ * Unlinks a blob unless a live manifest of the repository references it.
+ * @param known whether another store has the link, so that all have to hear of it
+ */
+export async function unlinkBlob(
+  database: Database,
+  now: number,
+  repository: RepositoryName,
+  digest: Digest,
+  known = false,
+): Promise<Unlinked> {
+  const [use, , deleted] = await database.batch<[{ linked: number; manifest: string | null }, object, { digest: string }]>([
+    [SELECT_BLOB_USE, repository, digest],
+    [FEED_LINK, repository, digest, now, known ? 1 : 0],
+    [DELETE_LINK, repository, digest],
+  ]);
+  const manifest = use[0]?.manifest ?? null;
+  if (manifest !== null && (known || use[0]?.linked === 1)) return { outcome: 'referenced', by: manifest };
+  return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };
+}
+
+/** What a store says of the use of a blob in a repository: whether it is linked, and a live manifest that references it. */
+export async function blobUse(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<{ readonly linked: boolean; readonly manifest: string | undefined }> {
+  const row = await database.first<{ linked: number; manifest: string | null }>(SELECT_BLOB_USE, repository, digest);
+  return { linked: row?.linked === 1, manifest: row?.manifest ?? undefined };
+}
+
+const UNLINK_AS_TOLD = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER) AND NOT ${IS_REFERENCED}`;
+
+/** At a node: what central says was unlinked then. A link that was made since, or that a live manifest needs, stays. */
+export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [UNLINK_AS_TOLD, repository, digest, at];
+}
+
+const UNLINK_REPOSITORY_AS_TOLD = sql`
+  DELETE FROM links WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    WHERE r.repository = ?1 AND r.digest = links.digest AND m.created_version > m.deleted_version)`;
+const FORGET_EMPTY_REPOSITORY = sql`
+  DELETE FROM repositories WHERE name = ?1 AND NOT EXISTS (
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
+
+/** At a node: a whole repository was removed then. What was pushed here since stays. */
+export function removeRepositoryAsTold(repository: RepositoryName, at: number): BoundStatement[] {
+  return [
+    [UNLINK_REPOSITORY_AS_TOLD, repository, at],
+    [FORGET_EMPTY_REPOSITORY, repository],
+  ];
 }
 
 /** SQL that holds for the repositories of the organization ?1: "0" is the character after "/". */
@@ -103,10 +232,17 @@ export function ofOrganization(column: string): string {
   return `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
 }
 
-const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStamp(
-  'EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at <= CAST(?4 AS INTEGER))',
+const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at <= CAST(?5 AS INTEGER))',
 );
 const IF_COMMITTED = `EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
+const FEED_ORGANIZATION = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'manifest', m.repository, m.digest, clock.stamp, CAST(?3 AS INTEGER) FROM clock CROSS JOIN manifests m
+  WHERE ${ofOrganization('m.repository')} AND m.created_version > m.deleted_version AND ${committed('?2')}
+  UNION ALL
+  SELECT 'repository', r.name, '', clock.stamp, CAST(?3 AS INTEGER) FROM clock CROSS JOIN repositories r
+  WHERE ${ofOrganization('r.name')} AND ${committed('?2')}`;
 const CLEAR_ORGANIZATION = [
   sql`UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
     WHERE ${ofOrganization('repository')} AND created_version > deleted_version AND ${IF_COMMITTED}`,
@@ -120,7 +256,8 @@ const CLEAR_ORGANIZATION = [
 export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement[] {
   const id = crypto.randomUUID();
   return [
-    [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, name, freeBefore],
+    [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore],
+    [FEED_ORGANIZATION, name, id, now],
     ...CLEAR_ORGANIZATION.map((statement): BoundStatement => [statement, name, id]),
   ];
 }

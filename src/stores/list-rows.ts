@@ -5,13 +5,15 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { ManifestVersions, TagVersion } from './versions.ts';
 
 const SELECT_REPOSITORY = sql`
   SELECT EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
     EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
 
 const SELECT_TAGS = sql`
-  SELECT name FROM tags WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
+  SELECT name, digest, version, origin FROM tags
+  WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 
 export interface RepositoryFacts {
   readonly exists: boolean;
@@ -33,12 +35,52 @@ export async function listTags(
   repository: RepositoryName,
   last: string,
   limit: number,
-): Promise<RepositoryFacts & { readonly tags: readonly Tag[] }> {
-  const [facts, tags] = await database.batch<[FactsRow, { name: Tag }]>([
+): Promise<RepositoryFacts & { readonly tags: readonly NamedTag[] }> {
+  const [facts, tags] = await database.batch<[FactsRow, NamedTag]>([
     [SELECT_REPOSITORY, repository],
     [SELECT_TAGS, repository, last, limit],
   ]);
-  return { ...factsOf(facts[0]), tags: tags.map(({ name }) => name) };
+  return { ...factsOf(facts[0]), tags };
+}
+
+export interface NamedTag extends TagVersion {
+  readonly name: Tag;
+}
+
+/** What a store knows of tags and manifests, tombstones included. */
+export interface KnownVersions {
+  readonly tags: ReadonlyMap<Tag, TagVersion>;
+  readonly manifests: ReadonlyMap<Digest, ManifestVersions>;
+}
+
+const SELECT_TAGS_AMONG = sql`
+  SELECT t.name, t.digest, t.version, t.origin FROM json_each(?2) AS asked
+  CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value`;
+// Of the digests that are asked for, and of those that the tags are on here.
+const SELECT_LIVES_AMONG = sql`
+  SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?2) AS asked
+  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value
+  UNION
+  SELECT m.digest, m.created_version, m.deleted_version FROM json_each(?3) AS asked
+  CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value
+  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
+
+/** The versions of tags, of the manifests that they are on, and of further manifests. */
+export async function lookUpVersions(
+  database: Database,
+  repository: RepositoryName,
+  names: readonly Tag[],
+  digests: readonly Digest[],
+): Promise<KnownVersions> {
+  const asked = JSON.stringify(names);
+  const [tags, lives] = await database.batch<[NamedTag, ManifestVersions & { digest: Digest }]>([
+    [SELECT_TAGS_AMONG, repository, asked],
+    [SELECT_LIVES_AMONG, repository, JSON.stringify(digests), asked],
+  ]);
+  return {
+    tags: new Map(tags.map((tag) => [tag.name, tag])),
+    manifests: new Map(lives.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
+  };
 }
 
 export interface ReferrerRow {
@@ -47,6 +89,8 @@ export interface ReferrerRow {
   readonly artifact_type: string;
   /** Bytes. */
   readonly size: number;
+  readonly created: number;
+  readonly deleted: number;
   /** The whole document, whose annotations are shown. */
   readonly text: string;
 }
@@ -60,13 +104,14 @@ export interface ReferrerPosition {
   readonly digest: string;
 }
 
-const REFERRER_COLUMNS = 'digest, media_type, artifact_type, size';
+const REFERRER_COLUMNS = 'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
+const REFERRER_NAMES = 'digest, media_type, artifact_type, size, created, deleted';
 
 // A page ends by count, and by the bytes of the manifests whose annotations it shows; one is always in it.
 const PAGE_OF_REFERRERS = (selection: string): string => `
-  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.candidates, c.content
+  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates, c.content
   FROM (
-    SELECT ${REFERRER_COLUMNS}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest ROWS UNBOUNDED PRECEDING) AS bytes
+    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1 AND subject = ?2
       AND created_version > deleted_version AND ${selection} ORDER BY artifact_type, digest LIMIT CAST(?5 AS INTEGER))
   ) AS page
@@ -95,8 +140,8 @@ export async function listReferrers(
       : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, page.after.digest, page.limit + 1, page.maxBytes];
   const [facts, referrers] = await database.batch<[FactsRow, ReferrerPart]>([[SELECT_REPOSITORY, repository], selection]);
   const whole = new Map<Digest, ReferrerRow>();
-  for (const { content, digest, media_type, artifact_type, size } of referrers) {
-    whole.set(digest, { digest, media_type, artifact_type, size, text: (whole.get(digest)?.text ?? '') + content });
+  for (const { content, candidates: _candidates, ...row } of referrers) {
+    whole.set(row.digest, { ...row, text: (whole.get(row.digest)?.text ?? '') + content });
   }
   const shown = [...whole.values()].slice(0, page.limit);
   return { ...factsOf(facts[0]), referrers: shown, more: (referrers[0]?.candidates ?? 0) > shown.length };

@@ -14,14 +14,15 @@ import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
 
-/** Blobs among ?-parameter that the repository has no link to, or that have no location. */
-const MISSING_BLOBS = (blobs: string, repository: string): string => `
+/** Blobs that the repository has no link to; or that have no location, and that central does not keep for it until `now`. */
+const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
-    SELECT 1 FROM links k JOIN locations l ON l.digest = k.digest WHERE k.repository = ${repository} AND k.digest = blob.value)`;
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value
+      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest)))`;
 
-const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2')}`;
+const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
-const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(`NOT EXISTS (${MISSING_BLOBS('?3', '?4')})`);
+const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(`NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')})`);
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
 const KEEP_BLOBS = sql`
@@ -94,8 +95,8 @@ export async function commitManifest(database: Database, context: CommitContext,
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
   const [missing] = await database.batch<[{ digest: Digest }]>([
-    [SELECT_MISSING_BLOBS, required, repository],
-    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository],
+    [SELECT_MISSING_BLOBS, required, repository, context.now],
+    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],

@@ -1,71 +1,81 @@
 /**
- * Finding manifests, by what is visible.
- *
- * Invariant 3: state is last-writer-wins. A tag row is (digest or null,
- * version, origin), a manifest row (created, deleted); a tag is visible when its manifest is alive and the tag was
- * written after the manifest was last deleted. `tags.visible` and `repositories.listed` repeat what follows from these
- * versions, for the indexes that lists page through, and are set in the transaction that changes them.
+ * Finding manifests: what a store's rows say of a reference. What is visible is judged from it, by `versions.ts`: at
+ * central from its own rows, at a node from the merged rows of two stores. `tags.visible` and `repositories.listed`
+ * repeat what follows from the versions, for the indexes that lists page through, and are set in the transaction that
+ * changes them.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import type { ManifestVersions, TagVersion } from './versions.ts';
 
-/** What one query says of a manifest, and of the repository that it was looked for in. */
+/** What one query says of a reference, and of the repository that it was looked for in. */
 export interface ManifestRows {
   readonly repositoryExists: boolean;
   readonly public: boolean;
+  /** Undefined for a reference by digest, and for a tag that the store has never heard of. */
+  readonly tag: TagVersion | undefined;
+  /** The manifest that the reference means here, dead or alive. */
   readonly manifest: ManifestRow | undefined;
-  /** Of the whole document, in order; empty where only the descriptor was asked for. */
+  /** The whole document, in order, if the manifest is alive here and its content was asked for. */
   readonly contents: readonly string[];
 }
 
-export interface ManifestRow {
+export interface ManifestRow extends ManifestVersions {
   readonly digest: Digest;
-  readonly media_type: MediaType;
+  readonly mediaType: MediaType;
   /** Bytes. */
   readonly size: number;
   /** Milliseconds since the epoch, to the hour; 0 for never. */
-  readonly last_pull: number;
+  readonly lastPull: number;
 }
 
 interface Joined {
   readonly known: number;
   readonly public: number;
+  readonly tag_digest: Digest | null;
+  readonly version: number | null;
+  readonly origin: string;
   readonly digest: Digest | null;
+  readonly created_version: number;
+  readonly deleted_version: number;
   readonly media_type: MediaType;
   readonly size: number;
   readonly last_pull: number;
-  readonly content?: string;
+  readonly content: string | null;
 }
 
 const REPOSITORY_FACTS = `
   EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
   EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
 
-const MANIFEST_COLUMNS = 'm.digest, m.media_type, m.size, m.last_pull';
+const MANIFEST_COLUMNS = 'm.digest, m.created_version, m.deleted_version, m.media_type, m.size, m.last_pull';
+const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
+const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
 
 // The clock has exactly one row: joined from it, an answer always says what is known of the repository.
-const MANIFEST_BY_TAG = `
+const BY_TAG = `
   FROM clock
   LEFT JOIN tags t ON t.repository = ?1 AND t.name = ?2
-  LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest
-    AND m.created_version > m.deleted_version AND t.version > m.deleted_version`;
+  LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
+const BY_DIGEST = 'FROM clock LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = ?2';
 
-const MANIFEST_BY_DIGEST = `
-  FROM clock
-  LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = ?2 AND m.created_version > m.deleted_version`;
-
-const CONTENTS = 'LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = m.digest';
+const CONTENTS =
+  'LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = m.digest AND m.created_version > m.deleted_version';
 
 const SELECT_BY_TAG = sql`
-  SELECT ${REPOSITORY_FACTS}, ${MANIFEST_COLUMNS}, c.content ${MANIFEST_BY_TAG} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
+  SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content
+  ${BY_TAG} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
 const SELECT_BY_DIGEST = sql`
-  SELECT ${REPOSITORY_FACTS}, ${MANIFEST_COLUMNS}, c.content ${MANIFEST_BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
-const SELECT_DESCRIPTOR_BY_TAG = sql`SELECT ${REPOSITORY_FACTS}, ${MANIFEST_COLUMNS} ${MANIFEST_BY_TAG} WHERE clock.id = 1`;
-const SELECT_DESCRIPTOR_BY_DIGEST = sql`SELECT ${REPOSITORY_FACTS}, ${MANIFEST_COLUMNS} ${MANIFEST_BY_DIGEST} WHERE clock.id = 1`;
+  SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content
+  ${BY_DIGEST} ${CONTENTS} WHERE clock.id = 1 ORDER BY c.part`;
+const SELECT_DESCRIPTOR_BY_TAG = sql`
+  SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_TAG} WHERE clock.id = 1`;
+const SELECT_DESCRIPTOR_BY_DIGEST = sql`
+  SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_DIGEST} WHERE clock.id = 1`;
 
-/** Finds a live manifest, in one query. */
+/** Looks a reference up, in one query. */
 export async function findManifest(
   database: Database,
   repository: RepositoryName,
@@ -80,15 +90,24 @@ export async function findManifest(
           repository,
           reference.digest,
         );
-  const first = rows[0];
-  const found = first !== undefined && first.digest !== null;
+  const [first] = rows;
+  if (first === undefined) throw new Error('the clock has no row: the database lacks its migrations');
   return {
-    repositoryExists: first?.known === 1,
-    public: first?.public === 1,
-    manifest: found
-      ? { digest: first.digest, media_type: first.media_type, size: first.size, last_pull: first.last_pull }
-      : undefined,
-    contents: found ? rows.flatMap(({ content }) => (content === undefined ? [] : [content])) : [],
+    repositoryExists: first.known === 1,
+    public: first.public === 1,
+    tag: first.version === null ? undefined : { digest: first.tag_digest, version: first.version, origin: first.origin },
+    manifest:
+      first.digest === null
+        ? undefined
+        : {
+            digest: first.digest,
+            created: first.created_version,
+            deleted: first.deleted_version,
+            mediaType: first.media_type,
+            size: first.size,
+            lastPull: first.last_pull,
+          },
+    contents: rows.flatMap(({ content }) => (content === null ? [] : [content])),
   };
 }
 

@@ -1,6 +1,8 @@
 /** A tag write that is replaced is kept, with its version, its origin and when it was replaced. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
 import { committed } from './clock.ts';
-import { sql } from './database.ts';
+import { type Database, sql } from './database.ts';
 
 /** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
 export interface CommitContext {
@@ -16,3 +18,16 @@ export const INSERT_HISTORY = sql`
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS tag CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value
   WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
+
+const GREATEST_TAG_VERSION = sql`
+  SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`;
+
+/** Of the tags on manifests: what deletes these must be later than all of them. 0 for none. */
+export async function greatestTagVersion(
+  database: Database,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+): Promise<number> {
+  return (await database.first<{ version: number }>(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
+}

@@ -1,4 +1,4 @@
-/** Every test starts with an empty store that has the schema. The plugin isolates files, not tests. */
+/** Every test starts with empty stores that have the schema. The plugin isolates files, not tests. */
 import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach } from 'vitest';
@@ -13,20 +13,28 @@ declare global {
   }
 }
 
-await applyD1Migrations(env.DB_CENTRAL, env.MIGRATIONS);
+const STORES = [
+  [env.DB_CENTRAL, env.BLOBS_CENTRAL],
+  [env.DB_NODE1!, env.BLOBS_NODE1!],
+  [env.DB_NODE2!, env.BLOBS_NODE2!],
+] as const;
+
+for (const [database] of STORES) await applyD1Migrations(database, env.MIGRATIONS);
 
 const { results: tables } = await env.DB_CENTRAL.prepare(
   "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name <> 'clock'",
 ).all<{ name: string }>();
 
 beforeEach(async () => {
-  await env.DB_CENTRAL.batch([
-    ...tables.map(({ name }) => env.DB_CENTRAL.prepare(`DELETE FROM ${name}`)),
-    env.DB_CENTRAL.prepare("UPDATE clock SET stamp = 0, commit_id = ''"),
-  ]);
-  for (;;) {
-    const { objects } = await env.BLOBS_CENTRAL.list();
-    if (objects.length === 0) return;
-    await env.BLOBS_CENTRAL.delete(objects.map(({ key }) => key));
+  for (const [database, bucket] of STORES) {
+    await database.batch([
+      ...tables.map(({ name }) => database.prepare(`DELETE FROM ${name}`)),
+      database.prepare("UPDATE clock SET stamp = 0, commit_id = ''"),
+    ]);
+    for (;;) {
+      const { objects } = await bucket.list();
+      if (objects.length === 0) break;
+      await bucket.delete(objects.map(({ key }) => key));
+    }
   }
 });

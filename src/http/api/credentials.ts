@@ -1,7 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CredentialSummary } from '../../auth/administration.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { AppEnv } from '../context.ts';
+import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { body, describe, json } from './describe.ts';
@@ -49,7 +49,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(create, async (c) => {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    const { name, rights, repositories = [`${organization}/*`], expires_at } = c.req.valid('json');
+    const { name, rights, repositories = [`${organization}/*`], expires_at, registries } = c.req.valid('json');
     const foreign = foreignPattern(organization, repositories);
     if (foreign !== undefined) {
       const field = `repositories.${foreign}`;
@@ -62,6 +62,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
       name,
       rights: [...new Set(rights)],
       repositories,
+      registries: knownRegistries(c, registries),
       expiresAt: expires_at === null ? null : Date.parse(expires_at),
     });
     return c.json({ ...view(added), secret: added.secret }, 201);
@@ -103,13 +104,14 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(createOfRegistry, async (c) => {
     requireAdministrator(c);
-    const { name, kind, expires_at } = c.req.valid('json');
+    const { name, kind, expires_at, registries } = c.req.valid('json');
     const added = await administrationOf(c).createCredential({
       kind,
       organization: '',
       name,
       rights: kind === 'platform' ? ['pull'] : ['admin'],
       repositories: [],
+      registries: knownRegistries(c, registries),
       expiresAt: expires_at === null ? null : Date.parse(expires_at),
     });
     return c.json({ ...view(added), secret: added.secret }, 201);
@@ -129,6 +131,18 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
+/** @throws OciError FIELD_INVALID */
+function knownRegistries(c: AppContext, names: readonly string[] | undefined): string[] | null {
+  if (names === undefined) return null;
+  const known = ['central', ...c.get('runtime').config.nodes.map(({ name }) => name)];
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return [...new Set(names)];
+  throw new OciError('FIELD_INVALID', {
+    message: `registries: there is no registry ${unknown}; there are ${known.join(', ')}`,
+    detail: { field: 'registries' },
+  });
+}
+
 function view(summary: CredentialSummary): z.infer<typeof credential> {
   return {
     kind: summary.kind,
@@ -136,6 +150,7 @@ function view(summary: CredentialSummary): z.infer<typeof credential> {
     name: summary.name,
     rights: [...summary.rights],
     repositories: [...summary.repositories],
+    registries: summary.registries === null ? null : [...summary.registries],
     created_at: formatTime(summary.createdAt),
     expires_at: summary.expiresAt === null ? null : formatTime(summary.expiresAt),
     last_used_at: summary.lastUsedAt === null ? null : formatTime(summary.lastUsedAt),

@@ -47,8 +47,20 @@ const pattern = z.string().openapi({ example: 'alice/*', description: 'One repos
 
 const expiry = time.nullable().default(null).openapi({ description: 'null for never' });
 
+const registries = z
+  .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
+  .min(1)
+  .max(64)
+  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, everywhere' });
+
 export const newOrganizationCredential = z
-  .strictObject({ name: credentialName, rights, repositories: z.array(pattern).min(1).max(32).optional(), expires_at: expiry })
+  .strictObject({
+    name: credentialName,
+    rights,
+    repositories: z.array(pattern).min(1).max(32).optional(),
+    registries: registries.optional(),
+    expires_at: expiry,
+  })
   .openapi('NewOrganizationCredential');
 
 /** Patterns may name the credential's own organization only. */
@@ -58,7 +70,12 @@ export function foreignPattern(name: OrganizationName, patterns: readonly string
 }
 
 export const newRegistryCredential = z
-  .strictObject({ name: credentialName, kind: z.enum(['platform', 'administrator']), expires_at: expiry })
+  .strictObject({
+    name: credentialName,
+    kind: z.enum(['platform', 'administrator']),
+    registries: registries.optional(),
+    expires_at: expiry,
+  })
   .openapi('NewRegistryCredential');
 
 export const credential = z
@@ -68,6 +85,7 @@ export const credential = z
     name: credentialName,
     rights: z.array(z.enum(RIGHTS)),
     repositories: z.array(pattern),
+    registries: registries.nullable(),
     created_at: time,
     expires_at: time.nullable(),
     last_used_at: time.nullable().openapi({ description: 'To the hour' }),

@@ -4,7 +4,7 @@ import { OciError } from '../../oci/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
-import { requireRead, requireWrite } from '../access.ts';
+import { mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { matchesEtag } from './etag.ts';
@@ -20,7 +20,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const { repository, reference } = target(c);
     const access = requireRead(c, repository);
     if (c.req.method === 'HEAD') {
-      const descriptor = await c.get('registry').resolveManifest(access, reference);
+      const descriptor = await c.get('registry').resolveManifest(access, reference, mayPush(c, repository));
       return c.body(null, matchesEtag(c, descriptor.digest) ? 304 : 200, headersOf(descriptor));
     }
     const manifest = await c.get('registry').getManifest(access, reference);

@@ -174,12 +174,14 @@ test('a credential whose row contradicts itself is good for nothing', async () =
       created_at: 0,
       expires_at: null,
       last_used_at: null,
+      registries: null,
     }),
   };
   const unlimited = { limit: async () => ({ success: true }) };
   const login = await logIn(
     { user: 'x', password: 'x' },
     {
+      registry: 'central',
       control: control as unknown as Parameters<typeof logIn>[1]['control'],
       limiters: { ofUser: unlimited, ofAddress: unlimited },
       address: 'a',

@@ -1,0 +1,46 @@
+/**
+ * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a node
+ * goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be good.
+ */
+import { OciError } from '../oci/errors.ts';
+import type { ControlData } from '../stores/control-data.ts';
+
+/** For how long a copy is usable, in milliseconds. */
+export const USABLE_MILLISECONDS = 24 * 3_600_000;
+
+/** How often an isolate looks, in milliseconds. */
+const LOOK_MILLISECONDS = 60_000;
+
+interface Look {
+  readonly at: number;
+  /** When the node last heard central's feed, in milliseconds since the epoch. */
+  readonly followedAt: number | undefined;
+}
+
+export class Freshness {
+  readonly #looks = new Map<string, Look>();
+
+  /** @throws OciError UNAVAILABLE where a node has not heard of central for too long, or never */
+  async require(store: string, control: ControlData, now: number, defer: (work: Promise<unknown>) => void): Promise<void> {
+    const last = this.#looks.get(store);
+    if (last !== undefined && isUsable(last, now)) {
+      if (now - last.at >= LOOK_MILLISECONDS) defer(this.#look(store, control, now).catch(() => undefined));
+      return;
+    }
+    if (isUsable(await this.#look(store, control, now), now)) return;
+    throw new OciError('UNAVAILABLE', {
+      message: 'this node has not heard from the central registry for too long to know who may do what',
+      headers: { 'Retry-After': '30' },
+    });
+  }
+
+  async #look(store: string, control: ControlData, now: number): Promise<Look> {
+    const look = { at: now, followedAt: await control.followedAt(store) };
+    this.#looks.set(store, look);
+    return look;
+  }
+}
+
+function isUsable({ followedAt }: Look, now: number): boolean {
+  return followedAt !== undefined && now - followedAt < USABLE_MILLISECONDS;
+}

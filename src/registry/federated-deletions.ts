@@ -1,0 +1,141 @@
+/**
+ * Deletions at a node go through central: the node's store is read for the versions of what is to go, central's
+ * transaction takes a stamp above them and writes tombstone and feed entry, the node's store takes the tombstone over, and
+ * then the client is answered. With central away it is 503. A retry finishes the node's half if central's was done.
+ */
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import {
+  blobUse,
+  deleteManifests,
+  deleteRepository,
+  deleteTag,
+  liveManifests,
+  removeRepositoryAsTold,
+  unlinkAsTold,
+  unlinkBlob,
+} from '../stores/deletions.ts';
+import { findManifest } from '../stores/manifest-rows.ts';
+import { type ManifestLife, mergeRows, type TagRow } from '../stores/merge.ts';
+import type { CommitContext } from '../stores/tag-history.ts';
+import { isAlive, isVisible, type ManifestVersions, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
+import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
+import { greatestTagVersion } from '../stores/tag-history.ts';
+import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
+import { centralAway, type Federation, isUnavailable } from './federation.ts';
+
+/** Manifests of a repository that one transaction deletes. */
+const MANIFESTS_PER_BATCH = 1000;
+
+export class FederatedDeletions {
+  readonly #federation: Federation;
+
+  constructor(federation: Federation) {
+    this.#federation = federation;
+  }
+
+  async tag(repository: RepositoryName, tag: Tag): Promise<void> {
+    const { node, central } = this.#federation;
+    const own = await lookUpVersions(node.database, repository, [tag], []);
+    const ownTag = own.tags.get(tag);
+    const digests = ownTag?.digest == null ? [] : [ownTag.digest];
+    const far = await this.#central(lookUpVersions(central.database, repository, [tag], digests));
+    const winner = mergeTags(ownTag, far.tags.get(tag));
+    const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
+    if (isVisible(winner, merged)) {
+      const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
+      const stamp = await this.#central(deleteTag(central.database, this.#context(), repository, tag, { versions }));
+      await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
+      this.#federation.options.replication.wakeCentral();
+      return;
+    }
+    // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
+    const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
+    if (!visibleHere) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    const tombstone = far.tags.get(tag);
+    const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
+    await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
+  }
+
+  async manifest(repository: RepositoryName, digest: Digest): Promise<void> {
+    const { node, central } = this.#federation;
+    const reference = { kind: 'digest', digest } as const;
+    const [own, tagVersion] = await Promise.all([
+      findManifest(node.database, repository, reference, 'descriptor'),
+      greatestTagVersion(node.database, repository, [digest]),
+    ]);
+    const far = await this.#central(findManifest(central.database, repository, reference, 'descriptor'));
+    const [here, there] = [own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST];
+    if (isAlive(mergeManifests(here, there))) {
+      const versions = Math.max(here.created, here.deleted, tagVersion);
+      const context = this.#context();
+      const stamp = await this.#central(deleteManifests(central.database, context, repository, [digest], { versions }));
+      await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
+      this.#federation.options.replication.wakeCentral();
+      return;
+    }
+    if (!isAlive(here)) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+    await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
+  }
+
+  async blob(repository: RepositoryName, digest: Digest): Promise<void> {
+    const { node, central, options } = this.#federation;
+    const own = await blobUse(node.database, repository, digest);
+    if (own.manifest !== undefined) throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: own.manifest } });
+    const now = options.now();
+    const result = await this.#central(unlinkBlob(central.database, now, repository, digest, own.linked));
+    requireUnlinked(repository, digest, result);
+    await node.database.batch([unlinkAsTold(repository, digest, now)]);
+    options.replication.wakeCentral();
+  }
+
+  /** What is only here so far goes by name; the rest by what central has. */
+  async repository(repository: RepositoryName): Promise<void> {
+    const { node, central, options } = this.#federation;
+    let known = false;
+    let last = '';
+    for (;;) {
+      const live = await liveManifests(node.database, repository, last, MANIFESTS_PER_BATCH);
+      if (live.length === 0) break;
+      known = true;
+      const digests = live.map(({ digest }) => digest);
+      const tagVersion = await greatestTagVersion(node.database, repository, digests);
+      const versions = Math.max(tagVersion, ...live.map(({ created, deleted }) => Math.max(created, deleted)));
+      const context = this.#context();
+      const stamp = await this.#central(deleteManifests(central.database, context, repository, digests, { versions }));
+      await this.#take(
+        [],
+        digests.map((digest) => ({ repository, digest, created: 0, deleted: stamp ?? 0 })),
+      );
+      last = digests.at(-1) ?? last;
+    }
+    const stamp = await this.#central(deleteRepository(central.database, this.#context(), repository));
+    if (stamp === undefined && !known) throw nameUnknown(repository);
+    await node.database.batch(removeRepositoryAsTold(repository, options.now()));
+    options.replication.wakeCentral();
+  }
+
+  /** The node's store takes over what central has decided. */
+  async #take(tags: readonly TagRow[], lives: readonly ManifestLife[]): Promise<void> {
+    const { node, options } = this.#federation;
+    await node.database.batch(mergeRows({ tags, lives, manifests: [], blobs: [] }, options.now()));
+  }
+
+  async #central<Answer>(asked: Promise<Answer>): Promise<Answer> {
+    try {
+      return await asked;
+    } catch (error) {
+      throw isUnavailable(error) ? centralAway(error) : error;
+    }
+  }
+
+  /** Deletions are central's transactions. */
+  #context(): CommitContext {
+    return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now() };
+  }
+}
+
+function lifeOf({ manifests }: KnownVersions, digest: Digest): ManifestVersions {
+  return manifests.get(digest) ?? NO_MANIFEST;
+}

@@ -1,0 +1,120 @@
+/** Manifests at a node: the rows of the node's store and of central are merged, then judged. */
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { readHeads, readManifests } from '../stores/announcement-rows.ts';
+import { raiseClockTo } from '../stores/clock.ts';
+import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
+import { mergeRows } from '../stores/merge.ts';
+import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
+import type { ReadAccess } from './access.ts';
+import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
+import { answerOfCentral, centralAway, type Federation, isUnavailable } from './federation.ts';
+import type { ManifestDescriptor, StoredManifest } from './registry.ts';
+
+type Want = 'content' | 'descriptor';
+
+interface Found {
+  readonly row: ManifestRow;
+  readonly contents: readonly string[];
+  readonly tag: TagVersion | undefined;
+  readonly from: 'node' | 'central';
+}
+
+const HOUR = 3_600_000;
+
+export class FederatedManifests {
+  readonly #federation: Federation;
+
+  constructor(federation: Federation) {
+    this.#federation = federation;
+  }
+
+  async get(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
+    const { row, contents, from, tag } = await this.#find(access, reference, 'content');
+    if (from === 'node') this.#recordPull(access, row);
+    else this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
+    return { ...descriptorOf(row), text: contents.join('') };
+  }
+
+  async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
+    try {
+      return descriptorOf((await this.#find(access, reference, 'descriptor')).row);
+    } catch (error) {
+      if (mayPush && isUnavailable(error)) throw manifestUnknown(access.repository, reference, true);
+      throw error;
+    }
+  }
+
+  /** A tag is asked for in both stores at once; of a digest, a live row of the node's is served alone. */
+  async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
+    const { node, central } = this.#federation;
+    const { repository } = access;
+    const ofNode = findManifest(node.database, repository, reference, want);
+    if (reference.kind === 'digest') {
+      const own = await ofNode;
+      requirePublic(access, own.public);
+      if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, 'node');
+      const far = await answerOfCentral(findManifest(central.database, repository, reference, want));
+      return this.#judge(access, reference, own, far, want);
+    }
+    const [own, far] = await Promise.all([
+      ofNode,
+      answerOfCentral(findManifest(central.database, repository, reference, want)).catch((error: unknown) => {
+        if (isUnavailable(error)) return error;
+        throw error;
+      }),
+    ]);
+    requirePublic(access, own.public);
+    if (!(far instanceof OciError)) return this.#judge(access, reference, own, far, want);
+    if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest)) return this.#found(own, own.manifest, 'node');
+    throw far;
+  }
+
+  #found(rows: ManifestRows, row: ManifestRow, from: Found['from']): Found {
+    return { row, contents: rows.contents, tag: rows.tag, from };
+  }
+
+  async #judge(
+    access: ReadAccess,
+    reference: Reference,
+    nodeRows: ManifestRows,
+    farRows: ManifestRows,
+    want: Want,
+  ): Promise<Found> {
+    const { node, central, options } = this.#federation;
+    const { repository } = access;
+    let [own, far] = [nodeRows, farRows];
+    const tag = mergeTags(own.tag, far.tag);
+    const digest = reference.kind === 'digest' ? reference.digest : (tag?.digest ?? undefined);
+    if (digest !== undefined && reference.kind === 'tag') {
+      // Where the stores have the tag on different manifests, each may know what the other does not of the winner.
+      const winner = { kind: 'digest', digest } as const;
+      if (own.manifest?.digest !== digest) own = await findManifest(node.database, repository, winner, want);
+      if (far.manifest?.digest !== digest) far = await answerOfCentral(findManifest(central.database, repository, winner, want));
+    }
+    const merged = mergeManifests(own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST);
+    const seen = Math.max(farRows.tag?.version ?? 0, merged.created, merged.deleted);
+    await raiseClockTo(node.database, seen, options.now());
+    const visible = digest !== undefined && resolves(reference, tag, merged);
+    if (!visible) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+    if (own.manifest !== undefined && isAlive(own.manifest)) return { ...this.#found(own, own.manifest, 'node'), tag };
+    if (far.manifest !== undefined && isAlive(far.manifest)) return { ...this.#found(far, far.manifest, 'central'), tag };
+    throw centralAway();
+  }
+
+  /** What was fetched from afar is kept for the next time, with its stamps and without a marker: central has it. */
+  async #keep(repository: RepositoryName, reference: Reference, digest: Digest, tag: TagVersion | undefined): Promise<void> {
+    const { node, central, options } = this.#federation;
+    const heads = await readHeads(central.database, [{ repository, digest }]);
+    const { manifests, blobs } = await readManifests(central.database, node.name, heads);
+    const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
+    if (manifests.length > 0) await node.database.batch(mergeRows({ tags, lives: [], manifests, blobs }, options.now()));
+  }
+
+  #recordPull({ repository }: ReadAccess, { digest, lastPull }: ManifestRow): void {
+    const { node, options } = this.#federation;
+    const hour = Math.floor(options.now() / HOUR) * HOUR;
+    if (lastPull < hour) options.defer(recordPull(node.database, repository, digest, hour));
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * A node's registry: its own store's and central's, composed. Writes go to the node's store alone; reads merge the rows
+ * of both and judge after; deletions go through central, and reach the node's store before they are answered.
+ *
+ * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer if
+ * central has it; only a HEAD by who may push is 404, so that the client uploads.
+ */
+import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { CommitContext } from '../stores/tag-history.ts';
+import { commitManifest } from '../stores/manifest-commit.ts';
+import type { Store } from '../stores/store.ts';
+import type { PullableRepositories, ReadAccess } from './access.ts';
+import { missingBlobs } from './answers.ts';
+import { FederatedBlobs } from './federated-blobs.ts';
+import { FederatedDeletions } from './federated-deletions.ts';
+import { FederatedLists } from './federated-lists.ts';
+import { FederatedManifests } from './federated-manifests.ts';
+import type {
+  BlobDescriptor,
+  Body,
+  ManifestDescriptor,
+  Page,
+  PageRequest,
+  PresentedSession,
+  Referrer,
+  Registry,
+  StoredBlob,
+  StoredManifest,
+  UploadProgress,
+} from './registry.ts';
+import type { FederatedOptions, Federation } from './federation.ts';
+import { StoredRegistry } from './stored.ts';
+
+export class FederatedRegistry implements Registry {
+  readonly #federation: Federation;
+  readonly #local: StoredRegistry;
+  readonly #manifests: FederatedManifests;
+  readonly #blobs: FederatedBlobs;
+  readonly #lists: FederatedLists;
+  readonly #deletions: FederatedDeletions;
+
+  constructor(node: Store, central: Store, options: FederatedOptions) {
+    this.#federation = { node, central, options };
+    this.#local = new StoredRegistry(node, options);
+    this.#manifests = new FederatedManifests(this.#federation);
+    this.#blobs = new FederatedBlobs(this.#federation, this.#local);
+    this.#lists = new FederatedLists(this.#federation);
+    this.#deletions = new FederatedDeletions(this.#federation);
+  }
+
+  getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
+    return this.#manifests.get(access, reference);
+  }
+
+  resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
+    return this.#manifests.resolve(access, reference, mayPush);
+  }
+
+  getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
+    return this.#blobs.get(access, digest);
+  }
+
+  resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
+    return this.#blobs.resolve(access, digest, mayPush);
+  }
+
+  /** The node's store alone, unless a blob is missing there that central has promised to keep. */
+  async putManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    manifest: Manifest,
+    size: number,
+    tags: readonly Tag[],
+  ): Promise<void> {
+    const { node, options } = this.#federation;
+    const commit = { repository, digest, manifest, size, tags };
+    const context: CommitContext = { origin: node.name, announces: true, now: options.now() };
+    let missing = await commitManifest(node.database, context, commit);
+    if (missing.length > 0) {
+      await this.#blobs.promiseFromCentral(repository, missing);
+      missing = await commitManifest(node.database, context, commit);
+      if (missing.length > 0) throw missingBlobs(repository, missing);
+    }
+    options.wake();
+  }
+
+  mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+    return this.#blobs.mount(repository, digest, source);
+  }
+
+  putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
+    return this.#local.putBlob(repository, digest, body);
+  }
+
+  openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
+    return this.#local.openUpload(repository, subject, algorithm);
+  }
+
+  appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
+    return this.#local.appendChunk(session, start, body);
+  }
+
+  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
+    return this.#local.finishUpload(session, digest, start, body);
+  }
+
+  uploadProgress(session: PresentedSession): Promise<UploadProgress> {
+    return this.#local.uploadProgress(session);
+  }
+
+  cancelUpload(session: PresentedSession): Promise<void> {
+    return this.#local.cancelUpload(session);
+  }
+
+  deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {
+    return this.#deletions.tag(repository, tag);
+  }
+
+  deleteManifest(repository: RepositoryName, digest: Digest): Promise<void> {
+    return this.#deletions.manifest(repository, digest);
+  }
+
+  deleteBlob(repository: RepositoryName, digest: Digest): Promise<void> {
+    return this.#deletions.blob(repository, digest);
+  }
+
+  deleteRepository(repository: RepositoryName): Promise<void> {
+    return this.#deletions.repository(repository);
+  }
+
+  listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>> {
+    return this.#lists.tags(access, page);
+  }
+
+  listReferrers(
+    access: ReadAccess,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<Referrer>> {
+    return this.#lists.referrers(access, subject, artifactType, page);
+  }
+
+  listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>> {
+    return this.#lists.repositories(pullable, page);
+  }
+}

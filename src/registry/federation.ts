@@ -1,0 +1,56 @@
+/** What the parts of a node's registry share: its store, central's, and how central is asked. */
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { Store } from '../stores/store.ts';
+import type { StoredRegistryOptions } from './stored.ts';
+
+/** What else has to be done for a node, by queues that outlive the request. */
+export interface Replication {
+  /** A blob was read from afar: copy it here for the next time. */
+  fetchBlob(repository: RepositoryName, digest: Digest): void;
+  /** The feed has grown: the nodes' queues should follow it. */
+  wakeCentral(): void;
+}
+
+export interface FederatedOptions extends StoredRegistryOptions {
+  readonly replication: Replication;
+}
+
+/** What every part of a node's registry works with. */
+export interface Federation {
+  readonly node: Store;
+  readonly central: Store;
+  readonly options: FederatedOptions;
+}
+
+/** How long a node waits for central before it goes on with what it has, in milliseconds. */
+const CENTRAL_MILLISECONDS = 5000;
+
+/** An answer of central's; UNAVAILABLE if there is none in time. @throws OciError UNAVAILABLE */
+export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<Answer> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, fail) => {
+    timer = setTimeout(() => fail(centralAway()), CENTRAL_MILLISECONDS);
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } catch (error) {
+    throw isUnavailable(error) ? centralAway(error) : error;
+  } finally {
+    if (timer !== undefined) clearTimeout(timer);
+  }
+}
+
+export function centralAway(cause?: unknown): OciError {
+  return new OciError('UNAVAILABLE', {
+    message: 'this node has no answer of its own, and the central registry cannot be reached now: try again',
+    cause,
+    headers: { 'Retry-After': '5' },
+  });
+}
+
+/** Whether a failure means that a store did not answer, as against a mistake of ours. */
+export function isUnavailable(error: unknown): error is OciError {
+  return error instanceof OciError && error.kind === 'UNAVAILABLE';
+}

@@ -1,0 +1,77 @@
+/** Announcing: a node's markers become rows at central, and what central knows better comes back. */
+import { readManifests, readMarked, announceTo, type AnnouncedManifest, news } from '../stores/announcement-rows.ts';
+import { leaseTimes } from '../stores/blob-rows.ts';
+import { raiseClock } from '../stores/clock.ts';
+import { deleteMarkers, type Marker } from '../stores/marker-rows.ts';
+import { mergeRows, type TagRow } from '../stores/merge.ts';
+import type { Pair } from './pair.ts';
+
+/** What one transaction at central takes: bytes of manifests, and how many of them. */
+const CHUNK_BYTES = 1_000_000;
+const CHUNK_MANIFESTS = 100;
+
+/**
+ * Announces markers, and what has to be announced before them. Each marker goes only if it still has the stamp that was
+ * read, so that a change which came meanwhile is announced as well.
+ * @returns how many markers went
+ */
+export async function announce({ node, central, now, graceMilliseconds }: Pair, markers: readonly Marker[]): Promise<number> {
+  const { tags, manifests } = await readMarked(node.database, markers);
+  let announced = 0;
+  const send = async (
+    heads: readonly AnnouncedManifest[],
+    withTags: readonly TagRow[],
+    done: readonly Marker[],
+  ): Promise<void> => {
+    const whole = await readManifests(node.database, node.name, heads);
+    const sent = { store: node.name, tags: withTags, ...whole };
+    const lease = leaseTimes(now(), graceMilliseconds);
+    const reply = await announceTo(central, sent, now(), lease.until);
+    const { tags: newTags, lives } = news(reply, sent);
+    await node.database.batch([
+      ...(newTags.length + lives.length > 0 ? mergeRows({ tags: newTags, lives, manifests: [], blobs: [] }, now()) : []),
+      raiseClock(reply.clock),
+      deleteMarkers(done),
+    ]);
+    announced += done.length;
+  };
+  const chunks = chunksOf(manifests);
+  for (const chunk of chunks.slice(0, -1)) {
+    await send(
+      chunk,
+      [],
+      chunk.map(({ marker }) => marker),
+    );
+  }
+  const last = chunks.at(-1) ?? [];
+  const sentBefore = new Set(chunks.slice(0, -1).flatMap((chunk) => chunk.map(({ marker }) => nameOf(marker))));
+  const withLast = new Map([...markers, ...last.map(({ marker }) => marker)].map((marker) => [nameOf(marker), marker]));
+  // The rows were read after the page of markers: a manifest's marker counts as it was read with its row.
+  await send(
+    last,
+    tags,
+    [...withLast.values()].filter((marker) => !sentBefore.has(nameOf(marker))),
+  );
+  return announced;
+}
+
+/** Children first, as they come; each chunk is one transaction. */
+function chunksOf(manifests: readonly AnnouncedManifest[]): AnnouncedManifest[][] {
+  const chunks: AnnouncedManifest[][] = [];
+  let bytes = 0;
+  for (const manifest of manifests) {
+    const chunk = chunks.at(-1);
+    if (chunk === undefined || chunk.length >= CHUNK_MANIFESTS || bytes + manifest.size > CHUNK_BYTES) {
+      chunks.push([manifest]);
+      bytes = manifest.size;
+    } else {
+      chunk.push(manifest);
+      bytes += manifest.size;
+    }
+  }
+  return chunks;
+}
+
+function nameOf({ kind, repository, key }: Marker): string {
+  return `${kind} ${repository} ${key}`;
+}

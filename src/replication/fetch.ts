@@ -1,0 +1,87 @@
+/** Fetching: what was read at a node from afar, or asked for ahead, is copied into the node's store. */
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { readHeads, readManifests } from '../stores/announcement-rows.ts';
+import { findBlob, leaseTimes, ownLocation } from '../stores/blob-rows.ts';
+import { keepFetched, removeFetchedLink } from '../stores/copy-rows.ts';
+import { findManifest } from '../stores/manifest-rows.ts';
+import { mergeRows } from '../stores/merge.ts';
+import type { Store } from '../stores/store.ts';
+import { isAlive, isVisible } from '../stores/versions.ts';
+import type { Pair } from './pair.ts';
+import type { Fetch } from './queue-state.ts';
+import { type ProgressKeeper, transfer } from './transfer.ts';
+
+/** Copies one blob down. Answers the bytes that were copied. */
+export async function fetchBlob(
+  { node, central, now, graceMilliseconds }: Pair,
+  { repository, digest }: Fetch,
+  storeOf: (name: string) => Store | undefined,
+  keeper: ProgressKeeper,
+  mayGoOn: () => boolean,
+): Promise<number> {
+  const own = await findBlob(node.database, repository, digest, node.name);
+  if (own.linked && own.locations.length > 0) return 0;
+  const far = await findBlob(central.database, repository, digest, central.name, own.linked);
+  if (far.locations.length === 0) return 0;
+  const [here] = await ownLocation(node.database, digest, node.name);
+  const at = now();
+  const lease = leaseTimes(at, graceMilliseconds).until;
+  const { key, size } = here ?? (await fromNearest(far.locations));
+  const kept = await keepFetched(node, repository, { digest, key, size }, at, lease);
+  if (here === undefined && kept !== key) await node.bucket.delete([key]);
+  // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
+  const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
+  if (!again) await node.database.batch([removeFetchedLink(repository, digest, at)]);
+  return here === undefined ? size : 0;
+
+  async function fromNearest(locations: typeof far.locations): Promise<{ key: string; size: number }> {
+    let failure: unknown;
+    for (const location of locations) {
+      const from = storeOf(location.store)?.bucket;
+      if (from === undefined || location.store === node.name) continue;
+      try {
+        const object = { from, key: location.key, to: node.bucket, digest, size: location.size };
+        return { key: await transfer(object, keeper, mayGoOn), size: location.size };
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure ?? new OciError('UNAVAILABLE', { message: 'no location of the blob can be read' });
+  }
+}
+
+/**
+ * Copies an image's rows into a node's store, with central's stamps and without markers, and says which blobs it needs.
+ * @throws OciError MANIFEST_UNKNOWN where central does not have it
+ */
+export async function fetchImage(
+  { node, central, now }: Pair,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] }> {
+  const { tag, manifest } = await findManifest(central.database, repository, reference, 'descriptor');
+  const alive = manifest !== undefined && (reference.kind === 'tag' ? isVisible(tag, manifest) : isAlive(manifest));
+  if (!alive) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+  const blobs = new Set<Digest>();
+  const seen = new Set<Digest>();
+  let level: readonly Digest[] = [manifest.digest];
+  while (level.length > 0) {
+    for (const digest of level) seen.add(digest);
+    const heads = await readHeads(
+      central.database,
+      level.map((digest) => ({ repository, digest })),
+    );
+    const whole = await readManifests(central.database, node.name, heads);
+    await node.database.batch(mergeRows({ tags: [], lives: [], ...whole }, now()));
+    for (const { digest } of whole.blobs) blobs.add(digest);
+    const children = whole.manifests.flatMap(({ references }) => references.filter(({ kind }) => kind === 'child'));
+    level = [...new Set(children.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));
+  }
+  if (reference.kind === 'tag' && tag !== undefined) {
+    const row = { ...tag, repository, name: reference.tag };
+    await node.database.batch(mergeRows({ tags: [row], lives: [], manifests: [], blobs: [] }, now()));
+  }
+  return { digest: manifest.digest, blobs: [...blobs] };
+}

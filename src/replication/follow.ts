@@ -1,0 +1,19 @@
+/** Following central's feed: deletions and control data come down to a node. */
+import { readFeed } from '../stores/feed-rows.ts';
+import { applyFeed, positionOf, takeSnapshot } from '../stores/followed.ts';
+import type { Pair } from './pair.ts';
+
+const ENTRIES = 200;
+
+/** Applies what the feed has beyond the node's position. Answers how many entries. */
+export async function follow({ node, central, now }: Pair): Promise<number> {
+  if ((await positionOf(node.database, node.name)) === undefined) await takeSnapshot(central.database, node, now());
+  let applied = 0;
+  for (;;) {
+    const position = (await positionOf(node.database, node.name)) ?? 0;
+    const entries = await readFeed(central.database, node.name, position, ENTRIES, now());
+    await node.database.batch(applyFeed(node.name, central.name, position, entries, now()));
+    applied += entries.length;
+    if (entries.length < ENTRIES) return applied;
+  }
+}

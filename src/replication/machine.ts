@@ -1,0 +1,101 @@
+/**
+ * What a queue does next, given what it sees and the clock. Pure: `replicator.ts` looks, asks here, acts, and looks again;
+ * the model in `test/model` does the same with stores of its own.
+ *
+ * Nothing is dropped. What fails is tried again, alone, after a time that doubles; after a set number of attempts it is
+ * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
+ * everything rests for a while, and no attempt is counted.
+ */
+import type { Marker } from '../stores/marker-rows.ts';
+
+/** What is remembered of work that has failed. */
+export interface Job {
+  readonly attempts: number;
+  /** Not before then, in milliseconds since the epoch. */
+  readonly nextAt: number;
+  readonly parked: boolean;
+  readonly error: string;
+}
+
+/** After as many failures, work is parked. */
+export const MAX_ATTEMPTS = 12;
+
+const FIRST_DELAY_MILLISECONDS = 500;
+const LONGEST_DELAY_MILLISECONDS = 10 * 60_000;
+const LONGEST_REST_MILLISECONDS = 15_000;
+
+/** A failure that no further attempt can mend, such as bytes that do not have their digest. */
+export class Hopeless extends Error {
+  override readonly name = 'Hopeless';
+}
+
+/** @param random from 0 to 1: failures of one moment must not all come back in one moment */
+export function afterFailure(job: Job | undefined, error: unknown, now: number, random: number): Job {
+  const attempts = (job?.attempts ?? 0) + 1;
+  return {
+    attempts,
+    nextAt: now + backoff(attempts, LONGEST_DELAY_MILLISECONDS, random),
+    parked: error instanceof Hopeless || attempts >= MAX_ATTEMPTS,
+    error: describe(error),
+  };
+}
+
+/** How long everything rests after central has not answered for the `attempts`th time, in milliseconds. */
+export function restAfter(attempts: number, random: number): number {
+  return backoff(attempts, LONGEST_REST_MILLISECONDS, random);
+}
+
+function backoff(attempts: number, longest: number, random: number): number {
+  const delay = Math.min(longest, FIRST_DELAY_MILLISECONDS * 2 ** Math.min(attempts - 1, 20));
+  return Math.round(delay * (0.5 + random / 2));
+}
+
+export function isDue(job: Job | undefined, now: number): boolean {
+  return job === undefined || (!job.parked && job.nextAt <= now);
+}
+
+/** What the metadata lane of a node's queue sees. */
+export interface View {
+  readonly paused: boolean;
+  /** Until when it rests, in milliseconds since the epoch; 0 for not at all. */
+  readonly restUntil: number;
+  /** Whether the feed may have grown since it was last read. */
+  readonly feedMayHaveGrown: boolean;
+  /** A page of markers, the oldest first. */
+  readonly markers: readonly Marker[];
+  readonly jobOf: (marker: Marker) => Job | undefined;
+}
+
+export type Step =
+  | { readonly kind: 'follow' }
+  | { readonly kind: 'announce'; readonly markers: readonly Marker[] }
+  /** Nothing of this page is due. */
+  | { readonly kind: 'turn the page' }
+  | { readonly kind: 'rest'; readonly until: number | undefined };
+
+/** Deletions come before announcements, so that a node announces what it knows to be alive. */
+export function nextStep(view: View, now: number): Step {
+  if (view.restUntil > now) return { kind: 'rest', until: view.restUntil };
+  if (view.feedMayHaveGrown) return { kind: 'follow' };
+  if (view.paused || view.markers.length === 0) return { kind: 'rest', until: undefined };
+  const markers = view.markers.filter((marker) => isDue(view.jobOf(marker), now));
+  return markers.length === 0 ? { kind: 'turn the page' } : { kind: 'announce', markers };
+}
+
+/** Names a marker's job. */
+export function markerJob({ kind, repository, key }: Pick<Marker, 'kind' | 'repository' | 'key'>): string {
+  return `announce ${kind} ${repository} ${key}`;
+}
+
+export function copyJob(digest: string): string {
+  return `copy ${digest}`;
+}
+
+export function fetchJob(repository: string, digest: string): string {
+  return `fetch ${repository} ${digest}`;
+}
+
+function describe(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
+  return `${error instanceof Error ? error.message : String(error)}${cause}`.slice(0, 1000);
+}

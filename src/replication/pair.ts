@@ -1,0 +1,10 @@
+import type { Store } from '../stores/store.ts';
+
+/** A node's store and central's: what a queue moves things between. */
+export interface Pair {
+  readonly node: Store;
+  readonly central: Store;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly graceMilliseconds: number;
+}

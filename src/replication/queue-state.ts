@@ -1,0 +1,66 @@
+/** What a queue remembers between its runs. All else is in the stores: lost, it is found again. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { Job } from './machine.ts';
+
+/** A blob that a node wants in its own store. */
+export interface Fetch {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+}
+
+/** A large object that is being copied in parts. */
+export interface Progress {
+  readonly key: string;
+  readonly uploadId: string;
+  readonly parts: readonly { readonly partNumber: number; readonly etag: string }[];
+}
+
+export interface NamedJob extends Job {
+  readonly id: string;
+}
+
+/** Seconds, cumulative: a value counts in every bucket that it is at most as great as. */
+export const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800] as const;
+
+export interface Histogram {
+  /** Values in each of {@link BUCKETS}, cumulative. */
+  readonly buckets: readonly number[];
+  readonly count: number;
+  /** Seconds. */
+  readonly sum: number;
+}
+
+export type Measure = 'announce_seconds' | 'settle_seconds';
+export type Counter = 'announced' | 'settled' | 'copied_bytes' | 'fetched_bytes' | 'retries' | 'followed';
+
+export interface QueueState {
+  job(id: string): Job | undefined;
+  setJob(id: string, job: Job): void;
+  forgetJob(id: string): void;
+  /** Jobs that are not due at `now`, parked ones included, by id. */
+  waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[];
+  parkedJobs(after: string, limit: number): readonly NamedJob[];
+  parkedCount(): number;
+  /** When the next job that is not parked may be tried again. */
+  nextAttempt(): number | undefined;
+  /** Makes parked jobs due at once: one, or all. Answers how many. */
+  retry(id: string | undefined): number;
+
+  fetches(limit: number): readonly Fetch[];
+  fetchCount(): number;
+  addFetch(fetch: Fetch): void;
+  removeFetch(fetch: Fetch): void;
+
+  progress(digest: Digest): Progress | undefined;
+  setProgress(digest: Digest, progress: Progress): void;
+  forgetProgress(digest: Digest): void;
+
+  paused(): boolean;
+  setPaused(paused: boolean): void;
+
+  count(counter: Counter, by?: number): void;
+  counter(counter: Counter): number;
+  observe(measure: Measure, seconds: number): void;
+  histogram(measure: Measure): Histogram;
+}

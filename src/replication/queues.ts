@@ -1,0 +1,38 @@
+/** How requests and the cron trigger reach the replication queues. */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import type { Queues } from '../registry/compose.ts';
+import { queueOf } from './durable-object.ts';
+
+/**
+ * Wakes queues after the response. One that is not reached costs time, nothing else: the markers stay, and the cron
+ * trigger wakes all queues once a minute.
+ */
+export function composeQueues(config: Config, env: object, defer: (work: Promise<unknown>) => void): Queues {
+  const later = (store: StoreName, what: string, work: () => Promise<unknown>): void => {
+    // Without nodes there is nothing to move.
+    if (config.nodes.length === 0) return;
+    const attempt = async (): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        console.error(JSON.stringify({ queue: store, failed: what, error: String(error) }));
+      }
+    };
+    defer(attempt());
+  };
+  return {
+    wake: (store) => later(store, 'wake', () => queueOf(env, config, store).wake(store)),
+    fetchBlob: (store, repository, digest) =>
+      later(store, 'fetch', () => queueOf(env, config, store).fetchBlobs(store, repository, [digest])),
+  };
+}
+
+/** Once a minute: covers every wake-up that was lost. */
+export async function wakeAllQueues(config: Config, env: object): Promise<void> {
+  const stores = new Set(config.nodes.map(({ store }) => store));
+  const outcomes = await Promise.allSettled([...stores].map((store) => queueOf(env, config, store).feedHasGrown(store)));
+  for (const outcome of outcomes) {
+    if (outcome.status === 'rejected') console.error(JSON.stringify({ queues: String(outcome.reason) }));
+  }
+}

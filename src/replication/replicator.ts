@@ -1,0 +1,252 @@
+/**
+ * A node's queue at work: two lanes, of metadata and of bytes, so that an announcement never waits for a copy. Each looks,
+ * asks `machine.ts` what is next, does it, and looks again. It can be stopped at any point: every step is idempotent,
+ * delivery is at least once, effects are once.
+ */
+import { OciError } from '../oci/errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { copiesFrom, type Copy } from '../stores/copy-rows.ts';
+import { markersAfter, type Marker, type MarkerPosition } from '../stores/marker-rows.ts';
+import type { Store } from '../stores/store.ts';
+import { announce } from './announce.ts';
+import { copyUp } from './copy.ts';
+import { fetchBlob } from './fetch.ts';
+import { follow } from './follow.ts';
+import { afterFailure, copyJob, fetchJob, isDue, markerJob, nextStep, restAfter } from './machine.ts';
+import type { Pair } from './pair.ts';
+import type { Fetch, QueueState } from './queue-state.ts';
+import { OutOfTime } from './transfer.ts';
+
+const MARKERS_PER_PAGE = 100;
+const COPIES_PER_LOOK = 16;
+/** Objects that are copied at once: each streams through, without a buffer of ours. */
+const COPIES_AT_ONCE = 2;
+const JOBS_TO_PASS_OVER = 1000;
+
+type Work = (mayGoOn: () => boolean) => Promise<void>;
+
+export interface ReplicatorOptions extends Pair {
+  readonly state: QueueState;
+  readonly storeOf: (name: string) => Store | undefined;
+  /** From 0 to 1. */
+  readonly random: () => number;
+}
+
+export class Replicator {
+  readonly #options: ReplicatorOptions;
+  #metadataRests = { until: 0, attempts: 0 };
+  #bytesRest = { until: 0, attempts: 0 };
+  #feedMayHaveGrown = true;
+  #inFlight = 0;
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options;
+  }
+
+  /** Blobs that are being copied now. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** The feed may have grown: it is read again. */
+  expectFeed(): void {
+    this.#feedMayHaveGrown = true;
+  }
+
+  /** Everything that rests tries again at once. */
+  wakeUp(): void {
+    this.#metadataRests = { until: 0, attempts: this.#metadataRests.attempts };
+    this.#bytesRest = { until: 0, attempts: this.#bytesRest.attempts };
+  }
+
+  /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
+  nextAlarm(): number | undefined {
+    const times = [this.#metadataRests.until, this.#bytesRest.until, this.#options.state.nextAttempt() ?? 0].filter(
+      (time) => time > 0,
+    );
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  /** Follows the feed and announces, until nothing is due or `mayGoOn` says no. */
+  async moveMetadata(mayGoOn: () => boolean): Promise<void> {
+    const { node, now, state } = this.#options;
+    let after: MarkerPosition | undefined;
+    while (mayGoOn()) {
+      try {
+        const paused = state.paused();
+        const markers = paused ? [] : await markersAfter(node.database, after, MARKERS_PER_PAGE);
+        const step = nextStep(
+          {
+            paused,
+            markers,
+            restUntil: this.#metadataRests.until,
+            feedMayHaveGrown: this.#feedMayHaveGrown,
+            jobOf: (marker) => state.job(markerJob(marker)),
+          },
+          now(),
+        );
+        switch (step.kind) {
+          case 'rest':
+            return;
+          case 'follow':
+            this.#feedMayHaveGrown = false;
+            state.count('followed', await follow(this.#options));
+            break;
+          case 'announce':
+            await this.#announce(step.markers);
+            after = markers.at(-1);
+            break;
+          case 'turn the page':
+            after = markers.at(-1);
+            break;
+        }
+        this.#metadataRests = { until: 0, attempts: 0 };
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        this.#feedMayHaveGrown = true;
+        const attempts = this.#metadataRests.attempts + 1;
+        this.#metadataRests = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
+        return;
+      }
+    }
+  }
+
+  /** All at once; if that fails although the stores answer, in halves, until what fails is alone. */
+  async #announce(markers: readonly Marker[]): Promise<void> {
+    const { state, now, random } = this.#options;
+    try {
+      await announce(this.#options, markers);
+      for (const marker of markers) {
+        state.forgetJob(markerJob(marker));
+        state.observe('announce_seconds', (now() - marker.written_at) / 1000);
+      }
+      state.count('announced', markers.length);
+    } catch (error) {
+      await this.#requireDatabases(error);
+      const [first] = markers;
+      if (first === undefined) return;
+      if (markers.length > 1) {
+        const half = Math.ceil(markers.length / 2);
+        await this.#announce(markers.slice(0, half));
+        await this.#announce(markers.slice(half));
+        return;
+      }
+      state.count('retries');
+      state.setJob(markerJob(first), afterFailure(state.job(markerJob(first)), error, now(), random()));
+    }
+  }
+
+  /** A failure counts only where both databases answer; otherwise it is rethrown, as one of theirs. */
+  async #requireDatabases(error: unknown): Promise<void> {
+    if (!isUnavailable(error)) return;
+    const { node, central } = this.#options;
+    await Promise.all([node.database.probe(), central.database.probe()]);
+  }
+
+  /** Copies blobs up, and fetches those that were asked for, until nothing is due or `mayGoOn` says no. */
+  async moveBytes(mayGoOn: () => boolean): Promise<void> {
+    const { now, state } = this.#options;
+    while (mayGoOn() && this.#bytesRest.until <= now()) {
+      try {
+        const work = [...(await this.#fetchesDue()), ...(state.paused() ? [] : await this.#copiesDue())];
+        if (work.length === 0) return;
+        await this.#inParallel(work, mayGoOn);
+        this.#bytesRest = { until: 0, attempts: 0 };
+      } catch (error) {
+        if (error instanceof OutOfTime) return;
+        if (!isUnavailable(error)) throw error;
+        const attempts = this.#bytesRest.attempts + 1;
+        this.#bytesRest = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
+        return;
+      }
+    }
+  }
+
+  async #copiesDue(): Promise<Work[]> {
+    const { central, node, state, now } = this.#options;
+    const waiting = state.waitingJobs(copyJob(''), now(), JOBS_TO_PASS_OVER);
+    const except = waiting.map(({ id }) => id.slice(copyJob('').length) as Digest);
+    const copies = await copiesFrom(central.database, node.name, COPIES_PER_LOOK, except);
+    return copies.map(
+      (copy): Work =>
+        (mayGoOn) =>
+          this.#copy(copy, mayGoOn),
+    );
+  }
+
+  async #fetchesDue(): Promise<Work[]> {
+    const { state, now } = this.#options;
+    const due = state
+      .fetches(JOBS_TO_PASS_OVER)
+      .filter(({ repository, digest }) => isDue(state.job(fetchJob(repository, digest)), now()));
+    return due.slice(0, COPIES_PER_LOOK).map(
+      (fetch): Work =>
+        (mayGoOn) =>
+          this.#fetch(fetch, mayGoOn),
+    );
+  }
+
+  async #copy(copy: Copy, mayGoOn: () => boolean): Promise<void> {
+    const { state, now } = this.#options;
+    await this.#attempt(copyJob(copy.digest), async () => {
+      const bytes = await copyUp(this.#options, copy, state, mayGoOn);
+      state.count('settled');
+      state.count('copied_bytes', bytes);
+      state.observe('settle_seconds', (now() - copy.announced_at) / 1000);
+    });
+  }
+
+  async #fetch(fetch: Fetch, mayGoOn: () => boolean): Promise<void> {
+    const { state, storeOf } = this.#options;
+    await this.#attempt(fetchJob(fetch.repository, fetch.digest), async () => {
+      state.count('fetched_bytes', await fetchBlob(this.#options, fetch, storeOf, state, mayGoOn));
+      state.removeFetch(fetch);
+    });
+  }
+
+  async #attempt(id: string, work: () => Promise<void>): Promise<void> {
+    const { state, now, random, node, central } = this.#options;
+    this.#inFlight++;
+    try {
+      await work();
+      state.forgetJob(id);
+    } catch (error) {
+      if (error instanceof OutOfTime) throw error;
+      if (isUnavailable(error)) {
+        await this.#requireDatabases(error);
+        await Promise.all([node.bucket.probe(), central.bucket.probe()]);
+      }
+      state.count('retries');
+      state.setJob(id, afterFailure(state.job(id), error, now(), random()));
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  async #inParallel(work: readonly Work[], mayGoOn: () => boolean): Promise<void> {
+    const left = [...work];
+    const failures: unknown[] = [];
+    const lane = async (): Promise<void> => {
+      for (let next = left.shift(); next !== undefined && mayGoOn(); next = left.shift()) {
+        try {
+          await next(mayGoOn);
+        } catch (error) {
+          failures.push(error);
+          left.length = 0;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: COPIES_AT_ONCE }, lane));
+    if (failures.length > 0) throw failures.find((error) => !(error instanceof OutOfTime)) ?? failures[0];
+  }
+
+  /** Asks for blobs to be fetched. */
+  addFetches(repository: RepositoryName, digests: readonly Digest[]): void {
+    for (const digest of digests) this.#options.state.addFetch({ repository, digest });
+  }
+}
+
+function isUnavailable(error: unknown): error is OciError {
+  return error instanceof OciError && error.kind === 'UNAVAILABLE';
+}

@@ -1,0 +1,168 @@
+/** A queue's state in the SQLite storage of its Durable Object. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { Job } from './machine.ts';
+import {
+  BUCKETS,
+  type Counter,
+  type Fetch,
+  type Histogram,
+  type Measure,
+  type NamedJob,
+  type Progress,
+  type QueueState,
+} from './queue-state.ts';
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER NOT NULL, parked INTEGER NOT NULL, error TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS jobs_next ON jobs (next_at) WHERE parked = 0;
+  CREATE INDEX IF NOT EXISTS jobs_parked ON jobs (id) WHERE parked = 1;
+  CREATE TABLE IF NOT EXISTS fetches (
+    position INTEGER PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (repository, digest)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS progress (digest TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT, WITHOUT ROWID;`;
+
+interface JobRow extends Record<string, SqlStorageValue> {
+  readonly id: string;
+  readonly attempts: number;
+  readonly next_at: number;
+  readonly parked: number;
+  readonly error: string;
+}
+
+export class SqlQueueState implements QueueState {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    sql.exec(SCHEMA);
+  }
+
+  job(id: string): Job | undefined {
+    return this.#jobs('SELECT * FROM jobs WHERE id = ?', id)[0];
+  }
+
+  setJob(id: string, { attempts, nextAt, parked, error }: Job): void {
+    this.#sql.exec('INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?)', id, attempts, nextAt, parked ? 1 : 0, error);
+  }
+
+  forgetJob(id: string): void {
+    this.#sql.exec('DELETE FROM jobs WHERE id = ?', id);
+  }
+
+  waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
+    const end = `${prefix}\u{10ffff}`;
+    return this.#jobs(
+      'SELECT * FROM jobs WHERE id >= ? AND id < ? AND (parked = 1 OR next_at > ?) ORDER BY id LIMIT ?',
+      prefix,
+      end,
+      now,
+      limit,
+    );
+  }
+
+  parkedJobs(after: string, limit: number): readonly NamedJob[] {
+    return this.#jobs('SELECT * FROM jobs WHERE parked = 1 AND id > ? ORDER BY id LIMIT ?', after, limit);
+  }
+
+  parkedCount(): number {
+    return this.#number('SELECT count(*) AS value FROM jobs WHERE parked = 1');
+  }
+
+  nextAttempt(): number | undefined {
+    const [row] = this.#sql.exec<{ value: number | null }>('SELECT min(next_at) AS value FROM jobs WHERE parked = 0').toArray();
+    return row?.value ?? undefined;
+  }
+
+  retry(id: string | undefined): number {
+    const changes = 'attempts = 0, next_at = 0, parked = 0';
+    const cursor =
+      id === undefined
+        ? this.#sql.exec(`UPDATE jobs SET ${changes} WHERE parked = 1 RETURNING id`)
+        : this.#sql.exec(`UPDATE jobs SET ${changes} WHERE id = ? RETURNING id`, id);
+    return cursor.toArray().length;
+  }
+
+  fetches(limit: number): readonly Fetch[] {
+    return this.#sql
+      .exec<{ repository: string; digest: string }>('SELECT repository, digest FROM fetches ORDER BY position LIMIT ?', limit)
+      .toArray()
+      .map(({ repository, digest }) => ({ repository: repository as RepositoryName, digest: digest as Digest }));
+  }
+
+  fetchCount(): number {
+    return this.#number('SELECT count(*) AS value FROM fetches');
+  }
+
+  addFetch({ repository, digest }: Fetch): void {
+    this.#sql.exec('INSERT OR IGNORE INTO fetches (repository, digest) VALUES (?, ?)', repository, digest);
+  }
+
+  removeFetch({ repository, digest }: Fetch): void {
+    this.#sql.exec('DELETE FROM fetches WHERE repository = ? AND digest = ?', repository, digest);
+  }
+
+  progress(digest: Digest): Progress | undefined {
+    const [row] = this.#sql.exec<{ progress: string }>('SELECT progress FROM progress WHERE digest = ?', digest).toArray();
+    return row === undefined ? undefined : (JSON.parse(row.progress) as Progress);
+  }
+
+  setProgress(digest: Digest, progress: Progress): void {
+    this.#sql.exec('INSERT OR REPLACE INTO progress VALUES (?, ?)', digest, JSON.stringify(progress));
+  }
+
+  forgetProgress(digest: Digest): void {
+    this.#sql.exec('DELETE FROM progress WHERE digest = ?', digest);
+  }
+
+  paused(): boolean {
+    return this.#numberNamed('paused') === 1;
+  }
+
+  setPaused(paused: boolean): void {
+    this.#sql.exec("INSERT OR REPLACE INTO numbers VALUES ('paused', ?)", paused ? 1 : 0);
+  }
+
+  count(counter: Counter, by = 1): void {
+    this.#add(counter, by);
+  }
+
+  counter(counter: Counter): number {
+    return this.#numberNamed(counter);
+  }
+
+  observe(measure: Measure, seconds: number): void {
+    this.#add(`${measure} sum`, seconds);
+    const bucket = BUCKETS.find((limit) => seconds <= limit);
+    this.#add(`${measure} ${bucket ?? 'more'}`, 1);
+  }
+
+  histogram(measure: Measure): Histogram {
+    let total = 0;
+    const buckets = BUCKETS.map((limit) => (total += this.#numberNamed(`${measure} ${limit}`)));
+    return { buckets, count: total + this.#numberNamed(`${measure} more`), sum: this.#numberNamed(`${measure} sum`) };
+  }
+
+  #add(name: string, by: number): void {
+    this.#sql.exec('INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value', name, by);
+  }
+
+  #numberNamed(name: string): number {
+    const [row] = this.#sql.exec<{ value: number }>('SELECT value FROM numbers WHERE name = ?', name).toArray();
+    return row?.value ?? 0;
+  }
+
+  #number(query: string): number {
+    return this.#sql.exec<{ value: number }>(query).one().value;
+  }
+
+  #jobs(query: string, ...parameters: (string | number)[]): NamedJob[] {
+    return this.#sql
+      .exec<JobRow>(query, ...parameters)
+      .toArray()
+      .map(({ id, attempts, next_at: nextAt, parked, error }) => ({ id, attempts, nextAt, parked: parked === 1, error }));
+  }
+}

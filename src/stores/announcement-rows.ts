@@ -1,0 +1,247 @@
+/**
+ * Announcing: reading at a node what its markers stand for, and merging it into central in one transaction.
+ *
+ * A manifest of the node without a marker is one that central has heard of. So what a marker needs is its own row and,
+ * of the manifests that are reachable from it, those with markers: children before the index that lists them, manifests
+ * before their tags. Then an image never resolves elsewhere before all of it does.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { MediaType } from '../oci/media-type.ts';
+import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import type { Marker } from './marker-rows.ts';
+import { type BlobRecord, type ManifestLife, type ManifestRecord, mergeRows, type Rows, type TagRow } from './merge.ts';
+
+/** A live manifest that has to be announced. */
+export interface AnnouncedManifest extends ManifestHeadRecord {
+  readonly marker: Marker;
+  /** Steps from what asked for it; children have a greater one than their index. */
+  readonly depth: number;
+}
+
+interface ManifestHead {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly media_type: MediaType;
+  readonly artifact_type: string;
+  readonly subject: Digest | null;
+  readonly size: number;
+  readonly created: number;
+  readonly deleted: number;
+  readonly depth: number;
+  readonly stamp: number;
+  readonly written_at: number;
+}
+
+const SELECT_TAGS = sql`
+  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
+  CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
+  WHERE asked.value ->> 'kind' = 'tag'`;
+
+// A child without a marker is known at central, and so is all below it.
+const SELECT_MANIFESTS = sql`
+  WITH RECURSIVE wanted (repository, digest, depth) AS (
+    SELECT asked.value ->> 'repository', asked.value ->> 'key', 0 FROM json_each(?1) AS asked
+    WHERE asked.value ->> 'kind' = 'manifest'
+    UNION
+    SELECT t.repository, t.digest, 0 FROM json_each(?1) AS asked
+    CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
+    WHERE asked.value ->> 'kind' = 'tag' AND t.digest IS NOT NULL
+    UNION
+    SELECT r.repository, r.digest, wanted.depth + 1
+    FROM wanted CROSS JOIN manifest_references r ON r.repository = wanted.repository AND r.manifest = wanted.digest
+    WHERE r.kind = 'child' AND EXISTS (SELECT 1 FROM markers k
+      WHERE k.kind = 'manifest' AND k.repository = r.repository AND k.key = r.digest)
+  )
+  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.created_version AS created,
+    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
+  FROM wanted
+  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
+  CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
+  WHERE m.created_version > m.deleted_version
+  GROUP BY m.repository, m.digest`;
+
+/** What markers stand for: their tags, and the manifests that have to be announced with them, children first. */
+export async function readMarked(
+  node: Database,
+  markers: readonly Marker[],
+): Promise<{ readonly tags: readonly TagRow[]; readonly manifests: readonly AnnouncedManifest[] }> {
+  const asked = JSON.stringify(markers.map(({ kind, repository, key }) => ({ kind, repository, key })));
+  const [tags, heads] = await node.batch<[TagRow, ManifestHead]>([
+    [SELECT_TAGS, asked],
+    [SELECT_MANIFESTS, asked],
+  ]);
+  const manifests = heads.map((head): AnnouncedManifest => ({
+    repository: head.repository,
+    digest: head.digest,
+    mediaType: head.media_type,
+    artifactType: head.artifact_type,
+    subject: head.subject,
+    size: head.size,
+    created: head.created,
+    deleted: head.deleted,
+    depth: head.depth,
+    marker: {
+      kind: 'manifest',
+      repository: head.repository,
+      key: head.digest,
+      stamp: head.stamp,
+      written_at: head.written_at,
+    },
+  }));
+  return { tags, manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
+}
+
+const SELECT_HEADS = sql`
+  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.subject, m.size,
+    m.created_version AS created, m.deleted_version AS deleted
+  FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
+  WHERE m.created_version > m.deleted_version`;
+
+/** A manifest without its document. */
+export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'references'>;
+
+/** The live ones among some manifests. */
+export function readHeads(
+  database: Database,
+  wanted: readonly Pick<ManifestRecord, 'repository' | 'digest'>[],
+): Promise<ManifestHeadRecord[]> {
+  return database.all<ManifestHeadRecord>(SELECT_HEADS, JSON.stringify(wanted));
+}
+
+const SELECT_CONTENTS = sql`
+  SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
+  CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
+  ORDER BY c.repository, c.digest, c.part`;
+const SELECT_REFERENCES = sql`
+  SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
+  CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`;
+const SELECT_BLOBS = sql`
+  SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
+  CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
+  CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2
+  WHERE r.kind IN ('config', 'layer')`;
+
+/** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
+export async function readManifests(
+  database: Database,
+  store: string,
+  heads: readonly ManifestHeadRecord[],
+): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
+  if (heads.length === 0) return { manifests: [], blobs: [] };
+  const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
+  const [contents, references, blobs] = await database.batch<
+    [
+      { repository: RepositoryName; digest: Digest; content: string },
+      { repository: RepositoryName; manifest: Digest; digest: Digest; kind: string; size: number },
+      BlobRecord,
+    ]
+  >([
+    [SELECT_CONTENTS, asked],
+    [SELECT_REFERENCES, asked],
+    [SELECT_BLOBS, asked, store],
+  ]);
+  const contentsOf = Map.groupBy(contents, ({ repository, digest }) => keyOf(repository, digest));
+  const referencesOf = Map.groupBy(references, ({ repository, manifest }) => keyOf(repository, manifest));
+  const manifests = heads.map(
+    ({ repository, digest, mediaType, artifactType, subject, size, created, deleted }): ManifestRecord => ({
+      repository,
+      digest,
+      mediaType,
+      artifactType,
+      subject,
+      size,
+      created,
+      deleted,
+      contents: (contentsOf.get(keyOf(repository, digest)) ?? []).map(({ content }) => content),
+      references: (referencesOf.get(keyOf(repository, digest)) ?? []).map((reference) => ({
+        digest: reference.digest,
+        kind: reference.kind,
+        size: reference.size,
+      })),
+    }),
+  );
+  return { manifests, blobs };
+}
+
+const ADD_LOCATIONS = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
+  FROM json_each(?1) AS blob WHERE true ON CONFLICT DO NOTHING`;
+const ADD_COPIES = sql`
+  INSERT INTO copies (store, digest, organization, size, announced_at)
+  SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
+  FROM json_each(?1) AS blob
+  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4) ON CONFLICT DO NOTHING`;
+const SELECT_MERGED_TAGS = sql`
+  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
+  CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
+const SELECT_MERGED_LIVES = sql`
+  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?1) AS sent
+  CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
+const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
+
+export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
+  /** The node's store. */
+  readonly store: string;
+}
+
+/** What central makes of an announcement. */
+export interface AnnouncementReply {
+  readonly tags: readonly TagRow[];
+  readonly lives: readonly ManifestLife[];
+  /** Central's clock. */
+  readonly clock: number;
+}
+
+/**
+ * One transaction at central: merges the rows, links the blobs and notes where their bytes lie. Refuses nothing.
+ * @param lease until when central keeps what the node has promised, in milliseconds since the epoch
+ */
+export async function announceTo(
+  central: { readonly name: string; readonly database: Database },
+  { store, tags, manifests, blobs }: Announcement,
+  now: number,
+  lease: number,
+): Promise<AnnouncementReply> {
+  const located = blobs.filter(({ key }) => key !== null);
+  const locations = JSON.stringify(located.map(({ digest, key, size }) => ({ digest, key, size })));
+  const copies = JSON.stringify(
+    located.map(({ repository, digest, size }) => ({ digest, size, organization: organizationOf(repository) })),
+  );
+  const statements: BoundStatement[] = mergeRows({ tags, lives: [], manifests, blobs }, now);
+  if (located.length > 0) {
+    statements.push([ADD_LOCATIONS, locations, store, now, lease], [ADD_COPIES, copies, store, now, central.name]);
+  }
+  const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
+  const results = await central.database.batch<object[]>([
+    ...statements,
+    [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
+    [SELECT_MERGED_LIVES, sent],
+    [SELECT_CLOCK],
+  ]);
+  const [merged, lives, clock] = results.slice(-3) as [TagRow[], ManifestLife[], { stamp: number }[]];
+  return { tags: merged, lives, clock: clock[0]?.stamp ?? 0 };
+}
+
+/** What of a reply the node does not know yet: rows that another write had won, or deletions. */
+export function news(reply: AnnouncementReply, sent: Pick<Rows, 'tags' | 'manifests'>): Pick<Rows, 'tags' | 'lives'> {
+  const versions = new Map(sent.tags.map((tag) => [keyOf(tag.repository, tag.name), tag]));
+  const lives = new Map(sent.manifests.map((life) => [keyOf(life.repository, life.digest), life]));
+  return {
+    tags: reply.tags.filter((tag) => {
+      const mine = versions.get(keyOf(tag.repository, tag.name));
+      return mine?.version !== tag.version || mine.origin !== tag.origin || mine.digest !== tag.digest;
+    }),
+    lives: reply.lives.filter((life) => {
+      const mine = lives.get(keyOf(life.repository, life.digest));
+      return mine?.created !== life.created || mine.deleted !== life.deleted;
+    }),
+  };
+}
+
+function keyOf(repository: RepositoryName, name: Tag | Digest): string {
+  return `${repository}@${name}`;
+}

@@ -1,0 +1,130 @@
+/** Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's location. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+
+/** A blob whose bytes are announced at a node, and that central has yet to get. */
+export interface Copy {
+  readonly digest: Digest;
+  readonly organization: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly announced_at: number;
+  /** Of the node's object. */
+  readonly key: string;
+}
+
+const IS_NEEDED = `EXISTS (
+  SELECT 1 FROM links k CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
+  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+  WHERE k.digest = c.digest AND m.created_version > m.deleted_version)`;
+
+// Fair between organizations, smaller first: the smallest of each, then the next of each.
+const SELECT_COPIES = sql`
+  SELECT c.digest, c.organization, c.size, c.announced_at, l.key
+  FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store
+  WHERE c.store = ?1 AND c.digest NOT IN (SELECT value FROM json_each(?3)) AND ${IS_NEEDED}
+  ORDER BY row_number() OVER (PARTITION BY c.organization ORDER BY c.size, c.digest), c.size LIMIT CAST(?2 AS INTEGER)`;
+
+/** At central: what to copy next from a node, of what a live manifest references. */
+export function copiesFrom(central: Database, store: string, limit: number, except: readonly Digest[]): Promise<Copy[]> {
+  return central.all<Copy>(SELECT_COPIES, store, limit, JSON.stringify(except));
+}
+
+const SELECT_AMOUNT = sql`
+  SELECT count(*) AS blobs, coalesce(sum(c.size), 0) AS bytes FROM copies c WHERE c.store = ?1
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)`;
+
+/** At central: blobs whose only bytes lie at a node. */
+export async function onlyAt(central: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  return (await central.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store)) ?? { blobs: 0, bytes: 0 };
+}
+
+const SELECT_ONLY_AT = sql`
+  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ?2
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)
+  ORDER BY c.digest LIMIT CAST(?3 AS INTEGER)`;
+
+/** At central: blobs whose only bytes lie at a node, by digest. */
+export function listOnlyAt(
+  central: Database,
+  store: string,
+  after: string,
+  limit: number,
+): Promise<Pick<Copy, 'digest' | 'organization' | 'size'>[]> {
+  return central.all(SELECT_ONLY_AT, store, after, limit);
+}
+
+const ADD_LOCATION = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)) ON CONFLICT DO NOTHING`;
+const FORGET_COPY = sql`DELETE FROM copies WHERE store = ?1 AND digest = ?2`;
+const SELECT_KEY = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
+
+export interface CopiedBlob {
+  readonly digest: Digest;
+  /** Of the object that was written. */
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/**
+ * At central: the bytes are here. Answers the key of the store's location, which is another's if it had the blob already.
+ * @param lease in milliseconds since the epoch, as `now`
+ */
+export async function settle(
+  central: { readonly name: string; readonly database: Database },
+  from: string,
+  blob: CopiedBlob,
+  now: number,
+  lease: number,
+): Promise<string | undefined> {
+  const [, , kept] = await central.database.batch<[object, object, { key: string }]>([
+    [ADD_LOCATION, blob.digest, central.name, blob.key, blob.size, now, lease],
+    [FORGET_COPY, from, blob.digest],
+    [SELECT_KEY, blob.digest, central.name],
+  ]);
+  return kept[0]?.key;
+}
+
+/** At central: forgets a copy if the store has a location for the blob by now. Answers whether it has. */
+export async function alreadySettled(
+  central: { readonly name: string; readonly database: Database },
+  from: string,
+  digest: Digest,
+): Promise<boolean> {
+  const [kept] = await central.database.batch<[{ key: string }]>([
+    [SELECT_KEY, digest, central.name],
+    [FORGET_IF_THERE, from, digest, central.name],
+  ]);
+  return kept.length > 0;
+}
+
+const FORGET_IF_THERE = sql`
+  DELETE FROM copies WHERE store = ?1 AND digest = ?2 AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3)`;
+
+const ADD_LINK = sql`
+  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
+const REMOVE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER)`;
+
+/** At a node: bytes that were fetched from afar. Answers the key of the store's location. */
+export async function keepFetched(
+  node: { readonly name: string; readonly database: Database },
+  repository: RepositoryName,
+  blob: CopiedBlob,
+  now: number,
+  lease: number,
+): Promise<string | undefined> {
+  const [, , kept] = await node.database.batch<[object, object, { key: string }]>([
+    [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
+    [ADD_LINK, repository, blob.digest, now],
+    [SELECT_KEY, blob.digest, node.name],
+  ]);
+  return kept[0]?.key;
+}
+
+/** At a node: takes back the link that {@link keepFetched} made then, because central has none any more. */
+export function removeFetchedLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [REMOVE_LINK, repository, digest, at];
+}

@@ -1,0 +1,143 @@
+/** Applying central's feed to a node's store. */
+import { STAMPS_PER_MILLISECOND } from './clock.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
+import { advancePosition, endOfFeed, type FeedEntry } from './feed-rows.ts';
+import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
+
+// Rows of control data as they were when the entries were read: only if nothing was applied since.
+const IF_AT = (store: string, position: string): string =>
+  `coalesce((SELECT position FROM followers WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
+
+const PUT_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at)
+  SELECT ?1 ->> 'name', ?1 ->> 'created_at', ?1 ->> 'removed_at' WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = excluded.removed_at`;
+const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
+const DROP_CREDENTIALS_OF = sql`
+  DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NULL)`;
+const CREDENTIAL_COLUMNS = 'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
+const PUT_CREDENTIAL = sql`
+  INSERT INTO credentials (${CREDENTIAL_COLUMNS})
+  SELECT ${CREDENTIAL_COLUMNS.split(', ')
+    .map((column) => `?1 ->> '${column}'`)
+    .join(', ')} WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT (id) DO UPDATE SET rights = excluded.rights, repositories = excluded.repositories,
+    expires_at = excluded.expires_at, registries = excluded.registries`;
+// A credential that took the name of one whose removal has not been heard of yet.
+const DROP_CREDENTIAL_OF_NAME = sql`
+  DELETE FROM credentials WHERE organization = ?1 ->> 'organization' AND name = ?1 ->> 'name' AND id <> ?1 ->> 'id'
+    AND ${IF_AT('?2', '?3')}`;
+const DROP_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 AND ${IF_AT('?2', '?3')}`;
+const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')} ON CONFLICT DO NOTHING`;
+const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
+
+/** The statements that bring a node from one position of the feed to that of the last of `entries`, to be run in one batch. */
+export function applyFeed(
+  node: string,
+  central: string,
+  from: number,
+  entries: readonly FeedEntry[],
+  now: number,
+): BoundStatement[] {
+  const to = entries.at(-1)?.position ?? from;
+  const tags: TagRow[] = [];
+  const lives: ManifestLife[] = [];
+  const others: BoundStatement[] = [];
+  for (const entry of entries) {
+    switch (entry.kind) {
+      case 'tag':
+        tags.push({ repository: entry.name, name: entry.key, digest: null, version: entry.version, origin: central });
+        break;
+      case 'manifest':
+        lives.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
+        break;
+      case 'link':
+        others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
+        break;
+      case 'repository':
+        others.push(
+          ...removeRepositoryAsTold(entry.name, Math.max(entry.recorded_at, Math.floor(entry.version / STAMPS_PER_MILLISECOND))),
+          [DROP_PUBLIC, entry.name, node, from],
+        );
+        break;
+      case 'visibility':
+        others.push([entry.row === null ? DROP_PUBLIC : PUT_PUBLIC, entry.name, node, from]);
+        break;
+      case 'organization':
+        others.push(
+          entry.row === null ? [DROP_ORGANIZATION, entry.name, node, from] : [PUT_ORGANIZATION, entry.row, node, from],
+          [DROP_CREDENTIALS_OF, entry.name, node, from],
+        );
+        break;
+      case 'credential':
+        others.push(
+          ...(entry.row === null
+            ? [[DROP_CREDENTIAL, entry.name, node, from] as const]
+            : [[DROP_CREDENTIAL_OF_NAME, entry.row, node, from] as const, [PUT_CREDENTIAL, entry.row, node, from] as const]),
+        );
+        break;
+    }
+  }
+  return [
+    ...mergeRows({ tags: latest(tags), lives: latestLives(lives), manifests: [], blobs: [] }, now),
+    ...others,
+    advancePosition(node, from, to, now),
+  ];
+}
+
+/** One statement merges each row once: of several deletions of a thing the last counts. */
+function latest(tags: readonly TagRow[]): TagRow[] {
+  return [...new Map(tags.map((tag) => [`${tag.repository}:${tag.name}`, tag])).values()];
+}
+
+function latestLives(lives: readonly ManifestLife[]): ManifestLife[] {
+  return [...new Map(lives.map((life) => [`${life.repository}@${life.digest}`, life])).values()];
+}
+
+const SELECT_POSITION = sql`SELECT position FROM followers WHERE store = ?1`;
+
+/** How far a node has followed the feed; undefined for one that never has. */
+export async function positionOf(node: Database, store: string): Promise<number | undefined> {
+  return (await node.first<{ position: number }>(SELECT_POSITION, store))?.position;
+}
+
+const SNAPSHOT_ROWS = 500;
+const SNAPSHOT_ORGANIZATIONS = sql`
+  SELECT name AS key, json_object('name', name, 'created_at', created_at, 'removed_at', removed_at) AS row
+  FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+const SNAPSHOT_CREDENTIALS = sql`
+  SELECT id AS key, json_object(${CREDENTIAL_COLUMNS.split(', ')
+    .map((column) => `'${column}', ${column}`)
+    .join(', ')}) AS row
+  FROM credentials WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)`;
+const SNAPSHOT_PUBLIC = sql`
+  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+
+/**
+ * Brings a node that has never followed the feed to its present end: copies all control data, which is all that a node
+ * without images needs. What changes meanwhile comes with the feed, from the position that was read before.
+ */
+export async function takeSnapshot(
+  central: Database,
+  node: { readonly name: string; readonly database: Database },
+  now: number,
+): Promise<void> {
+  const end = await endOfFeed(central);
+  const tables = [
+    [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
+    [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
+    [SNAPSHOT_PUBLIC, PUT_PUBLIC],
+  ] as const;
+  for (const [select, put] of tables) {
+    let last = '';
+    for (;;) {
+      const page = await central.all<{ key: string; row: string }>(select, last, SNAPSHOT_ROWS);
+      if (page.length === 0) break;
+      await node.database.batch(page.map(({ row }): BoundStatement => [put, row, node.name, -1]));
+      last = page.at(-1)?.key ?? last;
+    }
+  }
+  await node.database.batch([advancePosition(node.name, end, end, now)]);
+}

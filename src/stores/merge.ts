@@ -1,0 +1,216 @@
+/**
+ * Writing rows of another store into this one, by the merge rule of `versions.ts`. Announcements, their replies, the feed
+ * and what a node copies for its next pull all end here: one transaction, which can be repeated and come in any order.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { MediaType } from '../oci/media-type.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { raiseClock } from './clock.ts';
+import { type BoundStatement, sql } from './database.ts';
+import type { TagVersion } from './versions.ts';
+
+export interface TagRow extends TagVersion {
+  readonly repository: RepositoryName;
+  readonly name: Tag;
+}
+
+/** What is known of a manifest's life; `created` only where the content is known to be in the store, or comes along. */
+export interface ManifestLife {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly created: number;
+  readonly deleted: number;
+}
+
+/** A manifest whole. */
+export interface ManifestRecord extends ManifestLife {
+  readonly mediaType: MediaType;
+  /** '' for none. */
+  readonly artifactType: string;
+  readonly subject: Digest | null;
+  /** Bytes. */
+  readonly size: number;
+  readonly references: readonly { readonly digest: Digest; readonly kind: string; readonly size: number }[];
+  /** The document, cut into rows. */
+  readonly contents: readonly string[];
+}
+
+/** A repository may read a blob; `key` where the store that sends the rows has its bytes. */
+export interface BlobRecord {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** The manifest that needs it: the link is only made while that is alive. */
+  readonly manifest: Digest;
+  readonly key: string | null;
+  /** Bytes. */
+  readonly size: number;
+}
+
+export interface Rows {
+  readonly tags: readonly TagRow[];
+  readonly lives: readonly ManifestLife[];
+  readonly manifests: readonly ManifestRecord[];
+  readonly blobs: readonly BlobRecord[];
+}
+
+export const NO_ROWS: Rows = { tags: [], lives: [], manifests: [], blobs: [] };
+
+/** The greatest stamp in rows. */
+export function greatestStamp({ tags, lives, manifests }: Pick<Rows, 'tags' | 'lives' | 'manifests'>): number {
+  return Math.max(
+    0,
+    ...tags.map(({ version }) => version),
+    ...[...lives, ...manifests].map(({ created, deleted }) => Math.max(created, deleted)),
+  );
+}
+
+// D1 takes at most 2 MB a parameter. JSON escapes quotes, of which manifests have many.
+const CONTENT_JSON_CHARACTERS = 500_000;
+
+const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
+const ORDER = (version: string, digest: string, origin: string): string =>
+  `(${version}, ${digest} IS NULL, ${origin}, coalesce(${digest}, ''))`;
+const INCOMING_ORDER = ORDER("(incoming.value ->> 'version')", "(incoming.value ->> 'digest')", "(incoming.value ->> 'origin')");
+const STORED_ORDER = ORDER('t.version', 't.digest', 't.origin');
+const JOIN_STORED_TAG = `
+  FROM json_each(?1) AS incoming CROSS JOIN tags t
+    ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
+
+// What is about to be replaced, and what comes too late, are both writes that lost.
+const KEEP_REPLACED_TAGS = sql`
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER)
+  ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} > ${STORED_ORDER} ON CONFLICT DO NOTHING`;
+const KEEP_LOST_TAGS = sql`
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
+  SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
+  ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} < ${STORED_ORDER} ON CONFLICT DO NOTHING`;
+const MERGE_TAGS = sql`
+  INSERT INTO tags (repository, name, version, digest, origin, visible)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG}, 0 FROM json_each(?1) AS incoming WHERE true
+  ON CONFLICT (repository, name) DO UPDATE SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
+  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')} > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
+
+const MERGE_LIVES = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', '', '', NULL, 0, 0, incoming.value ->> 'deleted', 0
+  FROM json_each(?1) AS incoming WHERE incoming.value ->> 'deleted' > 0
+  ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version
+  WHERE excluded.deleted_version > manifests.deleted_version`;
+const MERGE_LIVES_OF_CONTENTS = sql`
+  UPDATE manifests SET created_version = incoming.value ->> 'created' FROM json_each(?1) AS incoming
+  WHERE manifests.repository = incoming.value ->> 'repository' AND manifests.digest = incoming.value ->> 'digest'
+    AND incoming.value ->> 'created' > manifests.created_version AND manifests.media_type <> ''`;
+const MERGE_MANIFESTS = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
+    incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
+    incoming.value ->> 'created', incoming.value ->> 'deleted', 0
+  FROM json_each(?1) AS incoming WHERE true
+  ON CONFLICT (repository, digest) DO UPDATE SET
+    media_type = iif(excluded.created_version > manifests.created_version, excluded.media_type, manifests.media_type),
+    artifact_type = iif(excluded.created_version > manifests.created_version, excluded.artifact_type, manifests.artifact_type),
+    subject = excluded.subject, size = excluded.size,
+    created_version = max(manifests.created_version, excluded.created_version),
+    deleted_version = max(manifests.deleted_version, excluded.deleted_version)`;
+
+const MERGE_CONTENTS = sql`
+  INSERT INTO manifest_contents (repository, digest, part, content)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'part', incoming.value ->> 'content'
+  FROM json_each(?1) AS incoming WHERE true ON CONFLICT DO NOTHING`;
+const MERGE_LARGE_CONTENT = sql`
+  INSERT INTO manifest_contents (repository, digest, part, content)
+  VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4) ON CONFLICT DO NOTHING`;
+const MERGE_REFERENCES = sql`
+  INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'manifest',
+    incoming.value ->> 'kind', incoming.value ->> 'size'
+  FROM json_each(?1) AS incoming WHERE true ON CONFLICT DO NOTHING`;
+
+const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
+  SELECT 1 FROM manifests m WHERE m.repository = tags.repository AND m.digest = tags.digest
+    AND m.created_version > m.deleted_version AND tags.version > m.deleted_version))`;
+
+const SHOW_TAGS = sql`
+  UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
+    SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)`;
+// A manifest that was never deleted hides no tag.
+const SHOW_TAGS_OF_MANIFESTS = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
+    SELECT d.repository, d.digest FROM json_each(?1) AS incoming CROSS JOIN manifests d
+      ON d.repository = incoming.value ->> 'repository' AND d.digest = incoming.value ->> 'digest'
+    WHERE d.deleted_version > 0) AND visible <> ${IS_VISIBLE}`;
+
+const ADD_REPOSITORIES = sql`
+  INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT incoming.value, CAST(?2 AS INTEGER), 0
+  FROM json_each(?1) AS incoming WHERE EXISTS (
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value AND created_version > deleted_version)
+  ON CONFLICT DO NOTHING`;
+const LIST_REPOSITORIES = sql`
+  UPDATE repositories SET listed = 1 - listed FROM json_each(?1) AS incoming
+  WHERE repositories.name = incoming.value AND listed <> EXISTS (
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value AND created_version > deleted_version)`;
+
+const MERGE_LINKS = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT DISTINCT incoming.value ->> 'repository', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
+  FROM json_each(?1) AS incoming CROSS JOIN manifests m
+    ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'manifest'
+  WHERE m.created_version > m.deleted_version ON CONFLICT DO NOTHING`;
+
+/** The statements that merge rows, to be run in one batch. `now`: milliseconds since the epoch. */
+export function mergeRows(rows: Rows, now: number): BoundStatement[] {
+  const { tags, lives, manifests, blobs } = rows;
+  const known = [...lives, ...manifests].map(({ repository, digest, created, deleted }) => ({
+    repository,
+    digest,
+    created,
+    deleted,
+  }));
+  const repositories = JSON.stringify([...new Set(known.map(({ repository }) => repository))]);
+  const heads = JSON.stringify(manifests.map(({ contents: _contents, references: _references, ...head }) => head));
+  const references = manifests.flatMap(({ repository, digest: manifest, references: all }) =>
+    all.map((reference) => ({ repository, manifest, ...reference })),
+  );
+  const statements: BoundStatement[] = [raiseClock(greatestStamp(rows))];
+  if (manifests.length > 0) statements.push([MERGE_MANIFESTS, heads], ...mergeContents(manifests));
+  if (references.length > 0) statements.push([MERGE_REFERENCES, JSON.stringify(references)]);
+  if (lives.length > 0) statements.push([MERGE_LIVES, JSON.stringify(lives)], [MERGE_LIVES_OF_CONTENTS, JSON.stringify(lives)]);
+  if (tags.length > 0) {
+    const all = JSON.stringify(tags);
+    statements.push([KEEP_REPLACED_TAGS, all, now], [KEEP_LOST_TAGS, all, now], [MERGE_TAGS, all], [SHOW_TAGS, all]);
+  }
+  if (known.length > 0) {
+    statements.push(
+      [SHOW_TAGS_OF_MANIFESTS, JSON.stringify(known)],
+      [ADD_REPOSITORIES, repositories, now],
+      [LIST_REPOSITORIES, repositories],
+    );
+  }
+  if (blobs.length > 0) statements.push([MERGE_LINKS, JSON.stringify(blobs), now]);
+  return statements;
+}
+
+function mergeContents(manifests: readonly ManifestRecord[]): BoundStatement[] {
+  const statements: BoundStatement[] = [];
+  let group: object[] = [];
+  let characters = 0;
+  const flush = (): void => {
+    if (group.length > 0) statements.push([MERGE_CONTENTS, JSON.stringify(group)]);
+    group = [];
+    characters = 0;
+  };
+  for (const { repository, digest, contents } of manifests) {
+    for (const [part, content] of contents.entries()) {
+      if (content.length > CONTENT_JSON_CHARACTERS) {
+        statements.push([MERGE_LARGE_CONTENT, repository, digest, part, content]);
+        continue;
+      }
+      if (characters + content.length > CONTENT_JSON_CHARACTERS) flush();
+      group.push({ repository, digest, part, content });
+      characters += content.length;
+    }
+  }
+  flush();
+  return statements;
+}

@@ -1,0 +1,164 @@
+/** Central and two nodes over the test's own stores: clocks that the test drives, queues that it runs, gates on every binding. */
+import { env } from 'cloudflare:workers';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { FederatedRegistry } from '../../src/registry/federated.ts';
+import type { Registry } from '../../src/registry/registry.ts';
+import { StoredRegistry } from '../../src/registry/stored.ts';
+import { Replicator } from '../../src/replication/replicator.ts';
+import { BufferBudget } from '../../src/stores/buffer-budget.ts';
+import { openStore, type Store } from '../../src/stores/store.ts';
+import { countD1, countR2, type Counts, noCounts } from './counting.ts';
+import { GRACE } from './fixture.ts';
+import { type Gate, gateD1, gateR2, OPEN } from './links.ts';
+import { MemoryQueueState } from './memory-queue-state.ts';
+
+export const HOST_NAMES = ['central', 'node1', 'node2'] as const;
+export type HostName = (typeof HOST_NAMES)[number];
+export type NodeName = Exclude<HostName, 'central'>;
+
+export interface Host {
+  readonly name: HostName;
+  readonly registry: Registry;
+  readonly store: Store;
+  /** Of calls to this host's store, whoever makes them. */
+  readonly counts: Counts;
+  /** What every call to the store passes. */
+  gate: Gate;
+  /** By how much its clock is ahead, in milliseconds. */
+  skew: number;
+}
+
+export interface NodeHost extends Host {
+  readonly name: NodeName;
+  readonly state: MemoryQueueState;
+  readonly queue: Replicator;
+  /** A queue that has forgotten what it did not write down. */
+  restartQueue(): void;
+}
+
+export interface Hosts {
+  readonly central: Host;
+  readonly node1: NodeHost;
+  readonly node2: NodeHost;
+  readonly all: readonly [Host, NodeHost, NodeHost];
+  readonly nodes: readonly [NodeHost, NodeHost];
+  /** Milliseconds since the epoch; tests move it. */
+  now: number;
+  /** Waits for work that goes on after responses. */
+  settled(): Promise<void>;
+  /** Runs all queues until nothing is left to do. */
+  drain(): Promise<void>;
+}
+
+const BINDINGS = {
+  central: [env.DB_CENTRAL, env.BLOBS_CENTRAL],
+  node1: [env.DB_NODE1!, env.BLOBS_NODE1!],
+  node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
+} as const;
+
+const ALWAYS = (): boolean => true;
+
+export async function openHosts(): Promise<Hosts> {
+  const signer = await SigningKeys.import([btoa('k'.repeat(32))]);
+  let deferred: Promise<unknown>[] = [];
+  const gates: Record<HostName, Gate> = { central: OPEN, node1: OPEN, node2: OPEN };
+  const skews: Record<HostName, number> = { central: 0, node1: 0, node2: 0 };
+  const counts = { central: noCounts(), node1: noCounts(), node2: noCounts() };
+  const stores = new Map(
+    HOST_NAMES.map((name) => {
+      const gate: Gate = (call, work) => gates[name](call, work);
+      const database = gateD1(countD1(BINDINGS[name][0], counts[name]), gate);
+      const bucket = gateR2(countR2(BINDINGS[name][1], counts[name]), gate);
+      return [name, openStore(name, database, bucket)];
+    }),
+  );
+  const storeOf = (name: string): Store | undefined => stores.get(name as HostName);
+  const store = (name: HostName): Store => {
+    const found = stores.get(name);
+    if (found === undefined) throw new Error(`${name} has no store`);
+    return found;
+  };
+  const random = (): number => 0.5;
+  const timeOf = (name: HostName) => (): number => hosts.now + skews[name];
+  const options = (name: HostName) => ({
+    signer,
+    budget: new BufferBudget(),
+    graceMilliseconds: GRACE,
+    now: timeOf(name),
+    defer: (work: Promise<unknown>) => void deferred.push(work),
+    announces: name !== 'central',
+    wake: () => undefined,
+    storeOf,
+  });
+  const host = (name: HostName, registry: Registry): Host => ({
+    name,
+    registry,
+    store: store(name),
+    counts: counts[name],
+    get gate() {
+      return gates[name];
+    },
+    set gate(gate) {
+      gates[name] = gate;
+    },
+    get skew() {
+      return skews[name];
+    },
+    set skew(skew) {
+      skews[name] = skew;
+    },
+  });
+  const node = (name: NodeName): NodeHost => {
+    const state = new MemoryQueueState();
+    const newQueue = (): Replicator =>
+      new Replicator({
+        node: store(name),
+        central: store('central'),
+        now: timeOf(name),
+        graceMilliseconds: GRACE,
+        state,
+        storeOf,
+        random,
+      });
+    let queue = newQueue();
+    const replication = {
+      fetchBlob: (repository: RepositoryName, digest: Digest) => queue.addFetches(repository, [digest]),
+      wakeCentral: () => undefined,
+    };
+    const registry = new FederatedRegistry(store(name), store('central'), { ...options(name), replication });
+    return Object.defineProperties(host(name, registry), {
+      state: { value: state },
+      queue: { get: () => queue },
+      restartQueue: { value: () => (queue = newQueue()) },
+    }) as NodeHost;
+  };
+  const central = host('central', new StoredRegistry(store('central'), options('central')));
+  const nodes = [node('node1'), node('node2')] as const;
+  const hosts: Hosts = {
+    now: Date.UTC(2026, 0, 2),
+    central,
+    node1: nodes[0],
+    node2: nodes[1],
+    all: [central, ...nodes],
+    nodes,
+    async settled() {
+      const pending = deferred;
+      deferred = [];
+      await Promise.all(pending);
+    },
+    async drain() {
+      await hosts.settled();
+      // Twice: what one announces, the other follows.
+      for (const { queue } of [...nodes, ...nodes]) {
+        queue.expectFeed();
+        queue.wakeUp();
+        await queue.moveMetadata(ALWAYS);
+        await queue.moveBytes(ALWAYS);
+      }
+      await hosts.settled();
+    },
+  };
+  return hosts;
+}

@@ -1,0 +1,55 @@
+/** Bindings whose every call first passes a gate: a test makes it slow, lets it fail before or after, or counts. */
+
+/** What a gate does to one call. `call` names the binding's method: `batch`, `put`. */
+export type Gate = <Result>(call: string, work: () => Promise<Result>) => Promise<Result>;
+
+export const OPEN: Gate = (_call, work) => work();
+
+/** As far away as `milliseconds`. */
+export function distant(milliseconds: () => number): Gate {
+  return async (_call, work) => {
+    const delay = milliseconds();
+    if (delay > 0) await new Promise((done) => setTimeout(done, delay));
+    return work();
+  };
+}
+
+export function gateD1(database: D1Database, gate: Gate): D1Database {
+  const originals = new WeakMap<object, D1PreparedStatement>();
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement => {
+    const wrapped = {
+      bind: (...values: unknown[]) => wrap(statement.bind(...values)),
+      all: <Row>() => gate('all', () => statement.all<Row>()),
+      run: <Row>() => gate('run', () => statement.run<Row>()),
+    } as unknown as D1PreparedStatement;
+    originals.set(wrapped, statement);
+    return wrapped;
+  };
+  const gated: Pick<D1Database, 'prepare' | 'batch'> = {
+    prepare: (query) => wrap(database.prepare(query)),
+    batch: <Row>(statements: D1PreparedStatement[]) =>
+      gate('batch', () => database.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement))),
+  };
+  return gated as D1Database;
+}
+
+export function gateR2(bucket: R2Bucket, gate: Gate): R2Bucket {
+  const wrapUpload = (upload: R2MultipartUpload) => ({
+    key: upload.key,
+    uploadId: upload.uploadId,
+    uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) => gate('uploadPart', () => upload.uploadPart(...part)),
+    complete: (parts: R2UploadedPart[]) => gate('complete', () => upload.complete(parts)),
+    abort: () => gate('abort', () => upload.abort()),
+  });
+  const gated = {
+    put: (...args: Parameters<R2Bucket['put']>) => gate('put', () => bucket.put(...args)),
+    get: (...args: Parameters<R2Bucket['get']>) => gate('get', () => bucket.get(...args)),
+    head: (key: string) => gate('head', () => bucket.head(key)),
+    delete: (keys: string | string[]) => gate('delete', () => bucket.delete(keys)),
+    list: (options?: R2ListOptions) => gate('list', () => bucket.list(options)),
+    createMultipartUpload: (key: string) =>
+      gate('createMultipartUpload', async () => wrapUpload(await bucket.createMultipartUpload(key))),
+    resumeMultipartUpload: (key: string, id: string) => wrapUpload(bucket.resumeMultipartUpload(key, id)),
+  };
+  return gated;
+}

@@ -1,0 +1,90 @@
+/** A queue's state in memory, for tests that run a queue without its Durable Object. */
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Job } from '../../src/replication/machine.ts';
+import type { Counter, Fetch, Histogram, Measure, NamedJob, Progress, QueueState } from '../../src/replication/queue-state.ts';
+
+export class MemoryQueueState implements QueueState {
+  readonly #jobs = new Map<string, Job>();
+  readonly #fetches = new Map<string, Fetch>();
+  readonly #progress = new Map<Digest, Progress>();
+  readonly #counters = new Map<Counter, number>();
+  #paused = false;
+
+  job(id: string): Job | undefined {
+    return this.#jobs.get(id);
+  }
+  setJob(id: string, job: Job): void {
+    this.#jobs.set(id, job);
+  }
+  forgetJob(id: string): void {
+    this.#jobs.delete(id);
+  }
+  #named(): NamedJob[] {
+    return [...this.#jobs].map(([id, { attempts, nextAt, parked, error }]) => ({ id, attempts, nextAt, parked, error }));
+  }
+  waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
+    return this.#named()
+      .filter(({ id, parked, nextAt }) => id.startsWith(prefix) && (parked || nextAt > now))
+      .slice(0, limit);
+  }
+  parkedJobs(after: string, limit: number): readonly NamedJob[] {
+    return this.#named()
+      .filter(({ id, parked }) => parked && id > after)
+      .slice(0, limit);
+  }
+  parkedCount(): number {
+    return this.parkedJobs('', Infinity).length;
+  }
+  nextAttempt(): number | undefined {
+    const times = this.#named().flatMap(({ parked, nextAt }) => (parked ? [] : [nextAt]));
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+  retry(id: string | undefined): number {
+    const due = this.#named().filter((job) => (id === undefined ? job.parked : job.id === id));
+    for (const job of due) this.#jobs.set(job.id, { ...job, attempts: 0, nextAt: 0, parked: false });
+    return due.length;
+  }
+
+  fetches(limit: number): readonly Fetch[] {
+    return [...this.#fetches.values()].slice(0, limit);
+  }
+  fetchCount(): number {
+    return this.#fetches.size;
+  }
+  addFetch(fetch: Fetch): void {
+    this.#fetches.set(`${fetch.repository} ${fetch.digest}`, fetch);
+  }
+  removeFetch(fetch: Fetch): void {
+    this.#fetches.delete(`${fetch.repository} ${fetch.digest}`);
+  }
+
+  progress(digest: Digest): Progress | undefined {
+    return this.#progress.get(digest);
+  }
+  setProgress(digest: Digest, progress: Progress): void {
+    this.#progress.set(digest, progress);
+  }
+  forgetProgress(digest: Digest): void {
+    this.#progress.delete(digest);
+  }
+
+  paused(): boolean {
+    return this.#paused;
+  }
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
+  }
+
+  count(counter: Counter, by = 1): void {
+    this.#counters.set(counter, this.counter(counter) + by);
+  }
+  counter(counter: Counter): number {
+    return this.#counters.get(counter) ?? 0;
+  }
+  observe(): void {
+    // Times are the tests' own.
+  }
+  histogram(_measure: Measure): Histogram {
+    return { buckets: [], count: 0, sum: 0 };
+  }
+}
