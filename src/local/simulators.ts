@@ -60,13 +60,12 @@ export class PortInUse extends Error {
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
   const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT } = options;
   const stateDir = resolve(options.stateDir);
-  const worker = await workerOptions();
+  const [script, worker] = await Promise.all([bundle(entryPoint), workerOptions()]);
   const hosts = localHosts(worker.bindings.REGISTRY, port);
   for (const each of hosts) await requireFreePort(each, hosts);
   mkdirSync(stateDir, { recursive: true });
   const logFile = join(stateDir, 'log.jsonl');
   const log = createWriteStream(logFile, { flags: 'a' });
-  const script = await bundle(entryPoint);
   const bindings = {
     ...worker.bindings,
     REGISTRY: registryVar(worker.bindings.REGISTRY, hosts),
