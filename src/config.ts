@@ -46,7 +46,8 @@ const node = z.strictObject({
   region: z.enum(REGIONS),
 });
 
-const registry = z
+/** Of the variable REGISTRY: which namespaces are served where. */
+export const registry = z
   .strictObject({
     central: z.strictObject({ hosts, store: storeName }),
     nodes: z.array(node).default([]),

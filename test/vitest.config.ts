@@ -34,6 +34,13 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'local',
+          include: ['test/local/**/*.test.ts'],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
           name: 'black-box',
           include: ['test/black-box/**/*.test.ts'],
           testTimeout: 120_000,

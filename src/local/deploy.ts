@@ -1,13 +1,12 @@
 /** `npm run deploy`: migrations on every database, then the code. Stops at the first failure. */
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { unstable_readConfig } from 'wrangler';
+import { ENVIRONMENT, isUnset, WRANGLER_TOML } from './wrangler-toml.ts';
 
-const ENVIRONMENT = 'production';
-const config = unstable_readConfig({ config: fileURLToPath(new URL('../../wrangler.toml', import.meta.url)), env: ENVIRONMENT });
+const config = unstable_readConfig({ config: WRANGLER_TOML, env: ENVIRONMENT });
 const databases: readonly { binding: string; database_name?: string; database_id?: string }[] = config.d1_databases;
 
-const unset = databases.filter(({ database_id: id }) => id === undefined || /^[0-]+$/.test(id));
+const unset = databases.filter(({ database_id: id }) => isUnset(id));
 if (unset.length > 0) {
   const names = unset.map(({ binding, database_name: name }) => `${binding} (wrangler d1 create ${name})`).join(', ');
   console.error(

@@ -1,8 +1,9 @@
 /**
  * Berth on Cloudflare's embedded simulators (miniflare, workerd): what `npm start` runs, and every test that speaks HTTP.
- * One process, listening on loopback alone; the port picks the namespace.
+ * One process, listening on loopback alone. The port picks the namespace, or the name on any of the ports does:
+ * `index.localhost` is central, `index.<node>.localhost` a node.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -13,6 +14,7 @@ import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { addDevelopmentUsers } from './development-users.ts';
 
 export interface LocalOptions {
+  /** Central's. The nodes of wrangler.toml's top level have the next ones, in their order. */
   readonly port: number;
   /** Holds databases, buckets, secrets and the log. */
   readonly stateDir: string;
@@ -20,10 +22,24 @@ export interface LocalOptions {
   readonly vars?: Readonly<Record<string, JsonValue>>;
   /** Whether the users of `development-users.ts` exist. */
   readonly developmentUsers?: boolean;
+  /** A module that is the Worker instead of `src/index.ts`, and exports all that it does. */
+  readonly entryPoint?: string;
+}
+
+export interface LocalHost {
+  /** `central`, or a node's. */
+  readonly name: string;
+  readonly url: string;
+  readonly port: number;
+  /** The host name at which it is served on every port. */
+  readonly alias: string;
 }
 
 export interface LocalRegistry {
+  /** Central's. */
   readonly url: string;
+  /** Central first. */
+  readonly hosts: readonly LocalHost[];
   readonly logFile: string;
   /** Fires the cron trigger, which the simulators never do by themselves. */
   scheduled(): Promise<void>;
@@ -31,7 +47,9 @@ export interface LocalRegistry {
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const ENTRY_POINT = join(ROOT, 'src/index.ts');
 const LOOPBACK = '127.0.0.1';
+const HIGHEST_PORT = 65_535;
 const WORKER = 'berth';
 
 export class PortInUse extends Error {
@@ -40,16 +58,17 @@ export class PortInUse extends Error {
 
 /** @throws PortInUse */
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
-  const { port, vars = {}, developmentUsers = true } = options;
+  const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT } = options;
   const stateDir = resolve(options.stateDir);
-  await requireFreePort(port);
+  const [script, worker] = await Promise.all([bundle(entryPoint), workerOptions()]);
+  const hosts = localHosts(worker.bindings.REGISTRY, port);
+  for (const each of hosts) await requireFreePort(each, hosts);
   mkdirSync(stateDir, { recursive: true });
   const logFile = join(stateDir, 'log.jsonl');
   const log = createWriteStream(logFile, { flags: 'a' });
-  const [script, worker] = await Promise.all([bundle(), workerOptions()]);
   const bindings = {
     ...worker.bindings,
-    REGISTRY: registryVar(worker.bindings['REGISTRY'], port),
+    REGISTRY: registryVar(worker.bindings.REGISTRY, hosts),
     ...localSecrets(stateDir),
     ...vars,
   };
@@ -68,17 +87,25 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
           bindings,
           unsafeDirectSockets: [{ host: LOOPBACK, port }],
         },
+        // A Worker has one direct socket: the other ports are those of Workers that do nothing but lend theirs.
+        ...hosts.slice(1).map((each) => ({
+          name: `${WORKER}-port-${each.name}`,
+          modules: [{ type: 'ESModule' as const, path: 'index.js', contents: 'export default {};' }],
+          unsafeDirectSockets: [{ host: LOOPBACK, port: each.port, serviceName: WORKER }],
+        })),
       ],
     }),
   );
   await miniflare.ready;
-  for (const binding of Object.keys(worker.d1Databases)) {
+  const prepared = Object.keys(worker.d1Databases).map(async (binding) => {
     const database = await miniflare.getD1Database(binding, WORKER);
     await migrate(database);
     if (developmentUsers) await addDevelopmentUsers(database);
-  }
+  });
+  await Promise.all(prepared);
   return {
     url: `http://localhost:${port}`,
+    hosts,
     logFile,
     scheduled: async () => {
       await (await miniflare.getWorker(WORKER)).scheduled({ cron: '* * * * *' });
@@ -92,28 +119,42 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
 
 /** A port that nothing listens on now. */
 export async function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
+  const [port = 0] = await freePorts(1);
+  return port;
+}
+
+/** Consecutive ports that nothing listens on now: as many as `npm start` takes, unless told otherwise. */
+export async function freePorts(count = 3): Promise<number[]> {
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    // Below those from which systems take the ports of outgoing connections, which could come in between.
+    const ports = Array.from({ length: count }, (_, i) => i);
+    const first = randomInt(20_000, 32_768 - count);
+    const free = await Promise.all(ports.map((i) => isFree(first + i)));
+    if (!free.includes(false)) return ports.map((i) => first + i);
+  }
+  throw new Error(`no ${count} consecutive ports are free`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
     const server = createServer();
-    server.on('error', fail);
-    server.listen(0, LOOPBACK, () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? done(address.port) : fail(new Error('no port'))));
-    });
+    server.on('error', () => done(false));
+    server.listen(port, LOOPBACK, () => server.close(() => done(true)));
   });
 }
 
-function requireFreePort(port: number): Promise<void> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.on('error', () => fail(new PortInUse(`port ${port} is in use: choose another with PORT=<port>`)));
-    server.listen(port, LOOPBACK, () => server.close(() => done()));
-  });
+/** @throws PortInUse */
+async function requireFreePort({ name, port }: LocalHost, all: readonly LocalHost[]): Promise<void> {
+  if (port <= HIGHEST_PORT && (await isFree(port))) return;
+  const problem = port > HIGHEST_PORT ? 'does not exist' : 'is in use';
+  const taken = `${all[0]?.port} to ${all.at(-1)?.port}`;
+  throw new PortInUse(`port ${port} (${name}) ${problem}: Berth takes ${taken}; choose others with PORT=<first port>`);
 }
 
 /** The Worker as one module, as wrangler bundles it. */
-export async function bundle(): Promise<string> {
+export async function bundle(entryPoint = ENTRY_POINT): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(ROOT, 'src/index.ts')],
+    entryPoints: [entryPoint],
     bundle: true,
     write: false,
     format: 'esm',
@@ -132,9 +173,10 @@ export async function bundle(): Promise<string> {
 interface WorkerOptions {
   readonly compatibilityDate: string;
   readonly compatibilityFlags: string[];
-  readonly bindings: Record<string, JsonValue>;
+  readonly bindings: Record<string, JsonValue> & { readonly REGISTRY: RegistryVar };
   readonly d1Databases: Record<string, string>;
   readonly r2Buckets: Record<string, string>;
+  readonly durableObjects: Record<string, { className: string; useSQLite: boolean }>;
   readonly ratelimits: Record<string, { namespace_id: string; simple: { limit: number; period: 10 | 60 } }>;
 }
 
@@ -152,15 +194,34 @@ async function workerOptions(): Promise<WorkerOptions> {
     bindings = {},
     d1Databases = {},
     r2Buckets = {},
+    durableObjects = {},
     ratelimits = {},
   } = all;
-  return { compatibilityDate, compatibilityFlags, bindings, d1Databases, r2Buckets, ratelimits } as WorkerOptions;
+  return { compatibilityDate, compatibilityFlags, bindings, d1Databases, r2Buckets, durableObjects, ratelimits } as WorkerOptions;
 }
 
-/** The same registry, served at this port under any host name. */
-function registryVar(configured: JsonValue | undefined, port: number): JsonValue {
-  const { central, ...rest } = configured as { central: { [key: string]: JsonValue } };
-  return { ...rest, central: { ...central, hosts: [`:${port}`] } };
+type RegistryVar = {
+  central: { [key: string]: JsonValue };
+  nodes?: { name: string; [key: string]: JsonValue }[];
+};
+
+function localHosts({ nodes = [] }: RegistryVar, port: number): LocalHost[] {
+  return ['central', ...nodes.map(({ name }) => name)].map((name, i) => ({
+    name,
+    url: `http://localhost:${port + i}`,
+    port: port + i,
+    alias: name === 'central' ? 'index.localhost' : `index.${name}.localhost`,
+  }));
+}
+
+/** The same registry, with each namespace served at its port under any host name, and at its alias on any port. */
+function registryVar({ central, nodes = [], ...rest }: RegistryVar, served: readonly LocalHost[]): JsonValue {
+  const [ofCentral = [], ...ofNodes] = served.map(({ alias, port }) => [alias, `:${port}`]);
+  return {
+    ...rest,
+    central: { ...central, hosts: ofCentral },
+    nodes: nodes.map((node, i) => ({ ...node, hosts: ofNodes[i] ?? [] })),
+  };
 }
 
 /** Secrets of this state alone, made at its first start. */

@@ -17,23 +17,32 @@ const registry = await startLocalRegistry({ port, stateDir }).catch((error: unkn
 });
 
 const host = `localhost:${port}`;
+const hosts = registry.hosts.map(({ name, url, alias }) => `  ${name.padEnd(9)} ${url}   ${alias}`).join('\n');
+const pushesToNodes = registry.hosts.slice(1, 2).map(
+  ({ name, port: at }) => `
+Push to ${name}, which passes it on to central:
+  docker login localhost:${at} -u alice -p alice-dev
+  docker tag alpine localhost:${at}/alice/alpine && docker push localhost:${at}/alice/alpine
+`,
+);
 const users = DEVELOPMENT_USERS.map(({ name, password, can }) => `  ${name.padEnd(9)} ${password.padEnd(13)} ${can}`).join('\n');
 console.log(`
 Berth is up.
 
-  central   ${registry.url}
+${hosts}
+            (each by its port under any name, or by its name on any port)
   API       ${registry.url}/api/openapi.json
   state     ${stateDir} (STATE_DIR), requests in ${registry.logFile}
 
 Users (on this machine only):
 ${users}
 
-Push:
+Push to central:
   docker login ${host} -u alice -p alice-dev
   docker tag alpine ${host}/alice/alpine && docker push ${host}/alice/alpine
 
   skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
-
+${pushesToNodes.join('')}
 Ctrl-C stops it.
 `);
 

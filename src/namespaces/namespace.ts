@@ -35,8 +35,14 @@ export function namespaceName(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : namespace.name;
 }
 
-/** Finds the namespace of a request by its host and port; undefined for a host that nothing is served at. */
+/**
+ * Finds the namespace of a request by its host and port, undefined for a host that nothing is served at. A name goes
+ * before a port: a host that is served by its name is found on every port.
+ */
 export function resolveNamespace(hosts: readonly ServedHost[], url: URL): Namespace | undefined {
-  const candidates = new Set([url.host, url.hostname, `:${url.port}`]);
-  return hosts.find(({ host }) => candidates.has(host))?.namespace;
+  for (const candidate of [url.host, url.hostname, `:${url.port}`]) {
+    const served = hosts.find(({ host }) => host === candidate);
+    if (served !== undefined) return served.namespace;
+  }
+  return undefined;
 }

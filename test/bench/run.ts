@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, startLocalRegistry } from '../../src/local/simulators.ts';
+import { freePorts, startLocalRegistry } from '../../src/local/simulators.ts';
 import { startFloor } from './floor.ts';
 import { call, closeConnections } from './http.ts';
 import { type Comparison, compare, type Measured, timed } from './measure.ts';
@@ -18,7 +18,7 @@ const REQUESTS = 2000;
 const REPOSITORY = 'alice/bench';
 
 const folder = await mkdtemp(join(tmpdir(), 'berth-bench-'));
-const port = await freePort();
+const [port = 0] = await freePorts();
 const registry = await startLocalRegistry({ port, stateDir: join(folder, 'berth') });
 const manifest = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [] }),

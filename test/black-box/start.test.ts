@@ -1,6 +1,8 @@
 import { stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from '../../src/local/simulators.ts';
 import { comparePull, imageOf, loggedIn, pushSteps } from '../support/local/push.ts';
 import {
   listeningAddresses,
@@ -27,7 +29,10 @@ afterEach(async () => {
 test('npm start prints addresses, users and a push; its users can do what it says', async () => {
   const screen = server.output();
   for (const said of [
-    `http://localhost:${server.port}`,
+    `central   http://localhost:${server.port}   index.localhost`,
+    `node1     http://localhost:${server.port + 1}   index.node1.localhost`,
+    `node2     http://localhost:${server.port + 2}   index.node2.localhost`,
+    `docker push localhost:${server.port + 1}/alice/alpine`,
     'alice-dev',
     'bob-dev',
     'platform-dev',
@@ -66,8 +71,17 @@ test('state survives a restart, Ctrl-C stops everything and leaves nothing behin
 });
 
 test('a port in use, and one that is none, are said in a line', async () => {
-  await expect(startServer(folder, server.port)).rejects.toThrow(
-    `port ${server.port} is in use: choose another with PORT=<port>`,
-  );
+  const [first = 0] = await freePorts();
+  const takenBy = (port: number, name: string, start: number) =>
+    `port ${port} (${name}) is in use: Berth takes ${start} to ${start + 2}; choose others with PORT=<first port>`;
+  await expect(startServer(folder, server.port)).rejects.toThrow(takenBy(server.port, 'central', server.port));
+  const other = createServer();
+  await new Promise<void>((done) => other.listen(first + 1, '127.0.0.1', done));
+  try {
+    await expect(startServer(folder, first)).rejects.toThrow(takenBy(first + 1, 'node1', first));
+  } finally {
+    await new Promise((done) => other.close(done));
+  }
+  await expect(startServer(folder, 65_534)).rejects.toThrow('port 65536 (node2) does not exist');
   await expect(startServer(folder, 99_999)).rejects.toThrow('PORT must be a port number');
 });

@@ -2,13 +2,15 @@ import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, startLocalRegistry } from '../../src/local/simulators.ts';
+import { freePorts, type LocalHost, startLocalRegistry } from '../../src/local/simulators.ts';
 import { stopCommands } from './command.ts';
 
 export interface TemporaryRegistry {
   /** `localhost:<port>`, as clients are told it. */
   readonly host: string;
   readonly port: number;
+  /** The same for central, which is first, and for each node. */
+  readonly hosts: readonly LocalHost[];
   readonly logFile: string;
   /** A folder for whatever else the run leaves behind; it goes when the registry does. */
   readonly directory: string;
@@ -24,12 +26,13 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   };
   process.on('exit', clean);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
-  const port = await freePort();
+  const [port = 0] = await freePorts();
   const registry = await startLocalRegistry({ port, stateDir: join(directory, 'registry') });
   // Once more, behind the simulators' own handler: until it has run, they write to the folder.
   process.on('exit', clean);
   try {
-    return await use({ host: `localhost:${port}`, port, logFile: registry.logFile, directory });
+    const { hosts, logFile } = registry;
+    return await use({ host: `localhost:${port}`, port, hosts, logFile, directory });
   } finally {
     await registry.stop();
   }

@@ -23,6 +23,8 @@ describe('resolveNamespace', () => {
     ['http://127.0.0.1:9000/v2/', fra],
     ['http://anything.example:9000/v2/', fra],
     ['http://[::1]:9000/v2/', fra],
+    ['http://index.dal.example.com:9000/v2/', dal],
+    ['http://localhost:9000/v2/', fra],
   ])('finds what is served at %s', (url, namespace) => {
     expect(resolveNamespace(hosts, new URL(url))).toBe(namespace);
   });

@@ -5,14 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll } from 'vitest';
-import { freePort } from '../../../src/local/simulators.ts';
+import { freePorts } from '../../../src/local/simulators.ts';
 
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
 const START_MILLISECONDS = 30_000;
 
 export interface Server {
+  /** Central's. */
   readonly url: string;
   readonly port: number;
+  readonly nodes: readonly { readonly name: string; readonly url: string; readonly port: number }[];
   readonly pid: number;
   /** What it has printed. */
   output(): string;
@@ -51,7 +53,7 @@ export async function removeFolder(folder: string): Promise<void> {
 }
 
 export async function startServer(stateDir: string, port?: number): Promise<Server> {
-  const at = port ?? (await freePort());
+  const at = port ?? (await freePorts())[0] ?? 0;
   const child = spawn(process.execPath, [START], {
     env: { ...process.env, PORT: String(at), STATE_DIR: stateDir },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,6 +66,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
   const server: Server = {
     url: `http://127.0.0.1:${at}`,
     port: at,
+    nodes: ['node1', 'node2'].map((name, i) => ({ name, url: `http://127.0.0.1:${at + 1 + i}`, port: at + 1 + i })),
     pid,
     output: () => output,
     kill: async () => {

@@ -1,0 +1,90 @@
+/**
+ * `npm run add-node -- <name> --region <region>`: writes a node into `[env.production]` of `wrangler.toml`, and prints
+ * the commands that make its database and bucket and deploy it, or runs them.
+ */
+import { parseArgs } from 'node:util';
+import { REGIONS } from '../config.ts';
+import { addNode, type Change, dataLocation, type NodeRequest } from './node-tables.ts';
+import { main, type Operator, type Step, shown, take } from './operator.ts';
+import { ENVIRONMENT, readWranglerToml, Refusal, requireMeaning, WRANGLER_TOML, writeWranglerToml } from './wrangler-toml.ts';
+
+const USAGE = `npm run add-node -- <name> --region <region> [--domain <domain>] [--store <store>] [--apply]
+
+  <name>      lowercase letters, digits and "-". The node is served at index.<name>.<domain>
+  --region    where its database, bucket and queue are put: ${REGIONS.join(', ')}
+  --domain    central's <domain>, of index.<domain>, unless set
+  --store     the store of another node, to share its database and bucket
+  --apply     runs the commands, instead of printing them
+  --config    another file than wrangler.toml`;
+
+/** @throws Refusal */
+export async function addNodeCommand(args: string[], operator: Operator): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      region: { type: 'string' },
+      domain: { type: 'string' },
+      store: { type: 'string' },
+      config: { type: 'string', default: WRANGLER_TOML },
+      apply: { type: 'boolean', default: false },
+    },
+  });
+  const [name] = positionals;
+  const { region, domain, store, config, apply } = values;
+  if (name === undefined || positionals.length > 1 || region === undefined) throw new Refusal(USAGE);
+
+  const current = await readWranglerToml(config);
+  const request: NodeRequest = { name, region, domain, store };
+  const change = addNode(current.text, current.production, request);
+  // Before anything is created: whether the file can be changed has nothing to do with the id.
+  await requireMeaning(current, change.text, change.meant);
+
+  const { node, data } = change;
+  const location = dataLocation(region);
+  if (data !== undefined && location !== region) {
+    operator.print(
+      `D1 and R2 take no hint ${region}: the database and the bucket are put in ${location}, the queue in ${region}.`,
+    );
+  }
+  const create = data === undefined ? [] : [databaseStep(data, location)];
+  const rest = [...(data === undefined ? [] : [bucketStep(data, location)]), ...deploySteps(change)];
+  const id = apply ? create.map((step) => createdDatabase(operator, step, current.folder))[0] : undefined;
+  writeWranglerToml(current, addNode(current.text, current.production, request, id).text);
+  operator.print(
+    `wrangler.toml has node ${node.name} now: ${node.hosts.join(', ')}, store ${node.store}, region ${node.region}.`,
+  );
+  const unread = apply && data !== undefined && id === undefined;
+  take(operator, apply ? rest : [...create, ...rest], current.folder, apply && !unread);
+  if (unread)
+    throw new Refusal(`\nWhat wrangler printed has no database id: first set database_id of ${data.binding} in wrangler.toml.`);
+}
+
+type Data = NonNullable<Change['data']>;
+
+function databaseStep({ database, binding }: Data, location: string): Step {
+  const note = `then set database_id of ${binding} in [env.${ENVIRONMENT}] of wrangler.toml to the id that it prints`;
+  return { command: ['wrangler', 'd1', 'create', database, '--location', location], note };
+}
+
+/** The id of the database that was created; undefined where it could not be read. */
+function createdDatabase(operator: Operator, { command }: Step, folder: string): string | undefined {
+  operator.print(`\n> ${command.join(' ')}`);
+  const { status, stdout } = operator.run(command, folder, true);
+  if (status !== 0) throw new Refusal(`\n${shown(command)} failed. wrangler.toml is as it was.`);
+  return /database_id"?\s*[=:]\s*"([0-9a-f-]{36})"/.exec(stdout)?.[1];
+}
+
+function bucketStep({ bucket }: Data, location: string): Step {
+  return { command: ['wrangler', 'r2', 'bucket', 'create', bucket, '--location', location] };
+}
+
+function deploySteps({ data }: Change): Step[] {
+  const migrate = data === undefined ? [] : [`wrangler d1 migrations apply ${data.binding} --remote --env ${ENVIRONMENT}`];
+  return [
+    { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
+    { command: ['npm', 'run', 'deploy'], note: [...migrate, `wrangler deploy --env ${ENVIRONMENT}`].join('; ') },
+  ];
+}
+
+if (import.meta.main) await main(addNodeCommand);

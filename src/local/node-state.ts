@@ -1,0 +1,93 @@
+/** What central's management API knows of a node's store that replication has not finished. */
+import { z } from 'zod';
+import { Refusal } from './wrangler-toml.ts';
+
+const TIMEOUT_MILLISECONDS = 30_000;
+
+const state = z.object({
+  /** Markers of the store: tags and manifests that central has not heard of. */
+  depth: z.number(),
+  oldest_marker_seconds: z.number().nullable(),
+  parked: z.number(),
+  paused: z.boolean(),
+  /** Blobs whose bytes lie at no other store. */
+  copies: z.object({ blobs: z.number(), bytes: z.number() }),
+});
+
+const page = z.object({
+  items: z.array(
+    z.object({
+      kind: z.enum(['manifest', 'tag', 'blob']),
+      repository: z.string(),
+      key: z.string(),
+      size: z.number().optional(),
+    }),
+  ),
+  last: z.string().nullable(),
+});
+
+export type StoreState = z.infer<typeof state>;
+export type OnlyHere = z.infer<typeof page>['items'][number];
+
+export interface Central {
+  readonly url: string;
+  /** An administrator's. */
+  readonly user: string;
+  readonly password: string;
+}
+
+/** Central, or the node's store behind it, did not answer: what it would have said is not known. */
+export class Unavailable extends Refusal {}
+
+/** @throws Unavailable, Refusal */
+export async function stateOf(central: Central, store: string): Promise<StoreState> {
+  return ask(central, `/api/replication/queues/${store}`, state);
+}
+
+/**
+ * What lies at the store alone, page by page.
+ * @throws Unavailable, Refusal
+ */
+export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere> {
+  let last: string | null = null;
+  const seen = new Set<string>();
+  do {
+    const query: string = last === null ? '' : `?last=${encodeURIComponent(last)}`;
+    const answer: z.infer<typeof page> = await ask(central, `/api/replication/queues/${store}/only-here${query}`, page);
+    yield* answer.items;
+    last = answer.last;
+    if (last !== null && seen.has(last)) throw new Refusal(`${central.url} answers the page after ${last} without end.`);
+    if (last !== null) seen.add(last);
+  } while (last !== null);
+}
+
+async function ask<T>({ url, user, password }: Central, path: string, shape: z.ZodType<T>): Promise<T> {
+  const address = new URL(path, url);
+  const headers = { Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
+  let response: Response;
+  let body: string;
+  try {
+    response = await fetch(address, { headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
+    body = await response.text();
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    throw new Refusal(`${address.href} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  if (response.status === 503) throw new Unavailable(`${address.href} answers 503: ${body.slice(0, 500)}`);
+  if (response.status === 401 || response.status === 403) {
+    throw new Refusal(`${address.href} answers ${response.status}: BERTH_USER and BERTH_PASSWORD must be an administrator's.`);
+  }
+  if (!response.ok) throw new Refusal(`${address.href} answers ${response.status}: ${body.slice(0, 500)}`);
+  const parsed = shape.safeParse(parsedJson(body));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new Refusal(`${address.href} answers what is not a state: ${issue?.path.join('.')}: ${issue?.message}`);
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * `npm run retire-node -- <name>`: takes a node out of `[env.production]` of `wrangler.toml`, once central has all that was
+ * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run.
+ */
+import { parseArgs } from 'node:util';
+import { databaseBinding } from '../config.ts';
+import { type Central, onlyAt, type StoreState, stateOf, Unavailable } from './node-state.ts';
+import { type Change, removeNode, requireNode, sharesStore } from './node-tables.ts';
+import { main, type Operator, take } from './operator.ts';
+import {
+  isUnset,
+  type Production,
+  readWranglerToml,
+  Refusal,
+  requireMeaning,
+  WRANGLER_TOML,
+  writeWranglerToml,
+} from './wrangler-toml.ts';
+
+const USAGE = `npm run retire-node -- <name> [--lost] [--url <url>] [--apply]
+
+  --lost      goes on although central lacks what lies at the node, and lists it
+  --url       central's, unless it is https:// and its first host in wrangler.toml
+  --apply     deploys, instead of printing how
+  --config    another file than wrangler.toml
+
+BERTH_USER and BERTH_PASSWORD are the name and secret of an administrator's credential.`;
+
+/** @throws Refusal */
+export async function retireNodeCommand(args: string[], operator: Operator, environment = process.env): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      lost: { type: 'boolean', default: false },
+      url: { type: 'string' },
+      config: { type: 'string', default: WRANGLER_TOML },
+      apply: { type: 'boolean', default: false },
+    },
+  });
+  const [name] = positionals;
+  if (name === undefined || positionals.length > 1) throw new Refusal(USAGE);
+  const { lost, url, config, apply } = values;
+
+  const current = await readWranglerToml(config);
+  const node = requireNode(current.production, name);
+  const change = removeNode(current.text, current.production, name);
+  await requireMeaning(current, change.text, change.meant);
+  const deployed = !isUnset(
+    current.production.databases.find(({ binding }) => binding === databaseBinding(node.store))?.database_id,
+  );
+  if (sharesStore(current.production, node)) {
+    operator.print(`Another node is on store ${node.store}: the store stays, and nothing of it is lost.`);
+  } else if (!deployed) {
+    operator.print(`Node ${name} has never been deployed: its database_id is not set.`);
+  } else {
+    const central = centralOf(current.production, url, environment);
+    if (lost) await listLost(operator, central, node.store);
+    else requireReplicated(name, await stateOrAdvice(central, node.store, name));
+  }
+  writeWranglerToml(current, change.text);
+  operator.print(`wrangler.toml no longer has node ${name}.`);
+  const steps = [
+    { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
+    { command: ['npm', 'run', 'deploy'], note: `from then on ${node.hosts.join(', ')} answers nothing` },
+  ];
+  take(operator, steps, current.folder, apply);
+  if (change.data !== undefined) printDeletion(operator, change.data, name, deployed);
+}
+
+function centralOf({ central }: Production, url: string | undefined, environment: NodeJS.ProcessEnv): Central {
+  const { BERTH_USER: user = '', BERTH_PASSWORD: password = '' } = environment;
+  if (user === '' || password === '') {
+    throw new Refusal(
+      "Set BERTH_USER and BERTH_PASSWORD to an administrator's credential: central is asked what the node holds.",
+    );
+  }
+  const given = url ?? `https://${central.hosts[0]}`;
+  if (!/^https?:\/\//.test(given) || !URL.canParse(given)) throw new Refusal(`--url must be a URL, not "${given}".`);
+  return { url: given, user, password };
+}
+
+async function stateOrAdvice(central: Central, store: string, name: string): Promise<StoreState> {
+  try {
+    return await stateOf(central, store);
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    throw new Refusal(
+      `${error.message}\nNothing is known of what central lacks. Try again; if the node's database or bucket is gone for good, ` +
+        `\`npm run retire-node -- ${name} --lost\`.`,
+    );
+  }
+}
+
+function requireReplicated(name: string, { depth, oldest_marker_seconds: age, parked, paused, copies }: StoreState): void {
+  if (depth === 0 && copies.blobs === 0) return;
+  const oldest = age === null ? '' : `, the oldest since ${age} seconds`;
+  const held = [
+    ...(paused ? ['Its queue is paused: resume it.'] : []),
+    ...(parked > 0 ? [`Parked after too many attempts: ${parked}. Look for the reason, and retry them.`] : []),
+  ];
+  throw new Refusal(
+    [
+      `Node ${name} has what central lacks:`,
+      `  tags and manifests that central has not heard of: ${depth}${oldest}`,
+      `  blobs whose only bytes lie at the node: ${copies.blobs} (${copies.bytes} bytes)`,
+      ...held,
+      'Stop pushing to it, wait until both are 0, and run this again. wrangler.toml is as it was.',
+      `If the node is gone for good: npm run retire-node -- ${name} --lost`,
+    ].join('\n'),
+  );
+}
+
+/** Everything that goes with the store; where central can't tell, that is said. */
+async function listLost({ print }: Operator, central: Central, store: string): Promise<void> {
+  const counts = { manifest: 0, tag: 0, blob: 0 };
+  let bytes = 0;
+  try {
+    for await (const { kind, repository, key, size } of onlyAt(central, store)) {
+      counts[kind]++;
+      bytes += size ?? 0;
+      print(`lost: ${kind.padEnd(8)} ${repository} ${key}${size === undefined ? '' : ` (${size} bytes)`}`);
+    }
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    print(`${error.message}\nThe list ends here: central cannot say what else is lost.`);
+  }
+  print(`Lost: ${counts.manifest} manifests, ${counts.tag} tags, ${counts.blob} blobs (${bytes} bytes).`);
+}
+
+type Data = NonNullable<Change['data']>;
+
+function printDeletion(operator: Operator, { database, bucket }: Data, name: string, deployed: boolean): void {
+  const check = `
+First, after the deployment:
+  npx wrangler d1 execute ${database} --remote --command "SELECT count(*) FROM markers"
+      0, or something was pushed while the node was being retired. To get it, put ${name}'s tables back into wrangler.toml and deploy
+Then, for good:`;
+  operator.print(`
+The database and the bucket stay until you delete them.${deployed ? check : ''}
+  npx wrangler d1 delete ${database}
+  npx wrangler r2 bucket delete ${bucket}
+      once it is empty: npx wrangler r2 bucket lifecycle add ${bucket} all --expire-days 1`);
+}
+
+if (import.meta.main) await main(retireNodeCommand);

@@ -1,0 +1,277 @@
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { addNodeCommand } from '../../src/local/add-node.ts';
+import { recordedOperator, ROOT, wranglerTomlForEachTest } from '../support/local/operator.ts';
+
+const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
+/** What wrangler prints when it has created a database, for a configuration in TOML. */
+const CREATED = `✅ Successfully created DB 'berth-fra' in region WEUR
+Created your new D1 database.
+
+To access your new D1 Database in your Worker, add the following snippet to your configuration file:
+[[d1_databases]]
+binding = "berth_fra"
+database_name = "berth-fra"
+database_id = "${ID}"
+`;
+const NO_ID = '00000000-0000-0000-0000-000000000000';
+const toml = wranglerTomlForEachTest();
+
+const block = (id: string) => `
+# Node fra: added by \`npm run add-node\`, removed by \`npm run retire-node\`.
+[[env.production.vars.REGISTRY.nodes]]
+name = "fra"
+hosts = ["index.fra.example.com"]
+store = "fra"
+region = "weur"
+
+[[env.production.routes]]
+pattern = "index.fra.example.com"
+custom_domain = true
+
+[[env.production.d1_databases]]
+binding = "DB_FRA"
+database_name = "berth-fra"
+database_id = "${id}"
+migrations_dir = "src/stores/migrations"
+
+[[env.production.r2_buckets]]
+binding = "BLOBS_FRA"
+bucket_name = "berth-fra"
+`;
+
+async function add(args: string, answers: Parameters<typeof recordedOperator>[0] = {}) {
+  const operator = recordedOperator(answers);
+  const refused = await addNodeCommand([...args.split(' '), '--config', toml.path], operator).then(
+    () => undefined,
+    (error: unknown) => (error as Error).message,
+  );
+  return { ...operator, refused };
+}
+
+describe('without --apply', () => {
+  test('the node is appended, everything else stays byte for byte, and the commands are printed', async () => {
+    const before = await toml.read();
+    const { refused, ran, screen } = await add('fra --region weur');
+    expect([refused, ran]).toEqual([undefined, []]);
+    expect(await toml.read()).toBe(before + block(NO_ID));
+    expect(
+      screen()
+        .split('\n')
+        .map((line) => line.trim()),
+    ).toEqual([
+      'wrangler.toml has node fra now: index.fra.example.com, store fra, region weur.',
+      '',
+      'Left to do:',
+      'npx wrangler d1 create berth-fra --location weur',
+      'then set database_id of DB_FRA in [env.production] of wrangler.toml to the id that it prints',
+      'npx wrangler r2 bucket create berth-fra --location weur',
+      'npm run types:generate',
+      "the bindings' types, which npm test compares",
+      'npm run deploy',
+      'wrangler d1 migrations apply DB_FRA --remote --env production; wrangler deploy --env production',
+    ]);
+  });
+
+  test('a domain of its own, and a region that D1 and R2 have no hint for', async () => {
+    const { screen } = await add('sao-paulo --region sam --domain example.net');
+    const text = await toml.read();
+    expect(text).toContain('hosts = ["index.sao-paulo.example.net"]\nstore = "sao-paulo"\nregion = "sam"\n');
+    expect(text).toContain('binding = "DB_SAO_PAULO"');
+    expect(screen()).toContain('D1 and R2 take no hint sam');
+    expect(screen()).toContain('wrangler d1 create berth-sao-paulo --location enam');
+  });
+
+  test('two nodes, the second on the store of the first', async () => {
+    await add('fra --region weur');
+    const before = await toml.read();
+    const { screen } = await add('ams --region weur --store fra');
+    expect(screen()).not.toContain('create');
+    expect(await toml.read()).toBe(`${before}
+# Node ams: added by \`npm run add-node\`, removed by \`npm run retire-node\`.
+[[env.production.vars.REGISTRY.nodes]]
+name = "ams"
+hosts = ["index.ams.example.com"]
+store = "fra"
+region = "weur"
+
+[[env.production.routes]]
+pattern = "index.ams.example.com"
+custom_domain = true
+`);
+  });
+});
+
+describe('with --apply', () => {
+  test('the commands run in order, and the id of the database goes into wrangler.toml', async () => {
+    const before = await toml.read();
+    const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: CREATED } });
+    expect(refused).toBeUndefined();
+    expect(ran).toEqual([
+      'wrangler d1 create berth-fra --location weur',
+      'wrangler r2 bucket create berth-fra --location weur',
+      'npm run types:generate',
+      'npm run deploy',
+    ]);
+    expect(await toml.read()).toBe(before + block(ID));
+  });
+
+  test('nothing changes if the database cannot be created', async () => {
+    const before = await toml.read();
+    const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { status: 1 } });
+    expect(refused).toContain('npx wrangler d1 create berth-fra --location weur failed. wrangler.toml is as it was.');
+    expect(ran).toHaveLength(1);
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('what is left is printed if a later command fails', async () => {
+    const before = await toml.read();
+    const answers = { 'wrangler d1 create': { stdout: CREATED }, 'wrangler r2 bucket create': { status: 1 } };
+    const { refused, ran, screen } = await add('fra --region weur --apply', answers);
+    expect(refused).toContain('npx wrangler r2 bucket create berth-fra --location weur failed.');
+    expect(ran).toHaveLength(2);
+    const left = screen().split('Left to do:')[1];
+    expect(left).not.toContain('d1 create');
+    for (const command of ['r2 bucket create berth-fra', 'npm run types:generate', 'npm run deploy'])
+      expect(left).toContain(command);
+    expect(await toml.read()).toBe(before + block(ID));
+  });
+
+  test('an id that cannot be read is asked for, and nothing is deployed', async () => {
+    const before = await toml.read();
+    const { refused, ran, screen } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: 'done' } });
+    expect(refused).toContain('first set database_id of DB_FRA in wrangler.toml');
+    expect(ran).toHaveLength(1);
+    expect(screen()).toContain('npx wrangler r2 bucket create berth-fra');
+    expect(await toml.read()).toBe(before + block(NO_ID));
+  });
+});
+
+describe('refused, and nothing changes or runs', () => {
+  test.each([
+    ['fra', /^npm run add-node -- <name> --region <region>/],
+    ['fra ams --region weur', /^npm run add-node -- <name> --region <region>/],
+    ['fra --region weur --else', /Unknown option '--else'/],
+    ['fra --region mars', /^--region must be one of wnam, .*, not "mars"/],
+    ['Fra --region weur', /^The Worker would refuse this node: name: must be lowercase letters, digits and "-"$/],
+    ['f_a --region weur', /^The Worker would refuse this node: name: /],
+    ['central --region weur', /^The Worker would refuse this node: name: must not be "central"$/],
+    ['fra --region weur --domain a/b', /^The Worker would refuse this node: hosts\.0: must be a host name/],
+    [`${'a'.repeat(58)} --region weur`, /^A node's name has at most 57 characters/],
+    ['fra --region weur --store central', /^--store names the store of another node.*there is no other node/],
+    ['fra --region weur --store ams', /^--store names the store of another node/],
+  ])('%s', async (args, reason) => {
+    const before = await toml.read();
+    const { refused, ran } = await add(`${args} --apply`);
+    expect(refused).toMatch(reason);
+    expect([await toml.read(), ran]).toEqual([before, []]);
+  });
+
+  test('a node twice', async () => {
+    await add('fra --region weur');
+    const before = await toml.read();
+    expect((await add('fra --region weur')).refused).toMatch(/^wrangler.toml has node fra already\./);
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('the store of another node, unless it is named', async () => {
+    await toml.write(
+      (await toml.read()) + block(ID).replace('name = "fra"', 'name = "ams"').replaceAll('index.fra', 'index.ams'),
+    );
+    expect((await add('fra --region weur')).refused).toBe(
+      "Store fra is another node's. --store fra shares it; else choose another name.",
+    );
+    expect((await add('fra --region weur --store fra')).refused).toBeUndefined();
+  });
+
+  test.each([
+    [
+      'a database of that name',
+      '[[env.production.d1_databases]]\nbinding = "DB_FRA"\ndatabase_name = "old"\n',
+      /has old already/,
+    ],
+    [
+      'a bucket of that name',
+      '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra"\n',
+      /has berth-fra already/,
+    ],
+    ['what is not TOML', 'a = = b\n', /^wrangler.toml cannot be parsed: /],
+  ])('%s', async (_, appended, reason) => {
+    await toml.write(`${await toml.read()}\n${appended}`);
+    const before = await toml.read();
+    expect((await add('fra --region weur')).refused).toMatch(reason);
+    expect(await toml.read()).toBe(before);
+  });
+
+  test.each([
+    ['central without a host index.<domain>', 'hosts = ["index.example.com"]', 'hosts = ["example.com"]', /--domain <domain>/],
+    [
+      'a configuration that the Worker refuses',
+      'grace_hours = 24\n\n[[env.p',
+      'grace_hours = 0\n\n[[env.p',
+      /REGISTRY.grace_hours/,
+    ],
+    [
+      'routes that are written as a value',
+      '[[env.production.routes]]\npattern = "index.example.com"\ncustom_domain = true\n',
+      'routes = [{ pattern = "index.example.com", custom_domain = true }]\n',
+      /cannot be parsed|cannot change/,
+    ],
+  ])('%s', async (_, text, replacement, reason) => {
+    const before = (await toml.read()).replace(text, replacement);
+    expect(before).toContain(replacement);
+    await toml.write(before);
+    expect((await add('fra --region weur')).refused).toMatch(reason);
+    expect(await toml.read()).toBe(before);
+  });
+});
+
+describe('as a process', () => {
+  const script = join(ROOT, 'src/local/add-node.ts');
+
+  test('wrangler and npm of the PATH run in the folder of wrangler.toml; a refusal is a line and status 1', async () => {
+    const bin = join(toml.folder, 'bin');
+    await mkdir(bin);
+    const noted = join(toml.folder, 'noted');
+    const note = '#!/bin/sh\necho "$(basename "$0") $* in $PWD, log ${WRANGLER_LOG-unset}" >> "$NOTED"\n';
+    await writeFile(join(bin, 'wrangler'), `${note}[ "$1" = d1 ] && cat "$CREATED"\nexit 0\n`);
+    await writeFile(join(bin, 'npm'), note);
+    for (const name of ['wrangler', 'npm']) await chmod(join(bin, name), 0o755);
+    await writeFile(join(toml.folder, 'created'), CREATED);
+    const env = {
+      ...process.env,
+      PATH: `${bin}${delimiter}${process.env['PATH']}`,
+      NOTED: noted,
+      CREATED: join(toml.folder, 'created'),
+      WRANGLER_LOG: undefined,
+    };
+    const args = [script, 'fra', '--region', 'weur', '--apply', '--config', toml.path];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+    expect(stdout).toContain('Successfully created DB');
+    expect((await readFile(noted, 'utf8')).trimEnd().split('\n')).toEqual([
+      `wrangler d1 create berth-fra --location weur in ${toml.folder}, log unset`,
+      `wrangler r2 bucket create berth-fra --location weur in ${toml.folder}, log unset`,
+      `npm run types:generate in ${toml.folder}, log unset`,
+      `npm run deploy in ${toml.folder}, log unset`,
+    ]);
+    expect(await toml.read()).toContain(`database_id = "${ID}"`);
+    await expect(promisify(execFile)(process.execPath, args, { env })).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^wrangler.toml has node fra already\..*\n$/),
+    });
+  });
+
+  test('wrangler builds a deployment with the node', async () => {
+    await toml.write((await toml.read()).replace('main = "src', `main = "${ROOT}src`));
+    await add('fra --region weur');
+    const wrangler = join(ROOT, 'node_modules/.bin/wrangler');
+    const args = ['deploy', '--dry-run', '--env', 'production', '--config', toml.path, '--outdir', join(toml.folder, 'worker')];
+    const { stdout } = await promisify(execFile)(wrangler, args, { cwd: ROOT, env: { ...process.env, CI: 'true' } });
+    expect(stdout).toMatch(/env\.DB_FRA \(berth-fra\)\s+D1 Database/);
+    expect(stdout).toMatch(/env\.BLOBS_FRA \(berth-fra\)\s+R2 Bucket/);
+    expect(stdout).toContain('--dry-run: exiting now.');
+  });
+});

@@ -1,0 +1,254 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { addNodeCommand } from '../../src/local/add-node.ts';
+import { retireNodeCommand } from '../../src/local/retire-node.ts';
+import { recordedOperator, wranglerTomlForEachTest } from '../support/local/operator.ts';
+
+const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
+const ENVIRONMENT = { BERTH_USER: 'operator', BERTH_PASSWORD: 'secret' };
+const DIGEST = `sha256:${'a'.repeat(64)}`;
+const toml = wranglerTomlForEachTest();
+
+/** A central that answers what a test says, to the one administrator that it knows. */
+const central = {
+  server: undefined as Server | undefined,
+  url: '',
+  asked: [] as string[],
+  answers: {} as Record<string, { status?: number; body: unknown }>,
+};
+
+beforeAll(async () => {
+  const login = `Basic ${Buffer.from('operator:secret').toString('base64')}`;
+  central.server = createServer((request, response) => {
+    central.asked.push(request.url ?? '');
+    const known = request.headers.authorization === login;
+    const { status = 200, body } = known
+      ? (central.answers[request.url ?? ''] ?? { status: 404, body: {} })
+      : { status: 401, body: {} };
+    response
+      .writeHead(status, { 'Content-Type': 'application/json' })
+      .end(typeof body === 'string' ? body : JSON.stringify(body));
+  });
+  await new Promise<void>((done) => central.server?.listen(0, '127.0.0.1', done));
+  central.url = `http://127.0.0.1:${(central.server.address() as AddressInfo).port}`;
+});
+
+afterAll(async () => {
+  central.server?.closeAllConnections();
+  await new Promise((done) => central.server?.close(done));
+});
+
+let before: string;
+let withNode: string;
+
+beforeEach(async () => {
+  central.asked = [];
+  central.answers = {};
+  before = await toml.read();
+  const answers = { 'wrangler d1 create': { stdout: `database_id = "${ID}"` } };
+  await addNodeCommand(['fra', '--region', 'weur', '--apply', '--config', toml.path], recordedOperator(answers));
+  withNode = await toml.read();
+});
+
+async function retire(args: string, environment: NodeJS.ProcessEnv = ENVIRONMENT, answers = {}) {
+  const operator = recordedOperator(answers);
+  const all = [...args.split(' '), '--url', central.url, '--config', toml.path];
+  const refused = await retireNodeCommand(all, operator, environment).then(
+    () => undefined,
+    (error: unknown) => (error as Error).message,
+  );
+  return { ...operator, refused };
+}
+
+const QUEUE = '/api/replication/queues/fra';
+
+function stateOf(changes: object = {}): void {
+  const state = {
+    store: 'fra',
+    depth: 0,
+    oldest_marker_seconds: null,
+    in_flight: 0,
+    parked: 0,
+    paused: false,
+    feed: [{ store: 'fra', position: 7 }],
+    copies: { blobs: 0, bytes: 0 },
+  };
+  central.answers[QUEUE] = { body: { ...state, ...changes } };
+}
+
+describe('a node whose pushes have all reached central', () => {
+  test('goes from wrangler.toml, which is as before the node; the commands are printed', async () => {
+    stateOf();
+    const { refused, ran, screen } = await retire('fra');
+    expect([refused, ran]).toEqual([undefined, []]);
+    expect(await toml.read()).toBe(before);
+    expect(central.asked).toEqual([QUEUE]);
+    for (const said of [
+      'wrangler.toml no longer has node fra.',
+      'npm run types:generate',
+      'npm run deploy',
+      'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM markers"',
+      'npx wrangler d1 delete berth-fra',
+      'npx wrangler r2 bucket delete berth-fra',
+    ]) {
+      expect(screen()).toContain(said);
+    }
+  });
+
+  test('with --apply it is deployed, and nothing deletes data', async () => {
+    stateOf();
+    const { refused, ran, screen } = await retire('fra --apply');
+    expect([refused, ran]).toEqual([undefined, ['npm run types:generate', 'npm run deploy']]);
+    expect(screen()).toContain('npx wrangler d1 delete berth-fra');
+  });
+
+  test('a deployment that fails is said', async () => {
+    stateOf();
+    const { refused, screen } = await retire('fra --apply', ENVIRONMENT, { 'npm run deploy': { status: 1 } });
+    expect(refused).toContain('npm run deploy failed.');
+    expect(screen()).not.toContain('d1 delete');
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('what was changed by hand around it stays', async () => {
+    stateOf();
+    const edited = (text: string) => `${text.replace('# Everything', '# All')}\n# More.\n[env.other]\nname = "other" # kept\n`;
+    await toml.write(edited(withNode).replace('store = "fra"', "store = 'fra' # its own"));
+    expect((await retire('fra')).refused).toBeUndefined();
+    expect(await toml.read()).toBe(edited(before));
+  });
+});
+
+describe('a node that has what central lacks is refused, with how much and what to do', () => {
+  test.each([
+    [{ depth: 3, oldest_marker_seconds: 12 }, ['not heard of: 3, the oldest since 12 seconds', 'at the node: 0 (0 bytes)']],
+    [{ copies: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at the node: 2 (345 bytes)']],
+    [{ depth: 1, parked: 4, paused: true }, ['not heard of: 1\n', 'Its queue is paused', 'Parked after too many attempts: 4.']],
+  ])('%j', async (changes, said) => {
+    stateOf(changes);
+    const { refused, ran } = await retire('fra --apply');
+    for (const part of [...said, 'Stop pushing to it', 'npm run retire-node -- fra --lost']) expect(refused).toContain(part);
+    expect([await toml.read(), ran]).toEqual([withNode, []]);
+  });
+});
+
+describe('--lost', () => {
+  const page = (items: object[], last: string | null) => ({ body: { items, last } });
+
+  test('lists everything, page by page, and goes on', async () => {
+    stateOf({ depth: 2, copies: { blobs: 2, bytes: 30 } });
+    central.answers[`${QUEUE}/only-here`] = page(
+      [
+        { kind: 'manifest', repository: 'alice/app', key: DIGEST },
+        { kind: 'tag', repository: 'alice/app', key: 'latest' },
+      ],
+      'tag alice/app',
+    );
+    central.answers[`${QUEUE}/only-here?last=tag%20alice%2Fapp`] = page(
+      [
+        { kind: 'blob', repository: 'alice/app', key: DIGEST, size: 10 },
+        { kind: 'blob', repository: 'bob/app', key: DIGEST, size: 20 },
+      ],
+      'end',
+    );
+    central.answers[`${QUEUE}/only-here?last=end`] = page([], null);
+    const { refused, screen } = await retire('fra --lost');
+    expect(refused).toBeUndefined();
+    expect(screen().split('\n').slice(0, 6)).toEqual([
+      `lost: manifest alice/app ${DIGEST}`,
+      'lost: tag      alice/app latest',
+      `lost: blob     alice/app ${DIGEST} (10 bytes)`,
+      `lost: blob     bob/app ${DIGEST} (20 bytes)`,
+      'Lost: 1 manifests, 1 tags, 2 blobs (30 bytes).',
+      'wrangler.toml no longer has node fra.',
+    ]);
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('goes on where central cannot tell, and says so', async () => {
+    central.answers[`${QUEUE}/only-here`] = page([{ kind: 'tag', repository: 'alice/app', key: 'latest' }], 'x');
+    central.answers[`${QUEUE}/only-here?last=x`] = { status: 503, body: 'store fra is away' };
+    const { refused, screen } = await retire('fra --lost');
+    expect(refused).toBeUndefined();
+    expect(screen()).toContain('lost: tag      alice/app latest');
+    expect(screen()).toContain('answers 503: store fra is away\nThe list ends here: central cannot say what else is lost.');
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('is refused where the pages have no end', async () => {
+    for (const query of ['', '?last=x', '?last=y']) {
+      central.answers[`${QUEUE}/only-here${query}`] = page([], query === '?last=x' ? 'y' : 'x');
+    }
+    expect((await retire('fra --lost')).refused).toContain('without end');
+    expect(await toml.read()).toBe(withNode);
+  });
+});
+
+describe('what central is not asked about', () => {
+  test('a node on a store that another node is on: the store stays, and goes with the last', async () => {
+    const add = ['ams', '--region', 'weur', '--store', 'fra', '--config', toml.path];
+    await addNodeCommand(add, recordedOperator());
+    const { refused, screen } = await retire('fra', {});
+    expect([refused, central.asked]).toEqual([undefined, []]);
+    expect(screen()).toContain('Another node is on store fra: the store stays');
+    expect(screen()).not.toContain('delete');
+    const text = await toml.read();
+    expect(text).not.toContain('index.fra');
+    for (const kept of ['binding = "DB_FRA"', 'binding = "BLOBS_FRA"', 'index.ams.example.com']) expect(text).toContain(kept);
+    stateOf();
+    expect((await retire('ams')).refused).toBeUndefined();
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('a node that has never been deployed', async () => {
+    await toml.write(before);
+    await addNodeCommand(['fra', '--region', 'weur', '--config', toml.path], recordedOperator());
+    const { refused, screen } = await retire('fra', {});
+    expect([refused, central.asked]).toEqual([undefined, []]);
+    expect(screen()).toContain('has never been deployed');
+    expect(screen()).not.toContain('markers');
+    expect(await toml.read()).toBe(before);
+  });
+});
+
+describe('refused, and nothing changes or runs', () => {
+  test.each([
+    ['fra ams', ENVIRONMENT, /^npm run retire-node -- <name>/],
+    ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\.$/],
+    ['fra', {}, /^Set BERTH_USER and BERTH_PASSWORD/],
+    ['fra', { ...ENVIRONMENT, BERTH_PASSWORD: 'wrong' }, /answers 401: BERTH_USER and BERTH_PASSWORD must be an administrator's/],
+    ['fra --lost', { ...ENVIRONMENT, BERTH_PASSWORD: 'wrong' }, /answers 401/],
+    ['fra --url ftp://127.0.0.1', ENVIRONMENT, /^--url must be a URL/],
+  ])('%s %j', async (args, environment, reason) => {
+    stateOf();
+    const operator = recordedOperator();
+    const given = args.includes('--url') ? [] : ['--url', central.url];
+    const all = [...args.split(' '), '--apply', ...given, '--config', toml.path];
+    await expect(retireNodeCommand(all, operator, environment)).rejects.toThrow(reason);
+    expect([await toml.read(), operator.ran]).toEqual([withNode, []]);
+  });
+
+  test.each([
+    ['an unknown store', { status: 404, body: 'no such store' }, 'answers 404: no such store'],
+    ['a store that is away', { status: 503, body: 'away' }, 'answers 503: away\nNothing is known of what central lacks.'],
+    ['what is not JSON', { body: '<html>' }, 'answers what is not a state'],
+    ['a state without depth', { body: { copies: { blobs: 0, bytes: 0 } } }, 'answers what is not a state: depth: '],
+    ['a depth that is no number', { body: { depth: '0' } }, 'answers what is not a state: depth: '],
+  ])('%s', async (_, answer, reason) => {
+    central.answers[QUEUE] = answer;
+    const { refused, ran } = await retire('fra --apply');
+    expect(refused).toContain(reason);
+    expect([await toml.read(), ran]).toEqual([withNode, []]);
+  });
+
+  test.each(['', ' --lost'])('a central that does not answer at all%s', async (lost) => {
+    const away = createServer();
+    await new Promise<void>((done) => away.listen(0, '127.0.0.1', done));
+    const { port } = away.address() as AddressInfo;
+    await new Promise((done) => away.close(done));
+    const args = [...`fra${lost}`.split(' '), '--url', `http://127.0.0.1:${port}`, '--config', toml.path];
+    await expect(retireNodeCommand(args, recordedOperator(), ENVIRONMENT)).rejects.toThrow(/does not answer: .*ECONNREFUSED/);
+    expect(await toml.read()).toBe(withNode);
+  });
+});
