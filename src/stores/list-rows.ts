@@ -12,7 +12,7 @@ const SELECT_REPOSITORY = sql`
     EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
 
 const SELECT_TAGS = sql`
-  SELECT name, digest, version, origin FROM tags
+  SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
   WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 
 export interface RepositoryFacts {
