@@ -10,6 +10,7 @@ import type { AppEnv, Runtime } from './http/context.ts';
 import { controlDataIsFresh } from './http/control-data.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
+import { metricsRoutes } from './http/metrics.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
 import { v2Routes } from './http/v2/routes.ts';
@@ -49,6 +50,7 @@ export function createApp(): Hono<AppEnv> {
   app.route('/', tokenRoutes());
   app.route('/', v2Routes());
   app.route('/', apiRoutes());
+  app.route('/', metricsRoutes());
   return app;
 }
 

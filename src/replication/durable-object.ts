@@ -89,11 +89,15 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.ctx.storage.setAlarm(Date.now());
   }
 
-  /** Copies an image's rows into a node's store, and asks for its blobs. @throws OciError MANIFEST_UNKNOWN */
-  async prefetch(store: StoreName, repository: RepositoryName, reference: Reference): Promise<{ digest: Digest; blobs: number }> {
-    const { digest, blobs } = await fetchImage(this.#pair(store), repository, reference);
-    await this.fetchBlobs(store, repository, blobs);
-    return { digest, blobs: blobs.length };
+  /** Copies an image's rows into a node's store, and asks for its blobs; undefined where central has no such image. */
+  async prefetch(
+    store: StoreName,
+    repository: RepositoryName,
+    reference: Reference,
+  ): Promise<{ digest: Digest; blobs: readonly Digest[] } | undefined> {
+    const found = await fetchImage(this.#pair(store), repository, reference);
+    if (found !== undefined) await this.fetchBlobs(store, repository, found.blobs);
+    return found;
   }
 
   override async alarm(): Promise<void> {

@@ -53,17 +53,17 @@ export async function fetchBlob(
 }
 
 /**
- * Copies an image's rows into a node's store, with central's stamps and without markers, and says which blobs it needs.
- * @throws OciError MANIFEST_UNKNOWN where central does not have it
+ * Copies an image's rows into a node's store, with central's stamps and without markers, and says which blobs it needs;
+ * undefined where central does not have it.
  */
 export async function fetchImage(
   { node, central, now }: Pair,
   repository: RepositoryName,
   reference: Reference,
-): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] }> {
+): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] } | undefined> {
   const { tag, manifest } = await findManifest(central.database, repository, reference, 'descriptor');
   const alive = manifest !== undefined && (reference.kind === 'tag' ? isVisible(tag, manifest) : isAlive(manifest));
-  if (!alive) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+  if (!alive) return undefined;
   const blobs = new Set<Digest>();
   const seen = new Set<Digest>();
   let level: readonly Digest[] = [manifest.digest];

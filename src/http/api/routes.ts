@@ -7,7 +7,9 @@ import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { credentialRoutes } from './credentials.ts';
+import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
+import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
 
 export function apiRoutes(): OpenAPIHono<AppEnv> {
@@ -39,6 +41,8 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);
+  imageRoutes(api);
+  replicationRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',
     info: { title: 'Berth management API', version: '1', license: { name: 'Apache-2.0' } },

@@ -123,3 +123,83 @@ export const usage = z
 export const errorBody = z
   .object({ errors: z.array(z.object({ code: z.string(), message: z.string(), detail: z.record(z.string(), z.unknown()) })) })
   .openapi('Errors');
+
+export const storeParam = z.object({
+  store: z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be the store of a node'),
+});
+
+const seconds = z.int().nullable();
+
+export const queue = z
+  .object({
+    store: z.string(),
+    answers: z.boolean().openapi({ description: 'Whether the queue could be asked; if not, what it counts is 0' }),
+    depth: z.int().openapi({ description: 'Tags and manifests that central has not heard of' }),
+    oldest_marker_seconds: seconds.openapi({ description: 'How long the oldest of them has waited; null for none' }),
+    in_flight: z.int().openapi({ description: 'Blobs that are being copied now' }),
+    fetches: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
+    parked: z.int().openapi({ description: 'Jobs that were given up, and wait for an operator' }),
+    paused: z.boolean(),
+    copies: z.object({ blobs: z.int(), bytes: z.int() }).openapi({ description: 'Blobs whose only bytes lie at this node' }),
+    feed: z.array(
+      z.object({
+        store: z.string(),
+        position: z.int(),
+        behind: z.int().openapi({ description: 'Entries that the node has yet to apply' }),
+        seconds_since: seconds.openapi({ description: 'Since it last asked' }),
+      }),
+    ),
+  })
+  .openapi('Queue');
+
+export const queueChange = z.strictObject({ paused: z.boolean() }).openapi('QueueChange');
+export const retryRequest = z
+  .strictObject({ job: z.string().optional().openapi({ description: 'Without, all parked jobs' }) })
+  .openapi('Retry');
+export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_error: z.string() }).openapi('ParkedJob');
+
+export const onlyHere = z
+  .union([
+    z.object({ kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
+    z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.int() }),
+  ])
+  .openapi('OnlyHere');
+
+export const imageParam = repositoryParam.extend({ reference: z.string().openapi({ description: 'A tag or a digest' }) });
+
+export const waitQuery = z.object({
+  wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
+});
+
+const amount = z.object({ copied: z.int(), total: z.int() });
+
+export const image = z
+  .object({
+    digest: z.string(),
+    state: z.enum(['pending', 'announced', 'settled', 'parked', 'superseded']),
+    version: z.int(),
+    origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
+    blobs: amount.openapi({ description: 'That central has' }),
+    bytes: amount,
+    attempts: z.int(),
+    last_error: z.string().nullable(),
+    locations: z.array(z.object({ store: z.string(), blobs: z.int(), bytes: z.int() })),
+  })
+  .openapi('Image');
+
+export const historyEntry = z
+  .object({
+    version: z.int(),
+    origin: z.string(),
+    digest: z.string().nullable().openapi({ description: 'null for a deletion' }),
+    replaced_at: time.nullable().openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
+    stores: z.array(z.string()).openapi({ description: 'That know of the write' }),
+    current: z.boolean(),
+  })
+  .openapi('HistoryEntry');
+
+export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
+export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
+export const prefetched = z
+  .object({ node: z.string(), digest: z.string(), blobs: amount, done: z.boolean() })
+  .openapi('Prefetched');

@@ -1,0 +1,151 @@
+/** One image: how far it has come, its tag's history, and fetching it ahead. */
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { allows } from '../../auth/credential.ts';
+import { OciError } from '../../oci/errors.ts';
+import { parseManifest } from '../../oci/manifest.ts';
+import { parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
+import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
+import type { HistoryEntry } from '../../replication/operations.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { formatTime } from './administration.ts';
+import { body, describe, json } from './describe.ts';
+import { replicationOf } from './replication.ts';
+import { historyEntry, image, imageParam, prefetched, prefetchRequest, restoreRequest, waitQuery } from './schemas.ts';
+
+const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
+
+/** How often a waiting request looks, in milliseconds. */
+const LOOK_MILLISECONDS = 200;
+
+export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
+  const get = describe(
+    'get',
+    IMAGE,
+    'Look how far an image has come, or wait until it has',
+    {
+      params: imageParam,
+      query: waitQuery.extend({
+        version: z.coerce
+          .number()
+          .int()
+          .optional()
+          .openapi({ description: 'Of the write that is asked about; the default is what the host has' }),
+      }),
+    },
+    { 200: { description: 'Its state, as this host sees it', ...json(image) } },
+  );
+  api.openapi(get, async (c) => {
+    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const { wait, version } = c.req.valid('query');
+    const { config } = c.get('runtime');
+    const look = (): Promise<ImageState> =>
+      imageState(config, c.env, c.get('namespace'), repository, parseReference(reference), version);
+    return c.json(view(await until(look, ({ state }) => isFinal(state), wait)), 200);
+  });
+
+  const history = describe(
+    'get',
+    `${IMAGE}/history`,
+    "List a tag's writes from all stores, those that lost included",
+    { params: imageParam },
+    {
+      200: { description: 'The latest first', ...json(z.object({ history: z.array(historyEntry) })) },
+    },
+  );
+  api.openapi(history, async (c) => {
+    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const entries = await replicationOf(c).history(repository, parseTag(reference));
+    return c.json({ history: entries.map(viewOfEntry) }, 200);
+  });
+
+  const restore = describe(
+    'post',
+    `${IMAGE}/restore`,
+    'Put a tag back to an entry of its history',
+    { params: imageParam, ...body(restoreRequest) },
+    {
+      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string() })) },
+    },
+  );
+  api.openapi(restore, async (c) => {
+    const { repository, reference } = requireImage(c, c.req.valid('param'), 'push');
+    const tag = parseTag(reference);
+    const { version, origin } = c.req.valid('json');
+    const entries = await replicationOf(c).history(repository, tag);
+    const entry = entries.find((each) => each.version === version && each.origin === origin);
+    if (entry === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
+    if (entry.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
+    const registry = c.get('registry');
+    const access = { repository, condition: 'granted' } as const;
+    const stored = await registry.getManifest(access, { kind: 'digest', digest: entry.digest }).catch((error: unknown) => {
+      if (!(error instanceof OciError) || error.status !== 404) throw error;
+      throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
+    });
+    const manifest = parseManifest(new TextEncoder().encode(stored.text) as Uint8Array<ArrayBuffer>, stored.mediaType);
+    await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
+    return c.json({ digest: entry.digest }, 200);
+  });
+
+  const prefetch = describe(
+    'post',
+    `${IMAGE}/prefetch`,
+    'Copy an image to a node before it is pulled there',
+    {
+      params: imageParam,
+      query: waitQuery,
+      ...body(prefetchRequest),
+    },
+    { 200: { description: 'How far the copy is', ...json(prefetched) } },
+  );
+  api.openapi(prefetch, async (c) => {
+    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const { node } = c.req.valid('json');
+    const replication = replicationOf(c);
+    const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
+    const left = await until(look, (count) => count === 0, c.req.valid('query').wait);
+    return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
+  });
+}
+
+/** @throws OciError DENIED */
+function requireImage(
+  c: AppContext,
+  { organization, repository: path, reference }: z.infer<typeof imageParam>,
+  action: 'pull' | 'push',
+): { repository: RepositoryName; reference: string } {
+  const repository = parseRepositoryName(`${organization}/${path}`);
+  if (!allows(c.get('caller'), action, repository)) {
+    const what = action === 'pull' ? 'pull from' : 'push to';
+    throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
+  }
+  return { repository, reference };
+}
+
+/** Looks until `done`, or for `seconds`. */
+async function until<Answer>(look: () => Promise<Answer>, done: (answer: Answer) => boolean, seconds: number): Promise<Answer> {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const answer = await look();
+    if (done(answer) || Date.now() + LOOK_MILLISECONDS > end) return answer;
+    await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
+  }
+}
+
+function view(state: ImageState): z.infer<typeof image> {
+  return {
+    digest: state.digest,
+    state: state.state,
+    version: state.version,
+    origin: state.origin ?? null,
+    blobs: { ...state.blobs },
+    bytes: { ...state.bytes },
+    attempts: state.attempts,
+    last_error: state.lastError ?? null,
+    locations: [...state.locations],
+  };
+}
+
+function viewOfEntry({ version, origin, digest, recorded_at: at, stores, current }: HistoryEntry): z.infer<typeof historyEntry> {
+  return { version, origin, digest, replaced_at: at === null ? null : formatTime(at), stores: [...stores], current };
+}

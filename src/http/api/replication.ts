@@ -1,0 +1,154 @@
+/** Queues of the nodes, for administrators. */
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { type QueueReport, Replication } from '../../replication/operations.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { requireAdministrator } from './caller.ts';
+import { body, describe, json } from './describe.ts';
+import { onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
+
+const QUEUES = '/api/replication/queues';
+const QUEUE = `${QUEUES}/{store}` as const;
+
+export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
+  const list = describe(
+    'get',
+    QUEUES,
+    'Look at the replication queues of all nodes',
+    {},
+    {
+      200: { description: 'One for each store of a node', ...json(z.object({ queues: z.array(queue) })) },
+    },
+  );
+  api.openapi(list, async (c) => {
+    requireAdministrator(c);
+    const replication = replicationOf(c);
+    const reports = await Promise.all(replication.stores.map((store) => replication.report(store)));
+    return c.json({ queues: reports.map(view) }, 200);
+  });
+
+  const get = describe(
+    'get',
+    QUEUE,
+    "Look at a node's replication queue",
+    { params: storeParam },
+    {
+      200: { description: 'What waits, what runs, what is parked, and how far each node has followed', ...json(queue) },
+    },
+  );
+  api.openapi(get, async (c) => {
+    requireAdministrator(c);
+    return c.json(view(await replicationOf(c).report(c.req.valid('param').store)), 200);
+  });
+
+  const change = describe(
+    'patch',
+    QUEUE,
+    'Pause or resume a queue: deletions still come down to a node that is paused',
+    {
+      params: storeParam,
+      ...body(queueChange),
+    },
+    { 200: { description: 'Changed', ...json(queue) } },
+  );
+  api.openapi(change, async (c) => {
+    requireAdministrator(c);
+    const { store } = c.req.valid('param');
+    const replication = replicationOf(c);
+    await replication.setPaused(store, c.req.valid('json').paused);
+    return c.json(view(await replication.report(store)), 200);
+  });
+
+  const parked = describe(
+    'get',
+    `${QUEUE}/parked`,
+    'List what was given up, with its last error',
+    { params: storeParam, query: pageQuery },
+    {
+      200: { description: 'A page, by job', ...json(z.object({ jobs: z.array(parkedJob) })) },
+    },
+  );
+  api.openapi(parked, async (c) => {
+    requireAdministrator(c);
+    const { n, last } = c.req.valid('query');
+    const jobs = await replicationOf(c).parked(c.req.valid('param').store, last, n);
+    return c.json({ jobs: jobs.map(({ id, attempts, error }) => ({ job: id, attempts, last_error: error })) }, 200);
+  });
+
+  const retry = describe(
+    'post',
+    `${QUEUE}/retry`,
+    'Try one parked job again, or all',
+    { params: storeParam, ...body(retryRequest) },
+    {
+      200: { description: 'How many are tried again', ...json(z.object({ retried: z.int() })) },
+    },
+  );
+  api.openapi(retry, async (c) => {
+    requireAdministrator(c);
+    return c.json({ retried: await replicationOf(c).retry(c.req.valid('param').store, c.req.valid('json').job) }, 200);
+  });
+
+  const mark = describe(
+    'post',
+    `${QUEUE}/mark-all`,
+    'Announce everything that a node holds once more: after central was restored',
+    { params: storeParam },
+    {
+      202: { description: 'Marked' },
+    },
+  );
+  api.openapi(mark, async (c) => {
+    requireAdministrator(c);
+    await replicationOf(c).markEverything(c.req.valid('param').store);
+    return c.body(null, 202);
+  });
+
+  const only = describe(
+    'get',
+    `${QUEUE}/only-here`,
+    'List what central does not have yet: what is lost if the node is',
+    {
+      params: storeParam,
+      query: pageQuery.extend({ last: z.string().optional().openapi({ description: 'What the page before gave' }) }),
+    },
+    {
+      200: { description: 'A page', ...json(z.object({ items: z.array(onlyHere), last: z.string().nullable() })) },
+    },
+  );
+  api.openapi(only, async (c) => {
+    requireAdministrator(c);
+    const { n, last } = c.req.valid('query');
+    const page = await replicationOf(c).onlyHere(c.req.valid('param').store, last, n);
+    return c.json({ items: [...page.items], last: page.last ?? null }, 200);
+  });
+}
+
+export function replicationOf(c: AppContext): Replication {
+  return new Replication(c.get('runtime').config, c.env);
+}
+
+function view({ store, status, copies, feed }: QueueReport): z.infer<typeof queue> {
+  const now = Date.now();
+  const oldest = status?.oldest ?? null;
+  return {
+    store,
+    answers: status !== undefined,
+    depth: status?.depth ?? 0,
+    oldest_marker_seconds: oldest === null ? null : secondsSince(oldest, now),
+    in_flight: status?.inFlight ?? 0,
+    fetches: status?.fetches ?? 0,
+    parked: status?.parked ?? 0,
+    paused: status?.paused ?? false,
+    copies: { ...copies },
+    feed: feed.map(({ store: name, position, behind, followedAt }) => ({
+      store: name,
+      position,
+      behind,
+      seconds_since: followedAt === undefined ? null : secondsSince(followedAt, now),
+    })),
+  };
+}
+
+function secondsSince(time: number, now: number): number {
+  return Math.max(0, Math.round((now - time) / 1000));
+}

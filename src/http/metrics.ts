@@ -1,0 +1,175 @@
+/**
+ * `GET /metrics`, in Prometheus' text format, for administrators: what D1 and the Durable Objects hold. Requests are counted
+ * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
+ */
+import { Hono } from 'hono';
+import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
+import { type QueueReport, Replication } from '../replication/operations.ts';
+import { authenticateCaller, requireAdministrator } from './api/caller.ts';
+import type { AppEnv } from './context.ts';
+
+export function metricsRoutes(): Hono<AppEnv> {
+  const metrics = new Hono<AppEnv>();
+  metrics.get('/metrics', authenticateCaller, async (c) => {
+    requireAdministrator(c);
+    const replication = new Replication(c.get('runtime').config, c.env);
+    const reports = await Promise.all(replication.stores.map((store) => replication.report(store)));
+    return c.text(render(reports, Date.now()), 200, {
+      'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
+      'Cache-Control': 'no-store',
+    });
+  });
+  return metrics;
+}
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+
+function render(reports: readonly QueueReport[], now: number): string {
+  const known = reports.flatMap(({ status }) => (status === undefined ? [] : [status]));
+  const ofQueues = (value: (status: (typeof known)[number]) => number): Sample[] =>
+    known.map((status) => [{ store: status.store }, value(status)]);
+  const feed = reports[0]?.feed ?? [];
+  const age = (time: number | null | undefined): number => (time == null ? 0 : Math.max(0, (now - time) / 1000));
+  return [
+    family(
+      'berth_queue_up',
+      'gauge',
+      'Whether the replication queue of a store answers.',
+      reports.map(({ store, status }) => [{ store }, status === undefined ? 0 : 1]),
+    ),
+    family(
+      'berth_queue_depth',
+      'gauge',
+      'Tags and manifests of a node that central has not heard of.',
+      ofQueues(({ depth }) => depth),
+    ),
+    family(
+      'berth_queue_oldest_marker_seconds',
+      'gauge',
+      'How long the oldest of them has waited; 0 for none.',
+      ofQueues(({ oldest }) => age(oldest)),
+    ),
+    family(
+      'berth_queue_in_flight',
+      'gauge',
+      'Blobs that are being copied now.',
+      ofQueues(({ inFlight }) => inFlight),
+    ),
+    family(
+      'berth_queue_fetches',
+      'gauge',
+      'Blobs that a node has yet to fetch from afar.',
+      ofQueues(({ fetches }) => fetches),
+    ),
+    family(
+      'berth_queue_parked',
+      'gauge',
+      'Jobs that were given up, and wait for an operator.',
+      ofQueues(({ parked }) => parked),
+    ),
+    family(
+      'berth_queue_paused',
+      'gauge',
+      'Whether an operator has paused the queue.',
+      ofQueues(({ paused }) => (paused ? 1 : 0)),
+    ),
+    family(
+      'berth_copies_blobs',
+      'gauge',
+      'Blobs whose only bytes lie at a node.',
+      reports.map(({ store, copies }) => [{ store }, copies.blobs]),
+    ),
+    family(
+      'berth_copies_bytes',
+      'gauge',
+      'Bytes of these blobs.',
+      reports.map(({ store, copies }) => [{ store }, copies.bytes]),
+    ),
+    family(
+      'berth_feed_lag_entries',
+      'gauge',
+      "Entries of central's feed that a node has yet to apply.",
+      feed.map(({ store, behind }) => [{ store }, behind]),
+    ),
+    family(
+      'berth_feed_age_seconds',
+      'gauge',
+      'Since a node last asked for the feed.',
+      feed.map(({ store, followedAt }) => [{ store }, age(followedAt)]),
+    ),
+    family(
+      'berth_announced_total',
+      'counter',
+      'Markers that were announced.',
+      ofQueues(({ counters }) => counters.announced),
+    ),
+    family(
+      'berth_settled_total',
+      'counter',
+      'Blobs that were settled at central.',
+      ofQueues(({ counters }) => counters.settled),
+    ),
+    family(
+      'berth_copied_bytes_total',
+      'counter',
+      'Bytes that were copied to central.',
+      ofQueues(({ counters }) => counters.copied_bytes),
+    ),
+    family(
+      'berth_fetched_bytes_total',
+      'counter',
+      'Bytes that were fetched to a node.',
+      ofQueues(({ counters }) => counters.fetched_bytes),
+    ),
+    family(
+      'berth_retries_total',
+      'counter',
+      'Attempts that failed and are made again.',
+      ofQueues(({ counters }) => counters.retries),
+    ),
+    family(
+      'berth_followed_total',
+      'counter',
+      'Feed entries that were applied.',
+      ofQueues(({ counters }) => counters.followed),
+    ),
+    histogram(
+      'berth_announce_seconds',
+      'From the push to a node to its announcement at central.',
+      known.map(({ store, histograms }) => [store, histograms.announce_seconds]),
+    ),
+    histogram(
+      'berth_settle_seconds',
+      'From the announcement of a blob to its bytes at central.',
+      known.map(({ store, histograms }) => [store, histograms.settle_seconds]),
+    ),
+  ].join('');
+}
+
+function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {
+  return header(name, type, help) + samples.map(([labels, value]) => line(name, labels, value)).join('');
+}
+
+function histogram(name: string, help: string, samples: readonly (readonly [store: string, Histogram])[]): string {
+  const lines = samples.map(([store, { buckets, count, sum }]) =>
+    [
+      ...BUCKETS.map((limit, i) => line(`${name}_bucket`, { store, le: String(limit) }, buckets[i] ?? 0)),
+      line(`${name}_bucket`, { store, le: '+Inf' }, count),
+      line(`${name}_sum`, { store }, sum),
+      line(`${name}_count`, { store }, count),
+    ].join(''),
+  );
+  return header(name, 'histogram', help) + lines.join('');
+}
+
+function header(name: string, type: string, help: string): string {
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
+}
+
+/** Labels are names of stores and numbers: nothing in them needs escaping. */
+function line(name: string, labels: Readonly<Record<string, string>>, value: number): string {
+  const inner = Object.entries(labels)
+    .map(([label, text]) => `${label}="${text}"`)
+    .join(',');
+  return `${name}{${inner}} ${value}\n`;
+}

@@ -1,0 +1,147 @@
+/** How far an image has come from the node that it was pushed to. */
+import type { Config } from '../config.ts';
+import type { Namespace } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { composeStores } from '../registry/compose.ts';
+import { type BlobOfImage, blobsOfImage, markersOfImage } from '../stores/image-rows.ts';
+import { findManifest } from '../stores/manifest-rows.ts';
+import type { Store } from '../stores/store.ts';
+import { isAlive, isVisible, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
+import { queueOf } from './durable-object.ts';
+import { copyJob, type Job, markerJob } from './machine.ts';
+
+export type State = 'pending' | 'announced' | 'settled' | 'parked' | 'superseded';
+
+export interface ImageState {
+  readonly digest: Digest;
+  readonly state: State;
+  /** The stamp of the write that is spoken of. */
+  readonly version: number;
+  /** The store whose write it is; undefined for an image that is asked for by digest. */
+  readonly origin: string | undefined;
+  readonly blobs: Amount;
+  readonly bytes: Amount;
+  /** Of what has failed most often. */
+  readonly attempts: number;
+  readonly lastError: string | undefined;
+  /** Where the image's bytes lie, by store. */
+  readonly locations: readonly { readonly store: string; readonly blobs: number; readonly bytes: number }[];
+}
+
+interface Amount {
+  /** That central has. */
+  readonly copied: number;
+  readonly total: number;
+}
+
+/** States that do not change by themselves. */
+export function isFinal(state: State): boolean {
+  return state === 'settled' || state === 'parked' || state === 'superseded';
+}
+
+/**
+ * @param version the write that is asked about, where the caller knows it; otherwise what the host has
+ * @throws OciError MANIFEST_UNKNOWN, UNAVAILABLE
+ */
+export async function imageState(
+  config: Config,
+  env: object,
+  namespace: Namespace,
+  repository: RepositoryName,
+  reference: Reference,
+  version: number | undefined,
+): Promise<ImageState> {
+  const stores = new Map(composeStores(config, env).map((store) => [store.name, store]));
+  const central = storeIn(stores, config.central.store);
+  const here = storeIn(stores, namespace.store);
+  const [own, far] = await Promise.all([
+    findManifest(here.database, repository, reference, 'descriptor'),
+    here === central ? undefined : findManifest(central.database, repository, reference, 'descriptor'),
+  ]);
+  const tag = mergeTags(own.tag, far?.tag);
+  const asked = version ?? own.tag?.version ?? tag?.version;
+  const superseded = reference.kind === 'tag' && tag !== undefined && asked !== undefined && tag.version > asked;
+  const row = [own.manifest, far?.manifest].find((manifest) =>
+    reference.kind === 'digest' ? manifest !== undefined : manifest !== undefined && manifest.digest === tag?.digest,
+  );
+  const life = [own.manifest, far?.manifest]
+    .filter((manifest) => manifest?.digest === row?.digest)
+    .reduce((a, b) => mergeManifests(a ?? NO_MANIFEST, b ?? NO_MANIFEST), NO_MANIFEST);
+  const alive = reference.kind === 'tag' ? isVisible(tag, life ?? NO_MANIFEST) : isAlive(life ?? NO_MANIFEST);
+  if (row === undefined || (!alive && !superseded)) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+
+  const tagName = reference.kind === 'tag' ? reference.tag : undefined;
+  const [markers, atCentral, atHere] = await Promise.all([
+    here === central ? [] : markersOfImage(here.database, repository, row.digest, tagName),
+    blobsOfImage(central.database, repository, row.digest),
+    here === central ? [] : blobsOfImage(here.database, repository, row.digest),
+  ]);
+  const blobs = union(atCentral, atHere);
+  const settled = blobs.filter((blob) => blob.stores.includes(central.name));
+  const waiting = blobs.filter((blob) => !blob.stores.includes(central.name));
+  const jobs = await jobsOf(config, env, here.name, markers.map(markerJob), waiting, central.name);
+  const [worst] = jobs.toSorted((a, b) => Number(b.parked) - Number(a.parked) || b.attempts - a.attempts);
+  const state = ((): State => {
+    if (superseded) return 'superseded';
+    if (worst?.parked === true) return 'parked';
+    if (markers.length > 0) return 'pending';
+    return waiting.length > 0 ? 'announced' : 'settled';
+  })();
+  const sum = (list: readonly BlobOfImage[]): number => list.reduce((total, { size }) => total + size, 0);
+  const names = new Set(blobs.flatMap(({ stores: all }) => all));
+  return {
+    digest: row.digest,
+    state,
+    version: asked ?? row.created,
+    origin: tag?.origin,
+    blobs: { copied: settled.length, total: blobs.length },
+    bytes: { copied: sum(settled), total: sum(blobs) },
+    attempts: worst?.attempts ?? 0,
+    lastError: worst?.error,
+    locations: [...names].map((store) => {
+      const there = blobs.filter(({ stores: all }) => all.includes(store));
+      return { store, blobs: there.length, bytes: sum(there) };
+    }),
+  };
+}
+
+/** What has failed of an image's announcement, and of the copies of its blobs by the nodes that have them. */
+async function jobsOf(
+  config: Config,
+  env: object,
+  here: string,
+  markers: readonly string[],
+  waiting: readonly BlobOfImage[],
+  central: string,
+): Promise<Job[]> {
+  const byStore = new Map<string, string[]>();
+  if (markers.length > 0) byStore.set(here, [...markers]);
+  for (const { digest, stores } of waiting) {
+    for (const store of stores) byStore.set(store, [...(byStore.get(store) ?? []), copyJob(digest)]);
+  }
+  byStore.delete(central);
+  // A queue that does not answer leaves the state as the stores tell it.
+  const answers = await Promise.all(
+    [...byStore].map(([store, ids]) =>
+      Promise.resolve(queueOf(env, config, store).jobs(ids)).catch((): readonly undefined[] => []),
+    ),
+  );
+  return answers.flat().flatMap((job) => (job === undefined ? [] : [{ ...job }]));
+}
+
+function union(a: readonly BlobOfImage[], b: readonly BlobOfImage[]): BlobOfImage[] {
+  const all = new Map(a.map((blob) => [blob.digest, blob]));
+  for (const blob of b) {
+    const known = all.get(blob.digest);
+    all.set(blob.digest, { ...blob, stores: [...new Set([...(known?.stores ?? []), ...blob.stores])] });
+  }
+  return [...all.values()];
+}
+
+function storeIn(stores: ReadonlyMap<string, Store>, name: string): Store {
+  const store = stores.get(name);
+  if (store === undefined) throw new Error(`${name} is not a store of the configuration`);
+  return store;
+}

@@ -1,0 +1,197 @@
+/** What operators and users ask of replication: queues, what lies only at a node, histories, prefetching. */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { composeStores } from '../registry/compose.ts';
+import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
+import { endOfFeed, followers } from '../stores/feed-rows.ts';
+import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
+import { markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
+import type { Store } from '../stores/store.ts';
+import { compareTags } from '../stores/versions.ts';
+import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
+import type { NamedJob } from './queue-state.ts';
+
+export interface FeedPosition {
+  readonly store: StoreName;
+  readonly position: number;
+  /** Entries that it has yet to apply. */
+  readonly behind: number;
+  /** When it last asked, in milliseconds since the epoch; undefined for never. */
+  readonly followedAt: number | undefined;
+}
+
+export interface QueueReport {
+  readonly store: StoreName;
+  /** Undefined where the Durable Object does not answer. */
+  readonly status: QueueStatus | undefined;
+  /** Blobs whose only bytes lie at this node. */
+  readonly copies: { readonly blobs: number; readonly bytes: number };
+  readonly feed: readonly FeedPosition[];
+}
+
+/** What a node has that central has not. */
+export type OnlyHere =
+  | { readonly kind: 'tag' | 'manifest'; readonly repository: string; readonly key: string }
+  | { readonly kind: 'blob'; readonly organization: string; readonly key: string; readonly size: number };
+
+export interface HistoryEntry extends TagWrite {
+  readonly stores: readonly StoreName[];
+  /** The write that all stores agree on, once they have heard of each other. */
+  readonly current: boolean;
+}
+
+const HISTORY_ENTRIES = 500;
+
+export class Replication {
+  readonly #config: Config;
+  readonly #env: object;
+
+  constructor(config: Config, env: object) {
+    this.#config = config;
+    this.#env = env;
+  }
+
+  /** Stores that have a queue: those of the nodes. */
+  get stores(): readonly StoreName[] {
+    return [...new Set(this.#config.nodes.map(({ store }) => store))];
+  }
+
+  /** @throws OciError NOT_FOUND */
+  async report(store: StoreName): Promise<QueueReport> {
+    const central = this.#store(this.#config.central.store).database;
+    const queue = this.#queue(store);
+    const [status, copies, end, all] = await Promise.all([
+      Promise.resolve(queue.status(store)).catch(() => undefined),
+      onlyAt(central, store),
+      endOfFeed(central),
+      followers(central),
+    ]);
+    const feed = all.map(({ store: name, position, followed_at: followedAt }) => ({
+      store: name,
+      position,
+      behind: Math.max(0, end - position),
+      followedAt,
+    }));
+    return { store, status, copies, feed };
+  }
+
+  async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {
+    return this.#queue(store).parkedJobs(after, limit);
+  }
+
+  async retry(store: StoreName, job: string | undefined): Promise<number> {
+    return this.#queue(store).retry(store, job);
+  }
+
+  async setPaused(store: StoreName, paused: boolean): Promise<void> {
+    await this.#queue(store).setPaused(store, paused);
+  }
+
+  async markEverything(store: StoreName): Promise<void> {
+    await this.#queue(store).markEverything(store);
+  }
+
+  /** First what is not announced, then blobs that are not copied. @param last as the page before said */
+  async onlyHere(
+    store: StoreName,
+    last: string | undefined,
+    limit: number,
+  ): Promise<{ items: readonly OnlyHere[]; last: string | undefined }> {
+    this.#queue(store);
+    const from = positionIn(last);
+    if (from.kind === 'marker') {
+      const markers = await markersAfter(this.#store(store).database, from.after, limit);
+      const end = markers.at(-1);
+      if (end !== undefined) {
+        const { written_at, kind, repository, key } = end;
+        return {
+          items: markers.map((marker) => ({ kind: marker.kind, repository: marker.repository, key: marker.key })),
+          last: JSON.stringify({ written_at, kind, repository, key }),
+        };
+      }
+    }
+    const after = from.kind === 'blob' ? from.after : '';
+    const blobs = await listOnlyAt(this.#store(this.#config.central.store).database, store, after, limit);
+    const items = blobs.map(({ digest, organization, size }) => ({ kind: 'blob' as const, organization, key: digest, size }));
+    return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest) };
+  }
+
+  /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */
+  async history(repository: RepositoryName, tag: Tag): Promise<HistoryEntry[]> {
+    const known = await Promise.all(
+      composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
+        name,
+        writes: await historyOfTag(database, repository, tag, HISTORY_ENTRIES),
+      })),
+    );
+    const merged = new Map<string, HistoryEntry>();
+    for (const { name, writes } of known) {
+      for (const write of writes) {
+        const key = `${write.version} ${write.origin}`;
+        const entry = merged.get(key);
+        const recordedAt = write.recorded_at ?? entry?.recorded_at ?? null;
+        const stores = [...new Set([...(entry?.stores ?? []), name])];
+        merged.set(key, { ...write, recorded_at: recordedAt, stores, current: false });
+      }
+    }
+    const sorted = [...merged.values()].toSorted((a, b) => compareTags(b, a));
+    return sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
+      version,
+      origin,
+      digest,
+      recorded_at,
+      stores,
+      current: i === 0,
+    }));
+  }
+
+  /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */
+  async prefetch(
+    node: string,
+    repository: RepositoryName,
+    reference: Reference,
+  ): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] }> {
+    const store = this.#config.nodes.find(({ name }) => name === node)?.store;
+    if (store === undefined) throw noSuch('node', node);
+    const answer = await this.#queue(store).prefetch(store, repository, reference);
+    if (answer === undefined) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+    return answer;
+  }
+
+  /** How many of the blobs are still to come. */
+  async fetchesLeft(node: string, repository: RepositoryName, blobs: readonly Digest[]): Promise<number> {
+    const store = this.#config.nodes.find(({ name }) => name === node)?.store;
+    return store === undefined ? 0 : this.#queue(store).fetchesLeft(repository, blobs);
+  }
+
+  /** @throws OciError NOT_FOUND */
+  #queue(store: StoreName): DurableObjectStub<ReplicationQueue> {
+    if (!this.stores.includes(store)) throw noSuch('queue', store);
+    return queueOf(this.#env, this.#config, store);
+  }
+
+  #store(name: StoreName): Store {
+    const store = composeStores(this.#config, this.#env).find((each) => each.name === name);
+    if (store === undefined) throw noSuch('store', name);
+    return store;
+  }
+}
+
+function positionIn(
+  last: string | undefined,
+): { kind: 'marker'; after: MarkerPosition | undefined } | { kind: 'blob'; after: string } {
+  if (last === undefined) return { kind: 'marker', after: undefined };
+  try {
+    const parsed = JSON.parse(last) as MarkerPosition | string;
+    return typeof parsed === 'string' ? { kind: 'blob', after: parsed } : { kind: 'marker', after: parsed };
+  } catch {
+    throw new OciError('FIELD_INVALID', { message: 'last: must be what the page before gave', detail: { field: 'last' } });
+  }
+}
+
+function noSuch(what: string, name: string): OciError {
+  return new OciError('NOT_FOUND', { message: `there is no ${what} ${name}` });
+}

@@ -1,0 +1,77 @@
+/** What stores know of an image as a whole: its manifests, the blobs that they need, and a tag's history. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { type Database, sql } from './database.ts';
+import type { Marker } from './marker-rows.ts';
+
+// An index and all that it lists, as far as it is here.
+const REACHABLE = `
+  WITH RECURSIVE reachable (digest) AS (
+    SELECT ?2
+    UNION
+    SELECT r.digest FROM reachable CROSS JOIN manifest_references r
+      ON r.repository = ?1 AND r.manifest = reachable.digest AND r.kind = 'child'
+  )`;
+
+const SELECT_BLOBS = sql`${REACHABLE}
+  SELECT DISTINCT r.digest, r.size, l.store FROM reachable
+  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND m.created_version > m.deleted_version
+  CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
+  LEFT JOIN locations l ON l.digest = r.digest
+  WHERE r.kind IN ('config', 'layer')`;
+
+export interface BlobOfImage {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly stores: readonly string[];
+}
+
+/** The blobs of an image, and where a store knows their bytes to lie. */
+export async function blobsOfImage(database: Database, repository: RepositoryName, digest: Digest): Promise<BlobOfImage[]> {
+  const rows = await database.all<{ digest: Digest; size: number; store: string | null }>(SELECT_BLOBS, repository, digest);
+  const blobs = Map.groupBy(rows, (row) => row.digest);
+  return [...blobs].map(([blob, locations]) => ({
+    digest: blob,
+    size: locations[0]?.size ?? 0,
+    stores: locations.flatMap(({ store }) => (store === null ? [] : [store])),
+  }));
+}
+
+const SELECT_MARKERS = sql`${REACHABLE}
+  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM reachable
+  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reachable.digest
+  UNION ALL
+  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM markers k
+  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`;
+
+/** What of an image a node has yet to announce. */
+export function markersOfImage(
+  node: Database,
+  repository: RepositoryName,
+  digest: Digest,
+  tag: Tag | undefined,
+): Promise<Marker[]> {
+  return node.all<Marker>(SELECT_MARKERS, repository, digest, tag ?? '');
+}
+
+const SELECT_HISTORY = sql`
+  SELECT version, origin, digest, recorded_at FROM tag_history WHERE repository = ?1 AND name = ?2
+  UNION ALL
+  SELECT version, origin, digest, NULL FROM tags WHERE repository = ?1 AND name = ?2
+  ORDER BY version DESC, origin LIMIT CAST(?3 AS INTEGER)`;
+
+export interface TagWrite {
+  readonly version: number;
+  readonly origin: string;
+  /** Null: a deletion. */
+  readonly digest: Digest | null;
+  /** When it was replaced, or lost, in milliseconds since the epoch; null where the store has it as the tag's row. */
+  readonly recorded_at: number | null;
+}
+
+/** Writes of a tag that a store knows, the latest first. */
+export function historyOfTag(database: Database, repository: RepositoryName, tag: Tag, limit: number): Promise<TagWrite[]> {
+  return database.all<TagWrite>(SELECT_HISTORY, repository, tag, limit);
+}
