@@ -6,6 +6,18 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
+const inWorkerd = () =>
+  cloudflareTest(async () => ({
+    main: here('../src/index.ts'),
+    wrangler: { configPath: here('../wrangler.toml') },
+    miniflare: {
+      bindings: {
+        MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
+        BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+      },
+    },
+  }));
+
 export default defineConfig({
   root: here('..'),
   test: {
@@ -13,23 +25,22 @@ export default defineConfig({
     silent: 'passed-only',
     projects: [
       {
-        plugins: [
-          cloudflareTest(async () => ({
-            main: here('../src/index.ts'),
-            wrangler: { configPath: here('../wrangler.toml') },
-            miniflare: {
-              bindings: {
-                MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
-                BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
-              },
-            },
-          })),
-        ],
+        plugins: [inWorkerd()],
         test: {
           name: 'workerd',
           testTimeout: 60_000,
           include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc}/**/*.test.ts'],
           setupFiles: [here('support/empty-stores.ts')],
+        },
+      },
+      {
+        plugins: [inWorkerd()],
+        test: {
+          name: 'fuzz',
+          include: ['test/fuzz/*.test.ts'],
+          setupFiles: [here('support/empty-stores.ts'), here('fuzz/support/setup.ts')],
+          // `npm run test:fuzz` sets them.
+          provide: { fuzzRuns: Number(process.env['FUZZ_RUNS'] ?? 100), fuzzSeed: Number(process.env['FUZZ_SEED'] ?? 1) },
         },
       },
       {

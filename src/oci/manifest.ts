@@ -70,7 +70,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   if (document['manifests'] !== undefined && (document['layers'] !== undefined || document['config'] !== undefined)) {
     throw invalid('the document is both an image and an index: it may have "layers" and "config", or "manifests"');
   }
-  const variant = Object.keys(document).find((key) => FIELDS.has(key.toLowerCase()) && !FIELDS.has(key) && key !== 'mediaType');
+  const variant = Object.keys(document).find((key) => (FIELDS.get(key.toLowerCase()) ?? key) !== key);
   if (variant !== undefined) throw invalid(`the field "${variant}" is ambiguous: some readers ignore the case of names`);
   const shape = shapeOf(mediaType);
   const descriptors = [
@@ -101,8 +101,10 @@ export function annotationsOf(text: string): Record<string, unknown> | undefined
   return isObject(annotations) ? annotations : undefined;
 }
 
-/** Names in lower case that must not come in another case: then two readers would see two documents. */
-const FIELDS: ReadonlySet<string> = new Set(['config', 'layers', 'manifests', 'subject', 'mediatype']);
+/** Names, by their lower case, that must not come in another case: then two readers would see two documents. */
+const FIELDS: ReadonlyMap<string, string> = new Map(
+  ['config', 'layers', 'manifests', 'subject', 'mediaType'].map((name) => [name.toLowerCase(), name]),
+);
 
 interface Descriptor extends ManifestReference {
   readonly mediaType: string;

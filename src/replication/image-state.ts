@@ -89,7 +89,6 @@ export async function imageState(
     if (markers.length > 0) return 'pending';
     return waiting.length > 0 ? 'announced' : 'settled';
   })();
-  const sum = (list: readonly BlobOfImage[]): number => list.reduce((total, { size }) => total + size, 0);
   const names = new Set(blobs.flatMap(({ stores: all }) => all));
   return {
     digest: row.digest,
@@ -129,6 +128,10 @@ async function jobsOf(
     ),
   );
   return answers.flat().flatMap((job) => (job === undefined ? [] : [{ ...job }]));
+}
+
+function sum(blobs: readonly BlobOfImage[]): number {
+  return blobs.reduce((total, { size }) => total + size, 0);
 }
 
 function union(a: readonly BlobOfImage[], b: readonly BlobOfImage[]): BlobOfImage[] {

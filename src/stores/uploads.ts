@@ -131,7 +131,11 @@ export class Uploads {
     }
     if (body === undefined) return this.#progress(owner, upload);
     const written = await this.#writer.write(body, upload.algorithm);
-    if (written.size === 0) return this.#progress(owner, upload);
+    if (written.size === 0) {
+      // Nothing takes the row, which would have told a chunk that is out of order.
+      await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      return this.#progress(owner, upload);
+    }
     const size = upload.offset + written.size;
     const writeId = crypto.randomUUID();
     const take =
@@ -192,7 +196,11 @@ export class Uploads {
   }
 
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
-    const { key, size } = await this.#assembler.fromBody(body, digest);
+    const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
+      // What is not the blob may be its end, sent to a URL from before the last chunk.
+      await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      throw refusal;
+    });
     const writeId = crypto.randomUUID();
     const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
     await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });

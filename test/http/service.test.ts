@@ -111,6 +111,7 @@ describe('requests', () => {
       ['POST', '/v2/', 405],
       ['POST', '/v2/alice/app/manifests/latest', 405],
       ['PATCH', '/v2/alice/app/tags/list', 405],
+      ['GET', '/v2/alice/app/blobs/uploads/', 405],
       ['PUT', '/v2/_catalog', 405],
       ['PUT', '/token', 405],
     ] as const;

@@ -81,7 +81,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       if (!(error instanceof OciError) || error.status !== 404) throw error;
       throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
     });
-    const manifest = parseManifest(new TextEncoder().encode(stored.text) as Uint8Array<ArrayBuffer>, stored.mediaType);
+    const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
     await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
     return c.json({ digest: entry.digest }, 200);
   });

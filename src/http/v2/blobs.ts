@@ -4,9 +4,9 @@ import { mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
 import { matchesEtag } from './etag.ts';
-import { repositoryOf } from './target.ts';
+import { repositoryOf, routeOf } from './target.ts';
 
-const PATH = '/v2/:name{.+}/blobs/:digest';
+const PATH = routeOf('/blobs/:digest');
 
 export function blobRoutes(v2: Hono<AppEnv>): void {
   v2.get(PATH, async (c) => {

@@ -8,12 +8,12 @@ import { mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { matchesEtag } from './etag.ts';
-import { repositoryOf } from './target.ts';
+import { repositoryOf, routeOf } from './target.ts';
 
 /** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
 const MAX_TAGS = 100;
 
-const PATH = '/v2/:name{.+}/manifests/:reference';
+const PATH = routeOf('/manifests/:reference');
 
 export function manifestRoutes(v2: Hono<AppEnv>): void {
   v2.get(PATH, async (c) => {

@@ -4,15 +4,15 @@ import { OCI_IMAGE_INDEX } from '../../oci/media-type.ts';
 import { requireRead } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from './pagination.ts';
-import { repositoryOf } from './target.ts';
+import { repositoryOf, routeOf } from './target.ts';
 
 /** Referrers of a page: their annotations come from the manifests' own bytes. */
 const MAX_REFERRERS = 100;
 
 export function referrerRoutes(v2: Hono<AppEnv>): void {
-  v2.get('/v2/:name{.+}/referrers/:digest', async (c) => {
+  v2.get(routeOf('/referrers/:digest'), async (c) => {
     const name = repositoryOf(c);
-    const subject = parseDigest(c.req.param('digest'));
+    const subject = parseDigest(c.req.param('digest') ?? '');
     const artifactType = c.req.query('artifactType');
     const request = pageRequest(c, MAX_REFERRERS);
     const page = await c.get('registry').listReferrers(requireRead(c, name), subject, artifactType, request);

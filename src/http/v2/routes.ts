@@ -9,6 +9,7 @@ import { catalogRoutes } from './catalog.ts';
 import { manifestRoutes } from './manifests.ts';
 import { referrerRoutes } from './referrers.ts';
 import { tagRoutes } from './tags.ts';
+import { routeOf } from './target.ts';
 import { uploadRoutes } from './uploads.ts';
 
 /** Paths that exist, for the answer to a method that they do not have. */
@@ -16,11 +17,12 @@ const PATHS = [
   '/v2',
   '/v2/',
   '/v2/_catalog',
-  '/v2/:name{.+}/manifests/:reference',
-  '/v2/:name{.+}/blobs/uploads/:session?',
-  '/v2/:name{.+}/blobs/:digest',
-  '/v2/:name{.+}/tags/list',
-  '/v2/:name{.+}/referrers/:digest',
+  routeOf('/manifests/:reference'),
+  routeOf('/blobs/uploads/'),
+  routeOf('/blobs/uploads/:session'),
+  routeOf('/blobs/:digest'),
+  routeOf('/tags/list'),
+  routeOf('/referrers/:digest'),
 ];
 
 export function v2Routes(): Hono<AppEnv> {

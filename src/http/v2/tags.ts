@@ -2,10 +2,10 @@ import type { Hono } from 'hono';
 import { requireRead } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from './pagination.ts';
-import { repositoryOf } from './target.ts';
+import { repositoryOf, routeOf } from './target.ts';
 
 export function tagRoutes(v2: Hono<AppEnv>): void {
-  v2.get('/v2/:name{.+}/tags/list', async (c) => {
+  v2.get(routeOf('/tags/list'), async (c) => {
     const name = repositoryOf(c);
     const request = pageRequest(c);
     const page = await c.get('registry').listTags(requireRead(c, name), request);

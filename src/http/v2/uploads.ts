@@ -7,13 +7,13 @@ import { mountSource, requireWrite } from '../access.ts';
 import { bodyOf } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { announcedLength, parseChunkStart } from '../range.ts';
-import { repositoryOf } from './target.ts';
+import { repositoryOf, routeOf } from './target.ts';
 
-const SESSIONS = '/v2/:name{.+}/blobs/uploads/';
-const SESSION = '/v2/:name{.+}/blobs/uploads/:session';
+const SESSIONS = routeOf('/blobs/uploads/');
+const SESSION = routeOf('/blobs/uploads/:session');
 
 export function uploadRoutes(v2: Hono<AppEnv>): void {
-  v2.on('POST', [SESSIONS, SESSIONS.slice(0, -1)], async (c) => {
+  v2.on('POST', [SESSIONS, routeOf('/blobs/uploads')], async (c) => {
     const repository = repositoryOf(c);
     const { id: subject } = requireWrite(c, 'push', repository);
     const registry = c.get('registry');

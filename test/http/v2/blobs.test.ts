@@ -143,6 +143,22 @@ describe('uploads', () => {
     expect([await remove(), await remove(), (await call('GET', stale, { as })).status]).toEqual([204, 404, 404]);
   });
 
+  test('a stale URL is 416 also for the rest of the blob in a PUT, and for a chunk of nothing; 404 once it is finished', async () => {
+    const stale = await open();
+    const current = (await patch(stale, bytesOf(1, 10))).headers.get('Location') ?? '';
+    const whole = bytesOf(1, 20);
+    const [digest, part] = [await digestOf('sha256', whole), await digestOf('sha256', bytesOf(1, 10))];
+    const nothing = () => new Response('').body!.pipeThrough(new IdentityTransformStream());
+    const refused = await call('PUT', `${stale}?digest=${digest}`, { as, body: whole.slice(10) });
+    expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([416, '0-9', 'BLOB_UPLOAD_INVALID']);
+    const chunk = await call('PATCH', stale, { as, body: nothing() });
+    expect([chunk.status, chunk.headers.get('Range'), await codeOf(chunk)]).toEqual([416, '0-9', 'BLOB_UPLOAD_INVALID']);
+    expect((await call('PATCH', current, { as, body: nothing() })).status).toBe(202);
+    expect((await call('PUT', `${current}?digest=${part}`, { as })).status).toBe(201);
+    const late = await call('PATCH', stale, { as, body: nothing() });
+    expect([late.status, await codeOf(late)]).toEqual([404, 'BLOB_UPLOAD_UNKNOWN']);
+  });
+
   test('mounts: 201 with the exact Location, or 202 and the client uploads', async () => {
     const digest = await putBlob('alice/base', bytesOf(1, 100));
     const mounted = await call('POST', `${SESSIONS}?mount=${digest}&from=alice/base`, { as });

@@ -145,6 +145,22 @@ describe('GET and HEAD', () => {
     }
   });
 
+  test('a tag may be called as a part of a path is', async () => {
+    const words = ['manifests', 'blobs', 'tags', 'uploads', 'referrers', 'list'];
+    const image = await putImage('alice/manifests/blobs/uploads', 1, words);
+    for (const word of words) {
+      const response = await call('HEAD', `/v2/alice/manifests/blobs/uploads/manifests/${word}`, { as });
+      expect([word, response.status, response.headers.get('ETag')]).toEqual([word, 200, `"${image.digest}"`]);
+    }
+    const listed = await call('GET', '/v2/alice/manifests/blobs/uploads/tags/list', { as });
+    expect(await listed.json()).toEqual({ name: 'alice/manifests/blobs/uploads', tags: words.toSorted() });
+  });
+
+  test('a line break in a name is NAME_INVALID as all that is no part of one', async () => {
+    const response = await call('GET', '/v2/alice%0A/app/manifests/latest', { as });
+    expect([response.status, await codeOf(response)]).toEqual([400, 'NAME_INVALID']);
+  });
+
   test('an unknown tag, and an unknown repository, say which', async () => {
     await putImage('alice/app', 1, ['latest']);
     const unknownTag = await call('GET', `${MANIFESTS}/typo`, { as });

@@ -1,0 +1,65 @@
+/** The grammars of the distribution spec ("Pulling manifests"), read character by character. */
+import { every, isDigit } from './text.ts';
+
+/** `<organization>/<path…>`: components of letters and digits, one separator between two runs of them. */
+export function isRepositoryName(text: string): boolean {
+  const components = text.split('/');
+  return text.length <= 255 && components.length >= 2 && components.every(isComponent);
+}
+
+export function isOrganizationName(text: string): boolean {
+  return isComponent(text);
+}
+
+export function organizationOf(name: string): string {
+  return name.split('/', 1)[0] ?? '';
+}
+
+function isComponent(text: string): boolean {
+  let separator = '';
+  let last = '';
+  for (const character of text) {
+    if (isLowercase(character) || isDigit(character)) {
+      if (separator !== '' && (last === '' || !isSeparator(separator))) return false;
+      separator = '';
+    } else separator += character;
+    if (separator === '') last = character;
+  }
+  return last !== '' && separator === '';
+}
+
+function isSeparator(text: string): boolean {
+  return ['.', '_', '__'].includes(text) || every(text, (character) => character === '-');
+}
+
+export function isTag(text: string): boolean {
+  const isWord = (character: string): boolean => isLowercase(character.toLowerCase()) || isDigit(character) || character === '_';
+  return (
+    text.length >= 1 &&
+    text.length <= 128 &&
+    isAscii(text) &&
+    isWord(text[0] ?? '') &&
+    every(text, (character) => isWord(character) || character === '.' || character === '-')
+  );
+}
+
+const HEX_DIGITS = new Map([
+  ['sha256', 64],
+  ['sha512', 128],
+]);
+
+/** A digest of the two algorithms that Berth knows: its hexadecimal digits are lowercase (image-spec, "Digests"). */
+export function isDigest(text: string): boolean {
+  const [algorithm = '', hex = '', ...rest] = text.split(':');
+  return (
+    rest.length === 0 && hex.length === HEX_DIGITS.get(algorithm) && every(hex, (digit) => '0123456789abcdef'.includes(digit))
+  );
+}
+
+function isLowercase(character: string): boolean {
+  return character.length === 1 && character >= 'a' && character <= 'z';
+}
+
+function isAscii(text: string): boolean {
+  return every(text, (character) => character <= '\u007F');
+}

@@ -1,0 +1,72 @@
+/** Scopes of Docker's token flow, and who may be granted them (README.md, "Logging in"; docs/architecture.md, "Who may do what"). */
+import { isRepositoryName, organizationOf } from './names.ts';
+import { every } from './text.ts';
+
+export const ACTIONS = ['pull', 'push', 'delete'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** What a caller may do, by name. */
+export interface Caller {
+  readonly organization: string | undefined;
+  readonly rights: readonly string[];
+  /** Repositories, or with `/*` what is below. */
+  readonly patterns: readonly string[];
+  readonly pullsAll: boolean;
+}
+
+export const CALLERS: Readonly<Record<'alice' | 'aliceReader' | 'aliceApp' | 'bob' | 'platform' | 'admin', Caller>> = {
+  alice: { organization: 'alice', rights: [...ACTIONS], patterns: ['alice/*'], pullsAll: false },
+  aliceReader: { organization: 'alice', rights: ['pull'], patterns: ['alice/*'], pullsAll: false },
+  aliceApp: { organization: 'alice', rights: ['pull', 'push'], patterns: ['alice/app', 'alice/team/*'], pullsAll: false },
+  bob: { organization: 'bob', rights: [...ACTIONS], patterns: ['bob/*'], pullsAll: false },
+  platform: { organization: undefined, rights: [], patterns: [], pullsAll: true },
+  admin: { organization: undefined, rights: [], patterns: [], pullsAll: false },
+};
+
+/** Repositories that are public. */
+export const PUBLIC = ['alice/public', 'bob/public'] as const;
+
+/** Whether a caller may, public repositories left aside. */
+export function may(caller: Caller | undefined, action: Action, repository: string): boolean {
+  if (caller === undefined) return false;
+  if (action === 'pull' && (caller.pullsAll || organizationOf(repository) === 'official')) return true;
+  const matches = caller.patterns.some((pattern) =>
+    pattern.endsWith('/*') ? repository.startsWith(pattern.slice(0, -1)) : repository === pattern,
+  );
+  return matches && caller.rights.includes(action);
+}
+
+export function isPublic(repository: string): boolean {
+  return PUBLIC.some((one) => one === repository);
+}
+
+/** Beyond so many scopes, a token grants no more. */
+const MOST = 100;
+
+/** What a token grants of what is asked, as `<repository> <action>`, and `catalog`. */
+export function grantsOf(caller: Caller | undefined, parameters: readonly string[]): Set<string> {
+  const texts = [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].slice(0, MOST);
+  const grants = new Set<string>();
+  for (const text of texts) {
+    if (text === 'registry:catalog:*' && caller !== undefined) grants.add('catalog');
+    const { repository, actions } = parse(text);
+    for (const action of actions) {
+      if (may(caller, action, repository) || (action === 'pull' && isPublic(repository))) grants.add(`${repository} ${action}`);
+    }
+  }
+  return grants;
+}
+
+/** `repository:<name>:<action>[,<action>]`; the type may have a class in parentheses. */
+function parse(text: string): { repository: string; actions: readonly Action[] } {
+  const none = { repository: '', actions: [] };
+  const first = text.indexOf(':');
+  const last = text.lastIndexOf(':');
+  if (first < 0 || first === last) return none;
+  const [type, repository, list] = [text.slice(0, first), text.slice(first + 1, last), text.slice(last + 1)];
+  const isType = type === 'repository' || /^repository\([a-z0-9]+\)$/.test(type);
+  const isList = every(list, (character) => (character >= 'a' && character <= 'z') || character === ',' || character === '*');
+  if (!isType || !isList || !isRepositoryName(repository)) return none;
+  const asked = list.split(',');
+  return { repository, actions: ACTIONS.filter((action) => asked.includes(action) || asked.includes('*')) };
+}

@@ -1,0 +1,104 @@
+/** All that the registry keeps, to show that a request has changed none of it. */
+import { env } from 'cloudflare:workers';
+import { expect } from 'vitest';
+import { objectKeys, rowsOf } from '../../support/fixture.ts';
+
+/** Written after a response, by requests that succeed: when something was last used. */
+const NOTES: ReadonlySet<string> = new Set(['last_pull', 'last_used_at']);
+
+/** What a push writes; users and organizations are kept. */
+const CONTENT = [
+  'repositories',
+  'manifests',
+  'manifest_contents',
+  'manifest_references',
+  'tags',
+  'tag_history',
+  'markers',
+  'locations',
+  'links',
+  'uploads',
+  'upload_chunks',
+];
+const MANIFESTS = CONTENT.slice(0, 7);
+
+interface State {
+  /** All rows, without the notes of last use, and the keys of all objects. */
+  readonly text: string;
+  /** Whether nothing is left that a response leaves to be deleted: every object belongs to a blob or to an open session. */
+  readonly isSettled: boolean;
+}
+
+let query: Promise<string> | undefined;
+
+/** One statement for all tables: thousands of snapshots are taken. */
+async function composeQuery(): Promise<string> {
+  const columns = await rowsOf<{ table_name: string; column_name: string }>(
+    `SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+     WHERE m.type = 'table' AND m.name NOT GLOB '_cf*' AND m.name NOT GLOB 'd1_*' AND m.name NOT GLOB 'sqlite_*'`,
+  );
+  const tables = Map.groupBy(columns, ({ table_name: name }) => name);
+  const parts = [...tables].map(([name, of]) => {
+    const kept = of.map(({ column_name: column }) => column).filter((column) => !NOTES.has(column));
+    return `'${name}', (SELECT json_group_array(json_array(${kept.join(', ')})) FROM ${name})`;
+  });
+  return `SELECT json_object(${parts.join(', ')}) AS rows,
+    (SELECT json_group_array(key) FROM locations) AS blobs,
+    (SELECT json_group_array(c.key) FROM upload_chunks c JOIN uploads u ON u.id = c.upload AND u.state = 'open') AS chunks,
+    (SELECT count(*) FROM upload_chunks c WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = c.upload AND u.state = 'open')) AS ended`;
+}
+
+async function stateNow(): Promise<State> {
+  query ??= composeQuery();
+  const read = query.then((text) => rowsOf<{ rows: string; blobs: string; chunks: string; ended: number }>(text));
+  const [[found], keys] = await Promise.all([read, objectKeys()]);
+  if (found === undefined) throw new Error('a query without a table has one row');
+  const known = new Set([...(JSON.parse(found.blobs) as string[]), ...(JSON.parse(found.chunks) as string[])]);
+  return { text: JSON.stringify([found.rows, keys]), isSettled: found.ended === 0 && keys.every((key) => known.has(key)) };
+}
+
+/** The state once what the last response left to be deleted has been. */
+export async function settledState(): Promise<string> {
+  const state = await stateOnce(({ isSettled }) => isSettled);
+  expect(state.isSettled, 'objects are left that belong to nothing').toBe(true);
+  return state.text;
+}
+
+/** Fails unless the state is, or becomes once what was written is deleted again, what it was. */
+export async function expectUnchanged(before: string, what: unknown): Promise<void> {
+  const { text } = await stateOnce((state) => state.text === before);
+  if (text === before) return;
+  expect(JSON.parse(text), `${JSON.stringify(what)} has changed the state`).toEqual(JSON.parse(before));
+}
+
+/** At most a few seconds: what goes on after a response takes milliseconds. */
+const PATIENCE_MILLISECONDS = 5000;
+
+async function stateOnce(reached: (state: State) => boolean): Promise<State> {
+  const end = Date.now() + PATIENCE_MILLISECONDS;
+  let state = await stateNow();
+  while (!reached(state) && Date.now() < end) {
+    await scheduler.wait(1);
+    state = await stateNow();
+  }
+  return state;
+}
+
+/** Empties the store of content. */
+export async function clearContent(): Promise<void> {
+  await clear(CONTENT);
+  for (;;) {
+    const keys = await objectKeys();
+    if (keys.length === 0) return;
+    await env.BLOBS_CENTRAL.delete(keys.slice(0, 1000));
+  }
+}
+
+/** Empties the store of manifests and tags; blobs stay. */
+export async function clearManifests(): Promise<void> {
+  await clear(MANIFESTS);
+}
+
+async function clear(tables: readonly string[]): Promise<void> {
+  await env.DB_CENTRAL.batch(tables.map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
+}
