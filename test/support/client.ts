@@ -79,7 +79,9 @@ export async function call(method: string, path: string, options: CallOptions = 
   const authorization = typeof as === 'string' ? basic(USERS[as]) : as?.authorization;
   const url = path.startsWith('http') ? path : `${host}${path}`;
   if (authorization !== undefined) secrets.addAuthorization(authorization);
-  if (body instanceof URLSearchParams) for (const value of body.values()) secrets.add('a field of a form', value);
+  if (body instanceof URLSearchParams) {
+    for (const field of ['password', 'refresh_token']) secrets.add(`the ${field} of a form`, body.get(field) ?? '');
+  }
   const response = await exports.default.fetch(
     new Request(url, {
       method,
