@@ -18,35 +18,37 @@ afterEach(() => {
 describe.each(HOSTS)('rights that outlive revocation: none at $name', (host) => {
   const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
 
-  test.each([
-    ['at once', 0],
-    ['after it was remembered', 59_000],
-  ])('a credential that is removed, used %s before: nothing of it is good five minutes later', async (_when, wait) => {
-    await host.putImage('alice/app', 1, ['latest']);
-    const scopes = ['repository:alice/app:pull,push', 'registry:catalog:*'];
-    const early = await host.tokenFor('aliceApp', ...scopes);
-    pass(wait);
-    const late = await host.tokenFor('aliceApp', ...scopes);
-    const session = await host.open('alice/app', early);
-    expect(await host.read('/v2/alice/app/tags/list', late)).toBe(200);
-    expect((await host.call('DELETE', '/api/organizations/alice/credentials/app-only', { as: 'alice' })).status).toBe(204);
+  // An isolate that remembers the password gives one more token, 59 seconds after the removal.
+  test.each([0, 59_000])(
+    'a removed credential, whose last token is taken %i ms later, is refused after five minutes',
+    async (wait) => {
+      await host.putImage('alice/app', 1, ['latest']);
+      const scopes = ['repository:alice/app:pull,push', 'registry:catalog:*'];
+      const early = await host.tokenFor('aliceApp', ...scopes);
+      expect((await host.call('DELETE', '/api/organizations/alice/credentials/app-only', { as: 'alice' })).status).toBe(204);
+      const removed = Date.now();
+      pass(wait);
+      const late = await host.tokenFor('aliceApp', ...scopes);
+      const session = await host.open('alice/app', early);
+      expect(await host.read('/v2/alice/app/tags/list', late)).toBe(200);
 
-    pass(MINUTE);
-    // The password is remembered for a minute at most, and gives no token from then on.
-    expect(await host.read('/v2/alice/app/tags/list', 'aliceApp')).toBe(401);
-    expect(await host.read('/token', 'aliceApp')).toBe(401);
-    const form = new URLSearchParams({ grant_type: 'password', username: 'app-only', password: USERS.aliceApp.password });
-    expect((await host.call('POST', '/token', { body: form })).status).toBe(401);
+      vi.setSystemTime(removed + MINUTE);
+      // The password is remembered for a minute at most, and gives no token from then on.
+      expect(await host.read('/v2/alice/app/tags/list', 'aliceApp')).toBe(401);
+      expect(await host.read('/token', 'aliceApp')).toBe(401);
+      const form = new URLSearchParams({ grant_type: 'password', username: 'app-only', password: USERS.aliceApp.password });
+      expect((await host.call('POST', '/token', { body: form })).status).toBe(401);
 
-    pass(4 * MINUTE);
-    for (const as of [early, late]) {
-      expect(await host.read('/v2/', as)).toBe(401);
-      expect(await host.read('/v2/_catalog', as)).toBe(401);
-      expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(401);
-      expect((await host.call('POST', '/v2/alice/app/blobs/uploads/', { as })).status).toBe(401);
-      expect((await host.call('PATCH', session, { as, body: bytesOf(1, 10) })).status).toBe(401);
-    }
-  });
+      vi.setSystemTime(removed + 5 * MINUTE);
+      for (const as of [early, late]) {
+        expect(await host.read('/v2/', as)).toBe(401);
+        expect(await host.read('/v2/_catalog', as)).toBe(401);
+        expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(401);
+        expect((await host.call('POST', '/v2/alice/app/blobs/uploads/', { as })).status).toBe(401);
+        expect((await host.call('PATCH', session, { as, body: bytesOf(1, 10) })).status).toBe(401);
+      }
+    },
+  );
 
   test('tokens that are taken one with another never reach past five minutes after the removal', async () => {
     // A token cannot be exchanged for a fresh one.
