@@ -29,8 +29,8 @@ export default defineConfig({
         test: {
           name: 'workerd',
           testTimeout: 60_000,
-          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc}/**/*.test.ts'],
-          setupFiles: [here('support/empty-stores.ts')],
+          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc,threats}/**/*.test.ts'],
+          setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },
       },
       {

@@ -19,7 +19,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   console.log(JSON.stringify({ requestId, method, host, path, status: c.res.status, ms: Date.now() - started, ...fields }));
 });
 
-/** The reference of an upload session is signed: its id is enough for the log. */
+/** The reference of an upload session is signed: its id is enough for the log, however the rest is written. */
 function withoutSignature(path: string): string {
-  return path.replace(/(\/blobs\/uploads\/[^/.]+)\.[^/]*/, '$1');
+  return path.replace(/(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/, '$1');
 }

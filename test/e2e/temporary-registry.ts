@@ -3,6 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts, type LocalHost, startLocalRegistry } from '../../src/local/simulators.ts';
+import { requireNoLoggedSecrets } from '../support/local/logged-secrets.ts';
 import { stopCommands } from './command.ts';
 
 export interface TemporaryRegistry {
@@ -16,7 +17,10 @@ export interface TemporaryRegistry {
   readonly directory: string;
 }
 
-/** What `npm start` runs, on a free port and for this one use: nothing stays, neither after a failure nor after Ctrl-C. */
+/**
+ * What `npm start` runs, on a free port and for this one use: nothing stays, neither after a failure nor after Ctrl-C.
+ * @throws also if it has left a secret in its log, or this process on its screen
+ */
 export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'berth-'));
   // Done when the process exits, and so at once: the simulators end it themselves at a signal, and wait for nobody.
@@ -27,7 +31,9 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   process.on('exit', clean);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
   const [port = 0] = await freePorts();
-  const registry = await startLocalRegistry({ port, stateDir: join(directory, 'registry') });
+  const stateDir = join(directory, 'registry');
+  const screen = keepScreen();
+  const registry = await startLocalRegistry({ port, stateDir });
   // Once more, behind the simulators' own handler: until it has run, they write to the folder.
   process.on('exit', clean);
   try {
@@ -35,5 +41,19 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
     return await use({ host: `localhost:${port}`, port, hosts, logFile, directory });
   } finally {
     await registry.stop();
+    await requireNoLoggedSecrets(stateDir, screen());
   }
+}
+
+/** From now on, what this process prints: the registry runs in it. */
+function keepScreen(): () => string {
+  let kept = '';
+  for (const stream of [process.stdout, process.stderr]) {
+    const write = stream.write.bind(stream);
+    stream.write = (chunk: string | Uint8Array, ...rest: []) => {
+      kept += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+      return write(chunk, ...rest);
+    };
+  }
+  return () => kept;
 }

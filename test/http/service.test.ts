@@ -91,6 +91,13 @@ describe('requests', () => {
     const open = await call('POST', '/v2/alice/app/blobs/uploads/', { as: 'alice' });
     const location = open.headers.get('Location') ?? '';
     await call('GET', location, { as: 'alice' });
+    // However a client writes it.
+    await call('GET', location.replaceAll('.', '%2E'), { as: 'alice' });
+    await call(
+      'GET',
+      location.replace(/[^/]+$/, (reference) => reference.split('.').toReversed().join('.')),
+      { as: 'alice' },
+    );
     const lines = log.mock.calls.flat().join('\n');
     expect(lines).toContain('/v2/alice/app/blobs/uploads/');
     for (const secret of [

@@ -1,6 +1,7 @@
 /** Requests to the Worker as it is deployed, in the same isolate as the test. */
 import { env, exports } from 'cloudflare:workers';
 import { hashSecret } from '../../src/auth/login.ts';
+import { secrets } from './console.ts';
 
 export const HOST = 'http://registry.test:8787';
 
@@ -9,7 +10,7 @@ export interface User {
   readonly password: string;
 }
 
-interface NewUser extends User {
+export interface NewUser extends User {
   readonly kind: 'organization' | 'platform' | 'administrator';
   readonly organization?: string;
   readonly rights?: readonly string[];
@@ -37,6 +38,11 @@ export const USERS = {
 export type UserName = keyof typeof USERS;
 
 export async function addUsers(): Promise<void> {
+  await addCredentials(Object.values<NewUser>(USERS));
+}
+
+/** Credentials, and the organizations that they are of. */
+export async function addCredentials(users: readonly NewUser[]): Promise<void> {
   const organization = env.DB_CENTRAL.prepare(
     'INSERT INTO organizations (name, created_at) VALUES (?1, 0) ON CONFLICT DO NOTHING',
   );
@@ -45,7 +51,7 @@ export async function addUsers(): Promise<void> {
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)`,
   );
   const statements = await Promise.all(
-    Object.values<NewUser>(USERS).map(async ({ kind, name, password, organization: owner = '', rights, repositories }) => {
+    users.map(async ({ kind, name, password, organization: owner = '', rights, repositories }) => {
       const allowed = JSON.stringify(rights ?? ['pull', 'push', 'delete', 'admin']);
       const patterns = JSON.stringify(repositories ?? [`${owner}/*`]);
       const row = credential.bind(`id-of-${name}`, kind, owner, name, allowed, patterns, await hashSecret(password));
@@ -60,16 +66,23 @@ export function basic({ name, password }: User): string {
 }
 
 export interface CallOptions {
+  /** `http://<host>`; {@link HOST} unless told. */
+  readonly host?: string;
   /** A user, with Basic; or the value of the header. */
   readonly as?: UserName | { readonly authorization: string };
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: BodyInit | null;
 }
 
-export async function call(method: string, path: string, { as, headers = {}, body = null }: CallOptions = {}): Promise<Response> {
+export async function call(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+  const { host = HOST, as, headers = {}, body = null } = options;
   const authorization = typeof as === 'string' ? basic(USERS[as]) : as?.authorization;
-  const url = path.startsWith('http') ? path : `${HOST}${path}`;
-  return exports.default.fetch(
+  const url = path.startsWith('http') ? path : `${host}${path}`;
+  if (authorization !== undefined) secrets.addAuthorization(authorization);
+  if (body instanceof URLSearchParams) {
+    for (const field of ['password', 'refresh_token']) secrets.add(`the ${field} of a form`, body.get(field) ?? '');
+  }
+  const response = await exports.default.fetch(
     new Request(url, {
       method,
       body,
@@ -77,15 +90,26 @@ export async function call(method: string, path: string, { as, headers = {}, bod
       headers: { ...headers, ...(authorization && { Authorization: authorization }) },
     }),
   );
+  await rememberSecrets(response, path);
+  return response;
+}
+
+/** What the answer gives away to the caller, and must not be found in the log. */
+async function rememberSecrets(response: Response, path: string): Promise<void> {
+  secrets.addLocation(response.headers.get('Location') ?? '');
+  const gives = /^\/token\b|\/credentials$/.test(path) && response.ok;
+  if (gives) secrets.addAnswer(await response.clone().text());
 }
 
 /** The value of an Authorization header with an access token for the scopes. */
-export async function tokenFor(
-  as: UserName | undefined,
-  ...scopes: readonly string[]
-): Promise<{ readonly authorization: string }> {
+export function tokenFor(as: UserName | undefined, ...scopes: readonly string[]): Promise<{ readonly authorization: string }> {
+  return tokenOf(as === undefined ? {} : { as }, ...scopes);
+}
+
+/** As {@link tokenFor}, for any caller and host. */
+export async function tokenOf(caller: CallOptions, ...scopes: readonly string[]): Promise<{ readonly authorization: string }> {
   const query = new URLSearchParams(scopes.map((scope) => ['scope', scope]));
-  const response = await call('GET', `/token?${query.toString()}`, as === undefined ? {} : { as });
+  const response = await call('GET', `/token?${query.toString()}`, caller);
   const { token } = await response.json<{ token: string }>();
   return { authorization: `Bearer ${token}` };
 }

@@ -206,6 +206,11 @@ export async function snapshot(): Promise<string> {
   return JSON.stringify([contents, await objectKeys()]);
 }
 
+/** As {@link snapshot}, without the notes of when something was last used or pulled: these are no changes. */
+export async function snapshotWithoutUse(): Promise<string> {
+  return (await snapshot()).replaceAll(/"last_(?:pull|used_at)":(?:\d+|null)/g, '');
+}
+
 export async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
   return new Response(stream).text();
 }

@@ -1,5 +1,6 @@
 /** The OCI distribution API, one file per resource. */
 import { Hono } from 'hono';
+import { createMiddleware } from 'hono/factory';
 import { OciError } from '../../oci/errors.ts';
 import type { AppEnv } from '../context.ts';
 import { authenticate } from '../authenticate.ts';
@@ -25,9 +26,16 @@ const PATHS = [
   routeOf('/referrers/:digest'),
 ];
 
+/** Manifests come with the media type that they were pushed with, which can be that of a page: a browser runs nothing of it. */
+const inert = createMiddleware<AppEnv>(async (c, next) => {
+  await next();
+  c.res.headers.set('Content-Security-Policy', "default-src 'none'; sandbox");
+  c.res.headers.set('X-Content-Type-Options', 'nosniff');
+});
+
 export function v2Routes(): Hono<AppEnv> {
   const v2 = new Hono<AppEnv>();
-  v2.use('/v2/*', authenticate);
+  v2.use('/v2/*', inert, authenticate);
   // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
   v2.on('GET', ['/v2', '/v2/'], (c) => {
     if (c.get('principal').kind === 'anonymous') {

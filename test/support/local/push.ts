@@ -1,5 +1,6 @@
 /** A push over HTTP, request by request, as docker makes it. */
 import { createHash, randomBytes } from 'node:crypto';
+import { secrets } from './logged-secrets.ts';
 
 export interface LocalImage {
   readonly blobs: readonly Buffer[];
@@ -39,7 +40,9 @@ export function loggedIn(url: string, name: string): Caller {
 export async function request(caller: Caller, method: string, path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('Authorization', caller.authorization);
-  return fetch(new URL(path, caller.url), { ...init, method, headers });
+  const response = await fetch(new URL(path, caller.url), { ...init, method, headers });
+  secrets.addLocation(response.headers.get('Location') ?? '');
+  return response;
 }
 
 /** A body without Content-Length. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll } from 'vitest';
 import { freePorts } from '../../../src/local/simulators.ts';
+import { requireNoLoggedSecrets } from './logged-secrets.ts';
 
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
 const START_MILLISECONDS = 30_000;
@@ -18,7 +19,10 @@ export interface Server {
   readonly pid: number;
   /** What it has printed. */
   output(): string;
-  /** kill -9 of the whole process group: node alone would leave workerd on the port. */
+  /**
+   * kill -9 of the whole process group: node alone would leave workerd on the port.
+   * @throws as `interrupt`, if it has left a secret in its log or on its screen
+   */
   kill(): Promise<void>;
   /** Ctrl-C. Answers the exit status. */
   interrupt(): Promise<number | null>;
@@ -73,10 +77,13 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
       signal(-pid, 'SIGKILL');
       await exited;
       await until(async () => (await processesOf(pid)).length === 0);
+      await requireNoLoggedSecrets(stateDir, output);
     },
     interrupt: async () => {
       signal(-pid, 'SIGINT');
-      return exited;
+      const status = await exited;
+      await requireNoLoggedSecrets(stateDir, output);
+      return status;
     },
   };
   try {

@@ -1,0 +1,95 @@
+/**
+ * Secrets that a test has used, and the search for them in what was logged. Every secret is searched for in each form
+ * that a log line could hold it in; besides, whatever has the shape of a secret of Berth is one.
+ */
+
+/** Shorter ones, such as a test's wrong password "x", would be found by chance. */
+const SHORTEST = 8;
+
+/** How many characters are looked up at once. */
+const START = 8;
+
+const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
+  ['an access token', /eyJ[\w-]{10,}\.[\w-]+\.[\w-]*/],
+  ['a signed upload reference', /\.sha(?:256|512)\.[\w-]{43}/],
+  ['a secret of a credential', /berth_[\w-]{43}/],
+  ['an Authorization header', /\b(?:Basic|Bearer) +[\w+/.~-]{8,}/i],
+  // 256 bits in base64url: signatures, generated secrets. Names and digests do not mix cases.
+  ['256 bits in base64url', /(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{43}(?![\w-])/],
+];
+
+export class Secrets {
+  /** By their first characters. */
+  readonly #forms = new Map<string, { readonly what: string; readonly text: string }[]>();
+
+  /** @param what is said of it when it is found */
+  add(what: string, secret: string): void {
+    if (secret.length < SHORTEST) return;
+    const escaped = JSON.stringify(secret).slice(1, -1);
+    for (const text of new Set([secret, escaped, encodeURIComponent(secret), base64(secret), hex(secret)])) {
+      const start = text.slice(0, START);
+      const known = this.#forms.get(start) ?? [];
+      if (known.some((form) => form.text === text)) continue;
+      this.#forms.set(start, [...known, { what, text }]);
+    }
+  }
+
+  /** An Authorization header: all of it, and the password or the signature in it. */
+  addAuthorization(header: string): void {
+    const [scheme = '', value = ''] = header.split(/ +/, 2);
+    this.add('an Authorization header', value);
+    if (scheme.toLowerCase() === 'bearer') this.addToken(value);
+    if (scheme.toLowerCase() !== 'basic') return;
+    const decoded = decodedBase64(value);
+    this.add('a password', decoded.slice(decoded.indexOf(':') + 1));
+  }
+
+  addToken(token: string): void {
+    this.add('an access token', token);
+    this.add('the signature of an access token', token.split('.')[2] ?? '');
+  }
+
+  /** Where an upload goes on. */
+  addLocation(location: string): void {
+    const reference = /\/blobs\/uploads\/([^?]+)/.exec(location)?.[1];
+    if (reference !== undefined) this.add('the signature of an upload', reference.slice(reference.lastIndexOf('.') + 1));
+  }
+
+  /** The JSON of an answer that may give a token, or the secret of a new credential. */
+  addAnswer(json: string): void {
+    for (const [, name = '', value = ''] of json.matchAll(/"(token|access_token|secret)":"([^"]*)"/g)) {
+      if (name === 'secret') this.add('the secret of a credential', value);
+      else this.addToken(value);
+    }
+  }
+
+  /** What was found, each with the line that holds it. */
+  find(text: string): string[] {
+    const found = new Set<string>();
+    for (const line of text.split('\n')) {
+      for (let i = 0; i + START <= line.length; i++) {
+        for (const form of this.#forms.get(line.slice(i, i + START)) ?? []) {
+          if (line.startsWith(form.text, i)) found.add(`${form.what} in: ${line}`);
+        }
+      }
+      for (const [what, shape] of SHAPES) if (shape.test(line)) found.add(`${what} in: ${line}`);
+    }
+    return [...found];
+  }
+}
+
+function base64(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text))).replace(/=+$/, '');
+}
+
+function hex(text: string): string {
+  return [...new TextEncoder().encode(text)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function decodedBase64(text: string): string {
+  try {
+    return atob(text);
+  } catch {
+    return '';
+  }
+}

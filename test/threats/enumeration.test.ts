@@ -1,0 +1,129 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { env } from 'cloudflare:workers';
+import { addUsers, basic, errorsOf } from '../support/client.ts';
+import { type Host, HOSTS } from './hosts.ts';
+
+beforeEach(addUsers);
+
+/** An answer without what differs between any two requests. */
+async function shapeOf(response: Response, ...names: readonly string[]): Promise<string> {
+  const id = response.headers.get('X-Request-Id') ?? '';
+  const headers = [...response.headers].filter(([name]) => name !== 'x-request-id');
+  let shape = JSON.stringify([response.status, headers, await response.text()]).replaceAll(id, '');
+  for (const name of names) shape = shape.replaceAll(name, '');
+  return shape;
+}
+
+async function scopeGiven(host: Host, as: 'alice' | 'aliceReader' | undefined, scope: string): Promise<string> {
+  const { authorization } = await host.tokenFor(as, scope);
+  const [, payload = ''] = authorization.split('.');
+  const text = new TextDecoder().decode(Uint8Array.fromBase64(payload, { alphabet: 'base64url' }));
+  return (JSON.parse(text) as { scope: string }).scope;
+}
+
+// What each route says of unknown and forbidden repositories: test/threats/matrix.
+describe.each(HOSTS)('enumeration and timing: nothing to learn at $name', (host) => {
+  test('a wrong user, a wrong password, and another’s password are refused alike', async () => {
+    const wrong = [
+      { name: 'alice', password: 'not-the-secret' },
+      { name: 'nobody', password: 'not-the-secret' },
+      { name: 'nobody', password: 'alice-secret' },
+      { name: 'bob', password: 'alice-secret' },
+      { name: 'admin', password: 'alice-secret' },
+      { name: 'alice', password: 'admin-secret' },
+      { name: '', password: 'alice-secret' },
+      { name: 'alice', password: '' },
+    ];
+    for (const path of [
+      '/token',
+      '/v2/',
+      '/v2/alice/app/tags/list',
+      '/v2/bob/typo/tags/list',
+      '/api/organizations/alice',
+      '/api/organizations/typo',
+    ]) {
+      const shapes = new Set<string>();
+      for (const [i, user] of wrong.entries()) {
+        const headers = { 'CF-Connecting-IP': `192.0.2.${i}` };
+        shapes.add(await shapeOf(await host.call('GET', path, { as: { authorization: basic(user) }, headers })));
+      }
+      expect([path, ...shapes]).toHaveLength(2);
+    }
+  });
+
+  test('a token says of a private repository what it says of one that is not there', async () => {
+    await host.putImage('bob/secret', 1, ['latest'], 'bob');
+    for (const user of ['alice', 'aliceReader', undefined] as const) {
+      expect(await scopeGiven(host, user, 'repository:bob/secret:pull,push')).toBe('');
+      expect(await scopeGiven(host, user, 'repository:bob/absent:pull,push')).toBe('');
+    }
+    expect(await scopeGiven(host, 'aliceReader', 'repository:alice/absent:pull,push')).toBe('repository:alice/absent:pull');
+  });
+
+  test('a mount that is not allowed looks like one of a blob that does not exist', async () => {
+    const image = await host.putImage('bob/secret', 1, ['latest'], 'bob');
+    const [secret = ''] = image.manifest.requiredBlobs;
+    const none = `sha256:${'0'.repeat(64)}`;
+    const headersOf = async (digest: string, from: string) => {
+      const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${digest}&from=${from}`, { as: 'alice' });
+      return [response.status, [...response.headers.keys()], await response.text()];
+    };
+    const unknown = await headersOf(none, 'bob/absent');
+    for (const [digest, from] of [
+      [secret, 'bob/secret'],
+      [secret, 'bob/absent'],
+      [none, 'bob/secret'],
+    ] as const) {
+      expect(await headersOf(digest, from)).toEqual(unknown);
+    }
+  });
+
+  test('organizations are as unknown as repositories to who manages neither', async () => {
+    for (const path of ['', '/usage', '/credentials', '/repositories', '/repositories/app']) {
+      const [own, typo] = await Promise.all(
+        ['bob', 'typ'].map(async (name) =>
+          shapeOf(await host.call('GET', `/api/organizations/${name}${path}`, { as: 'alice' }), name),
+        ),
+      );
+      expect(own).toBe(typo);
+    }
+    const taken = await host.call('POST', '/api/organizations', {
+      as: 'alice',
+      headers: { 'Content-Type': 'application/json' },
+      body: '{"name":"bob"}',
+    });
+    expect([taken.status, (await errorsOf(taken))[0]?.code]).toEqual([403, 'DENIED']);
+  });
+
+  test('a refusal says nothing of what is there: no size, no digest, no time', async () => {
+    await host.putImage('bob/secret', 1, ['latest'], 'bob');
+    const response = await host.call('HEAD', '/v2/bob/secret/manifests/latest', { as: 'alice' });
+    for (const header of ['Docker-Content-Digest', 'ETag', 'Last-Modified', 'Docker-Upload-UUID', 'Link', 'Location']) {
+      expect([header, response.headers.get(header)]).toEqual([header, null]);
+    }
+  });
+
+  test('secrets are compared as hashes, and signatures by the platform, which takes the same time for all', async () => {
+    const digest = vi.spyOn(crypto.subtle, 'digest');
+    const verify = vi.spyOn(crypto.subtle, 'verify');
+    try {
+      const hashed = () => digest.mock.calls.map(([, data]) => new TextDecoder().decode(data as Uint8Array));
+      await host.read('/api/organizations', { authorization: 'Bearer a-guess-of-the-bootstrap-secret' });
+      expect(hashed()).toEqual(expect.arrayContaining(['a-guess-of-the-bootstrap-secret', env.BOOTSTRAP_SECRET]));
+      await host.read('/v2/', { authorization: basic({ name: 'alice', password: 'a-guess-of-a-password' }) });
+      expect(hashed()).toContain('a-guess-of-a-password');
+
+      const location = await host.open('alice/app');
+      verify.mockClear();
+      await host.read(`${location.slice(0, -2)}AA`, 'alice');
+      expect(verify).toHaveBeenCalledOnce();
+      const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull');
+      verify.mockClear();
+      await host.read('/v2/', { authorization: `${authorization.slice(0, -4)}AAAA` });
+      expect(verify).toHaveBeenCalledOnce();
+    } finally {
+      digest.mockRestore();
+      verify.mockRestore();
+    }
+  });
+});

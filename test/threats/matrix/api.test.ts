@@ -1,0 +1,176 @@
+/** Who may manage: every caller × every route of the management API × what it is asked of. The rule is in `rule.ts`. */
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { hideConsole } from '../../support/console.ts';
+import { CALLERS, type Caller, VICTIM } from './callers.ts';
+import { organizationOf } from './repositories.ts';
+import type { Answer } from './routes.ts';
+import { type ApiRoute, expectedOfApi } from './rule.ts';
+import { ask, createWorld, type World } from './world.ts';
+
+/** What a request is about; `organization` says what there is of it. */
+interface Subject {
+  readonly repository: string;
+  readonly exists: boolean;
+  readonly organization: 'full' | 'vacant' | 'absent';
+  readonly credential: string;
+}
+
+const SUBJECTS: readonly Subject[] = [
+  { repository: 'alice/closed', exists: true, organization: 'full', credential: VICTIM.name },
+  { repository: 'alice/absent', exists: false, organization: 'full', credential: 'nobody' },
+  { repository: 'alice/open', exists: true, organization: 'full', credential: 'alice' },
+  { repository: 'official/base', exists: true, organization: 'full', credential: 'official' },
+  { repository: 'official/none', exists: false, organization: 'full', credential: 'nobody' },
+  { repository: 'vacant/none', exists: false, organization: 'vacant', credential: 'nobody' },
+  { repository: 'absent/none', exists: false, organization: 'absent', credential: 'nobody' },
+];
+
+interface Route extends ApiRoute {
+  readonly method: string;
+  path(subject: Subject): string;
+  body?(subject: Subject): object;
+  answer(subject: Subject): Answer;
+}
+
+const pathOf = ({ repository }: Subject): string => repository.slice(repository.indexOf('/') + 1);
+const of = ({ repository }: Subject): string => `organizations/${organizationOf(repository)}`;
+const there = ({ organization }: Subject): boolean => organization !== 'absent';
+const credentialExists = ({ credential }: Subject): boolean => credential !== 'nobody';
+
+const found =
+  (status: number, exists: (subject: Subject) => boolean) =>
+  (subject: Subject): Answer =>
+    exists(subject) ? [status] : [404, 'NOT_FOUND'];
+
+const ROUTES: readonly Route[] = [
+  { needs: 'nothing', method: 'GET', path: () => 'openapi.json', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'organizations', answer: () => [200] },
+  {
+    needs: 'registry',
+    method: 'POST',
+    path: () => 'organizations',
+    body: ({ repository }) => ({ name: organizationOf(repository) }),
+    answer: (subject) => (there(subject) ? [409, 'CONFLICT'] : [201]),
+  },
+  {
+    needs: 'registry',
+    method: 'DELETE',
+    path: of,
+    answer: ({ organization }) => ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
+  },
+  { needs: 'registry', method: 'GET', path: () => 'credentials', answer: () => [200] },
+  {
+    needs: 'registry',
+    method: 'POST',
+    path: () => 'credentials',
+    body: ({ exists }) => ({ name: exists ? 'platform' : 'another', kind: 'administrator' }),
+    answer: ({ exists }) => (exists ? [409, 'CONFLICT'] : [201]),
+  },
+  {
+    needs: 'registry',
+    method: 'DELETE',
+    path: ({ exists }) => `credentials/${exists ? 'platform' : 'another'}`,
+    answer: found(204, ({ exists }) => exists),
+  },
+  { needs: 'organization', method: 'GET', path: of, answer: found(200, there) },
+  { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/usage`, answer: found(200, there) },
+  { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
+  {
+    needs: 'organization',
+    method: 'POST',
+    path: (subject) => `${of(subject)}/credentials`,
+    body: () => ({ name: 'another', rights: ['pull', 'admin'] }),
+    answer: found(201, there),
+  },
+  {
+    needs: 'organization',
+    method: 'DELETE',
+    path: (subject) => `${of(subject)}/credentials/${subject.credential}`,
+    answer: found(204, credentialExists),
+  },
+  { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/repositories`, answer: found(200, there) },
+  {
+    needs: 'organization',
+    method: 'POST',
+    path: (subject) => `${of(subject)}/repositories`,
+    body: (subject) => ({ name: pathOf(subject), visibility: 'public' }),
+    answer: (subject) => (subject.exists ? [409, 'CONFLICT'] : found(201, there)(subject)),
+  },
+  {
+    needs: 'organization',
+    method: 'GET',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
+    answer: found(200, ({ exists }) => exists),
+  },
+  {
+    needs: 'organization',
+    method: 'PATCH',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
+    body: () => ({ visibility: 'public' }),
+    answer: found(200, ({ exists }) => exists),
+  },
+  {
+    needs: 'organization',
+    method: 'DELETE',
+    path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
+    answer: (subject) => (subject.exists ? [204] : [404, 'NAME_UNKNOWN']),
+  },
+];
+
+let world: World;
+beforeAll(async () => {
+  hideConsole();
+  world = await createWorld();
+});
+// The store is emptied before each test.
+beforeEach(() => world.restore());
+
+async function run(authorization: string | undefined, caller: Caller, route: Route, subject: Subject): Promise<void> {
+  const path = `/api/${route.path(subject)}`;
+  const where = `${route.method} ${path} as ${caller.name}`;
+  const expected = expectedOfApi(caller, route, organizationOf(subject.repository), route.answer(subject));
+  const body = route.body?.(subject);
+  const response = await ask(
+    route.method,
+    path,
+    authorization,
+    body && { type: 'application/json', content: JSON.stringify(body) },
+  );
+  const [status, code] = expected.answer;
+  const text = await response.text();
+  expect({
+    where,
+    status: response.status,
+    code: code === undefined ? undefined : (JSON.parse(text) as { errors: { code: string }[] }).errors[0]?.code,
+    challenge: response.headers.get('WWW-Authenticate'),
+  }).toEqual({
+    where,
+    status,
+    code,
+    challenge: expected.challenge === undefined ? null : 'Basic realm="Berth", charset="UTF-8"',
+  });
+}
+
+const combinations = CALLERS.length * ROUTES.length * SUBJECTS.length;
+let asked = 0;
+
+describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.length} subjects: ${combinations} combinations`, () => {
+  test.each(CALLERS)('$name', async (caller) => {
+    const authorization = await caller.authorization();
+    for (const subject of SUBJECTS) {
+      const allowed = (route: Route): boolean =>
+        expectedOfApi(caller, route, organizationOf(subject.repository), route.answer(subject)).allowed;
+      for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
+      expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
+      for (const route of ROUTES.filter(allowed)) {
+        await run(authorization, caller, route, subject);
+        if (route.method !== 'GET') await world.restore();
+      }
+      asked += ROUTES.length;
+    }
+  });
+
+  test('every one of them was asked', () => {
+    expect(asked).toBe(combinations);
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * Who may do what, once more and independently of the code under test: the words of docs/architecture.md as a table
+ * from caller, route and repository to an answer.
+ */
+import type { Caller, Identity } from './callers.ts';
+import { organizationOf, SOURCES, type Target } from './repositories.ts';
+import type { Answer, Route } from './routes.ts';
+
+export interface Expected {
+  readonly answer: Answer;
+  readonly allowed: boolean;
+  /** What WWW-Authenticate has to hold, and that there is one at all. */
+  readonly challenge: readonly string[] | undefined;
+}
+
+type Action = 'pull' | 'push' | 'delete';
+
+/** Whether the caller itself may: what is public comes on top. */
+function may(identity: Identity, action: Action, repository: string): boolean {
+  const organization = organizationOf(repository);
+  switch (identity.kind) {
+    case 'nobody':
+    case 'refused':
+      return false;
+    case 'platform':
+      return action === 'pull';
+    case 'administrator':
+      return action === 'pull' && organization === 'official';
+    case 'organization':
+      if (action === 'pull' && organization === 'official') return true;
+      return identity.organization === organization && identity.rights.includes(action) && identity.covers.test(repository);
+  }
+}
+
+const allowed = (answer: Answer): Expected => ({ answer, allowed: true, challenge: undefined });
+const unauthorized = (...challenge: readonly string[]): Expected => ({
+  answer: [401, 'UNAUTHORIZED'],
+  allowed: false,
+  challenge,
+});
+const DENIED: Expected = { answer: [403, 'DENIED'], allowed: false, challenge: undefined };
+
+const BEARER = 'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"';
+
+export function expectedOfV2(caller: Caller, route: Route, target: Target): Expected {
+  const { identity, presented } = caller;
+  // The OCI API knows no bootstrap secret: it is a token that is none.
+  if (identity.kind === 'refused' || presented === 'bootstrap secret') return unauthorized(BEARER);
+  const withoutScopes = presented === 'token for nothing';
+  const { needs } = route;
+  if (needs === 'login') return identity.kind === 'nobody' ? unauthorized(BEARER) : allowed(route.answers.whole);
+  if (needs === 'catalog') {
+    if (identity.kind === 'nobody') return unauthorized(BEARER, 'scope="registry:catalog:*"');
+    if (withoutScopes) return unauthorized(BEARER, 'scope="registry:catalog:*"', 'error="insufficient_scope"');
+    return allowed(route.answers.whole);
+  }
+  const scope = `scope="repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}"`;
+  if (needs === 'pull' && target.visibility === 'public') return allowed(route.answers[target.state]);
+  if (identity.kind === 'nobody') return unauthorized(BEARER, scope);
+  if (!may(identity, needs, target.name)) return DENIED;
+  if (withoutScopes) return unauthorized(BEARER, scope, 'error="insufficient_scope"');
+  return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
+}
+
+/** 201 only from where the caller can pull, and where the blob is; else an upload is opened as if nothing had been asked. */
+function mounted(identity: Identity, { blob, from }: NonNullable<Route['mounts']>): Answer {
+  const source = from === '' ? blob : from;
+  return source === blob && (source === 'public' || may(identity, 'pull', SOURCES[source])) ? [201] : [202];
+}
+
+/** What the catalog has to list: repositories with a manifest that the caller may pull, in byte order. */
+export function expectedCatalog({ identity }: Caller, targets: readonly Target[]): string[] {
+  const listed = targets.filter(({ state }) => state === 'whole');
+  return listed
+    .filter(({ name, visibility }) => visibility === 'public' || may(identity, 'pull', name))
+    .map(({ name }) => name)
+    .toSorted();
+}
+
+export interface ApiRoute {
+  /** Who manages: administrators of the whole registry, or also those of the organization. */
+  readonly needs: 'nothing' | 'registry' | 'organization';
+}
+
+export function expectedOfApi(caller: Caller, route: ApiRoute, organization: string, answer: Answer): Expected {
+  const { identity, presented } = caller;
+  if (route.needs === 'nothing') return allowed(answer);
+  const loggedIn = (presented === 'basic' || presented === 'bootstrap secret') && identity.kind !== 'refused';
+  if (!loggedIn) return unauthorized('Basic realm="Berth"');
+  if (identity.kind === 'administrator') return allowed(answer);
+  const manages = identity.kind === 'organization' && identity.organization === organization && identity.rights.includes('admin');
+  return route.needs === 'organization' && manages ? allowed(answer) : DENIED;
+}

@@ -1,0 +1,151 @@
+import { env } from 'cloudflare:workers';
+import { type JWTPayload, SignJWT } from 'jose';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { SigningKeys } from '../../src/auth/signing-keys.ts';
+import { addUsers, codeOf } from '../support/client.ts';
+import { HOSTS } from './hosts.ts';
+
+beforeEach(addUsers);
+
+const KEY = Uint8Array.fromBase64(env.SIGNING_KEY);
+const OTHER_KEY = new Uint8Array(32).fill(7);
+const KID = (await SigningKeys.import([env.SIGNING_KEY])).current.id;
+const HEADER = { alg: 'HS256', kid: KID, typ: 'JWT' };
+
+type Header = Record<string, unknown>;
+
+const base64url = (value: object | string): string =>
+  new TextEncoder()
+    .encode(typeof value === 'string' ? value : JSON.stringify(value))
+    .toBase64({ alphabet: 'base64url', omitPadding: true });
+
+function claims(changes: JWTPayload = {}): JWTPayload {
+  const now = Math.floor(Date.now() / 1000);
+  const credential = {
+    kind: 'organization',
+    id: 'id-of-alice',
+    organization: 'alice',
+    rights: ['pull'],
+    repositories: ['alice/*'],
+  };
+  return {
+    credential,
+    scope: 'repository:alice/app:pull',
+    iss: 'berth',
+    aud: 'central',
+    sub: 'id-of-alice',
+    iat: now,
+    exp: now + 60,
+    ...changes,
+  };
+}
+
+const signed = (payload: JWTPayload, header: Header = HEADER, key: Uint8Array = KEY): Promise<string> =>
+  new SignJWT(payload).setProtectedHeader(header as { alg: string }).sign(key);
+
+/** With a header that no honest library would sign. */
+async function hmac(payload: JWTPayload, header: Header, key: Uint8Array, hash = 'SHA-256'): Promise<string> {
+  const text = `${base64url(header)}.${base64url(payload)}`;
+  const imported = await crypto.subtle.importKey('raw', Uint8Array.from(key), { name: 'HMAC', hash }, false, ['sign']);
+  const mac = await crypto.subtle.sign('HMAC', imported, new TextEncoder().encode(text));
+  return `${text}.${new Uint8Array(mac).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
+}
+
+const now = (): number => Math.floor(Date.now() / 1000);
+const jwk = { kty: 'oct', k: OTHER_KEY.toBase64({ alphabet: 'base64url', omitPadding: true }), alg: 'HS256' };
+
+const FORGERIES: readonly (readonly [string, () => Promise<string>])[] = [
+  ['no signature, alg none', async () => `${base64url({ alg: 'none' })}.${base64url(claims())}.`],
+  ['no signature, alg none and the right kid', async () => `${base64url({ ...HEADER, alg: 'none' })}.${base64url(claims())}.`],
+  ['alg NoNe, signed', () => hmac(claims(), { ...HEADER, alg: 'NoNe' }, KEY)],
+  ['no alg', () => hmac(claims(), { kid: KID, typ: 'JWT' }, KEY)],
+  ['alg HS512, with the right key', () => hmac(claims(), { ...HEADER, alg: 'HS512' }, KEY, 'SHA-512')],
+  ['alg RS256', () => hmac(claims(), { ...HEADER, alg: 'RS256' }, KEY)],
+  ['alg ES256', () => hmac(claims(), { ...HEADER, alg: 'ES256' }, KEY)],
+  ['another key under the right kid', () => signed(claims(), HEADER, OTHER_KEY)],
+  ['a key that the token brings as jwk', () => signed(claims(), { ...HEADER, jwk }, OTHER_KEY)],
+  ['a key that the token brings as jwk, without kid', () => signed(claims(), { alg: 'HS256', jwk }, OTHER_KEY)],
+  ['a key behind a jku', () => signed(claims(), { ...HEADER, jku: 'http://192.0.2.1/keys.json' }, OTHER_KEY)],
+  ['a key behind an x5u', () => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
+  ['the kid as the key', () => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
+  ['an empty key, the kid a device', () => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1))],
+  ['a kid of SQL', () => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
+  ['a kid of the prototype', () => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
+  ['no kid', () => signed(claims(), { alg: 'HS256' })],
+  ['another kid', () => signed(claims(), { ...HEADER, kid: '000000000000' })],
+  ['a critical extension that is not understood', () => hmac(claims(), { ...HEADER, crit: ['b64'], b64: false }, KEY)],
+  ['the audience of a node', () => signed(claims({ aud: 'node:eu-1' }))],
+  ['no audience', () => signed(Object.fromEntries(Object.entries(claims()).filter(([name]) => name !== 'aud')))],
+  ['an audience in other letters', () => signed(claims({ aud: 'Central' }))],
+  ['another issuer', () => signed(claims({ iss: 'another' }))],
+  ['an end in the past', () => signed(claims({ iat: now() - 120, exp: now() - 60 }))],
+  ['an end that is text', () => signed(claims({ exp: `${now() + 60}` as unknown as number }))],
+  ['an end beyond five minutes, from a start before', () => signed(claims({ iat: now() - 400, exp: now() + 3600 }))],
+  ['a start in the future', () => signed(claims({ iat: now() + 60 }))],
+  ['a start at which it is not yet valid', () => signed(claims({ nbf: now() + 60 }))],
+  ['rights that are none', () => signed(claims({ credential: { ...(claims()['credential'] as object), rights: ['own'] } }))],
+  [
+    'an organization that is a path',
+    () => signed(claims({ credential: { ...(claims()['credential'] as object), organization: 'alice/app' } })),
+  ],
+  ['a credential of no kind', () => signed(claims({ credential: { id: 'id-of-alice' } }))],
+];
+
+describe.each(HOSTS)('token forgery: key taken from the token, alg, kid, audience: refused at $name', (host) => {
+  const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
+
+  test('never by mistake: what the forgeries are made from is good', async () => {
+    await host.putImage('alice/app', 1, ['latest']);
+    const as = { authorization: `Bearer ${await signed(claims())}` };
+    expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(200);
+    expect(
+      await host.read('/v2/alice/app/manifests/latest', { authorization: `Bearer ${await hmac(claims(), HEADER, KEY)}` }),
+    ).toBe(200);
+  });
+
+  test.each(FORGERIES)('%s', async (_what, forge) => {
+    await host.putImage('alice/app', 1, ['latest']);
+    await host.putImage('bob/open', 1, ['latest'], 'bob');
+    await host.publish('bob', 'open');
+    const token = await forge();
+    for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
+      for (const path of paths) {
+        const response = await host.call('GET', path, { as: { authorization: `${scheme} ${token}` } });
+        expect([path, response.status, await codeOf(response)]).toEqual([path, 401, 'UNAUTHORIZED']);
+        expect(response.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
+      }
+    }
+    expect(await host.read('/api/organizations/alice', { authorization: `Bearer ${token}` })).toBe(401);
+    expect(await host.read('/v2/', { authorization: `Basic ${btoa(`alice:${token}`)}` })).toBe(401);
+  });
+
+  test('each part of a good token changed, at every end of it', async () => {
+    const { authorization } = await host.tokenFor('aliceReader', 'repository:alice/app:pull');
+    const token = authorization.slice('Bearer '.length);
+    const parts = token.split('.');
+    for (const [i, part] of parts.entries()) {
+      for (const at of [0, 5, part.length - 6]) {
+        const other = part[at] === 'A' ? 'B' : 'A';
+        const changed = parts.with(i, `${part.slice(0, at)}${other}${part.slice(at + 1)}`).join('.');
+        expect([i, at, await host.read('/v2/', { authorization: `Bearer ${changed}` })]).toEqual([i, at, 401]);
+      }
+    }
+    for (const cut of [
+      parts.slice(0, 2).join('.'),
+      `${parts.slice(0, 2).join('.')}.`,
+      parts.slice(1).join('.'),
+      `${token}.${token}`,
+      `${token}.`,
+      `.${token}`,
+    ]) {
+      expect(await host.read('/v2/', { authorization: `Bearer ${cut}` })).toBe(401);
+    }
+  });
+
+  test('what a token says it may do is bounded by its scopes and its credential, not by what is asked', async () => {
+    const reader = await host.tokenFor('aliceReader', 'repository:alice/app:pull,push,delete', 'repository:bob/app:pull');
+    expect((await host.call('POST', '/v2/alice/app/blobs/uploads/', { as: reader })).status).toBe(403);
+    expect(await host.read('/v2/bob/app/tags/list', reader)).toBe(403);
+    expect(await host.read('/v2/', { authorization: `Bearer ${env.BOOTSTRAP_SECRET}` })).toBe(401);
+  });
+});
