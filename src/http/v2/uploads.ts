@@ -12,6 +12,12 @@ import { repositoryOf } from './target.ts';
 const SESSIONS = '/v2/:name{.+}/blobs/uploads/';
 const SESSION = '/v2/:name{.+}/blobs/uploads/:session';
 
+/**
+ * What a chunk should have at least. Closing an upload reads an object for each chunk, and one request may make 10,000
+ * such calls. Shorter chunks are taken all the same: not every client reads the header.
+ */
+const CHUNK_MIN_LENGTH = 8 * 1024 ** 2;
+
 export function uploadRoutes(v2: Hono<AppEnv>): void {
   v2.on('POST', [SESSIONS, SESSIONS.slice(0, -1)], async (c) => {
     const repository = repositoryOf(c);
@@ -28,11 +34,11 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
       await registry.putBlob(repository, blob, bodyOf(c.req.raw));
       return blobCreated(c, repository, blob);
     }
-    return c.body(
-      null,
-      202,
-      progressHeaders(repository, await registry.openUpload(repository, subject, parseAlgorithm(algorithm))),
-    );
+    const progress = await registry.openUpload(repository, subject, parseAlgorithm(algorithm));
+    return c.body(null, 202, {
+      ...progressHeaders(repository, progress),
+      'OCI-Chunk-Min-Length': String(CHUNK_MIN_LENGTH),
+    });
   });
 
   v2.get(SESSION, async (c) => {
