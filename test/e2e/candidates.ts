@@ -4,10 +4,12 @@ import type { Client } from './clients/client.ts';
 import { containersStorageClient } from './clients/containers-storage.ts';
 import { crane } from './clients/crane.ts';
 import { oras } from './clients/oras.ts';
+import { regctl } from './clients/regctl.ts';
 import { skopeo } from './clients/skopeo.ts';
 import { GO_REMEDY, hasGo } from './go-program.ts';
 import { checkKernelReuse } from './kernel-reuse.ts';
 import { checkReferrers } from './oras-referrers.ts';
+import { checkChunks } from './regctl-chunks.ts';
 import { Scenario } from './scenario.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
@@ -55,6 +57,7 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'podman', needs: [packaged('podman')], run: images((registry) => containersStorageClient('podman', registry)) },
   { name: 'crane', needs: [GO], run: images(crane, checkKernelReuse) },
   { name: 'oras', needs: [GO], run: images(oras, checkReferrers) },
+  { name: 'regctl', needs: [GO], run: images(regctl, checkChunks) },
 ];
 
 /** Runs a client, or says what it lacks. */
