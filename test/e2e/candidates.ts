@@ -3,6 +3,7 @@ import { installedVersion } from './command.ts';
 import type { Client } from './clients/client.ts';
 import { containersStorageClient } from './clients/containers-storage.ts';
 import { crane } from './clients/crane.ts';
+import { withCtr } from './clients/ctr.ts';
 import { oras } from './clients/oras.ts';
 import { regctl } from './clients/regctl.ts';
 import { skopeo } from './clients/skopeo.ts';
@@ -33,6 +34,7 @@ const packaged = (program: string, name = program): Need => ({
 });
 
 const GO: Need = { isMet: hasGo, remedy: `It is built from its source. ${GO_REMEDY}` };
+const ROOT: Need = { isMet: async () => process.getuid?.() === 0, remedy: 'Its daemon mounts file systems: run this as root.' };
 
 /** A client of images: what all of them do, and then what this one does besides. */
 function images<C extends Client>(
@@ -58,6 +60,11 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'crane', needs: [GO], run: images(crane, checkKernelReuse) },
   { name: 'oras', needs: [GO], run: images(oras, checkReferrers) },
   { name: 'regctl', needs: [GO], run: images(regctl, checkChunks) },
+  {
+    name: 'ctr',
+    needs: [packaged('ctr', 'containerd'), packaged('containerd'), ROOT],
+    run: (surroundings) => withCtr(surroundings.registry, (client) => checkImages(client, surroundings)),
+  },
 ];
 
 /** Runs a client, or says what it lacks. */
