@@ -8,6 +8,7 @@ import { oras } from './clients/oras.ts';
 import { regctl } from './clients/regctl.ts';
 import { skopeo } from './clients/skopeo.ts';
 import { GO_REMEDY, hasGo } from './go-program.ts';
+import { checkHelm } from './helm.ts';
 import { checkKernelReuse } from './kernel-reuse.ts';
 import { checkReferrers } from './oras-referrers.ts';
 import { checkChunks } from './regctl-chunks.ts';
@@ -65,6 +66,7 @@ export const CANDIDATES: readonly Candidate[] = [
     needs: [packaged('ctr', 'containerd'), packaged('containerd'), ROOT],
     run: (surroundings) => withCtr(surroundings.registry, (client) => checkImages(client, surroundings)),
   },
+  { name: 'helm', needs: [GO], run: checkHelm },
 ];
 
 /** Runs a client, or says what it lacks. */
