@@ -7,6 +7,7 @@ import { withCtr } from './clients/ctr.ts';
 import { oras } from './clients/oras.ts';
 import { regctl } from './clients/regctl.ts';
 import { skopeo } from './clients/skopeo.ts';
+import { checkCosign } from './cosign.ts';
 import { GO_REMEDY, hasGo } from './go-program.ts';
 import { checkHelm } from './helm.ts';
 import { checkKernelReuse } from './kernel-reuse.ts';
@@ -67,6 +68,7 @@ export const CANDIDATES: readonly Candidate[] = [
     run: (surroundings) => withCtr(surroundings.registry, (client) => checkImages(client, surroundings)),
   },
   { name: 'helm', needs: [GO], run: checkHelm },
+  { name: 'cosign', needs: [GO], run: checkCosign },
 ];
 
 /** Runs a client, or says what it lacks. */
