@@ -1,4 +1,5 @@
 /** The clients that are run, in this order, each by itself: `npm run e2e -- oras regctl` runs these two. */
+import { checkBuildkit } from './buildkit.ts';
 import { installedVersion } from './command.ts';
 import type { Client } from './clients/client.ts';
 import { containersStorageClient } from './clients/containers-storage.ts';
@@ -69,6 +70,7 @@ export const CANDIDATES: readonly Candidate[] = [
   },
   { name: 'helm', needs: [GO], run: checkHelm },
   { name: 'cosign', needs: [GO], run: checkCosign },
+  { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];
 
 /** Runs a client, or says what it lacks. */
