@@ -11,6 +11,26 @@ export function bodyOf(request: Request): Body | undefined {
   return request.body === null || length === 0 ? undefined : { stream: request.body, length };
 }
 
+/** What a refusal reads on for. A client that has more to send finds its connection closed, as it would at any limit. */
+const MAX_DISCARDED = 64 * 1024 ** 2;
+
+/**
+ * Reads and drops a body that nothing has read. The connection of an answer that overtakes its request's body is reset,
+ * and the client, still sending, may never see the answer.
+ */
+export async function discardBody(request: Request): Promise<void> {
+  if (request.body === null || request.bodyUsed) return;
+  let size = 0;
+  try {
+    for await (const piece of request.body) {
+      size += piece.byteLength;
+      if (size > MAX_DISCARDED) return;
+    }
+  } catch {
+    // The client went away: nobody waits for the answer.
+  }
+}
+
 /** Reads a whole body of at most `limit` bytes. @throws OciError MANIFEST_TOO_LARGE without reading on */
 export async function readManifestBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const body = bodyOf(request);

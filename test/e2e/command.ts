@@ -2,6 +2,7 @@
  * Runs other programs, each for a bounded time. A program leads its own process group, so that what it started ends with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout } from 'node:timers/promises';
 
 export interface CommandOptions {
   readonly timeoutSeconds: number;
@@ -37,7 +38,7 @@ export async function runCommand(program: string, args: readonly string[], optio
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => (output += text));
     }
-    const timer = setTimeout(() => {
+    const timer = globalThis.setTimeout(() => {
       output += `\nstopped after ${timeoutSeconds} s`;
       killGroup(child);
     }, timeoutSeconds * 1000);
@@ -63,13 +64,54 @@ export async function commandOutput(program: string, args: readonly string[], op
   return output;
 }
 
-/** Whether a program exists on this machine. */
-export async function isInstalled(program: string, versionArgument = '--version'): Promise<boolean> {
+/** The version that a program of this machine tells; undefined where there is no such program. */
+export async function installedVersion(program: string, versionArgument = '--version'): Promise<string | undefined> {
   try {
-    const { code } = await runCommand(program, [versionArgument], { timeoutSeconds: 30 });
-    return code === 0;
+    const { code, output } = await runCommand(program, [versionArgument], { timeoutSeconds: 30 });
+    return code === 0 ? (/\d+\.\d[\w.+~-]*/.exec(output)?.[0] ?? 'of an unknown version') : undefined;
   } catch {
-    return false;
+    return undefined;
+  }
+}
+
+export interface DaemonOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Asked again and again until the daemon serves. */
+  readonly isReady: () => Promise<boolean>;
+}
+
+const START_SECONDS = 60;
+const STOP_SECONDS = 20;
+
+/** Runs a program beside `use`, and stops it. @throws what it printed, when it does not come to serve */
+export async function withDaemon<T>(
+  program: string,
+  args: readonly string[],
+  { env, isReady }: DaemonOptions,
+  use: () => Promise<T>,
+): Promise<T> {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  running.add(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8');
+    stream.on('data', (text: string) => (output = (output + text).slice(-4000)));
+  }
+  child.on('error', (error) => (output += error.message));
+  const closed = new Promise<void>((done) => child.on('close', () => done()));
+  try {
+    const deadline = Date.now() + START_SECONDS * 1000;
+    while (!(await isReady())) {
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null || Date.now() > deadline)
+        throw new Error(`${program} does not serve:\n${output.trim()}`);
+      await setTimeout(100);
+    }
+    return await use();
+  } finally {
+    killGroup(child, 'SIGTERM');
+    await Promise.race([closed, setTimeout(STOP_SECONDS * 1000, undefined, { ref: false })]);
+    killGroup(child);
+    running.delete(child);
   }
 }
 
@@ -79,10 +121,10 @@ export function stopCommands(): void {
   for (const child of running) killGroup(child);
 }
 
-function killGroup({ pid }: ChildProcess): void {
+function killGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): void {
   if (pid === undefined) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    process.kill(-pid, signal);
   } catch {
     // It ended by itself.
   }

@@ -1,20 +1,13 @@
-import type { Checks } from './checks.ts';
+import type { Surroundings } from './surroundings.ts';
 import type { Client, Image } from './clients/client.ts';
 import { same, succeeded } from './expectations.ts';
-import type { ImageName } from './images/fixtures.ts';
 import { blobsOf } from './images/layout.ts';
 import { requestsDuring, uploadedBlobs } from './request-log.ts';
-import type { TemporaryRegistry } from './temporary-registry.ts';
 
 const REPOSITORY = 'alice/kernel-reuse';
 
 /** An application that is pushed again with another root file system: its kernel is there, and is not sent. */
-export async function checkKernelReuse(
-  client: Client,
-  registry: TemporaryRegistry,
-  images: Readonly<Record<ImageName, Image>>,
-  checks: Checks,
-): Promise<void> {
+export async function checkKernelReuse(client: Client, { registry, images, checks }: Surroundings): Promise<void> {
   const { unikraft, 'changed-unikraft': changed } = images;
   await checks.check(`${client.name}: a kernel that is there is not uploaded again`, async () => {
     const first = await requestsDuring(registry, async () =>

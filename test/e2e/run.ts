@@ -1,21 +1,24 @@
-/** `npm run e2e`: the clients that people have, against the registry that `npm start` runs. */
+/** `npm run e2e [-- <client>…]`: the clients that people have, against the registry that `npm start` runs. */
+import { CANDIDATES, runCandidate } from './candidates.ts';
 import { Checks } from './checks.ts';
-import { availableClients } from './clients/available.ts';
 import type { Image } from './clients/client.ts';
 import { buildImages } from './images/build.ts';
 import { PackagesUnavailable } from './images/debian.ts';
 import { IMAGES, type ImageName, LAYERS } from './images/fixtures.ts';
-import { checkKernelReuse } from './kernel-reuse.ts';
-import { Scenario } from './scenario.ts';
 import { type TemporaryRegistry, withTemporaryRegistry } from './temporary-registry.ts';
 
 const checks = new Checks();
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !CANDIDATES.some((candidate) => candidate.name === name));
+if (unknown.length > 0) {
+  console.error(`There is no client ${unknown.join(', ')}. There are ${CANDIDATES.map(({ name }) => name).join(', ')}.`);
+  process.exit(2);
+}
 
 async function checkAll(registry: TemporaryRegistry): Promise<void> {
   const images = asImages(await buildImages());
-  for (const client of await availableClients(registry, checks)) {
-    await new Scenario(client, registry, images, checks).run();
-    if (client.name === 'crane') await checkKernelReuse(client, registry, images, checks);
+  for (const candidate of CANDIDATES) {
+    if (asked.length === 0 || asked.includes(candidate.name)) await runCandidate(candidate, { registry, images, checks });
   }
 }
 

@@ -4,13 +4,19 @@ import { OciError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import { type Body, ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../../registry/registry.ts';
 import { mountSource, requireWrite } from '../access.ts';
-import { bodyOf } from '../body.ts';
+import { bodyOf, discardBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { announcedLength, parseChunkStart } from '../range.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const SESSIONS = routeOf('/blobs/uploads/');
 const SESSION = routeOf('/blobs/uploads/:session');
+
+/**
+ * What a chunk should have at least. Closing an upload reads an object for each chunk, and one request may make 10,000
+ * such calls. Shorter chunks are taken all the same: not every client reads the header.
+ */
+const CHUNK_MIN_LENGTH = 8 * 1024 ** 2;
 
 export function uploadRoutes(v2: Hono<AppEnv>): void {
   v2.on('POST', [SESSIONS, routeOf('/blobs/uploads')], async (c) => {
@@ -28,11 +34,11 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
       await registry.putBlob(repository, blob, bodyOf(c.req.raw));
       return blobCreated(c, repository, blob);
     }
-    return c.body(
-      null,
-      202,
-      progressHeaders(repository, await registry.openUpload(repository, subject, parseAlgorithm(algorithm))),
-    );
+    const progress = await registry.openUpload(repository, subject, parseAlgorithm(algorithm));
+    return c.body(null, 202, {
+      ...progressHeaders(repository, progress),
+      'OCI-Chunk-Min-Length': String(CHUNK_MIN_LENGTH),
+    });
   });
 
   v2.get(SESSION, async (c) => {
@@ -42,8 +48,10 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
 
   v2.patch(SESSION, async (c) => {
     const session = sessionOf(c);
-    const { body, start } = chunkOf(c);
-    const progress = await c.get('registry').appendChunk(session, start, body).catch(withCurrentRange(session.repository));
+    const progress = await audibly(c, session.repository, async () => {
+      const { body, start } = chunkOf(c);
+      return c.get('registry').appendChunk(session, start, body);
+    });
     return c.body(null, 202, progressHeaders(session.repository, progress));
   });
 
@@ -52,8 +60,10 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const text = c.req.query('digest');
     if (text === undefined) throw new OciError('DIGEST_INVALID', { message: 'the parameter digest is missing' });
     const digest = parseDigest(text, 'the parameter digest');
-    const { body, start } = chunkOf(c);
-    await c.get('registry').finishUpload(session, digest, start, body).catch(withCurrentRange(session.repository));
+    await audibly(c, session.repository, async () => {
+      const { body, start } = chunkOf(c);
+      await c.get('registry').finishUpload(session, digest, start, body);
+    });
     return blobCreated(c, session.repository, digest);
   });
 
@@ -91,11 +101,14 @@ function progressHeaders(repository: RepositoryName, { id, reference, size }: Up
   };
 }
 
-/** A chunk out of order is answered with where to go on. */
-function withCurrentRange(repository: RepositoryName): (error: unknown) => never {
-  return (error) => {
+/** A chunk may be refused before it is read: its sender hears of that all the same, and of where to go on. */
+async function audibly<T>(c: AppContext, repository: RepositoryName, takeChunk: () => Promise<T>): Promise<T> {
+  try {
+    return await takeChunk();
+  } catch (error) {
+    await discardBody(c.req.raw);
     if (!(error instanceof ChunkOutOfOrder)) throw error;
     const headers = progressHeaders(repository, error.progress);
     throw new OciError('CHUNK_OUT_OF_ORDER', { detail: error.detail ?? {}, headers });
-  };
+  }
 }

@@ -20,6 +20,7 @@ export interface Pushed {
 /** What a client of a registry can do. A reference is `<repository>:<tag>`, without the host. */
 export interface Client {
   readonly name: string;
+  readonly version: string;
   readonly login: (user: User, password: string) => Promise<CommandResult>;
   readonly push: (user: User, image: Image, reference: string) => Promise<Pushed>;
   /** Gets the image in all of its platforms, into a new OCI layout. */

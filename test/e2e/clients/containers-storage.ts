@@ -5,7 +5,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type CommandResult, runCommand } from '../command.ts';
+import { type CommandResult, installedVersion, runCommand } from '../command.ts';
 import type { TemporaryRegistry } from '../temporary-registry.ts';
 import { type Client, type Image, TIMEOUT_SECONDS, type User } from './client.ts';
 import { containersEnvironment } from './containers-environment.ts';
@@ -59,6 +59,7 @@ export async function containersStorageClient(name: 'buildah' | 'podman', regist
 
   const client: Client = {
     name,
+    version: (await installedVersion(name)) ?? '',
     login: (user, password) => inStorage('sent')(user, 'login', '--tls-verify=false', '-u', user, '-p', password, host),
     async push(user, image, reference) {
       const run = await sender(user, image);

@@ -4,10 +4,12 @@ import { buildGoProgram } from '../go-program.ts';
 import type { TemporaryRegistry } from '../temporary-registry.ts';
 import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from './client.ts';
 
+const VERSION = 'v0.22.1';
+
 /** @throws when it cannot be built */
 export async function crane(registry: TemporaryRegistry): Promise<Client> {
   const { host, directory } = registry;
-  const program = await buildGoProgram('github.com/google/go-containerregistry/cmd/crane', 'v0.22.1');
+  const program = await buildGoProgram('github.com/google/go-containerregistry/cmd/crane', VERSION);
   const run = (user: User, args: readonly string[]): Promise<CommandResult> => {
     const home = join(directory, 'crane', user);
     return runCommand(program, args, { timeoutSeconds: TIMEOUT_SECONDS, env: { HOME: home, DOCKER_CONFIG: home } });
@@ -15,6 +17,7 @@ export async function crane(registry: TemporaryRegistry): Promise<Client> {
 
   return {
     name: 'crane',
+    version: VERSION,
     async login(user, password) {
       const noted = await run(user, ['auth', 'login', '-u', user, '-p', password, host]);
       // That only writes the password down: whether it is right shows with the first request.

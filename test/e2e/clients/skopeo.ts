@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type CommandResult, runCommand } from '../command.ts';
+import { type CommandResult, installedVersion, runCommand } from '../command.ts';
 import type { TemporaryRegistry } from '../temporary-registry.ts';
 import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from './client.ts';
 import { containersEnvironment } from './containers-environment.ts';
@@ -16,6 +16,7 @@ export async function skopeo(registry: TemporaryRegistry): Promise<Client> {
 
   return {
     name: 'skopeo',
+    version: (await installedVersion('skopeo')) ?? '',
     login: (user, password) => run(user, ['login', '--tls-verify=false', '-u', user, '-p', password, host]),
     async push(user: User, image: Image, reference: string): Promise<Pushed> {
       const source = `oci:${image.layout}:${image.name}`;

@@ -72,6 +72,23 @@ export async function blobsOf(layout: string, part: 'config' | 'layers'): Promis
   return [...digests];
 }
 
+/** What the layout's index names. */
+export async function rootOf(layout: string): Promise<Descriptor> {
+  const [root] = await contentOf(layout);
+  if (root === undefined) throw new Error(`${layout} is empty`);
+  return root;
+}
+
+/** The sizes of all configs and layers. */
+export async function blobSizes(layout: string): Promise<number[]> {
+  const sizes = new Map<string, number>();
+  for (const descriptor of await contentOf(layout)) {
+    const { config, layers = [] } = await manifestOf(layout, descriptor);
+    for (const { digest, size } of [...layers, ...(config === undefined ? [] : [config])]) sizes.set(digest, size);
+  }
+  return [...sizes.values()];
+}
+
 /** The config of the image's manifest for this architecture. */
 export async function configOf(layout: string, architecture: string): Promise<Descriptor> {
   for (const descriptor of await contentOf(layout)) {

@@ -114,6 +114,26 @@ describe('uploads', () => {
     expect(finished.headers.get('Docker-Content-Digest')).toBe(digest);
   });
 
+  test('POST alone tells the least length of a chunk; shorter ones are taken all the same', async () => {
+    const content = bytesOf(1, 15);
+    const digest = await digestOf('sha256', content);
+    const minimum = (response: Response) => response.headers.get('OCI-Chunk-Min-Length');
+    for (const query of ['', '?digest-algorithm=sha256', `?mount=${digest}`, `?mount=${digest}&from=alice/none`]) {
+      const opened = await call('POST', `${SESSIONS}${query}`, { as });
+      expect([query, opened.status, minimum(opened)]).toEqual([query, 202, '8388608']);
+    }
+    const first = await patch(await open(), content.slice(0, 5), '0-4');
+    const second = await patch(first.headers.get('Location') ?? '', content.slice(5), '5-14');
+    const finished = await call('PUT', `${second.headers.get('Location')}?digest=${digest}`, { as });
+    const whole = await call('POST', `${SESSIONS}?digest=${digest}`, { as, body: content });
+    const mounted = await call('POST', `/v2/alice/other/blobs/uploads/?mount=${digest}`, { as });
+    const answers = [first, second, finished, whole, mounted];
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 201, 201, 201]);
+    expect(answers.map(minimum)).toEqual([null, null, null, null, null]);
+    const stored = await call('GET', `/v2/alice/app/blobs/${digest}`, { as });
+    expect(new Uint8Array(await stored.arrayBuffer())).toEqual(content);
+  });
+
   test('a chunk out of order is 416 with where to go on, and GET says the same', async () => {
     const location = (await patch(await open(), bytesOf(1, 10), '0-9')).headers.get('Location') ?? '';
     const refused = await patch(location, bytesOf(2, 10), '20-29');

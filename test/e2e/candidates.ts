@@ -1,0 +1,86 @@
+/** The clients that are run, in this order, each by itself: `npm run e2e -- oras regctl` runs these two. */
+import { checkBuildkit } from './buildkit.ts';
+import { installedVersion } from './command.ts';
+import type { Client } from './clients/client.ts';
+import { containersStorageClient } from './clients/containers-storage.ts';
+import { crane } from './clients/crane.ts';
+import { withCtr } from './clients/ctr.ts';
+import { oras } from './clients/oras.ts';
+import { regctl } from './clients/regctl.ts';
+import { skopeo } from './clients/skopeo.ts';
+import { checkCosign } from './cosign.ts';
+import { GO_REMEDY, hasGo } from './go-program.ts';
+import { checkHelm } from './helm.ts';
+import { checkKernelReuse } from './kernel-reuse.ts';
+import { checkReferrers } from './oras-referrers.ts';
+import { checkChunks } from './regctl-chunks.ts';
+import { Scenario } from './scenario.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { TemporaryRegistry } from './temporary-registry.ts';
+
+/** What a client needs of the machine. */
+interface Need {
+  readonly isMet: () => Promise<boolean>;
+  readonly remedy: string;
+}
+
+interface Candidate {
+  readonly name: string;
+  readonly needs: readonly Need[];
+  /** @throws when the client cannot be had or started */
+  readonly run: (surroundings: Surroundings) => Promise<void>;
+}
+
+const packaged = (program: string, name = program): Need => ({
+  isMet: async () => (await installedVersion(program)) !== undefined,
+  remedy: `${program} is not installed: apt-get install ${name}.`,
+});
+
+const GO: Need = { isMet: hasGo, remedy: `It is built from its source. ${GO_REMEDY}` };
+const ROOT: Need = { isMet: async () => process.getuid?.() === 0, remedy: 'Its daemon mounts file systems: run this as root.' };
+
+/** A client of images: what all of them do, and then what this one does besides. */
+function images<C extends Client>(
+  open: (registry: TemporaryRegistry) => Promise<C>,
+  besides?: (client: C, surroundings: Surroundings) => Promise<void>,
+): Candidate['run'] {
+  return async (surroundings) => {
+    const client = await open(surroundings.registry);
+    await checkImages(client, surroundings);
+    await besides?.(client, surroundings);
+  };
+}
+
+async function checkImages(client: Client, { registry, images: built, checks }: Surroundings): Promise<void> {
+  console.log(`--- ${client.name} ${client.version}`);
+  await new Scenario(client, registry, built, checks).run();
+}
+
+export const CANDIDATES: readonly Candidate[] = [
+  { name: 'skopeo', needs: [packaged('skopeo')], run: images(skopeo) },
+  { name: 'buildah', needs: [packaged('buildah')], run: images((registry) => containersStorageClient('buildah', registry)) },
+  { name: 'podman', needs: [packaged('podman')], run: images((registry) => containersStorageClient('podman', registry)) },
+  { name: 'crane', needs: [GO], run: images(crane, checkKernelReuse) },
+  { name: 'oras', needs: [GO], run: images(oras, checkReferrers) },
+  { name: 'regctl', needs: [GO], run: images(regctl, checkChunks) },
+  {
+    name: 'ctr',
+    needs: [packaged('ctr', 'containerd'), packaged('containerd'), ROOT],
+    run: (surroundings) => withCtr(surroundings.registry, (client) => checkImages(client, surroundings)),
+  },
+  { name: 'helm', needs: [GO], run: checkHelm },
+  { name: 'cosign', needs: [GO], run: checkCosign },
+  { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
+];
+
+/** Runs a client, or says what it lacks. */
+export async function runCandidate({ name, needs, run }: Candidate, surroundings: Surroundings): Promise<void> {
+  for (const { isMet, remedy } of needs) {
+    if (!(await isMet())) return surroundings.checks.missing(name, remedy);
+  }
+  try {
+    await run(surroundings);
+  } catch (error) {
+    surroundings.checks.fail(`${name}: install`, String(error));
+  }
+}

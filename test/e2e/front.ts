@@ -1,0 +1,64 @@
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import type { TemporaryRegistry } from './temporary-registry.ts';
+
+export interface Front {
+  /** `localhost:<port>`, as clients are told it. */
+  readonly host: string;
+  /** The requests that were too large, as `<method> <length>`. */
+  readonly refused: readonly string[];
+  /** The largest body that was let through. */
+  readonly largest: () => number;
+}
+
+/**
+ * What stands before a deployed registry: an edge that answers 413 to a body of more than `limit` bytes, by its
+ * Content-Length, so that the registry never sees it. Challenges name the front's own host, as the registry's would.
+ */
+export async function withFront(
+  { host, port }: TemporaryRegistry,
+  limit: number,
+  use: (front: Front) => Promise<void>,
+): Promise<void> {
+  const refused: string[] = [];
+  let largest = 0;
+  const server = createServer((incoming, outgoing) => {
+    const length = Number(incoming.headers['content-length'] ?? 0);
+    if (length > limit) {
+      refused.push(`${incoming.method} ${length}`);
+      outgoing.writeHead(413).end('Payload Too Large');
+      // What is still under way is read: closing on it would lose the answer.
+      incoming.on('error', () => undefined).resume();
+      return;
+    }
+    largest = Math.max(largest, length);
+    void forward(incoming, outgoing, { host, port, own: incoming.headers.host ?? '' });
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  try {
+    await use({ host: `localhost:${(server.address() as AddressInfo).port}`, refused, largest: () => largest });
+  } finally {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  }
+}
+
+async function forward(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { host, port, own }: { readonly host: string; readonly port: number; readonly own: string },
+): Promise<void> {
+  const { method = 'GET', url = '/' } = incoming;
+  try {
+    const onward = request({ host: '127.0.0.1', port, method, path: url, headers: { ...incoming.headers, host } });
+    const answered = new Promise<IncomingMessage>((done, fail) => onward.on('response', done).on('error', fail));
+    const [answer] = await Promise.all([answered, pipeline(incoming, onward)]);
+    const challenge = answer.headers['www-authenticate'];
+    const headers = { ...answer.headers, ...(challenge && { 'www-authenticate': challenge.replace(host, own) }) };
+    outgoing.writeHead(answer.statusCode ?? 502, headers);
+    await pipeline(answer, outgoing);
+  } catch {
+    outgoing.destroy();
+  }
+}

@@ -1,0 +1,11 @@
+import type { Checks } from './checks.ts';
+import type { Image } from './clients/client.ts';
+import type { ImageName } from './images/fixtures.ts';
+import type { TemporaryRegistry } from './temporary-registry.ts';
+
+/** What each client's checks are given. */
+export interface Surroundings {
+  readonly registry: TemporaryRegistry;
+  readonly images: Readonly<Record<ImageName, Image>>;
+  readonly checks: Checks;
+}

@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { discardBody } from '../../src/http/body.ts';
+
+const MEBIBYTE = 1024 ** 2;
+
+function bodyOf(mebibytes: number): { request: Request; sent: () => number; cancelled: () => boolean } {
+  let [sent, cancelled] = [0, false];
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (sent === mebibytes) return controller.close();
+      sent += 1;
+      controller.enqueue(new Uint8Array(MEBIBYTE));
+    },
+    cancel() {
+      cancelled = true;
+    },
+  });
+  return { request: new Request('http://registry/', { method: 'PUT', body }), sent: () => sent, cancelled: () => cancelled };
+}
+
+describe('the body of what is refused', () => {
+  test('is read to its end', async () => {
+    const { request, sent, cancelled } = bodyOf(64);
+    await discardBody(request);
+    expect([sent(), cancelled()]).toEqual([64, false]);
+  });
+
+  test('is read no further than 64 MiB', async () => {
+    const { request, sent, cancelled } = bodyOf(100);
+    await discardBody(request);
+    expect(sent()).toBeLessThan(70);
+    expect(cancelled()).toBe(true);
+  });
+
+  test('is left alone where somebody reads it, or where there is none', async () => {
+    const { request, sent } = bodyOf(10);
+    const reader = request.body!.getReader();
+    await reader.read();
+    const before = sent();
+    await discardBody(request);
+    await discardBody(new Request('http://registry/'));
+    expect(sent() - before).toBeLessThan(2);
+    await reader.cancel();
+  });
+
+  test('may break off', async () => {
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.error(new Error('the client went away'));
+      },
+    });
+    await expect(discardBody(new Request('http://registry/', { method: 'PUT', body }))).resolves.toBeUndefined();
+  });
+});
