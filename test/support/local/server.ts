@@ -4,7 +4,6 @@ import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll } from 'vitest';
 import { freePort } from '../../../src/local/simulators.ts';
 
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
@@ -20,26 +19,6 @@ export interface Server {
   kill(): Promise<void>;
   /** Ctrl-C. Answers the exit status. */
   interrupt(): Promise<number | null>;
-}
-
-/** A server for all tests of a file; a test that kills it starts another in its place. */
-export function serverForFile(): { current: Server; readonly folder: string; restart(): Promise<void> } {
-  const file = {
-    current: undefined as unknown as Server,
-    folder: '',
-    restart: async () => {
-      file.current = await startServer(file.folder, file.current.port);
-    },
-  };
-  beforeAll(async () => {
-    file.folder = await temporaryFolder();
-    file.current = await startServer(file.folder);
-  });
-  afterAll(async () => {
-    await file.current.kill();
-    await removeFolder(file.folder);
-  });
-  return file;
 }
 
 export async function temporaryFolder(): Promise<string> {
