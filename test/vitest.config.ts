@@ -21,6 +21,7 @@ export default defineConfig({
               bindings: {
                 MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
                 BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+                FAULT_SEED: process.env['BERTH_SEED'] ?? '',
               },
             },
           })),

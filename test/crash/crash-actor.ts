@@ -5,7 +5,7 @@ import { type Actor, type Job, type Material, nextJob } from '../support/registr
 import {
   type Answer,
   type Client,
-  differences,
+  differencesOfEach,
   type Document,
   type Outgoing,
   RepositoryState,
@@ -71,25 +71,24 @@ export class CrashActor implements Actor {
     this.use(client);
     const pending = this.#pending;
     this.#pending = undefined;
-    const before = await differences(client, this.state, this.#tally.compared);
-    if (pending === undefined) return before;
     const done = this.state.copy();
-    pending.apply(done);
-    const after = await differences(client, done, this.#tally.compared);
+    pending?.apply(done);
+    const states = pending === undefined ? [this.state] : [this.state, done];
+    const [before = [], after = []] = await differencesOfEach(client, states, this.#tally.compared);
+    if (pending === undefined) return before;
     this.#tally.interrupt(pending, after.length === 0);
     if (after.length === 0) pending.apply(this.state);
     else if (before.length > 0) return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...after];
     return [];
   }
 
-  /** Does once more what was interrupted, from its beginning. Answers what is wrong then. */
-  async again(): Promise<string[]> {
+  /** Does once more what was interrupted, from its beginning. What it made is compared after the next restart. */
+  async again(): Promise<void> {
     const job = this.#job;
     this.#job = undefined;
-    if (job === undefined) return [];
+    if (job === undefined) return;
     await job.run();
     this.#tally.repeated++;
-    return differences(this.#client, this.state, this.#tally.compared);
   }
 }
 

@@ -146,13 +146,27 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
 }
 
 /** What is not as the state promises. */
-export async function differences(client: Client, state: RepositoryState, compared = { bytes: 0 }): Promise<string[]> {
-  const found: string[] = [];
-  for (const { request, check, bytes } of expectationsOf(state)) {
-    const answer = await client(request);
-    compared.bytes += bytes;
-    const wrong = check(answer);
-    if (wrong !== undefined) found.push(wrong);
+export async function differences(client: Client, state: RepositoryState): Promise<string[]> {
+  const [found = []] = await differencesOfEach(client, [state]);
+  return found;
+}
+
+/** As {@link differences}, for several states that it may be in; what they have in common is asked for once. */
+export async function differencesOfEach(
+  client: Client,
+  states: readonly RepositoryState[],
+  compared = { bytes: 0 },
+): Promise<string[][]> {
+  const answers = new Map<string, Answer>();
+  const found: string[][] = states.map(() => []);
+  for (const [i, state] of states.entries()) {
+    for (const { request, check, bytes } of expectationsOf(state)) {
+      const answer = answers.get(request.path) ?? (await client(request));
+      if (!answers.has(request.path)) compared.bytes += bytes;
+      answers.set(request.path, answer);
+      const wrong = check(answer);
+      if (wrong !== undefined) found[i]?.push(wrong);
+    }
   }
   return found;
 }
@@ -210,5 +224,7 @@ export function known<Item>(items: ReadonlyMap<string, Item>, key: string): Item
 }
 
 function equal(a: Uint8Array | undefined, b: Uint8Array): boolean {
-  return a !== undefined && a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
+  if (a === undefined || a.byteLength !== b.byteLength) return false;
+  for (let i = 0; i < b.byteLength; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -9,6 +9,12 @@ import { freePort } from '../../../src/local/simulators.ts';
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
 const START_MILLISECONDS = 30_000;
 
+/** Servers that run: each is a process group of its own, and would outlive this process. */
+const groups = new Set<number>();
+process.on('exit', () => {
+  for (const group of groups) signal(-group, 'SIGKILL');
+});
+
 export interface Server {
   readonly url: string;
   readonly port: number;
@@ -40,6 +46,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
   const exited = exitOf(child);
   const pid = child.pid ?? 0;
+  if (child.pid !== undefined) groups.add(child.pid);
   const server: Server = {
     url: `http://127.0.0.1:${at}`,
     port: at,
@@ -49,6 +56,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
       signal(-pid, 'SIGKILL');
       await exited;
       await until(async () => (await processesOf(pid)).length === 0);
+      groups.delete(pid);
     },
     interrupt: async () => {
       signal(-pid, 'SIGINT');
