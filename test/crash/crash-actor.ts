@@ -74,7 +74,7 @@ export class CrashActor implements Actor {
     const done = this.state.copy();
     pending?.apply(done);
     const states = pending === undefined ? [this.state] : [this.state, done];
-    const [before = [], after = []] = await differencesOfEach(client, states, this.#tally.compared);
+    const [before = [], after = []] = await differencesOfEach(client, states, { compared: this.#tally.compared });
     if (pending === undefined) return before;
     this.#tally.interrupt(pending, after.length === 0);
     if (after.length === 0) pending.apply(this.state);

@@ -10,7 +10,7 @@ import type { Actor } from './registry-jobs.ts';
 import {
   type Answer,
   type Client,
-  differences,
+  differencesOfEach,
   expectationsOf,
   type Outgoing,
   partialExpectationsOf,
@@ -151,11 +151,10 @@ class FaultyActor implements Actor {
   async change(change: Change): Promise<Answer> {
     const done = this.state.copy();
     change.apply(done);
-    const states = [this.state, done];
     const answer = await this.#answered(
       change.request,
       (attempt) => (attempt === 0 ? [change.status] : [change.status, change.statusIfDone]),
-      () => this.#requireOneOf(states),
+      () => this.#requireNotHalf([this.state, done]),
     );
     change.apply(this.state);
     return answer;
@@ -173,39 +172,33 @@ class FaultyActor implements Actor {
     }
   }
 
-  /** Tries again while the answer is 503, and at last with stores that have healed. */
+  /** Tries again while the answer is 503, at last with stores that have healed. Looks at what has been done in between. */
   async #answered(
     request: Outgoing,
     allowed: (attempt: number) => readonly number[],
-    betweenAttempts: () => Promise<void> = async () => undefined,
+    look: () => Promise<void> = async () => undefined,
   ): Promise<Answer> {
+    const { outcomes } = this.#client;
     for (let attempt = 0; ; attempt++) {
       const answer = await this.#client.send(request);
-      if (allowed(attempt).includes(answer.status)) {
-        this.#client.fail();
-        return answer;
-      }
+      this.#client.fail();
+      if (allowed(attempt).includes(answer.status)) return answer;
       if (attempt >= ATTEMPTS || !isUnavailable(answer)) {
         const text = answer.body === undefined ? '' : new TextDecoder().decode(answer.body);
         throw new Error(`${request.method} ${request.path}: ${answer.status}, not ${allowed(attempt).join(' or ')}: ${text}`);
       }
-      this.#client.outcomes.unavailable++;
-      if (attempt < ATTEMPTS - 1) continue;
-      this.#client.outcomes.afterHealing++;
+      outcomes.unavailable++;
       this.#client.heal();
-      await betweenAttempts();
+      await look();
+      if (attempt < ATTEMPTS - 1) this.#client.fail();
+      else outcomes.afterHealing++;
     }
   }
 
-  /** A change whose answer was lost has been made or not, as a whole. */
-  async #requireOneOf(states: readonly RepositoryState[]): Promise<void> {
-    const wrong: string[][] = [];
-    for (const state of states) {
-      const found = await differences(this.#client.send, state);
-      if (found.length === 0) return;
-      wrong.push(found);
-    }
-    throw new Error(`neither not done nor done: ${JSON.stringify(wrong)}`);
+  /** A change that was answered with 503 has been made or not, as a whole. */
+  async #requireNotHalf(states: readonly RepositoryState[]): Promise<void> {
+    const wrong = await differencesOfEach(this.#client.send, states, { only: 'what differs' });
+    if (wrong.every((found) => found.length > 0)) throw new Error(`neither not done nor done: ${JSON.stringify(wrong)}`);
   }
 }
 

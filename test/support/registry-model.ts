@@ -80,6 +80,8 @@ export class RepositoryState {
 
 export interface Expectation {
   readonly request: Outgoing;
+  /** What the answer says: two expectations of one path with the same promise are the same. */
+  readonly promise: string;
   /** Answers what is wrong; undefined for nothing. */
   readonly check: (answer: Answer) => string | undefined;
   /** Bytes that the check compares. */
@@ -116,6 +118,7 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
   const at = `/v2/${state.name}`;
   const head = (path: string, { digest, bytes }: Content): Expectation => ({
     request: { method: 'HEAD', path },
+    promise: digest,
     bytes: 0,
     check: (answer) => {
       if (answer.status !== 200) return `HEAD ${path}: ${answer.status}`;
@@ -123,12 +126,13 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
       return size === String(bytes.byteLength) && named === digest ? undefined : `HEAD ${path}: ${named}, ${size} bytes`;
     },
   });
-  const tail = (path: string, { bytes }: Content): Expectation[] => {
+  const tail = (path: string, { digest, bytes }: Content): Expectation[] => {
     const from = Math.floor(bytes.byteLength / 2);
     if (bytes.byteLength === 0) return [];
     return [
       {
         request: { method: 'GET', path, headers: { Range: `bytes=${from}-` } },
+        promise: digest,
         bytes: bytes.byteLength - from,
         check: (answer) =>
           answer.status === 206 && equal(answer.body, bytes.subarray(from)) ? undefined : `range of ${path}: ${answer.status}`,
@@ -151,16 +155,28 @@ export async function differences(client: Client, state: RepositoryState): Promi
   return found;
 }
 
-/** As {@link differences}, for several states that it may be in; what they have in common is asked for once. */
+/**
+ * As {@link differences}, for several states that it may be in; what they have in common is asked for once, or not at all.
+ * What one of them lacks and another has is not there, rather than anything else.
+ */
 export async function differencesOfEach(
   client: Client,
   states: readonly RepositoryState[],
-  compared = { bytes: 0 },
+  { compared = { bytes: 0 }, only = 'everything' }: { compared?: { bytes: number }; only?: 'everything' | 'what differs' } = {},
 ): Promise<string[][]> {
+  const promised = states.map(expectationsOf);
+  const paths = promised.map((expectations) => new Set(expectations.map(({ request }) => request.path)));
+  const isCommon = ({ request: { path }, promise }: Expectation): boolean =>
+    promised.every((expectations) => expectations.some((other) => other.request.path === path && other.promise === promise));
   const answers = new Map<string, Answer>();
   const found: string[][] = states.map(() => []);
-  for (const [i, state] of states.entries()) {
-    for (const { request, check, bytes } of expectationsOf(state)) {
+  for (const [i, expectations] of promised.entries()) {
+    const lacking = [...new Set(paths.flatMap((others) => [...others]))].filter(
+      (path) => !paths[i]?.has(path) && CONTENT.test(path),
+    );
+    for (const expectation of [...expectations, ...lacking.map((path) => status(path, 404))]) {
+      if (only === 'what differs' && isCommon(expectation)) continue;
+      const { request, check, bytes } = expectation;
       const answer = answers.get(request.path) ?? (await client(request));
       if (!answers.has(request.path)) compared.bytes += bytes;
       answers.set(request.path, answer);
@@ -171,9 +187,13 @@ export async function differencesOfEach(
   return found;
 }
 
+/** Paths of manifests and blobs. */
+const CONTENT = /\/(?:manifests|blobs)\/[^/]+$/;
+
 function whole(path: string, { digest, bytes }: Content): Expectation {
   return {
     request: { method: 'GET', path },
+    promise: digest,
     bytes: bytes.byteLength,
     check: (answer) => {
       if (answer.status !== 200) return `GET ${path}: ${answer.status}`;
@@ -187,18 +207,20 @@ function whole(path: string, { digest, bytes }: Content): Expectation {
 function status(path: string, expected: number, method: 'GET' | 'HEAD' = 'GET'): Expectation {
   const check = (answer: Answer) =>
     answer.status === expected ? undefined : `${method} ${path}: ${answer.status}, not ${expected}`;
-  return { request: { method, path }, bytes: 0, check };
+  return { request: { method, path }, promise: String(expected), bytes: 0, check };
 }
 
 function list(path: string, field: 'tags' | 'manifests', expected: readonly string[]): Expectation {
+  const wanted = [...expected].toSorted().join(' ');
   return {
     request: { method: 'GET', path },
+    promise: wanted,
     bytes: 0,
     check: (answer) => {
       if (answer.status !== 200 || answer.body === undefined) return `GET ${path}: ${answer.status}`;
       const items = (JSON.parse(new TextDecoder().decode(answer.body)) as Record<string, unknown[]>)[field] ?? [];
       const names = items.map((item) => (typeof item === 'string' ? item : (item as { digest: string }).digest));
-      const [shown, wanted] = [names.toSorted().join(' '), [...expected].toSorted().join(' ')];
+      const shown = names.toSorted().join(' ');
       return shown === wanted ? undefined : `GET ${path}: ${shown}, not ${wanted}`;
     },
   };
@@ -208,6 +230,7 @@ function progress({ location, size, open }: Session): Expectation {
   const range = `0-${Math.max(0, size - 1)}`;
   return {
     request: { method: 'GET', path: location },
+    promise: open ? range : 'finished',
     bytes: 0,
     check: (answer) => {
       if (!open) return answer.status === 404 ? undefined : `a finished upload: ${answer.status}`;
