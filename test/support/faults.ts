@@ -166,7 +166,7 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
       uploadOf(await caller.call('createMultipartUpload', [key], () => bucket.createMultipartUpload(key, options))),
     resumeMultipartUpload: (key: string, id: string) => uploadOf(bucket.resumeMultipartUpload(key, id)),
   };
-  return faultyBucket as unknown as R2Bucket;
+  return faultyBucket;
 }
 
 /** An object whose body breaks off after the part `breakAt` of it. */

@@ -87,7 +87,7 @@ export class FaultyClient {
       passThroughOnException: () => undefined,
       props: {},
     };
-    const response = await this.#app.fetch(request, this.env, context as unknown as ExecutionContext);
+    const response = await this.#app.fetch(request, this.env, context);
     const content = await bodyOf(response, method);
     await Promise.all(deferred);
     this.#requests.push(`${method} ${path.slice(0, 160)}: ${response.status}${content === undefined ? ', broke off' : ''}`);

@@ -10,9 +10,9 @@ const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.u
 const START_MILLISECONDS = 30_000;
 
 /** Servers that run: each is a process group of its own, and would outlive this process. */
-const groups = new Set<number>();
+const running = new Set<number>();
 process.on('exit', () => {
-  for (const group of groups) signal(-group, 'SIGKILL');
+  for (const group of running) signal(-group, 'SIGKILL');
 });
 
 export interface Server {
@@ -46,7 +46,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
   const exited = exitOf(child);
   const pid = child.pid ?? 0;
-  if (child.pid !== undefined) groups.add(child.pid);
+  if (child.pid !== undefined) running.add(child.pid);
   const server: Server = {
     url: `http://127.0.0.1:${at}`,
     port: at,
@@ -56,7 +56,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
       signal(-pid, 'SIGKILL');
       await exited;
       await until(async () => (await processesOf(pid)).length === 0);
-      groups.delete(pid);
+      running.delete(pid);
     },
     interrupt: async () => {
       signal(-pid, 'SIGINT');
