@@ -12,13 +12,13 @@ export class Interrupted extends Error {
 
 export class Connection {
   readonly #server: Server;
-  /** Called when a request starts. */
-  readonly #onRequest: () => void;
+  readonly #on: (moment: 'request' | 'answer') => void;
   #dying = false;
 
-  constructor(server: Server, onRequest: () => void = () => undefined) {
+  /** @param on called when a request starts, and when it has been answered */
+  constructor(server: Server, on: (moment: 'request' | 'answer') => void = () => undefined) {
     this.#server = server;
-    this.#onRequest = onRequest;
+    this.#on = on;
   }
 
   async kill(): Promise<void> {
@@ -28,7 +28,7 @@ export class Connection {
 
   /** @throws Interrupted */
   readonly send = async ({ method, path, headers = {}, body, chunked = false }: Outgoing): Promise<Answer> => {
-    this.#onRequest();
+    this.#on('request');
     const init = {
       method,
       headers: { ...headers, Authorization: AUTHORIZATION },
@@ -40,6 +40,7 @@ export class Connection {
       const content = new Uint8Array(await response.arrayBuffer());
       // Of the processes that are killed together, one may live to see that another is gone.
       if (this.#dying && response.status >= 500) throw new Interrupted();
+      this.#on('answer');
       return { status: response.status, header: (name) => response.headers.get(name), body: content };
     } catch (cause) {
       if (this.#dying) throw new Interrupted(`${method} ${path}`, { cause });

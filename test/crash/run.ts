@@ -20,7 +20,7 @@ const KILLS_OF_A_STATE = 10;
 /** The last is more than a part of a multipart upload. */
 const SIZES = { 2_000: 40, 40_000: 30, 400_000: 8, 9_000_000: 1 };
 const SOURCE = 'alice/source';
-/** The moment of a kill: the start of one of these requests, and up to so many milliseconds after it. */
+/** The moment of a kill: when one of these requests is answered; or so many milliseconds, at most, after it starts. */
 const REQUESTS_BEFORE_KILL = [ACTORS, 160] as const;
 const MILLISECONDS_AFTER_REQUEST = 30;
 
@@ -84,10 +84,14 @@ async function killOnce(folder: string, actors: readonly CrashActor[], material:
   const { port } = started();
   const [least, most] = REQUESTS_BEFORE_KILL;
   let left = random.between(least, most);
+  const moment = random.chance(0.5) ? 'request' : 'answer';
   const after = random.next() * MILLISECONDS_AFTER_REQUEST;
   const reached = Promise.withResolvers<void>();
-  const connection = new Connection(started(), () => {
-    if (--left === 0) setTimeout(reached.resolve, after);
+  const connection = new Connection(started(), (now) => {
+    if (now !== moment || --left !== 0) return;
+    // What was acknowledged a moment ago is what a crash may take back.
+    if (moment === 'answer') connection.kill().catch(reached.reject);
+    setTimeout(reached.resolve, moment === 'answer' ? 0 : after);
   });
   for (const actor of actors) actor.use(connection.send);
   const work = Promise.all(actors.map((actor) => actor.work(material)));
