@@ -14,6 +14,7 @@ const inWorkerd = () =>
       bindings: {
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
         BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+        FAULT_SEED: process.env['BERTH_SEED'] ?? '',
       },
     },
   }));

@@ -122,7 +122,7 @@ const SELECT_BLOBS = sql`
   CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
   CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
   LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2
-  WHERE r.kind IN ('config', 'layer')`;
+  WHERE r.kind <> 'subject'`;
 
 /** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
 export async function readManifests(

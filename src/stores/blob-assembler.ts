@@ -5,7 +5,7 @@
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { type BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
-import { type Bucket, digestMismatch, MAX_PUT_BYTES, type PutBody } from './bucket.ts';
+import { type Bucket, digestMismatch, MAX_PUT_BYTES, type PutBody, unavailable } from './bucket.ts';
 
 export class BlobAssembler {
   readonly #bucket: Bucket;
@@ -102,11 +102,14 @@ export class BlobAssembler {
     }
   }
 
-  /** Reads an object back, where it was hashed with another algorithm. @throws OciError DIGEST_INVALID */
+  /** Reads an object back, where it was hashed with another algorithm. @throws OciError DIGEST_INVALID, UNAVAILABLE */
   async verify(key: string, digest: Digest): Promise<void> {
     const content = await this.#bucket.get(key);
     if (content === undefined)
       throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start it again' });
-    if ((await Hash.of(algorithmOf(digest), content)) !== digest) throw digestMismatch(digest);
+    const actual = await Hash.of(algorithmOf(digest), content).catch((cause: unknown) => {
+      throw unavailable(cause);
+    });
+    if (actual !== digest) throw digestMismatch(digest);
   }
 }

@@ -184,6 +184,8 @@ export class Hash {
   /** The digest of a whole stream, which is read and dropped. */
   static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
     const stream = new crypto.DigestStream(webCryptoName(algorithm));
+    // Where the content breaks off, the digest is rejected as well, and nobody listens.
+    stream.digest.catch(() => undefined);
     await content.pipeTo(stream);
     return digestFromHash(algorithm, await stream.digest);
   }

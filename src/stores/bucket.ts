@@ -92,6 +92,7 @@ function isChecksumMismatch(error: unknown): boolean {
   return error instanceof Error && error.message.includes('(10037)');
 }
 
-function unavailable(cause: unknown): OciError {
+/** What fails of R2 may work the next time, in the middle of a body as well. */
+export function unavailable(cause: unknown): OciError {
   return cause instanceof OciError ? cause : new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
 }

@@ -19,7 +19,7 @@ const SELECT_BLOBS = sql`${REACHABLE}
   CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
   LEFT JOIN locations l ON l.digest = r.digest
-  WHERE r.kind IN ('config', 'layer')`;
+  WHERE r.kind <> 'subject'`;
 
 export interface BlobOfImage {
   readonly digest: Digest;

@@ -1,7 +1,7 @@
 /** 32 clients at once: one consistent state, and no error that the spec does not name. */
 import { expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, putManifest, request } from '../support/local/push.ts';
-import { serverForFile } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
 
 const CLIENTS = 32;
 const server = serverForFile();

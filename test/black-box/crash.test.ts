@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { chunked, compareBlob, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
-import { serverForFile, until } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
+import { until } from '../support/local/server.ts';
 
 const server = serverForFile();
 

@@ -3,7 +3,7 @@ import { get, type IncomingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, request } from '../support/local/push.ts';
-import { serverForFile } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
 
 const server = serverForFile();
 

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { loggedIn, request } from '../support/local/push.ts';
-import { serverForFile } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
 
 const server = serverForFile();
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loggedSecrets, secrets } from '../support/local/logged-secrets.ts';
 import { type Caller, chunked, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
-import { serverForFile } from '../support/local/server.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
 
 const server = serverForFile();
 

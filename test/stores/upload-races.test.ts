@@ -5,6 +5,7 @@ import { parseConfig } from '../../src/config.ts';
 import { maintain } from '../../src/gc/maintenance.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UploadProgress } from '../../src/registry/registry.ts';
+import { faultyR2 } from '../support/faults.ts';
 import {
   bodyOf,
   bytesIn,
@@ -186,6 +187,24 @@ test('a chunk that is gone when an upload is closed is said, and not to be tried
   await expect(fixture.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
     kind: 'UPLOAD_UNKNOWN',
   });
+});
+
+test.each(['read back', 'joined'])('a chunk that breaks off while it is %s is to be tried again', async (how) => {
+  let progress = await uploadOf(content);
+  if (how === 'joined') progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(content));
+  const whole = how === 'joined' ? new Uint8Array([...content, ...content]) : content;
+  const digest = await digestOf('sha512', whole);
+  const failing = await fixture.fresh({
+    bucket: faultyR2(env.BLOBS_CENTRAL, 'central', ({ kind }) => (kind === 'get' ? { breakAt: 0.5 } : 'ok')),
+  });
+  await expect(failing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: 'UNAVAILABLE',
+  });
+  await failing.settled();
+  await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);
+  await fixture.settled();
+  expect(await bytesIn(await (await fixture.registry.getBlob(granted(), digest)).open())).toEqual(whole);
+  expect(await unreferencedObjects()).toEqual([]);
 });
 
 test('an empty chunk, or an empty blob, does not revive a cancelled session', async () => {

@@ -9,6 +9,8 @@ declare global {
     interface Env {
       readonly MIGRATIONS: Parameters<typeof applyD1Migrations>[1];
       readonly BOOTSTRAP_SECRET: string;
+      /** The one seed to run; empty for all. */
+      readonly FAULT_SEED: string;
     }
   }
 }

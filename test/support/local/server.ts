@@ -4,12 +4,17 @@ import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll } from 'vitest';
 import { freePorts } from '../../../src/local/simulators.ts';
 import { requireNoLoggedSecrets } from './logged-secrets.ts';
 
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
 const START_MILLISECONDS = 30_000;
+
+/** Servers that run: each is a process group of its own, and would outlive this process. */
+const running = new Set<number>();
+process.on('exit', () => {
+  for (const group of running) signal(-group, 'SIGKILL');
+});
 
 export interface Server {
   /** Central's. */
@@ -26,26 +31,6 @@ export interface Server {
   kill(): Promise<void>;
   /** Ctrl-C. Answers the exit status. */
   interrupt(): Promise<number | null>;
-}
-
-/** A server for all tests of a file; a test that kills it starts another in its place. */
-export function serverForFile(): { current: Server; readonly folder: string; restart(): Promise<void> } {
-  const file = {
-    current: undefined as unknown as Server,
-    folder: '',
-    restart: async () => {
-      file.current = await startServer(file.folder, file.current.port);
-    },
-  };
-  beforeAll(async () => {
-    file.folder = await temporaryFolder();
-    file.current = await startServer(file.folder);
-  });
-  afterAll(async () => {
-    await file.current.kill();
-    await removeFolder(file.folder);
-  });
-  return file;
 }
 
 export async function temporaryFolder(): Promise<string> {
@@ -67,6 +52,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
   const exited = exitOf(child);
   const pid = child.pid ?? 0;
+  if (child.pid !== undefined) running.add(child.pid);
   const server: Server = {
     url: `http://127.0.0.1:${at}`,
     port: at,
@@ -77,6 +63,7 @@ export async function startServer(stateDir: string, port?: number): Promise<Serv
       signal(-pid, 'SIGKILL');
       await exited;
       await until(async () => (await processesOf(pid)).length === 0);
+      running.delete(pid);
       await requireNoLoggedSecrets(stateDir, output);
     },
     interrupt: async () => {

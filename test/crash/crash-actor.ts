@@ -1,0 +1,99 @@
+/** A client that remembers what was acknowledged, and what it was waiting for when the server died. */
+import type { Random } from '../support/random.ts';
+import type { Change } from '../support/registry-changes.ts';
+import { type Actor, type Job, type Material, nextJob } from '../support/registry-jobs.ts';
+import {
+  type Answer,
+  type Client,
+  differencesOfEach,
+  type Document,
+  type Outgoing,
+  RepositoryState,
+} from '../support/registry-model.ts';
+import { Interrupted } from './client.ts';
+import type { Tally } from './tally.ts';
+
+export class CrashActor implements Actor {
+  readonly state: RepositoryState;
+  readonly random: Random;
+  readonly #tally: Tally;
+  readonly #images: Document[] = [];
+  #client: Client;
+  /** What was asked for and not answered. */
+  #pending: Change | undefined;
+  #job: Job | undefined;
+
+  constructor(repository: string, random: Random, client: Client, tally: Tally) {
+    this.state = new RepositoryState(repository);
+    this.random = random;
+    this.#client = client;
+    this.#tally = tally;
+  }
+
+  /** Goes on over another connection. */
+  use(client: Client): void {
+    this.#client = client;
+  }
+
+  async ask(request: Outgoing, status: number): Promise<Answer> {
+    const answer = await this.#client(request);
+    return requireStatus(answer, request, status);
+  }
+
+  async change(change: Change): Promise<Answer> {
+    this.#pending = change;
+    const answer = await this.#client(change.request);
+    this.#pending = undefined;
+    requireStatus(answer, change.request, change.status);
+    change.apply(this.state);
+    this.#tally.acknowledge(change);
+    return answer;
+  }
+
+  /** Pushes and deletes until the server dies. */
+  async work(material: Material): Promise<void> {
+    try {
+      for (;;) {
+        this.#job = await nextJob(this, material, this.#images);
+        await this.#job.run();
+        this.#job = undefined;
+      }
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+  }
+
+  /**
+   * Compares everything after a restart. What was pending was either done or not done, as a whole.
+   * @returns what is wrong
+   */
+  async compare(client: Client): Promise<string[]> {
+    this.use(client);
+    const pending = this.#pending;
+    this.#pending = undefined;
+    const done = this.state.copy();
+    pending?.apply(done);
+    const states = pending === undefined ? [this.state] : [this.state, done];
+    const [before = [], after = []] = await differencesOfEach(client, states, { compared: this.#tally.compared });
+    if (pending === undefined) return before;
+    this.#tally.interrupt(pending, after.length === 0);
+    if (after.length === 0) pending.apply(this.state);
+    else if (before.length > 0) return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...after];
+    return [];
+  }
+
+  /** Does once more what was interrupted, from its beginning. What it made is compared after the next restart. */
+  async again(): Promise<void> {
+    const job = this.#job;
+    this.#job = undefined;
+    if (job === undefined) return;
+    await job.run();
+    this.#tally.repeated++;
+  }
+}
+
+function requireStatus(answer: Answer, { method, path }: Outgoing, status: number): Answer {
+  if (answer.status === status) return answer;
+  const text = answer.body === undefined ? '' : new TextDecoder().decode(answer.body.subarray(0, 500));
+  throw new Error(`${method} ${path}: ${answer.status}, not ${status}: ${text}`);
+}

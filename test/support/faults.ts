@@ -1,0 +1,210 @@
+/**
+ * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, or in the middle of
+ * an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
+ */
+
+/** Kinds of calls: those of D1, then those of R2. */
+export type CallKind = 'query' | 'batch' | R2CallKind;
+type R2CallKind =
+  | 'get'
+  | 'head'
+  | 'put'
+  | 'delete'
+  | 'list'
+  | 'createMultipartUpload'
+  | 'uploadPart'
+  | 'completeMultipartUpload'
+  | 'abort';
+
+export interface Call {
+  /** As in the binding's name, in lower case: `central`. */
+  readonly store: string;
+  readonly kind: CallKind;
+  /** How many calls of this kind the store has had before. */
+  readonly index: number;
+  /** What R2 is asked about; empty for D1. */
+  readonly keys: readonly string[];
+}
+
+/**
+ * - `before`: fails, and nothing has happened.
+ * - `after`: happens, and fails.
+ * - `delay`: happens after so many milliseconds.
+ * - `until`: happens once this has been resolved; it fails if that is rejected.
+ * - `breakAt`: of a get: the body breaks off after this part of it, from 0 to 1. Of any other call: ok.
+ */
+export type Fault =
+  | 'ok'
+  | 'before'
+  | 'after'
+  | { readonly delay: number }
+  | { readonly until: Promise<unknown> }
+  | { readonly breakAt: number };
+
+/** Decides for each call, when it is made. */
+export type Plan = (call: Call) => Fault;
+
+/** Every call takes so much longer. */
+export function delayed(milliseconds: number): Plan {
+  return () => ({ delay: milliseconds });
+}
+
+/** The environment with its stores' bindings failing by the plan; what else is in it stays. */
+export function faulty<Bindings extends object>(bindings: Bindings, plan: Plan): Bindings {
+  const wrapped = Object.entries(bindings).map(([name, binding]: [string, unknown]): [string, unknown] => {
+    const [, kind, suffix = ''] = /^(DB|BLOBS)_(.+)$/.exec(name) ?? [];
+    const store = suffix.toLowerCase().replaceAll('_', '-');
+    if (kind === 'DB') return [name, faultyD1(binding as D1Database, store, plan)];
+    return [name, kind === 'BLOBS' ? faultyR2(binding as R2Bucket, store, plan) : binding];
+  });
+  return Object.fromEntries(wrapped) as Bindings;
+}
+
+/** Makes calls, each as the plan says. */
+class Caller {
+  readonly #store: string;
+  readonly #plan: Plan;
+  readonly #message: string;
+  readonly #counts = new Map<CallKind, number>();
+
+  constructor(store: string, plan: Plan, message: string) {
+    this.#store = store;
+    this.#plan = plan;
+    this.#message = message;
+  }
+
+  /** @param ignored what becomes of a result that nobody gets */
+  async call<Result>(
+    kind: CallKind,
+    keys: readonly string[],
+    apply: () => Promise<Result>,
+    ignored?: (result: Result) => Promise<unknown>,
+  ): Promise<Result> {
+    return (await this.breakable(kind, keys, apply, ignored)).result;
+  }
+
+  /** As `call`; answers as well where a body breaks off. */
+  async breakable<Result>(
+    kind: CallKind,
+    keys: readonly string[],
+    apply: () => Promise<Result>,
+    ignored: (result: Result) => Promise<unknown> = async () => undefined,
+  ): Promise<{ result: Result; breakAt: number | undefined }> {
+    const index = this.#counts.get(kind) ?? 0;
+    this.#counts.set(kind, index + 1);
+    const fault = this.#plan({ store: this.#store, kind, index, keys });
+    if (fault === 'before') throw new Error(this.#message);
+    if (typeof fault === 'object' && 'delay' in fault) await new Promise((done) => setTimeout(done, fault.delay));
+    if (typeof fault === 'object' && 'until' in fault) await fault.until;
+    const result = await apply();
+    if (fault === 'after') {
+      await ignored(result);
+      throw new Error(this.#message);
+    }
+    return { result, breakAt: typeof fault === 'object' && 'breakAt' in fault ? fault.breakAt : undefined };
+  }
+}
+
+/** A database as `faulty` makes it. */
+export function faultyD1(database: D1Database, store: string, plan: Plan): D1Database {
+  const caller = new Caller(store, plan, 'D1_ERROR: Network connection lost.');
+  const originals = new WeakMap<object, D1PreparedStatement>();
+  const statementOf = (statement: D1PreparedStatement): D1PreparedStatement => {
+    const query = <Result>(apply: () => Promise<Result>) => caller.call('query', [], apply);
+    const wrapped = {
+      bind: (...values: unknown[]) => statementOf(statement.bind(...values)),
+      all: () => query(() => statement.all()),
+      run: () => query(() => statement.run()),
+      first: (column?: string) => query(() => (column === undefined ? statement.first() : statement.first(column))),
+      raw: (options?: { columnNames?: false }) => query(() => statement.raw(options)),
+    } as unknown as D1PreparedStatement;
+    originals.set(wrapped, statement);
+    return wrapped;
+  };
+  const sessionOf = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
+    prepare: (query: string) => statementOf(session.prepare(query)),
+    batch: (statements: D1PreparedStatement[]) =>
+      caller.call('batch', [], () => session.batch(statements.map((statement) => originals.get(statement) ?? statement))),
+  });
+  return {
+    ...sessionOf(database),
+    exec: (query: string) => caller.call('query', [], () => database.exec(query)),
+    withSession: (start?: string) => {
+      const session = database.withSession(start);
+      return { ...sessionOf(session), getBookmark: () => session.getBookmark() };
+    },
+  } as unknown as D1Database;
+}
+
+/** A bucket as `faulty` makes it. */
+export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket {
+  const caller = new Caller(store, plan, 'internal error: please try again (10001)');
+  const uploadOf = (upload: R2MultipartUpload) => ({
+    key: upload.key,
+    uploadId: upload.uploadId,
+    uploadPart: (...args: Parameters<R2MultipartUpload['uploadPart']>) =>
+      caller.call('uploadPart', [upload.key], () => upload.uploadPart(...args)),
+    complete: (parts: R2UploadedPart[]) => caller.call('completeMultipartUpload', [upload.key], () => upload.complete(parts)),
+    abort: () => caller.call('abort', [upload.key], () => upload.abort()),
+  });
+  const faultyBucket = {
+    get: async (key: string, options?: R2GetOptions) => {
+      const { result, breakAt } = await caller.breakable(
+        'get',
+        [key],
+        () => bucket.get(key, options),
+        async (object) => object?.body.cancel(),
+      );
+      return result === null || breakAt === undefined ? result : brokenObject(result, breakAt);
+    },
+    head: (key: string) => caller.call('head', [key], () => bucket.head(key)),
+    put: (key: string, ...rest: [value: ReadableStream | ArrayBufferView, options?: R2PutOptions]) =>
+      caller.call('put', [key], () => bucket.put(key, ...rest)),
+    delete: (keys: string | string[]) => caller.call('delete', [keys].flat(), () => bucket.delete(keys)),
+    list: (options?: R2ListOptions) => caller.call('list', [], () => bucket.list(options)),
+    createMultipartUpload: async (key: string, options?: R2MultipartOptions) =>
+      uploadOf(await caller.call('createMultipartUpload', [key], () => bucket.createMultipartUpload(key, options))),
+    resumeMultipartUpload: (key: string, id: string) => uploadOf(bucket.resumeMultipartUpload(key, id)),
+  };
+  return faultyBucket;
+}
+
+/** An object whose body breaks off after the part `breakAt` of it. */
+function brokenObject(object: R2ObjectBody, breakAt: number): R2ObjectBody {
+  const length = object.range !== undefined && 'length' in object.range ? (object.range.length ?? object.size) : object.size;
+  const body = broken(object.body, Math.floor(Math.min(length, object.size) * breakAt));
+  const response = new Response(body);
+  const replaced: Record<string, unknown> = {
+    body,
+    arrayBuffer: () => response.arrayBuffer(),
+    text: () => response.text(),
+    json: () => response.json(),
+    blob: () => response.blob(),
+    bytes: () => response.bytes(),
+  };
+  return new Proxy(object, {
+    get: (target, name) => {
+      if (typeof name === 'string' && name in replaced) return replaced[name];
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+    },
+  });
+}
+
+function broken(body: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  let left = bytes;
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const piece = left > 0 ? await reader.read() : undefined;
+      if (piece?.value === undefined) {
+        await reader.cancel();
+        controller.error(new Error('Network connection lost.'));
+        return;
+      }
+      controller.enqueue(piece.value.subarray(0, left));
+      left -= Math.min(left, piece.value.byteLength);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+}

@@ -1,0 +1,22 @@
+import { afterAll, beforeAll } from 'vitest';
+import { removeFolder, type Server, startServer, temporaryFolder } from './server.ts';
+
+/** A server for all tests of a file; a test that kills it starts another in its place. */
+export function serverForFile(): { current: Server; readonly folder: string; restart(): Promise<void> } {
+  const file = {
+    current: undefined as unknown as Server,
+    folder: '',
+    restart: async () => {
+      file.current = await startServer(file.folder, file.current.port);
+    },
+  };
+  beforeAll(async () => {
+    file.folder = await temporaryFolder();
+    file.current = await startServer(file.folder);
+  });
+  afterAll(async () => {
+    await file.current.kill();
+    await removeFolder(file.folder);
+  });
+  return file;
+}
