@@ -103,13 +103,16 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
     if (developmentUsers) await addDevelopmentUsers(database);
   });
   await Promise.all(prepared);
+  const scheduled = async (): Promise<void> => {
+    await (await miniflare.getWorker(WORKER)).scheduled({ cron: '* * * * *' });
+  };
+  // A node decides by its own copy of the control data, which this brings it for the first time.
+  await scheduled();
   return {
     url: `http://localhost:${port}`,
     hosts,
     logFile,
-    scheduled: async () => {
-      await (await miniflare.getWorker(WORKER)).scheduled({ cron: '* * * * *' });
-    },
+    scheduled,
     stop: async () => {
       await miniflare.dispose();
       await new Promise((done) => log.end(done));

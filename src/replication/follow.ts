@@ -5,7 +5,7 @@ import type { Pair } from './pair.ts';
 
 const ENTRIES = 200;
 
-/** Applies what the feed has beyond the node's position. Answers how many entries. */
+/** Applies what the feed has beyond the node's position, and tells central how far it has come. Answers how many entries. */
 export async function follow({ node, central, now }: Pair): Promise<number> {
   if ((await positionOf(node.database, node.name)) === undefined) await takeSnapshot(central.database, node, now());
   let applied = 0;
@@ -14,6 +14,6 @@ export async function follow({ node, central, now }: Pair): Promise<number> {
     const entries = await readFeed(central.database, node.name, position, ENTRIES, now());
     await node.database.batch(applyFeed(node.name, central.name, position, entries, now()));
     applied += entries.length;
-    if (entries.length < ENTRIES) return applied;
+    if (entries.length === 0) return applied;
   }
 }

@@ -14,7 +14,7 @@ const REACHABLE = `
   )`;
 
 const SELECT_BLOBS = sql`${REACHABLE}
-  SELECT DISTINCT r.digest, r.size, l.store FROM reachable
+  SELECT DISTINCT r.digest, coalesce(l.size, r.size) AS size, l.store FROM reachable
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND m.created_version > m.deleted_version
   CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
