@@ -21,6 +21,11 @@ export default defineConfig({
               bindings: {
                 MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
                 BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+                CONVERGENCE: {
+                  runs: Number(process.env['CONVERGENCE_RUNS'] ?? 300),
+                  seed: Number(process.env['CONVERGENCE_SEED'] ?? 20_260_102),
+                  path: process.env['CONVERGENCE_PATH'] ?? '',
+                },
               },
             },
           })),
