@@ -1,0 +1,109 @@
+/** What must not be said while a part is away: that something is not there, or that bytes are there which nobody can read. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { announced, markers, pathsOf, REPOSITORY, requireSettledEverywhere, settled, wrongRefusal } from '../support/away.ts';
+import { addUsers } from '../support/client.ts';
+import { bytesOf, first, imageOf } from '../support/fixture.ts';
+import { type Part, ThreeHosts } from '../support/three-hosts.ts';
+
+const CONFIG = bytesOf(900, 50);
+
+let hosts: ThreeHosts;
+
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+describe('a wrong 404 is worse than a 503', () => {
+  test("nothing that a node cannot know is answered with 404: central's D1 away", async () => {
+    const image = await settled(hosts, 1);
+    const layer = first(image.manifest.requiredBlobs);
+    hosts.takeAway('central D1');
+    const paths = [
+      ...pathsOf(image),
+      ...pathsOf(image, 'never-pushed'),
+      ...['tags/list', `referrers/${image.digest}`].map((path) => `/v2/${REPOSITORY}/${path}`),
+      '/v2/alice/never-pushed/tags/list',
+      '/v2/alice/never-pushed/manifests/latest',
+      `/v2/alice/never-pushed/blobs/${layer}`,
+      '/v2/_catalog',
+      '/api/organizations/alice/repositories/app/images/latest',
+    ];
+    for (const path of paths) {
+      const answer = await hosts.call('node2', 'GET', path);
+      expect([path, wrongRefusal(answer)]).toEqual([path, undefined]);
+    }
+  });
+
+  test('a HEAD is 404 to who may push, so that it uploads, and 503 to who may only pull', async () => {
+    const image = await settled(hosts, 1);
+    hosts.takeAway('central D1');
+    for (const path of pathsOf(image)) {
+      expect((await hosts.call('node2', 'HEAD', path)).status).toBe(404);
+      expect((await hosts.call('node2', 'HEAD', path, { as: 'aliceReader' })).status).toBe(503);
+    }
+    const again = await hosts.push('node2', REPOSITORY, 1, 'latest');
+    expect(again.digest).toBe(image.digest);
+    await requireSettledEverywhere(hosts, image, { pushedAt: 'node2' });
+  });
+
+  test('a mount of what only central may have is an upload, and a commit without a link is 503, never a missing blob', async () => {
+    const kernel = bytesOf(9, 100);
+    expect((await hosts.putBlob('central', REPOSITORY, kernel)).status).toBe(201);
+    const [digest, config] = [await digestOf('sha256', kernel), await digestOf('sha256', CONFIG)];
+    const image = await imageOf(config, [digest]);
+    expect((await hosts.putBlob('node1', REPOSITORY, CONFIG)).status).toBe(201);
+    hosts.takeAway('central D1');
+    const mount = await hosts.call('node1', 'POST', `/v2/${REPOSITORY}/blobs/uploads/?mount=${digest}&from=alice/other`);
+    expect(mount.status).toBe(202);
+    expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'latest', image))).toBeUndefined();
+    expect(await markers()).toBe(0);
+    hosts.giveBack();
+    expect((await hosts.putManifest('node1', REPOSITORY, 'latest', image)).status).toBe(201);
+    await requireSettledEverywhere(hosts, image);
+  });
+
+  test('a commit that central could complete, but lacks the blob of, names it once central answers', async () => {
+    const image = await imageOf(await digestOf('sha256', CONFIG), [await digestOf('sha256', bytesOf(9, 100))]);
+    hosts.takeAway('central D1');
+    expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'latest', image))).toBeUndefined();
+    hosts.giveBack();
+    const answer = await hosts.putManifest('node1', REPOSITORY, 'latest', image);
+    expect([answer.status, answer.code]).toEqual([400, 'MANIFEST_BLOB_UNKNOWN']);
+  });
+});
+
+describe('HEAD never says 200 for bytes whose every location is away', () => {
+  test.each<[string, Part[]]>([
+    ['announced, and the node away', ['node1 D1', 'node1 R2']],
+    ["announced, and the node's bucket away", ['node1 R2']],
+  ])('%s', async (_what, parts) => {
+    const image = await announced(hosts, 1);
+    hosts.takeAway(...parts);
+    for (const host of ['central', 'node2'] as const) {
+      for (const digest of image.manifest.requiredBlobs) {
+        for (const as of ['alice', 'aliceReader'] as const) {
+          const path = `/v2/${REPOSITORY}/blobs/${digest}`;
+          expect([host, as, wrongRefusal(await hosts.call(host, 'HEAD', path, { as }))]).toEqual([host, as, undefined]);
+          expect([host, as, wrongRefusal(await hosts.call(host, 'GET', path, { as }))]).toEqual([host, as, undefined]);
+        }
+      }
+    }
+    // Nor is a mount promised what nobody can read.
+    const [digest] = image.manifest.requiredBlobs;
+    const mount = await hosts.call('node2', 'POST', `/v2/alice/other/blobs/uploads/?mount=${digest}&from=${REPOSITORY}`);
+    expect(mount.status).toBe(202);
+  });
+
+  test("settled, and all but the asked node's own store away", async () => {
+    const image = await settled(hosts, 1);
+    hosts.takeAway('central R2', 'node1 R2');
+    for (const digest of image.manifest.requiredBlobs) {
+      const path = `/v2/${REPOSITORY}/blobs/${digest}`;
+      for (const as of ['alice', 'aliceReader'] as const) {
+        expect(wrongRefusal(await hosts.call('node2', 'HEAD', path, { as }))).toBeUndefined();
+      }
+    }
+  });
+});

@@ -1,0 +1,195 @@
+/**
+ * Central and two nodes over HTTP: the Worker as it is deployed, but that tests run its queues, and can take databases,
+ * buckets and queues away from it.
+ */
+import { env } from 'cloudflare:workers';
+import type { Hono } from 'hono';
+import { createApp } from '../../src/app.ts';
+import { parseConfig } from '../../src/config.ts';
+import type { AppEnv } from '../../src/http/context.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { composeStores } from '../../src/registry/compose.ts';
+import { Replicator } from '../../src/replication/replicator.ts';
+import type { Store } from '../../src/stores/store.ts';
+import { basic, type CallOptions, HOST, USERS } from './client.ts';
+import { type CallKind, faulty } from './faults.ts';
+import { bytesOf, type Image, imageOf } from './fixture.ts';
+import { MemoryQueueState } from './memory-queue-state.ts';
+
+export const ORIGINS = {
+  central: HOST,
+  node1: 'http://registry.test:8788',
+  node2: 'http://registry.test:8789',
+} as const;
+export type HostName = keyof typeof ORIGINS;
+export type NodeName = Exclude<HostName, 'central'>;
+
+/** What a test can take away. */
+export type Part = `${HostName} ${'D1' | 'R2'}` | 'queues';
+
+const DATABASE_CALLS: ReadonlySet<CallKind> = new Set(['query', 'batch']);
+const ALWAYS = (): boolean => true;
+
+export interface Answered {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly bytes: Uint8Array;
+  /** Of an error body; undefined where there is none. */
+  readonly code: string | undefined;
+}
+
+interface Queue {
+  readonly state: MemoryQueueState;
+  readonly replicator: Replicator;
+}
+
+export class ThreeHosts {
+  readonly #app: Hono<AppEnv> = createApp();
+  readonly #away = new Set<Part>();
+  readonly #env: Env;
+  readonly #stores: ReadonlyMap<string, Store>;
+  readonly #queues: ReadonlyMap<string, Queue>;
+
+  private constructor() {
+    const unlimited = { limit: async () => ({ success: true }) };
+    const queues = { idFromName: (name: string) => name, get: (name: string) => this.#stub(name) };
+    const bindings = { ...env, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited, REPLICATION_QUEUE: queues };
+    this.#env = faulty(bindings, ({ store, kind }) =>
+      this.#away.has(`${store} ${DATABASE_CALLS.has(kind) ? 'D1' : 'R2'}` as Part) ? 'before' : 'ok',
+    ) as unknown as Env;
+    const config = parseConfig(this.#env);
+    this.#stores = new Map(composeStores(config, this.#env).map((store) => [store.name, store]));
+    this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config.graceMilliseconds)]));
+  }
+
+  /** With users that the nodes have heard of; they must be in central's store already. */
+  static async open(): Promise<ThreeHosts> {
+    const hosts = new ThreeHosts();
+    await hosts.drain();
+    return hosts;
+  }
+
+  takeAway(...parts: readonly Part[]): void {
+    for (const part of parts) this.#away.add(part);
+  }
+
+  giveBack(): void {
+    this.#away.clear();
+  }
+
+  queueOf(node: NodeName): Queue {
+    const queue = this.#queues.get(node);
+    if (queue === undefined) throw new Error(`${node} has no queue`);
+    return queue;
+  }
+
+  /** Follows and announces; no bytes are copied. */
+  async announce(): Promise<void> {
+    for (const { replicator } of [...this.#queues.values(), ...this.#queues.values()]) {
+      replicator.expectFeed();
+      replicator.wakeUp();
+      await replicator.moveMetadata(ALWAYS);
+    }
+  }
+
+  /** Runs all queues until nothing is left to do. */
+  async drain(): Promise<void> {
+    await this.announce();
+    for (const { replicator } of this.#queues.values()) await replicator.moveBytes(ALWAYS);
+    await this.announce();
+  }
+
+  /** Answers once all that goes on after the response has been done. */
+  async call(host: HostName, method: string, path: string, options: Omit<CallOptions, 'host'> = {}): Promise<Answered> {
+    const { as = 'alice', headers = {}, body = null } = options;
+    const authorization = typeof as === 'string' ? basic(USERS[as]) : as.authorization;
+    const deferred: Promise<unknown>[] = [];
+    const context = {
+      waitUntil: (work: Promise<unknown>) => void deferred.push(work.catch(() => undefined)),
+      passThroughOnException: () => undefined,
+      props: {},
+    };
+    const url = path.startsWith('http') ? path : `${ORIGINS[host]}${path}`;
+    const request = new Request(url, { method, body, headers: { ...headers, Authorization: authorization } });
+    const response = await this.#app.fetch(request, this.#env, context);
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    await Promise.all(deferred);
+    const isError = response.status >= 400 && bytes.byteLength > 0;
+    const { errors } = isError ? (JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string }[] }) : { errors: [] };
+    return { status: response.status, headers: response.headers, bytes, code: errors[0]?.code };
+  }
+
+  async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>): Promise<Answered> {
+    const digest = await digestOf('sha256', content);
+    return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { body: content });
+  }
+
+  putManifest(host: HostName, repository: string, reference: string, { bytes, manifest }: Image): Promise<Answered> {
+    const headers = { 'Content-Type': manifest.mediaType };
+    return this.call(host, 'PUT', `/v2/${repository}/manifests/${reference}`, { headers, body: bytes });
+  }
+
+  /** Pushes an image of a config and a layer. @throws where a request is not answered with 201 */
+  async push(host: HostName, repository: string, seed: number, tag: string): Promise<Image> {
+    const contents = [bytesOf(seed, 30), bytesOf(seed + 1, 70)] as const;
+    const [config, layer] = [await digestOf('sha256', contents[0]), await digestOf('sha256', contents[1])];
+    const image = await imageOf(config, [layer]);
+    for (const content of contents) requireCreated(await this.putBlob(host, repository, content));
+    requireCreated(await this.putManifest(host, repository, tag, image));
+    return image;
+  }
+
+  /** Removes a node's own bytes of blobs, as eviction does: its row, central's row of it, and the object. */
+  async evict(node: NodeName, digests: readonly Digest[]): Promise<void> {
+    const [database, bucket] = node === 'node1' ? [env.DB_NODE1!, env.BLOBS_NODE1!] : [env.DB_NODE2!, env.BLOBS_NODE2!];
+    for (const digest of digests) {
+      const row = database.prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2 RETURNING key').bind(digest, node);
+      const { results } = await row.all<{ key: string }>();
+      await env.DB_CENTRAL.prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2').bind(digest, node).run();
+      await bucket.delete(results.map(({ key }) => key));
+    }
+  }
+
+  #newQueue(name: string, graceMilliseconds: number): Queue {
+    const state = new MemoryQueueState();
+    const [node, central] = [this.#store(name), this.#store('central')];
+    const storeOf = (other: string): Store | undefined => this.#stores.get(other);
+    const now = (): number => Date.now();
+    return {
+      state,
+      replicator: new Replicator({ node, central, now, graceMilliseconds, state, storeOf, random: () => 0.5 }),
+    };
+  }
+
+  #store(name: string): Store {
+    const store = this.#stores.get(name);
+    if (store === undefined) throw new Error(`there is no store ${name}`);
+    return store;
+  }
+
+  /** What a request or another queue says to a queue. Bytes wait for {@link drain}, as they do for the alarm. */
+  #stub(name: string) {
+    const reached = async (): Promise<Queue | undefined> => {
+      if (this.#away.has('queues')) throw new Error('the Durable Object does not answer');
+      return this.#queues.get(name);
+    };
+    return {
+      wake: async () => {
+        const queue = await reached();
+        if (queue !== undefined) return queue.replicator.moveMetadata(ALWAYS);
+        for (const each of this.#queues.values()) {
+          each.replicator.expectFeed();
+          await each.replicator.moveMetadata(ALWAYS);
+        }
+      },
+      fetchBlobs: async (_store: string, repository: RepositoryName, digests: readonly Digest[]) =>
+        (await reached())?.replicator.addFetches(repository, digests),
+      jobs: async (ids: readonly string[]) => ids.map((id) => this.#queues.get(name)?.state.job(id)),
+    };
+  }
+}
+
+function requireCreated({ status, bytes }: Answered): void {
+  if (status !== 201) throw new Error(`a push was answered with ${status}: ${new TextDecoder().decode(bytes)}`);
+}
