@@ -191,6 +191,7 @@ export class ThreeHosts {
       },
       fetchBlobs: async (_store: string, repository: RepositoryName, digests: readonly Digest[]) =>
         (await reached())?.replicator.addFetches(repository, digests),
+      parkedJobs: async (after: string, limit: number) => this.#queues.get(name)?.state.parkedJobs(after, limit) ?? [],
       jobs: async (ids: readonly string[]) => ids.map((id) => this.#queues.get(name)?.state.job(id)),
     };
   }
