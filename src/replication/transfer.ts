@@ -80,6 +80,7 @@ async function transferParts(
       const { partNumber, etag } = await upload.uploadPart(number, content);
       parts.push({ partNumber, etag });
       keeper.setProgress(digest, { key: copy, uploadId, parts });
+      console.log(JSON.stringify({ copying: digest, key: copy, part: number, of: count }));
     }
     if (!(await to.exists(copy))) await upload.complete(parts);
   } catch (error) {

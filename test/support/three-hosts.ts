@@ -12,7 +12,7 @@ import type { RepositoryName } from '../../src/oci/reference.ts';
 import { composeStores } from '../../src/registry/compose.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
 import type { Store } from '../../src/stores/store.ts';
-import { basic, type CallOptions, HOST, USERS } from './client.ts';
+import { basic, type CallOptions, HOST, type UserName, USERS } from './client.ts';
 import { type CallKind, faulty } from './faults.ts';
 import { bytesOf, type Image, imageOf } from './fixture.ts';
 import { MemoryQueueState } from './memory-queue-state.ts';
@@ -120,23 +120,29 @@ export class ThreeHosts {
     return { status: response.status, headers: response.headers, bytes, code: errors[0]?.code };
   }
 
-  async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>): Promise<Answered> {
+  async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>, as: UserName = 'alice'): Promise<Answered> {
     const digest = await digestOf('sha256', content);
-    return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { body: content });
+    return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { as, body: content });
   }
 
-  putManifest(host: HostName, repository: string, reference: string, { bytes, manifest }: Image): Promise<Answered> {
+  putManifest(
+    host: HostName,
+    repository: string,
+    reference: string,
+    { bytes, manifest }: Image,
+    as: UserName = 'alice',
+  ): Promise<Answered> {
     const headers = { 'Content-Type': manifest.mediaType };
-    return this.call(host, 'PUT', `/v2/${repository}/manifests/${reference}`, { headers, body: bytes });
+    return this.call(host, 'PUT', `/v2/${repository}/manifests/${reference}`, { as, headers, body: bytes });
   }
 
   /** Pushes an image of a config and a layer. @throws where a request is not answered with 201 */
-  async push(host: HostName, repository: string, seed: number, tag: string): Promise<Image> {
+  async push(host: HostName, repository: string, seed: number, tag: string, as: UserName = 'alice'): Promise<Image> {
     const contents = [bytesOf(seed, 30), bytesOf(seed + 1, 70)] as const;
     const [config, layer] = [await digestOf('sha256', contents[0]), await digestOf('sha256', contents[1])];
     const image = await imageOf(config, [layer]);
-    for (const content of contents) requireCreated(await this.putBlob(host, repository, content));
-    requireCreated(await this.putManifest(host, repository, tag, image));
+    for (const content of contents) requireCreated(await this.putBlob(host, repository, content, as));
+    requireCreated(await this.putManifest(host, repository, tag, image, as));
     return image;
   }
 
@@ -185,6 +191,7 @@ export class ThreeHosts {
       },
       fetchBlobs: async (_store: string, repository: RepositoryName, digests: readonly Digest[]) =>
         (await reached())?.replicator.addFetches(repository, digests),
+      parkedJobs: async (after: string, limit: number) => this.#queues.get(name)?.state.parkedJobs(after, limit) ?? [],
       jobs: async (ids: readonly string[]) => ids.map((id) => this.#queues.get(name)?.state.job(id)),
     };
   }

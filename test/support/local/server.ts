@@ -8,7 +8,7 @@ import { freePorts } from '../../../src/local/simulators.ts';
 import { requireNoLoggedSecrets } from './logged-secrets.ts';
 
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
-const START_MILLISECONDS = 30_000;
+const START_MILLISECONDS = 60_000;
 
 /** Servers that run: each is a process group of its own, and would outlive this process. */
 const running = new Set<number>();
