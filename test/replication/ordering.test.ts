@@ -1,6 +1,7 @@
 /** Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it seems. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
+import { deleteManifests } from '../../src/stores/deletions.ts';
 import { type Fixture, granted, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
@@ -46,4 +47,13 @@ describe('a push to a node is later than', () => {
     await pushSmallImage(at(hosts.node1), 1, ['latest']);
     expect(await latestAt(hosts.node1)).toBe(image.digest);
   });
+});
+
+test('a list judges a tag of which two stores have different writes of one stamp', async () => {
+  await pushSmallImage(at(hosts.central), 1, ['latest']);
+  const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
+  const context = { origin: 'central', announces: false, now: hosts.now };
+  await deleteManifests(hosts.central.store.database, context, REPOSITORY, [image.digest], { versions: hosts.now * 1000 });
+  expect(await latestAt(hosts.node1)).toBe('MANIFEST_UNKNOWN');
+  expect((await hosts.node1.registry.listTags(granted(), { limit: 10, after: '' })).items).toEqual([]);
 });
