@@ -38,9 +38,10 @@ export function raiseClock(seen: number): BoundStatement {
 }
 
 /**
- * Raises the clock of a store to what is about to be shown to a client from another, if the next stamp might be lower.
+ * Raises the clock of a store to what is about to be shown to a client from another, if the next stamp might not be
+ * greater.
  * Stamps are below the wall clock in normal operation, and nothing is written.
  */
 export async function raiseClockTo(database: Database, seen: number, now: number): Promise<void> {
-  if (seen > stampOf(now)) await database.batch([raiseClock(seen)]);
+  if (seen >= stampOf(now)) await database.batch([raiseClock(seen)]);
 }
