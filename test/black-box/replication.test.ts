@@ -76,7 +76,7 @@ test(
     await server.current.kill();
     const before = await partsCopied(layer);
     await server.restart();
-      expect(await stateOf(alice('node1'), 'alice/large', 'latest')).toMatchObject({
+    expect(await stateOf(alice('node1'), 'alice/large', 'latest')).toMatchObject({
       state: 'settled',
       blobs: { copied: 2, total: 2 },
     });
