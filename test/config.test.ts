@@ -10,6 +10,7 @@ const environment = {
   SIGNING_KEY: key(1),
   DB_CENTRAL: {},
   BLOBS_CENTRAL: {},
+  REPLICATION_QUEUE: {},
   CREDENTIAL_CHECKS: {},
   ADDRESS_CHECKS: {},
 };
@@ -20,6 +21,14 @@ function without(...names: readonly string[]): object {
 
 function withCentral(central: object): object {
   return { ...environment, REGISTRY: { ...registry, central: { ...registry.central, ...central } } };
+}
+
+function withNodes(...nodes: readonly object[]): object {
+  return { ...environment, REGISTRY: { ...registry, nodes } };
+}
+
+function node(name: string, changes: object = {}): object {
+  return { name, hosts: [`index.${name}.example.com`], store: name, region: 'weur', ...changes };
 }
 
 function problemOf(env: object): string {
@@ -40,11 +49,24 @@ describe('a configuration', () => {
         { host: 'index.example.com', namespace: central },
         { host: ':8787', namespace: central },
       ],
+      central,
+      nodes: [],
       stores: ['central'],
       graceMilliseconds: 7_200_000,
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
+  });
+
+  test('says of which nodes and stores it is made: two nodes may share a store', () => {
+    const env = { ...withNodes(node('fra'), node('ams', { store: 'fra' })), DB_FRA: {}, BLOBS_FRA: {} };
+    const [fra, ams] = ['fra', 'ams'].map((name) => ({ kind: 'node', name, region: 'weur', store: 'fra' }));
+    const { nodes, stores, hosts } = parseConfig(env);
+    expect({ nodes, stores }).toEqual({ nodes: [fra, ams], stores: ['central', 'fra'] });
+    expect(hosts.slice(2)).toEqual([
+      { host: 'index.fra.example.com', namespace: fra },
+      { host: 'index.ams.example.com', namespace: ams },
+    ]);
   });
 
   test('has defaults for its nodes and the time of grace', () => {
@@ -102,10 +124,26 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf(withCentral({ store }))).toBe('REGISTRY.central.store: must be lowercase letters, digits and "-"');
   });
 
-  test('nodes, which this version does not serve', () => {
-    expect(problemOf({ ...environment, REGISTRY: { ...registry, nodes: [{ name: 'fra' }] } })).toBe(
-      'REGISTRY.nodes: must be empty: this version serves the central registry alone',
-    );
+  test.each([
+    ['nodes.0.name', 'must not be "central"', [node('central')]],
+    ['nodes.1.name', 'is the name of another node as well', [node('fra'), node('fra', { hosts: ['other.example.com'] })]],
+    ['nodes.0.store', "must not be central's", [node('fra', { store: 'central' })]],
+    [
+      'nodes.0.hosts',
+      'index.example.com is a host of another namespace as well',
+      [node('fra', { hosts: ['index.example.com'] })],
+    ],
+    ['nodes.0.hosts', 'needs at least one host', [node('fra', { hosts: [] })]],
+  ])('%s: %s', (name, problem, nodes) => {
+    expect(problemOf(withNodes(...nodes))).toBe(`REGISTRY.${name}: ${problem}`);
+  });
+
+  test('a region that is none', () => {
+    expect(problemOf(withNodes(node('fra', { region: 'europe' })))).toMatch(/^REGISTRY\.nodes\.0\.region: .*weur/);
+  });
+
+  test("the bindings of a node's store", () => {
+    expect(problemOf(withNodes(node('fra')))).toBe('DB_FRA: the binding is missing from wrangler.toml');
   });
 
   test('a bootstrap secret that is too short', () => {
@@ -114,9 +152,12 @@ describe('the problem of a configuration is named', () => {
     );
   });
 
-  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])('a missing binding: %s', (binding) => {
-    expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
-  });
+  test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])(
+    'a missing binding: %s',
+    (binding) => {
+      expect(problemOf(without(binding))).toBe(`${binding}: the binding is missing from wrangler.toml`);
+    },
+  );
 
   test('the bindings of a store whose name has a "-"', () => {
     expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe('DB_EU_WEST_1: the binding is missing from wrangler.toml');

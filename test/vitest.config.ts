@@ -15,6 +15,11 @@ const inWorkerd = () =>
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
         BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
         FAULT_SEED: process.env['BERTH_SEED'] ?? '',
+        CONVERGENCE: {
+          runs: Number(process.env['CONVERGENCE_RUNS'] ?? 300),
+          seed: Number(process.env['CONVERGENCE_SEED'] ?? 20_260_102),
+          path: process.env['CONVERGENCE_PATH'] ?? '',
+        },
       },
     },
   }));

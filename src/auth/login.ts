@@ -28,6 +28,8 @@ export interface Login {
 
 export interface LoginOptions {
   readonly control: ControlData;
+  /** Where else the use of a credential is noted: at a node, central's. */
+  readonly noteAlso?: ControlData | undefined;
   /** At which registry: 'central', or a node's name. */
   readonly registry: string;
   readonly limiters: Limiters;
@@ -72,7 +74,7 @@ export class KnownGood {
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, registry, limiters, address, now, defer, knownGood } = options;
+  const { control, noteAlso, registry, limiters, address, now, defer, knownGood } = options;
   const pairHash = await hashSecret(`${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
@@ -86,7 +88,8 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
-    if ((row.last_used_at ?? 0) < now - HOUR) defer(control.recordUse(row.id, now));
+    if ((row.last_used_at ?? 0) < now - HOUR)
+      defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }
   return undefined;

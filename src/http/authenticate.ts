@@ -41,8 +41,10 @@ async function principalOf(c: AppContext): Promise<Principal> {
 
 /** Checks a user and password that came with this request. */
 export function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
+  const { central } = c.get('runtime').config;
   return logIn(presented, {
     control: composeControlData(c.env, c.get('namespace')),
+    noteAlso: c.get('namespace').kind === 'node' ? composeControlData(c.env, central) : undefined,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
     address: addressOf(c),

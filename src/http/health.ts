@@ -1,13 +1,15 @@
 import { Hono } from 'hono';
-import { storesHealth } from '../registry/compose.ts';
+import { healthOfStore } from '../registry/compose.ts';
 import type { AppEnv } from './context.ts';
 
-/** `GET /healthz`: whether the stores answer. That the configuration is good is known by then. */
+/** `GET /healthz`: whether the host's own store answers. That the configuration is good is known by then. */
 export function healthRoutes(): Hono<AppEnv> {
   const health = new Hono<AppEnv>();
   health.get('/healthz', async (c) => {
-    const stores = await storesHealth(c.get('runtime').config, c.env);
-    const healthy = Object.values(stores).every(({ database, bucket }) => database === 'ok' && bucket === 'ok');
+    const namespace = c.get('namespace');
+    const { database, bucket } = await healthOfStore(c.env, namespace);
+    const healthy = database === 'ok' && bucket === 'ok';
+    const stores = { [namespace.store]: { database, bucket } };
     return c.json({ status: healthy ? 'ok' : 'unavailable', configuration: 'ok', stores }, healthy ? 200 : 503, {
       'Cache-Control': 'no-store',
     });

@@ -1,5 +1,6 @@
 import { createMiddleware } from 'hono/factory';
-import type { AppEnv } from './context.ts';
+import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
+import type { AppContext, AppEnv } from './context.ts';
 
 /**
  * Gives every request an id, which its response, its error bodies and its log line carry; and writes that line, as JSON.
@@ -16,8 +17,41 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const { method } = c.req;
   const path = withoutSignature(c.req.path);
   const { host } = new URL(c.req.url);
-  console.log(JSON.stringify({ requestId, method, host, path, status: c.res.status, ms: Date.now() - started, ...fields }));
+  const [{ status }, ms] = [c.res, Date.now() - started];
+  console.log(JSON.stringify({ requestId, method, host, path, status, ms, ...fields }));
+  // For dashboards, where bound: requests by route, status and host.
+  const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
+  requests?.writeDataPoint({
+    indexes: [host],
+    blobs: [routeOf(path), method, String(status), host, namespaceOf(c)],
+    doubles: [ms],
+  });
 });
+
+const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
+  ['uploads', /^\/v2\/.+\/blobs\/uploads(?:\/|$)/],
+  ['blobs', /^\/v2\/.+\/blobs\/[^/]+$/],
+  ['manifests', /^\/v2\/.+\/manifests\/[^/]+$/],
+  ['tags', /^\/v2\/.+\/tags\/list$/],
+  ['referrers', /^\/v2\/.+\/referrers\/[^/]+$/],
+  ['catalog', /^\/v2\/_catalog$/],
+  ['v2', /^\/v2\/?$/],
+  ['token', /^\/token$/],
+  ['api', /^\/api\//],
+  ['healthz', /^\/healthz$/],
+  ['metrics', /^\/metrics$/],
+];
+
+/** What was asked for, without names: a dataset has room for few distinct values. */
+export function routeOf(path: string): string {
+  return ROUTES.find(([, pattern]) => pattern.test(path))?.[0] ?? 'other';
+}
+
+/** '' where the host is unknown, or the configuration bad. */
+function namespaceOf(c: AppContext): string {
+  const namespace = c.get('namespace') as Namespace | undefined;
+  return namespace === undefined ? '' : namespaceName(namespace);
+}
 
 /** The reference of an upload session is signed: its id is enough for the log, however the rest is written. */
 function withoutSignature(path: string): string {

@@ -64,10 +64,9 @@ export function composeStores(config: Config, env: object): Store[] {
   return config.stores.map((name) => bindStore(env, name));
 }
 
-/** Whether each store answers, and has the schema. */
-export async function storesHealth(config: Config, env: object): Promise<Record<StoreName, StoreHealth>> {
-  const entries = config.stores.map(async (name) => [name, await healthOf(bindStore(env, name))] as const);
-  return Object.fromEntries(await Promise.all(entries));
+/** Whether a namespace's own store answers, and has the schema: what its host stands and falls with. */
+export function healthOfStore(env: object, { store }: Namespace): Promise<StoreHealth> {
+  return healthOf(bindStore(env, store));
 }
 
 /** `parseConfig` has seen that the bindings are there. */

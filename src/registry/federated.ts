@@ -5,7 +5,7 @@
  * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer if
  * central has it; only a HEAD by who may push is 404, so that the client uploads.
  */
-import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
@@ -19,33 +19,30 @@ import { FederatedLists } from './federated-lists.ts';
 import { FederatedManifests } from './federated-manifests.ts';
 import type {
   BlobDescriptor,
-  Body,
   ManifestDescriptor,
   Page,
   PageRequest,
-  PresentedSession,
   Referrer,
   Registry,
   StoredBlob,
   StoredManifest,
-  UploadProgress,
 } from './registry.ts';
 import type { FederatedOptions, Federation } from './federation.ts';
 import { StoredRegistry } from './stored.ts';
+import { UploadingRegistry } from './uploading.ts';
 
-export class FederatedRegistry implements Registry {
+export class FederatedRegistry extends UploadingRegistry implements Registry {
   readonly #federation: Federation;
-  readonly #local: StoredRegistry;
   readonly #manifests: FederatedManifests;
   readonly #blobs: FederatedBlobs;
   readonly #lists: FederatedLists;
   readonly #deletions: FederatedDeletions;
 
   constructor(node: Store, central: Store, options: FederatedOptions) {
+    super(node, options);
     this.#federation = { node, central, options };
-    this.#local = new StoredRegistry(node, options);
     this.#manifests = new FederatedManifests(this.#federation);
-    this.#blobs = new FederatedBlobs(this.#federation, this.#local);
+    this.#blobs = new FederatedBlobs(this.#federation, new StoredRegistry(node, options));
     this.#lists = new FederatedLists(this.#federation);
     this.#deletions = new FederatedDeletions(this.#federation);
   }
@@ -88,30 +85,6 @@ export class FederatedRegistry implements Registry {
 
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     return this.#blobs.mount(repository, digest, source);
-  }
-
-  putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
-    return this.#local.putBlob(repository, digest, body);
-  }
-
-  openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
-    return this.#local.openUpload(repository, subject, algorithm);
-  }
-
-  appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
-    return this.#local.appendChunk(session, start, body);
-  }
-
-  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
-    return this.#local.finishUpload(session, digest, start, body);
-  }
-
-  uploadProgress(session: PresentedSession): Promise<UploadProgress> {
-    return this.#local.uploadProgress(session);
-  }
-
-  cancelUpload(session: PresentedSession): Promise<void> {
-    return this.#local.cancelUpload(session);
   }
 
   deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {

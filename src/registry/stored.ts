@@ -1,5 +1,5 @@
 /** A registry over one store: the truth of a namespace, without any other. */
-import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import {
@@ -17,7 +17,7 @@ import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
-import { type UploadOptions, Uploads } from '../stores/uploads.ts';
+import type { UploadOptions } from '../stores/uploads.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 import {
   blobUnknown,
@@ -37,8 +37,8 @@ import {
   type StoreOf,
 } from './answers.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
+import { UploadingRegistry } from './uploading.ts';
 import type {
-  Body,
   BlobDescriptor,
   ManifestDescriptor,
   Page,
@@ -47,8 +47,6 @@ import type {
   Registry,
   StoredBlob,
   StoredManifest,
-  UploadProgress,
-  PresentedSession,
 } from './registry.ts';
 
 export interface StoredRegistryOptions extends UploadOptions {
@@ -62,15 +60,14 @@ export interface StoredRegistryOptions extends UploadOptions {
 
 const HOUR = 3_600_000;
 
-export class StoredRegistry implements Registry {
+export class StoredRegistry extends UploadingRegistry implements Registry {
   readonly #store: Store;
   readonly #options: StoredRegistryOptions;
-  readonly #uploads: Uploads;
 
   constructor(store: Store, options: StoredRegistryOptions) {
+    super(store, options);
     this.#store = store;
     this.#options = options;
-    this.#uploads = new Uploads(store, options);
   }
 
   async getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
@@ -126,30 +123,6 @@ export class StoredRegistry implements Registry {
         ? { repository: source.repository, onlyIfPublic: source.condition === 'if-public' }
         : { ranges: source.ranges };
     return mountBlob(this.#store.database, { repository, digest, store: this.#store.name, lease: this.#lease() }, from);
-  }
-
-  putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
-    return this.#uploads.putWhole(repository, digest, body);
-  }
-
-  openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
-    return this.#uploads.open(repository, subject, algorithm);
-  }
-
-  appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
-    return this.#uploads.append(session, start, body);
-  }
-
-  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
-    return this.#uploads.finish(session, digest, start, body);
-  }
-
-  uploadProgress(session: PresentedSession): Promise<UploadProgress> {
-    return this.#uploads.progress(session);
-  }
-
-  cancelUpload(session: PresentedSession): Promise<void> {
-    return this.#uploads.cancel(session);
   }
 
   async deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {

@@ -35,9 +35,11 @@ export interface ReplicatorOptions extends Pair {
 
 export class Replicator {
   readonly #options: ReplicatorOptions;
-  #metadataRests = { until: 0, attempts: 0 };
+  #metadataRest = { until: 0, attempts: 0 };
   #bytesRest = { until: 0, attempts: 0 };
   #feedMayHaveGrown = true;
+  /** After the feed could not be applied: announcing goes on meanwhile. */
+  #feedRest = { until: 0, attempts: 0 };
   #inFlight = 0;
 
   constructor(options: ReplicatorOptions) {
@@ -56,15 +58,15 @@ export class Replicator {
 
   /** Everything that rests tries again at once. */
   wakeUp(): void {
-    this.#metadataRests = { until: 0, attempts: this.#metadataRests.attempts };
+    this.#metadataRest = { until: 0, attempts: this.#metadataRest.attempts };
+    this.#feedRest = { until: 0, attempts: this.#feedRest.attempts };
     this.#bytesRest = { until: 0, attempts: this.#bytesRest.attempts };
   }
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
   nextAlarm(): number | undefined {
-    const times = [this.#metadataRests.until, this.#bytesRest.until, this.#options.state.nextAttempt() ?? 0].filter(
-      (time) => time > 0,
-    );
+    const rests = [this.#metadataRest.until, this.#feedRest.until, this.#bytesRest.until];
+    const times = [...rests, this.#options.state.nextAttempt() ?? 0].filter((time) => time > 0);
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
@@ -80,8 +82,8 @@ export class Replicator {
           {
             paused,
             markers,
-            restUntil: this.#metadataRests.until,
-            feedMayHaveGrown: this.#feedMayHaveGrown,
+            restUntil: this.#metadataRest.until,
+            feedMayHaveGrown: this.#feedMayHaveGrown && this.#feedRest.until <= now(),
             jobOf: (marker) => state.job(markerJob(marker)),
           },
           now(),
@@ -90,8 +92,7 @@ export class Replicator {
           case 'rest':
             return;
           case 'follow':
-            this.#feedMayHaveGrown = false;
-            state.count('followed', await follow(this.#options));
+            await this.#follow();
             break;
           case 'announce':
             await this.#announce(step.markers);
@@ -101,14 +102,29 @@ export class Replicator {
             after = markers.at(-1);
             break;
         }
-        this.#metadataRests = { until: 0, attempts: 0 };
+        this.#metadataRest = { until: 0, attempts: 0 };
       } catch (error) {
         if (!isUnavailable(error)) throw error;
-        this.#feedMayHaveGrown = true;
-        const attempts = this.#metadataRests.attempts + 1;
-        this.#metadataRests = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
+        const attempts = this.#metadataRest.attempts + 1;
+        this.#metadataRest = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
         return;
       }
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { state, now, random } = this.#options;
+    this.#feedMayHaveGrown = false;
+    try {
+      state.count('followed', await follow(this.#options));
+      this.#feedRest = { until: 0, attempts: 0 };
+    } catch (error) {
+      this.#feedMayHaveGrown = true;
+      if (isUnavailable(error)) throw error;
+      // A mistake of ours: no reason to keep pushes waiting.
+      const attempts = this.#feedRest.attempts + 1;
+      this.#feedRest = { attempts, until: now() + restAfter(attempts, random()) };
+      console.error(JSON.stringify({ queue: this.#options.node.name, failed: 'follow', error: String(error) }));
     }
   }
 

@@ -33,19 +33,19 @@ export function copiesFrom(central: Database, store: string, limit: number, exce
 
 const SELECT_AMOUNT = sql`
   SELECT count(*) AS blobs, coalesce(sum(c.size), 0) AS bytes FROM copies c WHERE c.store = ?1
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)`;
+    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)`;
 
-/** At central: blobs whose only bytes lie at a node. */
+/** At central: blobs of live manifests whose only bytes lie at a node. */
 export async function onlyAt(central: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
   return (await central.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store)) ?? { blobs: 0, bytes: 0 };
 }
 
 const SELECT_ONLY_AT = sql`
   SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ?2
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)
+    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)
   ORDER BY c.digest LIMIT CAST(?3 AS INTEGER)`;
 
-/** At central: blobs whose only bytes lie at a node, by digest. */
+/** As {@link onlyAt}, by digest. */
 export function listOnlyAt(
   central: Database,
   store: string,

@@ -35,11 +35,13 @@ const UPSERT_REPOSITORY = sql`
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
   ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
 
+// A row that only tells of a deletion has neither size nor subject.
 const UPSERT_MANIFEST = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
   SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = excluded.media_type, artifact_type = excluded.artifact_type, created_version = excluded.created_version`;
+    media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)

@@ -60,7 +60,8 @@ const BINDINGS = {
 
 const ALWAYS = (): boolean => true;
 
-export async function openHosts(): Promise<Hosts> {
+/** @param reach what is put between the registries and each database */
+export async function openHosts(reach: (database: D1Database) => D1Database = (database) => database): Promise<Hosts> {
   const signer = await SigningKeys.import([btoa('k'.repeat(32))]);
   let deferred: Promise<unknown>[] = [];
   const gates: Record<HostName, Gate> = { central: OPEN, node1: OPEN, node2: OPEN };
@@ -69,7 +70,7 @@ export async function openHosts(): Promise<Hosts> {
   const stores = new Map(
     HOST_NAMES.map((name) => {
       const gate: Gate = (call, work) => gates[name](call, work);
-      const database = gateD1(countD1(BINDINGS[name][0], counts[name]), gate);
+      const database = gateD1(countD1(reach(BINDINGS[name][0]), counts[name]), gate);
       const bucket = gateR2(countR2(BINDINGS[name][1], counts[name]), gate);
       return [name, openStore(name, database, bucket)];
     }),
@@ -87,7 +88,11 @@ export async function openHosts(): Promise<Hosts> {
     budget: new BufferBudget(),
     graceMilliseconds: GRACE,
     now: timeOf(name),
-    defer: (work: Promise<unknown>) => void deferred.push(work),
+    defer: (work: Promise<unknown>) => {
+      // Whoever waits hears of a failure, if it comes before that.
+      work.catch(() => undefined);
+      deferred.push(work);
+    },
     announces: name !== 'central',
     wake: () => undefined,
     storeOf,
@@ -146,6 +151,7 @@ export async function openHosts(): Promise<Hosts> {
     async settled() {
       const pending = deferred;
       deferred = [];
+      await Promise.allSettled(pending);
       await Promise.all(pending);
     },
     async drain() {

@@ -4,6 +4,7 @@ import { allows } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
+import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import type { HistoryEntry } from '../../replication/operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -35,7 +36,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
   );
   api.openapi(get, async (c) => {
-    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { wait, version } = c.req.valid('query');
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
@@ -53,7 +54,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(history, async (c) => {
-    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const entries = await replicationOf(c).history(repository, parseTag(reference));
     return c.json({ history: entries.map(viewOfEntry) }, 200);
   });
@@ -68,7 +69,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     },
   );
   api.openapi(restore, async (c) => {
-    const { repository, reference } = requireImage(c, c.req.valid('param'), 'push');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'push');
     const tag = parseTag(reference);
     const { version, origin } = c.req.valid('json');
     const entries = await replicationOf(c).history(repository, tag);
@@ -98,7 +99,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'How far the copy is', ...json(prefetched) } },
   );
   api.openapi(prefetch, async (c) => {
-    const { repository, reference } = requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { node } = c.req.valid('json');
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
@@ -109,17 +110,17 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
 }
 
 /** @throws OciError DENIED */
-function requireImage(
+async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
   action: 'pull' | 'push',
-): { repository: RepositoryName; reference: string } {
+): Promise<{ repository: RepositoryName; reference: string }> {
   const repository = parseRepositoryName(`${organization}/${path}`);
-  if (!allows(c.get('caller'), action, repository)) {
-    const what = action === 'pull' ? 'pull from' : 'push to';
-    throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
-  }
-  return { repository, reference };
+  if (allows(c.get('caller'), action, repository)) return { repository, reference };
+  const control = composeControlData(c.env, c.get('namespace'));
+  if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
+  const what = action === 'pull' ? 'pull from' : 'push to';
+  throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
 }
 
 /** Looks until `done`, or for `seconds`. */

@@ -25,7 +25,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
   api.use('/api/*', authenticateCaller, smallBodiesOnly);
   api.on(['POST', 'PATCH'], '/api/*', async (c, next) => {
-    if (!/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
+    if (c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
     await next();
   });
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {

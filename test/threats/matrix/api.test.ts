@@ -11,24 +11,25 @@ import { ask, createWorld, type World } from './world.ts';
 interface Subject {
   readonly repository: string;
   readonly exists: boolean;
+  readonly isPublic: boolean;
   readonly organization: 'full' | 'vacant' | 'absent';
   readonly credential: string;
 }
 
 const SUBJECTS: readonly Subject[] = [
-  { repository: 'alice/closed', exists: true, organization: 'full', credential: VICTIM.name },
-  { repository: 'alice/absent', exists: false, organization: 'full', credential: 'nobody' },
-  { repository: 'alice/open', exists: true, organization: 'full', credential: 'alice' },
-  { repository: 'official/base', exists: true, organization: 'full', credential: 'official' },
-  { repository: 'official/none', exists: false, organization: 'full', credential: 'nobody' },
-  { repository: 'vacant/none', exists: false, organization: 'vacant', credential: 'nobody' },
-  { repository: 'absent/none', exists: false, organization: 'absent', credential: 'nobody' },
+  { repository: 'alice/closed', isPublic: false, exists: true, organization: 'full', credential: VICTIM.name },
+  { repository: 'alice/absent', isPublic: false, exists: false, organization: 'full', credential: 'nobody' },
+  { repository: 'alice/open', isPublic: true, exists: true, organization: 'full', credential: 'alice' },
+  { repository: 'official/base', isPublic: false, exists: true, organization: 'full', credential: 'official' },
+  { repository: 'official/none', isPublic: false, exists: false, organization: 'full', credential: 'nobody' },
+  { repository: 'vacant/none', isPublic: false, exists: false, organization: 'vacant', credential: 'nobody' },
+  { repository: 'absent/none', isPublic: false, exists: false, organization: 'absent', credential: 'nobody' },
 ];
 
 interface Route extends ApiRoute {
   readonly method: string;
   path(subject: Subject): string;
-  body?(subject: Subject): object;
+  body?(subject: Subject): object | undefined;
   answer(subject: Subject): Answer;
 }
 
@@ -41,6 +42,17 @@ const found =
   (status: number, exists: (subject: Subject) => boolean) =>
   (subject: Subject): Answer =>
     exists(subject) ? [status] : [404, 'NOT_FOUND'];
+
+const imageOf = (subject: Subject): string => `${of(subject)}/repositories/${pathOf(subject)}/images/latest`;
+
+const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: number, body?: object])[] = [
+  ['GET', '', 200],
+  ['PATCH', '', 200, { paused: false }],
+  ['GET', '/parked', 200],
+  ['GET', '/only-here', 200],
+  ['POST', '/retry', 200, {}],
+  ['POST', '/mark-all', 202],
+];
 
 const ROUTES: readonly Route[] = [
   { needs: 'nothing', method: 'GET', path: () => 'openapi.json', answer: () => [200] },
@@ -115,6 +127,35 @@ const ROUTES: readonly Route[] = [
     path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
     answer: (subject) => (subject.exists ? [204] : [404, 'NAME_UNKNOWN']),
   },
+  {
+    needs: 'pull',
+    method: 'GET',
+    path: imageOf,
+    answer: (subject) => (subject.exists ? [200] : [404, 'MANIFEST_UNKNOWN']),
+  },
+  { needs: 'pull', method: 'GET', path: (subject) => `${imageOf(subject)}/history`, answer: () => [200] },
+  {
+    needs: 'pull',
+    method: 'POST',
+    path: (subject) => `${imageOf(subject)}/prefetch`,
+    body: () => ({ node: 'nowhere' }),
+    answer: () => [404, 'NOT_FOUND'],
+  },
+  {
+    needs: 'push',
+    method: 'POST',
+    path: (subject) => `${imageOf(subject)}/restore`,
+    body: () => ({ version: 1, origin: 'nowhere' }),
+    answer: () => [404, 'NOT_FOUND'],
+  },
+  { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
+  ...QUEUE_ROUTES.map(([method, path, status, body]): Route => ({
+    needs: 'registry',
+    method,
+    path: ({ exists }) => `replication/queues/${exists ? 'node1' : 'nowhere'}${path}`,
+    body: () => body,
+    answer: found(status, ({ exists }) => exists),
+  })),
 ];
 
 let world: World;
@@ -128,7 +169,7 @@ beforeEach(() => world.restore());
 async function run(authorization: string | undefined, caller: Caller, route: Route, subject: Subject): Promise<void> {
   const path = `/api/${route.path(subject)}`;
   const where = `${route.method} ${path} as ${caller.name}`;
-  const expected = expectedOfApi(caller, route, organizationOf(subject.repository), route.answer(subject));
+  const expected = expectedOfApi(caller, route, subject, route.answer(subject));
   const body = route.body?.(subject);
   const response = await ask(
     route.method,
@@ -158,8 +199,7 @@ describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.len
   test.each(CALLERS)('$name', async (caller) => {
     const authorization = await caller.authorization();
     for (const subject of SUBJECTS) {
-      const allowed = (route: Route): boolean =>
-        expectedOfApi(caller, route, organizationOf(subject.repository), route.answer(subject)).allowed;
+      const allowed = (route: Route): boolean => expectedOfApi(caller, route, subject, route.answer(subject)).allowed;
       for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
       expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
       for (const route of ROUTES.filter(allowed)) {

@@ -78,15 +78,27 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 }
 
 export interface ApiRoute {
-  /** Who manages: administrators of the whole registry, or also those of the organization. */
-  readonly needs: 'nothing' | 'registry' | 'organization';
+  /**
+   * Who manages: administrators of the whole registry, or also those of the organization. Or whoever may pull from the
+   * repository, or push to it.
+   */
+  readonly needs: 'nothing' | 'registry' | 'organization' | 'pull' | 'push';
 }
 
-export function expectedOfApi(caller: Caller, route: ApiRoute, organization: string, answer: Answer): Expected {
+export function expectedOfApi(
+  caller: Caller,
+  route: ApiRoute,
+  { repository, isPublic }: { readonly repository: string; readonly isPublic: boolean },
+  answer: Answer,
+): Expected {
   const { identity, presented } = caller;
+  const organization = organizationOf(repository);
   if (route.needs === 'nothing') return allowed(answer);
   const loggedIn = (presented === 'basic' || presented === 'bootstrap secret') && identity.kind !== 'refused';
   if (!loggedIn) return unauthorized('Basic realm="Berth"');
+  if (route.needs === 'pull' || route.needs === 'push') {
+    return may(identity, route.needs, repository) || (isPublic && route.needs === 'pull') ? allowed(answer) : DENIED;
+  }
   if (identity.kind === 'administrator') return allowed(answer);
   const manages = identity.kind === 'organization' && identity.organization === organization && identity.rights.includes('admin');
   return route.needs === 'organization' && manages ? allowed(answer) : DENIED;

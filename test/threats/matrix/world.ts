@@ -8,6 +8,7 @@ import { vi } from 'vitest';
 import { addCredentials, basic, call } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, type Image, indexOf, objectKeys, rowsOf } from '../../support/fixture.ts';
+import { keepQueuesStill } from '../../support/still-queues.ts';
 import { OWNER, USERS_OF_MATRIX } from './callers.ts';
 import { organizationOf, REPOSITORIES, SOURCES } from './repositories.ts';
 
@@ -41,6 +42,7 @@ export async function createWorld(): Promise<World> {
   for (const limiter of [env.CREDENTIAL_CHECKS, env.ADDRESS_CHECKS]) {
     vi.spyOn(limiter, 'limit').mockResolvedValue({ success: true });
   }
+  keepQueuesStill();
   await addCredentials(USERS_OF_MATRIX);
   await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('vacant', 0)").run();
   let image: Image | undefined;

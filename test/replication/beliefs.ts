@@ -1,0 +1,32 @@
+/** What is believed of things that only central changes, and of links: the last acknowledged change, unless one got no answer. */
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+
+export class Beliefs {
+  readonly #believed = new Map<string, boolean | 'unsure'>();
+  readonly #unlinked = new Map<string, { readonly repository: RepositoryName; readonly digest: Digest }>();
+
+  /** A change was asked for; one without an answer may still happen at any time. */
+  told(thing: string, value: boolean, answer: 'answered' | 'refused' | 'failed', disturbed: boolean): void {
+    if (answer === 'refused' || this.#believed.get(thing) === 'unsure') return;
+    this.#believed.set(thing, answer === 'failed' || disturbed ? 'unsure' : value);
+  }
+
+  of(thing: string): boolean | 'unsure' {
+    return this.#believed.get(thing) ?? false;
+  }
+
+  /** A host may have linked a blob into a repository, or may do so. */
+  linked(repository: RepositoryName, digest: Digest): void {
+    this.#unlinked.delete(`${repository} ${digest}`);
+  }
+
+  unlinked(repository: RepositoryName, digest: Digest): void {
+    this.#unlinked.set(`${repository} ${digest}`, { repository, digest });
+  }
+
+  /** Blobs that were deleted from repositories, and not heard of since. */
+  deletedBlobs(): Iterable<{ readonly repository: RepositoryName; readonly digest: Digest }> {
+    return this.#unlinked.values();
+  }
+}

@@ -1,0 +1,39 @@
+/** What a run pushes: fresh names and bytes, so that runs share stores without meeting. */
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
+import { type Image, imageOf, indexOf, utf8 } from '../support/fixture.ts';
+
+export interface Content {
+  readonly organization: OrganizationName;
+  /** One that holds nothing: it is created and removed. */
+  readonly otherOrganization: OrganizationName;
+  readonly repositories: readonly RepositoryName[];
+  readonly blobs: readonly { readonly digest: Digest; readonly bytes: Uint8Array<ArrayBuffer> }[];
+  /** Three images, of which the last has the first as its subject, and the index of the first two. */
+  readonly manifests: readonly Image[];
+}
+
+/** Of {@link Content.manifests}. */
+export const INDEX = 3;
+
+export async function contentOf(run: number): Promise<Content> {
+  const organization = `run${run}` as OrganizationName;
+  const blobs = await Promise.all(
+    [0, 1, 2, 3].map(async (i) => {
+      const bytes = utf8(`blob ${i} of run ${run}`);
+      return { digest: await digestOf('sha256', bytes), bytes };
+    }),
+  );
+  const [a, b, c, d] = blobs.map(({ digest }) => digest) as [Digest, Digest, Digest, Digest];
+  const first = await imageOf(a, [b]);
+  const second = await imageOf(c, [b]);
+  const subject = { mediaType: first.manifest.mediaType, digest: first.digest, size: first.bytes.byteLength };
+  const third = await imageOf(d, [b], { subject, artifactType: 'application/x.test' });
+  return {
+    organization,
+    otherOrganization: `other${run}` as OrganizationName,
+    repositories: ['a', 'b'].map((name) => `${organization}/${name}` as RepositoryName),
+    blobs,
+    manifests: [first, second, third, await indexOf([first.digest, second.digest])],
+  };
+}

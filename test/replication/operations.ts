@@ -1,0 +1,150 @@
+/** What a run of the convergence test is made of: plain data, so that a failure can be shrunk, printed and replayed. */
+import * as fc from 'fast-check';
+import { HOST_NAMES, type HostName, type NodeName } from '../support/hosts.ts';
+
+export const REPOSITORIES = [0, 1] as const;
+export const IMAGES = [0, 1, 2] as const;
+export const TAGS = ['x', 'y'] as const;
+export const BLOBS = [0, 1, 2, 3] as const;
+const NODES: readonly NodeName[] = ['node1', 'node2'];
+
+export type Target = { readonly host: HostName; readonly repository: number };
+
+/** How blobs get into a repository: sent always, only where HEAD says that they are missing, or mounted where possible. */
+export type Way = 'send' | 'head' | 'mount';
+
+export type Operation =
+  | (Target & {
+      readonly kind: 'push';
+      readonly image: number;
+      readonly tags: readonly string[];
+      readonly way: Way;
+    })
+  /** Both images and then the index of them, each to the tag, as containerd does. */
+  | (Target & { readonly kind: 'push index'; readonly tag: string; readonly way: Way })
+  /** HEAD of an image's blobs, then time goes by, central may collect, and the image is committed. */
+  | (Target & {
+      readonly kind: 'reuse';
+      readonly image: number;
+      readonly tag: string;
+      /** Quarters of the grace time. */
+      readonly quarters: number;
+      readonly collect: boolean;
+    })
+  | (Target & { readonly kind: 'delete tag'; readonly tag: string })
+  | (Target & { readonly kind: 'delete manifest'; readonly image: number })
+  | (Target & { readonly kind: 'delete blob'; readonly blob: number })
+  | (Target & { readonly kind: 'delete repository' })
+  | (Target & { readonly kind: 'pull'; readonly tag: string })
+  | (Target & { readonly kind: 'pull digest'; readonly image: number })
+  | (Target & { readonly kind: 'list'; readonly limit: number })
+  | { readonly kind: 'visibility'; readonly repository: number; readonly isPublic: boolean }
+  | { readonly kind: 'create credential' | 'remove credential'; readonly name: string }
+  | { readonly kind: 'create organization' | 'remove organization' }
+  /** A queue's run, which may go on for so many turns; a queue that forgets. */
+  | { readonly kind: 'metadata' | 'bytes'; readonly node: NodeName; readonly turns: number }
+  | { readonly kind: 'restart'; readonly node: NodeName }
+  | { readonly kind: 'collect' };
+
+/**
+ * What befalls one call to a store: it fails before or after it was done, is done only later, or is the first of which
+ * none is answered until the operation ends; or another operation happens while it is held.
+ */
+export interface Fault {
+  readonly store: HostName;
+  /** Counted from 0 in each operation. */
+  readonly call: number;
+  readonly effect: 'before' | 'after' | 'late' | 'away' | Operation;
+}
+
+export interface Step {
+  /** Milliseconds that go by before. */
+  readonly pause: number;
+  readonly operation: Operation;
+  readonly fault: Fault | null;
+}
+
+export interface Plan {
+  /** By how much each host's clock is ahead, in milliseconds. */
+  readonly skews: Readonly<Record<HostName, number>>;
+  readonly steps: readonly Step[];
+}
+
+const host = fc.constantFrom(...HOST_NAMES);
+const node = fc.constantFrom(...NODES);
+const repository = fc.constantFrom(0, 0, 0, 1);
+const image = fc.constantFrom(...IMAGES);
+const tag = fc.constantFrom(...TAGS);
+const way = fc.constantFrom<Way>('send', 'send', 'head', 'mount');
+/** As many as there can be, mostly. */
+const turns = fc.constantFrom(100, 100, 100, 1, 2);
+const target = { host, repository };
+
+function kind<Kind extends string>(...kinds: Kind[]): fc.Arbitrary<Kind> {
+  return fc.constantFrom(...kinds);
+}
+
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: kind('push'),
+      ...target,
+      image,
+      tags: fc.constantFrom<readonly string[]>(['x'], ['x'], ['x'], ['y'], ['x', 'y'], []),
+      way,
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: kind('push index'), ...target, tag, way }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: kind('reuse'),
+      ...target,
+      image,
+      tag,
+      quarters: fc.constantFrom(0, 3, 5, 9),
+      collect: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: kind('delete tag'), ...target, tag }) },
+  { weight: 3, arbitrary: fc.record({ kind: kind('delete manifest'), ...target, image: fc.constantFrom(0, 0, 1, 2, 3) }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('delete blob'), ...target, blob: fc.constantFrom(...BLOBS) }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('delete repository'), ...target }) },
+  { weight: 3, arbitrary: fc.record({ kind: kind('pull'), ...target, tag }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('pull digest'), ...target, image }) },
+  { weight: 2, arbitrary: fc.record({ kind: kind('list'), ...target, limit: fc.constantFrom(1, 2) }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('visibility'), repository, isPublic: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: kind('create credential', 'remove credential'), name: fc.constantFrom('one', 'two') }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: kind('create organization', 'remove organization') }) },
+  { weight: 6, arbitrary: fc.record({ kind: kind('metadata'), node, turns }) },
+  { weight: 2, arbitrary: fc.record({ kind: kind('bytes'), node, turns }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('restart'), node }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('collect') }) },
+);
+
+const fault: fc.Arbitrary<Fault> = fc.record({
+  store: host,
+  call: fc.nat(8),
+  effect: fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom('before' as const, 'after' as const, 'late' as const, 'away' as const) },
+    { weight: 3, arbitrary: operation },
+  ),
+});
+
+const skew = fc.constantFrom(0, 0, 0, 1, 300_000, -300_000);
+
+export const plan: fc.Arbitrary<Plan> = fc.record({
+  skews: fc.record({ central: skew, node1: skew, node2: skew }),
+  steps: fc.array(
+    fc.record({
+      pause: fc.constantFrom(0, 0, 1, 1, 5000, 900_000),
+      operation,
+      fault: fc.option(fault, { freq: 2 }),
+    }),
+    { minLength: 10, maxLength: 20, size: 'max' },
+  ),
+});

@@ -1,0 +1,153 @@
+/**
+ * What may be seen, from what clients were told: no rows, no stamps. A write or deletion that was acknowledged comes after
+ * those that its host had heard of; one that got no answer may come anywhere after its own start. What is seen must be
+ * the outcome of something that nothing acknowledged came after.
+ */
+import type { HostName, NodeName } from '../support/hosts.ts';
+
+export type Change = { readonly repository: number } & (
+  | { readonly kind: 'push'; readonly manifest: number; readonly tags: readonly string[] }
+  | { readonly kind: 'delete tag'; readonly tag: string }
+  | { readonly kind: 'delete manifest'; readonly manifest: number }
+  | { readonly kind: 'delete repository' }
+);
+
+export type Event = Change & {
+  readonly host: HostName;
+  /** What it comes after. */
+  readonly after: ReadonlySet<Event>;
+  acknowledged: boolean;
+};
+
+/** What a reference is seen as. */
+export type Seen = number | null;
+
+export class Oracle {
+  readonly #events: Event[] = [];
+  readonly #heard: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
+
+  /** A client asks for a change. */
+  begin(host: HostName, change: Change): Event {
+    const own = [...this.#heard[host]];
+    // A deletion is central's, and later than what its node knows of the same thing.
+    const after = change.kind === 'push' ? own : [...own.filter((event) => touches(change, event)), ...this.#heard.central];
+    const event: Event = { ...change, host, after: closed(after), acknowledged: false };
+    return event;
+  }
+
+  /** Its answer: good, or none. An event that was refused is not reported. */
+  end(event: Event, acknowledged: boolean): void {
+    event.acknowledged = acknowledged;
+    this.#events.push(event);
+    if (!acknowledged) return;
+    this.#hear(event.host, [event]);
+    if (event.kind !== 'push') this.#hear('central', [event]);
+  }
+
+  /** A queue has announced and followed all that there was. */
+  exchanged(node: NodeName): void {
+    this.#hear(
+      'central',
+      [...this.#heard[node]].filter(({ kind, host }) => kind === 'push' && host === node),
+    );
+    this.#hear(
+      node,
+      [...this.#heard.central].filter(({ kind }) => kind !== 'push'),
+    );
+  }
+
+  /** A client was shown a tag at a node, from both stores. */
+  shown(node: HostName, repository: number, tag: string): void {
+    this.#hear(
+      node,
+      [...this.#heard.central].filter(
+        (event) =>
+          event.repository === repository &&
+          ((event.kind === 'push' && event.tags.includes(tag)) || (event.kind === 'delete tag' && event.tag === tag)),
+      ),
+    );
+  }
+
+  /** What a read at a host must take into account: where central was asked as well, what central knows too. */
+  known(host: HostName, withCentral: boolean): ReadonlySet<Event> {
+    return withCentral ? new Set([...this.#heard[host], ...this.#heard.central]) : new Set(this.#heard[host]);
+  }
+
+  /** All that was acknowledged. */
+  everything(): ReadonlySet<Event> {
+    return new Set(this.#events.filter(({ acknowledged }) => acknowledged));
+  }
+
+  /** Whether a tag may be seen on a manifest, or not at all, by who must know of the events `known`. */
+  tagMayBe(repository: number, tag: string, seen: Seen, known: ReadonlySet<Event>): boolean {
+    const events = this.#events.filter((event) => event.repository === repository);
+    const pushes = events.filter((event) => event.kind === 'push' && event.tags.includes(tag));
+    const ends = (push: Event, event: Event): boolean =>
+      push.kind === 'push' &&
+      ((event.kind === 'delete tag' && event.tag === tag) ||
+        event.kind === 'delete repository' ||
+        (event.kind === 'delete manifest' && event.manifest === push.manifest));
+    const settled = pushes.filter((push) => known.has(push));
+    if (seen !== null) {
+      return pushes.some(
+        (push) =>
+          push.kind === 'push' &&
+          push.manifest === seen &&
+          ![...known].some(
+            (event) => event.after.has(push) && (settled.includes(event) || (isIn(events, event) && ends(push, event))),
+          ),
+      );
+    }
+    if (settled.length === 0) return true;
+    return events.some((event) => pushes.some((push) => ends(push, event)) && !settled.some((push) => push.after.has(event)));
+  }
+
+  /** Whether a manifest may be seen alive, or not. */
+  manifestMayBe(repository: number, manifest: number, alive: boolean, known: ReadonlySet<Event>): boolean {
+    const events = this.#events.filter((event) => event.repository === repository);
+    const pushes = events.filter((event) => event.kind === 'push' && event.manifest === manifest);
+    const deletions = events.filter(
+      (event) => event.kind === 'delete repository' || (event.kind === 'delete manifest' && event.manifest === manifest),
+    );
+    const settled = pushes.filter((push) => known.has(push));
+    if (alive) return pushes.some((push) => !deletions.some((event) => known.has(event) && event.after.has(push)));
+    return settled.length === 0 || deletions.some((event) => !settled.some((push) => push.after.has(event)));
+  }
+
+  /** What there was of a tag, for the message of a failure. */
+  explain(repository: number): string {
+    const named = this.#events.filter((event) => event.repository === repository);
+    return named
+      .map((event, i) => {
+        const { after, ...rest } = event;
+        const before = named.flatMap((other, at) => (after.has(other) ? [at] : []));
+        return `${i}: ${JSON.stringify(rest)} after ${before.join(' ')}`;
+      })
+      .join('\n');
+  }
+
+  #hear(host: HostName, events: readonly Event[]): void {
+    for (const event of closed(events)) this.#heard[host].add(event);
+  }
+}
+
+function isIn(events: readonly Event[], event: Event): boolean {
+  return events.includes(event);
+}
+
+function closed(events: readonly Event[]): Set<Event> {
+  return new Set(events.flatMap((event) => [event, ...event.after]));
+}
+
+/** Whether a deletion at a node is later than an event that the node knows of, because they are about the same thing. */
+function touches(deletion: Change, event: Event): boolean {
+  if (deletion.repository !== event.repository) return false;
+  switch (deletion.kind) {
+    case 'delete tag':
+      return event.kind === 'push' && event.tags.includes(deletion.tag);
+    case 'delete manifest':
+      return event.kind === 'push' && event.manifest === deletion.manifest;
+    default:
+      return event.kind === 'push';
+  }
+}

@@ -1,0 +1,35 @@
+/** Sequences that the convergence test has found, each as short as it can be. */
+import { beforeEach, expect, test } from 'vitest';
+import { bytesOf, granted, imageOf, pushBlob, pushImage, REPOSITORY, type Fixture } from '../support/fixture.ts';
+import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+  // A node's first look at the feed takes over what there is: deletions before it are none of its own.
+  await hosts.drain();
+});
+
+function at({ registry }: Host): Fixture {
+  return { registry } as unknown as Fixture;
+}
+
+test('a node that heard of a deletion first keeps size and subject of what is pushed to it later', async () => {
+  const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
+  const subject = await imageOf(config, []);
+  const { mediaType } = subject.manifest;
+  const referrer = await imageOf(config, [], { subject: { mediaType, digest: subject.digest, size: 1 } });
+  await pushImage(at(hosts.central), referrer);
+  await hosts.central.registry.deleteManifest(REPOSITORY, referrer.digest);
+  await hosts.drain();
+  await pushBlob(at(hosts.node1), bytesOf(1, 10));
+  await pushImage(at(hosts.node1), referrer);
+  await hosts.drain();
+  for (const { registry } of hosts.all) {
+    const found = await registry.getManifest(granted(), { kind: 'digest', digest: referrer.digest });
+    expect(found.size).toBe(referrer.bytes.byteLength);
+    const { items } = await registry.listReferrers(granted(), subject.digest, undefined, { limit: 10, after: '' });
+    expect(items.map(({ digest, size }) => ({ digest, size }))).toEqual([{ digest: referrer.digest, size: found.size }]);
+  }
+});

@@ -1,0 +1,20 @@
+/** Replication queues that do nothing, for tests of what a request itself changes. */
+import { env } from 'cloudflare:workers';
+import { vi } from 'vitest';
+
+const STILL = {
+  wake: async () => undefined,
+  feedHasGrown: async () => undefined,
+  fetchBlobs: async () => undefined,
+  fetchesLeft: async () => 0,
+  status: () => Promise.reject(new Error('this queue does not answer')),
+  jobs: async () => [],
+  parkedJobs: async () => [],
+  retry: async () => 0,
+  setPaused: async () => undefined,
+  markEverything: async () => undefined,
+};
+
+export function keepQueuesStill(): void {
+  vi.spyOn(env.REPLICATION_QUEUE, 'get').mockReturnValue(STILL as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>);
+}
