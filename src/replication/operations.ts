@@ -1,4 +1,5 @@
 /** What operators and users ask of replication: queues, what lies only at a node, histories, prefetching. */
+import { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -190,13 +191,31 @@ function positionIn(
   last: string | undefined,
 ): { kind: 'marker'; after: MarkerPosition | undefined } | { kind: 'blob'; after: string } {
   if (last === undefined) return { kind: 'marker', after: undefined };
-  try {
-    const parsed = JSON.parse(last) as MarkerPosition | string;
-    return typeof parsed === 'string' ? { kind: 'blob', after: parsed } : { kind: 'marker', after: parsed };
-  } catch {
+  const parsed = position.safeParse(last);
+  if (!parsed.success) {
     throw new OciError('FIELD_INVALID', { message: 'last: must be what the page before gave', detail: { field: 'last' } });
   }
+  const after = parsed.data;
+  return typeof after === 'string' ? { kind: 'blob', after } : { kind: 'marker', after: after as MarkerPosition };
 }
+
+/** The last of a page, as JSON: a marker's position, or a blob's digest. */
+const position = z
+  .string()
+  .transform((text, context): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      context.addIssue({ code: 'custom', message: 'is not JSON' });
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z.union([
+      z.string(),
+      z.strictObject({ written_at: z.int(), kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
+    ]),
+  );
 
 function noSuch(what: string, name: string): OciError {
   return new OciError('NOT_FOUND', { message: `there is no ${what} ${name}` });

@@ -63,9 +63,14 @@ export class ThreeHosts {
     this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config.graceMilliseconds)]));
   }
 
+  /** Nodes that have yet to hear of central; they may have done so in stores that another has left. */
+  static async openWithoutFollowing(): Promise<ThreeHosts> {
+    return new ThreeHosts();
+  }
+
   /** With users that the nodes have heard of; they must be in central's store already. */
   static async open(): Promise<ThreeHosts> {
-    const hosts = new ThreeHosts();
+    const hosts = await ThreeHosts.openWithoutFollowing();
     await hosts.drain();
     return hosts;
   }

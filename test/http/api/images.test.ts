@@ -1,0 +1,275 @@
+/** How far an image has come, its history, and fetching it ahead; over HTTP, with the real queues. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { call, type UserName } from '../../support/client.ts';
+import { putImage } from '../../support/content.ts';
+import { bytesOf, type Image } from '../../support/fixture.ts';
+import { api, type ApiAnswer, eventually, follow, NODE1, NODE2, queue, startQueues, stopQueues } from '../../support/queues.ts';
+
+const IMAGES = 'organizations/alice/repositories/app/images';
+const LATEST = `${IMAGES}/latest`;
+const CONFIG = bytesOf(1, 30);
+const LAYER = bytesOf(2, 70);
+
+beforeEach(startQueues);
+afterEach(stopQueues);
+
+const at = (host: string) => ({ as: 'alice', host }) as const;
+const pushTo = (host: string, seed: number, tag = 'latest'): Promise<Image> => putImage('alice/app', seed, [tag], at(host));
+const CENTRAL = 'http://registry.test:8787';
+const state = (query = '', host = NODE1): Promise<ApiAnswer> => api('GET', `${LATEST}${query}`, at(host));
+const settled = (host = NODE1): Promise<ApiAnswer> => state('?wait=60', host);
+const digestAt = async (host: string, tag = 'latest'): Promise<string | null> =>
+  (await call('HEAD', `/v2/alice/app/manifests/${tag}`, at(host))).headers.get('Docker-Content-Digest');
+
+/** Key of node1's object of the layer. */
+async function keyOfLayer(): Promise<string> {
+  const row = env.DB_NODE1!.prepare("SELECT key FROM locations WHERE store = 'node1' AND digest = ?1");
+  const found = await row.bind(await digestOf('sha256', LAYER)).first<{ key: string }>();
+  return found?.key ?? '';
+}
+
+describe('who may', () => {
+  const pullers: UserName[] = ['alice', 'aliceReader', 'aliceApp', 'platform'];
+  const callers: (UserName | undefined)[] = [undefined, ...pullers, 'bob', 'official', 'admin'];
+  const statusOf = (caller: UserName | undefined, may: readonly UserName[]): number =>
+    caller === undefined ? 401 : may.includes(caller) ? 200 : 403;
+
+  test.each([NODE1, undefined])('see the state and the history, and prefetch, at %s: who may pull', async (host) => {
+    await pushTo(NODE1, 1);
+    await settled();
+    for (const as of callers) {
+      const options = { ...(as === undefined ? {} : { as }), ...(host === undefined ? {} : { host }) };
+      const answers = [
+        await api('GET', LATEST, options),
+        await api('GET', `${LATEST}/history`, options),
+        await api('POST', `${LATEST}/prefetch`, { ...options, body: { node: 'node2' } }),
+      ];
+      expect([as, answers.map(({ status }) => status)]).toEqual([as, answers.map(() => statusOf(as, pullers))]);
+    }
+  });
+
+  test('restore: who may push', async () => {
+    await pushTo(NODE1, 1);
+    await settled();
+    const { body } = await api('GET', `${LATEST}/history`, at(NODE1));
+    const { version, origin } = (body as { history: [{ version: number; origin: string }] }).history[0];
+    for (const as of callers) {
+      const { status } = await api('POST', `${LATEST}/restore`, {
+        ...(as === undefined ? {} : { as }),
+        host: NODE1,
+        body: { version, origin },
+      });
+      expect([as, status]).toEqual([as, statusOf(as, ['alice', 'aliceApp'])]);
+    }
+  });
+});
+
+describe('an image that was pushed to a node', () => {
+  test('is pending while its queue is paused, announced when central has heard of it, settled when central has its bytes', async () => {
+    await queue('PATCH', '', { paused: true });
+    const { digest } = await pushTo(NODE1, 1);
+    const blobs = (copied: number) => ({ blobs: { copied, total: 2 }, bytes: { copied: 0, total: 100 } });
+    expect((await state()).body).toEqual({
+      digest,
+      state: 'pending',
+      version: expect.any(Number),
+      origin: 'node1',
+      ...blobs(0),
+      attempts: 0,
+      last_error: null,
+      locations: [{ store: 'node1', blobs: 2, bytes: 100 }],
+    });
+    expect((await state('', CENTRAL)).status).toBe(404);
+
+    const key = await keyOfLayer();
+    const object = await env.BLOBS_NODE1!.get(key);
+    const layer = (await object?.arrayBuffer()) ?? new ArrayBuffer(0);
+    await env.BLOBS_NODE1!.delete(key);
+    await queue('PATCH', '', { paused: false });
+    const failed = await eventually(
+      () => state(),
+      ({ body }) => (body as { attempts: number }).attempts > 0,
+    );
+    const announced = { digest, state: 'announced', blobs: { copied: 1, total: 2 }, bytes: { copied: 30, total: 100 } };
+    expect(failed.body).toMatchObject({ ...announced, last_error: expect.stringContaining('gone') });
+    expect((await state('', CENTRAL)).body).toMatchObject(announced);
+
+    await env.BLOBS_NODE1!.put(key, layer);
+    const job = `copy ${await digestOf('sha256', LAYER)}`;
+    expect((await queue('POST', '/retry', { job })).body).toEqual({ retried: 1 });
+    const done = { state: 'settled', blobs: { copied: 2, total: 2 }, attempts: 0, last_error: null };
+    expect((await settled()).body).toMatchObject(done);
+    expect((await settled(CENTRAL)).body).toMatchObject(done);
+    const { body } = await api('GET', `${IMAGES}/${digest}`, at(NODE1));
+    expect(body).toMatchObject({
+      digest,
+      state: 'settled',
+      locations: expect.arrayContaining([{ store: 'central', blobs: 2, bytes: 100 }]),
+    });
+  });
+
+  test('is parked when a node has other bytes, with what was wrong; mended and tried again, it settles', async () => {
+    await queue('PATCH', '', { paused: true });
+    await pushTo(NODE1, 1);
+    const key = await keyOfLayer();
+    await env.BLOBS_NODE1!.put(key, bytesOf(99, LAYER.byteLength));
+    await queue('PATCH', '', { paused: false });
+    const layer = await digestOf('sha256', LAYER);
+    expect((await settled()).body).toMatchObject({ state: 'parked', attempts: 1, last_error: expect.stringContaining(layer) });
+    expect((await queue('GET', '/parked')).body).toEqual({
+      jobs: [{ job: `copy ${layer}`, attempts: 1, last_error: expect.stringContaining(layer) }],
+    });
+    expect((await queue('GET')).body).toMatchObject({ parked: 1, depth: 0, copies: { blobs: 1, bytes: 70 } });
+    await env.BLOBS_NODE1!.put(key, LAYER);
+    expect((await queue('POST', '/retry', {})).body).toEqual({ retried: 1 });
+    expect((await settled()).body).toMatchObject({ state: 'settled' });
+    expect((await queue('GET', '/parked')).body).toEqual({ jobs: [] });
+  });
+
+  test('is superseded once a later write has won, and so is a version that the node itself has replaced', async () => {
+    await pushTo(NODE1, 1);
+    const { version } = (await settled()).body as { version: number };
+    const second = await pushTo(NODE1, 5);
+    expect((await settled()).body).toMatchObject({ digest: second.digest, state: 'settled' });
+    expect((await state(`?version=${version}`)).body).toMatchObject({ state: 'superseded', version });
+    const third = await pushTo(NODE2, 9);
+    expect((await settled(NODE2)).body).toMatchObject({ digest: third.digest, state: 'settled', origin: 'node2' });
+    expect((await state()).body).toMatchObject({ state: 'superseded' });
+    expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({ state: 'superseded', version });
+  });
+
+  test('is waited for: the answer comes as soon as the state is final', { timeout: 40_000 }, async () => {
+    await queue('PATCH', '', { paused: true });
+    await pushTo(NODE1, 1);
+    expect((await state('?wait=0.1')).body).toMatchObject({ state: 'pending' });
+    const waiting = settled();
+    await queue('PATCH', '', { paused: false });
+    expect((await waiting).body).toMatchObject({ state: 'settled' });
+  });
+
+  test('what is not there, and what is wrong', async () => {
+    for (const [path, status] of [
+      [`${IMAGES}/never`, 404],
+      [`organizations/alice/repositories/never/images/latest`, 404],
+      [`${IMAGES}/sha256:${'0'.repeat(64)}`, 404],
+      [`${LATEST}?wait=61`, 400],
+      [`${LATEST}?wait=-1`, 400],
+      [`${LATEST}?version=x`, 400],
+      [`${IMAGES}/not%20a%20tag`, 400],
+      [`${IMAGES}/sha256:0/history`, 400],
+    ] as const) {
+      for (const host of [CENTRAL, NODE1]) {
+        expect([path, (await api('GET', path, at(host))).status]).toEqual([path, status]);
+      }
+    }
+  });
+});
+
+describe('history', () => {
+  test('has the writes of all stores, those that lost included; a lost one can be put back', async () => {
+    await queue('PATCH', '', { paused: true });
+    const lost = await pushTo(NODE1, 1);
+    const won = await putImage('alice/app', 5, ['latest']);
+    await queue('PATCH', '', { paused: false });
+    await settled();
+    await eventually(
+      () => digestAt(NODE1),
+      (digest) => digest === won.digest,
+    );
+    for (const host of [CENTRAL, NODE1, NODE2]) {
+      const { body } = await api('GET', `${LATEST}/history`, at(host));
+      expect(body).toMatchObject({
+        history: [
+          {
+            digest: won.digest,
+            origin: 'central',
+            current: true,
+            replaced_at: null,
+            stores: expect.arrayContaining(['central', 'node1']),
+          },
+          {
+            digest: lost.digest,
+            origin: 'node1',
+            current: false,
+            replaced_at: expect.any(String),
+            stores: expect.arrayContaining(['central']),
+          },
+        ],
+      });
+    }
+    const { body } = await api('GET', `${LATEST}/history`, at(NODE2));
+    const [, entry] = (body as { history: { version: number; origin: string }[] }).history;
+    const put = { version: entry?.version, origin: entry?.origin };
+    expect(await api('POST', `${LATEST}/restore`, { ...at(NODE2), body: put })).toMatchObject({
+      status: 200,
+      body: { digest: lost.digest },
+    });
+    expect((await settled(NODE2)).body).toMatchObject({ digest: lost.digest, state: 'settled' });
+    await follow();
+    for (const host of [CENTRAL, NODE1, NODE2]) expect([host, await digestAt(host)]).toEqual([host, lost.digest]);
+    const after = (await api('GET', `${LATEST}/history`, at(NODE1))).body as { history: { digest: string }[] };
+    expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
+  });
+
+  test('an entry that is not there, a deletion, and a manifest that was deleted cannot be put back', async () => {
+    const image = await pushTo(NODE1, 1);
+    await settled();
+    expect((await call('DELETE', `/v2/alice/app/manifests/latest`, at(NODE1))).status).toBe(202);
+    expect((await call('DELETE', `/v2/alice/app/manifests/${image.digest}`, at(NODE1))).status).toBe(202);
+    const { history } = (await api('GET', `${LATEST}/history`, at(NODE1))).body as {
+      history: { version: number; origin: string; digest: string | null }[];
+    };
+    expect(history.map(({ digest }) => digest)).toEqual([null, image.digest]);
+    const restore = async (body: object): Promise<number> =>
+      (await api('POST', `${LATEST}/restore`, { ...at(NODE1), body })).status;
+    for (const { version, origin } of history) expect(await restore({ version, origin })).toBe(409);
+    expect(await restore({ version: 1, origin: 'node1' })).toBe(404);
+    expect(await restore({ version: 'x', origin: 'node1' })).toBe(400);
+    expect(await restore({})).toBe(400);
+  });
+});
+
+describe('prefetch', () => {
+  test('copies an image to a node, which then needs nobody else', async () => {
+    const image = await pushTo(NODE1, 1);
+    await settled();
+    const asked = await api('POST', `${LATEST}/prefetch?wait=60`, { ...at(NODE1), body: { node: 'node2' } });
+    expect(asked).toEqual({
+      status: 200,
+      body: { node: 'node2', digest: image.digest, blobs: { copied: 2, total: 2 }, done: true },
+    });
+    const { results } = await env
+      .DB_NODE2!.prepare("SELECT digest, key FROM locations WHERE store = 'node2'")
+      .all<{ digest: string; key: string }>();
+    expect(results.map(({ digest }) => digest).toSorted()).toEqual([...image.manifest.requiredBlobs].toSorted());
+    for (const { key } of results) expect(await env.BLOBS_NODE2!.head(key)).not.toBeNull();
+    const rows = await env
+      .DB_NODE2!.prepare('SELECT (SELECT count(*) FROM markers) AS markers, (SELECT digest FROM tags) AS tag')
+      .first();
+    expect(rows).toEqual({ markers: 0, tag: image.digest });
+  });
+
+  test('of what is not there, to where nobody is, and without saying where', async () => {
+    await pushTo(NODE1, 1);
+    await settled();
+    for (const [path, body, status] of [
+      [`${IMAGES}/never`, { node: 'node2' }, 404],
+      [LATEST, { node: 'node3' }, 404],
+      [LATEST, { node: 'central' }, 404],
+      [LATEST, {}, 400],
+    ] as const) {
+      expect([path, body, (await api('POST', `${path}/prefetch`, { as: 'alice', body })).status]).toEqual([path, body, status]);
+    }
+  });
+});
+
+test('what was pushed to central is settled at once', async () => {
+  await putImage('alice/app', 1, ['latest']);
+  expect((await state('', CENTRAL)).body).toMatchObject({
+    state: 'settled',
+    origin: 'central',
+    locations: [{ store: 'central', blobs: 2, bytes: CONFIG.byteLength + LAYER.byteLength }],
+  });
+});

@@ -1,0 +1,143 @@
+/** `/metrics`, read as Prometheus reads it. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { call, HOST, type UserName } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+import { api, follow, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
+
+beforeEach(startQueues);
+afterEach(stopQueues);
+
+interface Family {
+  readonly type: string;
+  readonly help: string;
+  readonly samples: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
+}
+
+const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*';
+const LABEL = '([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\\\\n]|\\\\["\\\\n])*)"';
+const SAMPLE = new RegExp(
+  `^(${NAME})(?:\\{((?:${LABEL})(?:,${LABEL})*)\\})? ([-+]?(?:\\d+(?:\\.\\d+)?(?:e[-+]?\\d+)?|Inf|NaN))$`,
+  'i',
+);
+
+/** Of the text exposition format 0.0.4: HELP and TYPE of a family before its samples, each family in one piece. */
+function parse(text: string): Map<string, Family> {
+  expect(text.endsWith('\n')).toBe(true);
+  const families = new Map<string, Family>();
+  let current = '';
+  for (const line of text.split('\n').slice(0, -1)) {
+    const [, kind, name = '', rest = ''] = new RegExp(`^# (HELP|TYPE) (${NAME}) (.+)$`).exec(line) ?? [];
+    if (kind === 'HELP') {
+      expect(families.has(name), line).toBe(false);
+      families.set(name, { type: '', help: rest, samples: [] });
+      current = name;
+      continue;
+    }
+    const family = families.get(current);
+    if (kind === 'TYPE') {
+      expect([name, family?.type], line).toEqual([current, '']);
+      expect(['counter', 'gauge', 'histogram'], line).toContain(rest);
+      families.set(name, { type: rest, help: family?.help ?? '', samples: [] });
+      continue;
+    }
+    const [, sample = '', labels = '', ...parts] = SAMPLE.exec(line) ?? [];
+    expect(SAMPLE.test(line), line).toBe(true);
+    const names = family?.type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => `${current}${end}`) : [current];
+    expect(names, line).toContain(sample);
+    const pairs = [...labels.matchAll(new RegExp(LABEL, 'g'))].map(([, key = '', value = '']) => [key, value] as const);
+    family?.samples.push({
+      name: sample,
+      labels: Object.fromEntries(pairs),
+      value: Number(parts.at(-1)?.replace('+Inf', 'Infinity')),
+    });
+  }
+  return families;
+}
+
+async function metrics(): Promise<Map<string, Family>> {
+  const response = await call('GET', '/metrics', { as: 'admin' });
+  expect(response.status).toBe(200);
+  expect(response.headers.get('Content-Type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect(response.headers.get('Cache-Control')).toBe('no-store');
+  return parse(await response.text());
+}
+
+function valueOf(families: ReadonlyMap<string, Family>, name: string, store = 'node1'): number | undefined {
+  return families.get(name)?.samples.find(({ labels }) => labels['store'] === store)?.value;
+}
+
+test.each([HOST, NODE1])('are for administrators alone, at %s', async (host) => {
+  const callers: (UserName | undefined)[] = [undefined, 'alice', 'aliceReader', 'bob', 'official', 'platform', 'admin'];
+  for (const as of callers) {
+    const { status } = await call('GET', '/metrics', { host, ...(as === undefined ? {} : { as }) });
+    expect([as, status]).toEqual([as, as === undefined ? 401 : as === 'admin' ? 200 : 403]);
+  }
+});
+
+test('are Prometheus text: every family with its help and type, once, and a sample for each store', async () => {
+  const families = await metrics();
+  expect(families.size).toBeGreaterThan(10);
+  for (const [name, { type, help, samples }] of families) {
+    expect([name, type === '' || help === '' || samples.length === 0]).toEqual([name, false]);
+    expect(new Set(samples.map(({ labels }) => labels['store']))).toEqual(new Set(['node1', 'node2']));
+    expect(name.endsWith('_total')).toBe(type === 'counter');
+    const series = samples.map((sample) => JSON.stringify([sample.name, sample.labels]));
+    expect(new Set(series).size).toBe(series.length);
+  }
+});
+
+test('count what was announced and copied, and what waits', async () => {
+  const before = await metrics();
+  expect(valueOf(before, 'berth_announced_total')).toBe(0);
+  await queue('PATCH', '', { paused: true });
+  await putImage('alice/app', 1, ['latest'], { as: 'alice', host: NODE1 });
+  const waiting = await metrics();
+  expect([valueOf(waiting, 'berth_queue_depth'), valueOf(waiting, 'berth_queue_paused')]).toEqual([2, 1]);
+  expect(valueOf(waiting, 'berth_queue_oldest_marker_seconds')).toBeGreaterThanOrEqual(0);
+  await queue('PATCH', '', { paused: false });
+  const state = await api('GET', 'organizations/alice/repositories/app/images/latest?wait=60', { as: 'alice', host: NODE1 });
+  expect(state.body).toMatchObject({ state: 'settled' });
+  const after = await metrics();
+  for (const [name, value] of Object.entries({
+    berth_queue_up: 1,
+    berth_queue_depth: 0,
+    berth_queue_oldest_marker_seconds: 0,
+    berth_queue_paused: 0,
+    berth_queue_parked: 0,
+    berth_copies_blobs: 0,
+    berth_copies_bytes: 0,
+    berth_announced_total: 2,
+    berth_settled_total: 2,
+    berth_copied_bytes_total: 100,
+    berth_feed_lag_entries: 0,
+  })) {
+    expect([name, valueOf(after, name)]).toEqual([name, value]);
+  }
+  expect(valueOf(after, 'berth_settled_total', 'node2')).toBe(0);
+});
+
+test('histograms are cumulative, end with all, and agree with their count and sum', async () => {
+  for (const seed of [1, 5, 9]) await putImage('alice/app', seed, [`t${seed}`], { as: 'alice', host: NODE1 });
+  for (const seed of [1, 5, 9]) {
+    await api('GET', `organizations/alice/repositories/app/images/t${seed}?wait=60`, { as: 'alice', host: NODE1 });
+  }
+  await follow();
+  const histograms = [...(await metrics())].filter(([, { type }]) => type === 'histogram');
+  expect(histograms.length).toBeGreaterThan(0);
+  for (const [name, { samples }] of histograms) {
+    for (const store of ['node1', 'node2']) {
+      const own = samples.filter(({ labels }) => labels['store'] === store);
+      const buckets = own.filter((sample) => sample.name === `${name}_bucket`);
+      const limits = buckets.map(({ labels }) => Number(labels['le']?.replace('+Inf', 'Infinity')));
+      expect(limits).toEqual(limits.toSorted((a, b) => a - b));
+      expect(limits.at(-1)).toBe(Infinity);
+      const values = buckets.map(({ value }) => value);
+      expect(values).toEqual(values.toSorted((a, b) => a - b));
+      const [count, sum] = ['_count', '_sum'].map((end) => own.find((sample) => sample.name === `${name}${end}`)?.value);
+      expect(count).toBe(values.at(-1));
+      expect(count).toBe(store === 'node1' ? 6 : 0);
+      if (count === 0) expect(sum).toBe(0);
+      else expect(sum).toBeGreaterThanOrEqual(0);
+    }
+  }
+});

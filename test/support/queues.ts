@@ -1,0 +1,69 @@
+/** The nodes' replication queues: the Durable Objects themselves, with their alarms. */
+import { evictAllDurableObjects, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { vi } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
+import { addUsers, call, type CallOptions } from './client.ts';
+
+export const config = parseConfig(env);
+const STORES = config.nodes.map(({ store }) => store);
+
+export const NODE1 = 'http://registry.test:8788';
+export const NODE2 = 'http://registry.test:8789';
+
+/** For beforeEach: nodes that have heard of the users. */
+export async function startQueues(): Promise<void> {
+  await addUsers();
+  await follow();
+}
+
+/** For afterEach: the queues forget everything, and what they were doing ends before the stores are emptied. */
+export async function stopQueues(): Promise<void> {
+  for (const store of [...STORES, config.central.store]) {
+    await runInDurableObject(queueOf(env, config, store), async (_queue: ReplicationQueue, { storage }) => {
+      await storage.deleteAlarm();
+      for (const table of ['jobs', 'fetches', 'progress', 'numbers']) storage.sql.exec(`DELETE FROM ${table}`);
+    });
+  }
+  await evictAllDurableObjects();
+}
+
+/** All nodes hear what central's feed says. */
+export async function follow(): Promise<void> {
+  for (const store of STORES) await queueOf(env, config, store).feedHasGrown(store);
+}
+
+export interface ApiAnswer {
+  readonly status: number;
+  /** The JSON of the answer. */
+  readonly body: unknown;
+}
+
+/** A request of the management API, at central unless told. */
+export async function api(
+  method: string,
+  path: string,
+  { as, host, body }: { as?: CallOptions['as']; host?: string; body?: object } = {},
+): Promise<ApiAnswer> {
+  const response = await call(method, `/api/${path}`, {
+    ...(as === undefined ? {} : { as }),
+    ...(host === undefined ? {} : { host }),
+    ...(body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+}
+
+/** As an administrator, of node1's queue. */
+export function queue(method: string, path = '', body?: object): Promise<ApiAnswer> {
+  return api(method, `replication/queues/node1${path}`, { as: 'admin', ...(body === undefined ? {} : { body }) });
+}
+
+/** Asks until the answer is as `isRight` wants it, and gives that one. */
+export async function eventually<Answer>(ask: () => Promise<Answer>, isRight: (answer: Answer) => boolean): Promise<Answer> {
+  let last: Answer | undefined;
+  await vi.waitUntil(async () => isRight((last = await ask())), { timeout: 30_000, interval: 50 });
+  if (last === undefined) throw new Error('nothing was answered');
+  return last;
+}
