@@ -5,14 +5,28 @@
  */
 import { type Result, writeReport } from './report.ts';
 import type { Row } from './row.ts';
+import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
+import { nodesCopies } from './rows/nodes-copies.ts';
+import { nodesPush } from './rows/nodes-push.ts';
+import { nodesSeen } from './rows/nodes-seen.ts';
 import { operations } from './rows/operations.ts';
 import { reads } from './rows/reads.ts';
 import { scale } from './rows/scale.ts';
 import { uploads } from './rows/uploads.ts';
 import { Surroundings } from './surroundings.ts';
 
-const ROWS: readonly Row[] = [...uploads, ...reads, ...operations, ...scale, ...memory];
+const ROWS: readonly Row[] = [
+  ...uploads,
+  ...reads,
+  ...operations,
+  ...images,
+  ...scale,
+  ...memory,
+  ...nodesPush,
+  ...nodesSeen,
+  ...nodesCopies,
+];
 
 const tiny = process.argv.includes('--tiny');
 const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
