@@ -1,8 +1,8 @@
 /** Applying central's feed to a node's store. */
 import { STAMPS_PER_MILLISECOND } from './clock.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
-import { advancePosition, endOfFeed, type FeedEntry } from './feed-rows.ts';
+import { advancePosition, startOfFeed, type FeedEntry } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
@@ -115,21 +115,16 @@ const SNAPSHOT_CREDENTIALS = sql`
 const SNAPSHOT_PUBLIC = sql`
   SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 
-// A node that has pulled already may hold what was deleted since: it applies what there is of the feed.
-const START = sqlOfWholeTable`
-  INSERT INTO followers (store, position, followed_at)
-  SELECT ?1, iif(EXISTS (SELECT 1 FROM manifests), 0, CAST(?2 AS INTEGER)), CAST(?3 AS INTEGER) WHERE true ON CONFLICT DO NOTHING`;
-
 /**
- * Brings a node that has never followed the feed to its present end: copies all control data, which is all that a node
- * without images needs. What changes meanwhile comes with the feed, from the position that was read before.
+ * Brings a node that has never followed the feed to its first entry: copies all control data. The entries that are there
+ * are applied after it: since the node was configured none was removed, and it may have kept images that were deleted since.
  */
 export async function takeSnapshot(
   central: Database,
   node: { readonly name: string; readonly database: Database },
   now: number,
 ): Promise<void> {
-  const end = await endOfFeed(central);
+  const start = await startOfFeed(central);
   const tables = [
     [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
     [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
@@ -144,5 +139,5 @@ export async function takeSnapshot(
       last = page.at(-1)?.key ?? last;
     }
   }
-  await node.database.batch([[START, node.name, end, now]]);
+  await node.database.batch([advancePosition(node.name, start, start, now)]);
 }
