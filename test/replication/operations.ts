@@ -72,7 +72,7 @@ export interface Plan {
 
 const host = fc.constantFrom(...HOST_NAMES);
 const node = fc.constantFrom(...NODES);
-const repository = fc.constantFrom(0, 0, 0, 0, 0, 1);
+const repository = fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1);
 const image = fc.constantFrom(...IMAGES);
 const tag = fc.constantFrom(...TAGS);
 const way = fc.constantFrom<Way>('send', 'send', 'head', 'mount');

@@ -120,7 +120,12 @@ export class Oracle {
     return settled.length === 0 || deletions.some((event) => !settled.some((push) => push.after.has(event)));
   }
 
-  /** What there was of a tag, for the message of a failure. */
+  /** Whether anything was done to a repository. */
+  concerns(repository: number): boolean {
+    return this.#events.some((event) => event.repository === repository);
+  }
+
+  /** What there was of a repository, for the message of a failure. */
   explain(repository: number): string {
     const named = this.#events.filter((event) => event.repository === repository);
     return named
