@@ -92,6 +92,13 @@ export async function startOfFeed(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_START))?.position ?? 0;
 }
 
+const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'feed'`;
+
+/** At central: the position of the last entry. */
+export async function endOfFeed(central: Database): Promise<number> {
+  return (await central.first<{ position: number }>(SELECT_END))?.position ?? 0;
+}
+
 const ADVANCE = sql`
   INSERT INTO followers (store, position, followed_at) VALUES (?1, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, followed_at = excluded.followed_at
