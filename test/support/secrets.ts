@@ -51,7 +51,8 @@ export class Secrets {
 
   /** Where an upload goes on. */
   addLocation(location: string): void {
-    const reference = /\/blobs\/uploads\/([^?]+)/.exec(location)?.[1];
+    // A repository may be named so, too.
+    const reference = /\/blobs\/uploads\/([^/?]+)(?:\?|$)/.exec(location)?.[1];
     if (reference !== undefined) this.add('the signature of an upload', reference.slice(reference.lastIndexOf('.') + 1));
   }
 

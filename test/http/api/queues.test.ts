@@ -62,7 +62,7 @@ describe('who may', () => {
     ['PATCH', 'queues/node1', { paused: false }, 200],
     ['GET', 'queues/node1/parked', undefined, 200],
     ['POST', 'queues/node1/retry', {}, 200],
-    ['POST', 'queues/node1/mark-all', {}, 202],
+    ['POST', 'queues/node1/mark-all', undefined, 202],
     ['GET', 'queues/node1/only-here', undefined, 200],
   ] as const;
 
@@ -225,7 +225,7 @@ describe('a queue', () => {
     ];
     await env.DB_CENTRAL.batch(tables.map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
     expect(await atCentral('/v2/alice/app/manifests/latest')).toBe(404);
-    expect((await queue('POST', '/mark-all', {})).status).toBe(202);
+    expect((await queue('POST', '/mark-all')).status).toBe(202);
     expect((await settled()).body).toMatchObject({ digest: image.digest, state: 'settled', blobs: { copied: 2, total: 2 } });
     for (const path of ['manifests/latest', ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`)]) {
       expect(await atCentral(`/v2/alice/app/${path}`)).toBe(200);
