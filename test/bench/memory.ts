@@ -25,9 +25,9 @@ export async function watch({ inspector, pid }: Observed, work: () => Promise<un
 /** The greatest of what is sampled before, during and after the work. */
 export async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
   let peak = await sample();
-  let running = true;
+  const progress = { isDone: false };
   const sampling = (async () => {
-    while (running) {
+    while (!progress.isDone) {
       peak = Math.max(peak, await sample());
       await new Promise((done) => setTimeout(done, SAMPLE_MILLISECONDS));
     }
@@ -35,7 +35,7 @@ export async function peakOf(sample: () => Promise<number>, work: () => Promise<
   try {
     await work();
   } finally {
-    running = false;
+    progress.isDone = true;
     await sampling;
   }
   return Math.max(peak, await sample());
