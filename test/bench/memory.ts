@@ -25,9 +25,9 @@ export async function watch({ inspector, pid }: Observed, work: () => Promise<un
 /** The greatest of what is sampled before, during and after the work. */
 export async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
   let peak = await sample();
-  const stopped = new AbortController();
+  const progress = { isDone: false };
   const sampling = (async () => {
-    while (!stopped.signal.aborted) {
+    while (!progress.isDone) {
       peak = Math.max(peak, await sample());
       await new Promise((done) => setTimeout(done, SAMPLE_MILLISECONDS));
     }
@@ -35,7 +35,7 @@ export async function peakOf(sample: () => Promise<number>, work: () => Promise<
   try {
     await work();
   } finally {
-    stopped.abort();
+    progress.isDone = true;
     await sampling;
   }
   return Math.max(peak, await sample());

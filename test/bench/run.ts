@@ -4,7 +4,7 @@
  * whose names contain one of these words; `--tiny` only shows that they work.
  */
 import { type Result, writeReport } from './report.ts';
-import type { Row } from './row.ts';
+import type { Outcome, Row } from './row.ts';
 import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
 import { nodesCopies } from './rows/nodes-copies.ts';
@@ -38,7 +38,10 @@ const results: Result[] = [];
 try {
   for (const { name, mustReach, boundBy, run } of chosen) {
     const started = performance.now();
-    const outcome = await run(surroundings);
+    const outcome = await run(surroundings).catch(async (error: unknown) => {
+      await surroundings.forget();
+      return failed(error);
+    });
     const seconds = Math.round((performance.now() - started) / 1000);
     results.push({ name, mustReach, boundBy, seconds, ...outcome });
     const wanted = mustReach === '' ? '' : ` (${mustReach})`;
@@ -49,3 +52,9 @@ try {
 }
 await writeReport(results, tiny);
 if (results.some(({ reached }) => !reached)) process.exitCode = 1;
+
+/** A row that cannot be measured is missed; the others go on. */
+function failed(error: unknown): Outcome {
+  const details = error instanceof Error ? error.message : String(error);
+  return { measured: 'failed', reached: false, details: details.slice(0, 500), figures: { error: details } };
+}

@@ -109,9 +109,17 @@ export class Surroundings {
     return { ...clients(REPOSITORY), clients, scheduled: () => registry.scheduled(), stop: this.#onStop(() => registry.stop()) };
   }
 
+  /** Whoever needs something after this gets it started anew: a row that failed may have left anything behind. */
+  async forget(): Promise<void> {
+    for (const stop of this.#running) await stop();
+    this.#plain = undefined;
+    this.#counted = undefined;
+    this.#floor = undefined;
+  }
+
   async stop(): Promise<void> {
     closeConnections();
-    for (const stop of this.#running) await stop();
+    await this.forget();
     if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
   }
 

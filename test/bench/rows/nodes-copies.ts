@@ -1,8 +1,7 @@
 /** What replication moves: bytes against raw copies, a backlog of tags, and what an image costs. */
-import { type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
+import { basic, type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import { call } from '../http.ts';
-import { basic } from '../client.ts';
 import { inMebibytes, peakOf } from '../memory.ts';
 import { timed, until } from '../measure.ts';
 import { inDollars, priceOf } from '../prices.ts';
@@ -22,9 +21,10 @@ async function setPaused({ central }: Berth, paused: boolean): Promise<void> {
 }
 
 async function announcedCount({ central }: Berth): Promise<number> {
-  const options = { path: '/api/replication/queues/node1', headers: basic('admin'), keep: true };
-  const { body } = await call(200, { ...options, port: central.port, method: 'GET' });
-  return (JSON.parse(body.toString()) as { counters: { announced: number } }).counters.announced;
+  const { body } = await call(200, { port: central.port, method: 'GET', path: '/metrics', headers: basic('admin'), keep: true });
+  const [, count] = /^berth_announced_total\{[^}]*"node1"[^}]*\} (\d+)/m.exec(body.toString()) ?? [];
+  if (count === undefined) throw new Error('the metrics do not say how much node1 has announced');
+  return Number(count);
 }
 
 /** Ten blobs at a node and at the floor. Central can forget that it has got them. */
@@ -73,11 +73,12 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
 async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repeated: number): Promise<number> {
   const { node1 } = berth.clients('alice/backlog');
   const [image, other] = [imageOf(config), imageOf(config)];
+  await node1.logIn();
   let left = tags;
   const lane = async (): Promise<void> => {
-    while (left-- > 0) {
-      if (left % 1000 === 0) await node1.logIn();
-      await node1.pushManifest(image, `t${left}`);
+    for (let number = left--; number > 0; number = left--) {
+      await node1.logIn();
+      await node1.pushManifest(image, `t${number}`);
     }
   };
   await Promise.all(Array.from({ length: CONNECTIONS }, lane));
@@ -85,7 +86,8 @@ async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repe
     await node1.logIn();
     await node1.pushManifest(i % 2 === 0 ? image : other, 'repeated');
   }
-  return tags + 'repeated'.split(' ').length + [image, other].length;
+  // Besides the tags of the backlog: the repeated one, and both manifests.
+  return tags + 3;
 }
 
 export const nodesCopies: readonly Row[] = [
