@@ -13,7 +13,8 @@ function push(host: 'central' | 'node1', image: number, tags: readonly string[])
 
 const ANNOUNCE: Operation = { kind: 'metadata', node: 'node1', turns: 100 };
 const DELETE_TAG = step({ kind: 'delete tag', host: 'central', repository: 0, tag: 'x' });
-const DELETE_MANIFEST = step({ kind: 'delete manifest', host: 'central', repository: 0, image: 0 });
+const DELETION = { kind: 'delete manifest', host: 'central', repository: 0, image: 0 } as const;
+const DELETE_MANIFEST = step(DELETION);
 
 /** The calls of a queue's run in which something comes between: from its first look on. */
 const CALLS = [3, 4, 5, 6, 7];
@@ -22,6 +23,8 @@ export const KNOWN_PLANS: readonly Plan[] = [
   // A tag or a manifest that a node has announced is deleted at central.
   { skews: EQUAL, steps: [push('node1', 0, ['x']), step(ANNOUNCE), DELETE_TAG] },
   { skews: EQUAL, steps: [push('node1', 0, ['x']), step(ANNOUNCE), DELETE_MANIFEST] },
+  // A node deletes what it has just acknowledged.
+  { skews: EQUAL, steps: [push('node1', 0, ['x']), step({ ...DELETION, host: 'node1' })] },
   // A node announces what has already lost.
   { skews: { ...EQUAL, central: 300_000 }, steps: [push('central', 0, ['x']), push('node1', 1, ['x'])] },
   // A manifest is committed on what central has long ceased to promise.
