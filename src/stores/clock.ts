@@ -30,6 +30,13 @@ export function committed(commit: string): string {
   return `clock.id = 1 AND clock.commit_id = ${commit}`;
 }
 
+const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
+
+/** Gives `{ stamp }` of the store's clock. */
+export function selectClock(): BoundStatement {
+  return [SELECT_CLOCK];
+}
+
 const RAISE_CLOCK = sql`UPDATE clock SET stamp = CAST(?1 AS INTEGER) WHERE id = 1 AND stamp < CAST(?1 AS INTEGER)`;
 
 /** Makes every later stamp of the store greater than `seen`. */

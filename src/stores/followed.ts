@@ -1,5 +1,5 @@
 /** Applying central's feed to a node's store. */
-import { STAMPS_PER_MILLISECOND } from './clock.ts';
+import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
 import { advancePosition, startOfFeed, type FeedEntry } from './feed-rows.ts';
@@ -139,5 +139,7 @@ export async function takeSnapshot(
       last = page.at(-1)?.key ?? last;
     }
   }
-  await node.database.batch([advancePosition(node.name, start, start, now)]);
+  // What is pushed here from now on is later than all that central has written.
+  const [[clock]] = await central.batch<[{ stamp: number }]>([selectClock()]);
+  await node.database.batch([raiseClock(clock?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
 }
