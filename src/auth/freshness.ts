@@ -27,13 +27,19 @@ export class Freshness {
       if (now - last.at >= LOOK_MILLISECONDS) defer(this.#look(store, control, now).catch(() => undefined));
       return;
     }
-    if (isUsable(await this.#look(store, control, now), now)) return;
+    const look = await this.#look(store, control, now).catch((error: unknown) => {
+      // The store itself is away: then nothing is decided by it, but by central's.
+      if (error instanceof OciError && error.kind === 'UNAVAILABLE') return undefined;
+      throw error;
+    });
+    if (look === undefined || isUsable(look, now)) return;
     throw new OciError('UNAVAILABLE', {
       message: 'this node has not heard from the central registry for too long to know who may do what',
       headers: { 'Retry-After': '30' },
     });
   }
 
+  /** @throws OciError UNAVAILABLE */
   async #look(store: string, control: ControlData, now: number): Promise<Look> {
     const look = { at: now, followedAt: await control.followedAt(store) };
     this.#looks.set(store, look);

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../auth/basic.ts';
 import { challenge } from '../auth/challenge.ts';
-import { type Limiters, logIn, type Login, type Presented } from '../auth/login.ts';
+import { type Limiters, logIn, type Login, type LoginOptions, type Presented } from '../auth/login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
@@ -40,11 +40,29 @@ async function principalOf(c: AppContext): Promise<Principal> {
 }
 
 /** Checks a user and password that came with this request. */
-export function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
-  const { central } = c.get('runtime').config;
+export async function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
+  const namespace = c.get('namespace');
+  const control = composeControlData(c.env, namespace);
+  if (namespace.kind === 'central') return logInBy(c, presented, control, undefined);
+  const central = composeControlData(c.env, c.get('runtime').config.central);
+  try {
+    return await logInBy(c, presented, control, central);
+  } catch (error) {
+    // While the node's own store is away, what central can serve is served by its control data.
+    if (error instanceof OciError && error.kind === 'UNAVAILABLE') return logInBy(c, presented, central, undefined);
+    throw error;
+  }
+}
+
+function logInBy(
+  c: AppContext,
+  presented: Presented,
+  control: LoginOptions['control'],
+  noteAlso: LoginOptions['noteAlso'],
+): Promise<Login | undefined> {
   return logIn(presented, {
-    control: composeControlData(c.env, c.get('namespace')),
-    noteAlso: c.get('namespace').kind === 'node' ? composeControlData(c.env, central) : undefined,
+    control,
+    noteAlso,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
     address: addressOf(c),

@@ -5,6 +5,8 @@ import { Refusal } from './wrangler-toml.ts';
 const TIMEOUT_MILLISECONDS = 30_000;
 
 const state = z.object({
+  /** Whether the queue could be asked; if not, what it counts is not known. */
+  answers: z.boolean(),
   /** Markers of the store: tags and manifests that central has not heard of. */
   depth: z.number(),
   oldest_marker_seconds: z.number().nullable(),
@@ -16,14 +18,14 @@ const state = z.object({
 
 const page = z.object({
   items: z.array(
-    z.object({
-      kind: z.enum(['manifest', 'tag', 'blob']),
-      repository: z.string(),
-      key: z.string(),
-      size: z.number().optional(),
-    }),
+    z.union([
+      z.object({ kind: z.enum(['manifest', 'tag']), repository: z.string(), key: z.string() }),
+      z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.number() }),
+    ]),
   ),
   last: z.string().nullable(),
+  /** False where the node's database does not answer: then it may have pushes that nobody has heard of. */
+  complete: z.boolean(),
 });
 
 export type StoreState = z.infer<typeof state>;
@@ -48,12 +50,13 @@ export async function stateOf(central: Central, store: string): Promise<StoreSta
  * What lies at the store alone, page by page.
  * @throws Unavailable, Refusal
  */
-export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere> {
+export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere | 'incomplete'> {
   let last: string | null = null;
   const seen = new Set<string>();
   do {
     const query: string = last === null ? '' : `?last=${encodeURIComponent(last)}`;
     const answer: z.infer<typeof page> = await ask(central, `/api/replication/queues/${store}/only-here${query}`, page);
+    if (!answer.complete) yield 'incomplete';
     yield* answer.items;
     last = answer.last;
     if (last !== null && seen.has(last)) throw new Refusal(`${central.url} answers the page after ${last} without end.`);

@@ -92,7 +92,15 @@ async function stateOrAdvice(central: Central, store: string, name: string): Pro
   }
 }
 
-function requireReplicated(name: string, { depth, oldest_marker_seconds: age, parked, paused, copies }: StoreState): void {
+function requireReplicated(
+  name: string,
+  { answers, depth, oldest_marker_seconds: age, parked, paused, copies }: StoreState,
+): void {
+  if (!answers) {
+    throw new Refusal(
+      `The queue of node ${name} does not answer: nothing is known of what central lacks. Try again, or, if the node is gone for good: npm run retire-node -- ${name} --lost`,
+    );
+  }
   if (depth === 0 && copies.blobs === 0) return;
   const oldest = age === null ? '' : `, the oldest since ${age} seconds`;
   const held = [
@@ -116,10 +124,16 @@ async function listLost({ print }: Operator, central: Central, store: string): P
   const counts = { manifest: 0, tag: 0, blob: 0 };
   let bytes = 0;
   try {
-    for await (const { kind, repository, key, size } of onlyAt(central, store)) {
-      counts[kind]++;
-      bytes += size ?? 0;
-      print(`lost: ${kind.padEnd(8)} ${repository} ${key}${size === undefined ? '' : ` (${size} bytes)`}`);
+    for await (const item of onlyAt(central, store)) {
+      if (item === 'incomplete') {
+        print("The node's database does not answer: pushes that central has not heard of are not in this list.");
+        continue;
+      }
+      counts[item.kind]++;
+      if (item.kind === 'blob') {
+        bytes += item.size;
+        print(`lost: blob     ${item.organization} ${item.key} (${item.size} bytes)`);
+      } else print(`lost: ${item.kind.padEnd(8)} ${item.repository} ${item.key}`);
     }
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;

@@ -24,6 +24,8 @@ export interface LocalOptions {
   readonly developmentUsers?: boolean;
   /** A module that is the Worker instead of `src/index.ts`, and exports all that it does. */
   readonly entryPoint?: string;
+  /** Where workerd's inspector listens; nowhere unless told. */
+  readonly inspectorPort?: number;
 }
 
 export interface LocalHost {
@@ -58,7 +60,7 @@ export class PortInUse extends Error {
 
 /** @throws PortInUse */
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
-  const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT } = options;
+  const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT, inspectorPort } = options;
   const stateDir = resolve(options.stateDir);
   const [script, worker] = await Promise.all([bundle(entryPoint), workerOptions()]);
   const hosts = localHosts(worker.bindings.REGISTRY, port);
@@ -78,6 +80,7 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
       port: 0,
       cf: false,
       resourcePersistencePath: stateDir,
+      ...(inspectorPort !== undefined && { inspectorPort }),
       handleStructuredLogs: ({ message }: { message: string }) => void log.write(`${message}\n`),
       workers: [
         {

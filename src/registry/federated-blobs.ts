@@ -5,6 +5,7 @@
  * link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
  */
 import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import {
   type BlobRows,
@@ -29,7 +30,7 @@ import {
   openNearest,
   requirePublic,
 } from './answers.ts';
-import { answerOfCentral, type Federation, isUnavailable } from './federation.ts';
+import { answerOfCentral, type Federation, isUnavailable, orAway } from './federation.ts';
 import type { BlobDescriptor, StoredBlob } from './registry.ts';
 import type { StoredRegistry } from './stored.ts';
 
@@ -47,13 +48,24 @@ export class FederatedBlobs {
 
   async get(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
     const { node } = this.#federation;
-    const own = await findBlob(node.database, access.repository, digest, node.name);
+    const own = await findBlob(node.database, access.repository, digest, node.name).catch(orAway);
+    if (own instanceof OciError) return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, own));
     requirePublic(access, own.public);
-    const [near] = own.locations;
-    if (near !== undefined) return { digest, size: near.size, open: (range) => this.#open(access, digest, own.locations, range) };
-    const locations = await this.#locationsAtCentral(access.repository, digest, own);
-    const size = locations[0]?.size ?? 0;
-    return { digest, size, open: (range) => this.#open(access, digest, locations, range) };
+    const near = own.locations.length > 0;
+    return this.#blobAt(access, digest, near ? own.locations : await this.#locationsAtCentral(access.repository, digest, own));
+  }
+
+  /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
+  async #locationsWithoutNode(access: ReadAccess, digest: Digest, away: OciError): Promise<readonly LocationRow[]> {
+    const { central } = this.#federation;
+    const far = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
+    requirePublic(access, far.public);
+    if (far.locations.length === 0) throw away;
+    return far.locations;
+  }
+
+  #blobAt(access: ReadAccess, digest: Digest, locations: readonly LocationRow[]): StoredBlob {
+    return { digest, size: locations[0]?.size ?? 0, open: (range) => this.#open(access, digest, locations, range) };
   }
 
   async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
@@ -62,7 +74,10 @@ export class FederatedBlobs {
     const lease = this.#lease();
     const own = mayPush
       ? await findBlobAndPromise(node.database, repository, digest, node.name, lease)
-      : await findBlob(node.database, repository, digest, node.name);
+      : await findBlob(node.database, repository, digest, node.name).catch(orAway);
+    if (own instanceof OciError) {
+      return { digest, size: await this.#reachableSize(digest, await this.#locationsWithoutNode(access, digest, own)) };
+    }
     requirePublic(access, own.public);
     const [near] = own.locations;
     if (near !== undefined) return { digest, size: near.size };

@@ -6,6 +6,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { raiseClockTo } from '../stores/clock.ts';
 import {
   blobUse,
   deleteManifests,
@@ -52,7 +53,10 @@ export class FederatedDeletions {
     }
     // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
     const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
-    if (!visibleHere) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    if (!visibleHere) {
+      await this.#show([far.tags.get(tag)?.version ?? 0, ...[...far.manifests.values()].map(greatestOf)]);
+      throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    }
     const tombstone = far.tags.get(tag);
     const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
     await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
@@ -75,7 +79,10 @@ export class FederatedDeletions {
       this.#federation.options.replication.wakeCentral();
       return;
     }
-    if (!isAlive(here)) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+    if (!isAlive(here)) {
+      await this.#show([greatestOf(there)]);
+      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+    }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
 
@@ -116,6 +123,12 @@ export class FederatedDeletions {
     options.replication.wakeCentral();
   }
 
+  /** A 404 says what central has: what the client then pushes here is later. */
+  async #show(versions: readonly number[]): Promise<void> {
+    const { node, options } = this.#federation;
+    await raiseClockTo(node.database, Math.max(...versions), options.now());
+  }
+
   /** The node's store takes over what central has decided. */
   async #take(tags: readonly TagRow[], lives: readonly ManifestLife[]): Promise<void> {
     const { node, options } = this.#federation;
@@ -134,6 +147,10 @@ export class FederatedDeletions {
   #context(): CommitContext {
     return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now() };
   }
+}
+
+function greatestOf({ created, deleted }: ManifestVersions): number {
+  return Math.max(created, deleted);
 }
 
 function lifeOf({ manifests }: KnownVersions, digest: Digest): ManifestVersions {

@@ -14,7 +14,7 @@ import {
   type NamedTag,
   type ReferrerRow,
 } from '../stores/list-rows.ts';
-import { isAlive, isVisible, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
+import { compareTags, isAlive, isVisible, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 import { nameUnknown, pageOf, requirePublic } from './answers.ts';
 import { answerOfCentral, type Federation } from './federation.ts';
@@ -112,7 +112,7 @@ export class FederatedLists {
     const farTags = new Map(far.map((tag) => [tag.name, tag]));
     const names = [...new Set([...ownTags.keys(), ...farTags.keys()])].toSorted();
     // Where both show the same write, both have judged it. Of the rest, each may know what the other does not.
-    const doubtful = names.filter((name) => ownTags.get(name)?.version !== farTags.get(name)?.version);
+    const doubtful = names.filter((name) => !isSameWrite(ownTags.get(name), farTags.get(name)));
     const digests = doubtful.flatMap((name) => [ownTags.get(name)?.digest, farTags.get(name)?.digest].filter((d) => d != null));
     const [ofNode, ofCentral] = await this.#lookUp(repository, doubtful, digests, doubtful, digests);
     const seen = Math.max(
@@ -149,6 +149,10 @@ export class FederatedLists {
         : answerOfCentral(lookUpVersions(central.database, repository, tagsAtCentral, digestsAtCentral)),
     ]);
   }
+}
+
+function isSameWrite(a: TagVersion | undefined, b: TagVersion | undefined): boolean {
+  return a !== undefined && b !== undefined && compareTags(a, b) === 0;
 }
 
 /** The lower of the last keys of the pages that are full; undefined where both end. */

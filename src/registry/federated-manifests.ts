@@ -9,7 +9,7 @@ import { mergeRows } from '../stores/merge.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
-import { answerOfCentral, centralAway, type Federation, isUnavailable } from './federation.ts';
+import { answerOfCentral, centralAway, type Federation, isUnavailable, orAway } from './federation.ts';
 import type { ManifestDescriptor, StoredManifest } from './registry.ts';
 
 type Want = 'content' | 'descriptor';
@@ -19,6 +19,8 @@ interface Found {
   readonly contents: readonly string[];
   readonly tag: TagVersion | undefined;
   readonly from: 'node' | 'central';
+  /** Whether what came from afar is to be kept here. */
+  readonly keep: boolean;
 }
 
 const HOUR = 3_600_000;
@@ -31,9 +33,9 @@ export class FederatedManifests {
   }
 
   async get(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
-    const { row, contents, from, tag } = await this.#find(access, reference, 'content');
+    const { row, contents, from, keep, tag } = await this.#find(access, reference, 'content');
     if (from === 'node') this.#recordPull(access, row);
-    else this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
+    else if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
     return { ...descriptorOf(row), text: contents.join('') };
   }
 
@@ -50,9 +52,10 @@ export class FederatedManifests {
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { node, central } = this.#federation;
     const { repository } = access;
-    const ofNode = findManifest(node.database, repository, reference, want);
+    const ofNode = findManifest(node.database, repository, reference, want).catch(orAway);
     if (reference.kind === 'digest') {
       const own = await ofNode;
+      if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
       requirePublic(access, own.public);
       if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, 'node');
       const far = await answerOfCentral(findManifest(central.database, repository, reference, want));
@@ -60,19 +63,26 @@ export class FederatedManifests {
     }
     const [own, far] = await Promise.all([
       ofNode,
-      answerOfCentral(findManifest(central.database, repository, reference, want)).catch((error: unknown) => {
-        if (isUnavailable(error)) return error;
-        throw error;
-      }),
+      answerOfCentral(findManifest(central.database, repository, reference, want)).catch(orAway),
     ]);
+    if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
     requirePublic(access, own.public);
     if (!(far instanceof OciError)) return this.#judge(access, reference, own, far, want);
     if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest)) return this.#found(own, own.manifest, 'node');
     throw far;
   }
 
+  /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
+  async #fromCentral(access: ReadAccess, reference: Reference, away: OciError, want: Want): Promise<Found> {
+    const { central } = this.#federation;
+    const far = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
+    requirePublic(access, far.public);
+    if (far.manifest === undefined || !resolves(reference, far.tag, far.manifest)) throw away;
+    return { ...this.#found(far, far.manifest, 'central'), keep: false };
+  }
+
   #found(rows: ManifestRows, row: ManifestRow, from: Found['from']): Found {
-    return { row, contents: rows.contents, tag: rows.tag, from };
+    return { row, contents: rows.contents, tag: rows.tag, from, keep: from === 'central' };
   }
 
   async #judge(
@@ -98,9 +108,11 @@ export class FederatedManifests {
     await raiseClockTo(node.database, seen, options.now());
     const visible = digest !== undefined && resolves(reference, tag, merged);
     if (!visible) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
-    if (own.manifest !== undefined && isAlive(own.manifest)) return { ...this.#found(own, own.manifest, 'node'), tag };
-    if (far.manifest !== undefined && isAlive(far.manifest)) return { ...this.#found(far, far.manifest, 'central'), tag };
-    throw centralAway();
+    // The same bytes; of media types that differ, the later push decides.
+    const live = [own, far].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
+    const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
+    if (latest?.manifest === undefined) throw centralAway();
+    return { ...this.#found(latest, latest.manifest, latest === own ? 'node' : 'central'), tag };
   }
 
   /** What was fetched from afar is kept for the next time, with its stamps and without a marker: central has it. */

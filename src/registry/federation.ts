@@ -54,3 +54,9 @@ export function centralAway(cause?: unknown): OciError {
 export function isUnavailable(error: unknown): error is OciError {
   return error instanceof OciError && error.kind === 'UNAVAILABLE';
 }
+
+/** A store that does not answer, as a value: the other may do. */
+export function orAway(error: unknown): OciError {
+  if (isUnavailable(error)) return error;
+  throw error;
+}

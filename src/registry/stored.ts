@@ -114,7 +114,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       tags,
     });
     if (missing.length > 0) throw missingBlobs(repository, missing);
-    this.#options.wake();
+    // Central's feed says nothing of pushes: nodes ask.
+    if (this.#options.announces) this.#options.wake();
   }
 
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {

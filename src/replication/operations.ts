@@ -9,7 +9,7 @@ import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
 import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
-import { markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
+import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { compareTags } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -100,24 +100,30 @@ export class Replication {
     store: StoreName,
     last: string | undefined,
     limit: number,
-  ): Promise<{ items: readonly OnlyHere[]; last: string | undefined }> {
+  ): Promise<{ items: readonly OnlyHere[]; last: string | undefined; complete: boolean }> {
     this.#queue(store);
     const from = positionIn(last);
+    let complete = true;
     if (from.kind === 'marker') {
-      const markers = await markersAfter(this.#store(store).database, from.after, limit);
+      // Of a node that is gone, central still knows which blobs went with it.
+      const markers = await markersAfter(this.#store(store).database, from.after, limit).catch((): Marker[] => {
+        complete = false;
+        return [];
+      });
       const end = markers.at(-1);
       if (end !== undefined) {
         const { written_at, kind, repository, key } = end;
         return {
           items: markers.map((marker) => ({ kind: marker.kind, repository: marker.repository, key: marker.key })),
           last: JSON.stringify({ written_at, kind, repository, key }),
+          complete,
         };
       }
     }
     const after = from.kind === 'blob' ? from.after : '';
     const blobs = await listOnlyAt(this.#store(this.#config.central.store).database, store, after, limit);
     const items = blobs.map(({ digest, organization, size }) => ({ kind: 'blob' as const, organization, key: digest, size }));
-    return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest) };
+    return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest), complete };
   }
 
   /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */

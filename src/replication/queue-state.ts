@@ -42,8 +42,8 @@ export interface QueueState {
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[];
   parkedJobs(after: string, limit: number): readonly NamedJob[];
   parkedCount(): number;
-  /** When the next job that is not parked may be tried again. */
-  nextAttempt(): number | undefined;
+  /** When, after `now`, the next job that is not parked may be tried again. */
+  nextAttempt(now: number): number | undefined;
   /** Makes parked jobs due at once: one, or all. Answers how many. */
   retry(id: string | undefined): number;
 

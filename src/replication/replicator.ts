@@ -65,8 +65,10 @@ export class Replicator {
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
   nextAlarm(): number | undefined {
+    const now = this.#options.now();
     const rests = [this.#metadataRest.until, this.#feedRest.until, this.#bytesRest.until];
-    const times = [...rests, this.#options.state.nextAttempt() ?? 0].filter((time) => time > 0);
+    // What is due by now was done, or is nobody's work any more: an alarm for it would never end.
+    const times = [...rests, this.#options.state.nextAttempt(now) ?? 0].filter((time) => time > now);
     return times.length === 0 ? undefined : Math.min(...times);
   }
 

@@ -72,8 +72,10 @@ export class SqlQueueState implements QueueState {
     return this.#number('SELECT count(*) AS value FROM jobs WHERE parked = 1');
   }
 
-  nextAttempt(): number | undefined {
-    const [row] = this.#sql.exec<{ value: number | null }>('SELECT min(next_at) AS value FROM jobs WHERE parked = 0').toArray();
+  nextAttempt(now: number): number | undefined {
+    const [row] = this.#sql
+      .exec<{ value: number | null }>('SELECT min(next_at) AS value FROM jobs WHERE parked = 0 AND next_at > ?', now)
+      .toArray();
     return row?.value ?? undefined;
   }
 

@@ -8,6 +8,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
+import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
 import { type BlobRecord, type ManifestLife, type ManifestRecord, mergeRows, type Rows, type TagRow } from './merge.ts';
@@ -181,7 +182,6 @@ const SELECT_MERGED_TAGS = sql`
 const SELECT_MERGED_LIVES = sql`
   SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
-const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
 
 export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
   /** The node's store. */
@@ -220,7 +220,7 @@ export async function announceTo(
     ...statements,
     [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     [SELECT_MERGED_LIVES, sent],
-    [SELECT_CLOCK],
+    selectClock(),
   ]);
   const [merged, lives, clock] = results.slice(-3) as [TagRow[], ManifestLife[], { stamp: number }[]];
   return { tags: merged, lives, clock: clock[0]?.stamp ?? 0 };

@@ -30,6 +30,13 @@ export function committed(commit: string): string {
   return `clock.id = 1 AND clock.commit_id = ${commit}`;
 }
 
+const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
+
+/** Gives `{ stamp }` of the store's clock. */
+export function selectClock(): BoundStatement {
+  return [SELECT_CLOCK];
+}
+
 const RAISE_CLOCK = sql`UPDATE clock SET stamp = CAST(?1 AS INTEGER) WHERE id = 1 AND stamp < CAST(?1 AS INTEGER)`;
 
 /** Makes every later stamp of the store greater than `seen`. */
@@ -38,9 +45,10 @@ export function raiseClock(seen: number): BoundStatement {
 }
 
 /**
- * Raises the clock of a store to what is about to be shown to a client from another, if the next stamp might be lower.
+ * Raises the clock of a store to what is about to be shown to a client from another, if the next stamp might not be
+ * greater.
  * Stamps are below the wall clock in normal operation, and nothing is written.
  */
 export async function raiseClockTo(database: Database, seen: number, now: number): Promise<void> {
-  if (seen > stampOf(now)) await database.batch([raiseClock(seen)]);
+  if (seen >= stampOf(now)) await database.batch([raiseClock(seen)]);
 }

@@ -79,12 +79,20 @@ export interface Follower {
 }
 
 const SELECT_FOLLOWERS = sqlOfWholeTable`SELECT store, position, followed_at FROM followers ORDER BY store`;
-const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'feed'`;
+const SELECT_START = sqlOfWholeTable`
+  SELECT coalesce((SELECT min(position) - 1 FROM feed), (SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0) AS position`;
 
 /** At central: every node that has ever followed. At a node: itself. */
 export function followers(database: Database): Promise<Follower[]> {
   return database.all<Follower>(SELECT_FOLLOWERS);
 }
+
+/** At central: the position before the first entry that is still there. */
+export async function startOfFeed(central: Database): Promise<number> {
+  return (await central.first<{ position: number }>(SELECT_START))?.position ?? 0;
+}
+
+const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'feed'`;
 
 /** At central: the position of the last entry. */
 export async function endOfFeed(central: Database): Promise<number> {

@@ -1,8 +1,8 @@
 /** Applying central's feed to a node's store. */
-import { STAMPS_PER_MILLISECOND } from './clock.ts';
+import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
-import { advancePosition, endOfFeed, type FeedEntry } from './feed-rows.ts';
+import { advancePosition, startOfFeed, type FeedEntry } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
@@ -116,15 +116,15 @@ const SNAPSHOT_PUBLIC = sql`
   SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 
 /**
- * Brings a node that has never followed the feed to its present end: copies all control data, which is all that a node
- * without images needs. What changes meanwhile comes with the feed, from the position that was read before.
+ * Brings a node that has never followed the feed to its first entry: copies all control data. The entries that are there
+ * are applied after it: since the node was configured none was removed, and it may have kept images that were deleted since.
  */
 export async function takeSnapshot(
   central: Database,
   node: { readonly name: string; readonly database: Database },
   now: number,
 ): Promise<void> {
-  const end = await endOfFeed(central);
+  const start = await startOfFeed(central);
   const tables = [
     [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
     [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
@@ -139,5 +139,7 @@ export async function takeSnapshot(
       last = page.at(-1)?.key ?? last;
     }
   }
-  await node.database.batch([advancePosition(node.name, end, end, now)]);
+  // What is pushed here from now on is later than all that central has written.
+  const [[clock]] = await central.batch<[{ stamp: number }]>([selectClock()]);
+  await node.database.batch([raiseClock(clock?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
 }

@@ -8,8 +8,13 @@ export interface Floor {
   stop(): Promise<void>;
 }
 
-/** @param schema statements that fill its database */
-export async function startFloor(stateDir: string, schema: readonly string[]): Promise<Floor> {
+/** The repository, and the index, that its databases hold with the tag `latest`. */
+export const REPOSITORY = 'alice/bench';
+export const MANIFEST = Buffer.from(
+  JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [] }),
+);
+
+export async function startFloor(stateDir: string): Promise<Floor> {
   const port = await freePort();
   const script = await readFile(new URL('floor.js', import.meta.url), 'utf8');
   const miniflare = new Miniflare(
@@ -23,15 +28,42 @@ export async function startFloor(stateDir: string, schema: readonly string[]): P
           name: 'floor',
           compatibilityDate: '2026-11-01',
           modules: [{ type: 'ESModule', path: 'floor.js', contents: script }],
-          r2Buckets: { BLOBS: 'blobs' },
-          d1Databases: { DB: 'database' },
+          r2Buckets: { BLOBS: 'blobs', OTHER_BLOBS: 'other-blobs' },
+          d1Databases: { DB: 'database', OTHER_DB: 'other-database' },
           unsafeDirectSockets: [{ host: '127.0.0.1', port }],
         },
       ],
     }),
   );
   await miniflare.ready;
-  const database = await miniflare.getD1Database('DB', 'floor');
-  await database.batch(schema.map((statement) => database.prepare(statement)));
+  const statements = [
+    ...(await schema()),
+    `INSERT INTO repositories VALUES ('${REPOSITORY}', 0, 1)`,
+    `INSERT INTO tags VALUES ('${REPOSITORY}', 'latest', 'x', 1, 'central', 1)`,
+    `INSERT INTO manifests VALUES ('${REPOSITORY}', 'x', 'a/b', '', NULL, 1, 1, 0, 0)`,
+    `INSERT INTO manifest_contents VALUES ('${REPOSITORY}', 'x', 0, '${MANIFEST.toString()}')`,
+  ];
+  for (const binding of ['DB', 'OTHER_DB']) {
+    const database = await miniflare.getD1Database(binding, 'floor');
+    await database.batch(statements.map((statement) => database.prepare(statement)));
+  }
   return { port, stop: () => miniflare.dispose() };
+}
+
+/** The statement that resolves a tag. Modules of the Worker are typed for workerd, so they are loaded by address. */
+export async function statementOfTag(): Promise<string> {
+  const load = async (file: string): Promise<unknown> => import(new URL(`../../src/stores/${file}`, import.meta.url).href);
+  await load('manifest-rows.ts');
+  const { allStatements } = (await load('database.ts')) as { allStatements: readonly { readonly text: string }[] };
+  const statement = allStatements.find(({ text }) => text.includes('c.content') && text.includes('JOIN tags'));
+  if (statement === undefined) throw new Error('no statement resolves a tag');
+  return encodeURIComponent(JSON.stringify({ sql: statement.text, parameters: [REPOSITORY, 'latest'] }));
+}
+
+async function schema(): Promise<string[]> {
+  process.env['WRANGLER_LOG'] ??= 'error';
+  const { unstable_splitSqlQuery } = await import('wrangler');
+  return unstable_splitSqlQuery(
+    await readFile(new URL('../../src/stores/migrations/0001_registry.sql', import.meta.url), 'utf8'),
+  );
 }

@@ -1,5 +1,7 @@
 /** Requests of the bench: kept-alive connections, bodies with or without a length, answers read to the end. */
-import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import { once } from 'node:events';
+import { Agent, type ClientRequest, type IncomingHttpHeaders, request } from 'node:http';
+import type { Content } from './content.ts';
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
@@ -15,7 +17,7 @@ export interface Call {
   readonly method: string;
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Buffer;
+  readonly body?: Buffer | Content;
   /** Whether the body goes without Content-Length. */
   readonly chunked?: boolean;
   /** Whether the answer's body is kept; large ones are only counted. */
@@ -23,10 +25,15 @@ export interface Call {
 }
 
 /** Fails unless the status is as expected: a figure of something that did not work is none. */
-export function call(
-  expected: number,
-  { port, method, path, headers = {}, body, chunked = false, keep = false }: Call,
-): Promise<Answer> {
+export async function call(expected: number, options: Call): Promise<Answer> {
+  const answer = await send(options, (status) => status !== expected);
+  if (answer.status === expected) return answer;
+  throw new Error(`${options.method} ${options.path}: ${answer.status} ${answer.body.toString()}`);
+}
+
+/** Whatever the answer is. @param keepIf keeps the bodies of answers with such a status as well */
+export function send(options: Call, keepIf: (status: number) => boolean = () => false): Promise<Answer> {
+  const { port, method, path, headers = {}, body, chunked = false, keep = false } = options;
   const length: Record<string, string> = chunked
     ? { 'Transfer-Encoding': 'chunked' }
     : { 'Content-Length': String(body?.byteLength ?? 0) };
@@ -34,20 +41,27 @@ export function call(
     const outgoing = request({ host: '127.0.0.1', port, method, path, agent, headers: { ...headers, ...length } }, (response) => {
       const kept: Buffer[] = [];
       let bytes = 0;
+      const status = response.statusCode ?? 0;
+      const keeps = keep || keepIf(status);
       response.on('data', (data: Buffer) => {
         bytes += data.byteLength;
-        if (keep || response.statusCode !== expected) kept.push(data);
+        if (keeps) kept.push(data);
       });
       response.on('error', fail);
-      response.on('end', () => {
-        const status = response.statusCode ?? 0;
-        if (status === expected) done({ status, headers: response.headers, bytes, body: Buffer.concat(kept) });
-        else fail(new Error(`${method} ${path}: ${status} ${Buffer.concat(kept).toString()}`));
-      });
+      response.on('end', () => done({ status, headers: response.headers, bytes, body: Buffer.concat(kept) }));
     });
     outgoing.on('error', fail);
-    outgoing.end(body);
+    if (body === undefined || Buffer.isBuffer(body)) outgoing.end(body);
+    else stream(outgoing, body).catch(fail);
   });
+}
+
+/** As fast as it is taken. */
+async function stream(outgoing: ClientRequest, content: Content): Promise<void> {
+  for (const piece of content.pieces()) {
+    if (!outgoing.write(piece)) await once(outgoing, 'drain');
+  }
+  outgoing.end();
 }
 
 export function closeConnections(): void {

@@ -1,9 +1,14 @@
-/** `npm run conformance`: the official suite, for the released spec and the coming one, against what `npm start` runs. */
+/**
+ * `npm run conformance`: the official suite, for the released spec and the coming one, against what `npm start` runs. At
+ * central, at a node, and with a node for what is pushed and central for what is pulled.
+ */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runCommand } from '../e2e/command.ts';
+import { type CommandResult, runCommand } from '../e2e/command.ts';
+import { passwordOf } from '../e2e/expectations.ts';
 import { buildGoProgram, GO_REMEDY, hasGo } from '../e2e/go-program.ts';
-import { type TemporaryRegistry, withTemporaryRegistry } from '../e2e/temporary-registry.ts';
+import { hostNamed, type TemporaryRegistry, withTemporaryRegistry } from '../e2e/temporary-registry.ts';
+import { withSplitFront } from './split-front.ts';
 import { countFailures, failingCases, parseTotals } from './totals.ts';
 
 const SUITE = 'github.com/opencontainers/distribution-spec/conformance';
@@ -17,21 +22,59 @@ const REQUIRED = [
   { version: 'dev', pass: 986, disabled: 0 },
 ] as const;
 
-async function runSuite(program: string, registry: TemporaryRegistry, version: string): Promise<string> {
-  const results = join(registry.directory, `results-${version}`);
+interface Place {
+  readonly name: string;
+  /** Below `alice/`: each place has repositories of its own, so that none finds what another has pushed. */
+  readonly folder: string;
+  /** Answers what else is to be said of the run. */
+  readonly with: (registry: TemporaryRegistry, use: (port: number) => Promise<void>) => Promise<string>;
+}
+
+const PLACES: readonly Place[] = [
+  ...['central', 'node1'].map((host): Place => ({
+    name: `at ${host}`,
+    folder: host,
+    with: async (registry, use) => {
+      await use(hostNamed(registry, host).port);
+      return '';
+    },
+  })),
+  { name: 'pushed to node1, read at central', folder: 'split', with: withNodeAndCentral },
+];
+
+async function withNodeAndCentral(registry: TemporaryRegistry, use: (port: number) => Promise<void>): Promise<string> {
+  const [central, node] = [hostNamed(registry, 'central'), hostNamed(registry, 'node1')];
+  const user = { name: 'alice', password: passwordOf('alice') };
+  const administrator = { name: 'admin', password: passwordOf('admin') };
+  let note = '';
+  await withSplitFront({ central, node, user, administrator }, async (front) => {
+    await use(front.port);
+    if (front.waited() === 0) throw new Error('central was asked for nothing that was pushed to the node');
+    note = `; central answered ${front.readsAtCentral()} reads, ${front.waited()} after waiting for announcements`;
+  });
+  return note;
+}
+
+async function runSuite(
+  program: string,
+  { directory }: TemporaryRegistry,
+  { folder }: Place,
+  port: number,
+  version: string,
+): Promise<CommandResult> {
+  const results = join(directory, `results-${folder}-${version}`);
   await mkdir(results);
   const env = {
-    OCI_REGISTRY: `127.0.0.1:${registry.port}`,
+    OCI_REGISTRY: `127.0.0.1:${port}`,
     OCI_TLS: 'disabled',
     OCI_VERSION: version,
-    OCI_REPO1: 'alice/conformance1',
-    OCI_REPO2: 'alice/conformance2',
+    OCI_REPO1: `alice/${folder}/conformance1`,
+    OCI_REPO2: `alice/${folder}/conformance2`,
     OCI_USERNAME: 'alice',
-    OCI_PASSWORD: 'alice-dev',
+    OCI_PASSWORD: passwordOf('alice'),
     OCI_RESULTS_DIR: results,
   };
-  const { output } = await runCommand(program, [], { timeoutSeconds: TIMEOUT_SECONDS, env, directory: results });
-  return output;
+  return runCommand(program, [], { timeoutSeconds: TIMEOUT_SECONDS, env, directory: results });
 }
 
 if (!(await hasGo())) {
@@ -42,20 +85,26 @@ if (!(await hasGo())) {
 let [passed, failed] = [0, 0];
 await withTemporaryRegistry(async (registry) => {
   const program = await buildGoProgram(SUITE, SUITE_VERSION);
-  for (const required of REQUIRED) {
-    const output = await runSuite(program, registry, required.version);
-    const totals = parseTotals(output);
-    const failures = countFailures(totals, required);
-    passed += totals?.pass ?? 0;
-    failed += failures;
-    const { pass = 0, disabled = 0, bad = 0 } = totals ?? {};
-    console.log(`${failures === 0 ? 'ok' : 'FAILED'} OCI ${required.version}: ${pass} pass, ${disabled} disabled, ${bad} other`);
-    if (failures === 0) continue;
-    console.log(`    required: ${required.pass} pass, ${required.disabled} disabled`);
-    const names = failingCases(output);
-    for (const name of names.slice(0, MOST_NAMES)) console.log(`    ${name}`);
-    if (names.length > MOST_NAMES) console.log(`    and ${names.length - MOST_NAMES} more`);
-    if (totals === undefined) console.log(output.slice(-4000));
+  for (const place of PLACES) {
+    for (const required of REQUIRED) {
+      let [output, seconds] = ['', 0];
+      const note = await place.with(registry, async (port) => {
+        ({ output, seconds } = await runSuite(program, registry, place, port, required.version));
+      });
+      const totals = parseTotals(output);
+      const failures = countFailures(totals, required);
+      passed += totals?.pass ?? 0;
+      failed += failures;
+      const { pass = 0, disabled = 0, bad = 0 } = totals ?? {};
+      const status = `${failures === 0 ? 'ok' : 'FAILED'} OCI ${required.version} ${place.name}`;
+      console.log(`${status}: ${pass} pass, ${disabled} disabled, ${bad} other (${seconds.toFixed(0)} s${note})`);
+      if (failures === 0) continue;
+      console.log(`    required: ${required.pass} pass, ${required.disabled} disabled`);
+      const names = failingCases(output);
+      for (const name of names.slice(0, MOST_NAMES)) console.log(`    ${name}`);
+      if (names.length > MOST_NAMES) console.log(`    and ${names.length - MOST_NAMES} more`);
+      if (totals === undefined) console.log(output.slice(-4000));
+    }
   }
 });
 console.log(`${passed} passed, ${failed} failed`);

@@ -1,4 +1,7 @@
-/** The clients that are run, in this order, each by itself: `npm run e2e -- oras regctl` runs these two. */
+/**
+ * The clients that are run, in this order, each by itself: `npm run e2e -- oras regctl` runs these two, and
+ * `npm run e2e -- nodes` what takes more hosts than central.
+ */
 import { checkBuildkit } from './buildkit.ts';
 import { installedVersion } from './command.ts';
 import type { Client } from './clients/client.ts';
@@ -11,6 +14,7 @@ import { skopeo } from './clients/skopeo.ts';
 import { checkCosign } from './cosign.ts';
 import { GO_REMEDY, hasGo } from './go-program.ts';
 import { checkHelm } from './helm.ts';
+import { checkNodes } from './interchangeable.ts';
 import { checkKernelReuse } from './kernel-reuse.ts';
 import { checkReferrers } from './oras-referrers.ts';
 import { checkChunks } from './regctl-chunks.ts';
@@ -70,6 +74,7 @@ export const CANDIDATES: readonly Candidate[] = [
   },
   { name: 'helm', needs: [GO], run: checkHelm },
   { name: 'cosign', needs: [GO], run: checkCosign },
+  { name: 'nodes', needs: [packaged('skopeo'), GO], run: checkNodes },
   { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];
 

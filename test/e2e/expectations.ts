@@ -19,7 +19,7 @@ export function same(actual: readonly string[], expected: readonly string[]): vo
   if (left !== right) throw new Error(`expected\n${right}\nbut found\n${left}`);
 }
 
-export function passwordOf(user: User): string {
+export function passwordOf(user: User | 'admin'): string {
   const found = DEVELOPMENT_USERS.find(({ name }) => name === user);
   if (found === undefined) throw new Error(`there is no user ${user}`);
   return found.password;

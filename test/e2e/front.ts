@@ -1,6 +1,6 @@
-import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { pipeline } from 'node:stream/promises';
+import { forward } from './forward.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
 export interface Front {
@@ -14,7 +14,7 @@ export interface Front {
 
 /**
  * What stands before a deployed registry: an edge that answers 413 to a body of more than `limit` bytes, by its
- * Content-Length, so that the registry never sees it. Challenges name the front's own host, as the registry's would.
+ * Content-Length, so that the registry never sees it.
  */
 export async function withFront(
   { host, port }: TemporaryRegistry,
@@ -33,7 +33,7 @@ export async function withFront(
       return;
     }
     largest = Math.max(largest, length);
-    void forward(incoming, outgoing, { host, port, own: incoming.headers.host ?? '' });
+    void forward(incoming, outgoing, { host, port });
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   try {
@@ -41,24 +41,5 @@ export async function withFront(
   } finally {
     server.closeAllConnections();
     await new Promise((done) => server.close(done));
-  }
-}
-
-async function forward(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  { host, port, own }: { readonly host: string; readonly port: number; readonly own: string },
-): Promise<void> {
-  const { method = 'GET', url = '/' } = incoming;
-  try {
-    const onward = request({ host: '127.0.0.1', port, method, path: url, headers: { ...incoming.headers, host } });
-    const answered = new Promise<IncomingMessage>((done, fail) => onward.on('response', done).on('error', fail));
-    const [answer] = await Promise.all([answered, pipeline(incoming, onward)]);
-    const challenge = answer.headers['www-authenticate'];
-    const headers = { ...answer.headers, ...(challenge && { 'www-authenticate': challenge.replace(host, own) }) };
-    outgoing.writeHead(answer.statusCode ?? 502, headers);
-    await pipeline(answer, outgoing);
-  } catch {
-    outgoing.destroy();
   }
 }

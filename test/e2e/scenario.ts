@@ -13,7 +13,7 @@ import type { TemporaryRegistry } from './temporary-registry.ts';
 /** An answer to HEAD has no words: clients tell its status. */
 const REFUSED = /denied|unauthorized|authentication required|403/i;
 const WRONG_PASSWORD = /wrong|invalid username|unauthorized/i;
-const ABSENT = /manifest[ _]unknown|name[ _]unknown|not found|404/i;
+export const ABSENT = /manifest[ _]unknown|name[ _]unknown|not found|404/i;
 
 export class Scenario {
   readonly #client: Client;

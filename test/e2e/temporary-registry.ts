@@ -17,6 +17,13 @@ export interface TemporaryRegistry {
   readonly directory: string;
 }
 
+/** Central, or a node. */
+export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHost {
+  const found = hosts.find(({ name }) => name === wanted);
+  if (found === undefined) throw new Error(`there is no host ${wanted}`);
+  return found;
+}
+
 /**
  * What `npm start` runs, on a free port and for this one use: nothing stays, neither after a failure nor after Ctrl-C.
  * @throws also if it has left a secret in its log, or this process on its screen

@@ -66,6 +66,7 @@ const QUEUE = '/api/replication/queues/fra';
 function stateOf(changes: object = {}): void {
   const state = {
     store: 'fra',
+    answers: true,
     depth: 0,
     oldest_marker_seconds: null,
     in_flight: 0,
@@ -133,8 +134,14 @@ describe('a node that has what central lacks is refused, with how much and what 
   });
 });
 
+test('a node whose queue does not answer is not taken for empty', async () => {
+  stateOf({ answers: false });
+  const { refused } = await retire('fra');
+  expect(refused).toContain('The queue of node fra does not answer: nothing is known of what central lacks.');
+});
+
 describe('--lost', () => {
-  const page = (items: object[], last: string | null) => ({ body: { items, last } });
+  const page = (items: object[], last: string | null, complete = true) => ({ body: { items, last, complete } });
 
   test('lists everything, page by page, and goes on', async () => {
     stateOf({ depth: 2, copies: { blobs: 2, bytes: 30 } });
@@ -147,8 +154,8 @@ describe('--lost', () => {
     );
     central.answers[`${QUEUE}/only-here?last=tag%20alice%2Fapp`] = page(
       [
-        { kind: 'blob', repository: 'alice/app', key: DIGEST, size: 10 },
-        { kind: 'blob', repository: 'bob/app', key: DIGEST, size: 20 },
+        { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 },
+        { kind: 'blob', organization: 'bob', key: DIGEST, size: 20 },
       ],
       'end',
     );
@@ -158,12 +165,20 @@ describe('--lost', () => {
     expect(screen().split('\n').slice(0, 6)).toEqual([
       `lost: manifest alice/app ${DIGEST}`,
       'lost: tag      alice/app latest',
-      `lost: blob     alice/app ${DIGEST} (10 bytes)`,
-      `lost: blob     bob/app ${DIGEST} (20 bytes)`,
+      `lost: blob     alice ${DIGEST} (10 bytes)`,
+      `lost: blob     bob ${DIGEST} (20 bytes)`,
       'Lost: 1 manifests, 1 tags, 2 blobs (30 bytes).',
       'wrangler.toml no longer has node fra.',
     ]);
     expect(await toml.read()).toBe(before);
+  });
+
+  test('says where pushes may be lost that central has not heard of', async () => {
+    central.answers[`${QUEUE}/only-here`] = page([{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10 }], null, false);
+    const { refused, screen } = await retire('fra --lost');
+    expect(refused).toBeUndefined();
+    expect(screen()).toContain("The node's database does not answer: pushes that central has not heard of are not in this list.");
+    expect(screen()).toContain(`lost: blob     alice ${DIGEST} (10 bytes)`);
   });
 
   test('goes on where central cannot tell, and says so', async () => {
@@ -233,8 +248,12 @@ describe('refused, and nothing changes or runs', () => {
     ['an unknown store', { status: 404, body: 'no such store' }, 'answers 404: no such store'],
     ['a store that is away', { status: 503, body: 'away' }, 'answers 503: away\nNothing is known of what central lacks.'],
     ['what is not JSON', { body: '<html>' }, 'answers what is not a state'],
-    ['a state without depth', { body: { copies: { blobs: 0, bytes: 0 } } }, 'answers what is not a state: depth: '],
-    ['a depth that is no number', { body: { depth: '0' } }, 'answers what is not a state: depth: '],
+    [
+      'a state without depth',
+      { body: { answers: true, copies: { blobs: 0, bytes: 0 } } },
+      'answers what is not a state: depth: ',
+    ],
+    ['a depth that is no number', { body: { answers: true, depth: '0' } }, 'answers what is not a state: depth: '],
   ])('%s', async (_, answer, reason) => {
     central.answers[QUEUE] = answer;
     const { refused, ran } = await retire('fra --apply');

@@ -244,3 +244,13 @@ test('a pull is noted to the hour, after the response; a HEAD is none', async ()
   await fixture.settled();
   expect(await lastPull()).toBe(hour + 3_600_000);
 });
+
+test('a push wakes the queue where it is announced; where it is not, a deletion does and a push does not', async () => {
+  const node = await fixture.fresh({ announces: true });
+  await pushSmallImage(node, 1, ['latest']);
+  expect(node.wakes).toBe(1);
+  const image = await pushSmallImage(fixture, 2, ['latest']);
+  expect(fixture.wakes).toBe(0);
+  await fixture.registry.deleteManifest(REPOSITORY, image.digest);
+  expect(fixture.wakes).toBe(1);
+});

@@ -64,7 +64,7 @@ interface View {
 
 export async function agree(hosts: Hosts, run: Run, content: Content, together: OneBatch): Promise<void> {
   together.on = true;
-  const [central, ...nodes] = await Promise.all(hosts.all.map((host) => viewOf(host, content)));
+  const [central, ...nodes] = await Promise.all(hosts.all.map((host) => viewOf(host, content, run)));
   if (central === undefined) throw new Error('central has no view');
   for (const [i, view] of nodes.entries()) requireSame(`node${i + 1}`, view, central, run);
   checkWithOracle(central, run, content);
@@ -74,12 +74,13 @@ export async function agree(hosts: Hosts, run: Run, content: Content, together: 
   together.on = false;
 }
 
-async function viewOf(host: Host, content: Content): Promise<View> {
+async function viewOf(host: Host, content: Content, run: Run): Promise<View> {
   const tags: View['tags'] = {};
   const alive: View['alive'] = {};
   const lists: View['lists'] = {};
   const work: Promise<void>[] = [];
   for (const [r, name] of content.repositories.entries()) {
+    if (!run.oracle.concerns(r)) continue;
     for (const tag of TAGS) {
       work.push(readTag(host, content, name, tag).then((seen) => void (tags[`${r} ${tag}`] = seen)));
     }
@@ -147,6 +148,7 @@ function checkWithOracle({ tags, alive, lists, control }: View, run: Run, conten
   const { oracle, beliefs } = run;
   const all = oracle.everything();
   for (const [r, name] of content.repositories.entries()) {
+    if (!oracle.concerns(r)) continue;
     const visible = TAGS.filter((tag) => typeof tags[`${r} ${tag}`] === 'number');
     for (const tag of TAGS) {
       const seen = tags[`${r} ${tag}`];
@@ -236,6 +238,7 @@ async function checkAlone(hosts: Hosts, { tags }: View, content: Content, togeth
   const checks = hosts.nodes.flatMap((node) =>
     content.repositories.flatMap((name, r) =>
       TAGS.map(async (tag) => {
+        if (tags[`${r} ${tag}`] === undefined) return;
         const [seen, wanted] = [await readTag(node, content, name, tag), tags[`${r} ${tag}`]];
         if (seen !== wanted && seen !== 'unavailable') {
           throw new Error(`without central ${node.name} says ${seen} for ${name}:${tag}, not ${wanted}`);

@@ -185,12 +185,13 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds: 503 with Retry-After there; from central, if settled, else 503', async () => {
+  test('a pull from the node of what it holds: from central, if settled, else 503', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway(...NODE1);
-    expect(await pulls(hosts, 'node1', old, 'old')).toEqual(all(old, 503));
-    expect(await pulls(hosts, 'central', old, 'old')).toEqual(all(old, 200));
-    expect(await pulls(hosts, 'central', image)).toEqual([200, 200, 200, 200, 503, 503, 503, 503]);
+    for (const host of ['node1', 'central'] as const) {
+      expect(await pulls(hosts, host, old, 'old')).toEqual(all(old, 200));
+      expect(await pulls(hosts, host, image)).toEqual([200, 200, 200, 200, 503, 503, 503, 503]);
+    }
     await requireSettledEverywhere(hosts, image);
   });
 

@@ -12,6 +12,7 @@ import { openHosts } from '../support/hosts.ts';
 import { agree, heal } from './agreement.ts';
 import { contentOf } from './content.ts';
 import { Faults } from './faults.ts';
+import { KNOWN_PLANS } from './known-plans.ts';
 import { minimal } from './minimal.ts';
 import { OneBatch } from './one-batch.ts';
 import { plan, type Plan } from './operations.ts';
@@ -72,6 +73,7 @@ test(
       numRuns: RUNS,
       seed: SEED,
       endOnFailure: true,
+      examples: KNOWN_PLANS.map((known): [Plan] => [known]),
       interruptAfterTimeLimit: LIMIT_MILLISECONDS,
       markInterruptAsFailure: true,
       ...(PATH === '' ? {} : { path: PATH }),

@@ -7,6 +7,7 @@ import {
   type Fixture,
   granted,
   imageOf,
+  indexOf,
   pushBlob,
   pushImage,
   pushSmallImage,
@@ -118,4 +119,29 @@ test('a kernel that only central holds is not sent again', async () => {
   await hosts.drain();
   expect(await tagAt(hosts.node2)).toBe(image.digest);
   expect((await hosts.node2.registry.getManifest(granted(), LATEST)).digest).toBe(image.digest);
+});
+
+describe('an alarm', () => {
+  test('is not set for what nobody has to do any more', async () => {
+    await pushSmallImage(at(hosts.node1), 1, ['latest']);
+    hosts.central.gate = () => Promise.reject(new Error('central is away'));
+    await hosts.node1.queue.moveMetadata(() => true);
+    await hosts.node1.queue.moveBytes(() => true);
+    const next = hosts.node1.queue.nextAlarm() ?? 0;
+    expect(next).toBeGreaterThan(hosts.now);
+    hosts.central.gate = (_call, work) => work();
+    hosts.now = next;
+    await hosts.drain();
+    hosts.now += 3_600_000;
+    expect(hosts.node1.queue.nextAlarm()).toBeUndefined();
+  });
+});
+
+test('blobs that an index lists as its children, as older build caches do, are moved as well', async () => {
+  const layer = await pushBlob(at(hosts.node1), bytesOf(9, 1000));
+  await pushImage(at(hosts.node1), await indexOf([layer]), ['cache']);
+  await hosts.drain();
+  hosts.node1.gate = () => Promise.reject(new Error('the node is away'));
+  const blob = await hosts.central.registry.getBlob(granted(), layer);
+  expect((await bytesIn(await blob.open())).byteLength).toBe(1000);
 });

@@ -72,7 +72,7 @@ export interface Plan {
 
 const host = fc.constantFrom(...HOST_NAMES);
 const node = fc.constantFrom(...NODES);
-const repository = fc.constantFrom(0, 0, 0, 1);
+const repository = fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1);
 const image = fc.constantFrom(...IMAGES);
 const tag = fc.constantFrom(...TAGS);
 const way = fc.constantFrom<Way>('send', 'send', 'head', 'mount');
@@ -97,14 +97,14 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ kind: kind('push index'), ...target, tag, way }) },
   {
-    weight: 2,
+    weight: 3,
     arbitrary: fc.record({
       kind: kind('reuse'),
       ...target,
       image,
       tag,
-      quarters: fc.constantFrom(0, 3, 5, 9),
-      collect: fc.boolean(),
+      quarters: fc.constantFrom(0, 3, 5, 9, 9, 9),
+      collect: fc.constantFrom(true, true, false),
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: kind('delete tag'), ...target, tag }) },
@@ -126,25 +126,53 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: kind('collect') }) },
 );
 
-const fault: fc.Arbitrary<Fault> = fc.record({
-  store: host,
-  call: fc.nat(8),
-  effect: fc.oneof(
-    { weight: 3, arbitrary: fc.constantFrom('before' as const, 'after' as const, 'late' as const, 'away' as const) },
-    { weight: 3, arbitrary: operation },
+const failure = fc.constantFrom('before' as const, 'after' as const, 'late' as const, 'away' as const);
+
+const pause = fc.constantFrom(0, 0, 1, 1, 5000, 900_000);
+
+const step: fc.Arbitrary<Step> = fc.record({
+  pause,
+  operation,
+  fault: fc.option(
+    fc.record({
+      store: host,
+      call: fc.nat(7),
+      effect: fc.oneof(failure, operation),
+    }),
+    { freq: 2 },
   ),
 });
+
+/** A queue at work when its node or central fails, or when its node takes a push. */
+const queueStep: fc.Arbitrary<Step> = node.chain((name) =>
+  fc.record({
+    pause,
+    operation: fc.record({ kind: kind('metadata'), node: fc.constant(name), turns }),
+    fault: fc.record({
+      store: fc.constantFrom(name, name, 'central' as const),
+      call: fc.nat(7),
+      effect: fc.oneof(
+        failure,
+        fc.record({
+          kind: kind('push'),
+          host: fc.constant(name),
+          repository: fc.constant(0),
+          image,
+          tags: fc.constantFrom(['x'], ['x', 'y']),
+          way: kind('send', 'head'),
+        }),
+      ),
+    }),
+  }),
+);
 
 const skew = fc.constantFrom(0, 0, 0, 1, 300_000, -300_000);
 
 export const plan: fc.Arbitrary<Plan> = fc.record({
   skews: fc.record({ central: skew, node1: skew, node2: skew }),
-  steps: fc.array(
-    fc.record({
-      pause: fc.constantFrom(0, 0, 1, 1, 5000, 900_000),
-      operation,
-      fault: fc.option(fault, { freq: 2 }),
-    }),
-    { minLength: 10, maxLength: 20, size: 'max' },
-  ),
+  steps: fc.array(fc.oneof({ weight: 7, arbitrary: step }, { weight: 1, arbitrary: queueStep }), {
+    minLength: 8,
+    maxLength: 18,
+    size: 'max',
+  }),
 });

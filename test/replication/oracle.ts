@@ -24,14 +24,20 @@ export type Seen = number | null;
 
 export class Oracle {
   readonly #events: Event[] = [];
+  /** What a host's next write comes after. */
   readonly #heard: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
+  /** Whose outcome a host has itself: it may have heard of later ones than these only. */
+  readonly #has: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
 
   /** A client asks for a change. */
   begin(host: HostName, change: Change): Event {
-    const own = [...this.#heard[host]];
-    // A deletion is central's, and later than what its node knows of the same thing.
-    const after = change.kind === 'push' ? own : [...own.filter((event) => touches(change, event)), ...this.#heard.central];
-    const event: Event = { ...change, host, after: closed(after), acknowledged: false };
+    // A node's deletion is later than what its node and central know of the same thing; one that only finishes what
+    // another has begun at central is no later than that.
+    const heard =
+      change.kind === 'push' || host === 'central'
+        ? [...this.#heard[host]]
+        : [...this.#heard[host], ...this.#heard.central].filter((event) => touches(change, event));
+    const event: Event = { ...change, host, after: closed(heard), acknowledged: false };
     return event;
   }
 
@@ -40,27 +46,27 @@ export class Oracle {
     event.acknowledged = acknowledged;
     this.#events.push(event);
     if (!acknowledged) return;
-    this.#hear(event.host, [event]);
-    if (event.kind !== 'push') this.#hear('central', [event]);
+    for (const host of event.kind === 'push' ? [event.host] : [event.host, 'central' as const]) {
+      this.#hear(host, [event]);
+      this.#has[host].add(event);
+    }
   }
 
   /** A queue has announced and followed all that there was. */
   exchanged(node: NodeName): void {
-    this.#hear(
-      'central',
-      [...this.#heard[node]].filter(({ kind, host }) => kind === 'push' && host === node),
-    );
-    this.#hear(
-      node,
-      [...this.#heard.central].filter(({ kind }) => kind !== 'push'),
-    );
+    const up = [...this.#has[node]].filter(({ kind }) => kind === 'push');
+    const down = [...this.#has.central].filter(({ kind }) => kind !== 'push');
+    this.#hear('central', up);
+    this.#hear(node, down);
+    for (const event of up) this.#has.central.add(event);
+    for (const event of down) this.#has[node].add(event);
   }
 
   /** A client was shown a tag at a node, from both stores. */
   shown(node: HostName, repository: number, tag: string): void {
     this.#hear(
       node,
-      [...this.#heard.central].filter(
+      [...this.#has.central].filter(
         (event) =>
           event.repository === repository &&
           ((event.kind === 'push' && event.tags.includes(tag)) || (event.kind === 'delete tag' && event.tag === tag)),
@@ -70,7 +76,7 @@ export class Oracle {
 
   /** What a read at a host must take into account: where central was asked as well, what central knows too. */
   known(host: HostName, withCentral: boolean): ReadonlySet<Event> {
-    return withCentral ? new Set([...this.#heard[host], ...this.#heard.central]) : new Set(this.#heard[host]);
+    return withCentral ? new Set([...this.#has[host], ...this.#has.central]) : new Set(this.#has[host]);
   }
 
   /** All that was acknowledged. */
@@ -114,7 +120,12 @@ export class Oracle {
     return settled.length === 0 || deletions.some((event) => !settled.some((push) => push.after.has(event)));
   }
 
-  /** What there was of a tag, for the message of a failure. */
+  /** Whether anything was done to a repository. */
+  concerns(repository: number): boolean {
+    return this.#events.some((event) => event.repository === repository);
+  }
+
+  /** What there was of a repository, for the message of a failure. */
   explain(repository: number): string {
     const named = this.#events.filter((event) => event.repository === repository);
     return named

@@ -1,6 +1,8 @@
 /** Sequences that the convergence test has found, each as short as it can be. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
-import { bytesOf, granted, imageOf, pushBlob, pushImage, REPOSITORY, type Fixture } from '../support/fixture.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { bytesOf, granted, imageOf, pushBlob, pushImage, pushSmallImage, REPOSITORY, type Fixture } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
 let hosts: Hosts;
@@ -32,4 +34,17 @@ test('a node that heard of a deletion first keeps size and subject of what is pu
     const { items } = await registry.listReferrers(granted(), subject.digest, undefined, { limit: 10, after: '' });
     expect(items.map(({ digest, size }) => ({ digest, size }))).toEqual([{ digest: referrer.digest, size: found.size }]);
   }
+});
+
+test('a node that was pulled from before it first followed the feed hears of deletions since', async () => {
+  const repository = 'alice/new' as RepositoryName;
+  const image = await pushSmallImage(at(hosts.central), 1, [], repository);
+  await env.DB_NODE1?.prepare('DELETE FROM followers').run();
+  const pull = (host: Host): Promise<unknown> =>
+    host.registry.getManifest(granted(repository), { kind: 'digest', digest: image.digest });
+  await pull(hosts.node1);
+  await hosts.settled();
+  await hosts.central.registry.deleteManifest(repository, image.digest);
+  await hosts.drain();
+  for (const host of hosts.all) await expect(pull(host)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
 });

@@ -213,17 +213,18 @@ export class Run {
         const answer = await this.#answer(registry.deleteTag(name, change.tag as Tag));
         this.#end(event, answer);
         if (answer.kind === 'refused') this.#checkTag(at, change.tag, null, known);
-        if (answer.kind === 'answered' && !this.#disturbed) await this.#pull(at, change.tag);
+        if (answer.kind === 'answered' && !this.#disturbed) await this.#pullEverywhere(at.repository, change.tag);
         return;
       }
       case 'delete manifest': {
         const answer = await this.#answer(registry.deleteManifest(name, this.#manifest(change.manifest).digest));
         this.#end(event, answer);
         if (answer.kind === 'refused') this.#checkManifest(at, change.manifest, false, known);
-        if (answer.kind === 'answered' && !this.#disturbed && (await this.#see(at, change.manifest)) === true) {
+        if (answer.kind !== 'answered' || this.#disturbed) return;
+        if ((await this.#see(at, change.manifest)) === true) {
           throw new Error(`manifest ${change.manifest} is at ${at.host}, which has just acknowledged its deletion`);
         }
-        return;
+        return this.#pullEverywhere(at.repository, 'x');
       }
       case 'delete repository': {
         const answer = await this.#answer(registry.deleteRepository(name));
@@ -270,6 +271,14 @@ export class Run {
     this.#checkTag(at, tag, manifest, known);
     if (!this.#disturbed) this.oracle.shown(at.host, at.repository, tag);
     if (manifest !== null) await this.#readBlobs(at, manifest);
+  }
+
+  /** A deletion is seen by tag, and in lists, wherever central is asked. */
+  async #pullEverywhere(repository: number, tag: string): Promise<void> {
+    for (const host of HOST_NAMES) {
+      await this.#pull({ host, repository }, tag);
+      await this.#list({ host, repository }, 2);
+    }
   }
 
   async #readBlobs(at: Target, manifest: number): Promise<void> {

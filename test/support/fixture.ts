@@ -20,6 +20,8 @@ export interface Fixture {
   readonly counts: Counts;
   /** Milliseconds; tests move it. */
   now: number;
+  /** How often the replication queue was woken. */
+  wakes: number;
   /** Waits for work that goes on after a response. */
   settled(): Promise<void>;
   /** As if another isolate answered. */
@@ -42,6 +44,7 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
   let deferred: Promise<unknown>[] = [];
   const fixture: Fixture = {
     now: options.now ?? Date.UTC(2026, 0, 2),
+    wakes: 0,
     counts,
     registry: new StoredRegistry(store, {
       signer: await SigningKeys.import([btoa('k'.repeat(32))]),
@@ -50,7 +53,7 @@ export async function openFixture(options: FixtureOptions = {}): Promise<Fixture
       now: () => fixture.now,
       defer: (work) => void deferred.push(work),
       announces: options.announces ?? false,
-      wake: () => undefined,
+      wake: () => void fixture.wakes++,
       storeOf: (name) => (name === 'central' ? store : undefined),
     }),
     async settled() {

@@ -35,8 +35,8 @@ export class MemoryQueueState implements QueueState {
   parkedCount(): number {
     return this.parkedJobs('', Infinity).length;
   }
-  nextAttempt(): number | undefined {
-    const times = this.#named().flatMap(({ parked, nextAt }) => (parked ? [] : [nextAt]));
+  nextAttempt(now: number): number | undefined {
+    const times = this.#named().flatMap(({ parked, nextAt }) => (parked || nextAt <= now ? [] : [nextAt]));
     return times.length === 0 ? undefined : Math.min(...times);
   }
   retry(id: string | undefined): number {

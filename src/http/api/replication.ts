@@ -112,14 +112,23 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
       query: pageQuery.extend({ last: z.string().optional().openapi({ description: 'What the page before gave' }) }),
     },
     {
-      200: { description: 'A page', ...json(z.object({ items: z.array(onlyHere), last: z.string().nullable() })) },
+      200: {
+        description: 'A page',
+        ...json(
+          z.object({
+            items: z.array(onlyHere),
+            last: z.string().nullable(),
+            complete: z.boolean().openapi({ description: "false where the node's database does not answer" }),
+          }),
+        ),
+      },
     },
   );
   api.openapi(only, async (c) => {
     requireAdministrator(c);
     const { n, last } = c.req.valid('query');
     const page = await replicationOf(c).onlyHere(c.req.valid('param').store, last, n);
-    return c.json({ items: [...page.items], last: page.last ?? null }, 200);
+    return c.json({ items: [...page.items], last: page.last ?? null, complete: page.complete }, 200);
   });
 }
 

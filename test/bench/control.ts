@@ -1,0 +1,89 @@
+/** The private routes of worker.js: counts, the way to a store, rows. */
+import { call } from './http.ts';
+import { until } from './measure.ts';
+import { NONE, type Operations, sum } from './prices.ts';
+
+export type Scope = 'request' | 'wake' | 'alarm';
+
+interface Count extends Operations {
+  readonly scope: Scope;
+  /** Of the stores; `worker`, `queues`. */
+  readonly store: string;
+}
+
+export interface Where {
+  readonly scope?: Scope;
+  readonly store?: string;
+}
+
+export class Control {
+  readonly #port: number;
+
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  async resetCounts(): Promise<void> {
+    await this.#post('/bench/reset', 204);
+  }
+
+  /** What was asked of the bindings since the counts were reset. */
+  async counts({ scope, store }: Where = {}): Promise<Operations> {
+    const { body } = await call(200, { port: this.#port, method: 'GET', path: '/bench/counts', keep: true });
+    return (JSON.parse(body.toString()) as Count[])
+      .filter((count) => (scope ?? count.scope) === count.scope && (store ?? count.store) === count.store)
+      .map(({ scope: _scope, store: _store, ...operations }) => operations)
+      .reduce<Operations>(sum, NONE);
+  }
+
+  /** What one piece of work asks for, with what goes on after its responses. */
+  async countsOf(work: () => Promise<unknown>, where: Where = {}): Promise<Operations> {
+    await this.quiet();
+    await this.resetCounts();
+    await work();
+    await this.quiet();
+    return this.counts(where);
+  }
+
+  /** Waits until nobody asks for anything. */
+  async quiet(): Promise<void> {
+    let [last, since] = ['', Date.now()];
+    await until('the bindings are quiet', async () => {
+      const counts = JSON.stringify(await this.counts());
+      if (counts !== last) [last, since] = [counts, Date.now()];
+      return Date.now() - since > 150;
+    });
+  }
+
+  /** How far away a store is, in milliseconds for each call; or that it is out of reach. */
+  async link(store: string, delay: number, away = false): Promise<void> {
+    await this.#post('/bench/link', 204, { store, delay, away });
+  }
+
+  /** Rows of the last statement. */
+  async sql<Result>(store: string, ...statements: readonly string[]): Promise<Result[]> {
+    return JSON.parse((await this.#post('/bench/sql', 200, { store, statements })).toString()) as Result[];
+  }
+
+  /** Waits until nodes have announced everything, and central has all bytes. */
+  async settled(seconds = 120): Promise<void> {
+    await until(
+      'everything has settled',
+      async () => (await this.#rows('central', 'copies')) === 0 && (await this.announced()),
+      seconds,
+    );
+  }
+
+  async announced(): Promise<boolean> {
+    return (await this.#rows('node1', 'markers')) === 0 && (await this.#rows('node2', 'markers')) === 0;
+  }
+
+  async #rows(store: string, table: string): Promise<number> {
+    return (await this.sql<{ rows: number }>(store, `SELECT count(*) AS rows FROM ${table}`))[0]?.rows ?? 0;
+  }
+
+  async #post(path: string, status: number, body: object = {}): Promise<Buffer> {
+    const options = { port: this.#port, method: 'POST', path, body: Buffer.from(JSON.stringify(body)), keep: true };
+    return (await call(status, options)).body;
+  }
+}

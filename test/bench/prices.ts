@@ -1,0 +1,76 @@
+/** What operations cost: Cloudflare's prices of the paid plan beyond what it includes, in dollars for a million. */
+
+export interface Operations {
+  /** Of the Worker. */
+  readonly requests: number;
+  /** R2 put, list, create and complete of a multipart upload, upload of a part. */
+  readonly classA: number;
+  /** R2 get and head. */
+  readonly classB: number;
+  /** R2 delete, and abort of a multipart upload. */
+  readonly r2Free: number;
+  /** To D1: a query, or a batch. They are not priced, but waited for. */
+  readonly roundTrips: number;
+  readonly statements: number;
+  readonly rowsRead: number;
+  readonly rowsWritten: number;
+  /** Calls of Durable Objects, and their alarms. */
+  readonly objectRequests: number;
+  readonly objectRowsRead: number;
+  readonly objectRowsWritten: number;
+}
+
+export const NONE: Operations = {
+  requests: 0,
+  classA: 0,
+  classB: 0,
+  r2Free: 0,
+  roundTrips: 0,
+  statements: 0,
+  rowsRead: 0,
+  rowsWritten: 0,
+  objectRequests: 0,
+  objectRowsRead: 0,
+  objectRowsWritten: 0,
+};
+
+const DOLLARS: Readonly<Partial<Record<keyof Operations, readonly [name: string, dollars: number]>>> = {
+  requests: ['Worker requests', 0.3],
+  classA: ['R2 class A', 4.5],
+  classB: ['R2 class B', 0.36],
+  rowsRead: ['D1 rows read', 0.001],
+  rowsWritten: ['D1 rows written', 1],
+  objectRequests: ['Durable Object requests', 0.15],
+  objectRowsRead: ['its rows read', 0.001],
+  objectRowsWritten: ['its rows written', 1],
+};
+
+export function sum(one: Operations, other: Operations): Operations {
+  const entries = Object.entries(one) as [keyof Operations, number][];
+  return Object.fromEntries(entries.map(([name, value]) => [name, value + other[name]])) as unknown as Operations;
+}
+
+export interface Price {
+  /** For a million of the action. */
+  readonly dollars: number;
+  /** `3 R2 class A $13.50`, the dearest first. */
+  readonly parts: string;
+}
+
+export function priceOf(operations: Operations): Price {
+  const parts = Object.entries(DOLLARS)
+    .map(([field, [name, dollars]]) => {
+      const count = operations[field as keyof Operations];
+      return { text: `${count} ${name} ${inDollars(count * dollars)}`, count, dollars: count * dollars };
+    })
+    .filter(({ count }) => count > 0)
+    .toSorted((a, b) => b.dollars - a.dollars);
+  return {
+    dollars: parts.reduce((total, { dollars }) => total + dollars, 0),
+    parts: parts.map(({ text }) => text).join(', '),
+  };
+}
+
+export function inDollars(dollars: number): string {
+  return `$${dollars < 0.1 ? dollars.toFixed(3) : dollars.toFixed(2)}`;
+}

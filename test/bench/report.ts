@@ -1,0 +1,39 @@
+/** What a run leaves behind: `results/bench.json` with all of it, and `results/bench.md`, the table of docs/performance.md. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { type Outcome, ROUNDS, type Row } from './row.ts';
+
+export interface Result extends Outcome, Pick<Row, 'name' | 'mustReach' | 'boundBy'> {
+  /** What the row took. */
+  readonly seconds: number;
+}
+
+export async function writeReport(results: readonly Result[], tiny: boolean): Promise<void> {
+  const machine = `${availableParallelism()} cores of ${cpus()[0]?.model ?? 'an unknown processor'}`;
+  const report = {
+    machine,
+    node: process.version,
+    command: `npm run bench ${process.argv.slice(2).length > 0 ? '-- ' : ''}${process.argv.slice(2).join(' ')}`.trim(),
+    loadAtTheEnd: loadavg(),
+    rounds: ROUNDS,
+    tiny,
+    results,
+  };
+  const missed = results.filter(({ reached }) => !reached).length;
+  await mkdir('results', { recursive: true });
+  await writeFile('results/bench.json', `${JSON.stringify(report, null, 2)}\n`);
+  await writeFile('results/bench.md', tableOf(results));
+  console.log(`\n${machine}, Node ${process.version}, medians of ${ROUNDS} at least; results/bench.json has all of it.`);
+  if (tiny) console.log('The sizes were tiny: the figures mean nothing.');
+  console.log(`${results.length - missed} rows reached, ${missed} missed`);
+}
+
+function tableOf(results: readonly Result[]): string {
+  const lines = results.map(
+    ({ name, measured, mustReach, details, boundBy, reached }) =>
+      `| ${name} | ${measured}${reached ? '' : ' (missed)'} | ${mustReach} | ${details} | ${boundBy} |`,
+  );
+  return ['| what | measured | must reach | figures | what bounds it |', '| --- | --- | --- | --- | --- |', ...lines, ''].join(
+    '\n',
+  );
+}

@@ -1,0 +1,202 @@
+/** What replication moves: bytes against raw copies, a backlog of tags, and what an image costs. */
+import { basic, type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
+import { layers } from '../content.ts';
+import { call } from '../http.ts';
+import { inMebibytes, peakOf } from '../memory.ts';
+import { timed, until } from '../measure.ts';
+import { inDollars, priceOf } from '../prices.ts';
+import { compare, outcome, type Row } from '../row.ts';
+import type { Berth, CountedBerth, Surroundings } from '../surroundings.ts';
+
+const MIB = 1024 * 1024;
+const BLOBS = 10;
+const TAGS = 10_000;
+const REPEATED = 1000;
+const CONNECTIONS = 8;
+const BACKLOG_LIMIT = 16 * MIB;
+
+async function setPaused({ central }: Berth, paused: boolean): Promise<void> {
+  const options = { path: '/api/replication/queues/node1', headers: { ...basic('admin'), 'Content-Type': 'application/json' } };
+  await call(200, { ...options, port: central.port, method: 'PATCH', body: Buffer.from(JSON.stringify({ paused })) });
+}
+
+async function announcedCount({ central }: Berth): Promise<number> {
+  const { body } = await call(200, { port: central.port, method: 'GET', path: '/metrics', headers: basic('admin'), keep: true });
+  const [, count] = /^berth_announced_total\{[^}]*"node1"[^}]*\} (\d+)/m.exec(body.toString()) ?? [];
+  if (count === undefined) throw new Error('the metrics do not say how much node1 has announced');
+  return Number(count);
+}
+
+/** Ten blobs at a node and at the floor. Central can forget that it has got them. */
+async function settling(surroundings: Surroundings, blobBytes: number) {
+  const [berth, floor] = [await surroundings.counted(), await surroundings.floor()];
+  const { control, scheduled } = berth;
+  const { node1 } = berth.clients('alice/settled');
+  await node1.logIn();
+  const fresh = layers(blobBytes);
+  const blobs: { digest: string; hex: string; size: number }[] = [];
+  for (let i = 0; i < BLOBS; i++) {
+    const { bytes: body, digest, hex } = fresh();
+    await node1.pushByPut(body, digest);
+    await call(201, { port: floor.port, method: 'PUT', path: `/put?key=${hex}`, body });
+    blobs.push({ digest, hex, size: blobBytes });
+  }
+  const config = randomBlob(300);
+  await node1.pushByPut(config.bytes, config.digest);
+  await node1.pushManifest(imageOf(config, blobs), 'settled');
+  await control.settled();
+  const digests = blobs.map(({ digest }) => `'${digest}'`).join(', ');
+  return {
+    settle: async (): Promise<number> => {
+      await control.quiet();
+      await control.sql(
+        'central',
+        `INSERT INTO copies SELECT 'node1', digest, 'alice', size, ${Date.now()} FROM locations
+         WHERE store = 'node1' AND digest IN (${digests})`,
+        `DELETE FROM locations WHERE store = 'central' AND digest IN (${digests})`,
+      );
+      return timed(async () => {
+        await scheduled();
+        await control.settled();
+      });
+    },
+    copy: () =>
+      timed(async () => {
+        for (const { hex } of blobs) {
+          await call(201, { port: floor.port, method: 'POST', path: `/copy?key=${hex}&sha256=${hex}` });
+        }
+      }),
+  };
+}
+
+/** Pushes tags while central is out of reach. Answers how many things there are to announce. */
+async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repeated: number): Promise<number> {
+  const { node1 } = berth.clients('alice/backlog');
+  const [image, other] = [imageOf(config), imageOf(config)];
+  await node1.logIn();
+  let left = tags;
+  const lane = async (): Promise<void> => {
+    for (let number = left--; number > 0; number = left--) {
+      await node1.logIn();
+      await node1.pushManifest(image, `t${number}`);
+    }
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, lane));
+  for (let i = 0; i < repeated; i++) {
+    await node1.logIn();
+    await node1.pushManifest(i % 2 === 0 ? image : other, 'repeated');
+  }
+  // Besides the tags of the backlog: the repeated one, and both manifests.
+  return tags + 3;
+}
+
+export const nodesCopies: readonly Row[] = [
+  {
+    name: 'nodes: 500 MiB in ten blobs settled at central, against raw copies one after the other',
+    mustReach: '≥ 0.8 ×',
+    boundBy: 'R2 to R2 with its digest check, two at once; two look-ups and one transaction for each blob',
+    run: async (surroundings) => {
+      const blobBytes = surroundings.tiny ? 100_000 : 50 * MIB;
+      const { settle, copy } = await settling(surroundings, blobBytes);
+      const rate = (milliseconds: number): number => (BLOBS * blobBytes) / MIB / (milliseconds / 1000);
+      return compare({
+        limit: 0.8,
+        unit: 'MiB/s',
+        ours: async () => rate(await settle()),
+        theirs: async () => rate(await copy()),
+      });
+    },
+  },
+  {
+    name: `nodes: ${TAGS.toLocaleString('en')} tags pushed while central is away, and one ${REPEATED.toLocaleString('en')} times`,
+    mustReach: `each announced once, isolate + ${inMebibytes(BACKLOG_LIMIT)} at most`,
+    boundBy: 'pages of 100 markers, each announced in one transaction',
+    run: async (surroundings) => {
+      const berth = await surroundings.startCountedObserved();
+      const { control, inspector } = berth;
+      try {
+        const { node1 } = berth.clients('alice/backlog');
+        await node1.logIn();
+        const config = randomBlob(300);
+        await node1.pushByPut(config.bytes, config.digest);
+        await node1.pushManifest(imageOf(config), 'first');
+        await control.settled();
+        await control.quiet();
+        const announcedBefore = await announcedCount(berth);
+        await control.link('central', 0, true);
+        const [tags, repeated] = surroundings.tiny ? [300, 20] : [TAGS, REPEATED];
+        const expected = await pushBacklog(berth, config, tags, repeated);
+        const before = await inspector.memory();
+        let seconds = 0;
+        const peak = await peakOf(
+          () => inspector.memory(),
+          async () => {
+            await control.link('central', 0);
+            await berth.scheduled();
+            seconds = (await timed(() => until('all is announced', () => control.announced(), 300))) / 1000;
+          },
+        );
+        await control.quiet();
+        const announced = (await announcedCount(berth)) - announcedBefore;
+        const [atCentral] = await control.sql<{ tags: number; repeated: number }>(
+          'central',
+          `SELECT count(*) AS tags, (SELECT count(*) FROM tag_history WHERE name = 'repeated') AS repeated
+           FROM tags WHERE repository = 'alice/backlog' AND visible = 1`,
+        );
+        const missing = tags + 2 - (atCentral?.tags ?? 0);
+        return outcome(
+          `${announced} announced, isolate ${inMebibytes(peak - before, true)}`,
+          [
+            ...(missing === 0 ? [] : [`${missing} tags are missing at central`]),
+            ...(announced === expected ? [] : [`${announced} announced, not ${expected}`]),
+            ...(peak - before <= BACKLOG_LIMIT ? [] : ['memory is not flat']),
+          ],
+          `${expected} things to announce, in ${seconds.toFixed(1)} s; isolate ${inMebibytes(before)} before, ${inMebibytes(peak)} at most`,
+          { announced, expected, seconds, before, peak, atCentral },
+        );
+      } finally {
+        await berth.stop();
+      }
+    },
+  },
+  {
+    name: 'nodes: operations of a replicated image (config, two layers, manifest, index)',
+    mustReach: 'announced in one D1 round trip to central',
+    boundBy: 'D1 rows written, at the node and once more at central',
+    run: async (surroundings) => {
+      const berth = await surroundings.counted();
+      const { control } = berth;
+      const { node1 } = berth.clients('alice/replicated');
+      await node1.logIn();
+      const blobs = [randomBlob(300), randomBlob(100_000), randomBlob(200_000)];
+      const [config, ...imageLayers] = blobs;
+      if (config === undefined) throw new Error('the image has a config');
+      const image = imageOf(config, imageLayers);
+      const index = indexOf([image]);
+      await control.settled();
+      await setPaused(berth, true);
+      const push = await control.countsOf(async () => {
+        for (const { bytes, digest } of blobs) await node1.pushByPatch(bytes, digest, true);
+        await node1.pushManifest(image);
+        await node1.pushManifest(index, 'replicated');
+      });
+      await control.quiet();
+      await control.resetCounts();
+      await setPaused(berth, false);
+      await control.settled();
+      await control.quiet();
+      const announce = await control.counts({ scope: 'wake', store: 'central' });
+      const queue = [await control.counts({ scope: 'wake' }), await control.counts({ scope: 'alarm' })] as const;
+      const prices = { push: priceOf(push), announce: priceOf(queue[0]), settle: priceOf(queue[1]) };
+      const total = Object.values(prices).reduce((sum, { dollars }) => sum + dollars, 0);
+      return outcome(
+        `${announce.roundTrips} D1 round trip, a million: ${inDollars(total)}`,
+        announce.roundTrips === 1 ? [] : [`announced in ${announce.roundTrips} round trips to central`],
+        Object.entries(prices)
+          .map(([name, { dollars, parts }]) => `${name} ${inDollars(dollars)} (${parts})`)
+          .join('; '),
+        { push, announce: queue[0], announceAtCentral: announce, settle: queue[1], prices },
+      );
+    },
+  },
+];

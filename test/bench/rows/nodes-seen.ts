@@ -1,0 +1,136 @@
+/** How long it takes until what was pushed or deleted at one host is seen at the others. */
+import { type Blob, type Client, imageOf, randomBlob } from '../client.ts';
+import { largeContent } from '../content.ts';
+import { median, quantile, until } from '../measure.ts';
+import { outcome, type Outcome, type Row } from '../row.ts';
+import type { CountedBerth, Surroundings } from '../surroundings.ts';
+import { FAR_MILLISECONDS } from './nodes-push.ts';
+
+const MIB = 1024 * 1024;
+const PUSHES = 200;
+const DELETIONS = 102;
+
+interface Hosts extends CountedBerth {
+  readonly config: Blob;
+}
+
+async function hostsOf(surroundings: Surroundings, repository: string): Promise<Hosts> {
+  const berth = await surroundings.counted();
+  const hosts = { ...berth, ...berth.clients(repository), config: randomBlob(300) };
+  for (const client of all(hosts)) {
+    await client.logIn();
+    await client.pushByPut(hosts.config.bytes, hosts.config.digest);
+  }
+  // The first one announces the blob as well.
+  await hosts.node1.pushManifest(imageOf(hosts.config), 'first');
+  await hosts.control.settled();
+  return hosts;
+}
+
+function all({ central, node1, node2 }: Pick<Hosts, 'central' | 'node1' | 'node2'>): readonly Client[] {
+  return [central, node1, node2];
+}
+
+async function seen(clients: readonly Client[], path: string, status: number): Promise<void> {
+  await Promise.all(
+    clients.map((client) => until(`${path} is ${status}`, async () => (await client.status('GET', path)) === status, 30)),
+  );
+}
+
+/** From the node's 201 for a manifest until central and the other node answer 200 for it, in milliseconds. */
+async function timeUntilSeen({ central, node1, node2, config }: Hosts): Promise<number> {
+  for (const client of [central, node1, node2]) await client.logIn();
+  const image = imageOf(config);
+  const tag = image.digest.slice(-16);
+  await node1.pushManifest(image, tag);
+  const start = performance.now();
+  await seen([central, node2], `manifests/${tag}`, 200);
+  return performance.now() - start;
+}
+
+function judge(times: readonly number[], limits: { readonly p99: number; readonly median?: number }): Outcome {
+  const [middle, late] = [median(times), quantile(times, 0.99)];
+  return outcome(
+    `median ${middle.toFixed(0)} ms, p99 ${late.toFixed(0)} ms`,
+    [
+      ...(late <= limits.p99 ? [] : [`p99 above ${limits.p99} ms`]),
+      ...(middle <= (limits.median ?? Infinity) ? [] : [`median above ${limits.median} ms`]),
+    ],
+    `${times.length} times, slowest ${Math.max(...times).toFixed(0)} ms`,
+    { times },
+  );
+}
+
+function row(delay: number, limits: { readonly p99: number; readonly median: number }): Row {
+  return {
+    name: `nodes: manifest pushed to a node, seen at central and at the other node, central ${delay} ms away`,
+    mustReach: `median ≤ ${limits.median} ms, p99 ≤ ${limits.p99} ms`,
+    boundBy: 'one wake-up and one round trip to central; seeing it takes another round trip',
+    run: async (surroundings) => {
+      const hosts = await hostsOf(surroundings, `alice/seen-${delay}`);
+      await hosts.control.link('central', delay);
+      const times: number[] = [];
+      for (let i = 0; i < (surroundings.tiny ? 5 : PUSHES); i++) times.push(await timeUntilSeen(hosts));
+      await hosts.control.link('central', 0);
+      return judge(times, limits);
+    },
+  };
+}
+
+export const nodesSeen: readonly Row[] = [
+  row(FAR_MILLISECONDS, { p99: 1000, median: 500 }),
+  row(0, { p99: 250, median: 50 }),
+  {
+    name: `nodes: manifest pushed to a node, seen while a 300 MiB layer is being copied, central ${FAR_MILLISECONDS} ms away`,
+    mustReach: 'p99 ≤ 1000 ms',
+    boundBy: 'metadata and bytes have a lane each; they share processor and disk here',
+    run: async (surroundings) => {
+      const hosts = await hostsOf(surroundings, 'alice/seen-while-copied');
+      const { control, node1 } = hosts;
+      const content = largeContent(surroundings.tiny ? 100 * MIB : 300 * MIB);
+      const size = content.byteLength;
+      await node1.pushByPatch(content, content.digest, false);
+      await control.link('central', FAR_MILLISECONDS);
+      await node1.pushManifest(imageOf(hosts.config, [{ digest: content.digest, size }]), 'large');
+      const copying = async (): Promise<boolean> =>
+        (await control.sql('central', `SELECT 1 FROM copies WHERE digest = '${content.digest}'`)).length > 0;
+      await until('the layer is announced', copying);
+      const times: number[] = [];
+      for (;;) {
+        const time = await timeUntilSeen(hosts);
+        // Only those that ended before the copy did.
+        if (!(await copying())) break;
+        times.push(time);
+      }
+      await control.link('central', 0);
+      if (times.length === 0) return outcome('nothing', ['the copy was over too soon'], '', {});
+      return judge(times, { p99: 1000 });
+    },
+  },
+  {
+    name: `nodes: deletion at any host, gone at all, central ${FAR_MILLISECONDS} ms away`,
+    mustReach: 'p99 ≤ 1000 ms',
+    boundBy: "at a node: the deletion at central before its own; elsewhere: a wake-up, and central's feed",
+    run: async (surroundings) => {
+      const hosts = await hostsOf(surroundings, 'alice/deleted');
+      const { control, config } = hosts;
+      await control.link('central', FAR_MILLISECONDS);
+      const times: number[] = [];
+      for (let i = 0; i < (surroundings.tiny ? 6 : DELETIONS); i++) {
+        for (const client of all(hosts)) await client.logIn();
+        const host = all(hosts)[i % 3] ?? hosts.central;
+        const image = imageOf(config);
+        const tag = `deleted-${i}`;
+        await host.pushManifest(image, tag);
+        await seen(all(hosts), `manifests/${tag}`, 200);
+        // A tag, then a manifest.
+        await host.request(202, 'DELETE', `manifests/${i % 6 < 3 ? tag : image.digest}`);
+        const start = performance.now();
+        await seen(all(hosts), `manifests/${tag}`, 404);
+        times.push(performance.now() - start);
+      }
+      await control.link('central', 0);
+      return judge(times, { p99: 1000 });
+    },
+  },
+];

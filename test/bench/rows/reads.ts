@@ -1,0 +1,57 @@
+/** Pulls of a layer and of a manifest against one get, and one query. */
+import { layers } from '../content.ts';
+import { MANIFEST, statementOfTag } from '../floor.ts';
+import { call } from '../http.ts';
+import { rate, timed } from '../measure.ts';
+import { compare, type Row } from '../row.ts';
+
+const LAYER_BYTES = 50 * 1024 * 1024;
+const CONNECTIONS = 16;
+const REQUESTS = 2000;
+
+export const INDEX_HEADERS = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
+
+export const reads: readonly Row[] = [
+  {
+    name: 'reads: 50 MiB GET, against a raw get',
+    mustReach: '≤ 1.1 ×',
+    boundBy: 'one query before the read',
+    run: async (surroundings) => {
+      const [{ central }, floor] = [await surroundings.plain(), await surroundings.floor()];
+      await central.logIn();
+      // Stored in the same way on both sides: by one put.
+      const { bytes: body, digest } = layers(surroundings.tiny ? 1024 : LAYER_BYTES)();
+      await central.pushByPut(body, digest);
+      await call(201, { port: floor.port, method: 'PUT', path: '/put?key=pulled', body });
+      return compare({
+        limit: 1.1,
+        ours: async () => {
+          await central.logIn();
+          return timed(() => central.request(200, 'GET', `blobs/${digest}`));
+        },
+        theirs: () => timed(() => call(200, { port: floor.port, method: 'GET', path: '/get?key=pulled' })),
+      });
+    },
+  },
+  {
+    name: `reads: manifest GET by tag, ${CONNECTIONS} connections, against the same query`,
+    mustReach: '≥ 0.85 ×',
+    boundBy: 'routing, the access decision and a line of log',
+    run: async (surroundings) => {
+      const [{ central }, floor] = [await surroundings.plain(), await surroundings.floor()];
+      await central.logIn();
+      await central.request(201, 'PUT', 'manifests/latest', { headers: INDEX_HEADERS, body: MANIFEST });
+      const path = `/query?statement=${await statementOfTag()}`;
+      const requests = surroundings.tiny ? 50 : REQUESTS;
+      return compare({
+        limit: 0.85,
+        unit: 'requests/s',
+        ours: async () => {
+          await central.logIn();
+          return rate(CONNECTIONS, requests, () => central.request(200, 'GET', 'manifests/latest'));
+        },
+        theirs: () => rate(CONNECTIONS, requests, () => call(200, { port: floor.port, method: 'GET', path })),
+      });
+    },
+  },
+];

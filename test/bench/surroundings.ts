@@ -1,0 +1,139 @@
+/** What rows run on, started when the first one needs it: Berth, Berth with counted bindings, and the floor. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort, freePorts, startLocalRegistry } from '../../src/local/simulators.ts';
+import { Client } from './client.ts';
+import { Control } from './control.ts';
+import { type Floor, REPOSITORY, startFloor } from './floor.ts';
+import { connectInspector, type Inspector } from './inspector.ts';
+import { closeConnections } from './http.ts';
+import { workerdsOfThis } from './processes.ts';
+
+const COUNTED_WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
+
+export interface Berth {
+  readonly central: Client;
+  readonly node1: Client;
+  readonly node2: Client;
+  /** Clients of another repository. */
+  readonly clients: (repository: string) => Pick<Berth, 'central' | 'node1' | 'node2'>;
+  /** Fires the cron trigger. */
+  readonly scheduled: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+export interface CountedBerth extends Berth {
+  readonly control: Control;
+}
+
+export interface Observed {
+  readonly inspector: Inspector;
+  /** Of workerd. */
+  readonly pid: number;
+}
+
+export class Surroundings {
+  /** `--tiny`: sizes that only show that rows work. Its figures mean nothing. */
+  readonly tiny: boolean;
+  #folder: Promise<string> | undefined;
+  #started = 0;
+  readonly #running = new Set<() => Promise<void>>();
+  #plain: Promise<Berth> | undefined;
+  #counted: Promise<CountedBerth> | undefined;
+  #floor: Promise<Floor> | undefined;
+
+  constructor(tiny: boolean) {
+    this.tiny = tiny;
+  }
+
+  /** Berth as it is deployed. */
+  plain(): Promise<Berth> {
+    this.#plain ??= this.#start({});
+    return this.#plain;
+  }
+
+  counted(): Promise<CountedBerth> {
+    this.#counted ??= this.startCounted();
+    return this.#counted;
+  }
+
+  floor(): Promise<Floor> {
+    this.#floor ??= this.startFloor();
+    return this.#floor;
+  }
+
+  async startFloor(): Promise<Floor> {
+    const floor = await startFloor(await this.#stateDir());
+    const stop = this.#onStop(() => floor.stop());
+    return { port: floor.port, stop };
+  }
+
+  async startCounted(inspectorPort?: number): Promise<CountedBerth> {
+    const berth = await this.#start({ entryPoint: COUNTED_WORKER, ...(inspectorPort !== undefined && { inspectorPort }) });
+    return { ...berth, control: new Control(berth.central.port) };
+  }
+
+  /** One whose memory can be read. */
+  async startObserved(): Promise<Berth & Observed> {
+    return this.#observed((inspectorPort) => this.#start({ inspectorPort }));
+  }
+
+  async startCountedObserved(): Promise<CountedBerth & Observed> {
+    return this.#observed((inspectorPort) => this.startCounted(inspectorPort));
+  }
+
+  async #observed<Started extends Berth>(start: (inspectorPort: number) => Promise<Started>): Promise<Started & Observed> {
+    const before = new Set(await workerdsOfThis());
+    const inspectorPort = await freePort();
+    const berth = await start(inspectorPort);
+    const pid = (await workerdsOfThis()).find((each) => !before.has(each));
+    if (pid === undefined) throw new Error('no workerd was started');
+    const inspector = await connectInspector(inspectorPort, berth.central.port);
+    const stop = this.#onStop(async () => {
+      inspector.close();
+      await berth.stop();
+    });
+    return { ...berth, inspector, pid, stop };
+  }
+
+  async #start(options: { readonly entryPoint?: string; readonly inspectorPort?: number }): Promise<Berth> {
+    const [port = 0] = await freePorts();
+    const registry = await startLocalRegistry({ port, stateDir: await this.#stateDir(), ...options });
+    const clients = (repository: string) => ({
+      central: new Client(port, repository),
+      node1: new Client(port + 1, repository),
+      node2: new Client(port + 2, repository),
+    });
+    return { ...clients(REPOSITORY), clients, scheduled: () => registry.scheduled(), stop: this.#onStop(() => registry.stop()) };
+  }
+
+  /** Whoever needs something after this gets it started anew: a row that failed may have left anything behind. */
+  async forget(): Promise<void> {
+    for (const stop of this.#running) await stop();
+    this.#plain = undefined;
+    this.#counted = undefined;
+    this.#floor = undefined;
+  }
+
+  async stop(): Promise<void> {
+    closeConnections();
+    await this.forget();
+    if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
+  }
+
+  /** Answers what stops it once. */
+  #onStop(stop: () => Promise<void>): () => Promise<void> {
+    const once = async (): Promise<void> => {
+      if (this.#running.delete(once)) await stop();
+    };
+    this.#running.add(once);
+    return once;
+  }
+
+  async #stateDir(): Promise<string> {
+    this.#folder ??= mkdtemp(join(tmpdir(), 'berth-bench-'));
+    return join(await this.#folder, String(this.#started++));
+  }
+}

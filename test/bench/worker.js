@@ -1,0 +1,173 @@
+/**
+ * Berth's Worker with counted bindings, and private routes that read the counts, put a store far away or out of reach, and
+ * reach into its rows. Only the bench starts it, on loopback.
+ */
+import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
+import { gateD1, gateR2 } from '../support/links.ts';
+
+const CLASS_A = new Set(['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete']);
+const CLASS_B = new Set(['get', 'head']);
+const D1 = new Set(['all', 'run', 'batch']);
+
+/** By scope (`request`, or a queue's `wake` and `alarm`) and store. */
+let counts = new Map();
+/** By store: how far away it is in milliseconds, and whether it is out of reach. */
+const links = new Map();
+
+function countsOf(scope, store) {
+  const key = `${scope} ${store}`;
+  const known = counts.get(key);
+  if (known !== undefined) return known;
+  const fresh = {
+    scope,
+    store,
+    requests: 0,
+    classA: 0,
+    classB: 0,
+    r2Free: 0,
+    roundTrips: 0,
+    statements: 0,
+    rowsRead: 0,
+    rowsWritten: 0,
+    objectRequests: 0,
+    objectRowsRead: 0,
+    objectRowsWritten: 0,
+  };
+  counts.set(key, fresh);
+  return fresh;
+}
+
+function gateOf(scope, store) {
+  return async (call, work) => {
+    const count = countsOf(scope(), store);
+    if (D1.has(call)) count.roundTrips++;
+    else if (CLASS_A.has(call)) count.classA++;
+    else if (CLASS_B.has(call)) count.classB++;
+    else count.r2Free++;
+    const link = links.get(store);
+    if (link?.delay > 0) await new Promise((done) => setTimeout(done, link.delay));
+    if (link?.away) throw new Error('D1_ERROR: Network connection lost.');
+    const result = await work();
+    if (D1.has(call)) {
+      for (const { meta } of [result].flat()) {
+        count.statements++;
+        count.rowsRead += meta.rows_read;
+        count.rowsWritten += meta.rows_written;
+      }
+    }
+    return result;
+  };
+}
+
+function countQueues(namespace, scope) {
+  const counted = (stub) =>
+    new Proxy(stub, {
+      get: (target, name) =>
+        typeof name === 'symbol' || name === 'then'
+          ? undefined
+          : (...args) => {
+              countsOf(scope(), 'queues').objectRequests++;
+              return target[name](...args);
+            },
+    });
+  return {
+    idFromName: (name) => namespace.idFromName(name),
+    get: (id, options) => counted(namespace.get(id, options)),
+  };
+}
+
+function wrap(env, scope) {
+  const entries = Object.entries(env).map(([name, binding]) => {
+    if (name === 'REPLICATION_QUEUE') return [name, countQueues(binding, scope)];
+    const [, kind, suffix = ''] = /^(DB|BLOBS)_(.+)$/.exec(name) ?? [];
+    if (kind === undefined) return [name, binding];
+    const gate = gateOf(scope, suffix.toLowerCase());
+    return [name, kind === 'DB' ? gateD1(binding, gate) : gateR2(binding, gate)];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A queue's own rows: a key or an alarm that is set is one written, one that is asked for is one read. */
+function countStorage(storage, scope) {
+  const { sql } = storage;
+  const exec = sql.exec.bind(sql);
+  sql.exec = (...args) => {
+    const cursor = exec(...args);
+    const rows = cursor.toArray();
+    const count = countsOf(scope(), 'queues');
+    count.objectRowsRead += cursor.rowsRead;
+    count.objectRowsWritten += cursor.rowsWritten;
+    return { toArray: () => rows, one: () => rows[0] };
+  };
+  const calls = { get: 'objectRowsRead', put: 'objectRowsWritten', getAlarm: 'objectRowsRead', setAlarm: 'objectRowsWritten' };
+  for (const [name, field] of Object.entries(calls)) {
+    const call = storage[name].bind(storage);
+    storage[name] = (...args) => {
+      countsOf(scope(), 'queues')[field]++;
+      return call(...args);
+    };
+  }
+}
+
+export class ReplicationQueue extends Queue {
+  #alarms;
+
+  constructor(ctx, env) {
+    const alarms = { running: 0 };
+    const scope = () => (alarms.running > 0 ? 'alarm' : 'wake');
+    countStorage(ctx.storage, scope);
+    super(ctx, wrap(env, scope));
+    this.#alarms = alarms;
+  }
+
+  async alarm() {
+    this.#alarms.running++;
+    countsOf('alarm', 'queues').objectRequests++;
+    try {
+      await super.alarm();
+    } finally {
+      this.#alarms.running--;
+    }
+  }
+}
+
+const wrapped = new WeakMap();
+
+function wrappedFor(env) {
+  const known = wrapped.get(env);
+  if (known !== undefined) return known;
+  const fresh = wrap(env, () => 'request');
+  wrapped.set(env, fresh);
+  return fresh;
+}
+
+const ROUTES = {
+  '/bench/counts': () => Response.json([...counts.values()]),
+  '/bench/reset': () => {
+    counts = new Map();
+    return new Response(null, { status: 204 });
+  },
+  '/bench/link': async ({ store, delay, away }) => {
+    links.set(store, { delay, away });
+    return new Response(null, { status: 204 });
+  },
+  '/bench/sql': async ({ store, statements }, env) => {
+    const database = env[`DB_${store.toUpperCase()}`];
+    const results = await database.batch(statements.map((statement) => database.prepare(statement)));
+    return Response.json(results.at(-1).results);
+  },
+};
+
+export default {
+  ...worker,
+  async fetch(request, env, ctx) {
+    const { pathname } = new URL(request.url);
+    const route = ROUTES[pathname];
+    if (route !== undefined) return route(request.method === 'POST' ? await request.json() : undefined, env);
+    countsOf('request', 'worker').requests++;
+    return worker.fetch(request, wrappedFor(env), ctx);
+  },
+  scheduled(controller, env, ctx) {
+    return worker.scheduled(controller, wrappedFor(env), ctx);
+  },
+};

@@ -1,0 +1,41 @@
+/** What moves are made in: the rules, the clocks, and how far to go. */
+import { type HostIndex, type Message, putHost, type Store, type World } from './state.ts';
+import type { Setting } from './world.ts';
+
+export interface Limits {
+  /** Pushes and deletions. */
+  readonly operations: number;
+  /** Reads at a node that raise its clock, are remembered, or keep what they found. */
+  readonly reads: number;
+  /**
+   * Whatever takes several steps takes them at once, unless it is disturbed: overtaken by other things between its steps,
+   * repeated, lost or put off. So many disturbances there are at most.
+   */
+  readonly disturbances: number;
+  /** Whether manifests are pushed by digest alone too. */
+  readonly byDigest: boolean;
+  readonly tags: 1 | 2;
+  readonly manifests: 1 | 2;
+}
+
+export interface Context extends Setting {
+  readonly limits: Limits;
+}
+
+/** Takes what a move leads to. `label` says what happened, for a trace. */
+export type Visit = (label: () => string, next: World) => void;
+
+export function withStore(world: World, host: HostIndex, store: Store): World {
+  return { ...world, stores: putHost(world.stores, host, store) };
+}
+
+/** A world in which one more disturbance has happened; undefined where there have been enough. */
+export function disturb({ limits }: Context, world: World): World | undefined {
+  return world.disturbances < limits.disturbances ? { ...world, disturbances: world.disturbances + 1 } : undefined;
+}
+
+/** A message is overtaken. */
+export function disturbed(context: Context, world: World, message: Message, label: () => string, visit: Visit): void {
+  const next = disturb(context, world);
+  if (next !== undefined) visit(label, { ...next, astray: [...world.astray, message] });
+}

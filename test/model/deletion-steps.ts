@@ -1,0 +1,175 @@
+/** A deletion at a node, as `FederatedDeletions` of registry/federated-deletions.ts takes it through its steps. */
+import { isAlive, isVisible, mergeManifests, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
+import { type Context, disturb, type Visit, withStore } from './context.ts';
+import { noteDeletion, noteShown, noteTold } from './observed.ts';
+import {
+  CENTRAL,
+  type Deletion,
+  DIGESTS,
+  HOST_NAMES,
+  NO_LIVES,
+  NO_TAGS,
+  type NodeIndex,
+  put,
+  type Slot,
+  slotOf,
+  TAG_NAMES,
+  type World,
+} from './state.ts';
+import { deleteManifest, deleteTag, greatestTagVersion, mergeRows, raiseClockTo, wallClock } from './world.ts';
+
+/** Its first step: the node's own store is read. */
+export function startDeletion(
+  context: Context,
+  world: World,
+  node: NodeIndex,
+  kind: Deletion['kind'],
+  key: Slot,
+  visit: Visit,
+): void {
+  const { mutation } = context;
+  const [own, central] = [world.stores[node], world.stores[CENTRAL]];
+  const knows = kind === 'tag' ? (own.tags[key] ?? central.tags[key]) !== undefined : isKnown(world, node, key);
+  if (!knows) return;
+  const ownTag = kind === 'tag' ? own.tags[key] : undefined;
+  const digest = kind === 'manifest' ? key : ownTag?.digest == null ? undefined : slotOf(ownTag.digest);
+  const deletion: Deletion = {
+    node,
+    kind,
+    key,
+    next: 'ask',
+    ownTag,
+    ownLife: digest === undefined ? NO_MANIFEST : own.manifests[digest],
+    versions: kind === 'manifest' ? greatestTagVersion(own, key) : (ownTag?.version ?? 0),
+    takeTags: NO_TAGS,
+    takeLives: NO_LIVES,
+  };
+  const started = mutation === 'node-first' ? deleteHereFirst(context, world, deletion) : world;
+  goOn(context, { world: started, deletion, said: `${nameOf(deletion)} begins` }, visit);
+}
+
+/** What a step of a deletion leads to; without a deletion it is over. */
+interface Progress {
+  readonly world: World;
+  readonly deletion: Deletion | undefined;
+  readonly said: string;
+}
+
+/** All that is left at once, or overtaken before any of its steps. */
+function goOn(context: Context, progress: Progress, visit: Visit): void {
+  for (let at = progress; ;) {
+    const { world, deletion, said } = at;
+    if (deletion === undefined) {
+      visit(() => said, world);
+      return;
+    }
+    const disturbed = disturb(context, world);
+    if (disturbed !== undefined) {
+      visit(() => `${said}, and is overtaken`, { ...disturbed, deletions: [...world.deletions, deletion] });
+    }
+    const next = step(context, world, deletion);
+    at = { ...next, said: `${said}; ${next.said}` };
+  }
+}
+
+function step(context: Context, world: World, deletion: Deletion): Progress {
+  if (deletion.next === 'ask') return ask(context, world, deletion);
+  return deletion.next === 'decide' ? decide(context, world, deletion) : take(world, deletion);
+}
+
+/** Deletions that were overtaken go on. */
+export function deletionSteps(context: Context, world: World, visit: Visit): void {
+  for (const deletion of world.deletions) {
+    const without = { ...world, deletions: world.deletions.filter((other) => other !== deletion) };
+    const next = step(context, without, deletion);
+    goOn(context, { ...next, said: `${nameOf(deletion)} goes on: ${next.said}` }, visit);
+  }
+}
+
+function isKnown({ stores }: World, node: NodeIndex, digest: Slot): boolean {
+  return [stores[node], stores[CENTRAL]].some(({ manifests }) => manifests[digest].created > 0);
+}
+
+/** Central is read: is there anything to delete? */
+function ask(context: Context, world: World, deletion: Deletion): Progress {
+  const { node, kind, key, ownTag, ownLife } = deletion;
+  const central = world.stores[CENTRAL];
+  const farTag = kind === 'tag' ? central.tags[key] : undefined;
+  const winner = mergeTags(ownTag, farTag);
+  const digest = kind === 'manifest' ? key : winner?.digest == null ? undefined : slotOf(winner.digest);
+  const farLife = digest === undefined ? NO_MANIFEST : central.manifests[digest];
+  const nodeKnows = kind === 'manifest' || winner?.digest === ownTag?.digest;
+  const merged = mergeManifests(nodeKnows ? ownLife : NO_MANIFEST, farLife);
+  const isThere = kind === 'tag' ? isVisible(winner, merged) : isAlive(merged);
+  if (isThere) {
+    const versions =
+      kind === 'tag'
+        ? Math.max(deletion.versions, winner?.version ?? 0)
+        : Math.max(deletion.versions, ownLife.created, ownLife.deleted);
+    return { world, deletion: { ...deletion, next: 'decide', versions }, said: 'it is there' };
+  }
+  const isHere = kind === 'tag' ? isVisible(ownTag, ownLife) : isAlive(ownLife);
+  if (!isHere) {
+    const seen = Math.max(farTag?.version ?? 0, farLife.created, farLife.deleted);
+    const raised =
+      context.mutation === 'quiet-404'
+        ? world.stores[node]
+        : raiseClockTo(context, world.stores[node], seen, wallClock(context, world, node));
+    const shown = withStore({ ...world, observed: noteShown(world.observed, node, seen) }, node, raised);
+    return { world: shown, deletion: undefined, said: `it is not found, of version ${seen} at most` };
+  }
+  // Central's half was done before.
+  const own = kind === 'manifest' ? key : ownTag?.digest == null ? undefined : slotOf(ownTag.digest);
+  const deleted = own === undefined ? 0 : central.manifests[own].deleted;
+  const taken: Deletion = {
+    ...deletion,
+    next: 'take',
+    versions: kind === 'tag' ? Math.max(deletion.versions, winner?.version ?? 0) : deleted,
+    takeTags: kind === 'tag' ? put(NO_TAGS, key, farTag) : NO_TAGS,
+    takeLives: own === undefined ? NO_LIVES : put(NO_LIVES, own, { created: 0, deleted }),
+  };
+  return { world, deletion: taken, said: 'central has done it before' };
+}
+
+/** Central's transaction. */
+function decide(context: Context, world: World, deletion: Deletion): Progress {
+  const { kind, key, versions } = deletion;
+  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, wallClock(context, world, CENTRAL), versions);
+  if (deleted === undefined) throw new Error('central deletes whatever a node has seen');
+  const [next, stamp] = deleted;
+  const row = { digest: null, version: stamp, origin: HOST_NAMES[CENTRAL] };
+  return {
+    world: { ...next, observed: noteDeletion(next.observed, kind, key, stamp) },
+    deletion: {
+      ...deletion,
+      next: 'take',
+      versions: stamp,
+      takeTags: kind === 'tag' ? put(NO_TAGS, key, row) : NO_TAGS,
+      takeLives: kind === 'tag' ? NO_LIVES : put(NO_LIVES, key, { created: 0, deleted: stamp }),
+    },
+    said: `central has deleted it, stamp ${stamp}`,
+  };
+}
+
+/** The node's store takes the outcome over, and the client is answered. */
+function take(world: World, { node, kind, key, versions, takeTags, takeLives }: Deletion): Progress {
+  const store = mergeRows(world.stores[node], takeTags, takeLives, false);
+  const observed = noteTold(world.observed, node, kind, key, versions);
+  return { world: withStore({ ...world, observed }, node, store), deletion: undefined, said: 'it is acknowledged' };
+}
+
+/** The mistake `node-first`: a tombstone of the node's own, before central is asked. */
+function deleteHereFirst(context: Context, world: World, { node, kind, key }: Deletion): World {
+  const store = world.stores[node];
+  const version = nextStamp(wallClock(context, world, node), store.clock);
+  const row = { digest: null, version, origin: HOST_NAMES[node] };
+  const deleted =
+    kind === 'tag'
+      ? { tags: put(store.tags, key, row) }
+      : { manifests: put(store.manifests, key, { ...store.manifests[key], deleted: version }) };
+  return withStore(world, node, { ...store, ...deleted, clock: version });
+}
+
+function nameOf({ node, kind, key }: Deletion): string {
+  return `${HOST_NAMES[node]}: the deletion of ${kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key]}`;
+}

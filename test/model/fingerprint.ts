@@ -1,0 +1,237 @@
+/**
+ * A state's fingerprint: 64 bits, the same for states that differ only by the names of tags and manifests, by the order of
+ * messages, or by entries of the feed that nobody will read again. Of ten million states two have the same by chance once
+ * in 300,000 runs; then one of them would not be looked at.
+ */
+import type { ManifestVersions, TagVersion } from '../../src/stores/versions.ts';
+import type { Context } from './context.ts';
+import {
+  type Deletion,
+  DIGESTS,
+  HOST_NAMES,
+  HOSTS,
+  type LifeSlots,
+  type Markers,
+  type Message,
+  type Pair,
+  type Slot,
+  type World,
+} from './state.ts';
+import { wallClock } from './world.ts';
+
+const KINDS = { request: 1, reply: 2, feed: 3, keep: 4, tag: 5, manifest: 6, ask: 7, decide: 8, take: 9, page: 10 };
+
+/**
+ * Stamps by rank. What happens next depends on their order and on gaps that the stamps still to come can close; a longer
+ * gap is as good as any other.
+ */
+class Ranks {
+  readonly #stamps: number[] = [];
+  readonly #ranks: number[] = [];
+
+  clear(): void {
+    this.#stamps.length = 0;
+  }
+
+  note(stamp: number): void {
+    let at = this.#stamps.length;
+    while (at > 0 && this.#stamps[at - 1]! > stamp) at--;
+    if (at > 0 && this.#stamps[at - 1] === stamp) return;
+    for (let i = this.#stamps.length; i > at; i--) this.#stamps[i] = this.#stamps[i - 1]!;
+    this.#stamps[at] = stamp;
+  }
+
+  rank(longestGap: number): void {
+    let [before, rank] = [0, 0];
+    for (const [i, stamp] of this.#stamps.entries()) {
+      rank += Math.min(longestGap, stamp - before);
+      before = stamp;
+      this.#ranks[i] = rank;
+    }
+  }
+
+  of(stamp: number): number {
+    return this.#ranks[this.#stamps.indexOf(stamp)]!;
+  }
+}
+
+class Fingerprinter {
+  readonly #ranks = new Ranks();
+  #noting = false;
+  #a = 0;
+  #b = 0;
+  /** By how much slots are exchanged: 0 or 1. */
+  #tagSwap: 0 | 1 = 0;
+  #manifestSwap: 0 | 1 = 0;
+  #firstPosition = 0;
+
+  /** Notes the stamps of a world, for the calls of `of` that follow. */
+  note(world: World, wallClocks: readonly number[], longestGap: number): void {
+    this.#ranks.clear();
+    this.#ranks.note(0);
+    for (const now of wallClocks) this.#ranks.note(now);
+    this.#noting = true;
+    this.#world(world, wallClocks);
+    this.#noting = false;
+    this.#ranks.rank(longestGap);
+  }
+
+  of(world: World, wallClocks: readonly number[], tagSwap: 0 | 1, manifestSwap: 0 | 1): [number, number] {
+    this.#tagSwap = tagSwap;
+    this.#manifestSwap = manifestSwap;
+    this.#a = 0x9e37_79b9;
+    this.#b = 0x85eb_ca6b;
+    this.#world(world, wallClocks);
+    return [this.#a >>> 0, this.#b >>> 0];
+  }
+
+  #add(value: number): void {
+    const a = Math.imul(this.#a ^ value, 0xcc9e_2d51);
+    this.#a = (a ^ (a >>> 15)) + 0x1656_67b1;
+    const b = Math.imul(this.#b + value, 0x1b87_3593) ^ (this.#b >>> 13);
+    this.#b = Math.imul(b ^ (b >>> 16), 0x2c1b_3c6d);
+  }
+
+  #stamp(stamp: number): void {
+    if (this.#noting) this.#ranks.note(stamp);
+    else this.#add(this.#ranks.of(stamp));
+  }
+
+  #world(
+    { operations, reads, disturbances, stores, feed, astray, deletions, observed }: World,
+    wallClocks: readonly number[],
+  ): void {
+    for (const now of wallClocks) this.#stamp(now);
+    const earliest = Math.min(...wallClocks);
+    this.#add(operations);
+    this.#add(reads);
+    this.#add(disturbances);
+    const first = Math.min(stores[1].position, stores[2].position);
+    this.#firstPosition = first;
+    for (const host of HOSTS) {
+      const { clock, tags, manifests, markers, position } = stores[host];
+      // A clock that no wall clock is behind says nothing.
+      this.#stamp(clock < (host === 0 ? earliest : wallClocks[host]!) ? 0 : clock);
+      this.#tags(tags);
+      this.#lives(manifests);
+      if (host !== 0) {
+        this.#markers(markers);
+        this.#add(position - first);
+      }
+      this.#numbers(observed.pushed[host], this.#manifestSwap);
+      this.#numbers(observed.told[host].tags, this.#tagSwap);
+      this.#numbers(observed.told[host].manifests, this.#manifestSwap);
+      this.#stamp(observed.shown[host]);
+    }
+    this.#tags(observed.tags);
+    this.#lives(observed.manifests);
+    this.#add(feed.length - first);
+    for (let position = first; position < feed.length; position++) {
+      const { kind, key, version } = feed[position]!;
+      this.#add(KINDS[kind]);
+      this.#add(key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap));
+      this.#stamp(version);
+    }
+    this.#unordered(astray, (message) => this.#message(message));
+    this.#unordered(deletions, (deletion) => this.#deletion(deletion));
+  }
+
+  #unordered<Item>(items: readonly Item[], add: (item: Item) => void): void {
+    const [a, b] = [this.#a, this.#b];
+    let [sumA, sumB] = [items.length, items.length];
+    for (const item of items) {
+      this.#a = 0x27d4_eb2f;
+      this.#b = 0x1656_67b1;
+      add(item);
+      sumA = (sumA + this.#a) | 0;
+      sumB = (sumB + this.#b) | 0;
+    }
+    this.#a = a;
+    this.#b = b;
+    this.#add(sumA);
+    this.#add(sumB);
+  }
+
+  #message({ kind, node, tags, manifests, done, clock, from, to }: Message): void {
+    this.#add(KINDS[kind]);
+    this.#add(node);
+    this.#tags(tags);
+    this.#lives(manifests);
+    this.#markers(done);
+    this.#stamp(clock);
+    if (kind === 'feed') {
+      this.#add(from - this.#firstPosition);
+      this.#add(to - this.#firstPosition);
+    }
+  }
+
+  #deletion({ node, kind, key, next, ownTag, ownLife, versions, takeTags, takeLives }: Deletion): void {
+    this.#add(node);
+    this.#add(KINDS[kind]);
+    this.#add(key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap));
+    this.#add(KINDS[next]);
+    this.#tag(ownTag);
+    this.#life(ownLife);
+    this.#stamp(versions);
+    this.#tags(takeTags);
+    this.#lives(takeLives);
+  }
+
+  #markers({ tags, manifests }: Markers): void {
+    this.#numbers(tags, this.#tagSwap);
+    this.#numbers(manifests, this.#manifestSwap);
+  }
+
+  #numbers(numbers: Pair<number>, swap: 0 | 1): void {
+    this.#stamp(numbers[swap]);
+    this.#stamp(numbers[(1 - swap) as Slot]);
+  }
+
+  #tags(tags: Pair<TagVersion | undefined>): void {
+    this.#tag(tags[this.#tagSwap]);
+    this.#tag(tags[(1 - this.#tagSwap) as Slot]);
+  }
+
+  #tag(tag: TagVersion | undefined): void {
+    if (tag === undefined) {
+      this.#add(0);
+      return;
+    }
+    this.#stamp(tag.version);
+    this.#add(tag.digest === null ? 3 : 4 + ((tag.digest === DIGESTS[0] ? 0 : 1) ^ this.#manifestSwap));
+    this.#add(tag.origin === HOST_NAMES[0] ? 0 : tag.origin === HOST_NAMES[1] ? 1 : 2);
+  }
+
+  #lives(lives: LifeSlots): void {
+    this.#life(lives[this.#manifestSwap]);
+    this.#life(lives[(1 - this.#manifestSwap) as Slot]);
+  }
+
+  #life(life: ManifestVersions | undefined): void {
+    if (life === undefined) {
+      this.#add(-1);
+      return;
+    }
+    this.#stamp(life.created);
+    this.#stamp(life.deleted);
+  }
+}
+
+const fingerprinter = new Fingerprinter();
+
+/** The least over all ways to name tags and manifests. */
+export function fingerprint(context: Context, world: World): [number, number] {
+  const { limits } = context;
+  const wallClocks = HOSTS.map((host) => wallClock(context, world, host));
+  const stampsToCome = limits.operations - world.operations + world.deletions.length;
+  fingerprinter.note(world, wallClocks, stampsToCome + 2);
+  let least = fingerprinter.of(world, wallClocks, 0, 0);
+  for (const tagSwap of limits.tags === 2 ? ([0, 1] as const) : ([0] as const)) {
+    for (const manifestSwap of limits.manifests === 2 ? ([0, 1] as const) : ([0] as const)) {
+      if (tagSwap + manifestSwap === 0) continue;
+      const other = fingerprinter.of(world, wallClocks, tagSwap, manifestSwap);
+      if (other[0] < least[0] || (other[0] === least[0] && other[1] < least[1])) least = other;
+    }
+  }
+  return least;
+}

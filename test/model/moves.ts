@@ -1,0 +1,128 @@
+/** What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray. */
+import { noteDeletion, notePush, noteShown, simplify } from './observed.ts';
+import { type Context, disturbed, type Visit, withStore } from './context.ts';
+import { deliver } from './delivery.ts';
+import { deletionSteps, startDeletion } from './deletion-steps.ts';
+import { queueSteps, strays } from './queue-steps.ts';
+import {
+  CENTRAL,
+  DIGESTS,
+  HOST_NAMES,
+  HOSTS,
+  type HostIndex,
+  NODES,
+  type NodeIndex,
+  SLOTS,
+  type Slot,
+  type Store,
+  TAG_NAMES,
+  type World,
+} from './state.ts';
+import {
+  commitManifest,
+  deleteManifest,
+  deleteTag,
+  keep,
+  listAtNode,
+  mergeRows,
+  raiseClockTo,
+  readAtNode,
+  wallClock,
+} from './world.ts';
+
+/** Every move from a world, always in the same order. */
+export function eachMove(context: Context, world: World, visit: Visit): void {
+  const simplified: Visit = (label, next) => {
+    const clockOf = (host: HostIndex): number => wallClock(context, next, host);
+    visit(label, simplify(next, [clockOf(0), clockOf(1), clockOf(2)]));
+  };
+  if (world.operations < context.limits.operations) operations(context, world, simplified);
+  for (const node of NODES) {
+    if (world.reads < context.limits.reads) reads(context, world, node, simplified);
+    queueSteps(context, world, node, simplified);
+  }
+  deletionSteps(context, world, simplified);
+  strays(context, world, simplified);
+}
+
+function operations(context: Context, before: World, visit: Visit): void {
+  const { limits } = context;
+  const world = { ...before, operations: before.operations + 1 };
+  const tags = SLOTS.slice(0, limits.tags);
+  const digests = SLOTS.slice(0, limits.manifests);
+  for (const host of HOSTS) {
+    for (const digest of digests) {
+      if (limits.byDigest) push(context, world, host, digest, undefined, visit);
+      for (const tag of tags) push(context, world, host, digest, tag, visit);
+    }
+    if (host === CENTRAL) {
+      for (const tag of tags) deleteAtCentral(context, world, 'tag', tag, visit);
+      for (const digest of digests) deleteAtCentral(context, world, 'manifest', digest, visit);
+    } else {
+      for (const tag of tags) startDeletion(context, world, host, 'tag', tag, visit);
+      for (const digest of digests) startDeletion(context, world, host, 'manifest', digest, visit);
+    }
+  }
+}
+
+function push(context: Context, world: World, host: HostIndex, digest: Slot, tag: Slot | undefined, visit: Visit): void {
+  const [store, stamp] = commitManifest(context, world.stores[host], host, wallClock(context, world, host), digest, tag);
+  const observed = notePush(world.observed, host, stamp, digest, tag);
+  visit(
+    () => `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}, stamp ${stamp}`,
+    withStore({ ...world, observed }, host, store),
+  );
+}
+
+function deleteAtCentral(context: Context, world: World, kind: 'tag' | 'manifest', key: Slot, visit: Visit): void {
+  const now = wallClock(context, world, CENTRAL);
+  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, now, undefined);
+  if (deleted === undefined) return;
+  const [next, stamp] = deleted;
+  const name = kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key];
+  visit(() => `central: delete ${name}, stamp ${stamp}`, {
+    ...next,
+    observed: noteDeletion(next.observed, kind, key, stamp),
+  });
+}
+
+/** Reads at a node that change something: its clock, what its clients have seen, or what it keeps for the next pull. */
+function reads(context: Context, before: World, node: NodeIndex, visit: Visit): void {
+  const { limits, mutation } = context;
+  const world = { ...before, reads: before.reads + 1 };
+  const [central, store] = [world.stores[CENTRAL], world.stores[node]];
+  const now = wallClock(context, world, node);
+  const show = (seen: number, raises: boolean): World | undefined => {
+    const raised = raises ? raiseClockTo(context, store, seen, now) : store;
+    if (raised === store && (seen <= store.clock || seen < now)) return undefined;
+    return withStore({ ...world, observed: noteShown(world.observed, node, seen) }, node, raised);
+  };
+  for (const kind of ['tag', 'digest'] as const) {
+    for (const key of SLOTS.slice(0, kind === 'tag' ? limits.tags : limits.manifests)) {
+      const answer = readAtNode(context, store, central, kind, key);
+      const next = show(answer.seen, answer.digest !== undefined || mutation !== 'quiet-404');
+      const found = answer.digest === undefined ? 'not found' : DIGESTS[answer.digest];
+      const label = (): string =>
+        `${HOST_NAMES[node]}: read ${kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key]}: ${found}, of version ${answer.seen} at most`;
+      const kept = answer.from === 'central' ? keep(node, central, answer, kind === 'tag' ? key : undefined) : undefined;
+      if (kept !== undefined && !sameRows(mergeRows(store, kept.tags, kept.manifests, true), store)) {
+        visit(() => `${label()}; the node keeps it`, deliver(context, next ?? world, kept));
+        disturbed(context, next ?? world, kept, () => `${label()}; what the node keeps is under way`, visit);
+      } else if (next !== undefined) visit(label, next);
+    }
+  }
+  const { listed, seen } = listAtNode(store, central);
+  const next = show(seen, true);
+  if (next === undefined) return;
+  const names = TAG_NAMES.filter((_, slot) => listed[slot as Slot]);
+  visit(() => `${HOST_NAMES[node]}: list: ${names.join(', ') || 'nothing'}, of version ${seen} at most`, next);
+}
+
+function sameRows(a: Store, b: Store): boolean {
+  return SLOTS.every(
+    (slot) =>
+      a.tags[slot] === b.tags[slot] &&
+      a.manifests[slot].created === b.manifests[slot].created &&
+      a.manifests[slot].deleted === b.manifests[slot].deleted,
+  );
+}

@@ -1,0 +1,16 @@
+/** Mistakes that the model makes on purpose, to show that it would find them. */
+export const MUTATIONS = {
+  'stamp-per-row': 'stamps per row instead of per transaction',
+  'quiet-404': 'a 404 that does not raise the clock',
+  'node-first': 'a deletion written at the node before central',
+  'tombstone-miss': 'a tombstone treated as a miss',
+  'any-marker': 'a marker deleted whatever its stamp',
+  'feed-holders': 'a deletion sent only to nodes that hold the thing',
+  'equal-stamp': 'a clock that is not raised to a stamp equal to the wall clock',
+} as const;
+
+export type Mutation = keyof typeof MUTATIONS;
+
+export function isMutation(name: string): name is Mutation {
+  return Object.hasOwn(MUTATIONS, name);
+}

@@ -1,0 +1,169 @@
+/**
+ * What the model is made of: central, two nodes, and what is between them. States are values: a move makes a new one and
+ * shares with the old one what it left alone. Tags and manifests are slots of fixed arrays, so that two states that
+ * differ only by names are seen as one.
+ */
+import type { Digest } from '../../src/oci/digest.ts';
+import type { ManifestVersions, TagVersion } from '../../src/stores/versions.ts';
+
+export const CENTRAL = 0;
+export const HOSTS = [0, 1, 2] as const;
+export const NODES = [1, 2] as const;
+export const SLOTS = [0, 1] as const;
+export type HostIndex = (typeof HOSTS)[number];
+export type NodeIndex = (typeof NODES)[number];
+export type Slot = (typeof SLOTS)[number];
+
+export const HOST_NAMES = ['central', 'node1', 'node2'] as const;
+export const TAG_NAMES = ['t', 'u'] as const;
+export const DIGESTS = ['M' as Digest, 'N' as Digest] as const;
+
+export function slotOf(digest: Digest): Slot {
+  return digest === DIGESTS[0] ? 0 : 1;
+}
+
+/** One value for each of two tags or manifests. */
+export type Pair<Value> = readonly [Value, Value];
+
+export type TagSlots = Pair<TagVersion | undefined>;
+export type LifeSlots = Pair<ManifestVersions | undefined>;
+export const NO_TAGS: TagSlots = [undefined, undefined];
+export const NO_LIVES: LifeSlots = [undefined, undefined];
+
+export function put<Value>(pair: Pair<Value>, slot: Slot, value: Value): Pair<Value> {
+  return slot === 0 ? [value, pair[1]] : [pair[0], value];
+}
+
+/** The stamps of markers; 0 for none. */
+export interface Markers {
+  readonly tags: Pair<number>;
+  readonly manifests: Pair<number>;
+}
+
+export const NO_MARKERS: Markers = { tags: [0, 0], manifests: [0, 0] };
+
+export interface Store {
+  readonly clock: number;
+  readonly tags: TagSlots;
+  readonly manifests: Pair<ManifestVersions>;
+  readonly markers: Markers;
+  /** At a node: of the last entry of the feed that it has applied. */
+  readonly position: number;
+}
+
+export interface FeedEntry {
+  readonly kind: 'tag' | 'manifest';
+  readonly key: Slot;
+  readonly version: number;
+}
+
+/**
+ * What is under way while other things happen: markers that a queue has read, a request, its reply, entries of the feed,
+ * or what a node's read found at central and puts into the node's store.
+ */
+export interface Message {
+  readonly kind: 'page' | 'request' | 'reply' | 'feed' | 'keep';
+  readonly node: NodeIndex;
+  readonly tags: TagSlots;
+  readonly manifests: LifeSlots;
+  /** Markers that were read; they go when a reply is applied. */
+  readonly done: Markers;
+  /** Central's clock, in a reply. */
+  readonly clock: number;
+  /** Positions of the feed. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A deletion at a node that was overtaken between its steps. It may go on at any time, or never. */
+export interface Deletion {
+  readonly node: NodeIndex;
+  readonly kind: 'tag' | 'manifest';
+  readonly key: Slot;
+  /** What comes next: asking central what it knows, its transaction, or taking the outcome over. */
+  readonly next: 'ask' | 'decide' | 'take';
+  readonly ownTag: TagVersion | undefined;
+  readonly ownLife: ManifestVersions;
+  /** The greatest version that the deletion has to exceed. */
+  readonly versions: number;
+  readonly takeTags: TagSlots;
+  readonly takeLives: LifeSlots;
+}
+
+/** What an observer who sees every host at once knows. Invariants compare hosts with it; no rule reads it. */
+export interface Observed {
+  /** Every write of a tag, merged. */
+  readonly tags: TagSlots;
+  /** Every write and deletion of a manifest, merged. */
+  readonly manifests: Pair<ManifestVersions>;
+  /** By host: the greatest push of a manifest that it acknowledged. */
+  readonly pushed: readonly [Pair<number>, Pair<number>, Pair<number>];
+  /** By host: the greatest stamp that its clients were shown, as far as its clock does not cover it. */
+  readonly shown: readonly [number, number, number];
+  /** By host: the greatest deletion that it was told of, as far as its rows do not say so. */
+  readonly told: readonly [Told, Told, Told];
+}
+
+export interface Told {
+  readonly tags: Pair<number>;
+  readonly manifests: Pair<number>;
+}
+
+export interface World {
+  /** Operations so far. */
+  readonly operations: number;
+  /** Reads so far that changed something. */
+  readonly reads: number;
+  /** How often so far something was overtaken, repeated, lost or put off. */
+  readonly disturbances: number;
+  readonly stores: readonly [Store, Store, Store];
+  readonly feed: readonly FeedEntry[];
+  /** What may arrive at any time, or never. */
+  readonly astray: readonly Message[];
+  readonly deletions: readonly Deletion[];
+  readonly observed: Observed;
+}
+
+const EMPTY_STORE: Store = {
+  clock: 0,
+  tags: NO_TAGS,
+  manifests: [
+    { created: 0, deleted: 0 },
+    { created: 0, deleted: 0 },
+  ],
+  markers: NO_MARKERS,
+  position: 0,
+};
+
+const NOTHING_TOLD: Told = { tags: [0, 0], manifests: [0, 0] };
+
+export const START: World = {
+  operations: 0,
+  reads: 0,
+  disturbances: 0,
+  stores: [EMPTY_STORE, EMPTY_STORE, EMPTY_STORE],
+  feed: [],
+  astray: [],
+  deletions: [],
+  observed: {
+    tags: NO_TAGS,
+    manifests: EMPTY_STORE.manifests,
+    pushed: [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ],
+    shown: [0, 0, 0],
+    told: [NOTHING_TOLD, NOTHING_TOLD, NOTHING_TOLD],
+  },
+};
+
+/** One value for each host. */
+export function putHost<Value>(
+  values: readonly [Value, Value, Value],
+  host: HostIndex,
+  value: Value,
+): readonly [Value, Value, Value] {
+  if (host === 0) return [value, values[1], values[2]];
+  return host === 1 ? [values[0], value, values[2]] : [values[0], values[1], value];
+}

@@ -1,0 +1,59 @@
+/** Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it seems. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Tag } from '../../src/oci/reference.ts';
+import { deleteManifests } from '../../src/stores/deletions.ts';
+import { type Fixture, granted, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
+import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+
+const FIVE_MINUTES = 300_000;
+const LATEST = 'latest' as Tag;
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+function at({ registry }: Host): Fixture {
+  return { registry } as unknown as Fixture;
+}
+
+async function latestAt({ registry }: Host): Promise<string> {
+  return registry.getManifest(granted(), { kind: 'tag', tag: LATEST }).then(
+    ({ digest }) => digest,
+    (error: { kind: string }) => error.kind,
+  );
+}
+
+describe('a push to a node is later than', () => {
+  test('a deletion at central that a read there has shown, of the very stamp that the push would take', async () => {
+    const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
+    hosts.now += 1;
+    await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
+    expect(await latestAt(hosts.node1)).toBe('MANIFEST_UNKNOWN');
+    await pushSmallImage(at(hosts.node1), 1, ['latest']);
+    expect(await latestAt(hosts.node1)).toBe(image.digest);
+  });
+
+  test.each([['tag'], ['manifest']] as const)('what a deletion of a %s there did not find any more', async (kind) => {
+    hosts.central.skew = FIVE_MINUTES;
+    const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
+    await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
+    const deleted =
+      kind === 'tag'
+        ? hosts.node1.registry.deleteTag(REPOSITORY, LATEST)
+        : hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
+    await expect(deleted).rejects.toMatchObject({ status: 404 });
+    await pushSmallImage(at(hosts.node1), 1, ['latest']);
+    expect(await latestAt(hosts.node1)).toBe(image.digest);
+  });
+});
+
+test('a list judges a tag of which two stores have different writes of one stamp', async () => {
+  await pushSmallImage(at(hosts.central), 1, ['latest']);
+  const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
+  const context = { origin: 'central', announces: false, now: hosts.now };
+  await deleteManifests(hosts.central.store.database, context, REPOSITORY, [image.digest], { versions: hosts.now * 1000 });
+  expect(await latestAt(hosts.node1)).toBe('MANIFEST_UNKNOWN');
+  expect((await hosts.node1.registry.listTags(granted(), { limit: 10, after: '' })).items).toEqual([]);
+});

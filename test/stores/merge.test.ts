@@ -1,0 +1,271 @@
+/** The SQL of merging and of stamps does what `versions.ts` says, in all small cases. Each case has a repository of its own. */
+import { env } from 'cloudflare:workers';
+import { describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { MediaType } from '../../src/oci/media-type.ts';
+import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { STAMPS_PER_MILLISECOND } from '../../src/stores/clock.ts';
+import { type BoundStatement, Database } from '../../src/stores/database.ts';
+import { deleteManifests, deleteTag } from '../../src/stores/deletions.ts';
+import { commitManifest } from '../../src/stores/manifest-commit.ts';
+import { type ManifestLife, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
+import {
+  compareTags,
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  nextStamp,
+  NO_MANIFEST,
+  type TagVersion,
+} from '../../src/stores/versions.ts';
+import { imageOf, rowsOf } from '../support/fixture.ts';
+
+const M = `sha256:${'a'.repeat(64)}` as Digest;
+const N = `sha256:${'b'.repeat(64)}` as Digest;
+const NAME = 'latest' as Tag;
+const NOW = 1;
+const CASES_PER_BATCH = 400;
+
+const database = new Database(env.DB_CENTRAL);
+
+const TAGS: readonly (TagVersion | undefined)[] = [
+  undefined,
+  ...[1, 2, 3].flatMap((version) =>
+    [M, N, null].flatMap((digest) => ['central', 'node1'].map((origin) => ({ digest, version, origin }))),
+  ),
+];
+/** Only of manifests whose content the store has is `created` known. */
+const LIVES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =>
+  [0, 1, 2, 3].map((deleted) => ({ created, deleted })),
+);
+
+interface Case {
+  readonly repository: RepositoryName;
+  readonly tags: readonly (TagVersion | undefined)[];
+  /** Of M, one after the other; whole ones bring the content. */
+  readonly lives: readonly (ManifestVersions & { readonly whole: boolean })[];
+}
+
+function tagRow(repository: RepositoryName, tag: TagVersion): TagRow {
+  return { ...tag, repository, name: NAME };
+}
+
+function whole(life: ManifestLife): ManifestRecord {
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json' as MediaType;
+  return { ...life, mediaType, artifactType: '', subject: null, size: 2, references: [], contents: ['{}'] };
+}
+
+/** The cases' steps, in their order: each is one `mergeRows`, of many repositories at once. */
+async function run(cases: readonly Case[]): Promise<void> {
+  for (let start = 0; start < cases.length; start += CASES_PER_BATCH) {
+    const some = cases.slice(start, start + CASES_PER_BATCH);
+    const steps = Math.max(...some.map(({ tags, lives }) => Math.max(tags.length, lives.length)));
+    const statements: BoundStatement[] = [];
+    for (let step = 0; step < steps; step++) {
+      const tags = some.flatMap(({ repository, tags: all }) => {
+        const tag = all[step];
+        return tag === undefined ? [] : [tagRow(repository, tag)];
+      });
+      const lives = some.flatMap(({ repository, lives: all }) => {
+        const life = all[step];
+        return life === undefined ? [] : [{ ...life, repository, digest: M }];
+      });
+      const manifests = lives.filter((life) => life.whole && life.created > 0).map((life) => whole(life));
+      statements.push(...mergeRows({ tags, lives: lives.filter((life) => !life.whole), manifests, blobs: [] }, NOW));
+    }
+    await database.batch(statements);
+  }
+}
+
+interface Merged {
+  readonly repository: RepositoryName;
+  readonly tag: TagVersion | undefined;
+  readonly visible: boolean;
+  readonly life: ManifestVersions;
+  readonly listed: boolean;
+  readonly history: readonly string[];
+}
+
+function nameOf({ version, origin, digest }: TagVersion): string {
+  return `${version} ${origin} ${digest?.slice(7, 8) ?? 'deleted'}`;
+}
+
+/** What the store made of the cases. */
+async function merged(cases: readonly Case[]): Promise<Merged[]> {
+  const tags = await rowsOf<TagRow & { visible: number }>('SELECT repository, digest, version, origin, visible FROM tags');
+  const lives = await rowsOf<{ repository: RepositoryName } & ManifestVersions>(
+    `SELECT repository, created_version AS created, deleted_version AS deleted FROM manifests WHERE digest = '${M}'`,
+  );
+  const listed = await rowsOf<{ name: RepositoryName }>('SELECT name FROM repositories WHERE listed = 1');
+  const history = await rowsOf<TagRow>('SELECT repository, digest, version, origin FROM tag_history');
+  const tagOf = new Map(tags.map((tag) => [tag.repository, tag]));
+  const lifeOf = new Map(lives.map((life) => [life.repository, life]));
+  const isListed = new Set(listed.map(({ name }) => name));
+  const historyOf = Map.groupBy(history, ({ repository }) => repository);
+  return cases.map(({ repository }) => {
+    const tag = tagOf.get(repository);
+    const life = lifeOf.get(repository);
+    return {
+      repository,
+      tag: tag === undefined ? undefined : { digest: tag.digest, version: tag.version, origin: tag.origin },
+      visible: tag?.visible === 1,
+      life: life === undefined ? NO_MANIFEST : { created: life.created, deleted: life.deleted },
+      listed: isListed.has(repository),
+      history: (historyOf.get(repository) ?? []).map(nameOf).toSorted(),
+    };
+  });
+}
+
+/** What `versions.ts` says of them. */
+function expected({ repository, tags, lives }: Case): Merged {
+  const writes = tags.filter((tag) => tag !== undefined);
+  const winner = writes.reduce<TagVersion | undefined>((best, tag) => mergeTags(best, tag), undefined);
+  const life = lives.reduce<ManifestVersions>(
+    (known, come) => mergeManifests(known, come.whole || known.created > 0 ? come : { created: 0, deleted: come.deleted }),
+    NO_MANIFEST,
+  );
+  const lost = writes.filter((tag) => winner !== undefined && compareTags(tag, winner) !== 0);
+  return {
+    repository,
+    tag: winner,
+    visible: isVisible(winner, winner?.digest === M ? life : NO_MANIFEST),
+    life,
+    listed: isAlive(life),
+    history: [...new Set(lost.map(nameOf))].toSorted(),
+  };
+}
+
+/** A store takes one stamp once: writes of one stamp and origin are one write. */
+function isPossible(tags: readonly (TagVersion | undefined)[]): boolean {
+  const writes = tags.filter((tag) => tag !== undefined);
+  return writes.every((a) => writes.every((b) => a.version !== b.version || a.origin !== b.origin || a.digest === b.digest));
+}
+
+async function check(cases: readonly Case[]): Promise<void> {
+  await run(cases);
+  expect(await merged(cases)).toEqual(cases.map((one) => expected(one)));
+}
+
+function repositoryOf(i: number): RepositoryName {
+  return `a/r${i}` as RepositoryName;
+}
+
+describe('mergeRows agrees with versions.ts', () => {
+  test('on two writes of a tag, in either order, history included', async () => {
+    const pairs = TAGS.flatMap((a) => TAGS.map((b) => [a, b])).filter((tags) => isPossible(tags));
+    expect(pairs.length).toBeGreaterThan(300);
+    const alive = { created: 1, deleted: 0, whole: true };
+    await check(pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [alive] })));
+  });
+
+  test('on which of equal stamps wins, whatever the digests', async () => {
+    const equal = TAGS.filter((tag) => tag?.version === 2);
+    const pairs = equal.flatMap((a) => equal.map((b) => [a, b]));
+    const cases = pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [] }));
+    await run(cases);
+    const rows = await merged(cases);
+    expect(rows.map(({ tag }) => tag)).toEqual(cases.map((one) => expected(one).tag));
+  });
+
+  test.each([
+    [true, true],
+    [true, false],
+    [false, true],
+    [false, false],
+  ])('on two lives of a manifest: the first with content %s, the second %s', async (first, second) => {
+    const pairs = LIVES.flatMap((a) =>
+      LIVES.map(
+        (b) =>
+          [
+            { ...a, whole: first },
+            { ...b, whole: second },
+          ] as const,
+      ),
+    );
+    // A manifest comes whole only where it was created.
+    const possible = pairs.filter((lives) => lives.every((life) => !life.whole || life.created > 0));
+    await check(possible.map((lives, i) => ({ repository: repositoryOf(i), tags: [], lives })));
+  });
+
+  test('on what is visible and listed: a tag, then a life of its manifest, or the other way around', async () => {
+    const cases: Case[] = [];
+    for (const tag of TAGS) {
+      for (const a of LIVES.filter(({ created }) => created > 0)) {
+        for (const b of LIVES) {
+          const lives = [
+            { ...a, whole: true },
+            { ...b, whole: false },
+          ];
+          for (const tags of [[tag], [undefined, tag], [undefined, undefined, tag]]) {
+            cases.push({ repository: repositoryOf(cases.length), tags, lives });
+          }
+        }
+      }
+    }
+    expect(cases.length).toBeGreaterThan(5000);
+    await check(cases);
+  });
+
+  test('on three writes of a tag in every order', async () => {
+    const some = TAGS.filter((tag) => tag !== undefined && tag.version < 3);
+    const triples = some.flatMap((a) => some.flatMap((b) => some.map((c) => [a, b, c]))).filter((tags) => isPossible(tags));
+    await check(triples.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [] })));
+  });
+});
+
+describe('stamps agree with nextStamp', () => {
+  const WALL_CLOCKS = [0, 1, 2];
+  const CLOCKS = [0, 999, 1000, 1001, 1999, 2000, 5000];
+  const SEEN = [undefined, 0, 999, 1000, 2000, 7000];
+  const repository = repositoryOf(0);
+
+  async function setClock(stamp: number): Promise<void> {
+    await env.DB_CENTRAL.prepare('UPDATE clock SET stamp = ?1').bind(stamp).run();
+  }
+
+  async function clock(): Promise<number> {
+    return (await rowsOf<{ stamp: number }>('SELECT stamp FROM clock'))[0]?.stamp ?? -1;
+  }
+
+  test('of pushes', async () => {
+    const { digest, manifest } = await imageOf(M, []);
+    for (const now of WALL_CLOCKS) {
+      for (const before of CLOCKS) {
+        await setClock(before);
+        const context = { origin: 'node1', announces: true, now };
+        // No blob is needed, so nothing is missing.
+        const commit = { repository, digest, manifest: { ...manifest, requiredBlobs: [] }, size: 2, tags: [NAME] };
+        expect(await commitManifest(database, context, commit)).toEqual([]);
+        const stamp = nextStamp(now * STAMPS_PER_MILLISECOND, before);
+        expect(await clock()).toBe(stamp);
+        expect(await rowsOf('SELECT version FROM tags')).toEqual([{ version: stamp }]);
+        expect(await rowsOf('SELECT created_version FROM manifests')).toEqual([{ created_version: stamp }]);
+        expect(await rowsOf('SELECT stamp FROM markers')).toEqual([{ stamp }, { stamp }]);
+      }
+    }
+  });
+
+  test('of deletions, after what was seen elsewhere', async () => {
+    for (const now of WALL_CLOCKS) {
+      for (const before of CLOCKS) {
+        for (const seen of SEEN) {
+          const context = { origin: 'central', announces: false, now };
+          const versions = seen === undefined ? undefined : { versions: seen };
+          for (const remove of [
+            () => deleteTag(database, context, repository, NAME, versions),
+            () => deleteManifests(database, context, repository, [M], versions),
+          ]) {
+            await setClock(before);
+            // Without anything seen elsewhere there is nothing to delete, and no stamp is taken.
+            const stamp = seen === undefined ? undefined : nextStamp(now * STAMPS_PER_MILLISECOND, before, seen);
+            expect(await remove()).toBe(stamp);
+            expect(await clock()).toBe(stamp ?? before);
+          }
+          await env.DB_CENTRAL.batch(['tags', 'manifests'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
+        }
+      }
+    }
+  });
+});
