@@ -72,24 +72,25 @@ export interface CallOptions {
   readonly as?: UserName | { readonly authorization: string };
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: BodyInit | null;
+  /** Answers in place of the Worker as it is deployed. */
+  readonly fetcher?: ((request: Request) => Promise<Response>) | undefined;
 }
 
 export async function call(method: string, path: string, options: CallOptions = {}): Promise<Response> {
-  const { host = HOST, as, headers = {}, body = null } = options;
+  const { host = HOST, as, headers = {}, body = null, fetcher } = options;
   const authorization = typeof as === 'string' ? basic(USERS[as]) : as?.authorization;
   const url = path.startsWith('http') ? path : `${host}${path}`;
   if (authorization !== undefined) secrets.addAuthorization(authorization);
   if (body instanceof URLSearchParams) {
     for (const field of ['password', 'refresh_token']) secrets.add(`the ${field} of a form`, body.get(field) ?? '');
   }
-  const response = await exports.default.fetch(
-    new Request(url, {
-      method,
-      body,
-      redirect: 'manual',
-      headers: { ...headers, ...(authorization && { Authorization: authorization }) },
-    }),
-  );
+  const request = new Request(url, {
+    method,
+    body,
+    redirect: 'manual',
+    headers: { ...headers, ...(authorization && { Authorization: authorization }) },
+  });
+  const response = await (fetcher === undefined ? exports.default.fetch(request) : fetcher(request));
   await rememberSecrets(response, path);
   return response;
 }

@@ -175,11 +175,11 @@ export async function pushSmallImage(
 }
 
 /** Keys of all objects in R2, as `list` tells. */
-export async function objectKeys(): Promise<string[]> {
+export async function objectKeys(bucket: R2Bucket = env.BLOBS_CENTRAL): Promise<string[]> {
   const keys: string[] = [];
   let cursor: string | undefined;
   do {
-    const page: R2Objects = await env.BLOBS_CENTRAL.list(cursor === undefined ? {} : { cursor });
+    const page: R2Objects = await bucket.list(cursor === undefined ? {} : { cursor });
     keys.push(...page.objects.map(({ key }) => key));
     cursor = page.truncated ? page.cursor : undefined;
   } while (cursor !== undefined);
@@ -201,17 +201,18 @@ export async function unreferencedObjects(): Promise<string[]> {
 }
 
 /** All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing. */
-export async function snapshot(): Promise<string> {
-  const tables = await rowsOf<{ name: string }>(
+export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
+  const all = async <Row>(query: string): Promise<Row[]> => (await database.prepare(query).all<Row>()).results;
+  const tables = await all<{ name: string }>(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name <> 'followers'",
   );
-  const contents = await Promise.all(tables.map(async ({ name }) => [name, await rowsOf(`SELECT * FROM ${name}`)] as const));
-  return JSON.stringify([contents, await objectKeys()]);
+  const contents = await Promise.all(tables.map(async ({ name }) => [name, await all(`SELECT * FROM ${name}`)] as const));
+  return JSON.stringify([contents, await objectKeys(bucket)]);
 }
 
 /** As {@link snapshot}, without the notes of when something was last used or pulled: these are no changes. */
-export async function snapshotWithoutUse(): Promise<string> {
-  return (await snapshot()).replaceAll(/"last_(?:pull|used_at)":(?:\d+|null)/g, '');
+export async function snapshotWithoutUse(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
+  return (await snapshot(database, bucket)).replaceAll(/"last_(?:pull|used_at)":(?:\d+|null)/g, '');
 }
 
 export async function text(stream: ReadableStream<Uint8Array>): Promise<string> {

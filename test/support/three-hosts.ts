@@ -106,20 +106,27 @@ export class ThreeHosts {
   }
 
   /** Answers once all that goes on after the response has been done. */
-  async call(host: HostName, method: string, path: string, options: Omit<CallOptions, 'host'> = {}): Promise<Answered> {
-    const { as = 'alice', headers = {}, body = null } = options;
-    const authorization = typeof as === 'string' ? basic(USERS[as]) : as.authorization;
+  async fetch(request: Request): Promise<Response> {
     const deferred: Promise<unknown>[] = [];
     const context = {
       waitUntil: (work: Promise<unknown>) => void deferred.push(work.catch(() => undefined)),
       passThroughOnException: () => undefined,
       props: {},
     };
+    const response = await this.#app.fetch(request, this.#env, context);
+    const bytes = await response.arrayBuffer();
+    await Promise.all(deferred);
+    return new Response(response.body === null ? null : bytes, response);
+  }
+
+  /** As {@link fetch}. */
+  async call(host: HostName, method: string, path: string, options: Omit<CallOptions, 'host'> = {}): Promise<Answered> {
+    const { as = 'alice', headers = {}, body = null } = options;
+    const authorization = typeof as === 'string' ? basic(USERS[as]) : as.authorization;
     const url = path.startsWith('http') ? path : `${ORIGINS[host]}${path}`;
     const request = new Request(url, { method, body, headers: { ...headers, Authorization: authorization } });
-    const response = await this.#app.fetch(request, this.#env, context);
+    const response = await this.fetch(request);
     const bytes = new Uint8Array(await response.arrayBuffer());
-    await Promise.all(deferred);
     const isError = response.status >= 400 && bytes.byteLength > 0;
     const { errors } = isError ? (JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string }[] }) : { errors: [] };
     return { status: response.status, headers: response.headers, bytes, code: errors[0]?.code };

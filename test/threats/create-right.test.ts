@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addCredentials, addUsers, basic } from '../support/client.ts';
-import { first, indexOf, snapshotWithoutUse } from '../support/fixture.ts';
-import { type As, HOSTS } from './hosts.ts';
+import { first, indexOf } from '../support/fixture.ts';
+import { type As, HOSTS_AND_NODES } from './hosts.ts';
 
 /** One credential for each way of having some rights but not all. */
 const MEMBERS = {
@@ -28,7 +28,7 @@ beforeEach(async () => {
   );
 });
 
-describe.each(HOSTS)('create right used to overwrite; tag delete with deletes off: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with deletes off: not at $name', (host) => {
   const presented = async (name: Member): Promise<As[]> => {
     const as = { authorization: basic(userOf(name)) };
     return [
@@ -42,7 +42,7 @@ describe.each(HOSTS)('create right used to overwrite; tag delete with deletes of
     const image = await host.putImage('alice/app', 1, ['a', 'b', 'c']);
     const loose = await host.putBlob('alice/app', image.bytes);
     const callers = await presented(name);
-    const before = await snapshotWithoutUse();
+    const before = await host.snapshotWithoutUse();
     for (const as of callers) {
       for (const path of [
         'manifests/a',
@@ -55,7 +55,7 @@ describe.each(HOSTS)('create right used to overwrite; tag delete with deletes of
         expect([path, (await host.call('DELETE', `/v2/alice/app/${path}`, { as })).status]).toEqual([path, 403]);
       }
     }
-    expect(await snapshotWithoutUse()).toBe(before);
+    expect(await host.snapshotWithoutUse()).toBe(before);
   });
 
   test.each<Member>(['deleter', 'reader2', 'manager'])(
@@ -64,13 +64,13 @@ describe.each(HOSTS)('create right used to overwrite; tag delete with deletes of
       await host.putImage('alice/app', 1, ['a', 'b', 'c']);
       const index = await indexOf([]);
       const callers = await presented(name);
-      const before = await snapshotWithoutUse();
+      const before = await host.snapshotWithoutUse();
       for (const as of callers) {
         for (const reference of ['a', 'new', index.digest, `${index.digest}?tag=a&tag=b`, `${index.digest}?tag=new`]) {
           expect([reference, (await host.putManifest('alice/app', reference, index, as)).status]).toEqual([reference, 403]);
         }
       }
-      expect(await snapshotWithoutUse()).toBe(before);
+      expect(await host.snapshotWithoutUse()).toBe(before);
     },
   );
 

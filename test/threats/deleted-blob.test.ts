@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers } from '../support/client.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { HOSTS } from './hosts.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS)('a deleted blob comes back through another repository: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a deleted blob comes back through another repository: not at $name', (host) => {
   const content = bytesOf(1, 100);
   const ways = [
     ['a push', () => host.putBlob('bob/app', content, 'bob')],

@@ -1,16 +1,21 @@
 /** Where the attacks are tried: hosts that this registry serves, each with the requests of the tests bound to it. */
+import { env } from 'cloudflare:workers';
 import { call, type CallOptions, HOST, tokenOf, type UserName } from '../support/client.ts';
 import { putBlob, putImage, putManifest } from '../support/content.ts';
-import type { Image } from '../support/fixture.ts';
+import { type Image, snapshotWithoutUse } from '../support/fixture.ts';
+import { ORIGINS, ThreeHosts } from '../support/three-hosts.ts';
 
 export type As = NonNullable<CallOptions['as']>;
 
-function hostAt(name: string, origin: string) {
-  const by = (as: As | undefined): CallOptions => ({ host: origin, ...(as === undefined ? {} : { as }) });
+type Store = readonly [database: D1Database, bucket: R2Bucket];
+
+/** @param stores whose contents a request there can change */
+function hostAt(name: string, origin: string, stores: readonly Store[], fetcher?: CallOptions['fetcher']) {
+  const by = (as: As | undefined): CallOptions => ({ host: origin, fetcher, ...(as === undefined ? {} : { as }) });
   return {
     name,
     call: (method: string, path: string, options: Omit<CallOptions, 'host'> = {}) =>
-      call(method, path, { ...options, host: origin }),
+      call(method, path, { ...options, host: origin, fetcher }),
     tokenFor: (as: As | undefined, ...scopes: readonly string[]) => tokenOf(by(as), ...scopes),
     putBlob: (repository: string, content: Uint8Array<ArrayBuffer>, as: As = 'alice') => putBlob(repository, content, by(as)),
     putImage: (repository: string, seed: number, tags: readonly string[], as: As = 'alice') =>
@@ -29,6 +34,14 @@ function hostAt(name: string, origin: string) {
       if (response.status !== 202) throw new Error(`no upload was opened: ${response.status}`);
       return response.headers.get('Location') ?? '';
     },
+    async rowsOf<Row>(query: string): Promise<Row[]> {
+      const answers = await Promise.all(stores.map(([database]) => database.prepare(query).all<Row>()));
+      return answers.flatMap(({ results }) => results);
+    },
+    /** Of all its stores, to show that something changed nothing. */
+    async snapshotWithoutUse(): Promise<string> {
+      return (await Promise.all(stores.map(([database, bucket]) => snapshotWithoutUse(database, bucket)))).join('\n');
+    },
     async read(path: string, as?: As): Promise<number> {
       return (await call('GET', path, by(as))).status;
     },
@@ -37,4 +50,24 @@ function hostAt(name: string, origin: string) {
 
 export type Host = ReturnType<typeof hostAt>;
 
-export const HOSTS: readonly Host[] = [hostAt('central', HOST)];
+const CENTRAL: Store = [env.DB_CENTRAL, env.BLOBS_CENTRAL];
+const NODE1: Store = [env.DB_NODE1!, env.BLOBS_NODE1!];
+
+/** Where every attack is tried. */
+export const HOSTS: readonly Host[] = [hostAt('central', HOST, [CENTRAL])];
+
+const world = await ThreeHosts.openWithoutFollowing();
+
+/** A node, which hears of the users before its first request in a test, and of changes as they are made. */
+async function atNode(request: Request): Promise<Response> {
+  const known = env.DB_NODE1!.prepare('SELECT id FROM credentials LIMIT 1');
+  while ((await known.first()) === null) {
+    // As one that was just added: users that a test puts into central's store are not in its feed.
+    await env.DB_NODE1!.prepare('DELETE FROM followers').run();
+    await world.announce();
+  }
+  return world.fetch(request);
+}
+
+/** Where those are tried that could find another way through a node. */
+export const HOSTS_AND_NODES: readonly Host[] = [...HOSTS, hostAt('node1', ORIGINS.node1, [NODE1, CENTRAL], atNode)];

@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, first, type Image, imageOf, indexOf, rowsOf } from '../support/fixture.ts';
-import { HOSTS } from './hosts.ts';
+import { bytesOf, first, type Image, imageOf, indexOf } from '../support/fixture.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS)('a digest known is content read: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (host) => {
   let secret: Digest;
   let image: Image;
   beforeEach(async () => {
@@ -16,7 +16,9 @@ describe.each(HOSTS)('a digest known is content read: not at $name', (host) => {
   });
 
   const linksOfAlice = async () =>
-    (await rowsOf<{ digest: string }>("SELECT digest FROM links WHERE repository GLOB 'alice/*'")).map(({ digest }) => digest);
+    (await host.rowsOf<{ digest: string }>("SELECT digest FROM links WHERE repository GLOB 'alice/*'")).map(
+      ({ digest }) => digest,
+    );
 
   test.each([{}, { Range: 'bytes=0-3' }, { 'If-None-Match': '*' }, { 'If-Range': '"x"' }])(
     'by reading it elsewhere, %j',

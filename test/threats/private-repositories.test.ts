@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, basic, type UserName } from '../support/client.ts';
 import { first } from '../support/fixture.ts';
-import { type As, type Host, HOSTS } from './hosts.ts';
+import { type As, type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -10,7 +10,7 @@ async function catalog(host: Host, as: As | undefined, query = ''): Promise<stri
   return (await response.json<{ repositories?: string[] }>()).repositories ?? [];
 }
 
-describe.each(HOSTS)('private repositories listed or pulled: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $name', (host) => {
   beforeEach(async () => {
     await host.putImage('alice/app', 1, ['latest']);
     await host.putImage('alice/other', 1, ['latest']);

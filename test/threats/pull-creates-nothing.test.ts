@@ -1,17 +1,17 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers } from '../support/client.ts';
-import { first, snapshotWithoutUse } from '../support/fixture.ts';
-import { HOSTS } from './hosts.ts';
+import { first } from '../support/fixture.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS)('a pull creates repositories: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a pull creates repositories: not at $name', (host) => {
   test.each(['alice', 'aliceReader', 'bob', 'platform', 'admin', 'official', undefined] as const)('by %s', async (user) => {
     const image = await host.putImage('bob/app', 1, ['latest'], 'bob');
     const blob = first(image.manifest.requiredBlobs);
     const names = ['alice/new', 'alice/team/new', 'bob/new', 'official/new', 'nobody/new'];
     const token = await host.tokenFor(user, ...names.map((name) => `repository:${name}:pull,push,delete`));
-    const before = await snapshotWithoutUse();
+    const before = await host.snapshotWithoutUse();
     for (const as of [user, token]) {
       for (const name of names) {
         for (const path of [
@@ -29,6 +29,6 @@ describe.each(HOSTS)('a pull creates repositories: not at $name', (host) => {
         }
       }
     }
-    expect(await snapshotWithoutUse()).toBe(before);
+    expect(await host.snapshotWithoutUse()).toBe(before);
   });
 });

@@ -7,7 +7,7 @@ import { formatUploadReference } from '../../src/stores/upload-reference.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
 import { bytesOf, snapshot } from '../support/fixture.ts';
-import { type As, type Host, HOSTS } from './hosts.ts';
+import { type As, type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -42,7 +42,7 @@ async function started(host: Host): Promise<string> {
   return patched.headers.get('Location') ?? '';
 }
 
-describe.each(HOSTS)("another's upload session: unknown at $name", (host) => {
+describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (host) => {
   test.each<[string, string, As, readonly unknown[]]>([
     ['another repository', 'alice/other', 'alice', UNKNOWN],
     ['a repository below', 'alice/app/below', 'alice', UNKNOWN],
@@ -73,7 +73,7 @@ describe.each(HOSTS)("another's upload session: unknown at $name", (host) => {
     const signer = await SigningKeys.import([env.SIGNING_KEY]);
     const owner = { store, repository: 'alice/app' as RepositoryName, subject: 'id-of-alice' };
     const reference = { id: crypto.randomUUID(), offset: 0, expiresAt: Date.now() + 60_000, algorithm: 'sha256' } as const;
-    const own = await formatUploadReference(signer, { ...owner, store: 'central' }, reference);
+    const own = await formatUploadReference(signer, { ...owner, store: host.name }, reference);
     expect(await host.read(`/v2/alice/app/blobs/uploads/${own}`, 'alice')).toBe(204);
     expect(await tryAll(host, 'alice/app', await formatUploadReference(signer, owner, reference), 'alice')).toEqual(UNKNOWN);
   });
@@ -85,7 +85,7 @@ describe.each(HOSTS)("another's upload session: unknown at $name", (host) => {
   });
 });
 
-describe.each(HOSTS)('unsigned upload state deserialised: never at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('unsigned upload state deserialised: never at $name', (host) => {
   test('a reference with any character changed, cut or added is unknown, and changes nothing', async () => {
     const reference = referenceOf(await started(host));
     const before = await snapshot();

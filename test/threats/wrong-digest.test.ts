@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Algorithm, digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, indexOf, rowsOf, unreferencedObjects } from '../support/fixture.ts';
-import { type Host, HOSTS } from './hosts.ts';
+import { bytesOf, indexOf, unreferencedObjects } from '../support/fixture.ts';
+import { type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -54,7 +54,7 @@ const WAYS: readonly (readonly [string, (host: Host, digest: string, open: () =>
   ],
 ];
 
-describe.each(HOSTS)('wrong digest accepted: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => {
   describe.each<Algorithm>(['sha256', 'sha512'])('%s', (algorithm) => {
     test.each(WAYS)('%s', async (_way, upload) => {
       const wrong = await digestOf(algorithm, OTHER);
@@ -63,7 +63,7 @@ describe.each(HOSTS)('wrong digest accepted: not at $name', (host) => {
         const response = await upload(host, wrong, () => host.open('alice/app', 'alice', query));
         expect([response.status, await codeOf(response)]).toEqual([400, 'DIGEST_INVALID']);
         expect(await host.read(`/v2/alice/app/blobs/${wrong}`, 'alice')).toBe(404);
-        expect(await rowsOf('SELECT digest FROM locations UNION SELECT digest FROM links')).toEqual([]);
+        expect(await host.rowsOf('SELECT digest FROM locations UNION SELECT digest FROM links')).toEqual([]);
       }
       const right = await digestOf(algorithm, CONTENT);
       expect((await upload(host, right, () => host.open('alice/app'))).status).toBe(201);
