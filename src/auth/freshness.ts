@@ -32,7 +32,7 @@ export class Freshness {
       if (error instanceof OciError && error.kind === 'UNAVAILABLE') return undefined;
       throw error;
     });
-    if (look === undefined || isUsable(look, now)) return;
+    if (look === undefined ? last === undefined : isUsable(look, now)) return;
     throw new OciError('UNAVAILABLE', {
       message: 'this node has not heard from the central registry for too long to know who may do what',
       headers: { 'Retry-After': '30' },

@@ -20,6 +20,8 @@ export interface Presented {
 /** What a good login gives. */
 export interface Login {
   readonly credential: Credential;
+  /** 'central' and names of nodes, where it is good; null for everywhere. */
+  readonly registries: readonly string[] | null;
   /** When the credential was last looked up, in milliseconds since the epoch: what it gives ends five minutes after. */
   readonly checkedAt: number;
   /** When the credential ends, likewise. */
@@ -84,7 +86,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const row = await control.credentialBySecret(await hashSecret(password));
     if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
     if (row.expires_at !== null && row.expires_at <= now) continue;
-    if (row.registries !== null && !(JSON.parse(row.registries) as string[]).includes(registry)) continue;
+    if (registriesOf(row)?.includes(registry) === false) continue;
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
@@ -125,6 +127,10 @@ export function embedded(password: string): Presented[] {
   return colon > 0 ? [{ user: decoded.slice(0, colon), password: decoded.slice(colon + 1) }] : [];
 }
 
+function registriesOf({ registries }: CredentialRow): readonly string[] | null {
+  return registries === null ? null : (JSON.parse(registries) as string[]);
+}
+
 function isUserOf(row: CredentialRow, user: string): boolean {
   const robot = /^robot\$(.+)\.users\.kraftcloud$/.exec(user)?.[1];
   return user === row.name || (row.organization !== '' && (user === row.organization || robot === row.organization));
@@ -133,7 +139,8 @@ function isUserOf(row: CredentialRow, user: string): boolean {
 /** Undefined for a row that contradicts itself: nobody gets more than what was written. */
 function loginOf(row: CredentialRow, checkedAt: number): Login | undefined {
   const credential = credentialOf(row);
-  return credential === undefined ? undefined : { credential, checkedAt, expiresAt: row.expires_at ?? undefined };
+  if (credential === undefined) return undefined;
+  return { credential, registries: registriesOf(row), checkedAt, expiresAt: row.expires_at ?? undefined };
 }
 
 function credentialOf({ id, kind, organization, rights, repositories }: CredentialRow): Credential | undefined {

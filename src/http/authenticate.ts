@@ -39,12 +39,19 @@ async function principalOf(c: AppContext): Promise<Principal> {
   }
 }
 
-/** Checks a user and password that came with this request. */
-export async function logInFrom(c: AppContext, presented: Presented): Promise<Login | undefined> {
+/**
+ * Checks a user and password that came with this request.
+ * @param by whose control data decides: for what is done at central, whichever host is asked, central's
+ */
+export async function logInFrom(
+  c: AppContext,
+  presented: Presented,
+  by: 'this registry' | 'central' = 'this registry',
+): Promise<Login | undefined> {
   const namespace = c.get('namespace');
   const control = composeControlData(c.env, namespace);
-  if (namespace.kind === 'central') return logInBy(c, presented, control, undefined);
   const central = composeControlData(c.env, c.get('runtime').config.central);
+  if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined);
   try {
     return await logInBy(c, presented, control, central);
   } catch (error) {

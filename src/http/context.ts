@@ -31,6 +31,8 @@ export interface Variables {
   principal: Principal;
   /** Of the management API. */
   caller: Credential;
+  /** Where the caller's credential is good; null for everywhere. */
+  callerRegistries: readonly string[] | null;
   /** What the caller is told if the repository that it reads turns out not to be public. */
   refusalUnlessPublic: OciError;
 }

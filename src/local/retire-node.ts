@@ -77,6 +77,10 @@ function centralOf({ central }: Production, url: string | undefined, environment
   }
   const given = url ?? `https://${central.hosts[0]}`;
   if (!/^https?:\/\//.test(given) || !URL.canParse(given)) throw new Refusal(`--url must be a URL, not "${given}".`);
+  const { protocol, hostname } = new URL(given);
+  if (protocol === 'http:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)) {
+    throw new Refusal('--url must be https: the password of an administrator is sent to it.');
+  }
   return { url: given, user, password };
 }
 

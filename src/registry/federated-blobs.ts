@@ -91,7 +91,9 @@ export class FederatedBlobs {
       if (isUnavailable(error)) throw blobUnknown(repository, digest);
       throw error;
     }
-    const size = await this.#reachableSize(digest, linkedLocations(repository, digest, own, far));
+    const locations = linkedLocations(repository, digest, own, far);
+    if (!(await isReachable(locations, options.storeOf))) throw blobUnknown(repository, digest);
+    const size = locations[0]?.size ?? 0;
     const until = usableUntil(far.locations, options.graceMilliseconds);
     await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
     return { digest, size };

@@ -24,7 +24,7 @@ import { isAlive, isVisible, type ManifestVersions, mergeManifests, mergeTags, N
 import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
 import { greatestTagVersion } from '../stores/tag-history.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
-import { centralAway, type Federation, isUnavailable } from './federation.ts';
+import { CentralAway, type Federation, isUnavailable } from './federation.ts';
 
 /** Manifests of a repository that one transaction deletes. */
 const MANIFESTS_PER_BATCH = 1000;
@@ -118,8 +118,9 @@ export class FederatedDeletions {
       last = digests.at(-1) ?? last;
     }
     const stamp = await this.#central(deleteRepository(central.database, this.#context(), repository));
-    if (stamp === undefined && !known) throw nameUnknown(repository);
+    // Also where central's half was done before: this may be a retry.
     await node.database.batch(removeRepositoryAsTold(repository, options.now()));
+    if (stamp === undefined && !known) throw nameUnknown(repository);
     options.replication.wakeCentral();
   }
 
@@ -139,7 +140,7 @@ export class FederatedDeletions {
     try {
       return await asked;
     } catch (error) {
-      throw isUnavailable(error) ? centralAway(error) : error;
+      throw isUnavailable(error) ? new CentralAway(error) : error;
     }
   }
 

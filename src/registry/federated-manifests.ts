@@ -9,7 +9,7 @@ import { mergeRows } from '../stores/merge.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
-import { answerOfCentral, centralAway, type Federation, isUnavailable, orAway } from './federation.ts';
+import { answerOfCentral, CentralAway, type Federation, orAway } from './federation.ts';
 import type { ManifestDescriptor, StoredManifest } from './registry.ts';
 
 type Want = 'content' | 'descriptor';
@@ -43,7 +43,7 @@ export class FederatedManifests {
     try {
       return descriptorOf((await this.#find(access, reference, 'descriptor')).row);
     } catch (error) {
-      if (mayPush && isUnavailable(error)) throw manifestUnknown(access.repository, reference, true);
+      if (mayPush && error instanceof CentralAway) throw manifestUnknown(access.repository, reference, true);
       throw error;
     }
   }
@@ -111,7 +111,7 @@ export class FederatedManifests {
     // The same bytes; of media types that differ, the later push decides.
     const live = [own, far].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
     const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
-    if (latest?.manifest === undefined) throw centralAway();
+    if (latest?.manifest === undefined) throw new CentralAway();
     return { ...this.#found(latest, latest.manifest, latest === own ? 'node' : 'central'), tag };
   }
 

@@ -31,23 +31,26 @@ const CENTRAL_MILLISECONDS = 5000;
 export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<Answer> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, fail) => {
-    timer = setTimeout(() => fail(centralAway()), CENTRAL_MILLISECONDS);
+    timer = setTimeout(() => fail(new CentralAway()), CENTRAL_MILLISECONDS);
   });
   try {
     return await Promise.race([asked, late]);
   } catch (error) {
-    throw isUnavailable(error) ? centralAway(error) : error;
+    throw isUnavailable(error) ? new CentralAway(error) : error;
   } finally {
     if (timer !== undefined) clearTimeout(timer);
   }
 }
 
-export function centralAway(cause?: unknown): OciError {
-  return new OciError('UNAVAILABLE', {
-    message: 'this node has no answer of its own, and the central registry cannot be reached now: try again',
-    cause,
-    headers: { 'Retry-After': '5' },
-  });
+/** The node has no answer of its own, and central gives none. */
+export class CentralAway extends OciError {
+  constructor(cause?: unknown) {
+    super('UNAVAILABLE', {
+      message: 'this node has no answer of its own, and the central registry cannot be reached now: try again',
+      cause,
+      headers: { 'Retry-After': '5' },
+    });
+  }
 }
 
 /** Whether a failure means that a store did not answer, as against a mistake of ours. */

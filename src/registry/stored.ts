@@ -94,8 +94,9 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       ? await findBlobAndPromise(database, access.repository, digest, name, this.#lease())
       : await findBlob(database, access.repository, digest, name);
     const { size, locations } = foundBlob(access, digest, rows);
-    // Bytes of its own are there; of those that only nodes have, one must be within reach.
-    if (locations[0]?.store !== name && !(await isReachable(locations, this.#options.storeOf))) throw bytesUnreachable(digest);
+    if (!(await this.#isWithinReach(locations))) {
+      throw mayPush ? blobUnknown(access.repository, digest) : bytesUnreachable(digest);
+    }
     return { digest, size };
   }
 
@@ -118,12 +119,14 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     if (this.#options.announces) this.#options.wake();
   }
 
-  mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+  async mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     const from: MountSource =
       'repository' in source
         ? { repository: source.repository, onlyIfPublic: source.condition === 'if-public' }
         : { ranges: source.ranges };
-    return mountBlob(this.#store.database, { repository, digest, store: this.#store.name, lease: this.#lease() }, from);
+    const { database, name } = this.#store;
+    const locations = await mountBlob(database, { repository, digest, store: name, lease: this.#lease() }, from);
+    return this.#isWithinReach(locations);
   }
 
   async deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {
@@ -185,6 +188,11 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     { limit, after }: PageRequest,
   ): Promise<Page<RepositoryName>> {
     return pageOf(await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1), limit, (name) => name);
+  }
+
+  /** Bytes of its own are there; of those that only nodes have, one must be within reach. */
+  async #isWithinReach(locations: readonly LocationRow[]): Promise<boolean> {
+    return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
   }
 
   /** Asks for the locations once more if none has its object. */

@@ -13,11 +13,11 @@ const CHUNK_MANIFESTS = 100;
 /**
  * Announces markers, and what has to be announced before them. Each marker goes only if it still has the stamp that was
  * read, so that a change which came meanwhile is announced as well.
- * @returns how many markers went
+ * @returns the markers that went
  */
-export async function announce({ node, central, now, graceMilliseconds }: Pair, markers: readonly Marker[]): Promise<number> {
+export async function announce({ node, central, now, graceMilliseconds }: Pair, markers: readonly Marker[]): Promise<Marker[]> {
   const { tags, manifests } = await readMarked(node.database, markers);
-  let announced = 0;
+  const announced: Marker[] = [];
   const send = async (
     heads: readonly AnnouncedManifest[],
     withTags: readonly TagRow[],
@@ -33,7 +33,7 @@ export async function announce({ node, central, now, graceMilliseconds }: Pair, 
       raiseClock(reply.clock),
       deleteMarkers(done),
     ]);
-    announced += done.length;
+    announced.push(...done);
   };
   const chunks = chunksOf(manifests);
   for (const chunk of chunks.slice(0, -1)) {

@@ -2,7 +2,7 @@
 import { leaseTimes, ownLocation } from '../stores/blob-rows.ts';
 import { alreadySettled, type Copy, settle } from '../stores/copy-rows.ts';
 import type { Pair } from './pair.ts';
-import { type ProgressKeeper, transfer } from './transfer.ts';
+import { dropProgress, type ProgressKeeper, transfer } from './transfer.ts';
 
 /** Copies one blob up. Answers the bytes that were copied: none if central had got it elsewhere. */
 export async function copyUp(
@@ -11,15 +11,20 @@ export async function copyUp(
   keeper: ProgressKeeper,
   mayGoOn: () => boolean,
 ): Promise<number> {
-  if (await alreadySettled(central, node.name, copy.digest)) return 0;
+  const name = `up ${copy.digest}`;
+  const settled = await alreadySettled(central, node.name, copy.digest);
+  if (settled !== undefined) {
+    await dropProgress(name, central.bucket, settled, keeper);
+    return 0;
+  }
   // What the node says of itself: an object that was lost may have been replaced since it was announced.
   const [location] = await ownLocation(node.database, copy.digest, node.name);
   const { key, size } = location ?? copy;
-  const object = { from: node.bucket, key, to: central.bucket, digest: copy.digest, size };
+  const object = { name, from: node.bucket, key, to: central.bucket, digest: copy.digest, size };
   const written = await transfer(object, keeper, mayGoOn);
   const lease = leaseTimes(now(), graceMilliseconds);
   // If this fails, it may have happened: the object stays, and the next attempt finds out.
   const kept = await settle(central, node.name, { digest: copy.digest, key: written, size }, now(), lease.until);
-  if (kept !== written) await central.bucket.delete([written]);
+  await dropProgress(name, central.bucket, kept, keeper);
   return size;
 }

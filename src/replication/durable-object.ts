@@ -28,6 +28,9 @@ const WAKE_MILLISECONDS = 20_000;
 /** When the alarm takes over, should a run that was woken by a request break off. */
 const SAFETY_MILLISECONDS = 2000;
 
+/** How often metadata that has failed is looked at again while bytes are moved. */
+const BESIDE_MILLISECONDS = 1000;
+
 const COUNTERS: readonly Counter[] = ['announced', 'settled', 'copied_bytes', 'fetched_bytes', 'retries', 'followed'];
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
@@ -52,8 +55,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   readonly #config: Config;
   readonly #stores: ReadonlyMap<StoreName, Store>;
   readonly #replicators = new Map<StoreName, Replicator>();
-  #metadata: Promise<void> | undefined;
-  #again = false;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -103,16 +106,16 @@ export class ReplicationQueue extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     const store = await this.ctx.storage.get<StoreName>('store');
     if (store === undefined) return;
-    if (store === this.#config.central.store) return this.#wakeNodes();
+    if (store === this.#config.central.store) return this.#wakeNodes('last');
     const replicator = this.#replicator(store);
     const end = Date.now() + ALARM_MILLISECONDS;
     const mayGoOn = (): boolean => Date.now() < end;
-    try {
-      await Promise.all([this.#moveMetadata(replicator, mayGoOn), replicator.moveBytes(mayGoOn)]);
-    } finally {
-      const next = mayGoOn() ? replicator.nextAlarm() : Date.now();
-      if (next !== undefined) await this.#alarmBy(next);
-    }
+    const bytes = replicator.moveBytes(mayGoOn);
+    const outcomes = await Promise.allSettled([this.#metadataBeside(bytes, replicator, mayGoOn), bytes]);
+    const next = mayGoOn() ? replicator.nextAlarm() : Date.now();
+    if (next !== undefined) await this.#alarmBy(next);
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure !== undefined) throw failure.reason;
   }
 
   async status(store: StoreName): Promise<QueueStatus> {
@@ -139,10 +142,7 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   /** Which of the blobs are still to be fetched. */
   fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
-    const wanted = new Set(digests);
-    return this.#state
-      .fetches(Number.MAX_SAFE_INTEGER)
-      .filter((fetch) => fetch.repository === repository && wanted.has(fetch.digest)).length;
+    return this.#state.fetchesLeft(repository, digests);
   }
 
   parkedJobs(after: string, limit: number): readonly NamedJob[] {
@@ -169,27 +169,40 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** One run at a time; who comes meanwhile gets another after it, and waits for both. */
-  async #moveMetadata(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
-    this.#again = true;
-    while (this.#again && mayGoOn()) {
-      if (this.#metadata !== undefined) {
-        await this.#metadata;
-        continue;
-      }
-      this.#again = false;
-      this.#metadata = replicator.moveMetadata(mayGoOn).finally(() => (this.#metadata = undefined));
-      await this.#metadata;
+  /** Metadata is moved, and what of it fails is tried again, for as long as bytes are: no alarm can come meanwhile. */
+  async #metadataBeside(bytes: Promise<void>, replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
+    const work = { left: true };
+    const done = bytes.catch(() => undefined).then(() => (work.left = false));
+    await this.#moveMetadata(replicator, mayGoOn);
+    while (work.left && mayGoOn()) {
+      await Promise.race([done, new Promise((wake) => setTimeout(wake, BESIDE_MILLISECONDS))]);
+      if (work.left && (replicator.nextAlarm() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
     }
   }
 
-  /** Follows for each node; one that cannot be woken is woken by the alarm, or by the next minute's cron trigger. */
-  async #wakeNodes(): Promise<void> {
+  /** One run at a time; who comes meanwhile waits for the next, which sees what they came for. */
+  #moveMetadata(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = replicator.moveMetadata(mayGoOn).finally(() => (this.#running = undefined));
+      return this.#running;
+    }
+    this.#next ??= this.#running
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.#moveMetadata(replicator, mayGoOn);
+      });
+    return this.#next;
+  }
+
+  /** Follows for each node; one that cannot be woken is tried once more by the alarm, then left to the cron trigger. */
+  async #wakeNodes(attempt: 'first' | 'last' = 'first'): Promise<void> {
     const { central, nodes } = this.#config;
+    const stores = new Set(nodes.map(({ store }) => store));
     const outcomes = await Promise.allSettled(
-      nodes.map((node) => queueOf(this.env, this.#config, node.store).feedHasGrown(node.store)),
+      [...stores].map((store) => queueOf(this.env, this.#config, store).feedHasGrown(store)),
     );
-    if (outcomes.every(({ status }) => status === 'fulfilled')) return;
+    if (attempt === 'last' || outcomes.every(({ status }) => status === 'fulfilled')) return;
     await this.#remember(central.store);
     await this.#alarmBy(Date.now() + SAFETY_MILLISECONDS);
   }

@@ -9,9 +9,10 @@ import { findManifest } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
+import { Hopeless } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch } from './queue-state.ts';
-import { type ProgressKeeper, transfer } from './transfer.ts';
+import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
 
 /** Copies one blob down. Answers the bytes that were copied. */
 export async function fetchBlob(
@@ -21,16 +22,21 @@ export async function fetchBlob(
   keeper: ProgressKeeper,
   mayGoOn: () => boolean,
 ): Promise<number> {
+  const name = `down ${digest}`;
   const own = await findBlob(node.database, repository, digest, node.name);
-  if (own.linked && own.locations.length > 0) return 0;
+  const [near] = own.locations;
+  if (own.linked && near !== undefined) {
+    await dropProgress(name, node.bucket, near.key, keeper);
+    return 0;
+  }
   const far = await findBlob(central.database, repository, digest, central.name, own.linked);
   if (far.locations.length === 0) return 0;
   const [here] = await ownLocation(node.database, digest, node.name);
   const at = now();
   const lease = leaseTimes(at, graceMilliseconds).until;
   const { key, size } = here ?? (await fromNearest(far.locations));
-  const kept = await keepFetched(node, repository, { digest, key, size }, at, lease);
-  if (here === undefined && kept !== key) await node.bucket.delete([key]);
+  const kept = await keepFetched(node, repository, { digest, key, size }, at, lease, !own.linked);
+  await dropProgress(name, node.bucket, kept, keeper);
   // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
   const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
   if (!again) await node.database.batch([removeFetchedLink(repository, digest, at)]);
@@ -42,10 +48,12 @@ export async function fetchBlob(
       const from = storeOf(location.store)?.bucket;
       if (from === undefined || location.store === node.name) continue;
       try {
-        const object = { from, key: location.key, to: node.bucket, digest, size: location.size };
+        const object = { name, from, key: location.key, to: node.bucket, digest, size: location.size };
         return { key: await transfer(object, keeper, mayGoOn), size: location.size };
       } catch (error) {
-        failure = error;
+        if (error instanceof OutOfTime) throw error;
+        // Another location may have the bytes; of those that all fail, one may do the next time.
+        if (failure === undefined || failure instanceof Hopeless) failure = error;
       }
     }
     throw failure ?? new OciError('UNAVAILABLE', { message: 'no location of the blob can be read' });

@@ -82,9 +82,14 @@ export function nextStep(view: View, now: number): Step {
   return markers.length === 0 ? { kind: 'turn the page' } : { kind: 'announce', markers };
 }
 
-/** Names a marker's job. */
-export function markerJob({ kind, repository, key }: Pick<Marker, 'kind' | 'repository' | 'key'>): string {
-  return `announce ${kind} ${repository} ${key}`;
+/** Names a marker's job. A later change of the same tag or manifest is another: it may fare better. */
+export function markerJob(marker: Marker): string {
+  return `${markerJobs(marker)}${marker.stamp}`;
+}
+
+/** What the jobs of all changes of a tag or manifest start with. */
+export function markerJobs({ kind, repository, key }: Pick<Marker, 'kind' | 'repository' | 'key'>): string {
+  return `announce ${kind} ${repository} ${key} `;
 }
 
 export function copyJob(digest: string): string {
@@ -95,7 +100,7 @@ export function fetchJob(repository: string, digest: string): string {
   return `fetch ${repository} ${digest}`;
 }
 
+/** Causes go to the log: whoever may pull an image sees what is said of it. */
 function describe(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
-  return `${error instanceof Error ? error.message : String(error)}${cause}`.slice(0, 1000);
+  return (error instanceof Error ? error.message : String(error)).slice(0, 1000);
 }

@@ -128,12 +128,15 @@ export class Replication {
 
   /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */
   async history(repository: RepositoryName, tag: Tag): Promise<HistoryEntry[]> {
-    const known = await Promise.all(
+    const asked = await Promise.allSettled(
       composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
         name,
         writes: await historyOfTag(database, repository, tag, HISTORY_ENTRIES),
       })),
     );
+    // A store that is away keeps what the others know from nobody.
+    const known = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    if (known.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     const merged = new Map<string, HistoryEntry>();
     for (const { name, writes } of known) {
       for (const write of writes) {

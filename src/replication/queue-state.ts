@@ -9,10 +9,11 @@ export interface Fetch {
   readonly digest: Digest;
 }
 
-/** A large object that is being copied in parts. */
+/** An object that is being copied: kept until a row says that it is there, so that no failure leaves it behind. */
 export interface Progress {
   readonly key: string;
-  readonly uploadId: string;
+  /** Of its multipart upload; undefined for one that is written whole. */
+  readonly uploadId?: string;
   readonly parts: readonly { readonly partNumber: number; readonly etag: string }[];
 }
 
@@ -37,7 +38,9 @@ export type Counter = 'announced' | 'settled' | 'copied_bytes' | 'fetched_bytes'
 export interface QueueState {
   job(id: string): Job | undefined;
   setJob(id: string, job: Job): void;
+  /** Of one job, or of all whose ids start so. */
   forgetJob(id: string): void;
+  forgetJobs(prefix: string): void;
   /** Jobs that are not due at `now`, parked ones included, by id. */
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[];
   parkedJobs(after: string, limit: number): readonly NamedJob[];
@@ -47,14 +50,18 @@ export interface QueueState {
   /** Makes parked jobs due at once: one, or all. Answers how many. */
   retry(id: string | undefined): number;
 
-  fetches(limit: number): readonly Fetch[];
+  /** Fetches that have not failed, or may be tried again at `now`. */
+  dueFetches(now: number, limit: number): readonly Fetch[];
+  /** How many of the digests are still to be fetched for the repository. */
+  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number;
   fetchCount(): number;
   addFetch(fetch: Fetch): void;
   removeFetch(fetch: Fetch): void;
 
-  progress(digest: Digest): Progress | undefined;
-  setProgress(digest: Digest, progress: Progress): void;
-  forgetProgress(digest: Digest): void;
+  /** @param copy names a copy: the blob, and where it goes */
+  progress(copy: string): Progress | undefined;
+  setProgress(copy: string, progress: Progress): void;
+  forgetProgress(copy: string): void;
 
   paused(): boolean;
   setPaused(paused: boolean): void;

@@ -13,16 +13,17 @@ import { announce } from './announce.ts';
 import { copyUp } from './copy.ts';
 import { fetchBlob } from './fetch.ts';
 import { follow } from './follow.ts';
-import { afterFailure, copyJob, fetchJob, isDue, markerJob, nextStep, restAfter } from './machine.ts';
+import { afterFailure, copyJob, fetchJob, isDue, markerJob, markerJobs, nextStep, restAfter } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
 import { OutOfTime } from './transfer.ts';
 
 const MARKERS_PER_PAGE = 100;
-const COPIES_PER_LOOK = 16;
+const COPIES_PER_LOOK = 100;
 /** Objects that are copied at once: each streams through, without a buffer of ours. */
 const COPIES_AT_ONCE = 2;
-const JOBS_TO_PASS_OVER = 1000;
+/** Digests of jobs that wait: D1 takes 2 MB a parameter. */
+const JOBS_TO_PASS_OVER = 10_000;
 
 type Work = (mayGoOn: () => boolean) => Promise<void>;
 
@@ -41,6 +42,8 @@ export class Replicator {
   /** After the feed could not be applied: announcing goes on meanwhile. */
   #feedRest = { until: 0, attempts: 0 };
   #inFlight = 0;
+  /** When each lane last began to look for work, in milliseconds since the epoch. */
+  readonly #looked = { metadata: 0, bytes: 0 };
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
@@ -65,17 +68,20 @@ export class Replicator {
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
   nextAlarm(): number | undefined {
-    const now = this.#options.now();
+    const { now, state } = this.#options;
+    // A rest that is over was not followed by success. A job that was due when both lanes last looked was done, or is
+    // nobody's work any more: an alarm for it would never end.
+    const looked = Math.min(this.#looked.metadata, this.#looked.bytes);
     const rests = [this.#metadataRest.until, this.#feedRest.until, this.#bytesRest.until];
-    // What is due by now was done, or is nobody's work any more: an alarm for it would never end.
-    const times = [...rests, this.#options.state.nextAttempt(now) ?? 0].filter((time) => time > now);
-    return times.length === 0 ? undefined : Math.min(...times);
+    const times = [...rests, state.nextAttempt(looked) ?? 0].filter((time) => time > 0);
+    return times.length === 0 ? undefined : Math.max(now(), Math.min(...times));
   }
 
   /** Follows the feed and announces, until nothing is due or `mayGoOn` says no. */
   async moveMetadata(mayGoOn: () => boolean): Promise<void> {
     const { node, now, state } = this.#options;
     let after: MarkerPosition | undefined;
+    this.#looked.metadata = now();
     while (mayGoOn()) {
       try {
         const paused = state.paused();
@@ -92,9 +98,11 @@ export class Replicator {
         );
         switch (step.kind) {
           case 'rest':
+            // Nothing is left to be tried again.
+            if (step.until === undefined) this.#metadataRest = { until: 0, attempts: 0 };
             return;
           case 'follow':
-            await this.#follow();
+            await this.#follow(mayGoOn);
             break;
           case 'announce':
             await this.#announce(step.markers);
@@ -114,11 +122,13 @@ export class Replicator {
     }
   }
 
-  async #follow(): Promise<void> {
+  async #follow(mayGoOn: () => boolean): Promise<void> {
     const { state, now, random } = this.#options;
     this.#feedMayHaveGrown = false;
     try {
-      state.count('followed', await follow(this.#options));
+      const { applied, atEnd } = await follow(this.#options, mayGoOn);
+      state.count('followed', applied);
+      if (!atEnd) this.#feedMayHaveGrown = true;
       this.#feedRest = { until: 0, attempts: 0 };
     } catch (error) {
       this.#feedMayHaveGrown = true;
@@ -132,14 +142,14 @@ export class Replicator {
 
   /** All at once; if that fails although the stores answer, in halves, until what fails is alone. */
   async #announce(markers: readonly Marker[]): Promise<void> {
-    const { state, now, random } = this.#options;
+    const { state, now } = this.#options;
     try {
-      await announce(this.#options, markers);
-      for (const marker of markers) {
-        state.forgetJob(markerJob(marker));
+      const announced = await announce(this.#options, markers);
+      for (const marker of announced) {
+        state.forgetJobs(markerJobs(marker));
         state.observe('announce_seconds', (now() - marker.written_at) / 1000);
       }
-      state.count('announced', markers.length);
+      state.count('announced', announced.length);
     } catch (error) {
       await this.#requireDatabases(error);
       const [first] = markers;
@@ -150,9 +160,17 @@ export class Replicator {
         await this.#announce(markers.slice(half));
         return;
       }
-      state.count('retries');
-      state.setJob(markerJob(first), afterFailure(state.job(markerJob(first)), error, now(), random()));
+      this.#failed(markerJob(first), error);
     }
+  }
+
+  #failed(id: string, error: unknown): void {
+    const { state, now, random } = this.#options;
+    const job = afterFailure(state.job(id), error, now(), random());
+    state.count('retries');
+    state.setJob(id, job);
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined;
+    console.error(JSON.stringify({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause }));
   }
 
   /** A failure counts only where both databases answer; otherwise it is rethrown, as one of theirs. */
@@ -165,10 +183,15 @@ export class Replicator {
   /** Copies blobs up, and fetches those that were asked for, until nothing is due or `mayGoOn` says no. */
   async moveBytes(mayGoOn: () => boolean): Promise<void> {
     const { now, state } = this.#options;
+    this.#looked.bytes = now();
     while (mayGoOn() && this.#bytesRest.until <= now()) {
+      this.#looked.bytes = now();
       try {
         const work = [...(await this.#fetchesDue()), ...(state.paused() ? [] : await this.#copiesDue())];
-        if (work.length === 0) return;
+        if (work.length === 0) {
+          this.#bytesRest = { until: 0, attempts: 0 };
+          return;
+        }
         await this.#inParallel(work, mayGoOn);
         this.#bytesRest = { until: 0, attempts: 0 };
       } catch (error) {
@@ -186,7 +209,8 @@ export class Replicator {
     const waiting = state.waitingJobs(copyJob(''), now(), JOBS_TO_PASS_OVER);
     const except = waiting.map(({ id }) => id.slice(copyJob('').length) as Digest);
     const copies = await copiesFrom(central.database, node.name, COPIES_PER_LOOK, except);
-    return copies.map(
+    const due = copies.filter(({ digest }) => isDue(state.job(copyJob(digest)), now()));
+    return due.map(
       (copy): Work =>
         (mayGoOn) =>
           this.#copy(copy, mayGoOn),
@@ -195,10 +219,9 @@ export class Replicator {
 
   async #fetchesDue(): Promise<Work[]> {
     const { state, now } = this.#options;
-    const due = state
-      .fetches(JOBS_TO_PASS_OVER)
-      .filter(({ repository, digest }) => isDue(state.job(fetchJob(repository, digest)), now()));
-    return due.slice(0, COPIES_PER_LOOK).map(
+    // One at a time of the same blob: the second then finds it here.
+    const due = new Map(state.dueFetches(now(), COPIES_PER_LOOK).map((fetch) => [fetch.digest, fetch]));
+    return [...due.values()].map(
       (fetch): Work =>
         (mayGoOn) =>
           this.#fetch(fetch, mayGoOn),
@@ -224,7 +247,7 @@ export class Replicator {
   }
 
   async #attempt(id: string, work: () => Promise<void>): Promise<void> {
-    const { state, now, random, node, central } = this.#options;
+    const { state, node, central } = this.#options;
     this.#inFlight++;
     try {
       await work();
@@ -235,8 +258,7 @@ export class Replicator {
         await this.#requireDatabases(error);
         await Promise.all([node.bucket.probe(), central.bucket.probe()]);
       }
-      state.count('retries');
-      state.setJob(id, afterFailure(state.job(id), error, now(), random()));
+      this.#failed(id, error);
     } finally {
       this.#inFlight--;
     }
@@ -261,7 +283,12 @@ export class Replicator {
 
   /** Asks for blobs to be fetched. */
   addFetches(repository: RepositoryName, digests: readonly Digest[]): void {
-    for (const digest of digests) this.#options.state.addFetch({ repository, digest });
+    const { state } = this.#options;
+    for (const digest of digests) {
+      // Asked for anew, what was given up is tried again.
+      if (state.job(fetchJob(repository, digest))?.parked === true) state.forgetJob(fetchJob(repository, digest));
+      state.addFetch({ repository, digest });
+    }
   }
 }
 

@@ -22,7 +22,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS fetches (
     position INTEGER PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (repository, digest)
   ) STRICT;
-  CREATE TABLE IF NOT EXISTS progress (digest TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS progress (copy TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT, WITHOUT ROWID;`;
 
 interface JobRow extends Record<string, SqlStorageValue> {
@@ -51,6 +51,10 @@ export class SqlQueueState implements QueueState {
 
   forgetJob(id: string): void {
     this.#sql.exec('DELETE FROM jobs WHERE id = ?', id);
+  }
+
+  forgetJobs(prefix: string): void {
+    this.#sql.exec('DELETE FROM jobs WHERE id >= ? AND id < ?', prefix, `${prefix}\u{10ffff}`);
   }
 
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
@@ -88,11 +92,28 @@ export class SqlQueueState implements QueueState {
     return cursor.toArray().length;
   }
 
-  fetches(limit: number): readonly Fetch[] {
+  dueFetches(now: number, limit: number): readonly Fetch[] {
     return this.#sql
-      .exec<{ repository: string; digest: string }>('SELECT repository, digest FROM fetches ORDER BY position LIMIT ?', limit)
+      .exec<{ repository: string; digest: string }>(
+        `SELECT f.repository, f.digest FROM fetches f
+         LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
+         WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?) ORDER BY f.position LIMIT ?`,
+        now,
+        limit,
+      )
       .toArray()
       .map(({ repository, digest }) => ({ repository: repository as RepositoryName, digest: digest as Digest }));
+  }
+
+  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
+    return this.#sql
+      .exec<{ value: number }>(
+        `SELECT count(*) AS value FROM json_each(?) AS asked
+         CROSS JOIN fetches f ON f.repository = ? AND f.digest = asked.value`,
+        JSON.stringify(digests),
+        repository,
+      )
+      .one().value;
   }
 
   fetchCount(): number {
@@ -107,17 +128,17 @@ export class SqlQueueState implements QueueState {
     this.#sql.exec('DELETE FROM fetches WHERE repository = ? AND digest = ?', repository, digest);
   }
 
-  progress(digest: Digest): Progress | undefined {
-    const [row] = this.#sql.exec<{ progress: string }>('SELECT progress FROM progress WHERE digest = ?', digest).toArray();
+  progress(copy: string): Progress | undefined {
+    const [row] = this.#sql.exec<{ progress: string }>('SELECT progress FROM progress WHERE copy = ?', copy).toArray();
     return row === undefined ? undefined : (JSON.parse(row.progress) as Progress);
   }
 
-  setProgress(digest: Digest, progress: Progress): void {
-    this.#sql.exec('INSERT OR REPLACE INTO progress VALUES (?, ?)', digest, JSON.stringify(progress));
+  setProgress(copy: string, progress: Progress): void {
+    this.#sql.exec('INSERT OR REPLACE INTO progress VALUES (?, ?)', copy, JSON.stringify(progress));
   }
 
-  forgetProgress(digest: Digest): void {
-    this.#sql.exec('DELETE FROM progress WHERE digest = ?', digest);
+  forgetProgress(copy: string): void {
+    this.#sql.exec('DELETE FROM progress WHERE copy = ?', copy);
   }
 
   paused(): boolean {

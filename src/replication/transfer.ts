@@ -22,6 +22,8 @@ export class OutOfTime extends Error {
 }
 
 export interface Transfer {
+  /** Names the copy, for its progress: the blob, and where it goes. */
+  readonly name: string;
   readonly from: Bucket;
   readonly key: string;
   readonly to: Bucket;
@@ -31,68 +33,84 @@ export interface Transfer {
 }
 
 export interface ProgressKeeper {
-  progress(digest: Digest): Progress | undefined;
-  setProgress(digest: Digest, progress: Progress): void;
-  forgetProgress(digest: Digest): void;
+  progress(copy: string): Progress | undefined;
+  setProgress(copy: string, progress: Progress): void;
+  forgetProgress(copy: string): void;
 }
 
 /**
- * Answers the key of the new object, whose bytes have the digest.
+ * Answers the key of the new object, whose bytes have the digest. Its progress is kept until the caller has written a row
+ * for it: a failure on the way there finds the object again.
  * @param mayGoOn asked between parts
  * @throws Hopeless where they do not, OutOfTime, OciError UNAVAILABLE
  */
 export async function transfer(object: Transfer, keeper: ProgressKeeper, mayGoOn: () => boolean): Promise<string> {
-  return object.size <= WHOLE_BYTES ? transferWhole(object) : transferParts(object, keeper, mayGoOn);
+  try {
+    return object.size <= WHOLE_BYTES ? await transferWhole(object, keeper) : await transferParts(object, keeper, mayGoOn);
+  } catch (error) {
+    if (error instanceof Hopeless || isLostUpload(error)) keeper.forgetProgress(object.name);
+    // What R2 says otherwise may be different the next time, and is no fault of this object.
+    const own = error instanceof OciError || error instanceof OutOfTime || error instanceof Hopeless || error instanceof Gone;
+    throw own || isLostUpload(error) ? error : new OciError('UNAVAILABLE', { cause: error });
+  }
 }
 
-async function transferWhole({ from, key, to, digest }: Transfer): Promise<string> {
+async function transferWhole({ name, from, key, to, digest }: Transfer, keeper: ProgressKeeper): Promise<string> {
+  const copy = keeper.progress(name)?.key ?? to.newKey();
+  // R2 has checked what an earlier attempt has left.
+  if (keeper.progress(name) !== undefined && (await to.exists(copy))) return copy;
   const content = await from.get(key);
-  if (content === undefined) throw gone();
-  const copy = to.newKey();
+  if (content === undefined) throw new Gone();
+  keeper.setProgress(name, { key: copy, parts: [] });
   try {
     await to.put(copy, content, digest);
     return copy;
   } catch (error) {
-    // One that failed may be there all the same.
-    await to.delete([copy]).catch(() => undefined);
     throw error instanceof OciError && error.kind === 'DIGEST_INVALID' ? wrongBytes(digest) : error;
   }
 }
 
 async function transferParts(
-  { from, key, to, digest, size }: Transfer,
+  { name, from, key, to, digest, size }: Transfer,
   keeper: ProgressKeeper,
   mayGoOn: () => boolean,
 ): Promise<string> {
-  const kept = keeper.progress(digest);
+  const kept = keeper.progress(name);
   const copy = kept?.key ?? to.newKey();
   const uploadId = kept?.uploadId ?? (await to.createMultipartUpload(copy)).uploadId;
   const parts = [...(kept?.parts ?? [])];
-  keeper.setProgress(digest, { key: copy, uploadId, parts });
+  keeper.setProgress(name, { key: copy, uploadId, parts });
   const upload = to.resumeMultipartUpload(copy, uploadId);
   const count = Math.ceil(size / PART_BYTES);
-  try {
-    for (let number = parts.length + 1; number <= count; number++) {
-      if (!mayGoOn()) throw new OutOfTime('the copy goes on in the next run');
-      const offset = (number - 1) * PART_BYTES;
-      const content = await from.get(key, { offset, length: Math.min(PART_BYTES, size - offset) });
-      if (content === undefined) throw gone();
-      const { partNumber, etag } = await upload.uploadPart(number, content);
-      parts.push({ partNumber, etag });
-      keeper.setProgress(digest, { key: copy, uploadId, parts });
-      console.log(JSON.stringify({ copying: digest, key: copy, part: number, of: count }));
-    }
-    if (!(await to.exists(copy))) await upload.complete(parts);
-  } catch (error) {
-    if (isLostUpload(error)) keeper.forgetProgress(digest);
-    throw error;
+  for (let number = parts.length + 1; number <= count; number++) {
+    if (!mayGoOn()) throw new OutOfTime('the copy goes on in the next run');
+    const offset = (number - 1) * PART_BYTES;
+    const content = await from.get(key, { offset, length: Math.min(PART_BYTES, size - offset) });
+    if (content === undefined) throw new Gone();
+    const { partNumber, etag } = await upload.uploadPart(number, content);
+    parts.push({ partNumber, etag });
+    keeper.setProgress(name, { key: copy, uploadId, parts });
+    console.log(JSON.stringify({ copying: digest, key: copy, part: number, of: count }));
   }
+  if (!(await to.exists(copy))) await upload.complete(parts);
   const written = await to.get(copy);
-  const actual = written === undefined ? undefined : await Hash.of(algorithmOf(digest), written);
-  keeper.forgetProgress(digest);
-  if (actual === digest) return copy;
+  if (written === undefined) throw new Gone();
+  if ((await Hash.of(algorithmOf(digest), written)) === digest) return copy;
   await to.delete([copy]).catch(() => undefined);
   throw wrongBytes(digest);
+}
+
+/** Deletes what a copy has left that nobody needs any more, unless it is the object that is in use. */
+export async function dropProgress(name: string, to: Bucket, inUse: string | undefined, keeper: ProgressKeeper): Promise<void> {
+  const kept = keeper.progress(name);
+  if (kept === undefined) return;
+  if (kept.uploadId !== undefined)
+    await to
+      .resumeMultipartUpload(kept.key, kept.uploadId)
+      .abort()
+      .catch(() => undefined);
+  if (kept.key !== inUse) await to.delete([kept.key]);
+  keeper.forgetProgress(name);
 }
 
 /** R2's errors for a multipart upload that does not exist (any more), or whose parts are not what was said. */
@@ -100,8 +118,10 @@ function isLostUpload(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }
 
-function gone(): Error {
-  return new Error('the object that the location names is gone');
+class Gone extends Error {
+  constructor() {
+    super('the object that the location names is gone');
+  }
 }
 
 function wrongBytes(digest: Digest): Hopeless {

@@ -11,7 +11,15 @@ import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.
 import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
-import { type BlobRecord, type ManifestLife, type ManifestRecord, mergeRows, type Rows, type TagRow } from './merge.ts';
+import {
+  type BlobRecord,
+  type ManifestLife,
+  type ManifestRecord,
+  jsonParts,
+  mergeRows,
+  type Rows,
+  type TagRow,
+} from './merge.ts';
 
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
@@ -180,7 +188,8 @@ const SELECT_MERGED_TAGS = sql`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
 const SELECT_MERGED_LIVES = sql`
-  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?1) AS sent
+  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.media_type AS mediaType,
+    m.artifact_type AS artifactType FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
 export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
@@ -207,14 +216,15 @@ export async function announceTo(
   lease: number,
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
-  const locations = JSON.stringify(located.map(({ digest, key, size }) => ({ digest, key, size })));
-  const copies = JSON.stringify(
+  const locations = jsonParts(located.map(({ digest, key, size }) => ({ digest, key, size })));
+  const copies = jsonParts(
     located.map(({ repository, digest, size }) => ({ digest, size, organization: organizationOf(repository) })),
   );
-  const statements: BoundStatement[] = mergeRows({ tags, lives: [], manifests, blobs }, now);
-  if (located.length > 0) {
-    statements.push([ADD_LOCATIONS, locations, store, now, lease], [ADD_COPIES, copies, store, now, central.name]);
-  }
+  const statements = [
+    ...mergeRows({ tags, lives: [], manifests, blobs }, now),
+    ...locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]),
+    ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
+  ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const results = await central.database.batch<object[]>([
     ...statements,

@@ -80,12 +80,16 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
+// Linked anew, it is later than a removal that a node has yet to hear of.
+const RELINK = `
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE links.created_at < excluded.created_at`;
+
 const INSERT_LINK = sql`
-  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
+  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${RELINK}`;
 
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ON CONFLICT DO NOTHING`;
+  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`;
 
 const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
 
@@ -99,7 +103,7 @@ const INSERT_LINK_FROM_REPOSITORY = sql`
   WHERE EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))
-  ON CONFLICT DO NOTHING`;
+  ${RELINK}`;
 
 const INSERT_LINK_FROM_ANYWHERE = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -109,10 +113,11 @@ const INSERT_LINK_FROM_ANYWHERE = sql`
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
         ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
       OR EXISTS (SELECT 1 FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?2))
-  ON CONFLICT DO NOTHING`;
+  ${RELINK}`;
 
 const SELECT_LINKED = sql`
-  SELECT 1 AS linked FROM links k JOIN locations l ON l.digest = k.digest WHERE k.repository = ?1 AND k.digest = ?2 LIMIT 1`;
+  SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
+  WHERE k.repository = ?1 AND k.digest = ?2 ORDER BY l.store = ?3 DESC`;
 
 /** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
@@ -257,9 +262,9 @@ export function replaceLocation(blob: BlobCommit, from: string, to: string, uplo
   return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
 }
 
-/** Gives a row if the blob is in the repository. */
+/** Gives {@link LocationRow}s if the blob is in the repository, the store's own first. */
 export function selectLinked(blob: BlobCommit): BoundStatement {
-  return [SELECT_LINKED, blob.repository, blob.digest];
+  return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
@@ -283,8 +288,8 @@ export async function findMountSource(
   return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))?.repository;
 }
 
-/** Links a blob into a repository from where it already is. Answers whether it is there now. */
-export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<boolean> {
+/** Links a blob into a repository from where it already is. Answers where its bytes are: nowhere if it could not be. */
+export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
   const link: BoundStatement =
     'repository' in source
       ? [
@@ -296,10 +301,10 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
           source.onlyIfPublic ? 1 : 0,
         ]
       : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
-  const [, , linked] = await database.batch<[object, object, { linked: number }]>([
+  const [, , locations] = await database.batch<[object, object, LocationRow]>([
     link,
     [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0],
     selectLinked(blob),
   ]);
-  return linked.length > 0;
+  return locations;
 }

@@ -88,17 +88,17 @@ export async function settle(
   return kept[0]?.key;
 }
 
-/** At central: forgets a copy if the store has a location for the blob by now. Answers whether it has. */
+/** At central: forgets a copy if the store has a location for the blob by now. Answers the key of that. */
 export async function alreadySettled(
   central: { readonly name: string; readonly database: Database },
   from: string,
   digest: Digest,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const [kept] = await central.database.batch<[{ key: string }]>([
     [SELECT_KEY, digest, central.name],
     [FORGET_IF_THERE, from, digest, central.name],
   ]);
-  return kept.length > 0;
+  return kept[0]?.key;
 }
 
 const FORGET_IF_THERE = sql`
@@ -108,20 +108,26 @@ const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
 const REMOVE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER)`;
 
-/** At a node: bytes that were fetched from afar. Answers the key of the store's location. */
+/**
+ * At a node: bytes that were fetched from afar. Answers the key of the store's location.
+ * @param link whether the repository was not linked here before: a link that went meanwhile went on purpose
+ */
 export async function keepFetched(
   node: { readonly name: string; readonly database: Database },
   repository: RepositoryName,
   blob: CopiedBlob,
   now: number,
   lease: number,
+  link: boolean,
 ): Promise<string | undefined> {
-  const [, , kept] = await node.database.batch<[object, object, { key: string }]>([
-    [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
-    [ADD_LINK, repository, blob.digest, now],
-    [SELECT_KEY, blob.digest, node.name],
-  ]);
-  return kept[0]?.key;
+  const [kept] = (
+    await node.database.batch<{ key: string }[]>([
+      [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
+      ...(link ? [[ADD_LINK, repository, blob.digest, now] as const] : []),
+      [SELECT_KEY, blob.digest, node.name],
+    ])
+  ).slice(-1);
+  return kept?.[0]?.key;
 }
 
 /** At a node: takes back the link that {@link keepFetched} made then, because central has none any more. */

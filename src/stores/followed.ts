@@ -1,6 +1,6 @@
 /** Applying central's feed to a node's store. */
 import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
-import { type BoundStatement, type Database, sql } from './database.ts';
+import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
 import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
 import { advancePosition, startOfFeed, type FeedEntry } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
@@ -14,9 +14,11 @@ const PUT_ORGANIZATION = sql`
   SELECT ?1 ->> 'name', ?1 ->> 'created_at', ?1 ->> 'removed_at' WHERE ${IF_AT('?2', '?3')}
   ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = excluded.removed_at`;
 const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
+// Of a name that was given away again, the credentials of before.
 const DROP_CREDENTIALS_OF = sql`
   DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
-    AND NOT EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NULL)`;
+    AND NOT EXISTS (SELECT 1 FROM organizations o
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`;
 const CREDENTIAL_COLUMNS = 'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
 const PUT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
@@ -59,7 +61,6 @@ export function applyFeed(
       case 'repository':
         others.push(
           ...removeRepositoryAsTold(entry.name, Math.max(entry.recorded_at, Math.floor(entry.version / STAMPS_PER_MILLISECOND))),
-          [DROP_PUBLIC, entry.name, node, from],
         );
         break;
       case 'visibility':
@@ -115,6 +116,10 @@ const SNAPSHOT_CREDENTIALS = sql`
 const SNAPSHOT_PUBLIC = sql`
   SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 
+const CLEAR_UNFOLLOWED = ['organizations', 'credentials', 'public_repositories'].map(
+  (table) => sqlOfWholeTable`DELETE FROM ${table} WHERE NOT EXISTS (SELECT 1 FROM followers WHERE store = ?1)`,
+);
+
 /**
  * Brings a node that has never followed the feed to its first entry: copies all control data. The entries that are there
  * are applied after it: since the node was configured none was removed, and it may have kept images that were deleted since.
@@ -125,6 +130,8 @@ export async function takeSnapshot(
   now: number,
 ): Promise<void> {
   const start = await startOfFeed(central);
+  // What an attempt that broke off has left may have been revoked since.
+  await node.database.batch(CLEAR_UNFOLLOWED.map((statement): BoundStatement => [statement, node.name]));
   const tables = [
     [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
     [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],

@@ -20,6 +20,10 @@ export interface ManifestLife {
   readonly digest: Digest;
   readonly created: number;
   readonly deleted: number;
+  /** As the latest push had it, where that is known. */
+  readonly mediaType?: MediaType;
+  /** Likewise; '' for none. */
+  readonly artifactType?: string;
 }
 
 /** A manifest whole. */
@@ -98,7 +102,10 @@ const MERGE_LIVES = sql`
   ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version
   WHERE excluded.deleted_version > manifests.deleted_version`;
 const MERGE_LIVES_OF_CONTENTS = sql`
-  UPDATE manifests SET created_version = incoming.value ->> 'created' FROM json_each(?1) AS incoming
+  UPDATE manifests SET created_version = incoming.value ->> 'created',
+    media_type = coalesce(incoming.value ->> 'mediaType', manifests.media_type),
+    artifact_type = coalesce(incoming.value ->> 'artifactType', manifests.artifact_type)
+  FROM json_each(?1) AS incoming
   WHERE manifests.repository = incoming.value ->> 'repository' AND manifests.digest = incoming.value ->> 'digest'
     AND incoming.value ->> 'created' > manifests.created_version AND manifests.media_type <> ''`;
 const MERGE_MANIFESTS = sql`
@@ -174,7 +181,7 @@ export function mergeRows(rows: Rows, now: number): BoundStatement[] {
   );
   const statements: BoundStatement[] = [raiseClock(greatestStamp(rows))];
   if (manifests.length > 0) statements.push([MERGE_MANIFESTS, heads], ...mergeContents(manifests));
-  if (references.length > 0) statements.push([MERGE_REFERENCES, JSON.stringify(references)]);
+  statements.push(...jsonParts(references).map((part): BoundStatement => [MERGE_REFERENCES, part]));
   if (lives.length > 0) statements.push([MERGE_LIVES, JSON.stringify(lives)], [MERGE_LIVES_OF_CONTENTS, JSON.stringify(lives)]);
   if (tags.length > 0) {
     const all = JSON.stringify(tags);
@@ -187,8 +194,18 @@ export function mergeRows(rows: Rows, now: number): BoundStatement[] {
       [LIST_REPOSITORIES, repositories],
     );
   }
-  if (blobs.length > 0) statements.push([MERGE_LINKS, JSON.stringify(blobs), now]);
+  statements.push(...jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]));
   return statements;
+}
+
+/** Rows of one parameter, by their greatest possible length: names have 255 characters, sha512 digests 135. */
+const ROWS_PER_PARAMETER = 1000;
+
+/** Lists as JSON, in parts that D1 takes as parameters; none for an empty list. */
+export function jsonParts(rows: readonly object[]): string[] {
+  const parts: string[] = [];
+  for (let i = 0; i < rows.length; i += ROWS_PER_PARAMETER) parts.push(JSON.stringify(rows.slice(i, i + ROWS_PER_PARAMETER)));
+  return parts;
 }
 
 function mergeContents(manifests: readonly ManifestRecord[]): BoundStatement[] {

@@ -1,12 +1,13 @@
 /** A queue's state in memory, for tests that run a queue without its Durable Object. */
 import type { Digest } from '../../src/oci/digest.ts';
-import type { Job } from '../../src/replication/machine.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { fetchJob, isDue, type Job } from '../../src/replication/machine.ts';
 import type { Counter, Fetch, Histogram, Measure, NamedJob, Progress, QueueState } from '../../src/replication/queue-state.ts';
 
 export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
   readonly #fetches = new Map<string, Fetch>();
-  readonly #progress = new Map<Digest, Progress>();
+  readonly #progress = new Map<string, Progress>();
   readonly #counters = new Map<Counter, number>();
   #paused = false;
 
@@ -18,6 +19,9 @@ export class MemoryQueueState implements QueueState {
   }
   forgetJob(id: string): void {
     this.#jobs.delete(id);
+  }
+  forgetJobs(prefix: string): void {
+    for (const id of this.#jobs.keys()) if (id.startsWith(prefix)) this.#jobs.delete(id);
   }
   #named(): NamedJob[] {
     return [...this.#jobs].map(([id, { attempts, nextAt, parked, error }]) => ({ id, attempts, nextAt, parked, error }));
@@ -45,8 +49,13 @@ export class MemoryQueueState implements QueueState {
     return due.length;
   }
 
-  fetches(limit: number): readonly Fetch[] {
-    return [...this.#fetches.values()].slice(0, limit);
+  dueFetches(now: number, limit: number): readonly Fetch[] {
+    return [...this.#fetches.values()]
+      .filter(({ repository, digest }) => isDue(this.#jobs.get(fetchJob(repository, digest)), now))
+      .slice(0, limit);
+  }
+  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
+    return digests.filter((digest) => this.#fetches.has(`${repository} ${digest}`)).length;
   }
   fetchCount(): number {
     return this.#fetches.size;
@@ -58,14 +67,14 @@ export class MemoryQueueState implements QueueState {
     this.#fetches.delete(`${fetch.repository} ${fetch.digest}`);
   }
 
-  progress(digest: Digest): Progress | undefined {
-    return this.#progress.get(digest);
+  progress(copy: string): Progress | undefined {
+    return this.#progress.get(copy);
   }
-  setProgress(digest: Digest, progress: Progress): void {
-    this.#progress.set(digest, progress);
+  setProgress(copy: string, progress: Progress): void {
+    this.#progress.set(copy, progress);
   }
-  forgetProgress(digest: Digest): void {
-    this.#progress.delete(digest);
+  forgetProgress(copy: string): void {
+    this.#progress.delete(copy);
   }
 
   paused(): boolean {

@@ -5,7 +5,7 @@
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers, type Credential } from '../../auth/credential.ts';
-import { countCheck, hashSecret } from '../../auth/login.ts';
+import { countCheck, hashSecret, type Login } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
 import { addressOf, limitersOf, logInFrom } from '../authenticate.ts';
@@ -39,7 +39,10 @@ export function requireAdministratorOf(c: AppContext, organization: Organization
 
 async function callerOf(c: AppContext): Promise<Credential> {
   const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  const caller = scheme.toLowerCase() === 'bearer' ? await bootstrapOf(c, value) : await credentialOf(c, scheme, value);
+  const bootstrap = scheme.toLowerCase() === 'bearer' ? await bootstrapOf(c, value) : undefined;
+  const login = scheme.toLowerCase() === 'basic' ? await loginOf(c, value) : undefined;
+  const caller = bootstrap ?? login?.credential;
+  c.set('callerRegistries', login?.registries ?? null);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
       message: 'log in with a credential that has the right admin, or with the bootstrap secret',
@@ -49,10 +52,10 @@ async function callerOf(c: AppContext): Promise<Credential> {
   return caller;
 }
 
-async function credentialOf(c: AppContext, scheme: string, value: string): Promise<Credential | undefined> {
-  const presented = scheme.toLowerCase() === 'basic' ? parseBasic(value) : undefined;
+async function loginOf(c: AppContext, value: string): Promise<Login | undefined> {
+  const presented = parseBasic(value);
   if (presented === undefined || isEmpty(presented)) return undefined;
-  return (await logInFrom(c, presented))?.credential;
+  return logInFrom(c, presented, 'central');
 }
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Credential | undefined> {

@@ -131,11 +131,16 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** @throws OciError FIELD_INVALID */
+/** Nobody makes a credential that is good where their own is not. @throws OciError FIELD_INVALID, DENIED */
 function knownRegistries(c: AppContext, names: readonly string[] | undefined): string[] | null {
-  if (names === undefined) return null;
+  const own = c.get('callerRegistries');
+  if (names === undefined) return own === null ? null : [...own];
   const known = ['central', ...c.get('runtime').config.nodes.map(({ name }) => name)];
   const unknown = names.find((name) => !known.includes(name));
+  const beyond = names.find((name) => own?.includes(name) === false);
+  if (beyond !== undefined && unknown === undefined) {
+    throw new OciError('DENIED', { message: `the credential is not good at ${beyond} itself` });
+  }
   if (unknown === undefined) return [...new Set(names)];
   throw new OciError('FIELD_INVALID', {
     message: `registries: there is no registry ${unknown}; there are ${known.join(', ')}`,
