@@ -33,7 +33,9 @@ function all({ central, node1, node2 }: Pick<Hosts, 'central' | 'node1' | 'node2
 
 async function seen(clients: readonly Client[], path: string, status: number): Promise<void> {
   await Promise.all(
-    clients.map((client) => until(`${path} is ${status}`, async () => (await client.status('GET', path)) === status, 30)),
+    clients.map((client) =>
+      until(`${path} is ${status}`, async () => (await client.status('GET', path)) === status, { seconds: 30 }),
+    ),
   );
 }
 
