@@ -198,7 +198,8 @@ export class Uploads {
   async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
       // What is not the blob may be its end, sent to a URL from before the last chunk.
-      await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
+        await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
       throw refusal;
     });
     const writeId = crypto.randomUUID();

@@ -66,12 +66,10 @@ export class Control {
   }
 
   /** Waits until nodes have announced everything, and central has all bytes. */
-  async settled(seconds = 120): Promise<void> {
-    await until(
-      'everything has settled',
-      async () => (await this.#rows('central', 'copies')) === 0 && (await this.announced()),
-      seconds,
-    );
+  async settled(every = 20): Promise<void> {
+    await until('everything has settled', async () => (await this.#rows('central', 'copies')) === 0 && (await this.announced()), {
+      every,
+    });
   }
 
   async announced(): Promise<boolean> {

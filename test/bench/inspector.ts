@@ -39,13 +39,19 @@ export async function connectInspector(port: number, workerPort: number): Promis
       waiting.set(last, { done, fail });
       socket.send(JSON.stringify({ id: last, method }));
     });
+  /** An isolate that rests does not answer: requests keep it awake until it has. */
+  const answered = async (method: string): Promise<unknown> => {
+    const progress = { isDone: false };
+    const answer = ask(method).finally(() => (progress.isDone = true));
+    while (!progress.isDone) await Promise.race([answer, call(200, { port: workerPort, method: 'GET', path: '/' })]);
+    return answer;
+  };
   await ask('Runtime.enable');
   await ask('HeapProfiler.enable');
   return {
     memory: async () => {
-      // An isolate that rests does not answer: a request wakes it.
-      await Promise.all([ask('HeapProfiler.collectGarbage'), call(200, { port: workerPort, method: 'GET', path: '/' })]);
-      const { usedSize, backingStorageSize = 0 } = (await ask('Runtime.getHeapUsage')) as HeapUsage;
+      await answered('HeapProfiler.collectGarbage');
+      const { usedSize, backingStorageSize = 0 } = (await answered('Runtime.getHeapUsage')) as HeapUsage;
       return usedSize + backingStorageSize;
     },
     close: () => socket.close(),

@@ -55,11 +55,15 @@ export async function rate(connections: number, requests: number, work: () => Pr
   return (requests / milliseconds) * 1000;
 }
 
-/** Waits for a condition. @throws after a while */
-export async function until(what: string, condition: () => Promise<boolean>, seconds = 120): Promise<void> {
+/**
+ * Waits for a condition.
+ * @param every how long it rests between looks, in milliseconds: looking is work for the same machine
+ * @throws after a while
+ */
+export async function until(what: string, condition: () => Promise<boolean>, { seconds = 120, every = 5 } = {}): Promise<void> {
   const end = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((done) => setTimeout(done, 5));
+    await new Promise((done) => setTimeout(done, every));
   }
 }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Observed } from './surroundings.ts';
 
-const SAMPLE_MILLISECONDS = 25;
+const SAMPLE_MILLISECONDS = 50;
 
 export interface Watched {
   /** Bytes of the heap and of its buffers. */

@@ -57,7 +57,7 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
       );
       return timed(async () => {
         await scheduled();
-        await control.settled();
+        await control.settled(50);
       });
     },
     copy: () =>
@@ -133,7 +133,8 @@ export const nodesCopies: readonly Row[] = [
           async () => {
             await control.link('central', 0);
             await berth.scheduled();
-            seconds = (await timed(() => until('all is announced', () => control.announced(), 300))) / 1000;
+            seconds =
+              (await timed(() => until('all is announced', () => control.announced(), { seconds: 300, every: 100 }))) / 1000;
           },
         );
         await control.quiet();
