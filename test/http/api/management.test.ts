@@ -332,3 +332,22 @@ test('the OpenAPI document describes every route, and is made of the schemas', a
     'admin',
   ]);
 });
+
+test('a credential makes none that is good where it is not itself', async () => {
+  const made = await api('POST', 'organizations/alice/credentials', 'admin', {
+    name: 'local',
+    rights: ['pull', 'admin'],
+    registries: ['central'],
+  });
+  const { secret } = await made.json<{ secret: string }>();
+  const as = { authorization: `Basic ${btoa(`local:${secret}`)}` };
+  const make = (fields: object) =>
+    call('POST', '/api/organizations/alice/credentials', {
+      as,
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ rights: ['pull'], ...fields }),
+    });
+  expect(await (await make({ name: 'heir' })).json()).toMatchObject({ registries: ['central'] });
+  expect((await make({ name: 'beyond', registries: ['central', 'node1'] })).status).toBe(403);
+  expect((await make({ name: 'unknown', registries: ['nowhere'] })).status).toBe(400);
+});

@@ -1,0 +1,158 @@
+/** What a queue does with work that fails, and what it lets go on beside it. */
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { OrganizationName, Tag } from '../../src/oci/reference.ts';
+import { copyJob, fetchJob, type Job, markerJob } from '../../src/replication/machine.ts';
+import { ControlData } from '../../src/stores/control-data.ts';
+import { markersAfter } from '../../src/stores/marker-rows.ts';
+import { resetCounts } from '../support/counting.ts';
+import { bytesOf, type Fixture, granted, pushBlob, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
+import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+
+const ALWAYS = (): boolean => true;
+const PARKED: Job = { attempts: 12, nextAt: 0, parked: true, error: 'it never worked' };
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+function at({ registry }: Host): Fixture {
+  return { registry } as unknown as Fixture;
+}
+
+function digestNo(i: number): Digest {
+  return `sha256:${i.toString(16).padStart(64, '0')}` as Digest;
+}
+
+async function tagAt({ registry }: Host, tag: string): Promise<string> {
+  return registry.getManifest(granted(), { kind: 'tag', tag: tag as Tag }).then(
+    ({ digest }) => digest,
+    (error: { kind: string }) => error.kind,
+  );
+}
+
+describe('what was given up', () => {
+  test('holds up no later push of the same tag', async () => {
+    const { node1, central } = hosts;
+    await pushSmallImage(at(node1), 1, ['latest']);
+    for (const marker of await markersAfter(node1.store.database, undefined, 10)) node1.state.setJob(markerJob(marker), PARKED);
+    await node1.queue.moveMetadata(ALWAYS);
+    expect(await tagAt(central, 'latest')).toBe('NAME_UNKNOWN');
+    hosts.now += 1000;
+    const again = await pushSmallImage(at(node1), 3, ['latest']);
+    await node1.queue.moveMetadata(ALWAYS);
+    expect(await tagAt(central, 'latest')).toBe(again.digest);
+    expect(node1.state.parkedJobs('', 10).map(({ id }) => id.split(' ').slice(0, 3).join(' '))).toEqual([
+      `announce manifest ${REPOSITORY}`,
+    ]);
+  });
+
+  test('keeps no fetch waiting, however much of it there is', async () => {
+    const { node1, central } = hosts;
+    for (let i = 0; i < 1100; i++) {
+      node1.state.addFetch({ repository: REPOSITORY, digest: digestNo(i) });
+      node1.state.setJob(fetchJob(REPOSITORY, digestNo(i)), PARKED);
+    }
+    const blob = await pushBlob(at(central), bytesOf(1, 100));
+    node1.queue.addFetches(REPOSITORY, [blob]);
+    await node1.queue.moveBytes(ALWAYS);
+    expect(node1.state.fetchesLeft(REPOSITORY, [blob])).toBe(0);
+    expect((await node1.registry.getBlob(granted(), blob)).size).toBe(100);
+  });
+
+  test('is not looked at again and again', async () => {
+    const { node1, central } = hosts;
+    const image = await pushSmallImage(at(node1), 1, ['latest']);
+    await node1.queue.moveMetadata(ALWAYS);
+    for (const digest of image.manifest.requiredBlobs) node1.state.setJob(copyJob(digest), PARKED);
+    resetCounts(central.counts);
+    await node1.queue.moveBytes(ALWAYS);
+    expect(central.counts.d1).toBe(1);
+    expect(node1.queue.nextAlarm()).toBeUndefined();
+    node1.state.retry(undefined);
+    await node1.queue.moveBytes(ALWAYS);
+    expect(node1.state.counter('settled')).toBe(2);
+  });
+});
+
+test('an object that was copied is used, although the row for it could not be written the first time', async () => {
+  const { node1, central } = hosts;
+  await pushSmallImage(at(node1), 1, ['latest']);
+  await node1.queue.moveMetadata(ALWAYS);
+  let puts = 0;
+  central.gate = async (call, work) => {
+    if (call === 'put') puts++;
+    if (call === 'batch' && puts > 0) throw new Error('the row is not written');
+    return work();
+  };
+  await node1.queue.moveBytes(ALWAYS);
+  const before = puts;
+  expect(before).toBeGreaterThan(0);
+  central.gate = (_call, work) => work();
+  hosts.now += 60_000;
+  await hosts.drain();
+  const { objects } = await env.BLOBS_CENTRAL.list();
+  expect(objects.length).toBe(2);
+});
+
+describe('a node that hears late', () => {
+  const NAME = 'acme' as OrganizationName;
+  const DAY = 24 * 3_600_000;
+
+  test("knows none of an organization's credentials from before its name was given away", async () => {
+    const control = new ControlData(hosts.central.store.database);
+    const credential = (id: string, createdAt: number) => ({
+      id,
+      kind: 'organization' as const,
+      organization: NAME,
+      name: id,
+      rights: '["pull"]',
+      repositories: '["acme/*"]',
+      secret_hash: `hash-of-${id}`,
+      created_at: createdAt,
+      expires_at: null,
+      registries: null,
+    });
+    await control.addOrganization(NAME, hosts.now, 0);
+    await control.addCredential(credential('old', hosts.now));
+    await hosts.drain();
+    const atNode = new ControlData(hosts.node1.store.database);
+    expect(await atNode.credentialBySecret('hash-of-old')).toBeDefined();
+    await control.removeOrganization(NAME, hosts.now + 1);
+    await control.addOrganization(NAME, hosts.now + DAY, hosts.now + DAY);
+    await control.addCredential(credential('new', hosts.now + DAY));
+    await hosts.drain();
+    expect(await atNode.credentialBySecret('hash-of-old')).toBeUndefined();
+    expect(await atNode.credentialBySecret('hash-of-new')).toBeDefined();
+  });
+
+  test('keeps what was pushed to it after the deletion that it hears of', async () => {
+    const { central, node1 } = hosts;
+    await hosts.drain();
+    await pushBlob(at(central), bytesOf(1, 100));
+    const blob = await pushBlob(at(node1), bytesOf(1, 100));
+    hosts.now += 1000;
+    await central.registry.deleteBlob(REPOSITORY, blob);
+    hosts.now += 1000;
+    await pushBlob(at(node1), bytesOf(1, 100));
+    await hosts.drain();
+    expect((await node1.registry.getBlob(granted(), blob)).size).toBe(100);
+    await expect(central.registry.getBlob(granted(), blob)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
+  });
+
+  test('shows nobody a repository that was deleted through it and pushed again', async () => {
+    const { central, node1 } = hosts;
+    await pushSmallImage(at(central), 1, ['latest']);
+    await new ControlData(central.store.database).setPublic(REPOSITORY, true, hosts.now);
+    await hosts.drain();
+    await node1.registry.deleteRepository(REPOSITORY);
+    hosts.now += 1000;
+    await pushSmallImage(at(node1), 3, ['latest']);
+    const asAnyone = { repository: REPOSITORY, condition: 'if-public' } as const;
+    const read = node1.registry.getManifest(asAnyone, { kind: 'tag', tag: 'latest' as Tag });
+    await expect(read).rejects.toMatchObject({ name: 'NotPublic' });
+  });
+});
