@@ -1,5 +1,5 @@
 /** The one place where bindings become stores, and stores a namespace's registry. */
-import { bucketBinding, type Config, ConfigError, databaseBinding } from '../config.ts';
+import { bucketBinding, type Config, databaseBinding } from '../config.ts';
 import type { Namespace, StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -32,10 +32,7 @@ export interface Queues {
 
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { config, signer, now, defer, env, queues } = surroundings;
-  const stores = new Map(config.stores.map((name) => [name, bindStore(env, name)]));
-  const store = stores.get(namespace.store);
-  const central = stores.get(config.central.store);
-  if (store === undefined || central === undefined) throw new ConfigError(`${namespace.store}: no such store`);
+  const [store, central] = [bindStore(env, namespace.store), bindStore(env, config.central.store)];
   const options = {
     signer,
     now,
@@ -44,7 +41,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     graceMilliseconds: config.graceMilliseconds,
     announces: namespace.kind === 'node',
     wake: () => queues.wake(store.name),
-    storeOf: (name: StoreName) => stores.get(name),
+    storeOf: (name: StoreName) => (config.stores.includes(name) ? bindStore(env, name) : undefined),
   };
   if (namespace.kind === 'central') return new StoredRegistry(store, options);
   const replication = {
@@ -69,8 +66,16 @@ export function healthOfStore(env: object, { store }: Namespace): Promise<StoreH
   return healthOf(bindStore(env, store));
 }
 
+/** Stores hold nothing but bindings: an isolate opens each once. */
+const opened = new WeakMap<object, Map<StoreName, Store>>();
+
 /** `parseConfig` has seen that the bindings are there. */
 function bindStore(env: object, name: StoreName): Store {
+  const stores = opened.get(env) ?? new Map<StoreName, Store>();
+  const known = stores.get(name);
+  if (known !== undefined) return known;
   const bindings = env as Readonly<Record<string, unknown>>;
-  return openStore(name, bindings[databaseBinding(name)] as D1Database, bindings[bucketBinding(name)] as R2Bucket);
+  const store = openStore(name, bindings[databaseBinding(name)] as D1Database, bindings[bucketBinding(name)] as R2Bucket);
+  opened.set(env, stores.set(name, store));
+  return store;
 }
