@@ -81,7 +81,7 @@ describe.each(HOSTS)('enumeration and timing: nothing to learn at $name', (host)
   test('organizations are as unknown as repositories to who manages neither', async () => {
     for (const path of ['', '/usage', '/credentials', '/repositories', '/repositories/app']) {
       const [own, typo] = await Promise.all(
-        ['bob', 'typ'].map(async (name) =>
+        ['bob', 'bbo'].map(async (name) =>
           shapeOf(await host.call('GET', `/api/organizations/${name}${path}`, { as: 'alice' }), name),
         ),
       );
