@@ -90,8 +90,11 @@ async function killOnce(folder: string, actors: readonly CrashActor[], material:
   const connection = new Connection(started(), (now) => {
     if (now !== moment || --left !== 0) return;
     // What was acknowledged a moment ago is what a crash may take back.
-    if (moment === 'answer') connection.kill().catch(reached.reject);
-    setTimeout(reached.resolve, moment === 'answer' ? 0 : after);
+    if (moment === 'answer') {
+      // First: the clients whose requests break off with it may be done before anything else is. The next kill waits for this.
+      reached.resolve();
+      connection.kill().catch(() => undefined);
+    } else setTimeout(reached.resolve, after);
   });
   for (const actor of actors) actor.use(connection.send);
   const work = Promise.all(actors.map((actor) => actor.work(material)));
