@@ -27,7 +27,7 @@ export function createApp(): Hono<AppEnv> {
   app.use(requestLog);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
-    const namespace = resolveNamespace(runtime.config.hosts, new URL(c.req.url));
+    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'));
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
     const { config, keys: signer } = runtime;
     const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
@@ -40,7 +40,7 @@ export function createApp(): Hono<AppEnv> {
   });
 
   app.get('/', (c) => {
-    const { host } = new URL(c.req.url);
+    const { host } = c.get('url');
     return c.text(
       `Berth, an OCI registry.\n\nLog in:  docker login ${host}\nPush:    docker push ${host}/<organization>/<name>:<tag>\n`,
     );

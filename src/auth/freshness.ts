@@ -2,7 +2,7 @@
  * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a node
  * goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be good.
  */
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/control-data.ts';
 
 /** For how long a copy is usable, in milliseconds. */
@@ -29,7 +29,7 @@ export class Freshness {
     }
     const look = await this.#look(store, control, now).catch((error: unknown) => {
       // The store itself is away: then nothing is decided by it, but by central's.
-      if (error instanceof OciError && error.kind === 'UNAVAILABLE') return undefined;
+      if (isUnavailable(error)) return undefined;
       throw error;
     });
     if (look === undefined ? last === undefined : isUsable(look, now)) return;

@@ -13,10 +13,10 @@ export function requireRead(c: AppContext, repository: RepositoryName): ReadAcce
     case 'allow':
       return { repository, condition: 'granted' };
     case 'allow-if-public':
-      c.set('refusalUnlessPublic', refusalError(decision.otherwise, new URL(c.req.url), whatIs('pull', repository)));
+      c.set('refusalUnlessPublic', refusalError(decision.otherwise, c.get('url'), whatIs('pull', repository)));
       return { repository, condition: 'if-public' };
     default:
-      throw refusalError(decision, new URL(c.req.url), whatIs('pull', repository));
+      throw refusalError(decision, c.get('url'), whatIs('pull', repository));
   }
 }
 
@@ -27,7 +27,7 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
   if (decision.outcome === 'allow' && principal.kind === 'credential') return principal.credential;
   const refusal =
     decision.outcome === 'allow' || decision.outcome === 'allow-if-public' ? ({ outcome: 'denied' } as const) : decision;
-  throw refusalError(refusal, new URL(c.req.url), whatIs(action, repository));
+  throw refusalError(refusal, c.get('url'), whatIs(action, repository));
 }
 
 /** Whether the caller may push: a HEAD is a promise to those alone. */
@@ -45,7 +45,7 @@ export function mountSource(c: AppContext, from: RepositoryName | undefined): Re
 export function requireCatalog(c: AppContext): PullableRepositories {
   const principal = c.get('principal');
   const decision = authorizeCatalog(principal);
-  if (decision.outcome !== 'allow') throw refusalError(decision, new URL(c.req.url), 'list repositories');
+  if (decision.outcome !== 'allow') throw refusalError(decision, c.get('url'), 'list repositories');
   return pullable(principal);
 }
 

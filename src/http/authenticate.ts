@@ -4,7 +4,7 @@ import { challenge } from '../auth/challenge.ts';
 import { type Limiters, logIn, type Login, type LoginOptions, type Presented } from '../auth/login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
@@ -56,7 +56,7 @@ export async function logInFrom(
     return await logInBy(c, presented, control, central);
   } catch (error) {
     // While the node's own store is away, what central can serve is served by its control data.
-    if (error instanceof OciError && error.kind === 'UNAVAILABLE') return logInBy(c, presented, central, undefined);
+    if (isUnavailable(error)) return logInBy(c, presented, central, undefined);
     throw error;
   }
 }
@@ -91,13 +91,13 @@ export function addressOf(c: AppContext): string {
 export function wrongCredentials(c: AppContext): OciError {
   return new OciError('UNAUTHORIZED', {
     message: 'wrong user name or password',
-    headers: { 'WWW-Authenticate': challenge(new URL(c.req.url)) },
+    headers: { 'WWW-Authenticate': challenge(c.get('url')) },
   });
 }
 
 function invalidToken(c: AppContext): OciError {
   return new OciError('UNAUTHORIZED', {
     message: 'the access token is invalid, expired, or for another registry: get a new one',
-    headers: { 'WWW-Authenticate': challenge(new URL(c.req.url), undefined, 'invalid_token') },
+    headers: { 'WWW-Authenticate': challenge(c.get('url'), undefined, 'invalid_token') },
   });
 }

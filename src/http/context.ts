@@ -22,6 +22,8 @@ export interface Runtime {
 
 export interface Variables {
   requestId: string;
+  /** Of the request, parsed once. */
+  url: URL;
   /** What the request's log line says besides what every line does. */
   logFields: Record<string, string | number>;
   runtime: Runtime;

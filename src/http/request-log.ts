@@ -10,13 +10,15 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();
   const requestId = c.req.header('cf-ray') ?? crypto.randomUUID();
   const fields: Record<string, string | number> = {};
+  const url = new URL(c.req.url);
+  const { host } = url;
+  c.set('url', url);
   c.set('requestId', requestId);
   c.set('logFields', fields);
   await next();
   c.res.headers.set('X-Request-Id', requestId);
   const { method } = c.req;
   const path = withoutSignature(c.req.path);
-  const { host } = new URL(c.req.url);
   const [{ status }, ms] = [c.res, Date.now() - started];
   console.log(JSON.stringify({ requestId, method, host, path, status, ms, ...fields }));
   // For dashboards, where bound: requests by route, status and host.

@@ -85,3 +85,8 @@ export class OciError extends Error {
     this.headers = options.headers ?? {};
   }
 }
+
+/** Whether a failure means that a store did not answer, as against a refusal or a mistake of ours. */
+export function isUnavailable(error: unknown): error is OciError {
+  return error instanceof OciError && error.kind === 'UNAVAILABLE';
+}

@@ -5,7 +5,7 @@
  * link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
  */
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import {
   type BlobRows,
@@ -30,7 +30,7 @@ import {
   openNearest,
   requirePublic,
 } from './answers.ts';
-import { answerOfCentral, type Federation, isUnavailable, orAway } from './federation.ts';
+import { answerOfCentral, type Federation, orAway } from './federation.ts';
 import type { BlobDescriptor, StoredBlob } from './registry.ts';
 import type { StoredRegistry } from './stored.ts';
 

@@ -4,7 +4,7 @@
  * then the client is answered. With central away it is 503. A retry finishes the node's half if central's was done.
  */
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import {
@@ -24,7 +24,7 @@ import { isAlive, isVisible, type ManifestVersions, mergeManifests, mergeTags, N
 import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
 import { greatestTagVersion } from '../stores/tag-history.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
-import { CentralAway, type Federation, isUnavailable } from './federation.ts';
+import { CentralAway, type Federation } from './federation.ts';
 
 /** Manifests of a repository that one transaction deletes. */
 const MANIFESTS_PER_BATCH = 1000;

@@ -35,7 +35,7 @@ export class FederatedManifests {
   async get(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
     const { row, contents, from, keep, tag } = await this.#find(access, reference, 'content');
     if (from === 'node') this.#recordPull(access, row);
-    else if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
+    if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
     return { ...descriptorOf(row), text: contents.join('') };
   }
 
@@ -112,7 +112,9 @@ export class FederatedManifests {
     const live = [own, far].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
     const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
     if (latest?.manifest === undefined) throw new CentralAway();
-    return { ...this.#found(latest, latest.manifest, latest === own ? 'node' : 'central'), tag };
+    const found = this.#found(latest, latest.manifest, latest === own ? 'node' : 'central');
+    // A tag that the node has yet to hear of is kept as well, where it has the manifest already.
+    return { ...found, tag, keep: found.keep || tag !== nodeRows.tag };
   }
 
   /** What was fetched from afar is kept for the next time, with its stamps and without a marker: central has it. */

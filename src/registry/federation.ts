@@ -1,6 +1,6 @@
 /** What the parts of a node's registry share: its store, central's, and how central is asked. */
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Store } from '../stores/store.ts';
 import type { StoredRegistryOptions } from './stored.ts';
@@ -51,11 +51,6 @@ export class CentralAway extends OciError {
       headers: { 'Retry-After': '5' },
     });
   }
-}
-
-/** Whether a failure means that a store did not answer, as against a mistake of ours. */
-export function isUnavailable(error: unknown): error is OciError {
-  return error instanceof OciError && error.kind === 'UNAVAILABLE';
 }
 
 /** A store that does not answer, as a value: the other may do. */

@@ -3,8 +3,8 @@
  * asks `machine.ts` what is next, does it, and looks again. It can be stopped at any point: every step is idempotent,
  * delivery is at least once, effects are once.
  */
-import { OciError } from '../oci/errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import { isUnavailable } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { copiesFrom, type Copy } from '../stores/copy-rows.ts';
 import { markersAfter, type Marker, type MarkerPosition } from '../stores/marker-rows.ts';
@@ -36,11 +36,11 @@ export interface ReplicatorOptions extends Pair {
 
 export class Replicator {
   readonly #options: ReplicatorOptions;
-  #metadataRest = { until: 0, attempts: 0 };
-  #bytesRest = { until: 0, attempts: 0 };
+  readonly #metadataRest = new Rest();
+  readonly #bytesRest = new Rest();
   #feedMayHaveGrown = true;
   /** After the feed could not be applied: announcing goes on meanwhile. */
-  #feedRest = { until: 0, attempts: 0 };
+  readonly #feedRest = new Rest();
   #inFlight = 0;
   /** When each lane last began to look for work, in milliseconds since the epoch. */
   readonly #looked = { metadata: 0, bytes: 0 };
@@ -61,9 +61,9 @@ export class Replicator {
 
   /** Everything that rests tries again at once. */
   wakeUp(): void {
-    this.#metadataRest = { until: 0, attempts: this.#metadataRest.attempts };
-    this.#feedRest = { until: 0, attempts: this.#feedRest.attempts };
-    this.#bytesRest = { until: 0, attempts: this.#bytesRest.attempts };
+    this.#metadataRest.interrupt();
+    this.#feedRest.interrupt();
+    this.#bytesRest.interrupt();
   }
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
@@ -79,7 +79,7 @@ export class Replicator {
 
   /** Follows the feed and announces, until nothing is due or `mayGoOn` says no. */
   async moveMetadata(mayGoOn: () => boolean): Promise<void> {
-    const { node, now, state } = this.#options;
+    const { node, now, random, state } = this.#options;
     let after: MarkerPosition | undefined;
     this.#looked.metadata = now();
     while (mayGoOn()) {
@@ -99,7 +99,7 @@ export class Replicator {
         switch (step.kind) {
           case 'rest':
             // Nothing is left to be tried again.
-            if (step.until === undefined) this.#metadataRest = { until: 0, attempts: 0 };
+            if (step.until === undefined) this.#metadataRest.end();
             return;
           case 'follow':
             await this.#follow(mayGoOn);
@@ -112,11 +112,10 @@ export class Replicator {
             after = markers.at(-1);
             break;
         }
-        this.#metadataRest = { until: 0, attempts: 0 };
+        this.#metadataRest.end();
       } catch (error) {
         if (!isUnavailable(error)) throw error;
-        const attempts = this.#metadataRest.attempts + 1;
-        this.#metadataRest = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
+        this.#metadataRest.begin(now(), random());
         return;
       }
     }
@@ -129,13 +128,12 @@ export class Replicator {
       const { applied, atEnd } = await follow(this.#options, mayGoOn);
       state.count('followed', applied);
       if (!atEnd) this.#feedMayHaveGrown = true;
-      this.#feedRest = { until: 0, attempts: 0 };
+      this.#feedRest.end();
     } catch (error) {
       this.#feedMayHaveGrown = true;
       if (isUnavailable(error)) throw error;
       // A mistake of ours: no reason to keep pushes waiting.
-      const attempts = this.#feedRest.attempts + 1;
-      this.#feedRest = { attempts, until: now() + restAfter(attempts, random()) };
+      this.#feedRest.begin(now(), random());
       console.error(JSON.stringify({ queue: this.#options.node.name, failed: 'follow', error: String(error) }));
     }
   }
@@ -182,23 +180,22 @@ export class Replicator {
 
   /** Copies blobs up, and fetches those that were asked for, until nothing is due or `mayGoOn` says no. */
   async moveBytes(mayGoOn: () => boolean): Promise<void> {
-    const { now, state } = this.#options;
+    const { now, random, state } = this.#options;
     this.#looked.bytes = now();
     while (mayGoOn() && this.#bytesRest.until <= now()) {
       this.#looked.bytes = now();
       try {
         const work = [...(await this.#fetchesDue()), ...(state.paused() ? [] : await this.#copiesDue())];
         if (work.length === 0) {
-          this.#bytesRest = { until: 0, attempts: 0 };
+          this.#bytesRest.end();
           return;
         }
         await this.#inParallel(work, mayGoOn);
-        this.#bytesRest = { until: 0, attempts: 0 };
+        this.#bytesRest.end();
       } catch (error) {
         if (error instanceof OutOfTime) return;
         if (!isUnavailable(error)) throw error;
-        const attempts = this.#bytesRest.attempts + 1;
-        this.#bytesRest = { attempts, until: now() + restAfter(attempts, this.#options.random()) };
+        this.#bytesRest.begin(now(), random());
         return;
       }
     }
@@ -292,6 +289,25 @@ export class Replicator {
   }
 }
 
-function isUnavailable(error: unknown): error is OciError {
-  return error instanceof OciError && error.kind === 'UNAVAILABLE';
+/** How long a lane waits after a failure that is nobody's job's: doubling, until it succeeds. */
+class Rest {
+  /** Milliseconds since the epoch; 0 for not at all. */
+  until = 0;
+  #attempts = 0;
+
+  begin(now: number, random: number): void {
+    this.#attempts++;
+    this.until = now + restAfter(this.#attempts, random);
+  }
+
+  /** It has succeeded, or there is nothing left to be tried. */
+  end(): void {
+    this.until = 0;
+    this.#attempts = 0;
+  }
+
+  /** Tries at once, and goes on doubling if that fails. */
+  interrupt(): void {
+    this.until = 0;
+  }
 }

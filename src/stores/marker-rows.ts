@@ -29,16 +29,6 @@ export function markersAfter(database: Database, after: MarkerPosition | undefin
   return database.all<Marker>(SELECT_MARKERS, written_at, kind, repository, key, limit);
 }
 
-const SELECT_MARKERS_AMONG = sql`
-  SELECT m.kind, m.repository, m.key, m.stamp, m.written_at FROM json_each(?1) AS asked
-  CROSS JOIN markers m ON m.kind = asked.value ->> 'kind' AND m.repository = asked.value ->> 'repository'
-    AND m.key = asked.value ->> 'key'`;
-
-/** Gives those of the markers that are there. */
-export function selectMarkers(wanted: readonly Pick<Marker, 'kind' | 'repository' | 'key'>[]): BoundStatement {
-  return [SELECT_MARKERS_AMONG, JSON.stringify(wanted)];
-}
-
 const DELETE_MARKERS = sql`
   DELETE FROM markers WHERE (kind, repository, key, stamp) IN (
     SELECT done.value ->> 'kind', done.value ->> 'repository', done.value ->> 'key', done.value ->> 'stamp'

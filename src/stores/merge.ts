@@ -57,10 +57,8 @@ export interface Rows {
   readonly blobs: readonly BlobRecord[];
 }
 
-export const NO_ROWS: Rows = { tags: [], lives: [], manifests: [], blobs: [] };
-
 /** The greatest stamp in rows. */
-export function greatestStamp({ tags, lives, manifests }: Pick<Rows, 'tags' | 'lives' | 'manifests'>): number {
+function greatestStamp({ tags, lives, manifests }: Pick<Rows, 'tags' | 'lives' | 'manifests'>): number {
   return Math.max(
     0,
     ...tags.map(({ version }) => version),

@@ -145,3 +145,13 @@ test('blobs that an index lists as its children, as older build caches do, are m
   const blob = await hosts.central.registry.getBlob(granted(), layer);
   expect((await bytesIn(await blob.open())).byteLength).toBe(1000);
 });
+
+test('a second tag on a manifest that the node has kept already is near after a pull as well', async () => {
+  const image = await pushSmallImage(at(hosts.central), 1, ['first', 'second']);
+  for (const tag of ['first', 'second']) {
+    expect(await tagAt(hosts.node1, tag)).toBe(image.digest);
+    await hosts.settled();
+  }
+  hosts.central.gate = () => Promise.reject(new Error('central is away'));
+  expect(await tagAt(hosts.node1, 'second')).toBe(image.digest);
+});

@@ -39,7 +39,7 @@ export function v2Routes(): Hono<AppEnv> {
   // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
   v2.on('GET', ['/v2', '/v2/'], (c) => {
     if (c.get('principal').kind === 'anonymous') {
-      throw new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(new URL(c.req.url)) } });
+      throw new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(c.get('url')) } });
     }
     return c.json({}, 200, { 'Docker-Distribution-API-Version': 'registry/2.0' });
   });
