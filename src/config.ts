@@ -13,6 +13,8 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
+  /** For how long the audit log is kept. */
+  readonly auditMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
@@ -52,6 +54,7 @@ export const registry = z
     central: z.strictObject({ hosts, store: storeName }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
+    audit_days: z.number().positive().default(90),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -95,6 +98,7 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
+    auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
   };

@@ -53,6 +53,7 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       graceMilliseconds: 7_200_000,
+      auditMilliseconds: 90 * 24 * 3_600_000,
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });

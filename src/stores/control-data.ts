@@ -2,6 +2,7 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 
@@ -162,9 +163,10 @@ export class ControlData {
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number): Promise<boolean> {
-    const [, removed] = await this.#database.batch<[object, { id: string }]>([
+  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
       [FEED_CREDENTIAL_BY_NAME, organization, name, now],
+      auditCredential(organization, name, by, now),
       [DELETE_CREDENTIAL, organization, name],
     ]);
     return removed.length > 0;
@@ -196,10 +198,11 @@ export class ControlData {
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
-  async removeOrganization(name: OrganizationName, now: number): Promise<boolean> {
+  async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [removed] = await this.#database.batch<[{ name: string }]>([
       [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
       [FEED_REMOVED_ORGANIZATION, name, now],
+      auditOrganization(name, by, now),
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
     ]);
     return removed.length > 0;
