@@ -3,6 +3,7 @@
  * there is no deletion without one and no entry without its deletion. Deletions are in central's log, evictions in that of
  * the node's store.
  */
+import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
@@ -78,10 +79,12 @@ export function auditCommitted(
   return [AUDIT_COMMITTED, now, action, organization, repository, JSON.stringify(keys), by.subject, by.host, commitId];
 }
 
-/** An entry for the blob ?3 of the repository ?2 where `condition` holds, which may name ?7 and further parameters. */
-export function auditUnlinked(condition: string): ReturnType<typeof sql> {
-  return sql`
-    ${INSERT} SELECT CAST(?4 AS INTEGER), 'delete blob', ?1, ?2, ?3, ${WHO('?5', '?6')} WHERE ${condition}`;
+const AUDIT_LINK = sql`
+  ${INSERT} SELECT CAST(?4 AS INTEGER), 'delete blob', ?1, ?2, ?3, ${WHO('?5', '?6')} WHERE changes() > 0`;
+
+/** An entry for a blob, as the statement straight after that of the feed's entry: none where that wrote nothing. */
+export function auditLink(repository: RepositoryName, digest: Digest, by: Actor, now: number): BoundStatement {
+  return [AUDIT_LINK, organizationOf(repository), repository, digest, now, by.subject, by.host];
 }
 
 const AUDIT_CREDENTIAL = sql`

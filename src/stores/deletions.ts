@@ -4,8 +4,8 @@
  * well, in the same transaction.
  */
 import type { Digest } from '../oci/digest.ts';
-import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
-import { type Actor, auditCommitted, auditUnlinked, BERTH_ITSELF } from './audit-rows.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
+import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from './audit-rows.ts';
 import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
@@ -156,20 +156,15 @@ export async function deleteRepository(
   return stamped[0]?.stamp;
 }
 
-const isReferenced = (repository: string, digest: string): string => `EXISTS (
+const IS_REFERENCED = `EXISTS (
   SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-  WHERE r.repository = ${repository} AND r.digest = ${digest} AND m.created_version > m.deleted_version)`;
-const IS_REFERENCED = isReferenced('?1', '?2');
+  WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
 
-// It tells of what the next statement deletes.
+// It tells of what is deleted after it.
 const FEED_LINK = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
     AND (?4 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
-
-// So does this one.
-const AUDIT_LINK = auditUnlinked(`NOT ${isReferenced('?2', '?3')}
-  AND (?7 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?2 AND digest = ?3))`);
 
 const DELETE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND NOT ${IS_REFERENCED} RETURNING digest`;
 
@@ -193,13 +188,12 @@ export async function unlinkBlob(
   by: Actor = BERTH_ITSELF,
   known = false,
 ): Promise<Unlinked> {
-  const organization = organizationOf(repository);
   const [use, , , deleted] = await database.batch<
     [{ linked: number; manifest: string | null }, object, object, { digest: string }]
   >([
     [SELECT_BLOB_USE, repository, digest],
     [FEED_LINK, repository, digest, now, known ? 1 : 0],
-    [AUDIT_LINK, organization, repository, digest, now, by.subject, by.host, known ? 1 : 0],
+    auditLink(repository, digest, by, now),
     [DELETE_LINK, repository, digest],
   ]);
   const manifest = use[0]?.manifest ?? null;
