@@ -68,6 +68,9 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
   const keys = await SigningKeys.import(config.signingKeys);
+  // Of requests that began at once the first to get here is the one whose memory all share.
+  const first = runtimes.get(env);
+  if (first !== undefined) return first;
   const { platformAuthUrl: url } = config;
   const runtime: Runtime = {
     config,

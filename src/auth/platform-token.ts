@@ -45,7 +45,7 @@ export function platformTokenOf({ user, password }: Presented): PlatformToken | 
 export function isUserOfToken(user: string, { user: own }: PlatformToken, organization: OrganizationName): boolean {
   const robots = [user, own].flatMap((name) => robotOrganization(name) ?? []);
   if (robots.some((named) => named !== organization)) return false;
-  return robots.length > 0 || user === organization || user === own;
+  return user === organization || user === own || robotOrganization(user) === organization;
 }
 
 const answer = z.object({
