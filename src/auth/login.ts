@@ -130,7 +130,12 @@ export async function hashSecret(secret: string): Promise<string> {
 export function parseWholeToken(text: string): Presented | undefined {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
   const parts = parseBasic(text);
-  if (parts === undefined || parts.user === '' || parts.password === '' || CONTROL_CHARACTER.test(`${parts.user}${parts.password}`))
+  if (
+    parts === undefined ||
+    parts.user === '' ||
+    parts.password === '' ||
+    CONTROL_CHARACTER.test(`${parts.user}${parts.password}`)
+  )
     return undefined;
   return parts;
 }

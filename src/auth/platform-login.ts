@@ -64,7 +64,6 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   };
 }
 
-
 /** By hashes: how far two of them agree says nothing of the secret. */
 async function isAmong(secret: string | undefined, ...texts: readonly string[]): Promise<boolean> {
   if (secret === undefined) return false;

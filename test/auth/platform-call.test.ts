@@ -24,10 +24,7 @@ test('asks with the token, follows nobody, and keeps nothing in a cache', async 
   });
   expect(answer).toEqual({ kind: 'good', organization: 'alice' });
   expect(calls).toMatchObject([
-    [
-      'https://platform.test/v1/auth',
-      { redirect: 'manual', cache: 'no-store', headers: { Authorization: `Bearer ${TOKEN}` } },
-    ],
+    ['https://platform.test/v1/auth', { redirect: 'manual', cache: 'no-store', headers: { Authorization: `Bearer ${TOKEN}` } }],
   ]);
 });
 

@@ -128,7 +128,21 @@ describe("the platform's answer", () => {
     '{"status":"success","data":null}',
     '{"data":{"organization_name":"alice"}}',
     '{"status":"error","data":{"organization_name":"alice"}}',
-    ...['', 'Alice', 'alice/app', '../bob', 'alice*', '*', 'a'.repeat(129), 'alice\n', 'alice bob', "a'--", 5, null, ['alice']].map(body),
+    ...[
+      '',
+      'Alice',
+      'alice/app',
+      '../bob',
+      'alice*',
+      '*',
+      'a'.repeat(129),
+      'alice\n',
+      'alice bob',
+      "a'--",
+      5,
+      null,
+      ['alice'],
+    ].map(body),
   ])('is none: %j', (text) => {
     expect(organizationIn(text)).toBeUndefined();
   });
@@ -136,7 +150,8 @@ describe("the platform's answer", () => {
 
 test('a token uses images of its organization, and manages nothing', () => {
   const credential = credentialOfToken(alice, 'f');
-  const may = (name: string) => (['pull', 'push', 'delete'] as const).filter((a) => allows(credential, a, parseRepositoryName(name)));
+  const may = (name: string) =>
+    (['pull', 'push', 'delete'] as const).filter((a) => allows(credential, a, parseRepositoryName(name)));
   expect(may('alice/app')).toEqual(['pull', 'push', 'delete']);
   expect(may('alice/team/app')).toEqual(['pull', 'push', 'delete']);
   expect(may('bob/app')).toEqual([]);

@@ -41,7 +41,8 @@ describe.each(HOSTS)('at %s', (host) => {
     const registry = openKnowing();
     const forms = [token.pair, token.wholeAs('alice'), token.wholeAs(ROBOT), token.bearer];
     for (const form of forms) expect([form, await read(registry, host, '/v2/', form)]).toEqual([form, 200]);
-    for (const form of forms.slice(0, 3)) expect(await read(registry, host, '/token?scope=repository:alice/app:pull', form)).toBe(200);
+    for (const form of forms.slice(0, 3))
+      expect(await read(registry, host, '/token?scope=repository:alice/app:pull', form)).toBe(200);
     for (const fields of [
       { grant_type: 'refresh_token', refresh_token: token.whole },
       { grant_type: 'password', username: 'alice', password: token.whole },
@@ -95,7 +96,8 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(late.expires_in).toBe(61);
     expect(registry.asked.length).toBe(1);
     vi.setSystemTime(asked + 235_000);
-    for (const form of [token.pair, token.wholeAs('alice'), token.bearer]) expect(await read(registry, host, '/v2/', form)).toBe(401);
+    for (const form of [token.pair, token.wholeAs('alice'), token.bearer])
+      expect(await read(registry, host, '/v2/', form)).toBe(401);
     expect(registry.asked.length).toBe(2);
     expect(await read(registry, host, '/v2/', `Bearer ${late.token}`)).toBe(200);
     vi.setSystemTime(asked + 300_000);
@@ -118,7 +120,8 @@ describe.each(HOSTS)('at %s', (host) => {
       }
     }
     const before = registry.asked.length;
-    for (const as of ['alice', 'bob', 'platform'] as const) expect((await registry.call(host, 'GET', '/v2/', { as })).status).toBe(200);
+    for (const as of ['alice', 'bob', 'platform'] as const)
+      expect((await registry.call(host, 'GET', '/v2/', { as })).status).toBe(200);
     expect(registry.asked.length).toBe(before);
   });
 
@@ -171,7 +174,10 @@ describe('where no platform is configured', () => {
 describe('what the platform is not asked about', () => {
   test.each([
     ['a secret of Berth with a wrong user', () => basic({ name: 'nobody', password: USERS.alice.password })],
-    ["a secret of Berth's shape that no credential has", () => basic({ name: 'alice', password: `berth_${'a1B'.repeat(15).slice(0, 43)}` })],
+    [
+      "a secret of Berth's shape that no credential has",
+      () => basic({ name: 'alice', password: `berth_${'a1B'.repeat(15).slice(0, 43)}` }),
+    ],
     ['the bootstrap secret', () => basic({ name: 'alice', password: env.BOOTSTRAP_SECRET })],
     ['a whole token with the bootstrap secret', () => platformToken('alice', env.BOOTSTRAP_SECRET).bearer],
     ['a whole token of another user of Berth', () => platformToken('alice', USERS.bob.password).wholeAs('alice')],
@@ -192,7 +198,9 @@ describe('what the platform is not asked about', () => {
 
 describe('an organization that the platform names', () => {
   const stateOf = async (database: D1Database) =>
-    database.prepare("SELECT removed_at, created_at FROM organizations WHERE name = 'carol'").first<{ removed_at: number | null }>();
+    database
+      .prepare("SELECT removed_at, created_at FROM organizations WHERE name = 'carol'")
+      .first<{ removed_at: number | null }>();
   const carol = platformToken('robot$carol.users.kraftcloud', 'a-secret-of-carols');
 
   test.each(HOSTS)('and that Berth has never heard of is created with its first login: %s', async (host) => {
@@ -223,7 +231,11 @@ describe('an organization that the platform names', () => {
       expect((await stateOf(env.DB_CENTRAL))?.removed_at).not.toBeNull();
     }
     const headers = { 'Content-Type': 'application/json' };
-    const created = await registry.call('central', 'POST', '/api/organizations', { as: 'admin', headers, body: '{"name":"carol"}' });
+    const created = await registry.call('central', 'POST', '/api/organizations', {
+      as: 'admin',
+      headers,
+      body: '{"name":"carol"}',
+    });
     expect(created.status).toBe(201);
     expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
   });
@@ -240,7 +252,8 @@ test('the log names the organization and tells tokens apart, and holds none of t
   const printed = vi.spyOn(console, 'log');
   const other = platformToken(ROBOT, 'a-second-secret-of-alices');
   const registry = openWithPlatform(() => naming('alice'));
-  for (const form of [token.pair, token.wholeAs('alice'), token.bearer, other.pair]) await read(registry, 'central', '/v2/', form);
+  for (const form of [token.pair, token.wholeAs('alice'), token.bearer, other.pair])
+    await read(registry, 'central', '/v2/', form);
   const subjects = printed.mock.calls.map(([line]) => (JSON.parse(String(line)) as { subject: string }).subject);
   expect(subjects).toEqual(Array(4).fill(expect.stringMatching(/^platform:alice:[\w-]{16}$/)));
   expect(new Set(subjects.slice(0, 3)).size).toBe(1);

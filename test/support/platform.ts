@@ -78,13 +78,19 @@ export function openWithPlatform(
 /** Tells node1 of all that central has, as far as logging in needs it. */
 export async function followAtNode1(): Promise<void> {
   const node = env.DB_NODE1!;
-  await node.prepare("INSERT OR REPLACE INTO followers (store, position, followed_at) VALUES ('node1', 0, ?1)").bind(Date.now()).run();
+  await node
+    .prepare("INSERT OR REPLACE INTO followers (store, position, followed_at) VALUES ('node1', 0, ?1)")
+    .bind(Date.now())
+    .run();
   for (const table of ['organizations', 'credentials']) {
-    const { results } = await env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`).all<Record<string, unknown>>();
+    const { results } = await env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`).all();
     for (const row of results) {
       const columns = Object.keys(row);
       const places = columns.map((_, i) => `?${i + 1}`).join(', ');
-      await node.prepare(`INSERT OR REPLACE INTO ${table} (${columns.join(', ')}) VALUES (${places})`).bind(...Object.values(row)).run();
+      await node
+        .prepare(`INSERT OR REPLACE INTO ${table} (${columns.join(', ')}) VALUES (${places})`)
+        .bind(...Object.values(row))
+        .run();
     }
   }
 }
