@@ -19,6 +19,8 @@ export interface Config {
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
+  /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
+  readonly platformAuthUrl: string | undefined;
 }
 
 export class ConfigError extends Error {
@@ -72,11 +74,33 @@ export const registry = z
     }
   });
 
+/** Plain HTTP is for development: to hosts whose connections never leave the machine, wherever Berth runs. */
+const LOOPBACK = /^(?:localhost|.+\.localhost|127\.0\.0\.1|\[::1\])$/;
+
+const platformUrl = z.string().transform((text, context): string => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const problem = (message: string): string => {
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  };
+  if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
+    return problem('must be the base URL of a platform: https://api.example.com');
+  }
+  if (url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
+    return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    return problem('must have no user, password, query or fragment');
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+});
+
 const environment = z.object({
   REGISTRY: registry,
   SIGNING_KEY: signingKey,
   SIGNING_KEY_SECONDARY: signingKey.optional(),
   BOOTSTRAP_SECRET: z.string().min(24, 'must have at least 24 characters').optional(),
+  PLATFORM_AUTH_URL: platformUrl.optional(),
 });
 
 /** @throws ConfigError naming the first value that is bad or missing */
@@ -86,7 +110,7 @@ export function parseConfig(env: object): Config {
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
   }
-  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET } = parsed.data;
+  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET, PLATFORM_AUTH_URL } = parsed.data;
   const central: CentralNamespace = { kind: 'central', store: REGISTRY.central.store };
   const nodes = REGISTRY.nodes.map(({ name, region, store }): NodeNamespace => ({ kind: 'node', name, region, store }));
   const config: Config = {
@@ -101,6 +125,7 @@ export function parseConfig(env: object): Config {
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
+    platformAuthUrl: PLATFORM_AUTH_URL,
   };
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
   for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {

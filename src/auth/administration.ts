@@ -3,12 +3,12 @@ import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import type { ControlData, CredentialKind, CredentialRow, RepositoryRow, Usage } from '../stores/control-data.ts';
-import { SKEW_SECONDS, TOKEN_SECONDS } from './access-token.ts';
+import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
-const NAME_REST_MILLISECONDS = 2 * (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
+const NAME_REST_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
 export interface CredentialSummary {
   readonly kind: CredentialKind;

@@ -70,6 +70,10 @@ const FEED_VISIBILITY = sql`
 const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
 
 const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
+const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
+// Never one that was removed: its row stays.
+const INSERT_UNKNOWN_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
 const SELECT_ORGANIZATIONS = sql`
   SELECT name, created_at FROM organizations WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 
@@ -178,6 +182,21 @@ export class ControlData {
 
   organization(name: OrganizationName): Promise<OrganizationRow | undefined> {
     return this.#database.first<OrganizationRow>(SELECT_ORGANIZATION, name);
+  }
+
+  /** `removed` until it is created again by {@link addOrganization}; `unknown` if it never was. */
+  async organizationState(name: OrganizationName): Promise<'there' | 'removed' | 'unknown'> {
+    const row = await this.#database.first<{ removed_at: number | null }>(SELECT_ORGANIZATION_STATE, name);
+    if (row === undefined) return 'unknown';
+    return row.removed_at === null ? 'there' : 'removed';
+  }
+
+  /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
+  async addUnknownOrganization(name: OrganizationName, now: number): Promise<void> {
+    await this.#database.batch([
+      [INSERT_UNKNOWN_ORGANIZATION, name, now],
+      [FEED_CREATED_ORGANIZATION, name, now],
+    ]);
   }
 
   organizations(last: string, limit: number): Promise<OrganizationRow[]> {

@@ -37,7 +37,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   api.openAPIRegistry.registerComponent('securitySchemes', 'bootstrap', {
     type: 'http',
     scheme: 'bearer',
-    description: 'The bootstrap secret',
+    description: 'The bootstrap secret, or base64 of <user>:<secret>',
   });
   organizationRoutes(api);
   credentialRoutes(api);
