@@ -1,6 +1,6 @@
 -- The audit log: who deleted what, when, through which host. docs/storage.md explains each column and index.
 CREATE TABLE audit (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
   action TEXT NOT NULL,
   organization TEXT NOT NULL,
