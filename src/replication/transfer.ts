@@ -1,7 +1,7 @@
 /**
  * Copying an object from one bucket to another. Invariant 4: nothing counts as a blob's bytes before they were checked.
  * Small objects go through one `put` with R2's digest check. Large ones go in parts, with progress kept, and are read
- * once through a hash at the end: R2 does not check those.
+ * back through a hash at the end: R2 does not check those.
  */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -13,8 +13,15 @@ import type { Progress } from './queue-state.ts';
 /** Bytes up to which an object is copied in one piece: what a failure can cost. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;
 
-/** Bytes of a part. R2 wants at least 5 MiB, all equal but the last, and at most 10,000. */
-export const PART_BYTES = 32 * 1024 * 1024;
+/**
+ * Bytes of a part, the same as of those that uploads write. R2 wants at least 5 MiB, all equal but the last, and at most
+ * 10,000. Between parts everybody else has a turn: where one thread does everything, as in the simulators, a part is what
+ * an announcement can have to wait for.
+ */
+export const PART_BYTES = 8 * 1024 * 1024;
+
+/** Bytes that are read back at once, to be hashed, before everybody else has a turn. */
+const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 /** There was not enough time: the rest is for the next run. */
 export class OutOfTime extends Error {
@@ -91,13 +98,34 @@ async function transferParts(
     parts.push({ partNumber, etag });
     keeper.setProgress(name, { key: copy, uploadId, parts });
     console.log(JSON.stringify({ copying: digest, key: copy, part: number, of: count }));
+    await othersTurn();
   }
   if (!(await to.exists(copy))) await upload.complete(parts);
-  const written = await to.get(copy);
-  if (written === undefined) throw new Gone();
-  if ((await Hash.of(algorithmOf(digest), written)) === digest) return copy;
+  if ((await readBack(to, copy, digest, size)) === digest) return copy;
   await to.delete([copy]).catch(() => undefined);
   throw wrongBytes(digest);
+}
+
+/** The digest of what was written. */
+async function readBack(bucket: Bucket, key: string, digest: Digest, size: number): Promise<Digest> {
+  const hash = new Hash(algorithmOf(digest));
+  try {
+    for (let offset = 0; offset < size; offset += READ_BACK_BYTES) {
+      const content = await bucket.get(key, { offset, length: Math.min(READ_BACK_BYTES, size - offset) });
+      if (content === undefined) throw new Gone();
+      await hash.updateFrom(content);
+      await othersTurn();
+    }
+    return await hash.digest();
+  } catch (error) {
+    hash.abandon(error);
+    throw error;
+  }
+}
+
+/** Bytes that go from one bucket to another without a pause leave requests and timers waiting where all share a thread. */
+async function othersTurn(): Promise<void> {
+  await new Promise((done) => setTimeout(done));
 }
 
 /** Deletes what a copy has left that nobody needs any more, unless it is the object that is in use. */

@@ -171,7 +171,7 @@ export class BlobWriter {
 export class Hash {
   readonly #algorithm: Algorithm;
   readonly #stream: DigestStream;
-  readonly #writer: WritableStreamDefaultWriter<ArrayBuffer | ArrayBufferView>;
+  #writer: WritableStreamDefaultWriter<ArrayBuffer | ArrayBufferView>;
 
   constructor(algorithm: Algorithm) {
     this.#algorithm = algorithm;
@@ -192,6 +192,16 @@ export class Hash {
 
   async update(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     await this.#writer.write(bytes);
+  }
+
+  /** Takes all of a stream, as a piece of what is hashed. */
+  async updateFrom(content: ReadableStream<Uint8Array>): Promise<void> {
+    this.#writer.releaseLock();
+    try {
+      await content.pipeTo(this.#stream, { preventClose: true });
+    } finally {
+      this.#writer = this.#stream.getWriter();
+    }
   }
 
   async digest(): Promise<Digest> {

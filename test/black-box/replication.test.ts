@@ -18,7 +18,7 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 
 const server = serverForFile();
 const MIB = 1024 * 1024;
-const PARTS = 10;
+const PARTS = 38;
 /** 300 MiB are written several times; all of it bounded. */
 const LONGEST_MILLISECONDS = 100_000;
 

@@ -6,6 +6,9 @@ import { rate, timed } from '../measure.ts';
 import { compare, type Row } from '../row.ts';
 
 const LAYER_BYTES = 50 * 1024 * 1024;
+/** Pulls of one figure: a single one is over before the machine has settled. */
+const PULLS = 4;
+const ROUNDS_OF_PULLS = 15;
 const CONNECTIONS = 16;
 const REQUESTS = 2000;
 
@@ -23,13 +26,20 @@ export const reads: readonly Row[] = [
       const { bytes: body, digest } = layers(surroundings.tiny ? 1024 : LAYER_BYTES)();
       await central.pushByPut(body, digest);
       await call(201, { port: floor.port, method: 'PUT', path: '/put?key=pulled', body });
+      const each = async (pull: () => Promise<unknown>): Promise<number> => {
+        const whole = await timed(async () => {
+          for (let i = 0; i < PULLS; i++) await pull();
+        });
+        return whole / PULLS;
+      };
       return compare({
         limit: 1.1,
+        rounds: surroundings.tiny ? 2 : ROUNDS_OF_PULLS,
         ours: async () => {
           await central.logIn();
-          return timed(() => central.request(200, 'GET', `blobs/${digest}`));
+          return each(() => central.request(200, 'GET', `blobs/${digest}`));
         },
-        theirs: () => timed(() => call(200, { port: floor.port, method: 'GET', path: '/get?key=pulled' })),
+        theirs: () => each(() => call(200, { port: floor.port, method: 'GET', path: '/get?key=pulled' })),
       });
     },
   },
