@@ -11,7 +11,7 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import type { Store } from '../stores/store.ts';
-import type { PullableRepositories, ReadAccess } from './access.ts';
+import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import { missingBlobs } from './answers.ts';
 import { FederatedBlobs } from './federated-blobs.ts';
 import { FederatedDeletions } from './federated-deletions.ts';
@@ -19,6 +19,7 @@ import { FederatedLists } from './federated-lists.ts';
 import { FederatedManifests } from './federated-manifests.ts';
 import type {
   BlobDescriptor,
+  ListedImage,
   ManifestDescriptor,
   Page,
   PageRequest,
@@ -28,6 +29,7 @@ import type {
   StoredManifest,
 } from './registry.ts';
 import type { FederatedOptions, Federation } from './federation.ts';
+import { imagesAmong, pageOfImages, pageOfImagesOf } from './stored-images.ts';
 import { StoredRegistry } from './stored.ts';
 import { UploadingRegistry } from './uploading.ts';
 
@@ -118,5 +120,18 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
 
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>> {
     return this.#lists.repositories(pullable, page);
+  }
+
+  // Lists of images say what lies in the node's own store, and never wait for central.
+  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImages(this.#federation.node.database, repositories, withUntagged, page);
+  }
+
+  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
+  }
+
+  findImages(images: readonly { readonly access: ReadAccess; readonly reference: Reference }[]): Promise<readonly ListedImage[]> {
+    return imagesAmong(this.#federation.node.database, images);
   }
 }
