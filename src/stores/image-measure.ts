@@ -30,23 +30,9 @@ const KIND_OF_DOCUMENT = `(
       WHEN layer.value -> 'annotations' ->> 'org.unikraft.kernel.initrd' IS NOT NULL THEN 'initrd'
       ELSE '' END)
   FROM manifest_contents c CROSS JOIN json_each(iif(json_valid(c.content), c.content, '{}'), '$.layers') AS layer
-  WHERE c.repository = manifests.repository AND c.digest = manifests.digest AND c.part = 0)`;
+  WHERE c.repository = m.repository AND c.digest = m.digest AND c.part = 0)`;
 
-// Of the manifests that are asked for, and of what they list: an index boots what they boot.
-const SET_OWN_KINDS = sql`
-  WITH RECURSIVE listed (repository, digest) AS (
-    SELECT m.repository, m.digest FROM json_each(?1) AS asked
-    CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
-    WHERE m.image_size IS NULL AND m.media_type <> ''
-    UNION
-    SELECT r.repository, r.digest FROM listed CROSS JOIN manifest_references r
-      ON r.repository = listed.repository AND r.manifest = listed.digest AND r.kind = 'child'
-    LIMIT CAST(?2 AS INTEGER)
-  )
-  UPDATE manifests SET image_kind = coalesce(${KIND_OF_DOCUMENT}, '')
-  WHERE (repository, digest) IN (SELECT repository, digest FROM listed) AND image_kind IS NULL AND media_type <> ''`;
-
-// Old caches of build tools list blobs as if they were manifests: those that the repository has count as well.
+// An index boots what it lists boots. Old caches of build tools list blobs as if they were manifests: those that the repository has count as well.
 const SIZE_AND_KIND = `(
   WITH RECURSIVE listed (digest) AS (
     SELECT manifests.digest
@@ -63,7 +49,8 @@ const SIZE_AND_KIND = `(
   )
   SELECT
     (SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (SELECT max(size) AS size FROM blobs GROUP BY digest)),
-    (SELECT max(m.image_kind) FROM listed CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = listed.digest))`;
+    (SELECT max(coalesce(m.image_kind, ${KIND_OF_DOCUMENT}, '')) FROM listed
+      CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = listed.digest))`;
 
 const MEASURE = sql`
   WITH RECURSIVE changed (repository, digest) AS (
@@ -87,10 +74,7 @@ export interface Measured {
 export function measureImages(manifests: readonly Measured[]): BoundStatement[] {
   if (manifests.length === 0) return [];
   const asked = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
-  return [
-    [SET_OWN_KINDS, asked, manifests.length + MAX_MANIFESTS],
-    [MEASURE, asked, manifests.length + MAX_INDEXES],
-  ];
+  return [[MEASURE, asked, manifests.length + MAX_INDEXES]];
 }
 
 /** As {@link measureImages}, for rows that lists have found unmeasured. */
