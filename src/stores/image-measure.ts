@@ -32,7 +32,8 @@ const KIND_OF_DOCUMENT = `(
   FROM manifest_contents c CROSS JOIN json_each(iif(json_valid(c.content), c.content, '{}'), '$.layers') AS layer
   WHERE c.repository = m.repository AND c.digest = m.digest AND c.part = 0)`;
 
-// An index boots what it lists boots. Old caches of build tools list blobs as if they were manifests: those that the repository has count as well.
+// An index boots what it lists boots. Old caches of build tools list blobs as if they were manifests: those that the
+// repository has count as well.
 const SIZE_AND_KIND = `(
   WITH RECURSIVE listed (digest) AS (
     SELECT manifests.digest
