@@ -8,6 +8,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { raiseClockTo, stampOf } from '../stores/clock.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import type { Store } from '../stores/store.ts';
@@ -28,8 +29,8 @@ import type {
   StoredBlob,
   StoredManifest,
 } from './registry.ts';
-import type { FederatedOptions, Federation } from './federation.ts';
-import { imagesAmong, pageOfImages, pageOfImagesOf } from './stored-images.ts';
+import { answerOfCentral, type FederatedOptions, type Federation } from './federation.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
 import { StoredRegistry } from './stored.ts';
 import { UploadingRegistry } from './uploading.ts';
 
@@ -122,7 +123,7 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#lists.repositories(pullable, page);
   }
 
-  // Lists of images say what lies in the node's own store, and never wait for central.
+  // Lists of images say what lies in the node's own store, and do not wait for central.
   listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
     return pageOfImages(this.#federation.node.database, repositories, withUntagged, page);
   }
@@ -131,7 +132,15 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
   }
 
-  findImages(images: readonly { readonly access: ReadAccess; readonly reference: Reference }[]): Promise<readonly ListedImage[]> {
-    return imagesAmong(this.#federation.node.database, images);
+  async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
+    const { node, central, options } = this.#federation;
+    const own = await imagesAmong(node.database, images);
+    const missing = alsoFromAfar ? images.filter((_, i) => own[i] === undefined) : [];
+    if (missing.length === 0) return distinctImages(own);
+    const far = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
+    const seen = far.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
+    // The last stamp of the latest millisecond: none that is shown is greater.
+    await raiseClockTo(node.database, stampOf(Math.max(0, ...seen) + 1) - 1, options.now());
+    return distinctImages([...own, ...far]);
   }
 }

@@ -134,8 +134,14 @@ export interface Lister {
   listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>>;
   /** Likewise, the images that have one tag, or digest. A page counts the repositories that were looked at. */
   listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>>;
-  /** Those of some images that the namespace's own store has, and that may be read. */
-  findImages(images: readonly { readonly access: ReadAccess; readonly reference: Reference }[]): Promise<readonly ListedImage[]>;
+  /**
+   * Those of some images that are there, and that may be read; each once.
+   * @param alsoFromAfar whether a node shows what only central has: what it would serve, as against what lies there
+   */
+  findImages(
+    images: readonly { readonly access: ReadAccess; readonly reference: Reference }[],
+    alsoFromAfar: boolean,
+  ): Promise<readonly ListedImage[]>;
 }
 
 export interface Registry extends Reader, Writer, Deleter, Lister {}

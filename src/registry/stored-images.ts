@@ -28,7 +28,7 @@ export async function pageOfImages(
   const tagged = found.tagged.slice(0, limit);
   const images = new Map<string, ListedImage>();
   for (const { tag, version, ...row } of tagged) {
-    const key = `${row.repository}@${row.digest}`;
+    const key = keyOf(row);
     const image = images.get(key) ?? imageOf(row, []);
     images.set(key, { ...image, tags: [...image.tags, ...tagsOf([{ name: tag, version }])] });
   }
@@ -54,20 +54,26 @@ export async function pageOfImagesOf(
   return { items: found.images.map(foundImage), last: found.last };
 }
 
-export async function imagesAmong(
-  database: Database,
-  asked: readonly { readonly access: ReadAccess; readonly reference: Reference }[],
-): Promise<ListedImage[]> {
-  if (asked.length === 0) return [];
+export type WantedImages = readonly { readonly access: ReadAccess; readonly reference: Reference }[];
+
+/** In the order in which they are asked for; undefined for one that is not there, or not to be seen. */
+export async function imagesAmong(database: Database, wanted: WantedImages): Promise<(ListedImage | undefined)[]> {
+  if (wanted.length === 0) return [];
   const rows = await findImages(
     database,
-    asked.map(({ access, reference }) => ({
+    wanted.map(({ access, reference }) => ({
       repository: access.repository,
       reference,
       granted: access.condition === 'granted',
     })),
   );
-  return rows.map(foundImage);
+  const found = new Map(rows.map((row) => [row.asked, foundImage(row)]));
+  return wanted.map((_, i) => found.get(i));
+}
+
+/** Each image once. */
+export function distinctImages(images: readonly (ListedImage | undefined)[]): ListedImage[] {
+  return [...new Map(images.flatMap((image) => (image === undefined ? [] : [[keyOf(image), image]]))).values()];
 }
 
 /** Where a page starts: `<repository>:<tag>`, or, once there are no more of those, `@<repository>@<digest>`. */
@@ -78,6 +84,10 @@ function positionOf(after: string): ImagePosition {
   const rest = part === 'untagged' ? after.slice(UNTAGGED.length) : after;
   const end = rest.indexOf(part === 'untagged' ? '@' : ':');
   return end < 0 ? { part, repository: rest, key: '' } : { part, repository: rest.slice(0, end), key: rest.slice(end + 1) };
+}
+
+function keyOf({ repository, digest }: Pick<ListedImage, 'repository' | 'digest'>): string {
+  return `${repository}@${digest}`;
 }
 
 function imageOf({ repository, digest, created, size, kind }: ImageRow, tags: readonly NamedVersion[]): ListedImage {

@@ -37,7 +37,7 @@ import {
   type StoreOf,
 } from './answers.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
-import { imagesAmong, pageOfImages, pageOfImagesOf } from './stored-images.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
 import { UploadingRegistry } from './uploading.ts';
 import type {
   BlobDescriptor,
@@ -200,8 +200,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return pageOfImagesOf(this.#store.database, repositories, reference, page);
   }
 
-  findImages(images: readonly { readonly access: ReadAccess; readonly reference: Reference }[]): Promise<readonly ListedImage[]> {
-    return imagesAmong(this.#store.database, images);
+  async findImages(images: WantedImages): Promise<readonly ListedImage[]> {
+    return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
   /** Bytes of its own are there; of those that only nodes have, one must be within reach. */

@@ -160,7 +160,7 @@ const TAGS_OF_IMAGE = `(
     WHERE t.repository = m.repository AND t.digest = m.digest LIMIT ${MAX_TAGS}) WHERE visible = 1) AS tags`;
 
 const SELECT_AMONG = sql`
-  SELECT ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM json_each(?1) AS asked
+  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
     WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND t.visible = 1))
@@ -181,12 +181,15 @@ export interface AskedImage {
   readonly granted: boolean;
 }
 
-/** Images by their references: what is not there, or not to be seen, is left out. */
-export async function findImages(database: Database, asked: readonly AskedImage[]): Promise<FoundImageRow[]> {
+/** Images by their references, each with its place among those that were asked for: what is not there, or not to be seen, is left out. */
+export async function findImages(
+  database: Database,
+  asked: readonly AskedImage[],
+): Promise<(FoundImageRow & { readonly asked: number })[]> {
   const list = JSON.stringify(
     asked.map(({ repository, reference, granted }) => ({ repository, granted, ...valueOf(reference) })),
   );
-  return foundIn(database, () => database.all<Found>(SELECT_AMONG, list));
+  return foundIn(database, () => database.all<Found & { readonly asked: number }>(SELECT_AMONG, list));
 }
 
 // A page is made of repositories, each looked at once: no index says which of them have a digest or a tag.
@@ -238,7 +241,10 @@ export async function findInRepositories(
   return { images, last };
 }
 
-async function foundIn(database: Database, select: () => Promise<Found[]>): Promise<FoundImageRow[]> {
+async function foundIn<Row extends Found>(
+  database: Database,
+  select: () => Promise<Row[]>,
+): Promise<(Omit<Row, 'tags'> & FoundImageRow)[]> {
   let rows = await select();
   const unmeasured = rows.filter(isUnmeasured);
   if (unmeasured.length > 0) {

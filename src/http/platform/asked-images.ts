@@ -1,5 +1,5 @@
 /** Which images a request of the platform API asks for, and whether the caller may see them. */
-import { allows, type Credential } from '../../auth/credential.ts';
+import { allows, type Credential, OFFICIAL_ORGANIZATION } from '../../auth/credential.ts';
 import { listable } from '../../auth/listable.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -33,7 +33,7 @@ export function parseTagAsked(c: AppContext, text: string): AskedImage {
   if (!/[/:]/.test(name)) return { repository: undefined, reference: { kind: 'tag', tag: parseTag(name) } };
   const colon = name.lastIndexOf(':');
   const [repository, tag] = colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, 'latest'];
-  return { repository: parseRepositoryName(repository), reference: { kind: 'tag', tag: parseTag(tag) } };
+  return { repository: repositoryAsked(repository), reference: { kind: 'tag', tag: parseTag(tag) } };
 }
 
 /** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
@@ -41,9 +41,14 @@ export function parseDigestAsked(c: AppContext, text: string): AskedImage {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
   return {
-    repository: at < 0 ? undefined : parseRepositoryName(name.slice(0, at)),
+    repository: at < 0 ? undefined : repositoryAsked(name.slice(0, at)),
     reference: { kind: 'digest', digest: parseDigest(name.slice(at + 1), 'the digest that is asked for') },
   };
+}
+
+/** kraft leaves the organization of official images out. @throws OciError NAME_INVALID */
+function repositoryAsked(name: string): RepositoryName {
+  return parseRepositoryName(name.includes('/') ? name : `${OFFICIAL_ORGANIZATION}/${name}`);
 }
 
 /** Everything of the organization that is asked about. @throws OciError DENIED where there is nothing that the caller may pull */
@@ -55,8 +60,16 @@ export async function listAll(c: AppContext, withUntagged: boolean, page: PageRe
   return found;
 }
 
-/** @throws OciError DENIED where none was found, and not all may be looked for */
-export async function find(c: AppContext, asked: readonly AskedImage[], page: PageRequest): Promise<Page<ListedImage>> {
+/**
+ * @param alsoFromAfar whether a node shows what only central has
+ * @throws OciError DENIED where none was found, and not all may be looked for
+ */
+export async function find(
+  c: AppContext,
+  asked: readonly AskedImage[],
+  alsoFromAfar: boolean,
+  page: PageRequest,
+): Promise<Page<ListedImage>> {
   const named: { access: ReadAccess; reference: Reference }[] = [];
   for (const { repository, reference } of asked) {
     if (repository === undefined) {
@@ -66,7 +79,7 @@ export async function find(c: AppContext, asked: readonly AskedImage[], page: Pa
     const isGranted = allows(callerOf(c), 'pull', repository);
     named.push({ access: { repository, condition: isGranted ? 'granted' : 'if-public' }, reference });
   }
-  const images = await c.get('registry').findImages(named);
+  const images = await c.get('registry').findImages(named, alsoFromAfar);
   const closed = named.find(({ access }) => access.condition === 'if-public');
   if (images.length === 0 && closed !== undefined) {
     throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });

@@ -38,7 +38,7 @@ async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest
   const [digest, tag] = [c.req.query('digest'), c.req.query('tag')];
   if (!digest && !tag) return listAll(c, withUntagged, request);
   const byTag = tag ? parseTagAsked(c, tag) : undefined;
-  const page = await find(c, digest ? [parseDigestAsked(c, digest)] : byTag === undefined ? [] : [byTag], request);
+  const page = await find(c, digest ? [parseDigestAsked(c, digest)] : byTag === undefined ? [] : [byTag], false, request);
   const wanted = byTag?.reference.kind === 'tag' ? byTag.reference.tag : undefined;
   if (wanted === undefined || !digest) return page;
   const hasTag = ({ repository, tags }: ListedImage): boolean =>

@@ -1,11 +1,11 @@
 /** Lists and removals at a node, and what central shows of what was pushed there. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { addUsers, basic, USERS } from '../../support/client.ts';
+import { addUsers, basic, type UserName, USERS } from '../../support/client.ts';
 import { indexOf } from '../../support/fixture.ts';
 import type { CentralImage, NodeImage } from '../../support/platform.ts';
 import { wholeOf } from '../../support/platform.ts';
-import { type HostName, ThreeHosts } from '../../support/three-hosts.ts';
+import { type HostName, ORIGINS, ThreeHosts } from '../../support/three-hosts.ts';
 
 let hosts: ThreeHosts;
 
@@ -24,6 +24,29 @@ async function imagesAt<Image>(host: HostName, path: string): Promise<Image[]> {
 const atNode = (host: HostName, query = ''): Promise<NodeImage[]> => imagesAt<NodeImage>(host, `/v1/image-store${query}`);
 const tagsAtCentral = async (): Promise<string[]> =>
   (await imagesAt<CentralImage>('central', '/v1/images')).flatMap(({ name, tags }) => tags.map((tag) => `${name}:${tag.name}`));
+
+/** A GET with a body, which `Request` does not make: a POST whose method is said to be another. */
+async function listWithBody(
+  host: HostName,
+  asked: object,
+  as: UserName,
+): Promise<[number, { digest: string; tags: readonly string[] }[]]> {
+  const body = JSON.stringify(asked);
+  const request = new Request(`${ORIGINS[host]}/v1/images/list`, {
+    method: 'POST',
+    body,
+    headers: { Authorization: wholeOf(as).authorization, 'Content-Length': String(body.length) },
+  });
+  const get = new Proxy(request, {
+    get: (target, key) => {
+      const value: unknown = key === 'method' ? 'GET' : Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  const response = await hosts.fetch(get);
+  const { data } = await response.json<{ data?: { images: { digest: string; tags: readonly string[] }[] } }>();
+  return [response.status, (data?.images ?? []).map(({ digest, tags }) => ({ digest, tags }))];
+}
 
 describe('a push to a node', () => {
   test('is listed there at once, by its digest, and at central once it is announced', async () => {
@@ -102,6 +125,30 @@ describe('what a node lists', () => {
     await hosts.drain();
     expect((await atNode('node1')).map(({ tags, size_in_bytes: size }) => [tags, size])).toEqual([[['latest'], 100]]);
     expect(await atNode('node2')).toEqual([]);
+  });
+
+  test('is not what only central has, but older clients that ask for that by name are told', async () => {
+    const image = await hosts.push('central', 'alice/app', 1, 'latest');
+    const listed = (asked: object[], as: 'alice' | 'bob' = 'alice') => listWithBody('node1', asked, as);
+    const found = [200, [{ digest: `alice/app@${image.digest}`, tags: ['alice/app:latest'] }]];
+    expect(await listed([{ digest: `alice/app@${image.digest}` }])).toEqual(found);
+    expect(await listed([{ tag: 'alice/app:latest' }, { digest: `alice/app@${image.digest}` }])).toEqual(found);
+    expect(await listed([{ tag: 'alice/app:none' }])).toEqual([200, []]);
+    expect((await listed([{ tag: 'alice/app:latest' }], 'bob'))[0]).toBe(403);
+    expect(await atNode('node1', `?digest=alice/app@${image.digest}`)).toEqual([]);
+    expect(await atNode('node1')).toEqual([]);
+    hosts.takeAway('central D1');
+    expect((await listed([{ tag: 'alice/app:latest' }]))[0]).toBe(503);
+    const near = await hosts.push('node1', 'alice/near', 5, 'latest');
+    expect((await listed([{ digest: `alice/near@${near.digest}` }]))[0]).toBe(200);
+  });
+
+  test('official images are found without their organization, as older clients write them', async () => {
+    await hosts.push('central', 'official/base', 1, 'latest', 'official');
+    for (const host of ['central', 'node1'] as const) {
+      const [status, images] = await listWithBody(host, [{ tag: 'base:latest' }], 'bob');
+      expect([status, images.map(({ tags }) => tags)]).toEqual([200, [['official/base:latest']]]);
+    }
   });
 
   test('does not wait for central, and is 503 in the same form while its own store is away', async () => {
