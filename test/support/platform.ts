@@ -38,10 +38,10 @@ export interface OldImage {
 }
 
 /** The images of an answer that has to be a success. */
-export async function imagesIn<Image>(response: Response): Promise<Image[]> {
+export async function imagesIn<Listed>(response: Response): Promise<Listed[]> {
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${response.status} ${text}`);
-  const body = JSON.parse(text) as { status: string; data: { images: Image[] } };
+  const body = JSON.parse(text) as { status: string; data: { images: Listed[] } };
   if (body.status !== 'success' || Object.keys(body.data).join() !== 'images') throw new Error(text);
   return body.data.images;
 }
