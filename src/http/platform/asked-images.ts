@@ -25,14 +25,14 @@ export function namespaceAsked(c: AppContext): OrganizationName | undefined {
 }
 
 /**
- * `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere.
- * @throws OciError NAME_INVALID, TAG_INVALID
+ * `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere; with a digest, that goes first.
+ * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID
  */
 export function parseTagAsked(c: AppContext, text: string): AskedImage {
+  if (text.includes('@')) return parseDigestAsked(c, text);
   const name = withoutHost(c, text);
   if (!/[/:]/.test(name)) return { repository: undefined, reference: { kind: 'tag', tag: parseTag(name) } };
-  const colon = name.lastIndexOf(':');
-  const [repository, tag] = colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, 'latest'];
+  const [repository, tag = 'latest'] = splitTag(name);
   return { repository: repositoryAsked(repository), reference: { kind: 'tag', tag: parseTag(tag) } };
 }
 
@@ -41,9 +41,14 @@ export function parseDigestAsked(c: AppContext, text: string): AskedImage {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
   return {
-    repository: at < 0 ? undefined : repositoryAsked(name.slice(0, at)),
+    repository: at < 0 ? undefined : repositoryAsked(splitTag(name.slice(0, at))[0]),
     reference: { kind: 'digest', digest: parseDigest(name.slice(at + 1), 'the digest that is asked for') },
   };
+}
+
+function splitTag(name: string): [repository: string, tag?: string] {
+  const colon = name.lastIndexOf(':');
+  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name];
 }
 
 /** kraft leaves the organization of official images out. @throws OciError NAME_INVALID */
@@ -73,6 +78,8 @@ export async function find(
   const named: { access: ReadAccess; reference: Reference }[] = [];
   for (const { repository, reference } of asked) {
     if (repository === undefined) {
+      if (asked.length > 1)
+        throw new OciError('FIELD_INVALID', { message: 'of several images, each is asked for with its repository' });
       const scope = listable(callerOf(c), namespaceAsked(c));
       return c.get('registry').listImagesOf(scope, reference, page);
     }

@@ -275,6 +275,8 @@ describe('filters', () => {
     expect(await found(`&digest=registry.test:8787/alice/app@${app.digest}`)).toEqual(all);
     expect(await found('&tag=alice/app:v1')).toEqual(all);
     expect(await found('&tag=alice/app')).toEqual(all);
+    expect(await found(`&tag=alice/app:none@${app.digest}`)).toEqual(all);
+    expect(await found(`&digest=registry.test:8787/alice/app:none@${app.digest}`)).toEqual(all);
     expect(await found('&tag=v2')).toEqual(['alice/team/app:v2']);
     expect(await found('&tag=none')).toEqual([]);
     expect(await found(`&tag=latest&digest=${app.digest}`)).toEqual(all);
