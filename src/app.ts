@@ -13,6 +13,8 @@ import { controlDataIsFresh } from './http/control-data.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
 import { metricsRoutes } from './http/metrics.ts';
+import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
+import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
 import { v2Routes } from './http/v2/routes.ts';
@@ -23,7 +25,7 @@ import { composeQueues } from './replication/queues.ts';
 
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
-  app.onError(errorResponse);
+  app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
   app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
 
   app.use(requestLog);
@@ -51,6 +53,7 @@ export function createApp(): Hono<AppEnv> {
   app.use(controlDataIsFresh);
   app.route('/', tokenRoutes());
   app.route('/', v2Routes());
+  app.route('/', platformRoutes());
   app.route('/', apiRoutes());
   app.route('/', metricsRoutes());
   return app;

@@ -32,15 +32,23 @@ export async function discardBody(request: Request): Promise<void> {
 }
 
 /** Reads a whole body of at most `limit` bytes. @throws OciError MANIFEST_TOO_LARGE without reading on */
-export async function readManifestBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+export function readManifestBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(request, limit, 'MANIFEST_TOO_LARGE');
+}
+
+async function readWhole(
+  request: Request,
+  limit: number,
+  tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE',
+): Promise<Uint8Array<ArrayBuffer>> {
   const body = bodyOf(request);
   if (body === undefined) return new Uint8Array(0);
-  if (body.length !== undefined && body.length > limit) throw new OciError('MANIFEST_TOO_LARGE', { detail: { limit } });
+  if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
   const pieces: Uint8Array[] = [];
   let size = 0;
   for await (const piece of body.stream) {
     size += piece.byteLength;
-    if (size > limit) throw new OciError('MANIFEST_TOO_LARGE', { detail: { limit } });
+    if (size > limit) throw new OciError(tooLarge, { detail: { limit } });
     pieces.push(piece);
   }
   const whole = new Uint8Array(size);
@@ -62,3 +70,8 @@ export const smallBodiesOnly = bodyLimit({
     throw new OciError('BODY_TOO_LARGE', { detail: { limit: MAX_SMALL_BODY } });
   },
 });
+
+/** A small body, read by hand: of a GET, `Request` allows no other. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
+export function readSmallBody(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(request, MAX_SMALL_BODY, 'BODY_TOO_LARGE');
+}

@@ -21,12 +21,18 @@ export function asOciError(error: unknown, c: AppContext): OciError {
 
 export function errorResponse(error: unknown, c: AppContext): Response {
   const known = asOciError(error, c);
-  const { requestId, fields } = { requestId: c.get('requestId'), fields: c.get('logFields') };
-  fields['error'] = known.code;
-  if (known.status >= 500) fields['cause'] = describeCause(known);
+  const requestId = c.get('requestId');
+  noteError(known, c);
   const entries = known.entries ?? [{ message: known.message, detail: known.detail ?? {} }];
   const errors = entries.map(({ message, detail }) => ({ code: known.code, message, detail: { ...detail, requestId } }));
   return c.json({ errors }, known.status, { ...known.headers });
+}
+
+/** For the request's log line. */
+export function noteError(error: OciError, c: AppContext): void {
+  const fields = c.get('logFields');
+  fields['error'] = error.code;
+  if (error.status >= 500) fields['cause'] = describeCause(error);
 }
 
 /** @param what the credential would have to allow: `pull from alice/app` */

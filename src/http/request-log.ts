@@ -39,6 +39,8 @@ const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
   ['catalog', /^\/v2\/_catalog$/],
   ['v2', /^\/v2\/?$/],
   ['token', /^\/token$/],
+  ['platform images', /^\/v1\/(?:images(?:\/list)?|image-store)$/],
+  ['platform', /^\/(?:v1|api\/v2\.0)\//],
   ['api', /^\/api\//],
   ['healthz', /^\/healthz$/],
   ['metrics', /^\/metrics$/],

@@ -17,6 +17,14 @@ export interface PullableRepositories {
   readonly withPublic: boolean;
 }
 
+/** The repositories whose images a caller asks to list, of those that it may pull. */
+export interface ListableRepositories {
+  /** Ranges of names: `from` inclusive, `to` exclusive. */
+  readonly ranges: readonly { readonly from: string; readonly to: string }[];
+  /** Public repositories within this range come on top. */
+  readonly publicWithin: { readonly from: string; readonly to: string } | undefined;
+}
+
 /** Thrown by a read whose `if-public` condition does not hold: what the caller is told depends on who they are. */
 export class NotPublic extends Error {
   override readonly name = 'NotPublic';

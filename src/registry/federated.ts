@@ -9,10 +9,11 @@ import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
+import { raiseClockTo, stampOf } from '../stores/clock.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import type { Store } from '../stores/store.ts';
-import type { PullableRepositories, ReadAccess } from './access.ts';
+import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import { missingBlobs } from './answers.ts';
 import { FederatedBlobs } from './federated-blobs.ts';
 import { FederatedDeletions } from './federated-deletions.ts';
@@ -20,6 +21,7 @@ import { FederatedLists } from './federated-lists.ts';
 import { FederatedManifests } from './federated-manifests.ts';
 import type {
   BlobDescriptor,
+  ListedImage,
   ManifestDescriptor,
   Page,
   PageRequest,
@@ -28,7 +30,8 @@ import type {
   StoredBlob,
   StoredManifest,
 } from './registry.ts';
-import type { FederatedOptions, Federation } from './federation.ts';
+import { answerOfCentral, type FederatedOptions, type Federation } from './federation.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
 import { StoredRegistry } from './stored.ts';
 import { UploadingRegistry } from './uploading.ts';
 
@@ -119,5 +122,26 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
 
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>> {
     return this.#lists.repositories(pullable, page);
+  }
+
+  // Lists of images say what lies in the node's own store, and do not wait for central.
+  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImages(this.#federation.node.database, repositories, withUntagged, page);
+  }
+
+  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
+  }
+
+  async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
+    const { node, central, options } = this.#federation;
+    const own = await imagesAmong(node.database, images);
+    const missing = alsoFromAfar ? images.filter((_, i) => own[i] === undefined) : [];
+    if (missing.length === 0) return distinctImages(own);
+    const far = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
+    const seen = far.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
+    // The last stamp of the latest millisecond: none that is shown is greater.
+    await raiseClockTo(node.database, stampOf(Math.max(0, ...seen) + 1) - 1, options.now());
+    return distinctImages([...own, ...far]);
   }
 }

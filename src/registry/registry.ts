@@ -9,11 +9,12 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import type { Body } from '../stores/blob-writer.ts';
+import type { ImageKind } from '../stores/image-measure.ts';
 import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/uploads.ts';
-import type { PullableRepositories, ReadAccess } from './access.ts';
+import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };
-export type { Actor, Body, PresentedSession, UploadProgress };
+export type { Actor, Body, ImageKind, PresentedSession, UploadProgress };
 
 export interface ManifestDescriptor {
   readonly digest: Digest;
@@ -103,6 +104,19 @@ export interface Referrer extends ManifestDescriptor {
   readonly annotations: Record<string, unknown> | undefined;
 }
 
+/** An image as lists across repositories show it, under one or more of its tags. */
+export interface ListedImage {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** With the times of their pushes, in milliseconds since the epoch, as the next; none for an image without. */
+  readonly tags: readonly { readonly name: Tag; readonly pushedAt: number }[];
+  /** When the manifest was last pushed. */
+  readonly createdAt: number;
+  /** Bytes of its distinct blobs; of an index those of all that it lists and the store has. */
+  readonly size: number;
+  readonly kind: ImageKind;
+}
+
 export interface Lister {
   /** In byte order. @throws OciError NAME_UNKNOWN */
   listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>>;
@@ -115,6 +129,21 @@ export interface Lister {
   ): Promise<Page<Referrer>>;
   /** Repositories that hold a manifest, in byte order. */
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>>;
+  /**
+   * What the namespace's own store has, by repository and tag, then, if asked for, what has no tag. A page counts tags.
+   * An image whose tags are on two pages is on both.
+   */
+  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>>;
+  /** Likewise, the images that have one tag, or digest. A page counts the repositories that were looked at. */
+  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>>;
+  /**
+   * Those of some images that are there, and that may be read; each once.
+   * @param alsoFromAfar whether a node shows what only central has: what it would serve, as against what lies there
+   */
+  findImages(
+    images: readonly { readonly access: ReadAccess; readonly reference: Reference }[],
+    alsoFromAfar: boolean,
+  ): Promise<readonly ListedImage[]>;
 }
 
 export interface Registry extends Reader, Writer, Deleter, Lister {}

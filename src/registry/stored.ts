@@ -19,7 +19,7 @@ import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '.
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import type { UploadOptions } from '../stores/uploads.ts';
-import type { PullableRepositories, ReadAccess } from './access.ts';
+import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import {
   blobUnknown,
   type ByteRange,
@@ -38,9 +38,11 @@ import {
   type StoreOf,
 } from './answers.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
 import { UploadingRegistry } from './uploading.ts';
 import type {
   BlobDescriptor,
+  ListedImage,
   ManifestDescriptor,
   Page,
   PageRequest,
@@ -189,6 +191,18 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     { limit, after }: PageRequest,
   ): Promise<Page<RepositoryName>> {
     return pageOf(await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1), limit, (name) => name);
+  }
+
+  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImages(this.#store.database, repositories, withUntagged, page);
+  }
+
+  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImagesOf(this.#store.database, repositories, reference, page);
+  }
+
+  async findImages(images: WantedImages): Promise<readonly ListedImage[]> {
+    return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
   /** Bytes of its own are there; of those that only nodes have, one must be within reach. */

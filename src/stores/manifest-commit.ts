@@ -9,6 +9,7 @@ import type { Manifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { measureImages } from './image-measure.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
@@ -47,9 +48,11 @@ const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
   SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
 
+// The size of a blob is what lies there; what lies elsewhere is as long as the descriptor says.
 const INSERT_REFERENCES = sql`
   INSERT INTO manifest_references (repository, digest, manifest, kind, size)
-  SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', reference.value ->> 'size'
+  SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
+    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size')
   FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
 const UPSERT_TAGS = sql`
@@ -104,6 +107,7 @@ export async function commitManifest(database: Database, context: CommitContext,
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,
+    ...measureImages([commit]),
   ]);
   return missing.map((row) => row.digest);
 }

@@ -7,6 +7,7 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
+import { measureImages } from './image-measure.ts';
 import type { TagVersion } from './versions.ts';
 
 export interface TagRow extends TagVersion {
@@ -192,7 +193,7 @@ export function mergeRows(rows: Rows, now: number): BoundStatement[] {
       [LIST_REPOSITORIES, repositories],
     );
   }
-  statements.push(...jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]));
+  statements.push(...jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]), ...measureImages(manifests));
   return statements;
 }
 

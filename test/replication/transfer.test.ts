@@ -30,7 +30,7 @@ function bucketInMemory(onCall: (call: Called) => void): { bucket: Bucket; objec
     get: async (key: string, { range }: { range: { offset: number; length: number } }) => {
       onCall('get');
       const bytes = objects.get(key)?.subarray(range.offset, range.offset + range.length);
-      return bytes === undefined ? null : { body: new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() };
+      return bytes === undefined ? null : { body: new Blob([bytes]).stream() };
     },
     createMultipartUpload: async (key: string) => upload(key),
     resumeMultipartUpload: (key: string) => upload(key),

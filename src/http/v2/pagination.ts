@@ -17,11 +17,19 @@ export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
   return { limit: Math.min(most, n === undefined ? most : Number(n)), after: c.req.query('last') ?? '' };
 }
 
-/** The Link to the next page, with the parameters of this one; no header on the last. */
-export function linkToNext(c: AppContext, path: string, page: Page<unknown>, { limit }: PageRequest): Record<string, string> {
+/** The Link to the next page, with the parameters of this one that are named; no header on the last. */
+export function linkToNext(
+  c: AppContext,
+  path: string,
+  page: Page<unknown>,
+  { limit }: PageRequest,
+  parameters: readonly string[] = ['artifactType'],
+): Record<string, string> {
   if (page.last === undefined || limit === 0) return {};
   const query = new URLSearchParams({ n: String(limit), last: page.last });
-  const artifactType = c.req.query('artifactType');
-  if (artifactType !== undefined) query.set('artifactType', artifactType);
+  for (const name of parameters) {
+    const value = c.req.query(name);
+    if (value !== undefined) query.set(name, value);
+  }
   return { Link: `<${path}?${query.toString()}>; rel="next"` };
 }

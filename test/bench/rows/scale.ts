@@ -47,7 +47,7 @@ async function fill(berth: CountedBerth, { tags, referrers }: typeof SMALL): Pro
   const digest = "'sha256:' || printf('%064x', i)";
   await insert(control, referrers, [
     `INSERT INTO manifest_contents SELECT '${repository}', ${digest}, 0, '{"annotations":{"number":"' || i || '"}}' FROM n`,
-    `INSERT INTO manifests SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', 'application/other',
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull) SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', 'application/other',
        '${image.digest}', 40, 1, 0, 0 FROM n`,
   ]);
   return { ...berth, client, subject: image.digest };

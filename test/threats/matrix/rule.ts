@@ -16,7 +16,7 @@ export interface Expected {
 type Action = 'pull' | 'push' | 'delete';
 
 /** Whether the caller itself may: what is public comes on top. */
-function may(identity: Identity, action: Action, repository: string): boolean {
+export function may(identity: Identity, action: Action, repository: string): boolean {
   const organization = organizationOf(repository);
   switch (identity.kind) {
     case 'nobody':

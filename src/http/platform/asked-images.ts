@@ -1,0 +1,112 @@
+/** Which images a request of the platform API asks for, and whether the caller may see them. */
+import { allows, type Credential, OFFICIAL_ORGANIZATION } from '../../auth/credential.ts';
+import { listable } from '../../auth/listable.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { isOrganizationName, type OrganizationName, parseRepositoryName, parseTag } from '../../oci/reference.ts';
+import type { Reference, RepositoryName } from '../../oci/reference.ts';
+import type { ReadAccess } from '../../registry/access.ts';
+import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts';
+import type { AppContext } from '../context.ts';
+import { callerOf } from './caller.ts';
+
+/** An image by its repository; or, without one, every image with the tag or digest. */
+export interface AskedImage {
+  readonly repository: RepositoryName | undefined;
+  readonly reference: Reference;
+}
+
+/** `?namespace=`. @throws OciError PARAMETER_INVALID */
+export function namespaceAsked(c: AppContext): OrganizationName | undefined {
+  const namespace = c.req.query('namespace');
+  if (namespace === undefined || namespace === '') return undefined;
+  if (isOrganizationName(namespace)) return namespace;
+  throw new OciError('PARAMETER_INVALID', { message: 'the parameter namespace must be the name of an organization' });
+}
+
+/**
+ * `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere; with a digest, that goes first.
+ * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID
+ */
+export function parseTagAsked(c: AppContext, text: string): AskedImage {
+  if (text.includes('@')) return parseDigestAsked(c, text);
+  const name = withoutHost(c, text);
+  if (!/[/:]/.test(name)) return { repository: undefined, reference: { kind: 'tag', tag: parseTag(name) } };
+  const [repository, tag = 'latest'] = splitTag(name);
+  return { repository: repositoryAsked(repository), reference: { kind: 'tag', tag: parseTag(tag) } };
+}
+
+/** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
+export function parseDigestAsked(c: AppContext, text: string): AskedImage {
+  const name = withoutHost(c, text);
+  const at = name.indexOf('@');
+  return {
+    repository: at < 0 ? undefined : repositoryAsked(splitTag(name.slice(0, at))[0]),
+    reference: { kind: 'digest', digest: parseDigest(name.slice(at + 1), 'the digest that is asked for') },
+  };
+}
+
+function splitTag(name: string): [repository: string, tag?: string] {
+  const colon = name.lastIndexOf(':');
+  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name];
+}
+
+/** kraft leaves the organization of official images out. @throws OciError NAME_INVALID */
+function repositoryAsked(name: string): RepositoryName {
+  return parseRepositoryName(name.includes('/') ? name : `${OFFICIAL_ORGANIZATION}/${name}`);
+}
+
+/** Everything of the organization that is asked about. @throws OciError DENIED where there is nothing that the caller may pull */
+export async function listAll(c: AppContext, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+  const namespace = namespaceAsked(c);
+  const scope = listable(callerOf(c), namespace);
+  const found = await c.get('registry').listImages(scope, withUntagged, page);
+  if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '') throw mayNotList(callerOf(c), namespace);
+  return found;
+}
+
+/**
+ * @param alsoFromAfar whether a node shows what only central has
+ * @throws OciError DENIED where none was found, and not all may be looked for
+ */
+export async function find(
+  c: AppContext,
+  asked: readonly AskedImage[],
+  alsoFromAfar: boolean,
+  page: PageRequest,
+): Promise<Page<ListedImage>> {
+  const named: { access: ReadAccess; reference: Reference }[] = [];
+  for (const { repository, reference } of asked) {
+    if (repository === undefined) {
+      if (asked.length > 1)
+        throw new OciError('FIELD_INVALID', { message: 'of several images, each is asked for with its repository' });
+      const scope = listable(callerOf(c), namespaceAsked(c));
+      return c.get('registry').listImagesOf(scope, reference, page);
+    }
+    const isGranted = allows(callerOf(c), 'pull', repository);
+    named.push({ access: { repository, condition: isGranted ? 'granted' : 'if-public' }, reference });
+  }
+  const images = await c.get('registry').findImages(named, alsoFromAfar);
+  const closed = named.find(({ access }) => access.condition === 'if-public');
+  if (images.length === 0 && closed !== undefined) {
+    throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });
+  }
+  return { items: images, last: undefined };
+}
+
+/** A name may come as clients write it elsewhere, after the host that is asked. */
+function withoutHost(c: AppContext, text: string): string {
+  const { host } = c.get('url');
+  const prefix = [host, hostOfImages(host)].find((each) => text.startsWith(`${each}/`));
+  return prefix === undefined ? text : text.slice(prefix.length + 1);
+}
+
+/** What names of images start with: the platform leaves "index." out. */
+export function hostOfImages(host: string): string {
+  return host.replace(/^index\./, '');
+}
+
+function mayNotList(caller: Credential, namespace: OrganizationName | undefined): OciError {
+  const of = namespace ?? (caller.kind === 'organization' ? caller.organization : 'any organization');
+  return new OciError('DENIED', { message: `this credential may not list the images of ${of}` });
+}

@@ -1,0 +1,53 @@
+/**
+ * Who calls the platform API: a credential, as `Bearer` with the whole platform token, the base64 of `<user>:<secret>`, or
+ * with Basic in any form that the registry takes. Access tokens are for the OCI API alone.
+ */
+import { createMiddleware } from 'hono/factory';
+import { isEmpty, parseBasic } from '../../auth/basic.ts';
+import type { Credential } from '../../auth/credential.ts';
+import type { Login } from '../../auth/login.ts';
+import { OciError } from '../../oci/errors.ts';
+import { logInFrom, logInWithWholeToken } from '../authenticate.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+
+/** Everything needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
+export const authenticatePlatformCaller = createMiddleware<AppEnv>(async (c, next) => {
+  const credential = await credentialOf(c);
+  c.set('principal', { kind: 'credential', credential, scopes: undefined });
+  c.get('logFields')['subject'] = credential.id;
+  await next();
+});
+
+/** The caller's credential. */
+export function callerOf(c: AppContext): Credential {
+  const principal = c.get('principal');
+  if (principal.kind !== 'credential') throw notLoggedIn();
+  return principal.credential;
+}
+
+async function credentialOf(c: AppContext): Promise<Credential> {
+  const login = await loginOf(c);
+  if (login === undefined) throw notLoggedIn();
+  return login.credential;
+}
+
+async function loginOf(c: AppContext): Promise<Login | undefined> {
+  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
+  switch (scheme.toLowerCase()) {
+    case 'bearer':
+      return logInWithWholeToken(c, value);
+    case 'basic': {
+      const presented = parseBasic(value);
+      return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented);
+    }
+    default:
+      return undefined;
+  }
+}
+
+function notLoggedIn(): OciError {
+  return new OciError('UNAUTHORIZED', {
+    message: 'log in with a platform token, as Authorization: Bearer <token>, or with Basic: this one is missing or wrong',
+    headers: { 'WWW-Authenticate': 'Bearer realm="Berth"' },
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * The two requests of Harbor's API that Unikraft's clients make: to remove a repository, and for an organization's quota.
+ */
+import type { Hono } from 'hono';
+import { administers } from '../../auth/credential.ts';
+import { OciError } from '../../oci/errors.ts';
+import { isOrganizationName, type OrganizationName, parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
+import { actor, requireWrite } from '../access.ts';
+import { administrationOf } from '../api/administration.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { callerOf } from './caller.ts';
+
+/** What Harbor writes where there is no limit. */
+const UNLIMITED = -1;
+
+export function harborRoutes(platform: Hono<AppEnv>): void {
+  platform.delete('/api/v2.0/projects/:project/repositories/:name{.+}', async (c) => {
+    const repository = repositoryOf(c);
+    const by = actor(c, requireWrite(c, 'delete', repository).id);
+    await c.get('registry').deleteRepository(repository, by);
+    return c.body(null, 200);
+  });
+
+  platform.get('/api/v2.0/projects/:project/summary', async (c) => {
+    const organization = projectOf(c);
+    requireMember(c, organization);
+    const { bytes } = await administrationOf(c).usage(organization);
+    return c.json({ quota: { hard: { storage: UNLIMITED }, used: { storage: bytes } } }, 200, { 'Cache-Control': 'no-store' });
+  });
+}
+
+/** Slashes within a repository's name are encoded, by Harbor's own clients twice. @throws OciError NAME_INVALID */
+function repositoryOf(c: AppContext): RepositoryName {
+  const name = c.req.param('name') ?? '';
+  const repository = parseRepositoryName(`${projectOf(c)}/${name.replaceAll(/%2f/gi, '/')}`);
+  c.get('logFields')['repository'] = repository;
+  return repository;
+}
+
+/** @throws OciError NAME_INVALID */
+function projectOf(c: AppContext): OrganizationName {
+  const project = c.req.param('project') ?? '';
+  if (isOrganizationName(project)) return project;
+  throw new OciError('NAME_INVALID', { message: 'the project must be the name of an organization' });
+}
+
+/** @throws OciError DENIED */
+function requireMember(c: AppContext, organization: OrganizationName): void {
+  const caller = callerOf(c);
+  if (administers(caller, organization) || (caller.kind === 'organization' && caller.organization === organization)) return;
+  throw new OciError('DENIED', { message: `this credential does not belong to ${organization}` });
+}

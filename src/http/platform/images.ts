@@ -1,0 +1,72 @@
+/**
+ * `GET /v1/images` and `GET /v1/image-store`. Central lists what an organization owns, repository by repository; a node
+ * what lies in its own store, image by image, also what has no tag.
+ */
+import type { Hono } from 'hono';
+import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts';
+import { formatTime } from '../api/administration.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { linkToNext, pageRequest } from '../v2/pagination.ts';
+import { find, hostOfImages, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+
+export function imageRoutes(platform: Hono<AppEnv>): void {
+  platform.get('/v1/images', async (c) => {
+    const isCentral = c.get('namespace').kind === 'central';
+    const request = pageRequest(c);
+    const page = await pageOf(c, !isCentral, request);
+    const images = isCentral ? byRepository(page.items) : page.items.map((image) => imageAtNode(c, image));
+    return success(c, images, linkToNext(c, '/v1/images', page, request, FILTERS));
+  });
+
+  platform.get('/v1/image-store', async (c) => {
+    const request = pageRequest(c);
+    const page = await pageOf(c, true, request);
+    const images = page.items.map((image) => imageAtNode(c, image));
+    return success(c, images, linkToNext(c, '/v1/image-store', page, request, FILTERS));
+  });
+}
+
+/** Parameters that a link to the next page repeats. */
+const FILTERS = ['details', 'namespace', 'digest', 'tag'] as const;
+
+/** As the platform writes lists. A list is as it is now. */
+export function success(c: AppContext, images: readonly object[], headers: Readonly<Record<string, string>> = {}): Response {
+  return c.json({ status: 'success', data: { images } }, 200, { 'Cache-Control': 'no-store', ...headers });
+}
+
+async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest): Promise<Page<ListedImage>> {
+  const [digest, tag] = [c.req.query('digest'), c.req.query('tag')];
+  if (!digest && !tag) return listAll(c, withUntagged, request);
+  const byTag = tag ? parseTagAsked(c, tag) : undefined;
+  const page = await find(c, digest ? [parseDigestAsked(c, digest)] : byTag === undefined ? [] : [byTag], false, request);
+  const wanted = byTag?.reference.kind === 'tag' ? byTag.reference.tag : undefined;
+  if (wanted === undefined || !digest) return page;
+  const hasTag = ({ repository, tags }: ListedImage): boolean =>
+    (byTag?.repository ?? repository) === repository && tags.some(({ name }) => name === wanted);
+  return { ...page, items: page.items.filter(hasTag) };
+}
+
+/** What has no tag is not shown: there is no place for it. */
+function byRepository(images: readonly ListedImage[]): object[] {
+  const repositories = Map.groupBy(images, ({ repository }) => repository);
+  return [...repositories].flatMap(([name, each]) => {
+    const tags = each.flatMap(({ digest, size, tags: all }) =>
+      all.map((tag) => ({ name: tag.name, digest, size, push_time: formatTime(tag.pushedAt) })),
+    );
+    return tags.length === 0 ? [] : [{ name, tags: tags.toSorted((a, b) => (a.name < b.name ? -1 : 1)) }];
+  });
+}
+
+/** The last three are of the image's config, a blob, which a list does not read. */
+function imageAtNode(c: AppContext, { repository, digest, tags, size, createdAt, kind }: ListedImage): object {
+  return {
+    url: `${hostOfImages(c.get('url').host)}/${repository}@${digest}`,
+    tags: tags.map(({ name }) => name),
+    size_in_bytes: size,
+    created_at: formatTime(createdAt),
+    initrd_or_rom: kind !== '',
+    args: [],
+    env: {},
+    users: [],
+  };
+}

@@ -1,0 +1,269 @@
+/**
+ * Lists of images across repositories: what a store has, by tag, then what has no tag; and single images by reference.
+ * Each is one round trip, and a page costs the page: ranges of indexes in their own order, joined by primary keys.
+ * Sizes and kinds are columns (`image-measure.ts`).
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
+import { type ImageKind, measureFound } from './image-measure.ts';
+import type { NameRange } from './list-rows.ts';
+
+/** An image of one repository. */
+export interface ImageRow {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** Stamp of the manifest's last push. */
+  readonly created: number;
+  /** Bytes of its distinct blobs. */
+  readonly size: number;
+  readonly kind: ImageKind;
+}
+
+export interface NamedVersion {
+  readonly name: Tag;
+  /** Stamp of the tag's push. */
+  readonly version: number;
+}
+
+/** An image as one of its tags shows it. */
+export interface TaggedImageRow extends ImageRow {
+  readonly tag: Tag;
+  readonly version: number;
+}
+
+/** Which repositories are listed: those within ranges of names, and the public ones within another. */
+export interface ImageScope {
+  readonly ranges: readonly NameRange[];
+  readonly publicWithin: NameRange | undefined;
+}
+
+type Unmeasured<Row> = Omit<Row, 'size' | 'kind'> & { readonly size: number | null; readonly kind: ImageKind | null };
+
+const IMAGE_COLUMNS = 'm.repository, m.digest, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
+const IS_ALIVE = 'm.created_version > m.deleted_version';
+
+const SELECT_TAGGED = sql`
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM tags t INDEXED BY tags_visible
+  CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
+  ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`;
+const SELECT_PUBLIC_TAGGED = sql`
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM public_repositories p
+  CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1 AND t.name > iif(p.name = ?1, ?2, '')
+  CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`;
+
+// What a live index lists is a part of that image. Looked at after the page was cut: what is hidden counts as well.
+const HAS_NO_NAME = `
+  NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1)
+  AND NOT EXISTS (SELECT 1 FROM manifest_references r CROSS JOIN manifests i ON i.repository = r.repository AND i.digest = r.manifest
+    WHERE r.repository = m.repository AND r.digest = m.digest AND r.kind = 'child' AND i.created_version > i.deleted_version)`;
+const SELECT_UNTAGGED = sql`
+  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
+  WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3
+  ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`;
+const SELECT_PUBLIC_UNTAGGED = sql`
+  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p
+  CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE} AND m.digest > iif(p.name = ?1, ?2, '')
+  WHERE p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`;
+
+/** Where a page starts: after this tag, or after this digest among what has no tag. */
+export interface ImagePosition {
+  readonly part: 'tagged' | 'untagged';
+  readonly repository: string;
+  /** The tag, or the digest; '' for before the first. */
+  readonly key: string;
+}
+
+export interface ImagePage {
+  readonly tagged: readonly TaggedImageRow[];
+  /** Including, not `shown`, what has a tag or is part of an index: a page ends by what was looked at. */
+  readonly untagged: readonly (ImageRow & { readonly shown: boolean })[];
+}
+
+/**
+ * Images after `after`, each part in byte order of repository and tag, or digest; at most `limit` of each part.
+ * @param withUntagged whether what has no tag is asked for as well
+ */
+export async function listImages(
+  database: Database,
+  scope: ImageScope,
+  after: ImagePosition,
+  limit: number,
+  withUntagged: boolean,
+): Promise<ImagePage> {
+  const select = async (): Promise<[Unmeasured<TaggedImageRow>[], (Unmeasured<ImageRow> & { shown: number })[]]> => {
+    const tagged = after.part === 'tagged' ? pages(scope, after, limit, SELECT_TAGGED, SELECT_PUBLIC_TAGGED) : [];
+    const start = after.part === 'untagged' ? after : BEFORE_ALL;
+    const untagged = withUntagged ? pages(scope, start, limit, SELECT_UNTAGGED, SELECT_PUBLIC_UNTAGGED) : [];
+    if (tagged.length + untagged.length === 0) return [[], []];
+    const results = await database.batch<object[]>([...tagged, ...untagged]);
+    const rows = <Row>(from: number, to: number): Row[] => results.slice(from, to).flat() as Row[];
+    return [
+      inOrder(rows<Unmeasured<TaggedImageRow>>(0, tagged.length), ({ tag }) => tag).slice(0, limit),
+      inOrder(rows<Unmeasured<ImageRow> & { shown: number }>(tagged.length, results.length), ({ digest }) => digest).slice(
+        0,
+        limit,
+      ),
+    ];
+  };
+  let [tagged, untagged] = await select();
+  const unmeasured = [...tagged, ...untagged.filter(({ shown }) => shown === 1)].filter(isUnmeasured);
+  if (unmeasured.length > 0) {
+    await measureFound(database, unmeasured);
+    [tagged, untagged] = await select();
+  }
+  return {
+    tagged: tagged.map(measured),
+    untagged: untagged.map(({ shown, ...row }) => Object.assign(measured(row), { shown: shown === 1 })),
+  };
+}
+
+const BEFORE_ALL: ImagePosition = { part: 'untagged', repository: '', key: '' };
+
+/** One statement for each range: of several lower bounds, SQLite would read on from the lowest. */
+function pages(
+  { ranges, publicWithin }: ImageScope,
+  { repository, key }: ImagePosition,
+  limit: number,
+  within: Sql,
+  publicOnes: Sql,
+): BoundStatement[] {
+  const page = (statement: Sql, { from, to }: NameRange): BoundStatement[] => {
+    if (repository >= to) return [];
+    return [repository < from ? [statement, from, '', to, limit] : [statement, repository, key, to, limit]];
+  };
+  return [
+    ...ranges.flatMap((range) => page(within, range)),
+    ...(publicWithin === undefined ? [] : page(publicOnes, publicWithin)),
+  ];
+}
+
+/** Rows of several ranges, which may overlap. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
+function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
+  const byKey = new Map(rows.map((row) => [`${row.repository} ${key(row)}`, row]));
+  return [...byKey.values()].toSorted((a, b) => compare(a.repository, b.repository) || compare(key(a), key(b)));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** Tags of one manifest that are shown where it is listed by itself; what is hidden among the first counts as well. */
+const MAX_TAGS = 100;
+
+const TAGS_OF_IMAGE = `(
+  SELECT json_group_array(json_object('name', name, 'version', version)) FROM (
+    SELECT t.name, t.version, t.visible FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = m.repository AND t.digest = m.digest LIMIT ${MAX_TAGS}) WHERE visible = 1) AS tags`;
+
+const SELECT_AMONG = sql`
+  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
+    SELECT t.digest FROM tags t
+    WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND t.visible = 1))
+  WHERE ${IS_ALIVE} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`;
+
+/** An image by itself, with its tags: the first {@link MAX_TAGS}. */
+export interface FoundImageRow extends ImageRow {
+  readonly tags: readonly NamedVersion[];
+}
+
+type Found = Unmeasured<ImageRow> & { readonly tags: string };
+
+/** An image that is asked for by its repository. */
+export interface AskedImage {
+  readonly repository: RepositoryName;
+  readonly reference: Reference;
+  /** Whether it is found also while the repository is private. */
+  readonly granted: boolean;
+}
+
+/** Images by their references, each with its place among those that were asked for: what is not there, or not to be seen, is left out. */
+export async function findImages(
+  database: Database,
+  asked: readonly AskedImage[],
+): Promise<(FoundImageRow & { readonly asked: number })[]> {
+  const list = JSON.stringify(
+    asked.map(({ repository, reference, granted }) => ({ repository, granted, ...valueOf(reference) })),
+  );
+  return foundIn(database, () => database.all<Found & { readonly asked: number }>(SELECT_AMONG, list));
+}
+
+// A page is made of repositories, each looked at once: no index says which of them have a digest or a tag.
+const AMONG_REPOSITORIES = (repositories: string): string => `
+  SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM (${repositories}) AS r
+  LEFT JOIN manifests m ON m.repository = r.name AND ${IS_ALIVE} AND m.digest = coalesce(?4, (
+    SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND t.visible = 1))`;
+const SELECT_IN_RANGE = sql`${AMONG_REPOSITORIES(`
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`;
+const SELECT_IN_PUBLIC = sql`${AMONG_REPOSITORIES(`
+  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`;
+
+export interface WalkedImages {
+  readonly images: readonly FoundImageRow[];
+  /** The last repository that was looked at; undefined where that was all. */
+  readonly last: string | undefined;
+}
+
+/** Images by a tag or digest alone, wherever in `scope`, among the `limit` repositories after `after`. */
+export async function findInRepositories(
+  database: Database,
+  { ranges, publicWithin }: ImageScope,
+  reference: Reference,
+  after: string,
+  limit: number,
+): Promise<WalkedImages> {
+  const { digest = null, tag = null } = valueOf(reference);
+  const page = (statement: Sql, { from, to }: NameRange): BoundStatement => [
+    statement,
+    after < from ? from : `${after}\u0000`,
+    to,
+    limit + 1,
+    digest,
+    tag,
+  ];
+  const statements = [
+    ...ranges.map((range) => page(SELECT_IN_RANGE, range)),
+    ...(publicWithin === undefined ? [] : [page(SELECT_IN_PUBLIC, publicWithin)]),
+  ];
+  if (statements.length === 0) return { images: [], last: undefined };
+  let last: string | undefined;
+  const images = await foundIn(database, async () => {
+    const results = await database.batch<(Found & { walked: string })[]>(statements);
+    const walked = new Map(results.flat().map((row) => [row.walked, row]));
+    const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
+    last = rows.length > limit ? rows.at(limit - 1)?.walked : undefined;
+    return rows.slice(0, limit).filter((row) => (row.digest as Digest | null) !== null);
+  });
+  return { images, last };
+}
+
+async function foundIn<Row extends Found>(
+  database: Database,
+  select: () => Promise<Row[]>,
+): Promise<(Omit<Row, 'tags'> & FoundImageRow)[]> {
+  let rows = await select();
+  const unmeasured = rows.filter(isUnmeasured);
+  if (unmeasured.length > 0) {
+    await measureFound(database, unmeasured);
+    rows = await select();
+  }
+  return rows.map(({ tags, ...row }) => Object.assign(measured(row), { tags: JSON.parse(tags) as NamedVersion[] }));
+}
+
+function valueOf(reference: Reference): { readonly digest?: Digest; readonly tag?: Tag } {
+  return reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest };
+}
+
+function isUnmeasured({ size, kind }: { readonly size: number | null; readonly kind: ImageKind | null }): boolean {
+  return size === null || kind === null;
+}
+
+function measured<Row extends { readonly size: number | null; readonly kind: ImageKind | null }>(
+  row: Row,
+): Row & { readonly size: number; readonly kind: ImageKind } {
+  return { ...row, size: row.size ?? 0, kind: row.kind ?? '' };
+}
