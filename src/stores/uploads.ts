@@ -9,7 +9,7 @@
  * | hashed with another algorithm     | the object is read back once                                      |
  *
  * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
- * the session where it was. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
+ * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
  * the object stays: the transaction may have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
@@ -17,6 +17,7 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import {
   type BlobCommit,
+  blobExceedsQuota,
   commitObject,
   commitObjectOfUpload,
   commitSingleChunk,
@@ -24,6 +25,7 @@ import {
   replaceLocation,
   selectLinked,
   selectLocation,
+  selectRefused,
 } from './blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
 import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
@@ -106,14 +108,19 @@ export class Uploads {
     return this.#progress(this.#owner({ repository, subject }), { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm });
   }
 
-  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID */
+  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED */
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
+    const [refused, , , location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
+      selectRefused(blob, size),
       ...commitObject(blob, key, size),
       selectLocation(blob),
     ]);
+    if (refused.length > 0) {
+      this.#discard([key]);
+      throw await blobExceedsQuota(this.#store.database, repository, size);
+    }
     const kept = location[0]?.key ?? key;
     if (kept !== key && !(await this.#replacesLost(blob, kept, key))) this.#discard([key]);
   }
@@ -121,7 +128,7 @@ export class Uploads {
   /**
    * Appends a chunk.
    * @param start where the client says that it starts; undefined means at the end
-   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range
+   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, QUOTA_EXCEEDED
    */
   async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
     const owner = this.#owner(session);
@@ -149,7 +156,7 @@ export class Uploads {
     ]);
     if (rows[0]?.write_id !== writeId) {
       this.#discard(written.pieces.map(({ key }) => key));
-      throw await this.#refusal(owner, upload, rows[0]);
+      throw await this.#notTaken(owner, upload, rows[0], written.size);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -157,7 +164,7 @@ export class Uploads {
   /**
    * Closes a session: the blob with `digest` is everything that it received, and `body` after it. Closing it once more
    * with the same digest succeeds as well: who got no answer the first time asks again.
-   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
    */
   async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
     const owner = this.#owner(session);
@@ -256,7 +263,7 @@ export class Uploads {
       if (only !== undefined) await this.#assembler.verify(only.key, digest);
       const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
       const writeId = crypto.randomUUID();
-      const take = finishUpload(upload.id, upload.offset, digest, writeId);
+      const take = finishUpload(upload.id, upload.offset, digest, writeId, size);
       await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
     } finally {
       if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
@@ -290,7 +297,7 @@ export class Uploads {
     if (rows[0]?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
       if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
-      throw await this.#refusal(owner, upload, rows[0]);
+      throw await this.#notTaken(owner, upload, rows[0], write.size);
     }
     const kept = location[0]?.key;
     if (kept === write.key) this.#discardChunks(upload.id, left);
@@ -341,6 +348,13 @@ export class Uploads {
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
     const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(id)]);
     return rows[0];
+  }
+
+  /** Why a write did not take the session: it is elsewhere by now, or where it should be, and there is no room. */
+  async #notTaken(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined, size: number): Promise<OciError> {
+    const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
+    if (!isInOrder) return this.#refusal(owner, upload, row);
+    return blobExceedsQuota(this.#store.database, owner.repository, size);
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
