@@ -115,7 +115,7 @@ export interface CentralUsage {
 
 const SELECT_CHANGED = sql`
   SELECT organization, bytes + uploading AS bytes, changed FROM usage
-  WHERE changed > max(0, CAST(?1 AS INTEGER)) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
+  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
 
 /** At central: gives {@link CentralUsage} of organizations with a quota whose use has changed after `changed`, in the order of change. */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement {

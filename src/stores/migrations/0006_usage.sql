@@ -37,11 +37,13 @@ CREATE TABLE usage_at_central (
   changed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- CROSS JOIN, here and below, keeps the order of a join: without statistics the planner can start from all of a repository.
+
 -- What is there already.
 INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
 SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) AS organization, k.digest,
   (SELECT l.size FROM locations l WHERE l.digest = k.digest LIMIT 1) AS size,
-  sum((SELECT count(*) FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+  sum((SELECT count(*) FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
     WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject' AND m.created_version > m.deleted_version)) AS live,
   sum(NOT EXISTS (SELECT 1 FROM manifest_references r
     WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject')) AS fresh,
@@ -114,7 +116,7 @@ CREATE TRIGGER usage_of_new_link AFTER INSERT ON links BEGIN
   SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
     (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, use.fresh, NEW.usable_until IS NOT NULL
   FROM (SELECT
-    (SELECT count(*) FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    (SELECT count(*) FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
       WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.kind <> 'subject'
         AND m.created_version > m.deleted_version) AS live,
     NEW.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
@@ -126,7 +128,7 @@ END;
 CREATE TRIGGER usage_of_gone_link AFTER DELETE ON links BEGIN
   UPDATE usage_blobs SET live = usage_blobs.live - use.live, fresh = usage_blobs.fresh - use.fresh
   FROM (SELECT
-    (SELECT count(*) FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    (SELECT count(*) FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
       WHERE r.repository = OLD.repository AND r.digest = OLD.digest AND r.kind <> 'subject'
         AND m.created_version > m.deleted_version) AS live,
     OLD.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
@@ -168,7 +170,7 @@ CREATE TRIGGER usage_of_new_manifest AFTER INSERT ON manifests WHEN NEW.created_
   INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
   SELECT substr(r.repository, 1, instr(r.repository, '/') - 1), r.digest,
     (SELECT l.size FROM locations l WHERE l.digest = r.digest LIMIT 1), 1, 0, 0
-  FROM manifest_references r JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+  FROM manifest_references r CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
   WHERE r.repository = NEW.repository AND r.manifest = NEW.digest AND r.kind <> 'subject'
   ON CONFLICT (organization, digest) DO UPDATE SET live = live + 1;
 END;
@@ -178,28 +180,28 @@ WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version <= OLD.de
   INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
   SELECT substr(r.repository, 1, instr(r.repository, '/') - 1), r.digest,
     (SELECT l.size FROM locations l WHERE l.digest = r.digest LIMIT 1), 1, 0, 0
-  FROM manifest_references r JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+  FROM manifest_references r CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
   WHERE r.repository = NEW.repository AND r.manifest = NEW.digest AND r.kind <> 'subject'
   ON CONFLICT (organization, digest) DO UPDATE SET live = live + 1;
 END;
 
 CREATE TRIGGER usage_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
 WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.deleted_version BEGIN
-  UPDATE usage_blobs SET live = live - gone.count FROM (
-    SELECT r.digest, count(*) AS count
-    FROM manifest_references r JOIN links k ON k.repository = r.repository AND k.digest = r.digest
-    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest AND r.kind <> 'subject' GROUP BY r.digest) AS gone
-  WHERE usage_blobs.organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)
-    AND usage_blobs.digest = gone.digest;
+  UPDATE usage_blobs SET live = live - (
+    SELECT count(*) FROM manifest_references r
+    WHERE r.repository = NEW.repository AND r.digest = usage_blobs.digest AND r.manifest = NEW.digest AND r.kind <> 'subject')
+  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND digest IN (
+    SELECT r.digest FROM manifest_references r CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest AND r.kind <> 'subject');
 END;
 
 CREATE TRIGGER usage_of_gone_manifest AFTER DELETE ON manifests WHEN OLD.created_version > OLD.deleted_version BEGIN
-  UPDATE usage_blobs SET live = live - gone.count FROM (
-    SELECT r.digest, count(*) AS count
-    FROM manifest_references r JOIN links k ON k.repository = r.repository AND k.digest = r.digest
-    WHERE r.repository = OLD.repository AND r.manifest = OLD.digest AND r.kind <> 'subject' GROUP BY r.digest) AS gone
-  WHERE usage_blobs.organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1)
-    AND usage_blobs.digest = gone.digest;
+  UPDATE usage_blobs SET live = live - (
+    SELECT count(*) FROM manifest_references r
+    WHERE r.repository = OLD.repository AND r.digest = usage_blobs.digest AND r.manifest = OLD.digest AND r.kind <> 'subject')
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1) AND digest IN (
+    SELECT r.digest FROM manifest_references r CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+    WHERE r.repository = OLD.repository AND r.manifest = OLD.digest AND r.kind <> 'subject');
 END;
 
 -- A link can come before the bytes are here.
