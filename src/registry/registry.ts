@@ -8,7 +8,7 @@ import type { Manifest } from '../oci/manifest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Body } from '../stores/blob-writer.ts';
-import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/uploads.ts';
+import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/upload-session.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };

@@ -261,7 +261,12 @@ export function selectLinked(blob: BlobCommit): BoundStatement {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 
-/** The refusal of a blob for which there is no room. @param size bytes */
-export function blobExceedsQuota(database: Database, repository: RepositoryName, size: number): Promise<OciError> {
-  return quotaExceeded(database, repository, `this blob of ${inUnits(size)}`);
+/** The refusal of bytes for which there is no room. @param size of them */
+export function noRoomFor(
+  database: Database,
+  repository: RepositoryName,
+  what: 'blob' | 'chunk',
+  size: number,
+): Promise<OciError> {
+  return quotaExceeded(database, repository, `this ${what} of ${inUnits(size)}`);
 }

@@ -6,15 +6,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import {
-  type BlobCommit,
-  blobExceedsQuota,
-  type LocationRow,
-  RELINK,
-  RENEW_LEASE,
-  SELECT_REFUSED,
-  selectLinked,
-} from './blob-rows.ts';
+import { type BlobCommit, type LocationRow, noRoomFor, RELINK, RENEW_LEASE, SELECT_REFUSED, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
 
@@ -80,7 +72,7 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
     [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, 0],
     selectLinked(blob),
   ]);
-  if (refused[0] !== undefined) throw await blobExceedsQuota(database, repository, refused[0].size);
+  if (refused[0] !== undefined) throw await noRoomFor(database, repository, 'blob', refused[0].size);
   return locations;
 }
 
@@ -132,5 +124,5 @@ export async function linkFromElsewhere(
     [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
     sizeOfBlobElsewhere(repository, digest, size),
   ]);
-  if (refused !== undefined && refused.length > 0) throw await blobExceedsQuota(node, repository, size);
+  if (refused !== undefined && refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
 }

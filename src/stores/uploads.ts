@@ -17,11 +17,11 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import {
   type BlobCommit,
-  blobExceedsQuota,
   commitObject,
   commitObjectOfUpload,
   commitSingleChunk,
   leaseTimes,
+  noRoomFor,
   replaceLocation,
   selectLinked,
   selectLocation,
@@ -41,6 +41,7 @@ import {
   type Signer,
   type UploadReference,
 } from './upload-reference.ts';
+import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from './upload-session.ts';
 import {
   advanceUpload,
   cancelUpload,
@@ -63,30 +64,6 @@ export interface UploadOptions {
   readonly now: () => number;
   /** Runs on after the response: deletes of objects that nothing refers to. */
   readonly defer: (work: Promise<unknown>) => void;
-}
-
-/** A session as a client presents it. */
-export interface PresentedSession {
-  readonly repository: RepositoryName;
-  readonly subject: string;
-  readonly reference: string;
-}
-
-export interface UploadProgress {
-  readonly id: string;
-  /** For the next request. */
-  readonly reference: string;
-  /** Bytes received. */
-  readonly size: number;
-}
-
-/** The session goes on: `progress` says where. */
-export class ChunkOutOfOrder extends OciError {
-  readonly progress: UploadProgress;
-  constructor(progress: UploadProgress) {
-    super('CHUNK_OUT_OF_ORDER', { detail: { received: progress.size } });
-    this.progress = progress;
-  }
 }
 
 export class Uploads {
@@ -119,7 +96,7 @@ export class Uploads {
     ]);
     if (refused.length > 0) {
       this.#discard([key]);
-      throw await blobExceedsQuota(this.#store.database, repository, size);
+      throw await noRoomFor(this.#store.database, repository, 'blob', size);
     }
     const kept = location[0]?.key ?? key;
     if (kept !== key && !(await this.#replacesLost(blob, kept, key))) this.#discard([key]);
@@ -156,7 +133,7 @@ export class Uploads {
     ]);
     if (rows[0]?.write_id !== writeId) {
       this.#discard(written.pieces.map(({ key }) => key));
-      throw await this.#notTaken(owner, upload, rows[0], written.size);
+      throw await this.#notTaken(owner, upload, rows[0], 'chunk', written.size);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -297,7 +274,7 @@ export class Uploads {
     if (rows[0]?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
       if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
-      throw await this.#notTaken(owner, upload, rows[0], write.size);
+      throw await this.#notTaken(owner, upload, rows[0], 'blob', write.size);
     }
     const kept = location[0]?.key;
     if (kept === write.key) this.#discardChunks(upload.id, left);
@@ -350,11 +327,17 @@ export class Uploads {
     return rows[0];
   }
 
-  /** Why a write did not take the session: it is elsewhere by now, or where it should be, and there is no room. */
-  async #notTaken(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined, size: number): Promise<OciError> {
+  /** Why a write did not take the session: that is elsewhere by now, or there is no room. */
+  async #notTaken(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    what: 'blob' | 'chunk',
+    size: number,
+  ): Promise<OciError> {
     const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
     if (!isInOrder) return this.#refusal(owner, upload, row);
-    return blobExceedsQuota(this.#store.database, owner.repository, size);
+    return noRoomFor(this.#store.database, owner.repository, what, size);
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {

@@ -234,12 +234,12 @@ describe('what counts', () => {
   test('a node leaves to central what it has announced', async () => {
     hosts.takeAway('queues');
     await hosts.push('node1', 'alice/app', 1, 'latest');
-    expect([await used('alice', env.DB_NODE1!), await used('alice')]).toEqual([100, 0]);
+    expect([await used('alice', env.DB_NODE1), await used('alice')]).toEqual([100, 0]);
     await hosts.drain();
-    expect([await used('alice', env.DB_NODE1!), await used('alice')]).toEqual([0, 100]);
+    expect([await used('alice', env.DB_NODE1), await used('alice')]).toEqual([0, 100]);
     await hosts.call('node2', 'GET', '/v2/alice/app/manifests/latest');
     await hosts.drain();
-    expect(await used('alice', env.DB_NODE2!)).toBe(0);
+    expect(await used('alice', env.DB_NODE2)).toBe(0);
   });
 
   test('nothing is left where everything was deleted', async () => {
