@@ -2,13 +2,28 @@
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
-import type { ControlData, CredentialKind, CredentialRow, RepositoryRow, Usage } from '../stores/control-data.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
+import type {
+  ControlData,
+  CredentialKind,
+  CredentialRow,
+  OrganizationRow,
+  RepositoryRow,
+  Usage,
+} from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
 const NAME_REST_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
+
+export interface OrganizationSummary {
+  readonly name: OrganizationName;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  /** Bytes; null for no limit. */
+  readonly quota: number | null;
+}
 
 export interface CredentialSummary {
   readonly kind: CredentialKind;
@@ -48,20 +63,38 @@ export class Administration {
     this.#changed = changed;
   }
 
-  async organizations(after: string, limit: number): Promise<{ name: OrganizationName; createdAt: number }[]> {
-    const rows = await this.#control.organizations(after, limit);
-    return rows.map((row) => ({ name: row.name, createdAt: row.created_at }));
+  async organizations(after: string, limit: number): Promise<OrganizationSummary[]> {
+    return (await this.#control.organizations(after, limit)).map(organizationSummary);
   }
 
   /** @throws OciError NOT_FOUND */
-  async organization(name: OrganizationName): Promise<{ name: OrganizationName; createdAt: number }> {
+  async organization(name: OrganizationName): Promise<OrganizationSummary> {
     const row = await this.#control.organization(name);
     if (row === undefined) throw noOrganization(name);
-    return { name, createdAt: row.created_at };
+    return organizationSummary(row);
+  }
+
+  /** @param bytes null for no limit. @throws OciError NOT_FOUND */
+  async setQuota(name: OrganizationName, bytes: number | null): Promise<OrganizationSummary> {
+    const row = await this.#control.setQuota(name, bytes, this.#now());
+    if (row === undefined) throw noOrganization(name);
+    this.#changed();
+    return organizationSummary(row);
+  }
+
+  /** Bytes that an organization may use, null for no limit, and that it uses; also of one that does not exist. */
+  async quota(organization: OrganizationName): Promise<{ readonly limit: number | null; readonly used: number }> {
+    const { quota, used } = await this.#control.organizationUsage(organization);
+    return { limit: quota, used };
+  }
+
+  /** A page of organizations by name, with what they use and may use. */
+  usagePage(after: string, limit: number): ReturnType<ControlData['usagePage']> {
+    return this.#control.usagePage(after, limit);
   }
 
   /** @throws OciError CONFLICT */
-  async createOrganization(name: OrganizationName): Promise<{ name: OrganizationName; createdAt: number }> {
+  async createOrganization(name: OrganizationName): Promise<OrganizationSummary> {
     const createdAt = this.#now();
     if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS))) {
       throw conflict(
@@ -69,7 +102,7 @@ export class Administration {
       );
     }
     this.#changed();
-    return { name, createdAt };
+    return { name, createdAt, quota: null };
   }
 
   /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
@@ -148,6 +181,10 @@ export class Administration {
     await this.organization(organization);
     return this.#control.usage(organization);
   }
+}
+
+function organizationSummary({ name, created_at: createdAt, quota_bytes: quota }: OrganizationRow): OrganizationSummary {
+  return { name, createdAt, quota };
 }
 
 function summaryOf(row: CredentialRow): CredentialSummary {

@@ -33,6 +33,7 @@ const ERRORS = {
   NAME_INVALID: [400, 'NAME_INVALID', 'the repository name is invalid'],
   NAME_UNKNOWN: [404, 'NAME_UNKNOWN', 'there is no such repository'],
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
+  QUOTA_EXCEEDED: [403, 'DENIED', 'this would exceed the quota of the organization: delete images, or ask for a larger quota'],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
   ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: images are under /v2/, management under /api/'],
   SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],

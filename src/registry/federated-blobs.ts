@@ -6,13 +6,12 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import {
   type BlobRows,
   findBlob,
   findBlobAndPromise,
   findBlobsAndPromise,
-  findMountSource,
   leaseTimes,
   linkedAmong,
   linkUntil,
@@ -20,6 +19,7 @@ import {
   usableUntil,
 } from '../stores/blob-rows.ts';
 import type { BoundStatement } from '../stores/database.ts';
+import { findMountSource, linkFromElsewhere } from '../stores/mount-rows.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 import {
   blobUnknown,
@@ -151,9 +151,12 @@ export class FederatedBlobs {
     const far = await answerOfCentral(
       findBlobAndPromise(central.database, from.repository, digest, central.name, lease, own.linked),
     );
-    if (far.locations.length === 0 || !(await isReachable(far.locations, options.storeOf))) return false;
+    const [nearest] = far.locations;
+    if (nearest === undefined || !(await isReachable(far.locations, options.storeOf))) return false;
     const until = usableUntil(far.locations, options.graceMilliseconds);
-    await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
+    if (organizationOf(from.repository) === organizationOf(repository)) {
+      await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
+    } else await linkFromElsewhere(node.database, repository, { digest, size: nearest.size }, lease.now, until);
     return true;
   }
 

@@ -8,6 +8,7 @@ import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
+import type { BoundStatement } from '../stores/database.ts';
 import {
   blobUse,
   deleteManifests,
@@ -24,8 +25,9 @@ import type { CommitContext } from '../stores/tag-history.ts';
 import { isAlive, isVisible, type ManifestVersions, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
 import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
 import { greatestTagVersion } from '../stores/tag-history.ts';
+import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
-import { CentralAway, type Federation } from './federation.ts';
+import { answerOfCentral, CentralAway, type Federation } from './federation.ts';
 
 /** Manifests of a repository that one transaction deletes. */
 const MANIFESTS_PER_BATCH = 1000;
@@ -94,7 +96,7 @@ export class FederatedDeletions {
     const now = options.now();
     const result = await this.#central(unlinkBlob(central.database, now, repository, digest, by, own.linked));
     requireUnlinked(repository, digest, result);
-    await node.database.batch([unlinkAsTold(repository, digest, now)]);
+    await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#room(repository))]);
     options.replication.wakeCentral();
   }
 
@@ -120,7 +122,7 @@ export class FederatedDeletions {
     }
     const stamp = await this.#central(deleteRepository(central.database, this.#context(by), repository));
     // Also where central's half was done before: this may be a retry.
-    await node.database.batch(removeRepositoryAsTold(repository, options.now()));
+    await node.database.batch([...removeRepositoryAsTold(repository, options.now()), ...(await this.#room(repository))]);
     if (stamp === undefined && !known) throw nameUnknown(repository);
     options.replication.wakeCentral();
   }
@@ -131,10 +133,24 @@ export class FederatedDeletions {
     await raiseClockTo(node.database, Math.max(...versions), options.now());
   }
 
-  /** The node's store takes over what central has decided. */
+  /** The node's store takes over what central has decided, and the room that a manifest makes. */
   async #take(tags: readonly TagRow[], lives: readonly ManifestLife[]): Promise<void> {
     const { node, options } = this.#federation;
-    await node.database.batch(mergeRows({ tags, lives, manifests: [], blobs: [] }, options.now()));
+    const [life] = lives;
+    const room = life === undefined ? [] : await this.#room(life.repository);
+    await node.database.batch([...mergeRows({ tags, lives, manifests: [], blobs: [] }, options.now()), ...room]);
+  }
+
+  /** What the organization uses at central by now: so there is room here at once. The node hears of it later if central does not say. */
+  async #room(repository: RepositoryName): Promise<BoundStatement[]> {
+    const told = this.#federation.central.database.batch<[CentralUsage]>([selectUsageOf([repository])]);
+    return answerOfCentral(told).then(
+      ([usage]) => putCentralUsage(usage),
+      (error: unknown) => {
+        if (isUnavailable(error)) return [];
+        throw error;
+      },
+    );
   }
 
   async #central<Answer>(asked: Promise<Answer>): Promise<Answer> {

@@ -6,6 +6,7 @@ import { readHeads, readManifests } from '../stores/announcement-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
+import { leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
@@ -123,7 +124,9 @@ export class FederatedManifests {
     const heads = await readHeads(central.database, [{ repository, digest }]);
     const { manifests, blobs } = await readManifests(central.database, node.name, heads);
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
-    if (manifests.length > 0) await node.database.batch(mergeRows({ tags, lives: [], manifests, blobs }, options.now()));
+    if (manifests.length === 0) return;
+    const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
+    await node.database.batch([...merged, ...leaveToCentral(manifests)]);
   }
 
   #recordPull({ repository }: ReadAccess, { digest, lastPull }: ManifestRow): void {

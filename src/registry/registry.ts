@@ -10,7 +10,7 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import type { Body } from '../stores/blob-writer.ts';
 import type { ImageKind } from '../stores/image-measure.ts';
-import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/uploads.ts';
+import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/upload-session.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };

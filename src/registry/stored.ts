@@ -3,19 +3,12 @@ import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
-import {
-  type BlobRows,
-  findBlob,
-  findBlobAndPromise,
-  leaseTimes,
-  type LocationRow,
-  mountBlob,
-  type MountSource,
-} from '../stores/blob-rows.ts';
+import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
 import { deleteManifests, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
+import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import type { UploadOptions } from '../stores/uploads.ts';

@@ -4,6 +4,7 @@ import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
 import { deleteMarkers, type Marker } from '../stores/marker-rows.ts';
 import { mergeRows, type TagRow } from '../stores/merge.ts';
+import { leaveToCentral, putCentralUsage } from '../stores/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
 /** What one transaction at central takes: bytes of manifests, and how many of them. */
@@ -30,6 +31,9 @@ export async function announce({ node, central, now, graceMilliseconds }: Pair, 
     const { tags: newTags, lives } = news(reply, sent);
     await node.database.batch([
       ...(newTags.length + lives.length > 0 ? mergeRows({ tags: newTags, lives, manifests: [], blobs: [] }, now()) : []),
+      // What central counts from here on is not counted here as well.
+      ...leaveToCentral(reply.lives),
+      ...putCentralUsage(reply.usage),
       raiseClock(reply.clock),
       deleteMarkers(done),
     ]);

@@ -8,6 +8,7 @@ import { keepFetched, removeFetchedLink } from '../stores/copy-rows.ts';
 import { findManifest } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
+import { leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
 import { Hopeless } from './machine.ts';
 import type { Pair } from './pair.ts';
@@ -82,7 +83,7 @@ export async function fetchImage(
       level.map((digest) => ({ repository, digest })),
     );
     const whole = await readManifests(central.database, node.name, heads);
-    await node.database.batch(mergeRows({ tags: [], lives: [], ...whole }, now()));
+    await node.database.batch([...mergeRows({ tags: [], lives: [], ...whole }, now()), ...leaveToCentral(whole.manifests)]);
     for (const { digest } of whole.blobs) blobs.add(digest);
     const children = whole.manifests.flatMap(({ references }) => references.filter(({ kind }) => kind === 'child'));
     level = [...new Set(children.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));

@@ -1,20 +1,25 @@
-/** Following central's feed: deletions and control data come down to a node. */
+/** Following central: deletions and control data come down to a node by its feed, and with it what organizations use there. */
 import { readFeed } from '../stores/feed-rows.ts';
-import { applyFeed, positionOf, takeSnapshot } from '../stores/followed.ts';
+import { applyFeed, followedBy, takeSnapshot } from '../stores/followed.ts';
+import { followUsage } from '../stores/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
+/** Entries of a page, and changes of use. */
 const ENTRIES = 200;
 
 /** Applies what the feed has beyond the node's position, and tells central how far it has come. Answers how many entries, and whether that is all. */
 export async function follow({ node, central, now }: Pair, mayGoOn: () => boolean): Promise<{ applied: number; atEnd: boolean }> {
-  if ((await positionOf(node.database, node.name)) === undefined) await takeSnapshot(central.database, node, now());
+  if ((await followedBy(node.database, node.name)) === undefined) await takeSnapshot(central.database, node, now());
   let applied = 0;
   while (mayGoOn()) {
-    const position = (await positionOf(node.database, node.name)) ?? 0;
-    const entries = await readFeed(central.database, node.name, position, ENTRIES, now());
-    await node.database.batch(applyFeed(node.name, central.name, position, entries, now()));
+    const from = (await followedBy(node.database, node.name)) ?? { position: 0, usageChanged: undefined };
+    const { entries, usage } = await readFeed(central.database, node.name, from, ENTRIES, now());
+    await node.database.batch([
+      ...applyFeed(node.name, central.name, from.position, entries, now()),
+      ...followUsage(node.name, from.usageChanged, usage),
+    ]);
     applied += entries.length;
-    if (entries.length === 0) return { applied, atEnd: true };
+    if (entries.length === 0 && usage.length < ENTRIES) return { applied, atEnd: true };
   }
   return { applied, atEnd: false };
 }

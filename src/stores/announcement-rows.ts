@@ -20,6 +20,7 @@ import {
   type Rows,
   type TagRow,
 } from './merge.ts';
+import { type CentralUsage, selectUsageOf } from './usage-rows.ts';
 
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
@@ -203,6 +204,8 @@ export interface AnnouncementReply {
   readonly lives: readonly ManifestLife[];
   /** Central's clock. */
   readonly clock: number;
+  /** Of organizations with a quota, after the announcement. */
+  readonly usage: readonly CentralUsage[];
 }
 
 /**
@@ -220,9 +223,10 @@ export async function announceTo(
   const copies = jsonParts(
     located.map(({ repository, digest, size }) => ({ digest, size, organization: organizationOf(repository) })),
   );
+  // Sizes first: links then count at once by what they are.
   const statements = [
-    ...mergeRows({ tags, lives: [], manifests, blobs }, now),
     ...locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]),
+    ...mergeRows({ tags, lives: [], manifests, blobs }, now),
     ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
   ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
@@ -231,9 +235,10 @@ export async function announceTo(
     [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     [SELECT_MERGED_LIVES, sent],
     selectClock(),
+    selectUsageOf([...tags, ...manifests].map(({ repository }) => repository)),
   ]);
-  const [merged, lives, clock] = results.slice(-3) as [TagRow[], ManifestLife[], { stamp: number }[]];
-  return { tags: merged, lives, clock: clock[0]?.stamp ?? 0 };
+  const [merged, lives, clock, usage] = results.slice(-4) as [TagRow[], ManifestLife[], { stamp: number }[], CentralUsage[]];
+  return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };
 }
 
 /** What of a reply the node does not know yet: rows that another write had won, or deletions. */

@@ -6,8 +6,10 @@
  * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave.
  */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { addedBy, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 
 export interface LocationRow {
   readonly store: string;
@@ -55,8 +57,8 @@ const SELECT_BLOB = sql`
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
 
-// Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go.
-const RENEW_LEASE = sql`
+/** Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go. */
+export const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
     AND (?5 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
@@ -65,9 +67,11 @@ const RENEW_LEASE = sql`
 const LOCATION_CONFLICT = `
   ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), leaving = NULL`;
 
+// Both statements of a commit ask the same: the first changes nothing that the answer depends on.
 const INSERT_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)) ${LOCATION_CONFLICT}`;
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?7', addedBy('?1', '?4'))} ${LOCATION_CONFLICT}`;
 
 const INSERT_LOCATION_OF_UPLOAD = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
@@ -80,12 +84,13 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
-// Linked anew, it is later than a removal that a node has yet to hear of.
-const RELINK = `
+/** Linked anew, it is later than a removal that a node has yet to hear of. */
+export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE links.created_at < excluded.created_at`;
 
 const INSERT_LINK = sql`
-  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${RELINK}`;
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${RELINK}`;
 
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -96,24 +101,6 @@ const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND stor
 const REPLACE_LOCATION = sql`
   UPDATE locations SET key = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3
     AND (?5 = '' OR EXISTS (SELECT 1 FROM uploads WHERE id = ?5 AND state = 'finished'))`;
-
-const INSERT_LINK_FROM_REPOSITORY = sql`
-  INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?4 AS INTEGER)
-  WHERE EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
-    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
-    AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))
-  ${RELINK}`;
-
-const INSERT_LINK_FROM_ANYWHERE = sql`
-  INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?4 AS INTEGER)
-  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
-    AND (EXISTS (
-        SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
-        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
-      OR EXISTS (SELECT 1 FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?2))
-  ${RELINK}`;
 
 const SELECT_LINKED = sql`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
@@ -219,12 +206,19 @@ export interface BlobCommit {
   readonly lease: LeaseTimes;
 }
 
-/** The rows that make a written object a blob of the repository. */
+/** The rows that make a written object a blob of the repository, unless that exceeds the quota: {@link selectRefused} says. */
 export function commitObject(blob: BlobCommit, key: string, size: number): BoundStatement[] {
   return [
-    [INSERT_LOCATION, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until],
-    [INSERT_LINK, blob.repository, blob.digest, blob.lease.now],
+    [INSERT_LOCATION, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until, blob.repository],
+    [INSERT_LINK, blob.repository, blob.digest, blob.lease.now, size],
   ];
+}
+
+export const SELECT_REFUSED = sql`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
+
+/** Gives a row if {@link commitObject}, later in the batch or before it, is refused. */
+export function selectRefused(blob: BlobCommit, size: number): BoundStatement {
+  return [SELECT_REFUSED, blob.repository, blob.digest, size];
 }
 
 /** As {@link commitObject}, in a batch in which an upload's row took `writeId`; nothing is written if it did not. */
@@ -267,44 +261,12 @@ export function selectLinked(blob: BlobCommit): BoundStatement {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 
-/** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
-export type MountSource =
-  | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
-  | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
-
-const SELECT_SOURCE = sql`
-  SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
-    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
-  UNION ALL
-  SELECT k.repository FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?1
-  LIMIT 1`;
-
-/** A repository with the blob, within ranges of names or public. */
-export async function findMountSource(
+/** The refusal of bytes for which there is no room. @param size of them */
+export function noRoomFor(
   database: Database,
-  digest: Digest,
-  ranges: readonly { readonly from: string; readonly to: string }[],
-): Promise<RepositoryName | undefined> {
-  return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))?.repository;
-}
-
-/** Links a blob into a repository from where it already is. Answers where its bytes are: nowhere if it could not be. */
-export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
-  const link: BoundStatement =
-    'repository' in source
-      ? [
-          INSERT_LINK_FROM_REPOSITORY,
-          blob.repository,
-          blob.digest,
-          source.repository,
-          blob.lease.now,
-          source.onlyIfPublic ? 1 : 0,
-        ]
-      : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
-  const [, , locations] = await database.batch<[object, object, LocationRow]>([
-    link,
-    [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0],
-    selectLinked(blob),
-  ]);
-  return locations;
+  repository: RepositoryName,
+  what: 'blob' | 'chunk',
+  size: number,
+): Promise<OciError> {
+  return quotaExceeded(database, repository, `this ${what} of ${inUnits(size)}`);
 }

@@ -5,6 +5,7 @@ import { type OrganizationName, organizationOf, type RepositoryName } from '../o
 import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
+import { NO_USAGE, type OrganizationUsage, selectUsage, usagePage } from './usage-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -31,6 +32,8 @@ export interface CredentialRow {
 export interface OrganizationRow {
   readonly name: OrganizationName;
   readonly created_at: number;
+  /** Bytes; null for no limit. */
+  readonly quota_bytes: number | null;
 }
 
 const CREDENTIAL_COLUMNS =
@@ -69,19 +72,27 @@ const FEED_VISIBILITY = sql`
 
 const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
 
-const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
+const SELECT_ORGANIZATION = sql`
+  SELECT name, created_at, quota_bytes FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
 // Never one that was removed: its row stays.
 const INSERT_UNKNOWN_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
 const SELECT_ORGANIZATIONS = sql`
-  SELECT name, created_at FROM organizations WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name, created_at, quota_bytes FROM organizations
+  WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+const SET_QUOTA = sql`
+  UPDATE organizations SET quota_bytes = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
+  RETURNING name, created_at, quota_bytes`;
+const FEED_QUOTA = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 
 // A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
 // finds nothing of what was, nor of what those tokens still pushed.
 const INSERT_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
-  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL
+  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL, quota_bytes = NULL
   WHERE organizations.removed_at <= CAST(?3 AS INTEGER) RETURNING name`;
 const REMOVE_ORGANIZATION_IF_EMPTY = sql`
   UPDATE organizations SET removed_at = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
@@ -109,10 +120,6 @@ const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name = ?1`;
 
-const SELECT_BLOB_USAGE = sql`
-  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM (
-    SELECT DISTINCT k.digest, l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
-    WHERE ${ofOrganization('k.repository')})`;
 const SELECT_REPOSITORY_COUNT = sql`
   SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`;
 const SELECT_MANIFEST_COUNT = sql`
@@ -127,13 +134,10 @@ export interface RepositoryRow {
   readonly public: number;
 }
 
-export interface Usage {
+export interface Usage extends OrganizationUsage {
   readonly repositories: number;
   readonly tags: number;
   readonly manifests: number;
-  /** Distinct blobs that the organization's repositories may read. */
-  readonly blobs: number;
-  readonly bytes: number;
 }
 
 export class ControlData {
@@ -253,19 +257,38 @@ export class ControlData {
     return new Set(rows.map(({ name }) => name));
   }
 
-  /** Costs the organization's own rows, in one round trip. */
+  /** @param bytes null for no limit */
+  async setQuota(name: OrganizationName, bytes: number | null, now: number): Promise<OrganizationRow | undefined> {
+    const [changed] = await this.#database.batch<[OrganizationRow]>([
+      [SET_QUOTA, name, bytes],
+      [FEED_QUOTA, name, now],
+    ]);
+    return changed[0];
+  }
+
+  /** What an organization uses, and may use: one row of each of two tables. */
+  async organizationUsage(organization: OrganizationName): Promise<OrganizationUsage> {
+    const [rows] = await this.#database.batch<[OrganizationUsage]>([selectUsage(organization)]);
+    return rows[0] ?? NO_USAGE;
+  }
+
+  /** Organizations by name, after `last`, with what they use. */
+  usagePage(last: string, limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
+    return usagePage(this.#database, last, limit);
+  }
+
+  /** Counts the organization's own rows, in one round trip. */
   async usage(organization: OrganizationName): Promise<Usage> {
-    const [blobs, repositories, manifests, tags] = await this.#database.batch<
-      [{ blobs: number; bytes: number }, { count: number }, { count: number }, { count: number }]
+    const [usage, repositories, manifests, tags] = await this.#database.batch<
+      [OrganizationUsage, { count: number }, { count: number }, { count: number }]
     >([
-      [SELECT_BLOB_USAGE, organization],
+      selectUsage(organization),
       [SELECT_REPOSITORY_COUNT, organization],
       [SELECT_MANIFEST_COUNT, organization],
       [SELECT_TAG_COUNT, organization],
     ]);
     return {
-      blobs: blobs[0]?.blobs ?? 0,
-      bytes: blobs[0]?.bytes ?? 0,
+      ...(usage[0] ?? NO_USAGE),
       repositories: repositories[0]?.count ?? 0,
       manifests: manifests[0]?.count ?? 0,
       tags: tags[0]?.count ?? 0,

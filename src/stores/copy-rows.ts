@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { leaveBlobToCentral } from './usage-rows.ts';
 
 /** A blob whose bytes are announced at a node, and that central has yet to get. */
 export interface Copy {
@@ -123,7 +124,7 @@ export async function keepFetched(
   const [kept] = (
     await node.database.batch<{ key: string }[]>([
       [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
-      ...(link ? [[ADD_LINK, repository, blob.digest, now] as const] : []),
+      ...(link ? [[ADD_LINK, repository, blob.digest, now] as const, leaveBlobToCentral(repository, blob.digest)] : []),
       [SELECT_KEY, blob.digest, node.name],
     ])
   ).slice(-1);

@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { type CentralUsage, selectChangedUsage } from './usage-rows.ts';
 
 export type FeedEntry = { readonly position: number; readonly recorded_at: number } & (
   | { readonly kind: 'tag'; readonly name: RepositoryName; readonly key: Tag; readonly version: number }
@@ -43,8 +44,8 @@ export const FEED_REPOSITORY = sql`
 const SELECT_FEED = sql`
   SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, CASE f.kind
     WHEN 'visibility' THEN (SELECT json_object('name', p.name) FROM public_repositories p WHERE p.name = f.name)
-    WHEN 'organization' THEN (SELECT json_object('name', o.name, 'created_at', o.created_at, 'removed_at', o.removed_at)
-      FROM organizations o WHERE o.name = f.name)
+    WHEN 'organization' THEN (SELECT json_object('name', o.name, 'created_at', o.created_at, 'removed_at', o.removed_at,
+      'quota_bytes', o.quota_bytes) FROM organizations o WHERE o.name = f.name)
     WHEN 'credential' THEN (SELECT json_object('id', c.id, 'kind', c.kind, 'organization', c.organization, 'name', c.name,
       'rights', c.rights, 'repositories', c.repositories, 'secret_hash', c.secret_hash, 'created_at', c.created_at,
       'expires_at', c.expires_at, 'registries', c.registries) FROM credentials c WHERE c.id = f.name)
@@ -55,19 +56,28 @@ const REPORT_POSITION = sql`
   INSERT INTO followers (store, position, followed_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, followed_at = excluded.followed_at`;
 
-/** At central: entries after `position`, and notes that the node `store` has come as far. */
+/** How far a node has come: in the feed, and in what organizations use at central. */
+export interface Followed {
+  /** Of the last entry that was applied. */
+  readonly position: number;
+  /** Of the last change of an organization's use; undefined for never. */
+  readonly usageChanged: number | undefined;
+}
+
+/** At central: entries and changes of use after those that the node `store` has applied, and notes that it has come as far. */
 export async function readFeed(
   central: Database,
   store: string,
-  position: number,
+  { position, usageChanged }: Followed,
   limit: number,
   now: number,
-): Promise<FeedEntry[]> {
-  const [, entries] = await central.batch<[object, FeedEntry]>([
+): Promise<{ readonly entries: readonly FeedEntry[]; readonly usage: readonly CentralUsage[] }> {
+  const [, entries, usage] = await central.batch<[object, FeedEntry, CentralUsage]>([
     [REPORT_POSITION, store, position, now],
     [SELECT_FEED, position, limit],
+    selectChangedUsage(usageChanged ?? 0, limit),
   ]);
-  return entries;
+  return { entries, usage };
 }
 
 export interface Follower {

@@ -2,7 +2,7 @@
 import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
 import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
-import { advancePosition, startOfFeed, type FeedEntry } from './feed-rows.ts';
+import { advancePosition, type FeedEntry, type Followed, startOfFeed } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
@@ -10,9 +10,10 @@ const IF_AT = (store: string, position: string): string =>
   `coalesce((SELECT position FROM followers WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
 
 const PUT_ORGANIZATION = sql`
-  INSERT INTO organizations (name, created_at, removed_at)
-  SELECT ?1 ->> 'name', ?1 ->> 'created_at', ?1 ->> 'removed_at' WHERE ${IF_AT('?2', '?3')}
-  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = excluded.removed_at`;
+  INSERT INTO organizations (name, created_at, removed_at, quota_bytes)
+  SELECT ?1 ->> 'name', ?1 ->> 'created_at', ?1 ->> 'removed_at', ?1 ->> 'quota_bytes' WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT (name) DO UPDATE SET
+    created_at = excluded.created_at, removed_at = excluded.removed_at, quota_bytes = excluded.quota_bytes`;
 const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
 // Of a name that was given away again, the credentials of before.
 const DROP_CREDENTIALS_OF = sql`
@@ -97,16 +98,18 @@ function latestLives(lives: readonly ManifestLife[]): ManifestLife[] {
   return [...new Map(lives.map((life) => [`${life.repository}@${life.digest}`, life])).values()];
 }
 
-const SELECT_POSITION = sql`SELECT position FROM followers WHERE store = ?1`;
+const SELECT_POSITION = sql`SELECT position, usage_changed FROM followers WHERE store = ?1`;
 
-/** How far a node has followed the feed; undefined for one that never has. */
-export async function positionOf(node: Database, store: string): Promise<number | undefined> {
-  return (await node.first<{ position: number }>(SELECT_POSITION, store))?.position;
+/** How far a node has followed; undefined for one that never has. */
+export async function followedBy(node: Database, store: string): Promise<Followed | undefined> {
+  const row = await node.first<{ position: number; usage_changed: number | null }>(SELECT_POSITION, store);
+  return row === undefined ? undefined : { position: row.position, usageChanged: row.usage_changed ?? undefined };
 }
 
 const SNAPSHOT_ROWS = 500;
 const SNAPSHOT_ORGANIZATIONS = sql`
-  SELECT name AS key, json_object('name', name, 'created_at', created_at, 'removed_at', removed_at) AS row
+  SELECT name AS key, json_object('name', name, 'created_at', created_at, 'removed_at', removed_at,
+    'quota_bytes', quota_bytes) AS row
   FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 const SNAPSHOT_CREDENTIALS = sql`
   SELECT id AS key, json_object(${CREDENTIAL_COLUMNS.split(', ')

@@ -2,7 +2,7 @@
  * Writing a manifest.
  *
  * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
- * needs was there within that transaction.
+ * needs was there within that transaction, and the organization has room for those that did not count yet.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
@@ -10,6 +10,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
+import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
@@ -23,7 +24,10 @@ const MISSING_BLOBS = (blobs: string, repository: string, now: string): string =
 
 const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
-const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(`NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')})`);
+// Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
+const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+);
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
 const KEEP_BLOBS = sql`
@@ -79,6 +83,7 @@ export interface ManifestCommit {
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
  * @returns the blobs that are missing; nothing was written unless there are none
+ * @throws OciError QUOTA_EXCEEDED
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Digest[]> {
   const { repository, digest, manifest, size, tags } = commit;
@@ -99,9 +104,10 @@ export async function commitManifest(database: Database, context: CommitContext,
     const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
-  const [missing] = await database.batch<[{ digest: Digest }]>([
+  const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
+  const [missing, stamped] = await database.batch<[{ digest: Digest }, { stamp: number }]>([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
-    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now],
+    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named)],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
@@ -109,6 +115,9 @@ export async function commitManifest(database: Database, context: CommitContext,
     ...optional,
     ...measureImages([commit]),
   ]);
+  if (missing.length === 0 && stamped.length === 0) {
+    throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
+  }
   return missing.map((row) => row.digest);
 }
 

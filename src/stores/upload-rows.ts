@@ -4,12 +4,13 @@
  * A session's row appears with its first chunk, its completion or its cancellation, and stays until the session has
  * expired: without it, its reference would revive it. Every change takes the row by a fresh write id, compared and set
  * in one statement; what else the batch writes is guarded by that id. So of two requests for the same offset one wins,
- * and the other leaves nothing.
+ * and the other leaves nothing. What would exceed the organization's quota does not take the row either.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Piece } from './blob-writer.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { addedBy, exceedsQuota } from './usage-rows.ts';
 
 export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
@@ -28,17 +29,21 @@ export interface UploadIdentity {
   readonly expiresAt: number;
 }
 
+// An open session counts by its bytes, whatever they will be; a finished one is a blob, which may count already.
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
-  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)) ON CONFLICT DO NOTHING`;
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?2', `iif(?3 = 'open', ?4, ${addedBy('?5', '?4')})`)} ON CONFLICT DO NOTHING`;
 
 const ADVANCE_UPLOAD = sql`
   UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
 
+// The session's own bytes become the blob's. Its rest was not counted yet.
 const FINISH_UPLOAD = sql`
   UPDATE uploads SET state = 'finished', write_id = ?3, digest = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)`;
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
+    AND NOT ${exceedsQuota('uploads.repository', addedBy('?4', '?5 - ?2'))}`;
 
 const FINISH_UPLOAD_OF_SINGLE_CHUNK = sql`
   UPDATE uploads SET state = 'finished', write_id = ?4
@@ -95,8 +100,9 @@ export function advanceUpload(id: string, from: number, to: number, writeId: str
   return [ADVANCE_UPLOAD, id, from, to, writeId];
 }
 
-export function finishUpload(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
-  return [FINISH_UPLOAD, id, size, writeId, digest];
+/** @param whole bytes of the blob: those of the session, and of what came with the request that closes it */
+export function finishUpload(id: string, size: number, digest: Digest, writeId: string, whole: number): BoundStatement {
+  return [FINISH_UPLOAD, id, size, writeId, digest, whole];
 }
 
 /** Finishes only if one chunk is the whole blob and was hashed to `digest`. */

@@ -9,7 +9,7 @@
  * | hashed with another algorithm     | the object is read back once                                      |
  *
  * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
- * the session where it was. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
+ * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
  * the object stays: the transaction may have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
@@ -21,9 +21,11 @@ import {
   commitObjectOfUpload,
   commitSingleChunk,
   leaseTimes,
+  noRoomFor,
   replaceLocation,
   selectLinked,
   selectLocation,
+  selectRefused,
 } from './blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
 import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
@@ -39,6 +41,7 @@ import {
   type Signer,
   type UploadReference,
 } from './upload-reference.ts';
+import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from './upload-session.ts';
 import {
   advanceUpload,
   cancelUpload,
@@ -63,30 +66,6 @@ export interface UploadOptions {
   readonly defer: (work: Promise<unknown>) => void;
 }
 
-/** A session as a client presents it. */
-export interface PresentedSession {
-  readonly repository: RepositoryName;
-  readonly subject: string;
-  readonly reference: string;
-}
-
-export interface UploadProgress {
-  readonly id: string;
-  /** For the next request. */
-  readonly reference: string;
-  /** Bytes received. */
-  readonly size: number;
-}
-
-/** The session goes on: `progress` says where. */
-export class ChunkOutOfOrder extends OciError {
-  readonly progress: UploadProgress;
-  constructor(progress: UploadProgress) {
-    super('CHUNK_OUT_OF_ORDER', { detail: { received: progress.size } });
-    this.progress = progress;
-  }
-}
-
 export class Uploads {
   readonly #store: Store;
   readonly #options: UploadOptions;
@@ -106,14 +85,19 @@ export class Uploads {
     return this.#progress(this.#owner({ repository, subject }), { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm });
   }
 
-  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID */
+  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED */
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
+    const [refused, , , location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
+      selectRefused(blob, size),
       ...commitObject(blob, key, size),
       selectLocation(blob),
     ]);
+    if (refused.length > 0) {
+      this.#discard([key]);
+      throw await noRoomFor(this.#store.database, repository, 'blob', size);
+    }
     const kept = location[0]?.key ?? key;
     if (kept !== key && !(await this.#replacesLost(blob, kept, key))) this.#discard([key]);
   }
@@ -121,7 +105,7 @@ export class Uploads {
   /**
    * Appends a chunk.
    * @param start where the client says that it starts; undefined means at the end
-   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range
+   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, QUOTA_EXCEEDED
    */
   async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
     const owner = this.#owner(session);
@@ -149,7 +133,7 @@ export class Uploads {
     ]);
     if (rows[0]?.write_id !== writeId) {
       this.#discard(written.pieces.map(({ key }) => key));
-      throw await this.#refusal(owner, upload, rows[0]);
+      throw await this.#notTaken(owner, upload, rows[0], 'chunk', written.size);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -157,7 +141,7 @@ export class Uploads {
   /**
    * Closes a session: the blob with `digest` is everything that it received, and `body` after it. Closing it once more
    * with the same digest succeeds as well: who got no answer the first time asks again.
-   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
    */
   async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
     const owner = this.#owner(session);
@@ -256,7 +240,7 @@ export class Uploads {
       if (only !== undefined) await this.#assembler.verify(only.key, digest);
       const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
       const writeId = crypto.randomUUID();
-      const take = finishUpload(upload.id, upload.offset, digest, writeId);
+      const take = finishUpload(upload.id, upload.offset, digest, writeId, size);
       await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
     } finally {
       if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
@@ -290,7 +274,7 @@ export class Uploads {
     if (rows[0]?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
       if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
-      throw await this.#refusal(owner, upload, rows[0]);
+      throw await this.#notTaken(owner, upload, rows[0], 'blob', write.size);
     }
     const kept = location[0]?.key;
     if (kept === write.key) this.#discardChunks(upload.id, left);
@@ -341,6 +325,19 @@ export class Uploads {
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
     const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(id)]);
     return rows[0];
+  }
+
+  /** Why a write did not take the session: that is elsewhere by now, or there is no room. */
+  async #notTaken(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    what: 'blob' | 'chunk',
+    size: number,
+  ): Promise<OciError> {
+    const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
+    if (!isInOrder) return this.#refusal(owner, upload, row);
+    return noRoomFor(this.#store.database, owner.repository, what, size);
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {

@@ -4,7 +4,7 @@ import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import type { UploadProgress } from '../../src/registry/registry.ts';
 import { BufferBudget, PART_BYTES } from '../../src/stores/buffer-budget.ts';
-import { ChunkOutOfOrder } from '../../src/stores/uploads.ts';
+import { ChunkOutOfOrder } from '../../src/stores/upload-session.ts';
 import {
   bodyOf,
   brokenBody,

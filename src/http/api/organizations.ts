@@ -1,10 +1,11 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { actor } from '../access.ts';
+import type { OrganizationSummary } from '../../auth/administration.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import { newOrganization, organization, organizationParam, pageQuery, usage } from './schemas.ts';
+import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
 const ORGANIZATIONS = '/api/organizations';
 const ORGANIZATION = '/api/organizations/{organization}';
@@ -23,7 +24,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministrator(c);
     const { n, last } = c.req.valid('query');
     const found = await administrationOf(c).organizations(last, n);
-    return c.json({ organizations: found.map(({ name, createdAt }) => ({ name, created_at: formatTime(createdAt) })) }, 200);
+    return c.json({ organizations: found.map(shown) }, 200);
   });
 
   const create = describe('post', ORGANIZATIONS, 'Create an organization', body(newOrganization), {
@@ -31,8 +32,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
   api.openapi(create, async (c) => {
     requireAdministrator(c);
-    const { name, createdAt } = await administrationOf(c).createOrganization(c.req.valid('json').name);
-    return c.json({ name, created_at: formatTime(createdAt) }, 201);
+    return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name)), 201);
   });
 
   const get = describe(
@@ -47,8 +47,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(get, async (c) => {
     const { organization: wanted } = c.req.valid('param');
     requireAdministratorOf(c, wanted);
-    const { name, createdAt } = await administrationOf(c).organization(wanted);
-    return c.json({ name, created_at: formatTime(createdAt) }, 200);
+    return c.json(shown(await administrationOf(c).organization(wanted)), 200);
   });
 
   const remove = describe(
@@ -66,6 +65,21 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     return c.body(null, 204);
   });
 
+  const limit = describe(
+    'put',
+    `${ORGANIZATION}/quota`,
+    'Limit what an organization may store, or lift the limit',
+    { params: organizationParam, ...body(newQuota) },
+    {
+      200: { description: 'The limit holds', ...json(organization) },
+    },
+  );
+  api.openapi(limit, async (c) => {
+    requireAdministrator(c);
+    const changed = await administrationOf(c).setQuota(c.req.valid('param').organization, c.req.valid('json').bytes);
+    return c.json(shown(changed), 200);
+  });
+
   const use = describe(
     'get',
     `${ORGANIZATION}/usage`,
@@ -80,4 +94,8 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministratorOf(c, wanted);
     return c.json(await administrationOf(c).usage(wanted), 200);
   });
+}
+
+function shown({ name, createdAt, quota }: OrganizationSummary) {
+  return { name, created_at: formatTime(createdAt), quota };
 }

@@ -25,7 +25,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   });
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
   api.use('/api/*', authenticateCaller, smallBodiesOnly);
-  api.on(['POST', 'PATCH'], '/api/*', async (c, next) => {
+  api.on(['POST', 'PUT', 'PATCH'], '/api/*', async (c, next) => {
     if (c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
     await next();
   });

@@ -36,7 +36,10 @@ export const pageQuery = z.object({
 });
 
 export const newOrganization = z.strictObject({ name: organizationName }).openapi('NewOrganization');
-export const organization = z.object({ name: organizationName, created_at: time }).openapi('Organization');
+const quotaBytes = z.int().nonnegative().nullable().openapi({ example: 10_000_000_000, description: 'Bytes; null for no limit' });
+
+export const organization = z.object({ name: organizationName, created_at: time, quota: quotaBytes }).openapi('Organization');
+export const newQuota = z.strictObject({ bytes: quotaBytes }).openapi('NewQuota');
 
 const rights = z
   .array(z.enum(RIGHTS))
@@ -115,8 +118,15 @@ export const usage = z
     repositories: z.int(),
     manifests: z.int(),
     tags: z.int(),
-    blobs: z.int().openapi({ description: 'Distinct blobs that the repositories of the organization may read' }),
+    blobs: z.int().openapi({
+      description: 'Distinct blobs that manifests of the organization reference, or that none has referenced yet',
+    }),
     bytes: z.int().openapi({ description: 'Bytes of these blobs' }),
+    used: z.int().openapi({ description: 'What the quota limits: these bytes, and those of open uploads' }),
+    in_flight: z
+      .int()
+      .openapi({ description: 'Of them, bytes of open uploads and of blobs that no manifest has referenced yet' }),
+    quota: quotaBytes,
   })
   .openapi('Usage');
 

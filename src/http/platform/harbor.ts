@@ -24,8 +24,9 @@ export function harborRoutes(platform: Hono<AppEnv>): void {
   platform.get('/api/v2.0/projects/:project/summary', async (c) => {
     const organization = projectOf(c);
     requireMember(c, organization);
-    const { bytes } = await administrationOf(c).usage(organization);
-    return c.json({ quota: { hard: { storage: UNLIMITED }, used: { storage: bytes } } }, 200, { 'Cache-Control': 'no-store' });
+    const { limit, used } = await administrationOf(c).quota(organization);
+    const quota = { hard: { storage: limit ?? UNLIMITED }, used: { storage: used } };
+    return c.json({ quota }, 200, { 'Cache-Control': 'no-store' });
   });
 }
 

@@ -74,6 +74,7 @@ describe('who may', () => {
     ['GET', 'organizations', 'registry'],
     ['POST', 'organizations', 'registry'],
     ['DELETE', 'organizations/alice', 'registry'],
+    ['PUT', 'organizations/alice/quota', 'registry'],
     ['GET', 'credentials', 'registry'],
     ['POST', 'credentials', 'registry'],
     ['DELETE', 'credentials/platform', 'registry'],
@@ -90,6 +91,7 @@ describe('who may', () => {
   ] as const;
   const BODIES: Record<string, object> = {
     'POST organizations': { name: 'dave' },
+    'PUT organizations/alice/quota': { bytes: 1000 },
     'POST credentials': { name: 'x', kind: 'platform' },
     'POST organizations/alice/credentials': { name: 'x', rights: ['pull'] },
     'POST organizations/alice/repositories': { name: 'x' },
@@ -225,6 +227,9 @@ describe('repositories', () => {
       tags: 3,
       blobs: 2,
       bytes: 100,
+      used: 100,
+      in_flight: 0,
+      quota: null,
     });
   });
 });
@@ -301,6 +306,7 @@ test('the OpenAPI document describes every route, and is made of the schemas', a
       'get /api/organizations/{organization}',
       'delete /api/organizations/{organization}',
       'get /api/organizations/{organization}/usage',
+      'put /api/organizations/{organization}/quota',
       'get /api/organizations/{organization}/credentials',
       'post /api/organizations/{organization}/credentials',
       'delete /api/organizations/{organization}/credentials/{name}',

@@ -90,6 +90,15 @@ describe('the summary of an organization', () => {
     expect((await summary('alice', 'admin')).status).toBe(200);
   });
 
+  test('has its quota', async () => {
+    const body = JSON.stringify({ bytes: 1000 });
+    const headers = { 'Content-Type': 'application/json' };
+    expect((await call('PUT', '/api/organizations/alice/quota', { as: 'admin', headers, body })).status).toBe(200);
+    expect(await (await summary('alice', 'alice')).json()).toEqual({
+      quota: { hard: { storage: 1000 }, used: { storage: 100 } },
+    });
+  });
+
   test('is for its members, and administrators', async () => {
     expect((await summary('alice', 'bob')).status).toBe(403);
     expect((await summary('alice', 'platform')).status).toBe(403);

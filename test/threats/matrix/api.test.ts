@@ -70,6 +70,13 @@ const ROUTES: readonly Route[] = [
     path: of,
     answer: ({ organization }) => ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
   },
+  {
+    needs: 'registry',
+    method: 'PUT',
+    path: (subject) => `${of(subject)}/quota`,
+    body: () => ({ bytes: 1000 }),
+    answer: found(200, there),
+  },
   { needs: 'registry', method: 'GET', path: () => 'credentials', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'maintenance', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'audit', answer: () => [200] },

@@ -1,0 +1,128 @@
+/**
+ * Mounting: linking a blob into a repository from where it already is.
+ *
+ * Invariant 6: a mount needs a source that the caller may read, in this transaction. It adds bytes to the organization where
+ * none of its repositories has the blob: then it needs room, as an upload does.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { type BlobCommit, type LocationRow, noRoomFor, RELINK, RENEW_LEASE, SELECT_REFUSED, selectLinked } from './blob-rows.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
+
+/** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
+export type MountSource =
+  | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
+  | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
+
+const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 LIMIT 1)';
+const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
+
+const MAY_MOUNT_FROM_REPOSITORY = `
+  EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
+    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+    AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
+
+const MAY_MOUNT_FROM_ANYWHERE = `
+  EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+    AND (EXISTS (
+        SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
+        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
+      OR EXISTS (SELECT 1 FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?2))`;
+
+const INSERT_LINK_FROM_REPOSITORY = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`;
+
+const INSERT_LINK_FROM_ANYWHERE = sql`
+  INSERT INTO links (repository, digest, created_at)
+  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`;
+
+// Only of a blob that could be mounted otherwise: how large another is, is nobody's business.
+const SELECT_REFUSED_FROM_REPOSITORY = sql`
+  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${MOUNT_EXCEEDS_QUOTA}`;
+const SELECT_REFUSED_FROM_ANYWHERE = sql`
+  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${MOUNT_EXCEEDS_QUOTA}`;
+
+const SELECT_SOURCE = sql`
+  SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
+    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
+  UNION ALL
+  SELECT k.repository FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?1
+  LIMIT 1`;
+
+/** A repository with the blob, within ranges of names or public. */
+export async function findMountSource(
+  database: Database,
+  digest: Digest,
+  ranges: readonly { readonly from: string; readonly to: string }[],
+): Promise<RepositoryName | undefined> {
+  return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))?.repository;
+}
+
+/**
+ * Links a blob into a repository from where it already is. Answers where its bytes are: nowhere if it could not be.
+ * @throws OciError QUOTA_EXCEEDED
+ */
+export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
+  const { repository, digest, lease } = blob;
+  const statements = 'repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source);
+  const [refused, , , locations] = await database.batch<[{ size: number }, object, object, LocationRow]>([
+    ...statements,
+    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, 0],
+    selectLinked(blob),
+  ]);
+  if (refused[0] !== undefined) throw await noRoomFor(database, repository, 'blob', refused[0].size);
+  return locations;
+}
+
+function mountFromRepository(
+  { repository, digest, lease }: BlobCommit,
+  source: Extract<MountSource, { repository: unknown }>,
+): BoundStatement[] {
+  const parameters = [repository, digest, source.repository, lease.now, source.onlyIfPublic ? 1 : 0] as const;
+  return [
+    [SELECT_REFUSED_FROM_REPOSITORY, ...parameters],
+    [INSERT_LINK_FROM_REPOSITORY, ...parameters],
+  ];
+}
+
+function mountFromAnywhere(
+  { repository, digest, lease }: BlobCommit,
+  source: Extract<MountSource, { ranges: unknown }>,
+): BoundStatement[] {
+  const ranges = JSON.stringify(source.ranges);
+  return [
+    [SELECT_REFUSED_FROM_ANYWHERE, repository, digest, ranges],
+    [INSERT_LINK_FROM_ANYWHERE, repository, digest, ranges, lease.now],
+  ];
+}
+
+const LINK_IF_ROOM = sql`
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ON CONFLICT DO NOTHING`;
+
+const LINK_UNTIL_IF_ROOM = sql`
+  UPDATE links SET usable_until = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
+    AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
+
+/**
+ * At a node: as {@link linkUntil}, of a blob that central does not count for the organization yet.
+ * @throws OciError QUOTA_EXCEEDED
+ */
+export async function linkFromElsewhere(
+  node: Database,
+  repository: RepositoryName,
+  { digest, size }: { readonly digest: Digest; readonly size: number },
+  now: number,
+  until: number,
+): Promise<void> {
+  const [refused] = await node.batch<object[]>([
+    [SELECT_REFUSED, repository, digest, size],
+    [LINK_IF_ROOM, repository, digest, now, size],
+    [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
+    sizeOfBlobElsewhere(repository, digest, size),
+  ]);
+  if (refused !== undefined && refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
+}

@@ -1,0 +1,206 @@
+/**
+ * What organizations use of a store, and whether they may use more.
+ *
+ * The rows are kept by the triggers of `0006_usage.sql`; here they are only read. A write that adds bytes has
+ * {@link exceedsQuota} in its first statement, so that the sum and the write are one transaction: two pushes that fit
+ * only one by one never both succeed at one store. What adds nothing is never refused.
+ *
+ * At a node the sum is its own use of what central is not known to count, and what central last told. Merging refuses
+ * nothing: what a node acknowledged, central takes.
+ */
+import { OciError } from '../oci/errors.ts';
+import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+
+/** SQL for the organization of a repository. */
+export function ofRepository(repository: string): string {
+  return `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
+}
+
+const USED = `coalesce((SELECT bytes + uploading FROM usage WHERE organization = o.name), 0)
+  + coalesce((SELECT bytes FROM usage_at_central WHERE organization = o.name), 0)`;
+
+/** SQL that holds where `bytes` more would exceed the quota of a repository's organization, whose row it may call `o`. */
+export function exceedsQuota(repository: string, bytes: string): string {
+  return `EXISTS (SELECT 1 FROM organizations o WHERE o.name = ${ofRepository(repository)} AND o.quota_bytes IS NOT NULL
+    AND ${bytes} > 0 AND ${USED} + ${bytes} > o.quota_bytes)`;
+}
+
+/** SQL for the bytes that a blob adds to the organization `o`: none if it counts already. */
+export function addedBy(digest: string, bytes: string): string {
+  return `iif(EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name AND u.digest = ${digest}), 0, ${bytes})`;
+}
+
+/** SQL for the bytes that a manifest adds to `o`: of those of its blobs (a JSON array) that the repository has, and that do not count yet. */
+export function addedByManifest(repository: string, blobs: string): string {
+  return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))
+    FROM json_each(${blobs}) AS blob CROSS JOIN links k ON k.repository = ${repository} AND k.digest = blob.value
+    WHERE NOT EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name AND u.digest = blob.value)), 0)`;
+}
+
+export interface OrganizationUsage {
+  /** Bytes of distinct blobs that live manifests reference, and of what is in flight. */
+  readonly used: number;
+  /** Bytes of open uploads, and of blobs that no manifest of their repository has referenced yet; part of `used`. */
+  readonly in_flight: number;
+  /** Distinct blobs that count, and their bytes: `used` without open uploads. */
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Bytes that may be used; null for no limit. */
+  readonly quota: number | null;
+}
+
+export const NO_USAGE: OrganizationUsage = { used: 0, in_flight: 0, blobs: 0, bytes: 0, quota: null };
+
+const USAGE_COLUMNS = `coalesce(u.bytes + u.uploading, 0) AS used, coalesce(u.unreferenced + u.uploading, 0) AS in_flight,
+  coalesce(u.blobs, 0) AS blobs, coalesce(u.bytes, 0) AS bytes, o.quota_bytes AS quota`;
+
+const SELECT_USAGE = sql`
+  SELECT ${USAGE_COLUMNS} FROM clock LEFT JOIN organizations o ON o.name = ?1 LEFT JOIN usage u ON u.organization = ?1
+  WHERE clock.id = 1`;
+
+/** Gives {@link OrganizationUsage} by this store's rows: at central, of the organization as a whole. */
+export function selectUsage(organization: OrganizationName): BoundStatement {
+  return [SELECT_USAGE, organization];
+}
+
+const SELECT_USAGE_PAGE = sql`
+  SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
+  WHERE o.name > ?1 AND o.removed_at IS NULL ORDER BY o.name LIMIT CAST(?2 AS INTEGER)`;
+
+/** Organizations by name, after `last`, with what they use. */
+export function usagePage(
+  database: Database,
+  last: string,
+  limit: number,
+): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
+  return database.all(SELECT_USAGE_PAGE, last, limit);
+}
+
+const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM organizations o WHERE o.name = ?1`;
+
+/** The refusal of a write that {@link exceedsQuota}, with the figures as they are now. */
+export async function quotaExceeded(database: Database, repository: RepositoryName, what: string): Promise<OciError> {
+  const organization = organizationOf(repository);
+  const { quota, used } = (await database.first<{ quota: number | null; used: number }>(SELECT_LIMIT, organization)) ?? {
+    quota: null,
+    used: 0,
+  };
+  return new OciError('QUOTA_EXCEEDED', {
+    message:
+      `${what} would exceed the quota of the organization ${organization}: ` +
+      `${inUnits(used)} of ${inUnits(quota ?? 0)} are used. Delete images, or ask for a larger quota`,
+    detail: { organization, used, quota },
+  });
+}
+
+const UNITS = ['kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** Bytes for a person, in powers of 1000: `9.5 GB`. */
+export function inUnits(bytes: number): string {
+  if (bytes < 1000) return `${bytes} ${bytes === 1 ? 'byte' : 'bytes'}`;
+  const power = Math.min(UNITS.length, Math.floor(Math.log10(bytes) / 3));
+  // Cut, not rounded: who has used 9.99 GB of 10 GB does not read that there are 10.
+  return `${Math.floor((bytes / 1000 ** power) * 100) / 100} ${UNITS[power - 1]}`;
+}
+
+/** What an organization uses at central. */
+export interface CentralUsage {
+  readonly organization: OrganizationName;
+  /** Bytes. */
+  readonly bytes: number;
+  /** Greater with each change. */
+  readonly changed: number;
+}
+
+const SELECT_CHANGED = sql`
+  SELECT organization, bytes + uploading AS bytes, changed FROM usage
+  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
+
+/** At central: gives {@link CentralUsage} of organizations with a quota whose use has changed after `changed`, in the order of change. */
+export function selectChangedUsage(changed: number, limit: number): BoundStatement {
+  return [SELECT_CHANGED, changed, limit];
+}
+
+const SELECT_USAGE_OF = sql`
+  SELECT u.organization, u.bytes + u.uploading AS bytes, u.changed FROM json_each(?1) AS asked
+  CROSS JOIN organizations o ON o.name = asked.value CROSS JOIN usage u ON u.organization = o.name
+  WHERE o.quota_bytes IS NOT NULL`;
+
+/** At central: gives {@link CentralUsage} of those of the repositories' organizations that have a quota. */
+export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement {
+  return [SELECT_USAGE_OF, JSON.stringify([...new Set(repositories.map(organizationOf))])];
+}
+
+const PUT_CENTRAL_USAGE = sql`
+  INSERT INTO usage_at_central (organization, bytes, changed)
+  SELECT told.value ->> 'organization', told.value ->> 'bytes', told.value ->> 'changed' FROM json_each(?1) AS told WHERE true
+  ON CONFLICT (organization) DO UPDATE SET bytes = excluded.bytes, changed = excluded.changed
+  WHERE excluded.changed >= usage_at_central.changed`;
+
+/** At a node: what central has told; older than what is known, it changes nothing. */
+export function putCentralUsage(told: readonly CentralUsage[]): BoundStatement[] {
+  return told.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(told)]];
+}
+
+const LEAVE_TO_CENTRAL = sql`
+  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
+    SELECT ${ofRepository('r.repository')}, r.digest FROM json_each(?1) AS alive
+    CROSS JOIN manifest_references r ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
+    WHERE r.kind <> 'subject')`;
+
+/** At a node: the blobs of manifests that live at central count there, and not a second time here. */
+export function leaveToCentral(
+  manifests: readonly {
+    readonly repository: RepositoryName;
+    readonly digest: string;
+    readonly created: number;
+    readonly deleted: number;
+  }[],
+): BoundStatement[] {
+  const alive = manifests.filter(({ created, deleted }) => created > deleted);
+  if (alive.length === 0) return [];
+  return [[LEAVE_TO_CENTRAL, JSON.stringify(alive.map(({ repository, digest }) => ({ repository, digest })))]];
+}
+
+const LEAVE_BLOB_TO_CENTRAL = sql`
+  UPDATE usage_blobs SET known = 1 WHERE organization = ?1 AND digest = ?2 AND known = 0`;
+
+/** At a node: a blob that was fetched because central has it in this repository. */
+export function leaveBlobToCentral(repository: RepositoryName, digest: string): BoundStatement {
+  return [LEAVE_BLOB_TO_CENTRAL, organizationOf(repository), digest];
+}
+
+const SIZE_OF_BLOB_ELSEWHERE = sql`
+  UPDATE usage_blobs SET size = CAST(?3 AS INTEGER) WHERE organization = ?1 AND digest = ?2 AND size IS NULL`;
+
+/** At a node: the size of a blob whose bytes lie elsewhere. */
+export function sizeOfBlobElsewhere(repository: RepositoryName, digest: string, bytes: number): BoundStatement {
+  return [SIZE_OF_BLOB_ELSEWHERE, organizationOf(repository), digest, bytes];
+}
+
+// Once, at a node that held images before it counted: all that it does not have to announce is known at central.
+const LEAVE_ALL_TO_CENTRAL = sqlOfWholeTable`
+  UPDATE usage_blobs SET known = 1 WHERE known = 0
+    AND (SELECT usage_changed FROM followers WHERE store = ?1) IS NULL
+    AND (organization, digest) IN (
+      SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
+      CROSS JOIN manifest_references r ON r.repository = m.repository AND r.manifest = m.digest
+      WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
+        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`;
+
+const ADVANCE_USAGE = sql`
+  UPDATE followers SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
+
+/**
+ * At a node: a page of what has changed at central, and that it has come so far.
+ * @param from how far it had come; undefined for never
+ */
+export function followUsage(node: string, from: number | undefined, told: readonly CentralUsage[]): BoundStatement[] {
+  const to = told.at(-1)?.changed ?? from ?? 0;
+  return [
+    ...(from === undefined ? [[LEAVE_ALL_TO_CENTRAL, node] as const] : []),
+    ...putCentralUsage(told),
+    ...(to === from ? [] : [[ADVANCE_USAGE, node, to] as const]),
+  ];
+}

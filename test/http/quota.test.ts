@@ -1,0 +1,315 @@
+/** Quotas: what would exceed one is 403 with a message that says so, leaves nothing, and fits once there is room. */
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { addUsers } from '../support/client.ts';
+import { bytesOf, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
+import { type Answered, type HostName, type NodeName, ThreeHosts } from '../support/three-hosts.ts';
+
+let hosts: ThreeHosts;
+
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+const APP = 'alice/app';
+const UPLOADS = `/v2/${APP}/blobs/uploads/`;
+
+async function setQuota(bytes: number | null, organization = 'alice'): Promise<void> {
+  const answered = await api('PUT', `${organization}/quota`, { bytes });
+  expect(answered).toMatchObject({ status: 200, body: { name: organization, quota: bytes } });
+  await hosts.announce();
+}
+
+async function api(method: string, path: string, body?: object, as: 'admin' | 'alice' = 'admin') {
+  const headers = body === undefined ? {} : { 'Content-Type': 'application/json' };
+  const answered = await hosts.call('central', method, `/api/organizations/${path}`, {
+    as,
+    headers,
+    body: body === undefined ? null : JSON.stringify(body),
+  });
+  return { status: answered.status, body: JSON.parse(new TextDecoder().decode(answered.bytes)) as Record<string, unknown> };
+}
+
+const usageOf = async (organization = 'alice') => (await api('GET', `${organization}/usage`)).body;
+
+function requireRefused({ status, bytes, headers }: Answered, words: readonly string[] = []): void {
+  const { errors } = JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string; message: string }[] };
+  expect([status, errors[0]?.code, headers.get('Retry-After')]).toEqual([403, 'DENIED', null]);
+  for (const word of ['exceed', 'alice', ...words]) expect(errors[0]?.message).toContain(word);
+}
+
+/** Opens a session, and answers where. */
+async function session(host: HostName = 'central'): Promise<string> {
+  return (await hosts.call(host, 'POST', UPLOADS)).headers.get('Location') ?? '';
+}
+
+const patch = (host: HostName, location: string, content: Uint8Array<ArrayBuffer>) =>
+  hosts.call(host, 'PATCH', location, { body: content });
+const put = (host: HostName, location: string, digest: string, content: Uint8Array<ArrayBuffer> | null = null) =>
+  hosts.call(host, 'PUT', `${location}?digest=${digest}`, { body: content });
+
+const STORES: Readonly<Record<HostName, readonly [D1Database, R2Bucket]>> = {
+  central: [env.DB_CENTRAL, env.BLOBS_CENTRAL],
+  node1: [env.DB_NODE1!, env.BLOBS_NODE1!],
+  node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
+};
+
+describe.each(['central', 'node1'] as const)('at %s', (host) => {
+  const [BIG, SMALL] = [bytesOf(50, 2000), bytesOf(51, 300)];
+  const state = () => snapshotWithoutUse(...STORES[host]);
+
+  beforeEach(async () => {
+    await hosts.push(host, APP, 1, 'latest');
+    await hosts.drain();
+    await setQuota(1000);
+  });
+
+  test('POST with the digest', async () => {
+    const before = await state();
+    requireRefused(await hosts.putBlob(host, APP, BIG), ['2 kB', '100 bytes of 1 kB']);
+    expect(await state()).toBe(before);
+    expect((await hosts.putBlob(host, APP, SMALL)).status).toBe(201);
+  });
+
+  test('POST, then PUT: the session can be closed once there is room', async () => {
+    const [location, digest] = [await session(host), await digestOf('sha256', BIG)];
+    const before = await state();
+    requireRefused(await put(host, location, digest, BIG), ['2 kB']);
+    expect(await state()).toBe(before);
+    await setQuota(5000);
+    expect((await put(host, location, digest, BIG)).status).toBe(201);
+  });
+
+  test.each(['with a length', 'without'])('PATCH %s: the session stays as long as it was', async (how) => {
+    const location = await session(host);
+    const before = await state();
+    const body = how === 'without' ? new Blob([BIG]).stream() : BIG;
+    requireRefused(await hosts.call(host, 'PATCH', location, { body }));
+    expect(await state()).toBe(before);
+    const first = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
+    const between = await state();
+    requireRefused(await patch(host, first, BIG), ['400 bytes of 1 kB']);
+    expect(await state()).toBe(between);
+    expect((await hosts.call(host, 'GET', first)).headers.get('Range')).toBe('0-299');
+    expect((await put(host, first, await digestOf('sha256', SMALL))).status).toBe(201);
+  });
+
+  test('the rest of a blob in the PUT that closes: the chunks before it stay', async () => {
+    const whole = new Uint8Array([...SMALL, ...BIG]);
+    const [location, digest] = [await session(host), await digestOf('sha256', whole)];
+    const chunk = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
+    const before = await state();
+    requireRefused(await put(host, chunk, digest, BIG));
+    expect(await state()).toBe(before);
+    await setQuota(5000);
+    expect((await put(host, chunk, digest, BIG)).status).toBe(201);
+    expect((await hosts.call(host, 'HEAD', `/v2/${APP}/blobs/${digest}`)).headers.get('Content-Length')).toBe('2300');
+  });
+
+  test('closing what fits already is never refused', async () => {
+    const chunk = (await patch(host, await session(host), SMALL)).headers.get('Location') ?? '';
+    await setQuota(10);
+    expect((await put(host, chunk, await digestOf('sha256', SMALL))).status).toBe(201);
+  });
+
+  test('mounting from another organization', async () => {
+    await hosts.putBlob(host, 'bob/app', BIG, 'bob');
+    await hosts.push(host, 'bob/app', 7, 'latest', 'bob');
+    await hosts.drain();
+    await hosts.call('central', 'PATCH', '/api/organizations/bob/repositories/app', {
+      as: 'bob',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ visibility: 'public' }),
+    });
+    await hosts.drain();
+    const before = await state();
+    const digest = await digestOf('sha256', BIG);
+    for (const from of ['&from=bob/app', '']) {
+      requireRefused(await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}${from}`), ['2 kB']);
+    }
+    expect(await state()).toBe(before);
+    const small = await digestOf('sha256', bytesOf(8, 70));
+    expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${small}&from=bob/app`)).status).toBe(201);
+    // How large a blob is that it may not read, is nobody's business: an ordinary upload.
+    expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}&from=official/app`)).status).toBe(202);
+  });
+
+  test('what the organization has already adds nothing, in any of its repositories', async () => {
+    await setQuota(100);
+    for (const content of [bytesOf(1, 30), bytesOf(2, 70)]) {
+      expect((await hosts.putBlob(host, 'alice/other', content)).status).toBe(201);
+      const digest = await digestOf('sha256', content);
+      expect((await hosts.call(host, 'POST', `/v2/alice/third/blobs/uploads/?mount=${digest}&from=${APP}`)).status).toBe(201);
+    }
+    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    expect((await hosts.putManifest(host, 'alice/other', 'latest', image)).status).toBe(201);
+  });
+
+  test('a manifest whose blobs had stopped counting', async () => {
+    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`);
+    await hosts.drain();
+    await setQuota(99);
+    const before = await state();
+    requireRefused(await hosts.putManifest(host, APP, 'again', image), ['manifest', '0 bytes of 99 bytes']);
+    expect(await state()).toBe(before);
+    await setQuota(100);
+    expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
+  });
+
+  test('deleting makes room at once', async () => {
+    await setQuota(150);
+    const other = bytesOf(60, 100);
+    requireRefused(await hosts.putBlob(host, APP, other), ['100 bytes of 150 bytes']);
+    const digest = (await hosts.call(host, 'HEAD', `/v2/${APP}/manifests/latest`)).headers.get('Docker-Content-Digest');
+    expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${digest}`)).status).toBe(202);
+    expect((await hosts.putBlob(host, APP, other)).status).toBe(201);
+  });
+
+  test('of two that fit only one by one, one is stored', async () => {
+    const contents = [bytesOf(61, 600), bytesOf(62, 600)];
+    const answers = await Promise.all(contents.map((content) => hosts.putBlob(host, APP, content)));
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 403]);
+    const chunks = await Promise.all(
+      [bytesOf(63, 200), bytesOf(64, 200)].map(async (content) => patch(host, await session(host), content)),
+    );
+    expect(chunks.map(({ status }) => status).toSorted()).toEqual([202, 403]);
+  });
+
+  test('of zero, nothing may be pushed; without one, anything', async () => {
+    await setQuota(0);
+    requireRefused(await hosts.putBlob(host, APP, bytesOf(65, 1)));
+    await setQuota(null);
+    expect((await hosts.putBlob(host, APP, BIG)).status).toBe(201);
+  });
+});
+
+describe('at nodes', () => {
+  const push = async (node: HostName, seed: number, size: number): Promise<Answered> => {
+    const content = bytesOf(seed, size);
+    const blob = await hosts.putBlob(node, APP, content);
+    if (blob.status !== 201) return blob;
+    return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await digestOf('sha256', content), []));
+  };
+  const pushed = async (node: NodeName, seed: number, size: number) => (await push(node, seed, size)).status;
+
+  test('what others have announced counts, and what is its own counts once', async () => {
+    await setQuota(1000);
+    expect(await pushed('node1', 1, 400)).toBe(201);
+    await hosts.drain();
+    expect(await pushed('node2', 2, 400)).toBe(201);
+    await hosts.drain();
+    expect(await usageOf()).toMatchObject({ used: 800, in_flight: 0, quota: 1000 });
+    requireRefused(await push('node1', 3, 201), ['800 bytes of 1 kB']);
+    expect(await pushed('node1', 4, 200)).toBe(201);
+    await hosts.drain();
+    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 5, 1), ['1 kB of 1 kB']);
+  });
+
+  test('while central is away, a node goes on with what it last heard', async () => {
+    await setQuota(1000);
+    expect((await push('central', 1, 600)).status).toBe(201);
+    await hosts.drain();
+    hosts.takeAway('central D1', 'central R2');
+    requireRefused(await push('node1', 2, 500), ['600 bytes of 1 kB']);
+    expect(await pushed('node1', 3, 300)).toBe(201);
+    requireRefused(await push('node1', 4, 101), ['900 bytes of 1 kB']);
+  });
+
+  test('what nodes acknowledged is announced, also where their sum exceeds the quota', async () => {
+    await setQuota(1000);
+    hosts.takeAway('central D1', 'central R2');
+    // Each has the room that it last heard of: the overshoot that docs/storage.md gives.
+    expect(await pushed('node1', 1, 900)).toBe(201);
+    expect(await pushed('node2', 2, 900)).toBe(201);
+    hosts.giveBack();
+    await hosts.drain();
+    expect(await usageOf()).toMatchObject({ used: 1800, quota: 1000 });
+    for (const tag of ['tag1', 'tag2'])
+      expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/${tag}`)).status).toBe(200);
+    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 3, 1), ['1.8 kB of 1 kB']);
+  });
+
+  test('a deletion elsewhere makes room once it is heard of', async () => {
+    await setQuota(1000);
+    await push('central', 1, 900);
+    await hosts.drain();
+    requireRefused(await push('node1', 2, 200));
+    const { headers } = await hosts.call('central', 'HEAD', `/v2/${APP}/manifests/tag1`);
+    await hosts.call('central', 'DELETE', `/v2/${APP}/manifests/${headers.get('Docker-Content-Digest')}`);
+    await hosts.announce();
+    expect(await pushed('node1', 2, 200)).toBe(201);
+  });
+
+  test('a node that begins to count leaves to central what it had announced before', async () => {
+    await push('node1', 1, 400);
+    await hosts.drain();
+    await env.DB_NODE1!.batch([
+      env.DB_NODE1!.prepare('UPDATE usage_blobs SET known = 0'),
+      env.DB_NODE1!.prepare('UPDATE followers SET usage_changed = NULL'),
+    ]);
+    await setQuota(1000);
+    expect(await pushed('node1', 2, 600)).toBe(201);
+  });
+
+  test('a node without images hears of what is used and allowed', async () => {
+    await setQuota(1000);
+    await push('central', 1, 900);
+    await env.DB_NODE2!.batch(
+      ['followers', 'organizations', 'credentials', 'usage_at_central'].map((table) =>
+        env.DB_NODE2!.prepare(`DELETE FROM ${table}`),
+      ),
+    );
+    await hosts.announce();
+    requireRefused(await push('node2', 2, 200), ['900 bytes of 1 kB']);
+  });
+});
+
+describe('the management API', () => {
+  test('shows what is used, in flight and allowed', async () => {
+    await hosts.push('central', APP, 1, 'latest');
+    await hosts.putBlob('central', APP, bytesOf(9, 50));
+    await patch('central', await session(), bytesOf(10, 25));
+    await setQuota(10_000_000_000);
+    expect(await usageOf()).toEqual({
+      repositories: 1,
+      manifests: 1,
+      tags: 1,
+      blobs: 3,
+      bytes: 150,
+      used: 175,
+      in_flight: 75,
+      quota: 10_000_000_000,
+    });
+    expect((await api('GET', 'alice')).body).toMatchObject({ name: 'alice', quota: 10_000_000_000 });
+    expect((await api('GET', 'bob')).body).toMatchObject({ quota: null });
+    const { bytes } = await hosts.call('central', 'GET', '/api/organizations', { as: 'admin' });
+    const { organizations } = JSON.parse(new TextDecoder().decode(bytes)) as { organizations: object[] };
+    expect(organizations[0]).toMatchObject({ name: 'alice', quota: 10_000_000_000 });
+  });
+
+  test.each([[{ bytes: -1 }], [{ bytes: 1.5 }], [{ bytes: '10' }], [{}], [{ bytes: 1, more: 2 }]])('refuses %j', async (body) => {
+    expect((await api('PUT', 'alice/quota', body)).status).toBe(400);
+    expect((await api('GET', 'alice')).body).toMatchObject({ quota: null });
+  });
+
+  test('knows no quota of what is not there, and lets no admin of an organization set its own', async () => {
+    expect((await api('PUT', 'nobody/quota', { bytes: 1 })).status).toBe(404);
+    expect((await api('PUT', 'alice/quota', { bytes: 1 }, 'alice')).status).toBe(403);
+  });
+
+  test('whoever gets the name of a removed organization has no quota', async () => {
+    await setQuota(5);
+    expect((await hosts.call('central', 'DELETE', '/api/organizations/alice', { as: 'admin' })).status).toBe(204);
+    await env.DB_CENTRAL.prepare("UPDATE organizations SET removed_at = 0 WHERE name = 'alice'").run();
+    const created = await hosts.call('central', 'POST', '/api/organizations', {
+      as: 'admin',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name: 'alice' }),
+    });
+    expect(created.status).toBe(201);
+    expect((await api('GET', 'alice')).body).toMatchObject({ quota: null });
+  });
+});
