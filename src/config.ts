@@ -13,10 +13,22 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
+  /** Whether anything is collected or evicted: an operator stops it while a database is restored. */
+  readonly collects: boolean;
+  /** What nodes are to stay within, by store. */
+  readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
+}
+
+/** When images leave a node's store again. */
+export interface EvictionLimits {
+  /** Of its own blobs; undefined for no limit. */
+  readonly bytes: number | undefined;
+  /** Without a pull there; undefined for no limit. */
+  readonly idleMilliseconds: number | undefined;
 }
 
 export class ConfigError extends Error {
@@ -44,6 +56,8 @@ const node = z.strictObject({
   hosts,
   store: storeName,
   region: z.enum(REGIONS),
+  limit_bytes: z.int().positive().optional(),
+  idle_days: z.number().positive().optional(),
 });
 
 /** Of the variable REGISTRY: which namespaces are served where. */
@@ -52,6 +66,7 @@ export const registry = z
     central: z.strictObject({ hosts, store: storeName }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
+    collect: z.boolean().default(true),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -95,6 +110,8 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
+    collects: REGISTRY.collect,
+    evictionLimits: evictionLimits(REGISTRY.nodes),
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
   };
@@ -103,6 +120,26 @@ export function parseConfig(env: object): Config {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;
+}
+
+/** Of nodes that share a store, the smaller limit counts. */
+function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, EvictionLimits> {
+  const smaller = (values: readonly (number | undefined)[]): number | undefined => {
+    const given = values.filter((value) => value !== undefined);
+    return given.length === 0 ? undefined : Math.min(...given);
+  };
+  return new Map(
+    [...Map.groupBy(nodes, ({ store }) => store)].map(([store, sharing]) => {
+      const days = smaller(sharing.map(({ idle_days }) => idle_days));
+      return [
+        store,
+        {
+          bytes: smaller(sharing.map(({ limit_bytes }) => limit_bytes)),
+          idleMilliseconds: days === undefined ? undefined : days * 86_400_000,
+        },
+      ];
+    }),
+  );
 }
 
 export function databaseBinding(store: StoreName): string {

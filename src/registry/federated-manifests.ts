@@ -123,12 +123,19 @@ export class FederatedManifests {
     const heads = await readHeads(central.database, [{ repository, digest }]);
     const { manifests, blobs } = await readManifests(central.database, node.name, heads);
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
-    if (manifests.length > 0) await node.database.batch(mergeRows({ tags, lives: [], manifests, blobs }, options.now()));
+    if (manifests.length === 0) return;
+    await node.database.batch(mergeRows({ tags, lives: [], manifests, blobs }, options.now()));
+    // Kept for having been pulled: it is not the first to be evicted, however old it is.
+    await recordPull(node.database, repository, digest, hourOf(options.now()));
   }
 
   #recordPull({ repository }: ReadAccess, { digest, lastPull }: ManifestRow): void {
     const { node, options } = this.#federation;
-    const hour = Math.floor(options.now() / HOUR) * HOUR;
+    const hour = hourOf(options.now());
     if (lastPull < hour) options.defer(recordPull(node.database, repository, digest, hour));
   }
+}
+
+function hourOf(milliseconds: number): number {
+  return Math.floor(milliseconds / HOUR) * HOUR;
 }

@@ -249,6 +249,11 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
   ];
 }
 
+/** Renews the lease of the blob's locations where it is due, if the repository has the blob: it is promised once more. */
+export function renewLease(blob: BlobCommit): BoundStatement {
+  return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0];
+}
+
 /** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */
 export function selectLocation(blob: BlobCommit): BoundStatement {
   return [SELECT_LOCATION, blob.digest, blob.store];
@@ -303,7 +308,7 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
       : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
   const [, , locations] = await database.batch<[object, object, LocationRow]>([
     link,
-    [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0],
+    renewLease(blob),
     selectLinked(blob),
   ]);
   return locations;
