@@ -36,11 +36,14 @@ export async function collectTombstones(context: GcContext): Promise<void> {
     const waiting = await Promise.all(nodes.map((node) => changeThatWaits(node)));
     return forgetSlice(context, central, position, Math.min(...waiting, Number.MAX_SAFE_INTEGER));
   });
-  for (const node of nodes) {
-    await goRound(node, 'tombstones', every, context, async (position) =>
+  const rounds = nodes.map((node) =>
+    goRound(node, 'tombstones', every, context, async (position) =>
       forgetSlice(context, node, position, await changeThatWaits(node)),
-    );
-  }
+    ),
+  );
+  // A node that is away keeps none of the others waiting.
+  await Promise.allSettled(rounds);
+  await Promise.all(rounds);
 }
 
 /** The stamp of the oldest change that central has not heard of: what was deleted after it is still asked for. */

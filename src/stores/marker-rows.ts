@@ -42,11 +42,11 @@ export function deleteMarkers(announced: readonly Marker[]): BoundStatement {
   ];
 }
 
-const SELECT_OLDEST = sql`SELECT written_at FROM markers INDEXED BY markers_in_order ORDER BY written_at LIMIT 1`;
+const SELECT_OLDEST = sql`SELECT min(written_at) AS written_at FROM markers INDEXED BY markers_in_order`;
 
 /** When the oldest marker was written, in milliseconds since the epoch. */
 export async function oldestMarker(database: Database): Promise<number | undefined> {
-  return (await database.first<{ written_at: number }>(SELECT_OLDEST))?.written_at;
+  return (await database.first<{ written_at: number | null }>(SELECT_OLDEST))?.written_at ?? undefined;
 }
 
 const SELECT_LEAST_STAMP = sqlOfWholeTable`SELECT min(stamp) AS stamp FROM markers`;
