@@ -61,9 +61,10 @@ export function deleteUnusedLinks(links: readonly LinkPosition[], now: number): 
 }
 
 // Links that nobody needs went before, so a blob that has one left is no candidate: its manifests need not be looked at.
+// Leases of other stores are left to the statement that removes.
 const LOCATION_PAGE = sql`
-  SELECT l.digest, l.store, l.key, l.lease_until <= CAST(?4 AS INTEGER) AND NOT ${isPromised('l.digest', '?4')}
-    AND NOT EXISTS (SELECT 1 FROM links k WHERE k.digest = l.digest) AS unused
+  SELECT l.digest, l.store, l.key, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM links k WHERE k.digest = l.digest) AS unused
   FROM locations l WHERE (l.digest, l.store) > (?1, ?2) ORDER BY l.digest, l.store LIMIT CAST(?3 AS INTEGER)`;
 
 export interface LocationPosition {

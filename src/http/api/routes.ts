@@ -9,6 +9,7 @@ import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { credentialRoutes } from './credentials.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
+import { pinRoutes } from './pins.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
 
@@ -42,6 +43,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   credentialRoutes(api);
   repositoryRoutes(api);
   imageRoutes(api);
+  pinRoutes(api);
   replicationRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',
