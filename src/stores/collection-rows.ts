@@ -63,7 +63,7 @@ export function deleteUnusedLinks(links: readonly LinkPosition[], now: number): 
 // Links that nobody needs went before, so a blob that has one left is no candidate: its manifests need not be looked at.
 // Leases of other stores are left to the statement that removes.
 const LOCATION_PAGE = sql`
-  SELECT l.digest, l.store, l.key, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
+  SELECT l.digest, l.store, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM links k WHERE k.digest = l.digest) AS unused
   FROM locations l WHERE (l.digest, l.store) > (?1, ?2) ORDER BY l.digest, l.store LIMIT CAST(?3 AS INTEGER)`;
 
@@ -75,7 +75,6 @@ export interface LocationPosition {
 export interface StoredLocation {
   readonly digest: Digest;
   readonly store: string;
-  readonly key: string;
   /** 1 for a candidate. */
   readonly unused: number;
 }
@@ -90,7 +89,7 @@ export function locationsAfter(
   return database.all<StoredLocation>(LOCATION_PAGE, after.digest, after.store, limit, now);
 }
 
-/** Of `l`, at central: nothing keeps the blob. */
+/** At central: nothing keeps the blob. */
 export const BLOB_IS_UNUSED = (digest: string, now: string): string =>
   `NOT ${isPromised(digest, now)} AND NOT ${isReferenced(digest)}`;
 
@@ -101,9 +100,14 @@ const DEPART = sql`
 
 const DELETE_LOCATIONS = sql`
   DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1)) AND ${BLOB_IS_UNUSED('l.digest', '?2')}
-  RETURNING digest, store, key`;
+`;
 
 const DELETE_COPIES = sql`
+  DELETE FROM copies WHERE (store, digest) IN (
+    SELECT l.store, l.digest FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
+    WHERE ${BLOB_IS_UNUSED('l.digest', '?2')})`;
+
+const FORGET_COPIES = sql`
   DELETE FROM copies WHERE (store, digest) IN (
     SELECT candidate.value ->> 'store', candidate.value ->> 'digest' FROM json_each(?1) AS candidate)
   AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = copies.digest AND l.store = copies.store)`;
@@ -114,18 +118,18 @@ const DELETE_COPIES = sql`
  */
 export function collectBlobs(
   central: string,
-  candidates: readonly { readonly digest: Digest; readonly store: string }[],
+  candidates: readonly { readonly digest: Digest }[],
   now: number,
 ): BoundStatement[] {
   const digests = JSON.stringify([...new Set(candidates.map(({ digest }) => digest))]);
   return [
     [DEPART, digests, central, now, now],
+    [DELETE_COPIES, digests, now],
     [DELETE_LOCATIONS, digests, now],
-    [DELETE_COPIES, JSON.stringify(candidates.map(({ digest, store }) => ({ digest, store })))],
   ];
 }
 
 /** Copies that were due from locations that are gone. */
 export function forgetCopies(copies: readonly { readonly digest: Digest; readonly store: string }[]): BoundStatement {
-  return [DELETE_COPIES, JSON.stringify(copies.map(({ digest, store }) => ({ digest, store })))];
+  return [FORGET_COPIES, JSON.stringify(copies.map(({ digest, store }) => ({ digest, store })))];
 }

@@ -6,6 +6,7 @@ import { HeardNodes } from '../../src/gc/heard-nodes.ts';
 import { letGo } from '../../src/gc/let-go.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { collectBlobs } from '../../src/stores/collection-rows.ts';
 import { consent, leave, markLeaving } from '../../src/stores/consent-rows.ts';
 import {
   contextOf,
@@ -195,4 +196,20 @@ test('killed after each of its steps, the way out is gone to its end the next ti
   expect(await locationsOf('node1', blob)).toEqual([]);
   expect(await objectsAt('node1')).toEqual([]);
   expect(await rowsAt('node1', 'SELECT * FROM departed')).toEqual([]);
+});
+
+test('central forgets copies of all nodes with a blob, whichever of its locations it met first', async () => {
+  for (const host of hosts.nodes) await pushImage(host, 1, ['a']);
+  for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
+  expect(await rowsAt('central', 'SELECT * FROM copies')).toHaveLength(4);
+  const [{ digest }] = (await rowsAt<{ digest: Digest }>('central', 'SELECT DISTINCT digest FROM manifests')) as [
+    { digest: Digest },
+  ];
+  await hosts.central.registry.deleteManifest(REPOSITORY, digest);
+  hosts.now += 3 * GRACE;
+  const { database } = hosts.central.store;
+  const blobs = await rowsAt<{ digest: Digest }>('central', "SELECT digest FROM locations WHERE store = 'node1'");
+  await database.batch(collectBlobs('central', blobs, hosts.now));
+  expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
 });
