@@ -124,10 +124,6 @@ export function parseConfig(env: object): Config {
 
 /** Of nodes that share a store, the smaller limit counts. */
 function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, EvictionLimits> {
-  const smaller = (values: readonly (number | undefined)[]): number | undefined => {
-    const given = values.filter((value) => value !== undefined);
-    return given.length === 0 ? undefined : Math.min(...given);
-  };
   return new Map(
     [...Map.groupBy(nodes, ({ store }) => store)].map(([store, sharing]) => {
       const days = smaller(sharing.map(({ idle_days }) => idle_days));
@@ -140,6 +136,11 @@ function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, 
       ];
     }),
   );
+}
+
+function smaller(values: readonly (number | undefined)[]): number | undefined {
+  const given = values.filter((value) => value !== undefined);
+  return given.length === 0 ? undefined : Math.min(...given);
 }
 
 export function databaseBinding(store: StoreName): string {

@@ -71,8 +71,7 @@ async function evictSlice(
     mayLeave(image, from.pass, idleBefore, now()),
   );
   const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
-  const unsettled =
-    blobs.length === 0 ? new Set<Digest>() : await answerOf("central's database", unsettledAmong(central, blobs));
+  const unsettled = blobs.length === 0 ? new Set<Digest>() : await answerOf("central's database", unsettledAmong(central, blobs));
   const left: ImageAtNode[] = [];
   for (const image of images) {
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
@@ -81,7 +80,9 @@ async function evictSlice(
     left.push(image);
     excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
   }
-  const digests = [...new Set(left.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest]))))];
+  const digests = [
+    ...new Set(left.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
+  ];
   const gone = digests.length === 0 ? undefined : await letGo(context, node, digests, heard);
   const bytes = gone?.left.reduce((sum, { size }) => sum + size, 0) ?? 0;
   if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);

@@ -34,10 +34,7 @@ export async function letGo(
     },
   );
   const { until } = leaseTimes(now(), graceMilliseconds);
-  const given = await answerOf(
-    "central's database",
-    consent(central, node.name, marked, stopped === undefined, now(), until),
-  );
+  const given = await answerOf("central's database", consent(central, node.name, marked, stopped === undefined, now(), until));
   const at = now();
   return { left: await leave(node, marked, given, token, at, at + HOUR), stopped };
 }

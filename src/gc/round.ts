@@ -40,19 +40,34 @@ export async function goRound(
   let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
   while (mayGoOn() && now() >= task.next_at) {
     const at = now();
-    if (task.position === '') task = { ...task, round_started_at: at, slices: 0 };
-    const { position, stopped, failed } = await sliced(slice, task.position);
-    task = { ...task, position: position ?? '', last_slice_at: at, stopped: stopped ?? null, slices: task.slices + 1 };
-    if (!failed && position === undefined) task = { ...task, round_ended_at: at, next_at: task.round_started_at + every };
+    const done = await sliced(slice, task.position);
+    task = after(task, done, at, every);
     await store.database.batch([saveTask(task)]);
-    if (failed) return;
+    if (done.failed) return;
   }
 }
 
-async function sliced(
-  slice: (position: string) => Promise<Slice>,
-  position: string,
-): Promise<Slice & { readonly failed: boolean }> {
+function after(task: MaintenanceTask, { position, stopped, failed }: SliceOrFailure, at: number, every: number): MaintenanceTask {
+  const starts = task.position === '';
+  const started = starts ? at : task.round_started_at;
+  const ended = !failed && position === undefined;
+  return {
+    task: task.task,
+    position: position ?? '',
+    round_started_at: started,
+    round_ended_at: ended ? at : task.round_ended_at,
+    last_slice_at: at,
+    next_at: ended ? started + every : task.next_at,
+    slices: starts ? 1 : task.slices + 1,
+    stopped: stopped ?? null,
+  };
+}
+
+interface SliceOrFailure extends Slice {
+  readonly failed: boolean;
+}
+
+async function sliced(slice: (position: string) => Promise<Slice>, position: string): Promise<SliceOrFailure> {
   try {
     return { ...(await slice(position)), failed: false };
   } catch (error) {

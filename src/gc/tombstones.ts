@@ -96,7 +96,6 @@ async function forgetTagTombstones(
   before: number,
 ): Promise<void> {
   const isCentral = store === central;
-  const nameOf = ({ repository, name }: Pick<TagTombstone, 'repository' | 'name'>): string => `${repository}:${name}`;
   const known = isCentral ? [] : await answerOf("central's database", knownTags(central.database, page));
   const ofCentral = new Map(known.map((tag) => [nameOf(tag), tag.deleted === 1]));
   const due = page.filter((tag) => ofCentral.get(nameOf(tag)) !== true);
@@ -106,4 +105,8 @@ async function forgetTagTombstones(
     ...(isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))]),
   ]);
   if (forgotten.length > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten.length)]);
+}
+
+function nameOf({ repository, name }: Pick<TagTombstone, 'repository' | 'name'>): string {
+  return `${repository}:${name}`;
 }

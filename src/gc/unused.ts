@@ -1,10 +1,5 @@
 /** Going over a store's links, then its locations, by digest: a slice looks at so many rows and hands over what nobody needs. */
-import {
-  deleteUnusedLinks,
-  linksAfter,
-  locationsAfter,
-  type StoredLocation,
-} from '../stores/collection-rows.ts';
+import { deleteUnusedLinks, linksAfter, locationsAfter, type StoredLocation } from '../stores/collection-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { Slice } from './round.ts';
 

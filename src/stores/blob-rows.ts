@@ -306,10 +306,6 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
           source.onlyIfPublic ? 1 : 0,
         ]
       : [INSERT_LINK_FROM_ANYWHERE, blob.repository, blob.digest, JSON.stringify(source.ranges), blob.lease.now];
-  const [, , locations] = await database.batch<[object, object, LocationRow]>([
-    link,
-    renewLease(blob),
-    selectLinked(blob),
-  ]);
+  const [, , locations] = await database.batch<[object, object, LocationRow]>([link, renewLease(blob), selectLinked(blob)]);
   return locations;
 }

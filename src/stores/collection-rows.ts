@@ -116,11 +116,7 @@ const FORGET_COPIES = sql`
  * At central: removes all locations of blobs that nobody needs, in one batch, with the copies that were due from them.
  * Only central's own objects go with their rows: of a node's bytes central merely knows no more.
  */
-export function collectBlobs(
-  central: string,
-  candidates: readonly { readonly digest: Digest }[],
-  now: number,
-): BoundStatement[] {
+export function collectBlobs(central: string, candidates: readonly { readonly digest: Digest }[], now: number): BoundStatement[] {
   const digests = JSON.stringify([...new Set(candidates.map(({ digest }) => digest))]);
   return [
     [DEPART, digests, central, now, now],

@@ -14,8 +14,7 @@ import type { Digest } from '../oci/digest.ts';
 import { BLOB_IS_UNUSED, forgetCopies, isReferenced } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 
-const MAY_LEAVE = (now: string): string =>
-  `l.lease_until <= CAST(${now} AS INTEGER) AND NOT ${isReferenced('l.digest')}`;
+const MAY_LEAVE = (now: string): string => `l.lease_until <= CAST(${now} AS INTEGER) AND NOT ${isReferenced('l.digest')}`;
 
 const MARK = sql`
   UPDATE locations AS l SET leaving = ?3 WHERE l.digest IN (SELECT value FROM json_each(?1)) AND l.store = ?2

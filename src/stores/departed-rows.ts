@@ -31,6 +31,9 @@ export function forgetDeparted(gone: readonly Departed[]): BoundStatement {
 const SELECT_STORED = sql`SELECT blobs, bytes FROM stored_bytes WHERE store = ?1`;
 
 /** What a store's locations add up to. */
-export async function storedBytes(database: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
+export async function storedBytes(
+  database: Database,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
   return (await database.first<{ blobs: number; bytes: number }>(SELECT_STORED, store)) ?? { blobs: 0, bytes: 0 };
 }

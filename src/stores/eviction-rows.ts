@@ -189,7 +189,11 @@ const END = sql`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
  * @param now milliseconds since the epoch
  * @returns whether it left
  */
-export async function evictImage(node: Database, { repository, digest, members, blobs }: ImageAtNode, now: number): Promise<boolean> {
+export async function evictImage(
+  node: Database,
+  { repository, digest, members, blobs }: ImageAtNode,
+  now: number,
+): Promise<boolean> {
   const token = crypto.randomUUID();
   const list = JSON.stringify(members.map((member) => member.digest));
   const used = Math.max(...members.map(({ used_at: at }) => at));

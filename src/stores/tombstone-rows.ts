@@ -43,7 +43,12 @@ const SELECT_TAGS = sql`
   ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`;
 
 /** Tombstones of tags up to a stamp. */
-export function tagTombstones(database: Database, after: TombstonePosition, until: number, limit: number): Promise<TagTombstone[]> {
+export function tagTombstones(
+  database: Database,
+  after: TombstonePosition,
+  until: number,
+  limit: number,
+): Promise<TagTombstone[]> {
   return database.all<TagTombstone>(SELECT_TAGS, after.version, after.repository, after.key, until, limit);
 }
 
@@ -168,9 +173,12 @@ export function forgetDeletions(
   before: number,
 ): BoundStatement[] {
   const list = JSON.stringify(deletions);
-  return [DELETE_MANIFESTS, FORGET_DELETIONS].map(
-    (statement): BoundStatement => [statement, list, JSON.stringify(followers), before],
-  );
+  return [DELETE_MANIFESTS, FORGET_DELETIONS].map((statement): BoundStatement => [
+    statement,
+    list,
+    JSON.stringify(followers),
+    before,
+  ]);
 }
 
 const SELECT_KNOWN_TAGS = sql`

@@ -39,7 +39,9 @@ test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices',
   expect(slices[0]?.slices).toBe(12);
 
   // A store whose leases have not run out is only looked through.
-  await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = ?1').bind(hosts.now + GRACE).run();
+  await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = ?1')
+    .bind(hosts.now + GRACE)
+    .run();
   hosts.now += GRACE / 2;
   resetCounts(counts);
   await collectCentral(contextOf(hosts));

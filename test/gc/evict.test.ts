@@ -26,9 +26,12 @@ const DAY = 24 * HOUR;
 const run = (bytes: number | undefined, idleMilliseconds?: number): Promise<void> =>
   evict(contextOf(hosts), hosts.node1.store, { bytes, idleMilliseconds });
 const manifests = async (): Promise<string[]> =>
-  (await rowsAt<{ digest: string }>('node1', 'SELECT digest FROM manifests WHERE created_version > deleted_version ORDER BY digest')).map(
-    ({ digest }) => digest,
-  );
+  (
+    await rowsAt<{ digest: string }>(
+      'node1',
+      'SELECT digest FROM manifests WHERE created_version > deleted_version ORDER BY digest',
+    )
+  ).map(({ digest }) => digest);
 const used = async (): Promise<number> => (await storedBytes(hosts.node1.store.database, 'node1')).bytes;
 
 /** Settled images of 200 bytes each, pushed an hour apart, whose leases are over. */

@@ -147,7 +147,11 @@ test('a deleted manifest has no content left after the grace time, and a merge o
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += 1.5 * GRACE;
   // A marker that is older holds the tombstone; what it was a manifest of goes.
-  await rowsAt('node2', "INSERT INTO markers (kind, repository, key, stamp, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)", hosts.now);
+  await rowsAt(
+    'node2',
+    "INSERT INTO markers (kind, repository, key, stamp, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)",
+    hosts.now,
+  );
   await forget();
   expect(await rowsAt('central', 'SELECT media_type, created_version FROM manifests')).toEqual([
     { media_type: '', created_version: 0 },

@@ -51,7 +51,12 @@ export async function pushImage(host: Host, seed: number, tags: readonly string[
   return image;
 }
 
-export function putManifest({ registry }: Host, image: Image, tags: readonly string[] = [], repository = REPOSITORY): Promise<void> {
+export function putManifest(
+  { registry }: Host,
+  image: Image,
+  tags: readonly string[] = [],
+  repository = REPOSITORY,
+): Promise<void> {
   return registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
 }
 
@@ -70,7 +75,11 @@ export async function pull({ registry }: Host, reference: Tag | Digest, reposito
   }
 }
 
-export async function rowsAt<Row = Record<string, unknown>>(host: HostName, query: string, ...parameters: unknown[]): Promise<Row[]> {
+export async function rowsAt<Row = Record<string, unknown>>(
+  host: HostName,
+  query: string,
+  ...parameters: unknown[]
+): Promise<Row[]> {
   return (
     await DATABASES[host]
       .prepare(query)
