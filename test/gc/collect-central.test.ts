@@ -1,7 +1,9 @@
 /** What central collects, and what it must not. */
 import { beforeEach, expect, test } from 'vitest';
 import { collectCentral } from '../../src/gc/collect-central.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { collectBlobs, deleteUnusedLinks, linksAfter } from '../../src/stores/collection-rows.ts';
 import {
   contextOf,
   HOUR,
@@ -14,7 +16,7 @@ import {
   rowsAt,
   stoppedAt,
 } from '../support/collecting.ts';
-import { documentOf, GRACE, granted, imageOf, indexOf, REPOSITORY } from '../support/fixture.ts';
+import { bodyOf, documentOf, GRACE, granted, imageOf, indexOf, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
 
 let hosts: Hosts;
@@ -73,10 +75,9 @@ test('what documents of other media types name stays', async () => {
   const blob = await pushBlob(hosts.central, 1);
   await putManifest(
     hosts.central,
-    await documentOf('application/vnd.oci.image.manifest.v1+json', {
-      config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: blob, size: 1 },
-      layers: [],
+    await documentOf('application/vnd.oci.artifact.manifest.v1+json', {
       artifactType: 'application/x.test',
+      blobs: [{ mediaType: 'application/x.test', digest: blob, size: 1 }],
     }),
   );
   hosts.now += 3 * GRACE;
@@ -110,9 +111,7 @@ test('a HEAD by who may push is a promise for the grace time, at the last moment
 
 test('closing an upload once more is a promise as well', async () => {
   const bytes = new Uint8Array(10);
-  const { digestOf } = await import('../../src/oci/digest.ts');
   const digest = await digestOf('sha256', bytes);
-  const { bodyOf, session, SUBJECT } = await import('../support/fixture.ts');
   const opened = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   await hosts.central.registry.finishUpload(session(opened), digest, undefined, bodyOf(bytes));
   hosts.now += GRACE - 1;
@@ -121,23 +120,32 @@ test('closing an upload once more is a promise as well', async () => {
   expect(row?.lease_until).toBe(hosts.now + 2 * GRACE);
 });
 
-test('between looking and removing, a manifest may come: then the blob stays', async () => {
+test.each<[string, (blob: Digest) => Promise<unknown>]>([
+  ['a manifest', async (blob) => putManifest(hosts.central, await imageOf(blob, []), ['a'])],
+  ['a HEAD by who may push', (blob) => hosts.central.registry.resolveBlob(granted(), blob, true)],
+  ['an upload', () => pushBlob(hosts.central, 1)],
+  ['a mount', (blob) => hosts.central.registry.mountBlob(OTHER, blob, granted())],
+])('%s between looking and removing keeps blob and link', async (_name, use) => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
-  let batches = 0;
-  hosts.central.gate = async (_call, work) => {
-    // The second slice has found the blob: a push renews its lease before it is removed.
-    const first = (await rowsAt('central', 'SELECT * FROM links')).length === 0 && batches++ === 1;
-    if (first) {
-      hosts.central.gate = async (_next, rest) => rest();
-      await pushBlob(hosts.central, 1);
-      await putManifest(hosts.central, await imageOf(blob, []), ['a']);
-    }
-    return work();
-  };
-  await collect();
-  expect(await objectsAt('central')).toHaveLength(1);
+  const { database } = hosts.central.store;
+  const links = await linksAfter(database, { digest: '', repository: '' }, 10, hosts.now);
+  expect(links).toMatchObject([{ unused: 1 }]);
+  await use(blob);
+  await database.batch([deleteUnusedLinks(links, hosts.now)]);
+  await database.batch(collectBlobs('central', [{ digest: blob }], hosts.now));
   expect(await locationsOf('central', blob)).toEqual(['central']);
+  expect(await rowsAt('central', 'SELECT * FROM links WHERE repository = ?1', REPOSITORY)).toHaveLength(1);
+  expect(await rowsAt('central', 'SELECT * FROM departed')).toEqual([]);
+});
+
+test('a node commits on no link whose time is over: central may have let the bytes go', async () => {
+  const blob = await pushBlob(hosts.central, 1);
+  await hosts.node1.registry.resolveBlob(granted(), blob, true);
+  hosts.now += 3 * GRACE;
+  await collect();
+  expect(await objectsAt('central')).toEqual([]);
+  await expect(putManifest(hosts.node1, await imageOf(blob, []), ['a'])).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
 });
 
 test('a node with an old marker stops collection, and says so; at half the grace time, not before', async () => {

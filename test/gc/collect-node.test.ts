@@ -6,8 +6,10 @@ import { HeardNodes } from '../../src/gc/heard-nodes.ts';
 import { letGo } from '../../src/gc/let-go.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { announceTo, readManifests, readMarked } from '../../src/stores/announcement-rows.ts';
 import { collectBlobs } from '../../src/stores/collection-rows.ts';
 import { consent, leave, markLeaving } from '../../src/stores/consent-rows.ts';
+import { markersAfter } from '../../src/stores/marker-rows.ts';
 import {
   contextOf,
   HOUR,
@@ -213,3 +215,25 @@ test('central forgets copies of all nodes with a blob, whichever of its location
   expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
 });
+
+test('an announcement that comes late names no bytes that have left: its manifest was deleted', async () => {
+  const image = await pushImage(hosts.node1, 1, ['a']);
+  const { markers, late } = await readAnnouncement();
+  await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
+  hosts.now += GRACE;
+  await late();
+  expect(markers).toHaveLength(2);
+  expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
+});
+
+/** What node1 has to announce now, sent when the test says. */
+async function readAnnouncement() {
+  const { store } = hosts.node1;
+  const markers = await markersAfter(store.database, undefined, 10);
+  const { tags, manifests } = await readMarked(store.database, markers);
+  const whole = await readManifests(store.database, store.name, manifests);
+  const late = () => announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);
+  return { markers, late };
+}

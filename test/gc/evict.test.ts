@@ -119,6 +119,17 @@ test('what is not announced stays, and what is not settled', async () => {
   expect(await used()).toBe(0);
 });
 
+test('a manifest that was pushed again, and has yet to be announced, stays', async () => {
+  const [a] = (await settled('a')) as [Image];
+  await putManifest(hosts.node1, a);
+  await run(0);
+  expect(await manifests()).toEqual([a.digest]);
+  await hosts.drain();
+  hosts.now += HOUR;
+  await run(0);
+  expect(await manifests()).toEqual([]);
+});
+
 test('a tag that was written again and has yet to be announced keeps its image', async () => {
   const [a] = (await settled('a')) as [Image];
   await putManifest(hosts.node1, a, ['again']);
