@@ -153,7 +153,7 @@ const ROUTES: readonly Route[] = [
   {
     needs: 'registry',
     method: 'DELETE',
-    path: (subject) => `${imageOf(subject)}/pins/node1`,
+    path: (subject) => `${imageOf(subject)}/pins/node2`,
     answer: () => [404, 'NOT_FOUND'],
   },
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
