@@ -15,12 +15,24 @@ export interface Config {
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
   readonly auditMilliseconds: number;
+  /** Whether anything is collected or evicted: an operator stops it while a database is restored. */
+  readonly collects: boolean;
+  /** What nodes are to stay within, by store. */
+  readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
   /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
   readonly platformAuthUrl: string | undefined;
+}
+
+/** When images leave a node's store again. */
+export interface EvictionLimits {
+  /** Of its own blobs; undefined for no limit. */
+  readonly bytes: number | undefined;
+  /** Without a pull there; undefined for no limit. */
+  readonly idleMilliseconds: number | undefined;
 }
 
 export class ConfigError extends Error {
@@ -48,6 +60,8 @@ const node = z.strictObject({
   hosts,
   store: storeName,
   region: z.enum(REGIONS),
+  limit_bytes: z.int().positive().optional(),
+  idle_days: z.number().positive().optional(),
 });
 
 /** Of the variable REGISTRY: which namespaces are served where. */
@@ -57,6 +71,7 @@ export const registry = z
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
+    collect: z.boolean().default(true),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -123,6 +138,8 @@ export function parseConfig(env: object): Config {
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
+    collects: REGISTRY.collect,
+    evictionLimits: evictionLimits(REGISTRY.nodes),
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,
@@ -132,6 +149,27 @@ export function parseConfig(env: object): Config {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);
   }
   return config;
+}
+
+/** Of nodes that share a store, the smaller limit counts. */
+function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, EvictionLimits> {
+  return new Map(
+    [...Map.groupBy(nodes, ({ store }) => store)].map(([store, sharing]) => {
+      const days = smaller(sharing.map(({ idle_days }) => idle_days));
+      return [
+        store,
+        {
+          bytes: smaller(sharing.map(({ limit_bytes }) => limit_bytes)),
+          idleMilliseconds: days === undefined ? undefined : days * 86_400_000,
+        },
+      ];
+    }),
+  );
+}
+
+function smaller(values: readonly (number | undefined)[]): number | undefined {
+  const given = values.filter((value) => value !== undefined);
+  return given.length === 0 ? undefined : Math.min(...given);
 }
 
 export function databaseBinding(store: StoreName): string {

@@ -54,6 +54,8 @@ describe('a configuration', () => {
       stores: ['central'],
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
+      collects: true,
+      evictionLimits: new Map(),
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -68,6 +70,25 @@ describe('a configuration', () => {
       { host: 'index.fra.example.com', namespace: fra },
       { host: 'index.ams.example.com', namespace: ams },
     ]);
+  });
+
+  test('says what nodes are to stay within; of two that share a store, the smaller limit counts', () => {
+    const nodes = [
+      node('fra', { limit_bytes: 2000, idle_days: 3 }),
+      node('ams', { store: 'fra', limit_bytes: 1000 }),
+      node('sgp'),
+    ];
+    const env = { ...withNodes(...nodes), DB_FRA: {}, BLOBS_FRA: {}, DB_SGP: {}, BLOBS_SGP: {} };
+    expect(parseConfig(env).evictionLimits).toEqual(
+      new Map([
+        ['fra', { bytes: 1000, idleMilliseconds: 3 * 86_400_000 }],
+        ['sgp', { bytes: undefined, idleMilliseconds: undefined }],
+      ]),
+    );
+  });
+
+  test('stops collecting where it is told to', () => {
+    expect(parseConfig({ ...environment, REGISTRY: { ...registry, collect: false } }).collects).toBe(false);
   });
 
   test('has defaults for its nodes and the time of grace', () => {

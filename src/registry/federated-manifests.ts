@@ -127,11 +127,17 @@ export class FederatedManifests {
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
     await node.database.batch([...merged, ...leaveToCentral(manifests)]);
+    // Kept for having been pulled: it is not the first to be evicted, however old it is.
+    await recordPull(node.database, repository, digest, hourOf(options.now()));
   }
 
   #recordPull({ repository }: ReadAccess, { digest, lastPull }: ManifestRow): void {
     const { node, options } = this.#federation;
-    const hour = Math.floor(options.now() / HOUR) * HOUR;
+    const hour = hourOf(options.now());
     if (lastPull < hour) options.defer(recordPull(node.database, repository, digest, hour));
   }
+}
+
+function hourOf(milliseconds: number): number {
+  return Math.floor(milliseconds / HOUR) * HOUR;
 }

@@ -3,9 +3,9 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { readHeads, readManifests } from '../stores/announcement-rows.ts';
-import { findBlob, leaseTimes, ownLocation } from '../stores/blob-rows.ts';
+import { findBlob, ownLocation } from '../stores/blob-rows.ts';
 import { keepFetched, removeFetchedLink } from '../stores/copy-rows.ts';
-import { findManifest } from '../stores/manifest-rows.ts';
+import { findManifest, recordPulls } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
 import { leaveToCentral } from '../stores/usage-rows.ts';
@@ -15,9 +15,11 @@ import type { Pair } from './pair.ts';
 import type { Fetch } from './queue-state.ts';
 import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
 
+const HOUR = 3_600_000;
+
 /** Copies one blob down. Answers the bytes that were copied. */
 export async function fetchBlob(
-  { node, central, now, graceMilliseconds }: Pair,
+  { node, central, now }: Pair,
   { repository, digest }: Fetch,
   storeOf: (name: string) => Store | undefined,
   keeper: ProgressKeeper,
@@ -34,9 +36,9 @@ export async function fetchBlob(
   if (far.locations.length === 0) return 0;
   const [here] = await ownLocation(node.database, digest, node.name);
   const at = now();
-  const lease = leaseTimes(at, graceMilliseconds).until;
   const { key, size } = here ?? (await fromNearest(far.locations));
-  const kept = await keepFetched(node, repository, { digest, key, size }, at, lease, !own.linked);
+  // Nobody was promised it: its manifest keeps it, and central has it.
+  const kept = await keepFetched(node, repository, { digest, key, size }, at, at, !own.linked);
   await dropProgress(name, node.bucket, kept, keeper);
   // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
   const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
@@ -84,6 +86,8 @@ export async function fetchImage(
     );
     const whole = await readManifests(central.database, node.name, heads);
     await node.database.batch([...mergeRows({ tags: [], lives: [], ...whole }, now()), ...leaveToCentral(whole.manifests)]);
+    // What is wanted here is not the first to be evicted, however old it is.
+    await recordPulls(node.database, repository, level, Math.floor(now() / HOUR) * HOUR);
     for (const { digest } of whole.blobs) blobs.add(digest);
     const children = whole.manifests.flatMap(({ references }) => references.filter(({ kind }) => kind === 'child'));
     level = [...new Set(children.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));

@@ -176,15 +176,18 @@ export async function readManifests(
   return { manifests, blobs };
 }
 
+// An announcement that comes late may name bytes that have left the node since: only where their manifest was deleted.
+const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.value ->> 'repository'
+  AND m.digest = blob.value ->> 'manifest' AND m.created_version > m.deleted_version)`;
 const ADD_LOCATIONS = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
-  FROM json_each(?1) AS blob WHERE true ON CONFLICT DO NOTHING`;
+  FROM json_each(?1) AS blob WHERE ${IS_NEEDED} ON CONFLICT DO NOTHING`;
 const ADD_COPIES = sql`
   INSERT INTO copies (store, digest, organization, size, announced_at)
   SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
-  FROM json_each(?1) AS blob
-  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4) ON CONFLICT DO NOTHING`;
+  FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4) ON CONFLICT DO NOTHING`;
 const SELECT_MERGED_TAGS = sql`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
@@ -219,9 +222,17 @@ export async function announceTo(
   lease: number,
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
-  const locations = jsonParts(located.map(({ digest, key, size }) => ({ digest, key, size })));
+  const locations = jsonParts(
+    located.map(({ repository, manifest, digest, key, size }) => ({ repository, manifest, digest, key, size })),
+  );
   const copies = jsonParts(
-    located.map(({ repository, digest, size }) => ({ digest, size, organization: organizationOf(repository) })),
+    located.map(({ repository, manifest, digest, size }) => ({
+      repository,
+      manifest,
+      digest,
+      size,
+      organization: organizationOf(repository),
+    })),
   );
   // Sizes first: links then count at once by what they are.
   const statements = [

@@ -58,7 +58,7 @@ const SELECT_BLOB = sql`
   ORDER BY l.store = ?3 DESC`;
 
 /** Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go. */
-export const RENEW_LEASE = sql`
+const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
     AND (?5 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
@@ -241,6 +241,11 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
     [INSERT_LOCATION_OF_SINGLE_CHUNK, blob.digest, blob.store, blob.lease.now, blob.lease.until, upload, writeId],
     [INSERT_LINK_OF_UPLOAD, blob.repository, blob.digest, blob.lease.now, upload, writeId],
   ];
+}
+
+/** Renews the lease of the blob's locations where it is due, if the repository has the blob: it is promised once more. */
+export function renewLease(blob: BlobCommit): BoundStatement {
+  return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0];
 }
 
 /** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */

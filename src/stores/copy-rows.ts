@@ -107,7 +107,11 @@ const FORGET_IF_THERE = sql`
 
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
-const REMOVE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER)`;
+// A manifest that was committed meanwhile keeps it.
+const REMOVE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
 
 /**
  * At a node: bytes that were fetched from afar. Answers the key of the store's location.

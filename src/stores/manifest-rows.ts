@@ -117,3 +117,17 @@ const RECORD_PULL = sql`UPDATE manifests SET last_pull = CAST(?3 AS INTEGER) WHE
 export async function recordPull(database: Database, repository: RepositoryName, digest: Digest, hour: number): Promise<void> {
   await database.run(RECORD_PULL, repository, digest, hour);
 }
+
+const RECORD_PULLS = sql`
+  UPDATE manifests SET last_pull = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND last_pull < CAST(?3 AS INTEGER)`;
+
+/** As {@link recordPull}, of several manifests. */
+export async function recordPulls(
+  database: Database,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+  hour: number,
+): Promise<void> {
+  await database.run(RECORD_PULLS, repository, JSON.stringify(digests), hour);
+}

@@ -42,6 +42,20 @@ export function deleteMarkers(announced: readonly Marker[]): BoundStatement {
   ];
 }
 
+const SELECT_OLDEST = sql`SELECT min(written_at) AS written_at FROM markers INDEXED BY markers_in_order`;
+
+/** When the oldest marker was written, in milliseconds since the epoch. */
+export async function oldestMarker(database: Database): Promise<number | undefined> {
+  return (await database.first<{ written_at: number | null }>(SELECT_OLDEST))?.written_at ?? undefined;
+}
+
+const SELECT_LEAST_STAMP = sqlOfWholeTable`SELECT min(stamp) AS stamp FROM markers`;
+
+/** Of the change that was made first, of those that wait. */
+export async function leastStamp(database: Database): Promise<number | undefined> {
+  return (await database.first<{ stamp: number | null }>(SELECT_LEAST_STAMP))?.stamp ?? undefined;
+}
+
 const SELECT_DEPTH = sqlOfWholeTable`
   SELECT count(*) AS depth, min(written_at) AS oldest FROM markers`;
 
@@ -58,13 +72,16 @@ export async function waitingMarkers(database: Database): Promise<Waiting> {
 
 const MARK_ALL = [
   sqlOfWholeTable`INSERT INTO markers (kind, repository, key, stamp, written_at)
-    SELECT 'manifest', repository, digest, created_version, CAST(?1 AS INTEGER) FROM manifests
+    SELECT 'manifest', repository, digest, created_version, min(created_version / 1000, CAST(?1 AS INTEGER)) FROM manifests
     WHERE created_version > deleted_version ON CONFLICT DO NOTHING`,
   sqlOfWholeTable`INSERT INTO markers (kind, repository, key, stamp, written_at)
-    SELECT 'tag', repository, name, version, CAST(?1 AS INTEGER) FROM tags WHERE true ON CONFLICT DO NOTHING`,
+    SELECT 'tag', repository, name, version, min(version / 1000, CAST(?1 AS INTEGER)) FROM tags WHERE true ON CONFLICT DO NOTHING`,
 ];
 
-/** Marks everything that a node holds, for a central whose database was restored to an earlier moment. */
+/**
+ * Marks everything that a node holds, for a central whose database was restored to an earlier moment. Markers are as old as
+ * the changes that they stand for: so nothing is collected before central has heard of them again.
+ */
 export function markEverything(now: number): BoundStatement[] {
   return MARK_ALL.map((statement): BoundStatement => [statement, now]);
 }

@@ -6,7 +6,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { type BlobCommit, type LocationRow, noRoomFor, RELINK, RENEW_LEASE, SELECT_REFUSED, selectLinked } from './blob-rows.ts';
+import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, SELECT_REFUSED, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
 
@@ -69,7 +69,7 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
   const statements = 'repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source);
   const [refused, , , locations] = await database.batch<[{ size: number }, object, object, LocationRow]>([
     ...statements,
-    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, 0],
+    renewLease(blob),
     selectLinked(blob),
   ]);
   if (refused[0] !== undefined) throw await noRoomFor(database, repository, 'blob', refused[0].size);

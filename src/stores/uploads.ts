@@ -22,6 +22,7 @@ import {
   commitSingleChunk,
   leaseTimes,
   noRoomFor,
+  renewLease,
   replaceLocation,
   selectLinked,
   selectLocation,
@@ -304,9 +305,10 @@ export class Uploads {
     return location[0]?.key === key;
   }
 
-  /** A session that is closed once more: its blob must still be there, else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
+  /** A session that is closed once more promises its blob anew, which must still be there: else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
   async #requireWhole(blob: BlobCommit): Promise<void> {
-    const [linked, location] = await this.#store.database.batch<[object, { key: string }]>([
+    const [, linked, location] = await this.#store.database.batch<[object, object, { key: string }]>([
+      renewLease(blob),
       selectLinked(blob),
       selectLocation(blob),
     ]);

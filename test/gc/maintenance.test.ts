@@ -4,7 +4,21 @@ import { env } from 'cloudflare:workers';
 import { maintain } from '../../src/gc/maintenance.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { SESSION_MILLISECONDS } from '../../src/stores/upload-reference.ts';
-import { bodyOf, bytesOf, granted, objectKeys, openFixture, REPOSITORY, rowsOf, session, SUBJECT } from '../support/fixture.ts';
+import { HOUR, objectsAt, pushBlob, pushImage, stoppedAt } from '../support/collecting.ts';
+import { faulty } from '../support/faults.ts';
+import {
+  bodyOf,
+  bytesOf,
+  GRACE,
+  granted,
+  objectKeys,
+  openFixture,
+  REPOSITORY,
+  rowsOf,
+  session,
+  SUBJECT,
+} from '../support/fixture.ts';
+import { openHosts } from '../support/hosts.ts';
 
 test('expired sessions go with their objects; blobs and younger sessions stay', async () => {
   const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
@@ -60,4 +74,33 @@ test('whoever finishes a session while it is being removed is told that it is go
     kind: expect.stringMatching(/UPLOAD_UNKNOWN|CHUNK_OUT_OF_ORDER/) as string,
   });
   expect(await rowsOf('SELECT digest FROM locations')).toEqual([]);
+});
+
+test('it collects, at central and at nodes, evicts by the limits of the configuration, and can be told not to', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.central, 1);
+  await pushBlob(hosts.node2, 2);
+  await pushImage(hosts.node1, 10, ['a']);
+  await hosts.drain();
+  const limits = { bytes: 100, idleMilliseconds: undefined };
+  const config = { ...parseConfig(env), evictionLimits: new Map([['node1', limits]]) };
+  hosts.now += 3 * GRACE;
+  await maintain({ ...config, collects: false }, env, hosts.now);
+  const objects = (): Promise<number[]> =>
+    Promise.all((['central', 'node1', 'node2'] as const).map(async (host) => (await objectsAt(host)).length));
+  expect(await objects()).toEqual([3, 2, 1]);
+  await maintain(config, env, hosts.now);
+  await maintain(config, env, hosts.now + 2 * HOUR);
+  expect(await objects()).toEqual([2, 0, 0]);
+});
+
+test('a node that is away stops what needs all nodes, and each store says so', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.node2, 2);
+  hosts.now += 3 * GRACE;
+  const away = faulty(env, ({ store }) => (store === 'node1' ? 'before' : 'ok'));
+  await maintain(parseConfig(away), away, hosts.now);
+  expect(await stoppedAt('central')).toMatch(/node1 does not answer/);
+  expect(await stoppedAt('node2')).toMatch(/node1 does not answer/);
+  expect(await objectsAt('node2')).toHaveLength(1);
 });

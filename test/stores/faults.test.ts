@@ -56,8 +56,8 @@ test.each(seeds)('seed %i: failures of the stores are told as such, and cost not
       await actor.read();
     }
 
-    // Sessions expire; what fails of their removal is done by the next one.
-    const later = Date.now() + 2 * DAY;
+    // Sessions expire, leases do not; what fails of their removal is done by the next one.
+    const later = Date.now() + 1.5 * DAY;
     await maintain(config, client.env, later);
     client.heal();
     await maintain(config, client.env, later);

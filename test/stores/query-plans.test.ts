@@ -1,7 +1,9 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { allStatements } from '../../src/stores/database.ts';
+import '../../src/gc/maintenance.ts';
 import '../../src/registry/compose.ts';
+import '../../src/replication/durable-object.ts';
 
 /**
  * Steps that read all of a table. The results of subqueries are not tables: the plan announces their names, and each of

@@ -240,7 +240,7 @@ test('a repair whose answer is lost keeps what it pointed at, also after its ses
   const other = await uploadOf(content);
   await fixture.registry.finishUpload(session(other), digest, undefined, undefined);
   await fixture.settled();
-  await maintain(parseConfig(env), env, fixture.now + 2 * 86_400_000);
+  await maintain(parseConfig(env), env, fixture.now + 1.5 * 86_400_000);
   expect(await readsBack()).toBe(true);
 });
 

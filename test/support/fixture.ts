@@ -193,9 +193,11 @@ export async function rowsOf<Row>(query: string, ...parameters: (string | number
   return results;
 }
 
-/** Every object is a blob's location or a chunk of an upload, and every such row has its object. */
+/** Objects that are neither a blob's location, nor a chunk of an upload, nor about to be deleted. */
 export async function unreferencedObjects(): Promise<string[]> {
-  const rows = await rowsOf<{ key: string }>('SELECT key FROM locations UNION SELECT key FROM upload_chunks');
+  const rows = await rowsOf<{ key: string }>(
+    'SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM departed',
+  );
   const known = new Set(rows.map(({ key }) => key));
   return (await objectKeys()).filter((key) => !known.has(key));
 }

@@ -2,7 +2,7 @@
 import { createRoute, type RouteConfig, type z } from '@hono/zod-openapi';
 import { errorBody } from './schemas.ts';
 
-type Method = 'get' | 'put' | 'post' | 'patch' | 'delete';
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
 const ERRORS = {
   400: 'A field is invalid: the message names it',

@@ -9,6 +9,7 @@ import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { credentialRoutes } from './credentials.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
+import { pinRoutes } from './pins.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
 import { upkeepRoutes } from './upkeep.ts';
@@ -43,6 +44,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   credentialRoutes(api);
   repositoryRoutes(api);
   imageRoutes(api);
+  pinRoutes(api);
   replicationRoutes(api);
   upkeepRoutes(api);
   api.doc31(DOCUMENT, {

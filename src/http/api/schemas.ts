@@ -177,6 +177,9 @@ export const onlyHere = z
 
 export const imageParam = repositoryParam.extend({ reference: z.string().openapi({ description: 'A tag or a digest' }) });
 
+export const pinParam = imageParam.extend({ node: z.string().openapi({ description: 'The name of a node' }) });
+export const pin = z.object({ node: z.string(), pinned_at: time }).openapi('Pin');
+
 export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });

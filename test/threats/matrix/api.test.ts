@@ -158,6 +158,14 @@ const ROUTES: readonly Route[] = [
     body: () => ({ version: 1, origin: 'nowhere' }),
     answer: () => [404, 'NOT_FOUND'],
   },
+  { needs: 'registry', method: 'GET', path: (subject) => `${imageOf(subject)}/pins`, answer: () => [200] },
+  { needs: 'registry', method: 'PUT', path: (subject) => `${imageOf(subject)}/pins/node1`, answer: () => [200] },
+  {
+    needs: 'registry',
+    method: 'DELETE',
+    path: (subject) => `${imageOf(subject)}/pins/node2`,
+    answer: () => [404, 'NOT_FOUND'],
+  },
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
   ...QUEUE_ROUTES.map(([method, path, status, body]): Route => ({
     needs: 'registry',

@@ -91,7 +91,16 @@ async function savedState(): Promise<Pick<World, 'restore' | 'changes'>> {
   );
   const objects = new Map<string, ArrayBuffer>();
   for (const key of await objectKeys()) objects.set(key, await (await env.BLOBS_CENTRAL.get(key))!.arrayBuffer());
-  const restore = each((table) => [`DELETE FROM ${table}`, `INSERT INTO ${table} SELECT * FROM saved_${table}`]);
+  // Without generated columns, which are nobody's to write.
+  const columns = new Map<string, string>();
+  for (const { name } of tables) {
+    const written = await rowsOf<{ name: string }>(`SELECT name FROM pragma_table_info('${name}')`);
+    columns.set(name, written.map((column) => column.name).join(', '));
+  }
+  const restore = each((table) => [
+    `DELETE FROM ${table}`,
+    `INSERT INTO ${table} (${columns.get(table)}) SELECT ${columns.get(table)} FROM saved_${table}`,
+  ]);
   const compare = each((table) => {
     const [now, saved] = [`SELECT * FROM ${table}`, `SELECT * FROM saved_${table}`];
     return [`SELECT '${table}' AS name WHERE EXISTS (${now} EXCEPT ${saved}) OR EXISTS (${saved} EXCEPT ${now})`];

@@ -1,0 +1,86 @@
+/** Going round a store in slices: a round starts when it is due, goes on where the last slice ended, and says what stops it. */
+import { isUnavailable } from '../oci/errors.ts';
+import { maintenanceTask, type MaintenanceTask, saveTask } from '../stores/maintenance-rows.ts';
+import type { Store } from '../stores/store.ts';
+import type { GcContext } from './context.ts';
+
+/** What a slice says: where the next one starts, undefined for the end of the round; and what it could not do, for an operator. */
+export interface Slice {
+  readonly position: string | undefined;
+  readonly stopped?: string | undefined;
+}
+
+/** The slice did nothing and is to be tried again. Its message is for an operator. */
+export class Stopped extends Error {
+  override readonly name = 'Stopped';
+}
+
+const NEVER: Omit<MaintenanceTask, 'task'> = {
+  position: '',
+  round_started_at: 0,
+  round_ended_at: null,
+  last_slice_at: 0,
+  next_at: 0,
+  slices: 0,
+  stopped: null,
+};
+
+/**
+ * Runs slices of a task until its round ends, something stops it, or there is no more time. A slice can be killed anywhere
+ * and is then repeated.
+ * @param every milliseconds from the start of a round to the start of the next
+ */
+export async function goRound(
+  store: Store,
+  name: string,
+  every: number,
+  { now, mayGoOn }: Pick<GcContext, 'now' | 'mayGoOn'>,
+  slice: (position: string) => Promise<Slice>,
+): Promise<void> {
+  let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
+  while (mayGoOn() && now() >= task.next_at) {
+    const at = now();
+    const done = await sliced(slice, task.position);
+    task = after(task, done, at, every);
+    await store.database.batch([saveTask(task)]);
+    if (done.failed) return;
+  }
+}
+
+function after(task: MaintenanceTask, { position, stopped, failed }: SliceOrFailure, at: number, every: number): MaintenanceTask {
+  const starts = task.position === '';
+  const started = starts ? at : task.round_started_at;
+  const ended = !failed && position === undefined;
+  return {
+    task: task.task,
+    position: position ?? '',
+    round_started_at: started,
+    round_ended_at: ended ? at : task.round_ended_at,
+    last_slice_at: at,
+    next_at: ended ? started + every : task.next_at,
+    slices: starts ? 1 : task.slices + 1,
+    stopped: stopped ?? null,
+  };
+}
+
+interface SliceOrFailure extends Slice {
+  readonly failed: boolean;
+}
+
+async function sliced(slice: (position: string) => Promise<Slice>, position: string): Promise<SliceOrFailure> {
+  try {
+    return { ...(await slice(position)), failed: false };
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error;
+    return { position, stopped: error.message, failed: true };
+  }
+}
+
+/** An answer of a store; one that does not come stops the slice. @throws Stopped */
+export async function answerOf<Answer>(what: string, asked: Promise<Answer>): Promise<Answer> {
+  try {
+    return await asked;
+  } catch (error) {
+    throw isUnavailable(error) ? new Stopped(`${what} does not answer: nothing goes before it does`) : error;
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Evicting an image from a node: its rows leave, whole, and its bytes follow (`consent-rows.ts`). It is no deletion: no stamp,
+ * no marker, no entry of the feed; central has all of it.
+ *
+ * Invariant 1: what central has not heard of has a marker, and an image with a marker stays; so does one that was pulled, or
+ * pinned, since it was chosen. It is one transaction, judged in its first statement: the row of `evictions` that it writes is
+ * what the others look for, and is gone at its end.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { isPromised } from './collection-rows.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+
+/** Where a page of images starts: after this one. */
+export interface UsePosition {
+  /** When it was last pulled, to the hour, or pushed, in milliseconds since the epoch. */
+  readonly used_at: number;
+  readonly repository: string;
+  readonly digest: string;
+}
+
+export interface UsedManifest {
+  readonly used_at: number;
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** 1 where a live index lists it. */
+  readonly listed: number;
+}
+
+const hasParent = (repository: string, digest: string): string => `EXISTS (
+  SELECT 1 FROM manifest_references r CROSS JOIN manifests p ON p.repository = r.repository AND p.digest = r.manifest
+  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.kind = 'child' AND p.created_version > p.deleted_version)`;
+
+const SELECT_USED = sql`
+  SELECT m.used_at, m.repository, m.digest, ${hasParent('m.repository', 'm.digest')} AS listed
+  FROM manifests m INDEXED BY manifests_used
+  WHERE m.created_version > m.deleted_version AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
+  ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`;
+
+/** Live manifests, the least recently used first. */
+export function leastUsed(node: Database, after: UsePosition, limit: number): Promise<UsedManifest[]> {
+  return node.all<UsedManifest>(SELECT_USED, after.used_at, after.repository, after.digest, limit);
+}
+
+/** Indexes may list indexes; deeper than this nothing of an image is looked at. */
+const DEPTH = 8;
+
+const MEMBERS = `
+  WITH RECURSIVE reachable (digest, depth) AS (
+    SELECT ?2, 0
+    UNION
+    SELECT r.digest, reachable.depth + 1 FROM reachable CROSS JOIN manifest_references r
+      ON r.repository = ?1 AND r.manifest = reachable.digest AND r.kind = 'child' WHERE reachable.depth < ${DEPTH}
+  ), member (digest, depth, used_at) AS (
+    SELECT m.digest, max(reachable.depth), m.used_at FROM reachable
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest
+    WHERE m.created_version > m.deleted_version GROUP BY m.digest
+  )`;
+const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`;
+
+// Another image, of any repository, may need the bytes as well.
+const SELECT_BLOBS = sql`${MEMBERS}
+  SELECT DISTINCT r.digest, l.size, l.lease_until, EXISTS (
+    SELECT 1 FROM links k CROSS JOIN manifest_references o ON o.repository = k.repository AND o.digest = k.digest
+    CROSS JOIN manifests m ON m.repository = o.repository AND m.digest = o.manifest
+    WHERE k.digest = r.digest AND o.kind <> 'subject' AND m.created_version > m.deleted_version
+      AND NOT (o.repository = ?1 AND o.manifest IN (SELECT digest FROM member))) AS shared
+  FROM member CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = member.digest
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
+  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?3
+  WHERE r.kind <> 'subject'`;
+
+export interface ImageAtNode {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** The manifest and all that it lists, as far as they are here; what lists comes before what is listed. */
+  readonly members: readonly { readonly digest: Digest; readonly depth: number; readonly used_at: number }[];
+  readonly blobs: readonly {
+    readonly digest: Digest;
+    /** Bytes here; null where the node has none. */
+    readonly size: number | null;
+    /** Milliseconds since the epoch. */
+    readonly lease_until: number | null;
+    /** 1 where another image needs it. */
+    readonly shared: number;
+  }[];
+}
+
+/** What images consist of at a node. */
+export async function imagesAt(
+  node: { readonly name: string; readonly database: Database },
+  roots: readonly { readonly repository: RepositoryName; readonly digest: Digest }[],
+): Promise<ImageAtNode[]> {
+  const rows = await node.database.batch<object[]>(
+    roots.flatMap(({ repository, digest }): BoundStatement[] => [
+      [SELECT_MEMBERS, repository, digest],
+      [SELECT_BLOBS, repository, digest, node.name],
+    ]),
+  );
+  return roots.map(({ repository, digest }, i) => ({
+    repository,
+    digest,
+    members: rows[2 * i] as unknown as ImageAtNode['members'],
+    blobs: rows[2 * i + 1] as unknown as ImageAtNode['blobs'],
+  }));
+}
+
+const SELECT_UNSETTLED = sql`
+  SELECT asked.value AS digest FROM json_each(?1) AS asked
+  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = asked.value AND l.store = ?2)`;
+
+/** At central: those of the blobs whose bytes it does not have itself. */
+export async function unsettledAmong(
+  central: { readonly name: string; readonly database: Database },
+  digests: readonly Digest[],
+): Promise<Set<Digest>> {
+  const rows = await central.database.all<{ digest: Digest }>(SELECT_UNSETTLED, JSON.stringify(digests), central.name);
+  return new Set(rows.map(({ digest }) => digest));
+}
+
+const TAGS_OF_MEMBERS = `json_each(?4) AS member
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?2 AND t.digest = member.value`;
+
+// ?1 token, ?2 repository, ?3 the image's digest, ?4 digests of its members, ?5 when it was last used.
+const BEGIN = sql`
+  INSERT INTO evictions (token) SELECT ?1 WHERE
+    EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?3 AND created_version > deleted_version)
+    AND NOT ${hasParent('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN markers k
+      ON k.kind = 'manifest' AND k.repository = ?2 AND k.key = member.value)
+    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN markers k
+      ON k.kind = 'tag' AND k.repository = ?2 AND k.key = t.name)
+    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN pins p
+      ON p.repository = ?2 AND p.reference = member.value)
+    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p
+      ON p.repository = ?2 AND p.reference = t.name WHERE t.visible = 1)
+    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN manifests m
+      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?5 AS INTEGER))`;
+
+const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
+const LISTED = '(SELECT value FROM json_each(?3))';
+
+// Those of one depth, after what lists them: one that another index lists, or that has a tag of its own, stays.
+const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
+  AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
+  AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.visible = 1))`;
+// A deletion that hides tags is still known, as of a manifest that was never here.
+const LEAVE_TOMBSTONES = sql`
+  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', subject = NULL, size = 0, last_pull = 0
+  WHERE ${IS_LEAVING} AND deleted_version > 0`;
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`;
+
+const HAS_LEFT = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
+  WHERE m.repository = ?2 AND m.digest = ${digest} AND m.created_version > m.deleted_version) AND ${BEGUN}`;
+const DELETE_CONTENTS = sql`
+  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('manifest_contents.digest')}`;
+const DELETE_REFERENCES = sql`
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
+  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`;
+// Hidden ones go with the tombstone; writes that only this store knows are not forgotten for want of room.
+const DELETE_TAGS = sql`
+  DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('tags.digest')}
+    AND NOT EXISTS (SELECT 1 FROM manifests m
+      WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`;
+const HIDE_TAGS = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 0
+  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_LEFT('tags.digest')}`;
+const DELETE_LINKS = sql`
+  DELETE FROM links WHERE repository = ?2 AND digest IN ${LISTED} AND ${BEGUN}
+    AND (usable_until IS NULL OR usable_until <= CAST(?4 AS INTEGER)) AND NOT ${isPromised('links.digest', '?4')}
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r CROSS JOIN manifests m
+      ON m.repository = r.repository AND m.digest = r.manifest
+      WHERE r.repository = ?2 AND r.digest = links.digest AND r.kind <> 'subject' AND m.created_version > m.deleted_version)`;
+const UNLIST_REPOSITORY = sql`
+  UPDATE repositories SET listed = 0 WHERE name = ?2 AND ${BEGUN} AND NOT EXISTS (
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?2 AND created_version > deleted_version)`;
+const FORGET_EMPTY_REPOSITORY = sql`
+  DELETE FROM repositories WHERE name = ?2 AND ${BEGUN}
+    AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?2) AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = ?2)`;
+const COUNT = sql`
+  INSERT INTO maintenance_counters (name, value) SELECT 'evicted_images', 1 WHERE ${BEGUN}
+  ON CONFLICT (name) DO UPDATE SET value = value + 1`;
+const END = sql`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
+
+/**
+ * At a node: an image's rows leave, if it still may. Bytes stay until they are let go.
+ * @param now milliseconds since the epoch
+ * @returns whether it left
+ */
+export async function evictImage(
+  node: Database,
+  { repository, digest, members, blobs }: ImageAtNode,
+  now: number,
+): Promise<boolean> {
+  const token = crypto.randomUUID();
+  const list = JSON.stringify(members.map((member) => member.digest));
+  const used = Math.max(...members.map(({ used_at: at }) => at));
+  const levels = [...Map.groupBy(members, ({ depth }) => depth)].toSorted(([a], [b]) => a - b);
+  const results = await node.batch<object[]>([
+    [BEGIN, token, repository, digest, list, used],
+    ...levels.flatMap(([depth, level]): BoundStatement[] => {
+      const digests = JSON.stringify(level.map((member) => member.digest));
+      return [
+        [LEAVE_TOMBSTONES, token, repository, digests, depth === 0 ? 1 : 0],
+        [DELETE_MANIFESTS, token, repository, digests, depth === 0 ? 1 : 0],
+      ];
+    }),
+    [DELETE_CONTENTS, token, repository, list],
+    [DELETE_REFERENCES, token, repository, list],
+    [DELETE_TAGS, token, repository, list],
+    [HIDE_TAGS, token, repository, list],
+    [DELETE_LINKS, token, repository, JSON.stringify(blobs.map((blob) => blob.digest)), now],
+    [UNLIST_REPOSITORY, token, repository],
+    [FORGET_EMPTY_REPOSITORY, token, repository],
+    [COUNT, token],
+    [END, token],
+  ]);
+  return (results.at(-1)?.length ?? 0) > 0;
+}

@@ -1,0 +1,135 @@
+/** Collecting over the hosts of `hosts.ts`, with their clock: what the tasks are given, and what is left after them. */
+import { env } from 'cloudflare:workers';
+import { collectCentral } from '../../src/gc/collect-central.ts';
+import { collectNode } from '../../src/gc/collect-node.ts';
+import type { GcContext } from '../../src/gc/context.ts';
+import { collectTombstones } from '../../src/gc/tombstones.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { deleteFollowedEntries } from '../../src/stores/feed-rows.ts';
+import { bodyOf, bytesOf, GRACE, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
+import { type Host, HOST_NAMES, type HostName, type Hosts } from './hosts.ts';
+
+export const HOUR = 3_600_000;
+
+const DATABASES = { central: env.DB_CENTRAL, node1: env.DB_NODE1!, node2: env.DB_NODE2! } as const;
+const BUCKETS = { central: env.BLOBS_CENTRAL, node1: env.BLOBS_NODE1!, node2: env.BLOBS_NODE2! } as const;
+
+export function contextOf(hosts: Hosts, changes: Partial<GcContext> = {}): GcContext {
+  return {
+    central: hosts.central.store,
+    nodes: hosts.nodes.map(({ store }) => store),
+    now: () => hosts.now,
+    graceMilliseconds: GRACE,
+    mayGoOn: () => true,
+    ...changes,
+  };
+}
+
+/** Everything that runs without being asked, once. */
+export async function collectAll(hosts: Hosts): Promise<void> {
+  const context = contextOf(hosts);
+  await collectCentral(context);
+  for (const { store } of hosts.nodes) await collectNode(context, store);
+  await collectTombstones(context);
+  const nodes = hosts.nodes.map(({ name }) => name);
+  await deleteFollowedEntries(hosts.central.store.database, nodes, hosts.now - GRACE, 1000);
+}
+
+export async function pushBlob({ registry }: Host, seed: number, repository: RepositoryName = REPOSITORY): Promise<Digest> {
+  const bytes = bytesOf(seed, 100);
+  const digest = await digestOf('sha256', bytes);
+  await registry.putBlob(repository, digest, bodyOf(bytes));
+  return digest;
+}
+
+/** An image of a config and a layer, pushed whole. */
+export async function pushImage(host: Host, seed: number, tags: readonly string[], repository = REPOSITORY): Promise<Image> {
+  const image = await imageOf(await pushBlob(host, seed, repository), [await pushBlob(host, seed + 1, repository)]);
+  await putManifest(host, image, tags, repository);
+  return image;
+}
+
+export function putManifest(
+  { registry }: Host,
+  image: Image,
+  tags: readonly string[] = [],
+  repository = REPOSITORY,
+): Promise<void> {
+  return registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
+}
+
+/** Reads a whole image by tag or digest. @throws where something of it is missing */
+export async function pull({ registry }: Host, reference: Tag | Digest, repository = REPOSITORY): Promise<void> {
+  const isDigest = reference.includes(':');
+  const manifest = await registry.getManifest(
+    granted(repository),
+    isDigest ? { kind: 'digest', digest: reference as Digest } : { kind: 'tag', tag: reference as Tag },
+  );
+  const { config, layers } = JSON.parse(manifest.text) as { config: { digest: Digest }; layers: { digest: Digest }[] };
+  for (const { digest } of [config, ...layers]) {
+    const blob = await registry.getBlob(granted(repository), digest);
+    const bytes = await new Response(await blob.open()).arrayBuffer();
+    if (bytes.byteLength !== 100) throw new Error(`${digest} has ${bytes.byteLength} bytes`);
+  }
+}
+
+export async function rowsAt<Row = Record<string, unknown>>(
+  host: HostName,
+  query: string,
+  ...parameters: unknown[]
+): Promise<Row[]> {
+  return (
+    await DATABASES[host]
+      .prepare(query)
+      .bind(...parameters)
+      .all<Row>()
+  ).results;
+}
+
+/** Stores in whose own rows a blob has a location there. */
+export async function locationsOf(host: HostName, digest: Digest): Promise<string[]> {
+  const rows = await rowsAt<{ store: string }>(host, 'SELECT store FROM locations WHERE digest = ?1 ORDER BY store', digest);
+  return rows.map(({ store }) => store);
+}
+
+export function objectsAt(host: HostName): Promise<string[]> {
+  return objectKeys(BUCKETS[host]);
+}
+
+export async function stoppedAt(host: HostName, task = 'collect'): Promise<string | null> {
+  const rows = await rowsAt<{ stopped: string | null }>(host, 'SELECT stopped FROM maintenance_tasks WHERE task = ?1', task);
+  return rows[0]?.stopped ?? null;
+}
+
+/** Kept whatever has been deleted. */
+const LASTING = new Set([
+  'clock',
+  'followers',
+  'maintenance_tasks',
+  'maintenance_counters',
+  'organizations',
+  'credentials',
+  'public_repositories',
+  'audit',
+]);
+
+/** Rows and objects that are left in any store, but for what lasts. A counter of nothing counts as none. */
+export async function leftovers(): Promise<string[]> {
+  const found: string[] = [];
+  for (const host of HOST_NAMES) {
+    const tables = await rowsAt<{ name: string }>(
+      host,
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
+    );
+    for (const { name } of tables) {
+      if (LASTING.has(name)) continue;
+      const rows = await rowsAt(host, `SELECT * FROM ${name}`);
+      const kept = name === 'stored_bytes' ? rows.filter((row) => row['blobs'] !== 0 || row['bytes'] !== 0) : rows;
+      found.push(...kept.map((row) => `${host} ${name} ${JSON.stringify(row)}`));
+    }
+    found.push(...(await objectsAt(host)).map((key) => `${host} object ${key}`));
+  }
+  return found;
+}
