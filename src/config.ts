@@ -13,6 +13,10 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
+  /** Of each store, bytes that are read and compared with their digests; 0 for none. */
+  readonly scrubBytesPerDay: number;
+  /** For how long an object is kept that no row names: as long as a database can be restored to an earlier moment. */
+  readonly orphanMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
@@ -52,6 +56,8 @@ export const registry = z
     central: z.strictObject({ hosts, store: storeName }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
+    scrub_gb_per_day: z.number().nonnegative().default(20),
+    orphan_days: z.number().min(1).default(30),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -95,6 +101,8 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
+    scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
+    orphanMilliseconds: REGISTRY.orphan_days * 24 * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
   };

@@ -53,6 +53,8 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       graceMilliseconds: 7_200_000,
+      scrubBytesPerDay: 20_000_000_000,
+      orphanMilliseconds: 30 * 86_400_000,
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -98,6 +100,8 @@ describe('the problem of a configuration is named', () => {
     ['REGISTRY.central.store', withCentral({ store: undefined })],
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: 0 } }],
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: '24' } }],
+    ['REGISTRY.scrub_gb_per_day', { ...environment, REGISTRY: { ...registry, scrub_gb_per_day: -1 } }],
+    ['REGISTRY.orphan_days', { ...environment, REGISTRY: { ...registry, orphan_days: 0 } }],
     ['REGISTRY', { ...environment, REGISTRY: { ...registry, grace: 1 } }],
     ['REGISTRY.central', withCentral({ host: 'index.example.com' })],
     ['SIGNING_KEY', without('SIGNING_KEY')],
