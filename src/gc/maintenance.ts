@@ -50,7 +50,11 @@ export async function maintain(
       mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
     };
     const retryCopy: Mended = async (store, digest) => {
-      if (store !== central.name) await queueOf(env, config, store).retry(store, copyJob(digest));
+      if (store === central.name) return;
+      // One that is not reached leaves the copy parked, which the queue's metrics show.
+      await Promise.resolve(queueOf(env, config, store).retry(store, copyJob(digest))).catch((error: unknown) => {
+        console.error(JSON.stringify({ queue: store, failed: 'retry', error: String(error) }));
+      });
     };
     await sumOf(stores.map((store) => lookAfterObjects(context, store, config, retryCopy)));
   }

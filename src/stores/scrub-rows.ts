@@ -40,19 +40,20 @@ export interface NamedKey {
   readonly damage: Damage | null;
 }
 
-type KeyRow = { readonly last: 0; readonly digest: Digest; readonly key: string; readonly damage: Damage | null };
-type LastRow = { readonly last: number; readonly digest: Digest | null };
+type KeyRow = NamedKey & { readonly last: 0 };
+type LastRow = { readonly last: 1; readonly digest: Digest };
 
 // Keys have no index: it would be one more row written by every push, for something that is asked once a day. A range of
 // keys is a walk through the table, and the ranges are so large that few are needed.
+const ROWS_PER_PAGE = 20_000;
 const SELECT_KEYS = sql`
   WITH page AS MATERIALIZED (
-    SELECT digest, key, damage FROM locations WHERE digest > ?1 AND store = ?2 ORDER BY digest LIMIT CAST(?3 AS INTEGER))
-  SELECT 0 AS last, digest, key, damage FROM page WHERE key > ?4 AND (?5 = '' OR key <= ?5)
+    SELECT digest AS until FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_PAGE)})
+  SELECT 0 AS last, l.digest, l.key, l.damage FROM locations l
+  WHERE l.digest > ?1 AND l.digest <= coalesce((SELECT until FROM page), '~') AND l.store = ?2
+    AND l.key > ?3 AND (?4 = '' OR l.key <= ?4)
   UNION ALL
-  SELECT count(*), max(digest), NULL, NULL FROM page`;
-
-const ROWS_PER_PAGE = 20_000;
+  SELECT 1, until, NULL, NULL FROM page`;
 
 /**
  * All locations of a store with a key after `after` and up to `to`, in pages, by walking the table.
@@ -60,10 +61,10 @@ const ROWS_PER_PAGE = 20_000;
  */
 export async function* namedKeys(database: Database, store: string, after: string, to: string): AsyncGenerator<NamedKey[]> {
   for (let from: string = ''; ;) {
-    const rows = await database.all<KeyRow | LastRow>(SELECT_KEYS, from, store, ROWS_PER_PAGE, after, to);
+    const rows = await database.all<KeyRow | LastRow>(SELECT_KEYS, from, store, after, to);
     const end = rows.at(-1);
-    yield rows.slice(0, -1).filter((row) => row.last === 0) as KeyRow[];
-    if (end === undefined || end.digest === null || end.last < ROWS_PER_PAGE) return;
+    yield rows.filter((row) => row.last === 0);
+    if (end?.last !== 1) return;
     from = end.digest;
   }
 }
