@@ -18,7 +18,7 @@ import { namedKeys, type NamedKey, otherKeys } from '../stores/scrub-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { GcContext } from './context.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from './round.ts';
+import { afterSlice, DAY, dueTask, MINUTE } from './slices.ts';
 
 export const COMPARISON = 'comparison';
 

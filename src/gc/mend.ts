@@ -9,8 +9,7 @@ import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
 import { Hopeless } from '../replication/machine.ts';
 import type { Progress } from '../replication/queue-state.ts';
 import { dropProgress, Gone, OutOfTime, type ProgressKeeper, transfer } from '../replication/transfer.ts';
-import type { Damage } from '../stores/blob-rows.ts';
-import { leaseTimes } from '../stores/blob-rows.ts';
+import { type Damage, leaseTimes, ownLocation } from '../stores/blob-rows.ts';
 import { Hash } from '../stores/blob-writer.ts';
 import { unavailable } from '../stores/bucket.ts';
 import { adoptOrphan, candidates, setOrphanDigest } from '../stores/orphan-rows.ts';
@@ -102,7 +101,7 @@ async function locationsElsewhere(
   const answers = await Promise.all(
     others.map(async (other) => {
       const found = await soundAmong(other.database, other.name, digests).catch(() => []);
-      return found.map((location): Source => ({ ...location, store: other }));
+      return found.map(({ digest, key, size }): Source => ({ digest, key, size, store: other }));
     }),
   );
   return Map.groupBy(answers.flat(), ({ digest }) => digest);
@@ -148,8 +147,9 @@ async function copyFrom(
         : mendLocation(digest, name, damaged, { key: copy, size }),
     ]);
     const took = taken.length > 0;
-    // Somebody else has mended it, or nobody wants it any more.
-    await dropProgress(digest, bucket, took ? copy : undefined, keeper);
+    // Otherwise somebody else has mended it, maybe another run with this same object; or nobody wants it any more.
+    const inUse = took ? copy : (await ownLocation(database, digest, name))?.key;
+    await dropProgress(digest, bucket, inUse, keeper);
     return took;
   } finally {
     if (keeper.changed) await saveRepairProgress(database, digest, keeper.text());

@@ -16,7 +16,7 @@ import { COMPARISON } from './compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { REPAIR } from './damage.ts';
 import { mend } from './mend.ts';
-import { afterSlice, dueTask, MINUTE } from './round.ts';
+import { afterSlice, dueTask, MINUTE } from './slices.ts';
 
 const WANTED = 'wanted';
 

@@ -14,7 +14,7 @@ import { type Location, soundLocations } from '../stores/scrub-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { GcContext } from './context.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from './round.ts';
+import { afterSlice, DAY, dueTask, MINUTE } from './slices.ts';
 
 const TASK = 'scrub';
 
@@ -78,7 +78,11 @@ export async function scrub(context: GcContext, store: Store, bytesPerDay: numbe
         try {
           await check(context, store, blob);
         } catch (error) {
-          return save(formatPosition({ after, attempts: attempts + 1 }), paidUntil, `${blob.digest} cannot be read: ${String(error)}`);
+          return save(
+            formatPosition({ after, attempts: attempts + 1 }),
+            paidUntil,
+            `${blob.digest} cannot be read: ${String(error)}`,
+          );
         }
         done.objects++;
         done.bytes += blob.size;

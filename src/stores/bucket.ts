@@ -83,9 +83,11 @@ export class Bucket {
    * @param after '' for the beginning
    */
   async list(after: string): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {
-    const page = await this.#r2.list({ prefix: PREFIX, ...(after === '' ? {} : { startAfter: after }) }).catch((cause: unknown) => {
-      throw unavailable(cause);
-    });
+    const page = await this.#r2
+      .list({ prefix: PREFIX, ...(after === '' ? {} : { startAfter: after }) })
+      .catch((cause: unknown) => {
+        throw unavailable(cause);
+      });
     const objects = page.objects.map(({ key, size, uploaded }) => ({ key, size, uploaded: uploaded.getTime() }));
     return { objects, more: page.truncated };
   }

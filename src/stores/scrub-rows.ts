@@ -120,12 +120,7 @@ const ADD_WANTED_LOCATION = sql`
   WHERE EXISTS (SELECT 1 FROM links WHERE digest = ?1) ON CONFLICT DO NOTHING RETURNING digest`;
 
 /** Adds a location for a blob that a repository may read and that the store has none for. Gives a row if it did. */
-export function addWantedLocation(
-  { digest, key, size }: Location,
-  store: string,
-  now: number,
-  lease: number,
-): BoundStatement {
+export function addWantedLocation({ digest, key, size }: Location, store: string, now: number, lease: number): BoundStatement {
   return [ADD_WANTED_LOCATION, digest, store, key, size, now, lease];
 }
 

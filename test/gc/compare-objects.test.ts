@@ -117,7 +117,8 @@ describe('an object without a row', () => {
 
   test("at a node stays for as long as central's rows name it", async () => {
     const key = await leak('at-node', BUCKETS.node1);
-    const insert = "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)";
+    const insert =
+      "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)";
     await DATABASES.central.prepare(insert).bind(key).run();
     hosts.now += DAY;
     await compare('node1');

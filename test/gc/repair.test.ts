@@ -283,6 +283,23 @@ test('a large object is copied in parts over several runs', async () => {
   expect(results).toEqual([]);
 });
 
+test('two runs that go on with the same copy at once do not take it away from each other', async () => {
+  const content = new Uint8Array(WHOLE_BYTES + 1000).fill(6);
+  const layer = await pushBlob(at(hosts.central), content);
+  await pushBlob(at(hosts.node1), content);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts, env, { nodes: [] }));
+  hosts.now += DAY / 24;
+  let left = 3;
+  const context = contextOf(hosts);
+  await repair({ ...context, mayGoOn: () => left-- > 0 }, context.central, async () => undefined);
+  expect((await DATABASES.central.prepare('SELECT digest FROM repairs').all()).results).toEqual([{ digest: layer }]);
+  await Promise.all([1, 2].map(() => repair(context, context.central, async () => undefined)));
+  expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  expect((await read(hosts.central, layer)).byteLength).toBe(content.byteLength);
+});
+
 test('a manifest whose blobs are sound is committed beside one that is damaged', async () => {
   const { layer } = await image(hosts.central);
   await lose('central', layer);

@@ -34,23 +34,26 @@ async function dump(): Promise<Dump> {
   const tables = await env.DB_CENTRAL.prepare(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
   ).all<{ name: string }>();
-  const rows = tables.results.map(
-    async ({ name }) => [name, (await env.DB_CENTRAL.prepare(`SELECT * FROM ${name}`).all<Row>()).results] as const,
-  );
+  const rows = tables.results.map(async ({ name }) => {
+    // Without columns that are computed from others.
+    const columns = await env.DB_CENTRAL.prepare(`PRAGMA table_info(${name})`).all<{ name: string }>();
+    const list = columns.results.map((column) => column.name).join();
+    return [name, (await env.DB_CENTRAL.prepare(`SELECT ${list} FROM ${name}`).all<Row>()).results] as const;
+  });
   return new Map(await Promise.all(rows));
 }
 
 async function restore(rows: Dump): Promise<void> {
-  await env.DB_CENTRAL.batch(
-    [...rows].flatMap(([table, all]) => [
-      env.DB_CENTRAL.prepare(`DELETE FROM ${table}`),
-      ...all.map((row) => {
+  await env.DB_CENTRAL.batch([
+    ...[...rows.keys()].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)),
+    ...[...rows].flatMap(([table, all]) =>
+      all.map((row) => {
         const columns = Object.keys(row);
         const values = columns.map((_, i) => `?${i + 1}`).join();
-        return env.DB_CENTRAL.prepare(`INSERT INTO ${table} (${columns.join()}) VALUES (${values})`).bind(...Object.values(row));
+        return env.DB_CENTRAL.prepare(`REPLACE INTO ${table} (${columns.join()}) VALUES (${values})`).bind(...Object.values(row));
       }),
-    ]),
-  );
+    ),
+  ]);
 }
 
 interface Pushed extends Image {
@@ -127,7 +130,9 @@ describe('an older database, a newer bucket', () => {
 
     await restore(moment);
     const positions = await Promise.all(
-      (['node1', 'node2'] as const).map((name) => DATABASES[name].prepare('SELECT position FROM followers').first<number>('position')),
+      (['node1', 'node2'] as const).map((name) =>
+        DATABASES[name].prepare('SELECT position FROM followers').first<number>('position'),
+      ),
     );
     const next = Math.max(...positions.map((position) => position ?? 0)) + 1;
     await env.DB_CENTRAL.prepare(

@@ -7,7 +7,20 @@ import { isUnavailable } from '../../src/oci/errors.ts';
 import { faulty, type Plan } from '../support/faults.ts';
 import { bytesOf, pushBlob } from '../support/fixture.ts';
 import type { Hosts } from '../support/hosts.ts';
-import { at, BUCKETS, contextOf, DATABASES, DAY, errorLines, lookAfter, lose, openHostsNow, orphansAt, read, spoil } from '../support/objects.ts';
+import {
+  at,
+  BUCKETS,
+  contextOf,
+  DATABASES,
+  DAY,
+  errorLines,
+  lookAfter,
+  lose,
+  openHostsNow,
+  orphansAt,
+  read,
+  spoil,
+} from '../support/objects.ts';
 
 afterEach(() => void vi.restoreAllMocks());
 

@@ -16,7 +16,11 @@ export const ORPHAN_DAYS = 30;
 const BYTES_PER_DAY = 1e12;
 
 export const DATABASES: Record<HostName, D1Database> = { central: env.DB_CENTRAL, node1: env.DB_NODE1!, node2: env.DB_NODE2! };
-export const BUCKETS: Record<HostName, R2Bucket> = { central: env.BLOBS_CENTRAL, node1: env.BLOBS_NODE1!, node2: env.BLOBS_NODE2! };
+export const BUCKETS: Record<HostName, R2Bucket> = {
+  central: env.BLOBS_CENTRAL,
+  node1: env.BLOBS_NODE1!,
+  node2: env.BLOBS_NODE2!,
+};
 
 /** Hosts whose clock is that by which R2 says when objects were written; nodes have followed. */
 export async function openHostsNow(): Promise<Hosts> {
