@@ -19,6 +19,10 @@ export interface Config {
   readonly collects: boolean;
   /** What nodes are to stay within, by store. */
   readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
+  /** Of each store, bytes that are read and compared with their digests; 0 for none. */
+  readonly scrubBytesPerDay: number;
+  /** For how long an object is kept that no row names: as long as a database can be restored to an earlier moment. */
+  readonly orphanMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
@@ -72,6 +76,8 @@ export const registry = z
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
     collect: z.boolean().default(true),
+    scrub_gb_per_day: z.number().nonnegative().default(20),
+    orphan_days: z.number().min(1).default(30),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -140,6 +146,8 @@ export function parseConfig(env: object): Config {
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
     collects: REGISTRY.collect,
     evictionLimits: evictionLimits(REGISTRY.nodes),
+    scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
+    orphanMilliseconds: REGISTRY.orphan_days * 24 * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,

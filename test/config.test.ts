@@ -56,6 +56,8 @@ describe('a configuration', () => {
       auditMilliseconds: 90 * 24 * 3_600_000,
       collects: true,
       evictionLimits: new Map(),
+      scrubBytesPerDay: 20_000_000_000,
+      orphanMilliseconds: 30 * 86_400_000,
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -132,6 +134,8 @@ describe('the problem of a configuration is named', () => {
     ['REGISTRY.central.store', withCentral({ store: undefined })],
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: 0 } }],
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: '24' } }],
+    ['REGISTRY.scrub_gb_per_day', { ...environment, REGISTRY: { ...registry, scrub_gb_per_day: -1 } }],
+    ['REGISTRY.orphan_days', { ...environment, REGISTRY: { ...registry, orphan_days: 0 } }],
     ['REGISTRY', { ...environment, REGISTRY: { ...registry, grace: 1 } }],
     ['REGISTRY.central', withCentral({ host: 'index.example.com' })],
     ['SIGNING_KEY', without('SIGNING_KEY')],

@@ -1,25 +1,30 @@
 /** What the cron trigger does once a minute: in slices, so that a run stays short whatever has piled up. */
 import type { Config } from '../config.ts';
 import { composeStores } from '../registry/compose.ts';
+import { queueOf } from '../replication/durable-object.ts';
+import { copyJob } from '../replication/machine.ts';
 import { deleteOldAudit } from '../stores/audit-rows.ts';
 import { removeExpiredUploads } from '../stores/expired-uploads.ts';
 import { deleteFollowedEntries } from '../stores/feed-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { collectCentral } from './collect-central.ts';
 import { collectNode } from './collect-node.ts';
+import { compareObjects } from './compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { evict } from './evict.ts';
+import { findWanted, type Mended, repair } from './repair.ts';
+import { scrub } from './scrub.ts';
 import { collectTombstones } from './tombstones.ts';
 
 const FEED_ENTRIES_PER_RUN = 10_000;
 const AUDIT_ENTRIES_PER_RUN = 10_000;
 
-/** How long a run goes on with what can wait for the next, in milliseconds. */
-const RUN_MILLISECONDS = 25_000;
+/** How long a run goes on with what can wait for the next, in milliseconds: so long for rows, and so long for objects. */
+const RUN_MILLISECONDS = 20_000;
 
 /**
- * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects and evicts. A
- * store that does not answer keeps none of the others waiting.
+ * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
+ * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting.
  * @param now milliseconds since the epoch
  */
 export async function maintain(
@@ -45,28 +50,35 @@ export async function maintain(
   const auditEntries = await sumOf(
     stores.map(({ database }) => deleteOldAudit(database, now - config.auditMilliseconds, AUDIT_ENTRIES_PER_RUN)),
   );
-  if (central !== undefined && config.collects) await collect(config, central, stores, now);
+  if (central !== undefined) {
+    if (config.collects) await collect(config, contextOf(config, central, stores, now));
+    await lookAfterObjects(config, env, contextOf(config, central, stores, now));
+  }
   return { expiredUploads, feedEntries, auditEntries };
 }
 
-async function collect(config: Config, central: Store, stores: readonly Store[], now: number): Promise<void> {
-  const started = Date.now();
-  const within = (milliseconds: number) => (): boolean => Date.now() < started + milliseconds;
-  const nodes = stores.filter((store) => store !== central);
-  const context: GcContext = {
+/** @param now when the run began, by the clock that it was given */
+function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
+  const began = Date.now();
+  return {
     central,
-    nodes,
-    now: () => now + (Date.now() - started),
+    nodes: stores.filter((store) => store !== central),
+    now: () => now + (Date.now() - began),
     graceMilliseconds: config.graceMilliseconds,
-    mayGoOn: within(RUN_MILLISECONDS),
+    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
   };
+}
+
+async function collect(config: Config, context: GcContext): Promise<void> {
+  const began = Date.now();
+  // What eviction leaves of the time is for the rest.
+  const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 };
   await sumOf([
     nothing(collectCentral(context)),
     nothing(collectTombstones(context)),
-    ...nodes.map(async (node) => {
+    ...context.nodes.map(async (node) => {
       const limits = config.evictionLimits.get(node.name);
-      // What it leaves of the time is for the rest.
-      if (limits !== undefined) await evict({ ...context, mayGoOn: within(RUN_MILLISECONDS / 2) }, node, limits);
+      if (limits !== undefined) await evict(half, node, limits);
       return nothing(collectNode(context, node));
     }),
   ]);
@@ -75,6 +87,27 @@ async function collect(config: Config, central: Store, stores: readonly Store[],
 async function nothing(work: Promise<void>): Promise<number> {
   await work;
   return 0;
+}
+
+async function lookAfterObjects(config: Config, env: object, context: GcContext): Promise<void> {
+  const retryCopy: Mended = async (store, digest) => {
+    if (store === context.central.name) return;
+    // One that is not reached leaves the copy parked, which the queue's metrics show.
+    await Promise.resolve(queueOf(env, config, store).retry(store, copyJob(digest))).catch((error: unknown) => {
+      console.error(JSON.stringify({ queue: store, failed: 'retry', error: String(error) }));
+    });
+  };
+  const stores = [context.central, ...context.nodes];
+  await sumOf(stores.map((store) => nothing(lookAfterStore(context, store, config, retryCopy))));
+}
+
+/** What is damaged is mended before anything else is looked for. */
+async function lookAfterStore(context: GcContext, store: Store, config: Config, mended: Mended): Promise<void> {
+  await repair(context, store, mended);
+  await compareObjects(context, store, config.orphanMilliseconds);
+  if (store === context.central) await findWanted(context);
+  await scrub(context, store, config.scrubBytesPerDay);
+  await repair(context, store, mended);
 }
 
 async function sumOf(work: readonly Promise<number>[]): Promise<number> {

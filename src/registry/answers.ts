@@ -2,7 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
-import { type LocationRow, ownLocation } from '../stores/blob-rows.ts';
+import { type BlobRows, type CheckedLocationRow, type LocationRow, ownLocation } from '../stores/blob-rows.ts';
 import type { Unlinked } from '../stores/deletions.ts';
 import type { ManifestRow } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -94,8 +94,8 @@ export async function openNearest(
 export async function movedLocations(tried: readonly LocationRow[], digest: Digest, storeOf: StoreOf): Promise<LocationRow[]> {
   const asked = tried.map(async ({ store, key }) => {
     const database = storeOf(store)?.database;
-    const found = database === undefined ? [] : await ownLocation(database, digest, store).catch(() => []);
-    return found.filter((location) => location.key !== key);
+    const found = database && (await ownLocation(database, digest, store).catch(() => undefined));
+    return found === undefined || found.key === key || found.damage !== null ? [] : [found];
   });
   return (await Promise.all(asked)).flat();
 }
@@ -113,7 +113,29 @@ export async function isReachable(locations: readonly LocationRow[], storeOf: St
   return false;
 }
 
-export function bytesUnreachable(digest: Digest): OciError {
+/**
+ * Where a blob can be read. Of one whose every location is damaged, where it has been mended meanwhile.
+ * @throws OciError UNAVAILABLE, with a line in the log, while nothing is mended
+ */
+export async function readableLocations(
+  { locations, damaged }: Pick<BlobRows, 'locations' | 'damaged'>,
+  digest: Digest,
+  storeOf: StoreOf,
+): Promise<readonly LocationRow[]> {
+  if (locations.length > 0 || damaged.length === 0) return locations;
+  const moved = await movedLocations(damaged, digest, storeOf);
+  if (moved.length === 0) throw bytesUnreachable(digest, damaged);
+  return moved;
+}
+
+/** @param locations those that were tried: the log says what of the blob is where */
+export function bytesUnreachable(
+  digest: Digest,
+  locations: readonly (Pick<CheckedLocationRow, 'store' | 'key'> & Partial<CheckedLocationRow>)[],
+): OciError {
+  for (const { store, key, damage } of locations) {
+    console.error(JSON.stringify({ unreadable: digest, store, key, problem: damage ?? 'the object cannot be read now' }));
+  }
   return new OciError('UNAVAILABLE', {
     message: 'the bytes of this blob cannot be reached now: try again',
     detail: { digest },

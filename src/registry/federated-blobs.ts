@@ -28,6 +28,7 @@ import {
   isReachable,
   movedLocations,
   openNearest,
+  readableLocations,
   requirePublic,
 } from './answers.ts';
 import { answerOfCentral, type Federation, orAway } from './federation.ts';
@@ -60,8 +61,9 @@ export class FederatedBlobs {
     const { central } = this.#federation;
     const far = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
     requirePublic(access, far.public);
-    if (far.locations.length === 0) throw away;
-    return far.locations;
+    const locations = await readableLocations(far, digest, this.#federation.options.storeOf);
+    if (locations.length === 0) throw away;
+    return locations;
   }
 
   #blobAt(access: ReadAccess, digest: Digest, locations: readonly LocationRow[]): StoredBlob {
@@ -91,8 +93,8 @@ export class FederatedBlobs {
       if (isUnavailable(error)) throw blobUnknown(repository, digest);
       throw error;
     }
-    const locations = linkedLocations(repository, digest, own, far);
-    if (!(await isReachable(locations, options.storeOf))) throw blobUnknown(repository, digest);
+    const { locations } = far;
+    if ((!own.linked && !far.linked) || !(await isReachable(locations, options.storeOf))) throw blobUnknown(repository, digest);
     const size = locations[0]?.size ?? 0;
     const until = usableUntil(far.locations, options.graceMilliseconds);
     await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
@@ -162,14 +164,17 @@ export class FederatedBlobs {
 
   /** @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
   async #locationsAtCentral(repository: RepositoryName, digest: Digest, own: BlobRows): Promise<readonly LocationRow[]> {
-    const { central } = this.#federation;
+    const { central, options } = this.#federation;
     const far = await answerOfCentral(findBlob(central.database, repository, digest, central.name, own.linked));
-    return linkedLocations(repository, digest, own, far);
+    const damaged = [...own.damaged, ...far.damaged];
+    const locations = await readableLocations({ locations: far.locations, damaged }, digest, options.storeOf);
+    if ((!own.linked && !far.linked) || locations.length === 0) throw blobUnknown(repository, digest);
+    return locations;
   }
 
   /** @throws OciError UNAVAILABLE where no location has its object */
   async #reachableSize(digest: Digest, locations: readonly LocationRow[]): Promise<number> {
-    if (!(await isReachable(locations, this.#federation.options.storeOf))) throw bytesUnreachable(digest);
+    if (!(await isReachable(locations, this.#federation.options.storeOf))) throw bytesUnreachable(digest, locations);
     return locations[0]?.size ?? 0;
   }
 
@@ -183,7 +188,7 @@ export class FederatedBlobs {
     const { node, options } = this.#federation;
     const opened =
       (await openNearest(locations, range, options.storeOf)) ?? (await this.#openElsewhere(access, digest, locations, range));
-    if (opened === undefined) throw bytesUnreachable(digest);
+    if (opened === undefined) throw bytesUnreachable(digest, locations);
     if (opened.location.store !== node.name) options.replication.fetchBlob(access.repository, digest);
     return opened.content;
   }
@@ -193,7 +198,7 @@ export class FederatedBlobs {
     const moved = await movedLocations(tried, digest, options.storeOf);
     const opened = await openNearest(moved, range, options.storeOf);
     if (opened !== undefined) return opened;
-    const own: BlobRows = { public: false, linked: true, locations: [] };
+    const own: BlobRows = { public: false, linked: true, locations: [], damaged: [] };
     const keys = new Set(tried.map(({ key }) => key));
     const far = await this.#locationsAtCentral(access.repository, digest, own).catch((error: unknown) => {
       if (isUnavailable(error)) return [];
@@ -210,10 +215,4 @@ export class FederatedBlobs {
     const { options } = this.#federation;
     return leaseTimes(options.now(), options.graceMilliseconds);
   }
-}
-
-/** @throws OciError BLOB_UNKNOWN */
-function linkedLocations(repository: RepositoryName, digest: Digest, own: BlobRows, far: BlobRows): readonly LocationRow[] {
-  if ((!own.linked && !far.linked) || far.locations.length === 0) throw blobUnknown(repository, digest);
-  return far.locations;
 }

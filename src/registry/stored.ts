@@ -24,6 +24,7 @@ import {
   movedLocations,
   nameUnknown,
   openNearest,
+  readableLocations,
   pageOf,
   requirePublic,
   requireUnlinked,
@@ -80,7 +81,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
     const rows = await findBlob(this.#store.database, access.repository, digest, this.#store.name);
-    const { size, locations } = foundBlob(access, digest, rows);
+    const { size, locations } = await this.#foundBlob(access, digest, rows);
     return { digest, size, open: (range) => this.#open(access, digest, locations, range) };
   }
 
@@ -89,9 +90,14 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     const rows = mayPush
       ? await findBlobAndPromise(database, access.repository, digest, name, this.#lease())
       : await findBlob(database, access.repository, digest, name);
-    const { size, locations } = foundBlob(access, digest, rows);
+    if (mayPush && rows.locations.length === 0) {
+      requirePublic(access, rows.public);
+      // What is damaged as well: the client then sends it, which mends it.
+      throw blobUnknown(access.repository, digest);
+    }
+    const { size, locations } = await this.#foundBlob(access, digest, rows);
     if (!(await this.#isWithinReach(locations))) {
-      throw mayPush ? blobUnknown(access.repository, digest) : bytesUnreachable(digest);
+      throw mayPush ? blobUnknown(access.repository, digest) : bytesUnreachable(digest, locations);
     }
     return { digest, size };
   }
@@ -203,6 +209,19 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
   }
 
+  /** @throws NotPublic, OciError BLOB_UNKNOWN, UNAVAILABLE */
+  async #foundBlob(
+    access: ReadAccess,
+    digest: Digest,
+    rows: BlobRows,
+  ): Promise<{ size: number; locations: readonly LocationRow[] }> {
+    requirePublic(access, rows.public);
+    const locations = await readableLocations(rows, digest, this.#options.storeOf);
+    const [nearest] = locations;
+    if (nearest === undefined) throw blobUnknown(access.repository, digest);
+    return { size: nearest.size, locations };
+  }
+
   /** Asks for the locations once more if none has its object. */
   async #open(
     access: ReadAccess,
@@ -213,14 +232,15 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     const { storeOf } = this.#options;
     const opened = await openNearest(locations, range, storeOf);
     if (opened !== undefined) return opened.content;
-    const again = foundBlob(access, digest, await findBlob(this.#store.database, access.repository, digest, this.#store.name));
+    const rows = await findBlob(this.#store.database, access.repository, digest, this.#store.name);
+    const again = await this.#foundBlob(access, digest, rows);
     const tried = new Set(locations.map(({ key }) => key));
     const others = [
       ...again.locations.filter(({ key }) => !tried.has(key)),
       ...(await movedLocations(locations, digest, storeOf)),
     ];
     const found = await openNearest(others, range, storeOf);
-    if (found === undefined) throw bytesUnreachable(digest);
+    if (found === undefined) throw bytesUnreachable(digest, [...locations, ...others]);
     return found.content;
   }
 
@@ -244,11 +264,4 @@ function foundManifest(access: ReadAccess, reference: Reference, rows: ManifestR
   const { manifest, tag } = rows;
   if (manifest !== undefined && resolves(reference, tag, manifest)) return manifest;
   throw manifestUnknown(access.repository, reference, rows.repositoryExists);
-}
-
-function foundBlob(access: ReadAccess, digest: Digest, rows: BlobRows): { size: number; locations: readonly LocationRow[] } {
-  requirePublic(access, rows.public);
-  const [nearest] = rows.locations;
-  if (nearest === undefined) throw blobUnknown(access.repository, digest);
-  return { size: nearest.size, locations: rows.locations };
 }

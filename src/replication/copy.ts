@@ -18,7 +18,10 @@ export async function copyUp(
     return 0;
   }
   // What the node says of itself: an object that was lost may have been replaced since it was announced.
-  const [location] = await ownLocation(node.database, copy.digest, node.name);
+  const location = await ownLocation(node.database, copy.digest, node.name);
+  if (location !== undefined && location.damage !== null) {
+    throw new Error(`the object of ${copy.digest} is damaged (${location.damage}): it is copied once it is mended`);
+  }
   const { key, size } = location ?? copy;
   const object = { name, from: node.bucket, key, to: central.bucket, digest: copy.digest, size };
   const written = await transfer(object, keeper, mayGoOn);

@@ -34,7 +34,8 @@ export async function fetchBlob(
   }
   const far = await findBlob(central.database, repository, digest, central.name, own.linked);
   if (far.locations.length === 0) return 0;
-  const [here] = await ownLocation(node.database, digest, node.name);
+  const there = await ownLocation(node.database, digest, node.name);
+  const here = there?.damage === null ? there : undefined;
   const at = now();
   const { key, size } = here ?? (await fromNearest(far.locations));
   // Nobody was promised it: its manifest keeps it, and central has it.

@@ -146,7 +146,9 @@ function isLostUpload(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }
 
-class Gone extends Error {
+/** A location's object is not there. */
+export class Gone extends Error {
+  override readonly name = 'Gone';
   constructor() {
     super('the object that the location names is gone');
   }

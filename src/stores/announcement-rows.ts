@@ -131,7 +131,7 @@ const SELECT_BLOBS = sql`
   SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
   CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
-  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2
+  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
   WHERE r.kind <> 'subject'`;
 
 /** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
@@ -182,12 +182,15 @@ const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.v
 const ADD_LOCATIONS = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
-  FROM json_each(?1) AS blob WHERE ${IS_NEEDED} ON CONFLICT DO NOTHING`;
+  FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
+  ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
+  WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`;
 const ADD_COPIES = sql`
   INSERT INTO copies (store, digest, organization, size, announced_at)
   SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4) ON CONFLICT DO NOTHING`;
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4 AND l.damage IS NULL)
+  ON CONFLICT DO NOTHING`;
 const SELECT_MERGED_TAGS = sql`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;

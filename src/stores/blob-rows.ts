@@ -20,6 +20,13 @@ export interface LocationRow {
   readonly lease_until: number;
 }
 
+/** A location, and what is known to be wrong with its object: null for nothing. */
+export interface CheckedLocationRow extends LocationRow {
+  readonly damage: Damage | null;
+}
+
+export type Damage = 'missing' | 'wrong bytes';
+
 /** What one query says of a blob in a repository. */
 export interface BlobRows {
   /** Whether anyone may read the repository. */
@@ -28,6 +35,8 @@ export interface BlobRows {
   readonly linked: boolean;
   /** Nearest first; none where it is not linked. */
   readonly locations: readonly LocationRow[];
+  /** Those of which nothing can be read until they are mended. */
+  readonly damaged: readonly CheckedLocationRow[];
 }
 
 /** Times of leases, in milliseconds since the epoch, from the grace time g. */
@@ -43,14 +52,14 @@ export function leaseTimes(now: number, grace: number): LeaseTimes {
 }
 
 type Joined = { readonly public: number; readonly linked: number } & (
-  | { readonly [Column in keyof LocationRow]: null }
-  | LocationRow
+  | { readonly [Column in keyof CheckedLocationRow]: null }
+  | CheckedLocationRow
 );
 
 // The clock has exactly one row: joined from it, an answer always says whether the repository is public.
 const SELECT_BLOB = sql`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
-    l.store, l.key, l.size, l.lease_until
+    l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
   LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2
   LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
@@ -63,9 +72,13 @@ const RENEW_LEASE = sql`
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
     AND (?5 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
 
-/** Takes the new location, or keeps the store's own where it already has the blob: the same statement in every commit. */
+/**
+ * Takes the new location, or keeps the store's own where it already has the blob, unless that is damaged: the same
+ * statement in every commit.
+ */
 const LOCATION_CONFLICT = `
-  ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), leaving = NULL`;
+  ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), leaving = NULL,
+    key = iif(damage IS NULL, key, excluded.key), size = iif(damage IS NULL, size, excluded.size), damage = NULL`;
 
 // Both statements of a commit ask the same: the first changes nothing that the answer depends on.
 const INSERT_LOCATION = sql`
@@ -96,15 +109,15 @@ const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`;
 
-const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
+const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
 const REPLACE_LOCATION = sql`
-  UPDATE locations SET key = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3
+  UPDATE locations SET key = ?4, damage = NULL WHERE digest = ?1 AND store = ?2 AND key = ?3
     AND (?5 = '' OR EXISTS (SELECT 1 FROM uploads WHERE id = ?5 AND state = 'finished'))`;
 
 const SELECT_LINKED = sql`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
-  WHERE k.repository = ?1 AND k.digest = ?2 ORDER BY l.store = ?3 DESC`;
+  WHERE k.repository = ?1 AND k.digest = ?2 AND l.damage IS NULL ORDER BY l.store = ?3 DESC`;
 
 /** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
@@ -134,20 +147,25 @@ export async function findBlobAndPromise(
 }
 
 function blobRows(rows: readonly Joined[]): BlobRows {
+  const found = rows.flatMap((row): CheckedLocationRow[] =>
+    row.key === null
+      ? []
+      : [{ store: row.store, key: row.key, size: row.size, lease_until: row.lease_until, damage: row.damage }],
+  );
   return {
     public: rows[0]?.public === 1,
     linked: rows[0]?.linked === 1,
-    locations: rows.flatMap((row) =>
-      row.key === null ? [] : [{ store: row.store, key: row.key, size: row.size, lease_until: row.lease_until }],
-    ),
+    locations: found.filter(({ damage }) => damage === null),
+    damaged: found.filter(({ damage }) => damage !== null),
   };
 }
 
-const SELECT_OWN_LOCATION = sql`SELECT store, key, size, lease_until FROM locations WHERE digest = ?1 AND store = ?2`;
+const SELECT_OWN_LOCATION = sql`
+  SELECT store, key, size, lease_until, damage FROM locations WHERE digest = ?1 AND store = ?2`;
 
 /** What a store says of its own bytes. */
-export function ownLocation(database: Database, digest: Digest, store: string): Promise<LocationRow[]> {
-  return database.all<LocationRow>(SELECT_OWN_LOCATION, digest, store);
+export function ownLocation(database: Database, digest: Digest, store: string): Promise<CheckedLocationRow | undefined> {
+  return database.first<CheckedLocationRow>(SELECT_OWN_LOCATION, digest, store);
 }
 
 const SELECT_LINKED_AMONG = sql`

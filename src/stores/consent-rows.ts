@@ -38,12 +38,12 @@ const SELECT_COLLECTABLE = sql`
   SELECT asked.value AS digest FROM json_each(?1) AS asked WHERE ?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')}`;
 const RENEW_OWN = sql`
   UPDATE locations SET lease_until = max(lease_until, CAST(?6 AS INTEGER))
-  WHERE store = ?4 AND digest IN (SELECT asked.value FROM json_each(?1) AS asked WHERE NOT ${MAY_BE_COLLECTED})
+  WHERE store = ?4 AND damage IS NULL AND digest IN (SELECT asked.value FROM json_each(?1) AS asked WHERE NOT ${MAY_BE_COLLECTED})
   RETURNING digest`;
 const FORGET_LOCATIONS = sql`
   DELETE FROM locations WHERE store = ?2 AND digest IN (
     SELECT asked.value FROM json_each(?1) AS asked WHERE ${MAY_BE_COLLECTED}
-      OR EXISTS (SELECT 1 FROM locations own WHERE own.digest = asked.value AND own.store = ?4))`;
+      OR EXISTS (SELECT 1 FROM locations own WHERE own.digest = asked.value AND own.store = ?4 AND own.damage IS NULL))`;
 
 /**
  * At central, one transaction: which of a node's bytes may go.

@@ -23,7 +23,7 @@ const IS_NEEDED = `EXISTS (
 // Fair between organizations, smaller first: the smallest of each, then the next of each.
 const SELECT_COPIES = sql`
   SELECT c.digest, c.organization, c.size, c.announced_at, l.key
-  FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store
+  FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
   WHERE c.store = ?1 AND c.digest NOT IN (SELECT value FROM json_each(?3)) AND ${IS_NEEDED}
   ORDER BY row_number() OVER (PARTITION BY c.organization ORDER BY c.size, c.digest), c.size LIMIT CAST(?2 AS INTEGER)`;
 
@@ -34,7 +34,7 @@ export function copiesFrom(central: Database, store: string, limit: number, exce
 
 const SELECT_AMOUNT = sql`
   SELECT count(*) AS blobs, coalesce(sum(c.size), 0) AS bytes FROM copies c WHERE c.store = ?1
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)`;
+    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)`;
 
 /** At central: blobs of live manifests whose only bytes lie at a node. */
 export async function onlyAt(central: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
@@ -43,7 +43,7 @@ export async function onlyAt(central: Database, store: string): Promise<{ readon
 
 const SELECT_ONLY_AT = sql`
   SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ?2
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store)
+    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)
   ORDER BY c.digest LIMIT CAST(?3 AS INTEGER)`;
 
 /** As {@link onlyAt}, by digest. */
@@ -56,11 +56,14 @@ export function listOnlyAt(
   return central.all(SELECT_ONLY_AT, store, after, limit);
 }
 
+// Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.
 const ADD_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-  VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)) ON CONFLICT DO NOTHING`;
-const FORGET_COPY = sql`DELETE FROM copies WHERE store = ?1 AND digest = ?2`;
-const SELECT_KEY = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2`;
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
+  WHERE NOT EXISTS (SELECT 1 FROM orphans WHERE key = ?3 AND deleting = 1)
+  ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
+  WHERE locations.damage IS NOT NULL`;
+const SELECT_KEY = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
 export interface CopiedBlob {
   readonly digest: Digest;
@@ -83,7 +86,7 @@ export async function settle(
 ): Promise<string | undefined> {
   const [, , kept] = await central.database.batch<[object, object, { key: string }]>([
     [ADD_LOCATION, blob.digest, central.name, blob.key, blob.size, now, lease],
-    [FORGET_COPY, from, blob.digest],
+    [FORGET_IF_THERE, from, blob.digest, central.name],
     [SELECT_KEY, blob.digest, central.name],
   ]);
   return kept[0]?.key;
@@ -103,7 +106,8 @@ export async function alreadySettled(
 }
 
 const FORGET_IF_THERE = sql`
-  DELETE FROM copies WHERE store = ?1 AND digest = ?2 AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3)`;
+  DELETE FROM copies WHERE store = ?1 AND digest = ?2
+    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
 
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;

@@ -107,7 +107,7 @@ export async function imagesAt(
 
 const SELECT_UNSETTLED = sql`
   SELECT asked.value AS digest FROM json_each(?1) AS asked
-  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = asked.value AND l.store = ?2)`;
+  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = asked.value AND l.store = ?2 AND l.damage IS NULL)`;
 
 /** At central: those of the blobs whose bytes it does not have itself. */
 export async function unsettledAmong(

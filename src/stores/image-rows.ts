@@ -18,7 +18,7 @@ const SELECT_BLOBS = sql`${REACHABLE}
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND m.created_version > m.deleted_version
   CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
-  LEFT JOIN locations l ON l.digest = r.digest
+  LEFT JOIN locations l ON l.digest = r.digest AND l.damage IS NULL
   WHERE r.kind <> 'subject'`;
 
 export interface BlobOfImage {

@@ -45,6 +45,13 @@ export function saveTask(task: MaintenanceTask): BoundStatement {
   return [SAVE_TASK, task.task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped];
 }
 
+const WAKE_TASK = sql`UPDATE maintenance_tasks SET next_at = 0 WHERE task = ?1`;
+
+/** Makes a task due at once, where it was left. */
+export function wakeTask(task: string): BoundStatement {
+  return [WAKE_TASK, task];
+}
+
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) VALUES (?1, CAST(?2 AS INTEGER))
   ON CONFLICT (name) DO UPDATE SET value = value + excluded.value`;

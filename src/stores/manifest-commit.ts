@@ -16,11 +16,11 @@ import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
 
-/** Blobs that the repository has no link to; or that have no location, and that central does not keep for it until `now`. */
+/** Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for it until `now`. */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
     SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value
-      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest)))`;
+      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
 
 const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 

@@ -15,16 +15,16 @@ export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
   | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
 
-const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 LIMIT 1)';
+const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
 
 const MAY_MOUNT_FROM_REPOSITORY = `
   EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
-    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
 const MAY_MOUNT_FROM_ANYWHERE = `
-  EXISTS (SELECT 1 FROM locations WHERE digest = ?2)
+  EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (EXISTS (
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
         ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
@@ -65,14 +65,13 @@ export async function findMountSource(
  * @throws OciError QUOTA_EXCEEDED
  */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
-  const { repository, digest, lease } = blob;
   const statements = 'repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source);
   const [refused, , , locations] = await database.batch<[{ size: number }, object, object, LocationRow]>([
     ...statements,
     renewLease(blob),
     selectLinked(blob),
   ]);
-  if (refused[0] !== undefined) throw await noRoomFor(database, repository, 'blob', refused[0].size);
+  if (refused[0] !== undefined) throw await noRoomFor(database, blob.repository, 'blob', refused[0].size);
   return locations;
 }
 

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
 import { env } from 'cloudflare:workers';
 import { maintain } from '../../src/gc/maintenance.ts';
@@ -13,6 +13,7 @@ import {
   granted,
   objectKeys,
   openFixture,
+  pushBlob as pushTo,
   REPOSITORY,
   rowsOf,
   session,
@@ -49,6 +50,28 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
 
   fixture.now += SESSION_MILLISECONDS;
   await expect(fixture.registry.uploadProgress(session(younger))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
+});
+
+test('what is damaged at a node is mended, and its queue tries again to copy it', async () => {
+  const fixture = await openFixture({ now: Date.now() });
+  const content = bytesOf(1, 100);
+  const digest = await pushTo(fixture, content);
+  await env
+    .DB_NODE1!.prepare(
+      `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
+       VALUES (?1, 'node1', 'blobs/lost', 100, 0, 0, 'missing')`,
+    )
+    .bind(digest)
+    .run();
+  const retry = vi.fn(async () => 1);
+  const get = vi.spyOn(env.REPLICATION_QUEUE, 'get');
+  get.mockReturnValue({ retry } as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>);
+  await maintain(parseConfig(env), env, fixture.now);
+  get.mockRestore();
+  expect(retry.mock.calls).toEqual([['node1', `copy ${digest}`]]);
+  const [key] = await objectKeys(env.BLOBS_NODE1);
+  const location = env.DB_NODE1!.prepare('SELECT key, damage FROM locations');
+  expect((await location.all()).results).toEqual([{ key, damage: null }]);
 });
 
 test('whoever finishes a session while it is being removed is told that it is gone, and gets no blob without bytes', async () => {

@@ -1,0 +1,170 @@
+/**
+ * Locations as the scrub sees them: what to hash next, which keys rows name, and what is damaged.
+ *
+ * Every change of a location here is guarded by the key that was looked at: a push that has replaced the object meanwhile
+ * is not undone.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { CheckedLocationRow, Damage } from './blob-rows.ts';
+import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+
+export interface Location {
+  readonly digest: Digest;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+const SELECT_SOUND_LOCATIONS = sql`
+  SELECT digest, key, size FROM locations WHERE digest > ?1 AND store = ?2 AND damage IS NULL
+  ORDER BY digest LIMIT CAST(?3 AS INTEGER)`;
+
+/** Locations of a store by digest, without those that are known to be damaged. @param after '' for the beginning */
+export function soundLocations(database: Database, store: string, after: string, limit: number): Promise<Location[]> {
+  return database.all<Location>(SELECT_SOUND_LOCATIONS, after, store, limit);
+}
+
+const SELECT_SOUND_AMONG = sql`
+  SELECT l.digest, l.key, l.size FROM json_each(?1) AS asked CROSS JOIN locations l ON l.digest = asked.value AND l.store = ?2
+  WHERE l.damage IS NULL`;
+
+/** Where a store says of itself that it has some of the digests. */
+export function soundAmong(database: Database, store: string, digests: readonly Digest[]): Promise<Location[]> {
+  return database.all<Location>(SELECT_SOUND_AMONG, JSON.stringify(digests), store);
+}
+
+/** A location whose key lies in the range that was asked for. */
+export interface NamedKey {
+  readonly digest: Digest;
+  readonly key: string;
+  readonly damage: Damage | null;
+}
+
+type KeyRow = NamedKey & { readonly last: 0 };
+type LastRow = { readonly last: 1; readonly digest: Digest };
+
+// Keys have no index: it would be one more row written by every push, for something that is asked once a day. A range of
+// keys is a walk through the table, and the ranges are so large that few are needed.
+const ROWS_PER_PAGE = 20_000;
+const SELECT_KEYS = sql`
+  WITH page AS MATERIALIZED (
+    SELECT digest AS until FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_PAGE)})
+  SELECT 0 AS last, l.digest, l.key, l.damage FROM locations l
+  WHERE l.digest > ?1 AND l.digest <= coalesce((SELECT until FROM page), '~') AND l.store = ?2
+    AND l.key > ?3 AND (?4 = '' OR l.key <= ?4)
+  UNION ALL
+  SELECT 1, until, NULL, NULL FROM page`;
+
+/**
+ * All locations of a store with a key after `after` and up to `to`, in pages, by walking the table.
+ * @param to '' for no end
+ */
+export async function* namedKeys(database: Database, store: string, after: string, to: string): AsyncGenerator<NamedKey[]> {
+  for (let from: string = ''; ;) {
+    const rows = await database.all<KeyRow | LastRow>(SELECT_KEYS, from, store, after, to);
+    const end = rows.at(-1);
+    yield rows.filter((row) => row.last === 0);
+    if (end?.last !== 1) return;
+    from = end.digest;
+  }
+}
+
+/** Tables besides locations whose rows name objects. A key moves from one to locations, or from there to one. */
+const OTHER_KEYS = 'SELECT key FROM upload_chunks UNION ALL SELECT key FROM departed';
+
+const SELECT_OTHER_KEYS = sqlOfWholeTable`SELECT key FROM (${OTHER_KEYS}) WHERE key > ?1 AND (?2 = '' OR key <= ?2)`;
+
+/** Keys that rows other than locations name. Read before and after the locations, it misses none that moves. */
+export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
+  return (await database.all<{ key: string }>(SELECT_OTHER_KEYS, after, to)).map(({ key }) => key);
+}
+
+const MARK_DAMAGED = sql`
+  UPDATE locations SET damage = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NULL RETURNING digest`;
+
+/** Gives a row if the location has still that key and was not known to be damaged. */
+export function markDamaged(digest: Digest, store: string, key: string, damage: Damage): BoundStatement {
+  return [MARK_DAMAGED, digest, store, key, damage];
+}
+
+/** A damaged location, of this store or, at central, of a node. */
+export interface DamagedLocation extends CheckedLocationRow {
+  readonly digest: Digest;
+  readonly damage: Damage;
+}
+
+const SELECT_DAMAGED = sql`
+  SELECT digest, store, key, size, lease_until, damage FROM locations INDEXED BY locations_damaged
+  WHERE damage IS NOT NULL AND (digest, store) > (?1, ?2) ORDER BY digest, store LIMIT CAST(?3 AS INTEGER)`;
+
+export function damagedLocations(
+  database: Database,
+  after: { readonly digest: string; readonly store: string },
+  limit: number,
+): Promise<DamagedLocation[]> {
+  return database.all<DamagedLocation>(SELECT_DAMAGED, after.digest, after.store, limit);
+}
+
+const MEND_LOCATION = sql`
+  UPDATE locations SET key = ?4, size = CAST(?5 AS INTEGER), damage = NULL
+  WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NOT NULL RETURNING digest`;
+
+/** Points a damaged location to an object that has the bytes. Gives a row if it was still the same, and damaged. */
+export function mendLocation(digest: Digest, store: string, from: string, to: { key: string; size: number }): BoundStatement {
+  return [MEND_LOCATION, digest, store, from, to.key, to.size];
+}
+
+const ADD_WANTED_LOCATION = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
+  WHERE EXISTS (SELECT 1 FROM links WHERE digest = ?1) ON CONFLICT DO NOTHING RETURNING digest`;
+
+/** Adds a location for a blob that a repository may read and that the store has none for. Gives a row if it did. */
+export function addWantedLocation({ digest, key, size }: Location, store: string, now: number, lease: number): BoundStatement {
+  return [ADD_WANTED_LOCATION, digest, store, key, size, now, lease];
+}
+
+/** A blob that a live manifest needs, without any location to read it from. */
+export interface WantedBlob {
+  readonly digest: Digest;
+  /** As the manifest says, in bytes; 0 where it does not. */
+  readonly size: number;
+}
+
+export interface LinkPosition {
+  readonly digest: string;
+  readonly repository: string;
+}
+
+type WantedRow = LinkPosition & { readonly last: number; readonly size: number };
+
+const SELECT_WANTED = sql`
+  WITH page AS MATERIALIZED (
+    SELECT digest, repository FROM links INDEXED BY links_by_digest
+    WHERE (digest, repository) > (?1, ?2) ORDER BY digest, repository LIMIT CAST(?3 AS INTEGER))
+  SELECT 0 AS last, page.digest, page.repository, r.size FROM page
+  CROSS JOIN manifest_references r ON r.repository = page.repository AND r.digest = page.digest
+  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest AND m.created_version > m.deleted_version
+  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = page.digest AND (l.damage IS NULL OR l.store = ?4))
+  UNION ALL
+  SELECT * FROM (SELECT 1, digest, repository, 0 FROM page ORDER BY digest DESC, repository DESC LIMIT 1)`;
+
+/**
+ * At central: those of a page of links whose blob a live manifest needs while no store is known to have it. Damaged
+ * locations of central's own are found as such.
+ * @returns `end`: where the next page starts; undefined after the last
+ */
+export async function wantedBlobs(
+  central: { readonly name: string; readonly database: Database },
+  after: LinkPosition,
+  links: number,
+): Promise<{ readonly wanted: readonly WantedBlob[]; readonly end: LinkPosition | undefined }> {
+  const rows = await central.database.all<WantedRow>(SELECT_WANTED, after.digest, after.repository, links, central.name);
+  const sizes = new Map<string, number>();
+  for (const { last, digest, size } of rows) if (last === 0) sizes.set(digest, Math.max(size, sizes.get(digest) ?? 0));
+  const end = rows.find(({ last }) => last === 1);
+  return {
+    wanted: [...sizes].map(([digest, size]) => ({ digest: digest as Digest, size })),
+    end: end && { digest: end.digest, repository: end.repository },
+  };
+}

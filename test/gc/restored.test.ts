@@ -1,0 +1,195 @@
+/**
+ * Central's database is restored to an earlier moment, its bucket is not: the steps of docs/operations.md, "Restoring
+ * central's database", and what the table there promises of each case.
+ */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { fetchImage } from '../../src/replication/fetch.ts';
+import { markEverything } from '../../src/stores/marker-rows.ts';
+import { bytesOf, GRACE, granted, type Image, imageOf, objectKeys, pushBlob, pushImage } from '../support/fixture.ts';
+import type { Host, Hosts } from '../support/hosts.ts';
+import {
+  at,
+  BUCKETS,
+  contextOf,
+  DATABASES,
+  DAY,
+  errorLines,
+  keyAt,
+  lookAfter,
+  openHostsNow,
+  orphansAt,
+  read,
+} from '../support/objects.ts';
+
+const HOUR = DAY / 24;
+
+type Row = Record<string, string | number | null>;
+type Dump = ReadonlyMap<string, readonly Row[]>;
+
+/** All rows of central's database. */
+async function dump(): Promise<Dump> {
+  const tables = await env.DB_CENTRAL.prepare(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
+  ).all<{ name: string }>();
+  const rows = tables.results.map(async ({ name }) => {
+    // Without columns that are computed from others.
+    const columns = await env.DB_CENTRAL.prepare(`PRAGMA table_info(${name})`).all<{ name: string }>();
+    const list = columns.results.map((column) => column.name).join();
+    return [name, (await env.DB_CENTRAL.prepare(`SELECT ${list} FROM ${name}`).all<Row>()).results] as const;
+  });
+  return new Map(await Promise.all(rows));
+}
+
+async function restore(rows: Dump): Promise<void> {
+  await env.DB_CENTRAL.batch([
+    ...[...rows.keys()].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)),
+    ...[...rows].flatMap(([table, all]) =>
+      all.map((row) => {
+        const columns = Object.keys(row);
+        const values = columns.map((_, i) => `?${i + 1}`).join();
+        return env.DB_CENTRAL.prepare(`REPLACE INTO ${table} (${columns.join()}) VALUES (${values})`).bind(...Object.values(row));
+      }),
+    ),
+  ]);
+}
+
+interface Pushed extends Image {
+  readonly repository: RepositoryName;
+  readonly layer: Digest;
+  readonly content: Uint8Array<ArrayBuffer>;
+}
+
+/** An image of its own repository, with the tag `latest`. */
+async function push(host: Host, name: string, seed: number): Promise<Pushed> {
+  const repository = `alice/${name}` as RepositoryName;
+  const content = bytesOf(seed, 1000 + seed);
+  const layer = await pushBlob(at(host), content, repository);
+  const configuration = bytesOf(seed + 1, 2000 + seed);
+  const config = await pushBlob(at(host), configuration, repository);
+  const descriptor = (digest: Digest, { byteLength: size }: Uint8Array) => ({ mediaType: 'application/x.blob', digest, size });
+  const image = await imageOf(config, [layer], {
+    config: descriptor(config, configuration),
+    layers: [descriptor(layer, content)],
+  });
+  await pushImage(at(host), image, ['latest'], repository);
+  return { ...image, repository, layer, content };
+}
+
+function resolve(host: Host, { repository }: Pushed): Promise<{ digest: Digest }> {
+  return host.registry.resolveManifest(granted(repository), { kind: 'tag', tag: 'latest' as Tag }, false);
+}
+
+async function expectWhole(host: Host, image: Pushed): Promise<void> {
+  expect((await resolve(host, image)).digest).toBe(image.digest);
+  for (const blob of image.manifest.requiredBlobs) await read(host, blob, image.repository);
+  expect(await read(host, image.layer, image.repository)).toEqual(image.content);
+}
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHostsNow();
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+describe('an older database, a newer bucket', () => {
+  let before: Pushed;
+  let deleted: Pushed;
+  let pulled: Pushed;
+  let known: Pushed;
+  let unknown: Pushed;
+  let atNode: Pushed;
+
+  /** What happened before the restored moment, what after it, and the documented steps. */
+  beforeEach(async () => {
+    errorLines();
+    const { central, node1 } = hosts;
+    before = await push(central, 'before', 10);
+    deleted = await push(central, 'deleted', 20);
+    await read(node1, before.layer, before.repository);
+    await hosts.drain();
+    await lookAfter(contextOf(hosts));
+    const moment = await dump();
+
+    pulled = await push(central, 'pulled', 30);
+    known = await push(central, 'known', 40);
+    unknown = await push(central, 'unknown', 50);
+    const pair = { node: node1.store, central: central.store, now: () => hosts.now, graceMilliseconds: GRACE };
+    for (const image of [pulled, known]) await fetchImage(pair, image.repository, { kind: 'tag', tag: 'latest' as Tag });
+    for (const blob of pulled.manifest.requiredBlobs) await read(node1, blob, pulled.repository);
+    atNode = await push(node1, 'at-node', 60);
+    await hosts.drain();
+    // Deleted, and by now collected.
+    await central.registry.deleteManifest(deleted.repository, deleted.digest);
+    await BUCKETS.central.delete(await keyAt('central', deleted.layer));
+    await hosts.drain();
+
+    await restore(moment);
+    const positions = await Promise.all(
+      (['node1', 'node2'] as const).map((name) =>
+        DATABASES[name].prepare('SELECT position FROM followers').first<number>('position'),
+      ),
+    );
+    const next = Math.max(...positions.map((position) => position ?? 0)) + 1;
+    await env.DB_CENTRAL.prepare(
+      "INSERT INTO feed (position, kind, name, key, version, recorded_at) VALUES (?1, 'visibility', '', '', 0, 0)",
+    )
+      .bind(next)
+      .run();
+    await env.DB_CENTRAL.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'wanted', 'repair')").run();
+    for (const node of hosts.nodes) {
+      await DATABASES[node.name].prepare('DELETE FROM followers').run();
+      await node.store.database.batch(markEverything(hosts.now));
+    }
+    await hosts.drain();
+  });
+
+  test('all that the documents promise is there again, once the scrub has been round', async () => {
+    const { central } = hosts;
+    // The bytes of what only central had are not found by themselves.
+    await expect(read(central, known.layer, known.repository)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
+    hosts.now = Date.now() + 2 * HOUR;
+    const mended = await lookAfter(contextOf(hosts));
+    expect(mended).toEqual([]);
+    await hosts.drain();
+    for (const image of [before, pulled, known, atNode]) for (const host of hosts.all) await expectWhole(host, image);
+
+    // Found in the bucket, not copied from elsewhere.
+    const { results } = await env.DB_CENTRAL.prepare("SELECT value FROM maintenance_counters WHERE name = 'repaired'").all();
+    expect(results).toEqual([{ value: known.manifest.requiredBlobs.length }]);
+    // Tags at central are the restored ones and those that came back.
+    await expect(resolve(central, unknown)).rejects.toMatchObject({ kind: 'NAME_UNKNOWN' });
+  });
+
+  test('what was deleted since shows at central until it is deleted again, without the bytes that were collected', async () => {
+    const { central, node1 } = hosts;
+    hosts.now = Date.now() + 2 * HOUR;
+    await lookAfter(contextOf(hosts));
+    expect((await resolve(central, deleted)).digest).toBe(deleted.digest);
+    await expect(resolve(node1, deleted)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+    await expect(read(central, deleted.layer, deleted.repository)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    await central.registry.deleteManifest(deleted.repository, deleted.digest);
+    await hosts.drain();
+    for (const host of hosts.all) await expect(resolve(host, deleted)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+  });
+
+  test('what no node has is kept in the bucket for 30 days: a push of its manifest would find its bytes', async () => {
+    const { central } = hosts;
+    hosts.now = Date.now() + 2 * HOUR;
+    await lookAfter(contextOf(hosts));
+    const lost = await orphansAt('central');
+    expect(lost.length).toBeGreaterThanOrEqual(unknown.manifest.requiredBlobs.length);
+    hosts.now += 29 * DAY;
+    await lookAfter(contextOf(hosts));
+    expect(await objectKeys()).toEqual(expect.arrayContaining(lost));
+    hosts.now += 2 * DAY;
+    await lookAfter(contextOf(hosts));
+    expect(await orphansAt('central')).toEqual([]);
+    for (const key of lost) expect(await BUCKETS.central.head(key)).toBeNull();
+    for (const image of [before, pulled, known, atNode]) await expectWhole(central, image);
+  });
+});

@@ -1,0 +1,114 @@
+/** What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and mend objects. */
+import { env } from 'cloudflare:workers';
+import { vi } from 'vitest';
+import { compareObjects } from '../../src/gc/compare-objects.ts';
+import type { GcContext } from '../../src/gc/context.ts';
+import { findWanted, repair } from '../../src/gc/repair.ts';
+import { scrub } from '../../src/gc/scrub.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { openStore, type Store } from '../../src/stores/store.ts';
+import { type Fixture, GRACE, granted, REPOSITORY } from './fixture.ts';
+import { type Host, HOST_NAMES, type HostName, type Hosts, openHosts } from './hosts.ts';
+
+export const DAY = 24 * 3_600_000;
+export const ORPHAN_DAYS = 30;
+const BYTES_PER_DAY = 1e12;
+
+export const DATABASES: Record<HostName, D1Database> = { central: env.DB_CENTRAL, node1: env.DB_NODE1!, node2: env.DB_NODE2! };
+export const BUCKETS: Record<HostName, R2Bucket> = {
+  central: env.BLOBS_CENTRAL,
+  node1: env.BLOBS_NODE1!,
+  node2: env.BLOBS_NODE2!,
+};
+
+/** Hosts whose clock is that by which R2 says when objects were written; nodes have followed. */
+export async function openHostsNow(): Promise<Hosts> {
+  const hosts = await openHosts();
+  hosts.now = Date.now();
+  await hosts.drain();
+  return hosts;
+}
+
+export function at({ registry }: Host): Fixture {
+  return { registry } as unknown as Fixture;
+}
+
+export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial<GcContext> = {}): GcContext {
+  const store = (name: HostName): Store => {
+    const suffix = name.toUpperCase();
+    const found = bindings as Readonly<Record<string, unknown>>;
+    return openStore(name, found[`DB_${suffix}`] as D1Database, found[`BLOBS_${suffix}`] as R2Bucket);
+  };
+  const [central, ...nodes] = HOST_NAMES.map(store) as [Store, Store, Store];
+  return { central, nodes, now: () => hosts.now, graceMilliseconds: GRACE, mayGoOn: () => true, ...changes };
+}
+
+/** One run of the cron trigger over all stores: compares, mends, hashes, mends. */
+export async function lookAfter(context: GcContext, orphanDays = ORPHAN_DAYS): Promise<Digest[]> {
+  const mended: Digest[] = [];
+  const note = async (_store: string, digest: Digest): Promise<void> => void mended.push(digest);
+  for (const store of [context.central, ...context.nodes]) {
+    await repair(context, store, note);
+    await compareObjects(context, store, orphanDays * DAY);
+    if (store === context.central) await findWanted(context);
+    await scrub(context, store, BYTES_PER_DAY);
+    await repair(context, store, note);
+  }
+  return mended;
+}
+
+interface LocationOf {
+  readonly key: string;
+  readonly damage: string | null;
+}
+
+export async function locationAt(name: HostName, digest: Digest, store: HostName = name): Promise<LocationOf | undefined> {
+  const query = DATABASES[name].prepare('SELECT key, damage FROM locations WHERE digest = ?1 AND store = ?2');
+  return (await query.bind(digest, store).first<LocationOf>()) ?? undefined;
+}
+
+export async function keyAt(name: HostName, digest: Digest): Promise<string> {
+  const location = await locationAt(name, digest);
+  if (location === undefined) throw new Error(`${name} has no location of ${digest}`);
+  return location.key;
+}
+
+/** Removes a blob's object behind the registry's back. */
+export async function lose(name: HostName, digest: Digest): Promise<void> {
+  await BUCKETS[name].delete(await keyAt(name, digest));
+}
+
+/** Writes other bytes of the same length over a blob's object. */
+export async function spoil(name: HostName, digest: Digest): Promise<void> {
+  const key = await keyAt(name, digest);
+  const object = await BUCKETS[name].get(key);
+  const bytes = new Uint8Array(await object!.arrayBuffer());
+  await BUCKETS[name].put(
+    key,
+    bytes.map((byte) => byte ^ 1),
+  );
+}
+
+/** Whatever a GET of a blob gives, to its end. */
+export async function read(host: Host, digest: Digest, repository: RepositoryName = REPOSITORY): Promise<Uint8Array> {
+  const blob = await host.registry.getBlob(granted(repository), digest);
+  return new Uint8Array(await new Response(await blob.open()).arrayBuffer());
+}
+
+export async function counterAt(name: HostName, counter: string): Promise<number> {
+  const query = DATABASES[name].prepare('SELECT value FROM maintenance_counters WHERE name = ?1').bind(counter);
+  return (await query.first<{ value: number }>())?.value ?? 0;
+}
+
+export async function orphansAt(name: HostName): Promise<string[]> {
+  const { results } = await DATABASES[name].prepare('SELECT key FROM orphans ORDER BY key').all<{ key: string }>();
+  return results.map(({ key }) => key);
+}
+
+/** Lines of JSON that are logged as errors from here on. */
+export function errorLines(): object[] {
+  const lines: object[] = [];
+  vi.spyOn(console, 'error').mockImplementation((text: string) => void lines.push(JSON.parse(text) as object));
+  return lines;
+}
