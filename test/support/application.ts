@@ -34,8 +34,10 @@ const PLATFORM = {
 
 export async function applicationOf({ kernel, rootfs, rom }: Parts): Promise<Application> {
   const layers = [
-    ...(kernel === undefined ? [] : [await layerOf(TAR, kernel.bytes, 'org.unikraft.kernel.image', '/unikraft/bin/kernel')]),
-    ...(rootfs === undefined ? [] : [await layerOf(TAR, rootfs, 'org.unikraft.kernel.initrd', '/unikraft/bin/initrd')]),
+    ...(kernel === undefined
+      ? []
+      : [await layerOf(TAR, kernel.bytes, ['org.unikraft.kernel.image', '/unikraft/bin/kernel'], kernel.from)]),
+    ...(rootfs === undefined ? [] : [await layerOf(TAR, rootfs, ['org.unikraft.kernel.initrd', '/unikraft/bin/initrd'])]),
     ...(rom === undefined ? [] : [await layerOf(ROM, rom)]),
   ];
   const config = await document(`${OCI}.config.v1+json`, {
@@ -54,9 +56,7 @@ export async function applicationOf({ kernel, rootfs, rom }: Parts): Promise<App
     mediaType: `${OCI}.index.v1+json`,
     manifests: [{ ...descriptorOf(manifest), platform: PLATFORM }],
   });
-  const from = kernel?.from;
-  const pieces = layers.map(({ piece }, i) => (i === 0 && from !== undefined ? { ...piece, from } : piece));
-  return { layers: pieces, config, manifest, index };
+  return { layers: layers.map(({ piece }) => piece), config, manifest, index };
 }
 
 /** What a push sends where the registry has nothing of it. */
@@ -70,9 +70,14 @@ export async function pieceOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>)
   return { mediaType, bytes, digest: `sha256:${hex}` };
 }
 
-async function layerOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>, annotation?: string, path = '') {
-  const annotations = annotation === undefined ? undefined : { [annotation]: path };
-  return { piece: await pieceOf(mediaType, bytes), annotations };
+async function layerOf(
+  mediaType: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  annotation?: readonly [name: string, path: string],
+  from?: string,
+) {
+  const piece: Piece = { ...(await pieceOf(mediaType, bytes)), ...(from !== undefined && { from }) };
+  return { piece, annotations: annotation && { [annotation[0]]: annotation[1] } };
 }
 
 function document(mediaType: string, fields: object): Promise<Piece> {

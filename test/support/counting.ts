@@ -93,5 +93,5 @@ export function countR2(bucket: R2Bucket, counts: Counts): R2Bucket {
     },
     resumeMultipartUpload: (key: string, uploadId: string) => countUpload(bucket.resumeMultipartUpload(key, uploadId)),
   };
-  return counted as unknown as R2Bucket;
+  return counted;
 }

@@ -45,7 +45,8 @@ export class Kraft {
     const authorized = await this.#authorize(repository, 'pull');
     const headers = { ...authorized, Accept: MANIFEST_TYPES };
     const got = new Map<string, Uint8Array>();
-    const get = async (path: string): Promise<Uint8Array> => expectStatus(await this.#wire.request('GET', path, { headers }), 200).bytes;
+    const get = async (path: string): Promise<Uint8Array> =>
+      expectStatus(await this.#wire.request('GET', path, { headers }), 200).bytes;
     const text = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
     const index = await this.#wire.request('GET', `/v2/${repository}/manifests/${reference}`, { headers });
     got.set(expectStatus(index, 200).headers.get('Docker-Content-Digest') ?? '', index.bytes);

@@ -41,23 +41,26 @@ async function boot(reference: string): Promise<Readonly<Record<HostName, { read
 }
 
 describe.each([
-  ['by tag', () => 'latest'],
-  ['by digest', () => application.index.digest],
+  ['by tag', (): string => 'latest'],
+  ['by digest', (): string => application.index.digest],
 ] as const)('%s', (_how, reference) => {
-  test.each(['central', 'node2'] as const)("the first boot reads what was pushed at %s, the second the node's own bytes", async (holder) => {
-    await pushAt(holder);
-    await hosts.announce();
-    const first = await boot(reference());
-    expect(first[holder].gets).toBe(BLOBS);
-    expect(first.node1.gets).toBe(0);
-    await hosts.drain();
-    const second = await boot(reference());
-    expect(second.node1.gets).toBe(BLOBS);
-    expect(second.central.gets + second.node2.gets).toBe(0);
-    expect(second.node2).toEqual({ d1: 0, gets: 0 });
-    // A tag may have been moved at central, which is asked for it alone: the HEAD that resolves it.
-    expect(second.central.d1).toBe(reference() === 'latest' ? 1 : 0);
-  });
+  test.each(['central', 'node2'] as const)(
+    "the first boot reads what was pushed at %s, the second the node's own bytes",
+    async (holder) => {
+      await pushAt(holder);
+      await hosts.announce();
+      const first = await boot(reference());
+      expect(first[holder].gets).toBe(BLOBS);
+      expect(first.node1.gets).toBe(0);
+      await hosts.drain();
+      const second = await boot(reference());
+      expect(second.node1.gets).toBe(BLOBS);
+      expect(second.central.gets + second.node2.gets).toBe(0);
+      expect(second.node2).toEqual({ d1: 0, gets: 0 });
+      // A tag may have been moved at central, which is asked for it alone: the HEAD that resolves it.
+      expect(second.central.d1).toBe(reference() === 'latest' ? 1 : 0);
+    },
+  );
 });
 
 test('an image that was pushed at the node boots there without anything from afar', async () => {

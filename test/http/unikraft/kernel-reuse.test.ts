@@ -53,7 +53,11 @@ function bytesSent(wire: Wire): number {
 /** That the image is there whole, byte for byte. */
 async function expectPulled(host: HostName, application: Application): Promise<void> {
   const got = await new Unikraft(hosts.wireTo(host), LOGIN).pull(REPOSITORY, 'latest');
-  expect([...got.keys()].toSorted()).toEqual(everything(application).map(({ digest }) => digest).toSorted());
+  expect([...got.keys()].toSorted()).toEqual(
+    everything(application)
+      .map(({ digest }) => digest)
+      .toSorted(),
+  );
   for (const { digest, bytes } of everything(application)) expect(got.get(digest)).toEqual(bytes);
 }
 

@@ -30,7 +30,8 @@ describe.each(CLIENTS)('%s', (_name, open) => {
     await hosts.announce();
     for (const other of ['central', 'node1', 'node2'] as const) {
       const got = await open(hosts.wireTo(other)).pull('alice/rom', 'latest');
-      for (const { digest, bytes } of [...rom.layers, rom.config, rom.manifest, rom.index]) expect(got.get(digest)).toEqual(bytes);
+      for (const { digest, bytes } of [...rom.layers, rom.config, rom.manifest, rom.index])
+        expect(got.get(digest)).toEqual(bytes);
     }
   });
 });
