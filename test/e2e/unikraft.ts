@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import type { Application, Piece } from '../support/application.ts';
 import { Kraft, type Login } from '../support/kraft.ts';
 import { Unikraft } from '../support/unikraft.ts';
-import { expectStatus, type Send, Wire } from '../support/wire.ts';
+import { expectStatus, type Reply, type Send, Wire } from '../support/wire.ts';
 import type { Image } from './clients/client.ts';
 import { passwordOf, same } from './expectations.ts';
 import { blobPath, contentOf, type Descriptor } from './images/layout.ts';
@@ -22,12 +22,16 @@ const ORGANIZATION = 'alice';
 const ROBOT = `robot$${ORGANIZATION}.users.kraftcloud`;
 /** As `UKC_TOKEN` has it. */
 const WHOLE_TOKEN = btoa(`${ROBOT}:${passwordOf(ORGANIZATION)}`);
+const DECODED: Login = { user: ROBOT, secret: passwordOf(ORGANIZATION) };
 const PLATFORM: Login = { user: 'platform', secret: passwordOf('platform') };
 
-/** `kraft login -u <organization> -t <token>`; and what `unikraft` makes of its token for either kind of host. */
+/**
+ * `kraft login -t <token>` takes the token apart; with `-u <organization> -t <secret>` it sends these. What `unikraft` sends
+ * depends on the kind of host.
+ */
 const LOGINS = {
-  kraft: { central: { user: ORGANIZATION, secret: WHOLE_TOKEN }, node1: { user: ORGANIZATION, secret: WHOLE_TOKEN } },
-  unikraft: { central: { user: ROBOT, secret: passwordOf(ORGANIZATION) }, node1: { user: ORGANIZATION, secret: WHOLE_TOKEN } },
+  kraft: { central: DECODED, node1: { user: ORGANIZATION, secret: passwordOf(ORGANIZATION) } },
+  unikraft: { central: DECODED, node1: { user: ORGANIZATION, secret: WHOLE_TOKEN } },
 } as const satisfies Record<string, Record<Host, Login>>;
 
 const OPEN = {
@@ -49,6 +53,8 @@ async function checkAt(name: keyof typeof OPEN, host: Host, { registry, images, 
   const repository = `${ORGANIZATION}/${path}`;
   const wire = wireTo(registry, host);
   const client = OPEN[name](wire, LOGINS[name][host]);
+  // `kraft cloud` takes its token apart.
+  const cloud = new Kraft(wire, DECODED);
   const check = (what: string, body: () => Promise<string | void>): Promise<boolean> =>
     checks.check(`${name}, at ${host}: ${what}`, body);
 
@@ -74,21 +80,18 @@ async function checkAt(name: keyof typeof OPEN, host: Host, { registry, images, 
     for (const reference of ['latest', changed.index.digest]) samePieces(await platform.pull(repository, reference), changed);
   });
   await check('remove it by its tag', async () => {
-    expectStatus(await remove(client, repository), 200, 202);
-    expectStatus(await remove(client, repository), 404);
+    const remove = (): Promise<Reply> =>
+      client instanceof Kraft ? cloud.removeImage(repository, 'latest') : client.delete(repository, 'latest');
+    expectStatus(await remove(), 200, 202);
+    expectStatus(await remove(), 404);
     same(await listedTags(registry, host, repository), []);
   });
   await check('push it again, and remove the repository', async () => {
     await client.push(repository, 'latest', changed);
-    const kraft = new Kraft(wire, LOGINS.kraft[host]);
-    expectStatus(await kraft.removeRepository(ORGANIZATION, path), 200);
-    expectStatus(await kraft.removeRepository(ORGANIZATION, path), 404);
+    expectStatus(await cloud.removeRepository(ORGANIZATION, path), 200);
+    expectStatus(await cloud.removeRepository(ORGANIZATION, path), 404);
     same(await listedTags(registry, host, repository), []);
   });
-}
-
-function remove(client: Kraft | Unikraft, repository: string) {
-  return client instanceof Kraft ? client.removeImage(repository, 'latest') : client.delete(repository, 'latest');
 }
 
 async function checkListed(registry: TemporaryRegistry, host: Host, repository: string, { index, layers, config }: Application) {
