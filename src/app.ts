@@ -3,6 +3,8 @@ import { Hono } from 'hono';
 import { AccessTokens } from './auth/access-token.ts';
 import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/login.ts';
+import { askPlatform } from './auth/platform-call.ts';
+import { PlatformChecks } from './auth/platform-checks.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
@@ -66,7 +68,18 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
   const keys = await SigningKeys.import(config.signingKeys);
-  const runtime = { config, keys, accessTokens: new AccessTokens(keys), knownGood: new KnownGood(), freshness: new Freshness() };
+  // Of requests that began at once the first to get here is the one whose memory all share.
+  const first = runtimes.get(env);
+  if (first !== undefined) return first;
+  const { platformAuthUrl: url } = config;
+  const runtime: Runtime = {
+    config,
+    keys,
+    accessTokens: new AccessTokens(keys),
+    knownGood: new KnownGood(),
+    freshness: new Freshness(),
+    platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),
+  };
   runtimes.set(env, runtime);
   return runtime;
 }

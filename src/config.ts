@@ -13,10 +13,14 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
+  /** For how long the audit log is kept. */
+  readonly auditMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
+  /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
+  readonly platformAuthUrl: string | undefined;
 }
 
 export class ConfigError extends Error {
@@ -52,6 +56,7 @@ export const registry = z
     central: z.strictObject({ hosts, store: storeName }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
+    audit_days: z.number().positive().default(90),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -69,11 +74,33 @@ export const registry = z
     }
   });
 
+/** Plain HTTP is for development: to hosts whose connections never leave the machine, wherever Berth runs. */
+const LOOPBACK = /^(?:localhost|.+\.localhost|127\.0\.0\.1|\[::1\])$/;
+
+const platformUrl = z.string().transform((text, context): string => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const problem = (message: string): string => {
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  };
+  if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
+    return problem('must be the base URL of a platform: https://api.example.com');
+  }
+  if (url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
+    return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    return problem('must have no user, password, query or fragment');
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+});
+
 const environment = z.object({
   REGISTRY: registry,
   SIGNING_KEY: signingKey,
   SIGNING_KEY_SECONDARY: signingKey.optional(),
   BOOTSTRAP_SECRET: z.string().min(24, 'must have at least 24 characters').optional(),
+  PLATFORM_AUTH_URL: platformUrl.optional(),
 });
 
 /** @throws ConfigError naming the first value that is bad or missing */
@@ -83,7 +110,7 @@ export function parseConfig(env: object): Config {
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
   }
-  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET } = parsed.data;
+  const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET, PLATFORM_AUTH_URL } = parsed.data;
   const central: CentralNamespace = { kind: 'central', store: REGISTRY.central.store };
   const nodes = REGISTRY.nodes.map(({ name, region, store }): NodeNamespace => ({ kind: 'node', name, region, store }));
   const config: Config = {
@@ -95,8 +122,10 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
+    auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
+    platformAuthUrl: PLATFORM_AUTH_URL,
   };
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
   for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {

@@ -53,6 +53,7 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       graceMilliseconds: 7_200_000,
+      auditMilliseconds: 90 * 24 * 3_600_000,
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -80,6 +81,18 @@ describe('a configuration', () => {
 
   test('takes a bootstrap secret of 24 characters', () => {
     expect(parseConfig({ ...environment, BOOTSTRAP_SECRET: 'a'.repeat(24) }).bootstrapSecret).toBe('a'.repeat(24));
+  });
+
+  test.each([
+    ['https://api.example.com', 'https://api.example.com'],
+    ['https://api.example.com/', 'https://api.example.com'],
+    ['https://API.example.com:8443/platform/', 'https://api.example.com:8443/platform'],
+    ['http://localhost:9000', 'http://localhost:9000'],
+    ['http://api.localhost', 'http://api.localhost'],
+    ['http://127.0.0.1:9000/', 'http://127.0.0.1:9000'],
+    ['http://[::1]:9000', 'http://[::1]:9000'],
+  ])('takes a platform to ask about tokens: %s', (url, base) => {
+    expect(parseConfig({ ...environment, PLATFORM_AUTH_URL: url }).platformAuthUrl).toBe(base);
   });
 
   test('ignores what else is bound', () => {
@@ -150,6 +163,22 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf({ ...environment, BOOTSTRAP_SECRET: 'a'.repeat(23) })).toBe(
       'BOOTSTRAP_SECRET: must have at least 24 characters',
     );
+  });
+
+  test.each([
+    ['', /base URL/],
+    ['api.example.com', /base URL/],
+    ['ftp://api.example.com', /base URL/],
+    ['http://api.example.com', /must be https/],
+    ['http://localhost.example.com', /must be https/],
+    ['http://127.0.0.1.example.com', /must be https/],
+    ['http://10.0.0.1', /must be https/],
+    ['https://user:password@api.example.com', /no user/],
+    ['https://api.example.com?x=1', /query/],
+    ['https://api.example.com/#x', /fragment/],
+  ])('a platform that is none: %j', (url, problem) => {
+    expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(/^PLATFORM_AUTH_URL: must /);
+    expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(problem);
   });
 
   test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])(

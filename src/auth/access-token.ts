@@ -19,6 +19,12 @@ export const SKEW_SECONDS = 5;
 /** With the skew, five minutes. Clients want 60 seconds at least, and cache tokens for as long. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
 
+/** What a look-up of a credential gives is over everywhere this long after it. */
+export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
+
+/** For how long a look-up can be kept at most: a token that is given for it then is still good for 60 seconds. */
+export const KEPT_MILLISECONDS = (TOKEN_SECONDS - 60) * 1000;
+
 const ISSUER = 'berth';
 
 const organization = z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value));

@@ -1,13 +1,14 @@
 /** Managing organizations, credentials and repositories: what the management API does, without HTTP. */
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
+import type { Actor } from '../stores/audit-rows.ts';
 import type { ControlData, CredentialKind, CredentialRow, RepositoryRow, Usage } from '../stores/control-data.ts';
-import { SKEW_SECONDS, TOKEN_SECONDS } from './access-token.ts';
+import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
-const NAME_REST_MILLISECONDS = 2 * (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
+const NAME_REST_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
 export interface CredentialSummary {
   readonly kind: CredentialKind;
@@ -72,8 +73,8 @@ export class Administration {
   }
 
   /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
-  async removeOrganization(name: OrganizationName): Promise<void> {
-    if (await this.#control.removeOrganization(name, this.#now())) return this.#changed();
+  async removeOrganization(name: OrganizationName, by?: Actor): Promise<void> {
+    if (await this.#control.removeOrganization(name, this.#now(), by)) return this.#changed();
     await this.organization(name);
     throw conflict(`the organization ${name} still has repositories: remove them first`);
   }
@@ -107,8 +108,8 @@ export class Administration {
   }
 
   /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
-  async removeCredential(organization: OrganizationName | '', name: string): Promise<void> {
-    if (await this.#control.removeCredential(organization, name, this.#now())) return this.#changed();
+  async removeCredential(organization: OrganizationName | '', name: string, by?: Actor): Promise<void> {
+    if (await this.#control.removeCredential(organization, name, this.#now(), by)) return this.#changed();
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 

@@ -1,4 +1,8 @@
-import type { Presented } from './login.ts';
+/** What a client logs in with. */
+export interface Presented {
+  readonly user: string;
+  readonly password: string;
+}
 
 /** The user and password of `Authorization: Basic` (RFC 7617); undefined where it is malformed. */
 export function parseBasic(encoded: string): Presented | undefined {

@@ -3,19 +3,16 @@
  *
  * The forms in use: user and secret; and from Unikraft's clients the organization with the whole platform token, which
  * is the base64 of `<user>:<secret>`. A user is an organization, a credential's own name, or
- * `robot$<organization>.users.kraftcloud`.
+ * `robot$<organization>.users.kraftcloud`. What Berth does not know, the platform is asked about, where there is one.
  *
  * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
  * for each address and user, before anything is looked up.
  */
 import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/control-data.ts';
+import { KEPT_MILLISECONDS } from './access-token.ts';
+import { parseBasic, type Presented } from './basic.ts';
 import type { Credential, RepositoryPattern, Right } from './credential.ts';
-
-export interface Presented {
-  readonly user: string;
-  readonly password: string;
-}
 
 /** What a good login gives. */
 export interface Login {
@@ -41,6 +38,8 @@ export interface LoginOptions {
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
   readonly knownGood: KnownGood;
+  /** Asked last, about a secret that Berth does not know. */
+  readonly elsewhere?: ((presented: Presented) => Promise<Login | undefined>) | undefined;
 }
 
 /** Workers' rate limiting bindings. */
@@ -67,24 +66,29 @@ export class KnownGood {
 
   remember(hash: string, login: Login, now: number): void {
     if (this.#logins.size >= KNOWN_GOOD_ENTRIES) this.#logins.clear();
-    this.#logins.set(hash, { login, until: Math.min(now + KNOWN_GOOD_MILLISECONDS, login.expiresAt ?? Infinity) });
+    const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
+    this.#logins.set(hash, { login, until });
   }
 }
 
 /**
  * @returns undefined for a wrong user or password
- * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
+ * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE, and what `elsewhere` throws
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, noteAlso, registry, limiters, address, now, defer, knownGood } = options;
+  const { control, noteAlso, registry, limiters, address, now, defer, knownGood, elsewhere } = options;
   const pairHash = await hashSecret(`${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
 
   await countCheck(limiters, address, presented.user);
-  for (const { user, password } of [presented, ...embedded(presented.password)]) {
+  const whole = parseWholeToken(presented.password);
+  let isOurs = false;
+  for (const { user, password } of whole === undefined ? [presented] : [presented, whole]) {
     const row = await control.credentialBySecret(await hashSecret(password));
-    if (row === undefined || !isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
+    if (row === undefined) continue;
+    isOurs = true;
+    if (!isUserOf(row, user) || !isUserOf(row, presented.user)) continue;
     if (row.expires_at !== null && row.expires_at <= now) continue;
     if (registriesOf(row)?.includes(registry) === false) continue;
     const login = loginOf(row, now);
@@ -94,7 +98,10 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
       defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }
-  return undefined;
+  // A secret of Berth's own is shown to nobody, however wrong the rest is.
+  const login = isOurs ? undefined : await elsewhere?.(presented);
+  if (login !== undefined) knownGood.remember(pairHash, login, now);
+  return login;
 }
 
 /**
@@ -119,12 +126,26 @@ export async function hashSecret(secret: string): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))).toHex();
 }
 
-/** The user and secret within a whole platform token. */
-export function embedded(password: string): Presented[] {
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(password) || password.length % 4 !== 0) return [];
-  const decoded = new TextDecoder().decode(Uint8Array.fromBase64(password));
-  const colon = decoded.indexOf(':');
-  return colon > 0 ? [{ user: decoded.slice(0, colon), password: decoded.slice(colon + 1) }] : [];
+/** The user and secret within a whole platform token, base64 of `<user>:<secret>`. Access tokens have a ".", and are none. */
+export function parseWholeToken(text: string): Presented | undefined {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
+  const parts = parseBasic(text);
+  if (
+    parts === undefined ||
+    parts.user === '' ||
+    parts.password === '' ||
+    CONTROL_CHARACTER.test(`${parts.user}${parts.password}`)
+  )
+    return undefined;
+  return parts;
+}
+
+/** Of random bytes that happen to be UTF-8 with a colon, this tells a token. */
+const CONTROL_CHARACTER = /\p{Cc}/u;
+
+/** `<organization>` of `robot$<organization>.users.kraftcloud`. */
+export function robotOrganization(user: string): string | undefined {
+  return /^robot\$(.+)\.users\.kraftcloud$/.exec(user)?.[1];
 }
 
 function registriesOf({ registries }: CredentialRow): readonly string[] | null {
@@ -132,8 +153,7 @@ function registriesOf({ registries }: CredentialRow): readonly string[] | null {
 }
 
 function isUserOf(row: CredentialRow, user: string): boolean {
-  const robot = /^robot\$(.+)\.users\.kraftcloud$/.exec(user)?.[1];
-  return user === row.name || (row.organization !== '' && (user === row.organization || robot === row.organization));
+  return user === row.name || (row.organization !== '' && [user, robotOrganization(user)].includes(row.organization));
 }
 
 /** Undefined for a row that contradicts itself: nobody gets more than what was written. */

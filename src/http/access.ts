@@ -3,6 +3,7 @@ import { authorize, authorizeCatalog, mayMountFrom, pullable } from '../auth/aut
 import type { Action, Credential } from '../auth/credential.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { PullableRepositories, ReadAccess } from '../registry/access.ts';
+import type { Actor } from '../registry/registry.ts';
 import type { AppContext } from './context.ts';
 import { refusalError } from './error-response.ts';
 
@@ -28,6 +29,11 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
   const refusal =
     decision.outcome === 'allow' || decision.outcome === 'allow-if-public' ? ({ outcome: 'denied' } as const) : decision;
   throw refusalError(refusal, c.get('url'), whatIs(action, repository));
+}
+
+/** For the audit log: the credential that acts, and the host that it asked. */
+export function actor(c: AppContext, subject: string): Actor {
+  return { subject, host: c.get('url').host };
 }
 
 /** Whether the caller may push: a HEAD is a promise to those alone. */

@@ -1,7 +1,9 @@
 import { createMiddleware } from 'hono/factory';
-import { isEmpty, parseBasic } from '../auth/basic.ts';
+import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import { challenge } from '../auth/challenge.ts';
-import { type Limiters, logIn, type Login, type LoginOptions, type Presented } from '../auth/login.ts';
+import { type Limiters, logIn, type Login, type LoginOptions, parseWholeToken } from '../auth/login.ts';
+import { PlatformAway } from '../auth/platform-call.ts';
+import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
@@ -29,6 +31,11 @@ async function principalOf(c: AppContext): Promise<Principal> {
       return { kind: 'credential', credential: login.credential, scopes: undefined };
     }
     case 'bearer': {
+      if (!looksLikeAccessToken(value)) {
+        const login = await logInWithWholeToken(c, value);
+        if (login === undefined) throw invalidToken(c);
+        return { kind: 'credential', credential: login.credential, scopes: undefined };
+      }
       const { accessTokens } = c.get('runtime');
       const principal = await accessTokens.verify(value, namespaceId(c.get('namespace')), Date.now());
       if (principal === undefined) throw invalidToken(c);
@@ -39,9 +46,31 @@ async function principalOf(c: AppContext): Promise<Principal> {
   }
 }
 
+/** A JWT has dots, and base64 none: enough to tell them apart on the way of every request. */
+function looksLikeAccessToken(value: string): boolean {
+  return value.includes('.');
+}
+
+/**
+ * Checks a whole token, base64 of `<user>:<secret>`, that came by itself: `Bearer <whole token>`.
+ * @param by as of {@link logInFrom}
+ * @returns undefined for one that is bad, or no whole token
+ * @throws as {@link logInFrom}
+ */
+export async function logInWithWholeToken(
+  c: AppContext,
+  token: string,
+  by: 'this registry' | 'central' = 'this registry',
+): Promise<Login | undefined> {
+  const parts = parseWholeToken(token);
+  return parts === undefined ? undefined : logInFrom(c, { user: parts.user, password: token }, by);
+}
+
 /**
  * Checks a user and password that came with this request.
  * @param by whose control data decides: for what is done at central, whichever host is asked, central's
+ * @returns undefined if they are wrong
+ * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE; DENIED for a platform's token of an organization that was removed
  */
 export async function logInFrom(
   c: AppContext,
@@ -56,7 +85,7 @@ export async function logInFrom(
     return await logInBy(c, presented, control, central);
   } catch (error) {
     // While the node's own store is away, what central can serve is served by its control data.
-    if (isUnavailable(error)) return logInBy(c, presented, central, undefined);
+    if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
     throw error;
   }
 }
@@ -67,15 +96,22 @@ function logInBy(
   control: LoginOptions['control'],
   noteAlso: LoginOptions['noteAlso'],
 ): Promise<Login | undefined> {
+  const { knownGood, platformChecks: checks, keys, config } = c.get('runtime');
+  const now = Date.now();
+  const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
+  const { bootstrapSecret } = config;
   return logIn(presented, {
     control,
     noteAlso,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
     address: addressOf(c),
-    now: Date.now(),
-    defer: (work) => c.executionCtx.waitUntil(work),
-    knownGood: c.get('runtime').knownGood,
+    now,
+    defer,
+    knownGood,
+    elsewhere:
+      checks &&
+      ((unknown) => logInWithPlatform(unknown, { checks, keys, control, central: noteAlso, bootstrapSecret, now, defer })),
   });
 }
 

@@ -3,6 +3,7 @@ import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
 import type { Freshness } from '../auth/freshness.ts';
 import type { KnownGood } from '../auth/login.ts';
+import type { PlatformChecks } from '../auth/platform-checks.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
@@ -18,6 +19,8 @@ export interface Runtime {
   readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
   readonly freshness: Freshness;
+  /** Undefined where no platform is configured. */
+  readonly platformChecks: PlatformChecks | undefined;
 }
 
 export interface Variables {

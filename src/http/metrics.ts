@@ -3,6 +3,7 @@
  * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
  */
 import { Hono } from 'hono';
+import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../gc/operations.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/operations.ts';
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
@@ -13,8 +14,12 @@ export function metricsRoutes(): Hono<AppEnv> {
   metrics.get('/metrics', authenticateCaller, async (c) => {
     requireAdministrator(c);
     const replication = new Replication(c.get('runtime').config, c.env);
-    const reports = await Promise.all(replication.stores.map((store) => replication.report(store)));
-    return c.text(render(reports, Date.now()), 200, {
+    const [reports, upkeep] = await Promise.all([
+      Promise.all(replication.stores.map((store) => replication.report(store))),
+      new Upkeep(c.get('runtime').config, c.env).report(),
+    ]);
+    const now = Date.now();
+    return c.text(render(reports, now) + renderUpkeep(upkeep, now), 200, {
       'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
       'Cache-Control': 'no-store',
     });
@@ -144,6 +149,56 @@ function render(reports: readonly QueueReport[], now: number): string {
       known.map(({ store, histograms }) => [store, histograms.settle_seconds]),
     ),
   ].join('');
+}
+
+/** Counters come as the stores have them: `collected_bytes` is `berth_collected_bytes_total`. */
+function renderUpkeep(upkeep: readonly StoreUpkeep[], now: number): string {
+  const tasks = upkeep.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
+  const ofTasks = (value: (task: MaintenanceTask) => number): Sample[] =>
+    tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
+  const names = new Set(upkeep.flatMap(({ known }) => [...(known?.counters.keys() ?? [])]));
+  // Tasks that have yet to run have no samples.
+  const gauges =
+    tasks.length === 0
+      ? []
+      : [
+          family(
+            'berth_maintenance_last_slice_seconds',
+            'gauge',
+            'Since a task of the cron trigger last ran on a store.',
+            ofTasks(({ last_slice_at: at }) => Math.max(0, (now - at) / 1000)),
+          ),
+          family(
+            'berth_maintenance_next_slice_seconds',
+            'gauge',
+            'Until it may run again; 0 for at once.',
+            ofTasks(({ next_at: at }) => Math.max(0, (at - now) / 1000)),
+          ),
+          family(
+            'berth_maintenance_slices',
+            'gauge',
+            'Slices of the round that is under way, or that ended last.',
+            ofTasks(({ slices }) => slices),
+          ),
+          family(
+            'berth_maintenance_stopped',
+            'gauge',
+            'Whether something keeps the task from its work: /api/maintenance says what.',
+            ofTasks(({ stopped }) => (stopped === null ? 0 : 1)),
+          ),
+        ];
+  const counters = [...names].toSorted().map((name) =>
+    family(
+      `berth_${name}_total`,
+      'counter',
+      'What the cron trigger has done: docs/operations.md has the list.',
+      upkeep.flatMap(({ store, known }): Sample[] => {
+        const value = known?.counters.get(name);
+        return value === undefined ? [] : [[{ store }, value]];
+      }),
+    ),
+  );
+  return [...gauges, ...counters].join('');
 }
 
 function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {

@@ -4,15 +4,15 @@
  */
 import { Hono } from 'hono';
 import { issueAccessToken } from '../auth/access-token.ts';
-import { isEmpty, parseBasic } from '../auth/basic.ts';
+import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import { grantable } from '../auth/grant.ts';
-import { embedded, type Login, type Presented } from '../auth/login.ts';
+import type { Login } from '../auth/login.ts';
 import { parseScopes } from '../auth/scope.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import { smallBodiesOnly } from './body.ts';
-import { logInFrom } from './authenticate.ts';
+import { logInFrom, logInWithWholeToken } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
 export function tokenRoutes(): Hono<AppEnv> {
@@ -32,9 +32,9 @@ export function tokenRoutes(): Hono<AppEnv> {
         return issue(c, await loginOf(c, { user: text(form, 'username'), password: text(form, 'password') }), scopes);
       case 'refresh_token': {
         // The identity token of a client is the whole platform token, which names its user.
-        const [presented] = embedded(text(form, 'refresh_token'));
-        if (presented === undefined) throw wrongPassword();
-        return issue(c, await loginOf(c, presented), scopes);
+        const login = await logInWithWholeToken(c, text(form, 'refresh_token'));
+        if (login === undefined) throw wrongPassword();
+        return issue(c, login, scopes);
       }
       default:
         throw new OciError('PARAMETER_INVALID', { message: 'grant_type must be password or refresh_token' });

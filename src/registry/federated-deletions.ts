@@ -6,6 +6,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
+import type { Actor } from '../stores/audit-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import {
   blobUse,
@@ -36,7 +37,7 @@ export class FederatedDeletions {
     this.#federation = federation;
   }
 
-  async tag(repository: RepositoryName, tag: Tag): Promise<void> {
+  async tag(repository: RepositoryName, tag: Tag, by: Actor): Promise<void> {
     const { node, central } = this.#federation;
     const own = await lookUpVersions(node.database, repository, [tag], []);
     const ownTag = own.tags.get(tag);
@@ -46,7 +47,7 @@ export class FederatedDeletions {
     const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
     if (isVisible(winner, merged)) {
       const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
-      const stamp = await this.#central(deleteTag(central.database, this.#context(), repository, tag, { versions }));
+      const stamp = await this.#central(deleteTag(central.database, this.#context(by), repository, tag, { versions }));
       await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
       this.#federation.options.replication.wakeCentral();
       return;
@@ -62,7 +63,7 @@ export class FederatedDeletions {
     await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
   }
 
-  async manifest(repository: RepositoryName, digest: Digest): Promise<void> {
+  async manifest(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
     const [own, tagVersion] = await Promise.all([
@@ -73,7 +74,7 @@ export class FederatedDeletions {
     const [here, there] = [own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST];
     if (isAlive(mergeManifests(here, there))) {
       const versions = Math.max(here.created, here.deleted, tagVersion);
-      const context = this.#context();
+      const context = this.#context(by);
       const stamp = await this.#central(deleteManifests(central.database, context, repository, [digest], { versions }));
       await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
       this.#federation.options.replication.wakeCentral();
@@ -86,19 +87,19 @@ export class FederatedDeletions {
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
 
-  async blob(repository: RepositoryName, digest: Digest): Promise<void> {
+  async blob(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
     const own = await blobUse(node.database, repository, digest);
     if (own.manifest !== undefined) throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: own.manifest } });
     const now = options.now();
-    const result = await this.#central(unlinkBlob(central.database, now, repository, digest, own.linked));
+    const result = await this.#central(unlinkBlob(central.database, now, repository, digest, by, own.linked));
     requireUnlinked(repository, digest, result);
     await node.database.batch([unlinkAsTold(repository, digest, now)]);
     options.replication.wakeCentral();
   }
 
   /** What is only here so far goes by name; the rest by what central has. */
-  async repository(repository: RepositoryName): Promise<void> {
+  async repository(repository: RepositoryName, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
     let known = false;
     let last = '';
@@ -109,7 +110,7 @@ export class FederatedDeletions {
       const digests = live.map(({ digest }) => digest);
       const tagVersion = await greatestTagVersion(node.database, repository, digests);
       const versions = Math.max(tagVersion, ...live.map(({ created, deleted }) => Math.max(created, deleted)));
-      const context = this.#context();
+      const context = this.#context(by);
       const stamp = await this.#central(deleteManifests(central.database, context, repository, digests, { versions }));
       await this.#take(
         [],
@@ -117,7 +118,7 @@ export class FederatedDeletions {
       );
       last = digests.at(-1) ?? last;
     }
-    const stamp = await this.#central(deleteRepository(central.database, this.#context(), repository));
+    const stamp = await this.#central(deleteRepository(central.database, this.#context(by), repository));
     // Also where central's half was done before: this may be a retry.
     await node.database.batch(removeRepositoryAsTold(repository, options.now()));
     if (stamp === undefined && !known) throw nameUnknown(repository);
@@ -145,8 +146,8 @@ export class FederatedDeletions {
   }
 
   /** Deletions are central's transactions. */
-  #context(): CommitContext {
-    return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now() };
+  #context(by: Actor): CommitContext {
+    return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now(), by };
   }
 }
 

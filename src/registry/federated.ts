@@ -8,6 +8,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import type { Store } from '../stores/store.ts';
@@ -87,20 +88,20 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#blobs.mount(repository, digest, source);
   }
 
-  deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {
-    return this.#deletions.tag(repository, tag);
+  deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.tag(repository, tag, by);
   }
 
-  deleteManifest(repository: RepositoryName, digest: Digest): Promise<void> {
-    return this.#deletions.manifest(repository, digest);
+  deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.manifest(repository, digest, by);
   }
 
-  deleteBlob(repository: RepositoryName, digest: Digest): Promise<void> {
-    return this.#deletions.blob(repository, digest);
+  deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.blob(repository, digest, by);
   }
 
-  deleteRepository(repository: RepositoryName): Promise<void> {
-    return this.#deletions.repository(repository);
+  deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.repository(repository, by);
   }
 
   listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>> {

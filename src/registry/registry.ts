@@ -7,12 +7,13 @@ import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { Actor } from '../stores/audit-rows.ts';
 import type { Body } from '../stores/blob-writer.ts';
 import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/uploads.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };
-export type { Body, PresentedSession, UploadProgress };
+export type { Actor, Body, PresentedSession, UploadProgress };
 
 export interface ManifestDescriptor {
   readonly digest: Digest;
@@ -71,15 +72,16 @@ export interface Writer {
   cancelUpload(session: PresentedSession): Promise<void>;
 }
 
+/** Each deletion is in the audit log, with who asked for it: Berth itself, unless told. */
 export interface Deleter {
   /** The tag alone. @throws OciError MANIFEST_UNKNOWN */
-  deleteTag(repository: RepositoryName, tag: Tag): Promise<void>;
+  deleteTag(repository: RepositoryName, tag: Tag, by?: Actor): Promise<void>;
   /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN */
-  deleteManifest(repository: RepositoryName, digest: Digest): Promise<void>;
+  deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
   /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
-  deleteBlob(repository: RepositoryName, digest: Digest): Promise<void>;
+  deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
   /** All of it. @throws OciError NAME_UNKNOWN */
-  deleteRepository(repository: RepositoryName): Promise<void>;
+  deleteRepository(repository: RepositoryName, by?: Actor): Promise<void>;
 }
 
 /** A page of a list. `last` is set where more may follow: the next page starts after it. */

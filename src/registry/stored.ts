@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import {
   type BlobRows,
   findBlob,
@@ -129,26 +130,26 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return this.#isWithinReach(locations);
   }
 
-  async deleteTag(repository: RepositoryName, tag: Tag): Promise<void> {
-    const stamp = await deleteTag(this.#store.database, this.#commitContext(), repository, tag);
+  async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
+    const stamp = await deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag);
     if (stamp === undefined) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
     this.#options.wake();
   }
 
-  async deleteManifest(repository: RepositoryName, digest: Digest): Promise<void> {
-    const stamp = await deleteManifests(this.#store.database, this.#commitContext(), repository, [digest]);
+  async deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
+    const stamp = await deleteManifests(this.#store.database, { ...this.#commitContext(), by }, repository, [digest]);
     if (stamp === undefined) throw manifestUnknown(repository, { kind: 'digest', digest }, true);
     this.#options.wake();
   }
 
-  async deleteBlob(repository: RepositoryName, digest: Digest): Promise<void> {
-    const result = await unlinkBlob(this.#store.database, this.#options.now(), repository, digest);
+  async deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
+    const result = await unlinkBlob(this.#store.database, this.#options.now(), repository, digest, by);
     requireUnlinked(repository, digest, result);
     this.#options.wake();
   }
 
-  async deleteRepository(repository: RepositoryName): Promise<void> {
-    const stamp = await deleteRepository(this.#store.database, this.#commitContext(), repository);
+  async deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
+    const stamp = await deleteRepository(this.#store.database, { ...this.#commitContext(), by }, repository);
     if (stamp === undefined) throw nameUnknown(repository);
     this.#options.wake();
   }

@@ -2,6 +2,7 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 
@@ -69,6 +70,10 @@ const FEED_VISIBILITY = sql`
 const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
 
 const SELECT_ORGANIZATION = sql`SELECT name, created_at FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
+const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
+// Never one that was removed: its row stays.
+const INSERT_UNKNOWN_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
 const SELECT_ORGANIZATIONS = sql`
   SELECT name, created_at FROM organizations WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
 
@@ -162,9 +167,10 @@ export class ControlData {
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number): Promise<boolean> {
-    const [, removed] = await this.#database.batch<[object, { id: string }]>([
+  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
       [FEED_CREDENTIAL_BY_NAME, organization, name, now],
+      auditCredential(organization, name, by, now),
       [DELETE_CREDENTIAL, organization, name],
     ]);
     return removed.length > 0;
@@ -176,6 +182,21 @@ export class ControlData {
 
   organization(name: OrganizationName): Promise<OrganizationRow | undefined> {
     return this.#database.first<OrganizationRow>(SELECT_ORGANIZATION, name);
+  }
+
+  /** `removed` until it is created again by {@link addOrganization}; `unknown` if it never was. */
+  async organizationState(name: OrganizationName): Promise<'there' | 'removed' | 'unknown'> {
+    const row = await this.#database.first<{ removed_at: number | null }>(SELECT_ORGANIZATION_STATE, name);
+    if (row === undefined) return 'unknown';
+    return row.removed_at === null ? 'there' : 'removed';
+  }
+
+  /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
+  async addUnknownOrganization(name: OrganizationName, now: number): Promise<void> {
+    await this.#database.batch([
+      [INSERT_UNKNOWN_ORGANIZATION, name, now],
+      [FEED_CREATED_ORGANIZATION, name, now],
+    ]);
   }
 
   organizations(last: string, limit: number): Promise<OrganizationRow[]> {
@@ -196,10 +217,11 @@ export class ControlData {
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
-  async removeOrganization(name: OrganizationName, now: number): Promise<boolean> {
+  async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [removed] = await this.#database.batch<[{ name: string }]>([
       [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
       [FEED_REMOVED_ORGANIZATION, name, now],
+      auditOrganization(name, by, now),
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
     ]);
     return removed.length > 0;

@@ -1,10 +1,11 @@
 /**
  * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of an
- * older push cannot undo it, and a push after it works. At central, each is an entry of the feed as well, in the same
- * transaction.
+ * older push cannot undo it, and a push after it works. At central, each is an entry of the feed and of the audit log as
+ * well, in the same transaction.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts';
+import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from './audit-rows.ts';
 import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
@@ -46,6 +47,7 @@ export async function deleteTag(
     [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
     [DELETE_TAG, repository, tag, context.origin, id],
     [FEED_TAG, repository, tag, context.now, id],
+    auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
   ]);
   return stamped[0]?.stamp;
 }
@@ -85,6 +87,7 @@ export async function deleteManifests(
     [HIDE_TAGS_OF_MANIFESTS, repository, list, id],
     [UNLIST_EMPTY_REPOSITORY, repository, id],
     [FEED_MANIFESTS, repository, list, context.now, id],
+    auditCommitted('delete manifest', repository, digests, context.by ?? BERTH_ITSELF, context.now, id),
   ]);
   return stamped[0]?.stamp;
 }
@@ -148,6 +151,7 @@ export async function deleteRepository(
     [DELETE_LINKS_OF_REPOSITORY, repository, id],
     [DELETE_VISIBILITY_OF_REPOSITORY, repository, id],
     [DELETE_REPOSITORY, repository, id],
+    auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
   ]);
   return stamped[0]?.stamp;
 }
@@ -156,7 +160,7 @@ const IS_REFERENCED = `EXISTS (
   SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
   WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
 
-// It tells of what the next statement deletes.
+// It tells of what is deleted after it.
 const FEED_LINK = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
@@ -181,11 +185,15 @@ export async function unlinkBlob(
   now: number,
   repository: RepositoryName,
   digest: Digest,
+  by: Actor = BERTH_ITSELF,
   known = false,
 ): Promise<Unlinked> {
-  const [use, , deleted] = await database.batch<[{ linked: number; manifest: string | null }, object, { digest: string }]>([
+  const [use, , , deleted] = await database.batch<
+    [{ linked: number; manifest: string | null }, object, object, { digest: string }]
+  >([
     [SELECT_BLOB_USE, repository, digest],
     [FEED_LINK, repository, digest, now, known ? 1 : 0],
+    auditLink(repository, digest, by, now),
     [DELETE_LINK, repository, digest],
   ]);
   const manifest = use[0]?.manifest ?? null;

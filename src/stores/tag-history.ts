@@ -1,6 +1,7 @@
 /** A tag write that is replaced is kept, with its version, its origin and when it was replaced. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
+import type { Actor } from './audit-rows.ts';
 import { committed } from './clock.ts';
 import { type Database, sql } from './database.ts';
 
@@ -10,6 +11,8 @@ export interface CommitContext {
   readonly announces: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** Who asks for a deletion: Berth itself, unless told. */
+  readonly by?: Actor;
 }
 
 /** ?1 repository, ?2 JSON array of tags about to be written, ?3 milliseconds, ?4 commit id. */

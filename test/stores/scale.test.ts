@@ -87,7 +87,7 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
 test('rows read do not depend on the size of the repository', async () => {
   const small = await rowsReadBy(10);
   await env.DB_CENTRAL.batch(
-    ['repositories', 'tags', 'links', 'manifest_references', 'manifest_contents', 'manifests'].map((table) =>
+    ['repositories', 'tags', 'links', 'manifest_references', 'manifest_contents', 'manifests', 'feed', 'audit'].map((table) =>
       env.DB_CENTRAL.prepare(`DELETE FROM ${table}`),
     ),
   );

@@ -1,5 +1,5 @@
 /**
- * Who calls the management API: a credential, with Basic, or whoever has the bootstrap secret, as a Bearer token. Access
+ * Who calls the management API: a credential, with Basic or as a whole token, or whoever has the bootstrap secret, as a Bearer token. Access
  * tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
  */
 import { createMiddleware } from 'hono/factory';
@@ -8,7 +8,7 @@ import { administers, type Credential } from '../../auth/credential.ts';
 import { countCheck, hashSecret, type Login } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
-import { addressOf, limitersOf, logInFrom } from '../authenticate.ts';
+import { addressOf, limitersOf, logInFrom, logInWithWholeToken } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
@@ -39,9 +39,13 @@ export function requireAdministratorOf(c: AppContext, organization: Organization
 
 async function callerOf(c: AppContext): Promise<Credential> {
   const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  const bootstrap = scheme.toLowerCase() === 'bearer' ? await bootstrapOf(c, value) : undefined;
-  const login = scheme.toLowerCase() === 'basic' ? await loginOf(c, value) : undefined;
-  const caller = bootstrap ?? login?.credential;
+  const isBearer = scheme.toLowerCase() === 'bearer';
+  const login = isBearer
+    ? await logInWithWholeToken(c, value, 'central')
+    : scheme.toLowerCase() === 'basic'
+      ? await loginOf(c, value)
+      : undefined;
+  const caller = login?.credential ?? (isBearer ? await bootstrapOf(c, value) : undefined);
   c.set('callerRegistries', login?.registries ?? null);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {

@@ -1,6 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CredentialSummary } from '../../auth/administration.ts';
 import { OciError } from '../../oci/errors.ts';
+import { actor } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
@@ -78,7 +79,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     const { organization, name } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await administrationOf(c).removeCredential(organization, name);
+    await administrationOf(c).removeCredential(organization, name, actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
 
@@ -126,7 +127,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(removeOfRegistry, async (c) => {
     requireAdministrator(c);
-    await administrationOf(c).removeCredential('', c.req.valid('param').name);
+    await administrationOf(c).removeCredential('', c.req.valid('param').name, actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
 }

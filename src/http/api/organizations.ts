@@ -1,4 +1,5 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { actor } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
@@ -61,7 +62,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
-    await administrationOf(c).removeOrganization(c.req.valid('param').organization);
+    await administrationOf(c).removeOrganization(c.req.valid('param').organization, actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
 

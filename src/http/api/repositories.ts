@@ -1,6 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { RepositorySummary } from '../../auth/administration.ts';
 import { type OrganizationName, parseRepositoryName } from '../../oci/reference.ts';
+import { actor } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { requireAdministratorOf } from './caller.ts';
@@ -83,7 +84,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await c.get('registry').deleteRepository(fullName(organization, path));
+    await c.get('registry').deleteRepository(fullName(organization, path), actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
 }

@@ -11,6 +11,7 @@ import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
+import { upkeepRoutes } from './upkeep.ts';
 
 export function apiRoutes(): OpenAPIHono<AppEnv> {
   const api = new OpenAPIHono<AppEnv>({
@@ -36,13 +37,14 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   api.openAPIRegistry.registerComponent('securitySchemes', 'bootstrap', {
     type: 'http',
     scheme: 'bearer',
-    description: 'The bootstrap secret',
+    description: 'The bootstrap secret, or base64 of <user>:<secret>',
   });
   organizationRoutes(api);
   credentialRoutes(api);
   repositoryRoutes(api);
   imageRoutes(api);
   replicationRoutes(api);
+  upkeepRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',
     info: { title: 'Berth management API', version: '1', license: { name: 'Apache-2.0' } },

@@ -203,3 +203,50 @@ export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Pre
 export const prefetched = z
   .object({ node: z.string(), digest: z.string(), blobs: amount, done: z.boolean() })
   .openapi('Prefetched');
+
+export const storeUpkeep = z
+  .object({
+    store: z.string(),
+    answers: z.boolean().openapi({ description: "Whether the store's database could be asked; if not, nothing is listed" }),
+    tasks: z.array(
+      z.object({
+        task: z.string(),
+        last_slice_at: time.openapi({ description: 'When it last ran' }),
+        next_at: time.openapi({ description: 'It runs again with the first minute after' }),
+        round_started_at: time,
+        round_ended_at: time.nullable().openapi({ description: 'When it last came to the end of the store; null for never' }),
+        slices: z.int().openapi({ description: 'Of the round that is under way, or that ended last' }),
+        stopped: z.string().nullable().openapi({ description: 'What kept it from its work the last time' }),
+      }),
+    ),
+    counters: z.record(z.string(), z.int()).openapi({ description: 'What it has done so far' }),
+  })
+  .openapi('StoreUpkeep');
+
+export const auditQuery = pageQuery.extend({
+  last: z.string().optional().openapi({ description: 'What the page before gave' }),
+});
+
+export const auditEntry = z
+  .object({
+    at: time,
+    action: z.enum([
+      'delete tag',
+      'delete manifest',
+      'delete blob',
+      'delete repository',
+      'remove credential',
+      'remove organization',
+      'evict image',
+    ]),
+    organization: z.string().nullable(),
+    repository: z.string().nullable(),
+    key: z.string().nullable().openapi({ description: 'The tag, the digest, or the name of the credential' }),
+    by: z
+      .object({ id: z.string(), name: z.string().nullable() })
+      .nullable()
+      .openapi({ description: "The credential; null for Berth's own upkeep" }),
+    host: z.string().nullable().openapi({ description: 'That was asked' }),
+    store: z.string().openapi({ description: 'Whose log it is in' }),
+  })
+  .openapi('AuditEntry');

@@ -1,6 +1,6 @@
 import type { Hono } from 'hono';
 import { type Digest, parseDigest } from '../../oci/digest.ts';
-import { mayPush, requireRead, requireWrite } from '../access.ts';
+import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
 import { matchesEtag } from './etag.ts';
@@ -28,8 +28,8 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
 
   v2.delete(PATH, async (c) => {
     const { repository, digest } = target(c);
-    requireWrite(c, 'delete', repository);
-    await c.get('registry').deleteBlob(repository, digest);
+    const { id } = requireWrite(c, 'delete', repository);
+    await c.get('registry').deleteBlob(repository, digest, actor(c, id));
     return c.body(null, 202);
   });
 }

@@ -4,7 +4,7 @@ import { OciError } from '../../oci/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
-import { mayPush, requireRead, requireWrite } from '../access.ts';
+import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { matchesEtag } from './etag.ts';
@@ -52,9 +52,9 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
 
   v2.delete(PATH, async (c) => {
     const { repository, reference } = target(c);
-    requireWrite(c, 'delete', repository);
-    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag);
-    else await c.get('registry').deleteManifest(repository, reference.digest);
+    const by = actor(c, requireWrite(c, 'delete', repository).id);
+    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by);
+    else await c.get('registry').deleteManifest(repository, reference.digest, by);
     return c.body(null, 202);
   });
 }

@@ -71,6 +71,8 @@ const ROUTES: readonly Route[] = [
     answer: ({ organization }) => ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
   },
   { needs: 'registry', method: 'GET', path: () => 'credentials', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'maintenance', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'audit', answer: () => [200] },
   {
     needs: 'registry',
     method: 'POST',
@@ -87,6 +89,7 @@ const ROUTES: readonly Route[] = [
   { needs: 'organization', method: 'GET', path: of, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/usage`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
+  { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/audit`, answer: () => [200] },
   {
     needs: 'organization',
     method: 'POST',

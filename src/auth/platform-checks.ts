@@ -1,0 +1,124 @@
+/**
+ * What an isolate remembers of the platform's answers, and who asks: concurrent checks of one token are one call.
+ *
+ * - Tokens are known by their SHA-256 alone.
+ * - A good answer is kept so long that an access token which is given for it at the end is still good for a minute. Nothing
+ *   that it gives lasts longer than five minutes from when the platform was asked.
+ * - The call of one request is awaited by others. A request that is cancelled never settles what it has begun, so the call
+ *   goes on after its response (`defer`), and whoever waits does so for as long as a call can take, then asks itself.
+ */
+import type { OrganizationName } from '../oci/reference.ts';
+import { KEPT_MILLISECONDS } from './access-token.ts';
+import { hashSecret } from './login.ts';
+import { CALL_MILLISECONDS, type PlatformAnswer, PlatformAway } from './platform-call.ts';
+
+/** For how long a bad token is bad without being asked for again. */
+const BAD_MILLISECONDS = 10_000;
+
+/** How long a call that does not end is waited for. */
+const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
+
+/** Each is a few hundred bytes. */
+const ENTRIES = 1000;
+
+/** Times are in milliseconds since the epoch. */
+export interface CheckedToken {
+  readonly organization: OrganizationName;
+  /** When the platform was asked. */
+  readonly checkedAt: number;
+}
+
+interface Kept {
+  /** Undefined for a bad token. */
+  readonly checked: CheckedToken | undefined;
+  readonly until: number;
+}
+
+interface Call {
+  readonly since: number;
+  /** Never rejects; of a request that was cancelled, it may never settle. */
+  readonly outcome: Promise<Kept | PlatformAnswer>;
+}
+
+export class PlatformChecks {
+  readonly #ask: (token: string) => Promise<PlatformAnswer>;
+  readonly #now: () => number;
+  readonly #waitMilliseconds: number;
+  readonly #kept = new Map<string, Kept>();
+  readonly #calls = new Map<string, Call>();
+
+  /** @param ask never rejects */
+  constructor(
+    ask: (token: string) => Promise<PlatformAnswer>,
+    now: () => number = () => Date.now(),
+    waitMilliseconds = WAIT_MILLISECONDS,
+  ) {
+    this.#ask = ask;
+    this.#now = now;
+    this.#waitMilliseconds = waitMilliseconds;
+  }
+
+  /**
+   * @param defer lets work go on after the response: `ctx.waitUntil`
+   * @returns undefined for a bad token
+   * @throws PlatformAway
+   */
+  async check(token: string, defer: (work: Promise<unknown>) => void): Promise<CheckedToken | undefined> {
+    const hash = await hashSecret(token);
+    for (;;) {
+      const kept = this.#kept.get(hash);
+      if (kept !== undefined && this.#now() < kept.until) return kept.checked;
+      let call = this.#calls.get(hash);
+      const left = call === undefined ? 0 : call.since + this.#waitMilliseconds - this.#now();
+      if (call === undefined || left <= 0) {
+        call = this.#begin(token, hash);
+        defer(call.outcome);
+        return checkedOf(await call.outcome);
+      }
+      const outcome = await withinTime(call.outcome, left);
+      if (outcome !== undefined) return checkedOf(outcome);
+    }
+  }
+
+  #begin(token: string, hash: string): Call {
+    const since = this.#now();
+    const run = async (): Promise<Kept | PlatformAnswer> => {
+      const answer = await this.#ask(token);
+      if (this.#calls.get(hash) === call) this.#calls.delete(hash);
+      return this.#keep(hash, answer, since);
+    };
+    makeRoom(this.#calls);
+    const call: Call = { since, outcome: run() };
+    this.#calls.set(hash, call);
+    return call;
+  }
+
+  #keep(hash: string, answer: PlatformAnswer, checkedAt: number): Kept | PlatformAnswer {
+    if (answer.kind === 'away') return answer;
+    const kept: Kept =
+      answer.kind === 'good'
+        ? { checked: { organization: answer.organization, checkedAt }, until: checkedAt + KEPT_MILLISECONDS }
+        : { checked: undefined, until: this.#now() + BAD_MILLISECONDS };
+    makeRoom(this.#kept);
+    this.#kept.set(hash, kept);
+    return kept;
+  }
+}
+
+/** @throws PlatformAway */
+function checkedOf(outcome: Kept | PlatformAnswer): CheckedToken | undefined {
+  if ('until' in outcome) return outcome.checked;
+  throw new PlatformAway(outcome.kind === 'away' ? outcome.problem : outcome.kind);
+}
+
+async function withinTime<Value>(work: Promise<Value>, milliseconds: number): Promise<Value | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(resolve, milliseconds);
+  const first = await Promise.race([work, promise]);
+  clearTimeout(timer);
+  return first;
+}
+
+function makeRoom(map: Map<string, unknown>): void {
+  if (map.size >= ENTRIES) map.clear();
+}

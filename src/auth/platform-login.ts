@@ -1,0 +1,72 @@
+/**
+ * Logging in with a token of the platform, for a login that Berth itself does not know.
+ *
+ * An organization that the platform names and Berth has never heard of is created: so it can be managed, and removed. One
+ * that was removed here stays removed until an administrator creates it again, whatever the platform says: its tokens
+ * are refused, and nothing here clears `removed_at`.
+ */
+import { OciError } from '../oci/errors.ts';
+import type { ControlData } from '../stores/control-data.ts';
+import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
+import type { Presented } from './basic.ts';
+import { hashSecret, type Login } from './login.ts';
+import type { PlatformChecks } from './platform-checks.ts';
+import { credentialOfToken, isUserOfToken, platformTokenOf } from './platform-token.ts';
+import type { SigningKeys } from './signing-keys.ts';
+
+/** Of base64url: 96 bits. */
+const FINGERPRINT_LENGTH = 16;
+
+export interface PlatformLoginOptions {
+  readonly checks: PlatformChecks;
+  /** Make a token's fingerprint, from which it cannot be guessed. */
+  readonly keys: SigningKeys;
+  /** Who decides which organizations there are. */
+  readonly control: ControlData;
+  /** At a node: central's, where they are written. */
+  readonly central: ControlData | undefined;
+  /** A secret that is shown to nobody. */
+  readonly bootstrapSecret: string | undefined;
+  readonly now: number;
+  readonly defer: (work: Promise<unknown>) => void;
+}
+
+/**
+ * @returns undefined for a bad token, or one that is not of the user that came with it
+ * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
+ */
+export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
+  const { checks, keys, control, central, bootstrapSecret, now, defer } = options;
+  const token = platformTokenOf(presented);
+  if (token === undefined || (await isAmong(bootstrapSecret, token.secret, token.token))) return undefined;
+  const checked = await checks.check(token.token, defer);
+  if (checked === undefined) return undefined;
+  const { organization, checkedAt } = checked;
+  if (!isUserOfToken(presented.user, token, organization)) return undefined;
+  switch (await control.organizationState(organization)) {
+    case 'removed':
+      throw new OciError('DENIED', {
+        message: `the organization ${organization} was removed from this registry: an administrator can create it again`,
+      });
+    case 'unknown':
+      // A node needs no row to go on, and does not wait for central.
+      if (central === undefined) await control.addUnknownOrganization(organization, now);
+      else defer(central.addUnknownOrganization(organization, now).catch(() => undefined));
+      break;
+    case 'there':
+  }
+  const fingerprint = (await keys.sign(`platform token\n${token.token}`)).slice(0, FINGERPRINT_LENGTH);
+  return {
+    credential: credentialOfToken(organization, fingerprint),
+    registries: null,
+    checkedAt,
+    expiresAt: checkedAt + TOKEN_EFFECT_MILLISECONDS,
+  };
+}
+
+/** By hashes: how far two of them agree says nothing of the secret. */
+async function isAmong(secret: string | undefined, ...texts: readonly string[]): Promise<boolean> {
+  if (secret === undefined) return false;
+  const [wanted, ...hashes] = await Promise.all([secret, ...texts].map(hashSecret));
+  return hashes.some((hash) => hash === wanted);
+}

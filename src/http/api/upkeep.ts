@@ -1,0 +1,95 @@
+/** What the cron trigger does with the stores, and the audit log. */
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
+import type { OrganizationName } from '../../oci/reference.ts';
+import type { AppContext, AppEnv } from '../context.ts';
+import { formatTime } from './administration.ts';
+import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { describe, json } from './describe.ts';
+import { auditEntry, auditQuery, organizationParam, storeUpkeep } from './schemas.ts';
+
+const page = {
+  description: 'A page, the latest first',
+  ...json(
+    z.object({
+      entries: z.array(auditEntry),
+      last: z.string().nullable().openapi({ description: 'How to ask for the next page; null where there is none' }),
+    }),
+  ),
+};
+
+export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
+  const get = describe(
+    'get',
+    '/api/maintenance',
+    'Look at collection, eviction and the scrub: when they last ran, what they did, what stopped them',
+    {},
+    { 200: { description: 'One for each store', ...json(z.object({ stores: z.array(storeUpkeep) })) } },
+  );
+  api.openapi(get, async (c) => {
+    requireAdministrator(c);
+    return c.json({ stores: (await upkeepOf(c).report()).map(view) }, 200);
+  });
+
+  const all = describe('get', '/api/audit', 'List who deleted what', { query: auditQuery }, { 200: page });
+  api.openapi(all, async (c) => {
+    requireAdministrator(c);
+    return c.json(await auditPage(c, undefined, c.req.valid('query')), 200);
+  });
+
+  const ofOrganization = describe(
+    'get',
+    '/api/organizations/{organization}/audit',
+    'List who deleted what of an organization',
+    { params: organizationParam, query: auditQuery },
+    { 200: page },
+  );
+  api.openapi(ofOrganization, async (c) => {
+    const { organization } = c.req.valid('param');
+    requireAdministratorOf(c, organization);
+    return c.json(await auditPage(c, organization, c.req.valid('query')), 200);
+  });
+}
+
+function upkeepOf(c: AppContext): Upkeep {
+  return new Upkeep(c.get('runtime').config, c.env);
+}
+
+async function auditPage(
+  c: AppContext,
+  organization: OrganizationName | undefined,
+  { n, last }: z.infer<typeof auditQuery>,
+): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
+  const found = await upkeepOf(c).audit(organization, last, n);
+  return { entries: found.entries.map(viewOfEntry), last: found.last ?? null };
+}
+
+function view({ store, known }: StoreUpkeep): z.infer<typeof storeUpkeep> {
+  return {
+    store,
+    answers: known !== undefined,
+    tasks: (known?.tasks ?? []).map((task) => ({
+      task: task.task,
+      last_slice_at: formatTime(task.last_slice_at),
+      next_at: formatTime(task.next_at),
+      round_started_at: formatTime(task.round_started_at),
+      round_ended_at: task.round_ended_at === null ? null : formatTime(task.round_ended_at),
+      slices: task.slices,
+      stopped: task.stopped,
+    })),
+    counters: Object.fromEntries(known?.counters ?? []),
+  };
+}
+
+function viewOfEntry({ store, entry }: LoggedAction): z.infer<typeof auditEntry> {
+  return {
+    at: formatTime(entry.at),
+    action: entry.action,
+    organization: entry.organization === '' ? null : entry.organization,
+    repository: entry.repository === '' ? null : entry.repository,
+    key: entry.key === '' ? null : entry.key,
+    by: entry.subject === '' ? null : { id: entry.subject, name: entry.name === '' ? null : entry.name },
+    host: entry.host === '' ? null : entry.host,
+    store,
+  };
+}

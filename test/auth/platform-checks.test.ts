@@ -1,0 +1,159 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { PlatformAnswer } from '../../src/auth/platform-call.ts';
+import { PlatformChecks } from '../../src/auth/platform-checks.ts';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+
+const GOOD: PlatformAnswer = { kind: 'good', organization: 'alice' as OrganizationName };
+const BAD: PlatformAnswer = { kind: 'bad' };
+const AWAY: PlatformAnswer = { kind: 'away', problem: 'status 500' };
+
+let now: number;
+/** One entry for each call, to be answered by the test. */
+let calls: { readonly token: string; readonly answer: (answer: PlatformAnswer) => void }[];
+let deferred: Promise<unknown>[];
+beforeEach(() => {
+  now = Date.UTC(2026, 0, 2);
+  calls = [];
+  deferred = [];
+});
+
+const open = (waitMilliseconds?: number) =>
+  new PlatformChecks(
+    (token) => {
+      const { promise, resolve } = Promise.withResolvers<PlatformAnswer>();
+      calls.push({ token, answer: resolve });
+      return promise;
+    },
+    () => now,
+    waitMilliseconds,
+  );
+
+const check = (checks: PlatformChecks, token = 'token') => checks.check(token, (work) => void deferred.push(work));
+
+/** Once a call has been made. */
+async function called(count: number): Promise<void> {
+  while (calls.length < count) await new Promise((done) => setTimeout(done, 1));
+}
+
+async function answered(checks: PlatformChecks, answer: PlatformAnswer, token = 'token') {
+  const before = calls.length;
+  const result = check(checks, token);
+  result.catch(() => undefined);
+  await called(before + 1);
+  calls[before]?.answer(answer);
+  return result;
+}
+
+describe('what is kept', () => {
+  test('a good answer, until a token that it gives would be good for less than a minute', async () => {
+    const checks = open();
+    const asked = now;
+    const checked = { organization: 'alice', checkedAt: asked };
+    expect(await answered(checks, GOOD)).toEqual(checked);
+    now = asked + 234_999;
+    expect(await check(checks)).toEqual(checked);
+    expect(calls.length).toBe(1);
+    now = asked + 235_000;
+    expect(await answered(checks, BAD)).toBeUndefined();
+  });
+
+  test('its time counts from when the platform was asked, not from when it answered', async () => {
+    const checks = open();
+    const asked = now;
+    const result = check(checks);
+    await called(1);
+    now += 4000;
+    calls[0]?.answer(GOOD);
+    expect((await result)?.checkedAt).toBe(asked);
+  });
+
+  test('a bad one, for ten seconds', async () => {
+    const checks = open();
+    expect(await answered(checks, BAD)).toBeUndefined();
+    now += 9999;
+    expect(await check(checks)).toBeUndefined();
+    expect(calls.length).toBe(1);
+    now += 1;
+    expect(await answered(checks, GOOD)).toMatchObject({ organization: 'alice' });
+  });
+
+  test('nothing of a platform that is away', async () => {
+    const checks = open();
+    await expect(answered(checks, AWAY)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    expect(await answered(checks, GOOD)).toMatchObject({ organization: 'alice' });
+  });
+
+  test('each token by itself, however many there are', async () => {
+    const checks = new PlatformChecks(
+      async (token) => ({ kind: 'good', organization: token as OrganizationName }),
+      () => now,
+    );
+    for (let i = 0; i < 2500; i++) expect((await check(checks, `org${i}`))?.organization).toBe(`org${i}`);
+  });
+});
+
+describe('concurrent checks of one token', () => {
+  test.each([
+    ['a good one', GOOD],
+    ['a bad one', BAD],
+  ] as const)('are one call: %s', async (_, answer) => {
+    const checks = open();
+    const results = Array.from({ length: 20 }, () => check(checks));
+    await called(1);
+    calls[0]?.answer(answer);
+    expect(new Set((await Promise.all(results)).map((checked) => checked?.organization)).size).toBe(1);
+    expect(calls.length).toBe(1);
+  });
+
+  test('are one call that fails for all of them', async () => {
+    const checks = open();
+    const results = Promise.allSettled(Array.from({ length: 20 }, () => check(checks)));
+    await called(1);
+    calls[0]?.answer(AWAY);
+    expect(new Set((await results).map(({ status }) => status))).toEqual(new Set(['rejected']));
+    expect(calls.length).toBe(1);
+  });
+
+  test('of two tokens are two', async () => {
+    const checks = open();
+    const results = ['one', 'two', 'one', 'two'].map((token) => check(checks, token));
+    await called(2);
+    for (const { answer } of calls) answer(GOOD);
+    await Promise.all(results);
+    expect(calls.map(({ token }) => token).toSorted()).toEqual(['one', 'two']);
+  });
+
+  test('the call goes on after the response of the request that made it', async () => {
+    const checks = open();
+    const result = check(checks);
+    await called(1);
+    expect(deferred.length).toBe(1);
+    calls[0]?.answer(AWAY);
+    await expect(result).rejects.toThrow();
+    // waitUntil never sees it fail.
+    await expect(deferred[0]).resolves.toEqual(AWAY);
+  });
+
+  test('where the request that called is gone, one of those that wait calls in its place, once', async () => {
+    const checks = open(30);
+    void check(checks);
+    await called(1);
+    const waiting = Array.from({ length: 5 }, () => check(checks));
+    // The clock that says how long a call is under way moves as real time does.
+    setTimeout(() => (now += 30), 30);
+    await called(2);
+    calls[1]?.answer(GOOD);
+    expect((await Promise.all(waiting)).map((checked) => checked?.organization)).toEqual(Array(5).fill('alice'));
+    expect(calls.length).toBe(2);
+    // What comes too late does no harm.
+    calls[0]?.answer(BAD);
+  });
+
+  test('a call that was given up long ago keeps nobody waiting', async () => {
+    const checks = open(60_000);
+    void check(checks);
+    await called(1);
+    now += 60_000;
+    expect(await answered(checks, GOOD)).toMatchObject({ organization: 'alice' });
+  });
+});

@@ -1,0 +1,261 @@
+/** Tokens that only the platform knows: how they log in, what they may do, and what happens while it is away. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { addUsers, basic, codeOf, errorsOf, USERS } from '../support/client.ts';
+import { putImage } from '../support/content.ts';
+import { followAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
+import { keepQueuesStill } from '../support/still-queues.ts';
+
+const HOSTS = ['central', 'node1'] as const;
+const ROBOT = 'robot$alice.users.kraftcloud';
+const token = platformToken(ROBOT, 'a-secret-of-the-platform');
+const MINUTE = 60_000;
+
+let tests = 0;
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  tests += 1;
+  vi.setSystemTime(Date.now() + tests * 10 * MINUTE);
+  keepQueuesStill();
+  await addUsers();
+  await followAtNode1();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const openKnowing = (organization: unknown = 'alice', known = token.whole) =>
+  openWithPlatform((given) => (given === known ? naming(organization) : undefined));
+
+const read = async (registry: PlatformRegistry, host: 'central' | 'node1', path: string, authorization: string) =>
+  (await registry.call(host, 'GET', path, { as: { authorization } })).status;
+
+interface Granted {
+  readonly token: string;
+  readonly expires_in: number;
+}
+
+describe.each(HOSTS)('at %s', (host) => {
+  test('every form of a token is good, and is one call', async () => {
+    const registry = openKnowing();
+    const forms = [token.pair, token.wholeAs('alice'), token.wholeAs(ROBOT), token.bearer];
+    for (const form of forms) expect([form, await read(registry, host, '/v2/', form)]).toEqual([form, 200]);
+    for (const form of forms.slice(0, 3))
+      expect(await read(registry, host, '/token?scope=repository:alice/app:pull', form)).toBe(200);
+    for (const fields of [
+      { grant_type: 'refresh_token', refresh_token: token.whole },
+      { grant_type: 'password', username: 'alice', password: token.whole },
+      { grant_type: 'password', username: ROBOT, password: 'a-secret-of-the-platform' },
+    ]) {
+      const response = await registry.call(host, 'POST', '/token', { body: new URLSearchParams(fields) });
+      expect([fields.grant_type, response.status]).toEqual([fields.grant_type, 200]);
+    }
+    expect(registry.asked).toEqual([token.whole]);
+  });
+
+  test('it pushes, pulls and deletes, with Basic, as a whole token, and with an access token', async () => {
+    const registry = openKnowing();
+    const query = 'scope=repository:alice/app:pull,push,delete';
+    const granted = await registry.call(host, 'GET', `/token?${query}`, { as: { authorization: token.wholeAs('alice') } });
+    const { token: accessToken } = await granted.json<Granted>();
+    let seed = 10;
+    for (const authorization of [token.pair, token.bearer, `Bearer ${accessToken}`]) {
+      const image = await putImage('alice/app', (seed += 2), ['latest'], registry.by(host, authorization));
+      expect(await read(registry, host, '/v2/alice/app/manifests/latest', authorization)).toBe(200);
+      const removed = await registry.call(host, 'DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: { authorization } });
+      expect(removed.status).toBe(202);
+    }
+  });
+
+  test('a bad one is refused as a wrong password is, and asked about once in ten seconds', async () => {
+    const registry = openKnowing();
+    const bad = platformToken(ROBOT, 'another-secret');
+    const unknown = await registry.call(host, 'GET', '/v2/', { as: { authorization: bad.pair } });
+    expect(unknown.status).toBe(401);
+    expect((await errorsOf(unknown))[0]?.message).toBe('wrong user name or password');
+    for (const form of [bad.pair, bad.wholeAs('alice'), bad.bearer]) expect(await read(registry, host, '/v2/', form)).toBe(401);
+    const bearer = await registry.call(host, 'GET', '/v2/', { as: { authorization: bad.bearer } });
+    expect(bearer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
+    expect(registry.asked.length).toBe(1);
+    vi.setSystemTime(Date.now() + 10_000);
+    expect(await read(registry, host, '/v2/', bad.pair)).toBe(401);
+    expect(registry.asked.length).toBe(2);
+  });
+
+  test('nothing that it gives lasts longer than five minutes from when the platform was asked', async () => {
+    let good = true;
+    const registry = openWithPlatform(() => (good ? naming('alice') : undefined));
+    const asked = Date.now();
+    expect(await read(registry, host, '/v2/', token.wholeAs('alice'))).toBe(200);
+    good = false;
+    // Kept, while what it gives is good for a minute at least.
+    vi.setSystemTime(asked + 234_000);
+    expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
+    const late = await (await registry.call(host, 'GET', '/token', { as: { authorization: token.pair } })).json<Granted>();
+    expect(late.expires_in).toBe(61);
+    expect(registry.asked.length).toBe(1);
+    vi.setSystemTime(asked + 235_000);
+    for (const form of [token.pair, token.wholeAs('alice'), token.bearer])
+      expect(await read(registry, host, '/v2/', form)).toBe(401);
+    expect(registry.asked.length).toBe(2);
+    expect(await read(registry, host, '/v2/', `Bearer ${late.token}`)).toBe(200);
+    vi.setSystemTime(asked + 300_000);
+    expect(await read(registry, host, '/v2/', `Bearer ${late.token}`)).toBe(401);
+  });
+
+  test.each([
+    ['fails', () => new Response('oops', { status: 500 })],
+    ['sends elsewhere', () => new Response(null, { status: 307, headers: { Location: 'https://elsewhere.test/' } })],
+    ['answers nonsense', () => new Response('{"status":"success"}')],
+    ['names what is no organization', () => naming('Alice/../bob')],
+    ['cannot be reached', () => Promise.reject(new Error('connection lost'))],
+  ])('while the platform %s, its tokens are 503 with Retry-After, and what Berth knows is answered', async (_, answer) => {
+    const registry = openWithPlatform(answer);
+    for (const form of [token.pair, token.wholeAs('alice'), token.bearer]) {
+      for (const path of ['/v2/', '/api/organizations/alice', ...(form === token.bearer ? [] : ['/token'])]) {
+        const response = await registry.call(host, 'GET', path, { as: { authorization: form } });
+        expect([path, response.status, response.headers.get('Retry-After')]).toEqual([path, 503, '5']);
+        expect(await codeOf(response)).toBe('UNAVAILABLE');
+      }
+    }
+    const before = registry.asked.length;
+    for (const as of ['alice', 'bob', 'platform'] as const)
+      expect((await registry.call(host, 'GET', '/v2/', { as })).status).toBe(200);
+    expect(registry.asked.length).toBe(before);
+  });
+
+  test('an answer that is remembered outlasts a platform that goes away', async () => {
+    let away = false;
+    const registry = openWithPlatform(() => (away ? new Response(null, { status: 502 }) : naming('alice')));
+    expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
+    away = true;
+    vi.setSystemTime(Date.now() + 200_000);
+    expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
+    vi.setSystemTime(Date.now() + 100_000);
+    expect(await read(registry, host, '/v2/', token.pair)).toBe(503);
+  });
+
+  test('a hundred at once are one call', async () => {
+    let answer: (response: Response) => void = () => undefined;
+    const registry = openWithPlatform(() => new Promise<Response>((done) => (answer = done)));
+    const forms = [token.pair, token.wholeAs('alice'), token.bearer, token.wholeAs(ROBOT)];
+    const statuses = Promise.all(Array.from({ length: 100 }, (_, i) => read(registry, host, '/v2/', forms[i % 4] ?? '')));
+    while (registry.asked.length === 0) await new Promise((done) => setTimeout(done, 1));
+    answer(naming('alice'));
+    expect(new Set(await statuses)).toEqual(new Set([200]));
+    expect(registry.asked.length).toBe(1);
+  });
+
+  test('in the management API it is a caller without the right admin', async () => {
+    const registry = openKnowing();
+    await putImage('alice/app', 1, ['latest'], registry.by(host, token.pair));
+    for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
+      expect(await read(registry, host, '/api/organizations/alice/repositories/app/images/latest', authorization)).toBe(200);
+      expect(await read(registry, host, '/api/organizations/alice/repositories', authorization)).toBe(403);
+      expect(await read(registry, host, '/api/organizations', authorization)).toBe(403);
+    }
+  });
+});
+
+describe('where no platform is configured', () => {
+  test('a whole token of a credential is good as Bearer all the same, and others are refused', async () => {
+    const registry = openWithPlatform(() => naming('alice'), { PLATFORM_AUTH_URL: undefined });
+    const known = platformToken('alice', USERS.alice.password);
+    for (const host of HOSTS) {
+      expect(await read(registry, host, '/v2/', known.bearer)).toBe(200);
+      expect(await read(registry, host, '/v2/', token.bearer)).toBe(401);
+      expect(await read(registry, host, '/v2/', token.pair)).toBe(401);
+    }
+    expect(registry.asked).toEqual([]);
+  });
+});
+
+describe('what the platform is not asked about', () => {
+  test.each([
+    ['a secret of Berth with a wrong user', () => basic({ name: 'nobody', password: USERS.alice.password })],
+    [
+      "a secret of Berth's shape that no credential has",
+      () => basic({ name: 'alice', password: `berth_${'a1B'.repeat(15).slice(0, 43)}` }),
+    ],
+    ['the bootstrap secret', () => basic({ name: 'alice', password: env.BOOTSTRAP_SECRET })],
+    ['a whole token with the bootstrap secret', () => platformToken('alice', env.BOOTSTRAP_SECRET).bearer],
+    ['a whole token of another user of Berth', () => platformToken('alice', USERS.bob.password).wholeAs('alice')],
+    ['an access token', () => 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl'],
+  ])('%s', async (_, authorization) => {
+    const registry = openWithPlatform(() => naming('alice'));
+    for (const host of HOSTS) expect(await read(registry, host, '/v2/', authorization())).toBe(401);
+    expect(registry.asked).toEqual([]);
+  });
+
+  test('too many guesses', async () => {
+    const refusing = { limit: async () => ({ success: false }) };
+    const registry = openWithPlatform(() => naming('alice'), { CREDENTIAL_CHECKS: refusing });
+    for (const form of [token.pair, token.bearer]) expect(await read(registry, 'central', '/v2/', form)).toBe(429);
+    expect(registry.asked).toEqual([]);
+  });
+});
+
+describe('an organization that the platform names', () => {
+  const stateOf = async (database: D1Database) =>
+    database
+      .prepare("SELECT removed_at, created_at FROM organizations WHERE name = 'carol'")
+      .first<{ removed_at: number | null }>();
+  const carol = platformToken('robot$carol.users.kraftcloud', 'a-secret-of-carols');
+
+  test.each(HOSTS)('and that Berth has never heard of is created with its first login: %s', async (host) => {
+    const registry = openWithPlatform(() => naming('carol'));
+    await putImage('carol/app', 3, ['latest'], registry.by(host, carol.pair));
+    expect(await stateOf(env.DB_CENTRAL)).toMatchObject({ removed_at: null });
+    const { results } = await env.DB_CENTRAL.prepare("SELECT 1 FROM feed WHERE kind = 'organization' AND name = 'carol'").all();
+    expect(results.length).toBe(1);
+    expect((await registry.call('central', 'GET', '/api/organizations/carol', { as: 'admin' })).status).toBe(200);
+  });
+
+  test('and that was removed is refused, and stays removed, until an administrator creates it again', async () => {
+    const registry = openWithPlatform(() => naming('carol'));
+    expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
+    expect((await registry.call('central', 'DELETE', '/api/organizations/carol', { as: 'admin' })).status).toBe(204);
+    await followAtNode1();
+    for (const minutes of [1, 5, 11, 60]) {
+      vi.setSystemTime(Date.now() + minutes * MINUTE);
+      await followAtNode1();
+      for (const host of HOSTS) {
+        const refused = await registry.call(host, 'GET', '/v2/', { as: { authorization: carol.wholeAs('carol') } });
+        expect([host, refused.status, (await errorsOf(refused))[0]?.message]).toEqual([
+          host,
+          403,
+          'the organization carol was removed from this registry: an administrator can create it again',
+        ]);
+      }
+      expect((await stateOf(env.DB_CENTRAL))?.removed_at).not.toBeNull();
+    }
+    const headers = { 'Content-Type': 'application/json' };
+    const created = await registry.call('central', 'POST', '/api/organizations', {
+      as: 'admin',
+      headers,
+      body: '{"name":"carol"}',
+    });
+    expect(created.status).toBe(201);
+    expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
+  });
+
+  test('and that the node has heard of and central has removed is not revived by a login there', async () => {
+    const registry = openWithPlatform(() => naming('carol'));
+    await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at, removed_at) VALUES ('carol', 1, 2)").run();
+    expect(await read(registry, 'node1', '/v2/', carol.pair)).toBe(200);
+    expect(await stateOf(env.DB_CENTRAL)).toMatchObject({ created_at: 1, removed_at: 2 });
+  });
+});
+
+test('the log names the organization and tells tokens apart, and holds none of them', async () => {
+  const printed = vi.spyOn(console, 'log');
+  const other = platformToken(ROBOT, 'a-second-secret-of-alices');
+  const registry = openWithPlatform(() => naming('alice'));
+  for (const form of [token.pair, token.wholeAs('alice'), token.bearer, other.pair])
+    await read(registry, 'central', '/v2/', form);
+  const subjects = printed.mock.calls.map(([line]) => (JSON.parse(String(line)) as { subject: string }).subject);
+  expect(subjects).toEqual(Array(4).fill(expect.stringMatching(/^platform:alice:[\w-]{16}$/)));
+  expect(new Set(subjects.slice(0, 3)).size).toBe(1);
+  expect(subjects[3]).not.toBe(subjects[0]);
+});

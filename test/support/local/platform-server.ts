@@ -1,0 +1,140 @@
+/** A platform on loopback, over real HTTP, that a test makes answer well or badly. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { secrets } from './logged-secrets.ts';
+
+export type Behaviour =
+  | 'well'
+  /** Answers once told by {@link PlatformServer.release}. */
+  | 'when told'
+  | 'never'
+  | 'never ends'
+  | 'endless'
+  | 'redirect'
+  | 'garbage'
+  | 'half'
+  | 500
+  | 401;
+
+export interface PlatformToken {
+  readonly user: string;
+  readonly secret: string;
+  readonly whole: string;
+}
+
+export class PlatformServer {
+  behaviour: Behaviour = 'well';
+  /** Tokens that it was asked about, in their order. */
+  readonly asked: string[] = [];
+  /** Requests of anything else. */
+  readonly strays: string[] = [];
+  /** Of endless bodies. */
+  bytesSent = 0;
+  readonly #organizations = new Map<string, string>();
+  readonly #waiting: (() => void)[] = [];
+  #server: Server = createServer();
+  #port = 0;
+
+  static async start(): Promise<PlatformServer> {
+    const platform = new PlatformServer();
+    await platform.listen();
+    return platform;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Again at its port. */
+  async listen(): Promise<void> {
+    this.#server = createServer((request, response) => this.#answer(request, response));
+    this.#server.listen(this.#port, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  /** A new token of the organization. */
+  issue(organization: string, user = `robot$${organization}.users.kraftcloud`): PlatformToken {
+    const secret = crypto.randomUUID();
+    const whole = Buffer.from(`${user}:${secret}`).toString('base64');
+    secrets.add('a token of the platform', whole);
+    secrets.add('the secret of a token of the platform', secret);
+    this.#organizations.set(whole, organization);
+    return { user, secret, whole };
+  }
+
+  /** How often it was asked about a token. */
+  callsFor({ whole }: PlatformToken): number {
+    return this.asked.filter((token) => token === whole).length;
+  }
+
+  release(): void {
+    for (const answer of this.#waiting.splice(0)) answer();
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== 'GET' || request.url !== '/v1/auth') {
+      this.strays.push(`${request.method} ${request.url}`);
+      response.writeHead(404).end();
+      return;
+    }
+    const token = (request.headers.authorization ?? '').replace(/^Bearer /, '');
+    this.asked.push(token);
+    const organization = this.#organizations.get(token);
+    const json = { 'Content-Type': 'application/json' };
+    const body = JSON.stringify({ status: 'success', data: { organization_name: organization, registry: 'index.example.com' } });
+    const well = (): void => {
+      if (organization === undefined) response.writeHead(401, json).end('{"status":"error","errors":[{"status":401}]}');
+      else response.writeHead(200, json).end(body);
+    };
+    switch (this.behaviour) {
+      case 'well':
+        return well();
+      case 'when told':
+        this.#waiting.push(well);
+        return;
+      case 'never':
+        return;
+      case 'never ends':
+        response.writeHead(200, json).write(body.slice(0, 20));
+        return;
+      case 'endless':
+        response.writeHead(200, json);
+        return this.#sendOn(response);
+      case 'redirect':
+        response.writeHead(302, { Location: `${this.url}/elsewhere` }).end();
+        return;
+      case 'garbage':
+        response.writeHead(200, json).end('{"status":"success","data":{"organization_name":');
+        return;
+      case 'half':
+        response.writeHead(200, { ...json, 'Content-Length': '1000' }).write(body);
+        response.socket?.destroySoon();
+        return;
+      default:
+        response.writeHead(this.behaviour, json).end(body);
+    }
+  }
+
+  #sendOn(response: ServerResponse): void {
+    const piece = Buffer.alloc(16_384, ' ');
+    const send = (): void => {
+      while (!response.destroyed) {
+        this.bytesSent += piece.byteLength;
+        if (!response.write(piece)) {
+          response.once('drain', send);
+          return;
+        }
+      }
+    };
+    send();
+  }
+}

@@ -1,0 +1,96 @@
+/** Berth with a platform that the test answers for, inside workerd. */
+import { env } from 'cloudflare:workers';
+import { createApp } from '../../src/app.ts';
+import { vi } from 'vitest';
+import { call, type CallOptions } from './client.ts';
+import { secrets } from './console.ts';
+import { ORIGINS } from './three-hosts.ts';
+
+type HostName = 'central' | 'node1';
+
+export interface PlatformRegistry {
+  /** Of the tokens that the platform was asked about, in their order. */
+  readonly asked: string[];
+  call(host: HostName, method: string, path: string, options?: Omit<CallOptions, 'host' | 'fetcher'>): Promise<Response>;
+  /** For helpers that make requests. */
+  by(host: HostName, authorization: string): CallOptions;
+}
+
+/** A token of the platform, in the forms in which clients present it. */
+export function platformToken(user: string, secret: string) {
+  const whole = btoa(`${user}:${secret}`);
+  secrets.add('a token of the platform', whole);
+  secrets.add('the secret of a token of the platform', secret);
+  const basic = (name: string, password: string): string => `Basic ${btoa(`${name}:${password}`)}`;
+  return {
+    whole,
+    pair: basic(user, secret),
+    bearer: `Bearer ${whole}`,
+    /** As `unikraft` presents it to nodes. */
+    wholeAs: (name: string) => basic(name, whole),
+    secretAs: (name: string) => basic(name, secret),
+  };
+}
+
+export function naming(organization: unknown): Response {
+  return Response.json({ status: 'success', data: { organization_name: organization, registry: 'index.example.com' } });
+}
+
+/** @param answer of the platform; 401 where undefined */
+export function openWithPlatform(
+  answer: (token: string) => Promise<Response> | Response | undefined,
+  bindings: object = {},
+): PlatformRegistry {
+  const asked: string[] = [];
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+    const given = new Headers(init?.headers).get('Authorization') ?? '';
+    if (url !== 'https://platform.test/v1/auth') throw new Error('an unknown URL was called');
+    asked.push(given.replace('Bearer ', ''));
+    return (await answer(asked.at(-1) ?? '')) ?? new Response(null, { status: 401 });
+  });
+  const app = createApp();
+  const unlimited = { limit: async () => ({ success: true }) };
+  const vars = {
+    ...env,
+    PLATFORM_AUTH_URL: 'https://platform.test',
+    CREDENTIAL_CHECKS: unlimited,
+    ADDRESS_CHECKS: unlimited,
+    ...bindings,
+  };
+  const fetcher = async (request: Request): Promise<Response> => {
+    const deferred: Promise<unknown>[] = [];
+    const context = {
+      waitUntil: (work: Promise<unknown>) => void deferred.push(work.catch(() => undefined)),
+      passThroughOnException: () => undefined,
+      props: {},
+    };
+    const response = await app.fetch(request, vars, context);
+    await Promise.all(deferred);
+    return response;
+  };
+  return {
+    asked,
+    call: (host, method, path, options = {}) => call(method, path, { ...options, host: ORIGINS[host], fetcher }),
+    by: (host, authorization) => ({ host: ORIGINS[host], fetcher, as: { authorization } }),
+  };
+}
+
+/** Tells node1 of all that central has, as far as logging in needs it. */
+export async function followAtNode1(): Promise<void> {
+  const node = env.DB_NODE1!;
+  await node
+    .prepare("INSERT OR REPLACE INTO followers (store, position, followed_at) VALUES ('node1', 0, ?1)")
+    .bind(Date.now())
+    .run();
+  for (const table of ['organizations', 'credentials']) {
+    const { results } = await env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`).all();
+    for (const row of results) {
+      const columns = Object.keys(row);
+      const places = columns.map((_, i) => `?${i + 1}`).join(', ');
+      await node
+        .prepare(`INSERT OR REPLACE INTO ${table} (${columns.join(', ')}) VALUES (${places})`)
+        .bind(...Object.values(row))
+        .run();
+    }
+  }
+}
