@@ -42,7 +42,12 @@ export class FederatedManifests {
 
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
     try {
-      return descriptorOf((await this.#find(access, reference, 'descriptor')).row);
+      const { row, keep, tag } = await this.#find(access, reference, 'descriptor');
+      // Who pulls may resolve the tag by HEAD, and get all else by digest: the tag would never be kept. Who pushes moves it.
+      if (keep && reference.kind === 'tag' && !mayPush) {
+        this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
+      }
+      return descriptorOf(row);
     } catch (error) {
       if (mayPush && error instanceof CentralAway) throw manifestUnknown(access.repository, reference, true);
       throw error;

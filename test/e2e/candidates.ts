@@ -21,6 +21,7 @@ import { checkChunks } from './regctl-chunks.ts';
 import { Scenario } from './scenario.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
+import { checkUnikraft } from './unikraft.ts';
 
 /** What a client needs of the machine. */
 interface Need {
@@ -64,16 +65,26 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'skopeo', needs: [packaged('skopeo')], run: images(skopeo) },
   { name: 'buildah', needs: [packaged('buildah')], run: images((registry) => containersStorageClient('buildah', registry)) },
   { name: 'podman', needs: [packaged('podman')], run: images((registry) => containersStorageClient('podman', registry)) },
-  { name: 'crane', needs: [GO], run: images(crane, checkKernelReuse) },
+  {
+    name: 'crane',
+    needs: [GO],
+    run: images(crane, (_client, surroundings) =>
+      checkKernelReuse(async (registry, use) => use(await crane(registry)), surroundings),
+    ),
+  },
   { name: 'oras', needs: [GO], run: images(oras, checkReferrers) },
   { name: 'regctl', needs: [GO], run: images(regctl, checkChunks) },
   {
     name: 'ctr',
     needs: [packaged('ctr', 'containerd'), packaged('containerd'), ROOT],
-    run: (surroundings) => withCtr(surroundings.registry, (client) => checkImages(client, surroundings)),
+    run: async (surroundings) => {
+      await withCtr(surroundings.registry, (client) => checkImages(client, surroundings));
+      await checkKernelReuse(withCtr, surroundings);
+    },
   },
   { name: 'helm', needs: [GO], run: checkHelm },
   { name: 'cosign', needs: [GO], run: checkCosign },
+  { name: 'unikraft', needs: [], run: checkUnikraft },
   { name: 'nodes', needs: [packaged('skopeo'), GO], run: checkNodes },
   { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];

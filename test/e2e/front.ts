@@ -10,6 +10,8 @@ export interface Front {
   readonly refused: readonly string[];
   /** The largest body that was let through. */
   readonly largest: () => number;
+  /** Bytes of all bodies that were let through but those of logins, as their lengths announce them. */
+  readonly total: () => number;
 }
 
 /**
@@ -23,6 +25,7 @@ export async function withFront(
 ): Promise<void> {
   const refused: string[] = [];
   let largest = 0;
+  let total = 0;
   const server = createServer((incoming, outgoing) => {
     const length = Number(incoming.headers['content-length'] ?? 0);
     if (length > limit) {
@@ -33,11 +36,18 @@ export async function withFront(
       return;
     }
     largest = Math.max(largest, length);
+    // What announces no length counts as endless: a check of the total sees it.
+    if (!incoming.url?.startsWith('/token')) total += 'transfer-encoding' in incoming.headers ? Infinity : length;
     void forward(incoming, outgoing, { host, port });
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   try {
-    await use({ host: `localhost:${(server.address() as AddressInfo).port}`, refused, largest: () => largest });
+    await use({
+      host: `localhost:${(server.address() as AddressInfo).port}`,
+      refused,
+      largest: () => largest,
+      total: () => total,
+    });
   } finally {
     server.closeAllConnections();
     await new Promise((done) => server.close(done));

@@ -2,7 +2,7 @@
  * Central and nodes are one registry: what is pushed to one node is pulled from central and from another node, before and
  * after its bytes have moved, and what is deleted at a node is gone everywhere.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { LocalHost } from '../../src/local/simulators.ts';
@@ -14,7 +14,7 @@ import type { ImageName } from './images/fixtures.ts';
 import { differences, rootOf } from './images/layout.ts';
 import { ABSENT, Scenario } from './scenario.ts';
 import type { Surroundings } from './surroundings.ts';
-import { hostNamed, type TemporaryRegistry } from './temporary-registry.ts';
+import { hostNamed, registryAt, type TemporaryRegistry } from './temporary-registry.ts';
 
 type Opener = (registry: TemporaryRegistry) => Promise<Client>;
 
@@ -125,14 +125,6 @@ async function checkInterchangeable(
       for (const host of HOSTS) failedWith(await pull(host, `${repository}@${root.digest}`), ABSENT);
     });
   }
-}
-
-/** The same registry, as one of its hosts serves it; its clients keep what they keep in a folder of their own. */
-async function registryAt(registry: TemporaryRegistry, host: string, purpose: string): Promise<TemporaryRegistry> {
-  const { port } = hostNamed(registry, host);
-  const directory = join(registry.directory, `${purpose}-${host}`);
-  await mkdir(directory, { recursive: true });
-  return { ...registry, host: `localhost:${port}`, port, directory };
 }
 
 async function stateOf({ url }: LocalHost, reference: string): Promise<ImageState> {

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts, type LocalHost, startLocalRegistry } from '../../src/local/simulators.ts';
@@ -22,6 +22,14 @@ export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHo
   const found = hosts.find(({ name }) => name === wanted);
   if (found === undefined) throw new Error(`there is no host ${wanted}`);
   return found;
+}
+
+/** The same registry, as one of its hosts serves it; its clients keep what they keep in a folder of their own. */
+export async function registryAt(registry: TemporaryRegistry, host: string, purpose: string): Promise<TemporaryRegistry> {
+  const { port } = hostNamed(registry, host);
+  const directory = join(registry.directory, `${purpose}-${host}`);
+  await mkdir(directory, { recursive: true });
+  return { ...registry, host: `localhost:${port}`, port, directory };
 }
 
 /**

@@ -53,6 +53,19 @@ export function countD1(database: D1Database, counts: Counts): D1Database {
 }
 
 export function countR2(bucket: R2Bucket, counts: Counts): R2Bucket {
+  const countUpload = (upload: R2MultipartUpload) => ({
+    key: upload.key,
+    uploadId: upload.uploadId,
+    uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) => {
+      counts.classA++;
+      return upload.uploadPart(...part);
+    },
+    complete: (parts: R2UploadedPart[]) => {
+      counts.classA++;
+      return upload.complete(parts);
+    },
+    abort: () => upload.abort(),
+  });
   const counted = {
     put: (...args: Parameters<R2Bucket['put']>) => {
       counts.classA++;
@@ -70,23 +83,15 @@ export function countR2(bucket: R2Bucket, counts: Counts): R2Bucket {
       counts.r2Deletes++;
       return bucket.delete(keys);
     },
-    createMultipartUpload: async (key: string) => {
+    list: (options?: R2ListOptions) => {
       counts.classA++;
-      const upload = await bucket.createMultipartUpload(key);
-      return {
-        key,
-        uploadId: upload.uploadId,
-        uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) => {
-          counts.classA++;
-          return upload.uploadPart(...part);
-        },
-        complete: (parts: R2UploadedPart[]) => {
-          counts.classA++;
-          return upload.complete(parts);
-        },
-        abort: () => upload.abort(),
-      };
+      return bucket.list(options);
     },
+    createMultipartUpload: async (...args: Parameters<R2Bucket['createMultipartUpload']>) => {
+      counts.classA++;
+      return countUpload(await bucket.createMultipartUpload(...args));
+    },
+    resumeMultipartUpload: (key: string, uploadId: string) => countUpload(bucket.resumeMultipartUpload(key, uploadId)),
   };
-  return counted as unknown as R2Bucket;
+  return counted;
 }

@@ -13,9 +13,11 @@ import { composeStores } from '../../src/registry/compose.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
 import type { Store } from '../../src/stores/store.ts';
 import { basic, type CallOptions, HOST, type UserName, USERS } from './client.ts';
+import { countD1, countR2, type Counts, noCounts } from './counting.ts';
 import { type CallKind, faulty } from './faults.ts';
 import { bytesOf, type Image, imageOf } from './fixture.ts';
 import { MemoryQueueState } from './memory-queue-state.ts';
+import { Wire } from './wire.ts';
 
 export const ORIGINS = {
   central: HOST,
@@ -45,6 +47,8 @@ interface Queue {
 }
 
 export class ThreeHosts {
+  /** Of calls to each store, whoever makes them. */
+  readonly counts: Readonly<Record<HostName, Counts>> = { central: noCounts(), node1: noCounts(), node2: noCounts() };
   readonly #app: Hono<AppEnv> = createApp();
   readonly #away = new Set<Part>();
   readonly #env: Env;
@@ -54,7 +58,16 @@ export class ThreeHosts {
   private constructor() {
     const unlimited = { limit: async () => ({ success: true }) };
     const queues = { idFromName: (name: string) => name, get: (name: string) => this.#stub(name) };
-    const bindings = { ...env, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited, REPLICATION_QUEUE: queues };
+    const { central, node1, node2 } = this.counts;
+    const counted = {
+      DB_CENTRAL: countD1(env.DB_CENTRAL, central),
+      DB_NODE1: countD1(env.DB_NODE1!, node1),
+      DB_NODE2: countD1(env.DB_NODE2!, node2),
+      BLOBS_CENTRAL: countR2(env.BLOBS_CENTRAL, central),
+      BLOBS_NODE1: countR2(env.BLOBS_NODE1!, node1),
+      BLOBS_NODE2: countR2(env.BLOBS_NODE2!, node2),
+    };
+    const bindings = { ...env, ...counted, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited, REPLICATION_QUEUE: queues };
     this.#env = faulty(bindings, ({ store, kind }) =>
       this.#away.has(`${store} ${DATABASE_CALLS.has(kind) ? 'D1' : 'R2'}` as Part) ? 'before' : 'ok',
     ) as unknown as Env;
@@ -117,6 +130,14 @@ export class ThreeHosts {
     const bytes = await response.arrayBuffer();
     await Promise.all(deferred);
     return new Response(response.body === null ? null : bytes, response);
+  }
+
+  /** A connection to a host; what it sends is answered as by {@link fetch}. */
+  wireTo(host: HostName): Wire {
+    return new Wire(ORIGINS[host], async (url, { method, headers, body = null }) => {
+      const response = await this.fetch(new Request(url, { method, headers, body }));
+      return { status: response.status, headers: response.headers, bytes: new Uint8Array(await response.arrayBuffer()) };
+    });
   }
 
   /** As {@link fetch}. */

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { link, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CACHE } from '../cache.ts';
-import { IMAGES, type ImageName, type ImageSource, type ManifestSource } from './fixtures.ts';
+import { IMAGES, type ImageName, type ImageSource, LAYERS, type ManifestSource } from './fixtures.ts';
 import { Layers } from './layers.ts';
 import { blobPath, type Descriptor, OCI_INDEX, OCI_MANIFEST, writeBlob, writeIndex } from './layout.ts';
 
@@ -53,8 +53,12 @@ async function writeManifest(layout: string, source: ManifestSource, layers: Lay
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     config: platformInConfigDescriptor ? { ...config, platform } : config,
-    layers: made.map(({ descriptor }) => descriptor),
+    layers: source.layers.map((name, i) => withAnnotations(made[i]?.descriptor, LAYERS[name]?.annotations)),
   });
+}
+
+function withAnnotations(descriptor: Descriptor | undefined, annotations: Readonly<Record<string, string>> | undefined): object {
+  return { ...descriptor, ...(annotations && { annotations }) };
 }
 
 function writeJson(layout: string, mediaType: string, value: object): Promise<Descriptor> {

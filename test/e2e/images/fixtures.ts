@@ -17,6 +17,8 @@ export type FileSource =
 export interface LayerSource {
   readonly gzip: boolean;
   readonly entries: readonly { readonly path: string; readonly file?: string; readonly linkTo?: string }[];
+  /** Of its descriptor: Unikraft's tools say there which file it is. */
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface ManifestSource {
@@ -46,10 +48,21 @@ export const FILES: Readonly<Record<string, FileSource>> = {
 
 const ROOTFS_LINKS = ['sh', 'ls', 'cat', 'httpd'].map((applet) => ({ path: `bin/${applet}`, linkTo: 'busybox' }));
 
+const KERNEL_PATH = '/unikraft/bin/kernel';
+const INITRD_PATH = '/unikraft/bin/initrd';
+
+function initrdLayer(file: string): LayerSource {
+  return { gzip: false, entries: [{ path: INITRD_PATH, file }], annotations: { 'org.unikraft.kernel.initrd': INITRD_PATH } };
+}
+
 export const LAYERS: Readonly<Record<string, LayerSource>> = {
-  kernel: { gzip: false, entries: [{ path: '/unikraft/bin/kernel', file: 'kernel' }] },
-  initrd: { gzip: false, entries: [{ path: '/unikraft/bin/initrd', file: 'initrd' }] },
-  'changed-initrd': { gzip: false, entries: [{ path: '/unikraft/bin/initrd', file: 'changed-initrd' }] },
+  kernel: {
+    gzip: false,
+    entries: [{ path: KERNEL_PATH, file: 'kernel' }],
+    annotations: { 'org.unikraft.kernel.image': KERNEL_PATH },
+  },
+  initrd: initrdLayer('initrd'),
+  'changed-initrd': initrdLayer('changed-initrd'),
   'rootfs-amd64': { gzip: true, entries: [{ path: 'bin/busybox', file: 'busybox-amd64' }, ...ROOTFS_LINKS] },
   'rootfs-arm64': { gzip: true, entries: [{ path: 'bin/busybox', file: 'busybox-arm64' }, ...ROOTFS_LINKS] },
   noise: { gzip: false, entries: [{ path: 'noise', file: 'noise' }] },

@@ -109,7 +109,7 @@ export async function differences(expected: string, actual: string): Promise<str
 }
 
 /** The image that the layout's index names, and all that its manifest leads to. */
-async function contentOf(layout: string): Promise<Descriptor[]> {
+export async function contentOf(layout: string): Promise<Descriptor[]> {
   const { manifests = [] } = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')) as Manifest;
   const content = [...manifests];
   for (const descriptor of content) {
