@@ -237,10 +237,10 @@ export async function announceTo(
       organization: organizationOf(repository),
     })),
   );
-  // Sizes first: links then count at once by what they are.
+  // Sizes come before links, which then count at once by what they are.
+  const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
   const statements = [
-    ...locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]),
-    ...mergeRows({ tags, lives: [], manifests, blobs }, now),
+    ...mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
     ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
   ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));

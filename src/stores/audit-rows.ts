@@ -87,6 +87,14 @@ export function auditLink(repository: RepositoryName, digest: Digest, by: Actor,
   return [AUDIT_LINK, organizationOf(repository), repository, digest, now, by.subject, by.host];
 }
 
+const AUDIT_EVICTION = sql`
+  ${INSERT} SELECT CAST(?2 AS INTEGER), 'evict image', ?3, ?4, ?5, '', '', '' FROM evictions WHERE token = ?1`;
+
+/** At a node: within the transaction that evicts an image under `token`; no entry if it does not. */
+export function auditEviction(token: string, repository: RepositoryName, digest: Digest, now: number): BoundStatement {
+  return [AUDIT_EVICTION, token, now, organizationOf(repository), repository, digest];
+}
+
 const AUDIT_CREDENTIAL = sql`
   ${INSERT} SELECT CAST(?3 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?4', '?5')}
   FROM credentials WHERE organization = ?1 AND name = ?2`;

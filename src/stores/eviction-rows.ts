@@ -8,6 +8,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
+import { auditEviction } from './audit-rows.ts';
 import { isPromised } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 
@@ -215,6 +216,7 @@ export async function evictImage(
     [UNLIST_REPOSITORY, token, repository],
     [FORGET_EMPTY_REPOSITORY, token, repository],
     [COUNT, token],
+    auditEviction(token, repository, digest, now),
     [END, token],
   ]);
   return (results.at(-1)?.length ?? 0) > 0;

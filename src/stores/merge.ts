@@ -164,8 +164,12 @@ const MERGE_LINKS = sql`
     ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'manifest'
   WHERE m.created_version > m.deleted_version ON CONFLICT DO NOTHING`;
 
-/** The statements that merge rows, to be run in one batch. `now`: milliseconds since the epoch. */
-export function mergeRows(rows: Rows, now: number): BoundStatement[] {
+/**
+ * The statements that merge rows, to be run in one batch.
+ * @param now milliseconds since the epoch
+ * @param beforeLinks what is to be done when it is known which manifests are alive, and before their blobs are linked
+ */
+export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundStatement[] = []): BoundStatement[] {
   const { tags, lives, manifests, blobs } = rows;
   const known = [...lives, ...manifests].map(({ repository, digest, created, deleted }) => ({
     repository,
@@ -193,7 +197,8 @@ export function mergeRows(rows: Rows, now: number): BoundStatement[] {
       [LIST_REPOSITORIES, repositories],
     );
   }
-  statements.push(...jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]), ...measureImages(manifests));
+  const links = jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]);
+  statements.push(...beforeLinks, ...links, ...measureImages(manifests));
   return statements;
 }
 

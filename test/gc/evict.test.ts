@@ -73,6 +73,10 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
     { name: 'evicted_bytes', value: 200 },
     { name: 'evicted_images', value: 1 },
   ]);
+  expect(await rowsAt('node1', 'SELECT action, organization, repository, key, subject FROM audit')).toEqual([
+    { action: 'evict image', organization: 'alice', repository: REPOSITORY, key: b.digest, subject: '' },
+  ]);
+  expect(await rowsAt('central', 'SELECT * FROM audit')).toEqual([]);
 
   // Back by a pull, and then not the first to go.
   await pull(hosts.node1, 'b' as Tag);
