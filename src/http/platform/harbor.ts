@@ -24,7 +24,9 @@ export function harborRoutes(platform: Hono<AppEnv>): void {
   platform.get('/api/v2.0/projects/:project/summary', async (c) => {
     const organization = projectOf(c);
     requireMember(c, organization);
-    const { limit, used } = await administrationOf(c).quota(organization);
+    const administration = administrationOf(c);
+    await administration.organization(organization);
+    const { limit, used } = await administration.quota(organization);
     const quota = { hard: { storage: limit ?? UNLIMITED }, used: { storage: used } };
     return c.json({ quota }, 200, { 'Cache-Control': 'no-store' });
   });
