@@ -4,7 +4,7 @@ import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { readHeads, readManifests } from '../stores/announcement-rows.ts';
 import { findBlob, ownLocation } from '../stores/blob-rows.ts';
-import { keepFetched, removeFetchedLink } from '../stores/copy-rows.ts';
+import { keepFetched, linkFetched, removeFetchedLink } from '../stores/copy-rows.ts';
 import { findManifest, recordPulls } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
@@ -37,14 +37,19 @@ export async function fetchBlob(
   const there = await ownLocation(node.database, digest, node.name);
   const here = there?.damage === null ? there : undefined;
   const at = now();
-  const { key, size } = here ?? (await fromNearest(far.locations));
-  // Nobody was promised it: its manifest keeps it, and central has it.
-  const kept = await keepFetched(node, repository, { digest, key, size }, at, at, !own.linked);
+  let copied = 0;
+  let kept = here === undefined || own.linked ? here?.key : await linkFetched(node, repository, digest, at);
+  if (kept === undefined) {
+    const { key, size } = await fromNearest(far.locations);
+    copied = size;
+    // Nobody was promised it: its manifest keeps it, and central has it.
+    kept = await keepFetched(node, repository, { digest, key, size }, at, at, !own.linked);
+  }
   await dropProgress(name, node.bucket, kept, keeper);
   // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
   const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
   if (!again) await node.database.batch([removeFetchedLink(repository, digest, at)]);
-  return here === undefined ? size : 0;
+  return copied;
 
   async function fromNearest(locations: typeof far.locations): Promise<{ key: string; size: number }> {
     let failure: unknown;

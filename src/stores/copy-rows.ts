@@ -139,7 +139,29 @@ export async function keepFetched(
   return kept?.[0]?.key;
 }
 
-/** At a node: takes back the link that {@link keepFetched} made then, because central has none any more. */
+const ADD_LINK_IF_THERE = sql`
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ON CONFLICT DO NOTHING`;
+
+/**
+ * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew: its
+ * object is about to go. Answers the key of the store's location; undefined where it has none any more.
+ */
+export async function linkFetched(
+  node: { readonly name: string; readonly database: Database },
+  repository: RepositoryName,
+  digest: Digest,
+  now: number,
+): Promise<string | undefined> {
+  const [, , kept] = await node.database.batch<[object, object, { key: string }]>([
+    [ADD_LINK_IF_THERE, repository, digest, now, node.name],
+    leaveBlobToCentral(repository, digest),
+    [SELECT_KEY, digest, node.name],
+  ]);
+  return kept[0]?.key;
+}
+
+/** At a node: takes back the link that {@link keepFetched} or {@link linkFetched} made then, because central has none any more. */
 export function removeFetchedLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
   return [REMOVE_LINK, repository, digest, at];
 }
