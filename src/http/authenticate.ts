@@ -63,7 +63,10 @@ export async function logInWithWholeToken(
   by: 'this registry' | 'central' = 'this registry',
 ): Promise<Login | undefined> {
   const parts = parseWholeToken(token);
-  return parts === undefined ? undefined : logInFrom(c, { user: parts.user, password: token }, by);
+  if (parts === undefined) return undefined;
+  // One made of a user and a whole token is what a client keeps that logged in with those.
+  const isNested = parseWholeToken(parts.password) !== undefined;
+  return logInFrom(c, isNested ? parts : { user: parts.user, password: token }, by);
 }
 
 /**
