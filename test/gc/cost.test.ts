@@ -14,12 +14,12 @@ async function fill(images: number): Promise<void> {
   const garbage = `WITH RECURSIVE n (i) AS (SELECT 1100000 UNION ALL SELECT i + 1 FROM n WHERE i < 1100000 + ${images} - 1)`;
   const manifest = `'sha256:' || printf('f%063x', i / 10)`;
   const statements = [
-    `${numbers} INSERT INTO locations SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0, NULL FROM n`,
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, 0 FROM n`,
     `${numbers} INSERT INTO manifest_references SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, ${manifest}, 'layer', 10 FROM n`,
     `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
      SELECT 'a/r' || (i / 10 % 100), ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
-    `${garbage} INSERT INTO locations SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0, NULL FROM n`,
+    `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,
     `${garbage} INSERT INTO links (repository, digest, created_at) SELECT 'a/r0', ${hex('i')}, 0 FROM n`,
   ];
   for (const statement of statements) await env.DB_CENTRAL.prepare(statement).run();

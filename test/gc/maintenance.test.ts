@@ -59,9 +59,9 @@ test('what is damaged at a node is mended, and its queue tries again to copy it'
   await env
     .DB_NODE1!.prepare(
       `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
-       VALUES (?1, 'node1', 'blobs/lost', 100, 0, 0, 'missing')`,
+       VALUES (?1, 'node1', 'blobs/lost', 100, 0, ?2, 'missing')`,
     )
-    .bind(digest)
+    .bind(digest, fixture.now + GRACE)
     .run();
   const retry = vi.fn(async () => 1);
   const get = vi.spyOn(env.REPLICATION_QUEUE, 'get');
