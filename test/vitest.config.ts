@@ -6,6 +6,13 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
+/** How often a test carries out plans by chance, and which. */
+const chance = (name: string) => ({
+  runs: Number(process.env[`${name}_RUNS`] ?? 300),
+  seed: Number(process.env[`${name}_SEED`] ?? 20_260_102),
+  path: process.env[`${name}_PATH`] ?? '',
+});
+
 const inWorkerd = () =>
   cloudflareTest(async () => ({
     main: here('../src/index.ts'),
@@ -15,11 +22,8 @@ const inWorkerd = () =>
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
         BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
         FAULT_SEED: process.env['BERTH_SEED'] ?? '',
-        CONVERGENCE: {
-          runs: Number(process.env['CONVERGENCE_RUNS'] ?? 300),
-          seed: Number(process.env['CONVERGENCE_SEED'] ?? 20_260_102),
-          path: process.env['CONVERGENCE_PATH'] ?? '',
-        },
+        CONVERGENCE: chance('CONVERGENCE'),
+        COLLECTION: chance('COLLECTION'),
       },
     },
   }));

@@ -23,11 +23,27 @@ export async function copyUp(
     throw new Error(`the object of ${copy.digest} is damaged (${location.damage}): it is copied once it is mended`);
   }
   const { key, size } = location ?? copy;
+  forgetWhatMayHaveLeft(name, keeper, now() - graceMilliseconds);
   const object = { name, from: node.bucket, key, to: central.bucket, digest: copy.digest, size };
   const written = await transfer(object, keeper, mayGoOn);
   const lease = leaseTimes(now(), graceMilliseconds);
+  noteNaming(name, keeper, now());
   // If this fails, it may have happened: the object stays, and the next attempt finds out.
   const kept = await settle(central, node.name, { digest: copy.digest, key: written, size }, now(), lease.until);
   await dropProgress(name, central.bucket, kept, keeper);
   return size;
+}
+
+/**
+ * Invariant 5: an object that a row has named may be about to go, once that row was collected. A row that is written here
+ * stays for its lease of 2 g, so for g the object of an attempt whose row is not there can be used; after that not any more.
+ */
+function forgetWhatMayHaveLeft(name: string, keeper: ProgressKeeper, before: number): void {
+  const namedAt = keeper.progress(name)?.namedAt;
+  if (namedAt !== undefined && namedAt <= before) keeper.forgetProgress(name);
+}
+
+function noteNaming(name: string, keeper: ProgressKeeper, now: number): void {
+  const progress = keeper.progress(name);
+  if (progress !== undefined) keeper.setProgress(name, { ...progress, namedAt: progress.namedAt ?? now });
 }

@@ -42,10 +42,12 @@ export async function fetchBlob(
   if (kept === undefined) {
     const { key, size } = await fromNearest(far.locations);
     copied = size;
+    // A row that names it may be collected at once, and the object with it: no later attempt may name it again.
+    keeper.forgetProgress(name);
     // Nobody was promised it: its manifest keeps it, and central has it.
     kept = await keepFetched(node, repository, { digest, key, size }, at, at, !own.linked);
-  }
-  await dropProgress(name, node.bucket, kept, keeper);
+    if (kept !== key) await node.bucket.delete([key]);
+  } else await dropProgress(name, node.bucket, kept, keeper);
   // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
   const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
   if (!again) await node.database.batch([removeFetchedLink(repository, digest, at)]);

@@ -15,6 +15,8 @@ export interface Progress {
   /** Of its multipart upload; undefined for one that is written whole. */
   readonly uploadId?: string;
   readonly parts: readonly { readonly partNumber: number; readonly etag: string }[];
+  /** When a row was first about to name the object, in milliseconds since the epoch; undefined for not yet. */
+  readonly namedAt?: number;
 }
 
 export interface NamedJob extends Job {

@@ -9,6 +9,7 @@ import type { Body, PresentedSession, UploadProgress } from '../../src/registry/
 import { StoredRegistry } from '../../src/registry/stored.ts';
 import { BufferBudget } from '../../src/stores/buffer-budget.ts';
 import { openStore } from '../../src/stores/store.ts';
+import { TABLES } from './bindings.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';
 
 export const REPOSITORY = 'alice/app' as RepositoryName;
@@ -205,9 +206,7 @@ export async function unreferencedObjects(): Promise<string[]> {
 /** All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing. */
 export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
   const all = async <Row>(query: string): Promise<Row[]> => (await database.prepare(query).all<Row>()).results;
-  const tables = await all<{ name: string }>(
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name <> 'followers'",
-  );
+  const tables = await all<{ name: string }>(`SELECT name FROM sqlite_master WHERE ${TABLES} AND name <> 'followers'`);
   const contents = await Promise.all(tables.map(async ({ name }) => [name, await all(`SELECT * FROM ${name}`)] as const));
   return JSON.stringify([contents, await objectKeys(bucket)]);
 }

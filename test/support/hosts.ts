@@ -1,5 +1,4 @@
 /** Central and two nodes over the test's own stores: clocks that the test drives, queues that it runs, gates on every binding. */
-import { env } from 'cloudflare:workers';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
@@ -9,6 +8,7 @@ import { StoredRegistry } from '../../src/registry/stored.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
 import { BufferBudget } from '../../src/stores/buffer-budget.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
+import { BINDINGS } from './bindings.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';
 import { GRACE } from './fixture.ts';
 import { type Gate, gateD1, gateR2, OPEN } from './links.ts';
@@ -52,16 +52,16 @@ export interface Hosts {
   drain(): Promise<void>;
 }
 
-const BINDINGS = {
-  central: [env.DB_CENTRAL, env.BLOBS_CENTRAL],
-  node1: [env.DB_NODE1!, env.BLOBS_NODE1!],
-  node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
-} as const;
-
 const ALWAYS = (): boolean => true;
 
-/** @param reach what is put between the registries and each database */
-export async function openHosts(reach: (database: D1Database) => D1Database = (database) => database): Promise<Hosts> {
+export interface HostsOptions {
+  /** What is put between the registries and each database. */
+  readonly reach?: (database: D1Database, name: HostName) => D1Database;
+  /** What the queues' storage holds; fresh unless given. */
+  readonly states?: Readonly<Record<NodeName, MemoryQueueState>>;
+}
+
+export async function openHosts({ reach = (database) => database, states }: HostsOptions = {}): Promise<Hosts> {
   const signer = await SigningKeys.import([btoa('k'.repeat(32))]);
   let deferred: Promise<unknown>[] = [];
   const gates: Record<HostName, Gate> = { central: OPEN, node1: OPEN, node2: OPEN };
@@ -70,7 +70,7 @@ export async function openHosts(reach: (database: D1Database) => D1Database = (d
   const stores = new Map(
     HOST_NAMES.map((name) => {
       const gate: Gate = (call, work) => gates[name](call, work);
-      const database = gateD1(countD1(reach(BINDINGS[name][0]), counts[name]), gate);
+      const database = gateD1(countD1(reach(BINDINGS[name][0], name), counts[name]), gate);
       const bucket = gateR2(countR2(BINDINGS[name][1], counts[name]), gate);
       return [name, openStore(name, database, bucket)];
     }),
@@ -116,7 +116,7 @@ export async function openHosts(reach: (database: D1Database) => D1Database = (d
     },
   });
   const node = (name: NodeName): NodeHost => {
-    const state = new MemoryQueueState();
+    const state = states?.[name] ?? new MemoryQueueState();
     const newQueue = (): Replicator =>
       new Replicator({
         node: store(name),

@@ -1,0 +1,35 @@
+/** The test's own stores, by name. */
+import { env } from 'cloudflare:workers';
+
+export const BINDINGS = {
+  central: [env.DB_CENTRAL, env.BLOBS_CENTRAL],
+  node1: [env.DB_NODE1!, env.BLOBS_NODE1!],
+  node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
+} as const satisfies Record<string, readonly [D1Database, R2Bucket]>;
+
+/** Tables that hold rows of the registry's own: all but D1's and SQLite's. */
+export const TABLES = "type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'";
+
+let tables: readonly string[] | undefined;
+
+/** Leaves every store with its schema, a clock at 0, and nothing else. */
+export async function clearStores(): Promise<void> {
+  if (tables === undefined) {
+    const { results } = await env.DB_CENTRAL.prepare(`SELECT name FROM sqlite_master WHERE ${TABLES}`).all<{ name: string }>();
+    tables = results.map(({ name }) => name);
+  }
+  const names = tables.filter((name) => name !== 'clock');
+  await Promise.all(
+    Object.values(BINDINGS).map(async ([database, bucket]) => {
+      await database.batch([
+        ...names.map((name) => database.prepare(`DELETE FROM ${name}`)),
+        database.prepare("UPDATE clock SET stamp = 0, commit_id = ''"),
+      ]);
+      for (;;) {
+        const { objects } = await bucket.list();
+        if (objects.length === 0) break;
+        await bucket.delete(objects.map(({ key }) => key));
+      }
+    }),
+  );
+}

@@ -1,0 +1,40 @@
+/** Shrinks a plan that fails: leaves out steps, then makes those that are left plainer, as long as it still does. */
+
+interface Steps<Step> {
+  readonly steps: readonly Step[];
+}
+
+/** What is tried to make a plan plainer, the plainest first. */
+export interface Plainer<Step, Plan extends Steps<Step>> {
+  readonly step: (step: Step) => readonly Step[];
+  readonly plan: (plan: Plan) => readonly Plan[];
+}
+
+/** @param fails carries a plan out, and answers how it fails, or undefined where it does not */
+export async function minimal<Step, Plan extends Steps<Step>>(
+  plan: Plan,
+  plainer: Plainer<Step, Plan>,
+  fails: (plan: Plan) => Promise<string | undefined>,
+): Promise<Plan> {
+  let smallest = plan;
+  const attempt = async (candidate: Plan): Promise<boolean> => {
+    if ((await fails(candidate)) === undefined) return false;
+    smallest = candidate;
+    return true;
+  };
+  for (let size = Math.ceil(plan.steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let end = smallest.steps.length; end > 0; end -= size) {
+      const start = Math.max(0, end - size);
+      await attempt({ ...smallest, steps: smallest.steps.toSpliced(start, end - start) });
+    }
+  }
+  for (let i = smallest.steps.length - 1; i >= 0; i--) {
+    const step = smallest.steps[i];
+    if (step === undefined) continue;
+    for (const changed of plainer.step(step)) {
+      if (await attempt({ ...smallest, steps: smallest.steps.with(i, changed) })) break;
+    }
+  }
+  for (const changed of plainer.plan(smallest)) if (await attempt(changed)) break;
+  return smallest;
+}
