@@ -8,7 +8,7 @@
 import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
 import { Hopeless } from '../replication/machine.ts';
 import type { Progress } from '../replication/queue-state.ts';
-import { dropProgress, Gone, OutOfTime, type ProgressKeeper, transfer } from '../replication/transfer.ts';
+import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../replication/transfer.ts';
 import { type Damage, leaseTimes, ownLocation } from '../stores/blob-rows.ts';
 import { Hash } from '../stores/blob-writer.ts';
 import { unavailable } from '../stores/bucket.ts';
@@ -140,6 +140,9 @@ async function copyFrom(
   try {
     const copy = await transfer({ name: digest, from: from.bucket, key, to: bucket, digest, size }, keeper, context.mayGoOn);
     const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
+    // A row that names it may be collected, and the object with it: no later attempt may name it again.
+    if (keeper.saved) await saveRepairProgress(database, digest, undefined);
+    keeper.forgetProgress();
     // If this fails, it may have happened: the object stays, and is found again as an orphan.
     const [taken] = await database.batch<[object]>([
       damaged === undefined
@@ -149,7 +152,7 @@ async function copyFrom(
     const took = taken.length > 0;
     // Otherwise somebody else has mended it, maybe another run with this same object; or nobody wants it any more.
     const inUse = took ? copy : (await ownLocation(database, digest, name))?.key;
-    await dropProgress(digest, bucket, inUse, keeper);
+    if (inUse !== copy) await bucket.delete([copy]);
     return took;
   } finally {
     if (keeper.changed) await saveRepairProgress(database, digest, keeper.text());
@@ -164,6 +167,11 @@ class Keeper implements ProgressKeeper {
   constructor(saved: string | undefined) {
     this.#saved = saved;
     this.#progress = saved === undefined ? undefined : (JSON.parse(saved) as Progress);
+  }
+
+  /** Whether an earlier run has left something. */
+  get saved(): boolean {
+    return this.#saved !== undefined;
   }
 
   get changed(): boolean {

@@ -9,6 +9,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { forgetNamedOrphans } from './orphan-rows.ts';
 
 /** Whether a live manifest of `repository` names the blob `digest`. */
 const namedIn = (repository: string, digest: string): string => `EXISTS (
@@ -117,8 +118,10 @@ const FORGET_COPIES = sql`
  * Only central's own objects go with their rows: of a node's bytes central merely knows no more.
  */
 export function collectBlobs(central: string, candidates: readonly { readonly digest: Digest }[], now: number): BoundStatement[] {
-  const digests = JSON.stringify([...new Set(candidates.map(({ digest }) => digest))]);
+  const distinct = [...new Set(candidates.map(({ digest }) => digest))];
+  const digests = JSON.stringify(distinct);
   return [
+    forgetNamedOrphans(distinct, central),
     [DEPART, digests, central, now, now],
     [DELETE_COPIES, digests, now],
     [DELETE_LOCATIONS, digests, now],

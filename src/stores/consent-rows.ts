@@ -13,6 +13,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { BLOB_IS_UNUSED, forgetCopies, isReferenced } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { forgetNamedOrphans } from './orphan-rows.ts';
 
 const MAY_LEAVE = (now: string): string => `l.lease_until <= CAST(${now} AS INTEGER) AND NOT ${isReferenced('l.digest')}`;
 
@@ -103,10 +104,11 @@ export async function leave(
 ): Promise<Left[]> {
   const list = JSON.stringify(given);
   const statements: BoundStatement[] = [
+    forgetNamedOrphans(given, node.name),
     [DEPART, list, node.name, token, now, deleteAfter],
     [DELETE_LOCATIONS, list, node.name, token, now],
     [CLEAR_MARKS, JSON.stringify(marked), node.name, token],
   ];
-  const [, left] = await node.database.batch<[object, Left]>(statements);
+  const [, , left] = await node.database.batch<[object, object, Left]>(statements);
   return left;
 }

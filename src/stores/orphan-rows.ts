@@ -49,6 +49,15 @@ export async function beginDeleting(database: Database, keys: readonly string[],
 
 const FORGET_ORPHANS = sql`DELETE FROM orphans WHERE key IN (SELECT value FROM json_each(?1))`;
 
+const FORGET_NAMED = sql`
+  DELETE FROM orphans WHERE key IN (
+    SELECT l.key FROM json_each(?1) AS leaving CROSS JOIN locations l ON l.digest = leaving.value AND l.store = ?2)`;
+
+/** Objects that rows name are no orphans, whatever was seen before: what is about to go must not be adopted. */
+export function forgetNamedOrphans(digests: readonly Digest[], store: string): BoundStatement {
+  return [FORGET_NAMED, JSON.stringify(digests), store];
+}
+
 /** Removes rows of orphans that are gone, or that a row names again. */
 export function forgetOrphans(keys: readonly string[]): BoundStatement {
   return [FORGET_ORPHANS, JSON.stringify(keys)];

@@ -18,6 +18,7 @@ import {
   SUBJECT,
 } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
+import { gateD1 } from '../support/links.ts';
 import {
   at,
   BUCKETS,
@@ -281,6 +282,32 @@ test('a large object is copied in parts over several runs', async () => {
   expect((await read(hosts.central, layer)).byteLength).toBe(content.byteLength);
   const { results } = await DATABASES.central.prepare('SELECT * FROM repairs').all();
   expect(results).toEqual([]);
+});
+
+test('a copy whose row was written is not named again by a later attempt, also where nobody heard of the row', async () => {
+  const content = new Uint8Array(WHOLE_BYTES + 1000).fill(7);
+  const layer = await pushBlob(at(hosts.central), content);
+  await pushBlob(at(hosts.node1), content);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts, env, { nodes: [] }));
+  hosts.now += DAY / 24;
+  const progress = async () => (await DATABASES.central.prepare('SELECT digest FROM repairs').all()).results;
+  let left = 3;
+  const context = contextOf(hosts);
+  await repair({ ...context, mayGoOn: () => left-- > 0 }, context.central, async () => undefined);
+  expect(await progress()).toEqual([{ digest: layer }]);
+  // From the row on, no answer reaches the run: as if it had been killed.
+  const isNamed = async () => (await locationAt('central', layer))?.damage === null;
+  const failing = gateD1(DATABASES.central, async (_call, work) => {
+    const answer = (await isNamed()) ? undefined : await work();
+    if (answer === undefined || (await isNamed())) throw new Error('D1_ERROR: Network connection lost.');
+    return answer;
+  });
+  const cut = contextOf(hosts, { ...env, DB_CENTRAL: failing });
+  await repair(cut, cut.central, async () => undefined).catch(() => undefined);
+  expect(await isNamed()).toBe(true);
+  expect(await progress()).toEqual([]);
 });
 
 test('two runs that go on with the same copy at once do not take it away from each other', async () => {
