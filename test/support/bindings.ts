@@ -7,8 +7,9 @@ export const BINDINGS = {
   node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
 } as const satisfies Record<string, readonly [D1Database, R2Bucket]>;
 
-/** Tables that hold rows of the registry's own: all but D1's and SQLite's. */
-export const TABLES = "type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'";
+/** Tables that hold rows of the registry's own: all but D1's, SQLite's, and copies that a test keeps as `saved_…`. */
+export const TABLES =
+  "type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'saved_*'";
 
 let tables: readonly string[] | undefined;
 

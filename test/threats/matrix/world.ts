@@ -5,6 +5,7 @@ import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import { formatUploadReference } from '../../../src/stores/upload-reference.ts';
 import { vi } from 'vitest';
+import { TABLES } from '../../support/bindings.ts';
 import { addCredentials, basic, call } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, type Image, indexOf, objectKeys, rowsOf } from '../../support/fixture.ts';
@@ -81,9 +82,7 @@ async function session(repository: string, subject: string): Promise<string> {
 }
 
 async function savedState(): Promise<Pick<World, 'restore' | 'changes'>> {
-  const tables = await rowsOf<{ name: string }>(
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'saved_*'",
-  );
+  const tables = await rowsOf<{ name: string }>(`SELECT name FROM sqlite_master WHERE ${TABLES}`);
   const each = (statement: (table: string) => string[]) =>
     tables.flatMap(({ name }) => statement(name)).map((text) => env.DB_CENTRAL.prepare(text));
   await env.DB_CENTRAL.batch(
