@@ -11,4 +11,6 @@ export interface GcContext {
   readonly graceMilliseconds: number;
   /** Asked between slices. */
   readonly mayGoOn: () => boolean;
+  /** Awaited after a slice: how long to leave the store to everyone else. @param worked milliseconds that the slice took */
+  readonly rest: (worked: number) => Promise<unknown>;
 }

@@ -8,9 +8,10 @@ import type { GcContext } from './context.ts';
 const OBJECTS = 1000;
 
 /** First the objects, then their keys: killed in between, it is done again. */
-export async function deleteDeparted({ database, bucket }: Store, { now, mayGoOn }: GcContext): Promise<void> {
+export async function deleteDeparted({ database, bucket }: Store, { now, mayGoOn, rest }: GcContext): Promise<void> {
   while (mayGoOn()) {
-    const due = await dueObjects(database, now(), OBJECTS);
+    const at = now();
+    const due = await dueObjects(database, at, OBJECTS);
     if (due.length === 0) return;
     await bucket.delete(due.map(({ key }) => key));
     await database.batch([
@@ -22,5 +23,6 @@ export async function deleteDeparted({ database, bucket }: Store, { now, mayGoOn
       ),
     ]);
     if (due.length < OBJECTS) return;
+    await rest(now() - at);
   }
 }

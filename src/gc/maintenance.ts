@@ -23,6 +23,19 @@ const AUDIT_ENTRIES_PER_RUN = 10_000;
 const RUN_MILLISECONDS = 20_000;
 
 /**
+ * All stores together. An invocation may ask bindings 10,000 times (Workers, "Limits": subrequests), and a slice of eviction
+ * asks 35 times at most.
+ */
+const SLICES_PER_RUN = 200;
+
+/**
+ * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query after
+ * the other. At most for a second, whatever the slice waited for.
+ */
+const REST_TIMES = 5;
+const LONGEST_REST = 1000;
+
+/**
  * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
  * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting.
  * @param now milliseconds since the epoch
@@ -58,21 +71,23 @@ export async function maintain(
 }
 
 /** @param now when the run began, by the clock that it was given */
-function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
+export function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
   const began = Date.now();
+  let slices = 0;
   return {
     central,
     nodes: stores.filter((store) => store !== central),
     now: () => now + (Date.now() - began),
     graceMilliseconds: config.graceMilliseconds,
-    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
+    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS && slices++ < SLICES_PER_RUN,
+    rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
   };
 }
 
 async function collect(config: Config, context: GcContext): Promise<void> {
   const began = Date.now();
   // What eviction leaves of the time is for the rest.
-  const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 };
+  const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
   await sumOf([
     nothing(collectCentral(context)),
     nothing(collectTombstones(context)),

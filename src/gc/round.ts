@@ -34,7 +34,7 @@ export async function goRound(
   store: Store,
   name: string,
   every: number,
-  { now, mayGoOn }: Pick<GcContext, 'now' | 'mayGoOn'>,
+  { now, mayGoOn, rest }: Pick<GcContext, 'now' | 'mayGoOn' | 'rest'>,
   slice: (position: string) => Promise<Slice>,
 ): Promise<void> {
   let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
@@ -44,6 +44,7 @@ export async function goRound(
     task = after(task, done, at, every);
     await store.database.batch([saveTask(task)]);
     if (done.failed) return;
+    await rest(now() - at);
   }
 }
 

@@ -3,7 +3,7 @@ import { call } from './http.ts';
 import { until } from './measure.ts';
 import { NONE, type Operations, sum } from './prices.ts';
 
-export type Scope = 'request' | 'wake' | 'alarm';
+export type Scope = 'request' | 'wake' | 'alarm' | 'slices';
 
 interface Count extends Operations {
   readonly scope: Scope;
@@ -15,6 +15,8 @@ export interface Where {
   readonly scope?: Scope;
   readonly store?: string;
 }
+
+export type Slices = Pick<Operations, 'roundTrips' | 'rowsRead' | 'rowsWritten'>;
 
 export class Control {
   readonly #port: number;
@@ -63,6 +65,18 @@ export class Control {
   /** Rows of the last statement. */
   async sql<Result>(store: string, ...statements: readonly string[]): Promise<Result[]> {
     return JSON.parse((await this.#post('/bench/sql', 200, { store, statements })).toString()) as Result[];
+  }
+
+  /**
+   * Collects at central, or evicts from a node, for so many milliseconds, as the cron trigger does.
+   * @returns the most that one slice asked of D1
+   */
+  async slices(
+    store: string,
+    milliseconds: number,
+    options: { readonly rests: boolean; readonly limits?: { readonly bytes: number } },
+  ): Promise<Slices> {
+    return JSON.parse((await this.#post('/bench/slices', 200, { store, milliseconds, ...options })).toString()) as Slices;
   }
 
   /** Waits until nodes have announced everything, and central has all bytes. */

@@ -51,17 +51,19 @@ export function sum(one: Operations, other: Operations): Operations {
 }
 
 export interface Price {
-  /** For a million of the action. */
+  /** For as many of the action as were asked for. */
   readonly dollars: number;
   /** `3 R2 class A $13.50`, the dearest first. */
   readonly parts: string;
 }
 
-export function priceOf(operations: Operations): Price {
+/** @param times of the action: a million unless told */
+export function priceOf(operations: Operations, times = 1_000_000): Price {
   const parts = Object.entries(DOLLARS)
     .map(([field, [name, dollars]]) => {
       const count = operations[field as keyof Operations];
-      return { text: `${count} ${name} ${inDollars(count * dollars)}`, count, dollars: count * dollars };
+      const price = (count * dollars * times) / 1_000_000;
+      return { text: `${count} ${name} ${inDollars(price)}`, count, dollars: price };
     })
     .filter(({ count }) => count > 0)
     .toSorted((a, b) => b.dollars - a.dollars);

@@ -5,6 +5,7 @@
  */
 import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
+import { collection } from './rows/collection.ts';
 import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
 import { nodesCopies } from './rows/nodes-copies.ts';
@@ -26,6 +27,7 @@ const ROWS: readonly Row[] = [
   ...nodesPush,
   ...nodesSeen,
   ...nodesCopies,
+  ...collection,
 ];
 
 const tiny = process.argv.includes('--tiny');

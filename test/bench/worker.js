@@ -2,7 +2,12 @@
  * Berth's Worker with counted bindings, and private routes that read the counts, put a store far away or out of reach, and
  * reach into its rows. Only the bench starts it, on loopback.
  */
+import { parseConfig } from '../../src/config.ts';
+import { collectCentral } from '../../src/gc/collect-central.ts';
+import { evict } from '../../src/gc/evict.ts';
+import { contextOf } from '../../src/gc/maintenance.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
+import { composeStores } from '../../src/registry/compose.ts';
 import { gateD1, gateR2 } from '../support/links.ts';
 
 const CLASS_A = new Set(['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete']);
@@ -141,7 +146,48 @@ function wrappedFor(env) {
   return fresh;
 }
 
+/**
+ * Runs slices of one task of the cron trigger, as a run of its own, with its rests or without. Answers how many, and the most that one asked for.
+ * @param limits what a node is to stay within, to evict from it; none to collect at central
+ */
+async function runSlices(env, { store, limits, milliseconds, rests }) {
+  const config = parseConfig(env);
+  const stores = composeStores(
+    config,
+    wrap(env, () => 'slices'),
+  );
+  const [central] = stores;
+  const end = Date.now() + milliseconds;
+  const spent = () => {
+    const all = [...counts.values()].filter(({ scope }) => scope === 'slices');
+    const sumOf = (field) => all.reduce((sum, count) => sum + count[field], 0);
+    return { roundTrips: sumOf('roundTrips'), rowsRead: sumOf('rowsRead'), rowsWritten: sumOf('rowsWritten') };
+  };
+  const most = { roundTrips: 0, rowsRead: 0, rowsWritten: 0 };
+  let before;
+  const context = {
+    ...contextOf(config, central, stores, Date.now()),
+    ...(!rests && { rest: () => Promise.resolve() }),
+    mayGoOn: () => {
+      const now = spent();
+      if (before !== undefined)
+        for (const field of Object.keys(most)) most[field] = Math.max(most[field], now[field] - before[field]);
+      before = now;
+      return Date.now() < end;
+    },
+  };
+  await (limits === undefined
+    ? collectCentral(context)
+    : evict(
+        context,
+        stores.find(({ name }) => name === store),
+        limits,
+      ));
+  return most;
+}
+
 const ROUTES = {
+  '/bench/slices': async (body, env) => Response.json(await runSlices(env, body)),
   '/bench/counts': () => Response.json([...counts.values()]),
   '/bench/reset': () => {
     counts = new Map();

@@ -23,6 +23,7 @@ export function contextOf(hosts: Hosts, changes: Partial<GcContext> = {}): GcCon
     now: () => hosts.now,
     graceMilliseconds: GRACE,
     mayGoOn: () => true,
+    rest: () => Promise.resolve(),
     ...changes,
   };
 }

@@ -41,7 +41,15 @@ export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial
     return openStore(name, found[`DB_${suffix}`] as D1Database, found[`BLOBS_${suffix}`] as R2Bucket);
   };
   const [central, ...nodes] = HOST_NAMES.map(store) as [Store, Store, Store];
-  return { central, nodes, now: () => hosts.now, graceMilliseconds: GRACE, mayGoOn: () => true, ...changes };
+  return {
+    central,
+    nodes,
+    now: () => hosts.now,
+    graceMilliseconds: GRACE,
+    mayGoOn: () => true,
+    rest: () => Promise.resolve(),
+    ...changes,
+  };
 }
 
 /** One run of the cron trigger over all stores: compares, mends, hashes, mends. */

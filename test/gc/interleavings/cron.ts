@@ -24,6 +24,7 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
     now,
     graceMilliseconds: GRACE,
     mayGoOn: turnsLeft('turns' in work ? work.turns : ALL_TURNS),
+    rest: () => Promise.resolve(),
   };
   switch (work.kind) {
     case 'collect central':
