@@ -4,6 +4,7 @@ import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { readHeads, readManifests } from '../stores/announcement-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
+import type { Database } from '../stores/database.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import { leaveToCentral } from '../stores/usage-rows.ts';
@@ -54,9 +55,21 @@ export class FederatedManifests {
     }
   }
 
-  /** A tag is asked for in both stores at once; of a digest, a live row of the node's is served alone. */
+  /** Central is read at its nearest replica, which lags: that something is not there is for the primary to say. */
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
-    const { node, central } = this.#federation;
+    const { database } = this.#federation.central;
+    const replica = database.nearestReplica();
+    try {
+      return await this.#findWith(replica, access, reference, want);
+    } catch (error) {
+      if (!replica.lags || !isUnknown(error)) throw error;
+      return this.#findWith(database, access, reference, want);
+    }
+  }
+
+  /** A tag is asked for in both stores at once; of a digest, a live row of the node's is served alone. */
+  async #findWith(central: Database, access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
+    const { node } = this.#federation;
     const { repository } = access;
     const ofNode = findManifest(node.database, repository, reference, want).catch(orAway);
     if (reference.kind === 'digest') {
@@ -64,16 +77,16 @@ export class FederatedManifests {
       if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
       requirePublic(access, own.public);
       if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, 'node');
-      const far = await answerOfCentral(findManifest(central.database, repository, reference, want));
-      return this.#judge(access, reference, own, far, want);
+      const far = await answerOfCentral(findManifest(central, repository, reference, want));
+      return this.#judge(central, access, reference, own, far, want);
     }
     const [own, far] = await Promise.all([
       ofNode,
-      answerOfCentral(findManifest(central.database, repository, reference, want)).catch(orAway),
+      answerOfCentral(findManifest(central, repository, reference, want)).catch(orAway),
     ]);
     if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
     requirePublic(access, own.public);
-    if (!(far instanceof OciError)) return this.#judge(access, reference, own, far, want);
+    if (!(far instanceof OciError)) return this.#judge(central, access, reference, own, far, want);
     if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest)) return this.#found(own, own.manifest, 'node');
     throw far;
   }
@@ -92,13 +105,14 @@ export class FederatedManifests {
   }
 
   async #judge(
+    central: Database,
     access: ReadAccess,
     reference: Reference,
     nodeRows: ManifestRows,
     farRows: ManifestRows,
     want: Want,
   ): Promise<Found> {
-    const { node, central, options } = this.#federation;
+    const { node, options } = this.#federation;
     const { repository } = access;
     let [own, far] = [nodeRows, farRows];
     const tag = mergeTags(own.tag, far.tag);
@@ -107,7 +121,7 @@ export class FederatedManifests {
       // Where the stores have the tag on different manifests, each may know what the other does not of the winner.
       const winner = { kind: 'digest', digest } as const;
       if (own.manifest?.digest !== digest) own = await findManifest(node.database, repository, winner, want);
-      if (far.manifest?.digest !== digest) far = await answerOfCentral(findManifest(central.database, repository, winner, want));
+      if (far.manifest?.digest !== digest) far = await answerOfCentral(findManifest(central, repository, winner, want));
     }
     const merged = mergeManifests(own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST);
     const seen = Math.max(farRows.tag?.version ?? 0, merged.created, merged.deleted);
@@ -141,6 +155,10 @@ export class FederatedManifests {
     const hour = hourOf(options.now());
     if (lastPull < hour) options.defer(recordPull(node.database, repository, digest, hour));
   }
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof OciError && (error.kind === 'MANIFEST_UNKNOWN' || error.kind === 'NAME_UNKNOWN');
 }
 
 function hourOf(milliseconds: number): number {

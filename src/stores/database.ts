@@ -37,15 +37,33 @@ export type Parameter = string | number | null;
 export type BoundStatement = readonly [statement: Sql, ...parameters: Parameter[]];
 
 export class Database {
-  readonly #d1: D1Database;
+  readonly #d1: Pick<D1Database, 'prepare' | 'batch'>;
+  readonly #replicas: D1Database | undefined;
+  #lags = false;
 
-  constructor(d1: D1Database) {
+  /** @param d1 the database; or a session, which has no replicas of its own */
+  constructor(d1: D1Database | D1DatabaseSession) {
     this.#d1 = d1;
+    this.#replicas = 'withSession' in d1 ? d1 : undefined;
+  }
+
+  /**
+   * To read the nearest replica, which may lag behind the primary; the primary itself where the database has no replicas
+   * (D1, "Global read replication"). For one reader: what it reads never goes back in time.
+   */
+  nearestReplica(): Database {
+    return this.#replicas === undefined ? this : new Database(this.#replicas.withSession('first-unconstrained'));
+  }
+
+  /** Whether a replica gave the last answer. */
+  get lags(): boolean {
+    return this.#lags;
   }
 
   /** Rows of one statement. */
   async all<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row[]> {
-    const { results } = await answered(this.#bind([statement, ...parameters]).all<Row>());
+    const { results, meta } = await answered(this.#bind([statement, ...parameters]).all<Row>());
+    this.#lags = meta.served_by_primary === false;
     return results;
   }
 

@@ -38,6 +38,7 @@ export class OneBatch {
       return wrapped;
     };
     const reached = {
+      withSession: () => reached,
       prepare: (query: string) => wrap(database.prepare(query)),
       batch: (statements: D1PreparedStatement[]) => {
         const inner = statements.map((statement) => originals.get(statement) ?? statement);

@@ -41,15 +41,18 @@ export function countD1(database: D1Database, counts: Counts): D1Database {
     originals.set(wrapped, statement);
     return wrapped;
   };
-  const counted: Pick<D1Database, 'prepare' | 'batch'> = {
-    prepare: (query: string) => wrapStatement(database.prepare(query)),
+  const counted = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
+    prepare: (query: string) => wrapStatement(session.prepare(query)),
     batch: async <Row>(statements: D1PreparedStatement[]): Promise<D1Result<Row>[]> => {
       counts.d1++;
-      const results = await database.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement));
+      const results = await session.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement));
       return results.map(tally);
     },
-  };
-  return counted as D1Database;
+  });
+  return {
+    ...counted(database),
+    withSession: (start?: string) => counted(database.withSession(start)),
+  } as D1Database;
 }
 
 export function countR2(bucket: R2Bucket, counts: Counts): R2Bucket {

@@ -25,12 +25,15 @@ export function gateD1(database: D1Database, gate: Gate): D1Database {
     originals.set(wrapped, statement);
     return wrapped;
   };
-  const gated: Pick<D1Database, 'prepare' | 'batch'> = {
-    prepare: (query) => wrap(database.prepare(query)),
+  const gated = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
+    prepare: (query: string) => wrap(session.prepare(query)),
     batch: <Row>(statements: D1PreparedStatement[]) =>
-      gate('batch', () => database.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement))),
-  };
-  return gated as D1Database;
+      gate('batch', () => session.batch<Row>(statements.map((statement) => originals.get(statement) ?? statement))),
+  });
+  return {
+    ...gated(database),
+    withSession: (start?: string) => gated(database.withSession(start)),
+  } as D1Database;
 }
 
 export function gateR2(bucket: R2Bucket, gate: Gate): R2Bucket {

@@ -46,11 +46,11 @@ export function planted(rewritings: readonly Rewriting[]): { readonly reach: Rea
       return changed;
     }, query);
   const reach: Reach = (database) => {
-    const reached: Pick<D1Database, 'prepare' | 'batch'> = {
-      prepare: (query) => database.prepare(rewritten(query)),
-      batch: (statements) => database.batch(statements),
-    };
-    return reached as D1Database;
+    const reached = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
+      prepare: (query: string) => session.prepare(rewritten(query)),
+      batch: (statements: D1PreparedStatement[]) => session.batch(statements),
+    });
+    return { ...reached(database), withSession: (start?: string) => reached(database.withSession(start)) } as D1Database;
   };
   return { reach, counts };
 }

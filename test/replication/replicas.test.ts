@@ -1,0 +1,76 @@
+/** Central's read replicas, which lag: a node is served by the nearest, and told by the primary alone that something is not there. */
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Reference, Tag } from '../../src/oci/reference.ts';
+import { pushImage } from '../support/collecting.ts';
+import { resetCounts } from '../support/counting.ts';
+import { granted } from '../support/fixture.ts';
+import { type Hosts, openHosts } from '../support/hosts.ts';
+
+const LATEST = 'latest' as Tag;
+const TAG: Reference = { kind: 'tag', tag: LATEST };
+
+/** A database whose replica is another one. */
+function replicated(primary: D1Database, replica: D1Database): D1Database {
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
+    ({
+      bind: (...values: unknown[]) => wrap(statement.bind(...values)),
+      all: async () => {
+        const { meta, ...answer } = await statement.all();
+        return { ...answer, meta: { ...meta, served_by_primary: false } };
+      },
+    }) as unknown as D1PreparedStatement;
+  return {
+    prepare: (query: string) => primary.prepare(query),
+    batch: (statements: D1PreparedStatement[]) => primary.batch(statements),
+    withSession: () => ({ prepare: (query: string) => wrap(replica.prepare(query)) }),
+  } as unknown as D1Database;
+}
+
+/** Central's replica is what node2 holds. */
+const openReplicated = (): Promise<Hosts> =>
+  openHosts({ reach: (database, name) => (name === 'central' ? replicated(database, env.DB_NODE2!) : database) });
+
+/** At node1. */
+async function pull(hosts: Hosts, reference: Reference): Promise<Digest> {
+  try {
+    return (await hosts.node1.registry.getManifest(granted(), reference)).digest;
+  } finally {
+    await hosts.settled();
+  }
+}
+
+test('what the replica has yet to hear of is asked of the primary', async () => {
+  const hosts = await openReplicated();
+  const image = await pushImage(hosts.central, 1, [LATEST]);
+  expect(await pull(hosts, TAG)).toBe(image.digest);
+  const other = await pushImage(hosts.central, 3, []);
+  expect(await pull(hosts, { kind: 'digest', digest: other.digest })).toBe(other.digest);
+});
+
+test('what the replica shows is served from there', async () => {
+  const hosts = await openReplicated();
+  const image = await pushImage(hosts.central, 1, [LATEST]);
+  await hosts.node2.registry.getManifest(granted(), TAG);
+  await hosts.settled();
+  // Moved, which the replica does not know yet.
+  await pushImage(hosts.central, 3, [LATEST]);
+  expect(await pull(hosts, TAG)).toBe(image.digest);
+});
+
+test('that something is not there is for the primary to say', async () => {
+  const hosts = await openReplicated();
+  await pushImage(hosts.central, 1, []);
+  resetCounts(hosts.central.counts);
+  await expect(pull(hosts, TAG)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+  expect(hosts.central.counts.d1).toBe(2);
+});
+
+test('without replicas the primary says it once', async () => {
+  const hosts = await openHosts();
+  await pushImage(hosts.central, 1, []);
+  resetCounts(hosts.central.counts);
+  await expect(pull(hosts, TAG)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+  expect(hosts.central.counts.d1).toBe(1);
+});
