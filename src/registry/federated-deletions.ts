@@ -84,7 +84,7 @@ export class FederatedDeletions {
     }
     if (!isAlive(here)) {
       await this.#show([greatestOf(there)]);
-      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+      throw manifestUnknown(repository, reference, true);
     }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }

@@ -28,4 +28,6 @@ export const ALL_CLOCKS: readonly Clocks[] = [
   clocks('central five minutes behind', 1, [-FIVE_MINUTES, 0, 0]),
   clocks('node1 five minutes ahead', 1, [0, FIVE_MINUTES, 0]),
   clocks('node1 five minutes behind', 1, [0, -FIVE_MINUTES, 0]),
+  clocks('node1 five minutes ahead, node2 five minutes behind', 1, [0, FIVE_MINUTES, -FIVE_MINUTES]),
+  clocks('central five minutes ahead, node1 five minutes behind', 1, [FIVE_MINUTES, -FIVE_MINUTES, 0]),
 ];
