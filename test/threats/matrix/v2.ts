@@ -70,16 +70,16 @@ function shapeOf(response: Response, text: string, session: string, { name }: Ta
     .replaceAll(name, '');
 }
 
-/** Reads, then deletes, then what creates: no answer depends on those before it, but for blobs that were mounted. */
+/** Reads, then deletes, then what creates: no answer depends on those before it, but for what {@link isFelt} tells. */
 function inOrder(cases: readonly Case[]): Case[] {
   const rank = ({ route: { method } }: Case) => (method === 'GET' || method === 'HEAD' ? 0 : method === 'DELETE' ? 1 : 2);
   return cases.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** Whether other answers may depend on it: a blob was mounted, or a node has kept what it read from afar. */
+/** Whether other answers may depend on it: a blob was mounted, or a node has kept a manifest that it read from afar. */
 function isFelt({ route, target, expected }: Case): boolean {
   if (route.mounts !== undefined) return expected.answer[0] === 201;
-  return place === AFAR && route.needs === 'pull' && target.state === 'whole';
+  return place === AFAR && target.state === 'whole' && route.isKept === true;
 }
 
 async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<number> {
