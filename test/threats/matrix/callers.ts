@@ -42,8 +42,6 @@ const subsets = Array.from({ length: 2 ** RIGHTS.length }, (_, bits) => RIGHTS.f
 interface Holder {
   readonly user: NewUser;
   readonly identity: Identity;
-  /** Of holders that differ by their rights alone: at nodes they are asked as with one form of token, not with all. */
-  readonly isSubset?: true;
 }
 
 type Limits = Pick<NewUser, 'repositories' | 'expiresAt' | 'registries'>;
@@ -65,11 +63,10 @@ export const OWNER = 'alice-pull-push-delete-admin';
 /** Belongs to no caller: the management API may remove it. */
 export const VICTIM: NewUser = { kind: 'organization', name: 'victim', password: 'password-of-victim', organization: 'alice' };
 
+const WITH_RIGHTS = subsets.map((rights) => member(['alice', ...rights].join('-'), 'alice', rights));
+
 const HOLDERS: readonly Holder[] = [
-  ...subsets.map((rights): Holder => {
-    const holder = member(['alice', ...rights].join('-'), 'alice', rights);
-    return holder.user.name === OWNER ? holder : { ...holder, isSubset: true };
-  }),
+  ...WITH_RIGHTS,
   member('alice-one', 'alice', RIGHTS, { repositories: ['alice/closed'] }),
   member('alice-team', 'alice', RIGHTS, { repositories: ['alice/team/*'] }),
   member('alice-prefix', 'alice', RIGHTS, { repositories: ['alice/close/*'] }),
@@ -101,43 +98,55 @@ const EVERY_SCOPE = [...REPOSITORIES.map(({ name }) => `repository:${name}:pull,
 
 const keys = await SigningKeys.import([env.SIGNING_KEY]);
 
-/** Every kind of caller of a host. */
-export function callersOf(host: HostName): readonly Caller[] {
-  const tokenWith = async (registry: PlatformRegistry, authorization: string, scopes: readonly string[]): Promise<string> =>
-    (await tokenOf(registry.by(host, authorization), ...scopes)).authorization;
+const UNKNOWN_TO_PLATFORM = platformToken('robot$alice.users.kraftcloud', 'a-secret-that-nobody-knows');
 
-  /** Who presents what it knows, a token for everything, and one for nothing. */
-  const inAllForms = (
-    name: string,
-    known: string,
-    { identity, subject }: Pick<Caller, 'identity' | 'subject'>,
-  ): readonly [Caller, Caller, Caller] => [
-    { name: `${name} with Basic`, identity, subject, presented: 'basic', authorization: async () => known },
+/** All of its organization's repositories, without administering it: docs/architecture.md. */
+const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
+  identity: { kind: 'organization', organization: 'alice', rights: ['pull', 'push', 'delete'], covers: /^/ },
+  subject: credentialOfToken(
+    'alice' as Parameters<typeof credentialOfToken>[0],
+    (await keys.sign(`platform token\n${PLATFORM_TOKEN.whole}`)).slice(0, 16),
+  ).id,
+};
+
+/** Who presents what it knows at a host: that itself, a token for everything, and one for nothing. */
+function inAllForms(
+  host: HostName,
+  name: string,
+  known: string,
+  caller: Pick<Caller, 'identity' | 'subject'>,
+): readonly [Caller, Caller, Caller] {
+  const tokenWith = async (registry: PlatformRegistry, scopes: readonly string[]): Promise<string> =>
+    (await tokenOf(registry.by(host, known), ...scopes)).authorization;
+  return [
+    { ...caller, name: `${name} with Basic`, presented: 'basic', authorization: async () => known },
     {
+      ...caller,
       name: `${name} with a token for everything`,
-      identity,
-      subject,
       presented: 'token for all',
-      authorization: (registry) => tokenWith(registry, known, EVERY_SCOPE),
+      authorization: (registry) => tokenWith(registry, EVERY_SCOPE),
     },
     {
+      ...caller,
       name: `${name} with a token for nothing`,
-      identity,
-      subject,
       presented: 'token for nothing',
-      authorization: (registry) => tokenWith(registry, known, []),
+      authorization: (registry) => tokenWith(registry, []),
     },
   ];
+}
 
-  const held = ({ user, identity, isSubset }: Holder): readonly Caller[] => {
-    const forms = inAllForms(user.name, basic(user), { identity, subject: `id-of-${user.name}` });
-    return host === 'central' || isSubset === undefined ? forms : [forms[1]];
-  };
+/** Of holders that differ by their rights alone, a node is asked in one form. */
+function formsOf(host: HostName, holder: Holder): readonly Caller[] {
+  const { user, identity } = holder;
+  const forms = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
+  return host === 'node1' && WITH_RIGHTS.includes(holder) && user.name !== OWNER ? [forms[1]] : forms;
+}
 
+/** Every kind of caller of a host. */
+export function callersOf(host: HostName): readonly Caller[] {
   return [
-    ...HOLDERS.flatMap(held),
-    ...held(LIMITED[host]),
-    ...inAllForms('a token of the platform', PLATFORM_TOKEN.pair, FROM_PLATFORM),
+    ...[...HOLDERS, LIMITED[host]].flatMap((holder) => formsOf(host, holder)),
+    ...inAllForms(host, 'a token of the platform', PLATFORM_TOKEN.pair, FROM_PLATFORM),
     {
       ...FROM_PLATFORM,
       name: 'a whole token of the platform',
@@ -169,17 +178,6 @@ export function callersOf(host: HostName): readonly Caller[] {
     },
   ];
 }
-
-const UNKNOWN_TO_PLATFORM = platformToken('robot$alice.users.kraftcloud', 'a-secret-that-nobody-knows');
-
-/** All of its organization's repositories, without administering it: docs/architecture.md. */
-const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
-  identity: { kind: 'organization', organization: 'alice', rights: ['pull', 'push', 'delete'], covers: /^/ },
-  subject: credentialOfToken(
-    'alice' as Parameters<typeof credentialOfToken>[0],
-    (await keys.sign(`platform token\n${PLATFORM_TOKEN.whole}`)).slice(0, 16),
-  ).id,
-};
 
 function nobody(name: string, presented: Presented, authorization: Caller['authorization']): Caller {
   return { name, identity: { kind: 'nobody' }, subject: undefined, presented, authorization };
