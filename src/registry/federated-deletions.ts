@@ -84,7 +84,7 @@ export class FederatedDeletions {
     }
     if (!isAlive(here)) {
       await this.#show([greatestOf(there)]);
-      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+      throw manifestUnknown(repository, reference, true);
     }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
@@ -122,8 +122,10 @@ export class FederatedDeletions {
     }
     const stamp = await this.#central(deleteRepository(central.database, this.#context(by), repository));
     // Also where central's half was done before: this may be a retry.
-    await node.database.batch([...removeRepositoryAsTold(repository, options.now()), ...(await this.#room(repository))]);
-    if (stamp === undefined && !known) throw nameUnknown(repository);
+    const removal = removeRepositoryAsTold(repository, options.now());
+    const results = await node.database.batch([...removal, ...(await this.#room(repository))]);
+    const wasHere = (results[removal.length - 1]?.length ?? 0) > 0;
+    if (stamp === undefined && !known && !wasHere) throw nameUnknown(repository);
     options.replication.wakeCentral();
   }
 

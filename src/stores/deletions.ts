@@ -227,9 +227,10 @@ const UNLINK_REPOSITORY_AS_TOLD = sql`
 const HIDE_REPOSITORY = sql`DELETE FROM public_repositories WHERE name = ?1`;
 const FORGET_EMPTY_REPOSITORY = sql`
   DELETE FROM repositories WHERE name = ?1 AND NOT EXISTS (
-    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)
+  RETURNING name`;
 
-/** At a node: a whole repository was removed then. What was pushed here since stays. */
+/** At a node: a whole repository was removed then. What was pushed here since stays. The last answers whether it went. */
 export function removeRepositoryAsTold(repository: RepositoryName, at: number): BoundStatement[] {
   return [
     [UNLINK_REPOSITORY_AS_TOLD, repository, at],

@@ -21,6 +21,7 @@ function clocks(name: string, millisecondsPerOperation: number, skews: readonly 
   };
 }
 
+/** node2 alone is never skewed: but for its name, which decides between equal stamps, it is node1. */
 export const ALL_CLOCKS: readonly Clocks[] = [
   clocks('equal', 1, [0, 0, 0]),
   clocks('within one millisecond', 0, [0, 0, 0]),
@@ -28,4 +29,6 @@ export const ALL_CLOCKS: readonly Clocks[] = [
   clocks('central five minutes behind', 1, [-FIVE_MINUTES, 0, 0]),
   clocks('node1 five minutes ahead', 1, [0, FIVE_MINUTES, 0]),
   clocks('node1 five minutes behind', 1, [0, -FIVE_MINUTES, 0]),
+  clocks('node1 five minutes ahead, node2 five minutes behind', 1, [0, FIVE_MINUTES, -FIVE_MINUTES]),
+  clocks('central five minutes ahead, node1 five minutes behind', 1, [FIVE_MINUTES, -FIVE_MINUTES, 0]),
 ];

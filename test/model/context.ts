@@ -1,22 +1,7 @@
 /** What moves are made in: the rules, the clocks, and how far to go. */
+import type { Limits } from './limits.ts';
 import { type HostIndex, type Message, putHost, type Store, type World } from './state.ts';
 import type { Setting } from './world.ts';
-
-export interface Limits {
-  /** Pushes and deletions. */
-  readonly operations: number;
-  /** Reads at a node that raise its clock, are remembered, or keep what they found. */
-  readonly reads: number;
-  /**
-   * Whatever takes several steps takes them at once, unless it is disturbed: overtaken by other things between its steps,
-   * repeated, lost or put off. So many disturbances there are at most.
-   */
-  readonly disturbances: number;
-  /** Whether manifests are pushed by digest alone too. */
-  readonly byDigest: boolean;
-  readonly tags: 1 | 2;
-  readonly manifests: 1 | 2;
-}
 
 export interface Context extends Setting {
   readonly limits: Limits;

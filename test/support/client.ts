@@ -15,6 +15,10 @@ export interface NewUser extends User {
   readonly organization?: string;
   readonly rights?: readonly string[];
   readonly repositories?: readonly string[];
+  /** Milliseconds since the epoch; never unless told. */
+  readonly expiresAt?: number;
+  /** 'central' and names of nodes; everywhere unless told. */
+  readonly registries?: readonly string[];
 }
 
 /** Who exists in a test: declared, then put into the empty store by {@link addUsers}. */
@@ -47,14 +51,18 @@ export async function addCredentials(users: readonly NewUser[]): Promise<void> {
     'INSERT INTO organizations (name, created_at) VALUES (?1, 0) ON CONFLICT DO NOTHING',
   );
   const credential = env.DB_CENTRAL.prepare(
-    `INSERT INTO credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)`,
+    `INSERT INTO credentials
+       (id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)`,
   );
   const statements = await Promise.all(
-    users.map(async ({ kind, name, password, organization: owner = '', rights, repositories }) => {
+    users.map(async ({ kind, name, password, organization: owner = '', ...limits }) => {
+      const { rights, repositories, expiresAt = null, registries } = limits;
       const allowed = JSON.stringify(rights ?? ['pull', 'push', 'delete', 'admin']);
       const patterns = JSON.stringify(repositories ?? [`${owner}/*`]);
-      const row = credential.bind(`id-of-${name}`, kind, owner, name, allowed, patterns, await hashSecret(password));
+      const where = registries === undefined ? null : JSON.stringify(registries);
+      const hash = await hashSecret(password);
+      const row = credential.bind(`id-of-${name}`, kind, owner, name, allowed, patterns, hash, expiresAt, where);
       return owner === '' ? [row] : [organization.bind(owner), row];
     }),
   );

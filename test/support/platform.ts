@@ -6,7 +6,7 @@ import { call, type CallOptions } from './client.ts';
 import { secrets } from './console.ts';
 import { ORIGINS } from './three-hosts.ts';
 
-type HostName = 'central' | 'node1';
+export type HostName = 'central' | 'node1';
 
 export interface PlatformRegistry {
   /** Of the tokens that the platform was asked about, in their order. */
@@ -14,6 +14,8 @@ export interface PlatformRegistry {
   call(host: HostName, method: string, path: string, options?: Omit<CallOptions, 'host' | 'fetcher'>): Promise<Response>;
   /** For helpers that make requests. */
   by(host: HostName, authorization: string): CallOptions;
+  /** As {@link by}, for requests without a login. */
+  anonymously(host: HostName): CallOptions;
 }
 
 /** A token of the platform, in the forms in which clients present it. */
@@ -72,17 +74,18 @@ export function openWithPlatform(
     asked,
     call: (host, method, path, options = {}) => call(method, path, { ...options, host: ORIGINS[host], fetcher }),
     by: (host, authorization) => ({ host: ORIGINS[host], fetcher, as: { authorization } }),
+    anonymously: (host) => ({ host: ORIGINS[host], fetcher }),
   };
 }
 
-/** Tells node1 of all that central has, as far as logging in needs it. */
+/** Tells node1 of all that central has, as far as deciding who may do what needs it. */
 export async function followAtNode1(): Promise<void> {
   const node = env.DB_NODE1!;
   await node
     .prepare("INSERT OR REPLACE INTO followers (store, position, followed_at) VALUES ('node1', 0, ?1)")
     .bind(Date.now())
     .run();
-  for (const table of ['organizations', 'credentials']) {
+  for (const table of ['organizations', 'credentials', 'public_repositories']) {
     const { results } = await env.DB_CENTRAL.prepare(`SELECT * FROM ${table}`).all();
     for (const row of results) {
       const columns = Object.keys(row);

@@ -1,11 +1,11 @@
 /** Who may manage: every caller × every route of the management API × what it is asked of. The rule is in `rule.ts`. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
-import { CALLERS, type Caller, VICTIM } from './callers.ts';
-import { organizationOf } from './repositories.ts';
+import { type Caller, callersOf, VICTIM } from './callers.ts';
+import { AT_CENTRAL, organizationOf } from './repositories.ts';
 import type { Answer } from './routes.ts';
 import { type ApiRoute, expectedOfApi } from './rule.ts';
-import { ask, createWorld, type World } from './world.ts';
+import { createWorld, type World } from './world.ts';
 
 /** What a request is about; `organization` says what there is of it. */
 interface Subject {
@@ -179,7 +179,7 @@ const ROUTES: readonly Route[] = [
 let world: World;
 beforeAll(async () => {
   hideConsole();
-  world = await createWorld();
+  world = await createWorld(AT_CENTRAL);
 });
 // The store is emptied before each test.
 beforeEach(() => world.restore());
@@ -189,7 +189,7 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   const where = `${route.method} ${path} as ${caller.name}`;
   const expected = expectedOfApi(caller, route, subject, route.answer(subject));
   const body = route.body?.(subject);
-  const response = await ask(
+  const response = await world.ask(
     route.method,
     path,
     authorization,
@@ -210,12 +210,13 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   });
 }
 
+const CALLERS = callersOf(AT_CENTRAL.host);
 const combinations = CALLERS.length * ROUTES.length * SUBJECTS.length;
 let asked = 0;
 
 describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.length} subjects: ${combinations} combinations`, () => {
   test.each(CALLERS)('$name', async (caller) => {
-    const authorization = await caller.authorization();
+    const authorization = await caller.authorization(world.registry);
     for (const subject of SUBJECTS) {
       const allowed = (route: Route): boolean => expectedOfApi(caller, route, subject, route.answer(subject)).allowed;
       for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);

@@ -2,9 +2,11 @@
 import { env } from 'cloudflare:workers';
 import { issueAccessToken, TOKEN_SECONDS } from '../../../src/auth/access-token.ts';
 import type { Credential } from '../../../src/auth/credential.ts';
+import { credentialOfToken } from '../../../src/auth/platform-token.ts';
 import { parseScopes } from '../../../src/auth/scope.ts';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import { basic, type NewUser, tokenOf } from '../../support/client.ts';
+import { type HostName, type PlatformRegistry, platformToken } from '../../support/platform.ts';
 import { REPOSITORIES } from './repositories.ts';
 
 export type Right = 'pull' | 'push' | 'delete' | 'admin';
@@ -29,8 +31,8 @@ export interface Caller {
   readonly presented: Presented;
   /** The credential's id, which an upload session belongs to. */
   readonly subject: string | undefined;
-  /** The value of its Authorization header; undefined for none. */
-  authorization(): Promise<string | undefined>;
+  /** The value of its Authorization header at the host that it is a caller of; undefined for none. */
+  authorization(registry: PlatformRegistry): Promise<string | undefined>;
 }
 
 const RIGHTS: readonly Right[] = ['pull', 'push', 'delete', 'admin'];
@@ -42,21 +44,16 @@ interface Holder {
   readonly identity: Identity;
 }
 
-function member(name: string, organization: string, rights: readonly Right[], repositories?: readonly string[]): Holder {
+type Limits = Pick<NewUser, 'repositories' | 'expiresAt' | 'registries'>;
+
+function member(name: string, organization: string, rights: readonly Right[], limits: Limits = {}): Holder {
   const covers = {
     'alice/closed': /^alice\/closed$/,
     'alice/team/*': /^alice\/team\/./,
     'alice/close/*': /^alice\/close\/./,
-  }[repositories?.[0] ?? ''];
+  }[limits.repositories?.[0] ?? ''];
   return {
-    user: {
-      kind: 'organization',
-      name,
-      password: `password-of-${name}`,
-      organization,
-      rights,
-      ...(repositories === undefined ? {} : { repositories }),
-    },
+    user: { kind: 'organization', name, password: `password-of-${name}`, organization, rights, ...limits },
     identity: { kind: 'organization', organization, rights, covers: covers ?? /^/ },
   };
 }
@@ -66,58 +63,129 @@ export const OWNER = 'alice-pull-push-delete-admin';
 /** Belongs to no caller: the management API may remove it. */
 export const VICTIM: NewUser = { kind: 'organization', name: 'victim', password: 'password-of-victim', organization: 'alice' };
 
+const WITH_RIGHTS = subsets.map((rights) => member(['alice', ...rights].join('-'), 'alice', rights));
+
 const HOLDERS: readonly Holder[] = [
-  ...subsets.map((rights) => member(['alice', ...rights].join('-'), 'alice', rights)),
-  member('alice-one', 'alice', RIGHTS, ['alice/closed']),
-  member('alice-team', 'alice', RIGHTS, ['alice/team/*']),
-  member('alice-prefix', 'alice', RIGHTS, ['alice/close/*']),
+  ...WITH_RIGHTS,
+  member('alice-one', 'alice', RIGHTS, { repositories: ['alice/closed'] }),
+  member('alice-team', 'alice', RIGHTS, { repositories: ['alice/team/*'] }),
+  member('alice-prefix', 'alice', RIGHTS, { repositories: ['alice/close/*'] }),
   member('bob', 'bob', RIGHTS),
   member('official', 'official', RIGHTS),
   { user: { kind: 'platform', name: 'platform', password: 'password-of-platform' }, identity: { kind: 'platform' } },
   { user: { kind: 'administrator', name: 'admin', password: 'password-of-admin' }, identity: { kind: 'administrator' } },
 ];
 
-export const USERS_OF_MATRIX: readonly NewUser[] = [...HOLDERS.map(({ user }) => user), VICTIM];
+/** Good at one host alone. */
+const LIMITED = {
+  central: member('central-only', 'alice', RIGHTS, { registries: ['central'] }),
+  node1: member('node1-only', 'alice', RIGHTS, { registries: ['node1'] }),
+} as const satisfies Record<HostName, Holder>;
+
+const EXPIRED = member('expired', 'alice', RIGHTS, { expiresAt: 1 });
+
+export const USERS_OF_MATRIX: readonly NewUser[] = [
+  ...[...HOLDERS, ...Object.values(LIMITED), EXPIRED].map(({ user }) => user),
+  VICTIM,
+];
+
+/** Alice's, and only the platform knows it. */
+export const PLATFORM_TOKEN = platformToken('robot$alice.users.kraftcloud', 'a-secret-of-the-platform');
+
+const OTHER: Readonly<Record<HostName, HostName>> = { central: 'node1', node1: 'central' };
 
 const EVERY_SCOPE = [...REPOSITORIES.map(({ name }) => `repository:${name}:pull,push,delete`), 'registry:catalog:*'];
 
-const tokenWith = async (user: NewUser | undefined, ...scopes: readonly string[]): Promise<string> =>
-  (await tokenOf(user === undefined ? {} : { as: { authorization: basic(user) } }, ...scopes)).authorization;
+const keys = await SigningKeys.import([env.SIGNING_KEY]);
 
-const held = HOLDERS.flatMap(({ user, identity }): Caller[] => {
-  const caller = { identity, subject: `id-of-${user.name}` };
+const UNKNOWN_TO_PLATFORM = platformToken('robot$alice.users.kraftcloud', 'a-secret-that-nobody-knows');
+
+/** All of its organization's repositories, without administering it: docs/architecture.md. */
+const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
+  identity: { kind: 'organization', organization: 'alice', rights: ['pull', 'push', 'delete'], covers: /^/ },
+  subject: credentialOfToken(
+    'alice' as Parameters<typeof credentialOfToken>[0],
+    (await keys.sign(`platform token\n${PLATFORM_TOKEN.whole}`)).slice(0, 16),
+  ).id,
+};
+
+/** Who presents what it knows at a host: that itself, a token for everything, and one for nothing. */
+function inAllForms(
+  host: HostName,
+  name: string,
+  known: string,
+  caller: Pick<Caller, 'identity' | 'subject'>,
+): readonly [Caller, Caller, Caller] {
+  const tokenWith = async (registry: PlatformRegistry, scopes: readonly string[]): Promise<string> =>
+    (await tokenOf(registry.by(host, known), ...scopes)).authorization;
   return [
-    { ...caller, name: `${user.name} with Basic`, presented: 'basic', authorization: async () => basic(user) },
+    { ...caller, name: `${name} with Basic`, presented: 'basic', authorization: async () => known },
     {
       ...caller,
-      name: `${user.name} with a token for everything`,
+      name: `${name} with a token for everything`,
       presented: 'token for all',
-      authorization: () => tokenWith(user, ...EVERY_SCOPE),
+      authorization: (registry) => tokenWith(registry, EVERY_SCOPE),
     },
     {
       ...caller,
-      name: `${user.name} with a token for nothing`,
+      name: `${name} with a token for nothing`,
       presented: 'token for nothing',
-      authorization: () => tokenWith(user),
+      authorization: (registry) => tokenWith(registry, []),
     },
   ];
-});
+}
 
-const nobody = (name: string, presented: Presented, authorization: Caller['authorization']): Caller => ({
-  name,
-  identity: { kind: 'nobody' },
-  subject: undefined,
-  presented,
-  authorization,
-});
+/** Of holders that differ by their rights alone, a node is asked in one form. */
+function formsOf(host: HostName, holder: Holder): readonly Caller[] {
+  const { user, identity } = holder;
+  const forms = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
+  return host === 'node1' && WITH_RIGHTS.includes(holder) && user.name !== OWNER ? [forms[1]] : forms;
+}
 
-const refused = (name: string, authorization: Caller['authorization']): Caller => ({
-  name,
-  identity: { kind: 'refused' },
-  subject: undefined,
-  presented: 'something bad',
-  authorization,
-});
+/** Every kind of caller of a host. */
+export function callersOf(host: HostName): readonly Caller[] {
+  return [
+    ...[...HOLDERS, LIMITED[host]].flatMap((holder) => formsOf(host, holder)),
+    ...inAllForms(host, 'a token of the platform', PLATFORM_TOKEN.pair, FROM_PLATFORM),
+    {
+      ...FROM_PLATFORM,
+      name: 'a whole token of the platform',
+      presented: 'basic',
+      authorization: async () => PLATFORM_TOKEN.bearer,
+    },
+    nobody('nobody', 'nothing', async () => undefined),
+    nobody('nobody with an empty Basic', 'nothing', async () => basic({ name: '', password: '' })),
+    nobody('nobody with a token', 'token for all', async (registry) => {
+      const { authorization } = await tokenOf(registry.anonymously(host), ...EVERY_SCOPE);
+      return authorization;
+    }),
+    refused('a wrong password', async () => basic({ name: OWNER, password: 'not-the-password' })),
+    refused('an unknown user', async () => basic({ name: 'someone', password: `password-of-${OWNER}` })),
+    refused('an expired credential', async () => basic(EXPIRED.user)),
+    refused('a credential of another host', async () => basic(LIMITED[OTHER[host]].user)),
+    refused('a token of another host', async () => `Bearer ${await ownersToken(OTHER[host], Date.now())}`),
+    refused('an expired token', async () => `Bearer ${await ownersToken(host, Date.now() - 2 * TOKEN_SECONDS * 1000)}`),
+    refused('a tampered token', async () => `Bearer ${await tamperedToken(host)}`),
+    refused('a token that the platform does not know', async () => UNKNOWN_TO_PLATFORM.pair),
+    refused('another scheme', async () => 'Digest username="alice"'),
+    refused('the bootstrap secret as a password', async () => basic({ name: 'bootstrap', password: env.BOOTSTRAP_SECRET })),
+    {
+      name: 'the bootstrap secret',
+      identity: { kind: 'administrator' },
+      presented: 'bootstrap secret',
+      subject: undefined,
+      authorization: async () => `Bearer ${env.BOOTSTRAP_SECRET}`,
+    },
+  ];
+}
+
+function nobody(name: string, presented: Presented, authorization: Caller['authorization']): Caller {
+  return { name, identity: { kind: 'nobody' }, subject: undefined, presented, authorization };
+}
+
+function refused(name: string, authorization: Caller['authorization']): Caller {
+  return { name, identity: { kind: 'refused' }, subject: undefined, presented: 'something bad', authorization };
+}
 
 const owner: Credential = {
   kind: 'organization',
@@ -127,11 +195,11 @@ const owner: Credential = {
   repositories: ['alice/*'],
 } as unknown as Credential;
 
-async function ownersToken(issuedAt: number): Promise<string> {
-  const { token } = await issueAccessToken(await SigningKeys.import([env.SIGNING_KEY]), {
+async function ownersToken(audience: HostName, issuedAt: number): Promise<string> {
+  const { token } = await issueAccessToken(keys, {
     credential: owner,
     scopes: parseScopes(EVERY_SCOPE),
-    audience: 'central',
+    audience,
     now: issuedAt,
     checkedAt: issuedAt,
     credentialExpiresAt: undefined,
@@ -140,29 +208,9 @@ async function ownersToken(issuedAt: number): Promise<string> {
 }
 
 /** The owner's token, made to be another credential's. */
-async function tamperedToken(): Promise<string> {
-  const [header, payload = '', signature] = (await ownersToken(Date.now())).split('.');
+async function tamperedToken(host: HostName): Promise<string> {
+  const [header, payload = '', signature] = (await ownersToken(host, Date.now())).split('.');
   const claims = new TextDecoder().decode(Uint8Array.fromBase64(payload, { alphabet: 'base64url' }));
   const forged = new TextEncoder().encode(claims.replace(`id-of-${OWNER}`, 'id-of-someone-else'));
   return [header, forged.toBase64({ alphabet: 'base64url', omitPadding: true }), signature].join('.');
 }
-
-export const CALLERS: readonly Caller[] = [
-  ...held,
-  nobody('nobody', 'nothing', async () => undefined),
-  nobody('nobody with an empty Basic', 'nothing', async () => basic({ name: '', password: '' })),
-  nobody('nobody with a token', 'token for all', () => tokenWith(undefined, ...EVERY_SCOPE)),
-  refused('a wrong password', async () => basic({ name: OWNER, password: 'not-the-password' })),
-  refused('an unknown user', async () => basic({ name: 'someone', password: `password-of-${OWNER}` })),
-  refused('an expired token', async () => `Bearer ${await ownersToken(Date.now() - 2 * TOKEN_SECONDS * 1000)}`),
-  refused('a tampered token', async () => `Bearer ${await tamperedToken()}`),
-  refused('another scheme', async () => 'Digest username="alice"'),
-  refused('the bootstrap secret as a password', async () => basic({ name: 'bootstrap', password: env.BOOTSTRAP_SECRET })),
-  {
-    name: 'the bootstrap secret',
-    identity: { kind: 'administrator' },
-    presented: 'bootstrap secret',
-    subject: undefined,
-    authorization: async () => `Bearer ${env.BOOTSTRAP_SECRET}`,
-  },
-];

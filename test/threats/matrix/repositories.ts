@@ -22,6 +22,28 @@ export const REPOSITORIES: readonly Target[] = [
   { name: 'official/none', visibility: 'official', state: 'absent' },
 ];
 
+/**
+ * The host that is asked, and the store that all content is in. Another store that the host has knows who may do what, and
+ * nothing else.
+ */
+export interface Place {
+  readonly host: 'central' | 'node1';
+  readonly store: 'central' | 'node1';
+}
+
+export const AT_CENTRAL: Place = { host: 'central', store: 'central' };
+/** Pushed to the node, and not yet announced. */
+export const AT_NODE: Place = { host: 'node1', store: 'node1' };
+/** Pushed to central, asked for at a node that has nothing of it. */
+export const AFAR: Place = { host: 'node1', store: 'central' };
+
+/** What is asked for of a host: at nodes no second of what differs by its name alone. */
+export function repositoriesOf({ host }: Place): readonly Target[] {
+  return host === 'central' ? REPOSITORIES : REPOSITORIES.filter(({ name }) => !ALIKE.has(name));
+}
+
+const ALIKE = new Set(['alice/vacant', 'alice/team/none', 'official/none']);
+
 /** Where blobs to mount lie. */
 export const SOURCES = { own: 'alice/source', foreign: 'bob/secret', public: 'bob/public' } as const;
 

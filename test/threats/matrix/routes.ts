@@ -11,6 +11,8 @@ export interface Route {
   readonly needs: 'pull' | 'push' | 'delete' | 'login' | 'catalog';
   /** Whether the path names an upload session. */
   readonly inSession?: true;
+  /** Whether a node that reads it from afar keeps a row of it. */
+  readonly isKept?: true;
   /** What follows the repository; for `login` and `catalog` the whole path. */
   path(world: World, session: string): string;
   readonly body?: (world: World) => { readonly type: string; readonly content: Uint8Array<ArrayBuffer> };
@@ -49,11 +51,19 @@ export const ROUTES: readonly Route[] = [
   { name: 'GET base without a slash', method: 'GET', needs: 'login', path: () => '/v2', answers: always(200) },
   { name: 'GET catalog', method: 'GET', needs: 'catalog', path: () => '/v2/_catalog', answers: always(200) },
   ...(['GET', 'HEAD'] as const).flatMap((method): Route[] => [
-    { name: `${method} manifest by tag`, method, needs: 'pull', path: () => 'manifests/latest', answers: manifest(200) },
+    {
+      name: `${method} manifest by tag`,
+      method,
+      needs: 'pull',
+      isKept: true,
+      path: () => 'manifests/latest',
+      answers: manifest(200),
+    },
     {
       name: `${method} manifest by digest`,
       method,
       needs: 'pull',
+      ...(method === 'GET' && { isKept: true }),
       path: ({ image }) => `manifests/${image.digest}`,
       answers: manifest(200),
     },

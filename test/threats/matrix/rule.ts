@@ -2,8 +2,9 @@
  * Who may do what, once more and independently of the code under test: the words of docs/architecture.md as a table
  * from caller, route and repository to an answer.
  */
+import { ORIGINS } from '../../support/three-hosts.ts';
 import type { Caller, Identity } from './callers.ts';
-import { organizationOf, SOURCES, type Target } from './repositories.ts';
+import { organizationOf, type Place, SOURCES, type Target } from './repositories.ts';
 import type { Answer, Route } from './routes.ts';
 
 export interface Expected {
@@ -40,25 +41,24 @@ const unauthorized = (...challenge: readonly string[]): Expected => ({
 });
 const DENIED: Expected = { answer: [403, 'DENIED'], allowed: false, challenge: undefined };
 
-const BEARER = 'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"';
-
-export function expectedOfV2(caller: Caller, route: Route, target: Target): Expected {
+export function expectedOfV2({ host }: Place, caller: Caller, route: Route, target: Target): Expected {
   const { identity, presented } = caller;
+  const bearer = `Bearer realm="${ORIGINS[host]}/token",service="${new URL(ORIGINS[host]).host}"`;
   // The OCI API knows no bootstrap secret: it is a token that is none.
-  if (identity.kind === 'refused' || presented === 'bootstrap secret') return unauthorized(BEARER);
+  if (identity.kind === 'refused' || presented === 'bootstrap secret') return unauthorized(bearer);
   const withoutScopes = presented === 'token for nothing';
   const { needs } = route;
-  if (needs === 'login') return identity.kind === 'nobody' ? unauthorized(BEARER) : allowed(route.answers.whole);
+  if (needs === 'login') return identity.kind === 'nobody' ? unauthorized(bearer) : allowed(route.answers.whole);
   if (needs === 'catalog') {
-    if (identity.kind === 'nobody') return unauthorized(BEARER, 'scope="registry:catalog:*"');
-    if (withoutScopes) return unauthorized(BEARER, 'scope="registry:catalog:*"', 'error="insufficient_scope"');
+    if (identity.kind === 'nobody') return unauthorized(bearer, 'scope="registry:catalog:*"');
+    if (withoutScopes) return unauthorized(bearer, 'scope="registry:catalog:*"', 'error="insufficient_scope"');
     return allowed(route.answers.whole);
   }
   const scope = `scope="repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}"`;
   if (needs === 'pull' && target.visibility === 'public') return allowed(route.answers[target.state]);
-  if (identity.kind === 'nobody') return unauthorized(BEARER, scope);
+  if (identity.kind === 'nobody') return unauthorized(bearer, scope);
   if (!may(identity, needs, target.name)) return DENIED;
-  if (withoutScopes) return unauthorized(BEARER, scope, 'error="insufficient_scope"');
+  if (withoutScopes) return unauthorized(bearer, scope, 'error="insufficient_scope"');
   return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
 }
 

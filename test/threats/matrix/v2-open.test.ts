@@ -1,4 +1,4 @@
-import { REPOSITORIES } from './repositories.ts';
+import { AT_CENTRAL } from './repositories.ts';
 import { describeMatrix } from './v2.ts';
 
-describeMatrix(REPOSITORIES.filter(({ visibility }) => visibility !== 'private'));
+describeMatrix(AT_CENTRAL, ['public', 'official']);

@@ -1,0 +1,47 @@
+/** The documents' tables of the clients that `npm run e2e` runs, against what it runs. */
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { CANDIDATES } from '../e2e/candidates.ts';
+
+/** Candidates that are no client of their own: requests that are replayed, and clients that others stand for. */
+const NO_CLIENTS = new Set(['unikraft', 'nodes']);
+
+/** Where the version of a client that is built from source is pinned; all others are the machine's. */
+const PINNED_IN = {
+  crane: 'clients/crane.ts',
+  oras: 'clients/oras.ts',
+  regctl: 'clients/regctl.ts',
+  helm: 'helm.ts',
+  cosign: 'cosign.ts',
+  buildkit: 'buildkit.ts',
+} as const;
+
+const textOf = (path: string): Promise<string> => readFile(new URL(path, import.meta.url), 'utf8');
+
+/** The first two columns of the table whose first column is headed `client`: name and version. */
+async function versionsIn(document: string): Promise<Map<string, string>> {
+  const rows = (await textOf(document)).split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+  const head = rows.findIndex(([, first]) => first === 'client');
+  const length = rows.slice(head).findIndex((cells) => cells.length < 4);
+  // The line below the head is a rule.
+  return new Map(rows.slice(head + 2, head + length).map(([, name = '', version = '']) => [name, version]));
+}
+
+const README = await versionsIn('../../README.md');
+
+test('the README names every client that is run, in its order', () => {
+  expect([...README.keys()]).toEqual(CANDIDATES.map(({ name }) => name).filter((name) => !NO_CLIENTS.has(name)));
+});
+
+test('docs/conformance.md says the same versions', async () => {
+  expect(await versionsIn('../../docs/conformance.md')).toEqual(README);
+});
+
+test('what is built from source is of the version that is pinned', async () => {
+  const pinned = new Map<string, string | undefined>();
+  for (const [name, file] of Object.entries(PINNED_IN)) {
+    pinned.set(name, /^const VERSION = '([^']+)';$/m.exec(await textOf(`../e2e/${file}`))?.[1]);
+  }
+  const built = [...README].filter(([, version]) => version.startsWith('v'));
+  expect(new Map(built)).toEqual(pinned);
+});

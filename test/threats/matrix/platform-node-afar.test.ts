@@ -1,0 +1,4 @@
+import { describePlatformMatrix } from './platform.ts';
+import { AFAR } from './repositories.ts';
+
+describePlatformMatrix(AFAR);

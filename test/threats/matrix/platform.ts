@@ -1,0 +1,183 @@
+/**
+ * Who may list and remove through the platform API: every caller × every route × what it is asked of; callers with Basic
+ * also with the whole token, which is the same base64.
+ */
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { hideConsole } from '../../support/console.ts';
+import { type Caller, callersOf } from './callers.ts';
+import { organizationOf, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
+import { may } from './rule.ts';
+import { createWorld, type World } from './world.ts';
+
+interface Expected {
+  readonly status: number;
+  /** Repositories that the answer lists, and no others; undefined where it lists none. */
+  readonly lists?: readonly string[];
+}
+
+interface Route {
+  readonly name: string;
+  readonly method: 'GET' | 'DELETE';
+  path(world: World, target: Target): string;
+  /** Of a caller that has logged in. */
+  expected(caller: Caller, target: Target): Expected;
+}
+
+let place: Place;
+let world: World;
+
+/** What lists show: of the host's own store. */
+const listed = (): readonly Target[] => REPOSITORIES.filter(({ state }) => state === 'whole' && place.host === place.store);
+const shows = ({ identity }: Caller, { name, visibility }: Target): boolean =>
+  visibility === 'public' || may(identity, 'pull', name);
+
+/** Of an organization, or of all: what the caller may pull. Nothing at all is refused, unless there just is nothing yet. */
+function listOf(caller: Caller, organization: string | undefined): Expected {
+  const { identity } = caller;
+  const lists = listed()
+    .filter(({ name }) => organization === undefined || organizationOf(name) === organization)
+    .filter((target) => shows(caller, target))
+    .map(({ name }) => name);
+  const pulls =
+    identity.kind === 'platform' ||
+    organization === undefined ||
+    organization === 'official' ||
+    (identity.kind === 'organization' && identity.organization === organization && identity.rights.includes('pull'));
+  return lists.length > 0 || pulls ? { status: 200, lists } : { status: 403 };
+}
+
+const ownOrganization = ({ identity }: Caller): string | undefined =>
+  identity.kind === 'organization' ? identity.organization : undefined;
+
+/** One image by name: left out where it is not there, refused where the caller may not know. */
+function oneOf(caller: Caller, target: Target): Expected {
+  const isShown = shows(caller, target) && listed().includes(target);
+  if (isShown) return { status: 200, lists: [target.name] };
+  return may(caller.identity, 'pull', target.name) ? { status: 200, lists: [] } : { status: 403 };
+}
+
+const LIST_PATHS = ['/v1/images', '/v1/image-store', '/v1/images/list'];
+
+const ROUTES: readonly Route[] = [
+  ...LIST_PATHS.map((path): Route => ({
+    name: `${path} of one's own`,
+    method: 'GET',
+    path: () => path,
+    expected: (caller) => listOf(caller, ownOrganization(caller)),
+  })),
+  ...LIST_PATHS.map((path): Route => ({
+    name: `${path} of a namespace`,
+    method: 'GET',
+    path: (_, { name }) => `${path}?namespace=${organizationOf(name)}`,
+    expected: (caller, { name }) => listOf(caller, organizationOf(name)),
+  })),
+  ...LIST_PATHS.slice(0, 2).flatMap((path): Route[] => [
+    {
+      name: `${path} by tag`,
+      method: 'GET',
+      path: (_, { name }) => `${path}?tag=${name}:latest`,
+      expected: oneOf,
+    },
+    {
+      name: `${path} by digest`,
+      method: 'GET',
+      path: ({ image }, { name }) => `${path}?digest=${name}@${image.digest}`,
+      expected: oneOf,
+    },
+  ]),
+  {
+    name: 'every image with a digest',
+    method: 'GET',
+    path: ({ image }, { name }) => `/v1/images?digest=${image.digest}&namespace=${organizationOf(name)}`,
+    expected: (caller, { name }) => ({ status: 200, lists: listOf(caller, organizationOf(name)).lists ?? [] }),
+  },
+  { name: 'who am I', method: 'GET', path: () => '/v1/auth', expected: () => ({ status: 200 }) },
+  {
+    name: 'summary',
+    method: 'GET',
+    path: (_, { name }) => `/api/v2.0/projects/${organizationOf(name)}/summary`,
+    expected: ({ identity }, { name }) => {
+      const belongs = identity.kind === 'organization' && identity.organization === organizationOf(name);
+      return { status: belongs || identity.kind === 'administrator' ? 200 : 403 };
+    },
+  },
+  {
+    name: 'DELETE repository',
+    method: 'DELETE',
+    path: (_, { name }) => {
+      const [project = '', ...rest] = name.split('/');
+      return `/api/v2.0/projects/${project}/repositories/${rest.join('%2F')}`;
+    },
+    expected: ({ identity }, { name, state }) => {
+      if (!may(identity, 'delete', name)) return { status: 403 };
+      return { status: state === 'absent' ? 404 : 200 };
+    },
+  },
+];
+
+function namesIn(text: string): string[] {
+  const { images } = (JSON.parse(text) as { data: { images: Record<string, string>[] } }).data;
+  const names = images.map(({ name, url, digest }) => name ?? (url?.replace(/^[^/]+\//, '') ?? digest ?? '').replace(/@.*/, ''));
+  return [...new Set(names)].toSorted();
+}
+
+async function run(authorization: string | undefined, caller: Caller, route: Route, target: Target): Promise<number> {
+  const path = route.path(world, target);
+  const where = `${route.method} ${path} as ${caller.name}`;
+  const loggedIn = caller.presented === 'basic' && caller.identity.kind !== 'refused';
+  const expected: Expected = loggedIn ? route.expected(caller, target) : { status: 401 };
+  const response = await world.ask(route.method, path, authorization);
+  const text = await response.text();
+  expect({ where, status: response.status, text }).toEqual({ where, status: expected.status, text });
+  if (expected.lists !== undefined) expect({ where, lists: namesIn(text) }).toEqual({ where, lists: expected.lists.toSorted() });
+  if (expected.status >= 400) {
+    const { errors } = JSON.parse(text) as { errors: { status: number }[] };
+    expect([where, errors.map(({ status }) => status)]).toEqual([where, [expected.status]]);
+  }
+  return expected.status;
+}
+
+/** The forms in which a caller presents itself. */
+async function formsOf(caller: Caller): Promise<(string | undefined)[]> {
+  const authorization = await caller.authorization(world.registry);
+  const token = caller.presented === 'basic' ? authorization?.replace(/^Basic/, 'Bearer') : undefined;
+  return token === undefined ? [authorization] : [authorization, token];
+}
+
+/** Declares the tests of every caller and route. */
+export function describePlatformMatrix(where: Place): void {
+  const callers = callersOf(where.host);
+  const targets = repositoriesOf(where);
+  const [reads, removals] = [ROUTES.filter(({ method }) => method === 'GET'), ROUTES.filter(({ method }) => method !== 'GET')];
+  const combinations = callers.length * ROUTES.length * targets.length;
+  let asked = 0;
+  beforeAll(async () => {
+    hideConsole();
+    place = where;
+    world = await createWorld(place);
+  });
+  // The store is emptied before each test.
+  beforeEach(() => world.restore());
+
+  describe(`${callers.length} callers × ${ROUTES.length} routes × ${targets.length} repositories: ${combinations} combinations`, () => {
+    test.each(callers)('$name', async (caller) => {
+      for (const authorization of await formsOf(caller)) {
+        // Reads change nothing: so they may overlap.
+        for (const target of targets) await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
+        expect(await world.changes(), 'what reads changed').toEqual([]);
+        for (const target of targets) {
+          for (const route of removals) {
+            const status = await run(authorization, caller, route, target);
+            if (status < 400) await world.restore();
+          }
+        }
+        expect(await world.changes(), 'what refused removals changed').toEqual([]);
+      }
+      asked += (reads.length + removals.length) * targets.length;
+    });
+
+    test('every one of them was asked', () => {
+      expect(asked).toBe(combinations);
+    });
+  });
+}
