@@ -10,6 +10,7 @@ import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
 import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
+import { forgetSlice } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { compareTags } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -28,7 +29,7 @@ export interface QueueReport {
   readonly store: StoreName;
   /** Undefined where the Durable Object does not answer. */
   readonly status: QueueStatus | undefined;
-  /** Blobs whose only bytes lie at this node. */
+  /** Blobs whose bytes lie at this node, and that central lacks. */
   readonly copies: { readonly blobs: number; readonly bytes: number };
   readonly feed: readonly FeedPosition[];
 }
@@ -46,6 +47,9 @@ export interface HistoryEntry extends TagWrite {
 
 const HISTORY_ENTRIES = 500;
 
+/** How long one request goes on forgetting a store. */
+const FORGET_MILLISECONDS = 10_000;
+
 export class Replication {
   readonly #config: Config;
   readonly #env: object;
@@ -62,13 +66,13 @@ export class Replication {
 
   /** @throws OciError NOT_FOUND */
   async report(store: StoreName): Promise<QueueReport> {
-    const central = this.#store(this.#config.central.store).database;
+    const central = this.#store(this.#config.central.store);
     const queue = this.#queue(store);
     const [status, copies, end, all] = await Promise.all([
       Promise.resolve(queue.status(store)).catch(() => undefined),
       onlyAt(central, store),
-      endOfFeed(central),
-      followers(central),
+      endOfFeed(central.database),
+      followers(central.database),
     ]);
     const feed = all.map(({ store: name, position, followed_at: followedAt }) => ({
       store: name,
@@ -121,9 +125,42 @@ export class Replication {
       }
     }
     const after = from.kind === 'blob' ? from.after : '';
-    const blobs = await listOnlyAt(this.#store(this.#config.central.store).database, store, after, limit);
+    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, after, limit);
     const items = blobs.map(({ digest, organization, size }) => ({ kind: 'blob' as const, organization, key: digest, size }));
     return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest), complete };
+  }
+
+  /**
+   * Central forgets what it knows of a store that is no node's any more: as much as there is time for.
+   * @param after what the answer before said; '' to start
+   * @param lost whether bytes that central lacks may be forgotten as well
+   * @throws OciError CONFLICT while a node is on the store, or for bytes that central lacks
+   */
+  async forget(
+    store: StoreName,
+    after: string,
+    lost: boolean,
+  ): Promise<{ readonly locations: number; readonly last: string | undefined }> {
+    const central = this.#store(this.#config.central.store);
+    if (store === central.name || this.stores.includes(store)) {
+      throw new OciError('CONFLICT', { message: `store ${store} is in use: a store is forgotten once no node is on it` });
+    }
+    const { blobs, bytes } = lost ? { blobs: 0, bytes: 0 } : await onlyAt(central, store);
+    if (blobs > 0) {
+      throw new OciError('CONFLICT', {
+        message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}`,
+        detail: { blobs, bytes },
+      });
+    }
+    const end = Date.now() + FORGET_MILLISECONDS;
+    let locations = 0;
+    let last: string | undefined = after;
+    do {
+      const slice = await forgetSlice(central, store, last);
+      locations += slice.locations;
+      last = slice.end;
+    } while (last !== undefined && Date.now() < end);
+    return { locations, last };
   }
 
   /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */

@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { Store } from './store.ts';
 import { leaveBlobToCentral } from './usage-rows.ts';
 
 /** A blob whose bytes are announced at a node, and that central has yet to get. */
@@ -14,6 +15,8 @@ export interface Copy {
   /** Of the node's object. */
   readonly key: string;
 }
+
+type CentralDatabase = Pick<Store, 'name' | 'database'>;
 
 const IS_NEEDED = `EXISTS (
   SELECT 1 FROM links k CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
@@ -32,28 +35,39 @@ export function copiesFrom(central: Database, store: string, limit: number, exce
   return central.all<Copy>(SELECT_COPIES, store, limit, JSON.stringify(except));
 }
 
-const SELECT_AMOUNT = sql`
-  SELECT count(*) AS blobs, coalesce(sum(c.size), 0) AS bytes FROM copies c WHERE c.store = ?1
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)`;
+// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object is
+// damaged, the node's is what it is mended from.
+const ONLY_AT = (after: string): string => `
+  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ${after} AND ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
+  UNION ALL
+  SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
+  FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
+  WHERE c.damage IS NOT NULL AND c.digest > ${after} AND c.store = ?2 AND ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest)`;
 
-/** At central: blobs of live manifests whose only bytes lie at a node. */
-export async function onlyAt(central: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  return (await central.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store)) ?? { blobs: 0, bytes: 0 };
+const SELECT_AMOUNT = sql`
+  WITH only_there AS (${ONLY_AT("''")}) SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM only_there`;
+
+/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks. */
+export async function onlyAt(
+  central: CentralDatabase,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const { database, name } = central;
+  return (await database.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store, name)) ?? { blobs: 0, bytes: 0 };
 }
 
-const SELECT_ONLY_AT = sql`
-  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ?2
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)
-  ORDER BY c.digest LIMIT CAST(?3 AS INTEGER)`;
+const SELECT_ONLY_AT = sql`${ONLY_AT('?3')} ORDER BY digest LIMIT CAST(?4 AS INTEGER)`;
 
 /** As {@link onlyAt}, by digest. */
 export function listOnlyAt(
-  central: Database,
+  central: CentralDatabase,
   store: string,
   after: string,
   limit: number,
 ): Promise<Pick<Copy, 'digest' | 'organization' | 'size'>[]> {
-  return central.all(SELECT_ONLY_AT, store, after, limit);
+  return central.database.all(SELECT_ONLY_AT, store, central.name, after, limit);
 }
 
 // Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.

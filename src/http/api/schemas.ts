@@ -138,6 +138,14 @@ export const storeParam = z.object({
   store: z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be the store of a node'),
 });
 
+export const forgetQuery = z.object({
+  last: z.string().default('').openapi({ description: 'What the answer before gave, until it is null' }),
+  lost: z
+    .stringbool({ truthy: ['true'], falsy: ['false'] })
+    .default(false)
+    .openapi({ type: 'boolean', description: 'Whether locations go as well whose bytes central lacks' }),
+});
+
 const seconds = z.int().nullable();
 
 export const queue = z
@@ -150,7 +158,9 @@ export const queue = z
     fetches: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
     parked: z.int().openapi({ description: 'Jobs that were given up, and wait for an operator' }),
     paused: z.boolean(),
-    copies: z.object({ blobs: z.int(), bytes: z.int() }).openapi({ description: 'Blobs whose only bytes lie at this node' }),
+    copies: z
+      .object({ blobs: z.int(), bytes: z.int() })
+      .openapi({ description: 'Blobs whose bytes lie at this node, and that central lacks' }),
     feed: z.array(
       z.object({
         store: z.string(),
