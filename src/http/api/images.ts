@@ -29,8 +29,12 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         version: z.coerce
           .number()
           .int()
+          .positive()
           .optional()
-          .openapi({ description: 'Of the write that is asked about; the default is what the host has' }),
+          .openapi({
+            description:
+              'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has',
+          }),
       }),
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
@@ -65,7 +69,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'Put a tag back to an entry of its history',
     { params: imageParam, ...body(restoreRequest) },
     {
-      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string() })) },
+      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string(), version: z.int() })) },
     },
   );
   api.openapi(restore, async (c) => {
@@ -83,8 +87,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
-    await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
-    return c.json({ digest: entry.digest }, 200);
+    const written = await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
+    return c.json({ digest: entry.digest, version: written }, 200);
   });
 
   const prefetch = describe(
@@ -135,7 +139,7 @@ async function until<Answer>(look: () => Promise<Answer>, done: (answer: Answer)
 
 function view(state: ImageState): z.infer<typeof image> {
   return {
-    digest: state.digest,
+    digest: state.digest ?? null,
     state: state.state,
     version: state.version,
     origin: state.origin ?? null,
