@@ -41,7 +41,7 @@ export type OnlyHere =
 
 export interface HistoryEntry extends TagWrite {
   readonly stores: readonly StoreName[];
-  /** The write that all stores agree on, once they have heard of each other. */
+  /** The write that all stores that answered agree on, once they have heard of each other. */
   readonly current: boolean;
 }
 
@@ -163,8 +163,15 @@ export class Replication {
     return { locations, last };
   }
 
-  /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */
-  async history(repository: RepositoryName, tag: Tag): Promise<HistoryEntry[]> {
+  /**
+   * Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost.
+   * `complete` is false where a store does not answer: it may know of others.
+   * @throws OciError UNAVAILABLE where none answers
+   */
+  async history(
+    repository: RepositoryName,
+    tag: Tag,
+  ): Promise<{ readonly entries: readonly HistoryEntry[]; readonly complete: boolean }> {
     const asked = await Promise.allSettled(
       composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
         name,
@@ -185,7 +192,7 @@ export class Replication {
       }
     }
     const sorted = [...merged.values()].toSorted((a, b) => compareTags(b, a));
-    return sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
+    const entries = sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
       version,
       origin,
       digest,
@@ -193,6 +200,7 @@ export class Replication {
       stores,
       current: i === 0,
     }));
+    return { entries, complete: known.length === asked.length };
   }
 
   /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */

@@ -26,15 +26,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     {
       params: imageParam,
       query: waitQuery.extend({
-        version: z.coerce
-          .number()
-          .int()
-          .positive()
-          .optional()
-          .openapi({
-            description:
-              'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has',
-          }),
+        version: z.coerce.number().int().positive().optional().openapi({
+          description: 'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has',
+        }),
       }),
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
@@ -54,13 +48,21 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     "List a tag's writes from all stores, those that lost included",
     { params: imageParam },
     {
-      200: { description: 'The latest first', ...json(z.object({ history: z.array(historyEntry) })) },
+      200: {
+        description: 'The latest first, of each store at most 500',
+        ...json(
+          z.object({
+            history: z.array(historyEntry),
+            complete: z.boolean().openapi({ description: 'false where a store does not answer: it may know of other writes' }),
+          }),
+        ),
+      },
     },
   );
   api.openapi(history, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const entries = await replicationOf(c).history(repository, parseTag(reference));
-    return c.json({ history: entries.map(viewOfEntry) }, 200);
+    const { entries, complete } = await replicationOf(c).history(repository, parseTag(reference));
+    return c.json({ history: entries.map(viewOfEntry), complete }, 200);
   });
 
   const restore = describe(
@@ -76,8 +78,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'push');
     const tag = parseTag(reference);
     const { version, origin } = c.req.valid('json');
-    const entries = await replicationOf(c).history(repository, tag);
+    const { entries, complete } = await replicationOf(c).history(repository, tag);
     const entry = entries.find((each) => each.version === version && each.origin === origin);
+    if (entry === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     if (entry === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
     if (entry.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
     const registry = c.get('registry');
