@@ -20,7 +20,14 @@ const page = z.object({
   items: z.array(
     z.union([
       z.object({ kind: z.enum(['manifest', 'tag']), repository: z.string(), key: z.string() }),
-      z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.number() }),
+      z.object({
+        kind: z.literal('blob'),
+        organization: z.string(),
+        key: z.string(),
+        size: z.number(),
+        /** Whether another node has it. */
+        elsewhere: z.boolean(),
+      }),
     ]),
   ),
   last: z.string().nullable(),
@@ -54,7 +61,7 @@ export async function stateOf(central: Central, store: string): Promise<StoreSta
 }
 
 /**
- * What lies at the store alone, page by page.
+ * What lies at the store and not at central, page by page.
  * @throws Unavailable, Refusal
  */
 export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere | 'incomplete'> {

@@ -159,11 +159,15 @@ function requireReplicated(
 /** Everything that goes with the store; where central can't tell, that is said. */
 async function listLost({ print }: Operator, central: Central, store: string): Promise<void> {
   const counts = { manifest: 0, tag: 0, blob: 0 };
-  let bytes = 0;
+  let [bytes, kept] = [0, 0];
   try {
     for await (const item of onlyAt(central, store)) {
       if (item === 'incomplete') {
         print("The node's database does not answer: pushes that central has not heard of are not in this list.");
+        continue;
+      }
+      if (item.kind === 'blob' && item.elsewhere) {
+        kept++;
         continue;
       }
       counts[item.kind]++;
@@ -177,6 +181,7 @@ async function listLost({ print }: Operator, central: Central, store: string): P
     print(`${error.message}\nThe list ends here: central cannot say what else is lost.`);
   }
   print(`Lost: ${counts.manifest} manifests, ${counts.tag} tags, ${counts.blob} blobs (${bytes} bytes).`);
+  if (kept > 0) print(`Another node has ${kept} more blobs that central lacks: see that they are copied before it is retired.`);
 }
 
 type Data = NonNullable<Change['data']>;

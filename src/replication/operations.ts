@@ -37,7 +37,14 @@ export interface QueueReport {
 /** What a node has that central has not. */
 export type OnlyHere =
   | { readonly kind: 'tag' | 'manifest'; readonly repository: string; readonly key: string }
-  | { readonly kind: 'blob'; readonly organization: string; readonly key: string; readonly size: number };
+  | {
+      readonly kind: 'blob';
+      readonly organization: string;
+      readonly key: string;
+      readonly size: number;
+      /** Whether another node has it. */
+      readonly elsewhere: boolean;
+    };
 
 export interface HistoryEntry extends TagWrite {
   readonly stores: readonly StoreName[];
@@ -125,8 +132,15 @@ export class Replication {
       }
     }
     const after = from.kind === 'blob' ? from.after : '';
-    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, after, limit);
-    const items = blobs.map(({ digest, organization, size }) => ({ kind: 'blob' as const, organization, key: digest, size }));
+    const others = this.stores.filter((other) => other !== store);
+    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, others, after, limit);
+    const items = blobs.map(({ digest, organization, size, elsewhere }) => ({
+      kind: 'blob' as const,
+      organization,
+      key: digest,
+      size,
+      elsewhere: elsewhere === 1,
+    }));
     return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest), complete };
   }
 

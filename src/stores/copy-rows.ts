@@ -98,16 +98,27 @@ export async function onlyAt(
   return (await database.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store, name)) ?? { blobs: 0, bytes: 0 };
 }
 
-const SELECT_ONLY_AT = sql`${ONLY_AT('?3')} ORDER BY digest LIMIT CAST(?4 AS INTEGER)`;
+const SELECT_ONLY_AT = sql`
+  WITH only_there AS (${ONLY_AT('?3')} ORDER BY digest LIMIT CAST(?4 AS INTEGER))
+  SELECT digest, organization, size, EXISTS (
+    SELECT 1 FROM json_each(?5) AS other
+    CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
+  FROM only_there ORDER BY digest`;
 
-/** As {@link onlyAt}, by digest. */
+export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
+  /** 1 where one of the other nodes has it. */
+  readonly elsewhere: number;
+}
+
+/** As {@link onlyAt}, by digest. @param others the stores of the other nodes */
 export function listOnlyAt(
   central: CentralDatabase,
   store: string,
+  others: readonly string[],
   after: string,
   limit: number,
-): Promise<Pick<Copy, 'digest' | 'organization' | 'size'>[]> {
-  return central.database.all(SELECT_ONLY_AT, store, central.name, after, limit);
+): Promise<LackingBlob[]> {
+  return central.database.all<LackingBlob>(SELECT_ONLY_AT, store, central.name, after, limit, JSON.stringify(others));
 }
 
 // Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.

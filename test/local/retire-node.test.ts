@@ -155,8 +155,8 @@ describe('--lost', () => {
     );
     central.answers[`${QUEUE}/only-here?last=tag%20alice%2Fapp`] = page(
       [
-        { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 },
-        { kind: 'blob', organization: 'bob', key: DIGEST, size: 20 },
+        { kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false },
+        { kind: 'blob', organization: 'bob', key: DIGEST, size: 20, elsewhere: false },
       ],
       'end',
     );
@@ -174,8 +174,27 @@ describe('--lost', () => {
     expect(await toml.read()).toBe(before);
   });
 
+  test('counts apart what another node has', async () => {
+    const blob = { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 };
+    central.answers[`${QUEUE}/only-here`] = page(
+      [
+        { ...blob, elsewhere: true },
+        { ...blob, elsewhere: false },
+      ],
+      null,
+    );
+    const { screen } = await retire('fra --lost');
+    expect(screen()).toContain(
+      'Lost: 0 manifests, 0 tags, 1 blobs (10 bytes).\nAnother node has 1 more blobs that central lacks',
+    );
+  });
+
   test('says where pushes may be lost that central has not heard of', async () => {
-    central.answers[`${QUEUE}/only-here`] = page([{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10 }], null, false);
+    central.answers[`${QUEUE}/only-here`] = page(
+      [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }],
+      null,
+      false,
+    );
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
     expect(screen()).toContain('npm run retire-node -- --forget fra --lost\n');

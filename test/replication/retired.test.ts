@@ -52,11 +52,18 @@ describe('one image, pushed to two nodes and copied from neither', () => {
   test('is what central lacks of both', async () => {
     for (const node of hosts.nodes) {
       expect(await lackingFrom(node)).toEqual(IMAGE);
-      const list = await listOnlyAt(hosts.central.store, node.name, '', 10);
-      expect(list.map(({ organization, size }) => [organization, size]).toSorted()).toEqual([
-        [ORGANIZATION, 20],
-        [ORGANIZATION, 40],
-      ]);
+      const other = node === hosts.node1 ? 'node2' : 'node1';
+      for (const [others, elsewhere] of [
+        [[other], 1],
+        [['retired'], 0],
+        [[], 0],
+      ] as const) {
+        const list = await listOnlyAt(hosts.central.store, node.name, others, '', 10);
+        expect(list.toSorted((a, b) => a.size - b.size)).toMatchObject([
+          { organization: ORGANIZATION, size: 20, elsewhere },
+          { organization: ORGANIZATION, size: 40, elsewhere },
+        ]);
+      }
     }
   });
 
@@ -105,7 +112,7 @@ test('bytes that central had, and whose object there is damaged, are what it lac
   expect(await lackingFrom(node1)).toEqual(NOTHING);
   await env.DB_CENTRAL.prepare("UPDATE locations SET damage = 'missing' WHERE store = 'central' AND size = 40").run();
   expect(await lackingFrom(node1)).toEqual({ blobs: 1, bytes: 40 });
-  expect(await listOnlyAt(central.store, 'node1', '', 10)).toMatchObject([{ organization: ORGANIZATION, size: 40 }]);
+  expect(await listOnlyAt(central.store, 'node1', [], '', 10)).toMatchObject([{ organization: ORGANIZATION, size: 40 }]);
   expect(await lackingFrom(node2)).toEqual(NOTHING);
 });
 

@@ -181,7 +181,13 @@ export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_err
 export const onlyHere = z
   .union([
     z.object({ kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
-    z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.int() }),
+    z.object({
+      kind: z.literal('blob'),
+      organization: z.string(),
+      key: z.string(),
+      size: z.int(),
+      elsewhere: z.boolean().openapi({ description: 'Whether another node has it: then it is not lost with this one' }),
+    }),
   ])
   .openapi('OnlyHere');
 

@@ -229,7 +229,9 @@ describe('a queue', () => {
     await queue('PATCH', '', { paused: false });
     const blobs = images.flatMap(({ manifest }) => manifest.requiredBlobs).toSorted();
     for (const n of [1, 3, 4, 100]) expect((await allOnlyHere(n)).items.map(({ key }) => key)).toEqual(blobs);
-    expect((await onlyHere()).items).toEqual([{ kind: 'blob', organization: 'alice', key: blobs[0], size: expect.any(Number) }]);
+    expect((await onlyHere()).items).toEqual([
+      { kind: 'blob', organization: 'alice', key: blobs[0], size: expect.any(Number), elsewhere: false },
+    ]);
   });
 
   test('announces everything once more to a central whose rows were lost, and brings the bytes', async () => {
