@@ -81,7 +81,7 @@ function render(reports: readonly QueueReport[], now: number): string {
     family(
       'berth_copies_blobs',
       'gauge',
-      'Blobs whose only bytes lie at a node.',
+      'Blobs whose bytes lie at a node, and that central lacks.',
       reports.map(({ store, copies }) => [{ store }, copies.blobs]),
     ),
     family(

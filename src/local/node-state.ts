@@ -1,4 +1,4 @@
-/** What central's management API knows of a node's store that replication has not finished. */
+/** What central's management API knows of a node's store that replication has not finished; and having it forgotten. */
 import { z } from 'zod';
 import { Refusal } from './wrangler-toml.ts';
 
@@ -12,7 +12,7 @@ const state = z.object({
   oldest_marker_seconds: z.number().nullable(),
   parked: z.number(),
   paused: z.boolean(),
-  /** Blobs whose bytes lie at no other store. */
+  /** Blobs whose bytes lie at the store, and that central lacks. */
   copies: z.object({ blobs: z.number(), bytes: z.number() }),
 });
 
@@ -20,13 +20,24 @@ const page = z.object({
   items: z.array(
     z.union([
       z.object({ kind: z.enum(['manifest', 'tag']), repository: z.string(), key: z.string() }),
-      z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.number() }),
+      z.object({
+        kind: z.literal('blob'),
+        organization: z.string(),
+        key: z.string(),
+        size: z.number(),
+        /** Whether another node has it. */
+        elsewhere: z.boolean(),
+      }),
     ]),
   ),
   last: z.string().nullable(),
   /** False where the node's database does not answer: then it may have pushes that nobody has heard of. */
   complete: z.boolean(),
 });
+
+const forgotten = z.object({ locations: z.number(), last: z.string().nullable() });
+
+const refused = z.object({ errors: z.array(z.object({ message: z.string() })).min(1) });
 
 export type StoreState = z.infer<typeof state>;
 export type OnlyHere = z.infer<typeof page>['items'][number];
@@ -38,6 +49,9 @@ export interface Central {
   readonly password: string;
 }
 
+/** Central will not do it as things are: the message says what stands in the way. */
+export class InTheWay extends Refusal {}
+
 /** Central, or the node's store behind it, did not answer: what it would have said is not known. */
 export class Unavailable extends Refusal {}
 
@@ -47,7 +61,7 @@ export async function stateOf(central: Central, store: string): Promise<StoreSta
 }
 
 /**
- * What lies at the store alone, page by page.
+ * What lies at the store and not at central, page by page.
  * @throws Unavailable, Refusal
  */
 export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere | 'incomplete'> {
@@ -64,17 +78,45 @@ export async function* onlyAt(central: Central, store: string): AsyncGenerator<O
   } while (last !== null);
 }
 
-async function ask<T>({ url, user, password }: Central, path: string, shape: z.ZodType<T>): Promise<T> {
+/**
+ * Central forgets where the bytes of a store lay that no node is on. Answers how many locations went.
+ * @param lost whether bytes that central lacks may be forgotten as well
+ * @throws InTheWay, Unavailable, Refusal
+ */
+export async function forget(central: Central, store: string, lost: boolean): Promise<number> {
+  let last: string | null = '';
+  let locations = 0;
+  do {
+    const before: string = last;
+    const path = `/api/replication/stores/${encodeURIComponent(store)}/locations?lost=${lost}&last=${encodeURIComponent(before)}`;
+    const answer: z.infer<typeof forgotten> = await ask(central, path, forgotten, 'DELETE');
+    locations += answer.locations;
+    last = answer.last;
+    if (last !== null && last <= before) throw new Refusal(`${central.url} does not come to an end: it is at ${last} again.`);
+  } while (last !== null);
+  return locations;
+}
+
+async function ask<T>(
+  { url, user, password }: Central,
+  path: string,
+  shape: z.ZodType<T>,
+  method: 'GET' | 'DELETE' = 'GET',
+): Promise<T> {
   const address = new URL(path, url);
   const headers = { Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
   let response: Response;
   let body: string;
   try {
-    response = await fetch(address, { headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
+    response = await fetch(address, { method, headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
     body = await response.text();
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Refusal(`${address.href} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  if (response.status === 409) {
+    const { data } = refused.safeParse(parsedJson(body));
+    throw new InTheWay(data?.errors[0]?.message ?? `${address.href} answers 409: ${body.slice(0, 500)}`);
   }
   if (response.status === 503) throw new Unavailable(`${address.href} answers 503: ${body.slice(0, 500)}`);
   if (response.status === 401 || response.status === 403) {
@@ -84,7 +126,9 @@ async function ask<T>({ url, user, password }: Central, path: string, shape: z.Z
   const parsed = shape.safeParse(parsedJson(body));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new Refusal(`${address.href} answers what is not a state: ${issue?.path.join('.')}: ${issue?.message}`);
+  throw new Refusal(
+    `${address.href} answers what is not ${method === 'GET' ? 'a state' : 'an answer'}: ${issue?.path.join('.')}: ${issue?.message}`,
+  );
 }
 
 function parsedJson(text: string): unknown {

@@ -1,13 +1,15 @@
 /**
  * `npm run retire-node -- <name>`: takes a node out of `[env.production]` of `wrangler.toml`, once central has all that was
- * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run.
+ * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run. Before that, once it is
+ * deployed, `--forget <store>` asks central again, and has it forget where the store's bytes lay.
  */
 import { parseArgs } from 'node:util';
 import { databaseBinding } from '../config.ts';
-import { type Central, onlyAt, type StoreState, stateOf, Unavailable } from './node-state.ts';
+import { type Central, forget, InTheWay, onlyAt, type StoreState, stateOf, Unavailable } from './node-state.ts';
 import { type Change, removeNode, requireNode, sharesStore } from './node-tables.ts';
 import { main, type Operator, take } from './operator.ts';
 import {
+  type ConfiguredNode,
   isUnset,
   type Production,
   readWranglerToml,
@@ -18,8 +20,10 @@ import {
 } from './wrangler-toml.ts';
 
 const USAGE = `npm run retire-node -- <name> [--lost] [--url <url>] [--apply]
+npm run retire-node -- --forget <store> [--lost] [--url <url>]
 
   --lost      goes on although central lacks what lies at the node, and lists it
+  --forget    after the deployment: central forgets where the bytes of the store lay
   --url       central's, unless it is https:// and its first host in wrangler.toml
   --apply     deploys, instead of printing how
   --config    another file than wrangler.toml
@@ -33,16 +37,19 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     allowPositionals: true,
     options: {
       lost: { type: 'boolean', default: false },
+      forget: { type: 'string' },
       url: { type: 'string' },
       config: { type: 'string', default: WRANGLER_TOML },
       apply: { type: 'boolean', default: false },
     },
   });
   const [name] = positionals;
-  if (name === undefined || positionals.length > 1) throw new Refusal(USAGE);
-  const { lost, url, config, apply } = values;
+  const { lost, forget: store, url, config, apply } = values;
+  if (positionals.length !== (store === undefined ? 1 : 0)) throw new Refusal(USAGE);
 
   const current = await readWranglerToml(config);
+  if (store !== undefined) return forgetStore(operator, current.production, store, { url, lost, environment });
+  if (name === undefined) throw new Refusal(USAGE);
   const node = requireNode(current.production, name);
   const change = removeNode(current.text, current.production, name);
   await requireMeaning(current, change.text, change.meant);
@@ -65,7 +72,33 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     { command: ['npm', 'run', 'deploy'], note: `from then on ${node.hosts.join(', ')} answers nothing` },
   ];
   take(operator, steps, current.folder, apply);
-  if (change.data !== undefined) printDeletion(operator, change.data, name, deployed);
+  if (change.data !== undefined) printDeletion(operator, change.data, node, deployed, lost);
+}
+
+interface ForgetOptions {
+  readonly url: string | undefined;
+  readonly lost: boolean;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+async function forgetStore(
+  operator: Operator,
+  production: Production,
+  store: string,
+  { url, lost, environment }: ForgetOptions,
+): Promise<void> {
+  const user = production.nodes.find((node) => node.store === store)?.name;
+  if (user !== undefined) throw new Refusal(`Node ${user} is on store ${store}: retire it first.`);
+  try {
+    const locations = await forget(centralOf(production, url, environment), store, lost);
+    operator.print(`Central has forgotten store ${store}: ${locations} locations.`);
+  } catch (error) {
+    if (!(error instanceof InTheWay)) throw error;
+    throw new Refusal(
+      `${error.message}.\nDelete nothing of ${store}. If something was pushed while it was being retired: put its tables back into ` +
+        `wrangler.toml, deploy, and retire it again. If it is gone for good: npm run retire-node -- --forget ${store} --lost`,
+    );
+  }
 }
 
 function centralOf({ central }: Production, url: string | undefined, environment: NodeJS.ProcessEnv): Central {
@@ -115,7 +148,7 @@ function requireReplicated(
     [
       `Node ${name} has what central lacks:`,
       `  tags and manifests that central has not heard of: ${depth}${oldest}`,
-      `  blobs whose only bytes lie at the node: ${copies.blobs} (${copies.bytes} bytes)`,
+      `  blobs whose bytes lie at the node, and not at central: ${copies.blobs} (${copies.bytes} bytes)`,
       ...held,
       'Stop pushing to it, wait until both are 0, and run this again. wrangler.toml is as it was.',
       `If the node is gone for good: npm run retire-node -- ${name} --lost`,
@@ -126,11 +159,15 @@ function requireReplicated(
 /** Everything that goes with the store; where central can't tell, that is said. */
 async function listLost({ print }: Operator, central: Central, store: string): Promise<void> {
   const counts = { manifest: 0, tag: 0, blob: 0 };
-  let bytes = 0;
+  let [bytes, kept] = [0, 0];
   try {
     for await (const item of onlyAt(central, store)) {
       if (item === 'incomplete') {
         print("The node's database does not answer: pushes that central has not heard of are not in this list.");
+        continue;
+      }
+      if (item.kind === 'blob' && item.elsewhere) {
+        kept++;
         continue;
       }
       counts[item.kind]++;
@@ -144,15 +181,24 @@ async function listLost({ print }: Operator, central: Central, store: string): P
     print(`${error.message}\nThe list ends here: central cannot say what else is lost.`);
   }
   print(`Lost: ${counts.manifest} manifests, ${counts.tag} tags, ${counts.blob} blobs (${bytes} bytes).`);
+  if (kept > 0) print(`Another node has ${kept} more blobs that central lacks: see that they are copied before it is retired.`);
 }
 
 type Data = NonNullable<Change['data']>;
 
-function printDeletion(operator: Operator, { database, bucket }: Data, name: string, deployed: boolean): void {
+function printDeletion(
+  operator: Operator,
+  { database, bucket }: Data,
+  node: ConfiguredNode,
+  deployed: boolean,
+  lost: boolean,
+): void {
   const check = `
 First, after the deployment:
   npx wrangler d1 execute ${database} --remote --command "SELECT count(*) FROM markers"
-      0, or something was pushed while the node was being retired. To get it, put ${name}'s tables back into wrangler.toml and deploy
+      0, or something was pushed while the node was being retired. To get it, put ${node.name}'s tables back into wrangler.toml and deploy
+  npm run retire-node -- --forget ${node.store}${lost ? ' --lost' : ''}
+      refused while central lacks bytes that lie at the node; then central forgets where they lay
 Then, for good:`;
   operator.print(`
 The database and the bucket stay until you delete them.${deployed ? check : ''}

@@ -74,17 +74,18 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
-  ): Promise<void> {
+  ): Promise<number> {
     const { node, options } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
     const context: CommitContext = { origin: node.name, announces: true, now: options.now() };
-    let missing = await commitManifest(node.database, context, commit);
-    if (missing.length > 0) {
-      await this.#blobs.promiseFromCentral(repository, missing);
-      missing = await commitManifest(node.database, context, commit);
-      if (missing.length > 0) throw missingBlobs(repository, missing);
+    let committed = await commitManifest(node.database, context, commit);
+    if (committed.missing !== undefined) {
+      await this.#blobs.promiseFromCentral(repository, committed.missing);
+      committed = await commitManifest(node.database, context, commit);
     }
+    if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);
     options.wake();
+    return committed.stamp;
   }
 
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {

@@ -56,8 +56,17 @@ export interface Reader {
 }
 
 export interface Writer {
-  /** @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks */
-  putManifest(repository: RepositoryName, digest: Digest, manifest: Manifest, size: number, tags: readonly Tag[]): Promise<void>;
+  /**
+   * Answers the stamp of the write, of the manifest and all the tags.
+   * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks
+   */
+  putManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    manifest: Manifest,
+    size: number,
+    tags: readonly Tag[],
+  ): Promise<number>;
   /** Answers whether the blob is in the repository now. */
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean>;
   /** @throws OciError DIGEST_INVALID */

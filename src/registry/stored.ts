@@ -108,17 +108,18 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
-  ): Promise<void> {
-    const missing = await commitManifest(this.#store.database, this.#commitContext(), {
+  ): Promise<number> {
+    const { missing, stamp } = await commitManifest(this.#store.database, this.#commitContext(), {
       repository,
       digest,
       manifest,
       size,
       tags,
     });
-    if (missing.length > 0) throw missingBlobs(repository, missing);
+    if (missing !== undefined) throw missingBlobs(repository, missing);
     // Central's feed says nothing of pushes: nodes ask.
     if (this.#options.announces) this.#options.wake();
+    return stamp;
   }
 
   async mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {

@@ -8,16 +8,26 @@ import { composeStores } from '../registry/compose.ts';
 import { type BlobOfImage, blobsOfImage, markersOfImage } from '../stores/image-rows.ts';
 import { findManifest } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { isAlive, isVisible, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
+import {
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  type TagVersion,
+} from '../stores/versions.ts';
 import { queueOf } from './durable-object.ts';
 import { copyJob, type Job, markerJob } from './machine.ts';
 
 export type State = 'pending' | 'announced' | 'settled' | 'parked' | 'superseded';
 
+/** What is asked about is one write. Once another has won, all else but its version is the winner's. */
 export interface ImageState {
-  readonly digest: Digest;
+  /** Undefined where a deletion has won. */
+  readonly digest: Digest | undefined;
   readonly state: State;
-  /** The stamp of the write that is spoken of. */
+  /** The stamp of the write that is asked about. */
   readonly version: number;
   /** The store whose write it is; undefined for an image that is asked for by digest. */
   readonly origin: string | undefined;
@@ -43,7 +53,7 @@ export function isFinal(state: State): boolean {
 
 /**
  * @param version the write that is asked about, where the caller knows it; otherwise what the host has
- * @throws OciError MANIFEST_UNKNOWN, UNAVAILABLE
+ * @throws OciError MANIFEST_UNKNOWN also for a write that the host has not heard of; UNAVAILABLE
  */
 export async function imageState(
   config: Config,
@@ -62,15 +72,19 @@ export async function imageState(
   ]);
   const tag = mergeTags(own.tag, far?.tag);
   const asked = version ?? own.tag?.version ?? tag?.version;
-  const superseded = reference.kind === 'tag' && tag !== undefined && asked !== undefined && tag.version > asked;
   const row = [own.manifest, far?.manifest].find((manifest) =>
     reference.kind === 'digest' ? manifest !== undefined : manifest !== undefined && manifest.digest === tag?.digest,
   );
   const life = [own.manifest, far?.manifest]
     .filter((manifest) => manifest?.digest === row?.digest)
-    .reduce((a, b) => mergeManifests(a ?? NO_MANIFEST, b ?? NO_MANIFEST), NO_MANIFEST);
-  const alive = reference.kind === 'tag' ? isVisible(tag, life ?? NO_MANIFEST) : isAlive(life ?? NO_MANIFEST);
-  if (row === undefined || (!alive && !superseded)) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+    .reduce<ManifestVersions>((a, b) => mergeManifests(a, b ?? NO_MANIFEST), NO_MANIFEST);
+  const alive = reference.kind === 'tag' ? isVisible(tag, life) : isAlive(life);
+  const greatest = reference.kind === 'tag' ? (tag?.version ?? 0) : life.created;
+  if (row === undefined || !alive || (version !== undefined && version > greatest)) {
+    if (version !== undefined && isDeletedSince(version, reference, tag, life)) return deletedSince(version, tag?.origin);
+    throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+  }
+  const superseded = tag !== undefined && asked !== undefined && tag.version > asked;
 
   const tagName = reference.kind === 'tag' ? reference.tag : undefined;
   const [markers, atCentral, atHere] = await Promise.all([
@@ -103,6 +117,32 @@ export async function imageState(
       const there = blobs.filter(({ stores: all }) => all.includes(store));
       return { store, blobs: there.length, bytes: sum(there) };
     }),
+  };
+}
+
+/** Whether a deletion, of the tag or of its manifest, is known to have won over a write: at equal stamps it does. */
+function isDeletedSince(
+  version: number,
+  reference: Reference,
+  tag: TagVersion | undefined,
+  { deleted }: ManifestVersions,
+): boolean {
+  if (reference.kind === 'digest') return deleted >= version;
+  return tag !== undefined && tag.version >= version && (tag.digest === null || deleted >= version);
+}
+
+function deletedSince(version: number, origin: string | undefined): ImageState {
+  const none = { copied: 0, total: 0 };
+  return {
+    digest: undefined,
+    state: 'superseded',
+    version,
+    origin,
+    blobs: none,
+    bytes: none,
+    attempts: 0,
+    lastError: undefined,
+    locations: [],
   };
 }
 

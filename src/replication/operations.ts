@@ -10,6 +10,7 @@ import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
 import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
+import { forgetSlice } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { compareTags } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -28,7 +29,7 @@ export interface QueueReport {
   readonly store: StoreName;
   /** Undefined where the Durable Object does not answer. */
   readonly status: QueueStatus | undefined;
-  /** Blobs whose only bytes lie at this node. */
+  /** Blobs whose bytes lie at this node, and that central lacks. */
   readonly copies: { readonly blobs: number; readonly bytes: number };
   readonly feed: readonly FeedPosition[];
 }
@@ -36,15 +37,25 @@ export interface QueueReport {
 /** What a node has that central has not. */
 export type OnlyHere =
   | { readonly kind: 'tag' | 'manifest'; readonly repository: string; readonly key: string }
-  | { readonly kind: 'blob'; readonly organization: string; readonly key: string; readonly size: number };
+  | {
+      readonly kind: 'blob';
+      readonly organization: string;
+      readonly key: string;
+      readonly size: number;
+      /** Whether another node has it. */
+      readonly elsewhere: boolean;
+    };
 
 export interface HistoryEntry extends TagWrite {
   readonly stores: readonly StoreName[];
-  /** The write that all stores agree on, once they have heard of each other. */
+  /** The write that all stores that answered agree on, once they have heard of each other. */
   readonly current: boolean;
 }
 
 const HISTORY_ENTRIES = 500;
+
+/** How long one request goes on forgetting a store. */
+const FORGET_MILLISECONDS = 10_000;
 
 export class Replication {
   readonly #config: Config;
@@ -62,13 +73,13 @@ export class Replication {
 
   /** @throws OciError NOT_FOUND */
   async report(store: StoreName): Promise<QueueReport> {
-    const central = this.#store(this.#config.central.store).database;
+    const central = this.#store(this.#config.central.store);
     const queue = this.#queue(store);
     const [status, copies, end, all] = await Promise.all([
       Promise.resolve(queue.status(store)).catch(() => undefined),
       onlyAt(central, store),
-      endOfFeed(central),
-      followers(central),
+      endOfFeed(central.database),
+      followers(central.database),
     ]);
     const feed = all.map(({ store: name, position, followed_at: followedAt }) => ({
       store: name,
@@ -121,13 +132,60 @@ export class Replication {
       }
     }
     const after = from.kind === 'blob' ? from.after : '';
-    const blobs = await listOnlyAt(this.#store(this.#config.central.store).database, store, after, limit);
-    const items = blobs.map(({ digest, organization, size }) => ({ kind: 'blob' as const, organization, key: digest, size }));
+    const others = this.stores.filter((other) => other !== store);
+    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, others, after, limit);
+    const items = blobs.map(({ digest, organization, size, elsewhere }) => ({
+      kind: 'blob' as const,
+      organization,
+      key: digest,
+      size,
+      elsewhere: elsewhere === 1,
+    }));
     return { items, last: blobs.length < limit ? undefined : JSON.stringify(blobs.at(-1)?.digest), complete };
   }
 
-  /** Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost. */
-  async history(repository: RepositoryName, tag: Tag): Promise<HistoryEntry[]> {
+  /**
+   * Central forgets what it knows of a store that is no node's any more: as much as there is time for.
+   * @param after what the answer before said; '' to start
+   * @param lost whether bytes that central lacks may be forgotten as well
+   * @throws OciError CONFLICT while a node is on the store, or for bytes that central lacks
+   */
+  async forget(
+    store: StoreName,
+    after: string,
+    lost: boolean,
+  ): Promise<{ readonly locations: number; readonly last: string | undefined }> {
+    const central = this.#store(this.#config.central.store);
+    if (store === central.name || this.stores.includes(store)) {
+      throw new OciError('CONFLICT', { message: `store ${store} is in use: a store is forgotten once no node is on it` });
+    }
+    const { blobs, bytes } = lost ? { blobs: 0, bytes: 0 } : await onlyAt(central, store);
+    if (blobs > 0) {
+      throw new OciError('CONFLICT', {
+        message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}`,
+        detail: { blobs, bytes },
+      });
+    }
+    const end = Date.now() + FORGET_MILLISECONDS;
+    let locations = 0;
+    let last: string | undefined = after;
+    do {
+      const slice = await forgetSlice(central, store, last);
+      locations += slice.locations;
+      last = slice.end;
+    } while (last !== undefined && Date.now() < end);
+    return { locations, last };
+  }
+
+  /**
+   * Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost.
+   * `complete` is false where a store does not answer: it may know of others.
+   * @throws OciError UNAVAILABLE where none answers
+   */
+  async history(
+    repository: RepositoryName,
+    tag: Tag,
+  ): Promise<{ readonly entries: readonly HistoryEntry[]; readonly complete: boolean }> {
     const asked = await Promise.allSettled(
       composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
         name,
@@ -148,7 +206,7 @@ export class Replication {
       }
     }
     const sorted = [...merged.values()].toSorted((a, b) => compareTags(b, a));
-    return sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
+    const entries = sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
       version,
       origin,
       digest,
@@ -156,6 +214,7 @@ export class Replication {
       stores,
       current: i === 0,
     }));
+    return { entries, complete: known.length === asked.length };
   }
 
   /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */

@@ -5,7 +5,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { copiesFrom, type Copy } from '../stores/copy-rows.ts';
 import { markersAfter, type Marker, type MarkerPosition } from '../stores/marker-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -17,15 +17,33 @@ import { afterFailure, copyJob, fetchJob, isDue, markerJob, markerJobs, nextStep
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
 import { OutOfTime } from './transfer.ts';
+import { Turns, type Waiting } from './turns.ts';
 
 const MARKERS_PER_PAGE = 100;
-const COPIES_PER_LOOK = 100;
-/** Objects that are copied at once: each streams through, without a buffer of ours. */
-const COPIES_AT_ONCE = 2;
+const BLOBS_PER_LOOK = 100;
+/** Objects that are copied or fetched at once: each streams through, without a buffer of ours. */
+const BLOBS_AT_ONCE = 2;
+/** When what waits is looked at again, although nothing is known to have come: what has failed may be due. */
+const LOOK_AGAIN_MILLISECONDS = 10_000;
 /** Digests of jobs that wait: D1 takes 2 MB a parameter. */
 const JOBS_TO_PASS_OVER = 10_000;
 
-type Work = (mayGoOn: () => boolean) => Promise<void>;
+type WaitingBlob = Waiting & { readonly digest: Digest } & (
+    | { readonly kind: 'copy'; readonly copy: Copy }
+    | { readonly kind: 'fetch'; readonly fetch: Fetch }
+  );
+
+/** One run of the lane of bytes. */
+interface BytesRun {
+  readonly mayGoOn: () => boolean;
+  /** What was due when it last looked, and how many of that were taken; undefined before that. */
+  seen: { readonly at: number; blobs: readonly WaitingBlob[]; taken: number } | undefined;
+  /** The look that is going on: nothing is taken meanwhile. */
+  looking: Promise<void> | undefined;
+  /** What is being moved, and when that ends, well or not. */
+  readonly underWay: Map<Digest, Promise<void>>;
+  readonly failures: unknown[];
+}
 
 export interface ReplicatorOptions extends Pair {
   readonly state: QueueState;
@@ -42,6 +60,11 @@ export class Replicator {
   /** After the feed could not be applied: announcing goes on meanwhile. */
   readonly #feedRest = new Rest();
   #inFlight = 0;
+  /** More blobs may be due than were when the lane of bytes last looked. */
+  readonly #moreBytes = new Signal();
+  readonly #turns = new Turns();
+  /** The organization after which copies are looked for next. */
+  #copiesAfter = '';
   /** When each lane last began to look for work, in milliseconds since the epoch. */
   readonly #looked = { metadata: 0, bytes: 0 };
 
@@ -64,6 +87,7 @@ export class Replicator {
     this.#metadataRest.interrupt();
     this.#feedRest.interrupt();
     this.#bytesRest.interrupt();
+    this.#moreBytes.raise();
   }
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
@@ -148,6 +172,7 @@ export class Replicator {
         state.observe('announce_seconds', (now() - marker.written_at) / 1000);
       }
       state.count('announced', announced.length);
+      this.#moreBytes.raise();
     } catch (error) {
       await this.#requireDatabases(error);
       const [first] = markers;
@@ -178,51 +203,114 @@ export class Replicator {
     await Promise.all([node.database.probe(), central.database.probe()]);
   }
 
-  /** Copies blobs up, and fetches those that were asked for, until nothing is due or `mayGoOn` says no. */
+  /**
+   * Copies blobs up, and fetches those that were asked for, some at once, until nothing is due or `mayGoOn` says no. What
+   * comes meanwhile is seen as soon as one of them is done.
+   */
   async moveBytes(mayGoOn: () => boolean): Promise<void> {
-    const { now, random, state } = this.#options;
+    const { now, random } = this.#options;
     this.#looked.bytes = now();
-    while (mayGoOn() && this.#bytesRest.until <= now()) {
-      this.#looked.bytes = now();
+    if (this.#bytesRest.until > now()) return;
+    const run: BytesRun = { mayGoOn, seen: undefined, looking: undefined, underWay: new Map(), failures: [] };
+    await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, () => this.#moveBlobs(run)));
+    const failure = run.failures.find((error) => !(error instanceof OutOfTime)) ?? run.failures[0];
+    if (failure === undefined) {
+      if (run.seen !== undefined) this.#bytesRest.end();
+      return;
+    }
+    if (failure instanceof OutOfTime) return;
+    if (!isUnavailable(failure)) throw failure;
+    this.#bytesRest.begin(now(), random());
+  }
+
+  /** One after the other, until nothing is due and none is under way whose end could change that. */
+  async #moveBlobs(run: BytesRun): Promise<void> {
+    const { mayGoOn, underWay, failures } = run;
+    while (failures.length === 0 && mayGoOn()) {
       try {
-        const work = [...(await this.#fetchesDue()), ...(state.paused() ? [] : await this.#copiesDue())];
-        if (work.length === 0) {
-          this.#bytesRest.end();
-          return;
-        }
-        await this.#inParallel(work, mayGoOn);
-        this.#bytesRest.end();
+        const next = await this.#nextBlob(run);
+        if (next !== undefined) {
+          const done = this.#moveBlob(next, mayGoOn)
+            .then(
+              () => this.#bytesRest.end(),
+              (error: unknown) => void failures.push(error),
+            )
+            .finally(() => underWay.delete(next.digest));
+          underWay.set(next.digest, done);
+          await done;
+        } else if (underWay.size === 0) return;
+        else await Promise.race([this.#moreBytes.raised(), ...underWay.values()]);
       } catch (error) {
-        if (error instanceof OutOfTime) return;
-        if (!isUnavailable(error)) throw error;
-        this.#bytesRest.begin(now(), random());
-        return;
+        failures.push(error);
       }
     }
   }
 
-  async #copiesDue(): Promise<Work[]> {
-    const { central, node, state, now } = this.#options;
-    const waiting = state.waitingJobs(copyJob(''), now(), JOBS_TO_PASS_OVER);
-    const except = waiting.map(({ id }) => id.slice(copyJob('').length) as Digest);
-    const copies = await copiesFrom(central.database, node.name, COPIES_PER_LOOK, except);
-    const due = copies.filter(({ digest }) => isDue(state.job(copyJob(digest)), now()));
-    return due.map(
-      (copy): Work =>
-        (mayGoOn) =>
-          this.#copy(copy, mayGoOn),
-    );
+  /** From what was seen last, or, where that may not be all any more, after another look. */
+  async #nextBlob(run: BytesRun): Promise<WaitingBlob | undefined> {
+    const { state, now } = this.#options;
+    const { seen } = run;
+    const isOld =
+      seen === undefined ||
+      this.#moreBytes.isRaised ||
+      now() >= seen.at + LOOK_AGAIN_MILLISECONDS ||
+      (seen.blobs.length === 0 && seen.taken > 0);
+    if (isOld) run.looking ??= this.#lookForBlobs(run).finally(() => (run.looking = undefined));
+    await run.looking;
+    if (run.seen === undefined || run.failures.length > 0) return undefined;
+    const paused = state.paused();
+    const free = run.seen.blobs.filter(({ kind, digest }) => !run.underWay.has(digest) && !(paused && kind === 'copy'));
+    const next = this.#turns.take(free);
+    if (next === undefined) return undefined;
+    run.seen.blobs = run.seen.blobs.filter((blob) => blob !== next);
+    run.seen.taken++;
+    return next;
   }
 
-  async #fetchesDue(): Promise<Work[]> {
+  async #lookForBlobs(run: BytesRun): Promise<void> {
+    const { state, now } = this.#options;
+    this.#looked.bytes = now();
+    this.#moreBytes.lower();
+    const underWay = [...run.underWay.keys()];
+    const copies = state.paused() ? [] : await this.#copiesDue(underWay);
+    run.seen = { at: now(), blobs: [...this.#fetchesDue(underWay), ...copies], taken: 0 };
+  }
+
+  async #copiesDue(underWay: readonly Digest[]): Promise<WaitingBlob[]> {
+    const { central, node, state, now } = this.#options;
+    const waiting = state.waitingJobs(copyJob(''), now(), JOBS_TO_PASS_OVER);
+    const except = [...waiting.map(({ id }) => id.slice(copyJob('').length) as Digest), ...underWay];
+    // Those before it were looked at by the look before.
+    const isAround = this.#copiesAfter !== '';
+    for (let from: string | undefined = this.#copiesAfter; from !== undefined;) {
+      const { copies, end } = await copiesFrom(central.database, node.name, from, BLOBS_PER_LOOK, except);
+      const due = copies.filter(({ digest }) => isDue(state.job(copyJob(digest)), now()));
+      this.#copiesAfter = end ?? '';
+      if (due.length > 0) {
+        return due.map((copy) => ({ kind: 'copy', organization: copy.organization, digest: copy.digest, copy }));
+      }
+      from = end;
+    }
+    return isAround ? this.#copiesDue(underWay) : [];
+  }
+
+  #fetchesDue(underWay: readonly Digest[]): WaitingBlob[] {
     const { state, now } = this.#options;
     // One at a time of the same blob: the second then finds it here.
-    const due = new Map(state.dueFetches(now(), COPIES_PER_LOOK).map((fetch) => [fetch.digest, fetch]));
-    return [...due.values()].map(
-      (fetch): Work =>
-        (mayGoOn) =>
-          this.#fetch(fetch, mayGoOn),
-    );
+    const due = new Map<Digest, Fetch>();
+    for (const fetch of state.dueFetches(now(), BLOBS_PER_LOOK)) {
+      if (!due.has(fetch.digest) && !underWay.includes(fetch.digest)) due.set(fetch.digest, fetch);
+    }
+    return [...due.values()].map((fetch) => ({
+      kind: 'fetch',
+      organization: organizationOf(fetch.repository),
+      digest: fetch.digest,
+      fetch,
+    }));
+  }
+
+  #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
+    return blob.kind === 'copy' ? this.#copy(blob.copy, mayGoOn) : this.#fetch(blob.fetch, mayGoOn);
   }
 
   async #copy(copy: Copy, mayGoOn: () => boolean): Promise<void> {
@@ -261,23 +349,6 @@ export class Replicator {
     }
   }
 
-  async #inParallel(work: readonly Work[], mayGoOn: () => boolean): Promise<void> {
-    const left = [...work];
-    const failures: unknown[] = [];
-    const lane = async (): Promise<void> => {
-      for (let next = left.shift(); next !== undefined && mayGoOn(); next = left.shift()) {
-        try {
-          await next(mayGoOn);
-        } catch (error) {
-          failures.push(error);
-          left.length = 0;
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: COPIES_AT_ONCE }, lane));
-    if (failures.length > 0) throw failures.find((error) => !(error instanceof OutOfTime)) ?? failures[0];
-  }
-
   /** Asks for blobs to be fetched. */
   addFetches(repository: RepositoryName, digests: readonly Digest[]): void {
     const { state } = this.#options;
@@ -286,6 +357,28 @@ export class Replicator {
       if (state.job(fetchJob(repository, digest))?.parked === true) state.forgetJob(fetchJob(repository, digest));
       state.addFetch({ repository, digest });
     }
+    this.#moreBytes.raise();
+  }
+}
+
+/** Says once, to all who wait, that something has changed, until it is lowered. */
+class Signal {
+  #next = Promise.withResolvers<void>();
+  isRaised = false;
+
+  raise(): void {
+    this.isRaised = true;
+    this.#next.resolve();
+  }
+
+  lower(): void {
+    if (this.isRaised) this.#next = Promise.withResolvers<void>();
+    this.isRaised = false;
+  }
+
+  /** Answers when it is raised. */
+  raised(): Promise<void> {
+    return this.#next.promise;
   }
 }
 

@@ -97,7 +97,9 @@ export class SqlQueueState implements QueueState {
       .exec<{ repository: string; digest: string }>(
         `SELECT f.repository, f.digest FROM fetches f
          LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
-         WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?) ORDER BY f.position LIMIT ?`,
+         WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?)
+         ORDER BY row_number() OVER (
+           PARTITION BY substr(f.repository, 1, instr(f.repository, '/')) ORDER BY f.position), f.position LIMIT ?`,
         now,
         limit,
       )

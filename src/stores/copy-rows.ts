@@ -1,13 +1,14 @@
 /** Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's location. */
 import type { Digest } from '../oci/digest.ts';
-import type { RepositoryName } from '../oci/reference.ts';
+import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { Store } from './store.ts';
 import { leaveBlobToCentral } from './usage-rows.ts';
 
 /** A blob whose bytes are announced at a node, and that central has yet to get. */
 export interface Copy {
   readonly digest: Digest;
-  readonly organization: string;
+  readonly organization: OrganizationName;
   /** Bytes. */
   readonly size: number;
   readonly announced_at: number;
@@ -15,45 +16,109 @@ export interface Copy {
   readonly key: string;
 }
 
+type CentralDatabase = Pick<Store, 'name' | 'database'>;
+
 const IS_NEEDED = `EXISTS (
   SELECT 1 FROM links k CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
   CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
   WHERE k.digest = c.digest AND m.created_version > m.deleted_version)`;
 
-// Fair between organizations, smaller first: the smallest of each, then the next of each.
+/** Organizations that one look looks at. */
+const ORGANIZATIONS_PER_LOOK = 100;
+
+// By the index, from one organization to the next; of each as many, however many it has in all.
 const SELECT_COPIES = sql`
-  SELECT c.digest, c.organization, c.size, c.announced_at, l.key
-  FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
-  WHERE c.store = ?1 AND c.digest NOT IN (SELECT value FROM json_each(?3)) AND ${IS_NEEDED}
-  ORDER BY row_number() OVER (PARTITION BY c.organization ORDER BY c.size, c.digest), c.size LIMIT CAST(?2 AS INTEGER)`;
+  WITH RECURSIVE organizations (name) AS (
+    SELECT * FROM (SELECT organization FROM copies WHERE store = ?1 AND organization > ?2 ORDER BY organization LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.organization FROM copies o WHERE o.store = ?1 AND o.organization > organizations.name ORDER BY o.organization LIMIT 1)
+    FROM organizations WHERE organizations.name IS NOT NULL
+    LIMIT ${String(ORGANIZATIONS_PER_LOOK)}
+  )
+  SELECT 0 AS last, organizations.name AS organization, due.value ->> 'digest' AS digest, due.value ->> 'size' AS size,
+    due.value ->> 'announced_at' AS announced_at, due.value ->> 'key' AS key,
+    row_number() OVER (PARTITION BY organizations.name ORDER BY due.value ->> 'size', due.value ->> 'digest') AS turn
+  FROM organizations CROSS JOIN json_each((
+    SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key)) FROM (
+      SELECT c.digest, c.size, c.announced_at, l.key
+      FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
+      WHERE c.store = ?1 AND c.organization = organizations.name
+        AND c.digest NOT IN (SELECT value FROM json_each(?4)) AND ${IS_NEEDED}
+      ORDER BY c.size, c.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
+  WHERE organizations.name IS NOT NULL
+  UNION ALL
+  SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
+  ORDER BY last, turn, size, digest`;
 
-/** At central: what to copy next from a node, of what a live manifest references. */
-export function copiesFrom(central: Database, store: string, limit: number, except: readonly Digest[]): Promise<Copy[]> {
-  return central.all<Copy>(SELECT_COPIES, store, limit, JSON.stringify(except));
-}
+type CopyRow = Copy & { readonly last: number };
 
-const SELECT_AMOUNT = sql`
-  SELECT count(*) AS blobs, coalesce(sum(c.size), 0) AS bytes FROM copies c WHERE c.store = ?1
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)`;
-
-/** At central: blobs of live manifests whose only bytes lie at a node. */
-export async function onlyAt(central: Database, store: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  return (await central.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store)) ?? { blobs: 0, bytes: 0 };
-}
-
-const SELECT_ONLY_AT = sql`
-  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ?2
-    AND ${IS_NEEDED} AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store <> c.store AND l.damage IS NULL)
-  ORDER BY c.digest LIMIT CAST(?3 AS INTEGER)`;
-
-/** As {@link onlyAt}, by digest. */
-export function listOnlyAt(
+/**
+ * At central: what to copy next from a node, of what a live manifest references. Fair between organizations: the smallest of
+ * each, then the next of each.
+ * @param after the organization after which to look; '' for the first
+ * @param limit about how many; each of the organizations that were looked at has one at least
+ * @returns `end`: the last organization that was looked at; undefined where there are no others after it
+ */
+export async function copiesFrom(
   central: Database,
   store: string,
   after: string,
   limit: number,
-): Promise<Pick<Copy, 'digest' | 'organization' | 'size'>[]> {
-  return central.all(SELECT_ONLY_AT, store, after, limit);
+  except: readonly Digest[],
+): Promise<{ readonly copies: readonly Copy[]; readonly end: string | undefined }> {
+  const rows = await central.all<CopyRow>(SELECT_COPIES, store, after, limit, JSON.stringify(except));
+  return {
+    copies: rows
+      .filter(({ last }) => last === 0)
+      .map(({ digest, organization, size, announced_at, key }) => ({ digest, organization, size, announced_at, key })),
+    end: rows.find(({ last }) => last === 1)?.organization,
+  };
+}
+
+// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object is
+// damaged, the node's is what it is mended from.
+const ONLY_AT = (after: string): string => `
+  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ${after} AND ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
+  UNION ALL
+  SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
+  FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
+  WHERE c.damage IS NOT NULL AND c.digest > ${after} AND c.store = ?2 AND ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest)`;
+
+const SELECT_AMOUNT = sql`
+  WITH only_there AS (${ONLY_AT("''")}) SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM only_there`;
+
+/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks. */
+export async function onlyAt(
+  central: CentralDatabase,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const { database, name } = central;
+  return (await database.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store, name)) ?? { blobs: 0, bytes: 0 };
+}
+
+const SELECT_ONLY_AT = sql`
+  WITH only_there AS (${ONLY_AT('?3')} ORDER BY digest LIMIT CAST(?4 AS INTEGER))
+  SELECT digest, organization, size, EXISTS (
+    SELECT 1 FROM json_each(?5) AS other
+    CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
+  FROM only_there ORDER BY digest`;
+
+export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
+  /** 1 where one of the other nodes has it. */
+  readonly elsewhere: number;
+}
+
+/** As {@link onlyAt}, by digest. @param others the stores of the other nodes */
+export function listOnlyAt(
+  central: CentralDatabase,
+  store: string,
+  others: readonly string[],
+  after: string,
+  limit: number,
+): Promise<LackingBlob[]> {
+  return central.database.all<LackingBlob>(SELECT_ONLY_AT, store, central.name, after, limit, JSON.stringify(others));
 }
 
 // Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.

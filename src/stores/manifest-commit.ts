@@ -80,12 +80,16 @@ export interface ManifestCommit {
   readonly tags: readonly Tag[];
 }
 
+/** The stamp of the write; or the blobs that are missing, and nothing was written. */
+export type Committed =
+  | { readonly stamp: number; readonly missing?: undefined }
+  | { readonly missing: readonly Digest[]; readonly stamp?: undefined };
+
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
- * @returns the blobs that are missing; nothing was written unless there are none
  * @throws OciError QUOTA_EXCEEDED
  */
-export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Digest[]> {
+export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags } = commit;
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
@@ -115,10 +119,10 @@ export async function commitManifest(database: Database, context: CommitContext,
     ...optional,
     ...measureImages([commit]),
   ]);
-  if (missing.length === 0 && stamped.length === 0) {
-    throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
-  }
-  return missing.map((row) => row.digest);
+  if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
+  const [clock] = stamped;
+  if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
+  return { stamp: clock.stamp };
 }
 
 /** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */

@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest';
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createApp } from '../../src/app.ts';
 import { routeOf } from '../../src/http/request-log.ts';
+import { addUsers, basic, HOST, USERS } from '../support/client.ts';
 
 test.each([
   ['/v2/', 'v2'],
@@ -22,4 +26,72 @@ test.each([
   ['/favicon.ico', 'other'],
 ])('%s counts as %s', (path, route) => {
   expect(routeOf(path)).toBe(route);
+});
+
+describe('Analytics Engine', () => {
+  const points: AnalyticsEngineDataPoint[] = [];
+  const REQUESTS: AnalyticsEngineDataset = { writeDataPoint: (point) => void points.push(point ?? {}) };
+
+  beforeEach(async () => {
+    points.length = 0;
+    await addUsers();
+  });
+
+  async function answer(path: string, init: RequestInit = {}, bindings: object = { REQUESTS }): Promise<Response> {
+    const context = createExecutionContext();
+    const url = path.startsWith('http') ? path : `${HOST}${path}`;
+    const response = await createApp().fetch(new Request(url, init), { ...env, ...bindings }, context);
+    await waitOnExecutionContext(context);
+    return response;
+  }
+
+  const authorization = (user: keyof typeof USERS): RequestInit => ({ headers: { Authorization: basic(USERS[user]) } });
+
+  test.each([
+    ['GET', '/v2/', {}, ['v2', 'GET', '401', 'registry.test:8787', 'central']],
+    [
+      'GET',
+      '/v2/alice/app/manifests/latest',
+      authorization('alice'),
+      ['manifests', 'GET', '404', 'registry.test:8787', 'central'],
+    ],
+    ['HEAD', 'http://registry.test:8788/healthz', {}, ['healthz', 'HEAD', '200', 'registry.test:8788', 'node1']],
+    ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '']],
+  ] as const)('%s %s is one point, of route, method, status, host and namespace', async (method, path, init, blobs) => {
+    const { status } = await answer(path, { ...init, method });
+    expect(String(status)).toBe(blobs[2]);
+    expect(points).toEqual([{ indexes: [blobs[3]], blobs, doubles: [expect.any(Number)] }]);
+    expect(points[0]?.doubles?.[0]).toBeGreaterThanOrEqual(0);
+  });
+
+  test('where it is not bound, the answers are the same', async () => {
+    for (const [path, init] of [
+      ['/v2/', {}],
+      ['/v2/alice/app/tags/list', authorization('alice')],
+      ['/healthz', {}],
+    ] as const) {
+      const bound = await answer(path, init);
+      const unbound = await answer(path, init, { REQUESTS: undefined });
+      expect([unbound.status, await unbound.text()].join().replaceAll(/"[0-9a-f-]{36}"/g, '')).toBe(
+        [bound.status, await bound.text()].join().replaceAll(/"[0-9a-f-]{36}"/g, ''),
+      );
+    }
+    expect(points).toHaveLength(3);
+  });
+
+  test('hears of no secret, and of no name', async () => {
+    const login = authorization('alice');
+    const opened = await answer('/v2/alice/app/blobs/uploads/', { ...login, method: 'POST' });
+    expect(opened.status).toBe(202);
+    const session = opened.headers.get('Location') ?? '';
+    await answer(session, { ...login, method: 'PATCH', body: 'content' });
+    const granted = await answer('/token?service=registry.test&scope=repository:alice/app:pull', login);
+    const { token } = await granted.json<{ token: string }>();
+    await answer('/v2/alice/app/manifests/private-tag?token=in-the-query', { headers: { Authorization: `Bearer ${token}` } });
+    await answer('/token', { method: 'POST', body: new URLSearchParams({ grant_type: 'password', password: 'alice-secret' }) });
+    expect(points).toHaveLength(5);
+    const written = JSON.stringify(points);
+    const secrets = ['alice', token, session, basic(USERS.alice), 'private-tag', 'in-the-query', 'content'];
+    for (const secret of secrets) expect(written).not.toContain(secret);
+  });
 });

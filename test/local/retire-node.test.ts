@@ -21,7 +21,7 @@ const central = {
 beforeAll(async () => {
   const login = `Basic ${Buffer.from('operator:secret').toString('base64')}`;
   central.server = createServer((request, response) => {
-    central.asked.push(request.url ?? '');
+    central.asked.push(`${request.method === 'GET' ? '' : `${request.method} `}${request.url}`);
     const known = request.headers.authorization === login;
     const { status = 200, body } = known
       ? (central.answers[request.url ?? ''] ?? { status: 404, body: {} })
@@ -90,6 +90,7 @@ describe('a node whose pushes have all reached central', () => {
       'npm run types:generate',
       'npm run deploy',
       'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM markers"',
+      'npm run retire-node -- --forget fra\n',
       'npx wrangler d1 delete berth-fra',
       'npx wrangler r2 bucket delete berth-fra',
     ]) {
@@ -123,8 +124,8 @@ describe('a node whose pushes have all reached central', () => {
 
 describe('a node that has what central lacks is refused, with how much and what to do', () => {
   test.each([
-    [{ depth: 3, oldest_marker_seconds: 12 }, ['not heard of: 3, the oldest since 12 seconds', 'at the node: 0 (0 bytes)']],
-    [{ copies: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at the node: 2 (345 bytes)']],
+    [{ depth: 3, oldest_marker_seconds: 12 }, ['not heard of: 3, the oldest since 12 seconds', 'at central: 0 (0 bytes)']],
+    [{ copies: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at central: 2 (345 bytes)']],
     [{ depth: 1, parked: 4, paused: true }, ['not heard of: 1\n', 'Its queue is paused', 'Parked after too many attempts: 4.']],
   ])('%j', async (changes, said) => {
     stateOf(changes);
@@ -154,8 +155,8 @@ describe('--lost', () => {
     );
     central.answers[`${QUEUE}/only-here?last=tag%20alice%2Fapp`] = page(
       [
-        { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 },
-        { kind: 'blob', organization: 'bob', key: DIGEST, size: 20 },
+        { kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false },
+        { kind: 'blob', organization: 'bob', key: DIGEST, size: 20, elsewhere: false },
       ],
       'end',
     );
@@ -173,10 +174,30 @@ describe('--lost', () => {
     expect(await toml.read()).toBe(before);
   });
 
+  test('counts apart what another node has', async () => {
+    const blob = { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 };
+    central.answers[`${QUEUE}/only-here`] = page(
+      [
+        { ...blob, elsewhere: true },
+        { ...blob, elsewhere: false },
+      ],
+      null,
+    );
+    const { screen } = await retire('fra --lost');
+    expect(screen()).toContain(
+      'Lost: 0 manifests, 0 tags, 1 blobs (10 bytes).\nAnother node has 1 more blobs that central lacks',
+    );
+  });
+
   test('says where pushes may be lost that central has not heard of', async () => {
-    central.answers[`${QUEUE}/only-here`] = page([{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10 }], null, false);
+    central.answers[`${QUEUE}/only-here`] = page(
+      [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }],
+      null,
+      false,
+    );
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
+    expect(screen()).toContain('npm run retire-node -- --forget fra --lost\n');
     expect(screen()).toContain("The node's database does not answer: pushes that central has not heard of are not in this list.");
     expect(screen()).toContain(`lost: blob     alice ${DIGEST} (10 bytes)`);
   });
@@ -197,6 +218,52 @@ describe('--lost', () => {
     }
     expect((await retire('fra --lost')).refused).toContain('without end');
     expect(await toml.read()).toBe(withNode);
+  });
+});
+
+describe('--forget, once the node is out of wrangler.toml', () => {
+  const LOCATIONS = '/api/replication/stores/fra/locations';
+
+  beforeEach(() => toml.write(before));
+
+  test('has central forget the store, as often as it takes', async () => {
+    central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 3, last: DIGEST } };
+    const rest = `${LOCATIONS}?lost=false&last=${encodeURIComponent(DIGEST)}`;
+    central.answers[rest] = { body: { locations: 4, last: null } };
+    const { refused, ran, screen } = await retire('--forget fra');
+    expect([refused, ran]).toEqual([undefined, []]);
+    expect(central.asked).toEqual([`DELETE ${LOCATIONS}?lost=false&last=`, `DELETE ${rest}`]);
+    expect(screen()).toBe('Central has forgotten store fra: 7 locations.');
+    expect(await toml.read()).toBe(before);
+  });
+
+  test('is refused while central lacks bytes, which were pushed after the first look', async () => {
+    const message = 'central lacks 1 blobs (70 bytes) that lie at fra';
+    central.answers[`${LOCATIONS}?lost=false&last=`] = { status: 409, body: { errors: [{ code: 'CONFLICT', message }] } };
+    const { refused } = await retire('--forget fra');
+    for (const part of [message, 'Delete nothing of fra', 'npm run retire-node -- --forget fra --lost']) {
+      expect(refused).toContain(part);
+    }
+  });
+
+  test('with --lost goes on', async () => {
+    central.answers[`${LOCATIONS}?lost=true&last=`] = { body: { locations: 1, last: null } };
+    expect((await retire('--forget fra --lost')).refused).toBeUndefined();
+  });
+
+  test('is refused where it does not get on', async () => {
+    central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 0, last: '' } };
+    expect((await retire('--forget fra')).refused).toContain('does not come to an end');
+  });
+
+  test('is refused for a store that a node is on, without asking', async () => {
+    await toml.write(withNode);
+    const { refused } = await retire('--forget fra');
+    expect([refused, central.asked]).toEqual(['Node fra is on store fra: retire it first.', []]);
+  });
+
+  test('names a store, not a node as well', async () => {
+    expect((await retire('fra --forget fra')).refused).toMatch(/^npm run retire-node/);
   });
 });
 
@@ -222,7 +289,7 @@ describe('what central is not asked about', () => {
     const { refused, screen } = await retire('fra', {});
     expect([refused, central.asked]).toEqual([undefined, []]);
     expect(screen()).toContain('has never been deployed');
-    expect(screen()).not.toContain('markers');
+    for (const unneeded of ['markers', '--forget']) expect(screen()).not.toContain(unneeded);
     expect(await toml.read()).toBe(before);
   });
 });

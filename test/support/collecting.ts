@@ -57,7 +57,7 @@ export function putManifest(
   image: Image,
   tags: readonly string[] = [],
   repository = REPOSITORY,
-): Promise<void> {
+): Promise<number> {
   return registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
 }
 

@@ -1,14 +1,24 @@
-/** A queue's state in memory, for tests that run a queue without its Durable Object. */
+/** A queue's state in memory, for tests that run a queue without its Durable Object; queue-state.test.ts holds it to the other's rules. */
 import type { Digest } from '../../src/oci/digest.ts';
-import type { RepositoryName } from '../../src/oci/reference.ts';
+import { organizationOf, type RepositoryName } from '../../src/oci/reference.ts';
 import { fetchJob, isDue, type Job } from '../../src/replication/machine.ts';
-import type { Counter, Fetch, Histogram, Measure, NamedJob, Progress, QueueState } from '../../src/replication/queue-state.ts';
+import {
+  BUCKETS,
+  type Counter,
+  type Fetch,
+  type Histogram,
+  type Measure,
+  type NamedJob,
+  type Progress,
+  type QueueState,
+} from '../../src/replication/queue-state.ts';
 
 export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
   readonly #fetches = new Map<string, Fetch>();
   readonly #progress = new Map<string, Progress>();
   readonly #counters = new Map<Counter, number>();
+  readonly #observed = new Map<Measure, number[]>();
   #paused = false;
 
   job(id: string): Job | undefined {
@@ -23,8 +33,11 @@ export class MemoryQueueState implements QueueState {
   forgetJobs(prefix: string): void {
     for (const id of this.#jobs.keys()) if (id.startsWith(prefix)) this.#jobs.delete(id);
   }
+  /** By id, as SQL compares it. */
   #named(): NamedJob[] {
-    return [...this.#jobs].map(([id, { attempts, nextAt, parked, error }]) => ({ id, attempts, nextAt, parked, error }));
+    return [...this.#jobs]
+      .map(([id, { attempts, nextAt, parked, error }]) => ({ id, attempts, nextAt, parked, error }))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
     return this.#named()
@@ -50,9 +63,18 @@ export class MemoryQueueState implements QueueState {
   }
 
   dueFetches(now: number, limit: number): readonly Fetch[] {
+    const turns = new Map<string, number>();
     return [...this.#fetches.values()]
       .filter(({ repository, digest }) => isDue(this.#jobs.get(fetchJob(repository, digest)), now))
-      .slice(0, limit);
+      .map((fetch) => {
+        const organization = organizationOf(fetch.repository);
+        const turn = (turns.get(organization) ?? 0) + 1;
+        turns.set(organization, turn);
+        return { fetch, turn };
+      })
+      .toSorted((a, b) => a.turn - b.turn)
+      .slice(0, limit)
+      .map(({ fetch }) => fetch);
   }
   fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
     return digests.filter((digest) => this.#fetches.has(`${repository} ${digest}`)).length;
@@ -61,7 +83,8 @@ export class MemoryQueueState implements QueueState {
     return this.#fetches.size;
   }
   addFetch(fetch: Fetch): void {
-    this.#fetches.set(`${fetch.repository} ${fetch.digest}`, fetch);
+    const name = `${fetch.repository} ${fetch.digest}`;
+    if (!this.#fetches.has(name)) this.#fetches.set(name, { ...fetch });
   }
   removeFetch(fetch: Fetch): void {
     this.#fetches.delete(`${fetch.repository} ${fetch.digest}`);
@@ -90,10 +113,15 @@ export class MemoryQueueState implements QueueState {
   counter(counter: Counter): number {
     return this.#counters.get(counter) ?? 0;
   }
-  observe(): void {
-    // Times are the tests' own.
+  observe(measure: Measure, seconds: number): void {
+    this.#observed.set(measure, [...(this.#observed.get(measure) ?? []), seconds]);
   }
-  histogram(_measure: Measure): Histogram {
-    return { buckets: [], count: 0, sum: 0 };
+  histogram(measure: Measure): Histogram {
+    const all = this.#observed.get(measure) ?? [];
+    return {
+      buckets: BUCKETS.map((limit) => all.filter((seconds) => seconds <= limit).length),
+      count: all.length,
+      sum: all.reduce((sum, seconds) => sum + seconds, 0),
+    };
   }
 }

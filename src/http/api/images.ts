@@ -26,11 +26,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     {
       params: imageParam,
       query: waitQuery.extend({
-        version: z.coerce
-          .number()
-          .int()
-          .optional()
-          .openapi({ description: 'Of the write that is asked about; the default is what the host has' }),
+        version: z.coerce.number().int().positive().optional().openapi({
+          description: 'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has',
+        }),
       }),
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
@@ -50,13 +48,21 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     "List a tag's writes from all stores, those that lost included",
     { params: imageParam },
     {
-      200: { description: 'The latest first', ...json(z.object({ history: z.array(historyEntry) })) },
+      200: {
+        description: 'The latest first, of each store at most 500',
+        ...json(
+          z.object({
+            history: z.array(historyEntry),
+            complete: z.boolean().openapi({ description: 'false where a store does not answer: it may know of other writes' }),
+          }),
+        ),
+      },
     },
   );
   api.openapi(history, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const entries = await replicationOf(c).history(repository, parseTag(reference));
-    return c.json({ history: entries.map(viewOfEntry) }, 200);
+    const { entries, complete } = await replicationOf(c).history(repository, parseTag(reference));
+    return c.json({ history: entries.map(viewOfEntry), complete }, 200);
   });
 
   const restore = describe(
@@ -65,15 +71,16 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'Put a tag back to an entry of its history',
     { params: imageParam, ...body(restoreRequest) },
     {
-      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string() })) },
+      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string(), version: z.int() })) },
     },
   );
   api.openapi(restore, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'push');
     const tag = parseTag(reference);
     const { version, origin } = c.req.valid('json');
-    const entries = await replicationOf(c).history(repository, tag);
+    const { entries, complete } = await replicationOf(c).history(repository, tag);
     const entry = entries.find((each) => each.version === version && each.origin === origin);
+    if (entry === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     if (entry === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
     if (entry.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
     const registry = c.get('registry');
@@ -83,8 +90,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
-    await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
-    return c.json({ digest: entry.digest }, 200);
+    const written = await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
+    return c.json({ digest: entry.digest, version: written }, 200);
   });
 
   const prefetch = describe(
@@ -135,7 +142,7 @@ async function until<Answer>(look: () => Promise<Answer>, done: (answer: Answer)
 
 function view(state: ImageState): z.infer<typeof image> {
   return {
-    digest: state.digest,
+    digest: state.digest ?? null,
     state: state.state,
     version: state.version,
     origin: state.origin ?? null,

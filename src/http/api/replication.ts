@@ -4,10 +4,11 @@ import { type QueueReport, Replication } from '../../replication/operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import { onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
+import { forgetQuery, onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
 
 const QUEUES = '/api/replication/queues';
 const QUEUE = `${QUEUES}/{store}` as const;
+const LOCATIONS = '/api/replication/stores/{store}/locations';
 
 export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
@@ -129,6 +130,25 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     const { n, last } = c.req.valid('query');
     const page = await replicationOf(c).onlyHere(c.req.valid('param').store, last, n);
     return c.json({ items: [...page.items], last: page.last ?? null, complete: page.complete }, 200);
+  });
+
+  const forget = describe(
+    'delete',
+    LOCATIONS,
+    'Forget where the bytes of a retired store lay: once no node is on it, and central has them',
+    { params: storeParam, query: forgetQuery },
+    {
+      200: {
+        description: 'Forgotten, or as much as there was time for',
+        ...json(z.object({ locations: z.int(), last: z.string().nullable() })),
+      },
+    },
+  );
+  api.openapi(forget, async (c) => {
+    requireAdministrator(c);
+    const { last, lost } = c.req.valid('query');
+    const forgotten = await replicationOf(c).forget(c.req.valid('param').store, last, lost);
+    return c.json({ locations: forgotten.locations, last: forgotten.last ?? null }, 200);
   });
 }
 

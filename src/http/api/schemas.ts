@@ -138,6 +138,14 @@ export const storeParam = z.object({
   store: z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be the store of a node'),
 });
 
+export const forgetQuery = z.object({
+  last: z.string().default('').openapi({ description: 'What the answer before gave, until it is null' }),
+  lost: z
+    .stringbool({ truthy: ['true'], falsy: ['false'] })
+    .default(false)
+    .openapi({ type: 'boolean', description: 'Whether locations go as well whose bytes central lacks' }),
+});
+
 const seconds = z.int().nullable();
 
 export const queue = z
@@ -150,7 +158,9 @@ export const queue = z
     fetches: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
     parked: z.int().openapi({ description: 'Jobs that were given up, and wait for an operator' }),
     paused: z.boolean(),
-    copies: z.object({ blobs: z.int(), bytes: z.int() }).openapi({ description: 'Blobs whose only bytes lie at this node' }),
+    copies: z
+      .object({ blobs: z.int(), bytes: z.int() })
+      .openapi({ description: 'Blobs whose bytes lie at this node, and that central lacks' }),
     feed: z.array(
       z.object({
         store: z.string(),
@@ -171,7 +181,13 @@ export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_err
 export const onlyHere = z
   .union([
     z.object({ kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
-    z.object({ kind: z.literal('blob'), organization: z.string(), key: z.string(), size: z.int() }),
+    z.object({
+      kind: z.literal('blob'),
+      organization: z.string(),
+      key: z.string(),
+      size: z.int(),
+      elsewhere: z.boolean().openapi({ description: 'Whether another node has it: then it is not lost with this one' }),
+    }),
   ])
   .openapi('OnlyHere');
 
@@ -188,9 +204,11 @@ const amount = z.object({ copied: z.int(), total: z.int() });
 
 export const image = z
   .object({
-    digest: z.string(),
-    state: z.enum(['pending', 'announced', 'settled', 'parked', 'superseded']),
-    version: z.int(),
+    digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
+    state: z
+      .enum(['pending', 'announced', 'settled', 'parked', 'superseded'])
+      .openapi({ description: 'superseded: another write, or a deletion, has a greater version; what follows is of that' }),
+    version: z.int().openapi({ description: 'Of the write that is asked about' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
     blobs: amount.openapi({ description: 'That central has' }),
     bytes: amount,

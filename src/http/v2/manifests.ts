@@ -42,9 +42,11 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
       });
     }
     const manifest = parseManifest(bytes, c.req.header('Content-Type'));
-    await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags);
+    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
+    // Names this write to who asks how far it has come (docs/replication.md, "A push to a node").
+    c.header('Berth-Version', String(version));
     if (manifest.subject !== undefined) c.header('OCI-Subject', manifest.subject);
     if (reference.kind === 'digest') for (const tag of tags) c.header('OCI-Tag', tag, { append: true });
     c.get('logFields')['digest'] = digest;

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { call, type UserName } from '../../support/client.ts';
-import { putImage } from '../../support/content.ts';
+import { putImage, putManifest } from '../../support/content.ts';
 import { bytesOf, type Image } from '../../support/fixture.ts';
 import { api, type ApiAnswer, eventually, follow, NODE1, NODE2, queue, startQueues, stopQueues } from '../../support/queues.ts';
 
@@ -140,6 +140,86 @@ describe('an image that was pushed to a node', () => {
     expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({ state: 'superseded', version });
   });
 
+  describe('by the version that its answer gave', () => {
+    const versionOf = (response: Response): number => {
+      expect(response.status).toBe(201);
+      return Number(response.headers.get('Berth-Version'));
+    };
+    const push = async (image: Image, host: string, reference = 'latest'): Promise<number> =>
+      versionOf(await putManifest('alice/app', reference, image, at(host)));
+    const DELETED = {
+      digest: null,
+      state: 'superseded',
+      blobs: { copied: 0, total: 0 },
+      bytes: { copied: 0, total: 0 },
+      attempts: 0,
+      last_error: null,
+      locations: [],
+    };
+
+    test('is the one that is asked about', async () => {
+      const image = await pushTo(NODE1, 1);
+      for (const reference of ['latest', `${image.digest}?tag=latest`]) {
+        const version = await push(image, NODE1, reference);
+        expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({ state: 'settled', version, origin: 'node1' });
+        const byDigest = `${IMAGES}/${image.digest}?version=${version}`;
+        expect((await api('GET', byDigest, at(NODE1))).body).toMatchObject({ state: 'settled', version });
+      }
+    });
+
+    test('is superseded by a write that won elsewhere, although the host then has the winner', async () => {
+      await queue('PATCH', '', { paused: true });
+      const image = await pushTo(NODE1, 1);
+      const lost = await push(image, NODE1);
+      const won = await putImage('alice/app', 5, ['latest']);
+      await queue('PATCH', '', { paused: false });
+      await eventually(
+        () => digestAt(NODE1),
+        (digest) => digest === won.digest,
+      );
+      const expected = { state: 'superseded', version: lost, digest: won.digest, origin: 'central' };
+      for (const host of [CENTRAL, NODE1, NODE2]) {
+        expect((await state(`?version=${lost}&wait=60`, host)).body).toMatchObject(expected);
+      }
+      expect((await settled()).body).toMatchObject({ state: 'settled', digest: won.digest });
+    });
+
+    test.each(['latest', 'digest'])('is superseded once its %s was deleted, at every host', async (what) => {
+      const image = await pushTo(NODE1, 1);
+      const version = await push(image, NODE1);
+      await settled();
+      const reference = what === 'digest' ? image.digest : what;
+      expect((await call('DELETE', `/v2/alice/app/manifests/${reference}`, at(CENTRAL))).status).toBe(202);
+      const asked = what === 'digest' ? ['latest', image.digest] : ['latest'];
+      for (const host of [CENTRAL, NODE1, NODE2]) {
+        for (const name of asked) {
+          const answer = await api('GET', `${IMAGES}/${name}?version=${version}&wait=60`, at(host));
+          expect([host, name, answer]).toEqual([
+            host,
+            name,
+            {
+              status: 200,
+              body: { ...DELETED, version, origin: name === image.digest ? null : what === 'digest' ? 'node1' : 'central' },
+            },
+          ]);
+          expect((await api('GET', `${IMAGES}/${name}`, at(host))).status).toBe(404);
+          expect((await api('GET', `${IMAGES}/${name}?version=${version + 1e12}`, at(host))).status).toBe(404);
+        }
+      }
+      const again = await push(image, NODE1);
+      expect((await state(`?version=${again}&wait=60`)).body).toMatchObject({ state: 'settled', version: again });
+      expect((await state(`?version=${version}`)).body).toMatchObject({ state: 'superseded', version, digest: image.digest });
+    });
+
+    test('is unknown to a host that has not heard of it, whatever that has under the tag', async () => {
+      await putImage('alice/app', 5, ['latest']);
+      await queue('PATCH', '', { paused: true });
+      const version = await push(await pushTo(NODE1, 1), NODE1);
+      expect((await state(`?version=${version}`)).body).toMatchObject({ state: 'pending', version });
+      expect((await state(`?version=${version}`, CENTRAL)).status).toBe(404);
+    });
+  });
+
   test('is waited for: the answer comes as soon as the state is final', { timeout: 40_000 }, async () => {
     await queue('PATCH', '', { paused: true });
     await pushTo(NODE1, 1);
@@ -157,6 +237,8 @@ describe('an image that was pushed to a node', () => {
       [`${LATEST}?wait=61`, 400],
       [`${LATEST}?wait=-1`, 400],
       [`${LATEST}?version=x`, 400],
+      [`${LATEST}?version=0`, 400],
+      [`${LATEST}?version=1`, 404],
       [`${IMAGES}/not%20a%20tag`, 400],
       [`${IMAGES}/sha256:0/history`, 400],
     ] as const) {
@@ -204,7 +286,7 @@ describe('history', () => {
     const put = { version: entry?.version, origin: entry?.origin };
     expect(await api('POST', `${LATEST}/restore`, { ...at(NODE2), body: put })).toMatchObject({
       status: 200,
-      body: { digest: lost.digest },
+      body: { digest: lost.digest, version: expect.any(Number) },
     });
     expect((await settled(NODE2)).body).toMatchObject({ digest: lost.digest, state: 'settled' });
     await follow();

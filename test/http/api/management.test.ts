@@ -333,6 +333,7 @@ test('the OpenAPI document describes every route, and is made of the schemas', a
       'post /api/replication/queues/{store}/retry',
       'post /api/replication/queues/{store}/mark-all',
       'get /api/replication/queues/{store}/only-here',
+      'delete /api/replication/stores/{store}/locations',
       'patch /api/organizations/{organization}/repositories/{repository}',
       'delete /api/organizations/{organization}/repositories/{repository}',
     ].toSorted(),

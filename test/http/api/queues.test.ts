@@ -119,6 +119,28 @@ describe('who may', () => {
   });
 });
 
+describe('a store that is retired', () => {
+  test('is forgotten, unless a node is on it', async () => {
+    const locations = (store: string, query = ''): Promise<ApiAnswer> =>
+      api('DELETE', `replication/stores/${store}/locations${query}`, { as: 'admin' });
+    const insert = env.DB_CENTRAL.prepare(
+      "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:a', 'retired', 'k', 1, 0, 0)",
+    );
+    await insert.run();
+    expect(await locations('retired')).toEqual({ status: 200, body: { locations: 1, last: null } });
+    expect(await locations('retired', '?lost=true&last=x')).toEqual({ status: 200, body: { locations: 0, last: null } });
+    for (const store of ['node1', 'central']) {
+      expect(await locations(store)).toMatchObject({ status: 409, body: { errors: [{ code: 'CONFLICT' }] } });
+    }
+    for (const [store, query] of [
+      ['Retired', ''],
+      ['retired', '?lost=maybe'],
+    ] as const) {
+      expect((await locations(store, query)).status).toBe(400);
+    }
+  });
+});
+
 describe('a queue', () => {
   test('is listed with all others, and says how far the nodes have followed', async () => {
     const { body } = await api('GET', 'replication/queues', { as: 'admin' });
@@ -207,7 +229,9 @@ describe('a queue', () => {
     await queue('PATCH', '', { paused: false });
     const blobs = images.flatMap(({ manifest }) => manifest.requiredBlobs).toSorted();
     for (const n of [1, 3, 4, 100]) expect((await allOnlyHere(n)).items.map(({ key }) => key)).toEqual(blobs);
-    expect((await onlyHere()).items).toEqual([{ kind: 'blob', organization: 'alice', key: blobs[0], size: expect.any(Number) }]);
+    expect((await onlyHere()).items).toEqual([
+      { kind: 'blob', organization: 'alice', key: blobs[0], size: expect.any(Number), elsewhere: false },
+    ]);
   });
 
   test('announces everything once more to a central whose rows were lost, and brings the bytes', async () => {

@@ -167,6 +167,12 @@ const ROUTES: readonly Route[] = [
     answer: () => [404, 'NOT_FOUND'],
   },
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
+  {
+    needs: 'registry',
+    method: 'DELETE',
+    path: ({ exists }) => `replication/stores/${exists ? 'node1' : 'retired'}/locations`,
+    answer: ({ exists }) => (exists ? [409, 'CONFLICT'] : [200]),
+  },
   ...QUEUE_ROUTES.map(([method, path, status, body]): Route => ({
     needs: 'registry',
     method,

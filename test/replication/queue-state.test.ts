@@ -1,0 +1,167 @@
+/** What a queue remembers: the same rules for the Durable Object's storage and for the memory that other tests use. */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
+import { copyJob, fetchJob, type Job } from '../../src/replication/machine.ts';
+import { BUCKETS, type Fetch, type QueueState } from '../../src/replication/queue-state.ts';
+import { SqlQueueState } from '../../src/replication/sql-queue-state.ts';
+import { MemoryQueueState } from '../support/memory-queue-state.ts';
+import { config, stopQueues } from '../support/queues.ts';
+
+const APP = 'alice/app' as RepositoryName;
+const NOW = 1000;
+
+const digestNo = (i: number): Digest => `sha256:${i.toString(16).padStart(64, '0')}` as Digest;
+const fetchNo = (i: number, repository: string = APP): Fetch => ({
+  repository: repository as RepositoryName,
+  digest: digestNo(i),
+});
+const due = (changes: Partial<Job> = {}): Job => ({ attempts: 1, nextAt: NOW, parked: false, error: 'it failed', ...changes });
+const waiting = due({ nextAt: NOW + 1 });
+const parked = due({ attempts: 12, nextAt: 5, parked: true });
+const idsOf = (jobs: readonly { readonly id: string }[]): string[] => jobs.map(({ id }) => id);
+
+/** `again` is the state as it is read back after the queue was killed. */
+type Rule = (state: QueueState, again: () => QueueState) => void;
+
+const RULES: Readonly<Record<string, Rule>> = {
+  'a job is as it was set last, until it is forgotten': (state, again) => {
+    expect(state.job('a')).toBeUndefined();
+    state.setJob('a', waiting);
+    state.setJob('a', parked);
+    expect(again().job('a')).toMatchObject(parked);
+    state.forgetJob('b');
+    state.forgetJob('a');
+    expect(again().job('a')).toBeUndefined();
+  },
+  'jobs are forgotten by what their ids start with': (state) => {
+    for (const id of ['announce tag a/b c 1', 'announce tag a/b c 2', 'announce tag a/b cc 1', 'announce tag a/b']) {
+      state.setJob(id, parked);
+    }
+    state.forgetJobs('announce tag a/b c ');
+    expect(idsOf(state.parkedJobs('', 10))).toEqual(['announce tag a/b', 'announce tag a/b cc 1']);
+  },
+  'jobs that wait are those that are parked or not due yet, by id, whatever their order was': (state) => {
+    for (const i of [5, 2, 9, 1]) state.setJob(copyJob(digestNo(i)), i === 9 ? due() : i === 2 ? parked : waiting);
+    state.setJob(fetchJob(APP, digestNo(1)), waiting);
+    const ids = [1, 2, 5].map((i) => copyJob(digestNo(i)));
+    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 10))).toEqual(ids);
+    expect(state.waitingJobs(copyJob(''), NOW, 10)[1]).toEqual({ id: ids[1], ...parked });
+    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 2))).toEqual(ids.slice(0, 2));
+    expect(idsOf(state.waitingJobs(copyJob(''), NOW + 1, 10))).toEqual([ids[1]]);
+    expect(state.waitingJobs('copy z', NOW, 10)).toEqual([]);
+  },
+  'parked jobs come in pages by id': (state) => {
+    for (const id of ['c', 'a', 'd', 'b', 'e']) state.setJob(id, id === 'd' ? waiting : parked);
+    expect(idsOf(state.parkedJobs('', 2))).toEqual(['a', 'b']);
+    expect(idsOf(state.parkedJobs('b', 2))).toEqual(['c', 'e']);
+    expect(state.parkedJobs('e', 2)).toEqual([]);
+    expect(state.parkedCount()).toBe(4);
+  },
+  'the next attempt is the first that is still to come': (state) => {
+    expect(state.nextAttempt(0)).toBeUndefined();
+    state.setJob('a', due({ nextAt: 30 }));
+    state.setJob('b', due({ nextAt: 20 }));
+    state.setJob('c', { ...parked, nextAt: 10 });
+    expect([0, 20, 29, 30].map((now) => state.nextAttempt(now))).toEqual([20, 30, 30, undefined]);
+  },
+  'a retry makes one job due, or all that are parked': (state) => {
+    for (const id of ['a', 'b']) state.setJob(id, parked);
+    state.setJob('c', waiting);
+    const again = { attempts: 0, nextAt: 0, parked: false, error: 'it failed' };
+    expect(state.retry('nothing')).toBe(0);
+    expect(state.retry('a')).toBe(1);
+    expect(state.job('a')).toMatchObject(again);
+    expect(state.retry(undefined)).toBe(1);
+    expect([state.job('b'), state.job('c')]).toMatchObject([again, waiting]);
+    expect(state.retry('c')).toBe(1);
+    expect(state.job('c')).toMatchObject(again);
+  },
+  'fetches are due in the order in which they were asked for first': (state, again) => {
+    for (const i of [3, 1, 2, 1, 3]) state.addFetch(fetchNo(i));
+    expect(again().dueFetches(NOW, 10)).toEqual([3, 1, 2].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW, 2)).toEqual([3, 1].map((i) => fetchNo(i)));
+    state.removeFetch(fetchNo(3));
+    state.addFetch(fetchNo(3));
+    expect(state.dueFetches(NOW, 10)).toEqual([1, 2, 3].map((i) => fetchNo(i)));
+  },
+  'organizations take turns with fetches, over all of their repositories': (state) => {
+    for (const i of [1, 2, 3]) state.addFetch(fetchNo(i, i === 2 ? 'alice/other' : APP));
+    for (const i of [4, 5]) state.addFetch(fetchNo(i, 'alic/app'));
+    const inTurn = [fetchNo(1), fetchNo(4, 'alic/app'), fetchNo(2, 'alice/other'), fetchNo(5, 'alic/app'), fetchNo(3)];
+    expect(state.dueFetches(NOW, 10)).toEqual(inTurn);
+    expect(state.dueFetches(NOW, 2)).toEqual(inTurn.slice(0, 2));
+    state.setJob(fetchJob(APP, digestNo(1)), waiting);
+    expect(state.dueFetches(NOW, 2)).toEqual([fetchNo(2, 'alice/other'), fetchNo(4, 'alic/app')]);
+  },
+  'a fetch that has failed is due when its job is': (state) => {
+    for (const i of [1, 2, 3, 4]) state.addFetch(fetchNo(i));
+    state.setJob(fetchJob(APP, digestNo(1)), waiting);
+    state.setJob(fetchJob(APP, digestNo(2)), parked);
+    state.setJob(fetchJob(APP, digestNo(3)), due());
+    expect(state.dueFetches(NOW, 10)).toEqual([3, 4].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW + 1, 10)).toEqual([1, 3, 4].map((i) => fetchNo(i)));
+  },
+  'fetches are counted, all or those of an image': (state) => {
+    for (const i of [1, 2]) state.addFetch(fetchNo(i));
+    state.addFetch(fetchNo(3, 'alice/other'));
+    expect(state.fetchCount()).toBe(3);
+    expect(state.fetchesLeft(APP, [digestNo(1), digestNo(3), digestNo(4)])).toBe(1);
+    expect(state.fetchesLeft(APP, [])).toBe(0);
+  },
+  'progress is as it was set last, until it is forgotten': (state, again) => {
+    const parts = [{ partNumber: 1, etag: 'x' }];
+    expect(state.progress('up a')).toBeUndefined();
+    state.setProgress('up a', { key: 'k', uploadId: 'u', parts: [] });
+    state.setProgress('up a', { key: 'k', uploadId: 'u', parts, namedAt: 7 });
+    state.setProgress('up b', { key: 'l', parts: [] });
+    expect([again().progress('up a'), again().progress('up b')]).toEqual([
+      { key: 'k', uploadId: 'u', parts, namedAt: 7 },
+      { key: 'l', parts: [] },
+    ]);
+    state.forgetProgress('up a');
+    expect([state.progress('up a'), state.progress('up b')]).toEqual([undefined, { key: 'l', parts: [] }]);
+  },
+  'it is paused and resumed': (state, again) => {
+    expect(state.paused()).toBe(false);
+    state.setPaused(true);
+    expect(again().paused()).toBe(true);
+    state.setPaused(false);
+    expect(again().paused()).toBe(false);
+  },
+  'counters add up, one at a time or more': (state, again) => {
+    state.count('settled');
+    state.count('settled');
+    state.count('copied_bytes', 2 ** 40);
+    expect((['settled', 'copied_bytes', 'retries'] as const).map((name) => again().counter(name))).toEqual([2, 2 ** 40, 0]);
+  },
+  'a histogram counts a value in every bucket that it is at most as great as': (state) => {
+    const empty = { buckets: BUCKETS.map(() => 0), count: 0, sum: 0 };
+    expect(state.histogram('announce_seconds')).toEqual(empty);
+    for (const seconds of [0, 0.25, 0.5, 2000]) state.observe('announce_seconds', seconds);
+    expect(state.histogram('announce_seconds')).toEqual({
+      buckets: BUCKETS.map((limit) => (limit < 0.25 ? 1 : limit < 0.5 ? 2 : 3)),
+      count: 4,
+      sum: 2000.75,
+    });
+    expect(state.histogram('settle_seconds')).toEqual(empty);
+  },
+};
+
+describe.each(Object.entries(RULES))('%s', (_name, rule) => {
+  afterEach(stopQueues);
+
+  test('in memory', () => {
+    const state = new MemoryQueueState();
+    rule(state, () => state);
+  });
+
+  test('in the storage of the Durable Object', async () => {
+    await runInDurableObject(queueOf(env, config, 'node1'), (_queue: ReplicationQueue, { storage: { sql } }) => {
+      rule(new SqlQueueState(sql), () => new SqlQueueState(sql));
+    });
+  });
+});

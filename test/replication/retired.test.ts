@@ -1,0 +1,160 @@
+/** Retiring nodes: what central lacks of each, whatever the others have, and what it forgets of one that is gone. */
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { OrganizationName } from '../../src/oci/reference.ts';
+import { Replication } from '../../src/replication/operations.ts';
+import { listOnlyAt, onlyAt } from '../../src/stores/copy-rows.ts';
+import { forgetSlice } from '../../src/stores/retired-rows.ts';
+import { config } from '../support/queues.ts';
+import { type Fixture, granted, objectKeys, pushSmallImage } from '../support/fixture.ts';
+import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
+
+const ALWAYS = (): boolean => true;
+const NOTHING = { blobs: 0, bytes: 0 };
+const IMAGE = { blobs: 2, bytes: 60 };
+const ORGANIZATION = 'alice' as OrganizationName;
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+const at = ({ registry }: Host): Fixture => ({ registry }) as unknown as Fixture;
+
+function lackingFrom({ name }: NodeHost): Promise<{ blobs: number; bytes: number }> {
+  return onlyAt(hosts.central.store, name);
+}
+
+/** The registry once nodes are out of the configuration. */
+function without(...retired: readonly NodeHost[]): Replication {
+  const gone = new Set(retired.map(({ name }) => name as string));
+  return new Replication({ ...config, nodes: config.nodes.filter(({ store }) => !gone.has(store)) }, env);
+}
+
+async function locationsAtCentral(): Promise<Record<string, number>> {
+  const rows = env.DB_CENTRAL.prepare('SELECT store, count(*) AS n FROM locations GROUP BY store ORDER BY store');
+  return Object.fromEntries((await rows.all<{ store: string; n: number }>()).results.map(({ store, n }) => [store, n]));
+}
+
+async function rowsOf(table: string, store: string): Promise<number | null> {
+  return env.DB_CENTRAL.prepare(`SELECT count(*) AS n FROM ${table} WHERE store = ?1`).bind(store).first<number>('n');
+}
+
+describe('one image, pushed to two nodes and copied from neither', () => {
+  beforeEach(async () => {
+    for (const node of hosts.nodes) {
+      await pushSmallImage(at(node), 1, ['latest']);
+      await node.queue.moveMetadata(ALWAYS);
+    }
+  });
+
+  test('is what central lacks of both', async () => {
+    for (const node of hosts.nodes) {
+      expect(await lackingFrom(node)).toEqual(IMAGE);
+      const other = node === hosts.node1 ? 'node2' : 'node1';
+      for (const [others, elsewhere] of [
+        [[other], 1],
+        [['retired'], 0],
+        [[], 0],
+      ] as const) {
+        const list = await listOnlyAt(hosts.central.store, node.name, others, '', 10);
+        expect(list.toSorted((a, b) => a.size - b.size)).toMatchObject([
+          { organization: ORGANIZATION, size: 20, elsewhere },
+          { organization: ORGANIZATION, size: 40, elsewhere },
+        ]);
+      }
+    }
+  });
+
+  test('two nodes retired in turn: neither is let go while central lacks it, and nothing is lost', async () => {
+    const [node1, node2] = hosts.nodes;
+    await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({
+      kind: 'CONFLICT',
+      detail: IMAGE,
+    });
+    await node1.queue.moveBytes(ALWAYS);
+    for (const node of hosts.nodes) expect(await lackingFrom(node)).toEqual(NOTHING);
+    expect(await without(node1).forget('node1', '', false)).toEqual({ locations: 2, last: undefined });
+    expect(await without(node1, node2).forget('node2', '', false)).toEqual({ locations: 2, last: undefined });
+    expect(await locationsAtCentral()).toEqual({ central: 2 });
+    for (const node of hosts.nodes) expect(await rowsOf('copies', node.name)).toBe(0);
+    expect((await objectKeys(env.BLOBS_CENTRAL)).length).toBe(2);
+  });
+
+  test('of a node that is lost, the other is the last that has it', async () => {
+    const [node1, node2] = hosts.nodes;
+    expect(await without(node1).forget('node1', '', true)).toEqual({ locations: 2, last: undefined });
+    expect(await locationsAtCentral()).toEqual({ node2: 2 });
+    for (const table of ['copies', 'followers', 'stored_bytes'])
+      expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
+    expect(await rowsOf('followers', 'node2')).toBe(1);
+    expect(await lackingFrom(node2)).toEqual(IMAGE);
+    await node2.queue.moveBytes(ALWAYS);
+    expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
+  });
+
+  test('a blob that was lost everywhere can be pushed again', async () => {
+    const [node1, node2] = hosts.nodes;
+    await without(node1, node2).forget('node1', '', true);
+    await without(node1, node2).forget('node2', '', true);
+    expect(await locationsAtCentral()).toEqual({});
+    const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
+    const [blob] = image.manifest.requiredBlobs;
+    expect((await hosts.central.registry.getBlob(granted(), blob!)).size).toBe(20);
+  });
+});
+
+test('bytes that central had, and whose object there is damaged, are what it lacks', async () => {
+  const { node1, node2, central } = hosts;
+  await pushSmallImage(at(node1), 1, ['latest']);
+  await hosts.drain();
+  expect(await lackingFrom(node1)).toEqual(NOTHING);
+  await env.DB_CENTRAL.prepare("UPDATE locations SET damage = 'missing' WHERE store = 'central' AND size = 40").run();
+  expect(await lackingFrom(node1)).toEqual({ blobs: 1, bytes: 40 });
+  expect(await listOnlyAt(central.store, 'node1', [], '', 10)).toMatchObject([{ organization: ORGANIZATION, size: 40 }]);
+  expect(await lackingFrom(node2)).toEqual(NOTHING);
+});
+
+test('a store that is in use is not forgotten', async () => {
+  const [node1] = hosts.nodes;
+  for (const store of ['node2', 'central']) {
+    await expect(without(node1).forget(store, '', true)).rejects.toMatchObject({ kind: 'CONFLICT' });
+  }
+});
+
+test('what a retired store had promised, central goes on promising', async () => {
+  const { node1, central } = hosts;
+  await pushSmallImage(at(node1), 1, ['latest']);
+  await hosts.drain();
+  const until = hosts.now + 1_000_000_000;
+  await env.DB_CENTRAL.prepare("UPDATE locations SET lease_until = ?1 WHERE store = 'node1' AND size = 40").bind(until).run();
+  await env.DB_CENTRAL.prepare("UPDATE locations SET lease_until = 5 WHERE store = 'node1' AND size = 20").run();
+  const leases = async (): Promise<(number | null)[]> =>
+    (
+      await env.DB_CENTRAL.prepare("SELECT lease_until FROM locations WHERE store = 'central' ORDER BY size").all<{
+        lease_until: number;
+      }>()
+    ).results.map(({ lease_until: lease }) => lease);
+  const [first] = await leases();
+  await forgetSlice(central.store, 'node1', '');
+  expect(await leases()).toEqual([first, until]);
+});
+
+test('of very many locations, a slice forgets some and says where it ended', async () => {
+  const { central } = hosts;
+  const rows = Array.from({ length: 6000 }, (_, i) => ({
+    digest: `sha256:${i.toString(16).padStart(64, '0')}`,
+    store: i % 2 === 0 ? 'retired' : 'node1',
+  }));
+  await env.DB_CENTRAL.prepare(
+    `INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+     SELECT r.value ->> 'digest', r.value ->> 'store', 'key', 1, 0, 0 FROM json_each(?1) AS r`,
+  )
+    .bind(JSON.stringify(rows))
+    .run();
+  const first = await forgetSlice(central.store, 'retired', '');
+  expect(first).toEqual({ locations: 2501, end: rows[5000]?.digest });
+  expect(await forgetSlice(central.store, 'retired', first.end ?? '')).toEqual({ locations: 499, end: undefined });
+  expect(await locationsAtCentral()).toEqual({ node1: 3000 });
+});
