@@ -1,6 +1,6 @@
 /**
  * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they are
- * applied, come late, or break off. BERTH_SEED=<n> runs one seed alone.
+ * applied, come late, never answer, or break off. BERTH_SEED=<n> runs one seed alone.
  *
  * | what a client sees while stores fail | 503 UNAVAILABLE with Retry-After, a body that breaks off, or the truth     |
  * | once they have healed                | every request, made again, succeeds; everything acknowledged is whole      |
@@ -18,6 +18,9 @@ import { Random } from '../support/random.ts';
 import { postWhole } from '../support/registry-changes.ts';
 import { contentOf, type Material, nextJob } from '../support/registry-jobs.ts';
 import { differences, type Document } from '../support/registry-model.ts';
+import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
+
+passDeadlinesOfStalledCalls();
 
 const RUNS = 300;
 const JOBS = 3;
@@ -33,7 +36,7 @@ const config = parseConfig(env);
 const seeds = env.FAULT_SEED === '' ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(env.FAULT_SEED)];
 /** Objects that stayed without a row, by what explains them. The scrub is to find them. */
 const leaks: Partial<Record<LeakReason, number>> = {};
-const outcomes = { requests: 0, faults: 0, unavailable: 0, broken: 0, afterHealing: 0 };
+const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
 
 test.each(seeds)('seed %i: failures of the stores are told as such, and cost nothing that was acknowledged', async (seed) => {
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
