@@ -7,11 +7,12 @@
  * | objects that stay without a row      | those of {@link LEAK_REASONS}, which a fault between R2 and D1 explains           |
  */
 import { env } from 'cloudflare:workers';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import { maintain } from '../../src/gc/maintenance.ts';
 import { addUsers } from '../support/client.ts';
+import { hideConsole, lastPrinted, showConsole } from '../support/console.ts';
 import { FaultyClient, type LeakReason } from '../support/faulty-client.ts';
 import { unreferencedObjects } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
@@ -21,6 +22,7 @@ import { differences, type Document } from '../support/registry-model.ts';
 import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 
 passDeadlinesOfStalledCalls();
+hideConsole();
 
 const RUNS = 300;
 const JOBS = 3;
@@ -39,8 +41,6 @@ const leaks: Partial<Record<LeakReason, number>> = {};
 const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
 
 test.each(seeds)('seed %i: failures of the stores are told as such, and cost nothing that was acknowledged', async (seed) => {
-  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const random = new Random(seed);
   await addUsers();
   const client = new FaultyClient(app, random, REPOSITORY, outcomes);
@@ -74,13 +74,12 @@ test.each(seeds)('seed %i: failures of the stores are told as such, and cost not
       if (reason !== undefined) leaks[reason] = (leaks[reason] ?? 0) + 1;
     }
   } catch (error) {
-    const lines = log.mock.calls.slice(-8).map(([line]) => String(line).slice(0, 700));
+    const lines = lastPrinted(8).map((line) => line.slice(0, 700));
     throw new Error(`BERTH_SEED=${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`, { cause: error });
-  } finally {
-    vi.restoreAllMocks();
   }
 });
 
 afterAll(() => {
+  showConsole();
   console.log(JSON.stringify({ seeds: seeds.length, ...outcomes, leaks }));
 });

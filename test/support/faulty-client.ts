@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers';
 import type { Hono } from 'hono';
 import type { AppEnv } from '../../src/http/context.ts';
 import { basic, HOST, USERS } from './client.ts';
+import { secrets } from './console.ts';
 import { type Call, type CallKind, type Fault, faulty } from './faults.ts';
 import type { Random } from './random.ts';
 import type { Change } from './registry-changes.ts';
@@ -89,7 +90,9 @@ export class FaultyClient {
       passThroughOnException: () => undefined,
       props: {},
     };
+    secrets.addAuthorization(basic(USERS.alice));
     const response = await this.#app.fetch(request, this.env, context);
+    secrets.addLocation(response.headers.get('Location') ?? '');
     const content = await bodyOf(response, method);
     await Promise.all(deferred);
     this.#requests.push(`${method} ${path.slice(0, 160)}: ${response.status}${content === undefined ? ', broke off' : ''}`);
