@@ -63,11 +63,11 @@ export class Bucket {
   /** Starts a multipart upload: parts of at least 5 MiB, all equal but the last. */
   async createMultipartUpload(key: string): Promise<MultipartUpload> {
     const created = this.#r2.createMultipartUpload(key);
-    const abandon = (late: R2MultipartUpload) => late.abort().catch(() => undefined);
-    const upload = await within(CHANGE_MILLISECONDS, created, abandon).catch((cause: unknown) => {
+    try {
+      return boundedUpload(await within(CHANGE_MILLISECONDS, created, (late) => late.abort().catch(() => undefined)));
+    } catch (cause) {
       throw unavailable(cause);
-    });
-    return boundedUpload(upload);
+    }
   }
 
   /** Goes on with a multipart upload that an earlier run has started. */
