@@ -1,7 +1,8 @@
 /**
  * Deletions at a node go through central: the node's store is read for the versions of what is to go, central's
  * transaction takes a stamp above them and writes tombstone and feed entry, the node's store takes the tombstone over, and
- * then the client is answered. With central away it is 503. A retry finishes the node's half if central's was done.
+ * then the client is answered. With central away, or too slow to answer, it is 503. A retry finishes the node's half if
+ * central's was done, before or after the client was answered.
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
@@ -27,7 +28,7 @@ import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
 import { greatestTagVersion } from '../stores/tag-history.ts';
 import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
-import { answerOfCentral, CentralAway, type Federation } from './federation.ts';
+import { answerOfCentral, type Federation } from './federation.ts';
 
 /** Manifests of a repository that one transaction deletes. */
 const MANIFESTS_PER_BATCH = 1000;
@@ -44,12 +45,12 @@ export class FederatedDeletions {
     const own = await lookUpVersions(node.database, repository, [tag], []);
     const ownTag = own.tags.get(tag);
     const digests = ownTag?.digest == null ? [] : [ownTag.digest];
-    const far = await this.#central(lookUpVersions(central.database, repository, [tag], digests));
+    const far = await answerOfCentral(lookUpVersions(central.database, repository, [tag], digests));
     const winner = mergeTags(ownTag, far.tags.get(tag));
     const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
     if (isVisible(winner, merged)) {
       const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
-      const stamp = await this.#central(deleteTag(central.database, this.#context(by), repository, tag, { versions }));
+      const stamp = await answerOfCentral(deleteTag(central.database, this.#context(by), repository, tag, { versions }));
       await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
       this.#federation.options.replication.wakeCentral();
       return;
@@ -72,12 +73,12 @@ export class FederatedDeletions {
       findManifest(node.database, repository, reference, 'descriptor'),
       greatestTagVersion(node.database, repository, [digest]),
     ]);
-    const far = await this.#central(findManifest(central.database, repository, reference, 'descriptor'));
+    const far = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
     const [here, there] = [own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST];
     if (isAlive(mergeManifests(here, there))) {
       const versions = Math.max(here.created, here.deleted, tagVersion);
       const context = this.#context(by);
-      const stamp = await this.#central(deleteManifests(central.database, context, repository, [digest], { versions }));
+      const stamp = await answerOfCentral(deleteManifests(central.database, context, repository, [digest], { versions }));
       await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
       this.#federation.options.replication.wakeCentral();
       return;
@@ -94,7 +95,7 @@ export class FederatedDeletions {
     const own = await blobUse(node.database, repository, digest);
     if (own.manifest !== undefined) throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: own.manifest } });
     const now = options.now();
-    const result = await this.#central(unlinkBlob(central.database, now, repository, digest, by, own.linked));
+    const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, own.linked));
     requireUnlinked(repository, digest, result);
     await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#room(repository))]);
     options.replication.wakeCentral();
@@ -113,14 +114,14 @@ export class FederatedDeletions {
       const tagVersion = await greatestTagVersion(node.database, repository, digests);
       const versions = Math.max(tagVersion, ...live.map(({ created, deleted }) => Math.max(created, deleted)));
       const context = this.#context(by);
-      const stamp = await this.#central(deleteManifests(central.database, context, repository, digests, { versions }));
+      const stamp = await answerOfCentral(deleteManifests(central.database, context, repository, digests, { versions }));
       await this.#take(
         [],
         digests.map((digest) => ({ repository, digest, created: 0, deleted: stamp ?? 0 })),
       );
       last = digests.at(-1) ?? last;
     }
-    const stamp = await this.#central(deleteRepository(central.database, this.#context(by), repository));
+    const stamp = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository));
     // Also where central's half was done before: this may be a retry.
     const removal = removeRepositoryAsTold(repository, options.now());
     const results = await node.database.batch([...removal, ...(await this.#room(repository))]);
@@ -153,14 +154,6 @@ export class FederatedDeletions {
         throw error;
       },
     );
-  }
-
-  async #central<Answer>(asked: Promise<Answer>): Promise<Answer> {
-    try {
-      return await asked;
-    } catch (error) {
-      throw isUnavailable(error) ? new CentralAway(error) : error;
-    }
   }
 
   /** Deletions are central's transactions. */

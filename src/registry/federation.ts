@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
+import { within } from '../stores/deadline.ts';
 import type { Store } from '../stores/store.ts';
 import type { StoredRegistryOptions } from './stored.ts';
 
@@ -24,21 +25,15 @@ export interface Federation {
   readonly options: FederatedOptions;
 }
 
-/** How long a node waits for central before it goes on with what it has, in milliseconds. */
-const CENTRAL_MILLISECONDS = 5000;
+/** How long a node waits for central's database before it goes on with what it has, in milliseconds. */
+export const CENTRAL_MILLISECONDS = 5000;
 
 /** An answer of central's; UNAVAILABLE if there is none in time. @throws OciError UNAVAILABLE */
 export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<Answer> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, fail) => {
-    timer = setTimeout(() => fail(new CentralAway()), CENTRAL_MILLISECONDS);
-  });
   try {
-    return await Promise.race([asked, late]);
+    return await within(CENTRAL_MILLISECONDS, asked);
   } catch (error) {
     throw isUnavailable(error) ? new CentralAway(error) : error;
-  } finally {
-    if (timer !== undefined) clearTimeout(timer);
   }
 }
 

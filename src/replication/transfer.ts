@@ -6,7 +6,8 @@
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { Hash } from '../stores/blob-writer.ts';
-import type { Bucket } from '../stores/bucket.ts';
+import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
+import { within } from '../stores/deadline.ts';
 import { Hopeless } from './machine.ts';
 import type { Progress } from './queue-state.ts';
 
@@ -22,6 +23,9 @@ export const PART_BYTES = 8 * 1024 * 1024;
 
 /** Bytes that are read back at once, to be hashed, before everybody else has a turn. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
+
+/** How long one object may take that is copied in one piece: as long as a run of the queue. */
+const WHOLE_MILLISECONDS = 5 * 60_000;
 
 /** There was not enough time: the rest is for the next run. */
 export class OutOfTime extends Error {
@@ -70,7 +74,7 @@ async function transferWhole({ name, from, key, to, digest }: Transfer, keeper: 
   if (content === undefined) throw new Gone();
   keeper.setProgress(name, { key: copy, parts: [] });
   try {
-    await to.put(copy, content, digest);
+    await within(WHOLE_MILLISECONDS, to.put(copy, content, digest));
     return copy;
   } catch (error) {
     throw error instanceof OciError && error.kind === 'DIGEST_INVALID' ? wrongBytes(digest) : error;
@@ -113,7 +117,7 @@ async function readBack(bucket: Bucket, key: string, digest: Digest, size: numbe
     for (let offset = 0; offset < size; offset += READ_BACK_BYTES) {
       const content = await bucket.get(key, { offset, length: Math.min(READ_BACK_BYTES, size - offset) });
       if (content === undefined) throw new Gone();
-      await hash.updateFrom(content);
+      await within(CHANGE_MILLISECONDS, hash.updateFrom(content));
       await othersTurn();
     }
     return await hash.digest();

@@ -11,8 +11,9 @@
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { type Bucket, MAX_PUT_BYTES } from './bucket.ts';
+import { type Bucket, CHANGE_MILLISECONDS, MAX_PUT_BYTES } from './bucket.ts';
 import { type BufferBudget, type Loan, PART_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+import { within } from './deadline.ts';
 
 /** A request's body. `length` is its Content-Length, if it has one. */
 export interface Body {
@@ -90,17 +91,19 @@ export class BlobWriter {
     const loan = this.#budget.borrow(Math.min(READ_BYTES, length));
     const fixed = new FixedLengthStream(length);
     const writer = fixed.writable.getWriter();
-    const put = this.#bucket.put(key, fixed.readable);
     const pump = async (): Promise<void> => {
       const reader = new LargeReader(stream, loan?.bytes ?? Math.min(SMALL_BYTES, length));
       for (let bytes = await reader.read(); bytes !== undefined; bytes = await reader.read()) {
-        await Promise.all([hash.update(bytes), writer.write(bytes)]);
+        // The client may take its time between two reads; R2, to take what was read, may not.
+        await Promise.all([hash.update(bytes), within(CHANGE_MILLISECONDS, writer.write(bytes))]);
         reader.reuse(bytes);
       }
-      await writer.close();
+      await within(CHANGE_MILLISECONDS, writer.close());
     };
     try {
-      await settleBoth(put, pump(), (cause) => void writer.abort(cause).catch(() => undefined));
+      const pumped = pump();
+      const put = this.#bucket.put(key, fixed.readable, undefined, pumped);
+      await settleBoth(put, pumped, (cause) => void writer.abort(cause).catch(() => undefined));
     } finally {
       if (loan !== undefined) this.#budget.giveBack(loan);
     }

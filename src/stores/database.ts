@@ -6,6 +6,10 @@
  * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
  */
 import { OciError } from '../oci/errors.ts';
+import { within } from './deadline.ts';
+
+/** How long D1 may take to answer: it ends a query itself after 30 seconds, so what is given up does not run on. */
+export const DATABASE_MILLISECONDS = 35_000;
 
 export class Sql {
   readonly text: string;
@@ -101,9 +105,9 @@ const WRONG_STATEMENT = /SQLITE_(?:ERROR|CONSTRAINT|MISMATCH|RANGE|TOOBIG|MISUSE
 
 async function answered<Result>(query: Promise<Result>): Promise<Result> {
   try {
-    return await query;
+    return await within(DATABASE_MILLISECONDS, query);
   } catch (cause) {
-    if (WRONG_STATEMENT.test(String(cause))) throw cause;
+    if (cause instanceof OciError || WRONG_STATEMENT.test(String(cause))) throw cause;
     throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
   }
 }

@@ -1,10 +1,14 @@
-/** What must not be said while a part is away: that something is not there, or that bytes are there which nobody can read. */
+/**
+ * What must not be said while a part is away: that something is not there, or that bytes are there which nobody can read.
+ * The one exception is a HEAD of what the asked host's own store has a row for: it asks no R2 (`operation-counts.test.ts`),
+ * and so does not see that R2 is away.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { announced, markers, pathsOf, REPOSITORY, requireSettledEverywhere, settled, wrongRefusal } from '../support/away.ts';
 import { addUsers } from '../support/client.ts';
 import { bytesOf, first, imageOf } from '../support/fixture.ts';
-import { type Part, ThreeHosts } from '../support/three-hosts.ts';
+import { type HostName, type Part, ThreeHosts } from '../support/three-hosts.ts';
 
 const CONFIG = bytesOf(900, 50);
 
@@ -74,7 +78,7 @@ describe('a wrong 404 is worse than a 503', () => {
   });
 });
 
-describe('HEAD never says 200 for bytes whose every location is away', () => {
+describe('HEAD never says 200 for bytes that lie elsewhere, and whose every location is away', () => {
   test.each<[string, Part[]]>([
     ['announced, and the node away', ['node1 D1', 'node1 R2']],
     ["announced, and the node's bucket away", ['node1 R2']],
@@ -107,5 +111,24 @@ describe('HEAD never says 200 for bytes whose every location is away', () => {
       expect((await hosts.call('node2', 'HEAD', path, { as: 'alice' })).status).toBe(404);
       expect(wrongRefusal(await hosts.call('node2', 'HEAD', path, { as: 'aliceReader' }))).toBeUndefined();
     }
+  });
+});
+
+describe("HEAD of a blob goes by the row of the asked host's own store", () => {
+  test.each<[HostName, Part[]]>([
+    ['central', ['central R2']],
+    ['node1', ['node1 R2', 'central R2']],
+  ])('at %s: 200 without asking R2, although a GET is 503 while no location answers', async (host, parts) => {
+    const image = await settled(hosts, 1);
+    if (host === 'central') await hosts.evict('node1', image.manifest.requiredBlobs);
+    hosts.takeAway(...parts);
+    for (const digest of image.manifest.requiredBlobs) {
+      for (const as of ['alice', 'aliceReader'] as const) {
+        const path = `/v2/${REPOSITORY}/blobs/${digest}`;
+        expect([as, (await hosts.call(host, 'HEAD', path, { as })).status]).toEqual([as, 200]);
+        expect([as, wrongRefusal(await hosts.call(host, 'GET', path, { as }))]).toEqual([as, undefined]);
+      }
+    }
+    await requireSettledEverywhere(hosts, image);
   });
 });

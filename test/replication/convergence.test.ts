@@ -1,6 +1,6 @@
 /**
  * Invariants 1 to 4, whatever happens: random operations on central and two nodes, with skewed clocks, stores that fail
- * before or after a call or do it too late, queues that are killed, and operations in the middle of others. Then all
+ * before or after a call, do it too late or never answer, queues that are killed, and operations in the middle of others. Then all
  * heals, and the hosts agree on what clients were told.
  *
  * `npm run test:convergence -- --runs 1000 --seed 7` does more runs, or replays a failure.
@@ -10,6 +10,7 @@ import { expect, test } from 'vitest';
 import { openHosts } from '../support/hosts.ts';
 import type { Plainer } from '../support/minimal.ts';
 import { type Chance, explain, firstFailure, type Trial } from '../support/random-plans.ts';
+import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 import { agree, heal } from './agreement.ts';
 import { contentOf } from './content.ts';
 import { Faults } from './faults.ts';
@@ -17,6 +18,8 @@ import { KNOWN_PLANS } from './known-plans.ts';
 import { OneBatch } from './one-batch.ts';
 import { plan, type Plan, type Step } from './operations.ts';
 import { Run } from './run.ts';
+
+passDeadlinesOfStalledCalls();
 
 const HOUR = 3_600_000;
 const LIMIT_MILLISECONDS = 240_000 + 2000 * env.CONVERGENCE.runs;

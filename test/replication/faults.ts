@@ -1,6 +1,7 @@
 /** Faults in calls to stores, at the place in an operation where a plan has them. */
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';
+import { stalledCall } from '../support/stalled-calls.ts';
 import type { Fault, Operation } from './operations.ts';
 
 export class Unreachable extends Error {
@@ -54,6 +55,14 @@ export class Faults {
         case 'after':
           await work();
           throw new Unreachable(`${store} has not answered`);
+        case 'stalls':
+        case 'stalls after': {
+          const done = effect === 'stalls' ? Promise.resolve() : work();
+          // A put lasts as long as its body.
+          if (name !== 'put') return stalledCall(done);
+          await done;
+          throw new Unreachable(`${store} has not answered`);
+        }
         case 'late':
           // The body of an object ends with its request.
           if (name === 'batch') this.#late.push(work);

@@ -47,14 +47,14 @@ export type Operation =
   | { readonly kind: 'collect' };
 
 /**
- * What befalls one call to a store: it fails before or after it was done, is done only later, or is the first of which
- * none is answered until the operation ends; or another operation happens while it is held.
+ * What befalls one call to a store: it fails before or after it was done, is done only later, is never answered, done or
+ * not, or is the first of which none is answered until the operation ends; or another operation happens while it is held.
  */
 export interface Fault {
   readonly store: HostName;
   /** Counted from 0 in each operation. */
   readonly call: number;
-  readonly effect: 'before' | 'after' | 'late' | 'away' | Operation;
+  readonly effect: 'before' | 'after' | 'late' | 'stalls' | 'stalls after' | 'away' | Operation;
 }
 
 export interface Step {
@@ -126,7 +126,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: kind('collect') }) },
 );
 
-const failure = fc.constantFrom('before' as const, 'after' as const, 'late' as const, 'away' as const);
+const failure = fc.constantFrom<Extract<Fault['effect'], string>>('before', 'after', 'late', 'stalls', 'stalls after', 'away');
 
 const pause = fc.constantFrom(0, 0, 1, 1, 5000, 900_000);
 

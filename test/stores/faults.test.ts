@@ -1,23 +1,28 @@
 /**
  * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they are
- * applied, come late, or break off. BERTH_SEED=<n> runs one seed alone.
+ * applied, come late, never answer, or break off. BERTH_SEED=<n> runs one seed alone.
  *
  * | what a client sees while stores fail | 503 UNAVAILABLE with Retry-After, a body that breaks off, or the truth     |
  * | once they have healed                | every request, made again, succeeds; everything acknowledged is whole      |
  * | objects that stay without a row      | those of {@link LEAK_REASONS}, which a fault between R2 and D1 explains           |
  */
 import { env } from 'cloudflare:workers';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import { maintain } from '../../src/gc/maintenance.ts';
 import { addUsers } from '../support/client.ts';
+import { hideConsole, lastPrinted, showConsole } from '../support/console.ts';
 import { FaultyClient, type LeakReason } from '../support/faulty-client.ts';
 import { unreferencedObjects } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
 import { postWhole } from '../support/registry-changes.ts';
 import { contentOf, type Material, nextJob } from '../support/registry-jobs.ts';
 import { differences, type Document } from '../support/registry-model.ts';
+import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
+
+passDeadlinesOfStalledCalls();
+hideConsole();
 
 const RUNS = 300;
 const JOBS = 3;
@@ -33,11 +38,9 @@ const config = parseConfig(env);
 const seeds = env.FAULT_SEED === '' ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(env.FAULT_SEED)];
 /** Objects that stayed without a row, by what explains them. The scrub is to find them. */
 const leaks: Partial<Record<LeakReason, number>> = {};
-const outcomes = { requests: 0, faults: 0, unavailable: 0, broken: 0, afterHealing: 0 };
+const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
 
 test.each(seeds)('seed %i: failures of the stores are told as such, and cost nothing that was acknowledged', async (seed) => {
-  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const random = new Random(seed);
   await addUsers();
   const client = new FaultyClient(app, random, REPOSITORY, outcomes);
@@ -71,13 +74,12 @@ test.each(seeds)('seed %i: failures of the stores are told as such, and cost not
       if (reason !== undefined) leaks[reason] = (leaks[reason] ?? 0) + 1;
     }
   } catch (error) {
-    const lines = log.mock.calls.slice(-8).map(([line]) => String(line).slice(0, 700));
+    const lines = lastPrinted(8).map((line) => line.slice(0, 700));
     throw new Error(`BERTH_SEED=${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`, { cause: error });
-  } finally {
-    vi.restoreAllMocks();
   }
 });
 
 afterAll(() => {
+  showConsole();
   console.log(JSON.stringify({ seeds: seeds.length, ...outcomes, leaks }));
 });

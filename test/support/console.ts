@@ -25,6 +25,16 @@ export function hideConsole(): void {
   shown = false;
 }
 
+/** For what is to be read after such tests. */
+export function showConsole(): void {
+  shown = true;
+}
+
+/** The last so many things that were printed, which are searched all the same. */
+export function lastPrinted(count: number): readonly string[] {
+  return printed.slice(-count);
+}
+
 /** What was printed since the last time. */
 export function takePrinted(): string {
   const text = printed.join('\n');

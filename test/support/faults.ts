@@ -1,7 +1,8 @@
 /**
- * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, or in the middle of
- * an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
+ * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, never, or in the middle
+ * of an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
  */
+import { stalledCall } from './stalled-calls.ts';
 
 /** Kinds of calls: those of D1, then those of R2. */
 export type CallKind = 'query' | 'batch' | R2CallKind;
@@ -24,11 +25,15 @@ export interface Call {
   readonly index: number;
   /** What R2 is asked about; empty for D1. */
   readonly keys: readonly string[];
+  /** Whether a stream goes with it: R2 then has as long as that lasts. */
+  readonly streams: boolean;
 }
 
 /**
  * - `before`: fails, and nothing has happened.
  * - `after`: happens, and fails.
+ * - `stall`: never answers, and nothing has happened; its deadline passes at once (stalled-calls.ts).
+ * - `stall after`: happens, and never answers.
  * - `delay`: happens after so many milliseconds.
  * - `until`: happens once this has been resolved; it fails if that is rejected.
  * - `breakAt`: of a get: the body breaks off after this part of it, from 0 to 1. Of any other call: ok.
@@ -37,6 +42,8 @@ export type Fault =
   | 'ok'
   | 'before'
   | 'after'
+  | 'stall'
+  | 'stall after'
   | { readonly delay: number }
   | { readonly until: Promise<unknown> }
   | { readonly breakAt: number };
@@ -73,27 +80,27 @@ class Caller {
     this.#message = message;
   }
 
-  /** @param ignored what becomes of a result that nobody gets */
-  async call<Result>(
-    kind: CallKind,
-    keys: readonly string[],
-    apply: () => Promise<Result>,
-    ignored?: (result: Result) => Promise<unknown>,
-  ): Promise<Result> {
-    return (await this.breakable(kind, keys, apply, ignored)).result;
+  async call<Result>(kind: CallKind, keys: readonly string[], apply: () => Promise<Result>, streams = false): Promise<Result> {
+    return (await this.breakable(kind, keys, apply, async () => undefined, streams)).result;
   }
 
-  /** As `call`; answers as well where a body breaks off. */
+  /**
+   * As `call`; answers as well where a body breaks off.
+   * @param ignored what becomes of a result that nobody gets
+   */
   async breakable<Result>(
     kind: CallKind,
     keys: readonly string[],
     apply: () => Promise<Result>,
-    ignored: (result: Result) => Promise<unknown> = async () => undefined,
+    ignored: (result: Result) => Promise<unknown>,
+    streams = false,
   ): Promise<{ result: Result; breakAt: number | undefined }> {
     const index = this.#counts.get(kind) ?? 0;
     this.#counts.set(kind, index + 1);
-    const fault = this.#plan({ store: this.#store, kind, index, keys });
+    const fault = this.#plan({ store: this.#store, kind, index, keys, streams });
     if (fault === 'before') throw new Error(this.#message);
+    if (fault === 'stall') return stalledCall();
+    if (fault === 'stall after') return stalledCall(apply().then(ignored));
     if (typeof fault === 'object' && 'delay' in fault) await new Promise((done) => setTimeout(done, fault.delay));
     if (typeof fault === 'object' && 'until' in fault) await fault.until;
     const result = await apply();
@@ -159,7 +166,7 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
     },
     head: (key: string) => caller.call('head', [key], () => bucket.head(key)),
     put: (key: string, ...rest: [value: ReadableStream | ArrayBufferView, options?: R2PutOptions]) =>
-      caller.call('put', [key], () => bucket.put(key, ...rest)),
+      caller.call('put', [key], () => bucket.put(key, ...rest), rest[0] instanceof ReadableStream),
     delete: (keys: string | string[]) => caller.call('delete', [keys].flat(), () => bucket.delete(keys)),
     list: (options?: R2ListOptions) => caller.call('list', [], () => bucket.list(options)),
     createMultipartUpload: async (key: string, options?: R2MultipartOptions) =>

@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers';
 import type { Hono } from 'hono';
 import type { AppEnv } from '../../src/http/context.ts';
 import { basic, HOST, USERS } from './client.ts';
+import { secrets } from './console.ts';
 import { type Call, type CallKind, type Fault, faulty } from './faults.ts';
 import type { Random } from './random.ts';
 import type { Change } from './registry-changes.ts';
@@ -31,6 +32,8 @@ export type LeakReason = keyof typeof LEAK_REASONS;
 export interface Outcomes {
   requests: number;
   faults: number;
+  /** Of these, calls that never answered. */
+  stalls: number;
   /** Answers that were 503. */
   unavailable: number;
   /** Bodies that broke off. */
@@ -87,7 +90,9 @@ export class FaultyClient {
       passThroughOnException: () => undefined,
       props: {},
     };
+    secrets.addAuthorization(basic(USERS.alice));
     const response = await this.#app.fetch(request, this.env, context);
+    secrets.addLocation(response.headers.get('Location') ?? '');
     const content = await bodyOf(response, method);
     await Promise.all(deferred);
     this.#requests.push(`${method} ${path.slice(0, 160)}: ${response.status}${content === undefined ? ', broke off' : ''}`);
@@ -96,13 +101,13 @@ export class FaultyClient {
 
   /** What explains that an object has no row; undefined for nothing. */
   explanationOf(key: string): LeakReason | undefined {
-    if (this.#made.some((call) => call.kind === 'delete' && call.fault === 'before' && call.keys.includes(key))) {
+    if (this.#made.some((call) => call.kind === 'delete' && isWithoutEffect(call.fault) && call.keys.includes(key))) {
       return 'delete failed';
     }
     const written = this.#made.findIndex((call) => isWrite(call.kind) && call.keys.includes(key));
     const since = this.#made.filter((call, i) => i > written && call.request === this.#made[written]?.request);
     const failed = (kind: CallKind) =>
-      since.some((call) => call.kind === kind && (call.fault === 'before' || call.fault === 'after'));
+      since.some(({ kind: called, fault }) => called === kind && (isWithoutEffect(fault) || isWithoutAnswer(fault)));
     if (failed('batch')) return 'commit failed';
     return failed('head') ? 'comparison failed' : undefined;
   }
@@ -121,14 +126,18 @@ export class FaultyClient {
   #decide(call: Call): Fault {
     const fault = this.#failing ? this.#chance(call) : 'ok';
     if (fault !== 'ok') this.outcomes.faults++;
+    if (fault === 'stall' || fault === 'stall after') this.outcomes.stalls++;
     this.#made.push({ ...call, fault, request: this.#requests.length });
     return fault;
   }
 
-  #chance({ kind }: Call): Fault {
+  #chance({ kind, streams }: Call): Fault {
     const random = this.#random;
     if (kind === 'get' && random.chance(0.15)) return { breakAt: random.next() };
-    const fault = random.weighted({ ok: 76, before: 10, after: 10, late: 4 });
+    const fault = random.weighted({ ok: 72, before: 8, after: 8, late: 4, stall: 4, 'stall after': 4 });
+    // A call lasts as long as its stream: nothing ends one of these.
+    if (streams && fault === 'stall') return 'before';
+    if (streams && fault === 'stall after') return 'after';
     return fault === 'late' ? { delay: random.between(0, 2) } : fault;
   }
 }
@@ -225,6 +234,14 @@ async function bodyOf(response: Response, method: string): Promise<Uint8Array | 
   if (body === undefined) return undefined;
   const short = method !== 'HEAD' && length !== null && Number(length) > body.byteLength;
   return short ? undefined : new Uint8Array(body);
+}
+
+function isWithoutEffect(fault: Fault): boolean {
+  return fault === 'before' || fault === 'stall';
+}
+
+function isWithoutAnswer(fault: Fault): boolean {
+  return fault === 'after' || fault === 'stall after';
 }
 
 function isWrite(kind: CallKind): boolean {

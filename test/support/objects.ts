@@ -117,6 +117,10 @@ export async function orphansAt(name: HostName): Promise<string[]> {
 /** Lines of JSON that are logged as errors from here on. */
 export function errorLines(): object[] {
   const lines: object[] = [];
-  vi.spyOn(console, 'error').mockImplementation((text: string) => void lines.push(JSON.parse(text) as object));
+  const { error: print } = console;
+  vi.spyOn(console, 'error').mockImplementation((text: string) => {
+    lines.push(JSON.parse(text) as object);
+    print(text);
+  });
   return lines;
 }

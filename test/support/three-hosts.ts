@@ -14,7 +14,7 @@ import { Replicator } from '../../src/replication/replicator.ts';
 import type { Store } from '../../src/stores/store.ts';
 import { basic, type CallOptions, HOST, type UserName, USERS } from './client.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';
-import { type CallKind, faulty } from './faults.ts';
+import { type Call, type CallKind, type Fault, faulty } from './faults.ts';
 import { bytesOf, type Image, imageOf } from './fixture.ts';
 import { MemoryQueueState } from './memory-queue-state.ts';
 import { Wire } from './wire.ts';
@@ -50,7 +50,7 @@ export class ThreeHosts {
   /** Of calls to each store, whoever makes them. */
   readonly counts: Readonly<Record<HostName, Counts>> = { central: noCounts(), node1: noCounts(), node2: noCounts() };
   readonly #app: Hono<AppEnv> = createApp();
-  readonly #away = new Set<Part>();
+  readonly #away = new Map<Part, 'fails' | 'stalls'>();
   readonly #env: Env;
   readonly #stores: ReadonlyMap<string, Store>;
   readonly #queues: ReadonlyMap<string, Queue>;
@@ -68,9 +68,7 @@ export class ThreeHosts {
       BLOBS_NODE2: countR2(env.BLOBS_NODE2!, node2),
     };
     const bindings = { ...env, ...counted, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited, REPLICATION_QUEUE: queues };
-    this.#env = faulty(bindings, ({ store, kind }) =>
-      this.#away.has(`${store} ${DATABASE_CALLS.has(kind) ? 'D1' : 'R2'}` as Part) ? 'before' : 'ok',
-    ) as unknown as Env;
+    this.#env = faulty(bindings, (call) => this.#faultOf(call)) as unknown as Env;
     const config = parseConfig(this.#env);
     this.#stores = new Map(composeStores(config, this.#env).map((store) => [store.name, store]));
     this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config.graceMilliseconds)]));
@@ -89,7 +87,12 @@ export class ThreeHosts {
   }
 
   takeAway(...parts: readonly Part[]): void {
-    for (const part of parts) this.#away.add(part);
+    for (const part of parts) this.#away.set(part, 'fails');
+  }
+
+  /** Stores whose calls never settle; for test files that pass their deadlines (stalled-calls.ts). */
+  stall(...parts: readonly Exclude<Part, 'queues'>[]): void {
+    for (const part of parts) this.#away.set(part, 'stalls');
   }
 
   giveBack(): void {
@@ -188,6 +191,12 @@ export class ThreeHosts {
       await env.DB_CENTRAL.prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2').bind(digest, node).run();
       await bucket.delete(results.map(({ key }) => key));
     }
+  }
+
+  #faultOf({ store, kind, streams }: Call): Fault {
+    const away = this.#away.get(`${store} ${DATABASE_CALLS.has(kind) ? 'D1' : 'R2'}` as Part);
+    if (away === undefined) return 'ok';
+    return away === 'stalls' && !streams ? 'stall' : 'before';
   }
 
   #newQueue(name: string, graceMilliseconds: number): Queue {

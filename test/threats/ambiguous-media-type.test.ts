@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, rowsOf, utf8 } from '../support/fixture.ts';
-import { HOSTS } from './hosts.ts';
+import { bytesOf, utf8 } from '../support/fixture.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -11,7 +11,7 @@ const DOCKER = 'application/vnd.docker.distribution';
 const IMAGE = `${OCI}.manifest.v1+json`;
 const INDEX = `${OCI}.index.v1+json`;
 
-describe.each(HOSTS)('ambiguous media type: refused at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('ambiguous media type: refused at $name', (host) => {
   const descriptor = async () => ({
     mediaType: 'application/x',
     digest: await host.putBlob('alice/app', bytesOf(1, 10)),
@@ -51,7 +51,7 @@ describe.each(HOSTS)('ambiguous media type: refused at $name', (host) => {
         }
       }
     }
-    expect(await rowsOf('SELECT digest FROM manifests')).toEqual([]);
+    expect(await host.rowsOf('SELECT digest FROM manifests')).toEqual([]);
   });
 
   test.each([

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { env } from 'cloudflare:workers';
 import { addUsers, basic, errorsOf } from '../support/client.ts';
-import { type Host, HOSTS } from './hosts.ts';
+import { type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -22,7 +22,7 @@ async function scopeGiven(host: Host, as: 'alice' | 'aliceReader' | undefined, s
 }
 
 // What each route says of unknown and forbidden repositories: test/threats/matrix.
-describe.each(HOSTS)('enumeration and timing: nothing to learn at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $name', (host) => {
   test('a wrong user, a wrong password, and another’s password are refused alike', async () => {
     const wrong = [
       { name: 'alice', password: 'not-the-secret' },

@@ -9,11 +9,16 @@ export type As = NonNullable<CallOptions['as']>;
 
 type Store = readonly [database: D1Database, bucket: R2Bucket];
 
-/** @param stores whose contents a request there can change */
-function hostAt(name: string, origin: string, stores: readonly Store[], fetcher?: CallOptions['fetcher']) {
+/**
+ * @param audience of access tokens that are given there
+ * @param stores whose contents a request there can change
+ */
+function hostAt(name: string, origin: string, audience: string, stores: readonly Store[], fetcher?: CallOptions['fetcher']) {
   const by = (as: As | undefined): CallOptions => ({ host: origin, fetcher, ...(as === undefined ? {} : { as }) });
   return {
     name,
+    origin,
+    audience,
     call: (method: string, path: string, options: Omit<CallOptions, 'host'> = {}) =>
       call(method, path, { ...options, host: origin, fetcher }),
     tokenFor: (as: As | undefined, ...scopes: readonly string[]) => tokenOf(by(as), ...scopes),
@@ -53,9 +58,6 @@ export type Host = ReturnType<typeof hostAt>;
 const CENTRAL: Store = [env.DB_CENTRAL, env.BLOBS_CENTRAL];
 const NODE1: Store = [env.DB_NODE1!, env.BLOBS_NODE1!];
 
-/** Where every attack is tried. */
-export const HOSTS: readonly Host[] = [hostAt('central', HOST, [CENTRAL])];
-
 const world = await ThreeHosts.openWithoutFollowing();
 
 /** A node, which hears of the users before its first request in a test, and of changes as they are made. */
@@ -69,5 +71,8 @@ async function atNode(request: Request): Promise<Response> {
   return world.fetch(request);
 }
 
-/** Where those are tried that could find another way through a node. */
-export const HOSTS_AND_NODES: readonly Host[] = [...HOSTS, hostAt('node1', ORIGINS.node1, [NODE1, CENTRAL], atNode)];
+/** Where every attack is tried: it could find another way through a node. */
+export const HOSTS_AND_NODES: readonly Host[] = [
+  hostAt('central', HOST, 'central', [CENTRAL]),
+  hostAt('node1', ORIGINS.node1, 'node:node1', [NODE1, CENTRAL], atNode),
+];

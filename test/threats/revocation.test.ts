@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, basic, USERS } from '../support/client.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { HOSTS } from './hosts.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 const MINUTE = 60_000;
 
@@ -18,7 +18,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe.each(HOSTS)('rights that outlive revocation: none at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', (host) => {
   const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
 
   // An isolate that remembers the password gives one more token, 59 seconds after the removal.

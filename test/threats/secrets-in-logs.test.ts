@@ -5,7 +5,7 @@ import { createApp } from '../../src/app.ts';
 import { addUsers, basic, HOST, USERS } from '../support/client.ts';
 import { secrets, takePrinted } from '../support/console.ts';
 import { Secrets } from '../support/secrets.ts';
-import { HOSTS } from './hosts.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 describe('the search for secrets finds what is planted', () => {
   const secret = 'a secret of "this" test/+';
@@ -41,7 +41,7 @@ describe('the search for secrets finds what is planted', () => {
   });
 });
 
-describe.each(HOSTS)('secrets in logs; default passwords: none at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $name', (host) => {
   test('what a test prints is searched for what it used', async () => {
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
@@ -64,10 +64,12 @@ describe.each(HOSTS)('secrets in logs; default passwords: none at $name', (host)
     };
     for (const header of [authorization, basic(USERS.bob)]) {
       const context = createExecutionContext();
-      const request = new Request(`${HOST}/v2/alice/app/manifests/latest?token=${authorization.slice(7)}`, {
+      const request = new Request(`${host.origin}/v2/alice/app/manifests/latest?token=${authorization.slice(7)}`, {
         headers: { Authorization: header },
       });
-      expect((await createApp().fetch(request, { ...env, DB_CENTRAL: failing }, context)).status).toBeGreaterThanOrEqual(500);
+      expect(
+        (await createApp().fetch(request, { ...env, DB_CENTRAL: failing, DB_NODE1: failing }, context)).status,
+      ).toBeGreaterThanOrEqual(500);
       await waitOnExecutionContext(context);
     }
     const printed = takePrinted();

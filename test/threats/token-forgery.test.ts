@@ -3,7 +3,7 @@ import { type JWTPayload, SignJWT } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { HOSTS } from './hosts.ts';
+import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
@@ -19,7 +19,8 @@ const base64url = (value: object | string): string =>
     .encode(typeof value === 'string' ? value : JSON.stringify(value))
     .toBase64({ alphabet: 'base64url', omitPadding: true });
 
-function claims(changes: JWTPayload = {}): JWTPayload {
+/** Those of a good token at the host of this audience. */
+function claimsFor(audience: string, changes: JWTPayload = {}): JWTPayload {
   const now = Math.floor(Date.now() / 1000);
   const credential = {
     kind: 'organization',
@@ -32,7 +33,7 @@ function claims(changes: JWTPayload = {}): JWTPayload {
     credential,
     scope: 'repository:alice/app:pull',
     iss: 'berth',
-    aud: 'central',
+    aud: audience,
     sub: 'id-of-alice',
     iat: now,
     exp: now + 60,
@@ -54,44 +55,54 @@ async function hmac(payload: JWTPayload, header: Header, key: Uint8Array, hash =
 const now = (): number => Math.floor(Date.now() / 1000);
 const jwk = { kty: 'oct', k: OTHER_KEY.toBase64({ alphabet: 'base64url', omitPadding: true }), alg: 'HS256' };
 
-const FORGERIES: readonly (readonly [string, () => Promise<string>])[] = [
-  ['no signature, alg none', async () => `${base64url({ alg: 'none' })}.${base64url(claims())}.`],
-  ['no signature, alg none and the right kid', async () => `${base64url({ ...HEADER, alg: 'none' })}.${base64url(claims())}.`],
-  ['alg NoNe, signed', () => hmac(claims(), { ...HEADER, alg: 'NoNe' }, KEY)],
-  ['no alg', () => hmac(claims(), { kid: KID, typ: 'JWT' }, KEY)],
-  ['alg HS512, with the right key', () => hmac(claims(), { ...HEADER, alg: 'HS512' }, KEY, 'SHA-512')],
-  ['alg RS256', () => hmac(claims(), { ...HEADER, alg: 'RS256' }, KEY)],
-  ['alg ES256', () => hmac(claims(), { ...HEADER, alg: 'ES256' }, KEY)],
-  ['another key under the right kid', () => signed(claims(), HEADER, OTHER_KEY)],
-  ['a key that the token brings as jwk', () => signed(claims(), { ...HEADER, jwk }, OTHER_KEY)],
-  ['a key that the token brings as jwk, without kid', () => signed(claims(), { alg: 'HS256', jwk }, OTHER_KEY)],
-  ['a key behind a jku', () => signed(claims(), { ...HEADER, jku: 'http://192.0.2.1/keys.json' }, OTHER_KEY)],
-  ['a key behind an x5u', () => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
-  ['the kid as the key', () => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
-  ['an empty key, the kid a device', () => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1))],
-  ['a kid of SQL', () => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
-  ['a kid of the prototype', () => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
-  ['no kid', () => signed(claims(), { alg: 'HS256' })],
-  ['another kid', () => signed(claims(), { ...HEADER, kid: '000000000000' })],
-  ['a critical extension that is not understood', () => hmac(claims(), { ...HEADER, crit: ['b64'], b64: false }, KEY)],
-  ['the audience of a node', () => signed(claims({ aud: 'node:eu-1' }))],
-  ['no audience', () => signed(Object.fromEntries(Object.entries(claims()).filter(([name]) => name !== 'aud')))],
-  ['an audience in other letters', () => signed(claims({ aud: 'Central' }))],
-  ['another issuer', () => signed(claims({ iss: 'another' }))],
-  ['an end in the past', () => signed(claims({ iat: now() - 120, exp: now() - 60 }))],
-  ['an end that is text', () => signed(claims({ exp: `${now() + 60}` as unknown as number }))],
-  ['an end beyond five minutes, from a start before', () => signed(claims({ iat: now() - 400, exp: now() + 3600 }))],
-  ['a start in the future', () => signed(claims({ iat: now() + 60 }))],
-  ['a start at which it is not yet valid', () => signed(claims({ nbf: now() + 60 }))],
-  ['rights that are none', () => signed(claims({ credential: { ...(claims()['credential'] as object), rights: ['own'] } }))],
+type Claims = (changes?: JWTPayload) => JWTPayload;
+
+const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>])[] = [
+  ['no signature, alg none', async (claims) => `${base64url({ alg: 'none' })}.${base64url(claims())}.`],
+  [
+    'no signature, alg none and the right kid',
+    async (claims) => `${base64url({ ...HEADER, alg: 'none' })}.${base64url(claims())}.`,
+  ],
+  ['alg NoNe, signed', (claims) => hmac(claims(), { ...HEADER, alg: 'NoNe' }, KEY)],
+  ['no alg', (claims) => hmac(claims(), { kid: KID, typ: 'JWT' }, KEY)],
+  ['alg HS512, with the right key', (claims) => hmac(claims(), { ...HEADER, alg: 'HS512' }, KEY, 'SHA-512')],
+  ['alg RS256', (claims) => hmac(claims(), { ...HEADER, alg: 'RS256' }, KEY)],
+  ['alg ES256', (claims) => hmac(claims(), { ...HEADER, alg: 'ES256' }, KEY)],
+  ['another key under the right kid', (claims) => signed(claims(), HEADER, OTHER_KEY)],
+  ['a key that the token brings as jwk', (claims) => signed(claims(), { ...HEADER, jwk }, OTHER_KEY)],
+  ['a key that the token brings as jwk, without kid', (claims) => signed(claims(), { alg: 'HS256', jwk }, OTHER_KEY)],
+  ['a key behind a jku', (claims) => signed(claims(), { ...HEADER, jku: 'http://192.0.2.1/keys.json' }, OTHER_KEY)],
+  ['a key behind an x5u', (claims) => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
+  ['the kid as the key', (claims) => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
+  ['an empty key, the kid a device', (claims) => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1))],
+  ['a kid of SQL', (claims) => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
+  ['a kid of the prototype', (claims) => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
+  ['no kid', (claims) => signed(claims(), { alg: 'HS256' })],
+  ['another kid', (claims) => signed(claims(), { ...HEADER, kid: '000000000000' })],
+  ['a critical extension that is not understood', (claims) => hmac(claims(), { ...HEADER, crit: ['b64'], b64: false }, KEY)],
+  ['the audience of another node', (claims) => signed(claims({ aud: 'node:eu-1' }))],
+  ['the audience of another host', (claims) => signed(claims({ aud: claims().aud === 'central' ? 'node:node1' : 'central' }))],
+  ['no audience', (claims) => signed(Object.fromEntries(Object.entries(claims()).filter(([name]) => name !== 'aud')))],
+  ['an audience in other letters', (claims) => signed(claims({ aud: String(claims().aud).toUpperCase() }))],
+  ['another issuer', (claims) => signed(claims({ iss: 'another' }))],
+  ['an end in the past', (claims) => signed(claims({ iat: now() - 120, exp: now() - 60 }))],
+  ['an end that is text', (claims) => signed(claims({ exp: `${now() + 60}` as unknown as number }))],
+  ['an end beyond five minutes, from a start before', (claims) => signed(claims({ iat: now() - 400, exp: now() + 3600 }))],
+  ['a start in the future', (claims) => signed(claims({ iat: now() + 60 }))],
+  ['a start at which it is not yet valid', (claims) => signed(claims({ nbf: now() + 60 }))],
+  [
+    'rights that are none',
+    (claims) => signed(claims({ credential: { ...(claims()['credential'] as object), rights: ['own'] } })),
+  ],
   [
     'an organization that is a path',
-    () => signed(claims({ credential: { ...(claims()['credential'] as object), organization: 'alice/app' } })),
+    (claims) => signed(claims({ credential: { ...(claims()['credential'] as object), organization: 'alice/app' } })),
   ],
-  ['a credential of no kind', () => signed(claims({ credential: { id: 'id-of-alice' } }))],
+  ['a credential of no kind', (claims) => signed(claims({ credential: { id: 'id-of-alice' } }))],
 ];
 
-describe.each(HOSTS)('token forgery: key taken from the token, alg, kid, audience: refused at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('token forgery: key taken from the token, alg, kid, audience: refused at $name', (host) => {
+  const claims: Claims = (changes) => claimsFor(host.audience, changes);
   const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
 
   test('never by mistake: what the forgeries are made from is good', async () => {
@@ -107,7 +118,7 @@ describe.each(HOSTS)('token forgery: key taken from the token, alg, kid, audienc
     await host.putImage('alice/app', 1, ['latest']);
     await host.putImage('bob/open', 1, ['latest'], 'bob');
     await host.publish('bob', 'open');
-    const token = await forge();
+    const token = await forge(claims);
     for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
       for (const path of paths) {
         const response = await host.call('GET', path, { as: { authorization: `${scheme} ${token}` } });

@@ -1,9 +1,10 @@
-/** What every property starts from: a store with the users in it, and no line of log for each of its thousands of requests, and nothing that goes on by itself. */
-import { beforeEach, vi } from 'vitest';
+/** What every property starts from: a store with the users in it, no line of log shown for each of its thousands of requests, and nothing that goes on by itself. */
+import { beforeEach } from 'vitest';
 import { addUsers } from '../../support/client.ts';
+import { hideConsole } from '../../support/console.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 
-vi.spyOn(console, 'log').mockImplementation(() => undefined);
+hideConsole();
 // Nodes note how far they have followed, whenever they are woken: no request's doing.
 keepQueuesStill();
 

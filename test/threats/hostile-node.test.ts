@@ -1,4 +1,4 @@
-/** Invariant 4: a node whose bucket holds other bytes than its rows say spreads them to no store. */
+/** A hostile node or upstream, and invariant 4: a node whose bucket holds other bytes than its rows say spreads them to no store. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -52,7 +52,7 @@ async function objectsOf(bucket: R2Bucket): Promise<number> {
 describe.each([
   ['small, checked by R2 in one put', 1000],
   ['large, in parts, read back through a hash', WHOLE_BYTES + 1_000_000],
-])('other bytes under a digest at a node: %s', (_how, size) => {
+])('a hostile node or upstream: other bytes under a digest at a node, %s', (_how, size) => {
   test('are never settled: the copy is parked, which the image and the queue say; mended, it settles', async () => {
     const { layer, content } = await spoiled(size);
     await hosts.drain();
@@ -86,7 +86,7 @@ describe.each([
   });
 });
 
-describe('what was deleted does not come back through a node', () => {
+describe('a hostile node or upstream: what was deleted does not come back through a node', () => {
   const content = bytesOf(5, 100);
   const read = async (path: string): Promise<number[]> =>
     Promise.all((['central', 'node1', 'node2'] as const).map(async (host) => (await hosts.call(host, 'GET', path)).status));

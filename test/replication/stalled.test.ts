@@ -1,0 +1,124 @@
+/**
+ * Stores that do not fail but never answer: whatever waits for one is given up, and goes on as if it had failed. The
+ * deadlines of the calls that stall pass at once.
+ */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { CENTRAL_MILLISECONDS, answerOfCentral } from '../../src/registry/federation.ts';
+import { ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
+import {
+  all,
+  announced,
+  HOST_NAMES,
+  markers,
+  pulls,
+  REPOSITORY,
+  requireSettledEverywhere,
+  settled,
+  wrongRefusal,
+} from '../support/away.ts';
+import { addUsers } from '../support/client.ts';
+import { type Fault, faulty } from '../support/faults.ts';
+import { bytesOf } from '../support/fixture.ts';
+import { passDeadlinesOfStalledCalls, stalledCall } from '../support/stalled-calls.ts';
+import { ORIGINS, ThreeHosts } from '../support/three-hosts.ts';
+
+passDeadlinesOfStalledCalls();
+
+let hosts: ThreeHosts;
+
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+describe("central's R2 stalls", () => {
+  test.each(['central', 'node2'] as const)("a GET at %s falls through to the node's location", async (host) => {
+    const image = await settled(hosts, 1);
+    hosts.stall('central R2');
+    expect(await pulls(hosts, host, image)).toEqual(all(image, 200));
+    await requireSettledEverywhere(hosts, image);
+  });
+
+  test('bytes that lie nowhere else are 503, and so is a push to central', async () => {
+    const image = await settled(hosts, 1);
+    await hosts.evict('node1', image.manifest.requiredBlobs);
+    hosts.stall('central R2');
+    expect(await pulls(hosts, 'node2', image)).toEqual([200, 200, 200, 200, 503, 503, 503, 503]);
+    expect(wrongRefusal(await hosts.putBlob('central', REPOSITORY, bytesOf(900, 50)))).toBeUndefined();
+    expect((await hosts.fetch(new Request(`${ORIGINS.central}/healthz`))).status).toBe(503);
+    await requireSettledEverywhere(hosts, image);
+  });
+});
+
+describe("central's D1 stalls", () => {
+  test('a deletion is 503 at a node and at central, and nothing is gone', async () => {
+    const image = await settled(hosts, 1);
+    const blob = bytesOf(900, 50);
+    expect((await hosts.putBlob('node1', REPOSITORY, blob)).status).toBe(201);
+    hosts.stall('central D1');
+    for (const host of HOST_NAMES) {
+      const paths = ['manifests/latest', `manifests/${image.digest}`, `blobs/${await digestOf('sha256', blob)}`];
+      for (const path of paths) {
+        const answer = await hosts.call(host, 'DELETE', `/v2/${REPOSITORY}/${path}`);
+        expect([host, path, wrongRefusal(answer)]).toEqual([host, path, undefined]);
+      }
+      const repository = await hosts.call(host, 'DELETE', '/api/organizations/alice/repositories/app');
+      expect([host, wrongRefusal(repository)]).toEqual([host, undefined]);
+    }
+    await requireSettledEverywhere(hosts, image);
+  });
+
+  test('a node takes pushes, serves what it holds, and says 503 of the rest', async () => {
+    const image = await settled(hosts, 1, 'old');
+    hosts.stall('central D1');
+    const pushed = await hosts.push('node1', REPOSITORY, 3, 'latest');
+    expect(await pulls(hosts, 'node1', pushed)).toEqual(all(pushed, 200));
+    expect(await pulls(hosts, 'node2', image, 'old')).toEqual(all(image, 503));
+    await hosts.drain();
+    expect([await markers(), hosts.queueOf('node1').state.parkedCount()]).toEqual([2, 0]);
+    await requireSettledEverywhere(hosts, pushed);
+  });
+});
+
+test("a node's store that stalls: what is settled comes from central, and the rest is 503", async () => {
+  const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
+  hosts.stall('node1 D1', 'node1 R2');
+  for (const host of HOST_NAMES) {
+    expect([host, await pulls(hosts, host, old, 'old')]).toEqual([host, all(old, 200)]);
+    expect([host, await pulls(hosts, host, image)]).toEqual([host, [200, 200, 200, 200, 503, 503, 503, 503]]);
+  }
+  expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'again', image))).toBeUndefined();
+  await requireSettledEverywhere(hosts, image);
+});
+
+test.each<['stall' | 'stall after', 'central' | 'node1']>([
+  ['stall', 'central'],
+  ['stall after', 'central'],
+  ['stall', 'node1'],
+  ['stall after', 'node1'],
+])('a queue resumes after a call (%s) to the D1 of %s', async (fault, store) => {
+  const config = parseConfig(env);
+  const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
+  let stalls = 1;
+  const plan = (call: { store: string; kind: string }): Fault =>
+    call.store === store && call.kind === 'batch' && stalls-- > 0 ? fault : 'ok';
+  await runInDurableObject(queueOf(env, config, 'node1'), async (_queue: ReplicationQueue, state) => {
+    const queue = new ReplicationQueue(state, faulty(env, plan));
+    // Those that come while a run stalls wait for the next, which does what they came for.
+    await Promise.all([queue.feedHasGrown('node1'), queue.wake('node1'), queue.wake('node1')]);
+    await queue.retry('node1', undefined);
+    await state.storage.deleteAlarm();
+    for (const table of ['jobs', 'fetches', 'progress', 'numbers']) state.storage.sql.exec(`DELETE FROM ${table}`);
+  });
+  expect([stalls < 0, await markers()]).toEqual([true, 0]);
+  await requireSettledEverywhere(hosts, image);
+});
+
+test('a node gives central less time than a store that it cannot do without', async () => {
+  await expect(answerOfCentral(stalledCall())).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '5' } });
+  expect(CENTRAL_MILLISECONDS).toBe(5000);
+});
