@@ -66,6 +66,18 @@ export function organizationIn(body: string): OrganizationName | undefined {
   return answer.safeParse(json).data?.data.organization_name;
 }
 
+/** Characters of base64url: 96 bits. */
+const FINGERPRINT_LENGTH = 16;
+
+/**
+ * Tells tokens apart, and says nothing of them: the platform's secrets are random and long. It does not depend on the signing
+ * key, since upload sessions are signed over it: they outlast a rotation of the key.
+ */
+export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`platform token\n${token}`));
+  return new Uint8Array(hash).toBase64({ alphabet: 'base64url' }).slice(0, FINGERPRINT_LENGTH);
+}
+
 /**
  * What a token may do: use images of its organization. Managing it takes a credential with the right `admin`.
  * @param fingerprint tells tokens of an organization apart: upload sessions belong to one of them, and so do log lines

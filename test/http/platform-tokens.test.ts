@@ -1,8 +1,10 @@
 /** Tokens that only the platform knows: how they log in, what they may do, and what happens while it is away. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, basic, codeOf, errorsOf, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import { bytesOf } from '../support/fixture.ts';
 import { followAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
 import { keepQueuesStill } from '../support/still-queues.ts';
 
@@ -145,6 +147,25 @@ describe.each(HOSTS)('at %s', (host) => {
     answer(naming('alice'));
     expect(new Set(await statuses)).toEqual(new Set([200]));
     expect(registry.asked.length).toBe(1);
+  });
+
+  test('an upload that it began goes on when the signing key is rotated', async () => {
+    const [config, layer] = [bytesOf(3, 20), bytesOf(4, 40)];
+    const before = openKnowing();
+    const as = { authorization: token.pair };
+    const uploads = '/v2/alice/app/blobs/uploads/';
+    const opened = await before.call(host, 'POST', uploads, { as });
+    const waiting = await before.call(host, 'POST', uploads, { as });
+    const sent = await before.call(host, 'PATCH', opened.headers.get('Location') ?? '', { as, body: config });
+    expect(sent.status).toBe(202);
+    const keys = { SIGNING_KEY: new Uint8Array(32).fill(9).toBase64(), SIGNING_KEY_SECONDARY: env.SIGNING_KEY };
+    const after = openWithPlatform(() => naming('alice'), keys);
+    const close = async (location: string | null, bytes: Uint8Array) => {
+      const path = `${location ?? ''}?digest=${await digestOf('sha256', bytes)}`;
+      return after.call(host, 'PUT', path, { as, ...(bytes === layer ? { body: bytes } : {}) });
+    };
+    expect((await close(sent.headers.get('Location'), config)).status).toBe(201);
+    expect((await close(waiting.headers.get('Location'), layer)).status).toBe(201);
   });
 
   test('in the management API it is a caller without the right admin', async () => {
