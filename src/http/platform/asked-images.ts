@@ -9,6 +9,7 @@ import type { ReadAccess } from '../../registry/access.ts';
 import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts';
 import type { AppContext } from '../context.ts';
 import { callerOf } from './caller.ts';
+import { withoutHost } from './hosts.ts';
 
 /** An image by its repository; or, without one, every image with the tag or digest. */
 export interface AskedImage {
@@ -92,18 +93,6 @@ export async function find(
     throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });
   }
   return { items: images, last: undefined };
-}
-
-/** A name may come as clients write it elsewhere, after the host that is asked. */
-function withoutHost(c: AppContext, text: string): string {
-  const { host } = c.get('url');
-  const prefix = [host, hostOfImages(host)].find((each) => text.startsWith(`${each}/`));
-  return prefix === undefined ? text : text.slice(prefix.length + 1);
-}
-
-/** What names of images start with: the platform leaves "index." out. */
-export function hostOfImages(host: string): string {
-  return host.replace(/^index\./, '');
 }
 
 function mayNotList(caller: Credential, namespace: OrganizationName | undefined): OciError {

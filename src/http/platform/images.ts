@@ -7,7 +7,8 @@ import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts'
 import { formatTime } from '../api/administration.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from '../v2/pagination.ts';
-import { find, hostOfImages, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+import { find, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+import { hostOfImages } from './hosts.ts';
 
 export function imageRoutes(platform: Hono<AppEnv>): void {
   platform.get('/v1/images', async (c) => {
@@ -60,7 +61,7 @@ function byRepository(images: readonly ListedImage[]): object[] {
 /** The last three are of the image's config, a blob, which a list does not read. */
 function imageAtNode(c: AppContext, { repository, digest, tags, size, createdAt, kind }: ListedImage): object {
   return {
-    url: `${hostOfImages(c.get('url').host)}/${repository}@${digest}`,
+    url: `${hostOfImages(c)}/${repository}@${digest}`,
     tags: tags.map(({ name }) => name),
     size_in_bytes: size,
     created_at: formatTime(createdAt),
