@@ -17,6 +17,10 @@ export interface AskedImage {
   readonly reference: Reference;
 }
 
+export interface ImageAskedByDigest extends AskedImage {
+  readonly reference: Extract<Reference, { readonly kind: 'digest' }>;
+}
+
 /** `?namespace=`. @throws OciError PARAMETER_INVALID */
 export function namespaceAsked(c: AppContext): OrganizationName | undefined {
   const namespace = c.req.query('namespace');
@@ -38,7 +42,7 @@ export function parseTagAsked(c: AppContext, text: string): AskedImage {
 }
 
 /** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
-export function parseDigestAsked(c: AppContext, text: string): AskedImage {
+export function parseDigestAsked(c: AppContext, text: string): ImageAskedByDigest {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
   return {

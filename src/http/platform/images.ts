@@ -37,14 +37,17 @@ export function success(c: AppContext, images: readonly object[], headers: Reado
 
 async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest): Promise<Page<ListedImage>> {
   const [digest, tag] = [c.req.query('digest'), c.req.query('tag')];
-  if (!digest && !tag) return listAll(c, withUntagged, request);
+  const byDigest = digest ? parseDigestAsked(c, digest) : undefined;
   const byTag = tag ? parseTagAsked(c, tag) : undefined;
-  const page = await find(c, digest ? [parseDigestAsked(c, digest)] : byTag === undefined ? [] : [byTag], false, request);
-  const wanted = byTag?.reference.kind === 'tag' ? byTag.reference.tag : undefined;
-  if (wanted === undefined || !digest) return page;
-  const hasTag = ({ repository, tags }: ListedImage): boolean =>
-    (byTag?.repository ?? repository) === repository && tags.some(({ name }) => name === wanted);
-  return { ...page, items: page.items.filter(hasTag) };
+  if (byDigest === undefined || byTag?.reference.kind !== 'tag') {
+    const asked = byDigest ?? byTag;
+    return asked === undefined ? listAll(c, withUntagged, request) : find(c, [asked], false, request);
+  }
+  // Looked for by its tag, an image shows that tag, however many it has.
+  const page = await find(c, [{ ...byTag, repository: byTag.repository ?? byDigest.repository }], false, request);
+  const isAsked = (image: ListedImage): boolean =>
+    image.digest === byDigest.reference.digest && [undefined, image.repository].includes(byDigest.repository);
+  return { ...page, items: page.items.filter(isAsked) };
 }
 
 /** What has no tag is not shown: there is no place for it. */
