@@ -141,8 +141,8 @@ function pages(
   ];
 }
 
-/** Rows of several ranges, which may overlap. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
-function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
+/** Rows of several ranges, which may overlap, or of several stores: each once. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
+export function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
   const byKey = new Map(rows.map((row) => [`${row.repository} ${key(row)}`, row]));
   return [...byKey.values()].toSorted((a, b) => compare(a.repository, b.repository) || compare(key(a), key(b)));
 }

@@ -80,6 +80,14 @@ export class Kraft {
     return this.#wire.request('GET', `/api/v2.0/projects/${organization}/summary`, { headers: { Authorization: this.#basic() } });
   }
 
+  /** What versions of 2023 and 2024 ask after a push, in a loop until it is so: whether the index is among all images. */
+  async isListed(repository: string, { digest }: Piece): Promise<boolean> {
+    const headers = { Authorization: `Bearer ${btoa(`${this.#login.user}:${this.#login.secret}`)}` };
+    const { bytes } = expectStatus(await this.#wire.request('GET', '/v1/images/list', { headers }), 200);
+    const { data } = JSON.parse(new TextDecoder().decode(bytes)) as { data: { images: { digest: string }[] } };
+    return data.images.some((image) => image.digest === `${repository}@${digest}`);
+  }
+
   async #pushBlob(repository: string, headers: Readonly<Record<string, string>>, { digest, bytes }: Piece): Promise<void> {
     const there = await this.#wire.request('HEAD', `/v2/${repository}/blobs/${digest}`, { headers });
     if (expectStatus(there, 200, 404).status === 200) return;

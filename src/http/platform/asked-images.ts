@@ -61,11 +61,20 @@ function repositoryAsked(name: string): RepositoryName {
   return parseRepositoryName(name.includes('/') ? name : `${OFFICIAL_ORGANIZATION}/${name}`);
 }
 
-/** Everything of the organization that is asked about. @throws OciError DENIED where there is nothing that the caller may pull */
-export async function listAll(c: AppContext, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+/**
+ * Everything of the organization that is asked about.
+ * @param alsoFromAfar whether a node shows what central has as well
+ * @throws OciError DENIED where there is nothing that the caller may pull
+ */
+export async function listAll(
+  c: AppContext,
+  withUntagged: boolean,
+  alsoFromAfar: boolean,
+  page: PageRequest,
+): Promise<Page<ListedImage>> {
   const namespace = namespaceAsked(c);
   const scope = listable(callerOf(c), namespace);
-  const found = await c.get('registry').listImages(scope, withUntagged, page);
+  const found = await c.get('registry').listImages(scope, withUntagged, page, alsoFromAfar);
   if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '') throw mayNotList(callerOf(c), namespace);
   return found;
 }

@@ -41,7 +41,7 @@ async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest
   const byTag = tag ? parseTagAsked(c, tag) : undefined;
   if (byDigest === undefined || byTag?.reference.kind !== 'tag') {
     const asked = byDigest ?? byTag;
-    return asked === undefined ? listAll(c, withUntagged, request) : find(c, [asked], false, request);
+    return asked === undefined ? listAll(c, withUntagged, false, request) : find(c, [asked], false, request);
   }
   // Looked for by its tag, an image shows that tag, however many it has.
   const page = await find(c, [{ ...byTag, repository: byTag.repository ?? byDigest.repository }], false, request);
