@@ -138,6 +138,50 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(await read(registry, host, '/v2/', token.pair)).toBe(503);
   });
 
+  const platformPaths = (organization: string): [method: string, path: string][] => [
+    ['GET', '/v1/auth'],
+    ['GET', `/v1/images?namespace=${organization}`],
+    ['GET', `/v1/image-store?namespace=${organization}`],
+    ['GET', `/v1/images/list?namespace=${organization}`],
+    ['GET', `/api/v2.0/projects/${organization}/summary`],
+    ['DELETE', `/api/v2.0/projects/${organization}/repositories/app`],
+  ];
+
+  test("on the platform's own paths each form is good for its organization alone", async () => {
+    const registry = openKnowing();
+    for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
+      await putImage('alice/app', 1, ['latest'], registry.by(host, authorization));
+      for (const [method, path] of platformPaths('alice')) {
+        const response = await registry.call(host, method, path, { as: { authorization } });
+        expect([method, path, response.status]).toEqual([method, path, 200]);
+        if (path === '/v1/auth') expect(await response.json()).toMatchObject({ data: { organization_name: 'alice' } });
+        if (path.startsWith('/v1/image')) expect(await response.text()).toContain('alice/app');
+      }
+      for (const [method, path] of platformPaths('bob').slice(1)) {
+        const response = await registry.call(host, method, path, { as: { authorization } });
+        expect([method, path, response.status]).toEqual([method, path, 403]);
+      }
+    }
+    expect(registry.asked).toEqual([token.whole]);
+  });
+
+  test("on the platform's own paths a bad token is 401, and any is 503 while the platform fails", async () => {
+    for (const [answer, status, retryAfter] of [
+      [() => undefined, 401, null],
+      [() => new Response('oops', { status: 502 }), 503, '5'],
+    ] as const) {
+      const registry = openWithPlatform(answer);
+      for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
+        for (const [method, path] of platformPaths('alice')) {
+          const response = await registry.call(host, method, path, { as: { authorization } });
+          expect([path, response.status, response.headers.get('Retry-After')]).toEqual([path, status, retryAfter]);
+          const body = await response.json();
+          expect(body).toEqual({ status: 'error', errors: [{ status, message: expect.any(String) as string }] });
+        }
+      }
+    }
+  });
+
   test('a hundred at once are one call', async () => {
     let answer: (response: Response) => void = () => undefined;
     const registry = openWithPlatform(() => new Promise<Response>((done) => (answer = done)));
@@ -160,7 +204,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(sent.status).toBe(202);
     const keys = { SIGNING_KEY: new Uint8Array(32).fill(9).toBase64(), SIGNING_KEY_SECONDARY: env.SIGNING_KEY };
     const after = openWithPlatform(() => naming('alice'), keys);
-    const close = async (location: string | null, bytes: Uint8Array) => {
+    const close = async (location: string | null, bytes: Uint8Array<ArrayBuffer>) => {
       const path = `${location ?? ''}?digest=${await digestOf('sha256', bytes)}`;
       return after.call(host, 'PUT', path, { as, ...(bytes === layer ? { body: bytes } : {}) });
     };

@@ -75,7 +75,9 @@ test('the list of all that the node serves costs each store one round trip a pag
     let after: string | undefined = '';
     while (after !== undefined) {
       const page: Page<ListedImage> = await node1.registry.listImages(all, true, { limit, after }, true);
-      found.push(page.items.flatMap(({ digest, tags }) => (tags.length === 0 ? [digest] : tags.map(({ name }) => name))));
+      found.push(
+        page.items.flatMap(({ digest, tags }): string[] => (tags.length === 0 ? [digest] : tags.map(({ name }) => name))),
+      );
       after = page.last;
     }
     return found;
