@@ -70,6 +70,14 @@ describe.each(HOSTS)('at %s', (host) => {
     }
   });
 
+  test("the organization with the secret of a robot's token is another token", async () => {
+    const registry = openKnowing();
+    expect(await read(registry, host, '/v2/', token.secretAs('alice'))).toBe(401);
+    const another = platformToken('alice', 'a-secret-of-the-platform');
+    expect(registry.asked).toEqual([another.whole]);
+    expect(await read(openKnowing('alice', another.whole), host, '/v2/', another.pair)).toBe(200);
+  });
+
   test('a bad one is refused as a wrong password is, and asked about once in ten seconds', async () => {
     const registry = openKnowing();
     const bad = platformToken(ROBOT, 'another-secret');
