@@ -3,7 +3,13 @@
  * Half a configuration serves nothing: the first bad or missing value is named, and every request answers 503.
  */
 import { z } from 'zod';
-import type { CentralNamespace, NodeNamespace, ServedHost, StoreName } from './namespaces/namespace.ts';
+import {
+  type CentralNamespace,
+  type NodeNamespace,
+  resolveNamespace,
+  type ServedHost,
+  type StoreName,
+} from './namespaces/namespace.ts';
 
 export interface Config {
   readonly hosts: readonly ServedHost[];
@@ -152,6 +158,11 @@ export function parseConfig(env: object): Config {
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,
   };
+  if (PLATFORM_AUTH_URL !== undefined) {
+    const url = new URL(PLATFORM_AUTH_URL);
+    if (resolveNamespace(config.hosts, url) !== undefined)
+      throw new ConfigError(`PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${url.host}`);
+  }
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
   for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {
     if (!(binding in env)) throw new ConfigError(`${binding}: the binding is missing from wrangler.toml`);

@@ -206,6 +206,19 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(problem);
   });
 
+  test.each([
+    'https://index.example.com',
+    'https://INDEX.example.com:443/',
+    'https://index.example.com:8443/api',
+    'http://localhost:8787',
+    'https://index.fra.example.com',
+  ])('a platform that is the registry itself: %s', (url) => {
+    const env = { ...withNodes(node('fra')), DB_FRA: {}, BLOBS_FRA: {} };
+    expect(problemOf({ ...env, PLATFORM_AUTH_URL: url })).toBe(
+      `PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${new URL(url).host}`,
+    );
+  });
+
   test.each(['DB_CENTRAL', 'BLOBS_CENTRAL', 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS'])(
     'a missing binding: %s',
     (binding) => {

@@ -5,7 +5,7 @@
  */
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
-import { organizationIn } from './platform-token.ts';
+import { isRefusal, organizationIn } from './platform-token.ts';
 
 /** From the call to the end of its answer. */
 export const CALL_MILLISECONDS = 5000;
@@ -62,8 +62,10 @@ async function answerOf(fetcher: typeof fetch, url: string, token: string, signa
   const response = await fetcher(`${url}/v1/auth`, { headers, redirect: 'manual', cache: 'no-store', signal });
   const { status } = response;
   if (status !== 200) {
+    // 403 is also what stands before the platform says to all that Berth asks: then it says nothing of the token.
+    if (status === 403 && isRefusal((await textOf(response, MAX_ANSWER_BYTES)) ?? '')) return { kind: 'bad' };
     await response.body?.cancel();
-    return status === 401 || status === 403 ? { kind: 'bad' } : { kind: 'away', problem: `status ${status}` };
+    return status === 401 ? { kind: 'bad' } : { kind: 'away', problem: `status ${status}` };
   }
   const body = await textOf(response, MAX_ANSWER_BYTES);
   if (body === undefined) return { kind: 'away', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes` };

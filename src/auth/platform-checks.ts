@@ -4,6 +4,7 @@
  * - Tokens are known by their SHA-256 alone.
  * - A good answer is kept so long that an access token which is given for it at the end is still good for a minute. Nothing
  *   that it gives lasts longer than five minutes from when the platform was asked.
+ * - Bad tokens are anybody's to make up: however many there are, no good answer is forgotten for one.
  * - The call of one request is awaited by others. A request that is cancelled never settles what it has begun, so the call
  *   goes on after its response (`defer`), and whoever waits does so for as long as a call can take, then asks itself.
  */
@@ -18,7 +19,7 @@ const BAD_MILLISECONDS = 10_000;
 /** How long a call that does not end is waited for. */
 const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 
-/** Each is a few hundred bytes. */
+/** Of good answers, of bad ones, and of calls: each is a few hundred bytes. */
 const ENTRIES = 1000;
 
 /** Times are in milliseconds since the epoch. */
@@ -44,7 +45,8 @@ export class PlatformChecks {
   readonly #ask: (token: string) => Promise<PlatformAnswer>;
   readonly #now: () => number;
   readonly #waitMilliseconds: number;
-  readonly #kept = new Map<string, Kept>();
+  readonly #good = new Map<string, Kept>();
+  readonly #bad = new Map<string, Kept>();
   readonly #calls = new Map<string, Call>();
 
   /** @param ask never rejects */
@@ -66,8 +68,8 @@ export class PlatformChecks {
   async check(token: string, defer: (work: Promise<unknown>) => void): Promise<CheckedToken | undefined> {
     const hash = await hashSecret(token);
     for (;;) {
-      const kept = this.#kept.get(hash);
-      if (kept !== undefined && this.#now() < kept.until) return kept.checked;
+      const kept = [this.#good.get(hash), this.#bad.get(hash)].find((each) => each !== undefined && this.#now() < each.until);
+      if (kept !== undefined) return kept.checked;
       let call = this.#calls.get(hash);
       const left = call === undefined ? 0 : call.since + this.#waitMilliseconds - this.#now();
       if (call === undefined || left <= 0) {
@@ -87,9 +89,8 @@ export class PlatformChecks {
       if (this.#calls.get(hash) === call) this.#calls.delete(hash);
       return this.#keep(hash, answer, since);
     };
-    makeRoom(this.#calls);
     const call: Call = { since, outcome: run() };
-    this.#calls.set(hash, call);
+    remember(this.#calls, hash, call);
     return call;
   }
 
@@ -99,8 +100,7 @@ export class PlatformChecks {
       answer.kind === 'good'
         ? { checked: { organization: answer.organization, checkedAt }, until: checkedAt + KEPT_MILLISECONDS }
         : { checked: undefined, until: this.#now() + BAD_MILLISECONDS };
-    makeRoom(this.#kept);
-    this.#kept.set(hash, kept);
+    remember(kept.checked === undefined ? this.#bad : this.#good, hash, kept);
     return kept;
   }
 }
@@ -119,6 +119,10 @@ async function withinTime<Value>(work: Promise<Value>, milliseconds: number): Pr
   return first;
 }
 
-function makeRoom(map: Map<string, unknown>): void {
-  if (map.size >= ENTRIES) map.clear();
+/** Maps are in the order in which their entries were put there: the oldest makes room. */
+function remember<Value>(map: Map<string, Value>, key: string, value: Value): void {
+  map.delete(key);
+  const [oldest] = map.keys();
+  if (oldest !== undefined && map.size >= ENTRIES) map.delete(oldest);
+  map.set(key, value);
 }

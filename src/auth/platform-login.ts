@@ -11,16 +11,10 @@ import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { Presented } from './basic.ts';
 import { hashSecret, type Login } from './login.ts';
 import type { PlatformChecks } from './platform-checks.ts';
-import { credentialOfToken, isUserOfToken, platformTokenOf } from './platform-token.ts';
-import type { SigningKeys } from './signing-keys.ts';
-
-/** Of base64url: 96 bits. */
-const FINGERPRINT_LENGTH = 16;
+import { credentialOfToken, fingerprintOf, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
 export interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
-  /** Make a token's fingerprint, from which it cannot be guessed. */
-  readonly keys: SigningKeys;
   /** Who decides which organizations there are. */
   readonly control: ControlData;
   /** At a node: central's, where they are written. */
@@ -36,7 +30,7 @@ export interface PlatformLoginOptions {
  * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
  */
 export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
-  const { checks, keys, control, central, bootstrapSecret, now, defer } = options;
+  const { checks, control, central, bootstrapSecret, now, defer } = options;
   const token = platformTokenOf(presented);
   if (token === undefined || (await isAmong(bootstrapSecret, token.secret, token.token))) return undefined;
   const checked = await checks.check(token.token, defer);
@@ -55,9 +49,8 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
       break;
     case 'there':
   }
-  const fingerprint = (await keys.sign(`platform token\n${token.token}`)).slice(0, FINGERPRINT_LENGTH);
   return {
-    credential: credentialOfToken(organization, fingerprint),
+    credential: credentialOfToken(organization, await fingerprintOf(token)),
     registries: null,
     checkedAt,
     expiresAt: checkedAt + TOKEN_EFFECT_MILLISECONDS,

@@ -55,15 +55,37 @@ const answer = z.object({
   }),
 });
 
+const refusal = z.object({ status: z.literal('error') });
+
 /** The organization that an answer with status 200 names; undefined where it is no answer. */
 export function organizationIn(body: string): OrganizationName | undefined {
-  let json: unknown;
+  return answer.safeParse(jsonOf(body)).data?.data.organization_name;
+}
+
+/** Whether a body is of an error that the platform itself writes. */
+export function isRefusal(body: string): boolean {
+  return refusal.safeParse(jsonOf(body)).success;
+}
+
+/** Undefined for what is no JSON. */
+function jsonOf(text: string): unknown {
   try {
-    json = JSON.parse(body);
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
-  return answer.safeParse(json).data?.data.organization_name;
+}
+
+/** Characters of base64url: 96 bits. */
+const FINGERPRINT_LENGTH = 16;
+
+/**
+ * Tells tokens apart, and says nothing of them: the platform's secrets are random and long. It does not depend on the signing
+ * key, since upload sessions are signed over it: they outlast a rotation of the key.
+ */
+export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`platform token\n${token}`));
+  return new Uint8Array(hash).toBase64({ alphabet: 'base64url' }).slice(0, FINGERPRINT_LENGTH);
 }
 
 /**

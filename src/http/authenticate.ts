@@ -99,7 +99,7 @@ function logInBy(
   control: LoginOptions['control'],
   noteAlso: LoginOptions['noteAlso'],
 ): Promise<Login | undefined> {
-  const { knownGood, platformChecks: checks, keys, config } = c.get('runtime');
+  const { knownGood, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const { bootstrapSecret } = config;
@@ -113,8 +113,7 @@ function logInBy(
     defer,
     knownGood,
     elsewhere:
-      checks &&
-      ((unknown) => logInWithPlatform(unknown, { checks, keys, control, central: noteAlso, bootstrapSecret, now, defer })),
+      checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, bootstrapSecret, now, defer })),
   });
 }
 

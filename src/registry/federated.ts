@@ -6,6 +6,7 @@
  * central has it; only a HEAD by who may push is 404, so that the client uploads.
  */
 import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
@@ -30,8 +31,17 @@ import type {
   StoredBlob,
   StoredManifest,
 } from './registry.ts';
-import { answerOfCentral, type FederatedOptions, type Federation } from './federation.ts';
-import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
+import { answerOfCentral, type FederatedOptions, type Federation, orAway } from './federation.ts';
+import {
+  distinctImages,
+  imagesAmong,
+  mergeImagePages,
+  pageMadeOf,
+  pageOfImages,
+  pageOfImagesOf,
+  rowsOfImages,
+  type WantedImages,
+} from './stored-images.ts';
 import { StoredRegistry } from './stored.ts';
 import { UploadingRegistry } from './uploading.ts';
 
@@ -125,9 +135,27 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#lists.repositories(pullable, page);
   }
 
-  // Lists of images say what lies in the node's own store, and do not wait for central.
-  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
-    return pageOfImages(this.#federation.node.database, repositories, withUntagged, page);
+  // Lists of images say what lies in the node's own store, and do not wait for central, unless they are told to.
+  async listImages(
+    repositories: ListableRepositories,
+    withUntagged: boolean,
+    page: PageRequest,
+    alsoFromAfar = false,
+  ): Promise<Page<ListedImage>> {
+    const { node, central } = this.#federation;
+    if (!alsoFromAfar) return pageOfImages(node.database, repositories, withUntagged, page);
+    const [own, far] = await Promise.all([
+      rowsOfImages(node.database, repositories, withUntagged, page),
+      answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orAway),
+    ]);
+    // Who has pushed to the node asks until that is listed: without central, it is all the same.
+    if (far instanceof OciError) return pageMadeOf(own, page);
+    const stamps = [
+      ...far.tagged.map(({ version, created }) => Math.max(version, created)),
+      ...far.untagged.map(({ created }) => created),
+    ];
+    await this.#hasShown(Math.max(0, ...stamps));
+    return pageMadeOf(mergeImagePages(own, far, page), page);
   }
 
   listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
@@ -135,14 +163,20 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
   }
 
   async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
-    const { node, central, options } = this.#federation;
+    const { node, central } = this.#federation;
     const own = await imagesAmong(node.database, images);
     const missing = alsoFromAfar ? images.filter((_, i) => own[i] === undefined) : [];
     if (missing.length === 0) return distinctImages(own);
     const far = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
     const seen = far.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
     // The last stamp of the latest millisecond: none that is shown is greater.
-    await raiseClockTo(node.database, stampOf(Math.max(0, ...seen) + 1) - 1, options.now());
+    await this.#hasShown(stampOf(Math.max(0, ...seen) + 1) - 1);
     return distinctImages([...own, ...far]);
+  }
+
+  /** What is written here from now on is later than what a client was shown of central. @param stamp the greatest */
+  #hasShown(stamp: number): Promise<void> {
+    const { node, options } = this.#federation;
+    return raiseClockTo(node.database, stamp, options.now());
   }
 }

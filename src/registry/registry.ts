@@ -141,8 +141,14 @@ export interface Lister {
   /**
    * What the namespace's own store has, by repository and tag, then, if asked for, what has no tag. A page counts tags.
    * An image whose tags are on two pages is on both.
+   * @param alsoFromAfar whether a node shows what central has as well, if it answers; not unless told
    */
-  listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>>;
+  listImages(
+    repositories: ListableRepositories,
+    withUntagged: boolean,
+    page: PageRequest,
+    alsoFromAfar?: boolean,
+  ): Promise<Page<ListedImage>>;
   /** Likewise, the images that have one tag, or digest. A page counts the repositories that were looked at. */
   listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>>;
   /**

@@ -6,8 +6,10 @@ import {
   findImages,
   findInRepositories,
   type FoundImageRow,
+  type ImagePage,
   type ImagePosition,
   type ImageRow,
+  inOrder,
   listImages,
   type NamedVersion,
 } from '../stores/image-list.ts';
@@ -21,10 +23,46 @@ export async function pageOfImages(
   database: Database,
   repositories: ListableRepositories,
   withUntagged: boolean,
-  { limit, after }: PageRequest,
+  page: PageRequest,
 ): Promise<Page<ListedImage>> {
+  return pageMadeOf(await rowsOfImages(database, repositories, withUntagged, page), page);
+}
+
+/** What a page is made of. */
+export function rowsOfImages(
+  database: Database,
+  repositories: ListableRepositories,
+  withUntagged: boolean,
+  { limit, after }: PageRequest,
+): Promise<ImagePage> {
   // One more than asked for: it says whether a page follows.
-  const found = await listImages(database, repositories, positionOf(after), limit + 1, withUntagged);
+  return listImages(database, repositories, positionOf(after), limit + 1, withUntagged);
+}
+
+/**
+ * Rows of two stores from one position on, as rows of one. What is before the last of the page is in its store's rows,
+ * since these are as many as the page has. Of two writes of a tag the later is shown.
+ */
+export function mergeImagePages(own: ImagePage, far: ImagePage, { limit }: PageRequest): ImagePage {
+  const tagged = new Map(far.tagged.map((row) => [`${row.repository}:${row.tag}`, row]));
+  for (const row of own.tagged) {
+    const key = `${row.repository}:${row.tag}`;
+    const other = tagged.get(key);
+    if (other === undefined || other.version < row.version) tagged.set(key, row);
+  }
+  const untagged = new Map(far.untagged.map((row) => [keyOf(row), row]));
+  for (const row of own.untagged) {
+    const other = untagged.get(keyOf(row));
+    // It has a tag, or an index that it is part of, where either store knows of one.
+    untagged.set(keyOf(row), { ...(other ?? row), shown: row.shown && (other?.shown ?? true) });
+  }
+  return {
+    tagged: inOrder([...tagged.values()], ({ tag }) => tag).slice(0, limit + 1),
+    untagged: inOrder([...untagged.values()], ({ digest }) => digest).slice(0, limit + 1),
+  };
+}
+
+export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<ListedImage> {
   const tagged = found.tagged.slice(0, limit);
   const images = new Map<string, ListedImage>();
   for (const { tag, version, ...row } of tagged) {

@@ -141,8 +141,8 @@ function pages(
   ];
 }
 
-/** Rows of several ranges, which may overlap. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
-function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
+/** Rows of several ranges, which may overlap, or of several stores: each once. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
+export function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
   const byKey = new Map(rows.map((row) => [`${row.repository} ${key(row)}`, row]));
   return [...byKey.values()].toSorted((a, b) => compare(a.repository, b.repository) || compare(key(a), key(b)));
 }
@@ -151,22 +151,27 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-/** Tags of one manifest that are shown where it is listed by itself; what is hidden among the first counts as well. */
+/** Tags of one manifest that are shown where it is listed by itself. */
 const MAX_TAGS = 100;
 
-const TAGS_OF_IMAGE = `(
+/** Among them the one that is asked for. @param asked SQL of its name, or of NULL */
+const tagsOfImage = (asked: string): string => `(
   SELECT json_group_array(json_object('name', name, 'version', version)) FROM (
-    SELECT t.name, t.version, t.visible FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = m.repository AND t.digest = m.digest LIMIT ${MAX_TAGS}) WHERE visible = 1) AS tags`;
+    SELECT t.name, t.version FROM tags t
+    WHERE t.repository = m.repository AND t.name = ${asked} AND t.digest = m.digest AND t.visible = 1
+    UNION ALL
+    SELECT t.name, t.version FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1 AND t.name IS NOT ${asked}
+    LIMIT ${MAX_TAGS})) AS tags`;
 
 const SELECT_AMONG = sql`
-  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM json_each(?1) AS asked
+  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${tagsOfImage("(asked.value ->> 'tag')")} FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
     WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND t.visible = 1))
   WHERE ${IS_ALIVE} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`;
 
-/** An image by itself, with its tags: the first {@link MAX_TAGS}. */
+/** An image by itself, with its tags in byte order: {@link MAX_TAGS} at most, among them the one that is asked for. */
 export interface FoundImageRow extends ImageRow {
   readonly tags: readonly NamedVersion[];
 }
@@ -194,7 +199,7 @@ export async function findImages(
 
 // A page is made of repositories, each looked at once: no index says which of them have a digest or a tag.
 const AMONG_REPOSITORIES = (repositories: string): string => `
-  SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${TAGS_OF_IMAGE} FROM (${repositories}) AS r
+  SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${tagsOfImage('?5')} FROM (${repositories}) AS r
   LEFT JOIN manifests m ON m.repository = r.name AND ${IS_ALIVE} AND m.digest = coalesce(?4, (
     SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND t.visible = 1))`;
 const SELECT_IN_RANGE = sql`${AMONG_REPOSITORIES(`
@@ -251,7 +256,10 @@ async function foundIn<Row extends Found>(
     await measureFound(database, unmeasured);
     rows = await select();
   }
-  return rows.map(({ tags, ...row }) => Object.assign(measured(row), { tags: JSON.parse(tags) as NamedVersion[] }));
+  return rows.map(({ tags, ...row }) => {
+    const named = JSON.parse(tags) as NamedVersion[];
+    return Object.assign(measured(row), { tags: named.toSorted((a, b) => compare(a.name, b.name)) });
+  });
 }
 
 function valueOf(reference: Reference): { readonly digest?: Digest; readonly tag?: Tag } {

@@ -28,13 +28,23 @@ test('asks with the token, follows nobody, and keeps nothing in a cache', async 
   ]);
 });
 
-test.each([401, 403])('%i is a bad token, whatever the body is', async (status) => {
-  expect(await ask(answering(status, GOOD))).toEqual({ kind: 'bad' });
+const REFUSAL = JSON.stringify({ status: 'error', errors: [{ status: 403, message: 'no' }] });
+
+test.each([
+  [401, GOOD],
+  [401, ''],
+  [403, REFUSAL],
+])('%i is a bad token, with the body %s', async (status, body) => {
+  expect(await ask(answering(status, body))).toEqual({ kind: 'bad' });
 });
 
 test.each([
   ['another status', answering(500, GOOD), 'status 500'],
   ['a status that is none of ours', answering(404, GOOD), 'status 404'],
+  ['something before it, which refuses everyone', answering(403, '<html>Forbidden</html>'), 'status 403'],
+  ['a refusal in no words of the platform', answering(403), 'status 403'],
+  ['a refusal that says it is none', answering(403, GOOD), 'status 403'],
+  ['a refusal without an end', answering(403, `${REFUSAL}${' '.repeat(100_000)}`), 'status 403'],
   ['success of another kind', answering(202, GOOD), 'status 202'],
   ['a redirect', answering(302, null, { Location: 'https://elsewhere.test/v1/auth' }), 'status 302'],
   ['no body', answering(200), 'an answer that names no organization as it should'],

@@ -92,6 +92,39 @@ describe('what is kept', () => {
   });
 });
 
+describe('what is forgotten', () => {
+  const many = 1000;
+  /** Tokens that start with "bad" are. */
+  const openAsking = (asked: string[]) =>
+    new PlatformChecks(
+      async (token) => {
+        asked.push(token);
+        return token.startsWith('bad') ? BAD : GOOD;
+      },
+      () => now,
+    );
+
+  test('is no good answer for any number of bad ones', async () => {
+    const asked: string[] = [];
+    const checks = openAsking(asked);
+    await check(checks, 'good');
+    for (let i = 0; i < 2 * many + 10; i++) await check(checks, `bad${i}`);
+    await check(checks, 'good');
+    expect(asked.filter((token) => token === 'good').length).toBe(1);
+  });
+
+  test.each(['good', 'bad'])('is the oldest answer alone, of those that are %s', async (kind) => {
+    const asked: string[] = [];
+    const checks = openAsking(asked);
+    for (let i = 0; i <= many; i++) await check(checks, `${kind}${i}`);
+    asked.length = 0;
+    for (let i = many; i > 0; i--) await check(checks, `${kind}${i}`);
+    expect(asked).toEqual([]);
+    await check(checks, `${kind}0`);
+    expect(asked).toEqual([`${kind}0`]);
+  });
+});
+
 describe('concurrent checks of one token', () => {
   test.each([
     ['a good one', GOOD],

@@ -1,8 +1,10 @@
 /** Tokens that only the platform knows: how they log in, what they may do, and what happens while it is away. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, basic, codeOf, errorsOf, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import { bytesOf } from '../support/fixture.ts';
 import { followAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
 import { keepQueuesStill } from '../support/still-queues.ts';
 
@@ -66,6 +68,14 @@ describe.each(HOSTS)('at %s', (host) => {
       const removed = await registry.call(host, 'DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: { authorization } });
       expect(removed.status).toBe(202);
     }
+  });
+
+  test("the organization with the secret of a robot's token is another token", async () => {
+    const registry = openKnowing();
+    expect(await read(registry, host, '/v2/', token.secretAs('alice'))).toBe(401);
+    const another = platformToken('alice', 'a-secret-of-the-platform');
+    expect(registry.asked).toEqual([another.whole]);
+    expect(await read(openKnowing('alice', another.whole), host, '/v2/', another.pair)).toBe(200);
   });
 
   test('a bad one is refused as a wrong password is, and asked about once in ten seconds', async () => {
@@ -136,6 +146,50 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(await read(registry, host, '/v2/', token.pair)).toBe(503);
   });
 
+  const platformPaths = (organization: string): [method: string, path: string][] => [
+    ['GET', '/v1/auth'],
+    ['GET', `/v1/images?namespace=${organization}`],
+    ['GET', `/v1/image-store?namespace=${organization}`],
+    ['GET', `/v1/images/list?namespace=${organization}`],
+    ['GET', `/api/v2.0/projects/${organization}/summary`],
+    ['DELETE', `/api/v2.0/projects/${organization}/repositories/app`],
+  ];
+
+  test("on the platform's own paths each form is good for its organization alone", async () => {
+    const registry = openKnowing();
+    for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
+      await putImage('alice/app', 1, ['latest'], registry.by(host, authorization));
+      for (const [method, path] of platformPaths('alice')) {
+        const response = await registry.call(host, method, path, { as: { authorization } });
+        expect([method, path, response.status]).toEqual([method, path, 200]);
+        if (path === '/v1/auth') expect(await response.json()).toMatchObject({ data: { organization_name: 'alice' } });
+        if (path.startsWith('/v1/image')) expect(await response.text()).toContain('alice/app');
+      }
+      for (const [method, path] of platformPaths('bob').slice(1)) {
+        const response = await registry.call(host, method, path, { as: { authorization } });
+        expect([method, path, response.status]).toEqual([method, path, 403]);
+      }
+    }
+    expect(registry.asked).toEqual([token.whole]);
+  });
+
+  test("on the platform's own paths a bad token is 401, and any is 503 while the platform fails", async () => {
+    for (const [answer, status, retryAfter] of [
+      [() => undefined, 401, null],
+      [() => new Response('oops', { status: 502 }), 503, '5'],
+    ] as const) {
+      const registry = openWithPlatform(answer);
+      for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
+        for (const [method, path] of platformPaths('alice')) {
+          const response = await registry.call(host, method, path, { as: { authorization } });
+          expect([path, response.status, response.headers.get('Retry-After')]).toEqual([path, status, retryAfter]);
+          const body = await response.json();
+          expect(body).toEqual({ status: 'error', errors: [{ status, message: expect.any(String) as string }] });
+        }
+      }
+    }
+  });
+
   test('a hundred at once are one call', async () => {
     let answer: (response: Response) => void = () => undefined;
     const registry = openWithPlatform(() => new Promise<Response>((done) => (answer = done)));
@@ -145,6 +199,25 @@ describe.each(HOSTS)('at %s', (host) => {
     answer(naming('alice'));
     expect(new Set(await statuses)).toEqual(new Set([200]));
     expect(registry.asked.length).toBe(1);
+  });
+
+  test('an upload that it began goes on when the signing key is rotated', async () => {
+    const [config, layer] = [bytesOf(3, 20), bytesOf(4, 40)];
+    const before = openKnowing();
+    const as = { authorization: token.pair };
+    const uploads = '/v2/alice/app/blobs/uploads/';
+    const opened = await before.call(host, 'POST', uploads, { as });
+    const waiting = await before.call(host, 'POST', uploads, { as });
+    const sent = await before.call(host, 'PATCH', opened.headers.get('Location') ?? '', { as, body: config });
+    expect(sent.status).toBe(202);
+    const keys = { SIGNING_KEY: new Uint8Array(32).fill(9).toBase64(), SIGNING_KEY_SECONDARY: env.SIGNING_KEY };
+    const after = openWithPlatform(() => naming('alice'), keys);
+    const close = async (location: string | null, bytes: Uint8Array<ArrayBuffer>) => {
+      const path = `${location ?? ''}?digest=${await digestOf('sha256', bytes)}`;
+      return after.call(host, 'PUT', path, { as, ...(bytes === layer ? { body: bytes } : {}) });
+    };
+    expect((await close(sent.headers.get('Location'), config)).status).toBe(201);
+    expect((await close(waiting.headers.get('Location'), layer)).status).toBe(201);
   });
 
   test('in the management API it is a caller without the right admin', async () => {

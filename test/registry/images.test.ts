@@ -4,6 +4,7 @@ import type { Tag } from '../../src/oci/reference.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bodyOf, bytesOf, granted, type Image, imageOf, REPOSITORY } from '../support/fixture.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import type { ListedImage, Page } from '../../src/registry/registry.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
 let hosts: Hosts;
@@ -51,6 +52,45 @@ test('what a node has costs it one round trip, what only central has one there a
   expect(await cost(() => registry.listImages(all, true, { limit: 10, after: '' }))).toEqual([1, 0, 0]);
   const listed = await registry.listImages(all, true, { limit: 10, after: '' });
   expect(listed.items.map(({ digest, tags }) => [digest, tags.map(({ name }) => name)])).toEqual([[near.digest, ['near']]]);
+});
+
+test('the list of all that the node serves costs each store one round trip a page, however the pages are cut', async () => {
+  const { central, node1 } = hosts;
+  const both = await push(central, 1, 'c');
+  await push(node1, 1, 'c');
+  for (const [host, seed, tag] of [
+    [central, 10, 'a'],
+    [node1, 20, 'b'],
+    [central, 30, 'd'],
+    [node1, 40, 'd'],
+    [node1, 50, 'e'],
+    [central, 60, 'f'],
+  ] as const) {
+    hosts.now += 1000;
+    await push(host, seed, tag);
+  }
+  const all = { ranges: [{ from: 'alice/', to: 'alice0' }], publicWithin: undefined };
+  const pages = async (limit: number): Promise<string[][]> => {
+    const found: string[][] = [];
+    let after: string | undefined = '';
+    while (after !== undefined) {
+      const page: Page<ListedImage> = await node1.registry.listImages(all, true, { limit, after }, true);
+      found.push(
+        page.items.flatMap(({ digest, tags }): string[] => (tags.length === 0 ? [digest] : tags.map(({ name }) => name))),
+      );
+      after = page.last;
+    }
+    return found;
+  };
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const [listed = [], ...others] = await pages(100);
+  // What central had as "d" was written before, and has no tag any more.
+  expect([listed.slice(0, 6), listed.length, others]).toEqual([names, 6, []]);
+  for (const limit of [1, 2, 4, 5, 6, 7]) expect([limit, (await pages(limit)).flat()]).toEqual([limit, listed]);
+  hosts.now += 1000;
+  expect(await cost(() => node1.registry.listImages(all, true, { limit: 4, after: '' }, true))).toEqual([1, 1, 0]);
+  const { items } = await node1.registry.listImages(all, true, { limit: 100, after: '' }, true);
+  expect(items.filter(({ digest }) => digest === both.digest).map(({ tags }) => tags.length)).toEqual([1]);
 });
 
 test('what is shown of a clock that is ahead is before what is pushed next', async () => {

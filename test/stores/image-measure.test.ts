@@ -5,6 +5,7 @@ import { type Digest, digestOf as hash } from '../../src/oci/digest.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
 import { Database } from '../../src/stores/database.ts';
 import { type ManifestRecord, mergeRows } from '../../src/stores/merge.ts';
+import { manifestDeletions, stripDeleted } from '../../src/stores/tombstone-rows.ts';
 import {
   bytesOf,
   documentOf,
@@ -123,6 +124,23 @@ test('pushed again, an image keeps what was measured, and one that was deleted t
   await fixture.registry.deleteManifest(REPOSITORY, image.digest);
   await pushImage(fixture, image, ['latest']);
   expect(await measured(image)).toEqual([60, '']);
+});
+
+test('an image that was deleted and stripped completes the index that came meanwhile, when it is pushed again', async () => {
+  const image = await pushSmallImage(fixture, 1, ['latest']);
+  await fixture.registry.deleteManifest(REPOSITORY, image.digest);
+  const database = new Database(env.DB_CENTRAL);
+  const start = { version: 0, repository: '', key: '' };
+  await database.batch(stripDeleted(await manifestDeletions(database, start, Number.MAX_SAFE_INTEGER, 10)));
+  expect(await measured(image)).toEqual([null, null]);
+  const index = await indexOf([image.digest]);
+  await pushImage(fixture, index, ['latest']);
+  expect(await measured(index)).toEqual([0, '']);
+  await pushSmallImage(fixture, 1, []);
+  expect([await measured(image), await measured(index)]).toEqual([
+    [60, ''],
+    [60, ''],
+  ]);
 });
 
 test('a refused push measures nothing', async () => {

@@ -80,6 +80,28 @@ export class Kraft {
     return this.#wire.request('GET', `/api/v2.0/projects/${organization}/summary`, { headers: { Authorization: this.#basic() } });
   }
 
+  /** `kraft pkg ls --update`: answers the references of the catalog's indexes, those that are tagged `latest`. */
+  async listRemote(): Promise<string[]> {
+    const headers = await this.#authorizeScope('registry:catalog:*');
+    const { bytes } = expectStatus(await this.#wire.request('GET', '/v2/_catalog?n=1000', { headers }), 200);
+    const { repositories } = JSON.parse(new TextDecoder().decode(bytes)) as { repositories: string[] };
+    const found: string[] = [];
+    for (const repository of repositories) {
+      const authorized = { ...(await this.#authorize(repository, 'pull')), Accept: MANIFEST_TYPES };
+      const index = await this.#wire.request('GET', `/v2/${repository}/manifests/latest`, { headers: authorized });
+      if (expectStatus(index, 200, 404).status === 200) found.push(`${repository}@${index.headers.get('Docker-Content-Digest')}`);
+    }
+    return found;
+  }
+
+  /** What versions of 2023 and 2024 ask after a push, in a loop until it is so: whether the index is among all images. */
+  async isListed(repository: string, { digest }: Piece): Promise<boolean> {
+    const headers = { Authorization: `Bearer ${btoa(`${this.#login.user}:${this.#login.secret}`)}` };
+    const { bytes } = expectStatus(await this.#wire.request('GET', '/v1/images/list', { headers }), 200);
+    const { data } = JSON.parse(new TextDecoder().decode(bytes)) as { data: { images: { digest: string }[] } };
+    return data.images.some((image) => image.digest === `${repository}@${digest}`);
+  }
+
   async #pushBlob(repository: string, headers: Readonly<Record<string, string>>, { digest, bytes }: Piece): Promise<void> {
     const there = await this.#wire.request('HEAD', `/v2/${repository}/blobs/${digest}`, { headers });
     if (expectStatus(there, 200, 404).status === 200) return;
@@ -110,10 +132,14 @@ export class Kraft {
     expectStatus(answer, 201);
   }
 
-  async #authorize(repository: string, actions: string): Promise<{ readonly Authorization: string }> {
+  #authorize(repository: string, actions: string): Promise<{ readonly Authorization: string }> {
+    return this.#authorizeScope(`repository:${repository}:${actions}`);
+  }
+
+  async #authorizeScope(scope: string): Promise<{ readonly Authorization: string }> {
     const { realm, service } = challengeIn(await this.#wire.request('GET', '/v2/'));
     const url = new URL(realm);
-    url.searchParams.set('scope', `repository:${repository}:${actions}`);
+    url.searchParams.set('scope', scope);
     url.searchParams.set('service', service);
     const answer = await this.#wire.request('GET', url.href, { headers: { Authorization: this.#basic() } });
     const { token } = JSON.parse(new TextDecoder().decode(expectStatus(answer, 200).bytes)) as { token: string };

@@ -9,11 +9,16 @@ import type { ReadAccess } from '../../registry/access.ts';
 import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts';
 import type { AppContext } from '../context.ts';
 import { callerOf } from './caller.ts';
+import { withoutHost } from './hosts.ts';
 
 /** An image by its repository; or, without one, every image with the tag or digest. */
 export interface AskedImage {
   readonly repository: RepositoryName | undefined;
   readonly reference: Reference;
+}
+
+export interface ImageAskedByDigest extends AskedImage {
+  readonly reference: Extract<Reference, { readonly kind: 'digest' }>;
 }
 
 /** `?namespace=`. @throws OciError PARAMETER_INVALID */
@@ -37,7 +42,7 @@ export function parseTagAsked(c: AppContext, text: string): AskedImage {
 }
 
 /** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
-export function parseDigestAsked(c: AppContext, text: string): AskedImage {
+export function parseDigestAsked(c: AppContext, text: string): ImageAskedByDigest {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
   return {
@@ -56,11 +61,20 @@ function repositoryAsked(name: string): RepositoryName {
   return parseRepositoryName(name.includes('/') ? name : `${OFFICIAL_ORGANIZATION}/${name}`);
 }
 
-/** Everything of the organization that is asked about. @throws OciError DENIED where there is nothing that the caller may pull */
-export async function listAll(c: AppContext, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
+/**
+ * Everything of the organization that is asked about.
+ * @param alsoFromAfar whether a node shows what central has as well
+ * @throws OciError DENIED where there is nothing that the caller may pull
+ */
+export async function listAll(
+  c: AppContext,
+  withUntagged: boolean,
+  alsoFromAfar: boolean,
+  page: PageRequest,
+): Promise<Page<ListedImage>> {
   const namespace = namespaceAsked(c);
   const scope = listable(callerOf(c), namespace);
-  const found = await c.get('registry').listImages(scope, withUntagged, page);
+  const found = await c.get('registry').listImages(scope, withUntagged, page, alsoFromAfar);
   if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '') throw mayNotList(callerOf(c), namespace);
   return found;
 }
@@ -92,18 +106,6 @@ export async function find(
     throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });
   }
   return { items: images, last: undefined };
-}
-
-/** A name may come as clients write it elsewhere, after the host that is asked. */
-function withoutHost(c: AppContext, text: string): string {
-  const { host } = c.get('url');
-  const prefix = [host, hostOfImages(host)].find((each) => text.startsWith(`${each}/`));
-  return prefix === undefined ? text : text.slice(prefix.length + 1);
-}
-
-/** What names of images start with: the platform leaves "index." out. */
-export function hostOfImages(host: string): string {
-  return host.replace(/^index\./, '');
 }
 
 function mayNotList(caller: Credential, namespace: OrganizationName | undefined): OciError {

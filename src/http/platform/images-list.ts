@@ -1,7 +1,7 @@
 /**
  * `GET /v1/images/list`, for older clients: what is asked for comes in the body, although it is a GET. They ask in a loop,
- * until the image that they have just pushed is listed: to central, and they ask a node. So what is asked for by name is
- * looked for where the node would read it from, its own store first; the whole list is what lies there.
+ * until the image that they have just pushed is listed: to central, and they ask a node. So a node lists what it would
+ * serve: what is asked for by name is looked for in its own store first, the whole list is of its own store and central's.
  */
 import type { Hono } from 'hono';
 import { z } from 'zod';
@@ -23,7 +23,7 @@ export function imagesListRoutes(platform: Hono<AppEnv>): void {
   platform.get('/v1/images/list', async (c) => {
     const asked = await askedIn(c);
     const request = pageRequest(c);
-    const page = asked === undefined ? await listAll(c, true, request) : await find(c, asked, true, request);
+    const page = asked === undefined ? await listAll(c, true, true, request) : await find(c, asked, true, request);
     return success(c, page.items.map(view), linkToNext(c, '/v1/images/list', page, request, ['namespace']));
   });
 }

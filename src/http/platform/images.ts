@@ -7,7 +7,8 @@ import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts'
 import { formatTime } from '../api/administration.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from '../v2/pagination.ts';
-import { find, hostOfImages, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+import { find, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+import { hostOfImages } from './hosts.ts';
 
 export function imageRoutes(platform: Hono<AppEnv>): void {
   platform.get('/v1/images', async (c) => {
@@ -36,14 +37,17 @@ export function success(c: AppContext, images: readonly object[], headers: Reado
 
 async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest): Promise<Page<ListedImage>> {
   const [digest, tag] = [c.req.query('digest'), c.req.query('tag')];
-  if (!digest && !tag) return listAll(c, withUntagged, request);
+  const byDigest = digest ? parseDigestAsked(c, digest) : undefined;
   const byTag = tag ? parseTagAsked(c, tag) : undefined;
-  const page = await find(c, digest ? [parseDigestAsked(c, digest)] : byTag === undefined ? [] : [byTag], false, request);
-  const wanted = byTag?.reference.kind === 'tag' ? byTag.reference.tag : undefined;
-  if (wanted === undefined || !digest) return page;
-  const hasTag = ({ repository, tags }: ListedImage): boolean =>
-    (byTag?.repository ?? repository) === repository && tags.some(({ name }) => name === wanted);
-  return { ...page, items: page.items.filter(hasTag) };
+  if (byDigest === undefined || byTag?.reference.kind !== 'tag') {
+    const asked = byDigest ?? byTag;
+    return asked === undefined ? listAll(c, withUntagged, false, request) : find(c, [asked], false, request);
+  }
+  // Looked for by its tag, an image shows that tag, however many it has.
+  const page = await find(c, [{ ...byTag, repository: byTag.repository ?? byDigest.repository }], false, request);
+  const isAsked = (image: ListedImage): boolean =>
+    image.digest === byDigest.reference.digest && [undefined, image.repository].includes(byDigest.repository);
+  return { ...page, items: page.items.filter(isAsked) };
 }
 
 /** What has no tag is not shown: there is no place for it. */
@@ -60,7 +64,7 @@ function byRepository(images: readonly ListedImage[]): object[] {
 /** The last three are of the image's config, a blob, which a list does not read. */
 function imageAtNode(c: AppContext, { repository, digest, tags, size, createdAt, kind }: ListedImage): object {
   return {
-    url: `${hostOfImages(c.get('url').host)}/${repository}@${digest}`,
+    url: `${hostOfImages(c)}/${repository}@${digest}`,
     tags: tags.map(({ name }) => name),
     size_in_bytes: size,
     created_at: formatTime(createdAt),

@@ -38,6 +38,15 @@ describe('removing a repository', () => {
     expect(await listed()).toContain('alice/app');
   });
 
+  test('says NOT_FOUND of what is not there, which kraft takes for a warning, and of nothing else', async () => {
+    const textOf = async (project: string, name: string) => (await remove(project, name)).text();
+    expect(await textOf('alice', 'none')).toBe(
+      '{"status":"error","errors":[{"status":404,"message":"NOT_FOUND: there is no such repository"}]}',
+    );
+    expect(await textOf('bob', 'app')).not.toContain('NOT_FOUND');
+    expect(await (await call('GET', '/api/v2.0/nothing', { as: wholeOf('alice') })).text()).not.toContain('NOT_FOUND');
+  });
+
   test.each(['team/deep/app', 'team%2Fdeep%2Fapp', 'team%252Fdeep%252Fapp', 'team%2fdeep%2fapp'])(
     'takes a name with slashes however it is encoded: %s',
     async (name) => {

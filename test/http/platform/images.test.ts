@@ -295,6 +295,27 @@ describe('filters', () => {
     expect(first.headers.get('Link')).toBe('</v1/images?n=1&last=alice%2Fapp&tag=v2>; rel="next"');
   });
 
+  test('show the tag that is asked for, however many others the image has', async () => {
+    const tags = Array.from({ length: 120 }, (_, i) => `b${String(i).padStart(3, '0')}`);
+    const many = await putImage('alice/many', 1, tags);
+    const shown = async (query: string): Promise<string[]> =>
+      (await list(query)).flatMap((image) => image.tags.map(({ name }) => name));
+    const inOrder = [...tags.slice(0, 99), 'b119'];
+    expect(await shown('&tag=alice/many:b119')).toEqual(inOrder);
+    expect(await shown('&tag=b119')).toEqual(inOrder);
+    for (const tag of ['b119', 'alice/many:b119']) {
+      for (const digest of [many.digest, `alice/many@${many.digest}`])
+        expect(await shown(`&tag=${tag}&digest=${digest}`)).toEqual(inOrder);
+    }
+    expect(await shown(`&tag=alice/many:b119&digest=alice/other@${many.digest}`)).toEqual([]);
+    expect(await shown(`&digest=alice/many@${many.digest}`)).toEqual(tags.slice(0, 100));
+
+    await call('DELETE', `/v2/alice/many/manifests/${many.digest}`, { as: 'alice' });
+    await putImage('alice/many', 1, ['z']);
+    for (const query of ['&tag=alice/many:z', '&tag=z', `&digest=alice/many@${many.digest}`, `&tag=z&digest=${many.digest}`])
+      expect([query, await shown(query)]).toEqual([query, ['z']]);
+  });
+
   test.each([
     'digest=latest',
     'digest=alice/app',
