@@ -133,8 +133,8 @@ const BEGIN = sql`
       ON k.kind = 'tag' AND k.repository = ?2 AND k.key = t.name)
     AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN pins p
       ON p.repository = ?2 AND p.reference = member.value)
-    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p
-      ON p.repository = ?2 AND p.reference = t.name WHERE t.visible = 1)
+    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p ON p.repository = ?2 AND p.reference = t.name
+      CROSS JOIN manifests m ON m.repository = ?2 AND m.digest = t.digest WHERE t.version > m.deleted_version)
     AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN manifests m
       ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?5 AS INTEGER))`;
 
@@ -145,7 +145,7 @@ const LISTED = '(SELECT value FROM json_each(?3))';
 const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
   AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
   AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.visible = 1))`;
+    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
 // A deletion that hides tags is still known, as of a manifest that was never here.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', subject = NULL, size = 0, last_pull = 0

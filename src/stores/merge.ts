@@ -140,12 +140,11 @@ const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)`;
-// A manifest that was never deleted hides no tag.
+// A manifest that comes to life shows tags that were written before it was here, or that stayed when it was evicted.
 const SHOW_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
-    SELECT d.repository, d.digest FROM json_each(?1) AS incoming CROSS JOIN manifests d
-      ON d.repository = incoming.value ->> 'repository' AND d.digest = incoming.value ->> 'digest'
-    WHERE d.deleted_version > 0) AND visible <> ${IS_VISIBLE}`;
+    SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
+  AND visible <> ${IS_VISIBLE}`;
 
 const ADD_REPOSITORIES = sql`
   INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT incoming.value, CAST(?2 AS INTEGER), 0

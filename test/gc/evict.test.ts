@@ -221,6 +221,49 @@ test('what is pinned stays, by digest, and by tag as long as the tag names it', 
   await pull(hosts.node1, c.digest);
 });
 
+test('back by digest, an image has its tag again: it is listed, and pinned by it', async () => {
+  const [first, second] = (await settled('x', 'y')) as [Image, Image];
+  await putManifest(hosts.node1, second, ['x']);
+  await hosts.drain();
+  hosts.now += 2 * GRACE;
+  await run(0);
+  expect(await manifests()).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 0 }]);
+  await pull(hosts.node1, second.digest);
+  await hosts.settled();
+  await hosts.drain();
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 1 }]);
+  await pin(hosts.node1.store.database, REPOSITORY, 'x' as Tag, hosts.now);
+  hosts.now += 3 * HOUR;
+  await run(0);
+  expect(await manifests()).toEqual([second.digest]);
+  expect(first.digest).not.toBe(second.digest);
+});
+
+test('pushed again by digest, an image has its tag again, but not one that its deletion hides', async () => {
+  const [, second] = (await settled('x', 'y')) as [Image, Image];
+  await hosts.node1.registry.deleteManifest(REPOSITORY, second.digest);
+  await putManifest(hosts.node1, second, ['x']);
+  await hosts.drain();
+  hosts.now += 2 * GRACE;
+  await run(0);
+  expect(await manifests()).toEqual([]);
+  for (const digest of second.manifest.requiredBlobs) await hosts.node1.registry.resolveBlob(granted(), digest, true);
+  await putManifest(hosts.node1, second);
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags WHERE digest IS NOT NULL ORDER BY name')).toEqual([
+    { name: 'x', visible: 1 },
+    { name: 'y', visible: 0 },
+  ]);
+});
+
+test('a pin by tag holds by what the versions say', async () => {
+  const [a] = (await settled('a', 'b')) as [Image];
+  await pin(hosts.node1.store.database, REPOSITORY, 'a' as Tag, hosts.now);
+  await rowsAt('node1', 'UPDATE tags SET visible = 0');
+  await run(0);
+  expect(await manifests()).toEqual([a.digest]);
+});
+
 test('pulled between the choice and the eviction, an image stays', async () => {
   const [a] = (await settled('a', 'b')) as [Image, Image];
   const work = hosts.central.gate;
