@@ -204,10 +204,13 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
 /** Rows of one parameter, by their greatest possible length: names have 255 characters, sha512 digests 135. */
 const ROWS_PER_PARAMETER = 1000;
 
+/** As {@link ROWS_PER_PARAMETER}, where the rows are digests alone. */
+export const DIGESTS_PER_PARAMETER = 10_000;
+
 /** Lists as JSON, in parts that D1 takes as parameters; none for an empty list. */
-export function jsonParts(rows: readonly object[]): string[] {
+export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PARAMETER): string[] {
   const parts: string[] = [];
-  for (let i = 0; i < rows.length; i += ROWS_PER_PARAMETER) parts.push(JSON.stringify(rows.slice(i, i + ROWS_PER_PARAMETER)));
+  for (let i = 0; i < rows.length; i += most) parts.push(JSON.stringify(rows.slice(i, i + most)));
   return parts;
 }
 

@@ -19,6 +19,7 @@ import {
 } from '../support/collecting.ts';
 import { GRACE, granted, type Image, imageOf, indexOf, REPOSITORY } from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
+import { limitedD1 } from '../support/links.ts';
 
 let hosts: Hosts;
 const DAY = 24 * HOUR;
@@ -332,3 +333,76 @@ test('killed between rows and bytes, the node’s collection lets the bytes go',
   expect(await used()).toBe(0);
   await pull(hosts.node1, 'a' as Tag);
 });
+
+test('what nothing needs goes before what is alive', async () => {
+  const [a, b] = (await settled('a', 'b')) as [Image, Image];
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  await run(200);
+  expect(await used()).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test('no image leaves for want of room before a round of collection has ended that began after it was asked for', async () => {
+  const [a, b] = (await settled('a', 'b')) as [Image, Image];
+  const turns = async (count: number): Promise<void> => {
+    let asked = 0;
+    await evict(contextOf(hosts, { mayGoOn: () => asked++ < count }), hosts.node1.store, {
+      bytes: 200,
+      idleMilliseconds: undefined,
+    });
+  };
+  // Half of a round that knows nothing of the deletion.
+  let asked = 0;
+  await collectNode(contextOf(hosts, { mayGoOn: () => asked++ < 2 }), hosts.node1.store);
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  for (let i = 0; i < 30; i++) await turns(2);
+  expect(await used()).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test.each([
+  ['central does not answer', 'D1_ERROR: Network connection lost.'],
+  ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
+])('bytes of an image whose rows have left count before the next image does, where %s in between', async (_when, error) => {
+  const [, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
+  let calls = 0;
+  hosts.central.gate = async (_call, ask) => {
+    // First it is asked what it has, then to consent.
+    if (++calls > 1) throw new Error(error);
+    return ask();
+  };
+  await run(400).catch(() => undefined);
+  hosts.central.gate = async (_call, ask) => ask();
+  expect(await used()).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  hosts.now += HOUR;
+  await run(400);
+  expect(await used()).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
+
+test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
+  const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
+  const layer = "'sha256:' || printf('%064x', i)";
+  const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
+  const fill = (host: 'central' | 'node1'): string[] => [
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
+    `${numbers} INSERT INTO manifest_references SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+  ];
+  for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
+  const now = hosts.now;
+  hosts = await openHosts({ reach: limitedD1 });
+  hosts.now = now + DAY;
+  expect(await manifests()).toHaveLength(2);
+  await run(150_000);
+  expect([await used(), (await manifests()).length]).toEqual([150_000, 1]);
+  hosts.now += HOUR;
+  await run(0);
+  expect([await used(), await manifests()]).toEqual([0, []]);
+  expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
+}, 60_000);
