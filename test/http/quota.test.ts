@@ -159,6 +159,43 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
   });
 
+  test.each([
+    ['HEAD', 404, 200],
+    ['push', 403, 201],
+    ['mount', 403, 201],
+  ] as const)('a blob that had stopped counting is in flight again by a %s, and not without room', async (how, refused, done) => {
+    const content = bytesOf(2, 70);
+    const digest = await digestOf('sha256', content);
+    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [digest]);
+    const again = async (): Promise<number> => {
+      if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
+      const [method, path] =
+        how === 'HEAD' ? ['HEAD', `/v2/${APP}/blobs/${digest}`] : ['POST', `${UPLOADS}?mount=${digest}&from=${APP}`];
+      return (await hosts.call(host, method, path)).status;
+    };
+    const used = (): Promise<number | null> =>
+      STORES[host][0].prepare("SELECT bytes + uploading AS used FROM usage WHERE organization = 'alice'").first<number>('used');
+    const remove = async (): Promise<void> => {
+      expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`)).status).toBe(202);
+      await hosts.drain();
+      expect([await used(), (await usageOf())['used']]).toEqual([0, 0]);
+    };
+    await remove();
+    await setQuota(69);
+    await STORES[host][0].prepare('UPDATE locations SET lease_until = 1').run();
+    const before = await state();
+    expect(await again()).toBe(refused);
+    expect(await state()).toBe(before);
+    await setQuota(70);
+    expect([await again(), await used()]).toEqual([done, 70]);
+    expect([await again(), await used()]).toEqual([done, 70]);
+    await setQuota(100);
+    expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
+    await hosts.drain();
+    expect(await usageOf()).toMatchObject({ used: 100, in_flight: 0 });
+    await remove();
+  });
+
   test('deleting makes room at once', async () => {
     await setQuota(150);
     const other = bytesOf(60, 100);
