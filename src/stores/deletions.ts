@@ -229,10 +229,14 @@ const FORGET_EMPTY_REPOSITORY = sql`
   DELETE FROM repositories WHERE name = ?1 AND NOT EXISTS (
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
 
+// They are not for whoever has the name next.
+const UNPIN_REPOSITORY_AS_TOLD = sql`DELETE FROM pins WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER)`;
+
 /** At a node: a whole repository was removed then. What was pushed here since stays. */
 export function removeRepositoryAsTold(repository: RepositoryName, at: number): BoundStatement[] {
   return [
     [UNLINK_REPOSITORY_AS_TOLD, repository, at],
+    [UNPIN_REPOSITORY_AS_TOLD, repository, at],
     [HIDE_REPOSITORY, repository],
     [FORGET_EMPTY_REPOSITORY, repository],
   ];
