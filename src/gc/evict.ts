@@ -48,9 +48,11 @@ type Collection = 'awaited' | 'begun';
 type Pass = 'idle' | 1 | 2;
 interface ImagePosition extends UsePosition {
   readonly pass: Pass;
+  /** What kept an earlier slice of the round from letting bytes go. */
+  readonly stopped?: string | undefined;
 }
 
-const startOf = (pass: Pass): Position => ({ pass, used_at: -1, repository: '', digest: '' });
+const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
 
 /** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
 export async function evict(context: GcContext, node: Store, limits: EvictionLimits): Promise<void> {
@@ -149,19 +151,30 @@ async function evictSlice(
     left.push(image);
     excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
   }
+  let stopped: string | undefined;
   try {
-    await letGoOf(context, node, left, heard);
+    stopped = (await letGoOf(context, node, left, heard)) ?? from.stopped;
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
     return { next: { collection: 'awaited' }, stopped: error.message };
   }
-  if (goesOn) return { next: { pass: from.pass, used_at: last.used_at, repository: last.repository, digest: last.digest } };
-  if (from.pass === 'idle') return { next: await afterIdle(node, limits) };
-  return { next: isOver && from.pass === 1 ? startOf(2) : undefined };
+  const { pass } = from;
+  if (goesOn) {
+    const { used_at: at, repository, digest } = last;
+    return { next: { pass, used_at: at, repository, digest, stopped }, stopped };
+  }
+  if (pass === 'idle') return { next: await afterIdle(node, limits), stopped };
+  return { next: isOver && pass === 1 ? startOf(2, stopped) : undefined, stopped };
 }
 
-/** Lets the bytes go of images whose rows have left. @throws Stopped */
-async function letGoOf(context: GcContext, node: Store, images: readonly ImageAtNode[], heard: HeardNodes): Promise<void> {
+/** Lets the bytes go of images whose rows have left. Answers what kept some from going. @throws Stopped */
+async function letGoOf(
+  context: GcContext,
+  node: Store,
+  images: readonly ImageAtNode[],
+  heard: HeardNodes,
+): Promise<string | undefined> {
+  let stopped: string | undefined;
   const digests = [
     ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
@@ -169,7 +182,9 @@ async function letGoOf(context: GcContext, node: Store, images: readonly ImageAt
     const gone = await letGo(context, node, digests.slice(i, i + DIGESTS), heard);
     const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
     if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
+    stopped = gone.stopped ?? stopped;
   }
+  return stopped;
 }
 
 function usedAt({ members }: ImageAtNode): number {

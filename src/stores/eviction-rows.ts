@@ -127,10 +127,12 @@ export async function unsettledAmong(
   central: { readonly name: string; readonly database: Database },
   digests: readonly Digest[],
 ): Promise<Set<Digest>> {
-  const rows = await central.database.batch<{ digest: Digest }[]>(
-    jsonParts(digests, DIGESTS_PER_PARAMETER).map((part): BoundStatement => [SELECT_UNSETTLED, part, central.name]),
-  );
-  return new Set(rows.flat().map(({ digest }) => digest));
+  const unsettled = new Set<Digest>();
+  for (const part of jsonParts(digests, DIGESTS_PER_PARAMETER)) {
+    const rows = await central.database.all<{ digest: Digest }>(SELECT_UNSETTLED, part, central.name);
+    for (const { digest } of rows) unsettled.add(digest);
+  }
+  return unsettled;
 }
 
 // ?1 token, ?2 repository, ?3 the image's digest.
