@@ -107,7 +107,7 @@ async function collectFirst(context: GcContext, node: Store, collection: Collect
   try {
     await collectNode({ ...context, mayGoOn }, node);
   } catch (error) {
-    return { next: undefined, stopped: `what nothing needs could not be collected first: ${String(error)}` };
+    return { next: undefined, stopped: `collecting before eviction failed: ${String(error)}` };
   }
   const after = await maintenanceTask(node.database, 'collect');
   if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
