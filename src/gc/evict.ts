@@ -5,18 +5,22 @@
  * An image is a manifest that no live index lists, with all that it lists. Its rows leave first, in one transaction
  * (`eviction-rows.ts`), then the bytes that nothing else here needs (`let-go.ts`): killed in between, the node's collection
  * lets them go. An image whose bytes were promised to somebody stays until that is over.
+ *
+ * A round takes what is idle, and then, if the node is over its limit, has it collected: bytes that nothing needs go before
+ * any that are of use. Only once a whole round of collection has ended do further images leave, until the rest fits. After an
+ * eviction that was cut short it is the same again, since what it left behind is such bytes too.
  */
 import type { EvictionLimits } from '../config.ts';
-import type { Digest } from '../oci/digest.ts';
 import { storedBytes } from '../stores/departed-rows.ts';
 import { evictImage, type ImageAtNode, imagesAt, leastUsed, unsettledAmong, type UsePosition } from '../stores/eviction-rows.ts';
-import { countMaintenance } from '../stores/maintenance-rows.ts';
+import { countMaintenance, maintenanceTask, type MaintenanceTask, wakeTask } from '../stores/maintenance-rows.ts';
 import type { Store } from '../stores/store.ts';
+import { collectNode } from './collect-node.ts';
 import type { GcContext } from './context.ts';
 import { deleteDeparted } from './departed.ts';
 import { HeardNodes } from './heard-nodes.ts';
 import { letGo } from './let-go.ts';
-import { answerOf, goRound, type Slice } from './round.ts';
+import { answerOf, goRound, type Slice, Stopped } from './round.ts';
 
 const HOUR = 3_600_000;
 
@@ -27,23 +31,93 @@ const ROUND = HOUR / 4;
 const MANIFESTS = 200;
 const IMAGES = 20;
 
+/** References of the images that a slice reads at once, unless one alone has more. */
+const REFERENCES = 20_000;
+
+/** Digests that are let go at once. */
+const DIGESTS = 5000;
+
 /**
- * Where a slice starts. In the first pass, an image stays whose children were pulled later than itself: it is less idle
- * than it looks. Only if that does not make enough room, a second pass takes those as well.
+ * Where a slice starts: among images, or where it waits for a round of collection.
+ *
+ * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it is less
+ * idle than it looks. Only if that does not make enough room, a second pass takes those as well.
  */
-interface Position extends UsePosition {
-  readonly pass: 1 | 2;
+type Position = ImagePosition | { readonly collection: Collection };
+type Collection = 'awaited' | 'begun';
+type Pass = 'idle' | 1 | 2;
+interface ImagePosition extends UsePosition {
+  readonly pass: Pass;
+  /** What kept an earlier slice of the round from letting bytes go. */
+  readonly stopped?: string | undefined;
 }
+
+const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
 
 /** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
 export async function evict(context: GcContext, node: Store, limits: EvictionLimits): Promise<void> {
   if (limits.bytes === undefined && limits.idleMilliseconds === undefined) return;
   const heard = new HeardNodes(context);
   await goRound(node, 'evict', ROUND, context, async (position) => {
-    const from: Position = position === '' ? { pass: 1, used_at: -1, repository: '', digest: '' } : JSON.parse(position);
-    return evictSlice(context, node, limits, heard, from);
+    const from = position === '' ? await firstOf(node, limits) : (JSON.parse(position) as Position);
+    if (from === undefined) return { position: undefined };
+    const { next, stopped } =
+      'collection' in from
+        ? await collectFirst(context, node, from.collection)
+        : await evictSlice(context, node, limits, heard, from);
+    return { position: next === undefined ? undefined : JSON.stringify(next), stopped };
   });
   await deleteDeparted(node, context);
+}
+
+async function firstOf(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
+  return limits.idleMilliseconds === undefined ? afterIdle(node, limits) : startOf('idle');
+}
+
+async function afterIdle(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
+  return (await bytesOver(node, limits)) > 0 ? { collection: 'awaited' } : undefined;
+}
+
+/** Bytes that the node has above its limit; 0 or less where they fit, minus infinity without a limit. */
+async function bytesOver({ name, database }: Store, { bytes: limit }: EvictionLimits): Promise<number> {
+  return limit === undefined ? -Infinity : (await storedBytes(database, name)).bytes - limit;
+}
+
+interface Step extends Pick<Slice, 'stopped'> {
+  readonly next: Position | undefined;
+}
+
+/**
+ * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that was under
+ * way already does not do. Where it fails, the round is over.
+ */
+async function collectFirst(context: GcContext, node: Store, collection: Collection): Promise<Step> {
+  const task = await maintenanceTask(node.database, 'collect');
+  if (collection === 'awaited' && (task === undefined || task.position === '')) {
+    await node.database.batch([wakeTask('collect')]);
+    return { next: { collection: 'begun' } };
+  }
+  if (collection === 'begun' && hasEnded(task)) return { next: startOf(1) };
+  let isOutOfTime = false;
+  const mayGoOn = (): boolean => {
+    const may = context.mayGoOn();
+    isOutOfTime ||= !may;
+    return may;
+  };
+  try {
+    await collectNode({ ...context, mayGoOn }, node);
+  } catch (error) {
+    return { next: undefined, stopped: `collecting before eviction failed: ${String(error)}` };
+  }
+  const after = await maintenanceTask(node.database, 'collect');
+  if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
+  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: { collection } };
+  return { next: undefined, stopped: after?.stopped ?? undefined };
+}
+
+/** Whether a round has ended since the task was woken between two rounds. */
+function hasEnded(task: MaintenanceTask | undefined): boolean {
+  return task !== undefined && task.position === '' && task.next_at > 0;
 }
 
 async function evictSlice(
@@ -51,52 +125,76 @@ async function evictSlice(
   node: Store,
   limits: EvictionLimits,
   heard: HeardNodes,
-  from: Position,
-): Promise<Slice> {
+  from: ImagePosition,
+): Promise<Step> {
   const { central, now } = context;
-  let excess = (await storedBytes(node.database, node.name)).bytes - (limits.bytes ?? Infinity);
+  let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
   const idleBefore = limits.idleMilliseconds === undefined ? -Infinity : now() - limits.idleMilliseconds;
   const page = await leastUsed(node.database, from, MANIFESTS);
   const due = page.filter(({ used_at: at }) => excess > 0 || at < idleBefore);
   const roots = due.filter(({ listed }) => listed === 0).slice(0, IMAGES);
-  const end = roots.length === IMAGES ? roots.at(-1) : due.at(-1);
-  const next = ((): Position | undefined => {
-    if (end !== undefined && (roots.length === IMAGES || (due.length === page.length && page.length === MANIFESTS))) {
-      return { pass: from.pass, used_at: end.used_at, repository: end.repository, digest: end.digest };
-    }
-    return excess > 0 && from.pass === 1 ? { pass: 2, used_at: -1, repository: '', digest: '' } : undefined;
-  })();
+  const read = roots.length === 0 ? [] : await imagesAt(node, roots, REFERENCES);
+  const isFull = read.length === IMAGES || read.length < roots.length;
+  const last = isFull ? roots[read.length - 1] : due.at(-1);
+  const isOver = excess > 0;
+  const goesOn = last !== undefined && (isFull || (due.length === page.length && page.length === MANIFESTS));
 
-  const images = (roots.length === 0 ? [] : await imagesAt(node, roots)).filter((image) =>
-    mayLeave(image, from.pass, idleBefore, now()),
-  );
+  const images = read.filter((image) => mayLeave(image, from.pass, idleBefore, now()));
   const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
-  const unsettled = blobs.length === 0 ? new Set<Digest>() : await answerOf("central's database", unsettledAmong(central, blobs));
+  const unsettled = blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
   const left: ImageAtNode[] = [];
   for (const image of images) {
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
     if (excess <= 0 && usedAt(image) >= idleBefore) continue;
-    if (!(await evictImage(node.database, image, now()))) continue;
+    const resumeAt: Position = from.pass === 'idle' ? from : { collection: 'awaited' };
+    if (!(await evictImage(node.database, image, now(), JSON.stringify(resumeAt)))) continue;
     left.push(image);
     excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
   }
+  let stopped: string | undefined;
+  try {
+    stopped = (await letGoOf(context, node, left, heard)) ?? from.stopped;
+  } catch (error) {
+    if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
+    return { next: { collection: 'awaited' }, stopped: error.message };
+  }
+  const { pass } = from;
+  if (goesOn) {
+    const { used_at: at, repository, digest } = last;
+    return { next: { pass, used_at: at, repository, digest, stopped }, stopped };
+  }
+  if (pass === 'idle') return { next: await afterIdle(node, limits), stopped };
+  return { next: isOver && pass === 1 ? startOf(2, stopped) : undefined, stopped };
+}
+
+/** Lets the bytes go of images whose rows have left. Answers what kept some from going. @throws Stopped */
+async function letGoOf(
+  context: GcContext,
+  node: Store,
+  images: readonly ImageAtNode[],
+  heard: HeardNodes,
+): Promise<string | undefined> {
+  let stopped: string | undefined;
   const digests = [
-    ...new Set(left.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
+    ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
-  const gone = digests.length === 0 ? undefined : await letGo(context, node, digests, heard);
-  const bytes = gone?.left.reduce((sum, { size }) => sum + size, 0) ?? 0;
-  if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
-  return { position: next === undefined ? undefined : JSON.stringify(next) };
+  for (let i = 0; i < digests.length; i += DIGESTS) {
+    const gone = await letGo(context, node, digests.slice(i, i + DIGESTS), heard);
+    const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
+    if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
+    stopped = gone.stopped ?? stopped;
+  }
+  return stopped;
 }
 
 function usedAt({ members }: ImageAtNode): number {
-  return Math.max(0, ...members.map(({ used_at: at }) => at));
+  return members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
 }
 
 /** By what was read; the transaction that evicts it judges again. */
-function mayLeave(image: ImageAtNode, pass: 1 | 2, idleBefore: number, now: number): boolean {
+function mayLeave(image: ImageAtNode, pass: Pass, idleBefore: number, now: number): boolean {
   const root = image.members.find(({ digest }) => digest === image.digest);
   if (root === undefined) return false;
-  if (pass === 1 && usedAt(image) >= idleBefore && usedAt(image) >= root.used_at + HOUR) return false;
+  if (pass !== 2 && usedAt(image) >= idleBefore && usedAt(image) >= root.used_at + HOUR) return false;
   return image.blobs.every(({ lease_until: lease, shared }) => shared === 1 || lease === null || lease <= now);
 }

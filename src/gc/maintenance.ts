@@ -24,7 +24,7 @@ const RUN_MILLISECONDS = 20_000;
 
 /**
  * All stores together. An invocation may ask bindings 10,000 times (Workers, "Limits": subrequests), and a slice of eviction
- * asks 35 times at most.
+ * asks 50 times at most.
  */
 const SLICES_PER_RUN = 200;
 
@@ -93,7 +93,7 @@ async function collect(config: Config, context: GcContext): Promise<void> {
     nothing(collectTombstones(context)),
     ...context.nodes.map(async (node) => {
       const limits = config.evictionLimits.get(node.name);
-      if (limits !== undefined) await evict(half, node, limits);
+      if (limits !== undefined) await sumOf([nothing(evict(half, node, limits))]);
       return nothing(collectNode(context, node));
     }),
   ]);

@@ -87,7 +87,9 @@ export class FederatedBlobs {
       return { digest, size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, own)) };
     let far: BlobRows;
     try {
-      far = await answerOfCentral(findBlobAndPromise(central.database, repository, digest, central.name, lease, own.linked));
+      far = await answerOfCentral(
+        findBlobAndPromise(central.database, repository, digest, central.name, lease, { linkedElsewhere: own.linked }),
+      );
     } catch (error) {
       // Whoever may push uploads it, then.
       if (isUnavailable(error)) throw blobUnknown(repository, digest);
@@ -148,10 +150,15 @@ export class FederatedBlobs {
           );
     if (from === undefined) return false;
     const lease = this.#lease();
-    const own = await findBlob(node.database, from.repository, digest, node.name);
+    // What the source's organization has stopped counting is not for others to count again.
+    const counted = { countsAgain: false };
+    const own = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, counted);
     if (from.condition === 'if-public' && !own.public) return false;
     const far = await answerOfCentral(
-      findBlobAndPromise(central.database, from.repository, digest, central.name, lease, own.linked),
+      findBlobAndPromise(central.database, from.repository, digest, central.name, lease, {
+        ...counted,
+        linkedElsewhere: own.linked,
+      }),
     );
     const [nearest] = far.locations;
     if (nearest === undefined || !(await isReachable(far.locations, options.storeOf))) return false;

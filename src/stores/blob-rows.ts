@@ -3,13 +3,14 @@
  *
  * Invariant 6: knowing a digest gives nothing; every read of a blob goes through the repository's link.
  * Invariant 5: whatever a client was promised is kept by the lease. A lease is renewed to 2 g once less than
- * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave.
+ * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave. What is promised counts for
+ * the organization: a blob that had stopped counting does so again first, and is not there for who may push where it has no room.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { addedBy, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
+import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 
 export interface LocationRow {
   readonly store: string;
@@ -57,20 +58,28 @@ type Joined = { readonly public: number; readonly linked: number } & (
 );
 
 // The clock has exactly one row: joined from it, an answer always says whether the repository is public.
-const SELECT_BLOB = sql`
+const selectBlob = (isLinked: string): ReturnType<typeof sql> => sql`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
     l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
-  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2
+  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${isLinked}
   LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
+const COUNTS = counts('?1', '?2');
+const SELECT_BLOB = selectBlob('true');
+const SELECT_PROMISED = selectBlob(COUNTS);
+
+const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
+const COUNT_AGAIN = sql`
+  UPDATE links SET released = 2
+  WHERE repository = ?1 AND digest = ?2 AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL AND NOT ${exceedsQuota('?1', BYTES)}`;
 
 /** Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go. */
 const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
-    AND (?5 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
+    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)))`;
 
 /**
  * Takes the new location, or keeps the store's own where it already has the blob, unless that is damaged: the same
@@ -97,9 +106,17 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
-/** Linked anew, it is later than a removal that a node has yet to hear of. */
+const STOPPED_COUNTING = `NOT ${counts('links.repository', 'links.digest')}`;
+
+/** Linked anew, it is later than a removal that a node has yet to hear of, and in flight if it did not count any more. */
 export const RELINK = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE links.created_at < excluded.created_at`;
+  ON CONFLICT (repository, digest) DO UPDATE SET
+    created_at = max(links.created_at, excluded.created_at), released = iif(${STOPPED_COUNTING}, 2, links.released)
+  WHERE links.created_at < excluded.created_at OR ${STOPPED_COUNTING}`;
+
+/** As {@link RELINK}, and keeps when it was linked. */
+export const COUNT_LINK_AGAIN = `
+  ON CONFLICT (repository, digest) DO UPDATE SET released = 2 WHERE ${STOPPED_COUNTING}`;
 
 const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
@@ -117,7 +134,7 @@ const REPLACE_LOCATION = sql`
 
 const SELECT_LINKED = sql`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
-  WHERE k.repository = ?1 AND k.digest = ?2 AND l.damage IS NULL ORDER BY l.store = ?3 DESC`;
+  WHERE k.repository = ?1 AND k.digest = ?2 AND l.damage IS NULL AND ${COUNTS} ORDER BY l.store = ?3 DESC`;
 
 /** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
@@ -130,20 +147,43 @@ export async function findBlob(
   return blobRows(await database.all<Joined>(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
 }
 
-/** As {@link findBlob}, and renews the lease of the locations where it is due, in the same round trip. */
+export interface PromiseOptions {
+  /** As of {@link findBlob}: then the other store counts the blob. */
+  readonly linkedElsewhere?: boolean;
+  /** Whether a blob that has stopped counting for the organization may count again: only for who may push to the repository. */
+  readonly countsAgain?: boolean;
+}
+
+/**
+ * As {@link findBlob}, and renews the lease of the locations where it is due, in the same round trip. A blob that the
+ * organization neither counts nor has room for is found as if it were not linked.
+ */
 export async function findBlobAndPromise(
   database: Database,
   repository: RepositoryName,
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  linkedElsewhere = false,
+  { linkedElsewhere = false, countsAgain = true }: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const [, rows] = await database.batch<[object, Joined]>([
-    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, linkedElsewhere ? 1 : 0],
-    [SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0],
-  ]);
-  return blobRows(rows);
+  const statements = promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere);
+  const results = await database.batch<(object | Joined)[]>(countsAgain ? statements : statements.slice(1));
+  return blobRows(results.at(-1) as Joined[]);
+}
+
+function promiseAndSelect(
+  repository: RepositoryName,
+  digest: Digest,
+  nearest: string,
+  lease: LeaseTimes,
+  linkedElsewhere: boolean,
+): BoundStatement[] {
+  const elsewhere = linkedElsewhere ? 1 : 0;
+  return [
+    [COUNT_AGAIN, repository, digest],
+    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere],
+    [SELECT_PROMISED, repository, digest, nearest, elsewhere],
+  ];
 }
 
 function blobRows(rows: readonly Joined[]): BlobRows {
@@ -169,9 +209,10 @@ export function ownLocation(database: Database, digest: Digest, store: string): 
 }
 
 const SELECT_LINKED_AMONG = sql`
-  SELECT k.digest FROM json_each(?2) AS asked CROSS JOIN links k ON k.repository = ?1 AND k.digest = asked.value`;
+  SELECT k.digest FROM json_each(?2) AS asked CROSS JOIN links k ON k.repository = ?1 AND k.digest = asked.value
+  WHERE ${counts('?1', 'k.digest')}`;
 
-/** Those of the digests that the repository may read by this store's rows, wherever their bytes lie. */
+/** Those of the digests that the repository may read by this store's rows, and that count, wherever their bytes lie. */
 export async function linkedAmong(
   database: Database,
   repository: RepositoryName,
@@ -189,13 +230,10 @@ export async function findBlobsAndPromise(
   nearest: string,
   lease: LeaseTimes,
 ): Promise<BlobRows[]> {
-  const results = await database.batch<(object | Joined)[]>(
-    blobs.flatMap(({ digest, linkedElsewhere }): BoundStatement[] => [
-      [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, linkedElsewhere ? 1 : 0],
-      [SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0],
-    ]),
-  );
-  return blobs.map((_, i) => blobRows(results[2 * i + 1] as Joined[]));
+  const each = blobs.map(({ digest, linkedElsewhere }) => promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere));
+  const results = await database.batch<(object | Joined)[]>(each.flat());
+  let end = 0;
+  return each.map((statements) => blobRows(results[(end += statements.length) - 1] as Joined[]));
 }
 
 const LINK_UNTIL = sql`
@@ -261,9 +299,14 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
   ];
 }
 
-/** Renews the lease of the blob's locations where it is due, if the repository has the blob: it is promised once more. */
+/** Renews the lease of the blob's locations where it is due, if the repository has the blob and it counts: it is promised once more. */
 export function renewLease(blob: BlobCommit): BoundStatement {
   return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0];
+}
+
+/** Has a blob of the repository count again that had stopped to, if there is room. */
+export function countAgain(blob: BlobCommit): BoundStatement {
+  return [COUNT_AGAIN, blob.repository, blob.digest];
 }
 
 /** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */
@@ -279,7 +322,7 @@ export function replaceLocation(blob: BlobCommit, from: string, to: string, uplo
   return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
 }
 
-/** Gives {@link LocationRow}s if the blob is in the repository, the store's own first. */
+/** Gives {@link LocationRow}s if the blob is in the repository and counts, the store's own first. */
 export function selectLinked(blob: BlobCommit): BoundStatement {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }

@@ -223,6 +223,8 @@ const UNLINK_REPOSITORY_AS_TOLD = sql`
   DELETE FROM links WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
     WHERE r.repository = ?1 AND r.digest = links.digest AND m.created_version > m.deleted_version)`;
+// They are not for whoever has the name next.
+const UNPIN_REPOSITORY_AS_TOLD = sql`DELETE FROM pins WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER)`;
 // Pushed again, it is private.
 const HIDE_REPOSITORY = sql`DELETE FROM public_repositories WHERE name = ?1`;
 const FORGET_EMPTY_REPOSITORY = sql`
@@ -234,6 +236,7 @@ const FORGET_EMPTY_REPOSITORY = sql`
 export function removeRepositoryAsTold(repository: RepositoryName, at: number): BoundStatement[] {
   return [
     [UNLINK_REPOSITORY_AS_TOLD, repository, at],
+    [UNPIN_REPOSITORY_AS_TOLD, repository, at],
     [HIDE_REPOSITORY, repository],
     [FORGET_EMPTY_REPOSITORY, repository],
   ];

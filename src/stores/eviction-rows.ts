@@ -3,14 +3,15 @@
  * no marker, no entry of the feed; central has all of it.
  *
  * Invariant 1: what central has not heard of has a marker, and an image with a marker stays; so does one that was pulled, or
- * pinned, since it was chosen. It is one transaction, judged in its first statement: the row of `evictions` that it writes is
- * what the others look for, and is gone at its end.
+ * pinned, since it was chosen. It is one transaction, judged in its first statements: the row of `evictions` that they leave
+ * is what the others look for, and is gone at its end. An image can list more digests than one parameter takes.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { auditEviction } from './audit-rows.ts';
 import { isPromised } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { DIGESTS_PER_PARAMETER, jsonParts } from './merge.ts';
 
 /** Where a page of images starts: after this one. */
 export interface UsePosition {
@@ -57,6 +58,8 @@ const MEMBERS = `
     CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest
     WHERE m.created_version > m.deleted_version GROUP BY m.digest
   )`;
+const COUNT_REFERENCES = sql`${MEMBERS}
+  SELECT count(*) AS count FROM member CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = member.digest`;
 const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`;
 
 // Another image, of any repository, may need the bytes as well.
@@ -87,18 +90,27 @@ export interface ImageAtNode {
   }[];
 }
 
-/** What images consist of at a node. */
+/**
+ * What images consist of at a node: the first of `roots`, as many as have so many references together, and one at least.
+ * @param references of all that is read at once; a manifest of 4 MB has tens of thousands
+ */
 export async function imagesAt(
   node: { readonly name: string; readonly database: Database },
   roots: readonly { readonly repository: RepositoryName; readonly digest: Digest }[],
+  references: number,
 ): Promise<ImageAtNode[]> {
+  const counts = await node.database.batch<{ count: number }[]>(
+    roots.map(({ repository, digest }): BoundStatement => [COUNT_REFERENCES, repository, digest]),
+  );
+  let left = references;
+  const read = roots.filter((_, i) => (left -= counts[i]?.[0]?.count ?? 0) >= 0 || i === 0);
   const rows = await node.database.batch<object[]>(
-    roots.flatMap(({ repository, digest }): BoundStatement[] => [
+    read.flatMap(({ repository, digest }): BoundStatement[] => [
       [SELECT_MEMBERS, repository, digest],
       [SELECT_BLOBS, repository, digest, node.name],
     ]),
   );
-  return roots.map(({ repository, digest }, i) => ({
+  return read.map(({ repository, digest }, i) => ({
     repository,
     digest,
     members: rows[2 * i] as unknown as ImageAtNode['members'],
@@ -115,28 +127,36 @@ export async function unsettledAmong(
   central: { readonly name: string; readonly database: Database },
   digests: readonly Digest[],
 ): Promise<Set<Digest>> {
-  const rows = await central.database.all<{ digest: Digest }>(SELECT_UNSETTLED, JSON.stringify(digests), central.name);
-  return new Set(rows.map(({ digest }) => digest));
+  const unsettled = new Set<Digest>();
+  for (const part of jsonParts(digests, DIGESTS_PER_PARAMETER)) {
+    const rows = await central.database.all<{ digest: Digest }>(SELECT_UNSETTLED, part, central.name);
+    for (const { digest } of rows) unsettled.add(digest);
+  }
+  return unsettled;
 }
 
-const TAGS_OF_MEMBERS = `json_each(?4) AS member
-  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?2 AND t.digest = member.value`;
-
-// ?1 token, ?2 repository, ?3 the image's digest, ?4 digests of its members, ?5 when it was last used.
+// ?1 token, ?2 repository, ?3 the image's digest.
 const BEGIN = sql`
   INSERT INTO evictions (token) SELECT ?1 WHERE
     EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?3 AND created_version > deleted_version)
-    AND NOT ${hasParent('?2', '?3')}
-    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN markers k
+    AND NOT ${hasParent('?2', '?3')}`;
+
+const TAGS_OF_MEMBERS = `json_each(?3) AS member
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?2 AND t.digest = member.value`;
+
+// ?3 digests of its members, ?4 when it was last used.
+const GIVE_UP = sql`
+  DELETE FROM evictions WHERE token = ?1 AND (
+    EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN markers k
       ON k.kind = 'manifest' AND k.repository = ?2 AND k.key = member.value)
-    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN markers k
+    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN markers k
       ON k.kind = 'tag' AND k.repository = ?2 AND k.key = t.name)
-    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN pins p
+    OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN pins p
       ON p.repository = ?2 AND p.reference = member.value)
-    AND NOT EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p
-      ON p.repository = ?2 AND p.reference = t.name WHERE t.visible = 1)
-    AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS member CROSS JOIN manifests m
-      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?5 AS INTEGER))`;
+    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p ON p.repository = ?2 AND p.reference = t.name
+      CROSS JOIN manifests m ON m.repository = ?2 AND m.digest = t.digest WHERE t.version > m.deleted_version)
+    OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN manifests m
+      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`;
 
 const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
 const LISTED = '(SELECT value FROM json_each(?3))';
@@ -145,7 +165,7 @@ const LISTED = '(SELECT value FROM json_each(?3))';
 const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
   AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
   AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.visible = 1))`;
+    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
 // A deletion that hides tags is still known, as of a manifest that was never here.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', subject = NULL, size = 0, last_pull = 0
@@ -180,6 +200,7 @@ const UNLIST_REPOSITORY = sql`
 const FORGET_EMPTY_REPOSITORY = sql`
   DELETE FROM repositories WHERE name = ?2 AND ${BEGUN}
     AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?2) AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = ?2)`;
+const RESUME_AT = sql`UPDATE maintenance_tasks SET position = ?2 WHERE task = 'evict' AND ${BEGUN}`;
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) SELECT 'evicted_images', 1 WHERE ${BEGUN}
   ON CONFLICT (name) DO UPDATE SET value = value + 1`;
@@ -188,36 +209,48 @@ const END = sql`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
 /**
  * At a node: an image's rows leave, if it still may. Bytes stay until they are let go.
  * @param now milliseconds since the epoch
+ * @param resumeAt where the task goes on if it is killed before it has let the bytes go
  * @returns whether it left
  */
 export async function evictImage(
   node: Database,
   { repository, digest, members, blobs }: ImageAtNode,
   now: number,
+  resumeAt: string,
 ): Promise<boolean> {
   const token = crypto.randomUUID();
-  const list = JSON.stringify(members.map((member) => member.digest));
-  const used = Math.max(...members.map(({ used_at: at }) => at));
+  const lists = partsOf(members);
+  const used = members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
   const levels = [...Map.groupBy(members, ({ depth }) => depth)].toSorted(([a], [b]) => a - b);
   const results = await node.batch<object[]>([
-    [BEGIN, token, repository, digest, list, used],
-    ...levels.flatMap(([depth, level]): BoundStatement[] => {
-      const digests = JSON.stringify(level.map((member) => member.digest));
-      return [
+    [BEGIN, token, repository, digest],
+    ...lists.map((list): BoundStatement => [GIVE_UP, token, repository, list, used]),
+    ...levels.flatMap(([depth, level]) =>
+      partsOf(level).flatMap((digests): BoundStatement[] => [
         [LEAVE_TOMBSTONES, token, repository, digests, depth === 0 ? 1 : 0],
         [DELETE_MANIFESTS, token, repository, digests, depth === 0 ? 1 : 0],
-      ];
-    }),
-    [DELETE_CONTENTS, token, repository, list],
-    [DELETE_REFERENCES, token, repository, list],
-    [DELETE_TAGS, token, repository, list],
-    [HIDE_TAGS, token, repository, list],
-    [DELETE_LINKS, token, repository, JSON.stringify(blobs.map((blob) => blob.digest)), now],
+      ]),
+    ),
+    ...lists.flatMap((list): BoundStatement[] => [
+      [DELETE_CONTENTS, token, repository, list],
+      [DELETE_REFERENCES, token, repository, list],
+      [DELETE_TAGS, token, repository, list],
+      [HIDE_TAGS, token, repository, list],
+    ]),
+    ...partsOf(blobs).map((list): BoundStatement => [DELETE_LINKS, token, repository, list, now]),
     [UNLIST_REPOSITORY, token, repository],
     [FORGET_EMPTY_REPOSITORY, token, repository],
+    [RESUME_AT, token, resumeAt],
     [COUNT, token],
     auditEviction(token, repository, digest, now),
     [END, token],
   ]);
   return (results.at(-1)?.length ?? 0) > 0;
+}
+
+function partsOf(rows: readonly { readonly digest: Digest }[]): string[] {
+  return jsonParts(
+    rows.map(({ digest }) => digest),
+    DIGESTS_PER_PARAMETER,
+  );
 }

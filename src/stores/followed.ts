@@ -1,7 +1,7 @@
 /** Applying central's feed to a node's store. */
 import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
-import { removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
+import { ofOrganization, removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
 import { advancePosition, type FeedEntry, type Followed, startOfFeed } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
 
@@ -20,6 +20,11 @@ const DROP_CREDENTIALS_OF = sql`
   DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
     AND NOT EXISTS (SELECT 1 FROM organizations o
       WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`;
+// Of repositories, too, that central never had.
+const DROP_PINS_OF = sql`
+  DELETE FROM pins WHERE ${ofOrganization('repository')} AND ${IF_AT('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM organizations o
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= pins.created_at)`;
 const CREDENTIAL_COLUMNS = 'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
 const PUT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
@@ -71,6 +76,7 @@ export function applyFeed(
         others.push(
           entry.row === null ? [DROP_ORGANIZATION, entry.name, node, from] : [PUT_ORGANIZATION, entry.row, node, from],
           [DROP_CREDENTIALS_OF, entry.name, node, from],
+          [DROP_PINS_OF, entry.name, node, from],
         );
         break;
       case 'credential':

@@ -40,6 +40,13 @@ const UPSERT_REPOSITORY = sql`
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
   ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
 
+// Tags of a manifest that is not alive yet: they stayed when it was evicted. Those of one that is are shown already.
+const SHOW_TAGS_OF_MANIFEST = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 1
+  WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
+      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
+
 // A row that only tells of a deletion has neither size nor subject.
 const UPSERT_MANIFEST = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
@@ -114,6 +121,7 @@ export async function commitManifest(database: Database, context: CommitContext,
     [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named)],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
+    [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,

@@ -140,12 +140,11 @@ const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)`;
-// A manifest that was never deleted hides no tag.
+// A manifest that comes to life shows tags that were written before it was here, or that stayed when it was evicted.
 const SHOW_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
-    SELECT d.repository, d.digest FROM json_each(?1) AS incoming CROSS JOIN manifests d
-      ON d.repository = incoming.value ->> 'repository' AND d.digest = incoming.value ->> 'digest'
-    WHERE d.deleted_version > 0) AND visible <> ${IS_VISIBLE}`;
+    SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
+  AND visible <> ${IS_VISIBLE}`;
 
 const ADD_REPOSITORIES = sql`
   INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT incoming.value, CAST(?2 AS INTEGER), 0
@@ -205,10 +204,13 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
 /** Rows of one parameter, by their greatest possible length: names have 255 characters, sha512 digests 135. */
 const ROWS_PER_PARAMETER = 1000;
 
+/** As {@link ROWS_PER_PARAMETER}, where the rows are digests alone. */
+export const DIGESTS_PER_PARAMETER = 10_000;
+
 /** Lists as JSON, in parts that D1 takes as parameters; none for an empty list. */
-export function jsonParts(rows: readonly object[]): string[] {
+export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PARAMETER): string[] {
   const parts: string[] = [];
-  for (let i = 0; i < rows.length; i += ROWS_PER_PARAMETER) parts.push(JSON.stringify(rows.slice(i, i + ROWS_PER_PARAMETER)));
+  for (let i = 0; i < rows.length; i += most) parts.push(JSON.stringify(rows.slice(i, i + most)));
   return parts;
 }
 

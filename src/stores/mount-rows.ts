@@ -6,7 +6,16 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, SELECT_REFUSED, selectLinked } from './blob-rows.ts';
+import {
+  type BlobCommit,
+  COUNT_LINK_AGAIN,
+  type LocationRow,
+  noRoomFor,
+  RELINK,
+  renewLease,
+  SELECT_REFUSED,
+  selectLinked,
+} from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
 
@@ -99,7 +108,7 @@ function mountFromAnywhere(
 
 const LINK_IF_ROOM = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ON CONFLICT DO NOTHING`;
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${COUNT_LINK_AGAIN}`;
 
 const LINK_UNTIL_IF_ROOM = sql`
   UPDATE links SET usable_until = CAST(?3 AS INTEGER)

@@ -20,6 +20,7 @@ import {
   commitObject,
   commitObjectOfUpload,
   commitSingleChunk,
+  countAgain,
   leaseTimes,
   noRoomFor,
   renewLease,
@@ -307,7 +308,8 @@ export class Uploads {
 
   /** A session that is closed once more promises its blob anew, which must still be there: else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
   async #requireWhole(blob: BlobCommit): Promise<void> {
-    const [, linked, location] = await this.#store.database.batch<[object, object, { key: string }]>([
+    const [, , linked, location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
+      countAgain(blob),
       renewLease(blob),
       selectLinked(blob),
       selectLocation(blob),

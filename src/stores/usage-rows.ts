@@ -1,7 +1,7 @@
 /**
  * What organizations use of a store, and whether they may use more.
  *
- * The rows are kept by the triggers of `0006_usage.sql`; here they are only read. A write that adds bytes has
+ * The rows are kept by the triggers of `0006_usage.sql` and `0010_renewed_links.sql`; here they are only read. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so that the sum and the write are one transaction: two pushes that fit
  * only one by one never both succeed at one store. What adds nothing is never refused.
  *
@@ -24,6 +24,11 @@ const USED = `coalesce((SELECT bytes + uploading FROM usage WHERE organization =
 export function exceedsQuota(repository: string, bytes: string): string {
   return `EXISTS (SELECT 1 FROM organizations o WHERE o.name = ${ofRepository(repository)} AND o.quota_bytes IS NOT NULL
     AND ${bytes} > 0 AND ${USED} + ${bytes} > o.quota_bytes)`;
+}
+
+/** SQL that holds where a blob counts for the organization of a repository. A link whose blob does not is of deleted manifests. */
+export function counts(repository: string, digest: string): string {
+  return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)} AND u.digest = ${digest})`;
 }
 
 /** SQL for the bytes that a blob adds to the organization `o`: none if it counts already. */

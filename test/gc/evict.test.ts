@@ -19,6 +19,7 @@ import {
 } from '../support/collecting.ts';
 import { GRACE, granted, type Image, imageOf, indexOf, REPOSITORY } from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
+import { limitedD1 } from '../support/links.ts';
 
 let hosts: Hosts;
 const DAY = 24 * HOUR;
@@ -221,6 +222,49 @@ test('what is pinned stays, by digest, and by tag as long as the tag names it', 
   await pull(hosts.node1, c.digest);
 });
 
+test('back by digest, an image has its tag again: it is listed, and pinned by it', async () => {
+  const [first, second] = (await settled('x', 'y')) as [Image, Image];
+  await putManifest(hosts.node1, second, ['x']);
+  await hosts.drain();
+  hosts.now += 2 * GRACE;
+  await run(0);
+  expect(await manifests()).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 0 }]);
+  await pull(hosts.node1, second.digest);
+  await hosts.settled();
+  await hosts.drain();
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 1 }]);
+  await pin(hosts.node1.store.database, REPOSITORY, 'x' as Tag, hosts.now);
+  hosts.now += 3 * HOUR;
+  await run(0);
+  expect(await manifests()).toEqual([second.digest]);
+  expect(first.digest).not.toBe(second.digest);
+});
+
+test('pushed again by digest, an image has its tag again, but not one that its deletion hides', async () => {
+  const [, second] = (await settled('x', 'y')) as [Image, Image];
+  await hosts.node1.registry.deleteManifest(REPOSITORY, second.digest);
+  await putManifest(hosts.node1, second, ['x']);
+  await hosts.drain();
+  hosts.now += 2 * GRACE;
+  await run(0);
+  expect(await manifests()).toEqual([]);
+  for (const digest of second.manifest.requiredBlobs) await hosts.node1.registry.resolveBlob(granted(), digest, true);
+  await putManifest(hosts.node1, second);
+  expect(await rowsAt('node1', 'SELECT name, visible FROM tags WHERE digest IS NOT NULL ORDER BY name')).toEqual([
+    { name: 'x', visible: 1 },
+    { name: 'y', visible: 0 },
+  ]);
+});
+
+test('a pin by tag holds by what the versions say', async () => {
+  const [a] = (await settled('a', 'b')) as [Image];
+  await pin(hosts.node1.store.database, REPOSITORY, 'a' as Tag, hosts.now);
+  await rowsAt('node1', 'UPDATE tags SET visible = 0');
+  await run(0);
+  expect(await manifests()).toEqual([a.digest]);
+});
+
 test('pulled between the choice and the eviction, an image stays', async () => {
   const [a] = (await settled('a', 'b')) as [Image, Image];
   const work = hosts.central.gate;
@@ -272,6 +316,79 @@ test('a deletion that hides tags is still known after eviction', async () => {
   });
   await pull(hosts.node1, 'b' as Tag);
 });
+
+test('what nothing needs goes before what is alive', async () => {
+  const [a, b] = (await settled('a', 'b')) as [Image, Image];
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  await run(200);
+  expect(await used()).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test('no image leaves for want of room before a round of collection has ended that began after it was asked for', async () => {
+  const [a, b] = (await settled('a', 'b')) as [Image, Image];
+  const turns = async (count: number): Promise<void> => {
+    let asked = 0;
+    await evict(contextOf(hosts, { mayGoOn: () => asked++ < count }), hosts.node1.store, {
+      bytes: 200,
+      idleMilliseconds: undefined,
+    });
+  };
+  // Half of a round that knows nothing of the deletion.
+  let asked = 0;
+  await collectNode(contextOf(hosts, { mayGoOn: () => asked++ < 2 }), hosts.node1.store);
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  for (let i = 0; i < 30; i++) await turns(2);
+  expect(await used()).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test.each([
+  ['central does not answer', 'D1_ERROR: Network connection lost.'],
+  ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
+])('bytes of an image whose rows have left count before the next image does, where %s in between', async (_when, error) => {
+  const [, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
+  let calls = 0;
+  hosts.central.gate = async (_call, ask) => {
+    // First it is asked what it has, then to consent.
+    if (++calls > 1) throw new Error(error);
+    return ask();
+  };
+  await run(400).catch(() => undefined);
+  hosts.central.gate = async (_call, ask) => ask();
+  expect(await used()).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  hosts.now += HOUR;
+  await run(400);
+  expect(await used()).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
+
+test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
+  const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
+  const layer = "'sha256:' || printf('%064x', i)";
+  const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
+  const fill = (host: 'central' | 'node1'): string[] => [
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
+    `${numbers} INSERT INTO manifest_references SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+  ];
+  for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
+  const now = hosts.now;
+  hosts = await openHosts({ reach: limitedD1 });
+  hosts.now = now + DAY;
+  expect(await manifests()).toHaveLength(2);
+  await run(150_000);
+  expect([await used(), (await manifests()).length]).toEqual([150_000, 1]);
+  hosts.now += HOUR;
+  await run(0);
+  expect([await used(), await manifests()]).toEqual([0, []]);
+  expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
+}, 60_000);
 
 test('killed between rows and bytes, the node’s collection lets the bytes go', async () => {
   await settled('a', 'b');

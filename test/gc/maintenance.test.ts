@@ -117,6 +117,27 @@ test('it collects, at central and at nodes, evicts by the limits of the configur
   expect(await objects()).toEqual([2, 0, 0]);
 });
 
+test('an eviction that fails keeps nothing else waiting', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.node1, 1);
+  hosts.now += 3 * GRACE;
+  await env
+    .DB_NODE1!.prepare(
+      `INSERT INTO maintenance_tasks (task, position, round_started_at, last_slice_at, next_at, slices)
+       VALUES ('evict', 'no position', 0, 0, 0, 1)`,
+    )
+    .run();
+  const config = {
+    ...parseConfig(env),
+    evictionLimits: new Map([['node1', { bytes: 10, idleMilliseconds: undefined }]]),
+  };
+  const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  await maintain(config, env, hosts.now);
+  expect(log.mock.calls.flat().join()).toMatch(/maintenance.*no position/);
+  log.mockRestore();
+  expect(await env.DB_NODE1!.prepare('SELECT count(*) AS count FROM locations').first('count')).toBe(0);
+});
+
 test('a node that is away stops what needs all nodes, and each store says so', async () => {
   const hosts = await openHosts();
   await pushBlob(hosts.node2, 2);

@@ -1,7 +1,7 @@
 /** Quotas: what would exceed one is 403 with a message that says so, leaves nothing, and fits once there is room. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { addUsers } from '../support/client.ts';
 import { bytesOf, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
 import { type Answered, type HostName, type NodeName, ThreeHosts } from '../support/three-hosts.ts';
@@ -159,6 +159,43 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
   });
 
+  test.each([
+    ['HEAD', 404, 200],
+    ['push', 403, 201],
+    ['mount', 403, 201],
+  ] as const)('a blob that had stopped counting is in flight again by a %s, and not without room', async (how, refused, done) => {
+    const content = bytesOf(2, 70);
+    const digest = await digestOf('sha256', content);
+    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [digest]);
+    const again = async (): Promise<number> => {
+      if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
+      const [method, path] =
+        how === 'HEAD' ? ['HEAD', `/v2/${APP}/blobs/${digest}`] : ['POST', `${UPLOADS}?mount=${digest}&from=${APP}`];
+      return (await hosts.call(host, method, path)).status;
+    };
+    const used = (): Promise<number | null> =>
+      STORES[host][0].prepare("SELECT bytes + uploading AS used FROM usage WHERE organization = 'alice'").first<number>('used');
+    const remove = async (): Promise<void> => {
+      expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`)).status).toBe(202);
+      await hosts.drain();
+      expect([await used(), (await usageOf())['used']]).toEqual([0, 0]);
+    };
+    await remove();
+    await setQuota(69);
+    await STORES[host][0].prepare('UPDATE locations SET lease_until = 1').run();
+    const before = await state();
+    expect(await again()).toBe(refused);
+    expect(await state()).toBe(before);
+    await setQuota(70);
+    expect([await again(), await used()]).toEqual([done, 70]);
+    expect([await again(), await used()]).toEqual([done, 70]);
+    await setQuota(100);
+    expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
+    await hosts.drain();
+    expect(await usageOf()).toMatchObject({ used: 100, in_flight: 0 });
+    await remove();
+  });
+
   test('deleting makes room at once', async () => {
     await setQuota(150);
     const other = bytesOf(60, 100);
@@ -206,6 +243,31 @@ describe('at nodes', () => {
     expect(await pushed('node1', 4, 200)).toBe(201);
     await hosts.drain();
     for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 5, 1), ['1 kB of 1 kB']);
+  });
+
+  test('what central keeps for a node, of a blob that had stopped counting, counts there, and needs room', async () => {
+    const image = await hosts.push('node1', APP, 1, 'latest');
+    await hosts.drain();
+    const [, digest] = image.manifest.requiredBlobs as [Digest, Digest];
+    await hosts.evict('node1', image.manifest.requiredBlobs);
+    await hosts.call('node1', 'DELETE', `/v2/${APP}/manifests/${image.digest}`);
+    await hosts.drain();
+    await setQuota(69);
+    await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = 1').run();
+    const promises = (): Promise<unknown> =>
+      env.DB_CENTRAL.prepare('SELECT count(*) AS count FROM locations WHERE lease_until > 1').first('count');
+    const head = async () => (await hosts.call('node1', 'HEAD', `/v2/${APP}/blobs/${digest}`)).status;
+    const mount = async () => (await hosts.call('node1', 'POST', `${UPLOADS}?mount=${digest}&from=${APP}`)).status;
+    expect([await head(), await mount()]).toEqual([404, 202]);
+    expect(await promises()).toBe(0);
+    await setQuota(70);
+    expect([await head(), await mount()]).toEqual([200, 201]);
+    expect(await promises()).toBe(1);
+    expect(await usageOf()).toMatchObject({ used: 70, in_flight: 70 });
+    await setQuota(100);
+    expect((await hosts.putManifest('node1', APP, 'again', image)).status).toBe(201);
+    await hosts.drain();
+    expect(await usageOf()).toMatchObject({ used: 100, in_flight: 0 });
   });
 
   test('while central is away, a node goes on with what it last heard', async () => {

@@ -7,6 +7,8 @@ import { waitingMarkers } from '../../src/stores/marker-rows.ts';
 import { granted } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';
+import { BINDINGS } from '../support/bindings.ts';
+import { requireVisible, WRONGLY_VISIBLE, type WronglyVisible } from '../support/visible.ts';
 import { type Content, INDEX } from './content.ts';
 import type { OneBatch } from './one-batch.ts';
 import { TAGS } from './operations.ts';
@@ -68,6 +70,7 @@ export async function agree(hosts: Hosts, run: Run, content: Content, together: 
   if (central === undefined) throw new Error('central has no view');
   for (const [i, view] of nodes.entries()) requireSame(`node${i + 1}`, view, central, run);
   checkWithOracle(central, run, content);
+  await checkVisible(hosts);
   await checkBytes(hosts, central, run, content);
   together.on = false;
   await checkAlone(hosts, central, content, together);
@@ -181,6 +184,12 @@ function checkWithOracle({ tags, alive, lists, control }: View, run: Run, conten
   }
   const exists = beliefs.of('organization');
   if (exists !== 'unsure' && exists !== control['organization']) throw new Error(`the organization should be ${exists}`);
+}
+
+async function checkVisible(hosts: Hosts): Promise<void> {
+  for (const { name } of hosts.all) {
+    requireVisible(name, (await BINDINGS[name][0].prepare(WRONGLY_VISIBLE).all<WronglyVisible>()).results);
+  }
 }
 
 /** All bytes are at central; every host serves them; what was deleted is gone. */

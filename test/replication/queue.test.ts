@@ -2,10 +2,12 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
-import type { OrganizationName, Tag } from '../../src/oci/reference.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { copyJob, fetchJob, type Job, markerJob } from '../../src/replication/machine.ts';
 import { ControlData } from '../../src/stores/control-data.ts';
 import { markersAfter } from '../../src/stores/marker-rows.ts';
+import { pin } from '../../src/stores/pin-rows.ts';
+import { pushImage, rowsAt } from '../support/collecting.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesOf, type Fixture, granted, pushBlob, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
@@ -127,6 +129,37 @@ describe('a node that hears late', () => {
     await hosts.drain();
     expect(await atNode.credentialBySecret('hash-of-old')).toBeUndefined();
     expect(await atNode.credentialBySecret('hash-of-new')).toBeDefined();
+  });
+
+  test('has no pins left of a repository that was removed, but those that were set since', async () => {
+    const { central, node1 } = hosts;
+    const other = 'alice/other' as RepositoryName;
+    await pushImage(central, 1, ['a']);
+    for (const repository of [REPOSITORY, other]) await pin(node1.store.database, repository, 'a' as Tag, hosts.now);
+    hosts.now += 1000;
+    await central.registry.deleteRepository(REPOSITORY);
+    hosts.now += 1000;
+    await pin(node1.store.database, REPOSITORY, 'b' as Tag, hosts.now);
+    await hosts.drain();
+    expect(await rowsAt('node1', 'SELECT repository, reference FROM pins ORDER BY repository')).toEqual([
+      { repository: REPOSITORY, reference: 'b' },
+      { repository: other, reference: 'a' },
+    ]);
+  });
+
+  test("has no pins left of an organization's, at the latest when its name is given away", async () => {
+    const control = new ControlData(hosts.central.store.database);
+    const pinned = [`${NAME}/app`, `${NAME}x/app`] as RepositoryName[];
+    await control.addOrganization(NAME, hosts.now, 0);
+    for (const repository of pinned) await pin(hosts.node1.store.database, repository, 'a' as Tag, hosts.now + 1);
+    await control.setQuota(NAME, 100, hosts.now + 2);
+    await hosts.drain();
+    const left = () => rowsAt('node1', 'SELECT repository FROM pins ORDER BY repository');
+    expect(await left()).toHaveLength(2);
+    await control.removeOrganization(NAME, hosts.now + 3);
+    await control.addOrganization(NAME, hosts.now + DAY, hosts.now + DAY);
+    await hosts.drain();
+    expect(await left()).toEqual([{ repository: pinned[1] }]);
   });
 
   test('keeps what was pushed to it after the deletion that it hears of', async () => {

@@ -36,6 +36,22 @@ export function gateD1(database: D1Database, gate: Gate): D1Database {
   } as D1Database;
 }
 
+/** Characters of a parameter, as D1 limits strings: the local one takes longer ones. */
+const PARAMETER_CHARACTERS = 2_000_000;
+
+/** Refuses parameters that D1 would refuse. */
+export function limitedD1(database: D1Database): D1Database {
+  const prepare = (query: string) => ({
+    bind(...values: unknown[]) {
+      const isTooLong = values.some((value) => typeof value === 'string' && value.length > PARAMETER_CHARACTERS);
+      if (isTooLong) throw new Error('D1_ERROR: string or blob too big: SQLITE_TOOBIG');
+      return database.prepare(query).bind(...values);
+    },
+  });
+  const limited = { prepare, batch: (statements: D1PreparedStatement[]) => database.batch(statements) };
+  return limited as unknown as D1Database;
+}
+
 export function gateR2(bucket: R2Bucket, gate: Gate): R2Bucket {
   const wrapUpload = (upload: R2MultipartUpload) => ({
     key: upload.key,

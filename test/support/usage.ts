@@ -2,15 +2,16 @@
 
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
-// A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it or none ever has.
+// A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it, or none ever has
+// or has since it was renewed.
 const SCAN = `
   WITH uses AS (
     SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
       (SELECT count(*) FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
         WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject'
           AND m.created_version > m.deleted_version) AS live,
-      k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
-        WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject') AS fresh
+      k.released = 2 OR (k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+        WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject')) AS fresh
     FROM links k)
   SELECT organization, digest, sum(live) AS live, sum(fresh) AS fresh FROM uses
   GROUP BY organization, digest HAVING sum(live) + sum(fresh) > 0 ORDER BY organization, digest`;

@@ -4,6 +4,8 @@
  * 1. What clients were told is alive is alive, and what they were told is gone is gone.
  * 4. No row of a store's own bytes names an object that is not there, or has another digest.
  * 5. The blobs of every live manifest can be read at every host that shows it, and so can what was promised.
+ *
+ * And `tags.visible` is what the versions say.
  */
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import { isAlive } from '../../../src/stores/versions.ts';
@@ -11,6 +13,7 @@ import type { Content } from '../../replication/content.ts';
 import type { Oracle } from '../../replication/oracle.ts';
 import { itemAt } from '../../replication/reads.ts';
 import { HOST_NAMES, type HostName } from '../../support/hosts.ts';
+import { requireVisible } from '../../support/visible.ts';
 import type { World } from './isolates.ts';
 import { MANIFESTS, TAGS } from './operations.ts';
 import type { Promises } from './promises.ts';
@@ -28,6 +31,7 @@ export function checkStores(facts: Facts, { now }: World): void {
   const { seen, promises, content, oracle } = facts;
   for (const host of HOST_NAMES) {
     checkObjects(seen, host);
+    requireVisible(host, seen.store(host).wronglyVisible);
     for (const [repository, name] of content.repositories.entries()) {
       for (const manifest of MANIFESTS) checkManifest(facts, host, repository, name, manifest);
       for (const tag of TAGS) {

@@ -12,6 +12,7 @@ import {
 } from '../../../src/stores/versions.ts';
 import { BINDINGS } from '../../support/bindings.ts';
 import { HOST_NAMES, type HostName } from '../../support/hosts.ts';
+import { WRONGLY_VISIBLE, type WronglyVisible } from '../../support/visible.ts';
 import type { World } from './isolates.ts';
 
 export interface StoreSeen {
@@ -22,6 +23,7 @@ export interface StoreSeen {
   readonly links: ReadonlyMap<string, number | null>;
   readonly chunks: ReadonlySet<string>;
   readonly repositories: ReadonlySet<string>;
+  readonly wronglyVisible: readonly WronglyVisible[];
 }
 
 const SELECT = [
@@ -31,6 +33,7 @@ const SELECT = [
   'SELECT repository, digest, usable_until FROM links',
   'SELECT key FROM upload_chunks',
   'SELECT name FROM repositories',
+  WRONGLY_VISIBLE,
 ] as const;
 
 export class StoresSeen {
@@ -115,9 +118,8 @@ export class StoresSeen {
   async #lookAtRows(name: HostName): Promise<void> {
     const [database] = BINDINGS[name];
     const results = await database.batch<never>(SELECT.map((query) => database.prepare(query)));
-    const [tags = [], manifests = [], locations = [], links = [], chunks = [], repositories = []] = results.map(
-      (result) => result.results,
-    );
+    const [tags = [], manifests = [], locations = [], links = [], chunks = [], repositories = [], wronglyVisible = []] =
+      results.map((result) => result.results);
     const rows = <Row>(list: readonly unknown[]): readonly Row[] => list as readonly Row[];
     const seen: StoreSeen = {
       tags: new Map(
@@ -138,6 +140,7 @@ export class StoresSeen {
       ),
       chunks: new Set(rows<{ key: string }>(chunks).map(({ key }) => key)),
       repositories: new Set(rows<{ name: string }>(repositories).map(({ name: repository }) => repository)),
+      wronglyVisible,
     };
     for (const { key } of seen.locations) this.named.add(key);
     for (const key of seen.chunks) this.named.add(key);

@@ -1,0 +1,23 @@
+/** `tags.visible` is kept beside the versions that it follows from: here it is computed afresh, store by store. */
+
+/** Gives the tags of a store whose `visible` is not what its own versions say. */
+export const WRONGLY_VISIBLE = `
+  SELECT t.repository, t.name, t.visible FROM tags t
+  LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE t.visible <> (t.digest IS NOT NULL AND m.digest IS NOT NULL
+    AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`;
+
+export interface WronglyVisible {
+  readonly repository: string;
+  readonly name: string;
+  readonly visible: number;
+}
+
+/** @throws where a store's tag is shown or hidden against its versions */
+export function requireVisible(store: string, wrong: readonly WronglyVisible[]): void {
+  const [tag] = wrong;
+  if (tag === undefined) return;
+  throw new Error(
+    `${tag.repository}:${tag.name} is ${tag.visible === 1 ? '' : 'not '}visible in the rows of ${store}, against its versions`,
+  );
+}
