@@ -33,6 +33,8 @@ const IMAGES = 20;
  */
 interface Position extends UsePosition {
   readonly pass: 1 | 2;
+  /** What kept an earlier slice of the round from letting bytes go. */
+  readonly stopped?: string | undefined;
 }
 
 /** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
@@ -86,7 +88,8 @@ async function evictSlice(
   const gone = digests.length === 0 ? undefined : await letGo(context, node, digests, heard);
   const bytes = gone?.left.reduce((sum, { size }) => sum + size, 0) ?? 0;
   if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
-  return { position: next === undefined ? undefined : JSON.stringify(next) };
+  const stopped = gone?.stopped === undefined ? from.stopped : (gone.stopped ?? undefined);
+  return { position: next === undefined ? undefined : JSON.stringify({ ...next, stopped }), stopped };
 }
 
 function usedAt({ members }: ImageAtNode): number {
