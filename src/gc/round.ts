@@ -78,7 +78,7 @@ async function sliced({ name }: Store, slice: (position: string) => Promise<Slic
   } catch (error) {
     if (error instanceof Stopped) return { position, stopped: error.message, failed: true };
     if (!isUnavailable(error)) throw error;
-    const stopped = `the database or the bucket of ${name} does not answer: ${String(error.cause ?? error)}`;
+    const stopped = `the database or the bucket of ${name} does not answer: ${String(error.cause instanceof Error ? error.cause : error)}`;
     return { position, stopped, failed: true, error };
   }
 }
