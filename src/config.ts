@@ -21,7 +21,7 @@ export interface Config {
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
   readonly auditMilliseconds: number;
-  /** Whether anything is collected or evicted: an operator stops it while a database is restored. */
+  /** Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a database is restored. */
   readonly collects: boolean;
   /** What nodes are to stay within, by store. */
   readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;

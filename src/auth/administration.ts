@@ -88,9 +88,9 @@ export class Administration {
     return { limit: quota, used };
   }
 
-  /** A page of organizations by name, with what they use and may use. */
-  usagePage(after: string, limit: number): ReturnType<ControlData['usagePage']> {
-    return this.#control.usagePage(after, limit);
+  /** Organizations with what they use and may use, those that use most first. */
+  mostUsage(limit: number): ReturnType<ControlData['mostUsage']> {
+    return this.#control.mostUsage(limit);
   }
 
   /** @throws OciError CONFLICT */

@@ -22,7 +22,7 @@ import { afterSlice, DAY, dueTask, MINUTE } from './slices.ts';
 
 export const COMPARISON = 'comparison';
 
-/** Keys of one slice: what is held in memory at once. Each slice walks all locations, so few large ones cost least. */
+/** Keys of one slice: what is held in memory at once, of one store, since one is compared at a time. Each slice walks all locations, so few large ones cost least. */
 const KEYS_PER_SLICE = 100_000;
 
 /** Requests to R2 about single objects in one slice: all that a run may make are 10,000. */
@@ -38,7 +38,7 @@ const HEADS_AT_ONCE = 6;
 /** R2 deletes so many keys a call; as a list they are far from the 2 MB that D1 takes as a parameter. */
 const KEYS_PER_STATEMENT = 1000;
 
-/** @param orphanMilliseconds for how long an orphan is kept */
+/** @param orphanMilliseconds for how long an orphan is kept; Infinity: all of them are */
 export async function compareObjects(context: GcContext, store: Store, orphanMilliseconds: number): Promise<void> {
   const { now, mayGoOn } = context;
   while (mayGoOn()) {

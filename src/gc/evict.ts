@@ -19,7 +19,7 @@ import { collectNode } from './collect-node.ts';
 import type { GcContext } from './context.ts';
 import { deleteDeparted } from './departed.ts';
 import { HeardNodes } from './heard-nodes.ts';
-import { letGo } from './let-go.ts';
+import { letGo, type LetGo } from './let-go.ts';
 import { answerOf, goRound, type Slice, Stopped } from './round.ts';
 
 const HOUR = 3_600_000;
@@ -153,7 +153,8 @@ async function evictSlice(
   }
   let stopped: string | undefined;
   try {
-    stopped = (await letGoOf(context, node, left, heard)) ?? from.stopped;
+    const kept = await letGoOf(context, node, left, heard);
+    stopped = kept === undefined ? from.stopped : (kept ?? undefined);
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
     return { next: { collection: 'awaited' }, stopped: error.message };
@@ -167,14 +168,14 @@ async function evictSlice(
   return { next: isOver && pass === 1 ? startOf(2, stopped) : undefined, stopped };
 }
 
-/** Lets the bytes go of images whose rows have left. Answers what kept some from going. @throws Stopped */
+/** Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link letGo}. @throws Stopped */
 async function letGoOf(
   context: GcContext,
   node: Store,
   images: readonly ImageAtNode[],
   heard: HeardNodes,
-): Promise<string | undefined> {
-  let stopped: string | undefined;
+): Promise<LetGo['stopped']> {
+  let stopped: LetGo['stopped'];
   const digests = [
     ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
@@ -182,7 +183,7 @@ async function letGoOf(
     const gone = await letGo(context, node, digests.slice(i, i + DIGESTS), heard);
     const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
     if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
-    stopped = gone.stopped ?? stopped;
+    stopped = gone.stopped ?? stopped ?? gone.stopped;
   }
   return stopped;
 }

@@ -12,8 +12,8 @@ const HOUR = 3_600_000;
 
 export interface LetGo {
   readonly left: readonly Left[];
-  /** Why central consents only to what it has itself, if so. */
-  readonly stopped: string | undefined;
+  /** Why central consented only to what it has itself; null where that was no less than all, undefined where nothing was asked. */
+  readonly stopped: string | null | undefined;
 }
 
 /** Of some blobs of a node, those go that nothing at the node needs and that central can spare. @throws Stopped */
@@ -27,14 +27,15 @@ export async function letGo(
   const marked = await markLeaving(node, digests, token, now());
   if (marked.length === 0) return { left: [], stopped: undefined };
   const stopped = await heard.require().then(
-    () => undefined,
+    () => null,
     (error: unknown) => {
       if (error instanceof Stopped) return error.message;
       throw error;
     },
   );
   const { until } = leaseTimes(now(), graceMilliseconds);
-  const given = await answerOf("central's database", consent(central, node.name, marked, stopped === undefined, now(), until));
+  const given = await answerOf("central's database", consent(central, node.name, marked, stopped === null, now(), until));
   const at = now();
-  return { left: await leave(node, marked, given, token, at, at + HOUR), stopped };
+  const left = await leave(node, marked, given, token, at, at + HOUR);
+  return { left, stopped: given.length < marked.length ? stopped : null };
 }

@@ -14,6 +14,7 @@ import type { GcContext } from './context.ts';
 import { evict } from './evict.ts';
 import { findWanted, type Mended, repair } from './repair.ts';
 import { scrub } from './scrub.ts';
+import { MINUTE } from './slices.ts';
 import { collectTombstones } from './tombstones.ts';
 
 const FEED_ENTRIES_PER_RUN = 10_000;
@@ -37,7 +38,8 @@ const LONGEST_REST = 1000;
 
 /**
  * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
- * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting.
+ * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
+ * configuration does not collect, no object goes.
  * @param now milliseconds since the epoch
  */
 export async function maintain(
@@ -47,7 +49,7 @@ export async function maintain(
 ): Promise<{ expiredUploads: number; feedEntries: number; auditEntries: number }> {
   const stores = composeStores(config, env);
   const central = stores.find(({ name }) => name === config.central.store);
-  const expiredUploads = await sumOf(stores.map((store) => removeExpiredUploads(store, now)));
+  const expiredUploads = await sumOf(stores.map((store) => removeExpiredUploads(store, now, config.collects)));
   const feedEntries = await sumOf(
     central === undefined
       ? []
@@ -113,16 +115,30 @@ async function lookAfterObjects(config: Config, env: object, context: GcContext)
     });
   };
   const stores = [context.central, ...context.nodes];
-  await sumOf(stores.map((store) => nothing(lookAfterStore(context, store, config, retryCopy))));
+  await sumOf([
+    nothing(compareInTurn(context, stores, config)),
+    ...stores.map((store) => nothing(lookAfterStore(context, store, config, retryCopy))),
+  ]);
 }
 
 /** What is damaged is mended before anything else is looked for. */
 async function lookAfterStore(context: GcContext, store: Store, config: Config, mended: Mended): Promise<void> {
   await repair(context, store, mended);
-  await compareObjects(context, store, config.orphanMilliseconds);
-  if (store === context.central) await findWanted(context);
   await scrub(context, store, config.scrubBytesPerDay);
   await repair(context, store, mended);
+}
+
+/**
+ * One store after the other, since a comparison holds many keys in memory (invariant 8); each minute another is the first, so
+ * that each has its turn however little time there is. What is found is mended in the next run.
+ */
+async function compareInTurn(context: GcContext, stores: readonly Store[], config: Config): Promise<void> {
+  const orphanMilliseconds = config.collects ? config.orphanMilliseconds : Infinity;
+  const first = Math.floor(context.now() / MINUTE) % stores.length;
+  for (const store of [...stores.slice(first), ...stores.slice(0, first)]) {
+    await sumOf([nothing(compareObjects(context, store, orphanMilliseconds))]);
+    if (store === context.central) await sumOf([nothing(findWanted(context))]);
+  }
 }
 
 async function sumOf(work: readonly Promise<number>[]): Promise<number> {

@@ -12,7 +12,7 @@ import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../replication/t
 import { type Damage, leaseTimes, ownLocation } from '../stores/blob-rows.ts';
 import { Hash } from '../stores/blob-writer.ts';
 import { unavailable } from '../stores/bucket.ts';
-import { adoptOrphan, candidates, setOrphanDigest } from '../stores/orphan-rows.ts';
+import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from '../stores/orphan-rows.ts';
 import { repairProgress, saveRepairProgress } from '../stores/repair-rows.ts';
 import { addWantedLocation, type Location, mendLocation, soundAmong } from '../stores/scrub-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -28,7 +28,7 @@ export interface Lacking {
   readonly damaged: { readonly key: string; readonly damage: Damage } | undefined;
 }
 
-/** Orphans of one size that are hashed for one digest: of a size, there are few. */
+/** Orphans of a size that are held at once; and of those of any size, all that are hashed for a blob whose size is not known. */
 const CANDIDATES = 1000;
 
 /** Answers those of the blobs that the store has by now. One that fails keeps none of the others waiting. */
@@ -71,14 +71,18 @@ async function mendByItself({ name, database, bucket }: Store, { digest, size, d
 /** Orphans are hashed when a blob of their size is lacking, once each. */
 async function mendByOrphan(context: GcContext, store: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
   const algorithm = algorithmOf(digest);
-  for (const orphan of await candidates(store.database, size, CANDIDATES)) {
-    if (!context.mayGoOn()) throw new OutOfTime('orphans are hashed in the next run');
-    const actual = orphan[algorithm] ?? (await hashOrphan(store, orphan.key, algorithm));
-    if (actual !== digest) continue;
-    const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
-    if (await adoptOrphan(store, digest, damaged?.key, orphan.key, now, until)) return true;
+  for (let last: Candidate | undefined; ;) {
+    const page = await candidates(store.database, size, last, CANDIDATES);
+    for (const orphan of page) {
+      if (!context.mayGoOn()) throw new OutOfTime('orphans are hashed in the next run');
+      const actual = orphan[algorithm] ?? (await hashOrphan(store, orphan.key, algorithm));
+      if (actual !== digest) continue;
+      const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
+      if (await adoptOrphan(store, digest, damaged?.key, orphan.key, now, until)) return true;
+    }
+    last = page.at(-1);
+    if (page.length < CANDIDATES || size === 0) return false;
   }
-  return false;
 }
 
 async function hashOrphan({ bucket, database }: Store, key: string, algorithm: Algorithm): Promise<Digest | undefined> {

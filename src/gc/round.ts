@@ -27,8 +27,9 @@ const NEVER: Omit<MaintenanceTask, 'task'> = {
 
 /**
  * Runs slices of a task until its round ends, something stops it, or there is no more time. A slice can be killed anywhere
- * and is then repeated.
+ * and is then repeated. A store that fails in the middle of one is said to stop the task, if it can still be written.
  * @param every milliseconds from the start of a round to the start of the next
+ * @throws what the slice throws, but for Stopped
  */
 export async function goRound(
   store: Store,
@@ -40,9 +41,10 @@ export async function goRound(
   let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
   while (mayGoOn() && now() >= task.next_at) {
     const at = now();
-    const done = await sliced(slice, task.position);
+    const done = await sliced(store, slice, task.position);
     task = after(task, done, at, every);
     await store.database.batch([saveTask(task)]);
+    if (done.error !== undefined) throw done.error;
     if (done.failed) return;
     await rest(now() - at);
   }
@@ -66,14 +68,18 @@ function after(task: MaintenanceTask, { position, stopped, failed }: SliceOrFail
 
 interface SliceOrFailure extends Slice {
   readonly failed: boolean;
+  /** What is thrown once the task says why it stopped: for the log. */
+  readonly error?: unknown;
 }
 
-async function sliced(slice: (position: string) => Promise<Slice>, position: string): Promise<SliceOrFailure> {
+async function sliced({ name }: Store, slice: (position: string) => Promise<Slice>, position: string): Promise<SliceOrFailure> {
   try {
     return { ...(await slice(position)), failed: false };
   } catch (error) {
-    if (!(error instanceof Stopped)) throw error;
-    return { position, stopped: error.message, failed: true };
+    if (error instanceof Stopped) return { position, stopped: error.message, failed: true };
+    if (!isUnavailable(error)) throw error;
+    const stopped = `the database or the bucket of ${name} does not answer: ${String(error.cause instanceof Error ? error.cause : error)}`;
+    return { position, stopped, failed: true, error };
   }
 }
 

@@ -32,13 +32,14 @@ const START: Position = { phase: 'manifests', version: -1, repository: '', key: 
 export async function collectTombstones(context: GcContext): Promise<void> {
   const { central, nodes, graceMilliseconds } = context;
   const every = graceMilliseconds / 4;
+  const changes = new WaitingChanges(context);
   await goRound(central, 'tombstones', every, context, async (position) => {
-    const waiting = await Promise.all(nodes.map((node) => changeThatWaits(node)));
+    const waiting = await Promise.all(nodes.map((node) => changes.least(node)));
     return forgetSlice(context, central, position, Math.min(...waiting, Number.MAX_SAFE_INTEGER));
   });
   const rounds = nodes.map((node) =>
     goRound(node, 'tombstones', every, context, async (position) =>
-      forgetSlice(context, node, position, await changeThatWaits(node)),
+      forgetSlice(context, node, position, await changes.least(node)),
     ),
   );
   // A node that is away keeps none of the others waiting.
@@ -46,9 +47,31 @@ export async function collectTombstones(context: GcContext): Promise<void> {
   await Promise.all(rounds);
 }
 
-/** The stamp of the oldest change that central has not heard of: what was deleted after it is still asked for. */
-async function changeThatWaits({ name, database }: Store): Promise<number> {
-  return (await answerOf(`the database of ${name}`, leastStamp(database))) ?? Number.MAX_SAFE_INTEGER;
+/**
+ * The oldest changes that central has not heard of: what was deleted after them is still asked for.
+ *
+ * Finding one reads all markers of its node, so it is good for g / 8. A change that is made meanwhile has a stamp of then,
+ * and what is forgotten is older than that by g; one that is announced meanwhile keeps for longer what it might have needed.
+ */
+class WaitingChanges {
+  readonly #context: GcContext;
+  readonly #read = new Map<Store, { readonly at: number; readonly stamp: Promise<number> }>();
+
+  constructor(context: GcContext) {
+    this.#context = context;
+  }
+
+  /** The stamp of a node's oldest; the greatest number for none. @throws Stopped */
+  async least(node: Store): Promise<number> {
+    const { now, graceMilliseconds } = this.#context;
+    const at = now();
+    const read = this.#read.get(node);
+    if (read !== undefined && at >= read.at && at < read.at + graceMilliseconds / 8) return read.stamp;
+    const asked = answerOf(`the database of ${node.name}`, leastStamp(node.database));
+    const stamp = asked.then((least) => least ?? Number.MAX_SAFE_INTEGER);
+    this.#read.set(node, { at, stamp });
+    return stamp;
+  }
 }
 
 async function forgetSlice(context: GcContext, store: Store, position: string, before: number): Promise<Slice> {

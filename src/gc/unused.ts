@@ -5,20 +5,22 @@ import type { Slice } from './round.ts';
 
 const ROWS = 1000;
 
-type Phase = 'links' | 'locations';
+type Position = readonly [phase: 'links' | 'locations', digest: string, name: string, stopped?: string];
 
 /**
  * One slice.
- * @param position as the last slice gave it: JSON of the phase, the digest, and the repository or store; '' for the start
- * @param remove what to do with locations that nobody needs; may say what it could not do
+ * @param position as the last slice gave it: JSON of the phase, the digest, the repository or store, and what an earlier
+ * slice of the round could not do; '' for the start
+ * @param remove what to do with locations that nobody needs; says what it could not do, null where it did all, and undefined
+ * where there was nothing to do. What could not be done is said until it can be, or the next round begins
  */
 export async function removeUnused(
   { database }: Store,
   position: string,
   now: number,
-  remove: (unused: readonly StoredLocation[]) => Promise<string | undefined>,
+  remove: (unused: readonly StoredLocation[]) => Promise<string | null | undefined>,
 ): Promise<Slice> {
-  const [phase, digest, name] = (position === '' ? ['links', '', ''] : JSON.parse(position)) as [Phase, string, string];
+  const [phase, digest, name, before] = (position === '' ? ['links', '', ''] : JSON.parse(position)) as Position;
   if (phase === 'links') {
     const links = await linksAfter(database, { digest, repository: name }, ROWS, now);
     const unused = links.filter((link) => link.unused === 1);
@@ -29,8 +31,12 @@ export async function removeUnused(
   }
   const locations = await locationsAfter(database, { digest, store: name }, ROWS, now);
   const unused = locations.filter((location) => location.unused === 1);
-  const stopped = unused.length === 0 ? undefined : await remove(unused);
+  const said = unused.length === 0 ? undefined : await remove(unused);
+  const stopped = said === undefined ? before : (said ?? undefined);
   const last = locations.at(-1);
   const more = locations.length === ROWS && last !== undefined;
-  return { position: more ? JSON.stringify(['locations', last.digest, last.store]) : undefined, stopped };
+  const next: Position | undefined = more
+    ? ['locations', last.digest, last.store, ...(stopped === undefined ? ([] as const) : ([stopped] as const))]
+    : undefined;
+  return { position: next && JSON.stringify(next), stopped };
 }

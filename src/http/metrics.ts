@@ -3,23 +3,30 @@
  * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
  */
 import { Hono } from 'hono';
+import type { Administration } from '../auth/administration.ts';
 import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../gc/operations.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/operations.ts';
+import { administrationOf } from './api/administration.ts';
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
 import type { AppEnv } from './context.ts';
+
+/** Organizations with samples of their own: each costs Prometheus two series. */
+const ORGANIZATIONS = 1000;
 
 export function metricsRoutes(): Hono<AppEnv> {
   const metrics = new Hono<AppEnv>();
   metrics.get('/metrics', authenticateCaller, async (c) => {
     requireAdministrator(c);
-    const replication = new Replication(c.get('runtime').config, c.env);
-    const [reports, upkeep] = await Promise.all([
+    const { config } = c.get('runtime');
+    const replication = new Replication(config, c.env);
+    const [reports, upkeep, usage] = await Promise.all([
       Promise.all(replication.stores.map((store) => replication.report(store))),
-      new Upkeep(c.get('runtime').config, c.env).report(),
+      new Upkeep(config, c.env).report(),
+      administrationOf(c).mostUsage(ORGANIZATIONS),
     ]);
     const now = Date.now();
-    return c.text(render(reports, now) + renderUpkeep(upkeep, now), 200, {
+    return c.text(render(reports, now) + renderUpkeep(upkeep, config.collects, now) + renderUsage(usage), 200, {
       'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
       'Cache-Control': 'no-store',
     });
@@ -152,7 +159,7 @@ function render(reports: readonly QueueReport[], now: number): string {
 }
 
 /** Counters come as the stores have them: `collected_bytes` is `berth_collected_bytes_total`. */
-function renderUpkeep(upkeep: readonly StoreUpkeep[], now: number): string {
+function renderUpkeep(upkeep: readonly StoreUpkeep[], collects: boolean, now: number): string {
   const tasks = upkeep.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
   const ofTasks = (value: (task: MaintenanceTask) => number): Sample[] =>
     tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
@@ -198,7 +205,27 @@ function renderUpkeep(upkeep: readonly StoreUpkeep[], now: number): string {
       }),
     ),
   );
-  return [...gauges, ...counters].join('');
+  const enabled = family(
+    'berth_collection_enabled',
+    'gauge',
+    'Whether the configuration lets anything be collected or evicted.',
+    [[{}, collects ? 1 : 0]],
+  );
+  return [enabled, ...gauges, ...counters].join('');
+}
+
+function renderUsage(usage: Awaited<ReturnType<Administration['mostUsage']>>): string {
+  const shown = `Of the ${ORGANIZATIONS} organizations that use most.`;
+  const used = usage.map(({ organization, used: bytes }): Sample => [{ organization }, bytes]);
+  const quotas = usage.flatMap(({ organization, quota }): Sample[] => (quota === null ? [] : [[{ organization }, quota]]));
+  return [
+    used.length === 0
+      ? ''
+      : family('berth_organization_used_bytes', 'gauge', `Bytes that an organization uses of its quota. ${shown}`, used),
+    quotas.length === 0
+      ? ''
+      : family('berth_organization_quota_bytes', 'gauge', `Bytes that it may use; without a quota no sample. ${shown}`, quotas),
+  ].join('');
 }
 
 function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {
@@ -221,10 +248,10 @@ function header(name: string, type: string, help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
 }
 
-/** Labels are names of stores and numbers: nothing in them needs escaping. */
+/** Labels are names of stores and organizations, and numbers: nothing in them needs escaping. */
 function line(name: string, labels: Readonly<Record<string, string>>, value: number): string {
   const inner = Object.entries(labels)
     .map(([label, text]) => `${label}="${text}"`)
     .join(',');
-  return `${name}{${inner}} ${value}\n`;
+  return `${name}${inner === '' ? '' : `{${inner}}`} ${value}\n`;
 }

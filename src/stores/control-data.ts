@@ -5,7 +5,7 @@ import { type OrganizationName, organizationOf, type RepositoryName } from '../o
 import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
-import { NO_USAGE, type OrganizationUsage, selectUsage, usagePage } from './usage-rows.ts';
+import { mostUsage, NO_USAGE, type OrganizationUsage, selectUsage } from './usage-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -272,9 +272,9 @@ export class ControlData {
     return rows[0] ?? NO_USAGE;
   }
 
-  /** Organizations by name, after `last`, with what they use. */
-  usagePage(last: string, limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-    return usagePage(this.#database, last, limit);
+  /** Organizations with what they use, those that use most first. */
+  mostUsage(limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
+    return mostUsage(this.#database, limit);
   }
 
   /** Counts the organization's own rows, in one round trip. */

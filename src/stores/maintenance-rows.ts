@@ -17,7 +17,7 @@ export interface MaintenanceTask {
   readonly next_at: number;
   /** Of the round that is under way, or that ended last. */
   readonly slices: number;
-  /** Why the last slice did not do its work, as a sentence for an operator; null where it did. */
+  /** Why the last slice, or one before it in its round, did not do its work, as a sentence for an operator; null where all did. */
   readonly stopped: string | null;
 }
 

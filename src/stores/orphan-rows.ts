@@ -64,12 +64,18 @@ export function forgetOrphans(keys: readonly string[]): BoundStatement {
 }
 
 const SELECT_CANDIDATES = sql`
-  SELECT key, size, sha256, sha512 FROM orphans WHERE size >= CAST(?1 AS INTEGER) AND size <= CAST(?2 AS INTEGER) AND deleting = 0
-  ORDER BY size, key LIMIT CAST(?3 AS INTEGER)`;
+  SELECT key, size, sha256, sha512 FROM orphans
+  WHERE (size, key) > (CAST(?1 AS INTEGER), ?2) AND size <= CAST(?3 AS INTEGER) AND deleting = 0
+  ORDER BY size, key LIMIT CAST(?4 AS INTEGER)`;
 
-/** Orphans of a size. @param size 0 for any, the smallest first */
-export function candidates(database: Database, size: number, limit: number): Promise<Candidate[]> {
-  return database.all<Candidate>(SELECT_CANDIDATES, size, size === 0 ? Number.MAX_SAFE_INTEGER : size, limit);
+/**
+ * A page of the orphans of a size.
+ * @param size 0 for any, the smallest first
+ * @param after the last of the page before; undefined for the beginning
+ */
+export function candidates(database: Database, size: number, after: Orphan | undefined, limit: number): Promise<Candidate[]> {
+  const from = after ?? { size, key: '' };
+  return database.all<Candidate>(SELECT_CANDIDATES, from.size, from.key, size === 0 ? Number.MAX_SAFE_INTEGER : size, limit);
 }
 
 const SET_SHA256 = sql`UPDATE orphans SET sha256 = ?2 WHERE key = ?1`;

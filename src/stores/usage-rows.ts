@@ -69,17 +69,16 @@ export function selectUsage(organization: OrganizationName): BoundStatement {
   return [SELECT_USAGE, organization];
 }
 
-const SELECT_USAGE_PAGE = sql`
+const SELECT_MOST_USAGE = sqlOfWholeTable`
   SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
-  WHERE o.name > ?1 AND o.removed_at IS NULL ORDER BY o.name LIMIT CAST(?2 AS INTEGER)`;
+  WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`;
 
-/** Organizations by name, after `last`, with what they use. */
-export function usagePage(
+/** Organizations with what they use by this store's rows, those that use most first. Reads a row or two of each that there is. */
+export function mostUsage(
   database: Database,
-  last: string,
   limit: number,
 ): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-  return database.all(SELECT_USAGE_PAGE, last, limit);
+  return database.all(SELECT_MOST_USAGE, limit);
 }
 
 const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM organizations o WHERE o.name = ?1`;

@@ -173,6 +173,23 @@ test('a node that does not answer stops collection, and says so', async () => {
   expect(await stoppedAt('central')).toMatch(/node2 does not answer/);
 });
 
+test('its own database failing in the middle stops collection, and it says so once it answers', async () => {
+  const blob = await pushBlob(hosts.central, 1);
+  hosts.now += 3 * GRACE;
+  let batches = 0;
+  hosts.central.gate = async (call, work) => {
+    if (call === 'batch' && batches++ === 0) throw new Error('D1_ERROR: Network connection lost.');
+    return work();
+  };
+  await expect(collect()).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  expect(await stoppedAt('central')).toBe(
+    'the database or the bucket of central does not answer: Error: D1_ERROR: Network connection lost.',
+  );
+  await collect();
+  expect(await stoppedAt('central')).toBeNull();
+  expect(await locationsOf('central', blob)).toEqual([]);
+});
+
 test('a manifest that a node committed on the last moment of its link is still whole at central', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += GRACE / 4 + 1;

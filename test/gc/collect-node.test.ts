@@ -92,6 +92,46 @@ test('while a node lags, only what central has itself may go', async () => {
   expect(await stoppedAt('node1')).toMatch(/^node2 has pushes/);
 });
 
+test('what stops a slice is said until the round after it, however little later slices have to do', async () => {
+  const loose = await pushBlob(hosts.node1, 1);
+  hosts.now += 3 * GRACE;
+  await rowsAt(
+    'node1',
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+     INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+     SELECT 'sha512:' || printf('%0128x', i), 'node1', 'blobs/' || i, 1, 0, ?1 FROM n`,
+    hosts.now + 10 * GRACE,
+  );
+  await pushImage(hosts.node2, 10, ['b']);
+  hosts.now += GRACE / 2;
+  let slices = 0;
+  await collectNode(contextOf(hosts, { mayGoOn: () => slices++ < 3 }), hosts.node1.store);
+  expect(await stoppedAt('node1')).toMatch(/^node2 has pushes/);
+  await collect();
+  expect(await rowsAt('node1', "SELECT position, slices FROM maintenance_tasks WHERE task = 'collect'")).toEqual([
+    { position: '', slices: 4 },
+  ]);
+  expect(await stoppedAt('node1')).toMatch(/^node2 has pushes/);
+  expect(await locationsOf('node1', loose)).toEqual(['node1']);
+  await hosts.drain();
+  hosts.now += GRACE / 4;
+  await collect();
+  expect(await stoppedAt('node1')).toBeNull();
+  expect(await locationsOf('node1', loose)).toEqual([]);
+});
+
+test('a lagging node is no reason where central could consent to all', async () => {
+  const settled = await pushImage(hosts.node1, 1, ['a']);
+  await hosts.drain();
+  await hosts.node1.registry.deleteManifest(REPOSITORY, settled.digest);
+  hosts.now += 3 * GRACE;
+  await pushImage(hosts.node2, 10, ['b']);
+  hosts.now += GRACE / 2;
+  await collect();
+  expect(await locationsOf('node1', settled.manifest.requiredBlobs[0]!)).toEqual([]);
+  expect(await stoppedAt('node1')).toBeNull();
+});
+
 test('central away: nothing goes, and the node says why', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;

@@ -16,6 +16,7 @@ import {
   pushImage,
   putManifest,
   rowsAt,
+  stoppedAt,
 } from '../support/collecting.ts';
 import { GRACE, granted, type Image, imageOf, indexOf, REPOSITORY } from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
@@ -405,4 +406,21 @@ test('killed between rows and bytes, the node’s collection lets the bytes go',
   await collectNode(contextOf(hosts), hosts.node1.store);
   expect(await used()).toBe(0);
   await pull(hosts.node1, 'a' as Tag);
+});
+
+test('says what kept bytes from going with their image', async () => {
+  const [a] = (await settled('a', 'b')) as [Image, Image];
+  await pushImage(hosts.node2, 50, ['c']);
+  hosts.now += GRACE / 2;
+  hosts.central.gate = async (call, work) => {
+    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have promised some.
+    if (call === 'batch') await rowsAt('central', "DELETE FROM locations WHERE store = 'central'");
+    return work();
+  };
+  await run(200);
+  expect(await locationsOf('node1', a.manifest.requiredBlobs[0]!)).toEqual(['node1']);
+  expect(await stoppedAt('node1', 'evict')).toMatch(/^node2 has pushes/);
+  hosts.now += HOUR;
+  await run(undefined, 10 * GRACE);
+  expect(await stoppedAt('node1', 'evict')).toBeNull();
 });

@@ -20,6 +20,7 @@ import {
   SUBJECT,
 } from '../support/fixture.ts';
 import { openHosts } from '../support/hosts.ts';
+import { DATABASES } from '../support/objects.ts';
 
 test('expired sessions go with their objects; blobs and younger sessions stay', async () => {
   const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
@@ -42,7 +43,10 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - 1)).toMatchObject({ expiredUploads: 0, feedEntries: 0 });
-  expect(await run(end)).toMatchObject({ expiredUploads: 3, feedEntries: 0 });
+  // Without collection, only those that have no objects.
+  expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
+  expect(await objectKeys()).toHaveLength(3);
+  expect(await run(end)).toMatchObject({ expiredUploads: 1, feedEntries: 0 });
   expect(await objectKeys()).toHaveLength(2);
   expect(await rowsOf('SELECT state FROM uploads')).toEqual([{ state: 'open' }]);
   expect((await fixture.registry.getBlob(granted(), digest)).size).toBe(100);
@@ -147,4 +151,39 @@ test('a node that is away stops what needs all nodes, and each store says so', a
   expect(await stoppedAt('central')).toMatch(/node1 does not answer/);
   expect(await stoppedAt('node2')).toMatch(/node1 does not answer/);
   expect(await objectsAt('node2')).toHaveLength(1);
+});
+
+/** Stores whose comparison has begun a slice and not ended it: its task is due again in minutes, not in a day. */
+async function inSlice(now: number): Promise<string[]> {
+  const due = "SELECT 1 FROM maintenance_tasks WHERE task = 'comparison' AND next_at < ?1";
+  const found = await Promise.all(
+    Object.entries(DATABASES).map(async ([store, database]) => {
+      const row = await database
+        .prepare(due)
+        .bind(now + HOUR)
+        .first();
+      return row === null ? [] : [store];
+    }),
+  );
+  return found.flat();
+}
+
+test('one bucket is compared with its rows at a time, each minute another first; one that fails keeps none waiting', async () => {
+  const firsts = new Set<string>();
+  for (let minute = 0; minute < 3; minute++) {
+    const now = Date.UTC(2026, 0, 2) + minute * 60_000;
+    const order: string[] = [];
+    const listed = async (store: string): Promise<void> => {
+      order.push(store);
+      // The slice that failed is never said to be over.
+      expect(await inSlice(now)).toEqual(order.filter((other) => other === store || other === 'node1').toSorted());
+      if (store === 'node1') throw new Error('internal error: please try again (10001)');
+    };
+    const watched = faulty(env, ({ store, kind }) => (kind === 'list' ? { until: listed(store) } : 'ok'));
+    await maintain(parseConfig(watched), watched, now);
+    expect(order.toSorted()).toEqual(['central', 'node1', 'node2']);
+    firsts.add(order[0] ?? '');
+    for (const database of Object.values(DATABASES)) await database.prepare('DELETE FROM maintenance_tasks').run();
+  }
+  expect([...firsts].toSorted()).toEqual(['central', 'node1', 'node2']);
 });

@@ -1,6 +1,7 @@
 /** What is damaged is 503 to readers and unknown to pushers, until it is mended: from a store that has it, an orphan, or a push. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { noteDamage } from '../../src/gc/damage.ts';
 import { repair } from '../../src/gc/repair.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
@@ -222,6 +223,28 @@ test('an orphan of the same size is hashed, and the one that has the bytes takes
   const { results } = await DATABASES.central.prepare('SELECT key FROM orphans WHERE sha256 IS NOT NULL').all();
   expect(results).toEqual([{ key: 'blobs/other' }]);
   expect(await read(hosts.central, layer)).toEqual(CONTENT);
+});
+
+test('of very many orphans of its size, the last one is tried as well', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  await BUCKETS.central.put('blobs/same', CONTENT);
+  await DATABASES.central
+    .prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       INSERT INTO orphans (key, size, first_seen, sha256) SELECT 'blobs/' || printf('%04d', i), 100, ?1, 'sha256:' || i FROM n`,
+    )
+    .bind(hosts.now)
+    .run();
+  await DATABASES.central
+    .prepare("INSERT INTO orphans (key, size, first_seen) VALUES ('blobs/same', 100, ?1)")
+    .bind(hosts.now)
+    .run();
+  errorLines();
+  const context = contextOf(hosts);
+  await noteDamage(context, context.central, { digest: layer, key: await keyAt('central', layer) }, 'missing');
+  await repair(context, context.central, async () => undefined);
+  expect(await locationAt('central', layer)).toEqual({ key: 'blobs/same', damage: null });
 });
 
 test('an orphan is found for a blob that is asked for by sha512', async () => {

@@ -183,3 +183,46 @@ test('when everything has been deleted, and all times are over, nothing is left'
   }
   expect(await leftovers()).toEqual([]);
 });
+
+/** Databases that count how often somebody reads all markers. */
+function countingMarkerReads(reads: HostName[]) {
+  return (database: D1Database, name: HostName): D1Database =>
+    new Proxy(database, {
+      get(target, property) {
+        if (property !== 'prepare') return (Reflect.get(target, property) as () => unknown).bind(target);
+        return (query: string) => {
+          if (query.includes('min(stamp)')) reads.push(name);
+          return target.prepare(query);
+        };
+      },
+    });
+}
+
+test('markers are read once in a run, however many deletions are forgotten', async () => {
+  const reads: HostName[] = [];
+  hosts = await openHosts({ reach: countingMarkerReads(reads) });
+  await hosts.drain();
+  for (const host of ['central', 'node1'] as const) {
+    await rowsAt(
+      host,
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
+       INSERT INTO tags (repository, name, digest, version, origin, visible) SELECT ?1, 't' || i, NULL, i, 'central', 0 FROM n`,
+      REPOSITORY,
+    );
+  }
+  await forget();
+  expect(await rowsAt('central', "SELECT slices FROM maintenance_tasks WHERE task = 'tombstones'")).toEqual([{ slices: 4 }]);
+  for (const host of ['central', 'node1'] as const) expect(await tombstones(host)).toEqual([]);
+  expect(reads.toSorted()).toEqual(['node1', 'node2']);
+});
+
+test('markers are read again after an eighth of the grace time: a run can be held up', async () => {
+  const reads: HostName[] = [];
+  hosts = await openHosts({ reach: countingMarkerReads(reads) });
+  await hosts.drain();
+  // The first slice of central, and the second.
+  let slices = 0;
+  const rest = async (): Promise<void> => void (hosts.now += GRACE / 8);
+  await collectTombstones(contextOf(hosts, { mayGoOn: () => slices++ < 2, rest }));
+  expect(reads.toSorted()).toEqual(['node1', 'node1', 'node2', 'node2']);
+});

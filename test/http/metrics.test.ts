@@ -1,4 +1,5 @@
 /** `/metrics`, read as Prometheus reads it. */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call, HOST, type UserName } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
@@ -54,8 +55,8 @@ function parse(text: string): Map<string, Family> {
   return families;
 }
 
-async function metrics(): Promise<Map<string, Family>> {
-  const response = await call('GET', '/metrics', { as: 'admin' });
+async function metrics(host = HOST): Promise<Map<string, Family>> {
+  const response = await call('GET', '/metrics', { as: 'admin', host });
   expect(response.status).toBe(200);
   expect(response.headers.get('Content-Type')).toBe('text/plain; version=0.0.4; charset=utf-8');
   expect(response.headers.get('Cache-Control')).toBe('no-store');
@@ -65,6 +66,8 @@ async function metrics(): Promise<Map<string, Family>> {
 function valueOf(families: ReadonlyMap<string, Family>, name: string, store = 'node1'): number | undefined {
   return families.get(name)?.samples.find(({ labels }) => labels['store'] === store)?.value;
 }
+
+const OF_NO_STORE = /^berth_(?:collection|organization)_/;
 
 test.each([HOST, NODE1])('are for administrators alone, at %s', async (host) => {
   const callers: (UserName | undefined)[] = [undefined, 'alice', 'aliceReader', 'bob', 'official', 'platform', 'admin'];
@@ -79,7 +82,8 @@ test('are Prometheus text: every family with its help and type, once, and a samp
   expect(families.size).toBeGreaterThan(10);
   for (const [name, { type, help, samples }] of families) {
     expect([name, type === '' || help === '' || samples.length === 0]).toEqual([name, false]);
-    expect(new Set(samples.map(({ labels }) => labels['store']))).toEqual(new Set(['node1', 'node2']));
+    const stores = new Set(samples.flatMap(({ labels }) => labels['store'] ?? []));
+    expect([name, stores]).toEqual([name, OF_NO_STORE.test(name) ? new Set() : new Set(['node1', 'node2'])]);
     expect(name.endsWith('_total')).toBe(type === 'counter');
     const series = samples.map((sample) => JSON.stringify([sample.name, sample.labels]));
     expect(new Set(series).size).toBe(series.length);
@@ -140,4 +144,37 @@ test('histograms are cumulative, end with all, and agree with their count and su
       else expect(sum).toBeGreaterThanOrEqual(0);
     }
   }
+});
+
+test('say what organizations use, at any host, and what those may use that have a quota', async () => {
+  await putImage('alice/app', 1, ['latest'], { as: 'alice' });
+  expect((await api('PUT', 'organizations/alice/quota', { as: 'admin', body: { bytes: 5000 } })).status).toBe(200);
+  const { body } = await api('GET', 'organizations/alice/usage', { as: 'admin' });
+  const { used } = body as { used: number };
+  expect(used).toBeGreaterThan(0);
+  const organizations = await env.DB_CENTRAL.prepare('SELECT name FROM organizations ORDER BY name').all<{ name: string }>();
+  for (const host of [HOST, NODE1]) {
+    const families = await metrics(host);
+    const samples = families.get('berth_organization_used_bytes')?.samples ?? [];
+    expect(samples[0]).toMatchObject({ labels: { organization: 'alice' }, value: used });
+    expect(samples.map(({ labels }) => labels['organization']).toSorted()).toEqual(organizations.results.map(({ name }) => name));
+    expect(families.get('berth_organization_quota_bytes')?.samples).toMatchObject([
+      { labels: { organization: 'alice' }, value: 5000 },
+    ]);
+  }
+});
+
+test('of very many organizations, say what the 1,000 use that use most, whatever their names', async () => {
+  await env.DB_CENTRAL.batch([
+    env.DB_CENTRAL.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+       INSERT INTO organizations (name, created_at) SELECT 'many' || printf('%04d', i), 0 FROM n`,
+    ),
+    env.DB_CENTRAL.prepare(
+      `INSERT INTO usage (organization, blobs, bytes, unreferenced, uploading, changed)
+       SELECT name, 1, substr(name, 5) + 0, 0, 0, 0 FROM organizations WHERE name GLOB 'many*'`,
+    ),
+  ]);
+  const samples = (await metrics()).get('berth_organization_used_bytes')?.samples ?? [];
+  expect(samples.map(({ value }) => value)).toEqual(Array.from({ length: 1000 }, (_, i) => 1500 - i));
 });

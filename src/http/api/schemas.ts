@@ -247,7 +247,7 @@ export const storeUpkeep = z
         round_started_at: time,
         round_ended_at: time.nullable().openapi({ description: 'When it last came to the end of the store; null for never' }),
         slices: z.int().openapi({ description: 'Of the round that is under way, or that ended last' }),
-        stopped: z.string().nullable().openapi({ description: 'What kept it from its work the last time' }),
+        stopped: z.string().nullable().openapi({ description: 'What keeps it from its work' }),
       }),
     ),
     counters: z.record(z.string(), z.int()).openapi({ description: 'What it has done so far' }),

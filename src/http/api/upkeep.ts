@@ -18,17 +18,23 @@ const page = {
   ),
 };
 
+const upkeep = z.object({
+  collects: z.boolean().openapi({ description: 'Whether the configuration lets anything be collected or evicted' }),
+  stores: z.array(storeUpkeep),
+});
+
 export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     '/api/maintenance',
     'Look at collection, eviction and the scrub: when they last ran, what they did, what stopped them',
     {},
-    { 200: { description: 'One for each store', ...json(z.object({ stores: z.array(storeUpkeep) })) } },
+    { 200: { description: 'One for each store', ...json(upkeep) } },
   );
   api.openapi(get, async (c) => {
     requireAdministrator(c);
-    return c.json({ stores: (await upkeepOf(c).report()).map(view) }, 200);
+    const { collects } = c.get('runtime').config;
+    return c.json({ collects, stores: (await upkeepOf(c).report()).map(view) }, 200);
   });
 
   const all = describe('get', '/api/audit', 'List who deleted what', { query: auditQuery }, { 200: page });

@@ -40,7 +40,7 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
     case 'tombstones':
       return collectTombstones(context);
     case 'expired uploads':
-      for (const { store } of hosts.all) await removeExpiredUploads(store, now());
+      for (const { store } of hosts.all) await removeExpiredUploads(store, now(), true);
       return;
     case 'feed':
       await deleteFollowedEntries(hosts.central.store.database, NODES, now() - GRACE, FEED_ENTRIES);

@@ -1,6 +1,8 @@
 /** What operators see of the cron trigger's work, and the audit log; over HTTP. */
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createApp } from '../../../src/app.ts';
 import { parseConfig } from '../../../src/config.ts';
 import { maintain } from '../../../src/gc/maintenance.ts';
 import { audit, BERTH_ITSELF } from '../../../src/stores/audit-rows.ts';
@@ -177,6 +179,7 @@ test('tasks of the cron trigger: when they ran and will run, what they did, what
   const { status, body } = await api('GET', 'maintenance', { as: 'admin' });
   expect(status).toBe(200);
   expect(body).toEqual({
+    collects: true,
     stores: [
       { store: 'central', answers: true, tasks: [], counters: {} },
       {
@@ -202,4 +205,21 @@ test('tasks of the cron trigger: when they ran and will run, what they did, what
   expect(metrics).toContain('berth_maintenance_stopped{store="node1",task="collect"} 1\n');
   expect(metrics).toContain('berth_maintenance_slices{store="node1",task="collect"} 3\n');
   expect(metrics).toContain('berth_collected_bytes_total{store="node1"} 11\n');
+});
+
+test('whether anything is collected', async () => {
+  const { REGISTRY } = env;
+  const fetcher = async (request: Request): Promise<Response> => {
+    const context = createExecutionContext();
+    const response = await createApp().fetch(request, { ...env, REGISTRY: { ...REGISTRY, collect: false } }, context);
+    await waitOnExecutionContext(context);
+    return response;
+  };
+  for (const [collects, as] of [
+    [true, { as: 'admin' }],
+    [false, { as: 'admin', fetcher }],
+  ] as const) {
+    expect(await (await call('GET', '/api/maintenance', as)).json()).toMatchObject({ collects });
+    expect(await (await call('GET', '/metrics', as)).text()).toContain(`\nberth_collection_enabled ${collects ? 1 : 0}\n`);
+  }
 });
