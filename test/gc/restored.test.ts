@@ -284,7 +284,7 @@ test('while nothing is collected, orphans stay, however long ago restored rows s
   await cron(false, later);
   expect(await orphansAt('central')).toEqual(['blobs/orphan']);
   expect(await BUCKETS.central.head('blobs/orphan')).not.toBeNull();
-  await cron(true, later + DAY);
+  await cron(true, later + DAY + HOUR);
   expect(await orphansAt('central')).toEqual([]);
   expect(await BUCKETS.central.head('blobs/orphan')).toBeNull();
 });
