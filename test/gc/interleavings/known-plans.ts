@@ -8,18 +8,18 @@ const ALL = 100;
 
 const step = (operation: Operation, pause = 0, stop: Stop | null = null): Step => ({ pause, operation, stop });
 
-const blobs = (host: HostName, repository: number, way: 'digest' | 'mount or digest'): Operation => ({
+const blobs = (host: HostName, repository: number, way: 'digest' | 'mount or digest', manifest = 0): Operation => ({
   kind: 'blobs',
   host,
   repository,
-  manifest: 0,
+  manifest,
   way,
 });
-const commit = (host: HostName, repository: number): Operation => ({
+const commit = (host: HostName, repository: number, manifest = 0): Operation => ({
   kind: 'commit',
   host,
   repository,
-  manifest: 0,
+  manifest,
   tags: ['x'],
 });
 const gone = (repository: number): Operation => ({ kind: 'delete manifest', host: 'central', repository, manifest: 0 });
@@ -105,6 +105,22 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE),
       step({ kind: 'pull digest', host: 'node1', repository: 1, manifest: 0 }),
       step(COLLECT_NODE, HOUR),
+    ],
+  },
+  // A tag with a history is hidden with its image; the image comes back by digest.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest', 1)),
+      step(commit('node1', 0, 1)),
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(BYTES),
+      step(EVICT, 2 * GRACE + 1),
+      step({ kind: 'pull digest', host: 'node1', repository: 0, manifest: 0 }),
+      step(METADATA),
+      step(BYTES),
     ],
   },
 ];
