@@ -11,7 +11,7 @@ import { expect, test } from 'vitest';
 import { contentOf } from '../replication/content.ts';
 import { clearStores } from '../support/bindings.ts';
 import type { Plainer } from '../support/minimal.ts';
-import { type Chance, explain, firstFailure, type Trial } from '../support/random-plans.ts';
+import { type Chance, explain, firstFailure, titled, type Trial } from '../support/random-plans.ts';
 import { end } from './interleavings/ending.ts';
 import { type Reach, World } from './interleavings/isolates.ts';
 import { KNOWN_PLANS } from './interleavings/known-plans.ts';
@@ -52,7 +52,7 @@ const PLAINER: Plainer<Step, Plan> = {
 const TRIAL: Trial<Plan> = { plans: plan, known: KNOWN_PLANS, carryOut, milliseconds: LIMIT_MILLISECONDS };
 
 test(
-  'nothing that is live or promised is lost, and nothing stays that was deleted',
+  titled('nothing that is live or promised is lost, and nothing stays that was deleted', env.COLLECTION, 'test:collection'),
   async () => {
     const found = await firstFailure(TRIAL, env.COLLECTION);
     if (found !== undefined) throw new Error(await explain(found, PLAINER, carryOut, 'test:collection'));

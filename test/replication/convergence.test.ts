@@ -9,7 +9,7 @@ import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { openHosts } from '../support/hosts.ts';
 import type { Plainer } from '../support/minimal.ts';
-import { type Chance, explain, firstFailure, type Trial } from '../support/random-plans.ts';
+import { type Chance, explain, firstFailure, titled, type Trial } from '../support/random-plans.ts';
 import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 import { agree, heal } from './agreement.ts';
 import { contentOf } from './content.ts';
@@ -64,7 +64,7 @@ const PLAINER: Plainer<Step, Plan> = {
 };
 
 test(
-  'hosts converge, and lose nothing that was acknowledged',
+  titled('hosts converge, and lose nothing that was acknowledged', env.CONVERGENCE, 'test:convergence'),
   async () => {
     await converges({ skews: { central: 0, node1: 0, node2: 0 }, steps: [] });
     const started = run;

@@ -26,6 +26,11 @@ export interface Failure<Plan> {
   readonly replay: string;
 }
 
+/** A test's title with the command that carries out the same plans: the report says it where the test passes, too. */
+export function titled(what: string, { runs, seed, path }: Chance, script: string): string {
+  return `${what} [npm run ${script} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}]`;
+}
+
 /** @throws where the runs take too long */
 export async function firstFailure<Plan>(
   { plans, known, carryOut, milliseconds }: Trial<Plan>,

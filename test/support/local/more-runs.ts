@@ -1,6 +1,7 @@
 /**
  * `npm run test:convergence -- [--runs N] [--seed S] [--path P]`, `npm run test:collection -- …`: more runs of a test that
- * carries out plans by chance, or the one that failed.
+ * carries out plans by chance, or the one that failed. Without a seed, others each time. First of all it prints the command
+ * that carries out the same plans again.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +24,7 @@ const [name = ''] = positionals;
 const test = Object.hasOwn(TESTS, name) ? TESTS[name as keyof typeof TESTS] : undefined;
 if (test === undefined) throw new Error(`there is no test of plans by chance called "${name}": ${Object.keys(TESTS).join(', ')}`);
 const { runs, seed, path } = values;
-console.log(`${runs} runs, seed ${seed}`);
+console.log(`npm run test:${name} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}`);
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 const prefix = name.toUpperCase();
 const { status } = spawnSync(
