@@ -5,6 +5,7 @@
  */
 import type { ManifestVersions, TagVersion } from '../../src/stores/versions.ts';
 import type { Context } from './context.ts';
+import type { Limits } from './limits.ts';
 import {
   type Deletion,
   DIGESTS,
@@ -64,6 +65,14 @@ class Fingerprinter {
   #tagSwap: 0 | 1 = 0;
   #manifestSwap: 0 | 1 = 0;
   #firstPosition = 0;
+  /** Whether there are second tags and manifests: else their slots are empty in every state. */
+  readonly #twoTags: boolean;
+  readonly #twoManifests: boolean;
+
+  constructor({ tags, manifests }: Limits) {
+    this.#twoTags = tags === 2;
+    this.#twoManifests = manifests === 2;
+  }
 
   /** Notes the stamps of a world, for the calls of `of` that follow. */
   note(world: World, wallClocks: readonly number[], longestGap: number): void {
@@ -118,9 +127,9 @@ class Fingerprinter {
         this.#markers(markers);
         this.#add(position - first);
       }
-      this.#numbers(observed.pushed[host], this.#manifestSwap);
-      this.#numbers(observed.told[host].tags, this.#tagSwap);
-      this.#numbers(observed.told[host].manifests, this.#manifestSwap);
+      this.#ofManifests(observed.pushed[host]);
+      this.#ofTags(observed.told[host].tags);
+      this.#ofManifests(observed.told[host].manifests);
       this.#stamp(observed.shown[host]);
     }
     this.#tags(observed.tags);
@@ -178,18 +187,23 @@ class Fingerprinter {
   }
 
   #markers({ tags, manifests }: Markers): void {
-    this.#numbers(tags, this.#tagSwap);
-    this.#numbers(manifests, this.#manifestSwap);
+    this.#ofTags(tags);
+    this.#ofManifests(manifests);
   }
 
-  #numbers(numbers: Pair<number>, swap: 0 | 1): void {
-    this.#stamp(numbers[swap]);
-    this.#stamp(numbers[(1 - swap) as Slot]);
+  #ofTags(stamps: Pair<number>): void {
+    this.#stamp(stamps[this.#tagSwap]);
+    if (this.#twoTags) this.#stamp(stamps[(1 - this.#tagSwap) as Slot]);
+  }
+
+  #ofManifests(stamps: Pair<number>): void {
+    this.#stamp(stamps[this.#manifestSwap]);
+    if (this.#twoManifests) this.#stamp(stamps[(1 - this.#manifestSwap) as Slot]);
   }
 
   #tags(tags: Pair<TagVersion | undefined>): void {
     this.#tag(tags[this.#tagSwap]);
-    this.#tag(tags[(1 - this.#tagSwap) as Slot]);
+    if (this.#twoTags) this.#tag(tags[(1 - this.#tagSwap) as Slot]);
   }
 
   #tag(tag: TagVersion | undefined): void {
@@ -204,7 +218,7 @@ class Fingerprinter {
 
   #lives(lives: LifeSlots): void {
     this.#life(lives[this.#manifestSwap]);
-    this.#life(lives[(1 - this.#manifestSwap) as Slot]);
+    if (this.#twoManifests) this.#life(lives[(1 - this.#manifestSwap) as Slot]);
   }
 
   #life(life: ManifestVersions | undefined): void {
@@ -217,11 +231,18 @@ class Fingerprinter {
   }
 }
 
-const fingerprinter = new Fingerprinter();
+const fingerprinters = new WeakMap<Limits, Fingerprinter>();
+
+function fingerprinterFor(limits: Limits): Fingerprinter {
+  let fingerprinter = fingerprinters.get(limits);
+  if (fingerprinter === undefined) fingerprinters.set(limits, (fingerprinter = new Fingerprinter(limits)));
+  return fingerprinter;
+}
 
 /** The least over all ways to name tags and manifests. */
 export function fingerprint(context: Context, world: World): [number, number] {
   const { limits } = context;
+  const fingerprinter = fingerprinterFor(limits);
   const wallClocks = HOSTS.map((host) => wallClock(context, world, host));
   const stampsToCome = limits.operations - world.operations + world.deletions.length;
   fingerprinter.note(world, wallClocks, stampsToCome + 2);
