@@ -38,21 +38,23 @@ const REFERENCES = 20_000;
 const DIGESTS = 5000;
 
 /**
- * Where a slice starts: among images, or where it waits for a round of collection.
+ * Where a slice starts: among images; with `collection`, once a round of collection has ended.
  *
  * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it is less
  * idle than it looks. Only if that does not make enough room, a second pass takes those as well.
  */
-type Position = ImagePosition | { readonly collection: Collection };
-type Collection = 'awaited' | 'begun';
-type Pass = 'idle' | 1 | 2;
-interface ImagePosition extends UsePosition {
+interface Position extends UsePosition {
   readonly pass: Pass;
+  readonly collection?: Collection;
   /** What kept an earlier slice of the round from letting bytes go. */
   readonly stopped?: string | undefined;
 }
 
+type Pass = 'idle' | 1 | 2;
+type Collection = 'awaited' | 'begun';
+
 const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
+const once = (collection: Collection): Position => ({ ...startOf(1), collection });
 
 /** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
 export async function evict(context: GcContext, node: Store, limits: EvictionLimits): Promise<void> {
@@ -62,9 +64,9 @@ export async function evict(context: GcContext, node: Store, limits: EvictionLim
     const from = position === '' ? await firstOf(node, limits) : (JSON.parse(position) as Position);
     if (from === undefined) return { position: undefined };
     const { next, stopped } =
-      'collection' in from
-        ? await collectFirst(context, node, from.collection)
-        : await evictSlice(context, node, limits, heard, from);
+      from.collection === undefined
+        ? await evictSlice(context, node, limits, heard, from)
+        : await collectFirst(context, node, from.collection);
     return { position: next === undefined ? undefined : JSON.stringify(next), stopped };
   });
   await deleteDeparted(node, context);
@@ -75,7 +77,7 @@ async function firstOf(node: Store, limits: EvictionLimits): Promise<Position | 
 }
 
 async function afterIdle(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
-  return (await bytesOver(node, limits)) > 0 ? { collection: 'awaited' } : undefined;
+  return (await bytesOver(node, limits)) > 0 ? once('awaited') : undefined;
 }
 
 /** Bytes that the node has above its limit; 0 or less where they fit, minus infinity without a limit. */
@@ -95,7 +97,7 @@ async function collectFirst(context: GcContext, node: Store, collection: Collect
   const task = await maintenanceTask(node.database, 'collect');
   if (collection === 'awaited' && (task === undefined || task.position === '')) {
     await node.database.batch([wakeTask('collect')]);
-    return { next: { collection: 'begun' } };
+    return { next: once('begun') };
   }
   if (collection === 'begun' && hasEnded(task)) return { next: startOf(1) };
   let isOutOfTime = false;
@@ -111,7 +113,7 @@ async function collectFirst(context: GcContext, node: Store, collection: Collect
   }
   const after = await maintenanceTask(node.database, 'collect');
   if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
-  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: { collection } };
+  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: once(collection) };
   return { next: undefined, stopped: after?.stopped ?? undefined };
 }
 
@@ -125,7 +127,7 @@ async function evictSlice(
   node: Store,
   limits: EvictionLimits,
   heard: HeardNodes,
-  from: ImagePosition,
+  from: Position,
 ): Promise<Step> {
   const { central, now } = context;
   let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
@@ -146,7 +148,7 @@ async function evictSlice(
   for (const image of images) {
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
     if (excess <= 0 && usedAt(image) >= idleBefore) continue;
-    const resumeAt: Position = from.pass === 'idle' ? from : { collection: 'awaited' };
+    const resumeAt: Position = from.pass === 'idle' ? from : once('awaited');
     if (!(await evictImage(node.database, image, now(), JSON.stringify(resumeAt)))) continue;
     left.push(image);
     excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
@@ -157,7 +159,7 @@ async function evictSlice(
     stopped = kept === undefined ? from.stopped : (kept ?? undefined);
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
-    return { next: { collection: 'awaited' }, stopped: error.message };
+    return { next: once('awaited'), stopped: error.message };
   }
   const { pass } = from;
   if (goesOn) {

@@ -24,8 +24,8 @@ const AUDIT_ENTRIES_PER_RUN = 10_000;
 const RUN_MILLISECONDS = 20_000;
 
 /**
- * All stores together. An invocation may ask bindings 10,000 times (Workers, "Limits": subrequests), and a slice of eviction
- * asks 50 times at most.
+ * Of collection and eviction, all stores together: few enough to leave most of what an invocation may ask of bindings, 10,000
+ * times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and mostly 3.
  */
 const SLICES_PER_RUN = 200;
 
@@ -75,19 +75,20 @@ export async function maintain(
 /** @param now when the run began, by the clock that it was given */
 export function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
   const began = Date.now();
-  let slices = 0;
   return {
     central,
     nodes: stores.filter((store) => store !== central),
     now: () => now + (Date.now() - began),
     graceMilliseconds: config.graceMilliseconds,
-    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS && slices++ < SLICES_PER_RUN,
+    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
     rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
   };
 }
 
-async function collect(config: Config, context: GcContext): Promise<void> {
+async function collect(config: Config, whole: GcContext): Promise<void> {
   const began = Date.now();
+  let slices = 0;
+  const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < SLICES_PER_RUN };
   // What eviction leaves of the time is for the rest.
   const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
   await sumOf([

@@ -1,6 +1,6 @@
 /** Going round a store in slices: a round starts when it is due, goes on where the last slice ended, and says what stops it. */
 import { isUnavailable } from '../oci/errors.ts';
-import { maintenanceTask, type MaintenanceTask, saveTask } from '../stores/maintenance-rows.ts';
+import { maintenanceTask, type MaintenanceTask, saveStop, saveTask } from '../stores/maintenance-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { GcContext } from './context.ts';
 
@@ -43,9 +43,10 @@ export async function goRound(
     const at = now();
     const done = await sliced(store, slice, task.position);
     task = after(task, done, at, every);
-    await store.database.batch([saveTask(task)]);
+    // Where the slice failed, the task stays where it is: the slice may have written where to go on.
+    await store.database.batch([done.failed ? saveStop(task) : saveTask(task)]);
     if (done.error !== undefined) throw done.error;
-    if (done.failed) return;
+    if (done.failed || task.position === '') return;
     await rest(now() - at);
   }
 }

@@ -2,7 +2,7 @@
  * What the tasks of the cron trigger remember: where the next slice starts, when the last one ran, what stopped it, and how
  * much they have done. A slice writes its position in the transaction of its work, or after it: every slice can be repeated.
  */
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from './database.ts';
 
 /** A task that goes round a store in slices. Times are milliseconds since the epoch. */
 export interface MaintenanceTask {
@@ -41,8 +41,22 @@ export function maintenanceTasks(database: Database): Promise<MaintenanceTask[]>
 }
 
 export function saveTask(task: MaintenanceTask): BoundStatement {
-  const { position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped } = task;
-  return [SAVE_TASK, task.task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped];
+  return [SAVE_TASK, ...valuesOf(task)];
+}
+
+function valuesOf(row: MaintenanceTask): Parameter[] {
+  const { task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped } = row;
+  return [task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped];
+}
+
+const SAVE_STOP = sql`
+  INSERT INTO maintenance_tasks (${COLUMNS})
+  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)
+  ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices, stopped = excluded.stopped`;
+
+/** As {@link saveTask}, of a slice that failed: where the task is stays as the row says. */
+export function saveStop(task: MaintenanceTask): BoundStatement {
+  return [SAVE_STOP, ...valuesOf(task)];
 }
 
 const WAKE_TASK = sql`UPDATE maintenance_tasks SET next_at = 0 WHERE task = ?1`;

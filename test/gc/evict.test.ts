@@ -367,6 +367,32 @@ test.each([
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
 });
 
+test('and where the node itself fails in between', async () => {
+  const [, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
+  const { gate } = hosts.central;
+  let asked = 0;
+  // Central has said what it has: the image's rows leave, and then the node is away for one call.
+  hosts.central.gate = async (_call, ask) => {
+    const answer = await ask();
+    if (++asked === 1) failAfterCalls(1);
+    return answer;
+  };
+  const failAfterCalls = (calls: number): void => {
+    let left = calls;
+    hosts.node1.gate = async (_call, ask) => {
+      if (left-- === 0) throw new Error('D1_ERROR: Network connection lost.');
+      return ask();
+    };
+  };
+  await expect(run(400)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  hosts.central.gate = gate;
+  expect(await used()).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  await run(400);
+  expect(await used()).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
+
 test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
   const layer = "'sha256:' || printf('%064x', i)";
