@@ -54,9 +54,10 @@ export class BlobAssembler {
       void joined.writable.abort(cause).catch(() => undefined);
       throw cause;
     };
+    const given = this.#pump(pieces, last, joined.writable, stopped.signal);
     const [pumped, written] = await Promise.allSettled([
-      this.#pump(pieces, last, joined.writable, stopped.signal),
-      (known ? this.#put(joined.readable, digest) : this.#writeLarge(joined.readable, digest)).catch(stop),
+      given,
+      (known ? this.#put(joined.readable, digest, given) : this.#writeLarge(joined.readable, digest)).catch(stop),
     ]);
     // A chunk that is gone fails the write as well: what the client has to know is why.
     if (pumped.status === 'rejected' && pumped.reason instanceof OciError) throw pumped.reason;
@@ -70,10 +71,10 @@ export class BlobAssembler {
   }
 
   /** An object that R2 has checked. One that failed may be there all the same: it is deleted. */
-  async #put(content: PutBody, digest: Digest): Promise<string> {
+  async #put(content: PutBody, digest: Digest, given?: Promise<unknown>): Promise<string> {
     const key = this.#bucket.newKey();
     try {
-      await this.#bucket.put(key, content, digest);
+      await this.#bucket.put(key, content, digest, given);
     } catch (cause) {
       this.#discard([key]);
       throw cause;

@@ -59,7 +59,7 @@ export class Database {
     return this.#replicas === undefined ? this : new Database(this.#replicas.withSession('first-unconstrained'));
   }
 
-  /** Whether a replica gave the last answer. */
+  /** Whether a replica gave an answer. */
   get lags(): boolean {
     return this.#lags;
   }
@@ -67,7 +67,7 @@ export class Database {
   /** Rows of one statement. */
   async all<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row[]> {
     const { results, meta } = await answered(this.#bind([statement, ...parameters]).all<Row>());
-    this.#lags = meta.served_by_primary === false;
+    this.#lags ||= meta.served_by_primary === false;
     return results;
   }
 
