@@ -246,6 +246,16 @@ describe('--forget, once the node is out of wrangler.toml', () => {
     }
   });
 
+  test.each(['', ' --lost'])('%s of a store that central does not know is refused: it has forgotten nothing', async (lost) => {
+    const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
+    const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
+    central.answers[`${LOCATIONS}?lost=${lost !== ''}&last=`] = answer;
+    central.answers[`${QUEUE}/only-here`] = answer;
+    const { refused, screen } = await retire(`--forget fra${lost}`);
+    for (const part of [message, 'delete nothing', 'takes the name of the store']) expect(refused).toContain(part);
+    expect(screen()).not.toContain('forgotten');
+  });
+
   test('with --lost goes on', async () => {
     central.answers[`${LOCATIONS}?lost=true&last=`] = { body: { locations: 1, last: null } };
     expect((await retire('--forget fra --lost')).refused).toBeUndefined();
