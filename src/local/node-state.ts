@@ -31,7 +31,7 @@ const page = z.object({
     ]),
   ),
   last: z.string().nullable(),
-  /** False where the node's database does not answer: then it may have pushes that nobody has heard of. */
+  /** False where the node's database cannot be asked: it does not answer, or the node is retired. Then it may have pushes that nobody has heard of. */
   complete: z.boolean(),
 });
 

@@ -90,7 +90,9 @@ async function forgetStore(
   const user = production.nodes.find((node) => node.store === store)?.name;
   if (user !== undefined) throw new Refusal(`Node ${user} is on store ${store}: retire it first.`);
   try {
-    const locations = await forget(centralOf(production, url, environment), store, lost);
+    const central = centralOf(production, url, environment);
+    if (lost) await listLost(operator, central, store);
+    const locations = await forget(central, store, lost);
     operator.print(`Central has forgotten store ${store}: ${locations} locations.`);
   } catch (error) {
     if (error instanceof UnknownStore) {
@@ -170,7 +172,7 @@ async function listLost({ print }: Operator, central: Central, store: string): P
   try {
     for await (const item of onlyAt(central, store)) {
       if (item === 'incomplete') {
-        print("The node's database does not answer: pushes that central has not heard of are not in this list.");
+        print("The node's database could not be asked: pushes that central has not heard of are not in this list.");
         continue;
       }
       if (item.kind === 'blob' && item.elsewhere) {

@@ -106,16 +106,23 @@ export class Replication {
     await this.#queue(store).markEverything(store);
   }
 
-  /** First what is not announced, then blobs that are not copied. @param last as the page before said */
+  /**
+   * First what is not announced, then blobs that are not copied. Of a store that is retired, central knows the blobs.
+   * @param last as the page before said
+   * @throws OciError NOT_FOUND for a store that is neither a node's nor known to central as one that was
+   */
   async onlyHere(
     store: StoreName,
     last: string | undefined,
     limit: number,
   ): Promise<{ items: readonly OnlyHere[]; last: string | undefined; complete: boolean }> {
-    this.#queue(store);
+    const central = this.#store(this.#config.central.store);
+    if (store === central.name) throw noSuch('queue', store);
+    const inUse = this.stores.includes(store);
+    if (!inUse) await this.#requireRetired(central, store);
     const from = positionIn(last);
-    let complete = true;
-    if (from.kind === 'marker') {
+    let complete = inUse;
+    if (inUse && from.kind === 'marker') {
       // Of a node that is gone, central still knows which blobs went with it.
       const markers = await markersAfter(this.#store(store).database, from.after, limit).catch((): Marker[] => {
         complete = false;
@@ -133,7 +140,7 @@ export class Replication {
     }
     const after = from.kind === 'blob' ? from.after : '';
     const others = this.stores.filter((other) => other !== store);
-    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, others, after, limit);
+    const blobs = await listOnlyAt(central, store, others, after, limit);
     const items = blobs.map(({ digest, organization, size, elsewhere }) => ({
       kind: 'blob' as const,
       organization,

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName } from '../../src/oci/reference.ts';
-import { Replication } from '../../src/replication/operations.ts';
+import { type OnlyHere, Replication } from '../../src/replication/operations.ts';
 import { listOnlyAt, onlyAt } from '../../src/stores/copy-rows.ts';
 import { forgetSlice } from '../../src/stores/retired-rows.ts';
 import { config } from '../support/queues.ts';
@@ -22,6 +22,8 @@ beforeEach(async () => {
 });
 
 const at = ({ registry }: Host): Fixture => ({ registry }) as unknown as Fixture;
+
+const sizeOf = (item: OnlyHere): number => (item.kind === 'blob' ? item.size : 0);
 
 function lackingFrom({ name }: NodeHost): Promise<{ blobs: number; bytes: number }> {
   return onlyAt(hosts.central.store, name);
@@ -93,6 +95,20 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await lackingFrom(node2)).toEqual(IMAGE);
     await node2.queue.moveBytes(ALWAYS);
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
+  });
+
+  test('of a store that is retired, central still lists what is lost with it', async () => {
+    const [node1] = hosts.nodes;
+    const replication = without(node1);
+    const first = await replication.onlyHere('node1', undefined, 1);
+    const second = await replication.onlyHere('node1', first.last, 1);
+    expect([...first.items, ...second.items].toSorted((a, b) => sizeOf(a) - sizeOf(b))).toMatchObject([
+      { kind: 'blob', organization: ORGANIZATION, size: 20, elsewhere: true },
+      { kind: 'blob', organization: ORGANIZATION, size: 40, elsewhere: true },
+    ]);
+    expect(first.complete).toBe(false);
+    await replication.forget('node1', '', true);
+    await expect(replication.onlyHere('node1', undefined, 1)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
   });
 
   test('a blob that was lost everywhere can be pushed again', async () => {
