@@ -31,7 +31,7 @@ const page = z.object({
     ]),
   ),
   last: z.string().nullable(),
-  /** False where the node's database does not answer: then it may have pushes that nobody has heard of. */
+  /** False where the node's database cannot be asked: it does not answer, or the node is retired. Then it may have pushes that nobody has heard of. */
   complete: z.boolean(),
 });
 
@@ -51,6 +51,9 @@ export interface Central {
 
 /** Central will not do it as things are: the message says what stands in the way. */
 export class InTheWay extends Refusal {}
+
+/** Central knows of no such store: the message says which ones it knows. */
+export class UnknownStore extends Refusal {}
 
 /** Central, or the node's store behind it, did not answer: what it would have said is not known. */
 export class Unavailable extends Refusal {}
@@ -81,7 +84,7 @@ export async function* onlyAt(central: Central, store: string): AsyncGenerator<O
 /**
  * Central forgets where the bytes of a store lay that no node is on. Answers how many locations went.
  * @param lost whether bytes that central lacks may be forgotten as well
- * @throws InTheWay, Unavailable, Refusal
+ * @throws InTheWay, UnknownStore, Unavailable, Refusal
  */
 export async function forget(central: Central, store: string, lost: boolean): Promise<number> {
   let last: string | null = '';
@@ -114,9 +117,10 @@ async function ask<T>(
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Refusal(`${address.href} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  if (response.status === 409) {
+  if (response.status === 404 || response.status === 409) {
     const { data } = refused.safeParse(parsedJson(body));
-    throw new InTheWay(data?.errors[0]?.message ?? `${address.href} answers 409: ${body.slice(0, 500)}`);
+    const message = data?.errors[0]?.message ?? `${address.href} answers ${response.status}: ${body.slice(0, 500)}`;
+    throw response.status === 404 ? new UnknownStore(message) : new InTheWay(message);
   }
   if (response.status === 503) throw new Unavailable(`${address.href} answers 503: ${body.slice(0, 500)}`);
   if (response.status === 401 || response.status === 403) {

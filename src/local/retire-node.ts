@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { databaseBinding } from '../config.ts';
-import { type Central, forget, InTheWay, onlyAt, type StoreState, stateOf, Unavailable } from './node-state.ts';
+import { type Central, forget, InTheWay, onlyAt, type StoreState, stateOf, Unavailable, UnknownStore } from './node-state.ts';
 import { type Change, removeNode, requireNode, sharesStore } from './node-tables.ts';
 import { main, type Operator, take } from './operator.ts';
 import {
@@ -90,13 +90,22 @@ async function forgetStore(
   const user = production.nodes.find((node) => node.store === store)?.name;
   if (user !== undefined) throw new Refusal(`Node ${user} is on store ${store}: retire it first.`);
   try {
-    const locations = await forget(centralOf(production, url, environment), store, lost);
+    const central = centralOf(production, url, environment);
+    if (lost) await listLost(operator, central, store);
+    const locations = await forget(central, store, lost);
     operator.print(`Central has forgotten store ${store}: ${locations} locations.`);
   } catch (error) {
+    if (error instanceof UnknownStore) {
+      throw new Refusal(
+        `${error.message}.\nNothing was forgotten, and nothing is known of what lies there: delete nothing. --forget takes the name of ` +
+          `the store, which need not be the node's: the commands that were printed when the node was retired have it.`,
+      );
+    }
     if (!(error instanceof InTheWay)) throw error;
     throw new Refusal(
       `${error.message}.\nDelete nothing of ${store}. If something was pushed while it was being retired: put its tables back into ` +
-        `wrangler.toml, deploy, and retire it again. If it is gone for good: npm run retire-node -- --forget ${store} --lost`,
+        `wrangler.toml, deploy, and retire it again. What no manifest needs was promised to a client, for twice the grace time at ` +
+        `most: run this again after that. If it is gone for good: npm run retire-node -- --forget ${store} --lost`,
     );
   }
 }
@@ -163,7 +172,7 @@ async function listLost({ print }: Operator, central: Central, store: string): P
   try {
     for await (const item of onlyAt(central, store)) {
       if (item === 'incomplete') {
-        print("The node's database does not answer: pushes that central has not heard of are not in this list.");
+        print("The node's database could not be asked: pushes that central has not heard of are not in this list.");
         continue;
       }
       if (item.kind === 'blob' && item.elsewhere) {

@@ -150,16 +150,18 @@ export class FederatedBlobs {
           );
     if (from === undefined) return false;
     const lease = this.#lease();
+    const onlyIfPublic = from.condition === 'if-public';
     // What the source's organization has stopped counting is not for others to count again.
-    const counted = { countsAgain: false };
-    const own = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, counted);
-    if (from.condition === 'if-public' && !own.public) return false;
+    const asked = { countsAgain: false, onlyIfPublic };
+    const own = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
+    if (onlyIfPublic && !own.public) return false;
     const far = await answerOfCentral(
       findBlobAndPromise(central.database, from.repository, digest, central.name, lease, {
-        ...counted,
+        ...asked,
         linkedElsewhere: own.linked,
       }),
     );
+    if (onlyIfPublic && !far.public) return false;
     const [nearest] = far.locations;
     if (nearest === undefined || !(await isReachable(far.locations, options.storeOf))) return false;
     const until = usableUntil(far.locations, options.graceMilliseconds);

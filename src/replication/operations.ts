@@ -10,7 +10,7 @@ import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
 import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
-import { forgetSlice } from '../stores/retired-rows.ts';
+import { forgetSlice, isKnownStore, knownStores } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { compareTags } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
@@ -106,16 +106,23 @@ export class Replication {
     await this.#queue(store).markEverything(store);
   }
 
-  /** First what is not announced, then blobs that are not copied. @param last as the page before said */
+  /**
+   * First what is not announced, then blobs that are not copied. Of a store that is retired, central knows the blobs.
+   * @param last as the page before said
+   * @throws OciError NOT_FOUND for a store that is neither a node's nor known to central as one that was
+   */
   async onlyHere(
     store: StoreName,
     last: string | undefined,
     limit: number,
   ): Promise<{ items: readonly OnlyHere[]; last: string | undefined; complete: boolean }> {
-    this.#queue(store);
+    const central = this.#store(this.#config.central.store);
+    if (store === central.name) throw noSuch('queue', store);
+    const inUse = this.stores.includes(store);
+    if (!inUse) await this.#requireRetired(central, store);
     const from = positionIn(last);
-    let complete = true;
-    if (from.kind === 'marker') {
+    let complete = inUse;
+    if (inUse && from.kind === 'marker') {
       // Of a node that is gone, central still knows which blobs went with it.
       const markers = await markersAfter(this.#store(store).database, from.after, limit).catch((): Marker[] => {
         complete = false;
@@ -133,7 +140,7 @@ export class Replication {
     }
     const after = from.kind === 'blob' ? from.after : '';
     const others = this.stores.filter((other) => other !== store);
-    const blobs = await listOnlyAt(this.#store(this.#config.central.store), store, others, after, limit);
+    const blobs = await listOnlyAt(central, store, others, after, limit);
     const items = blobs.map(({ digest, organization, size, elsewhere }) => ({
       kind: 'blob' as const,
       organization,
@@ -148,7 +155,8 @@ export class Replication {
    * Central forgets what it knows of a store that is no node's any more: as much as there is time for.
    * @param after what the answer before said; '' to start
    * @param lost whether bytes that central lacks may be forgotten as well
-   * @throws OciError CONFLICT while a node is on the store, or for bytes that central lacks
+   * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node is on the store, or for bytes
+   *   that central lacks, and that a live manifest needs or a client was promised
    */
   async forget(
     store: StoreName,
@@ -159,22 +167,30 @@ export class Replication {
     if (store === central.name || this.stores.includes(store)) {
       throw new OciError('CONFLICT', { message: `store ${store} is in use: a store is forgotten once no node is on it` });
     }
-    const { blobs, bytes } = lost ? { blobs: 0, bytes: 0 } : await onlyAt(central, store);
-    if (blobs > 0) {
-      throw new OciError('CONFLICT', {
-        message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}`,
-        detail: { blobs, bytes },
-      });
-    }
+    await this.#requireRetired(central, store);
+    if (!lost) requireNothingLacking(store, await onlyAt(central, store));
     const end = Date.now() + FORGET_MILLISECONDS;
     let locations = 0;
     let last: string | undefined = after;
     do {
-      const slice = await forgetSlice(central, store, last);
+      const slice = await forgetSlice(central, store, last, { now: Date.now(), lost });
+      requireNothingLacking(store, slice.kept);
       locations += slice.locations;
       last = slice.end;
     } while (last !== undefined && Date.now() < end);
     return { locations, last };
+  }
+
+  /** @throws OciError NOT_FOUND: a misspelt name must not pass for a store that has been forgotten */
+  async #requireRetired({ database }: Store, store: StoreName): Promise<void> {
+    if (await isKnownStore(database, store)) return;
+    const used = new Set<string>([this.#config.central.store, ...this.stores]);
+    const retired = (await knownStores(database)).filter((name) => !used.has(name));
+    throw new OciError('NOT_FOUND', {
+      message:
+        `central knows nothing of a store ${store}: it has been forgotten already, or is called otherwise. ` +
+        `Retired stores that central knows: ${retired.join(', ') || 'none'}`,
+    });
   }
 
   /**
@@ -247,6 +263,15 @@ export class Replication {
     if (store === undefined) throw noSuch('store', name);
     return store;
   }
+}
+
+/** @throws OciError CONFLICT */
+function requireNothingLacking(store: StoreName, { blobs, bytes }: { readonly blobs: number; readonly bytes: number }): void {
+  if (blobs === 0) return;
+  throw new OciError('CONFLICT', {
+    message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}, and that a manifest needs or a client was promised`,
+    detail: { blobs, bytes },
+  });
 }
 
 function positionIn(

@@ -79,7 +79,8 @@ const COUNT_AGAIN = sql`
 const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
-    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)))`;
+    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)))
+    AND (?6 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1))`;
 
 /**
  * Takes the new location, or keeps the store's own where it already has the blob, unless that is damaged: the same
@@ -152,6 +153,8 @@ export interface PromiseOptions {
   readonly linkedElsewhere?: boolean;
   /** Whether a blob that has stopped counting for the organization may count again: only for who may push to the repository. */
   readonly countsAgain?: boolean;
+  /** Whether it is a promise only while anyone may read the repository. With `countsAgain: false`: such a caller may not push to it. */
+  readonly onlyIfPublic?: boolean;
 }
 
 /**
@@ -164,9 +167,9 @@ export async function findBlobAndPromise(
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  { linkedElsewhere = false, countsAgain = true }: PromiseOptions = {},
+  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false }: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const statements = promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere);
+  const statements = promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere, onlyIfPublic);
   const results = await database.batch<(object | Joined)[]>(countsAgain ? statements : statements.slice(1));
   return blobRows(results.at(-1) as Joined[]);
 }
@@ -177,11 +180,12 @@ function promiseAndSelect(
   nearest: string,
   lease: LeaseTimes,
   linkedElsewhere: boolean,
+  onlyIfPublic = false,
 ): BoundStatement[] {
   const elsewhere = linkedElsewhere ? 1 : 0;
   return [
     [COUNT_AGAIN, repository, digest],
-    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere],
+    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
     [SELECT_PROMISED, repository, digest, nearest, elsewhere],
   ];
 }
@@ -301,7 +305,7 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
 
 /** Renews the lease of the blob's locations where it is due, if the repository has the blob and it counts: it is promised once more. */
 export function renewLease(blob: BlobCommit): BoundStatement {
-  return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0];
+  return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0, 0];
 }
 
 /** Has a blob of the repository count again that had stopped to, if there is room. */

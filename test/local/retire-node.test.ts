@@ -198,7 +198,9 @@ describe('--lost', () => {
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
     expect(screen()).toContain('npm run retire-node -- --forget fra --lost\n');
-    expect(screen()).toContain("The node's database does not answer: pushes that central has not heard of are not in this list.");
+    expect(screen()).toContain(
+      "The node's database could not be asked: pushes that central has not heard of are not in this list.",
+    );
     expect(screen()).toContain(`lost: blob     alice ${DIGEST} (10 bytes)`);
   });
 
@@ -246,9 +248,29 @@ describe('--forget, once the node is out of wrangler.toml', () => {
     }
   });
 
-  test('with --lost goes on', async () => {
+  test.each(['', ' --lost'])('%s of a store that central does not know is refused: it has forgotten nothing', async (lost) => {
+    const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
+    const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
+    central.answers[`${LOCATIONS}?lost=${lost !== ''}&last=`] = answer;
+    central.answers[`${QUEUE}/only-here`] = answer;
+    const { refused, screen } = await retire(`--forget fra${lost}`);
+    for (const part of [message, 'delete nothing', 'takes the name of the store']) expect(refused).toContain(part);
+    expect(screen()).not.toContain('forgotten');
+  });
+
+  test('with --lost lists what is lost, and then goes on', async () => {
+    const items = [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }];
+    central.answers[`${QUEUE}/only-here`] = { body: { items, last: null, complete: false } };
     central.answers[`${LOCATIONS}?lost=true&last=`] = { body: { locations: 1, last: null } };
-    expect((await retire('--forget fra --lost')).refused).toBeUndefined();
+    const { refused, screen } = await retire('--forget fra --lost');
+    expect(refused).toBeUndefined();
+    expect(central.asked).toEqual([`${QUEUE}/only-here`, `DELETE ${LOCATIONS}?lost=true&last=`]);
+    expect(screen().split('\n')).toEqual([
+      "The node's database could not be asked: pushes that central has not heard of are not in this list.",
+      `lost: blob     alice ${DIGEST} (10 bytes)`,
+      'Lost: 0 manifests, 0 tags, 1 blobs (10 bytes).',
+      'Central has forgotten store fra: 1 locations.',
+    ]);
   });
 
   test('is refused where it does not get on', async () => {

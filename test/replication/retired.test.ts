@@ -2,15 +2,16 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName } from '../../src/oci/reference.ts';
-import { Replication } from '../../src/replication/operations.ts';
+import { type OnlyHere, Replication } from '../../src/replication/operations.ts';
 import { listOnlyAt, onlyAt } from '../../src/stores/copy-rows.ts';
 import { forgetSlice } from '../../src/stores/retired-rows.ts';
 import { config } from '../support/queues.ts';
-import { type Fixture, granted, objectKeys, pushSmallImage } from '../support/fixture.ts';
+import { type Fixture, granted, type Image, objectKeys, pushImage, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
 
 const ALWAYS = (): boolean => true;
 const NOTHING = { blobs: 0, bytes: 0 };
+const KEEPING = { now: 0, lost: false };
 const IMAGE = { blobs: 2, bytes: 60 };
 const ORGANIZATION = 'alice' as OrganizationName;
 
@@ -21,6 +22,8 @@ beforeEach(async () => {
 });
 
 const at = ({ registry }: Host): Fixture => ({ registry }) as unknown as Fixture;
+
+const sizeOf = (item: OnlyHere): number => (item.kind === 'blob' ? item.size : 0);
 
 function lackingFrom({ name }: NodeHost): Promise<{ blobs: number; bytes: number }> {
   return onlyAt(hosts.central.store, name);
@@ -94,6 +97,20 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
   });
 
+  test('of a store that is retired, central still lists what is lost with it', async () => {
+    const [node1] = hosts.nodes;
+    const replication = without(node1);
+    const first = await replication.onlyHere('node1', undefined, 1);
+    const second = await replication.onlyHere('node1', first.last, 1);
+    expect([...first.items, ...second.items].toSorted((a, b) => sizeOf(a) - sizeOf(b))).toMatchObject([
+      { kind: 'blob', organization: ORGANIZATION, size: 20, elsewhere: true },
+      { kind: 'blob', organization: ORGANIZATION, size: 40, elsewhere: true },
+    ]);
+    expect(first.complete).toBe(false);
+    await replication.forget('node1', '', true);
+    await expect(replication.onlyHere('node1', undefined, 1)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
+  });
+
   test('a blob that was lost everywhere can be pushed again', async () => {
     const [node1, node2] = hosts.nodes;
     await without(node1, node2).forget('node1', '', true);
@@ -137,8 +154,113 @@ test('what a retired store had promised, central goes on promising', async () =>
       }>()
     ).results.map(({ lease_until: lease }) => lease);
   const [first] = await leases();
-  await forgetSlice(central.store, 'node1', '');
+  await forgetSlice(central.store, 'node1', '', KEEPING);
   expect(await leases()).toEqual([first, until]);
+});
+
+/** Central knows the image's blobs only at node1, and of no manifest that needs them. */
+async function blobsOnlyAtNode1(): Promise<Image> {
+  const { node1, central } = hosts;
+  const image = await pushSmallImage(at(node1), 1, ['latest']);
+  await node1.queue.moveMetadata(ALWAYS);
+  await central.registry.deleteManifest(REPOSITORY, image.digest);
+  await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = 0').run();
+  expect(await lackingFrom(node1)).toEqual(NOTHING);
+  expect(await locationsAtCentral()).toEqual({ node1: 2 });
+  return image;
+}
+
+describe('what came in since the first look stays, unless it is given up', () => {
+  const PARTS = { locations: { node1: 2 }, copies: 2, followers: 1 };
+
+  async function parts(): Promise<unknown> {
+    const [copies, known] = [await rowsOf('copies', 'node1'), await rowsOf('followers', 'node1')];
+    return { locations: await locationsAtCentral(), copies, followers: known };
+  }
+
+  test('a manifest that central acknowledged on bytes which lie there only', async () => {
+    const { central, node1 } = hosts;
+    node1.queue.expectFeed();
+    await node1.queue.moveMetadata(ALWAYS);
+    const image = await blobsOnlyAtNode1();
+    await pushImage(at(central), image, ['again']);
+    expect(await forgetSlice(central.store, 'node1', '', KEEPING)).toEqual({ locations: 0, kept: IMAGE, end: undefined });
+    expect(await parts()).toEqual(PARTS);
+    await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({ kind: 'CONFLICT', detail: IMAGE });
+    expect((await central.registry.getBlob(granted(), image.manifest.requiredBlobs[0]!)).size).toBe(20);
+  });
+
+  test('a blob that no manifest needs, and that a client was promised, for as long as that', async () => {
+    const { central, node1 } = hosts;
+    const image = await blobsOnlyAtNode1();
+    hosts.now = Date.now();
+    const [promised] = image.manifest.requiredBlobs;
+    expect(await central.registry.resolveBlob(granted(), promised!, true)).toMatchObject({ size: 20 });
+    const refusal = { kind: 'CONFLICT', detail: { blobs: 1, bytes: 20 } };
+    await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject(refusal);
+    await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject(refusal);
+    expect(await locationsAtCentral()).toEqual({ node1: 1 });
+    expect(await rowsOf('copies', 'node1')).toBe(1);
+    await expect(pushImage(at(central), image)).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
+    const { lease_until: until } = (await env.DB_CENTRAL.prepare('SELECT lease_until FROM locations').first<{
+      lease_until: number;
+    }>())!;
+    expect(await forgetSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({ locations: 0 });
+    expect(await forgetSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({ locations: 1 });
+    expect(await locationsAtCentral()).toEqual({});
+  });
+
+  test('given up, it goes', async () => {
+    const { central, node1 } = hosts;
+    const image = await blobsOnlyAtNode1();
+    await pushImage(at(central), image, ['again']);
+    expect(await without(node1).forget('node1', '', true)).toEqual({ locations: 2, last: undefined });
+    for (const table of ['copies', 'followers', 'stored_bytes'])
+      expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
+  });
+
+  test('but not what is damaged there: nothing can be read from it', async () => {
+    const { central } = hosts;
+    await pushSmallImage(at(hosts.node1), 1, ['latest']);
+    await hosts.drain();
+    await env.DB_CENTRAL.prepare("UPDATE locations SET damage = 'missing'").run();
+    expect(await forgetSlice(central.store, 'node1', '', KEEPING)).toMatchObject({ locations: 2, kept: NOTHING });
+  });
+});
+
+test('a store that central knows nothing of has not been forgotten: it says which ones there are', async () => {
+  const { node1, node2 } = hosts;
+  await pushSmallImage(at(node1), 1, ['latest']);
+  await hosts.drain();
+  const replication = without(node1, node2);
+  for (const lost of [false, true]) {
+    await expect(replication.forget('frankfurt', '', lost)).rejects.toMatchObject({
+      kind: 'NOT_FOUND',
+      message: expect.stringMatching(/nothing of a store frankfurt: .* Retired stores that central knows: node1, node2$/),
+    });
+  }
+  await replication.forget('node1', '', false);
+  await replication.forget('node2', '', false);
+  await expect(replication.forget('node1', '', false)).rejects.toMatchObject({
+    kind: 'NOT_FOUND',
+    message: expect.stringMatching(/forgotten already, or is called otherwise\. .*: none$/),
+  });
+});
+
+test.each([
+  ['it followed', "INSERT INTO followers (store, position, followed_at) VALUES ('retired', 1, 1)"],
+  [
+    'a location of it',
+    "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:a', 'retired', 'k', 1, 0, 0)",
+  ],
+  [
+    'a copy from it',
+    "INSERT INTO copies (store, digest, organization, size, announced_at) VALUES ('retired', 'sha256:a', 'alice', 1, 0)",
+  ],
+])('a store is known by %s, and by none of it once it is forgotten', async (_, row) => {
+  await env.DB_CENTRAL.prepare(row).run();
+  expect(await without().forget('retired', '', false)).toMatchObject({ last: undefined });
+  await expect(without().forget('retired', '', false)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
 });
 
 test('of very many locations, a slice forgets some and says where it ended', async () => {
@@ -153,8 +275,12 @@ test('of very many locations, a slice forgets some and says where it ended', asy
   )
     .bind(JSON.stringify(rows))
     .run();
-  const first = await forgetSlice(central.store, 'retired', '');
-  expect(first).toEqual({ locations: 2501, end: rows[5000]?.digest });
-  expect(await forgetSlice(central.store, 'retired', first.end ?? '')).toEqual({ locations: 499, end: undefined });
+  const first = await forgetSlice(central.store, 'retired', '', KEEPING);
+  expect(first).toEqual({ locations: 2501, kept: NOTHING, end: rows[5000]?.digest });
+  expect(await forgetSlice(central.store, 'retired', first.end ?? '', KEEPING)).toEqual({
+    locations: 499,
+    kept: NOTHING,
+    end: undefined,
+  });
   expect(await locationsAtCentral()).toEqual({ node1: 3000 });
 });

@@ -115,6 +115,39 @@ describe('a mount across stores takes only what the caller may pull', () => {
     },
   );
 
+  test('what is refused keeps no blob from being collected, at the node nor at central', async () => {
+    const image = await hosts.push('node1', 'bob/secret', 1, 'latest', 'bob');
+    await hosts.drain();
+    const secret = first(image.manifest.requiredBlobs);
+    const leases = async (): Promise<unknown[]> =>
+      Promise.all(
+        [env.DB_CENTRAL, env.DB_NODE1!].map(
+          async (database) =>
+            (await database.prepare('SELECT store, lease_until, leaving FROM locations ORDER BY digest, store').all()).results,
+        ),
+      );
+    for (const database of [env.DB_CENTRAL, env.DB_NODE1!]) {
+      await database.prepare("UPDATE locations SET lease_until = 1, leaving = 'token'").run();
+    }
+    const before = await leases();
+    for (const as of ['alice', 'official'] as const) {
+      const answer = await hosts.call('node1', 'POST', `/v2/alice/app/blobs/uploads/?mount=${secret}&from=bob/secret`, { as });
+      expect([as, answer.status]).toEqual([as, as === 'alice' ? 202 : 403]);
+    }
+    expect(await leases()).toEqual(before);
+  });
+
+  test('one that is private at central, and that the node takes for public yet, promises nothing there', async () => {
+    const image = await hosts.push('central', 'bob/open', 1, 'latest', 'bob');
+    await env.DB_NODE1!.prepare("INSERT INTO public_repositories (name) VALUES ('bob/open')").run();
+    await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = 1').run();
+    const path = `/v2/alice/app/blobs/uploads/?mount=${first(image.manifest.requiredBlobs)}&from=bob/open`;
+    expect((await hosts.call('node1', 'POST', path)).status).toBe(202);
+    const { results } = await env.DB_CENTRAL.prepare('SELECT DISTINCT lease_until FROM locations').all();
+    expect(results).toEqual([{ lease_until: 1 }]);
+    expect(await linksOf('alice/app')).toEqual([]);
+  });
+
   test('a public one, until the node hears that it is private', async () => {
     const image = await hosts.push('central', 'bob/open', 1, 'latest', 'bob');
     const [config = '', layer = ''] = image.manifest.requiredBlobs;

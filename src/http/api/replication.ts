@@ -119,7 +119,9 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
           z.object({
             items: z.array(onlyHere),
             last: z.string().nullable(),
-            complete: z.boolean().openapi({ description: "false where the node's database does not answer" }),
+            complete: z
+              .boolean()
+              .openapi({ description: "false where the node's database does not answer, or no node is on the store any more" }),
           }),
         ),
       },

@@ -128,6 +128,8 @@ describe('a store that is retired', () => {
     );
     await insert.run();
     expect(await locations('retired')).toEqual({ status: 200, body: { locations: 1, last: null } });
+    expect(await locations('retired')).toMatchObject({ status: 404, body: { errors: [{ code: 'NOT_FOUND' }] } });
+    await insert.run();
     expect(await locations('retired', '?lost=true&last=x')).toEqual({ status: 200, body: { locations: 0, last: null } });
     for (const store of ['node1', 'central']) {
       expect(await locations(store)).toMatchObject({ status: 409, body: { errors: [{ code: 'CONFLICT' }] } });

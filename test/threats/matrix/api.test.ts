@@ -171,7 +171,7 @@ const ROUTES: readonly Route[] = [
     needs: 'registry',
     method: 'DELETE',
     path: ({ exists }) => `replication/stores/${exists ? 'node1' : 'retired'}/locations`,
-    answer: ({ exists }) => (exists ? [409, 'CONFLICT'] : [200]),
+    answer: ({ exists }) => (exists ? [409, 'CONFLICT'] : [404, 'NOT_FOUND']),
   },
   ...QUEUE_ROUTES.map(([method, path, status, body]): Route => ({
     needs: 'registry',
