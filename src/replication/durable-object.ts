@@ -160,7 +160,9 @@ export class ReplicationQueue extends DurableObject<Env> {
   /** A paused queue announces and copies nothing; deletions and control data still come down. */
   async setPaused(store: StoreName, paused: boolean): Promise<void> {
     this.#state.setPaused(paused);
-    if (!paused) await this.wake(store);
+    if (paused) return;
+    this.#replicator(store).wakeUp();
+    await this.wake(store);
   }
 
   /** Announces everything that a node holds once more: for a central whose database was restored. */

@@ -239,11 +239,20 @@ export class Replicator {
           underWay.set(next.digest, done);
           await done;
         } else if (underWay.size === 0) return;
-        else await Promise.race([this.#moreBytes.raised(), ...underWay.values()]);
+        else await this.#moreToSee(run);
       } catch (error) {
         failures.push(error);
       }
     }
+  }
+
+  /** Answers when one that is under way has ended, more may be due, or it is time to look again. */
+  async #moreToSee({ seen, underWay }: BytesRun): Promise<void> {
+    const { now } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, (seen?.at ?? now()) + LOOK_AGAIN_MILLISECONDS - now());
+    await Promise.race([this.#moreBytes.raised(), promise, ...underWay.values()]);
+    clearTimeout(timer);
   }
 
   /** From what was seen last, or, where that may not be all any more, after another look. */
