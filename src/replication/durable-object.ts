@@ -178,7 +178,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.#moveMetadata(replicator, mayGoOn);
     while (work.left && mayGoOn()) {
       await Promise.race([done, new Promise((wake) => setTimeout(wake, BESIDE_MILLISECONDS))]);
-      if (work.left && (replicator.nextAlarm() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
+      if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
     }
   }
 

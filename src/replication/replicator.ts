@@ -92,6 +92,15 @@ export class Replicator {
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
   nextAlarm(): number | undefined {
+    const { now } = this.#options;
+    // What was announced or asked for after the lane of bytes last looked.
+    const unseen = this.#moreBytes.isRaised ? Math.max(now(), this.#bytesRest.until) : Infinity;
+    const next = Math.min(unseen, this.nextRetry() ?? Infinity);
+    return next === Infinity ? undefined : next;
+  }
+
+  /** When what has failed, or rests, may be tried again; undefined for nothing of that kind. */
+  nextRetry(): number | undefined {
     const { now, state } = this.#options;
     // A rest that is over was not followed by success. A job that was due when both lanes last looked was done, or is
     // nobody's work any more: an alarm for it would never end.
