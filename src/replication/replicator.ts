@@ -63,8 +63,9 @@ export class Replicator {
   /** More blobs may be due than were when the lane of bytes last looked. */
   readonly #moreBytes = new Signal();
   readonly #turns = new Turns();
-  /** The organization after which copies are looked for next. */
+  /** The organizations after which copies and fetches are looked for next. */
   #copiesAfter = '';
+  #fetchesAfter = '';
   /** When each lane last began to look for work, in milliseconds since the epoch. */
   readonly #looked = { metadata: 0, bytes: 0 };
 
@@ -314,9 +315,12 @@ export class Replicator {
 
   #fetchesDue(underWay: readonly Digest[]): WaitingBlob[] {
     const { state, now } = this.#options;
+    const fetches = state.dueFetches(now(), this.#fetchesAfter, BLOBS_PER_LOOK);
+    const last = fetches.at(-1);
+    this.#fetchesAfter = last === undefined ? '' : organizationOf(last.repository);
     // One at a time of the same blob: the second then finds it here.
     const due = new Map<Digest, Fetch>();
-    for (const fetch of state.dueFetches(now(), BLOBS_PER_LOOK)) {
+    for (const fetch of fetches) {
       if (!due.has(fetch.digest) && !underWay.includes(fetch.digest)) due.set(fetch.digest, fetch);
     }
     return [...due.values()].map((fetch) => ({

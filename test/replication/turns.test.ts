@@ -261,6 +261,15 @@ describe('a queue', () => {
     expect(fetchSluice.started).toEqual(fetched);
   });
 
+  test('fetches for every organization, although more than a look holds have asked for much before', async () => {
+    const { node1 } = hosts;
+    const nobodys = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
+    for (let i = 0; i < 300; i++) state.addFetch({ repository: repositoryOf(`a${i % 100}`), digest: nobodys(i) });
+    state.addFetch({ repository: repositoryOf('bob'), digest: nobodys(300) });
+    await node1.queue.moveBytes(() => state.fetchCount() > 301 - 110);
+    expect(state.fetchesLeft(repositoryOf('bob'), [nobodys(300)])).toBe(0);
+  });
+
   test('what comes while the last is being copied does not wait for its end', async () => {
     const { node1, central } = hosts;
     const [only] = await pushLayers(node1, 'alice', 1, [1000]);
