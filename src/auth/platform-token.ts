@@ -80,8 +80,9 @@ function jsonOf(text: string): unknown {
 const FINGERPRINT_LENGTH = 16;
 
 /**
- * Tells tokens apart, and says nothing of them: the platform's secrets are random and long. It does not depend on the signing
- * key, since upload sessions are signed over it: they outlast a rotation of the key.
+ * Tells tokens apart, and says nothing of them as long as the platform's secrets are random and long: it has no key, and
+ * others could be guessed by it. It does not depend on the signing key, since upload sessions are signed over it: they
+ * outlast a rotation of the key.
  */
 export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`platform token\n${token}`));

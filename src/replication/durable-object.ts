@@ -160,7 +160,9 @@ export class ReplicationQueue extends DurableObject<Env> {
   /** A paused queue announces and copies nothing; deletions and control data still come down. */
   async setPaused(store: StoreName, paused: boolean): Promise<void> {
     this.#state.setPaused(paused);
-    if (!paused) await this.wake(store);
+    if (paused) return;
+    this.#replicator(store).wakeUp();
+    await this.wake(store);
   }
 
   /** Announces everything that a node holds once more: for a central whose database was restored. */
@@ -176,7 +178,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.#moveMetadata(replicator, mayGoOn);
     while (work.left && mayGoOn()) {
       await Promise.race([done, new Promise((wake) => setTimeout(wake, BESIDE_MILLISECONDS))]);
-      if (work.left && (replicator.nextAlarm() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
+      if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
     }
   }
 

@@ -5,10 +5,11 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { type BlobOfImage, blobsOfImage, markersOfImage } from '../stores/image-rows.ts';
+import { type BlobOfImage, blobsOfImage, knowsWrite, markersOfImage } from '../stores/image-rows.ts';
 import { findManifest } from '../stores/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import {
+  compareTags,
   isAlive,
   isVisible,
   type ManifestVersions,
@@ -84,7 +85,7 @@ export async function imageState(
     if (version !== undefined && isDeletedSince(version, reference, tag, life)) return deletedSince(version, tag?.origin);
     throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
   }
-  const superseded = tag !== undefined && asked !== undefined && tag.version > asked;
+  const superseded = await isSuperseded(here, repository, reference, version, own.tag, tag);
 
   const tagName = reference.kind === 'tag' ? reference.tag : undefined;
   const [markers, atCentral, atHere] = await Promise.all([
@@ -118,6 +119,26 @@ export async function imageState(
       return { store, blobs: there.length, bytes: sum(there) };
     }),
   };
+}
+
+/**
+ * Whether another write has won over the one that is asked about. Two stores can give writes of a tag the same stamp: then it
+ * is the host's own, where there is one, and else the one that won.
+ * @param own the tag as the host's store has it
+ * @param winner of what all stores have
+ */
+async function isSuperseded(
+  here: Store,
+  repository: RepositoryName,
+  reference: Reference,
+  version: number | undefined,
+  own: TagVersion | undefined,
+  winner: TagVersion | undefined,
+): Promise<boolean> {
+  if (reference.kind === 'digest' || winner === undefined) return false;
+  if (version === undefined) return own !== undefined && compareTags(winner, own) > 0;
+  if (winner.version !== version) return winner.version > version;
+  return winner.origin !== here.name && knowsWrite(here.database, repository, reference.tag, version, here.name);
 }
 
 /** Whether a deletion, of the tag or of its manifest, is known to have won over a write: at equal stamps it does. */

@@ -52,8 +52,11 @@ export interface QueueState {
   /** Makes parked jobs due at once: one, or all. Answers how many. */
   retry(id: string | undefined): number;
 
-  /** Fetches that have not failed, or may be tried again at `now`: the first of each organization, then the next of each. */
-  dueFetches(now: number, limit: number): readonly Fetch[];
+  /**
+   * Fetches that have not failed, or may be tried again at `now`: the first of each organization, then the next of each;
+   * of organizations by name, those after `after` before the others.
+   */
+  dueFetches(now: number, after: string, limit: number): readonly Fetch[];
   /** How many of the digests are still to be fetched for the repository. */
   fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number;
   fetchCount(): number;

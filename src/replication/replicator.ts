@@ -63,8 +63,9 @@ export class Replicator {
   /** More blobs may be due than were when the lane of bytes last looked. */
   readonly #moreBytes = new Signal();
   readonly #turns = new Turns();
-  /** The organization after which copies are looked for next. */
+  /** The organizations after which copies and fetches are looked for next. */
   #copiesAfter = '';
+  #fetchesAfter = '';
   /** When each lane last began to look for work, in milliseconds since the epoch. */
   readonly #looked = { metadata: 0, bytes: 0 };
 
@@ -92,6 +93,15 @@ export class Replicator {
 
   /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
   nextAlarm(): number | undefined {
+    const { now } = this.#options;
+    // What was announced or asked for after the lane of bytes last looked.
+    const unseen = this.#moreBytes.isRaised ? Math.max(now(), this.#bytesRest.until) : Infinity;
+    const next = Math.min(unseen, this.nextRetry() ?? Infinity);
+    return next === Infinity ? undefined : next;
+  }
+
+  /** When what has failed, or rests, may be tried again; undefined for nothing of that kind. */
+  nextRetry(): number | undefined {
     const { now, state } = this.#options;
     // A rest that is over was not followed by success. A job that was due when both lanes last looked was done, or is
     // nobody's work any more: an alarm for it would never end.
@@ -239,11 +249,20 @@ export class Replicator {
           underWay.set(next.digest, done);
           await done;
         } else if (underWay.size === 0) return;
-        else await Promise.race([this.#moreBytes.raised(), ...underWay.values()]);
+        else await this.#moreToSee(run);
       } catch (error) {
         failures.push(error);
       }
     }
+  }
+
+  /** Answers when one that is under way has ended, more may be due, or it is time to look again. */
+  async #moreToSee({ seen, underWay }: BytesRun): Promise<void> {
+    const { now } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, (seen?.at ?? now()) + LOOK_AGAIN_MILLISECONDS - now());
+    await Promise.race([this.#moreBytes.raised(), promise, ...underWay.values()]);
+    clearTimeout(timer);
   }
 
   /** From what was seen last, or, where that may not be all any more, after another look. */
@@ -296,9 +315,12 @@ export class Replicator {
 
   #fetchesDue(underWay: readonly Digest[]): WaitingBlob[] {
     const { state, now } = this.#options;
+    const fetches = state.dueFetches(now(), this.#fetchesAfter, BLOBS_PER_LOOK);
+    const last = fetches.at(-1);
+    this.#fetchesAfter = last === undefined ? '' : organizationOf(last.repository);
     // One at a time of the same blob: the second then finds it here.
     const due = new Map<Digest, Fetch>();
-    for (const fetch of state.dueFetches(now(), BLOBS_PER_LOOK)) {
+    for (const fetch of fetches) {
       if (!due.has(fetch.digest) && !underWay.includes(fetch.digest)) due.set(fetch.digest, fetch);
     }
     return [...due.values()].map((fetch) => ({

@@ -92,15 +92,17 @@ export class SqlQueueState implements QueueState {
     return cursor.toArray().length;
   }
 
-  dueFetches(now: number, limit: number): readonly Fetch[] {
+  dueFetches(now: number, after: string, limit: number): readonly Fetch[] {
     return this.#sql
       .exec<{ repository: string; digest: string }>(
-        `SELECT f.repository, f.digest FROM fetches f
-         LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
-         WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?)
-         ORDER BY row_number() OVER (
-           PARTITION BY substr(f.repository, 1, instr(f.repository, '/')) ORDER BY f.position), f.position LIMIT ?`,
+        `SELECT due.repository, due.digest FROM (
+           SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM fetches f
+           LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
+           WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?)) AS due
+         ORDER BY row_number() OVER (PARTITION BY due.organization ORDER BY due.position),
+           due.organization <= ?, due.organization LIMIT ?`,
         now,
+        after,
         limit,
       )
       .toArray()

@@ -75,3 +75,19 @@ export interface TagWrite {
 export function historyOfTag(database: Database, repository: RepositoryName, tag: Tag, limit: number): Promise<TagWrite[]> {
   return database.all<TagWrite>(SELECT_HISTORY, repository, tag, limit);
 }
+
+const SELECT_WRITE = sql`
+  SELECT 1 FROM tag_history WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4
+  UNION ALL
+  SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
+
+/** Whether a store knows of a write of a tag, by its stamp and the store that made it. */
+export async function knowsWrite(
+  database: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  version: number,
+  origin: string,
+): Promise<boolean> {
+  return (await database.first(SELECT_WRITE, repository, tag, version, origin)) !== undefined;
+}

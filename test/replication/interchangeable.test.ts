@@ -135,6 +135,29 @@ describe('an alarm', () => {
     hosts.now += 3_600_000;
     expect(hosts.node1.queue.nextAlarm()).toBeUndefined();
   });
+
+  test('is set for what was announced after the lane of bytes had found nothing', async () => {
+    const { node1 } = hosts;
+    await pushSmallImage(at(node1), 1, ['latest']);
+    await node1.queue.moveBytes(() => true);
+    expect(node1.queue.nextAlarm()).toBeUndefined();
+    await node1.queue.moveMetadata(() => true);
+    expect([node1.queue.nextAlarm(), node1.queue.nextRetry()]).toEqual([hosts.now, undefined]);
+    await node1.queue.moveBytes(() => true);
+    expect([node1.state.counter('settled'), node1.queue.nextAlarm()]).toEqual([2, undefined]);
+  });
+
+  test('waits, for what was announced meanwhile, until the lane of bytes has rested', async () => {
+    const { node1, central } = hosts;
+    await pushSmallImage(at(node1), 1, ['latest']);
+    central.gate = () => Promise.reject(new Error('central is away'));
+    await node1.queue.moveBytes(() => true);
+    const rested = node1.queue.nextAlarm() ?? 0;
+    central.gate = (_call, work) => work();
+    await node1.queue.moveMetadata(() => true);
+    expect(rested).toBeGreaterThan(hosts.now);
+    expect(node1.queue.nextAlarm()).toBe(rested);
+  });
 });
 
 test('blobs that an index lists as its children, as older build caches do, are moved as well', async () => {

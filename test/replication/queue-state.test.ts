@@ -82,28 +82,38 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   'fetches are due in the order in which they were asked for first': (state, again) => {
     for (const i of [3, 1, 2, 1, 3]) state.addFetch(fetchNo(i));
-    expect(again().dueFetches(NOW, 10)).toEqual([3, 1, 2].map((i) => fetchNo(i)));
-    expect(state.dueFetches(NOW, 2)).toEqual([3, 1].map((i) => fetchNo(i)));
+    expect(again().dueFetches(NOW, '', 10)).toEqual([3, 1, 2].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW, '', 2)).toEqual([3, 1].map((i) => fetchNo(i)));
     state.removeFetch(fetchNo(3));
     state.addFetch(fetchNo(3));
-    expect(state.dueFetches(NOW, 10)).toEqual([1, 2, 3].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW, '', 10)).toEqual([1, 2, 3].map((i) => fetchNo(i)));
   },
   'organizations take turns with fetches, over all of their repositories': (state) => {
     for (const i of [1, 2, 3]) state.addFetch(fetchNo(i, i === 2 ? 'alice/other' : APP));
     for (const i of [4, 5]) state.addFetch(fetchNo(i, 'alic/app'));
-    const inTurn = [fetchNo(1), fetchNo(4, 'alic/app'), fetchNo(2, 'alice/other'), fetchNo(5, 'alic/app'), fetchNo(3)];
-    expect(state.dueFetches(NOW, 10)).toEqual(inTurn);
-    expect(state.dueFetches(NOW, 2)).toEqual(inTurn.slice(0, 2));
+    const inTurn = [fetchNo(4, 'alic/app'), fetchNo(1), fetchNo(5, 'alic/app'), fetchNo(2, 'alice/other'), fetchNo(3)];
+    expect(state.dueFetches(NOW, '', 10)).toEqual(inTurn);
+    expect(state.dueFetches(NOW, '', 2)).toEqual(inTurn.slice(0, 2));
     state.setJob(fetchJob(APP, digestNo(1)), waiting);
-    expect(state.dueFetches(NOW, 2)).toEqual([fetchNo(2, 'alice/other'), fetchNo(4, 'alic/app')]);
+    expect(state.dueFetches(NOW, '', 2)).toEqual([fetchNo(4, 'alic/app'), fetchNo(2, 'alice/other')]);
+  },
+  'fetches of organizations after a name come first, then those of the others': (state) => {
+    const names = ['a-b', 'a', 'b', 'c'];
+    for (const [i, name] of names.entries()) for (const n of [0, 10]) state.addFetch(fetchNo(i + n, `${name}/app`));
+    const organizations = (after: string, limit: number): string[] =>
+      state.dueFetches(NOW, after, limit).map(({ repository }) => repository.split('/')[0] ?? '');
+    expect(organizations('', 5)).toEqual(['a', 'a-b', 'b', 'c', 'a']);
+    expect(organizations('a', 8)).toEqual(['a-b', 'b', 'c', 'a', 'a-b', 'b', 'c', 'a']);
+    expect(organizations('aa', 3)).toEqual(['b', 'c', 'a']);
+    expect(organizations('c', 2)).toEqual(['a', 'a-b']);
   },
   'a fetch that has failed is due when its job is': (state) => {
     for (const i of [1, 2, 3, 4]) state.addFetch(fetchNo(i));
     state.setJob(fetchJob(APP, digestNo(1)), waiting);
     state.setJob(fetchJob(APP, digestNo(2)), parked);
     state.setJob(fetchJob(APP, digestNo(3)), due());
-    expect(state.dueFetches(NOW, 10)).toEqual([3, 4].map((i) => fetchNo(i)));
-    expect(state.dueFetches(NOW + 1, 10)).toEqual([1, 3, 4].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW, '', 10)).toEqual([3, 4].map((i) => fetchNo(i)));
+    expect(state.dueFetches(NOW + 1, '', 10)).toEqual([1, 3, 4].map((i) => fetchNo(i)));
   },
   'fetches are counted, all or those of an image': (state) => {
     for (const i of [1, 2]) state.addFetch(fetchNo(i));

@@ -1,8 +1,9 @@
 /** Who is next when blobs wait to be moved: organizations take turns, what comes late is seen, two are moved at once. */
 import { env } from 'cloudflare:workers';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
+import { copyJob } from '../../src/replication/machine.ts';
 import type { Progress } from '../../src/replication/queue-state.ts';
 import { Turns, type Waiting } from '../../src/replication/turns.ts';
 import { copiesFrom } from '../../src/stores/copy-rows.ts';
@@ -260,6 +261,15 @@ describe('a queue', () => {
     expect(fetchSluice.started).toEqual(fetched);
   });
 
+  test('fetches for every organization, although more than a look holds have asked for much before', async () => {
+    const { node1 } = hosts;
+    const nobodys = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
+    for (let i = 0; i < 300; i++) state.addFetch({ repository: repositoryOf(`a${i % 100}`), digest: nobodys(i) });
+    state.addFetch({ repository: repositoryOf('bob'), digest: nobodys(300) });
+    await node1.queue.moveBytes(() => state.fetchCount() > 301 - 110);
+    expect(state.fetchesLeft(repositoryOf('bob'), [nobodys(300)])).toBe(0);
+  });
+
   test('what comes while the last is being copied does not wait for its end', async () => {
     const { node1, central } = hosts;
     const [only] = await pushLayers(node1, 'alice', 1, [1000]);
@@ -292,6 +302,55 @@ describe('a queue', () => {
     state.setPaused(false);
     await node1.queue.moveBytes(ALWAYS);
     expect(state.counter('settled')).toBe(4);
+  });
+
+  describe('whose other lane is in a long copy', () => {
+    const TEN_SECONDS = 10_000;
+
+    afterEach(() => vi.useRealTimers());
+
+    test('looks again after ten seconds: what had failed is due by then', async () => {
+      const { node1, central } = hosts;
+      const [long, config = ''] = await pushLayers(node1, 'alice', 1, [1000]);
+      await node1.queue.moveMetadata(ALWAYS);
+      state.setJob(copyJob(config), { attempts: 1, nextAt: hosts.now + 500, parked: false, error: 'it failed' });
+      const sluice = new Sluice(central, state);
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const moving = node1.queue.moveBytes(ALWAYS);
+      // Both lanes have seen the same look: the other one waits by now.
+      await sluice.reached(1);
+      hosts.now += TEN_SECONDS;
+      await vi.advanceTimersByTimeAsync(TEN_SECONDS - 1);
+      expect(sluice.started).toEqual([long]);
+      await vi.advanceTimersByTimeAsync(1);
+      await sluice.reached(2);
+      expect([sluice.started, node1.queue.inFlight]).toEqual([[long, config], 2]);
+      sluice.open();
+      await moving;
+      expect(state.counter('settled')).toBe(2);
+      expect(vi.getTimerCount()).toBe(0);
+    });
+
+    test('looks as soon as it is woken: what was paused goes on', async () => {
+      const { node1, central } = hosts;
+      await pushLayers(node1, 'alice', 1, [1000]);
+      await node1.queue.moveMetadata(ALWAYS);
+      const fetched = await pushBlob(at(central), bytesOf(50, 10), repositoryOf('bob'));
+      node1.queue.addFetches(repositoryOf('bob'), [fetched]);
+      state.setPaused(true);
+      const sluice = new Sluice(central, state);
+      const fetchSluice = new Sluice(node1, state);
+      const moving = node1.queue.moveBytes(ALWAYS);
+      await fetchSluice.reached(1);
+      expect(sluice.started).toEqual([]);
+      state.setPaused(false);
+      node1.queue.wakeUp();
+      await sluice.reached(1);
+      sluice.open();
+      fetchSluice.open();
+      await moving;
+      expect([state.counter('settled'), state.fetchCount()]).toEqual([2, 0]);
+    });
   });
 
   test('looks seldom: once for a hundred blobs, not for each', async () => {

@@ -62,19 +62,17 @@ export class MemoryQueueState implements QueueState {
     return due.length;
   }
 
-  dueFetches(now: number, limit: number): readonly Fetch[] {
-    const turns = new Map<string, number>();
-    return [...this.#fetches.values()]
-      .filter(({ repository, digest }) => isDue(this.#jobs.get(fetchJob(repository, digest)), now))
-      .map((fetch) => {
-        const organization = organizationOf(fetch.repository);
-        const turn = (turns.get(organization) ?? 0) + 1;
-        turns.set(organization, turn);
-        return { fetch, turn };
-      })
-      .toSorted((a, b) => a.turn - b.turn)
-      .slice(0, limit)
-      .map(({ fetch }) => fetch);
+  dueFetches(now: number, after: string, limit: number): readonly Fetch[] {
+    const due = [...this.#fetches.values()].filter(({ repository, digest }) =>
+      isDue(this.#jobs.get(fetchJob(repository, digest)), now),
+    );
+    const queues = [...Map.groupBy(due, ({ repository }) => organizationOf(repository))]
+      .toSorted(([a], [b]) => Number(a <= after) - Number(b <= after) || (a < b ? -1 : 1))
+      .map(([, fetches]) => fetches);
+    const longest = Math.max(0, ...queues.map(({ length }) => length));
+    return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? []))
+      .flat()
+      .slice(0, limit);
   }
   fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
     return digests.filter((digest) => this.#fetches.has(`${repository} ${digest}`)).length;

@@ -26,9 +26,16 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     {
       params: imageParam,
       query: waitQuery.extend({
-        version: z.coerce.number().int().positive().optional().openapi({
-          description: 'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has',
-        }),
+        version: z.coerce
+          .number()
+          .int()
+          .positive()
+          .optional()
+          .openapi({
+            description:
+              'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
+              "of two stores with the same version it is the host's own, or else the one that won",
+          }),
       }),
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },

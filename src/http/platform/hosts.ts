@@ -6,6 +6,7 @@ import { type Namespace, namespaceName, resolveNamespace } from '../../namespace
 import type { AppContext } from '../context.ts';
 
 const REGISTRY = 'index.';
+const API = 'api.';
 
 /** The host of a namespace's registry, as the caller can reach it, with its port. */
 export function registryHost(c: AppContext, namespace: Namespace): string {
@@ -23,15 +24,18 @@ export function registryHost(c: AppContext, namespace: Namespace): string {
   return hosts.find((each) => !each.startsWith(':')) ?? `${hostname}${hosts[0] ?? ''}`;
 }
 
-/** What names of images start with, of the namespace that is asked: the platform leaves `index.` out. */
+/** What names of images start with, of the namespace that is asked: the platform leaves `index.` and `api.` out. */
 export function hostOfImages(c: AppContext): string {
   return registryHost(c, c.get('namespace')).replace(/^(?:index|api)\./, '');
 }
 
-/** A name may come as clients write it elsewhere: after a host that this deployment serves, with or without its `index.`. */
+/**
+ * A name may come as clients write it elsewhere: after a host that this deployment serves, with or without its `index.` or
+ * `api.`.
+ */
 export function withoutHost(c: AppContext, name: string): string {
   const [host = '', rest] = name.split(/\/(.*)/s, 2);
-  return rest !== undefined && (isServed(c, host) || isServed(c, `${REGISTRY}${host}`)) ? rest : name;
+  return rest !== undefined && ['', REGISTRY, API].some((prefix) => isServed(c, `${prefix}${host}`)) ? rest : name;
 }
 
 function isServed(c: AppContext, host: string): boolean {

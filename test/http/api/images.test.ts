@@ -184,6 +184,30 @@ describe('an image that was pushed to a node', () => {
       expect((await settled()).body).toMatchObject({ state: 'settled', digest: won.digest });
     });
 
+    test("is superseded by another store's write of the same stamp, where that one has won", async () => {
+      const lost = await putImage('alice/app', 1, ['other'], at(NODE1));
+      const won = await putImage('alice/app', 5, ['other'], at(NODE2));
+      await queue('PATCH', '', { paused: true });
+      const stamp = (Date.now() + 3_600_000) * 1000;
+      for (const database of [env.DB_NODE1!, env.DB_NODE2!]) {
+        await database
+          .prepare('UPDATE clock SET stamp = ?1')
+          .bind(stamp - 1)
+          .run();
+      }
+      expect([await push(lost, NODE1), await push(won, NODE2)]).toEqual([stamp, stamp]);
+      const ofWinner = { state: 'settled', digest: won.digest, version: stamp, origin: 'node2' };
+      expect((await settled(NODE2)).body).toMatchObject(ofWinner);
+      const asked = `?version=${stamp}&wait=60`;
+      for (const query of ['', asked]) {
+        expect((await state(query)).body).toMatchObject({ ...ofWinner, state: 'superseded' });
+      }
+      await queue('PATCH', '', { paused: false });
+      expect((await state()).body).toMatchObject(ofWinner);
+      expect((await state(asked)).body).toMatchObject({ ...ofWinner, state: 'superseded' });
+      for (const host of [NODE2, CENTRAL]) expect((await state(asked, host)).body).toMatchObject(ofWinner);
+    });
+
     test.each(['latest', 'digest'])('is superseded once its %s was deleted, at every host', async (what) => {
       const image = await pushTo(NODE1, 1);
       const version = await push(image, NODE1);

@@ -1,6 +1,7 @@
 /** The replication queues as administrators see and steer them; over HTTP, with the real queues. */
 import { env } from 'cloudflare:workers';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Replicator } from '../../../src/replication/replicator.ts';
 import { call, type UserName } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, type Image } from '../../support/fixture.ts';
@@ -8,6 +9,7 @@ import { api, type ApiAnswer, eventually, follow, NODE1, queue, startQueues, sto
 
 beforeEach(startQueues);
 afterEach(stopQueues);
+afterEach(() => void vi.restoreAllMocks());
 
 const AT_NODE1 = { as: 'alice', host: NODE1 } as const;
 const pushToNode1 = (seed: number, tag = 'latest'): Promise<Image> => putImage('alice/app', seed, [tag], AT_NODE1);
@@ -172,6 +174,14 @@ describe('a queue', () => {
     expect((await queue('PATCH', '', { paused: false })).body).toMatchObject({ paused: false, depth: 0 });
     expect((await settled()).body).toMatchObject({ digest: image.digest, state: 'settled' });
     expect((await queue('GET')).body).toMatchObject(IDLE);
+  });
+
+  test('that is resumed does not wait for a copy that is under way, nor for the end of a rest', async () => {
+    const wakeUp = vi.spyOn(Replicator.prototype, 'wakeUp');
+    await queue('PATCH', '', { paused: true });
+    expect(wakeUp).not.toHaveBeenCalled();
+    await queue('PATCH', '', { paused: false });
+    expect(wakeUp).toHaveBeenCalledOnce();
   });
 
   test('lists parked jobs in pages, and tries one or all again', async () => {

@@ -49,6 +49,10 @@ test.each([
   'FRA.example.com',
   'fra.example.com:443',
   'ams.example.net',
+  'api.ams.example.com',
+  // Nothing is served there but its API: images are called so all the same.
+  'ams.example.com',
+  'ams.example.com:443',
 ])('an image is found by a name that begins with %s', async (host) => {
   const { digest } = await putImage('alice/app', 1, ['latest']);
   for (const query of [`tag=${host}/alice/app:latest`, `digest=${host}/alice/app@${digest}`]) {
