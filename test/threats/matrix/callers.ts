@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { issueAccessToken, TOKEN_SECONDS } from '../../../src/auth/access-token.ts';
 import type { Credential } from '../../../src/auth/credential.ts';
-import { credentialOfToken } from '../../../src/auth/platform-token.ts';
+import { credentialOfToken, fingerprintOf } from '../../../src/auth/platform-token.ts';
 import { parseScopes } from '../../../src/auth/scope.ts';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import { basic, type NewUser, tokenOf } from '../../support/client.ts';
@@ -105,7 +105,7 @@ const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
   identity: { kind: 'organization', organization: 'alice', rights: ['pull', 'push', 'delete'], covers: /^/ },
   subject: credentialOfToken(
     'alice' as Parameters<typeof credentialOfToken>[0],
-    (await keys.sign(`platform token\n${PLATFORM_TOKEN.whole}`)).slice(0, 16),
+    await fingerprintOf({ token: PLATFORM_TOKEN.whole, user: '', secret: '' }),
   ).id,
 };
 

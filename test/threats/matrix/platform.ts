@@ -26,15 +26,16 @@ interface Route {
 let place: Place;
 let world: World;
 
-/** What lists show: of the host's own store. */
-const listed = (): readonly Target[] => REPOSITORIES.filter(({ state }) => state === 'whole' && place.host === place.store);
+/** What lists show: of the host's own store; older clients are shown what central has as well. */
+const listed = (path: string): readonly Target[] =>
+  REPOSITORIES.filter(({ state }) => state === 'whole' && (place.host === place.store || path === FOR_OLDER_CLIENTS));
 const shows = ({ identity }: Caller, { name, visibility }: Target): boolean =>
   visibility === 'public' || may(identity, 'pull', name);
 
 /** Of an organization, or of all: what the caller may pull. Nothing at all is refused, unless there just is nothing yet. */
-function listOf(caller: Caller, organization: string | undefined): Expected {
+function listOf(caller: Caller, organization: string | undefined, path: string): Expected {
   const { identity } = caller;
-  const lists = listed()
+  const lists = listed(path)
     .filter(({ name }) => organization === undefined || organizationOf(name) === organization)
     .filter((target) => shows(caller, target))
     .map(({ name }) => name);
@@ -50,46 +51,47 @@ const ownOrganization = ({ identity }: Caller): string | undefined =>
   identity.kind === 'organization' ? identity.organization : undefined;
 
 /** One image by name: left out where it is not there, refused where the caller may not know. */
-function oneOf(caller: Caller, target: Target): Expected {
-  const isShown = shows(caller, target) && listed().includes(target);
+function oneOf(caller: Caller, target: Target, path: string): Expected {
+  const isShown = shows(caller, target) && listed(path).includes(target);
   if (isShown) return { status: 200, lists: [target.name] };
   return may(caller.identity, 'pull', target.name) ? { status: 200, lists: [] } : { status: 403 };
 }
 
-const LIST_PATHS = ['/v1/images', '/v1/image-store', '/v1/images/list'];
+const FOR_OLDER_CLIENTS = '/v1/images/list';
+const LIST_PATHS = ['/v1/images', '/v1/image-store', FOR_OLDER_CLIENTS];
 
 const ROUTES: readonly Route[] = [
   ...LIST_PATHS.map((path): Route => ({
     name: `${path} of one's own`,
     method: 'GET',
     path: () => path,
-    expected: (caller) => listOf(caller, ownOrganization(caller)),
+    expected: (caller) => listOf(caller, ownOrganization(caller), path),
   })),
   ...LIST_PATHS.map((path): Route => ({
     name: `${path} of a namespace`,
     method: 'GET',
     path: (_, { name }) => `${path}?namespace=${organizationOf(name)}`,
-    expected: (caller, { name }) => listOf(caller, organizationOf(name)),
+    expected: (caller, { name }) => listOf(caller, organizationOf(name), path),
   })),
   ...LIST_PATHS.slice(0, 2).flatMap((path): Route[] => [
     {
       name: `${path} by tag`,
       method: 'GET',
       path: (_, { name }) => `${path}?tag=${name}:latest`,
-      expected: oneOf,
+      expected: (caller, target) => oneOf(caller, target, path),
     },
     {
       name: `${path} by digest`,
       method: 'GET',
       path: ({ image }, { name }) => `${path}?digest=${name}@${image.digest}`,
-      expected: oneOf,
+      expected: (caller, target) => oneOf(caller, target, path),
     },
   ]),
   {
     name: 'every image with a digest',
     method: 'GET',
     path: ({ image }, { name }) => `/v1/images?digest=${image.digest}&namespace=${organizationOf(name)}`,
-    expected: (caller, { name }) => ({ status: 200, lists: listOf(caller, organizationOf(name)).lists ?? [] }),
+    expected: (caller, { name }) => ({ status: 200, lists: listOf(caller, organizationOf(name), '/v1/images').lists ?? [] }),
   },
   { name: 'who am I', method: 'GET', path: () => '/v1/auth', expected: () => ({ status: 200 }) },
   {
