@@ -17,6 +17,8 @@ export interface Config {
   readonly nodes: readonly NodeNamespace[];
   /** Central's first. Two nodes may share one. */
   readonly stores: readonly StoreName[];
+  /** Whether central's database has read replicas, of which nodes ask the nearest. */
+  readonly centralHasReplicas: boolean;
   /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
@@ -77,7 +79,7 @@ const node = z.strictObject({
 /** Of the variable REGISTRY: which namespaces are served where. */
 export const registry = z
   .strictObject({
-    central: z.strictObject({ hosts, store: storeName }),
+    central: z.strictObject({ hosts, store: storeName, replicas: z.boolean().default(false) }),
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
@@ -148,6 +150,7 @@ export function parseConfig(env: object): Config {
     central,
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
+    centralHasReplicas: REGISTRY.central.replicas,
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
     collects: REGISTRY.collect,

@@ -48,7 +48,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     fetchBlob: (repository: RepositoryName, digest: Digest) => queues.fetchBlob(store.name, repository, digest),
     wakeCentral: () => queues.wake(central.name),
   };
-  return new FederatedRegistry(store, central, { ...options, replication });
+  return new FederatedRegistry(store, central, { ...options, replication, centralHasReplicas: config.centralHasReplicas });
 }
 
 /** A namespace's own copy of the control data, by which it decides. */

@@ -55,9 +55,11 @@ export class FederatedManifests {
     }
   }
 
-  /** Central is read at its nearest replica, which lags: that something is not there is for the primary to say. */
+  /** Central is read at its nearest replica, if it has any. They lag: that something is not there is for the primary to say. */
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
-    const { database } = this.#federation.central;
+    const { central, options } = this.#federation;
+    const { database } = central;
+    if (!options.centralHasReplicas) return this.#findWith(database, access, reference, want);
     const replica = database.nearestReplica();
     try {
       return await this.#findWith(replica, access, reference, want);

@@ -16,6 +16,8 @@ export interface Replication {
 
 export interface FederatedOptions extends StoredRegistryOptions {
   readonly replication: Replication;
+  /** Whether to read the nearest replica of central's database. Where it has none, a session costs and gives nothing. */
+  readonly centralHasReplicas: boolean;
 }
 
 /** What every part of a node's registry works with. */

@@ -57,11 +57,17 @@ const ALWAYS = (): boolean => true;
 export interface HostsOptions {
   /** What is put between the registries and each database. */
   readonly reach?: (database: D1Database, name: HostName) => D1Database;
+  /** Whether central's database has read replicas; not unless given. */
+  readonly centralHasReplicas?: boolean;
   /** What the queues' storage holds; fresh unless given. */
   readonly states?: Readonly<Record<NodeName, MemoryQueueState>>;
 }
 
-export async function openHosts({ reach = (database) => database, states }: HostsOptions = {}): Promise<Hosts> {
+export async function openHosts({
+  reach = (database) => database,
+  centralHasReplicas = false,
+  states,
+}: HostsOptions = {}): Promise<Hosts> {
   const signer = await SigningKeys.import([btoa('k'.repeat(32))]);
   let deferred: Promise<unknown>[] = [];
   const gates: Record<HostName, Gate> = { central: OPEN, node1: OPEN, node2: OPEN };
@@ -132,7 +138,11 @@ export async function openHosts({ reach = (database) => database, states }: Host
       fetchBlob: (repository: RepositoryName, digest: Digest) => queue.addFetches(repository, [digest]),
       wakeCentral: () => undefined,
     };
-    const registry = new FederatedRegistry(store(name), store('central'), { ...options(name), replication });
+    const registry = new FederatedRegistry(store(name), store('central'), {
+      ...options(name),
+      replication,
+      centralHasReplicas,
+    });
     return Object.defineProperties(host(name, registry), {
       state: { value: state },
       queue: { get: () => queue },
