@@ -52,6 +52,7 @@ describe('a configuration', () => {
       central,
       nodes: [],
       stores: ['central'],
+      centralHasReplicas: false,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
       collects: true,
