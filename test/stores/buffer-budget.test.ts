@@ -91,8 +91,8 @@ describe('a budget', () => {
 describe("the isolate's budget", () => {
   test('is five parts, and starts unused', () => {
     expect(BUDGET_BYTES).toBe(5 * PART_BYTES);
-    const loans = Array.from({ length: 7 }, () => isolateBudget.borrow(PART_BYTES));
-    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(6).fill(PART_BYTES), undefined]);
+    const loans = Array.from({ length: 6 }, () => isolateBudget.borrow(PART_BYTES));
+    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(5).fill(PART_BYTES), undefined]);
     for (const loan of loans) if (loan) isolateBudget.giveBack(loan);
     expect(isolateBudget.inUse()).toBe(0);
   });

@@ -32,14 +32,19 @@ async function insert(control: Control, store: string, count: number, into: stri
   }
 }
 
-/** Images of some layers each, with all that a push has written but their contents. */
-async function insertImages(control: Control, store: string, images: number, layersOf: number, deleted: string): Promise<void> {
+/** Images of some layers each, with all that a push has written but their contents. At central, a node may have the bytes too. */
+async function insertImages(
+  control: Control,
+  store: 'central' | 'node1',
+  images: number,
+  layersOf: number,
+  owners: readonly string[] = [store],
+): Promise<void> {
   const repository = (image: string): string => `'bench/r' || (${image} % 100)`;
   const image = `i / ${layersOf}`;
   const manifest = manifestDigest(image);
   const blobs = images * layersOf;
-  for (const owner of store === 'central' ? ['central', 'node1'] : [store]) {
-    if (owner !== store && deleted !== '0') continue;
+  for (const owner of owners) {
     await insert(
       control,
       store,
@@ -53,7 +58,7 @@ async function insertImages(control: Control, store: string, images: number, lay
     store,
     images,
     'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
-    `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000, 1000 + i, ${deleted}, 0 FROM n`,
+    `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000, 1000 + i, 0, 0 FROM n`,
   );
   await insert(
     control,
@@ -71,8 +76,12 @@ async function insertImages(control: Control, store: string, images: number, lay
   );
 }
 
-/** Deleted, long ago, as far as collection is concerned. */
-const EVERY_TENTH = `iif(i % ${GARBAGE} = 0, 10000000, 0)`;
+/** Deletes every tenth image, long ago as far as collection is concerned. */
+async function deleteSome(control: Control, images: number): Promise<void> {
+  const digests = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + ${GARBAGE} FROM n WHERE i + ${GARBAGE} < ${images})
+    SELECT 'bench/r' || (i % 100), ${manifestDigest('i')} FROM n`;
+  await control.sql('central', `UPDATE manifests SET deleted_version = 10000000 WHERE (repository, digest) IN (${digests})`);
+}
 
 /** Blobs that were pushed, and that no manifest has named. */
 async function insertUnused(control: Control, count: number): Promise<void> {
@@ -166,7 +175,8 @@ const collecting: Row = {
     const berth = await surroundings.startCountedObserved();
     try {
       const { control } = berth;
-      await insertImages(control, 'central', images, LAYERS, EVERY_TENTH);
+      await insertImages(control, 'central', images, LAYERS);
+      await deleteSome(control, images);
       const collected = await round(berth, 'central', 'collect');
       const blobs = images * LAYERS;
       const left = await countOf(control, 'central', 'locations');
@@ -198,7 +208,8 @@ const evicting: Row = {
     const berth = await surroundings.startCountedObserved();
     try {
       const { control } = berth;
-      for (const store of ['central', 'node1']) await insertImages(control, store, images, 3, '0');
+      await insertImages(control, 'central', images, 3, ['central', 'node1']);
+      await insertImages(control, 'node1', images, 3);
       const evicted = await round(berth, 'node1', 'evict', { bytes: 1 });
       const left = await countOf(control, 'node1', 'manifests');
       const bytesLeft = await countOf(control, 'node1', 'locations');
@@ -261,7 +272,7 @@ const noticing: Row = {
           }),
         );
       };
-      await insertImages(control, 'central', images, LAYERS, '0');
+      await insertImages(control, 'central', images, LAYERS);
       const warmUp: Samples = { push: [], pull: [] };
       for (let i = 0; i < 10; i++) await once(warmUp);
       const [idle, busy]: [Samples, Samples] = [
