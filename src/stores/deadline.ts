@@ -16,23 +16,35 @@ export function within<Answer>(
   dropLate: (answer: Answer) => unknown = () => undefined,
 ): Promise<Answer> {
   return new Promise((answer, fail) => {
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      fail(new OciError('UNAVAILABLE', { cause: new NoAnswer(milliseconds), headers: { 'Retry-After': '2' } }));
-    }, milliseconds);
+    const waiting: Waiting = { fail };
+    const timer = setTimeout(giveUp, milliseconds, waiting, milliseconds);
     asked.then(
       (given) => {
         clearTimeout(timer);
-        if (late) dropLate(given);
+        if (waiting.fail === undefined) dropLate(given);
         else answer(given);
+        waiting.fail = undefined;
       },
       (cause: unknown) => {
         clearTimeout(timer);
         fail(cause);
+        waiting.fail = undefined;
       },
     );
   });
+}
+
+/**
+ * All that a timer refers to, and less once the answer is there: what a cleared timer refers to can stay in memory for as
+ * long as it would have run (workerd), which must not be every answer of half a minute.
+ */
+interface Waiting {
+  fail: ((error: OciError) => void) | undefined;
+}
+
+function giveUp(waiting: Waiting, milliseconds: number): void {
+  waiting.fail?.(new OciError('UNAVAILABLE', { cause: new NoAnswer(milliseconds), headers: { 'Retry-After': '2' } }));
+  waiting.fail = undefined;
 }
 
 class NoAnswer extends Error {

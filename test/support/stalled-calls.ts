@@ -18,10 +18,10 @@ export function passDeadlinesOfStalledCalls(): void {
   const { setTimeout: later } = globalThis;
   beforeAll(() => {
     expected = [];
-    const stub = (callback: () => void, milliseconds?: number): unknown => {
+    const stub = (callback: (...args: unknown[]) => void, milliseconds?: number, ...args: unknown[]): unknown => {
       const until = expected.shift();
-      if (until === undefined) return later(callback, milliseconds);
-      void until.then(() => later(callback));
+      if (until === undefined) return later(callback, milliseconds, ...args);
+      void until.then(() => later(callback, 0, ...args));
       // Nobody takes back the timer of a call that never settles; this is one that nobody waits for.
       return later(() => undefined);
     };
