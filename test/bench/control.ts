@@ -71,12 +71,8 @@ export class Control {
    * Collects at central, or evicts from a node, for so many milliseconds, as the cron trigger does.
    * @returns the most that one slice asked of D1
    */
-  async slices(
-    store: string,
-    milliseconds: number,
-    options: { readonly rests: boolean; readonly limits?: { readonly bytes: number } },
-  ): Promise<Slices> {
-    return JSON.parse((await this.#post('/bench/slices', 200, { store, milliseconds, ...options })).toString()) as Slices;
+  async slices(store: string, milliseconds: number, limits?: { readonly bytes: number }): Promise<Slices> {
+    return JSON.parse((await this.#post('/bench/slices', 200, { store, milliseconds, limits })).toString()) as Slices;
   }
 
   /** Waits until nodes have announced everything, and central has all bytes. */

@@ -147,10 +147,10 @@ function wrappedFor(env) {
 }
 
 /**
- * Runs slices of one task of the cron trigger, as a run of its own, with its rests or without. Answers how many, and the most that one asked for.
+ * Runs slices of one task of the cron trigger, as a run of its own, with its rests. Answers how many, and the most that one asked for.
  * @param limits what a node is to stay within, to evict from it; none to collect at central
  */
-async function runSlices(env, { store, limits, milliseconds, rests }) {
+async function runSlices(env, { store, limits, milliseconds }) {
   const config = parseConfig(env);
   const stores = composeStores(
     config,
@@ -167,7 +167,6 @@ async function runSlices(env, { store, limits, milliseconds, rests }) {
   let before;
   const context = {
     ...contextOf(config, central, stores, Date.now()),
-    ...(!rests && { rest: () => Promise.resolve() }),
     mayGoOn: () => {
       const now = spent();
       if (before !== undefined)

@@ -137,10 +137,7 @@ async function round(
       while (runs === 0 || !(await hasEnded(control, store, task))) {
         runs++;
         milliseconds += await timed(async () => {
-          const { roundTrips, rowsRead, rowsWritten } = await control.slices(store, RUN_MILLISECONDS, {
-            rests: false,
-            ...(limits && { limits }),
-          });
+          const { roundTrips, rowsRead, rowsWritten } = await control.slices(store, RUN_MILLISECONDS, limits);
           most.roundTrips = Math.max(most.roundTrips, roundTrips);
           most.rowsRead = Math.max(most.rowsRead, rowsRead);
           most.rowsWritten = Math.max(most.rowsWritten, rowsWritten);
@@ -156,7 +153,7 @@ async function round(
 function detailsOf({ operations, most, slices, runs, seconds, before, peak }: Round): string {
   const { dollars, parts } = priceOf(operations, 1);
   return (
-    `${slices} slices in ${runs} runs, ${seconds.toFixed(0)} s without their rests; a slice: at most ${most.roundTrips} D1 round trips, ` +
+    `${slices} slices in ${runs} runs, ${seconds.toFixed(0)} s with their rests; a slice: at most ${most.roundTrips} D1 round trips, ` +
     `${most.rowsRead} rows read, ${most.rowsWritten} written; isolate ${inMebibytes(before)} before, ${inMebibytes(peak)} at most; ` +
     `all of it: ${inDollars(dollars)} (${parts})`
   );
@@ -286,7 +283,7 @@ const noticing: Row = {
         await control.quiet();
         const before = await countOf(control, 'central', 'locations');
         const progress = { isDone: false };
-        const collection = control.slices('central', 120_000, { rests: true }).finally(() => (progress.isDone = true));
+        const collection = control.slices('central', 120_000).finally(() => (progress.isDone = true));
         const begun = busy.push.length;
         while (!progress.isDone) await once(busy);
         await collection;
