@@ -5,33 +5,28 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
-import { organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { copiesFrom, type Copy } from '../stores/copy-rows.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { Copy } from '../stores/copy-rows.ts';
 import { markersAfter, type Marker, type MarkerPosition } from '../stores/marker-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { announce } from './announce.ts';
 import { copyUp } from './copy.ts';
+import { DueBlobs, type WaitingBlob } from './due-blobs.ts';
 import { fetchBlob } from './fetch.ts';
 import { follow } from './follow.ts';
-import { afterFailure, copyJob, fetchJob, isDue, markerJob, markerJobs, nextStep, restAfter } from './machine.ts';
+import { afterFailure, copyJob, fetchJob, markerJob, markerJobs, nextStep } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
+import { Rest } from './rest.ts';
+import { Signal } from './signal.ts';
 import { OutOfTime } from './transfer.ts';
-import { Turns, type Waiting } from './turns.ts';
+import { Turns } from './turns.ts';
 
 const MARKERS_PER_PAGE = 100;
-const BLOBS_PER_LOOK = 100;
 /** Objects that are copied or fetched at once: each streams through, without a buffer of ours. */
 const BLOBS_AT_ONCE = 2;
 /** When what waits is looked at again, although nothing is known to have come: what has failed may be due. */
 const LOOK_AGAIN_MILLISECONDS = 10_000;
-/** Digests of jobs that wait: D1 takes 2 MB a parameter. */
-const JOBS_TO_PASS_OVER = 10_000;
-
-type WaitingBlob = Waiting & { readonly digest: Digest } & (
-    | { readonly kind: 'copy'; readonly copy: Copy }
-    | { readonly kind: 'fetch'; readonly fetch: Fetch }
-  );
 
 /** One run of the lane of bytes. */
 interface BytesRun {
@@ -63,14 +58,13 @@ export class Replicator {
   /** More blobs may be due than were when the lane of bytes last looked. */
   readonly #moreBytes = new Signal();
   readonly #turns = new Turns();
-  /** The organizations after which copies and fetches are looked for next. */
-  #copiesAfter = '';
-  #fetchesAfter = '';
+  readonly #dueBlobs: DueBlobs;
   /** When each lane last began to look for work, in milliseconds since the epoch. */
   readonly #looked = { metadata: 0, bytes: 0 };
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
+    this.#dueBlobs = new DueBlobs(options);
   }
 
   /** Blobs that are being copied now. */
@@ -287,48 +281,10 @@ export class Replicator {
   }
 
   async #lookForBlobs(run: BytesRun): Promise<void> {
-    const { state, now } = this.#options;
+    const { now } = this.#options;
     this.#looked.bytes = now();
     this.#moreBytes.lower();
-    const underWay = [...run.underWay.keys()];
-    const copies = state.paused() ? [] : await this.#copiesDue(underWay);
-    run.seen = { at: now(), blobs: [...this.#fetchesDue(underWay), ...copies], taken: 0 };
-  }
-
-  async #copiesDue(underWay: readonly Digest[]): Promise<WaitingBlob[]> {
-    const { central, node, state, now } = this.#options;
-    const waiting = state.waitingJobs(copyJob(''), now(), JOBS_TO_PASS_OVER);
-    const except = [...waiting.map(({ id }) => id.slice(copyJob('').length) as Digest), ...underWay];
-    // Those before it were looked at by the look before.
-    const isAround = this.#copiesAfter !== '';
-    for (let from: string | undefined = this.#copiesAfter; from !== undefined;) {
-      const { copies, end } = await copiesFrom(central.database, node.name, from, BLOBS_PER_LOOK, except);
-      const due = copies.filter(({ digest }) => isDue(state.job(copyJob(digest)), now()));
-      this.#copiesAfter = end ?? '';
-      if (due.length > 0) {
-        return due.map((copy) => ({ kind: 'copy', organization: copy.organization, digest: copy.digest, copy }));
-      }
-      from = end;
-    }
-    return isAround ? this.#copiesDue(underWay) : [];
-  }
-
-  #fetchesDue(underWay: readonly Digest[]): WaitingBlob[] {
-    const { state, now } = this.#options;
-    const fetches = state.dueFetches(now(), this.#fetchesAfter, BLOBS_PER_LOOK);
-    const last = fetches.at(-1);
-    this.#fetchesAfter = last === undefined ? '' : organizationOf(last.repository);
-    // One at a time of the same blob: the second then finds it here.
-    const due = new Map<Digest, Fetch>();
-    for (const fetch of fetches) {
-      if (!due.has(fetch.digest) && !underWay.includes(fetch.digest)) due.set(fetch.digest, fetch);
-    }
-    return [...due.values()].map((fetch) => ({
-      kind: 'fetch',
-      organization: organizationOf(fetch.repository),
-      digest: fetch.digest,
-      fetch,
-    }));
+    run.seen = { at: now(), blobs: await this.#dueBlobs.look([...run.underWay.keys()]), taken: 0 };
   }
 
   #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
@@ -380,49 +336,5 @@ export class Replicator {
       state.addFetch({ repository, digest });
     }
     this.#moreBytes.raise();
-  }
-}
-
-/** Says once, to all who wait, that something has changed, until it is lowered. */
-class Signal {
-  #next = Promise.withResolvers<void>();
-  isRaised = false;
-
-  raise(): void {
-    this.isRaised = true;
-    this.#next.resolve();
-  }
-
-  lower(): void {
-    if (this.isRaised) this.#next = Promise.withResolvers<void>();
-    this.isRaised = false;
-  }
-
-  /** Answers when it is raised. */
-  raised(): Promise<void> {
-    return this.#next.promise;
-  }
-}
-
-/** How long a lane waits after a failure that is nobody's job's: doubling, until it succeeds. */
-class Rest {
-  /** Milliseconds since the epoch; 0 for not at all. */
-  until = 0;
-  #attempts = 0;
-
-  begin(now: number, random: number): void {
-    this.#attempts++;
-    this.until = now + restAfter(this.#attempts, random);
-  }
-
-  /** It has succeeded, or there is nothing left to be tried. */
-  end(): void {
-    this.until = 0;
-    this.#attempts = 0;
-  }
-
-  /** Tries at once, and goes on doubling if that fails. */
-  interrupt(): void {
-    this.until = 0;
   }
 }

@@ -24,9 +24,11 @@ export interface MaintenanceTask {
 const COLUMNS = 'task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';
 const SELECT_TASK = sql`SELECT ${COLUMNS} FROM maintenance_tasks WHERE task = ?1`;
 const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`;
-const SAVE_TASK = sql`
+const INSERT_TASK = `
   INSERT INTO maintenance_tasks (${COLUMNS})
-  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)
+  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)`;
+const SAVE_TASK = sql`
+  ${INSERT_TASK}
   ON CONFLICT (task) DO UPDATE SET position = excluded.position, round_started_at = excluded.round_started_at,
     round_ended_at = excluded.round_ended_at, last_slice_at = excluded.last_slice_at, next_at = excluded.next_at,
     slices = excluded.slices, stopped = excluded.stopped`;
@@ -50,8 +52,7 @@ function valuesOf(row: MaintenanceTask): Parameter[] {
 }
 
 const SAVE_STOP = sql`
-  INSERT INTO maintenance_tasks (${COLUMNS})
-  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)
+  ${INSERT_TASK}
   ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices, stopped = excluded.stopped`;
 
 /** As {@link saveTask}, of a slice that failed: where the task is stays as the row says. */
