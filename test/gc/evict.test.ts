@@ -1,64 +1,26 @@
 /** A node over its limits lets images go that central has, whole, the least recently pulled first; a pull brings them back. */
 import { beforeEach, expect, test } from 'vitest';
-import { collectNode } from '../../src/gc/collect-node.ts';
-import { evict } from '../../src/gc/evict.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { pin } from '../../src/stores/pin-rows.ts';
-import { storedBytes } from '../../src/stores/departed-rows.ts';
-import {
-  contextOf,
-  HOUR,
-  locationsOf,
-  objectsAt,
-  pull,
-  pushBlob,
-  pushImage,
-  putManifest,
-  rowsAt,
-  stoppedAt,
-} from '../support/collecting.ts';
+import { HOUR, locationsOf, objectsAt, pull, pushBlob, pushImage, putManifest, rowsAt } from '../support/collecting.ts';
+import { DAY, manifests, run, settled, used } from '../support/evicting.ts';
 import { GRACE, granted, type Image, imageOf, indexOf, REPOSITORY } from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
-import { limitedD1 } from '../support/links.ts';
 
 let hosts: Hosts;
-const DAY = 24 * HOUR;
-
-const run = (bytes: number | undefined, idleMilliseconds?: number): Promise<void> =>
-  evict(contextOf(hosts), hosts.node1.store, { bytes, idleMilliseconds });
-const manifests = async (): Promise<string[]> =>
-  (
-    await rowsAt<{ digest: string }>(
-      'node1',
-      'SELECT digest FROM manifests WHERE created_version > deleted_version ORDER BY digest',
-    )
-  ).map(({ digest }) => digest);
-const used = async (): Promise<number> => (await storedBytes(hosts.node1.store.database, 'node1')).bytes;
-
-/** Settled images of 200 bytes each, pushed an hour apart, whose leases are over. */
-async function settled(...tags: string[]): Promise<Image[]> {
-  const images: Image[] = [];
-  for (const [i, tag] of tags.entries()) {
-    images.push(await pushImage(hosts.node1, 10 * (i + 1), [tag]));
-    hosts.now += HOUR;
-  }
-  await hosts.drain();
-  hosts.now += 2 * GRACE;
-  return images;
-}
 
 beforeEach(async () => {
   hosts = await openHosts();
 });
 
 test('the least recently pulled go until the rest fits; their rows leave, and a pull reads from central', async () => {
-  const [a, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
+  const [a, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   await pull(hosts.node1, 'a' as Tag);
   await hosts.settled();
-  expect(await used()).toBe(600);
-  await run(400);
-  expect(await used()).toBe(400);
+  expect(await used(hosts)).toBe(600);
+  await run(hosts, 400);
+  expect(await used(hosts)).toBe(400);
   expect(await manifests()).toEqual([a.digest, c.digest].toSorted());
   expect(await rowsAt('node1', "SELECT * FROM tags WHERE name = 'b'")).toEqual([]);
   expect(await rowsAt('node1', 'SELECT * FROM manifest_references WHERE manifest = ?1', b.digest)).toEqual([]);
@@ -69,7 +31,7 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
   expect(await rowsAt('central', "SELECT * FROM locations WHERE store = 'node1'")).toHaveLength(4);
   expect(await objectsAt('node1')).toHaveLength(6);
   hosts.now += HOUR;
-  await run(400);
+  await run(hosts, 400);
   expect(await objectsAt('node1')).toHaveLength(4);
   expect(await rowsAt('node1', "SELECT name, value FROM maintenance_counters WHERE name LIKE 'evicted%' ORDER BY name")).toEqual([
     { name: 'evicted_bytes', value: 200 },
@@ -86,77 +48,77 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
   await hosts.drain();
   expect(await locationsOf('node1', b.manifest.requiredBlobs[0]!)).toEqual(['node1']);
   hosts.now += HOUR;
-  await run(400);
+  await run(hosts, 400);
   expect(await manifests()).toEqual([a.digest, b.digest].toSorted());
 });
 
 test('nothing goes that fits, and without limits nothing goes', async () => {
-  await settled('a', 'b');
-  await run(400);
-  await run(undefined);
-  expect(await used()).toBe(400);
+  await settled(hosts, 'a', 'b');
+  await run(hosts, 400);
+  await run(hosts, undefined);
+  expect(await used(hosts)).toBe(400);
 });
 
 test('what nobody has pulled for so long goes, at that moment and not before', async () => {
-  const [a] = await settled('a', 'b');
+  const [a] = await settled(hosts, 'a', 'b');
   const [row] = await rowsAt<{ used_at: number }>('node1', 'SELECT used_at FROM manifests WHERE digest = ?1', a!.digest);
   hosts.now = (row?.used_at ?? 0) + 10 * DAY;
-  await run(undefined, 10 * DAY);
-  expect(await used()).toBe(400);
+  await run(hosts, undefined, 10 * DAY);
+  expect(await used(hosts)).toBe(400);
   hosts.now += HOUR;
-  await run(undefined, 10 * DAY);
-  expect(await used()).toBe(200);
+  await run(hosts, undefined, 10 * DAY);
+  expect(await used(hosts)).toBe(200);
 });
 
 test('what is not announced stays, and what is not settled', async () => {
   await pushImage(hosts.node1, 1, ['a']);
   hosts.now += 3 * GRACE;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toHaveLength(1);
   await hosts.node1.queue.moveMetadata(() => true);
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toHaveLength(1);
-  expect(await used()).toBe(200);
+  expect(await used(hosts)).toBe(200);
   await hosts.drain();
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
-  expect(await used()).toBe(0);
+  expect(await used(hosts)).toBe(0);
 });
 
 test('a manifest that was pushed again, and has yet to be announced, stays', async () => {
-  const [a] = (await settled('a')) as [Image];
+  const [a] = (await settled(hosts, 'a')) as [Image];
   await putManifest(hosts.node1, a);
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
   await hosts.drain();
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
 });
 
 test('a tag that was written again and has yet to be announced keeps its image', async () => {
-  const [a] = (await settled('a')) as [Image];
+  const [a] = (await settled(hosts, 'a')) as [Image];
   await putManifest(hosts.node1, a, ['again']);
   await rowsAt('node1', "DELETE FROM markers WHERE kind = 'manifest'");
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
 });
 
 test('an image whose bytes were promised to a client stays until that is over', async () => {
-  const [a] = (await settled('a')) as [Image];
+  const [a] = (await settled(hosts, 'a')) as [Image];
   await hosts.node1.registry.resolveBlob(granted(), a.manifest.requiredBlobs[0]!, true);
   hosts.now += 2 * GRACE - 1;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
 });
 
 test('an index goes with its children; a child that another index needs stays, with its blobs', async () => {
-  const [x, y, z] = (await settled('x', 'y', 'z')) as [Image, Image, Image];
+  const [x, y, z] = (await settled(hosts, 'x', 'y', 'z')) as [Image, Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest, y.digest]), ['old']);
   await putManifest(hosts.node1, await indexOf([y.digest, z.digest]), ['new']);
   for (const tag of ['x', 'y', 'z']) await hosts.node1.registry.deleteTag(REPOSITORY, tag as Tag);
@@ -164,16 +126,16 @@ test('an index goes with its children; a child that another index needs stays, w
   hosts.now += HOUR;
   await hosts.node1.registry.getManifest(granted(), { kind: 'tag', tag: 'new' as Tag });
   await hosts.settled();
-  await run(400);
+  await run(hosts, 400);
   expect((await manifests()).filter((digest) => [x, y, z].some((image) => image.digest === digest))).toEqual(
     [y.digest, z.digest].toSorted(),
   );
-  expect(await used()).toBe(400);
+  expect(await used(hosts)).toBe(400);
   await hosts.node1.registry.getManifest(granted(), { kind: 'tag', tag: 'old' as Tag });
 });
 
 test('an index whose child was pulled later goes after others', async () => {
-  const [x, y] = (await settled('x', 'y')) as [Image, Image];
+  const [x, y] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest], { annotations: { a: 'b' } }), ['index']);
   await hosts.node1.registry.deleteTag(REPOSITORY, 'x' as Tag);
   await hosts.drain();
@@ -181,11 +143,11 @@ test('an index whose child was pulled later goes after others', async () => {
   await rowsAt('node1', 'UPDATE manifests SET created_version = 1000 WHERE digest NOT IN (?1, ?2)', x.digest, y.digest);
   await pull(hosts.node1, x.digest);
   await hosts.settled();
-  await run(200);
+  await run(hosts, 200);
   expect(await manifests()).not.toContain(y.digest);
   expect(await manifests()).toContain(x.digest);
   hosts.now += HOUR;
-  await run(100);
+  await run(hosts, 100);
   expect(await manifests()).toEqual([]);
 });
 
@@ -200,35 +162,35 @@ test('a blob that two images share stays for the one that stays', async () => {
   }
   await hosts.drain();
   hosts.now += 2 * GRACE;
-  await run(299);
+  await run(hosts, 299);
   expect(await manifests()).toEqual([images[1]!.digest]);
   expect(await locationsOf('node1', base)).toEqual(['node1']);
   hosts.now += HOUR;
-  await run(1);
-  expect(await used()).toBe(0);
+  await run(hosts, 1);
+  expect(await used(hosts)).toBe(0);
 });
 
 test('what is pinned stays, by digest, and by tag as long as the tag names it', async () => {
-  const [a, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
+  const [a, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   const { database } = hosts.node1.store;
   await pin(database, REPOSITORY, a.digest, hosts.now);
   await pin(database, REPOSITORY, 'b' as Tag, hosts.now);
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest, b.digest].toSorted());
   await putManifest(hosts.node1, a, ['b']);
   await hosts.drain();
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
   await pull(hosts.node1, c.digest);
 });
 
 test('back by digest, an image has its tag again: it is listed, and pinned by it', async () => {
-  const [first, second] = (await settled('x', 'y')) as [Image, Image];
+  const [first, second] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await putManifest(hosts.node1, second, ['x']);
   await hosts.drain();
   hosts.now += 2 * GRACE;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
   expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 0 }]);
   await pull(hosts.node1, second.digest);
@@ -237,18 +199,18 @@ test('back by digest, an image has its tag again: it is listed, and pinned by it
   expect(await rowsAt('node1', 'SELECT name, visible FROM tags')).toEqual([{ name: 'x', visible: 1 }]);
   await pin(hosts.node1.store.database, REPOSITORY, 'x' as Tag, hosts.now);
   hosts.now += 3 * HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([second.digest]);
   expect(first.digest).not.toBe(second.digest);
 });
 
 test('pushed again by digest, an image has its tag again, but not one that its deletion hides', async () => {
-  const [, second] = (await settled('x', 'y')) as [Image, Image];
+  const [, second] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, second.digest);
   await putManifest(hosts.node1, second, ['x']);
   await hosts.drain();
   hosts.now += 2 * GRACE;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
   for (const digest of second.manifest.requiredBlobs) await hosts.node1.registry.resolveBlob(granted(), digest, true);
   await putManifest(hosts.node1, second);
@@ -259,15 +221,15 @@ test('pushed again by digest, an image has its tag again, but not one that its d
 });
 
 test('a pin by tag holds by what the versions say', async () => {
-  const [a] = (await settled('a', 'b')) as [Image];
+  const [a] = (await settled(hosts, 'a', 'b')) as [Image];
   await pin(hosts.node1.store.database, REPOSITORY, 'a' as Tag, hosts.now);
   await rowsAt('node1', 'UPDATE tags SET visible = 0');
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
 });
 
 test('pulled between the choice and the eviction, an image stays', async () => {
-  const [a] = (await settled('a', 'b')) as [Image, Image];
+  const [a] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   const work = hosts.central.gate;
   hosts.central.gate = async (_call, ask) => {
     hosts.central.gate = work;
@@ -275,12 +237,12 @@ test('pulled between the choice and the eviction, an image stays', async () => {
     await hosts.settled();
     return ask();
   };
-  await run(200);
+  await run(hosts, 200);
   expect(await manifests()).toEqual([a.digest]);
 });
 
 test('a manifest that needs the bytes between consent and removal keeps them', async () => {
-  const [a] = (await settled('a')) as [Image];
+  const [a] = (await settled(hosts, 'a')) as [Image];
   const [blob] = a.manifest.requiredBlobs as [Digest, ...Digest[]];
   const other = 'alice/other' as RepositoryName;
   let calls = 0;
@@ -293,21 +255,21 @@ test('a manifest that needs the bytes between consent and removal keeps them', a
     }
     return result;
   };
-  await run(0);
+  await run(hosts, 0);
   hosts.central.gate = async (_call, ask) => ask();
   await hosts.drain();
   hosts.now += 3 * HOUR;
-  await run(undefined, 100 * DAY);
+  await run(hosts, undefined, 100 * DAY);
   await pull({ ...hosts.node1, registry: hosts.node1.registry }, 'm' as Tag, other);
 });
 
 test('a deletion that hides tags is still known after eviction', async () => {
-  const [a] = (await settled('a')) as [Image];
+  const [a] = (await settled(hosts, 'a')) as [Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await putManifest(hosts.node1, a, ['b']);
   await hosts.drain();
   hosts.now += HOUR;
-  await run(0);
+  await run(hosts, 0);
   expect(await manifests()).toEqual([]);
   expect(await rowsAt('node1', 'SELECT created_version, media_type FROM manifests WHERE deleted_version > 0')).toEqual([
     { created_version: 0, media_type: '' },
@@ -316,137 +278,4 @@ test('a deletion that hides tags is still known after eviction', async () => {
     kind: 'MANIFEST_UNKNOWN',
   });
   await pull(hosts.node1, 'b' as Tag);
-});
-
-test('what nothing needs goes before what is alive', async () => {
-  const [a, b] = (await settled('a', 'b')) as [Image, Image];
-  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
-  await hosts.drain();
-  await run(200);
-  expect(await used()).toBe(200);
-  expect(await manifests()).toEqual([b.digest]);
-});
-
-test('no image leaves for want of room before a round of collection has ended that began after it was asked for', async () => {
-  const [a, b] = (await settled('a', 'b')) as [Image, Image];
-  const turns = async (count: number): Promise<void> => {
-    let asked = 0;
-    await evict(contextOf(hosts, { mayGoOn: () => asked++ < count }), hosts.node1.store, {
-      bytes: 200,
-      idleMilliseconds: undefined,
-    });
-  };
-  // Half of a round that knows nothing of the deletion.
-  let asked = 0;
-  await collectNode(contextOf(hosts, { mayGoOn: () => asked++ < 2 }), hosts.node1.store);
-  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
-  await hosts.drain();
-  for (let i = 0; i < 30; i++) await turns(2);
-  expect(await used()).toBe(200);
-  expect(await manifests()).toEqual([b.digest]);
-});
-
-test.each([
-  ['central does not answer', 'D1_ERROR: Network connection lost.'],
-  ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
-])('bytes of an image whose rows have left count before the next image does, where %s in between', async (_when, error) => {
-  const [, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
-  let calls = 0;
-  hosts.central.gate = async (_call, ask) => {
-    // First it is asked what it has, then to consent.
-    if (++calls > 1) throw new Error(error);
-    return ask();
-  };
-  await run(400).catch(() => undefined);
-  hosts.central.gate = async (_call, ask) => ask();
-  expect(await used()).toBe(600);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-  hosts.now += HOUR;
-  await run(400);
-  expect(await used()).toBe(400);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-});
-
-test('and where the node itself fails in between', async () => {
-  const [, b, c] = (await settled('a', 'b', 'c')) as [Image, Image, Image];
-  const { gate } = hosts.central;
-  let asked = 0;
-  // Central has said what it has: the image's rows leave, and then the node is away for one call.
-  hosts.central.gate = async (_call, ask) => {
-    const answer = await ask();
-    if (++asked === 1) failAfterCalls(1);
-    return answer;
-  };
-  const failAfterCalls = (calls: number): void => {
-    let left = calls;
-    hosts.node1.gate = async (_call, ask) => {
-      if (left-- === 0) throw new Error('D1_ERROR: Network connection lost.');
-      return ask();
-    };
-  };
-  await expect(run(400)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
-  hosts.central.gate = gate;
-  expect(await used()).toBe(600);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-  await run(400);
-  expect(await used()).toBe(400);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-});
-
-test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
-  const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
-  const layer = "'sha256:' || printf('%064x', i)";
-  const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
-  const fill = (host: 'central' | 'node1'): string[] => [
-    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
-    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
-    `${numbers} INSERT INTO manifest_references SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
-  ];
-  for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
-  const now = hosts.now;
-  hosts = await openHosts({ reach: limitedD1 });
-  hosts.now = now + DAY;
-  expect(await manifests()).toHaveLength(2);
-  await run(150_000);
-  expect([await used(), (await manifests()).length]).toEqual([150_000, 1]);
-  hosts.now += HOUR;
-  await run(0);
-  expect([await used(), await manifests()]).toEqual([0, []]);
-  expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
-}, 60_000);
-
-test('killed between rows and bytes, the node’s collection lets the bytes go', async () => {
-  await settled('a', 'b');
-  let calls = 0;
-  hosts.central.gate = async (_call, ask) => {
-    if (++calls > 1) throw new Error('D1_ERROR: Network connection lost.');
-    return ask();
-  };
-  await run(0);
-  hosts.central.gate = async (_call, ask) => ask();
-  expect(await manifests()).toEqual([]);
-  expect(await used()).toBe(400);
-  hosts.now += HOUR;
-  await collectNode(contextOf(hosts), hosts.node1.store);
-  expect(await used()).toBe(0);
-  await pull(hosts.node1, 'a' as Tag);
-});
-
-test('says what kept bytes from going with their image', async () => {
-  const [a] = (await settled('a', 'b')) as [Image, Image];
-  await pushImage(hosts.node2, 50, ['c']);
-  hosts.now += GRACE / 2;
-  hosts.central.gate = async (call, work) => {
-    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have promised some.
-    if (call === 'batch') await rowsAt('central', "DELETE FROM locations WHERE store = 'central'");
-    return work();
-  };
-  await run(200);
-  expect(await locationsOf('node1', a.manifest.requiredBlobs[0]!)).toEqual(['node1']);
-  expect(await stoppedAt('node1', 'evict')).toMatch(/^node2 has pushes/);
-  hosts.now += HOUR;
-  await run(undefined, 10 * GRACE);
-  expect(await stoppedAt('node1', 'evict')).toBeNull();
 });
