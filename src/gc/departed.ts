@@ -44,7 +44,8 @@ async function deleteOrSay({ name, database, bucket }: Store, due: readonly Depa
   try {
     await bucket.delete(due.map(({ key }) => key));
   } catch (error) {
-    await say(`the bucket of ${name} does not answer: ${String(error)}`);
+    // Where the database does not answer either, R2's failure is the one that is thrown.
+    await say(`the bucket of ${name} does not answer: ${String(error)}`).catch(() => undefined);
     throw error;
   }
   if (task !== undefined && task.stopped !== null) await say();

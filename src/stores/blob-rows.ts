@@ -167,24 +167,23 @@ export async function findBlobAndPromise(
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false }: PromiseOptions = {},
+  options: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const statements = promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere, onlyIfPublic);
-  const results = await database.batch<(object | Joined)[]>(countsAgain ? statements : statements.slice(1));
+  const results = await database.batch<(object | Joined)[]>(promiseAndSelect(repository, digest, nearest, lease, options));
   return blobRows(results.at(-1) as Joined[]);
 }
 
+/** The last gives the rows. */
 function promiseAndSelect(
   repository: RepositoryName,
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
-  linkedElsewhere: boolean,
-  onlyIfPublic = false,
+  { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false }: PromiseOptions,
 ): BoundStatement[] {
   const elsewhere = linkedElsewhere ? 1 : 0;
   return [
-    [COUNT_AGAIN, repository, digest],
+    ...(countsAgain ? [[COUNT_AGAIN, repository, digest] as const] : []),
     [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
     [SELECT_PROMISED, repository, digest, nearest, elsewhere],
   ];
@@ -234,7 +233,9 @@ export async function findBlobsAndPromise(
   nearest: string,
   lease: LeaseTimes,
 ): Promise<BlobRows[]> {
-  const each = blobs.map(({ digest, linkedElsewhere }) => promiseAndSelect(repository, digest, nearest, lease, linkedElsewhere));
+  const each = blobs.map(({ digest, linkedElsewhere }) =>
+    promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere }),
+  );
   const results = await database.batch<(object | Joined)[]>(each.flat());
   let end = 0;
   return each.map((statements) => blobRows(results[(end += statements.length) - 1] as Joined[]));

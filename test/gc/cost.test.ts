@@ -49,6 +49,22 @@ test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices',
   expect(counts.rowsRead / 5000).toBeLessThanOrEqual(4);
 });
 
+test('after each slice but the last, the store is left to others for a while, which is told how long it took', async () => {
+  const hosts = await openHosts();
+  hosts.now += 3 * GRACE;
+  await fill(150);
+  const worked: number[] = [];
+  const { now } = hosts;
+  let asked = 0;
+  // A clock that is a second later each time that it is asked: a slice asks more than once.
+  await collectCentral(
+    contextOf(hosts, { now: () => now + 1000 * asked++, rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)) }),
+  );
+  const [task] = await rowsAt<{ slices: number }>('central', "SELECT slices FROM maintenance_tasks WHERE task = 'collect'");
+  expect(worked).toHaveLength((task?.slices ?? 0) - 1);
+  for (const milliseconds of worked) expect(milliseconds).toBeGreaterThanOrEqual(1000);
+});
+
 test('without time, it stops after a slice and goes on there', async () => {
   const hosts = await openHosts();
   hosts.now += 3 * GRACE;
