@@ -1,4 +1,5 @@
 import { createMiddleware } from 'hono/factory';
+import { logLine } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
@@ -20,7 +21,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const { method } = c.req;
   const path = withoutSignature(c.req.path);
   const [{ status }, ms] = [c.res, Date.now() - started];
-  console.log(JSON.stringify({ requestId, method, host, path, status, ms, ...fields }));
+  logLine({ requestId, method, host, path, status, ms, ...fields });
   // For dashboards, where bound: requests by route, status and host.
   const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
   requests?.writeDataPoint({

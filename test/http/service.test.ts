@@ -78,6 +78,24 @@ describe('requests', () => {
     });
   });
 
+  test('leave a line whose first field is the time', async () => {
+    const log = vi.spyOn(console, 'log');
+    const before = Date.now();
+    await call('GET', '/v2/');
+    const line = String(log.mock.calls.at(-1)?.[0]);
+    const time = /^\{"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)","requestId":/.exec(line)?.[1];
+    expect(Date.parse(time ?? '')).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(time ?? '')).toBeLessThanOrEqual(Date.now());
+  });
+
+  test('are answered by their own URL, whatever a header says of scheme and host', async () => {
+    const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.test', Forwarded: 'host=evil.test;proto=https' };
+    const { host } = new URL(HOST);
+    expect((await call('GET', '/v2/', { headers })).headers.get('WWW-Authenticate')).toBe(
+      `Bearer realm="http://${host}/token",service="${host}"`,
+    );
+  });
+
   test('leave no secret in the log', async () => {
     const log = vi.spyOn(console, 'log');
     const canary = 'canary-7c1f';
