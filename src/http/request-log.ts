@@ -11,9 +11,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();
   const requestId = c.req.header('cf-ray') ?? crypto.randomUUID();
   const fields: Record<string, string | number> = {};
-  const url = new URL(c.req.url);
-  const { host } = url;
-  c.set('url', url);
+  const { host } = c.get('url');
   c.set('requestId', requestId);
   c.set('logFields', fields);
   await next();
