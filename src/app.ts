@@ -23,15 +23,33 @@ import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { composeQueues } from './replication/queues.ts';
 
-export function createApp(): Hono<AppEnv> {
+/** Where a request was sent to. */
+export interface Address {
+  /** As its client sent it. */
+  readonly url: URL;
+  /** The port that it came in on, where that can be another than the URL's. */
+  readonly port?: string;
+}
+
+/**
+ * @param addressOf where a request was sent to: a deployment believes its URL alone, since a client could write anything into
+ *   a header
+ */
+export function createApp(addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) })): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
   app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
 
+  app.use(async (c, next) => {
+    const { url, port = url.port } = addressOf(c.req.raw);
+    c.set('url', url);
+    c.set('port', port);
+    await next();
+  });
   app.use(requestLog);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
-    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'));
+    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'), c.get('port'));
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
     const { config, keys: signer } = runtime;
     const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);

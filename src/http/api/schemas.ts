@@ -207,7 +207,7 @@ export const image = z
     digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
     state: z
       .enum(['pending', 'announced', 'settled', 'parked', 'superseded'])
-      .openapi({ description: 'superseded: another write, or a deletion, has won; what follows is of that' }),
+      .openapi({ description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that' }),
     version: z.int().openapi({ description: 'Of the write that is asked about' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
     blobs: amount.openapi({ description: 'That central has' }),
