@@ -1,13 +1,14 @@
 import { bodyLimit } from 'hono/body-limit';
 import { OciError } from '../oci/errors.ts';
 import type { Body } from '../registry/registry.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** The body of a request, without reading it; undefined where there is none. @throws OciError SIZE_INVALID */
 export function bodyOf(request: Request): Body | undefined {
   const header = request.headers.get('Content-Length');
-  if (header !== null && !/^\d{1,15}$/.test(header))
+  const length = header === null ? undefined : wholeNumber(header);
+  if (header !== null && length === undefined)
     throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number of bytes' });
-  const length = header === null ? undefined : Number(header);
   return request.body === null || length === 0 ? undefined : { stream: request.body, length };
 }
 

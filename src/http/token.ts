@@ -41,9 +41,6 @@ export function tokenRoutes(): Hono<AppEnv> {
     }
   });
 
-  token.all('/token', () => {
-    throw new OciError('METHOD_UNSUPPORTED');
-  });
   return token;
 }
 

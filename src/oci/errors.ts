@@ -35,7 +35,11 @@ const ERRORS = {
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
   QUOTA_EXCEEDED: [403, 'DENIED', 'this would exceed the quota of the organization: delete images, or ask for a larger quota'],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
-  ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: images are under /v2/, management under /api/'],
+  ROUTE_UNKNOWN: [
+    404,
+    'UNSUPPORTED',
+    'there is nothing at this path: images are under /v2/, management under /api/, the platform API under /v1/',
+  ],
   SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],
   TAG_INVALID: [
     400,

@@ -11,7 +11,16 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
-import { historyEntry, image, imageParam, prefetched, prefetchRequest, restoreRequest, waitQuery } from './schemas.ts';
+import {
+  historyEntry,
+  image,
+  imageParam,
+  prefetched,
+  prefetchRequest,
+  restoreRequest,
+  stateQuery,
+  waitQuery,
+} from './schemas.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
@@ -25,18 +34,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'Look how far an image has come, or wait until it has',
     {
       params: imageParam,
-      query: waitQuery.extend({
-        version: z.coerce
-          .number()
-          .int()
-          .positive()
-          .optional()
-          .openapi({
-            description:
-              'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
-              "of two stores with the same version it is the host's own, or else the one that won",
-          }),
-      }),
+      query: stateQuery,
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
   );
