@@ -8,6 +8,7 @@
  * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
  * for each address and user, before anything is looked up.
  */
+import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/control-data.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
@@ -27,6 +28,8 @@ export interface Login {
 
 export interface LoginOptions {
   readonly control: ControlData;
+  /** The store of `control`: what one store approved is not remembered as good for another. */
+  readonly decidedBy: StoreName;
   /** Where else the use of a credential is noted: at a node, central's. */
   readonly noteAlso?: ControlData | undefined;
   /** At which registry: 'central', or a node's name. */
@@ -76,8 +79,8 @@ export class KnownGood {
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE, and what `elsewhere` throws
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, noteAlso, registry, limiters, address, now, defer, knownGood, elsewhere } = options;
-  const pairHash = await hashSecret(`${registry}\n${presented.user}\n${presented.password}`);
+  const { control, decidedBy, noteAlso, registry, limiters, address, now, defer, knownGood, elsewhere } = options;
+  const pairHash = await hashSecret(`${decidedBy}\n${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
 

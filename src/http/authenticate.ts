@@ -5,7 +5,7 @@ import { type Limiters, logIn, type Login, type LoginOptions, parseWholeToken } 
 import { PlatformAway } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
-import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
+import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
@@ -81,11 +81,10 @@ export async function logInFrom(
   by: 'this registry' | 'central' = 'this registry',
 ): Promise<Login | undefined> {
   const namespace = c.get('namespace');
-  const control = composeControlData(c.env, namespace);
-  const central = composeControlData(c.env, c.get('runtime').config.central);
+  const { central } = c.get('runtime').config;
   if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined);
   try {
-    return await logInBy(c, presented, control, central);
+    return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
     // While the node's own store is away, what central can serve is served by its control data.
     if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
@@ -93,18 +92,21 @@ export async function logInFrom(
   }
 }
 
+/** @param decider the namespace whose copy of the control data decides */
 function logInBy(
   c: AppContext,
   presented: Presented,
-  control: LoginOptions['control'],
+  decider: Namespace,
   noteAlso: LoginOptions['noteAlso'],
 ): Promise<Login | undefined> {
+  const control = composeControlData(c.env, decider);
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const { bootstrapSecret } = config;
   return logIn(presented, {
     control,
+    decidedBy: decider.store,
     noteAlso,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),

@@ -48,15 +48,13 @@ const INSERT_CREDENTIAL = sql`
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
-const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
 const FEED_CREDENTIAL = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
-const FEED_CREDENTIAL_BY_NAME = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'credential', id, '', 0, CAST(?3 AS INTEGER) FROM credentials WHERE organization = ?1 AND name = ?2`;
 const FEED_CREATED_ORGANIZATION = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
@@ -171,11 +169,16 @@ export class ControlData {
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+  credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** By its id: under its name there may be another by now. */
+  async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
-      [FEED_CREDENTIAL_BY_NAME, organization, name, now],
-      auditCredential(organization, name, by, now),
-      [DELETE_CREDENTIAL, organization, name],
+      [FEED_CREDENTIAL, id, now],
+      auditCredential(id, by, now),
+      [DELETE_CREDENTIAL, id],
     ]);
     return removed.length > 0;
   }

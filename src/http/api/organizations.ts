@@ -3,7 +3,7 @@ import { actor } from '../access.ts';
 import type { OrganizationSummary } from '../../auth/administration.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
@@ -32,6 +32,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
   api.openapi(create, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name)), 201);
   });
 
@@ -61,6 +62,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     await administrationOf(c).removeOrganization(c.req.valid('param').organization, actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
@@ -76,6 +78,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(limit, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     const changed = await administrationOf(c).setQuota(c.req.valid('param').organization, c.req.valid('json').bytes);
     return c.json(shown(changed), 200);
   });

@@ -63,19 +63,24 @@ const rights = z
 
 const pattern = z.string().openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
 
-const expiry = time.nullable().default(null).openapi({ description: 'null for never' });
+const expiry = time.nullable().optional().openapi({ description: 'null for never; without, it ends when the caller does' });
 
 const registries = z
   .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
   .min(1)
   .max(64)
-  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, everywhere' });
+  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, where the caller is' });
 
 export const newOrganizationCredential = z
   .strictObject({
     name: credentialName,
     rights,
-    repositories: z.array(pattern).min(1).max(32).optional(),
+    repositories: z
+      .array(pattern)
+      .min(1)
+      .max(32)
+      .optional()
+      .openapi({ description: "Without, the caller's own, or all of the organization" }),
     registries: registries.optional(),
     expires_at: expiry,
   })

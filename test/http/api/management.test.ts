@@ -183,6 +183,7 @@ test('a credential whose row contradicts itself is good for nothing', async () =
   const login = await logIn(
     { user: 'x', password: 'x' },
     {
+      decidedBy: 'central',
       registry: 'central',
       control: control as unknown as Parameters<typeof logIn>[1]['control'],
       limiters: { ofUser: unlimited, ofAddress: unlimited },

@@ -79,10 +79,38 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 
 export interface ApiRoute {
   /**
-   * Who manages: administrators of the whole registry, or also those of the organization. Or whoever may pull from the
-   * repository, or push to it.
+   * Who manages: administrators of the whole registry, or also those of the organization, or only those of its admins
+   * that cover the repository. Or whoever may pull from the repository, or push to it.
    */
-  readonly needs: 'nothing' | 'registry' | 'organization' | 'pull' | 'push';
+  readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push';
+  /** Registries where it holds, at all of which the caller's credential has to be good. */
+  readonly holdsAt?: readonly string[] | undefined;
+}
+
+/** A credential that is made or removed: all of what it may do, where, and when it ends. */
+export interface Granted {
+  readonly rights?: readonly string[];
+  /** A name in every pattern of its repositories, and in no narrower one. */
+  readonly repository?: string;
+  /** Undefined: everywhere. */
+  readonly registries?: readonly string[];
+  /** Milliseconds since the epoch; null for never, undefined where it does not count. */
+  readonly end?: number | null;
+}
+
+const EVERYWHERE = ['central', 'node1', 'node2'];
+
+/** Whether a credential has all that it gives or takes away. */
+function reaches(identity: Identity, { rights = [], repository, registries, end }: Granted): boolean {
+  const { limits = {} } = identity;
+  if (identity.kind === 'organization') {
+    if (!rights.every((right) => (identity.rights as readonly string[]).includes(right))) return false;
+    if (repository !== undefined && !identity.covers.test(repository)) return false;
+  }
+  const own = limits.registries;
+  if (own !== undefined && !(registries ?? [...EVERYWHERE, 'a node of tomorrow']).every((name) => own.includes(name)))
+    return false;
+  return limits.expiresAt === undefined || end === undefined || (end !== null && end <= limits.expiresAt);
 }
 
 export function expectedOfApi(
@@ -90,6 +118,7 @@ export function expectedOfApi(
   route: ApiRoute,
   { repository, isPublic }: { readonly repository: string; readonly isPublic: boolean },
   answer: Answer,
+  granted?: Granted,
 ): Expected {
   const { identity, presented } = caller;
   const organization = organizationOf(repository);
@@ -99,7 +128,13 @@ export function expectedOfApi(
   if (route.needs === 'pull' || route.needs === 'push') {
     return may(identity, route.needs, repository) || (isPublic && route.needs === 'pull') ? allowed(answer) : DENIED;
   }
-  if (identity.kind === 'administrator') return allowed(answer);
-  const manages = identity.kind === 'organization' && identity.organization === organization && identity.rights.includes('admin');
-  return route.needs === 'organization' && manages ? allowed(answer) : DENIED;
+  const manages =
+    identity.kind === 'administrator' ||
+    (route.needs !== 'registry' &&
+      identity.kind === 'organization' &&
+      identity.organization === organization &&
+      identity.rights.includes('admin') &&
+      (route.needs === 'organization' || identity.covers.test(repository)));
+  const isGood = route.holdsAt === undefined || reaches(identity, { registries: route.holdsAt });
+  return manages && isGood && (granted === undefined || reaches(identity, granted)) ? allowed(answer) : DENIED;
 }
