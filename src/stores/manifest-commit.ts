@@ -125,7 +125,7 @@ export async function commitManifest(database: Database, context: CommitContext,
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,
-    ...measureImages([commit]),
+    ...measureImages([{ repository, digest, bytes: size }]),
   ]);
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   const [clock] = stamped;
