@@ -136,17 +136,24 @@ export const repository = z
 export const usage = z
   .object({
     repositories: z.int(),
-    manifests: z.int(),
+    manifests: z.int().openapi({ description: 'Live manifests of all its repositories' }),
+    manifest_bytes: z.int().openapi({ description: 'Bytes of these, each distinct one once' }),
     tags: z.int(),
     blobs: z.int().openapi({
       description: 'Distinct blobs that manifests of the organization reference, or that none has referenced yet',
     }),
     bytes: z.int().openapi({ description: 'Bytes of these blobs' }),
-    used: z.int().openapi({ description: 'What the quota limits: these bytes, and those of open uploads' }),
+    used: z.int().openapi({ description: 'What the quota limits: bytes of manifests, of blobs and of open uploads' }),
     in_flight: z
       .int()
       .openapi({ description: 'Of them, bytes of open uploads and of blobs that no manifest has referenced yet' }),
     quota: quotaBytes,
+    limits: z
+      .object({ manifests: z.int(), tags: z.int() })
+      .openapi({ description: 'How many of each it may have, also without a quota' }),
+    complete: z
+      .boolean()
+      .openapi({ description: 'false where the store of a node does not answer: what only that node knows of is missing' }),
   })
   .openapi('Usage');
 
