@@ -20,7 +20,7 @@ const inWorkerd = () =>
     miniflare: {
       bindings: {
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
-        BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+        BOOTSTRAP_SECRET: 'bootstraps-nothing-but-these-tests',
         FAULT_SEED: process.env['BERTH_SEED'] ?? '',
         CONVERGENCE: chance('CONVERGENCE'),
         COLLECTION: chance('COLLECTION'),

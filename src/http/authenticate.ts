@@ -103,7 +103,7 @@ function logInBy(
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
-  const { bootstrapSecret } = config;
+  const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
   return logIn(presented, {
     control,
     decidedBy: decider.store,
@@ -114,8 +114,7 @@ function logInBy(
     now,
     defer,
     knownGood,
-    elsewhere:
-      checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, bootstrapSecret, now, defer })),
+    elsewhere: checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, now, defer })),
   });
 }
 
