@@ -34,6 +34,51 @@ describe('the challenge', () => {
     expect(response.headers.get('WWW-Authenticate')).toContain('scope="repository:alice/app:pull"');
   });
 
+  test.each([
+    ['GET', '/v2/', ''],
+    ['GET', '/v2/_catalog', ',scope="registry:catalog:*"'],
+    ['GET', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull"'],
+    ['HEAD', `/v2/alice/app/blobs/sha256:${'0'.repeat(64)}`, ',scope="repository:alice/app:pull"'],
+    ['GET', '/v2/alice/app/tags/list', ',scope="repository:alice/app:pull"'],
+    ['POST', '/v2/alice/app/blobs/uploads/', ',scope="repository:alice/app:pull,push"'],
+    ['PUT', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull,push"'],
+    ['DELETE', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:delete"'],
+  ])('says what to ask for also where something wrong was presented: %s %s', async (method, path, scope) => {
+    const realm = 'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"';
+    const challengeFor = async (authorization: string | undefined): Promise<string | null> => {
+      const response = await call(method, path, authorization === undefined ? {} : { as: { authorization } });
+      expect(response.status).toBe(401);
+      return response.headers.get('WWW-Authenticate');
+    };
+    expect(await challengeFor(undefined)).toBe(`${realm}${scope}`);
+    const expired = await tokenFor('alice');
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      vi.setSystemTime(Date.now() + 301_000);
+      const wrong = [
+        expired.authorization,
+        'Bearer a.forged.token',
+        'Bearer nonsense',
+        basic({ name: 'alice', password: 'wrong' }),
+        'Basic %%%',
+        'Digest x',
+      ];
+      for (const each of wrong)
+        expect([each, await challengeFor(each)]).toEqual([each, `${realm}${scope},error="invalid_token"`]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('is there for a wrong password although the repository is public', async () => {
+    await putImage('bob/open', 1, ['latest'], { as: 'bob' });
+    const publish = { headers: { 'Content-Type': 'application/json' }, body: '{"visibility":"public"}' };
+    await call('PATCH', '/api/organizations/bob/repositories/open', { as: 'bob', ...publish });
+    const wrong = { authorization: basic({ name: 'alice', password: 'wrong' }) };
+    expect((await call('GET', '/v2/bob/open/manifests/latest')).status).toBe(200);
+    expect((await call('GET', '/v2/bob/open/manifests/latest', { as: wrong })).status).toBe(401);
+  });
+
   test('an anonymous access token is challenged by the ping as well', async () => {
     expect((await call('GET', '/v2/', { as: await tokenFor(undefined) })).status).toBe(401);
   });

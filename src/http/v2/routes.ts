@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import { OciError } from '../../oci/errors.ts';
 import type { AppEnv } from '../context.ts';
 import { authenticate } from '../authenticate.ts';
-import { challenge } from '../../auth/challenge.ts';
+import { requireLogin } from '../access.ts';
 import { blobRoutes } from './blobs.ts';
 import { catalogRoutes } from './catalog.ts';
 import { manifestRoutes } from './manifests.ts';
@@ -38,9 +38,7 @@ export function v2Routes(): Hono<AppEnv> {
   v2.use('/v2/*', inert, authenticate);
   // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
   v2.on('GET', ['/v2', '/v2/'], (c) => {
-    if (c.get('principal').kind === 'anonymous') {
-      throw new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(c.get('url')) } });
-    }
+    requireLogin(c);
     return c.json({}, 200, { 'Docker-Distribution-API-Version': 'registry/2.0' });
   });
   uploadRoutes(v2);
