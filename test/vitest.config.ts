@@ -25,7 +25,7 @@ const inWorkerd = () =>
     miniflare: {
       bindings: {
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
-        BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
+        BOOTSTRAP_SECRET: 'bootstraps-nothing-but-these-tests',
         FAULTS: chance('FAULTS', 1),
         CONVERGENCE: chance('CONVERGENCE'),
         COLLECTION: chance('COLLECTION'),

@@ -16,14 +16,17 @@ import type { SigningKeys } from './signing-keys.ts';
 /** By how much the clocks of two machines may differ, in seconds. */
 export const SKEW_SECONDS = 5;
 
-/** With the skew, five minutes. Clients want 60 seconds at least, and cache tokens for as long. */
+/** With the skew, five minutes. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
+
+/** Older clients take every token to be good for so long: none is given for less (Docker, "Token Authentication Specification"). */
+export const LEAST_TOKEN_SECONDS = 60;
 
 /** What a look-up of a credential gives is over everywhere this long after it. */
 export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
 
-/** For how long a look-up can be kept at most: a token that is given for it then is still good for 60 seconds. */
-export const KEPT_MILLISECONDS = (TOKEN_SECONDS - 60) * 1000;
+/** For how long a look-up can be kept at most: a token that is given for it then is good for long enough. */
+export const KEPT_MILLISECONDS = (TOKEN_SECONDS - LEAST_TOKEN_SECONDS) * 1000;
 
 const ISSUER = 'berth';
 

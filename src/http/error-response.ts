@@ -39,7 +39,12 @@ export function noteError(error: OciError, c: AppContext): void {
 export function refusalError(refusal: Refusal, url: URL, what: string): OciError {
   switch (refusal.outcome) {
     case 'unauthenticated':
-      return new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(url, refusal.scope) } });
+      return new OciError('UNAUTHORIZED', {
+        ...(refusal.reason !== undefined && { message: refusal.reason }),
+        headers: {
+          'WWW-Authenticate': challenge(url, refusal.scope, refusal.reason === undefined ? undefined : 'invalid_token'),
+        },
+      });
     case 'insufficient-scope':
       return new OciError('UNAUTHORIZED', {
         message: 'the access token was not asked for this scope',

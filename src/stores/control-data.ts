@@ -40,6 +40,8 @@ const CREDENTIAL_COLUMNS =
 
 const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
+  SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_CREDENTIAL = sql`
@@ -137,6 +139,11 @@ export class ControlData {
 
   credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
+  }
+
+  /** Whether a credential has any of the secrets, by their hashes. */
+  async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
+    return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
   }
 
   credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {

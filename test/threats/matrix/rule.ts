@@ -44,21 +44,24 @@ const DENIED: Expected = { answer: [403, 'DENIED'], allowed: false, challenge: u
 export function expectedOfV2({ host }: Place, caller: Caller, route: Route, target: Target): Expected {
   const { identity, presented } = caller;
   const bearer = `Bearer realm="${ORIGINS[host]}/token",service="${new URL(ORIGINS[host]).host}"`;
-  // The OCI API knows no bootstrap secret: it is a token that is none.
-  if (identity.kind === 'refused' || presented === 'bootstrap secret') return unauthorized(bearer);
   const withoutScopes = presented === 'token for nothing';
   const { needs } = route;
+  const scope =
+    needs === 'catalog' ? 'registry:catalog:*' : `repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}`;
+  // The OCI API knows no bootstrap secret: it is a token that is none.
+  if (identity.kind === 'refused' || presented === 'bootstrap secret') {
+    return unauthorized(bearer, ...(needs === 'login' ? [] : [`scope="${scope}"`]), 'error="invalid_token"');
+  }
   if (needs === 'login') return identity.kind === 'nobody' ? unauthorized(bearer) : allowed(route.answers.whole);
   if (needs === 'catalog') {
-    if (identity.kind === 'nobody') return unauthorized(bearer, 'scope="registry:catalog:*"');
-    if (withoutScopes) return unauthorized(bearer, 'scope="registry:catalog:*"', 'error="insufficient_scope"');
+    if (identity.kind === 'nobody') return unauthorized(bearer, `scope="${scope}"`);
+    if (withoutScopes) return unauthorized(bearer, `scope="${scope}"`, 'error="insufficient_scope"');
     return allowed(route.answers.whole);
   }
-  const scope = `scope="repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}"`;
   if (needs === 'pull' && target.visibility === 'public') return allowed(route.answers[target.state]);
-  if (identity.kind === 'nobody') return unauthorized(bearer, scope);
+  if (identity.kind === 'nobody') return unauthorized(bearer, `scope="${scope}"`);
   if (!may(identity, needs, target.name)) return DENIED;
-  if (withoutScopes) return unauthorized(bearer, scope, 'error="insufficient_scope"');
+  if (withoutScopes) return unauthorized(bearer, `scope="${scope}"`, 'error="insufficient_scope"');
   return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
 }
 
