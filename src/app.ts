@@ -17,6 +17,7 @@ import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts'
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { answerAfterBody } from './http/unread-body.ts';
 import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
@@ -28,7 +29,7 @@ export function createApp(): Hono<AppEnv> {
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
   app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
 
-  app.use(requestLog);
+  app.use(answerAfterBody, requestLog);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
     const namespace = resolveNamespace(runtime.config.hosts, c.get('url'));
