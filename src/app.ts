@@ -19,6 +19,7 @@ import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts'
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
@@ -46,6 +47,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
     return isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c);
   });
 
+  app.use(answerAfterBody);
   app.use(async (c, next) => {
     const { url, port = url.port } = addressOf(c.req.raw);
     c.set('url', url);

@@ -8,6 +8,7 @@
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { type OrganizationName, isOrganizationName } from '../oci/reference.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import { type Credential, RIGHTS } from './credential.ts';
 import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';
@@ -91,13 +92,13 @@ export async function verifyAccessToken(
   return (await verify(keys, token, audience, now))?.principal;
 }
 
-/** Tokens that an isolate remembers: each is a few hundred bytes. */
-const REMEMBERED_TOKENS = 1000;
+/** Of tokens that an isolate remembers. Most take 2 KB; with as many patterns and scopes as can be, some 50. */
+const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
 /** Verifies a token once per isolate: the same one comes with every request of a push or a pull. */
 export class AccessTokens {
   readonly #keys: SigningKeys;
-  readonly #verified = new Map<string, Verified>();
+  readonly #verified = new BoundedCache<Verified>(REMEMBERED_BYTES);
 
   constructor(keys: SigningKeys) {
     this.#keys = keys;
@@ -105,15 +106,23 @@ export class AccessTokens {
 
   /** As {@link verifyAccessToken}. */
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
-    const key = `${audience} ${token}`;
-    const known = this.#verified.get(key);
+    const hash = await hashOf(`${audience} ${token}`);
+    const known = this.#verified.get(hash);
     if (known !== undefined && now < known.expiresAt) return known.principal;
     const verified = await verify(this.#keys, token, audience, now);
     if (verified === undefined) return undefined;
-    if (this.#verified.size >= REMEMBERED_TOKENS) this.#verified.clear();
-    this.#verified.set(key, verified);
+    this.#verified.set(hash, verified);
     return verified.principal;
   }
+
+  /** Bytes that the tokens take, as estimated. */
+  get bytes(): number {
+    return this.#verified.bytes;
+  }
+}
+
+async function hashOf(text: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))).toHex();
 }
 
 interface Verified {

@@ -13,6 +13,7 @@ import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/control-data.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { parseBasic, type Presented } from './basic.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import type { Credential, RepositoryPattern, Right } from './credential.ts';
 
 /** What a good login gives. */
@@ -55,12 +56,12 @@ export interface Limiters {
 
 /** How long a good secret is good without being asked for again, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = 60_000;
-const KNOWN_GOOD_ENTRIES = 1000;
+const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 const HOUR = 3_600_000;
 
 /** What an isolate remembers of good logins: never a secret, only hashes. */
 export class KnownGood {
-  readonly #logins = new Map<string, { readonly login: Login; readonly until: number }>();
+  readonly #logins = new BoundedCache<{ readonly login: Login; readonly until: number }>(KNOWN_GOOD_BYTES);
 
   get(hash: string, now: number): Login | undefined {
     const entry = this.#logins.get(hash);
@@ -68,7 +69,6 @@ export class KnownGood {
   }
 
   remember(hash: string, login: Login, now: number): void {
-    if (this.#logins.size >= KNOWN_GOOD_ENTRIES) this.#logins.clear();
     const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
     this.#logins.set(hash, { login, until });
   }
