@@ -48,6 +48,7 @@ export default defineConfig({
           // One runtime serves many files, one after the other: to start one for each takes longer than most files.
           isolate: false,
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc,threats}/**/*.test.ts'],
           exclude: [PLANTED],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
