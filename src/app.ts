@@ -10,13 +10,17 @@ import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
 import { controlDataIsFresh } from './http/control-data.ts';
+import { readableElsewhere } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
+import { answerOptions, noRoute, sayMethods } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { answerAfterBody } from './http/unread-body.ts';
+import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
@@ -38,8 +42,12 @@ export interface Address {
 export function createApp(addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) })): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
-  app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
+  app.notFound((c) => {
+    const error = noRoute(app, c);
+    return isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c);
+  });
 
+  app.use(answerAfterBody);
   app.use(async (c, next) => {
     const { url, port = url.port } = addressOf(c.req.raw);
     c.set('url', url);
@@ -47,6 +55,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
     await next();
   });
   app.use(requestLog);
+  app.use('/v2/*', v2Headers);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
     const namespace = resolveNamespace(runtime.config.hosts, c.get('url'), c.get('port'));
@@ -60,6 +69,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
     c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
     await next();
   });
+  app.use(sayMethods(app), readableElsewhere, answerOptions);
 
   app.get('/', (c) => {
     const { host } = c.get('url');

@@ -24,10 +24,10 @@ export interface ServedHost {
 }
 
 /**
- * The audience of an access token and the owner of an upload session: two nodes that share a store share a namespace.
+ * The audience of an access token. Two nodes that share a store have one each: a credential may be good at only one of them.
  */
 export function namespaceId(namespace: Namespace): string {
-  return namespace.kind === 'central' ? 'central' : `node:${namespace.store}`;
+  return namespace.kind === 'central' ? 'central' : `node:${namespace.name}`;
 }
 
 /** How people and credentials call a namespace: `central`, or the node's name. */

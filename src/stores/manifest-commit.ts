@@ -2,15 +2,17 @@
  * Writing a manifest.
  *
  * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
- * needs was there within that transaction, and the organization has room for those that did not count yet.
+ * needs was there within that transaction, and the organization has room for it and for those that did not count yet.
  */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
-import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
+import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
+import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
@@ -26,7 +28,8 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
-  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND ${excessOf('?4', '?7')} IS NULL
+    AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
@@ -85,6 +88,8 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
+  /** At a node: what central counts of it already. */
+  readonly known?: KnownAtCentral;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -97,7 +102,8 @@ export type Committed =
  * @throws OciError QUOTA_EXCEEDED
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
-  const { repository, digest, manifest, size, tags } = commit;
+  const { repository, digest, manifest, size, tags, known } = commit;
+  const added = addition(digest, size, tags, context.limits, known);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
   const tagList = JSON.stringify(tags);
@@ -118,19 +124,29 @@ export async function commitManifest(database: Database, context: CommitContext,
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
   const [missing, stamped] = await database.batch<[{ digest: Digest }, { stamp: number }]>([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
-    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named)],
+    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named), added],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,
-    ...measureImages([commit]),
+    ...measureImages([{ repository, digest, bytes: size }]),
+    ...(context.announces ? [] : [tellOfFull([repository], context.limits)]),
   ]);
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   const [clock] = stamped;
-  if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
+  if (clock === undefined) throw await refusal(database, context, commit, added);
   return { stamp: clock.stamp };
+}
+
+/** Why there was no room for the manifest: a limit of the organization, or its quota. */
+async function refusal(database: Database, context: CommitContext, commit: ManifestCommit, added: string): Promise<OciError> {
+  const { repository, size } = commit;
+  return (
+    (await limitExceeded(database, repository, added, context.limits)) ??
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with those of its blobs that count again,`)
+  );
 }
 
 /** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */

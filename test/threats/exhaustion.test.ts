@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { readManifestBody } from '../../src/http/body.ts';
+import type { AppContext } from '../../src/http/context.ts';
 import { addUsers, codeOf } from '../support/client.ts';
 import { bytesOf, imageOf, indexOf, utf8 } from '../support/fixture.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
@@ -13,7 +14,8 @@ const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 /** `size` bytes, made as they are asked for. */
 function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint8Array>; given: () => number } {
   let given = 0;
-  const stream = new ReadableStream<Uint8Array>({
+  const stream = new ReadableStream({
+    type: 'bytes',
     pull: (controller) => {
       if (given >= size) return controller.close();
       given += piece;
@@ -26,12 +28,16 @@ function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint
 test('of a manifest that is too large no more is read than shows it', async () => {
   const announced = counted(32 * MIB);
   const request = { headers: new Headers({ 'Content-Length': String(32 * MIB) }), body: announced.stream };
-  await expect(readManifestBody(request as unknown as Request, 4 * MIB)).rejects.toMatchObject({ kind: 'MANIFEST_TOO_LARGE' });
+  await expect(readManifestBody({ req: { raw: request } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+    kind: 'MANIFEST_TOO_LARGE',
+  });
   expect(announced.given()).toBeLessThanOrEqual(64 * 1024);
 
   const unannounced = counted(32 * MIB);
   const chunked = { headers: new Headers(), body: unannounced.stream };
-  await expect(readManifestBody(chunked as unknown as Request, 4 * MIB)).rejects.toMatchObject({ kind: 'MANIFEST_TOO_LARGE' });
+  await expect(readManifestBody({ req: { raw: chunked } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+    kind: 'MANIFEST_TOO_LARGE',
+  });
   expect(unannounced.given()).toBeLessThanOrEqual(4 * MIB + 3 * 64 * 1024);
 });
 
