@@ -44,7 +44,7 @@ const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
 ]);
 
-const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), exp: z.number() });
+const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), iat: z.number(), exp: z.number() });
 
 export interface TokenRequest {
   /** Undefined for an anonymous caller, whose token grants what is public. */
@@ -108,7 +108,7 @@ export class AccessTokens {
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
     const hash = await hashOf(`${audience} ${token}`);
     const known = this.#verified.get(hash);
-    if (known !== undefined && now < known.expiresAt) return known.principal;
+    if (known !== undefined && known.issuedAt <= now + SKEW_SECONDS * 1000 && now < known.expiresAt) return known.principal;
     const verified = await verify(this.#keys, token, audience, now);
     if (verified === undefined) return undefined;
     this.#verified.set(hash, verified);
@@ -127,7 +127,8 @@ async function hashOf(text: string): Promise<string> {
 
 interface Verified {
   readonly principal: Principal;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. One that was issued later than now is not good: the clock was set back. */
+  readonly issuedAt: number;
   readonly expiresAt: number;
 }
 
@@ -150,10 +151,10 @@ async function verify(keys: SigningKeys, token: string, audience: string, now: n
         requiredClaims: ['exp', 'iat', 'sub'],
       },
     );
-    const { credential, scope, exp } = claims.parse(payload);
+    const { credential, scope, iat, exp } = claims.parse(payload);
     const principal: Principal =
       credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes: parseScopes([scope]) };
-    return { principal, expiresAt: exp * 1000 };
+    return { principal, issuedAt: iat * 1000, expiresAt: exp * 1000 };
   } catch {
     return undefined;
   }

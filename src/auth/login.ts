@@ -61,16 +61,19 @@ const HOUR = 3_600_000;
 
 /** What an isolate remembers of good logins: never a secret, only hashes. */
 export class KnownGood {
-  readonly #logins = new BoundedCache<{ readonly login: Login; readonly until: number }>(KNOWN_GOOD_BYTES);
+  readonly #logins = new BoundedCache<{ readonly login: Login; readonly since: number; readonly until: number }>(
+    KNOWN_GOOD_BYTES,
+  );
 
   get(hash: string, now: number): Login | undefined {
     const entry = this.#logins.get(hash);
-    return entry !== undefined && entry.until > now ? entry.login : undefined;
+    // One of a time that lies ahead was remembered before the clock was set back.
+    return entry !== undefined && entry.since <= now && entry.until > now ? entry.login : undefined;
   }
 
   remember(hash: string, login: Login, now: number): void {
     const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
-    this.#logins.set(hash, { login, until });
+    this.#logins.set(hash, { login, since: now, until });
   }
 }
 
@@ -97,7 +100,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
-    if ((row.last_used_at ?? 0) < now - HOUR)
+    if (Math.abs(now - (row.last_used_at ?? 0)) > HOUR)
       defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }

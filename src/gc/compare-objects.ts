@@ -45,7 +45,7 @@ export async function compareObjects(context: GcContext, store: Store, orphanMil
   while (mayGoOn()) {
     const task = await dueTask(store.database, COMPARISON, now());
     if (task === undefined) return;
-    await store.database.batch([saveTask({ ...task, next_at: now() + SLICE_MILLISECONDS })]);
+    await store.database.batch([saveTask({ ...task, last_slice_at: now(), next_at: now() + SLICE_MILLISECONDS })]);
     const { end, orphans, deleted } = await compareSlice(context, store, task.position, now() - orphanMilliseconds);
     await store.database.batch([
       saveTask(afterSlice(task, now(), { position: end, nextAt: end === '' ? task.round_started_at + DAY : now() })),

@@ -24,6 +24,9 @@ const AUDIT_ENTRIES_PER_RUN = 10_000;
 /** How long a run goes on with what can wait for the next, in milliseconds: so long for rows, and so long for objects. */
 const RUN_MILLISECONDS = 20_000;
 
+/** By how much clocks are set back in normal operation, in milliseconds. */
+const SMALL_STEP = 1000;
+
 /**
  * Of collection and eviction, all stores together: few enough to leave most of what an invocation may ask of bindings, 10,000
  * times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and mostly 3.
@@ -75,23 +78,43 @@ export async function maintain(
 
 /** @param now when the run began, by the clock that it was given */
 export function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
-  const began = Date.now();
+  const clock = new RunClock();
   return {
     central,
     nodes: stores.filter((store) => store !== central),
-    now: () => now + (Date.now() - began),
+    now: () => now + clock.elapsed(),
     graceMilliseconds: config.graceMilliseconds,
-    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
+    mayGoOn: () => clock.elapsed() < RUN_MILLISECONDS && !clock.isSetBack,
     rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
   };
 }
 
+/** The time of a run. It never goes back: what a run writes down of its past must not lie ahead. */
+class RunClock {
+  readonly #began = Date.now();
+  #latest = this.#began;
+  #isSetBack = false;
+
+  /** Milliseconds since the run began. */
+  elapsed(): number {
+    const at = Date.now();
+    if (at < this.#latest - SMALL_STEP) this.#isSetBack = true;
+    this.#latest = Math.max(this.#latest, at);
+    return this.#latest - this.#began;
+  }
+
+  /** Whether the machine's clock was set back during the run: then nobody knows how long that has lasted. */
+  get isSetBack(): boolean {
+    return this.#isSetBack;
+  }
+}
+
 async function collect(config: Config, whole: GcContext): Promise<void> {
-  const began = Date.now();
+  const began = whole.now();
   let slices = 0;
   const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < SLICES_PER_RUN };
   // What eviction leaves of the time is for the rest.
-  const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
+  const half = { ...context, mayGoOn: () => context.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
   await sumOf([
     nothing(collectCentral(context)),
     nothing(collectTombstones(context)),

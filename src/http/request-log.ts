@@ -17,8 +17,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   c.set('logFields', fields);
   await next();
   c.res.headers.set('X-Request-Id', requestId);
-  const { method } = c.req;
-  const { path } = c.req;
+  const { method, path } = c.req;
   const [{ status }, ms] = [c.res, Date.now() - started];
   logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...fields });
   // For dashboards, where bound: requests by route, status and host.

@@ -196,6 +196,14 @@ describe('what an isolate remembers of tokens', () => {
     expect(await tokens.verify(token, 'central', NOW + 300_000)).toBeUndefined();
   });
 
+  test('is not good before it was issued: the clock was set back', async () => {
+    const { token } = await issueAccessToken(keys, request);
+    const tokens = new AccessTokens(keys);
+    expect(await tokens.verify(token, 'central', NOW)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW - SKEW_SECONDS * 1000)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW - 3 * 24 * 3_600_000)).toBeUndefined();
+  });
+
   test('is bounded in bytes, however many scopes and patterns a token has', async () => {
     const tokens = new AccessTokens(keys);
     const scopes = parseScopes(Array.from({ length: 32 }, (_, i) => `repository:alice/${'a'.repeat(100)}${i}:pull,push,delete`));
