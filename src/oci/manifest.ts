@@ -7,7 +7,7 @@
  * - Any other media type is stored as pushed. Descriptors found in the usual places are still recorded, so that
  *   what they name is not collected, but need not exist.
  */
-import { type Digest, digestOrUndefined, parseDigest } from './digest.ts';
+import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { jsonExcess } from './json-limits.ts';
 import {
@@ -190,7 +190,9 @@ function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): D
   if (typeof digest !== 'string') throw invalid(`${where} has no digest`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw invalid(`${where} has no valid size`);
   if (mediaType !== undefined && typeof mediaType !== 'string') throw invalid(`the mediaType of ${where} is not a string`);
-  return { kind, digest: parseDigest(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' };
+  // A subject need not be here, so it need not be of what can be pushed here.
+  const parse = kind === 'subject' ? parseAnyDigest : parseDigest;
+  return { kind, digest: parse(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' };
 }
 
 function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {

@@ -1,6 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { RepositorySummary } from '../../auth/administration.ts';
-import { type OrganizationName, parseRepositoryName } from '../../oci/reference.ts';
+import { OciError } from '../../oci/errors.ts';
+import { isRepositoryName, MAX_NAME_LENGTH, type OrganizationName, parseRepositoryName } from '../../oci/reference.ts';
 import { actor } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
@@ -39,7 +40,11 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     const { name, visibility } = c.req.valid('json');
-    const full = parseRepositoryName(`${organization}/${name}`);
+    const full = `${organization}/${name}`;
+    if (!isRepositoryName(full)) {
+      const message = `name: with its organization, it may have ${MAX_NAME_LENGTH} characters`;
+      throw new OciError('FIELD_INVALID', { message, detail: { field: 'name' } });
+    }
     return c.json(view(await administrationOf(c).createRepository(organization, full, visibility === 'public')), 201);
   });
 

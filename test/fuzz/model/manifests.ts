@@ -1,6 +1,6 @@
 /** Which documents are manifests that Berth accepts (docs/conformance.md, "Push: manifests"; image-spec). */
 import type { Expected } from '../support/answers.ts';
-import { isDigest } from './names.ts';
+import { isAnyDigest, isDigest } from './names.ts';
 import { every, isDigit } from './text.ts';
 
 export const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -52,7 +52,13 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
   if (Object.keys(document).some(isVariant)) faults.add(INVALID);
 
   let descriptors = 0;
-  const check = (value: Json | undefined, kind: 'one' | 'list', required: boolean, isNeeded: (type: string) => boolean): void => {
+  const check = (
+    value: Json | undefined,
+    kind: 'one' | 'list',
+    required: boolean,
+    isNeeded: (type: string) => boolean,
+    isGood = isDigest,
+  ): void => {
     if (value === undefined || value === null) {
       if (required) faults.add(INVALID);
       return;
@@ -64,7 +70,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     const items = Array.isArray(value) ? (value as readonly Json[]) : [value];
     descriptors += items.length;
     for (const item of items) {
-      const fault = descriptorFault(item);
+      const fault = descriptorFault(item, isGood);
       if (fault !== undefined) faults.add(fault);
       else if (isObject(item) && isNeeded(textIn(item, 'mediaType'))) needed.add(textIn(item, 'digest'));
     }
@@ -81,7 +87,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
       .flat()
       .filter((item) => isObject(item) && typeof item['digest'] === 'string' && isDigest(item['digest'])).length;
   }
-  if (shape !== 'other' || !Array.isArray(subject)) check(subject, 'one', false, () => false);
+  if (shape !== 'other' || !Array.isArray(subject)) check(subject, 'one', false, () => false, isAnyDigest);
   if (descriptors > MAX_DESCRIPTORS) faults.add(INVALID);
   if (artifactTypeOf(document, shape).length > MAX_TYPE) faults.add(INVALID);
   const { depth, values } = extentOf(document);
@@ -95,13 +101,13 @@ function shapeOf(mediaType: string): 'image' | 'index' | 'other' {
 }
 
 /** Image-spec, "Descriptors": a digest and a size; the media type may be left out. */
-function descriptorFault(value: Json): Expected | undefined {
+function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expected | undefined {
   if (!isObject(value)) return INVALID;
   const { digest, size, mediaType } = value;
   const isSize = typeof size === 'number' && Number.isInteger(size) && size >= 0 && size < 2 ** 53;
   if (typeof digest !== 'string' || !isSize) return INVALID;
   if (mediaType !== undefined && typeof mediaType !== 'string') return INVALID;
-  return isDigest(digest) ? undefined : BAD_DIGEST;
+  return isGood(digest) ? undefined : BAD_DIGEST;
 }
 
 function textIn(object: { readonly [key: string]: Json }, key: string): string {
