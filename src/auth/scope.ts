@@ -22,22 +22,36 @@ const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
  * part of what was asked.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
-  const texts = new Set(parameters.flatMap((parameter) => parameter.split(' ')));
   let characters = 0;
-  return [...texts].slice(0, MAX_SCOPES).flatMap((text) => {
-    characters += text.length;
-    return characters > MAX_CHARACTERS ? [] : parseScope(text);
-  });
+  return textsOf(parameters)
+    .slice(0, MAX_SCOPES)
+    .flatMap((text) => {
+      characters += text.length;
+      return characters > MAX_CHARACTERS ? [] : parseScope(text);
+    });
+}
+
+/** The name of the repository, or what is none, that a client asks to push to and for nothing else. */
+export function nameOfOnlyPush(parameters: readonly string[]): string | undefined {
+  const [text = '', ...others] = textsOf(parameters);
+  const { name, actions } = repositoryIn(text);
+  return others.length === 0 && actions.includes('push') ? name : undefined;
+}
+
+function textsOf(parameters: readonly string[]): string[] {
+  return [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
 }
 
 function parseScope(text: string): Scope[] {
   if (text === 'registry:catalog:*') return [{ type: 'catalog' }];
-  const match = /^repository(?:\([a-z0-9]+\))?:(.+):([a-z*,]*)$/.exec(text);
-  const [, name = '', list = ''] = match ?? [];
-  if (!isRepositoryName(name)) return [];
+  const { name, actions } = repositoryIn(text);
+  return isRepositoryName(name) ? [{ type: 'repository', name, actions }] : [];
+}
+
+function repositoryIn(text: string): { readonly name: string; readonly actions: readonly Action[] } {
+  const [, name = '', list = ''] = /^repository(?:\([a-z0-9]+\))?:(.+):([a-z*,]*)$/.exec(text) ?? [];
   const asked = list.split(',');
-  const actions = asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action));
-  return [{ type: 'repository', name, actions }];
+  return { name, actions: asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action)) };
 }
 
 export function formatScope(scope: Scope): string {

@@ -23,7 +23,7 @@ export function resolves(reference: Reference, tag: TagVersion | undefined, mani
 
 export function manifestUnknown(repository: RepositoryName, reference: Reference, repositoryExists: boolean): OciError {
   if (!repositoryExists) return nameUnknown(repository);
-  const wanted = reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest };
+  const wanted = reference.kind === 'tag' ? { tag: reference.tag.slice(0, 200) } : { digest: reference.digest };
   return new OciError('MANIFEST_UNKNOWN', { detail: { name: repository, ...wanted } });
 }
 

@@ -1,5 +1,6 @@
 /** A registry over one store: the truth of a namespace, without any other. */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
@@ -137,13 +138,13 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
     const stamp = await deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, { kind: 'tag', tag });
     this.#options.wake();
   }
 
   async deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
     const stamp = await deleteManifests(this.#store.database, { ...this.#commitContext(), by }, repository, [digest]);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'digest', digest }, true);
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, { kind: 'digest', digest });
     this.#options.wake();
   }
 
@@ -206,6 +207,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async findImages(images: WantedImages): Promise<readonly ListedImage[]> {
     return distinctImages(await imagesAmong(this.#store.database, images));
+  }
+
+  /** As a read of the reference is told. */
+  async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
+    const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
+    return manifestUnknown(repository, reference, repositoryExists);
   }
 
   /** Bytes of its own are there; of those that only nodes have, one must be within reach. */

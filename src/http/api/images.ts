@@ -3,8 +3,8 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { allows } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
-import { parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
+import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import type { HistoryEntry } from '../../replication/operations.ts';
@@ -45,7 +45,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { wait, version } = c.req.valid('query');
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
-      imageState(config, c.env, c.get('namespace'), repository, parseReference(reference), version);
+      imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version);
     const key = `${namespaceId(c.get('namespace'))} ${repository} ${reference} ${version ?? ''}`;
     return c.json(view(await states.until(key, look, ({ state }) => isFinal(state), wait)), 200);
   });

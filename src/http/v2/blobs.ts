@@ -1,5 +1,5 @@
 import type { Hono } from 'hono';
-import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
@@ -36,7 +36,7 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
 
 function target(c: AppContext) {
   const repository = repositoryOf(c);
-  const digest = parseDigest(c.req.param('digest') ?? '');
+  const digest = parseAnyDigest(c.req.param('digest') ?? '');
   const fields = c.get('logFields');
   fields['digest'] = digest;
   return { repository, digest };

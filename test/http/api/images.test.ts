@@ -307,7 +307,9 @@ describe('an image that was pushed to a node', () => {
       [`${LATEST}?version=x`, 400],
       [`${LATEST}?version=0`, 400],
       [`${LATEST}?version=1`, 404],
-      [`${IMAGES}/not%20a%20tag`, 400],
+      [`${IMAGES}/not%20a%20tag`, 404],
+      [`${IMAGES}/blake3:${'0'.repeat(64)}`, 404],
+      [`${IMAGES}/sha256:0`, 400],
       [`${IMAGES}/sha256:0/history`, 400],
     ] as const) {
       for (const host of [CENTRAL, NODE1]) {
