@@ -73,7 +73,12 @@ async function readWhole(
   if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
   const most = body.length ?? limit + 1;
   const sizes = [FIRST_BYTES, STEP_BYTES, 16 * STEP_BYTES].filter((size) => size < most);
-  const buffered = new BufferedBody(body.stream, isolateBudget, { sizes: [...sizes, most], least: most, copies: 1 });
+  const buffered = new BufferedBody(body.stream, isolateBudget, {
+    sizes: [...sizes, most],
+    least: most,
+    givesWay: false,
+    copies: 1,
+  });
   held.set(c, buffered);
   const bytes = (await buffered.read()) ?? new Uint8Array(0);
   if (bytes.byteLength > limit) throw new OciError(tooLarge, { detail: { limit } });

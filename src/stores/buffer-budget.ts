@@ -4,6 +4,7 @@
  * - A body borrows as its bytes come, in steps; a request that has sent nothing holds nothing.
  * - What needs room to go on waits for it, which holds its client back; after {@link WAIT_MILLISECONDS} it gets a 503.
  * - Large buffers leave {@link RESERVED_BYTES} free: what has been received whole can always be finished.
+ * - A body that fills a large buffer slowly gives it up while others wait.
  * - A request that the client cancels may never reach its `finally`, so a loan is remembered weakly: when its holder is
  *   garbage, its bytes are free again.
  */
@@ -81,6 +82,11 @@ export class BufferBudget {
     } finally {
       this.#waiting = this.#waiting.filter((reference) => reference.deref() !== place);
     }
+  }
+
+  /** Whether somebody waits for room. */
+  isAwaited(): boolean {
+    return this.#waiting.some((reference) => reference.deref() !== undefined);
   }
 
   giveBack(returned: Loan): void {
