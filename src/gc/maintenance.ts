@@ -12,6 +12,7 @@ import { collectNode } from './collect-node.ts';
 import { compareObjects } from './compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { evict } from './evict.ts';
+import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './repair.ts';
 import { scrub } from './scrub.ts';
 import { MINUTE } from './slices.ts';
@@ -29,6 +30,9 @@ const RUN_MILLISECONDS = 20_000;
  */
 const SLICES_PER_RUN = 200;
 
+/** Likewise, of the removal of old histories: a slice asks four times. */
+const HISTORY_SLICES_PER_RUN = 100;
+
 /**
  * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query after
  * the other. At most for a second, whatever the slice waited for.
@@ -37,8 +41,8 @@ const REST_TIMES = 5;
 const LONGEST_REST = 1000;
 
 /**
- * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
- * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
+ * Removes expired upload sessions of every store, feed entries that every node has applied, and what tags keep no more of
+ * their histories; then collects, evicts, and looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
  * configuration does not collect, no object goes.
  * @param now milliseconds since the epoch
  */
@@ -66,6 +70,7 @@ export async function maintain(
     stores.map(({ database }) => deleteOldAudit(database, now - config.auditMilliseconds, AUDIT_ENTRIES_PER_RUN)),
   );
   if (central !== undefined) {
+    await removeHistories(config, contextOf(config, central, stores, now));
     if (config.collects) await collect(config, contextOf(config, central, stores, now));
     await lookAfterObjects(config, env, contextOf(config, central, stores, now));
   }
@@ -83,6 +88,13 @@ export function contextOf(config: Config, central: Store, stores: readonly Store
     mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
     rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
   };
+}
+
+async function removeHistories(config: Config, whole: GcContext): Promise<void> {
+  let slices = 0;
+  const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < HISTORY_SLICES_PER_RUN };
+  const kept = () => ({ entries: config.limits.historyEntries, since: context.now() - config.historyMilliseconds });
+  await sumOf([context.central, ...context.nodes].map((store) => nothing(removeOldHistories(context, store, kept))));
 }
 
 async function collect(config: Config, whole: GcContext): Promise<void> {
