@@ -38,6 +38,8 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
+  /** Origins whose pages may read what their user may read: `https://ui.example.com`. */
+  readonly corsOrigins: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
   /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
@@ -81,6 +83,14 @@ const node = z.strictObject({
   idle_days: z.number().positive().optional(),
 });
 
+/** As browsers write it in the header Origin, with which it is compared. */
+const origin = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text,
+    'must be an origin without a path: https://ui.example.com',
+  );
+
 /** Of the variable REGISTRY: which namespaces are served where. */
 export const registry = z
   .strictObject({
@@ -99,6 +109,7 @@ export const registry = z
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
+    cors_origins: z.array(origin).default([]),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -177,6 +188,7 @@ export function parseConfig(env: object): Config {
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
     orphanMilliseconds: REGISTRY.orphan_days * 24 * 3_600_000,
+    corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,

@@ -61,6 +61,7 @@ describe('a configuration', () => {
       evictionLimits: new Map(),
       scrubBytesPerDay: 20_000_000_000,
       orphanMilliseconds: 30 * 86_400_000,
+      corsOrigins: [],
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -171,6 +172,15 @@ describe('the problem of a configuration is named', () => {
     (host) => {
       expect(problemOf(withCentral({ hosts: [host] }))).toBe(
         'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
+      );
+    },
+  );
+
+  test.each(['*', 'null', 'ui.example.com', 'https://ui.example.com/', 'https://UI.example.com', 'ftp://ui.example.com'])(
+    'an origin that no browser sends: %j',
+    (origin) => {
+      expect(problemOf({ ...environment, REGISTRY: { ...registry, cors_origins: [origin] } })).toBe(
+        'REGISTRY.cors_origins.0: must be an origin without a path: https://ui.example.com',
       );
     },
   );

@@ -38,6 +38,12 @@ export type NewCredential = Pick<
   'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
 >;
 
+export interface RemovalOptions {
+  readonly by?: Actor;
+  /** Throws unless the credential may be removed. */
+  readonly require?: (found: CredentialSummary) => void;
+}
+
 export interface RepositorySummary {
   readonly name: RepositoryName;
   readonly createdAt: number;
@@ -122,9 +128,16 @@ export class Administration {
     return { ...summaryOf({ ...row, last_used_at: null }), secret };
   }
 
-  /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
-  async removeCredential(organization: OrganizationName | '', name: string, by?: Actor): Promise<void> {
-    if (await this.#control.removeCredential(organization, name, this.#now(), by)) return this.#changed();
+  /**
+   * Access tokens that it was given for run out within five minutes.
+   * @throws OciError NOT_FOUND, and what `require` throws, which is shown the credential
+   */
+  async removeCredential(organization: OrganizationName | '', name: string, options: RemovalOptions = {}): Promise<void> {
+    const row = await this.#control.credential(organization, name);
+    if (row !== undefined) {
+      options.require?.(summaryOf(row));
+      if (await this.#control.removeCredential(row.id, this.#now(), options.by)) return this.#changed();
+    }
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 

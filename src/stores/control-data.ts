@@ -40,6 +40,8 @@ const CREDENTIAL_COLUMNS =
 
 const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
+  SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_CREDENTIAL = sql`
@@ -47,15 +49,13 @@ const INSERT_CREDENTIAL = sql`
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
-const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
 const FEED_CREDENTIAL = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
-const FEED_CREDENTIAL_BY_NAME = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'credential', id, '', 0, CAST(?3 AS INTEGER) FROM credentials WHERE organization = ?1 AND name = ?2`;
 const FEED_CREATED_ORGANIZATION = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
@@ -141,6 +141,11 @@ export class ControlData {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
   }
 
+  /** Whether a credential has any of the secrets, by their hashes. */
+  async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
+    return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
+  }
+
   credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
     return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
   }
@@ -156,11 +161,16 @@ export class ControlData {
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+  credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** By its id: under its name there may be another by now. */
+  async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
-      [FEED_CREDENTIAL_BY_NAME, organization, name, now],
-      auditCredential(organization, name, by, now),
-      [DELETE_CREDENTIAL, organization, name],
+      [FEED_CREDENTIAL, id, now],
+      auditCredential(id, by, now),
+      [DELETE_CREDENTIAL, id],
     ]);
     return removed.length > 0;
   }

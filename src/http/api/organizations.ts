@@ -4,7 +4,7 @@ import type { OrganizationSummary } from '../../auth/administration.ts';
 import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
@@ -33,6 +33,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
   api.openapi(create, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name)), 201);
   });
 
@@ -62,6 +63,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     await administrationOf(c).removeOrganization(c.req.valid('param').organization, actor(c, c.get('caller').id));
     return c.body(null, 204);
   });
@@ -77,6 +79,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(limit, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c);
     const changed = await administrationOf(c).setQuota(c.req.valid('param').organization, c.req.valid('json').bytes);
     return c.json(shown(changed), 200);
   });

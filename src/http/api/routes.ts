@@ -26,8 +26,9 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   });
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
   api.use('/api/*', authenticateCaller, smallBodiesOnly);
-  api.on(['POST', 'PUT', 'PATCH'], '/api/*', async (c, next) => {
-    if (c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
+  api.use('/api/*', async (c, next) => {
+    const takesJson = ['POST', 'PUT', 'PATCH'].includes(c.req.method);
+    if (takesJson && c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
     await next();
   });
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
