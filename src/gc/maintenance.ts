@@ -13,6 +13,7 @@ import { collectNode } from './collect-node.ts';
 import { compareObjects } from './compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { evict } from './evict.ts';
+import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './repair.ts';
 import { scrub } from './scrub.ts';
 import { MINUTE } from './slices.ts';
@@ -33,6 +34,9 @@ const SMALL_STEP = 1000;
  */
 const SLICES_PER_RUN = 200;
 
+/** Likewise, of the removal of old histories: a slice asks four times. */
+const HISTORY_SLICES_PER_RUN = 100;
+
 /**
  * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query after
  * the other. At most for a second, whatever the slice waited for.
@@ -41,8 +45,8 @@ const REST_TIMES = 5;
 const LONGEST_REST = 1000;
 
 /**
- * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
- * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
+ * Removes expired upload sessions of every store, feed entries that every node has applied, and what tags keep no more of
+ * their histories; then collects, evicts, and looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
  * configuration does not collect, no object goes.
  * @param now milliseconds since the epoch
  */
@@ -70,6 +74,7 @@ export async function maintain(
     stores.map(({ database }) => deleteOldAudit(database, now - config.auditMilliseconds, AUDIT_ENTRIES_PER_RUN)),
   );
   if (central !== undefined) {
+    await removeHistories(config, contextOf(config, central, stores, now));
     if (config.collects) await collect(config, contextOf(config, central, stores, now));
     await lookAfterObjects(config, env, contextOf(config, central, stores, now));
   }
@@ -107,6 +112,13 @@ class RunClock {
   get isSetBack(): boolean {
     return this.#isSetBack;
   }
+}
+
+async function removeHistories(config: Config, whole: GcContext): Promise<void> {
+  let slices = 0;
+  const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < HISTORY_SLICES_PER_RUN };
+  const kept = () => ({ entries: config.limits.historyEntries, since: context.now() - config.historyMilliseconds });
+  await sumOf([context.central, ...context.nodes].map((store) => nothing(removeOldHistories(context, store, kept))));
 }
 
 async function collect(config: Config, whole: GcContext): Promise<void> {

@@ -10,11 +10,12 @@ import type { Manifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
 import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
-import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
+import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -117,6 +118,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   if (tags.length > 0) {
     optional.push(
       [INSERT_HISTORY, repository, tagList, context.now, id],
+      [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
       [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
     );
   }

@@ -7,13 +7,14 @@ import { namespaceId } from '../../namespaces/namespace.ts';
 import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
-import type { HistoryEntry } from '../../replication/operations.ts';
+import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
 import {
   historyEntry,
+  historyQuery,
   image,
   imageParam,
   prefetched,
@@ -54,13 +55,14 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'get',
     `${IMAGE}/history`,
     "List a tag's writes from all stores, those that lost included",
-    { params: imageParam },
+    { params: imageParam, query: historyQuery },
     {
       200: {
-        description: 'The latest first, of each store at most 500',
+        description: 'A page, the latest first. Of manifests that were deleted, only who may push sees the writes',
         ...json(
           z.object({
             history: z.array(historyEntry),
+            last: z.string().nullable().openapi({ description: 'How to ask for the next page; null where there is none' }),
             complete: z.boolean().openapi({ description: 'false where a store does not answer: it may know of other writes' }),
           }),
         ),
@@ -69,8 +71,12 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(history, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const { entries, complete } = await replicationOf(c).history(repository, parseTag(reference));
-    return c.json({ history: entries.map(viewOfEntry), complete }, 200);
+    const { n, last: before } = c.req.valid('query');
+    const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
+    const mayPush = allows(c.get('caller'), 'push', repository);
+    const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
+    const next = last === undefined ? null : `${last.version}.${last.origin}`;
+    return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
   });
 
   const restore = describe(
@@ -85,21 +91,19 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(restore, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'push');
     const tag = parseTag(reference);
-    const { version, origin } = c.req.valid('json');
-    const { entries, complete } = await replicationOf(c).history(repository, tag);
-    const entry = entries.find((each) => each.version === version && each.origin === origin);
-    if (entry === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
-    if (entry === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
-    if (entry.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
+    const digest = await historyOf(c).restorable(repository, tag, c.req.valid('json'));
     const registry = c.get('registry');
     const access = { repository, condition: 'granted' } as const;
-    const stored = await registry.getManifest(access, { kind: 'digest', digest: entry.digest }).catch((error: unknown) => {
+    const stored = await registry.getManifest(access, { kind: 'digest', digest }).catch((error: unknown) => {
       if (!(error instanceof OciError) || error.status !== 404) throw error;
-      throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
+      throw new OciError('UNAVAILABLE', {
+        message: 'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',
+        headers: { 'Retry-After': '5' },
+      });
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
-    const written = await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
-    return c.json({ digest: entry.digest, version: written }, 200);
+    const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
+    return c.json({ digest, version: written }, 200);
   });
 
   const prefetch = describe(
@@ -152,6 +156,12 @@ function view(state: ImageState): z.infer<typeof image> {
   };
 }
 
-function viewOfEntry({ version, origin, digest, recorded_at: at, stores, current }: HistoryEntry): z.infer<typeof historyEntry> {
-  return { version, origin, digest, replaced_at: at === null ? null : formatTime(at), stores: [...stores], current };
+function viewOfEntry(entry: HistoryEntry): z.infer<typeof historyEntry> {
+  const { version, origin, digest, recorded_at: at, stores, current, restorable } = entry;
+  const replaced = at === null ? null : formatTime(at);
+  return { version, origin, digest, replaced_at: replaced, stores: [...stores], current, restorable };
+}
+
+function historyOf(c: AppContext): TagHistory {
+  return new TagHistory(c.get('runtime').config, c.env, () => Date.now());
 }

@@ -274,8 +274,26 @@ export const historyEntry = z
     replaced_at: time.nullable().openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
     stores: z.array(z.string()).openapi({ description: 'That know of the write' }),
     current: z.boolean(),
+    restorable: z.boolean().openapi({ description: 'false for a deletion, and where the manifest was deleted' }),
   })
   .openapi('HistoryEntry');
+
+/** `<version>.<origin>` of the last entry of a page. */
+const WRITE_POSITION = /^(\d{1,16})\.([a-z0-9-]*)$/;
+
+export const historyQuery = pageQuery.extend({
+  last: z
+    .string()
+    .transform((text, context) => {
+      if (text === '') return undefined;
+      const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
+      context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
+      return z.NEVER;
+    })
+    .optional()
+    .openapi({ type: 'string', description: 'What the page before gave' }),
+});
 
 export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
 export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
