@@ -13,6 +13,7 @@ import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { raiseClockTo, stampOf } from '../stores/clock.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
+import { requireStatedSizes } from '../stores/stated-sizes.ts';
 import type { Store } from '../stores/store.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import { missingBlobs } from './answers.ts';
@@ -90,7 +91,8 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     const context: CommitContext = { origin: node.name, announces: true, now: options.now() };
     let committed = await commitManifest(node.database, context, commit);
     if (committed.missing !== undefined) {
-      await this.#blobs.promiseFromCentral(repository, committed.missing);
+      const sizes = await this.#blobs.promiseFromCentral(repository, committed.missing);
+      requireStatedSizes(manifest.references, sizes);
       committed = await commitManifest(node.database, context, commit);
     }
     if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);

@@ -10,6 +10,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
+import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
@@ -26,7 +27,8 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
-  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?7', '?4')})
+    AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
 );
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
@@ -63,7 +65,7 @@ const INSERT_CONTENT = sql`
 const INSERT_REFERENCES = sql`
   INSERT INTO manifest_references (repository, digest, manifest, kind, size)
   SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
-    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size')
+    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size', 0)
   FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
 const UPSERT_TAGS = sql`
@@ -94,16 +96,17 @@ export type Committed =
 
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
- * @throws OciError QUOTA_EXCEEDED
+ * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags } = commit;
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
+  const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
   const optional: BoundStatement[] = [];
   if (manifest.references.length > 0) {
-    optional.push([INSERT_REFERENCES, repository, digest, JSON.stringify(manifest.references), id]);
+    optional.push([INSERT_REFERENCES, repository, digest, references, id]);
   }
   if (tags.length > 0) {
     optional.push(
@@ -116,9 +119,19 @@ export async function commitManifest(database: Database, context: CommitContext,
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped] = await database.batch<[{ digest: Digest }, { stamp: number }]>([
+  const [missing, stamped, contradicted] = await database.batch<[{ digest: Digest }, { stamp: number }, Contradiction]>([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
-    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named)],
+    [
+      TAKE_STAMP_IF_BLOBS_ARE_THERE,
+      stampOf(context.now),
+      id,
+      required,
+      repository,
+      context.now,
+      JSON.stringify(named),
+      references,
+    ],
+    [SELECT_CONTRADICTIONS, references, repository],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
@@ -128,6 +141,7 @@ export async function commitManifest(database: Database, context: CommitContext,
     ...measureImages([commit]),
   ]);
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
+  if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
   if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
   return { stamp: clock.stamp };

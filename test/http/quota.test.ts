@@ -1,9 +1,9 @@
 /** Quotas: what would exceed one is 403 with a message that says so, leaves nothing, and fits once there is room. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { addUsers } from '../support/client.ts';
-import { bytesOf, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
+import { bytesOf, contentDigest, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
 import { type Answered, type HostName, type NodeName, ThreeHosts } from '../support/three-hosts.ts';
 
 let hosts: ThreeHosts;
@@ -74,7 +74,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 
   test('POST, then PUT: the session can be closed once there is room', async () => {
-    const [location, digest] = [await session(host), await digestOf('sha256', BIG)];
+    const [location, digest] = [await session(host), await contentDigest(BIG)];
     const before = await state();
     requireRefused(await put(host, location, digest, BIG), ['2 kB']);
     expect(await state()).toBe(before);
@@ -93,12 +93,12 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     requireRefused(await patch(host, first, BIG), ['400 bytes of 1 kB']);
     expect(await state()).toBe(between);
     expect((await hosts.call(host, 'GET', first)).headers.get('Range')).toBe('0-299');
-    expect((await put(host, first, await digestOf('sha256', SMALL))).status).toBe(201);
+    expect((await put(host, first, await contentDigest(SMALL))).status).toBe(201);
   });
 
   test('the rest of a blob in the PUT that closes: the chunks before it stay', async () => {
     const whole = new Uint8Array([...SMALL, ...BIG]);
-    const [location, digest] = [await session(host), await digestOf('sha256', whole)];
+    const [location, digest] = [await session(host), await contentDigest(whole)];
     const chunk = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
     const before = await state();
     requireRefused(await put(host, chunk, digest, BIG));
@@ -111,7 +111,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   test('closing what fits already is never refused', async () => {
     const chunk = (await patch(host, await session(host), SMALL)).headers.get('Location') ?? '';
     await setQuota(10);
-    expect((await put(host, chunk, await digestOf('sha256', SMALL))).status).toBe(201);
+    expect((await put(host, chunk, await contentDigest(SMALL))).status).toBe(201);
   });
 
   test('mounting from another organization', async () => {
@@ -125,12 +125,12 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     });
     await hosts.drain();
     const before = await state();
-    const digest = await digestOf('sha256', BIG);
+    const digest = await contentDigest(BIG);
     for (const from of ['&from=bob/app', '']) {
       requireRefused(await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}${from}`), ['2 kB']);
     }
     expect(await state()).toBe(before);
-    const small = await digestOf('sha256', bytesOf(8, 70));
+    const small = await contentDigest(bytesOf(8, 70));
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${small}&from=bob/app`)).status).toBe(201);
     // How large a blob is that it may not read, is nobody's business: an ordinary upload.
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}&from=official/app`)).status).toBe(202);
@@ -140,15 +140,15 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await setQuota(100);
     for (const content of [bytesOf(1, 30), bytesOf(2, 70)]) {
       expect((await hosts.putBlob(host, 'alice/other', content)).status).toBe(201);
-      const digest = await digestOf('sha256', content);
+      const digest = await contentDigest(content);
       expect((await hosts.call(host, 'POST', `/v2/alice/third/blobs/uploads/?mount=${digest}&from=${APP}`)).status).toBe(201);
     }
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     expect((await hosts.putManifest(host, 'alice/other', 'latest', image)).status).toBe(201);
   });
 
   test('a manifest whose blobs had stopped counting', async () => {
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`);
     await hosts.drain();
     await setQuota(99);
@@ -165,8 +165,8 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     ['mount', 403, 201],
   ] as const)('a blob that had stopped counting is in flight again by a %s, and not without room', async (how, refused, done) => {
     const content = bytesOf(2, 70);
-    const digest = await digestOf('sha256', content);
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [digest]);
+    const digest = await contentDigest(content);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [digest]);
     const again = async (): Promise<number> => {
       if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
       const [method, path] =
@@ -228,7 +228,7 @@ describe('at nodes', () => {
     const content = bytesOf(seed, size);
     const blob = await hosts.putBlob(node, APP, content);
     if (blob.status !== 201) return blob;
-    return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await digestOf('sha256', content), []));
+    return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await contentDigest(content), []));
   };
   const pushed = async (node: NodeName, seed: number, size: number) => (await push(node, seed, size)).status;
 

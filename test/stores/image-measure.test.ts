@@ -48,7 +48,7 @@ function recordOf({ digest, manifest, bytes }: Image): ManifestRecord {
     artifactType: manifest.artifactType,
     subject: manifest.subject ?? null,
     size: bytes.byteLength,
-    references: manifest.references,
+    references: manifest.references.map(({ size, ...reference }) => ({ ...reference, size: size ?? 0 })),
     contents: [manifest.text],
   };
 }

@@ -1,7 +1,6 @@
 /** What keeping the use of organizations costs: D1 rows of a push, with the triggers and without. No round trip, as `operation-counts.test.ts` says. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/control-data.ts';
 import { Database } from '../../src/stores/database.ts';
@@ -10,6 +9,7 @@ import {
   bodyOf,
   bytesOf,
   type Fixture,
+  contentDigest,
   imageOf,
   openFixture,
   pushBlob,
@@ -35,7 +35,7 @@ async function costs(seed: number): Promise<Record<string, readonly [written: nu
     return answer;
   };
   const contents = Array.from({ length: LAYERS + 2 }, (_, i) => bytesOf(seed + i, 20 + i));
-  const digests = await Promise.all(contents.map((content) => digestOf('sha256', content)));
+  const digests = await Promise.all(contents.map((content) => contentDigest(content)));
   await pushImage(fixture, await imageOf(await pushBlob(fixture, bytesOf(seed + 99, 5)), []));
   await measure('POST with the digest', () => registry.putBlob(REPOSITORY, digests[0]!, bodyOf(contents[0]!)));
   await measure('POST and PUT', async () => {
@@ -93,5 +93,5 @@ test('rows that a push writes and reads more than without', async () => {
       'DELETE of the second': 11,
     },
   });
-  for (const [name, [, read]] of Object.entries(limited)) expect([name, read]).toEqual([name, Math.min(read, 389)]);
+  for (const [name, [, read]] of Object.entries(limited)) expect([name, read]).toEqual([name, Math.min(read, 455)]);
 });

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { inUnits } from '../../src/stores/usage-rows.ts';
 import { addUsers, type UserName } from '../support/client.ts';
-import { bytesOf, type Image, imageOf, indexOf } from '../support/fixture.ts';
+import { bytesOf, contentDigest, descriptorOf, type Image, imageOf, indexOf, subjectOf } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
 import { type HostName, ThreeHosts } from '../support/three-hosts.ts';
 import { keptUsage, scannedUsage } from '../support/usage.ts';
@@ -190,12 +190,13 @@ describe('what counts', () => {
     expect([await used('alice'), await used('bob')]).toEqual([100, 100]);
   });
 
-  test('its real size counts, whatever a descriptor says', async () => {
+  test('its real size counts: a descriptor that says another is refused', async () => {
     const content = bytesOf(1, 1000);
+    const digest = await contentDigest(content);
     await put('alice/app', content);
-    const image = await imageOf(await digestOf('sha256', content), []);
-    expect(JSON.parse(new TextDecoder().decode(image.bytes))).toMatchObject({ config: { size: 1 } });
-    await hosts.putManifest('central', 'alice/app', 'latest', image);
+    const lying = await imageOf(digest, [], { config: { ...descriptorOf(digest, 'application/x'), size: 1 } });
+    expect((await hosts.putManifest('central', 'alice/app', 'latest', lying)).code).toBe('MANIFEST_INVALID');
+    await hosts.putManifest('central', 'alice/app', 'latest', await imageOf(digest, []));
     expect(await used('alice')).toBe(1000);
   });
 
@@ -223,10 +224,10 @@ describe('what counts', () => {
 
   test('a subject does not count, nor do manifests', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
-    const subject = { digest: image.digest, mediaType: image.manifest.mediaType, size: image.bytes.byteLength };
+    const subject = subjectOf(image);
     const config = bytesOf(9, 5);
     await put('alice/app', config);
-    await hosts.putManifest('central', 'alice/app', 'signed', await imageOf(await digestOf('sha256', config), [], { subject }));
+    await hosts.putManifest('central', 'alice/app', 'signed', await imageOf(await contentDigest(config), [], { subject }));
     await hosts.putManifest('central', 'alice/app', 'index', await indexOf([image.digest]));
     expect(await used('alice')).toBe(105);
   });

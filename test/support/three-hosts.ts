@@ -7,7 +7,7 @@ import type { Hono } from 'hono';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import type { AppEnv } from '../../src/http/context.ts';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { composeStores } from '../../src/registry/compose.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
@@ -15,7 +15,7 @@ import type { Store } from '../../src/stores/store.ts';
 import { basic, type CallOptions, HOST, type UserName, USERS } from './client.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';
 import { type Call, type CallKind, type Fault, faulty } from './faults.ts';
-import { bytesOf, type Image, imageOf } from './fixture.ts';
+import { bytesOf, contentDigest, type Image, imageOf } from './fixture.ts';
 import { MemoryQueueState } from './memory-queue-state.ts';
 import { Wire } from './wire.ts';
 
@@ -157,7 +157,7 @@ export class ThreeHosts {
   }
 
   async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>, as: UserName = 'alice'): Promise<Answered> {
-    const digest = await digestOf('sha256', content);
+    const digest = await contentDigest(content);
     return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { as, body: content });
   }
 
@@ -175,7 +175,7 @@ export class ThreeHosts {
   /** Pushes an image of a config and a layer. @throws where a request is not answered with 201 */
   async push(host: HostName, repository: string, seed: number, tag: string, as: UserName = 'alice'): Promise<Image> {
     const contents = [bytesOf(seed, 30), bytesOf(seed + 1, 70)] as const;
-    const [config, layer] = [await digestOf('sha256', contents[0]), await digestOf('sha256', contents[1])];
+    const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
     const image = await imageOf(config, [layer]);
     for (const content of contents) requireCreated(await this.putBlob(host, repository, content, as));
     requireCreated(await this.putManifest(host, repository, tag, image, as));

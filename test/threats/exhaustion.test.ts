@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { readManifestBody } from '../../src/http/body.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, imageOf, indexOf, utf8 } from '../support/fixture.ts';
+import { bytesOf, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
@@ -86,10 +86,9 @@ describe.each(HOSTS_AND_NODES)('exhaustion: body size, catalog size, nested inde
     expect((await catalog.json<{ repositories: string[] }>()).repositories).toHaveLength(1000);
     const subject = await indexOf([]);
     await host.putManifest('alice/app', 'subject', subject);
-    const of = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: 1 };
     const config = await host.putBlob('alice/app', bytesOf(1, 10));
     for (let i = 0; i < 101; i++) {
-      const image = await imageOf(config, [], { subject: of, annotations: { i: String(i) } });
+      const image = await imageOf(config, [], { subject: subjectOf(subject), annotations: { i: String(i) } });
       await host.putManifest('alice/app', image.digest, image);
     }
     const referrers = await host.call('GET', `/v2/alice/app/referrers/${subject.digest}?n=${n}`, { as: 'alice' });
