@@ -10,6 +10,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
@@ -28,7 +29,7 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?7', '?4')})
-    AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+    AND ${STILL_SHOWN('?8', '?4')} AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
 );
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
@@ -87,6 +88,8 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
+  /** What the store has to show still. */
+  readonly shown?: Shown | undefined;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -97,9 +100,11 @@ export type Committed =
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
  * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * @throws ShownChanged
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags } = commit;
+  const shown = shownParameter(commit.shown);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
@@ -119,7 +124,9 @@ export async function commitManifest(database: Database, context: CommitContext,
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped, contradicted] = await database.batch<[{ digest: Digest }, { stamp: number }, Contradiction]>([
+  const [missing, stamped, contradicted, judged] = await database.batch<
+    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
+  >([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
     [
       TAKE_STAMP_IF_BLOBS_ARE_THERE,
@@ -130,8 +137,10 @@ export async function commitManifest(database: Database, context: CommitContext,
       context.now,
       JSON.stringify(named),
       references,
+      shown,
     ],
     [SELECT_CONTRADICTIONS, references, repository],
+    [SELECT_STILL_SHOWN, shown, repository],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
@@ -143,6 +152,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
+  if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
   if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
   return { stamp: clock.stamp };
 }
