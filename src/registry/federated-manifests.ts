@@ -55,6 +55,16 @@ export class FederatedManifests {
     }
   }
 
+  /** The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError UNAVAILABLE */
+  async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
+    try {
+      return (await this.#find({ repository, condition: 'granted' }, reference, 'descriptor')).row.digest;
+    } catch (error) {
+      if (isUnknown(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Central is read at its nearest replica, if it has any. They lag: that something is not there is for the primary to say. */
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { central, options } = this.#federation;

@@ -13,6 +13,7 @@ import { type BoundStatement, type Database, sql } from './database.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
 import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
@@ -31,7 +32,7 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
-    AND ${excessOf('?4', '?7')} IS NULL
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
@@ -93,6 +94,8 @@ export interface ManifestCommit {
   readonly tags: readonly Tag[];
   /** At a node: what central counts of it already. */
   readonly known?: KnownAtCentral;
+  /** What the store has to show still. */
+  readonly shown?: Shown | undefined;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -103,10 +106,12 @@ export type Committed =
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
  * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * @throws ShownChanged
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags, known } = commit;
   const added = addition(digest, size, tags, context.limits, known);
+  const shown = shownParameter(commit.shown);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
@@ -127,7 +132,9 @@ export async function commitManifest(database: Database, context: CommitContext,
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped, contradicted] = await database.batch<[{ digest: Digest }, { stamp: number }, Contradiction]>([
+  const [missing, stamped, contradicted, judged] = await database.batch<
+    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
+  >([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
     [
       TAKE_STAMP_IF_BLOBS_ARE_THERE,
@@ -139,8 +146,10 @@ export async function commitManifest(database: Database, context: CommitContext,
       JSON.stringify(named),
       added,
       references,
+      shown,
     ],
     [SELECT_CONTRADICTIONS, references, repository],
+    [SELECT_STILL_SHOWN, shown, repository],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
@@ -153,6 +162,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
+  if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
   if (clock === undefined) throw await refusal(database, context, commit, added);
   return { stamp: clock.stamp };
 }

@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from './audit-rows.ts';
 import { committed } from './clock.ts';
-import { type Database, sql } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 import type { StoreLimits } from './limits.ts';
 
 /** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
@@ -158,6 +158,11 @@ export function writeOfTag(
 const GREATEST_TAG_VERSION = sql`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`;
+
+/** As {@link greatestTagVersion}; gives `{ version }`. */
+export function selectGreatestTagVersion(repository: RepositoryName, digests: readonly Digest[]): BoundStatement {
+  return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
+}
 
 /** Of the tags on manifests: what deletes these must be later than all of them. 0 for none. */
 export async function greatestTagVersion(
