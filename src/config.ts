@@ -10,6 +10,7 @@ import {
   type ServedHost,
   type StoreName,
 } from './namespaces/namespace.ts';
+import { DEFAULT_LIMITS, type StoreLimits } from './stores/limits.ts';
 
 export interface Config {
   readonly hosts: readonly ServedHost[];
@@ -23,6 +24,10 @@ export interface Config {
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
   readonly auditMilliseconds: number;
+  /** What each store lets an organization have, whether or not it has a quota. */
+  readonly limits: StoreLimits;
+  /** For how long a replaced write of a tag is kept in its history. */
+  readonly historyMilliseconds: number;
   /** Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a database is restored. */
   readonly collects: boolean;
   /** What nodes are to stay within, by store. */
@@ -93,6 +98,14 @@ export const registry = z
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
+    organization_manifests: z.int().positive().default(DEFAULT_LIMITS.manifests),
+    organization_tags: z.int().positive().default(DEFAULT_LIMITS.tags),
+    organization_manifest_gb: z
+      .number()
+      .positive()
+      .default(DEFAULT_LIMITS.manifestBytes / 1e9),
+    history_entries: z.int().positive().max(1000).default(DEFAULT_LIMITS.historyEntries),
+    history_days: z.number().positive().default(365),
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
@@ -164,6 +177,13 @@ export function parseConfig(env: object): Config {
     centralHasReplicas: REGISTRY.central.replicas,
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
+    limits: {
+      manifests: REGISTRY.organization_manifests,
+      tags: REGISTRY.organization_tags,
+      manifestBytes: REGISTRY.organization_manifest_gb * 1e9,
+      historyEntries: REGISTRY.history_entries,
+    },
+    historyMilliseconds: REGISTRY.history_days * 24 * 3_600_000,
     collects: REGISTRY.collect,
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,

@@ -9,19 +9,26 @@ export type Scope =
   | { readonly type: 'repository'; readonly name: RepositoryName; readonly actions: readonly Action[] }
   | { readonly type: 'catalog' };
 
-/** Scopes of one token. Clients ask for one or two. */
-const MAX_SCOPES = 100;
+/** Scopes of one token. Clients ask for one or two, and for another for each repository that they mount from. */
+const MAX_SCOPES = 32;
+/** Characters of them all: every request of the client carries them. */
+const MAX_CHARACTERS = 4096;
 
 const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
 
 /**
  * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
- * What is not understood, or beyond {@link MAX_SCOPES}, is left out; a token grants the allowed part of what was asked.
+ * What is not understood, or beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}, is left out; a token grants the allowed
+ * part of what was asked.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
+  let characters = 0;
   return textsOf(parameters)
     .slice(0, MAX_SCOPES)
-    .flatMap((text) => parseScope(text));
+    .flatMap((text) => {
+      characters += text.length;
+      return characters > MAX_CHARACTERS ? [] : parseScope(text);
+    });
 }
 
 /** The name of the repository, or what is none, that a client asks to push to and for nothing else. */

@@ -1,5 +1,6 @@
 /** What the cron trigger does once a minute: in slices, so that a run stays short whatever has piled up. */
 import type { Config } from '../config.ts';
+import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
 import { queueOf } from '../replication/durable-object.ts';
 import { copyJob } from '../replication/machine.ts';
@@ -112,7 +113,7 @@ async function lookAfterObjects(config: Config, env: object, context: GcContext)
     if (store === context.central.name) return;
     // One that is not reached leaves the copy parked, which the queue's metrics show.
     await Promise.resolve(queueOf(env, config, store).retry(store, copyJob(digest))).catch((error: unknown) => {
-      console.error(JSON.stringify({ queue: store, failed: 'retry', error: String(error) }));
+      logFailure({ queue: store, failed: 'retry', error: String(error) });
     });
   };
   const stores = [context.central, ...context.nodes];
@@ -144,6 +145,6 @@ async function compareInTurn(context: GcContext, stores: readonly Store[], confi
 
 async function sumOf(work: readonly Promise<number>[]): Promise<number> {
   const runs = await Promise.allSettled(work);
-  for (const run of runs) if (run.status === 'rejected') console.error(JSON.stringify({ maintenance: String(run.reason) }));
+  for (const run of runs) if (run.status === 'rejected') logFailure({ maintenance: String(run.reason) });
   return runs.reduce((sum, run) => sum + (run.status === 'fulfilled' ? run.value : 0), 0);
 }

@@ -6,6 +6,7 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
 import { deleteManifests, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
+import type { StoreLimits } from '../stores/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
@@ -50,6 +51,8 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
   readonly announces: boolean;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
   /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
@@ -259,7 +262,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   #commitContext(): CommitContext {
-    return { origin: this.#store.name, announces: this.#options.announces, now: this.#options.now() };
+    const { announces, now, limits } = this.#options;
+    return { origin: this.#store.name, announces, now: now(), limits };
   }
 
   #lease(): ReturnType<typeof leaseTimes> {

@@ -233,10 +233,10 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   #pair(store: StoreName): Pair {
-    const { central, graceMilliseconds } = this.#config;
+    const { central, graceMilliseconds, limits } = this.#config;
     const [node, above] = [this.#stores.get(store), this.#stores.get(central.store)];
     if (node === undefined || above === undefined || node === above) throw new Error(`${store} is not the store of a node`);
-    return { node, central: above, now: () => Date.now(), graceMilliseconds };
+    return { node, central: above, now: () => Date.now(), graceMilliseconds, limits };
   }
 }
 

@@ -3,6 +3,7 @@
  * asks `machine.ts` what is next, does it, and looks again. It can be stopped at any point: every step is idempotent,
  * delivery is at least once, effects are once.
  */
+import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -162,7 +163,7 @@ export class Replicator {
       if (isUnavailable(error)) throw error;
       // A mistake of ours: no reason to keep pushes waiting.
       this.#feedRest.begin(now(), random());
-      console.error(JSON.stringify({ queue: this.#options.node.name, failed: 'follow', error: String(error) }));
+      logFailure({ queue: this.#options.node.name, failed: 'follow', error: String(error) });
     }
   }
 
@@ -197,7 +198,7 @@ export class Replicator {
     state.count('retries');
     state.setJob(id, job);
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined;
-    console.error(JSON.stringify({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause }));
+    logFailure({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause });
   }
 
   /** A failure counts only where both databases answer; otherwise it is rethrown, as one of theirs. */

@@ -22,7 +22,7 @@ export class BlobAssembler {
   async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
     if (body === undefined) return { key: await this.#put(new Uint8Array(0), digest), size: 0 };
     if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
-      return { key: await this.#put(body.stream, digest), size: body.length };
+      return { key: await this.#putStream(body.stream, body.length, digest), size: body.length };
     }
     const written = await this.#writer.write(body, algorithmOf(digest));
     return this.#single(written, digest);
@@ -75,6 +75,18 @@ export class BlobAssembler {
     const key = this.#bucket.newKey();
     try {
       await this.#bucket.put(key, content, digest, given);
+    } catch (cause) {
+      this.#discard([key]);
+      throw cause;
+    }
+    return key;
+  }
+
+  /** As {@link BlobAssembler.#put}, of a body that a client sends. */
+  async #putStream(stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<string> {
+    const key = this.#bucket.newKey();
+    try {
+      await this.#writer.writeChecked(key, stream, length, digest);
     } catch (cause) {
       this.#discard([key]);
       throw cause;

@@ -4,6 +4,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { Actor } from './audit-rows.ts';
 import { committed } from './clock.ts';
 import { type Database, sql } from './database.ts';
+import type { StoreLimits } from './limits.ts';
 
 /** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
 export interface CommitContext {
@@ -13,6 +14,8 @@ export interface CommitContext {
   readonly now: number;
   /** Who asks for a deletion: Berth itself, unless told. */
   readonly by?: Actor;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
 }
 
 /** ?1 repository, ?2 JSON array of tags about to be written, ?3 milliseconds, ?4 commit id. */

@@ -4,6 +4,7 @@ import { allows } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
+import { namespaceId } from '../../namespaces/namespace.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import type { HistoryEntry } from '../../replication/operations.ts';
@@ -21,11 +22,12 @@ import {
   stateQuery,
   waitQuery,
 } from './schemas.ts';
+import { SharedLooks } from './shared-looks.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
-/** How often a waiting request looks, in milliseconds. */
-const LOOK_MILLISECONDS = 200;
+const states = new SharedLooks<ImageState>();
+const fetches = new SharedLooks<number>();
 
 export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
@@ -44,7 +46,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
       imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version);
-    return c.json(view(await until(look, ({ state }) => isFinal(state), wait)), 200);
+    const key = `${namespaceId(c.get('namespace'))} ${repository} ${reference} ${version ?? ''}`;
+    return c.json(view(await states.until(key, look, ({ state }) => isFinal(state), wait)), 200);
   });
 
   const history = describe(
@@ -116,7 +119,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
     const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
-    const left = await until(look, (count) => count === 0, c.req.valid('query').wait);
+    const left = await fetches.until(`${node} ${repository} ${digest}`, look, (count) => count === 0, c.req.valid('query').wait);
     return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
   });
 }
@@ -133,16 +136,6 @@ async function requireImage(
   if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
   const what = action === 'pull' ? 'pull from' : 'push to';
   throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
-}
-
-/** Looks until `done`, or for `seconds`. */
-async function until<Answer>(look: () => Promise<Answer>, done: (answer: Answer) => boolean, seconds: number): Promise<Answer> {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const answer = await look();
-    if (done(answer) || Date.now() + LOOK_MILLISECONDS > end) return answer;
-    await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
-  }
 }
 
 function view(state: ImageState): z.infer<typeof image> {

@@ -63,19 +63,24 @@ const rights = z
 
 const pattern = z.string().openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
 
-const expiry = time.nullable().default(null).openapi({ description: 'null for never' });
+const expiry = time.nullable().optional().openapi({ description: 'null for never; without, it ends when the caller does' });
 
 const registries = z
   .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
   .min(1)
   .max(64)
-  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, everywhere' });
+  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, where the caller is' });
 
 export const newOrganizationCredential = z
   .strictObject({
     name: credentialName,
     rights,
-    repositories: z.array(pattern).min(1).max(32).optional(),
+    repositories: z
+      .array(pattern)
+      .min(1)
+      .max(32)
+      .optional()
+      .openapi({ description: "Without, the caller's own, or all of the organization" }),
     registries: registries.optional(),
     expires_at: expiry,
   })
@@ -131,17 +136,24 @@ export const repository = z
 export const usage = z
   .object({
     repositories: z.int(),
-    manifests: z.int(),
+    manifests: z.int().openapi({ description: 'Live manifests of all its repositories' }),
+    manifest_bytes: z.int().openapi({ description: 'Bytes of these, each distinct one once' }),
     tags: z.int(),
     blobs: z.int().openapi({
       description: 'Distinct blobs that manifests of the organization reference, or that none has referenced yet',
     }),
     bytes: z.int().openapi({ description: 'Bytes of these blobs' }),
-    used: z.int().openapi({ description: 'What the quota limits: these bytes, and those of open uploads' }),
+    used: z.int().openapi({ description: 'What the quota limits: bytes of manifests, of blobs and of open uploads' }),
     in_flight: z
       .int()
       .openapi({ description: 'Of them, bytes of open uploads and of blobs that no manifest has referenced yet' }),
     quota: quotaBytes,
+    limits: z
+      .object({ manifests: z.int(), tags: z.int() })
+      .openapi({ description: 'How many of each it may have, also without a quota' }),
+    complete: z
+      .boolean()
+      .openapi({ description: 'false where the store of a node does not answer: what only that node knows of is missing' }),
   })
   .openapi('Usage');
 
@@ -243,7 +255,7 @@ export const image = z
     digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
     state: z
       .enum(['pending', 'announced', 'settled', 'parked', 'superseded'])
-      .openapi({ description: 'superseded: another write, or a deletion, has won; what follows is of that' }),
+      .openapi({ description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that' }),
     version: z.int().openapi({ description: 'Of the write that is asked about' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
     blobs: amount.openapi({ description: 'That central has' }),

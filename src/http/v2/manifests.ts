@@ -36,7 +36,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const { repository, reference } = target(c, parseReference);
     requireWrite(c, 'push', repository);
     const tags = tagsOf(c, reference);
-    const bytes = await readManifestBody(c.req.raw, MAX_MANIFEST_BYTES);
+    const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES);
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', {

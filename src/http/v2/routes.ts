@@ -1,9 +1,8 @@
 /** The OCI distribution API, one file per resource. */
 import { Hono } from 'hono';
-import { OciError } from '../../oci/errors.ts';
 import type { AppEnv } from '../context.ts';
 import { authenticate } from '../authenticate.ts';
-import { challenge } from '../../auth/challenge.ts';
+import { requireLogin } from '../access.ts';
 import { blobRoutes } from './blobs.ts';
 import { catalogRoutes } from './catalog.ts';
 import { manifestRoutes } from './manifests.ts';
@@ -16,9 +15,7 @@ export function v2Routes(): Hono<AppEnv> {
   v2.use('/v2/*', authenticate);
   // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
   v2.on('GET', ['/v2', '/v2/'], (c) => {
-    if (c.get('principal').kind === 'anonymous') {
-      throw new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(c.get('url')) } });
-    }
+    requireLogin(c);
     return c.json({});
   });
   uploadRoutes(v2);

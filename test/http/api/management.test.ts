@@ -183,6 +183,7 @@ test('a credential whose row contradicts itself is good for nothing', async () =
   const login = await logIn(
     { user: 'x', password: 'x' },
     {
+      decidedBy: 'central',
       registry: 'central',
       control: control as unknown as Parameters<typeof logIn>[1]['control'],
       limiters: { ofUser: unlimited, ofAddress: unlimited },
@@ -218,8 +219,8 @@ describe('repositories', () => {
     expect(await (await call('GET', '/v2/alice/early/tags/list')).json()).toEqual({ name: 'alice/early', tags: [] });
   });
 
-  test('usage counts distinct blobs', async () => {
-    await putImage('alice/a', 1, ['x', 'y']);
+  test('usage counts distinct blobs and manifests', async () => {
+    const { bytes: manifest } = await putImage('alice/a', 1, ['x', 'y']);
     await putImage('alice/b', 1, ['x']);
     expect(await (await api('GET', 'organizations/alice/usage', 'alice')).json()).toEqual({
       repositories: 2,
@@ -227,9 +228,12 @@ describe('repositories', () => {
       tags: 3,
       blobs: 2,
       bytes: 100,
-      used: 100,
+      manifest_bytes: manifest.byteLength,
+      used: 100 + manifest.byteLength,
       in_flight: 0,
       quota: null,
+      limits: { manifests: 1_000_000, tags: 1_000_000 },
+      complete: true,
     });
   });
 });
