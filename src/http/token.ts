@@ -55,7 +55,7 @@ interface Issued extends IssuedToken {
   readonly issuedAt: number;
 }
 
-/** @throws OciError DENIED, UNAUTHORIZED for a credential that ends too soon, UNAVAILABLE */
+/** @throws OciError UNAUTHORIZED for a credential that ends too soon, DENIED, UNAVAILABLE */
 async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
   const pushedTo = nameOfOnlyPush(asked);
   if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
