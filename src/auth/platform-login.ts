@@ -22,6 +22,8 @@ export interface PlatformLoginOptions {
   readonly central: ControlData | undefined;
   /** Secrets of the configuration, which are shown to nobody. */
   readonly secrets: readonly string[];
+  /** That is asked, for the audit log. */
+  readonly host: string;
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
 }
@@ -31,7 +33,7 @@ export interface PlatformLoginOptions {
  * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
  */
 export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
-  const { checks, control, central, secrets, now, defer } = options;
+  const { checks, control, central, secrets, host, now, defer } = options;
   const token = platformTokenOf(presented);
   if (token === undefined || holdsOwnSecret(presented, secrets)) return undefined;
   if (await isNearlyKnown(presented, control)) return undefined;
@@ -39,6 +41,8 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   if (checked === undefined) return undefined;
   const { organization, checkedAt } = checked;
   if (!isUserOfToken(presented.user, token, organization)) return undefined;
+  const credential = credentialOfToken(organization, await fingerprintOf(token));
+  const by = { subject: credential.id, host };
   switch (await control.organizationState(organization)) {
     case 'removed':
       throw new OciError('DENIED', {
@@ -46,13 +50,13 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
       });
     case 'unknown':
       // A node needs no row to go on, and does not wait for central.
-      if (central === undefined) await control.addUnknownOrganization(organization, now);
-      else defer(central.addUnknownOrganization(organization, now).catch(() => undefined));
+      if (central === undefined) await control.addUnknownOrganization(organization, now, by);
+      else defer(central.addUnknownOrganization(organization, now, by).catch(() => undefined));
       break;
     case 'there':
   }
   return {
-    credential: credentialOfToken(organization, await fingerprintOf(token)),
+    credential,
     registries: null,
     checkedAt,
     expiresAt: checkedAt + TOKEN_EFFECT_MILLISECONDS,

@@ -11,6 +11,7 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
+import { noteOfImage } from './upkeep.ts';
 import { historyEntry, image, imageParam, prefetched, prefetchRequest, restoreRequest, waitQuery } from './schemas.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
@@ -98,6 +99,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
     const written = await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
+    await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
     return c.json({ digest: entry.digest, version: written }, 200);
   });
 
@@ -117,6 +119,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { node } = c.req.valid('json');
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
+    await noteOfImage(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
     const left = await until(look, (count) => count === 0, c.req.valid('query').wait);
     return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
