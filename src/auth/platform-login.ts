@@ -12,7 +12,7 @@ import type { Presented } from './basic.ts';
 import { hashSecret, type Login } from './login.ts';
 import { holdsOwnSecret, possibleSecrets } from './own-secrets.ts';
 import type { PlatformChecks } from './platform-checks.ts';
-import { credentialOfToken, fingerprintOf, isUserOfToken, platformTokenOf } from './platform-token.ts';
+import { credentialOfToken, fingerprintOf, isReserved, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
 export interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
@@ -30,7 +30,7 @@ export interface PlatformLoginOptions {
 
 /**
  * @returns undefined for a bad token, or one that is not of the user that came with it
- * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
+ * @throws OciError UNAVAILABLE; DENIED for an organization that was removed, or whose name is reserved
  */
 export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
   const { checks, control, central, secrets, host, now, defer } = options;
@@ -41,6 +41,11 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   if (checked === undefined) return undefined;
   const { organization, checkedAt } = checked;
   if (!isUserOfToken(presented.user, token, organization)) return undefined;
+  if (isReserved(organization)) {
+    throw new OciError('DENIED', {
+      message: `the name ${organization} is reserved in this registry: no platform's token is for it`,
+    });
+  }
   const credential = credentialOfToken(organization, await fingerprintOf(token));
   const by = { subject: credential.id, host };
   switch (await control.organizationState(organization)) {

@@ -1,4 +1,5 @@
 import { createMiddleware } from 'hono/factory';
+import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import {
   hashSecret,
@@ -165,5 +166,5 @@ export function limitersOf(c: AppContext): Limiters {
 
 /** Cloudflare says where a request comes from; the local simulators do not. */
 export function addressOf(c: AppContext): string {
-  return c.req.header('CF-Connecting-IP') ?? 'local';
+  return limitedAddress(c.req.header('CF-Connecting-IP') ?? 'local');
 }

@@ -8,11 +8,11 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
-import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
+import { historyOfTag, livesOf, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
 import { forgetSlice, isKnownStore, knownStores } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { compareTags } from '../stores/versions.ts';
+import { compareTags, isAlive, type ManifestVersions, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import type { NamedJob } from './queue-state.ts';
 
@@ -231,6 +231,15 @@ export class Replication {
       current: i === 0,
     }));
     return { entries, complete: known.length === asked.length };
+  }
+
+  /** Those of the manifests that are there, by what all stores that answer say together. */
+  async alive(repository: RepositoryName, digests: readonly Digest[]): Promise<Set<Digest>> {
+    const asked = composeStores(this.#config, this.#env).map(({ database }) => livesOf(database, repository, digests));
+    const known = (await Promise.allSettled(asked)).flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    const lives = new Map<Digest, ManifestVersions>();
+    for (const life of known) lives.set(life.digest, mergeManifests(lives.get(life.digest) ?? NO_MANIFEST, life));
+    return new Set(digests.filter((digest) => isAlive(lives.get(digest) ?? NO_MANIFEST)));
   }
 
   /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */

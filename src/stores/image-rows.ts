@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
+import type { ManifestVersions } from './versions.ts';
 
 // An index and all that it lists, as far as it is here.
 const REACHABLE = `
@@ -74,6 +75,19 @@ export interface TagWrite {
 /** Writes of a tag that a store knows, the latest first. */
 export function historyOfTag(database: Database, repository: RepositoryName, tag: Tag, limit: number): Promise<TagWrite[]> {
   return database.all<TagWrite>(SELECT_HISTORY, repository, tag, limit);
+}
+
+const SELECT_LIVES = sql`
+  SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted
+  FROM json_each(?2) AS asked CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value`;
+
+/** What a store knows of the life of manifests. */
+export function livesOf(
+  database: Database,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+): Promise<(ManifestVersions & { readonly digest: Digest })[]> {
+  return database.all(SELECT_LIVES, repository, JSON.stringify(digests));
 }
 
 const SELECT_WRITE = sql`

@@ -1,14 +1,15 @@
 /** One image: how far it has come, its tag's history, and fetching it ahead. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows } from '../../auth/credential.ts';
+import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
-import type { HistoryEntry } from '../../replication/operations.ts';
+import type { HistoryEntry, Replication } from '../../replication/operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
+import { requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
 import { noteOfImage } from './upkeep.ts';
@@ -69,8 +70,10 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(history, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const { entries, complete } = await replicationOf(c).history(repository, parseTag(reference));
-    return c.json({ history: entries.map(viewOfEntry), complete }, 200);
+    const replication = replicationOf(c);
+    const { entries, complete } = await replication.history(repository, parseTag(reference));
+    const shown = allows(c.get('caller'), 'pull', repository) ? entries : await stillThere(replication, repository, entries);
+    return c.json({ history: shown.map(viewOfEntry), complete }, 200);
   });
 
   const restore = describe(
@@ -115,8 +118,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'How far the copy is', ...json(prefetched) } },
   );
   api.openapi(prefetch, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'prefetch');
     const { node } = c.req.valid('json');
+    requireGoodAt(c, [node]);
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
@@ -127,17 +131,38 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
+/** What is public now shows no more than who pulls it could: not what was deleted, perhaps before it was public. */
+async function stillThere(
+  replication: Replication,
+  repository: RepositoryName,
+  entries: readonly HistoryEntry[],
+): Promise<HistoryEntry[]> {
+  const digests = entries.flatMap(({ digest }) => digest ?? []);
+  const alive = await replication.alive(repository, [...new Set(digests)]);
+  return entries.filter(({ digest }) => digest !== null && alive.has(digest));
+}
+
+/**
+ * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who runs
+ * the nodes.
+ */
+function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
+  return caller.kind !== 'organization' || allows(caller, 'push', repository);
+}
+
 /** @throws OciError DENIED */
 async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
-  action: 'pull' | 'push',
+  action: 'pull' | 'push' | 'prefetch',
 ): Promise<{ repository: RepositoryName; reference: string }> {
   const repository = parseRepositoryName(`${organization}/${path}`);
-  if (allows(c.get('caller'), action, repository)) return { repository, reference };
+  const caller = c.get('caller');
+  const may = action === 'prefetch' ? mayPrefetch(caller, repository) : allows(caller, action, repository);
+  if (may) return { repository, reference };
   const control = composeControlData(c.env, c.get('namespace'));
   if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
-  const what = action === 'pull' ? 'pull from' : 'push to';
+  const what = { pull: 'pull from', push: 'push to', prefetch: 'prefetch: it may not push to' }[action];
   throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
 }
 
