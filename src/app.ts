@@ -5,6 +5,7 @@ import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/login.ts';
 import { askPlatform } from './auth/platform-call.ts';
 import { PlatformChecks } from './auth/platform-checks.ts';
+import { RefusedLogins } from './auth/refused-logins.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
@@ -108,6 +109,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
     keys,
     accessTokens: new AccessTokens(keys),
     knownGood: new KnownGood(),
+    refusedLogins: new RefusedLogins(),
     freshness: new Freshness(),
     platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),
   };

@@ -295,6 +295,17 @@ test('changing the user name does not help who guesses', async () => {
   expect(new Set(statuses)).toEqual(new Set([401]));
 });
 
+test('changing the address within its /64 does not help who guesses; another /64 is another', async () => {
+  const guess = async (address: string): Promise<number> => {
+    const as = { authorization: basic({ name: 'bob', password: `guess-from-${address}` }) };
+    return (await call('GET', '/token', { as, headers: { 'CF-Connecting-IP': address } })).status;
+  };
+  const statuses: number[] = [];
+  for (let i = 0; i < 121 && statuses.at(-1) !== 429; i++) statuses.push(await guess(`2001:db8:1:2::${i.toString(16)}`));
+  expect(statuses.at(-1)).toBe(429);
+  expect(await guess('2001:db8:1:3::1')).toBe(401);
+});
+
 test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {
   const headers = { 'CF-Connecting-IP': '192.0.2.1' };
   const good = { authorization: basic(USERS.bob) };
