@@ -10,6 +10,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
+import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
@@ -50,13 +51,23 @@ const SHOW_TAGS_OF_MANIFEST = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
       AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
 
-// A row that only tells of a deletion has neither size nor subject.
+const KEEPS_TYPE = 'manifests.created_version > manifests.deleted_version';
+const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
+const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
+const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
+
+// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
 const UPSERT_MANIFEST = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
-    created_version = excluded.created_version`;
+    media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version,
+    typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
+    typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
