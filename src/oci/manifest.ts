@@ -8,7 +8,7 @@
  * - Any other document is stored as pushed. Descriptors found in the usual places are still recorded, so that what they
  *   name is not collected, but need not exist.
  */
-import { type Digest, digestOrUndefined, parseDigest } from './digest.ts';
+import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { jsonExcess } from './json-limits.ts';
 import { ambiguousName, type Fault, faultOf, isObject } from './manifest-schema.ts';
@@ -180,7 +180,9 @@ function descriptorsOf(
 function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor[] {
   if (!isObject(value)) return [];
   const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string };
-  return [{ kind, digest: parseDigest(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' }];
+  // A subject need not be here, so its algorithm need not be one that can be pushed here.
+  const parse = kind === 'subject' ? parseAnyDigest : parseDigest;
+  return [{ kind, digest: parse(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' }];
 }
 
 function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {

@@ -88,9 +88,9 @@ export interface Writer {
 
 /** Each deletion is in the audit log, with who asked for it: Berth itself, unless told. */
 export interface Deleter {
-  /** The tag alone. @throws OciError MANIFEST_UNKNOWN, PRECONDITION_FAILED */
+  /** The tag alone. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED */
   deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void>;
-  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED */
+  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED */
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void>;
   /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;

@@ -2,19 +2,22 @@
  * Writing a manifest.
  *
  * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
- * needs was there within that transaction, and the organization has room for those that did not count yet.
+ * needs was there within that transaction, and the organization has room for it and for those that did not count yet.
  */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
+import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
-import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
-import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
+import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
+import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -29,8 +32,9 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
-  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?7', '?4')})
-    AND ${STILL_SHOWN('?8', '?4')} AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
+    AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
@@ -101,6 +105,8 @@ export interface ManifestCommit {
   readonly tags: readonly Tag[];
   /** What the store has to show still. */
   readonly shown?: Shown | undefined;
+  /** At a node: what central counts of it already. */
+  readonly known?: KnownAtCentral;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -114,8 +120,9 @@ export type Committed =
  * @throws ShownChanged
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
-  const { repository, digest, manifest, size, tags } = commit;
+  const { repository, digest, manifest, size, tags, known } = commit;
   const shown = shownParameter(commit.shown);
+  const added = addition(digest, size, tags, context.limits, known);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
@@ -127,6 +134,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   if (tags.length > 0) {
     optional.push(
       [INSERT_HISTORY, repository, tagList, context.now, id],
+      [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
       [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
     );
   }
@@ -147,6 +155,7 @@ export async function commitManifest(database: Database, context: CommitContext,
       repository,
       context.now,
       JSON.stringify(named),
+      added,
       references,
       shown,
     ],
@@ -158,14 +167,24 @@ export async function commitManifest(database: Database, context: CommitContext,
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,
-    ...measureImages([commit]),
+    ...measureImages([{ repository, digest, bytes: size }]),
+    ...(context.announces ? [] : [tellOfFull([repository], context.limits)]),
   ]);
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
   if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
-  if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
+  if (clock === undefined) throw await refusal(database, context, commit, added);
   return { stamp: clock.stamp };
+}
+
+/** Why there was no room for the manifest: a limit of the organization, or its quota. */
+async function refusal(database: Database, context: CommitContext, commit: ManifestCommit, added: string): Promise<OciError> {
+  const { repository, size } = commit;
+  return (
+    (await limitExceeded(database, repository, added, context.limits)) ??
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with those of its blobs that count again,`)
+  );
 }
 
 /** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */

@@ -119,6 +119,12 @@ export async function contentDigest(bytes: Uint8Array<ArrayBuffer>, algorithm: A
   return digest;
 }
 
+/** Declares how many bytes a digest names that the test made up. */
+export function ofLength(digest: Digest, bytes: number): Digest {
+  lengths.set(digest, bytes);
+  return digest;
+}
+
 export async function pushBlob(
   { registry }: Fixture,
   bytes: Uint8Array<ArrayBuffer>,

@@ -1,6 +1,6 @@
 /** Which documents are manifests that Berth accepts (docs/conformance.md, "Push: manifests"; image-spec). */
 import type { Expected } from '../support/answers.ts';
-import { isDigest } from './names.ts';
+import { isAnyDigest, isDigest } from './names.ts';
 import { every, isDigit } from './text.ts';
 
 export const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -65,7 +65,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     if ((sizes.get(digest) ?? size) !== size) faults.add(INVALID);
     sizes.set(digest, size);
   };
-  const check = (value: Json | undefined, kind: 'one' | 'list', isNeeded: (type: string) => boolean): void => {
+  const check = (value: Json | undefined, kind: 'one' | 'list', isNeeded: (type: string) => boolean, isGood = isDigest): void => {
     if (value === undefined || value === null) return;
     if (Array.isArray(value) !== (kind === 'list')) {
       faults.add(INVALID);
@@ -74,7 +74,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     const items = Array.isArray(value) ? (value as readonly Json[]) : [value];
     descriptors += items.length;
     for (const item of items) {
-      const fault = descriptorFault(item);
+      const fault = descriptorFault(item, isGood);
       if (fault !== undefined) faults.add(fault);
       else if (isObject(item) && isNeeded(textIn(item, 'mediaType'))) needed.add(textIn(item, 'digest'));
       noteSize(item);
@@ -88,7 +88,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     check(layers, 'list', (type) => shape === 'image' && !isForeign(type));
     check(manifests, 'list', () => false);
     if (shape === 'other') check(document['blobs'], 'list', () => false);
-    check(subject, 'one', () => false);
+    check(subject, 'one', () => false, isAnyDigest);
   } else {
     // Which fields another kind of document has is its own affair.
     for (const item of [config, layers, manifests, document['blobs']].flatMap((value, i) => {
@@ -170,7 +170,7 @@ function isSize(value: Json | undefined): value is number {
 }
 
 /** Image-spec, "Descriptors": a digest and a size; the media type may be left out. */
-function descriptorFault(value: Json): Expected | undefined {
+function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expected | undefined {
   if (!isObject(value)) return INVALID;
   const { digest, size, mediaType, data, platform } = value;
   if (typeof digest !== 'string' || !isSize(size)) return INVALID;
@@ -178,7 +178,7 @@ function descriptorFault(value: Json): Expected | undefined {
   if (!isListOfTexts(value['urls']) || !hasTexts(value['annotations']) || !isTextOrAbsent(value['artifactType'])) return INVALID;
   if (!isAbsent(data) && !(typeof data === 'string' && isBase64(data))) return INVALID;
   if (!hasNames(value, DESCRIPTOR_NAMES) || (!isAbsent(platform) && !isPlatform(platform))) return INVALID;
-  return isDigest(digest) ? undefined : BAD_DIGEST;
+  return isGood(digest) ? undefined : BAD_DIGEST;
 }
 
 function isPlatform(value: Json | undefined): boolean {
