@@ -12,6 +12,7 @@ import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
+import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
 import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
@@ -54,13 +55,23 @@ const SHOW_TAGS_OF_MANIFEST = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
       AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
 
-// A row that only tells of a deletion has neither size nor subject.
+const KEEPS_TYPE = 'manifests.created_version > manifests.deleted_version';
+const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
+const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
+const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
+
+// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
 const UPSERT_MANIFEST = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
-    created_version = excluded.created_version`;
+    media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version,
+    typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
+    typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -92,10 +103,10 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
-  /** At a node: what central counts of it already. */
-  readonly known?: KnownAtCentral;
   /** What the store has to show still. */
   readonly shown?: Shown | undefined;
+  /** At a node: what central counts of it already. */
+  readonly known?: KnownAtCentral;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -110,8 +121,8 @@ export type Committed =
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags, known } = commit;
-  const added = addition(digest, size, tags, context.limits, known);
   const shown = shownParameter(commit.shown);
+  const added = addition(digest, size, tags, context.limits, known);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
