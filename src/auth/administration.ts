@@ -5,6 +5,7 @@ import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
+import { repositoriesExceeded } from '../stores/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
@@ -153,10 +154,11 @@ export class Administration {
     return repositoryOf(row);
   }
 
-  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT */
+  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
   async createRepository(organization: OrganizationName, name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
     if (!(await this.#control.addRepository(name, this.#now()))) {
       await this.organization(organization);
+      if ((await this.#control.repository(name)) === undefined) throw repositoriesExceeded(organization);
       throw conflict(`the repository ${name} exists already`);
     }
     if (isPublic) await this.setVisibility(name, true);
