@@ -5,6 +5,7 @@ import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
+import { repositoriesExceeded } from '../stores/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
@@ -153,7 +154,7 @@ export class Administration {
     return repositoryOf(row);
   }
 
-  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT */
+  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
   async createRepository(
     organization: OrganizationName,
     name: RepositoryName,
@@ -162,6 +163,7 @@ export class Administration {
   ): Promise<RepositorySummary> {
     if (!(await this.#control.addRepository(name, this.#now(), by))) {
       await this.organization(organization);
+      if ((await this.#control.repository(name)) === undefined) throw repositoriesExceeded(organization);
       throw conflict(`the repository ${name} exists already`);
     }
     if (isPublic) await this.setVisibility(name, true, by);

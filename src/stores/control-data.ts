@@ -5,6 +5,7 @@ import { type OrganizationName, organizationOf, type RepositoryName } from '../o
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
+import { hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
@@ -115,6 +116,7 @@ const SELECT_REPOSITORIES = sql`
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
+    AND NOT ${hasTooManyRepositories('?1')}
   ON CONFLICT DO NOTHING RETURNING name`;
 const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
@@ -237,7 +239,7 @@ export class ControlData {
     return removed.length > 0;
   }
 
-  /** Answers false where it exists already, or its organization does not. */
+  /** Answers false where it exists already, or its organization does not, or may have no more. */
   async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [added] = await this.#database.batch<[{ name: string }]>([
       [INSERT_REPOSITORY, name, organizationOf(name), now],

@@ -287,8 +287,8 @@ export const historyQuery = pageQuery.extend({
     .string()
     .transform((text, context) => {
       if (text === '') return undefined;
-      const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
-      if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
+      const [, stamp, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (stamp !== undefined && origin !== undefined) return { version: Number(stamp), origin };
       context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
       return z.NEVER;
     })
