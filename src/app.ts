@@ -18,6 +18,7 @@ import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts'
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { encryptedOnly } from './http/transport.ts';
 import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
@@ -44,6 +45,7 @@ export function createApp(): Hono<AppEnv> {
     await next();
   });
 
+  app.use(encryptedOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
     return c.text(
