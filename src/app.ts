@@ -20,6 +20,7 @@ import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts'
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
@@ -72,6 +73,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
   });
   app.use(sayMethods(app), readableElsewhere, answerOptions);
 
+  app.use(encryptedOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
     return c.text(

@@ -23,6 +23,7 @@ const ERRORS = {
   DENIED: [403, 'DENIED', 'the credential does not allow this'],
   DIGEST_INVALID: [400, 'DIGEST_INVALID', 'the digest is malformed, of an unsupported algorithm, or not that of the content'],
   HOST_UNKNOWN: [404, 'NAME_UNKNOWN', 'no registry is served under this host name: check it for typing errors'],
+  HTTPS_REQUIRED: [403, 'DENIED', 'this registry is served over https alone, so that nobody on the way can read passwords'],
   MANIFEST_BLOB_UNKNOWN: [
     400,
     'MANIFEST_BLOB_UNKNOWN',

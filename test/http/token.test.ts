@@ -20,7 +20,7 @@ describe('the challenge', () => {
     const response = await call('GET', '/v2/');
     expect(response.status).toBe(401);
     expect(response.headers.get('WWW-Authenticate')).toBe(
-      'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"',
+      'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"',
     );
   });
 
@@ -44,7 +44,7 @@ describe('the challenge', () => {
     ['PUT', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull,push"'],
     ['DELETE', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:delete"'],
   ])('says what to ask for also where something wrong was presented: %s %s', async (method, path, scope) => {
-    const realm = 'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"';
+    const realm = 'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"';
     const challengeFor = async (authorization: string | undefined): Promise<string | null> => {
       const response = await call(method, path, authorization === undefined ? {} : { as: { authorization } });
       expect(response.status).toBe(401);
@@ -90,7 +90,7 @@ describe('GET /token', () => {
     try {
       // Past everything that the isolate remembers of earlier tests: the token's time counts from a look-up of its own.
       vi.setSystemTime(Date.now() + 600_000);
-      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.test', {
+      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.localhost', {
         as: 'alice',
       });
       expect(response.status).toBe(200);

@@ -30,7 +30,7 @@ afterEach(stopQueues);
 
 const at = (host: string) => ({ as: 'alice', host }) as const;
 const pushTo = (host: string, seed: number, tag = 'latest'): Promise<Image> => putImage('alice/app', seed, [tag], at(host));
-const CENTRAL = 'http://registry.test:8787';
+const CENTRAL = 'http://registry.localhost:8787';
 const state = (query = '', host = NODE1): Promise<ApiAnswer> => api('GET', `${LATEST}${query}`, at(host));
 const settled = (host = NODE1): Promise<ApiAnswer> => state('?wait=60', host);
 const digestAt = async (host: string, tag = 'latest'): Promise<string | null> =>

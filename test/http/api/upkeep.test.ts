@@ -60,7 +60,7 @@ describe('the audit log', () => {
     await deleted('/api/organizations/alice/credentials/reader', 'admin');
     await deleted('/api/organizations/official', 'admin');
 
-    const common = { organization: 'alice', repository: 'alice/app', host: 'registry.test:8787', store: 'central' };
+    const common = { organization: 'alice', repository: 'alice/app', host: 'registry.localhost:8787', store: 'central' };
     const admin = { id: 'id-of-admin', name: 'admin' };
     const { entries, last } = await log();
     expect(last).toBeNull();
@@ -85,8 +85,8 @@ describe('the audit log', () => {
     await deleted(`/v2/alice/app/manifests/${digest}`, 'alice', NODE1);
     const { entries } = await log('alice', 'organizations/alice/audit');
     expect(entries).toMatchObject([
-      { action: 'delete manifest', key: digest, by: ALICE, host: 'registry.test:8788', store: 'central' },
-      { action: 'delete tag', key: 'a', by: ALICE, host: 'registry.test:8788', store: 'central' },
+      { action: 'delete manifest', key: digest, by: ALICE, host: 'registry.localhost:8788', store: 'central' },
+      { action: 'delete tag', key: 'a', by: ALICE, host: 'registry.localhost:8788', store: 'central' },
     ]);
   });
 
@@ -123,7 +123,7 @@ describe('the audit log', () => {
 
     const all = {
       by: { id: 'id-of-admin', name: 'admin' },
-      host: 'registry.test:8788',
+      host: 'registry.localhost:8788',
       store: 'central',
       count: 1,
       address: null,
@@ -132,7 +132,7 @@ describe('the audit log', () => {
     const open = { ...ofCarol, repository: 'carol/open' };
     const pinned = { ...all, organization: 'alice', repository: 'alice/app', key: 'a', store: 'node1' };
     const ofQueue = { ...all, organization: null, repository: null, key: 'node1' };
-    const byAlice = { ...pinned, by: ALICE, host: 'registry.test:8787' };
+    const byAlice = { ...pinned, by: ALICE, host: 'registry.localhost:8787' };
     const entries = (await log()).entries.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at));
     const wanted = [
       { ...ofCarol, action: 'create organization' },
@@ -279,11 +279,18 @@ describe('refused logins in the audit log', () => {
     const entries = await eventually(refusals, (found) => total(found) === 9);
     const sorted = entries.toSorted((a, b) => (`${a.key} ${a.store} ${a.count}` < `${b.key} ${b.store} ${b.count}` ? -1 : 1));
     const hour = new Date(Math.floor(Date.now() / 3_600_000) * 3_600_000).toISOString();
-    const common = { at: hour, action: 'refuse login', repository: null, by: null, host: 'registry.test:8787', store: 'central' };
+    const common = {
+      at: hour,
+      action: 'refuse login',
+      repository: null,
+      by: null,
+      host: 'registry.localhost:8787',
+      store: 'central',
+    };
     expect(sorted).toMatchObject([
       { ...common, organization: 'alice', key: 'alice', count: 1 },
       { ...common, organization: 'alice', key: 'alice', count: 4 },
-      { ...common, organization: 'alice', key: 'alice', count: 1, store: 'node1', host: 'registry.test:8788' },
+      { ...common, organization: 'alice', key: 'alice', count: 1, store: 'node1', host: 'registry.localhost:8788' },
       { ...common, organization: null, key: 'bootstrap', count: 1 },
       { ...common, organization: null, key: null, count: 1 },
       { ...common, organization: null, key: 'reader', count: 1 },
