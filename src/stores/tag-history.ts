@@ -4,6 +4,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { Actor } from './audit-rows.ts';
 import { committed } from './clock.ts';
 import { type Database, sql } from './database.ts';
+import { asManyAs } from './rows-read.ts';
 
 /** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
 export interface CommitContext {
@@ -24,7 +25,9 @@ export const INSERT_HISTORY = sql`
 
 const GREATEST_TAG_VERSION = sql`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
-  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`;
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(
+  asManyAs('tags on the manifests'),
+);
 
 /** Of the tags on manifests: what deletes these must be later than all of them. 0 for none. */
 export async function greatestTagVersion(

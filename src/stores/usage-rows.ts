@@ -11,6 +11,7 @@
 import { OciError } from '../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { asManyAs, keyed, paged } from './rows-read.ts';
 
 /** SQL for the organization of a repository. */
 export function ofRepository(repository: string): string {
@@ -71,7 +72,7 @@ export function selectUsage(organization: OrganizationName): BoundStatement {
 
 const SELECT_MOST_USAGE = sqlOfWholeTable`
   SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
-  WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`;
+  WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`.reading(asManyAs('organizations'));
 
 /** Organizations with what they use by this store's rows, those that use most first. Reads a row or two of each that there is. */
 export function mostUsage(
@@ -119,7 +120,7 @@ export interface CentralUsage {
 
 const SELECT_CHANGED = sql`
   SELECT organization, bytes + uploading AS bytes, changed FROM usage
-  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
+  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** At central: gives {@link CentralUsage} of organizations with a quota whose use has changed after `changed`, in the order of change. */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement {
@@ -147,11 +148,15 @@ export function putCentralUsage(told: readonly CentralUsage[]): BoundStatement[]
   return told.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(told)]];
 }
 
+/** A manifest of 4 MiB has no more references. */
+const MOST_REFERENCES = 30_000;
+
 const LEAVE_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
     SELECT ${ofRepository('r.repository')}, r.digest FROM json_each(?1) AS alive
-    CROSS JOIN manifest_references r ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
-    WHERE r.kind <> 'subject')`;
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+      ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
+    WHERE r.kind <> 'subject')`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
 
 /** At a node: the blobs of manifests that live at central count there, and not a second time here. */
 export function leaveToCentral(
@@ -189,9 +194,11 @@ const LEAVE_ALL_TO_CENTRAL = sqlOfWholeTable`
     AND (SELECT usage_changed FROM followers WHERE store = ?1) IS NULL
     AND (organization, digest) IN (
       SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
-      CROSS JOIN manifest_references r ON r.repository = m.repository AND r.manifest = m.digest
+      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = m.repository AND r.manifest = m.digest
       WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
-        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`;
+        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`.reading(
+  asManyAs('what a node held before it first heard of use at central'),
+);
 
 const ADVANCE_USAGE = sql`
   UPDATE followers SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
