@@ -3,14 +3,7 @@ import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
-import type {
-  ControlData,
-  CredentialKind,
-  CredentialRow,
-  OrganizationRow,
-  RepositoryRow,
-  Usage,
-} from '../stores/control-data.ts';
+import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
 
@@ -44,6 +37,12 @@ export type NewCredential = Pick<
   CredentialSummary,
   'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
 >;
+
+export interface RemovalOptions {
+  readonly by?: Actor;
+  /** Throws unless the credential may be removed. */
+  readonly require?: (found: CredentialSummary) => void;
+}
 
 export interface RepositorySummary {
   readonly name: RepositoryName;
@@ -80,17 +79,6 @@ export class Administration {
     if (row === undefined) throw noOrganization(name);
     this.#changed();
     return organizationSummary(row);
-  }
-
-  /** Bytes that an organization may use, null for no limit, and that it uses; also of one that does not exist. */
-  async quota(organization: OrganizationName): Promise<{ readonly limit: number | null; readonly used: number }> {
-    const { quota, used } = await this.#control.organizationUsage(organization);
-    return { limit: quota, used };
-  }
-
-  /** Organizations with what they use and may use, those that use most first. */
-  mostUsage(limit: number): ReturnType<ControlData['mostUsage']> {
-    return this.#control.mostUsage(limit);
   }
 
   /** @throws OciError CONFLICT */
@@ -140,9 +128,16 @@ export class Administration {
     return { ...summaryOf({ ...row, last_used_at: null }), secret };
   }
 
-  /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
-  async removeCredential(organization: OrganizationName | '', name: string, by?: Actor): Promise<void> {
-    if (await this.#control.removeCredential(organization, name, this.#now(), by)) return this.#changed();
+  /**
+   * Access tokens that it was given for run out within five minutes.
+   * @throws OciError NOT_FOUND, and what `require` throws, which is shown the credential
+   */
+  async removeCredential(organization: OrganizationName | '', name: string, options: RemovalOptions = {}): Promise<void> {
+    const row = await this.#control.credential(organization, name);
+    if (row !== undefined) {
+      options.require?.(summaryOf(row));
+      if (await this.#control.removeCredential(row.id, this.#now(), options.by)) return this.#changed();
+    }
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 
@@ -174,12 +169,6 @@ export class Administration {
     await this.#control.setPublic(name, isPublic, this.#now());
     this.#changed();
     return this.repository(name);
-  }
-
-  /** @throws OciError NOT_FOUND */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    await this.organization(organization);
-    return this.#control.usage(organization);
   }
 }
 

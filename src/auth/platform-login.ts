@@ -10,6 +10,7 @@ import type { ControlData } from '../stores/control-data.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { Presented } from './basic.ts';
 import { hashSecret, type Login } from './login.ts';
+import { holdsOwnSecret, possibleSecrets } from './own-secrets.ts';
 import type { PlatformChecks } from './platform-checks.ts';
 import { credentialOfToken, fingerprintOf, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
@@ -19,8 +20,8 @@ export interface PlatformLoginOptions {
   readonly control: ControlData;
   /** At a node: central's, where they are written. */
   readonly central: ControlData | undefined;
-  /** A secret that is shown to nobody. */
-  readonly bootstrapSecret: string | undefined;
+  /** Secrets of the configuration, which are shown to nobody. */
+  readonly secrets: readonly string[];
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
 }
@@ -30,9 +31,10 @@ export interface PlatformLoginOptions {
  * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
  */
 export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
-  const { checks, control, central, bootstrapSecret, now, defer } = options;
+  const { checks, control, central, secrets, now, defer } = options;
   const token = platformTokenOf(presented);
-  if (token === undefined || (await isAmong(bootstrapSecret, token.secret, token.token))) return undefined;
+  if (token === undefined || holdsOwnSecret(presented, secrets)) return undefined;
+  if (await isNearlyKnown(presented, control)) return undefined;
   const checked = await checks.check(token.token, defer);
   if (checked === undefined) return undefined;
   const { organization, checkedAt } = checked;
@@ -57,9 +59,8 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   };
 }
 
-/** By hashes: how far two of them agree says nothing of the secret. */
-async function isAmong(secret: string | undefined, ...texts: readonly string[]): Promise<boolean> {
-  if (secret === undefined) return false;
-  const [wanted, ...hashes] = await Promise.all([secret, ...texts].map(hashSecret));
-  return hashes.some((hash) => hash === wanted);
+/** Whether a credential's secret was presented with something around it, or without its first characters. */
+async function isNearlyKnown(presented: Presented, control: ControlData): Promise<boolean> {
+  const hashes = await Promise.all([...possibleSecrets(presented)].map(hashSecret));
+  return control.knowsSecretAmong(hashes);
 }

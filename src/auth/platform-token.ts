@@ -22,19 +22,16 @@ export interface PlatformToken {
 /** Characters: the platform's tokens have some hundred. What is longer is none. */
 const MAX_TOKEN_LENGTH = 4096;
 
-/** Secrets that Berth makes: of a credential that was removed, or that a node has not heard of yet. */
-const OWN_SECRET = /^berth_[A-Za-z0-9_-]{43}$/;
-
 /**
  * The token that a login stands for: the password, where it is a whole token, else the base64 of user and password.
- * Undefined where there can be none, also for Berth's own secrets: those are shown to nobody else.
+ * Undefined where there can be none.
  */
 export function platformTokenOf({ user, password }: Presented): PlatformToken | undefined {
   const whole = parseWholeToken(password);
   const parts = whole ?? { user, password };
   const token = whole === undefined ? new TextEncoder().encode(`${user}:${password}`).toBase64() : password;
-  const possible = parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
-  if (!possible || OWN_SECRET.test(parts.password)) return undefined;
+  const isPossible = parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
+  if (!isPossible) return undefined;
   return { token, user: parts.user, secret: parts.password };
 }
 

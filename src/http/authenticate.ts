@@ -1,16 +1,24 @@
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
-import { challenge } from '../auth/challenge.ts';
 import { type Limiters, logIn, type Login, type LoginOptions, parseWholeToken } from '../auth/login.ts';
 import { PlatformAway } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
-import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
-import { isUnavailable, OciError } from '../oci/errors.ts';
+import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
+import { isUnavailable } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
-/** Says who makes a request of the OCI API: nobody, a credential, or an access token. */
+const WRONG_CREDENTIALS: Principal = { kind: 'refused', reason: 'wrong user name or password' };
+const INVALID_TOKEN: Principal = {
+  kind: 'refused',
+  reason: 'the access token is invalid, expired, or for another registry: get a new one',
+};
+
+/**
+ * Says who makes a request of the OCI API: nobody, a credential, or an access token. Who presented something wrong is told
+ * so by the handler, which knows the scope to ask for: clients that fetch a token without one fail again.
+ */
 export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
   const principal = await principalOf(c);
   c.set('principal', principal);
@@ -27,22 +35,21 @@ async function principalOf(c: AppContext): Promise<Principal> {
       const presented = parseBasic(value);
       if (presented !== undefined && isEmpty(presented)) return ANONYMOUS;
       const login = presented === undefined ? undefined : await logInFrom(c, presented);
-      if (login === undefined) throw wrongCredentials(c);
+      if (login === undefined) return WRONG_CREDENTIALS;
       return { kind: 'credential', credential: login.credential, scopes: undefined };
     }
     case 'bearer': {
       if (!looksLikeAccessToken(value)) {
         const login = await logInWithWholeToken(c, value);
-        if (login === undefined) throw invalidToken(c);
+        if (login === undefined) return INVALID_TOKEN;
         return { kind: 'credential', credential: login.credential, scopes: undefined };
       }
       const { accessTokens } = c.get('runtime');
       const principal = await accessTokens.verify(value, namespaceId(c.get('namespace')), Date.now());
-      if (principal === undefined) throw invalidToken(c);
-      return principal;
+      return principal ?? INVALID_TOKEN;
     }
     default:
-      throw wrongCredentials(c);
+      return WRONG_CREDENTIALS;
   }
 }
 
@@ -81,11 +88,10 @@ export async function logInFrom(
   by: 'this registry' | 'central' = 'this registry',
 ): Promise<Login | undefined> {
   const namespace = c.get('namespace');
-  const control = composeControlData(c.env, namespace);
-  const central = composeControlData(c.env, c.get('runtime').config.central);
+  const { central } = c.get('runtime').config;
   if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined);
   try {
-    return await logInBy(c, presented, control, central);
+    return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
     // While the node's own store is away, what central can serve is served by its control data.
     if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
@@ -93,18 +99,21 @@ export async function logInFrom(
   }
 }
 
+/** @param decider the namespace whose copy of the control data decides */
 function logInBy(
   c: AppContext,
   presented: Presented,
-  control: LoginOptions['control'],
+  decider: Namespace,
   noteAlso: LoginOptions['noteAlso'],
 ): Promise<Login | undefined> {
+  const control = composeControlData(c.env, decider);
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
-  const { bootstrapSecret } = config;
+  const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
   return logIn(presented, {
     control,
+    decidedBy: decider.store,
     noteAlso,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
@@ -112,8 +121,7 @@ function logInBy(
     now,
     defer,
     knownGood,
-    elsewhere:
-      checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, bootstrapSecret, now, defer })),
+    elsewhere: checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, now, defer })),
   });
 }
 
@@ -124,18 +132,4 @@ export function limitersOf(c: AppContext): Limiters {
 /** Cloudflare says where a request comes from; the local simulators do not. */
 export function addressOf(c: AppContext): string {
   return c.req.header('CF-Connecting-IP') ?? 'local';
-}
-
-export function wrongCredentials(c: AppContext): OciError {
-  return new OciError('UNAUTHORIZED', {
-    message: 'wrong user name or password',
-    headers: { 'WWW-Authenticate': challenge(c.get('url')) },
-  });
-}
-
-function invalidToken(c: AppContext): OciError {
-  return new OciError('UNAUTHORIZED', {
-    message: 'the access token is invalid, expired, or for another registry: get a new one',
-    headers: { 'WWW-Authenticate': challenge(c.get('url'), undefined, 'invalid_token') },
-  });
 }

@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
 import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
+import type { Delegate } from '../auth/delegation.ts';
 import type { Freshness } from '../auth/freshness.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { PlatformChecks } from '../auth/platform-checks.ts';
@@ -25,8 +26,10 @@ export interface Runtime {
 
 export interface Variables {
   requestId: string;
-  /** Of the request, parsed once. */
+  /** Of the request as its client sent it, parsed once. */
   url: URL;
+  /** The port that it came in on. */
+  port: string;
   /** What the request's log line says besides what every line does. */
   logFields: Record<string, string | number>;
   runtime: Runtime;
@@ -36,8 +39,8 @@ export interface Variables {
   principal: Principal;
   /** Of the management API. */
   caller: Credential;
-  /** Where the caller's credential is good; null for everywhere. */
-  callerRegistries: readonly string[] | null;
+  /** The caller with what limits it, which also limits what it makes. */
+  delegate: Delegate;
   /** What the caller is told if the repository that it reads turns out not to be public. */
   refusalUnlessPublic: OciError;
 }

@@ -7,12 +7,14 @@
 const ERRORS = {
   BLOB_UNKNOWN: [404, 'BLOB_UNKNOWN', 'this repository has no such blob'],
   BLOB_IN_USE: [405, 'UNSUPPORTED', 'a manifest of this repository references the blob: delete the manifest first'],
+  BODY_STALLED: [408, 'SIZE_INVALID', 'the body stopped arriving: send the request again'],
   BODY_TOO_LARGE: [413, 'SIZE_INVALID', 'the body is larger than this takes'],
   CHUNK_OUT_OF_ORDER: [
     416,
     'BLOB_UPLOAD_INVALID',
     'the chunk does not start where the upload ends: continue at the offset that Range gives',
   ],
+  CLIENT_GONE: [499, 'UNKNOWN', 'the client went away before it had sent the whole body'],
   CONTENT_RANGE_INVALID: [
     400,
     'SIZE_INVALID',
@@ -35,7 +37,11 @@ const ERRORS = {
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
   QUOTA_EXCEEDED: [403, 'DENIED', 'this would exceed the quota of the organization: delete images, or ask for a larger quota'],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
-  ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: images are under /v2/, management under /api/'],
+  ROUTE_UNKNOWN: [
+    404,
+    'UNSUPPORTED',
+    'there is nothing at this path: images are under /v2/, management under /api/, the platform API under /v1/',
+  ],
   SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],
   TAG_INVALID: [
     400,

@@ -59,7 +59,7 @@ export class FederatedDeletions {
     const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
     if (!visibleHere) {
       await this.#show([far.tags.get(tag)?.version ?? 0, ...[...far.manifests.values()].map(greatestOf)]);
-      throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+      throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
     }
     const tombstone = far.tags.get(tag);
     const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
@@ -85,7 +85,7 @@ export class FederatedDeletions {
     }
     if (!isAlive(here)) {
       await this.#show([greatestOf(there)]);
-      throw manifestUnknown(repository, reference, true);
+      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
     }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
@@ -128,6 +128,16 @@ export class FederatedDeletions {
     const wasHere = (results[removal.length - 1]?.length ?? 0) > 0;
     if (stamp === undefined && !known && !wasHere) throw nameUnknown(repository);
     options.replication.wakeCentral();
+  }
+
+  async #isKnown(repository: RepositoryName, tag: Tag): Promise<boolean> {
+    const { node, central } = this.#federation;
+    const reference = { kind: 'tag', tag } as const;
+    const [own, far] = await Promise.all([
+      findManifest(node.database, repository, reference, 'descriptor'),
+      answerOfCentral(findManifest(central.database, repository, reference, 'descriptor')),
+    ]);
+    return own.repositoryExists || far.repositoryExists;
   }
 
   /** A 404 says what central has: what the client then pushes here is later. */

@@ -7,7 +7,7 @@ import { raiseClockTo } from '../stores/clock.ts';
 import type { Database } from '../stores/database.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
-import { leaveToCentral } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
@@ -147,7 +147,7 @@ export class FederatedManifests {
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
-    await node.database.batch([...merged, ...leaveToCentral(manifests)]);
+    await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
     // Kept for having been pulled: it is not the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));
   }

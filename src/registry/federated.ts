@@ -12,10 +12,12 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { raiseClockTo, stampOf } from '../stores/clock.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
-import { commitManifest } from '../stores/manifest-commit.ts';
+import { type Committed, commitManifest } from '../stores/manifest-commit.ts';
+import { requireStatedSizes } from '../stores/stated-sizes.ts';
 import type { Store } from '../stores/store.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import { missingBlobs } from './answers.ts';
+import { requireKnownAtCentral } from './known-at-central.ts';
 import { FederatedBlobs } from './federated-blobs.ts';
 import { FederatedDeletions } from './federated-deletions.ts';
 import { FederatedLists } from './federated-lists.ts';
@@ -87,11 +89,17 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
   ): Promise<number> {
     const { node, options } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
-    const context: CommitContext = { origin: node.name, announces: true, now: options.now() };
-    let committed = await commitManifest(node.database, context, commit);
+    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), limits: options.limits };
+    const write = (): Promise<Committed> =>
+      commitManifest(node.database, context, commit).catch(async (refusal: unknown) => {
+        const known = await requireKnownAtCentral(this.#federation, repository, digest, tags, refusal);
+        return commitManifest(node.database, context, { ...commit, known });
+      });
+    let committed = await write();
     if (committed.missing !== undefined) {
-      await this.#blobs.promiseFromCentral(repository, committed.missing);
-      committed = await commitManifest(node.database, context, commit);
+      const sizes = await this.#blobs.promiseFromCentral(repository, committed.missing);
+      requireStatedSizes(manifest.references, sizes);
+      committed = await write();
     }
     if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);
     options.wake();

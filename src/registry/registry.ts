@@ -84,9 +84,9 @@ export interface Writer {
 
 /** Each deletion is in the audit log, with who asked for it: Berth itself, unless told. */
 export interface Deleter {
-  /** The tag alone. @throws OciError MANIFEST_UNKNOWN */
+  /** The tag alone. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
   deleteTag(repository: RepositoryName, tag: Tag, by?: Actor): Promise<void>;
-  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN */
+  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
   /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;

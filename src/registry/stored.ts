@@ -1,10 +1,12 @@
 /** A registry over one store: the truth of a namespace, without any other. */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
 import { deleteManifests, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
+import type { StoreLimits } from '../stores/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
@@ -49,6 +51,8 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
   readonly announces: boolean;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
   /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
@@ -134,13 +138,13 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
     const stamp = await deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, { kind: 'tag', tag });
     this.#options.wake();
   }
 
   async deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
     const stamp = await deleteManifests(this.#store.database, { ...this.#commitContext(), by }, repository, [digest]);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'digest', digest }, true);
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, { kind: 'digest', digest });
     this.#options.wake();
   }
 
@@ -205,6 +209,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
+  /** As a read of the reference is told. */
+  async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
+    const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
+    return manifestUnknown(repository, reference, repositoryExists);
+  }
+
   /** Bytes of its own are there; of those that only nodes have, one must be within reach. */
   async #isWithinReach(locations: readonly LocationRow[]): Promise<boolean> {
     return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
@@ -252,7 +262,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   #commitContext(): CommitContext {
-    return { origin: this.#store.name, announces: this.#options.announces, now: this.#options.now() };
+    const { announces, now, limits } = this.#options;
+    return { origin: this.#store.name, announces, now: now(), limits };
   }
 
   #lease(): ReturnType<typeof leaseTimes> {

@@ -97,12 +97,12 @@ export function auditEviction(token: string, repository: RepositoryName, digest:
 }
 
 const AUDIT_CREDENTIAL = sql`
-  ${INSERT} SELECT CAST(?3 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?4', '?5')}
-  FROM credentials WHERE organization = ?1 AND name = ?2`;
+  ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?3', '?4')}
+  FROM credentials WHERE id = ?1`;
 
 /** Before it is removed; no entry where there is none. */
-export function auditCredential(organization: OrganizationName | '', name: string, by: Actor, now: number): BoundStatement {
-  return [AUDIT_CREDENTIAL, organization, name, now, by.subject, by.host];
+export function auditCredential(id: string, by: Actor, now: number): BoundStatement {
+  return [AUDIT_CREDENTIAL, id, now, by.subject, by.host];
 }
 
 const AUDIT_ORGANIZATION = sql`

@@ -4,9 +4,8 @@
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
-import { asManyAs, paged } from './rows-read.ts';
+import { paged } from './rows-read.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
-import { mostUsage, NO_USAGE, type OrganizationUsage, selectUsage } from './usage-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -42,6 +41,8 @@ const CREDENTIAL_COLUMNS =
 
 const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
+  SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
   paged(3),
@@ -51,15 +52,13 @@ const INSERT_CREDENTIAL = sql`
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
-const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
 const FEED_CREDENTIAL = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
-const FEED_CREDENTIAL_BY_NAME = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'credential', id, '', 0, CAST(?3 AS INTEGER) FROM credentials WHERE organization = ?1 AND name = ?2`;
 const FEED_CREATED_ORGANIZATION = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
@@ -123,28 +122,10 @@ const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name = ?1`;
 
-const SELECT_REPOSITORY_COUNT = sql`
-  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`.reading(
-  asManyAs('repositories of the organization'),
-);
-const SELECT_MANIFEST_COUNT = sql`
-  SELECT count(*) AS count FROM manifests
-  WHERE ${ofOrganization('repository')} AND created_version > deleted_version`.reading(asManyAs('manifests of the organization'));
-const SELECT_TAG_COUNT = sql`
-  SELECT count(*) AS count FROM tags WHERE ${ofOrganization('repository')} AND visible = 1`.reading(
-  asManyAs('tags of the organization'),
-);
-
 export interface RepositoryRow {
   readonly name: RepositoryName;
   readonly created_at: number;
   readonly public: number;
-}
-
-export interface Usage extends OrganizationUsage {
-  readonly repositories: number;
-  readonly tags: number;
-  readonly manifests: number;
 }
 
 export class ControlData {
@@ -163,6 +144,11 @@ export class ControlData {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
   }
 
+  /** Whether a credential has any of the secrets, by their hashes. */
+  async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
+    return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
+  }
+
   credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
     return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
   }
@@ -178,11 +164,16 @@ export class ControlData {
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+  credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** By its id: under its name there may be another by now. */
+  async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
-      [FEED_CREDENTIAL_BY_NAME, organization, name, now],
-      auditCredential(organization, name, by, now),
-      [DELETE_CREDENTIAL, organization, name],
+      [FEED_CREDENTIAL, id, now],
+      auditCredential(id, by, now),
+      [DELETE_CREDENTIAL, id],
     ]);
     return removed.length > 0;
   }
@@ -271,34 +262,5 @@ export class ControlData {
       [FEED_QUOTA, name, now],
     ]);
     return changed[0];
-  }
-
-  /** What an organization uses, and may use: one row of each of two tables. */
-  async organizationUsage(organization: OrganizationName): Promise<OrganizationUsage> {
-    const [rows] = await this.#database.batch<[OrganizationUsage]>([selectUsage(organization)]);
-    return rows[0] ?? NO_USAGE;
-  }
-
-  /** Organizations with what they use, those that use most first. */
-  mostUsage(limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-    return mostUsage(this.#database, limit);
-  }
-
-  /** Counts the organization's own rows, in one round trip. */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    const [usage, repositories, manifests, tags] = await this.#database.batch<
-      [OrganizationUsage, { count: number }, { count: number }, { count: number }]
-    >([
-      selectUsage(organization),
-      [SELECT_REPOSITORY_COUNT, organization],
-      [SELECT_MANIFEST_COUNT, organization],
-      [SELECT_TAG_COUNT, organization],
-    ]);
-    return {
-      ...(usage[0] ?? NO_USAGE),
-      repositories: repositories[0]?.count ?? 0,
-      manifests: manifests[0]?.count ?? 0,
-      tags: tags[0]?.count ?? 0,
-    };
   }
 }

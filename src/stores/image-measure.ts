@@ -32,8 +32,8 @@ const REFERENCES_PER_LIST = 60_000;
 const KIND_OF_DOCUMENT = `(
   SELECT max(CASE
       WHEN layer.type <> 'object' THEN ''
-      WHEN layer.value ->> 'mediaType' = 'application/vnd.unikraft.rom.v1' THEN 'rom'
-      WHEN layer.value ->> 'mediaType' = 'application/vnd.unikraft.initrd.v1' THEN 'initrd'
+      WHEN lower(layer.value ->> 'mediaType') = 'application/vnd.unikraft.rom.v1' THEN 'rom'
+      WHEN lower(layer.value ->> 'mediaType') = 'application/vnd.unikraft.initrd.v1' THEN 'initrd'
       WHEN layer.value -> 'annotations' ->> 'org.unikraft.kernel.initrd' IS NOT NULL THEN 'initrd'
       ELSE '' END)
   FROM manifest_contents c CROSS JOIN json_each(iif(json_valid(c.content), c.content, '{}'), '$.layers') AS layer

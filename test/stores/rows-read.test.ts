@@ -1,7 +1,6 @@
 /** No statement reads more rows than the bound beside it says, however much somebody has stored before. */
 import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
-import { OciError } from '../../src/oci/errors.ts';
 import { allStatements, wholeTableStatements } from '../../src/stores/database.ts';
 import '../../src/gc/maintenance.ts';
 import '../../src/registry/compose.ts';
@@ -24,8 +23,8 @@ test('every statement reads what it may, in a store that an adversary has filled
   const ran = new Set<string>();
   for (const [name, operation] of await operations(readings)) {
     readings.length = 0;
-    await operation().catch((refusal: unknown) => {
-      if (!(refusal instanceof OciError)) throw new Error(name, { cause: refusal });
+    await operation().catch((cause: unknown) => {
+      throw new Error(name, { cause });
     });
     for (const { statement, read, bound } of readings) {
       ran.add(statement.text);
@@ -35,4 +34,4 @@ test('every statement reads what it may, in a store that an adversary has filled
   expect([...tooMany.values()]).toEqual([]);
   const all = [...allStatements, ...wholeTableStatements];
   expect(all.filter(({ text }) => !ran.has(text)).map(({ text }) => shortened(text))).toEqual([]);
-});
+}, 180_000);

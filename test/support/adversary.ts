@@ -118,7 +118,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [20_000, `copies SELECT 'node1', ${d('e')}, 'org' || (i / 10), 10, 0`],
   [20_000, `usage_blobs SELECT '${MALLORY}', ${d('e')}, NULL, 1, 0, 0`],
   [10_000, `usage_blobs SELECT 'org' || i, '${COMMON}', NULL, 1, 0, 0`],
-  [10_000, `usage SELECT 'org' || i, 1, 10, 0, 0, i + 1`],
+  [10_000, `usage (organization, blobs, bytes, unreferenced, uploading, changed) SELECT 'org' || i, 1, 10, 0, 0, i + 1`],
   // Control data: removed organizations first, many credentials of one.
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'a' || printf('%05d', i), 0, 1, NULL`],
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'org' || i, 0, NULL, 1000`],

@@ -1,6 +1,6 @@
 /** What is asked of a store that {@link fillAsAdversary} filled: every operation of every module of `src/stores`. */
 import { env } from 'cloudflare:workers';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import * as announcements from '../../src/stores/announcement-rows.ts';
@@ -33,17 +33,21 @@ import * as repairs from '../../src/stores/repair-rows.ts';
 import * as retired from '../../src/stores/retired-rows.ts';
 import * as scrub from '../../src/stores/scrub-rows.ts';
 import { openStore } from '../../src/stores/store.ts';
-import { greatestTagVersion } from '../../src/stores/tag-history.ts';
+import * as history from '../../src/stores/tag-history.ts';
 import * as tombstones from '../../src/stores/tombstone-rows.ts';
 import * as usage from '../../src/stores/usage-rows.ts';
+import * as shown from '../../src/stores/usage-shown.ts';
+import * as limits from '../../src/stores/organization-limits.ts';
 import { BIG, COMMON, COMMON_BYTES, digest, MALLORY, SUBJECT_OF_MANY, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
 import {
   bodyOf,
   bytesOf,
   type Fixture,
+  contentDigest,
   granted,
   GRACE,
   imageOf,
+  ofLength,
   indexOf,
   openFixture,
   pushBlob,
@@ -63,6 +67,10 @@ const tag = (name: string) => name as Tag;
 const organization = (name: string) => name as OrganizationName;
 
 const LAYER = bytesOf(500, 60);
+const KEPT = { entries: 1000, since: 0 };
+
+/** What is not there, or not allowed, is looked for all the same. */
+const refused = () => undefined;
 
 export type Operation = () => Promise<unknown>;
 
@@ -76,7 +84,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
   return new Map<string, Operation>([
     ...pushesAndPulls(fixture),
     ...listing(fixture, database),
-    ...control(new ControlData(database)),
+    ...control(database, new ControlData(database)),
     ...replication(central, node),
     ...upkeep(central, node),
     ...deleting(fixture, database),
@@ -103,8 +111,8 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         await registry.uploadProgress(session(one, BIG));
         const two = await registry.appendChunk(session(one, BIG), undefined, bodyOf(layer));
         const both = Uint8Array.from([...layer, ...layer]);
-        await registry.finishUpload(session(two, BIG), await digestOf('sha256', both), undefined, undefined);
-        await registry.finishUpload(session(two, BIG), await digestOf('sha256', both), undefined, undefined);
+        await registry.finishUpload(session(two, BIG), await contentDigest(both), undefined, undefined);
+        await registry.finishUpload(session(two, BIG), await contentDigest(both), undefined, undefined);
       },
     ],
     [
@@ -112,7 +120,7 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       async () => {
         const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
         const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
-        await registry.finishUpload(session(one, BIG), await digestOf('sha256', layer), undefined, undefined);
+        await registry.finishUpload(session(one, BIG), await contentDigest(layer), undefined, undefined);
         closed.at = one.reference;
       },
     ],
@@ -120,11 +128,11 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       'the same bytes in another session, whose object is lost',
       async () => {
         await env.DB_CENTRAL.prepare("UPDATE locations SET key = 'blobs/lost' WHERE digest = ?1")
-          .bind(await digestOf('sha256', layer))
+          .bind(await contentDigest(layer))
           .run();
         const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
         const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
-        await registry.finishUpload(session(one, BIG), await digestOf('sha256', layer), undefined, undefined);
+        await registry.finishUpload(session(one, BIG), await contentDigest(layer), undefined, undefined);
       },
     ],
     [
@@ -147,12 +155,12 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       'mount of what nobody has',
       () => registry.mountBlob('bob/x' as RepositoryName, digest('9', 9), { ranges: [], withPublic: true }),
     ],
-    [
-      'push an image',
-      async () => pushImage(fixture, await imageOf(COMMON, [await digestOf('sha256', layer)]), [TAG, 'new'], BIG),
-    ],
+    ['push an image', async () => pushImage(fixture, await imageOf(COMMON, [await contentDigest(layer)]), [TAG, 'new'], BIG)],
     ['push a large index', async () => pushImage(fixture, await indexOf(large), ['large'], BIG)],
-    ['push an index of a large one', async () => pushImage(fixture, await indexOf([TOP, COMMON]), ['top'], BIG)],
+    [
+      'push an index of a large one',
+      async () => pushImage(fixture, await indexOf([ofLength(TOP, 600_000), COMMON]), ['top'], BIG),
+    ],
     [
       'push a referrer',
       async () =>
@@ -168,12 +176,12 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       () =>
         imageOf(digest('9', 1), [digest('9', 2)])
           .then((image) => pushImage(fixture, image, [], BIG))
-          .catch(() => undefined),
+          .catch(refused),
     ],
     ['GET by tag', () => registry.getManifest(granted(BIG), byTag(TAG))],
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],
-    ['HEAD by tag', () => registry.resolveManifest(granted(BIG), byTag('a00000'))],
-    ['HEAD by digest', () => registry.resolveManifest(granted(BIG), byDigest(digest('0', 3)))],
+    ['HEAD by tag', () => registry.resolveManifest(granted(BIG), byTag('a00000')).catch(refused)],
+    ['HEAD by digest', () => registry.resolveManifest(granted(BIG), byDigest(digest('0', 3))).catch(refused)],
     ['what goes on after responses', () => fixture.settled()],
   ];
 }
@@ -191,7 +199,10 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['images of a digest', () => lists.findInRepositories(database, ALL, { kind: 'digest', digest: TAGGED }, '', 10)],
     ['images of a tag', () => lists.findInRepositories(database, ALL, { kind: 'tag', tag: TAG }, 'mallory/b', 10)],
     ['versions', () => lookUpVersions(database, BIG, [TAG, tag('c00001')], [TAGGED, digest('0', 1)])],
-    ['history', () => images.historyOfTag(database, BIG, TAG, 10)],
+    ['history', () => history.historyOfTag(database, BIG, TAG, { version: 50_000, origin: '~' }, KEPT, 10)],
+    ['one write of a tag', () => history.writeOfTag(database, BIG, TAG, { version: 1005, origin: 'central' })],
+    ['tags with a history', () => history.tagsWithHistory(database, { repository: '', name: '' }, 10)],
+    ['trim histories', () => history.trimHistories(database, [{ repository: BIG, name: TAG }], KEPT, 10)],
     ['a write of a tag', () => images.knowsWrite(database, BIG, TAG, 1005, 'central')],
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
     ['markers of an image', () => images.markersOfImage(database, BIG, TOP, TAG)],
@@ -206,7 +217,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['a location', () => blobs.ownLocation(database, COMMON, 'central')],
     ['where to mount from', () => mounts.findMountSource(database, UNNEEDED, [{ from: 'bob/', to: 'bob0' }])],
     ['a mount from elsewhere', () => mounts.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW)],
-    ['the greatest version', () => greatestTagVersion(database, BIG, [TAGGED])],
+    ['the greatest version', () => history.greatestTagVersion(database, BIG, [TAGGED])],
     [
       'a blob counts again',
       () => database.batch([blobs.countAgain({ repository: BIG, digest: digest('e', 2), store: 'central', lease: LEASE })]),
@@ -227,7 +238,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
   ];
 }
 
-function control(data: ControlData): [string, Operation][] {
+function control(database: Database, data: ControlData): [string, Operation][] {
   const credential = {
     id: 'new',
     kind: 'organization',
@@ -247,7 +258,7 @@ function control(data: ControlData): [string, Operation][] {
     ['credentials', () => data.credentials(MALLORY, '', 10)],
     ['add a credential', () => data.addCredential(credential)],
     ['use it', () => data.recordUse('new', NOW)],
-    ['remove that credential', () => data.removeCredential(MALLORY, 'new', NOW)],
+    ['remove that credential', () => data.removeCredential('new', NOW)],
     ['an organization', () => data.organization(MALLORY)],
     ['its state', () => data.organizationState(MALLORY)],
     ['organizations', () => data.organizations('', 10)],
@@ -261,9 +272,13 @@ function control(data: ControlData): [string, Operation][] {
     ['make it public', () => data.setPublic(repository, true, NOW)],
     ['public ones', () => data.publicAmong([repository, BIG])],
     ['a quota', () => data.setQuota(MALLORY, 1_000_000_000, NOW)],
-    ['use', () => data.organizationUsage(MALLORY)],
-    ['most use', () => data.mostUsage(10)],
-    ['use, counted', () => data.usage(MALLORY)],
+    ['use', () => shown.usageAtCentral(database, MALLORY)],
+    ['use at a node', () => shown.usageAmong(database, [MALLORY])],
+    ['a credential by name', () => data.credential(MALLORY, 'c00005')],
+    ['one of some secrets', () => data.knowsSecretAmong(['x', 'hash7'])],
+    ['why not another manifest', () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG]))],
+    ['why not another upload', () => limits.uploadsExceeded(database, BIG)],
+    ['most use', () => shown.mostUsage(database, 10)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],
   ];
 }
@@ -330,10 +345,14 @@ function replication(central: Named, node: Named): [string, Operation][] {
   return [
     ['announce', announced],
     ['merge', () => database.batch(mergeRows({ tags: [], lives, manifests: [large], blobs: [] }, NOW))],
+    ['leave tags to central', () => database.batch(usage.leaveTagsToCentral([{ repository: BIG, name: TAG, digest: TAGGED }]))],
     ['leave to central', () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }]))],
     [
       'follow use',
-      () => database.batch(usage.followUsage('node1', undefined, [{ organization: MALLORY, bytes: 1, changed: 5 }])),
+      () =>
+        database.batch(
+          usage.followUsage('node1', undefined, [{ organization: MALLORY, bytes: 1, manifests: 1, tags: 1, changed: 5 }]),
+        ),
     ],
     ['markers', () => markers.markersAfter(database, undefined, 10)],
     ['markers that went', () => database.batch([markers.deleteMarkers(waiting)])],
@@ -423,7 +442,7 @@ function upkeep(central: Named, node: Named): [string, Operation][] {
     [
       'evict',
       async () => {
-        const pushed = await imageOf(COMMON, [await digestOf('sha256', LAYER)]);
+        const pushed = await imageOf(COMMON, [await contentDigest(LAYER)]);
         const roots = [pushed.digest, TAGGED, digest('a', 3999)].map((of) => ({ repository: BIG, digest: of }));
         for (const image of await evictions.imagesAt(node, roots, 1_000_000))
           await evictions.evictImage(database, image, NOW, '');
@@ -524,7 +543,6 @@ function upkeep(central: Named, node: Named): [string, Operation][] {
 
 function deleting(fixture: Fixture, database: Database): [string, Operation][] {
   const { registry } = fixture;
-  const refused = () => undefined;
   return [
     ['push beyond the quota', () => pushBlob(fixture, bytesOf(600, 5000), BIG).catch(refused)],
     ['live manifests', () => deletions.liveManifests(database, BIG, '', 10)],

@@ -4,7 +4,7 @@ import { type Pin, Pins } from '../../gc/pins.ts';
 import { parseReference, parseRepositoryName, type Reference, type RepositoryName } from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
-import { requireAdministrator } from './caller.ts';
+import { requireAdministrator, requireGoodAt } from './caller.ts';
 import { describe, json } from './describe.ts';
 import { imageParam, pin, pinParam } from './schemas.ts';
 
@@ -34,6 +34,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(put, async (c) => {
     requireAdministrator(c);
     const { node, ...image } = c.req.valid('param');
+    requireGoodAt(c, [node]);
     const { repository, reference } = imageOf(image);
     return c.json(view(await pinsOf(c).add(node, repository, reference, Date.now())), 200);
   });
@@ -48,6 +49,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
     const { node, ...image } = c.req.valid('param');
+    requireGoodAt(c, [node]);
     const { repository, reference } = imageOf(image);
     await pinsOf(c).remove(node, repository, reference);
     return c.body(null, 204);

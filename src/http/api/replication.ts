@@ -2,7 +2,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type QueueReport, Replication } from '../../replication/operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
-import { requireAdministrator } from './caller.ts';
+import { requireAdministrator, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { forgetQuery, onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
 
@@ -54,6 +54,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(change, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
+    requireGoodAtStore(c, store);
     const replication = replicationOf(c);
     await replication.setPaused(store, c.req.valid('json').paused);
     return c.json(view(await replication.report(store)), 200);
@@ -86,6 +87,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(retry, async (c) => {
     requireAdministrator(c);
+    requireGoodAtStore(c, c.req.valid('param').store);
     return c.json({ retried: await replicationOf(c).retry(c.req.valid('param').store, c.req.valid('json').job) }, 200);
   });
 
@@ -100,6 +102,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(mark, async (c) => {
     requireAdministrator(c);
+    requireGoodAtStore(c, c.req.valid('param').store);
     await replicationOf(c).markEverything(c.req.valid('param').store);
     return c.body(null, 202);
   });
@@ -148,10 +151,20 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(forget, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c, ['central']);
     const { last, lost } = c.req.valid('query');
     const forgotten = await replicationOf(c).forget(c.req.valid('param').store, last, lost);
     return c.json({ locations: forgotten.locations, last: forgotten.last ?? null }, 200);
   });
+}
+
+/** A queue is of all nodes on its store. @throws OciError DENIED */
+function requireGoodAtStore(c: AppContext, store: string): void {
+  const sharing = c.get('runtime').config.nodes.filter((node) => node.store === store);
+  requireGoodAt(
+    c,
+    sharing.map(({ name }) => name),
+  );
 }
 
 export function replicationOf(c: AppContext): Replication {

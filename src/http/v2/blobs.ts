@@ -1,9 +1,9 @@
 import type { Hono } from 'hono';
-import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
-import { matchesEtag } from './etag.ts';
+import { isEtagOf, matchesEtag } from './etag.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const PATH = routeOf('/blobs/:digest');
@@ -36,7 +36,7 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
 
 function target(c: AppContext) {
   const repository = repositoryOf(c);
-  const digest = parseDigest(c.req.param('digest') ?? '');
+  const digest = parseAnyDigest(c.req.param('digest') ?? '');
   const fields = c.get('logFields');
   fields['digest'] = digest;
   return { repository, digest };
@@ -45,7 +45,7 @@ function target(c: AppContext) {
 /** A resumed download that names other content gets all of this one (RFC 9110 §13.1.5). */
 function ifRangeHolds(c: AppContext, digest: Digest): boolean {
   const header = c.req.header('If-Range');
-  return header === undefined || header === `"${digest}"`;
+  return header === undefined || isEtagOf(header, digest);
 }
 
 function headersOf(digest: Digest, length: number): Record<string, string> {

@@ -2,7 +2,7 @@ import type { Hono } from 'hono';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
-import { parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import { parseAnyReference, parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
@@ -12,6 +12,9 @@ import { repositoryOf, routeOf } from './target.ts';
 
 /** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
 const MAX_TAGS = 100;
+
+/** Characters of a reference that the log shows: what is asked for may be no tag. */
+const MAX_SHOWN = 200;
 
 const PATH = routeOf('/manifests/:reference');
 
@@ -30,10 +33,10 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
   });
 
   v2.put(PATH, async (c) => {
-    const { repository, reference } = target(c);
+    const { repository, reference } = target(c, parseReference);
     requireWrite(c, 'push', repository);
     const tags = tagsOf(c, reference);
-    const bytes = await readManifestBody(c.req.raw, MAX_MANIFEST_BYTES);
+    const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES);
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', {
@@ -62,11 +65,11 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
   });
 }
 
-function target(c: AppContext) {
+function target(c: AppContext, parse = parseAnyReference) {
   const repository = repositoryOf(c);
-  const reference = parseReference(c.req.param('reference') ?? '');
+  const reference = parse(c.req.param('reference') ?? '');
   const fields = c.get('logFields');
-  fields['reference'] = reference.kind === 'tag' ? reference.tag : reference.digest;
+  fields['reference'] = reference.kind === 'tag' ? reference.tag.slice(0, MAX_SHOWN) : reference.digest;
   return { repository, reference };
 }
 

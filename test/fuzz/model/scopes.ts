@@ -1,5 +1,5 @@
 /** Scopes of Docker's token flow, and who may be granted them (README.md, "Logging in"; docs/architecture.md, "Who may do what"). */
-import { isRepositoryName, organizationOf } from './names.ts';
+import { isRepositoryName, isSpecName, organizationOf } from './names.ts';
 import { every } from './text.ts';
 
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
@@ -57,8 +57,15 @@ export function grantsOf(caller: Caller | undefined, parameters: readonly string
   return grants;
 }
 
+/** Whether all that is asked for is to push to a name that the spec permits, and Berth does not. */
+export function isHopeless(parameters: readonly string[]): boolean {
+  const texts = [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
+  const { repository, actions } = parse(texts[0] ?? '', isSpecName);
+  return texts.length === 1 && actions.includes('push') && !isRepositoryName(repository);
+}
+
 /** `repository:<name>:<action>[,<action>]`; the type may have a class in parentheses. */
-function parse(text: string): { repository: string; actions: readonly Action[] } {
+function parse(text: string, isName = isRepositoryName): { repository: string; actions: readonly Action[] } {
   const none = { repository: '', actions: [] };
   const first = text.indexOf(':');
   const last = text.lastIndexOf(':');
@@ -66,7 +73,7 @@ function parse(text: string): { repository: string; actions: readonly Action[] }
   const [type, repository, list] = [text.slice(0, first), text.slice(first + 1, last), text.slice(last + 1)];
   const isType = type === 'repository' || /^repository\([a-z0-9]+\)$/.test(type);
   const isList = every(list, (character) => (character >= 'a' && character <= 'z') || character === ',' || character === '*');
-  if (!isType || !isList || !isRepositoryName(repository)) return none;
+  if (!isType || !isList || !isName(repository)) return none;
   const asked = list.split(',');
   return { repository, actions: ACTIONS.filter((action) => asked.includes(action) || asked.includes('*')) };
 }
