@@ -167,7 +167,7 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   /** Announces everything that a node holds once more: for a central whose database was restored. */
   async markEverything(store: StoreName): Promise<void> {
-    await this.#pair(store).node.database.batch(markEverything(Date.now()));
+    await markEverything(this.#pair(store).node.database, Date.now());
     await this.wake(store);
   }
 

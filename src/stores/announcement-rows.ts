@@ -11,6 +11,7 @@ import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.
 import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import type { TypeClaim } from './manifest-type.ts';
+import { atMost, type ReadsAtMost, inFull } from './rows-read.ts';
 import type { Marker } from './marker-rows.ts';
 import {
   type BlobRecord,
@@ -53,20 +54,33 @@ const SELECT_TAGS = sql`
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
   WHERE asked.value ->> 'kind' = 'tag'`;
 
+/** Children that are looked at, of each level below what is announced: others are announced by their own markers. */
+const CHILDREN_PER_LEVEL = 20_000;
+const LEVELS = 4;
+
+const CHILDREN_OF = (level: number): string => `
+  wanted${level} (repository, digest) AS MATERIALIZED (
+    SELECT DISTINCT child.repository, child.digest FROM (
+      SELECT r.repository, r.digest FROM wanted${level - 1}
+      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+        ON r.repository = wanted${level - 1}.repository AND r.manifest = wanted${level - 1}.digest AND r.kind = 'child'
+      LIMIT ${CHILDREN_PER_LEVEL}) AS child
+    WHERE EXISTS (SELECT 1 FROM markers k
+      WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;
+const BELOW = Array.from({ length: LEVELS }, (_, i) => i + 1);
+
 // A child without a marker is known at central, and so is all below it.
 const SELECT_MANIFESTS = sql`
-  WITH RECURSIVE wanted (repository, digest, depth) AS (
-    SELECT asked.value ->> 'repository', asked.value ->> 'key', 0 FROM json_each(?1) AS asked
+  WITH wanted0 (repository, digest) AS MATERIALIZED (
+    SELECT asked.value ->> 'repository', asked.value ->> 'key' FROM json_each(?1) AS asked
     WHERE asked.value ->> 'kind' = 'manifest'
     UNION
-    SELECT t.repository, t.digest, 0 FROM json_each(?1) AS asked
+    SELECT t.repository, t.digest FROM json_each(?1) AS asked
     CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
     WHERE asked.value ->> 'kind' = 'tag' AND t.digest IS NOT NULL
-    UNION
-    SELECT r.repository, r.digest, wanted.depth + 1
-    FROM wanted CROSS JOIN manifest_references r ON r.repository = wanted.repository AND r.manifest = wanted.digest
-    WHERE r.kind = 'child' AND EXISTS (SELECT 1 FROM markers k
-      WHERE k.kind = 'manifest' AND k.repository = r.repository AND k.key = r.digest)
+  ), ${BELOW.map(CHILDREN_OF).join(', ')}, wanted (repository, digest, depth) AS MATERIALIZED (
+    SELECT repository, digest, 0 FROM wanted0
+    ${BELOW.map((level) => `UNION ALL SELECT repository, digest, ${level} FROM wanted${level}`).join(' ')}
   )
   SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size, m.created_version AS created,
     m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
@@ -74,7 +88,7 @@ const SELECT_MANIFESTS = sql`
   CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
   CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
   WHERE m.created_version > m.deleted_version
-  GROUP BY m.repository, m.digest`;
+  GROUP BY m.repository, m.digest`.reading(atMost(LEVELS * 6 * CHILDREN_PER_LEVEL));
 
 /** What markers stand for: their tags, and the manifests that have to be announced with them, children first. */
 export async function readMarked(
@@ -128,19 +142,26 @@ export function readHeads(
   return database.all<ManifestHeadRecord>(SELECT_HEADS, JSON.stringify(wanted));
 }
 
+/** A manifest of 4 MiB has no more references. */
+const MOST_REFERENCES = 30_000;
+
 const SELECT_CONTENTS = sql`
   SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
-  ORDER BY c.repository, c.digest, c.part`;
+  ORDER BY c.repository, c.digest, c.part`.reading(inFull());
 const SELECT_REFERENCES = sql`
   SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
-  CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`;
+  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));
+/** As many as the manifests have references, with what is looked up of each. */
+const perReference: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES * run.keys;
 const SELECT_BLOBS = sql`
   SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
-  CROSS JOIN manifest_references r ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
+  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
   CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
   LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
-  WHERE r.kind <> 'subject'`;
+  WHERE r.kind <> 'subject'`.reading(perReference);
 
 /** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
 export async function readManifests(
@@ -205,7 +226,7 @@ const ADD_LOCATIONS = sql`
   SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
   ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
-  WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`;
+  WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`.reading(inFull(8));
 const ADD_COPIES = sql`
   INSERT INTO copies (store, digest, organization, size, announced_at)
   SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)

@@ -9,6 +9,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { paged } from './rows-read.ts';
 
 /** Who asks for a change, and where. */
 export interface Actor {
@@ -147,11 +148,11 @@ export function auditOrganization(name: OrganizationName, by: Actor, now: number
 const COLUMNS = 'id, at, action, organization, repository, key, subject, name, host, count';
 const SELECT_ALL = sql`
   SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_time WHERE (at, id) < (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER))
-  ORDER BY at DESC, id DESC LIMIT CAST(?3 AS INTEGER)`;
+  ORDER BY at DESC, id DESC LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 const SELECT_OF_ORGANIZATION = sql`
   SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_organization
   WHERE organization = ?1 AND (at, id) < (CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
-  ORDER BY at DESC, id DESC LIMIT CAST(?4 AS INTEGER)`;
+  ORDER BY at DESC, id DESC LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
 
 /** Where a page of the log starts: before this entry. */
 export type AuditPosition = Pick<AuditEntry, 'at' | 'id'>;
@@ -171,7 +172,7 @@ export function auditBefore(
 const DELETE_OLD = sql`
   DELETE FROM audit WHERE id IN (
     SELECT id FROM audit INDEXED BY audit_by_time WHERE at < CAST(?1 AS INTEGER) ORDER BY at, id LIMIT CAST(?2 AS INTEGER))
-  RETURNING id`;
+  RETURNING id`.reading(paged(2, 6));
 
 /** Removes entries from before `before`, in milliseconds since the epoch. Answers how many. */
 export async function deleteOldAudit(database: Database, before: number, limit: number): Promise<number> {

@@ -9,18 +9,26 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { keyed, paged, type ReadsAtMost } from './rows-read.ts';
 import { forgetNamedOrphans } from './orphan-rows.ts';
 
 /** Whether a live manifest of `repository` names the blob `digest`. */
 const namedIn = (repository: string, digest: string): string => `EXISTS (
-  SELECT 1 FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.kind <> 'subject' AND m.created_version > m.deleted_version)`;
+  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND r.kind < 'subject')`;
 
-/** Whether a live manifest of any repository that may read the blob `digest` names it. */
-export const isReferenced = (digest: string): string => `EXISTS (
-  SELECT 1 FROM links k CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
-  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-  WHERE k.digest = ${digest} AND r.kind <> 'subject' AND m.created_version > m.deleted_version)`;
+/** Links of a blob that are looked at: one with more is kept until links that nobody needs have gone. */
+export const LINKS_PER_BLOB = 100;
+
+/** Whether a live manifest of any repository that may read the blob `digest` names it; or there are too many to say. */
+export const isReferenced = (digest: string): string => `(EXISTS (
+  SELECT 1 FROM (SELECT k.repository FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_PER_BLOB}) AS linked
+  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_digest
+    ON r.repository = linked.repository AND r.digest = ${digest} AND r.live = 1 AND r.kind < 'subject')
+  OR EXISTS (SELECT 1 FROM links k WHERE k.digest = ${digest} LIMIT 1 OFFSET ${LINKS_PER_BLOB}))`;
+
+/** Rows that {@link isReferenced} reads at most, of each digest in a JSON array. */
+export const perBlob: ReadsAtMost = (run) => keyed(run) + 4 * LINKS_PER_BLOB * run.keys;
 
 /** Whether somebody was promised the blob until after `now`. */
 export const isPromised = (digest: string, now: string): string => `EXISTS (
@@ -33,7 +41,7 @@ const LINK_IS_UNUSED = (now: string): string => `
 const LINK_PAGE = sql`
   SELECT k.digest, k.repository, ${LINK_IS_UNUSED('?4')} AS unused
   FROM links k INDEXED BY links_by_digest WHERE (k.digest, k.repository) > (?1, ?2)
-  ORDER BY k.digest, k.repository LIMIT CAST(?3 AS INTEGER)`;
+  ORDER BY k.digest, k.repository LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 8));
 
 const DELETE_LINKS = sql`
   DELETE FROM links AS k WHERE (k.repository, k.digest) IN (
@@ -66,7 +74,9 @@ export function deleteUnusedLinks(links: readonly LinkPosition[], now: number): 
 const LOCATION_PAGE = sql`
   SELECT l.digest, l.store, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM links k WHERE k.digest = l.digest) AS unused
-  FROM locations l WHERE (l.digest, l.store) > (?1, ?2) ORDER BY l.digest, l.store LIMIT CAST(?3 AS INTEGER)`;
+  FROM locations l WHERE (l.digest, l.store) > (?1, ?2) ORDER BY l.digest, l.store LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3, 4),
+);
 
 export interface LocationPosition {
   readonly digest: string;
@@ -97,16 +107,16 @@ export const BLOB_IS_UNUSED = (digest: string, now: string): string =>
 const DEPART = sql`
   INSERT INTO departed (delete_after, key, size)
   SELECT CAST(?3 AS INTEGER), l.key, l.size FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
-  WHERE l.store = ?2 AND ${BLOB_IS_UNUSED('l.digest', '?4')}`;
+  WHERE l.store = ?2 AND ${BLOB_IS_UNUSED('l.digest', '?4')}`.reading(perBlob);
 
 const DELETE_LOCATIONS = sql`
   DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1)) AND ${BLOB_IS_UNUSED('l.digest', '?2')}
-`;
+`.reading(perBlob);
 
 const DELETE_COPIES = sql`
   DELETE FROM copies WHERE (store, digest) IN (
     SELECT l.store, l.digest FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
-    WHERE ${BLOB_IS_UNUSED('l.digest', '?2')})`;
+    WHERE ${BLOB_IS_UNUSED('l.digest', '?2')})`.reading(perBlob);
 
 const FORGET_COPIES = sql`
   DELETE FROM copies WHERE (store, digest) IN (

@@ -11,7 +11,7 @@
  * kept there.
  */
 import type { Digest } from '../oci/digest.ts';
-import { BLOB_IS_UNUSED, forgetCopies, isReferenced } from './collection-rows.ts';
+import { BLOB_IS_UNUSED, forgetCopies, isReferenced, perBlob } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { forgetNamedOrphans } from './orphan-rows.ts';
 
@@ -19,7 +19,7 @@ const MAY_LEAVE = (now: string): string => `l.lease_until <= CAST(${now} AS INTE
 
 const MARK = sql`
   UPDATE locations AS l SET leaving = ?3 WHERE l.digest IN (SELECT value FROM json_each(?1)) AND l.store = ?2
-    AND ${MAY_LEAVE('?4')} RETURNING digest`;
+    AND ${MAY_LEAVE('?4')} RETURNING digest`.reading(perBlob);
 
 /** At a node: marks those of its rows that nothing there needs. Answers which. */
 export async function markLeaving(
@@ -36,15 +36,19 @@ export async function markLeaving(
 const MAY_BE_COLLECTED = `(?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')})`;
 
 const SELECT_COLLECTABLE = sql`
-  SELECT asked.value AS digest FROM json_each(?1) AS asked WHERE ?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')}`;
+  SELECT asked.value AS digest FROM json_each(?1) AS asked WHERE ?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')}`.reading(
+  perBlob,
+);
 const RENEW_OWN = sql`
   UPDATE locations SET lease_until = max(lease_until, CAST(?6 AS INTEGER))
   WHERE store = ?4 AND damage IS NULL AND digest IN (SELECT asked.value FROM json_each(?1) AS asked WHERE NOT ${MAY_BE_COLLECTED})
-  RETURNING digest`;
+  RETURNING digest`.reading(perBlob);
 const FORGET_LOCATIONS = sql`
   DELETE FROM locations WHERE store = ?2 AND digest IN (
     SELECT asked.value FROM json_each(?1) AS asked WHERE ${MAY_BE_COLLECTED}
-      OR EXISTS (SELECT 1 FROM locations own WHERE own.digest = asked.value AND own.store = ?4 AND own.damage IS NULL))`;
+      OR EXISTS (SELECT 1 FROM locations own WHERE own.digest = asked.value AND own.store = ?4 AND own.damage IS NULL))`.reading(
+  perBlob,
+);
 
 /**
  * At central, one transaction: which of a node's bytes may go.
@@ -75,10 +79,10 @@ const IS_GIVEN = (now: string): string => `l.leaving = ?3 AND ${MAY_LEAVE(now)}`
 const DEPART = sql`
   INSERT INTO departed (delete_after, key, size)
   SELECT CAST(?5 AS INTEGER), l.key, l.size FROM json_each(?1) AS given
-  CROSS JOIN locations l ON l.digest = given.value AND l.store = ?2 WHERE ${IS_GIVEN('?4')}`;
+  CROSS JOIN locations l ON l.digest = given.value AND l.store = ?2 WHERE ${IS_GIVEN('?4')}`.reading(perBlob);
 const DELETE_LOCATIONS = sql`
   DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1)) AND l.store = ?2 AND ${IS_GIVEN('?4')}
-  RETURNING digest, size`;
+  RETURNING digest, size`.reading(perBlob);
 const CLEAR_MARKS = sql`
   UPDATE locations SET leaving = NULL WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND leaving = ?3`;
 

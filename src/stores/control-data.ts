@@ -4,6 +4,7 @@
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
+import { paged } from './rows-read.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 import { hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
@@ -45,7 +46,9 @@ const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM creden
 const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
   SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
-  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
+  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3),
+);
 const INSERT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
@@ -80,8 +83,8 @@ const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE
 const INSERT_UNKNOWN_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
 const SELECT_ORGANIZATIONS = sql`
-  SELECT name, created_at, quota_bytes FROM organizations
-  WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name, created_at, quota_bytes FROM organizations INDEXED BY organizations_there
+  WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 const SET_QUOTA = sql`
   UPDATE organizations SET quota_bytes = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
   RETURNING name, created_at, quota_bytes`;
@@ -112,7 +115,7 @@ const SELECT_PUBLIC_AMONG = sql`
 const SELECT_REPOSITORIES = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name > max(?2, ?1 || '/') AND r.name < ?1 || '0'
-  ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`;
+  ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 4));
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)

@@ -1,7 +1,9 @@
 /** Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's location. */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
+import { isReferenced, LINKS_PER_BLOB } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { asManyAs, atMost } from './rows-read.ts';
 import type { Store } from './store.ts';
 import { leaveBlobToCentral } from './usage-rows.ts';
 
@@ -18,10 +20,7 @@ export interface Copy {
 
 type CentralDatabase = Pick<Store, 'name' | 'database'>;
 
-const IS_NEEDED = `EXISTS (
-  SELECT 1 FROM links k CROSS JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
-  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-  WHERE k.digest = c.digest AND m.created_version > m.deleted_version)`;
+const IS_NEEDED = isReferenced('c.digest');
 
 /** Organizations that one look looks at. */
 const ORGANIZATIONS_PER_LOOK = 100;
@@ -48,7 +47,9 @@ const SELECT_COPIES = sql`
   WHERE organizations.name IS NOT NULL
   UNION ALL
   SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
-  ORDER BY last, turn, size, digest`;
+  ORDER BY last, turn, size, digest`.reading(
+  asManyAs('copies of an organization that nothing needs any more, besides a hundred each of its own'),
+);
 
 type CopyRow = Copy & { readonly last: number };
 
@@ -75,50 +76,83 @@ export async function copiesFrom(
   };
 }
 
+/** Copies, and damaged locations, that one statement looks at. */
+const ROWS_PER_SLICE = 1000;
+
+// Where a slice ends: NULL for the last one.
+const SELECT_SLICE_END = sql`
+  SELECT min(digest) AS digest FROM (
+    SELECT * FROM (SELECT digest FROM copies WHERE store = ?1 AND digest > ?2 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)})
+    UNION ALL
+    SELECT * FROM (SELECT digest FROM locations INDEXED BY locations_damaged WHERE damage IS NOT NULL AND digest > ?2
+      ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}))`.reading(atMost(4 * ROWS_PER_SLICE));
+
 // Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object is
 // damaged, the node's is what it is mended from.
-const ONLY_AT = (after: string): string => `
-  SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND c.digest > ${after} AND ${IS_NEEDED}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
-  UNION ALL
-  SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
-  FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
-  WHERE c.damage IS NOT NULL AND c.digest > ${after} AND c.store = ?2 AND ${IS_NEEDED}
-    AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest)`;
-
-const SELECT_AMOUNT = sql`
-  WITH only_there AS (${ONLY_AT("''")}) SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM only_there`;
-
-/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks. */
-export async function onlyAt(
-  central: CentralDatabase,
-  store: string,
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  const { database, name } = central;
-  return (await database.first<{ blobs: number; bytes: number }>(SELECT_AMOUNT, store, name)) ?? { blobs: 0, bytes: 0 };
-}
-
+const IN_SLICE = 'c.digest > ?3 AND c.digest <= ?4';
 const SELECT_ONLY_AT = sql`
-  WITH only_there AS (${ONLY_AT('?3')} ORDER BY digest LIMIT CAST(?4 AS INTEGER))
+  WITH only_there AS (
+    SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND ${IN_SLICE} AND ${IS_NEEDED}
+      AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
+    UNION ALL
+    SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
+    FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
+    WHERE c.damage IS NOT NULL AND ${IN_SLICE} AND c.store = ?2 AND ${IS_NEEDED}
+      AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest))
   SELECT digest, organization, size, EXISTS (
     SELECT 1 FROM json_each(?5) AS other
     CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
-  FROM only_there ORDER BY digest`;
+  FROM only_there ORDER BY digest`.reading((run) => atMost(2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + run.keys))(run));
 
 export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
   /** 1 where one of the other nodes has it. */
   readonly elsewhere: number;
 }
 
-/** As {@link onlyAt}, by digest. @param others the stores of the other nodes */
-export function listOnlyAt(
+/** After every digest. */
+const END = '~';
+
+/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks, by digest; slice by slice. */
+async function* slicesOnlyAt(
+  { database, name }: CentralDatabase,
+  store: string,
+  others: readonly string[],
+  after: string,
+): AsyncGenerator<LackingBlob[]> {
+  for (let from = after; from < END;) {
+    const end = (await database.first<{ digest: string | null }>(SELECT_SLICE_END, store, from))?.digest ?? END;
+    yield await database.all<LackingBlob>(SELECT_ONLY_AT, store, name, from, end, JSON.stringify(others));
+    from = end;
+  }
+}
+
+/** How many blobs of live manifests lie at a node and not at central, and their bytes. */
+export async function onlyAt(
+  central: CentralDatabase,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  let [blobs, bytes] = [0, 0];
+  for await (const slice of slicesOnlyAt(central, store, [], '')) {
+    blobs += slice.length;
+    bytes += slice.reduce((sum, { size }) => sum + size, 0);
+  }
+  return { blobs, bytes };
+}
+
+/** As {@link onlyAt}, the first of them by digest. @param others the stores of the other nodes */
+export async function listOnlyAt(
   central: CentralDatabase,
   store: string,
   others: readonly string[],
   after: string,
   limit: number,
 ): Promise<LackingBlob[]> {
-  return central.database.all<LackingBlob>(SELECT_ONLY_AT, store, central.name, after, limit, JSON.stringify(others));
+  const blobs: LackingBlob[] = [];
+  for await (const slice of slicesOnlyAt(central, store, others, after)) {
+    blobs.push(...slice);
+    if (blobs.length >= limit) break;
+  }
+  return blobs.slice(0, limit);
 }
 
 // Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.
@@ -179,8 +213,8 @@ const ADD_LINK = sql`
 // A manifest that was committed meanwhile keeps it.
 const REMOVE_LINK = sql`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
+    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
 
 /**
  * At a node: bytes that were fetched from afar. Answers the key of the store's location.

@@ -7,14 +7,14 @@
  */
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
-import { byKey, type ReadsAtMost } from './rows-read.ts';
+import { keyed, type ReadsAtMost } from './rows-read.ts';
 
 /** How long D1 may take to answer: it ends a query itself after 30 seconds, so what is given up does not run on. */
 export const DATABASE_MILLISECONDS = 35_000;
 
 export class Sql {
   readonly text: string;
-  #readsAtMost: ReadsAtMost = byKey;
+  #readsAtMost: ReadsAtMost = keyed;
 
   constructor(text: string) {
     this.text = text;
@@ -32,20 +32,27 @@ export class Sql {
 }
 
 const statements: Sql[] = [];
+const statementsOfWholeTables: Sql[] = [];
 
-/** Every statement of the modules loaded so far. */
+/** Every statement of the modules loaded so far, but for those that read a whole table. */
 export const allStatements: readonly Sql[] = statements;
+/** The others. */
+export const wholeTableStatements: readonly Sql[] = statementsOfWholeTables;
 
 /** Declares a statement. Interpolates only other SQL, never values: those are numbered parameters (`?1`). */
 export function sql(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
-  const statement = new Sql(String.raw({ raw: strings }, ...fragments));
-  statements.push(statement);
-  return statement;
+  return declared(statements, String.raw({ raw: strings }, ...fragments));
 }
 
-/** As {@link sql}, for the few that read a whole table on purpose: nothing that a push or a pull waits for. */
+/** As {@link sql}, for the few that read a whole table on purpose: one that has a row for each store or task, not for what tenants write. */
 export function sqlOfWholeTable(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
-  return new Sql(String.raw({ raw: strings }, ...fragments));
+  return declared(statementsOfWholeTables, String.raw({ raw: strings }, ...fragments));
+}
+
+function declared(list: Sql[], text: string): Sql {
+  const statement = new Sql(text);
+  list.push(statement);
+  return statement;
 }
 
 const PROBE = sql`SELECT 1`;

@@ -8,6 +8,7 @@ import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts'
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from './audit-rows.ts';
 import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { asManyAs, paged, inFull } from './rows-read.ts';
 import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
@@ -80,13 +81,13 @@ const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
 const DELETE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
   SELECT ?1, deleted.value, '', '', NULL, 0, 0, clock.stamp, 0 FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')}
-  ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`;
+  ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`.reading(inFull(8));
 
 // Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
 const HIDE_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
   WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND visible = 1
-    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`.reading(inFull());
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})
@@ -160,8 +161,10 @@ function deletionOf(
 }
 
 const SELECT_LIVE_MANIFESTS = sql`
-  SELECT digest, created_version AS created, deleted_version AS deleted FROM manifests
-  WHERE repository = ?1 AND digest > ?2 AND created_version > deleted_version ORDER BY digest LIMIT CAST(?3 AS INTEGER)`;
+  SELECT digest, created_version AS created, deleted_version AS deleted FROM manifests INDEXED BY manifests_live
+  WHERE repository = ?1 AND digest > ?2 AND created_version > deleted_version ORDER BY digest LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3),
+);
 
 export interface LiveManifest {
   readonly digest: Digest;
@@ -224,8 +227,8 @@ export async function deleteRepository(
 }
 
 const IS_REFERENCED = `EXISTS (
-  SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-  WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version)`;
+  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+  WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
 
 // It tells of what is deleted after it.
 const FEED_LINK = sql`
@@ -237,9 +240,8 @@ const DELETE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 
 
 const SELECT_BLOB_USE = sql`
   SELECT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2) AS linked, (
-    SELECT r.manifest FROM manifest_references r
-    JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND m.created_version > m.deleted_version LIMIT 1) AS manifest`;
+    SELECT r.manifest FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1 LIMIT 1) AS manifest`;
 
 export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string };
 
@@ -288,8 +290,8 @@ export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: num
 
 const UNLINK_REPOSITORY_AS_TOLD = sql`
   DELETE FROM links WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE r.repository = ?1 AND r.digest = links.digest AND m.created_version > m.deleted_version)`;
+    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ?1 AND r.digest = links.digest AND r.live = 1)`.reading(asManyAs('links of the repository'));
 // They are not for whoever has the name next.
 const UNPIN_REPOSITORY_AS_TOLD = sql`DELETE FROM pins WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER)`;
 // Pushed again, it is private.

@@ -3,6 +3,7 @@
  * object has: so a run that is killed in between leaks nothing, and no object goes before its row has.
  */
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { paged } from './rows-read.ts';
 
 export interface Departed {
   readonly delete_after: number;
@@ -13,7 +14,7 @@ export interface Departed {
 
 const SELECT_DUE = sql`
   SELECT delete_after, key, size FROM departed WHERE delete_after <= CAST(?1 AS INTEGER)
-  ORDER BY delete_after, key LIMIT CAST(?2 AS INTEGER)`;
+  ORDER BY delete_after, key LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** Objects whose time has come by `now`, in milliseconds since the epoch. */
 export function dueObjects(database: Database, now: number, limit: number): Promise<Departed[]> {

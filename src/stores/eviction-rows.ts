@@ -9,9 +9,11 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { auditEviction } from './audit-rows.ts';
-import { isPromised } from './collection-rows.ts';
+import { isPromised, LINKS_PER_BLOB } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { reachedFrom } from './listed-manifests.ts';
 import { DIGESTS_PER_PARAMETER, jsonParts } from './merge.ts';
+import { asManyAs, atMost, paged, type ReadsAtMost, inFull } from './rows-read.ts';
 
 /** Where a page of images starts: after this one. */
 export interface UsePosition {
@@ -30,49 +32,62 @@ export interface UsedManifest {
 }
 
 const hasParent = (repository: string, digest: string): string => `EXISTS (
-  SELECT 1 FROM manifest_references r CROSS JOIN manifests p ON p.repository = r.repository AND p.digest = r.manifest
-  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.kind = 'child' AND p.created_version > p.deleted_version)`;
+  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND r.kind = 'child')`;
 
 const SELECT_USED = sql`
   SELECT m.used_at, m.repository, m.digest, ${hasParent('m.repository', 'm.digest')} AS listed
   FROM manifests m INDEXED BY manifests_used
   WHERE m.created_version > m.deleted_version AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
-  ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`;
+  ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 
 /** Live manifests, the least recently used first. */
 export function leastUsed(node: Database, after: UsePosition, limit: number): Promise<UsedManifest[]> {
   return node.all<UsedManifest>(SELECT_USED, after.used_at, after.repository, after.digest, limit);
 }
 
-/** Indexes may list indexes; deeper than this nothing of an image is looked at. */
-const DEPTH = 8;
+/** Of each level below an image; what it lists beyond these stays, and is an image by itself. */
+const MOST_LISTED = 25_000;
+/** What all of an image may name, which {@link imagesAt} counts before it reads: a little more than one manifest of 4 MiB. */
+const MOST_REFERENCES = 60_000;
 
 const MEMBERS = `
-  WITH RECURSIVE reachable (digest, depth) AS (
-    SELECT ?2, 0
-    UNION
-    SELECT r.digest, reachable.depth + 1 FROM reachable CROSS JOIN manifest_references r
-      ON r.repository = ?1 AND r.manifest = reachable.digest AND r.kind = 'child' WHERE reachable.depth < ${DEPTH}
-  ), member (digest, depth, used_at) AS (
-    SELECT m.digest, max(reachable.depth), m.used_at FROM reachable
-    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest
-    WHERE m.created_version > m.deleted_version GROUP BY m.digest
+  WITH ${reachedFrom('?1', '?2', String(MOST_LISTED))}, member (digest, depth, used_at) AS MATERIALIZED (
+    SELECT m.digest, reached.depth, m.used_at FROM reached
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest
+    WHERE m.created_version > m.deleted_version
   )`;
+const ofMembers = atMost(12 * MOST_LISTED);
 const COUNT_REFERENCES = sql`${MEMBERS}
-  SELECT count(*) AS count FROM member CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = member.digest`;
-const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`;
+  SELECT count(*) AS count FROM (
+    SELECT 1 FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+      ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})`.reading(
+  (run) => ofMembers(run) + 4 * MOST_REFERENCES,
+);
+const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(ofMembers);
 
-// Another image, of any repository, may need the bytes as well.
-const SELECT_BLOBS = sql`${MEMBERS}
-  SELECT DISTINCT r.digest, l.size, l.lease_until, EXISTS (
-    SELECT 1 FROM links k CROSS JOIN manifest_references o ON o.repository = k.repository AND o.digest = k.digest
-    CROSS JOIN manifests m ON m.repository = o.repository AND m.digest = o.manifest
-    WHERE k.digest = r.digest AND o.kind <> 'subject' AND m.created_version > m.deleted_version
-      AND NOT (o.repository = ?1 AND o.manifest IN (SELECT digest FROM member))) AS shared
-  FROM member CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = member.digest
-  CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
-  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?3
-  WHERE r.kind <> 'subject'`;
+// Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them does.
+const SELECT_BLOBS = sql`${MEMBERS}, named AS MATERIALIZED (
+    SELECT DISTINCT digest FROM (
+      SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+        ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})
+    WHERE kind <> 'subject'
+  )
+  SELECT named.digest, l.size, l.lease_until, (EXISTS (
+      SELECT 1 FROM manifest_references o INDEXED BY manifest_references_by_digest
+      WHERE o.repository = ?1 AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+        AND o.manifest NOT IN (SELECT digest FROM member))
+    OR EXISTS (
+      SELECT 1 FROM (SELECT k.repository FROM links k WHERE k.digest = named.digest LIMIT ${String(LINKS_PER_BLOB)}) AS linked
+      CROSS JOIN manifest_references o INDEXED BY manifest_references_by_digest
+        ON o.repository = linked.repository AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+      WHERE linked.repository <> ?1)
+    OR EXISTS (SELECT 1 FROM links k WHERE k.digest = named.digest LIMIT 1 OFFSET ${String(LINKS_PER_BLOB)})) AS shared
+  FROM named
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
+  LEFT JOIN locations l ON l.digest = named.digest AND l.store = ?3`.reading(
+  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.given,
+);
 
 export interface ImageAtNode {
   readonly repository: RepositoryName;
@@ -156,7 +171,9 @@ const GIVE_UP = sql`
     OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p ON p.repository = ?2 AND p.reference = t.name
       CROSS JOIN manifests m ON m.repository = ?2 AND m.digest = t.digest WHERE t.version > m.deleted_version)
     OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN manifests m
-      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`;
+      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`.reading(
+  asManyAs('tags on the manifests'),
+);
 
 const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
 const LISTED = '(SELECT value FROM json_each(?3))';
@@ -169,31 +186,37 @@ const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version 
 // A deletion that hides tags is still known, as of a manifest that was never here.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0
-  WHERE ${IS_LEAVING} AND deleted_version > 0`;
-const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`;
+  WHERE ${IS_LEAVING} AND deleted_version > 0`.reading(inFull(16));
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`.reading(inFull(16));
 
 const HAS_LEFT = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
   WHERE m.repository = ?2 AND m.digest = ${digest} AND m.created_version > m.deleted_version) AND ${BEGUN}`;
 const DELETE_CONTENTS = sql`
-  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('manifest_contents.digest')}`;
+  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('manifest_contents.digest')}`.reading(
+  inFull(),
+);
+const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
-  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`;
+  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`.reading(references);
 // Hidden ones go with the tombstone; writes that only this store knows are not forgotten for want of room.
 const DELETE_TAGS = sql`
   DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('tags.digest')}
     AND NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
-    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`;
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(
+  asManyAs('tags on the manifests'),
+);
 const HIDE_TAGS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
-  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_LEFT('tags.digest')}`;
+  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_LEFT('tags.digest')}`.reading(
+  asManyAs('tags on the manifests'),
+);
 const DELETE_LINKS = sql`
   DELETE FROM links WHERE repository = ?2 AND digest IN ${LISTED} AND ${BEGUN}
     AND (usable_until IS NULL OR usable_until <= CAST(?4 AS INTEGER)) AND NOT ${isPromised('links.digest', '?4')}
-    AND NOT EXISTS (SELECT 1 FROM manifest_references r CROSS JOIN manifests m
-      ON m.repository = r.repository AND m.digest = r.manifest
-      WHERE r.repository = ?2 AND r.digest = links.digest AND r.kind <> 'subject' AND m.created_version > m.deleted_version)`;
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+      WHERE r.repository = ?2 AND r.digest = links.digest AND r.live = 1 AND r.kind < 'subject')`;
 const UNLIST_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?2 AND ${BEGUN} AND NOT EXISTS (
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?2 AND created_version > deleted_version)`;

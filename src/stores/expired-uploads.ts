@@ -27,7 +27,7 @@ const SESSIONS_PER_RUN = 100;
 export async function removeExpiredUploads({ name, database, bucket }: Store, now: number, objects: boolean): Promise<number> {
   let removed = await deleteExpiredWithoutChunks(database, now, ROWS_PER_RUN);
   if (!objects) return removed;
-  for (const id of await expiredWithChunks(database, now, SESSIONS_PER_RUN)) {
+  for (const id of await expiredWithChunks(database, now, SESSIONS_PER_RUN, ROWS_PER_RUN)) {
     try {
       // Whoever is about to finish it comes too late from here on.
       const [, , chunks] = await database.batch<[object, object, Piece]>([

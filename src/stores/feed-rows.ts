@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { asManyAs, paged } from './rows-read.ts';
 import { type CentralUsage, selectChangedUsage } from './usage-rows.ts';
 
 export type FeedEntry = { readonly position: number; readonly recorded_at: number } & (
@@ -50,7 +51,7 @@ const SELECT_FEED = sql`
       'rights', c.rights, 'repositories', c.repositories, 'secret_hash', c.secret_hash, 'created_at', c.created_at,
       'expires_at', c.expires_at, 'registries', c.registries) FROM credentials c WHERE c.id = f.name)
     END AS row
-  FROM feed f WHERE f.position > CAST(?1 AS INTEGER) ORDER BY f.position LIMIT CAST(?2 AS INTEGER)`;
+  FROM feed f WHERE f.position > CAST(?1 AS INTEGER) ORDER BY f.position LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
 
 const REPORT_POSITION = sql`
   INSERT INTO followers (store, position, followed_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
@@ -88,7 +89,9 @@ export interface Follower {
   readonly followed_at: number;
 }
 
-const SELECT_FOLLOWERS = sqlOfWholeTable`SELECT store, position, followed_at FROM followers ORDER BY store`;
+const SELECT_FOLLOWERS = sqlOfWholeTable`SELECT store, position, followed_at FROM followers ORDER BY store`.reading(
+  asManyAs('nodes'),
+);
 const SELECT_START = sqlOfWholeTable`
   SELECT coalesce((SELECT min(position) - 1 FROM feed), (SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0) AS position`;
 
@@ -125,7 +128,7 @@ const DELETE_FOLLOWED = sql`
       SELECT coalesce(min(coalesce(f.position, 0)), 9223372036854775807)
       FROM json_each(?1) AS node LEFT JOIN followers f ON f.store = node.value)
     AND recorded_at < CAST(?2 AS INTEGER) ORDER BY position LIMIT CAST(?3 AS INTEGER))
-  RETURNING position`;
+  RETURNING position`.reading(paged(3, 4));
 
 /** At central: removes entries that every node has applied, and that are older than `before`. Answers how many. */
 export async function deleteFollowedEntries(

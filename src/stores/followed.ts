@@ -1,9 +1,10 @@
 /** Applying central's feed to a node's store. */
 import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
 import { ofOrganization, removeRepositoryAsTold, unlinkAsTold } from './deletions.ts';
 import { advancePosition, type FeedEntry, type Followed, startOfFeed } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
+import { paged } from './rows-read.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
 const IF_AT = (store: string, position: string): string =>
@@ -116,17 +117,25 @@ const SNAPSHOT_ROWS = 500;
 const SNAPSHOT_ORGANIZATIONS = sql`
   SELECT name AS key, json_object('name', name, 'created_at', created_at, 'removed_at', removed_at,
     'quota_bytes', quota_bytes) AS row
-  FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 const SNAPSHOT_CREDENTIALS = sql`
   SELECT id AS key, json_object(${CREDENTIAL_COLUMNS.split(', ')
     .map((column) => `'${column}', ${column}`)
     .join(', ')}) AS row
-  FROM credentials WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)`;
+  FROM credentials WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 const SNAPSHOT_PUBLIC = sql`
-  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
+  paged(2),
+);
 
-const CLEAR_UNFOLLOWED = ['organizations', 'credentials', 'public_repositories'].map(
-  (table) => sqlOfWholeTable`DELETE FROM ${table} WHERE NOT EXISTS (SELECT 1 FROM followers WHERE store = ?1)`,
+const CLEAR_UNFOLLOWED = [
+  ['organizations', 'name'],
+  ['credentials', 'id'],
+  ['public_repositories', 'name'],
+].map(([table, key]) =>
+  sql`
+    DELETE FROM ${table ?? ''} WHERE ${key ?? ''} IN (SELECT ${key ?? ''} FROM ${table ?? ''} WHERE ${key ?? ''} > '' ORDER BY ${key ?? ''} LIMIT CAST(?2 AS INTEGER))
+      AND NOT EXISTS (SELECT 1 FROM followers WHERE store = ?1) RETURNING ${key ?? ''}`.reading(paged(2, 8)),
 );
 
 /**
@@ -140,7 +149,9 @@ export async function takeSnapshot(
 ): Promise<void> {
   const start = await startOfFeed(central);
   // What an attempt that broke off has left may have been revoked since.
-  await node.database.batch(CLEAR_UNFOLLOWED.map((statement): BoundStatement => [statement, node.name]));
+  for (const statement of CLEAR_UNFOLLOWED) {
+    while ((await node.database.all(statement, node.name, SNAPSHOT_ROWS)).length === SNAPSHOT_ROWS);
+  }
   const tables = [
     [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
     [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
@@ -149,10 +160,10 @@ export async function takeSnapshot(
   for (const [select, put] of tables) {
     let last = '';
     for (;;) {
-      const page = await central.all<{ key: string; row: string }>(select, last, SNAPSHOT_ROWS);
-      if (page.length === 0) break;
-      await node.database.batch(page.map(({ row }): BoundStatement => [put, row, node.name, -1]));
-      last = page.at(-1)?.key ?? last;
+      const rows = await central.all<{ key: string; row: string }>(select, last, SNAPSHOT_ROWS);
+      if (rows.length === 0) break;
+      await node.database.batch(rows.map(({ row }): BoundStatement => [put, row, node.name, -1]));
+      last = rows.at(-1)?.key ?? last;
     }
   }
   // What is pushed here from now on is later than all that central has written.

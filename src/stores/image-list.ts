@@ -8,6 +8,7 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { type ImageKind, measureFound } from './image-measure.ts';
 import type { NameRange } from './list-rows.ts';
+import { asManyAs, keyed, paged } from './rows-read.ts';
 
 /** An image of one repository. */
 export interface ImageRow {
@@ -50,27 +51,29 @@ const SELECT_TAGGED = sql`
   SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM tags t INDEXED BY tags_visible
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
-  ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`;
+  ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 const SELECT_PUBLIC_TAGGED = sql`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM public_repositories p
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1 AND t.name > iif(p.name = ?1, ?2, '')
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`;
+  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(
+  asManyAs('public repositories with images, but without a tag'),
+);
 
 // What a live index lists is a part of that image. Looked at after the page was cut: what is hidden counts as well.
 const HAS_NO_NAME = `
   NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1)
-  AND NOT EXISTS (SELECT 1 FROM manifest_references r CROSS JOIN manifests i ON i.repository = r.repository AND i.digest = r.manifest
-    WHERE r.repository = m.repository AND r.digest = m.digest AND r.kind = 'child' AND i.created_version > i.deleted_version)`;
+  AND NOT EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = m.repository AND r.digest = m.digest AND r.live = 1 AND r.kind = 'child')`;
 const SELECT_UNTAGGED = sql`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
   WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3
-  ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`;
+  ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
 const SELECT_PUBLIC_UNTAGGED = sql`
-  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p
+  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE} AND m.digest > iif(p.name = ?1, ?2, '')
-  WHERE p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`;
+  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
 
 /** Where a page starts: after this tag, or after this digest among what has no tag. */
 export interface ImagePosition {
@@ -172,7 +175,9 @@ const SELECT_AMONG = sql`
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
     WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND t.visible = 1))
-  WHERE ${IS_ALIVE} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`;
+  WHERE ${IS_ALIVE} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`.reading(
+  (run) => keyed(run) + 2 * MAX_TAGS * run.keys,
+);
 
 /** An image by itself, with its tags in byte order: {@link MAX_TAGS} at most, among them the one that is asked for. */
 export interface FoundImageRow extends ImageRow {
@@ -206,9 +211,13 @@ const AMONG_REPOSITORIES = (repositories: string): string => `
   LEFT JOIN manifests m ON m.repository = r.name AND ${IS_ALIVE} AND m.digest = coalesce(?4, (
     SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND t.visible = 1))`;
 const SELECT_IN_RANGE = sql`${AMONG_REPOSITORIES(`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`;
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
+  paged(3, 2 * MAX_TAGS),
+);
 const SELECT_IN_PUBLIC = sql`${AMONG_REPOSITORIES(`
-  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`;
+  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
+  paged(3, 2 * MAX_TAGS),
+);
 
 export interface WalkedImages {
   readonly images: readonly FoundImageRow[];

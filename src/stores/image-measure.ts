@@ -13,7 +13,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { indexesAbove, reachedFrom } from './listed-manifests.ts';
-import { byKey, page } from './rows-read.ts';
+import { keyed, paged } from './rows-read.ts';
 
 /** `rom`: a layer is a ROM. `initrd`: a layer is the root file system of a kernel. '': neither is known. */
 export type ImageKind = '' | 'initrd' | 'rom';
@@ -65,12 +65,12 @@ const IS_UNMEASURED = "m.image_size IS NULL AND m.media_type <> ''";
 const FORGET_INDEXES = sql`
   WITH ${indexesAbove(`SELECT m.repository, m.digest FROM ${ASKED} WHERE ${IS_UNMEASURED}`, 'CAST(?2 AS INTEGER)')}
   UPDATE manifests SET image_size = NULL, image_kind = NULL
-  WHERE (repository, digest) IN (SELECT repository, digest FROM above) AND image_size IS NOT NULL`.reading(page(2, 24));
+  WHERE (repository, digest) IN (SELECT repository, digest FROM above) AND image_size IS NOT NULL`.reading(paged(2, 24));
 
 const MEASURE = sql`
   UPDATE manifests SET (image_size, image_kind) = ${SIZE_AND_KIND('CAST(?2 AS INTEGER)')}
   WHERE (repository, digest) IN (SELECT m.repository, m.digest FROM ${ASKED} WHERE ${IS_UNMEASURED})`.reading(
-  (run) => byKey(run) + 20 * run.keys * run.asked(2),
+  (run) => keyed(run) + 30 * run.keys * run.asked(2),
 );
 
 export interface Measured {

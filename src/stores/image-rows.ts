@@ -2,24 +2,24 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import { reachedFrom } from './listed-manifests.ts';
 import type { Marker } from './marker-rows.ts';
+import { atMost } from './rows-read.ts';
 
-// An index and all that it lists, as far as it is here.
-const REACHABLE = `
-  WITH RECURSIVE reachable (digest) AS (
-    SELECT ?2
-    UNION
-    SELECT r.digest FROM reachable CROSS JOIN manifest_references r
-      ON r.repository = ?1 AND r.manifest = reachable.digest AND r.kind = 'child'
-  )`;
+// An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own document.
+const MOST_REFERENCES = 25_000;
+const MOST = `(SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2)`;
+const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 
-const SELECT_BLOBS = sql`${REACHABLE}
-  SELECT DISTINCT r.digest, coalesce(l.size, r.size) AS size, l.store FROM reachable
-  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND m.created_version > m.deleted_version
-  CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
-  CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
-  LEFT JOIN locations l ON l.digest = r.digest AND l.damage IS NULL
-  WHERE r.kind <> 'subject'`;
+const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
+    SELECT r.digest, r.size FROM reached
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND m.created_version > m.deleted_version
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1 AND r.manifest = reached.digest
+    WHERE r.kind <> 'subject' LIMIT ${MOST}
+  )
+  SELECT DISTINCT named.digest, coalesce(l.size, named.size) AS size, l.store FROM named
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
+  LEFT JOIN locations l ON l.digest = named.digest AND l.damage IS NULL`.reading(atMost(16 * MOST_REFERENCES));
 
 export interface BlobOfImage {
   readonly digest: Digest;
@@ -40,11 +40,11 @@ export async function blobsOfImage(database: Database, repository: RepositoryNam
 }
 
 const SELECT_MARKERS = sql`${REACHABLE}
-  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM reachable
-  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reachable.digest
+  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM reached
+  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reached.digest
   UNION ALL
   SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM markers k
-  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`;
+  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`.reading(atMost(16 * MOST_REFERENCES));
 
 /** What of an image a node has yet to announce. */
 export function markersOfImage(

@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { paged } from './rows-read.ts';
 import type { ManifestVersions, TagVersion } from './versions.ts';
 
 const SELECT_REPOSITORY = sql`
@@ -13,7 +14,7 @@ const SELECT_REPOSITORY = sql`
 
 const SELECT_TAGS = sql`
   SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
-  WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
+  WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 export interface RepositoryFacts {
   readonly exists: boolean;
@@ -119,8 +120,8 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
   WHERE page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size
   ORDER BY page.artifact_type, page.digest, c.part`;
 
-const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type, digest) > (?3, ?4)')}`;
-const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 AND digest > ?4')}`;
+const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type, digest) > (?3, ?4)')}`.reading(paged(5, 12));
+const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 AND digest > ?4')}`.reading(paged(5, 12));
 
 /** Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. */
 export async function listReferrers(
@@ -148,11 +149,13 @@ export async function listReferrers(
 }
 
 const SELECT_REPOSITORIES = sql`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3),
+);
 
 const SELECT_PUBLIC_REPOSITORIES = sql`
-  SELECT p.name FROM public_repositories p CROSS JOIN repositories r ON r.name = p.name AND r.listed = 1
-  WHERE p.name > ?1 ORDER BY p.name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name FROM public_repositories INDEXED BY public_repositories_listed
+  WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** Names from `from`, inclusive, to `to`, exclusive. */
 export interface NameRange {

@@ -3,6 +3,7 @@
  * much they have done. A slice writes its position in the transaction of its work, or after it: every slice can be repeated.
  */
 import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from './database.ts';
+import { asManyAs } from './rows-read.ts';
 
 /** A task that goes round a store in slices. Times are milliseconds since the epoch. */
 export interface MaintenanceTask {
@@ -23,7 +24,7 @@ export interface MaintenanceTask {
 
 const COLUMNS = 'task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped';
 const SELECT_TASK = sql`SELECT ${COLUMNS} FROM maintenance_tasks WHERE task = ?1`;
-const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`;
+const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`.reading(asManyAs('tasks'));
 const INSERT_TASK = `
   INSERT INTO maintenance_tasks (${COLUMNS})
   VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)`;
@@ -74,7 +75,7 @@ export function wakeTask(task: string): BoundStatement {
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) VALUES (?1, CAST(?2 AS INTEGER))
   ON CONFLICT (name) DO UPDATE SET value = value + excluded.value`;
-const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`;
+const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`.reading(asManyAs('counters'));
 
 /** Adds to a counter, which only grows: `collected_bytes`. */
 export function countMaintenance(name: string, by: number): BoundStatement {

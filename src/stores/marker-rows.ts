@@ -5,7 +5,9 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { stampOf } from './clock.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { atMost, paged } from './rows-read.ts';
 
 export type Marker = {
   readonly repository: RepositoryName;
@@ -21,7 +23,7 @@ const COLUMNS = 'kind, repository, key, stamp, written_at';
 const SELECT_MARKERS = sql`
   SELECT ${COLUMNS} FROM markers INDEXED BY markers_in_order
   WHERE (written_at, kind, repository, key) > (CAST(?1 AS INTEGER), ?2, ?3, ?4)
-  ORDER BY written_at, kind, repository, key LIMIT CAST(?5 AS INTEGER)`;
+  ORDER BY written_at, kind, repository, key LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
 /** The oldest first. */
 export function markersAfter(database: Database, after: MarkerPosition | undefined, limit: number): Promise<Marker[]> {
@@ -49,18 +51,23 @@ export async function oldestMarker(database: Database): Promise<number | undefin
   return (await database.first<{ written_at: number | null }>(SELECT_OLDEST))?.written_at ?? undefined;
 }
 
-const SELECT_LEAST_STAMP = sqlOfWholeTable`SELECT min(stamp) AS stamp FROM markers`;
-
-/** Of the change that was made first, of those that wait. */
+/**
+ * A stamp that is not greater than those of the changes that wait. No stamp is less than the time at which its marker was
+ * written: so the oldest marker tells, by its index.
+ */
 export async function leastStamp(database: Database): Promise<number | undefined> {
-  return (await database.first<{ stamp: number | null }>(SELECT_LEAST_STAMP))?.stamp ?? undefined;
+  const oldest = await oldestMarker(database);
+  return oldest === undefined ? undefined : stampOf(oldest);
 }
 
-const SELECT_DEPTH = sqlOfWholeTable`
-  SELECT count(*) AS depth, min(written_at) AS oldest FROM markers`;
+/** Markers that are counted. */
+const MOST_COUNTED = 100_000;
+const SELECT_DEPTH = sql`
+  SELECT (SELECT count(*) FROM (SELECT 1 FROM markers INDEXED BY markers_in_order WHERE written_at >= 0 LIMIT ${String(MOST_COUNTED)})) AS depth,
+    (SELECT min(written_at) FROM markers INDEXED BY markers_in_order) AS oldest`.reading(atMost(2 * MOST_COUNTED));
 
 export interface Waiting {
-  /** Markers. */
+  /** Markers; 100,000 for more. */
   readonly depth: number;
   /** When the oldest was written, in milliseconds since the epoch; null for none. */
   readonly oldest: number | null;
@@ -70,18 +77,48 @@ export async function waitingMarkers(database: Database): Promise<Waiting> {
   return (await database.first<Waiting>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
 }
 
+/** Manifests, or tags, that one transaction marks. */
+const ROWS_PER_SLICE = 5000;
+const WRITTEN_AT = (version: string): string => `min(${version} / 1000, CAST(?1 AS INTEGER))`;
+const IN_SLICE = (key: string): string =>
+  `WHERE (repository, ${key}) > (?2, ?3) AND (?4 IS NULL OR (repository, ${key}) <= (?4, ?5))`;
+const SLICE_END = (table: string, key: string): string =>
+  `SELECT repository, ${key} AS key FROM ${table} WHERE (repository, ${key}) > (?1, ?2) ORDER BY repository, ${key} LIMIT 1 OFFSET ${ROWS_PER_SLICE}`;
+const slice = atMost(16 * ROWS_PER_SLICE);
+
 const MARK_ALL = [
-  sqlOfWholeTable`INSERT INTO markers (kind, repository, key, stamp, written_at)
-    SELECT 'manifest', repository, digest, created_version, min(created_version / 1000, CAST(?1 AS INTEGER)) FROM manifests
-    WHERE created_version > deleted_version ON CONFLICT DO NOTHING`,
-  sqlOfWholeTable`INSERT INTO markers (kind, repository, key, stamp, written_at)
-    SELECT 'tag', repository, name, version, min(version / 1000, CAST(?1 AS INTEGER)) FROM tags WHERE true ON CONFLICT DO NOTHING`,
-];
+  {
+    end: sql`${SLICE_END('manifests', 'digest')}`.reading(slice),
+    mark: sql`INSERT INTO markers (kind, repository, key, stamp, written_at)
+      SELECT 'manifest', repository, digest, created_version, ${WRITTEN_AT('created_version')} FROM manifests
+      ${IN_SLICE('digest')} AND created_version > deleted_version ON CONFLICT DO NOTHING`.reading(slice),
+  },
+  {
+    end: sql`${SLICE_END('tags', 'name')}`.reading(slice),
+    mark: sql`INSERT INTO markers (kind, repository, key, stamp, written_at)
+      SELECT 'tag', repository, name, version, ${WRITTEN_AT('version')} FROM tags ${IN_SLICE('name')} ON CONFLICT DO NOTHING`.reading(
+      slice,
+    ),
+  },
+] as const;
+
+interface SliceEnd {
+  readonly repository: string;
+  readonly key: string;
+}
 
 /**
  * Marks everything that a node holds, for a central whose database was restored to an earlier moment. Markers are as old as
- * the changes that they stand for: so nothing is collected before central has heard of them again.
+ * the changes that they stand for: so nothing is collected before central has heard of them again. In slices: interrupted, it can be
+ * repeated.
  */
-export function markEverything(now: number): BoundStatement[] {
-  return MARK_ALL.map((statement): BoundStatement => [statement, now]);
+export async function markEverything(node: Database, now: number): Promise<void> {
+  for (const { end, mark } of MARK_ALL) {
+    let from: SliceEnd | undefined = { repository: '', key: '' };
+    while (from !== undefined) {
+      const to: SliceEnd | undefined = await node.first<SliceEnd>(end, from.repository, from.key);
+      await node.run(mark, now, from.repository, from.key, to?.repository ?? null, to?.key ?? null);
+      from = to;
+    }
+  }
 }

@@ -17,6 +17,7 @@ import {
   selectLinked,
 } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { atMost } from './rows-read.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
@@ -32,12 +33,18 @@ const MAY_MOUNT_FROM_REPOSITORY = `
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
+/** Repositories with a blob that are looked at for a public one: beyond them, the client uploads what it has. */
+const LINKS_LOOKED_AT = 1000;
+const LINKED = (digest: string): string =>
+  `(SELECT k.repository FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_LOOKED_AT}) AS linked`;
+const fromAnywhere = atMost(3 * LINKS_LOOKED_AT);
+
 const MAY_MOUNT_FROM_ANYWHERE = `
   EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (EXISTS (
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
         ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
-      OR EXISTS (SELECT 1 FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?2))`;
+      OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository))`;
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -45,20 +52,22 @@ const INSERT_LINK_FROM_REPOSITORY = sql`
 
 const INSERT_LINK_FROM_ANYWHERE = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`;
+  SELECT ?1, ?2, CAST(?4 AS INTEGER) WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND NOT ${MOUNT_EXCEEDS_QUOTA} ${RELINK}`.reading(
+  fromAnywhere,
+);
 
 // Only of a blob that could be mounted otherwise: how large another is, is nobody's business.
 const SELECT_REFUSED_FROM_REPOSITORY = sql`
   SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${MOUNT_EXCEEDS_QUOTA}`;
 const SELECT_REFUSED_FROM_ANYWHERE = sql`
-  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${MOUNT_EXCEEDS_QUOTA}`;
+  SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${MOUNT_EXCEEDS_QUOTA}`.reading(fromAnywhere);
 
 const SELECT_SOURCE = sql`
   SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
     ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
   UNION ALL
-  SELECT k.repository FROM links k JOIN public_repositories p ON p.name = k.repository WHERE k.digest = ?1
-  LIMIT 1`;
+  SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository
+  LIMIT 1`.reading(fromAnywhere);
 
 /** A repository with the blob, within ranges of names or public. */
 export async function findMountSource(

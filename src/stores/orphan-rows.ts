@@ -7,6 +7,7 @@
  */
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { paged, inFull } from './rows-read.ts';
 
 export interface Orphan {
   readonly key: string;
@@ -21,7 +22,7 @@ export interface Candidate extends Orphan {
 }
 
 const SELECT_ORPHANS = sql`
-  SELECT key, first_seen FROM orphans WHERE key > ?1 AND (?2 = '' OR key <= ?2)`;
+  SELECT key, first_seen FROM orphans WHERE key > ?1 AND key <= coalesce(nullif(?2, ''), '~')`.reading(inFull());
 
 /** Those with a key after `after` and up to `to`, and when they were first seen, in milliseconds since the epoch. */
 export async function orphansBetween(database: Database, after: string, to: string): Promise<ReadonlyMap<string, number>> {
@@ -66,7 +67,7 @@ export function forgetOrphans(keys: readonly string[]): BoundStatement {
 const SELECT_CANDIDATES = sql`
   SELECT key, size, sha256, sha512 FROM orphans
   WHERE (size, key) > (CAST(?1 AS INTEGER), ?2) AND size <= CAST(?3 AS INTEGER) AND deleting = 0
-  ORDER BY size, key LIMIT CAST(?4 AS INTEGER)`;
+  ORDER BY size, key LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 3));
 
 /**
  * A page of the orphans of a size.

@@ -5,8 +5,9 @@
  * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a client was
  * promised them, by what is so in the transaction that deletes: a manifest may be committed on the location until then.
  */
-import { BLOB_IS_UNUSED } from './collection-rows.ts';
+import { BLOB_IS_UNUSED, LINKS_PER_BLOB } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { asManyAs, atMost } from './rows-read.ts';
 import type { Store } from './store.ts';
 
 /** Locations, of any store, that one transaction walks over. */
@@ -16,7 +17,9 @@ const ROWS_PER_SLICE = 5000;
 const END = '~';
 
 const SELECT_SLICE_END = sql`
-  SELECT digest FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}`;
+  SELECT digest FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}`.reading(
+  atMost(2 * ROWS_PER_SLICE),
+);
 
 const IN_SLICE = (digest: string): string => `${digest} > ?2 AND ${digest} <= ?3`;
 
@@ -24,7 +27,9 @@ const IN_SLICE = (digest: string): string => `${digest} > ?2 AND ${digest} <= ?3
 const KEEP_PROMISES = sql`
   UPDATE locations AS own SET lease_until = (SELECT r.lease_until FROM locations r WHERE r.digest = own.digest AND r.store = ?1)
   WHERE ${IN_SLICE('own.digest')} AND own.store = ?4 AND EXISTS (
-    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1 AND r.lease_until > own.lease_until)`;
+    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1 AND r.lease_until > own.lease_until)`.reading(
+  atMost(8 * ROWS_PER_SLICE),
+);
 
 // Of what is damaged at the store nothing can be read: it is no loss.
 const IS_LOST_WITH_IT = `c.damage IS NULL
@@ -33,12 +38,14 @@ const IS_LOST_WITH_IT = `c.damage IS NULL
 
 const DELETE_LOCATIONS = sql`
   DELETE FROM locations AS c WHERE ${IN_SLICE('c.digest')} AND c.store = ?1 AND (?6 = 1 OR NOT (${IS_LOST_WITH_IT}))
-  RETURNING digest`;
+  RETURNING digest`.reading(atMost(4 * (LINKS_PER_BLOB + 4) * ROWS_PER_SLICE));
 const DELETE_COPIES = sql`
   DELETE FROM copies AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`;
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(atMost(8 * ROWS_PER_SLICE));
 const SELECT_KEPT = sql`
-  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1`;
+  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1`.reading(
+  atMost(2 * ROWS_PER_SLICE),
+);
 
 // Triggers count the locations.
 const DELETE_SUM = sql`DELETE FROM stored_bytes WHERE store = ?1 AND blobs = 0`;
@@ -49,7 +56,7 @@ const SELECT_KNOWN = sql`
   SELECT EXISTS (SELECT 1 FROM followers WHERE store = ?1) OR EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1 AND blobs > 0)
     OR EXISTS (SELECT 1 FROM copies WHERE store = ?1) AS known`;
 const SELECT_STORES = sqlOfWholeTable`
-  SELECT store FROM followers UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`;
+  SELECT store FROM followers UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(asManyAs('nodes'));
 
 /** At central: whether it knows anything of a store: that it followed, a location, or a copy that is due. */
 export async function isKnownStore(central: Database, store: string): Promise<boolean> {

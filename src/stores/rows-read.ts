@@ -24,19 +24,27 @@ export type ReadsAtMost = (run: Run) => number;
 export const ROWS_PER_KEY = 24;
 
 /** For look-ups by key: of one thing, or of each in a JSON array. A statement that names no bound has this one. */
-export const byKey: ReadsAtMost = ({ keys }) => ROWS_PER_KEY * (1 + keys);
+export const keyed: ReadsAtMost = ({ keys }) => ROWS_PER_KEY * (1 + keys);
 
 /** For a page: so many rows for each that `limit`, a parameter, allows. */
-export function page(limit: number, rowsEach = 2): ReadsAtMost {
-  return (run) => byKey(run) + rowsEach * run.asked(limit);
+export function paged(limit: number, rowsEach = 2): ReadsAtMost {
+  return (run) => keyed(run) + rowsEach * run.asked(limit);
 }
 
 /** For what reads a thing whole, such as the references of a manifest: so many rows for each that it answers or writes. */
-export function whole(rowsEach = 4): ReadsAtMost {
-  return (run) => byKey(run) + rowsEach * (run.given + run.written);
+export function inFull(rowsEach = 4): ReadsAtMost {
+  return (run) => keyed(run) + rowsEach * (run.given + run.written);
 }
 
 /** For what reads no more than a fixed number of rows, such as a slice of maintenance. */
 export function atMost(rows: number): ReadsAtMost {
-  return (run) => byKey(run) + rows;
+  return (run) => keyed(run) + rows;
+}
+
+/**
+ * For the few that read as much as there is of something that only an administrator adds to, that limits of their own bound,
+ * or that is what they are about.
+ */
+export function asManyAs(_what: string): ReadsAtMost {
+  return () => Number.POSITIVE_INFINITY;
 }

@@ -6,7 +6,8 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { CheckedLocationRow, Damage } from './blob-rows.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { atMost, paged } from './rows-read.ts';
 
 export interface Location {
   readonly digest: Digest;
@@ -15,13 +16,27 @@ export interface Location {
   readonly size: number;
 }
 
+/** Locations, of any store and damaged ones too, that one statement looks at for sound ones. */
+const LOCATIONS_PER_LOOK = 5000;
 const SELECT_SOUND_LOCATIONS = sql`
-  SELECT digest, key, size FROM locations WHERE digest > ?1 AND store = ?2 AND damage IS NULL
-  ORDER BY digest LIMIT CAST(?3 AS INTEGER)`;
+  WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest LIMIT ${String(LOCATIONS_PER_LOOK)})
+  SELECT * FROM (SELECT 0 AS last, digest, key, size FROM page WHERE store = ?2 AND damage IS NULL ORDER BY digest LIMIT CAST(?3 AS INTEGER))
+  UNION ALL
+  SELECT 1, digest, '', 0 FROM (SELECT digest FROM page ORDER BY digest LIMIT 1 OFFSET ${String(LOCATIONS_PER_LOOK - 1)})`.reading(
+  atMost(6 * LOCATIONS_PER_LOOK),
+);
+
+type SoundRow = Location & { readonly last: number };
 
 /** Locations of a store by digest, without those that are known to be damaged. @param after '' for the beginning */
-export function soundLocations(database: Database, store: string, after: string, limit: number): Promise<Location[]> {
-  return database.all<Location>(SELECT_SOUND_LOCATIONS, after, store, limit);
+export async function soundLocations(database: Database, store: string, after: string, limit: number): Promise<Location[]> {
+  for (let from = after; ;) {
+    const rows = await database.all<SoundRow>(SELECT_SOUND_LOCATIONS, from, store, limit);
+    const sound = rows.flatMap(({ last, digest, key, size }) => (last === 0 ? [{ digest, key, size }] : []));
+    const end = rows.find(({ last }) => last === 1);
+    if (sound.length > 0 || end === undefined) return sound;
+    from = end.digest;
+  }
 }
 
 const SELECT_SOUND_AMONG = sql`
@@ -53,7 +68,7 @@ const SELECT_KEYS = sql`
   WHERE l.digest > ?1 AND l.digest <= coalesce((SELECT until FROM page), '~') AND l.store = ?2
     AND l.key > ?3 AND (?4 = '' OR l.key <= ?4)
   UNION ALL
-  SELECT 1, until, NULL, NULL FROM page`;
+  SELECT 1, until, NULL, NULL FROM page`.reading(atMost(4 * ROWS_PER_PAGE));
 
 /**
  * All locations of a store with a key after `after` and up to `to`, in pages, by walking the table.
@@ -69,14 +84,37 @@ export async function* namedKeys(database: Database, store: string, after: strin
   }
 }
 
-/** Tables besides locations whose rows name objects. A key moves from one to locations, or from there to one. */
-const OTHER_KEYS = 'SELECT key FROM upload_chunks UNION ALL SELECT key FROM departed';
+// Tables besides locations whose rows name objects. A key moves from one to locations, or from there to one.
+const SELECT_CHUNK_KEYS = sql`
+  SELECT upload AS first, start AS second, key FROM upload_chunks WHERE (upload, start) > (?1, CAST(?2 AS INTEGER))
+  ORDER BY upload, start LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
+const SELECT_DEPARTED_KEYS = sql`
+  SELECT delete_after AS first, key AS second, key FROM departed WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2)
+  ORDER BY delete_after, key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
-const SELECT_OTHER_KEYS = sqlOfWholeTable`SELECT key FROM (${OTHER_KEYS}) WHERE key > ?1 AND (?2 = '' OR key <= ?2)`;
-
-/** Keys that rows other than locations name. Read before and after the locations, it misses none that moves. */
+/**
+ * Keys that rows other than locations name, by walking the tables in pages. Read before and after the locations, it misses none
+ * that moves. @param to '' for no end
+ */
 export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
-  return (await database.all<{ key: string }>(SELECT_OTHER_KEYS, after, to)).map(({ key }) => key);
+  const keys: string[] = [];
+  for (const [select, start] of [
+    [SELECT_CHUNK_KEYS, { first: '', second: -1 }],
+    [SELECT_DEPARTED_KEYS, { first: -1, second: '' }],
+  ] as const) {
+    let from: { readonly first: string | number; readonly second: string | number } | undefined = start;
+    while (from !== undefined) {
+      const rows: { first: string | number; second: string | number; key: string }[] = await database.all(
+        select,
+        from.first,
+        from.second,
+        ROWS_PER_PAGE,
+      );
+      for (const { key } of rows) if (key > after && (to === '' || key <= to)) keys.push(key);
+      from = rows.length < ROWS_PER_PAGE ? undefined : rows.at(-1);
+    }
+  }
+  return keys;
 }
 
 const MARK_DAMAGED = sql`
@@ -95,7 +133,7 @@ export interface DamagedLocation extends CheckedLocationRow {
 
 const SELECT_DAMAGED = sql`
   SELECT digest, store, key, size, lease_until, damage FROM locations INDEXED BY locations_damaged
-  WHERE damage IS NOT NULL AND (digest, store) > (?1, ?2) ORDER BY digest, store LIMIT CAST(?3 AS INTEGER)`;
+  WHERE damage IS NOT NULL AND (digest, store) > (?1, ?2) ORDER BY digest, store LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 export function damagedLocations(
   database: Database,
@@ -138,16 +176,16 @@ export interface LinkPosition {
 
 type WantedRow = LinkPosition & { readonly last: number; readonly size: number };
 
+const NAMED = `manifest_references r INDEXED BY manifest_references_by_digest
+  WHERE r.repository = page.repository AND r.digest = page.digest AND r.live = 1 LIMIT 1`;
 const SELECT_WANTED = sql`
   WITH page AS MATERIALIZED (
     SELECT digest, repository FROM links INDEXED BY links_by_digest
     WHERE (digest, repository) > (?1, ?2) ORDER BY digest, repository LIMIT CAST(?3 AS INTEGER))
-  SELECT 0 AS last, page.digest, page.repository, r.size FROM page
-  CROSS JOIN manifest_references r ON r.repository = page.repository AND r.digest = page.digest
-  CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest AND m.created_version > m.deleted_version
-  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = page.digest AND (l.damage IS NULL OR l.store = ?4))
+  SELECT 0 AS last, page.digest, page.repository, (SELECT r.size FROM ${NAMED}) AS size FROM page
+  WHERE EXISTS (SELECT 1 FROM ${NAMED}) AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = page.digest AND (l.damage IS NULL OR l.store = ?4))
   UNION ALL
-  SELECT * FROM (SELECT 1, digest, repository, 0 FROM page ORDER BY digest DESC, repository DESC LIMIT 1)`;
+  SELECT * FROM (SELECT 1, digest, repository, 0 FROM page ORDER BY digest DESC, repository DESC LIMIT 1)`.reading(paged(3, 12));
 
 /**
  * At central: those of a page of links whose blob a live manifest needs while no store is known to have it. Damaged

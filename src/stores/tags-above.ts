@@ -21,21 +21,18 @@ const MAX_INDEXES = 1000;
 /** Tags that a refusal names. */
 const MAX_TAGS = 10;
 
-// A dead index ends the walk, and still counts among those looked at.
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
-  WITH RECURSIVE above (digest, alive, depth) AS (
-    SELECT value, 1, 0 FROM json_each(${manifests})
+  WITH RECURSIVE above (digest, depth) AS (
+    SELECT value, 0 FROM json_each(${manifests})
     UNION
-    SELECT r.manifest, m.created_version > m.deleted_version, 1 FROM above
-    CROSS JOIN manifest_references r INDEXED BY manifest_references_children
-      ON r.repository = ${repository} AND r.digest = above.digest AND r.kind = 'child'
-    CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-    WHERE above.alive = 1
+    SELECT r.manifest, 1 FROM above
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_digest
+      ON r.repository = ${repository} AND r.digest = above.digest AND r.live = 1 AND r.kind = 'child'
     LIMIT ${MAX_INDEXES}
   )
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
-  WHERE above.depth = 1 AND above.alive = 1 AND t.visible = 1`;
+  WHERE above.depth = 1 AND t.visible = 1`;
 
 /** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
 export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;

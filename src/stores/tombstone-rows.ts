@@ -17,6 +17,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { asManyAs, paged, type ReadsAtMost, inFull } from './rows-read.ts';
 
 /** Rows of a page. */
 export interface TagTombstone {
@@ -40,7 +41,7 @@ export interface TombstonePosition {
 const SELECT_TAGS = sql`
   SELECT repository, name, version FROM tags INDEXED BY tags_deleted
   WHERE digest IS NULL AND version <= CAST(?4 AS INTEGER) AND (version, repository, name) > (CAST(?1 AS INTEGER), ?2, ?3)
-  ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`;
+  ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
 /** Tombstones of tags up to a stamp. */
 export function tagTombstones(
@@ -56,7 +57,7 @@ const SELECT_DELETIONS = sql`
   SELECT repository, digest, deleted_version AS deleted FROM manifests INDEXED BY manifests_deleted
   WHERE deleted_version > 0 AND deleted_version <= CAST(?4 AS INTEGER)
     AND (deleted_version, repository, digest) > (CAST(?1 AS INTEGER), ?2, ?3)
-  ORDER BY deleted_version, repository, digest LIMIT CAST(?5 AS INTEGER)`;
+  ORDER BY deleted_version, repository, digest LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
 /** Deletions of manifests up to a stamp, also of those that were pushed again. */
 export function manifestDeletions(
@@ -68,20 +69,25 @@ export function manifestDeletions(
   return database.all<ManifestDeletion>(SELECT_DELETIONS, after.version, after.repository, after.key, until, limit);
 }
 
+/** Entries of the feed, of those that a node has yet to follow, that are looked at: where there are more, nothing goes. */
+const ENTRIES = 10_000;
 // Entries are not in the order of their stamps: hidden tags are told of late.
 const FOLLOWED_UNTIL = (nodes: string): string => `(
-  SELECT coalesce(min(f.version), 9223372036854775807) FROM feed f WHERE f.version > 0 AND f.position > (
-    SELECT coalesce(min(coalesce(w.position, 0)), 9223372036854775807)
-    FROM json_each(${nodes}) AS node LEFT JOIN followers w ON w.store = node.value))`;
+  SELECT iif(count(*) > ${ENTRIES}, 0, coalesce(min(iif(f.version > 0, f.version, NULL)), 9223372036854775807)) FROM (
+    SELECT version FROM feed WHERE position > (
+      SELECT coalesce(min(coalesce(w.position, 0)), 9223372036854775807)
+      FROM json_each(${nodes}) AS node LEFT JOIN followers w ON w.store = node.value)
+    ORDER BY position LIMIT ${ENTRIES + 1}) AS f)`;
+const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
 
 const LISTED_TAGS = "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
 const TAG_GOES = `(t.repository, t.name, t.version) IN (${LISTED_TAGS}) AND t.digest IS NULL
   AND t.version < CAST(?3 AS INTEGER) AND t.version < ${FOLLOWED_UNTIL('?2')}`;
-const DELETE_TAGS = sql`DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`;
+const DELETE_TAGS = sql`DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`.reading(withEntries);
 const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name) IN (
-    SELECT tag.value ->> 'repository', tag.value ->> 'name' FROM json_each(?1) AS tag)
-  AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = tag_history.repository AND t.name = tag_history.name)`;
+    SELECT tag.value ->> 'repository', tag.value ->> 'name' FROM json_each(?1) AS tag WHERE NOT EXISTS (
+      SELECT 1 FROM tags t WHERE t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name'))`.reading(inFull());
 
 /**
  * Removes tombstones of tags that are due, with the tags' histories.
@@ -109,13 +115,15 @@ const HIDDEN_TAGS = `json_each(?1) AS deletion
 const KEEP_HIDDEN_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
-  ON CONFLICT DO NOTHING`;
+  ON CONFLICT DO NOTHING`.reading(asManyAs('tags on the manifests'));
 const FEED_HIDDEN_TAGS = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`;
+  SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(
+  asManyAs('tags on the manifests'),
+);
 const DELETE_HIDDEN_TAGS = sql`
   UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (
-    SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`;
+    SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(asManyAs('tags on the manifests'));
 
 /** Makes tombstones of the tags that deletions hide. @param central its name, whose word a deletion is */
 export function deleteHiddenTags(
@@ -141,10 +149,10 @@ const IS_DEAD = (repository: string, digest: string): string => `EXISTS (
 const NAMES = "SELECT deletion.value ->> 'repository', deletion.value ->> 'digest' FROM json_each(?1) AS deletion";
 const STRIP_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE (repository, digest) IN (${NAMES})
-    AND ${IS_DEAD('manifest_contents.repository', 'manifest_contents.digest')}`;
+    AND ${IS_DEAD('manifest_contents.repository', 'manifest_contents.digest')}`.reading(inFull(8));
 const STRIP_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${NAMES})
-    AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`;
+    AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
   UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0,
     image_size = NULL, image_kind = NULL
@@ -162,10 +170,10 @@ const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS 
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version)`;
 const DELETE_MANIFESTS = sql`
   DELETE FROM manifests AS m WHERE ${DELETION_GOES} AND m.created_version <= m.deleted_version AND m.media_type = ''
-  RETURNING repository, digest`;
+  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
 const FORGET_DELETIONS = sql`
   UPDATE manifests AS m SET deleted_version = 0 WHERE ${DELETION_GOES} AND m.created_version > m.deleted_version
-  RETURNING repository, digest`;
+  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
 
 /** Forgets deletions that are due. Parameters as of {@link forgetTags}. */
 export function forgetDeletions(

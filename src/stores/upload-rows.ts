@@ -10,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Piece } from './blob-writer.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { paged, inFull } from './rows-read.ts';
 import { hasTooManyUploads } from './organization-limits.ts';
 import { addedBy, exceedsQuota } from './usage-rows.ts';
 
@@ -70,22 +71,22 @@ const INSERT_CHUNKS = sql`
 
 const SELECT_UPLOAD = sql`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
-const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`;
+const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
 
 const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
   DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
 
-const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`;
+const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(inFull());
 
 const SELECT_EXPIRED_WITH_CHUNKS = sql`
-  SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER)
-    AND EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER)`;
+  SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?3 AS INTEGER)) AS expired
+  WHERE EXISTS (SELECT 1 FROM upload_chunks WHERE upload = expired.id) LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
 
 const DELETE_EXPIRED_WITHOUT_CHUNKS = sql`
   DELETE FROM uploads WHERE id IN (
-    SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER)
-      AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER))
-  RETURNING id`;
+    SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER))
+  AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id)
+  RETURNING id`.reading(paged(2, 12));
 
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
 
@@ -151,12 +152,12 @@ export function closeUpload(id: string, store: string, writeId: string): BoundSt
   ];
 }
 
-/** Ids of sessions that have expired and still have objects, the oldest first. */
-export async function expiredWithChunks(database: Database, now: number, limit: number): Promise<string[]> {
-  return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit)).map(({ id }) => id);
+/** Ids of sessions that have expired and still have objects, the oldest first, among so many that have expired. */
+export async function expiredWithChunks(database: Database, now: number, limit: number, among: number): Promise<string[]> {
+  return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
 }
 
-/** Removes the rows of expired sessions that have no objects: most, since a finished upload has none. Answers how many. */
+/** Of so many sessions that have expired, removes the rows of those without objects: most, since a finished upload has none. Answers how many. */
 export async function deleteExpiredWithoutChunks(database: Database, now: number, limit: number): Promise<number> {
   return (await database.all(DELETE_EXPIRED_WITHOUT_CHUNKS, now, limit)).length;
 }

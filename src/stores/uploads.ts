@@ -31,7 +31,7 @@ import {
 } from './blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
 import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
-import { digestMismatch } from './bucket.ts';
+import { digestMismatch, unavailable } from './bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from './database.ts';
 import { uploadsExceeded } from './organization-limits.ts';
@@ -102,7 +102,7 @@ export class Uploads {
       throw await noRoomFor(this.#store.database, repository, 'blob', size);
     }
     const kept = location[0]?.key ?? key;
-    if (kept !== key && !(await this.#replacesLost(blob, kept, key))) this.#discard([key]);
+    if (!(await this.#becomes(blob, kept, key))) this.#discard([key]);
   }
 
   /**
@@ -219,7 +219,11 @@ export class Uploads {
       return false;
     }
     const [duplicate, ...more] = left;
-    if (duplicate === undefined) return true;
+    if (duplicate === undefined) {
+      const key = location[0]?.key;
+      if (key !== undefined) await this.#becomes(blob, key, key);
+      return true;
+    }
     if (more.length > 0 || duplicate.size !== row.size) return false;
     await this.#settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
     return true;
@@ -280,25 +284,26 @@ export class Uploads {
       throw await this.#notTaken(owner, upload, rows[0], 'blob', write.size);
     }
     const kept = location[0]?.key;
-    if (kept === write.key) this.#discardChunks(upload.id, left);
-    else if (write.fresh) {
-      if (kept === undefined || !(await this.#replacesLost(blob, kept, write.key))) this.#discard([write.key]);
+    if (write.fresh || kept === write.key) {
+      if (kept === undefined || !(await this.#becomes(blob, kept, write.key))) this.#discard([write.key]);
       this.#discardChunks(upload.id, left);
     } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
   }
 
   /** The only chunk of an upload is a blob that the store had already. */
   async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
-    if (kept !== undefined && (await this.#replacesLost(blob, kept, key, upload))) return;
+    if (kept !== undefined && (await this.#becomes(blob, kept, key, upload))) return;
     this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
   }
 
   /**
-   * The object that the store has for a blob stays, unless it is gone: then the new one takes its place, and is no chunk
-   * of `upload` any more. Answers whether it did.
+   * Whether an object that was just written is the blob's from now on. The one that the store has stays, unless it is gone: then the
+   * new one takes its place, and is no chunk of `upload` any more. It is looked for even where it is the new one, so that
+   * how long an upload takes does not tell whether another tenant has the blob.
    */
-  async #replacesLost(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
-    if (await this.#store.bucket.exists(kept)) return false;
+  async #becomes(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
+    if (await this.#store.bucket.exists(kept)) return kept === key;
+    if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
     const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
       replaceLocation(blob, kept, key, upload),
       deleteChunkThatBecameBlob(upload, blob.digest, blob.store),

@@ -12,6 +12,7 @@
 import { OciError } from '../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
+import { asManyAs, keyed, paged } from './rows-read.ts';
 
 /** SQL for the organization of a repository. */
 export function ofRepository(repository: string): string {
@@ -87,7 +88,7 @@ export interface CentralUsage {
 
 const SELECT_CHANGED = sql`
   SELECT organization, ${COUNTED()} AS bytes, manifests, tags, changed FROM usage
-  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
+  WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** At central: gives {@link CentralUsage} of organizations with a quota, or near a limit, whose use has changed after `changed`, in the order of change. */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement {
@@ -117,11 +118,15 @@ export function putCentralUsage(told: readonly CentralUsage[]): BoundStatement[]
   return told.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(told)]];
 }
 
+/** A manifest of 4 MiB has no more references. */
+const MOST_REFERENCES = 30_000;
+
 const LEAVE_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND (organization, digest) IN (
     SELECT ${ofRepository('r.repository')}, r.digest FROM json_each(?1) AS alive
-    CROSS JOIN manifest_references r ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
-    WHERE r.kind <> 'subject')`;
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+      ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
+    WHERE r.kind <> 'subject')`.reading((run) => keyed(run) + 3 * MOST_REFERENCES * run.keys);
 
 const LEAVE_MANIFESTS_TO_CENTRAL = sql`
   UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (
@@ -181,7 +186,7 @@ const LEAVE_ALL_TO_CENTRAL = [
   sqlOfWholeTable`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_FOLLOWED} AND (organization, digest) IN (
       SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
-      CROSS JOIN manifest_references r ON r.repository = m.repository AND r.manifest = m.digest
+      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = m.repository AND r.manifest = m.digest
       WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
         SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
   sqlOfWholeTable`
@@ -194,7 +199,7 @@ const LEAVE_ALL_TO_CENTRAL = [
   SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_FOLLOWED} AND NOT EXISTS (
     SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
   ON CONFLICT DO NOTHING`,
-];
+].map((statement) => statement.reading(asManyAs('what a node held before it first heard of use at central')));
 
 const ADVANCE_USAGE = sql`
   UPDATE followers SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;

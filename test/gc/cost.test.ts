@@ -16,7 +16,7 @@ async function fill(images: number): Promise<void> {
   const statements = [
     `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, 0 FROM n`,
-    `${numbers} INSERT INTO manifest_references SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, ${manifest}, 'layer', 10 FROM n`,
     `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
      SELECT 'a/r' || (i / 10 % 100), ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
     `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,

@@ -99,7 +99,7 @@ test('images of more layers than one parameter of D1 takes leave, one at a time'
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
     `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
      SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
-    `${numbers} INSERT INTO manifest_references SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
   ];
   for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
   const now = hosts.now;

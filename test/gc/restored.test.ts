@@ -214,7 +214,7 @@ describe('an older database, a newer bucket', () => {
     await env.DB_CENTRAL.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'wanted', 'repair')").run();
     for (const node of hosts.nodes) {
       await DATABASES[node.name].prepare('DELETE FROM followers').run();
-      await node.store.database.batch(markEverything(hosts.now));
+      await markEverything(node.store.database, hosts.now);
     }
     await hosts.drain();
   });
@@ -317,7 +317,7 @@ describe('an older database of a node, a newer bucket', () => {
     for (let days = 1; days <= 3; days++) await cron(false, hosts.now + days * DAY);
     await forgetSessions('node1');
     await DATABASES.node1.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'repair')").run();
-    await node1.store.database.batch(markEverything(hosts.now));
+    await markEverything(node1.store.database, hosts.now);
     hosts.now = Date.now() + 2 * HOUR;
     await hosts.drain();
     await lookAfter(contextOf(hosts));

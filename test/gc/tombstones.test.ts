@@ -191,7 +191,7 @@ function countingMarkerReads(reads: HostName[]) {
       get(target, property) {
         if (property !== 'prepare') return (Reflect.get(target, property) as () => unknown).bind(target);
         return (query: string) => {
-          if (query.includes('min(stamp)')) reads.push(name);
+          if (query.includes('min(written_at)')) reads.push(name);
           return target.prepare(query);
         };
       },

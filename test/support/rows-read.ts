@@ -1,5 +1,5 @@
 /** A D1 that notes what each statement reads, against the bound that stands beside it. */
-import { allStatements, type Sql } from '../../src/stores/database.ts';
+import { allStatements, type Sql, wholeTableStatements } from '../../src/stores/database.ts';
 
 export interface Reading {
   readonly statement: Sql;
@@ -7,7 +7,15 @@ export interface Reading {
   readonly bound: number;
 }
 
-const STATEMENTS = new Map(allStatements.map((statement) => [statement.text, statement]));
+const known = new Map<string, Sql>();
+
+/** Of the modules that are loaded by the time that one is asked for. */
+function declared(query: string): Sql {
+  if (known.size === 0) for (const statement of [...allStatements, ...wholeTableStatements]) known.set(statement.text, statement);
+  const statement = known.get(query);
+  if (statement === undefined) throw new Error(`a statement that nobody declared: ${query}`);
+  return statement;
+}
 
 /** Only what goes through a `Database` is noted: what a test asks by itself is not. */
 export function recordReads(database: D1Database, readings: Reading[]): D1Database {
@@ -16,8 +24,7 @@ export function recordReads(database: D1Database, readings: Reading[]): D1Databa
     { readonly prepared: D1PreparedStatement; readonly query: string; readonly values: readonly unknown[] }
   >();
   const note = <Row>(query: string, values: readonly unknown[], result: D1Result<Row>): D1Result<Row> => {
-    const statement = STATEMENTS.get(query);
-    if (statement === undefined) throw new Error(`a statement that nobody declared: ${query}`);
+    const statement = declared(query);
     const { rows_read: read, rows_written: written } = result.meta;
     const lists = values.map((value) =>
       typeof value === 'string' && value.startsWith('[') ? (JSON.parse(value) as unknown[]).length : undefined,

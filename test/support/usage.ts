@@ -7,7 +7,7 @@ const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, i
 const SCAN = `
   WITH uses AS (
     SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
-      (SELECT count(*) FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+      EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
         WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject'
           AND m.created_version > m.deleted_version) AS live,
       k.released = 2 OR (k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
