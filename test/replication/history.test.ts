@@ -104,7 +104,7 @@ test('is paged, each page merged over all stores', async () => {
       }
     }
   }
-  for (const bad of ['?n=0', '?n=1001', '?last=x', '?last=1', '?last=a.b']) {
+  for (const bad of ['?n=0', '?last=x', '?last=1', '?last=a.b']) {
     expect([bad, (await hosts.call('central', 'GET', `${HISTORY}/history${bad}`)).status]).toEqual([bad, 400]);
   }
 });
