@@ -3,14 +3,7 @@ import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
-import type {
-  ControlData,
-  CredentialKind,
-  CredentialRow,
-  OrganizationRow,
-  RepositoryRow,
-  Usage,
-} from '../stores/control-data.ts';
+import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
 import { hashSecret } from './login.ts';
 
@@ -86,17 +79,6 @@ export class Administration {
     if (row === undefined) throw noOrganization(name);
     this.#changed();
     return organizationSummary(row);
-  }
-
-  /** Bytes that an organization may use, null for no limit, and that it uses; also of one that does not exist. */
-  async quota(organization: OrganizationName): Promise<{ readonly limit: number | null; readonly used: number }> {
-    const { quota, used } = await this.#control.organizationUsage(organization);
-    return { limit: quota, used };
-  }
-
-  /** Organizations with what they use and may use, those that use most first. */
-  mostUsage(limit: number): ReturnType<ControlData['mostUsage']> {
-    return this.#control.mostUsage(limit);
   }
 
   /** @throws OciError CONFLICT */
@@ -192,12 +174,6 @@ export class Administration {
     await this.#control.setPublic(name, isPublic, this.#now(), by);
     this.#changed();
     return this.repository(name);
-  }
-
-  /** @throws OciError NOT_FOUND */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    await this.organization(organization);
-    return this.#control.usage(organization);
   }
 }
 

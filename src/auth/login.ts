@@ -13,6 +13,7 @@ import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/control-data.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { parseBasic, type Presented } from './basic.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import type { Credential, RepositoryPattern, Right } from './credential.ts';
 
 /** What a good login gives. */
@@ -55,22 +56,24 @@ export interface Limiters {
 
 /** How long a good secret is good without being asked for again, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = 60_000;
-const KNOWN_GOOD_ENTRIES = 1000;
+const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 const HOUR = 3_600_000;
 
 /** What an isolate remembers of good logins: never a secret, only hashes. */
 export class KnownGood {
-  readonly #logins = new Map<string, { readonly login: Login; readonly until: number }>();
+  readonly #logins = new BoundedCache<{ readonly login: Login; readonly since: number; readonly until: number }>(
+    KNOWN_GOOD_BYTES,
+  );
 
   get(hash: string, now: number): Login | undefined {
     const entry = this.#logins.get(hash);
-    return entry !== undefined && entry.until > now ? entry.login : undefined;
+    // One of a time that lies ahead was remembered before the clock was set back.
+    return entry !== undefined && entry.since <= now && entry.until > now ? entry.login : undefined;
   }
 
   remember(hash: string, login: Login, now: number): void {
-    if (this.#logins.size >= KNOWN_GOOD_ENTRIES) this.#logins.clear();
     const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
-    this.#logins.set(hash, { login, until });
+    this.#logins.set(hash, { login, since: now, until });
   }
 }
 
@@ -97,7 +100,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
-    if ((row.last_used_at ?? 0) < now - HOUR)
+    if (Math.abs(now - (row.last_used_at ?? 0)) > HOUR)
       defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }

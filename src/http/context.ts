@@ -28,8 +28,10 @@ export interface Runtime {
 
 export interface Variables {
   requestId: string;
-  /** Of the request, parsed once. */
+  /** Of the request as its client sent it, parsed once. */
   url: URL;
+  /** The port that it came in on. */
+  port: string;
   /** What the request's log line says besides what every line does. */
   logFields: Record<string, string | number>;
   runtime: Runtime;

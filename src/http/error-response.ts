@@ -1,4 +1,5 @@
 /** The one place that writes error bodies of the OCI API. */
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { challenge } from '../auth/challenge.ts';
 import type { Refusal } from '../auth/authorize.ts';
 import { ConfigError } from '../config.ts';
@@ -25,7 +26,7 @@ export function errorResponse(error: unknown, c: AppContext): Response {
   noteError(known, c);
   const entries = known.entries ?? [{ message: known.message, detail: known.detail ?? {} }];
   const errors = entries.map(({ message, detail }) => ({ code: known.code, message, detail: { ...detail, requestId } }));
-  return c.json({ errors }, known.status, { ...known.headers });
+  return c.json({ errors }, known.status as ContentfulStatusCode, { ...known.headers });
 }
 
 /** For the request's log line. */

@@ -1,13 +1,14 @@
 /**
  * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
- * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password.
+ * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password, and
+ * a push to a name that no repository can have.
  */
 import { Hono } from 'hono';
 import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import { grantable } from '../auth/grant.ts';
 import type { Login } from '../auth/login.ts';
-import { formatScope, parseScopes, type Scope } from '../auth/scope.ts';
+import { formatScope, nameOfOnlyPush, parseScopes, type Scope } from '../auth/scope.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
@@ -15,6 +16,7 @@ import { smallBodiesOnly } from './body.ts';
 import { noStore } from './no-store.ts';
 import { logInFrom, logInWithWholeToken } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
+import { requirePushableName } from './push-name.ts';
 
 export function tokenRoutes(): Hono<AppEnv> {
   const token = new Hono<AppEnv>();
@@ -46,9 +48,6 @@ export function tokenRoutes(): Hono<AppEnv> {
     }
   });
 
-  token.all('/token', () => {
-    throw new OciError('METHOD_UNSUPPORTED');
-  });
   return token;
 }
 
@@ -58,8 +57,10 @@ interface Issued extends IssuedToken {
   readonly issuedAt: number;
 }
 
-/** @throws OciError UNAUTHORIZED for a credential that ends too soon, UNAVAILABLE */
+/** @throws OciError UNAUTHORIZED for a credential that ends too soon, DENIED, UNAVAILABLE */
 async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
+  const pushedTo = nameOfOnlyPush(asked);
+  if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
   const now = Date.now();
   const control = composeControlData(c.env, c.get('namespace'));
   const scopes = await grantable(login?.credential, parseScopes(asked), (names) => control.publicAmong(names));

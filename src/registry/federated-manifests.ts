@@ -7,7 +7,7 @@ import { raiseClockTo } from '../stores/clock.ts';
 import type { Database } from '../stores/database.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
-import { leaveToCentral } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
@@ -51,6 +51,16 @@ export class FederatedManifests {
       return descriptorOf(row);
     } catch (error) {
       if (mayPush && error instanceof CentralAway) throw manifestUnknown(access.repository, reference, true);
+      throw error;
+    }
+  }
+
+  /** The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError UNAVAILABLE */
+  async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
+    try {
+      return (await this.#find({ repository, condition: 'granted' }, reference, 'descriptor')).row.digest;
+    } catch (error) {
+      if (isUnknown(error)) return undefined;
       throw error;
     }
   }
@@ -147,7 +157,7 @@ export class FederatedManifests {
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
-    await node.database.batch([...merged, ...leaveToCentral(manifests)]);
+    await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
     // Kept for having been pulled: it is not the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));
   }

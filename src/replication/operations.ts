@@ -1,18 +1,16 @@
-/** What operators and users ask of replication: queues, what lies only at a node, histories, prefetching. */
+/** What operators and users ask of replication: queues, what lies only at a node, prefetching. */
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
-import { historyOfTag, livesOf, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
 import { forgetSlice, isKnownStore, knownStores } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { compareTags, isAlive, type ManifestVersions, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import type { NamedJob } from './queue-state.ts';
 
@@ -45,14 +43,6 @@ export type OnlyHere =
       /** Whether another node has it. */
       readonly elsewhere: boolean;
     };
-
-export interface HistoryEntry extends TagWrite {
-  readonly stores: readonly StoreName[];
-  /** The write that all stores that answered agree on, once they have heard of each other. */
-  readonly current: boolean;
-}
-
-const HISTORY_ENTRIES = 500;
 
 /** How long one request goes on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
@@ -191,55 +181,6 @@ export class Replication {
         `central knows nothing of a store ${store}: it has been forgotten already, or is called otherwise. ` +
         `Retired stores that central knows: ${retired.join(', ') || 'none'}`,
     });
-  }
-
-  /**
-   * Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost.
-   * `complete` is false where a store does not answer: it may know of others.
-   * @throws OciError UNAVAILABLE where none answers
-   */
-  async history(
-    repository: RepositoryName,
-    tag: Tag,
-  ): Promise<{ readonly entries: readonly HistoryEntry[]; readonly complete: boolean }> {
-    const asked = await Promise.allSettled(
-      composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
-        name,
-        writes: await historyOfTag(database, repository, tag, HISTORY_ENTRIES),
-      })),
-    );
-    // A store that is away keeps what the others know from nobody.
-    const known = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-    if (known.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
-    const merged = new Map<string, HistoryEntry>();
-    for (const { name, writes } of known) {
-      for (const write of writes) {
-        const key = `${write.version} ${write.origin}`;
-        const entry = merged.get(key);
-        const recordedAt = write.recorded_at ?? entry?.recorded_at ?? null;
-        const stores = [...new Set([...(entry?.stores ?? []), name])];
-        merged.set(key, { ...write, recorded_at: recordedAt, stores, current: false });
-      }
-    }
-    const sorted = [...merged.values()].toSorted((a, b) => compareTags(b, a));
-    const entries = sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
-      version,
-      origin,
-      digest,
-      recorded_at,
-      stores,
-      current: i === 0,
-    }));
-    return { entries, complete: known.length === asked.length };
-  }
-
-  /** Those of the manifests that are there, by what all stores that answer say together. */
-  async alive(repository: RepositoryName, digests: readonly Digest[]): Promise<Set<Digest>> {
-    const asked = composeStores(this.#config, this.#env).map(({ database }) => livesOf(database, repository, digests));
-    const known = (await Promise.allSettled(asked)).flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
-    const lives = new Map<Digest, ManifestVersions>();
-    for (const life of known) lives.set(life.digest, mergeManifests(lives.get(life.digest) ?? NO_MANIFEST, life));
-    return new Set(digests.filter((digest) => isAlive(lives.get(digest) ?? NO_MANIFEST)));
   }
 
   /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */

@@ -20,6 +20,8 @@ import {
   type Rows,
   type TagRow,
 } from './merge.ts';
+import type { StoreLimits } from './limits.ts';
+import { tellOfFull } from './organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from './usage-rows.ts';
 
 /** A live manifest that has to be announced. */
@@ -210,19 +212,21 @@ export interface AnnouncementReply {
   readonly lives: readonly ManifestLife[];
   /** Central's clock. */
   readonly clock: number;
-  /** Of organizations with a quota, after the announcement. */
+  /** Of organizations with a quota, or near a limit, after the announcement. */
   readonly usage: readonly CentralUsage[];
 }
 
 /**
  * One transaction at central: merges the rows, links the blobs and notes where their bytes lie. Refuses nothing.
  * @param lease until when central keeps what the node has promised, in milliseconds since the epoch
+ * @param limits only say from when nodes hear how much an organization has
  */
 export async function announceTo(
   central: { readonly name: string; readonly database: Database },
   { store, tags, manifests, blobs }: Announcement,
   now: number,
   lease: number,
+  limits?: StoreLimits,
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
   const locations = jsonParts(
@@ -237,11 +241,13 @@ export async function announceTo(
       organization: organizationOf(repository),
     })),
   );
+  const repositories = [...tags, ...manifests].map(({ repository }) => repository);
   // Sizes come before links, which then count at once by what they are.
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
   const statements = [
     ...mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
     ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
+    tellOfFull(repositories, limits),
   ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const results = await central.database.batch<object[]>([
@@ -249,7 +255,7 @@ export async function announceTo(
     [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     [SELECT_MERGED_LIVES, sent],
     selectClock(),
-    selectUsageOf([...tags, ...manifests].map(({ repository }) => repository)),
+    selectUsageOf(repositories),
   ]);
   const [merged, lives, clock, usage] = results.slice(-4) as [TagRow[], ManifestLife[], { stamp: number }[], CentralUsage[]];
   return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };

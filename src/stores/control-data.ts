@@ -6,7 +6,6 @@ import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepos
 import { type Database, sql } from './database.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
-import { mostUsage, NO_USAGE, type OrganizationUsage, selectUsage } from './usage-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -121,24 +120,10 @@ const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name = ?1`;
 
-const SELECT_REPOSITORY_COUNT = sql`
-  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`;
-const SELECT_MANIFEST_COUNT = sql`
-  SELECT count(*) AS count FROM manifests
-  WHERE ${ofOrganization('repository')} AND created_version > deleted_version`;
-const SELECT_TAG_COUNT = sql`
-  SELECT count(*) AS count FROM tags WHERE ${ofOrganization('repository')} AND visible = 1`;
-
 export interface RepositoryRow {
   readonly name: RepositoryName;
   readonly created_at: number;
   readonly public: number;
-}
-
-export interface Usage extends OrganizationUsage {
-  readonly repositories: number;
-  readonly tags: number;
-  readonly manifests: number;
 }
 
 export class ControlData {
@@ -296,34 +281,5 @@ export class ControlData {
       [FEED_QUOTA, name, now],
     ]);
     return changed[0];
-  }
-
-  /** What an organization uses, and may use: one row of each of two tables. */
-  async organizationUsage(organization: OrganizationName): Promise<OrganizationUsage> {
-    const [rows] = await this.#database.batch<[OrganizationUsage]>([selectUsage(organization)]);
-    return rows[0] ?? NO_USAGE;
-  }
-
-  /** Organizations with what they use, those that use most first. */
-  mostUsage(limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-    return mostUsage(this.#database, limit);
-  }
-
-  /** Counts the organization's own rows, in one round trip. */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    const [usage, repositories, manifests, tags] = await this.#database.batch<
-      [OrganizationUsage, { count: number }, { count: number }, { count: number }]
-    >([
-      selectUsage(organization),
-      [SELECT_REPOSITORY_COUNT, organization],
-      [SELECT_MANIFEST_COUNT, organization],
-      [SELECT_TAG_COUNT, organization],
-    ]);
-    return {
-      ...(usage[0] ?? NO_USAGE),
-      repositories: repositories[0]?.count ?? 0,
-      manifests: manifests[0]?.count ?? 0,
-      tags: tags[0]?.count ?? 0,
-    };
   }
 }

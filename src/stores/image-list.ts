@@ -13,6 +13,8 @@ import type { NameRange } from './list-rows.ts';
 export interface ImageRow {
   readonly repository: RepositoryName;
   readonly digest: Digest;
+  /** Of the manifest's document. */
+  readonly bytes: number;
   /** Stamp of the manifest's last push. */
   readonly created: number;
   /** Bytes of its distinct blobs. */
@@ -40,7 +42,8 @@ export interface ImageScope {
 
 type Unmeasured<Row> = Omit<Row, 'size' | 'kind'> & { readonly size: number | null; readonly kind: ImageKind | null };
 
-const IMAGE_COLUMNS = 'm.repository, m.digest, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
+const IMAGE_COLUMNS =
+  'm.repository, m.digest, m.size AS bytes, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
 const IS_ALIVE = 'm.created_version > m.deleted_version';
 
 const SELECT_TAGGED = sql`

@@ -1,9 +1,8 @@
-/** What stores know of an image as a whole: its manifests, the blobs that they need, and a tag's history. */
+/** What stores know of an image as a whole: its manifests, the blobs that they need, and the writes of its tag. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
-import type { ManifestVersions } from './versions.ts';
 
 // An index and all that it lists, as far as it is here.
 const REACHABLE = `
@@ -55,39 +54,6 @@ export function markersOfImage(
   tag: Tag | undefined,
 ): Promise<Marker[]> {
   return node.all<Marker>(SELECT_MARKERS, repository, digest, tag ?? '');
-}
-
-const SELECT_HISTORY = sql`
-  SELECT version, origin, digest, recorded_at FROM tag_history WHERE repository = ?1 AND name = ?2
-  UNION ALL
-  SELECT version, origin, digest, NULL FROM tags WHERE repository = ?1 AND name = ?2
-  ORDER BY version DESC, origin LIMIT CAST(?3 AS INTEGER)`;
-
-export interface TagWrite {
-  readonly version: number;
-  readonly origin: string;
-  /** Null: a deletion. */
-  readonly digest: Digest | null;
-  /** When it was replaced, or lost, in milliseconds since the epoch; null where the store has it as the tag's row. */
-  readonly recorded_at: number | null;
-}
-
-/** Writes of a tag that a store knows, the latest first. */
-export function historyOfTag(database: Database, repository: RepositoryName, tag: Tag, limit: number): Promise<TagWrite[]> {
-  return database.all<TagWrite>(SELECT_HISTORY, repository, tag, limit);
-}
-
-const SELECT_LIVES = sql`
-  SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted
-  FROM json_each(?2) AS asked CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value`;
-
-/** What a store knows of the life of manifests. */
-export function livesOf(
-  database: Database,
-  repository: RepositoryName,
-  digests: readonly Digest[],
-): Promise<(ManifestVersions & { readonly digest: Digest })[]> {
-  return database.all(SELECT_LIVES, repository, JSON.stringify(digests));
 }
 
 const SELECT_WRITE = sql`

@@ -197,7 +197,11 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
     );
   }
   const links = jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]);
-  statements.push(...beforeLinks, ...links, ...measureImages(manifests));
+  statements.push(
+    ...beforeLinks,
+    ...links,
+    ...measureImages(manifests.map(({ repository, digest, size }) => ({ repository, digest, bytes: size }))),
+  );
   return statements;
 }
 

@@ -1,7 +1,7 @@
 /** Which namespace answers, by port and by name. */
 import { get, type IncomingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, request } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 
@@ -45,6 +45,48 @@ test('nothing is served at another name and port', async () => {
   expect((await ask(server.current.port, 'index.node3.localhost:1', '/v2/')).status).toBe(404);
 });
 
+describe('behind a proxy on this machine', () => {
+  const front = (host: string) => ({ 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': host });
+
+  test.each([
+    ['central', 0],
+    ['node:node1', 1],
+    ['node:node2', 2],
+  ])('the port it asks belongs to %s, whatever host and scheme its client sees', async (namespace, offset) => {
+    const port = server.current.port + offset;
+    const cases: [seen: string, host: string, headers: Record<string, string>][] = [
+      // One that passes the Host header on, and one that writes its own.
+      ['https://localhost:8443', 'localhost:8443', front('localhost:8443')],
+      ['https://registry.example.com', `127.0.0.1:${port}`, front('registry.example.com')],
+      ['https://[::1]:8443', `127.0.0.1:${port}`, front('[::1]:8443')],
+      ['https://localhost:8443', 'localhost:8443', { 'X-Forwarded-Proto': 'https' }],
+      ['http://localhost:8080', `127.0.0.1:${port}`, { 'X-Forwarded-Host': 'localhost:8080' }],
+      // What stands before the last value came from the client.
+      [
+        'https://b.example.com',
+        `127.0.0.1:${port}`,
+        { 'X-Forwarded-Proto': 'http, https', 'X-Forwarded-Host': 'a.example.com, b.example.com' },
+      ],
+      // What is neither scheme nor host counts as absent.
+      [`http://localhost:${port}`, `localhost:${port}`, { 'X-Forwarded-Proto': 'ftp', 'X-Forwarded-Host': 'evil.test/"x' }],
+    ];
+    for (const [seen, host, headers] of cases) {
+      const answer = await ask(port, host, '/v2/', undefined, headers);
+      expect(answer.headers['www-authenticate']).toBe(`Bearer realm="${seen}/token",service="${new URL(seen).host}"`);
+      const { token } = JSON.parse((await ask(port, host, '/token', 'alice', headers)).body) as { token: string };
+      expect(audienceOf(token), seen).toBe(namespace);
+    }
+  });
+
+  test('a name that is served is found on every port', async () => {
+    const headers = front('index.node1.localhost:8443');
+    const { token } = JSON.parse((await ask(server.current.port, 'localhost:8443', '/token', 'alice', headers)).body) as {
+      token: string;
+    };
+    expect(audienceOf(token)).toBe('node:node1');
+  });
+});
+
 test('all take pushes from the same users', async () => {
   for (const { url } of [server.current, ...server.current.nodes]) {
     const image = imageOf(1000);
@@ -62,8 +104,8 @@ interface Answer {
 }
 
 /** A request with a Host header of one's own. */
-function ask(port: number, host: string, path: string, user?: string): Promise<Answer> {
-  const headers = { Host: host, ...(user === undefined ? {} : { Authorization: loggedIn('', user).authorization }) };
+function ask(port: number, host: string, path: string, user?: string, more: Record<string, string> = {}): Promise<Answer> {
+  const headers = { Host: host, ...more, ...(user === undefined ? {} : { Authorization: loggedIn('', user).authorization }) };
   return new Promise((done, fail) => {
     const asked = get({ host: '127.0.0.1', port, path, headers }, (response) => {
       text(response).then((body) => done({ status: response.statusCode, headers: response.headers, body }), fail);

@@ -68,6 +68,23 @@ describe('how old it may be', () => {
   });
 });
 
+describe('after the clock was set back by days', () => {
+  test('a node does not take what it heard before for new: it answers 503 until it has heard again', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    await hosts.push('node1', 'alice/app', 1, 'latest');
+    const start = Date.now();
+    vi.setSystemTime(start + 72 * HOUR);
+    await hosts.drain();
+    expect(await statusOf('node1')).toBe(200);
+    vi.setSystemTime(start);
+    hosts.takeAway('central D1');
+    await requireRefused('node1');
+    hosts.giveBack();
+    await hosts.announce();
+    expect(await statusOf('node1')).toBe(200);
+  });
+});
+
 describe('a node that is added to a registry with history', () => {
   test('takes a snapshot of the control data, and follows from there', async () => {
     const tables = ['followers', 'organizations', 'credentials', 'public_repositories'];

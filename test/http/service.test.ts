@@ -162,6 +162,24 @@ describe('requests', () => {
     });
   });
 
+  test('leave a line whose first field is the time', async () => {
+    const log = vi.spyOn(console, 'log');
+    const before = Date.now();
+    await call('GET', '/v2/');
+    const line = String(log.mock.calls.at(-1)?.[0]);
+    const time = /^\{"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)","requestId":/.exec(line)?.[1];
+    expect(Date.parse(time ?? '')).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(time ?? '')).toBeLessThanOrEqual(Date.now());
+  });
+
+  test('are answered by their own URL, whatever a header says of scheme and host', async () => {
+    const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.test', Forwarded: 'host=evil.test;proto=https' };
+    const { host } = new URL(HOST);
+    expect((await call('GET', '/v2/', { headers })).headers.get('WWW-Authenticate')).toBe(
+      `Bearer realm="http://${host}/token",service="${host}"`,
+    );
+  });
+
   test('leave no secret in the log', async () => {
     const log = vi.spyOn(console, 'log');
     const canary = 'canary-7c1f';
@@ -175,14 +193,36 @@ describe('requests', () => {
     const open = await call('POST', '/v2/alice/app/blobs/uploads/', { as: 'alice' });
     const location = open.headers.get('Location') ?? '';
     await call('GET', location, { as: 'alice' });
-    // However a client writes it.
+    // However a client writes it, and wherever it has it from.
     await call('GET', location.replaceAll('.', '%2E'), { as: 'alice' });
+    const encode = (text: string): string => text.replaceAll(/[^/]/g, (one) => `%${one.charCodeAt(0).toString(16)}`);
+    for (const written of [
+      location.replace('/blobs/uploads/', '/blobs%2Fuploads/'),
+      location.replace('/blobs/uploads/', '/blobs%252Fuploads/'),
+      location.replace('/blobs/uploads/', '%2fblobs%2fuploads%2f'),
+      location.replace('/blobs/uploads/', '/blobs/uploads%2F'),
+      location.replace('/blobs/uploads/', '/BLOBS/uploads/'),
+      location.replace('/blobs/uploads/', '/blob/upload/'),
+      location.replace('/v2/', '//v2/'),
+      encode(location),
+      encode(location).replace('/%62%6c%6f%62%73/', '/blobs%2F'),
+      `/v2/alice/app/manifests/${authorization.slice(7)}`,
+      `/${authorization.slice(7)}`,
+      `/%2525/${encode(location).replaceAll('%', '%25')}/%`,
+    ]) {
+      await call('GET', written, { as: 'alice' });
+    }
     await call(
       'GET',
       location.replace(/[^/]+$/, (reference) => reference.split('.').toReversed().join('.')),
       { as: 'alice' },
     );
-    const lines = log.mock.calls.flat().join('\n');
+    const lines = decodeURIComponent(
+      log.mock.calls
+        .flat()
+        .join('\n')
+        .replaceAll(/%(?![0-9A-F]{2})/gi, '%25'),
+    );
     expect(lines).toContain('/v2/alice/app/blobs/uploads/');
     for (const secret of [
       canary,

@@ -1,5 +1,6 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { OrganizationSummary } from '../../auth/administration.ts';
+import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
@@ -98,7 +99,10 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(use, async (c) => {
     const { organization: wanted } = c.req.valid('param');
     requireAdministratorOf(c, wanted);
-    return c.json(await administrationOf(c).usage(wanted), 200);
+    await administrationOf(c).organization(wanted);
+    const { config } = c.get('runtime');
+    const { manifests, tags } = config.limits;
+    return c.json({ ...(await usageOf(config, c.env, wanted)), limits: { manifests, tags } }, 200);
   });
 }
 

@@ -1,6 +1,13 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { RepositorySummary } from '../../auth/administration.ts';
-import { type OrganizationName, parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
+import { OciError } from '../../oci/errors.ts';
+import {
+  isRepositoryName,
+  MAX_NAME_LENGTH,
+  type OrganizationName,
+  parseRepositoryName,
+  type RepositoryName,
+} from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
@@ -38,6 +45,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     const { name, visibility } = c.req.valid('json');
+    requireShortName(`${organization}/${name}`);
     const full = administered(c, organization, name);
     if (visibility === 'public') requireGoodAt(c);
     return c.json(
@@ -100,4 +108,11 @@ function administered(c: AppContext, organization: OrganizationName, path: strin
 
 function view({ name, createdAt, public: isPublic }: RepositorySummary): z.infer<typeof repository> {
   return { name, visibility: isPublic ? 'public' : 'private', created_at: formatTime(createdAt) };
+}
+
+/** A name of its own may fit, and be too long with its organization. @throws OciError FIELD_INVALID */
+function requireShortName(full: string): void {
+  if (isRepositoryName(full)) return;
+  const message = `name: with its organization, it may have ${MAX_NAME_LENGTH} characters`;
+  throw new OciError('FIELD_INVALID', { message, detail: { field: 'name' } });
 }

@@ -204,11 +204,13 @@ test('who a token is, asked at a node', async () => {
 });
 
 test('a summary asked for at a node is of what central has', async () => {
-  await hosts.push('node1', 'alice/app', 1, 'latest');
+  const { bytes: manifest } = await hosts.push('node1', 'alice/app', 1, 'latest');
   await hosts.drain();
   const path = '/api/v2.0/projects/alice/summary';
   const { bytes } = await hosts.call('node2', 'GET', path, { as: wholeOf('alice') });
-  expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({ quota: { hard: { storage: -1 }, used: { storage: 100 } } });
+  expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({
+    quota: { hard: { storage: -1 }, used: { storage: 100 + manifest.byteLength } },
+  });
 });
 
 test('what stores measure agrees, whichever way the rows came', async () => {
