@@ -393,7 +393,7 @@ describe('history', () => {
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
   });
 
-  test('of a repository that became public, others see only what they could pull', async () => {
+  test('of a repository that became public, who may not push sees nothing that was deleted', async () => {
     const deleted = await pushTo(NODE1, 1);
     const kept = await pushTo(NODE1, 5);
     await settled();
@@ -409,9 +409,10 @@ describe('history', () => {
       return (body as { history: { digest: string | null }[] }).history.map(({ digest }) => digest);
     };
     for (const host of [CENTRAL, NODE1, NODE2]) {
-      for (const as of ['alice', 'aliceReader', 'platform'] as const)
-        expect([as, await seen(as, host)]).toEqual([as, [current.digest, null, kept.digest, deleted.digest]]);
-      for (const as of ['bob', 'admin'] as const) expect([as, await seen(as, host)]).toEqual([as, [current.digest, kept.digest]]);
+      expect(await seen('alice', host)).toEqual([current.digest, null, kept.digest, deleted.digest]);
+      for (const as of ['aliceReader', 'platform', 'bob', 'admin'] as const) {
+        expect([as, await seen(as, host)]).toEqual([as, [current.digest, null, kept.digest]]);
+      }
     }
   });
 

@@ -145,7 +145,7 @@ describe.each([
 test('a push without an organization is told where to push to', async () => {
   const response = await call('POST', '/v2/app/blobs/uploads/', { as });
   expect((await errorsOf(response))[0]?.message).toBe(
-    'a repository name starts with its organization: push to registry.test:8787/<organization>/app:<tag>',
+    'a repository name starts with its organization: push to registry.localhost:8787/<organization>/app:<tag>',
   );
 });
 
