@@ -107,11 +107,22 @@ export class BlobAssembler {
           throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
         await content.pipeTo(writable, { preventClose: true, signal });
       }
-      await last?.stream.pipeTo(writable, { preventClose: true, signal });
+      if (last !== undefined) await this.#passLast(last, writable, signal);
       await writable.close();
     } catch (cause) {
       await writable.abort(cause).catch(() => undefined);
       throw cause;
+    }
+  }
+
+  async #passLast({ stream, length }: Body, writable: WritableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
+    const writer = writable.getWriter();
+    signal.addEventListener('abort', () => void writer.abort(signal.reason).catch(() => undefined));
+    try {
+      signal.throwIfAborted();
+      await this.#writer.pass(stream, length ?? 0, writer);
+    } finally {
+      writer.releaseLock();
     }
   }
 

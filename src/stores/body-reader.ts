@@ -8,10 +8,10 @@
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 
-/** How long a client may take for {@link STEP_BYTES}, or to send the first byte: slower than 2 KB/s, nothing moves. */
+/** How long a client may take for {@link STEP_BYTES}, or to send the first byte: slower than 1 KB/s, nothing moves. */
 export const STALLED_MILLISECONDS = 30_000;
 /** Bytes of one read, and of the first buffer. */
-export const STEP_BYTES = 64 * 1024;
+export const STEP_BYTES = 32 * 1024;
 const FIRST_BYTES = 1024;
 
 export class BodyReader {
@@ -33,12 +33,11 @@ export class BodyReader {
   }
 
   /**
-   * Fills `buffer` from `offset` on; it is detached, and the bytes that are answered lie in its successor. Fewer than it
-   * has room for only where the body ends.
-   * @param buffer of at least {@link STEP_BYTES}, or of all that the body has
+   * Fills `buffer` from `offset` on; it is detached, and the bytes that are answered lie in its successor.
+   * @param mayGoOn asked between reads: where it says no, fewer bytes do as well
    * @throws OciError CLIENT_GONE, BODY_STALLED
    */
-  async fill(buffer: ArrayBuffer, offset = 0): Promise<Uint8Array<ArrayBuffer>> {
+  async fill(buffer: ArrayBuffer, offset = 0, mayGoOn = () => true): Promise<Uint8Array<ArrayBuffer>> {
     let [into, filled] = [buffer, offset];
     if (this.#first !== undefined) {
       const taken = this.#first.subarray(0, into.byteLength - filled);
@@ -46,7 +45,7 @@ export class BodyReader {
       filled += taken.byteLength;
       this.#first = taken.byteLength < this.#first.byteLength ? this.#first.subarray(taken.byteLength) : undefined;
     }
-    while (!this.#ended && filled < into.byteLength) {
+    while (!this.#ended && filled < into.byteLength && (filled === offset || mayGoOn())) {
       const wanted = Math.min(STEP_BYTES, into.byteLength - filled);
       const bytes = await this.#readAtLeast(wanted, new Uint8Array(into, filled, wanted));
       into = bytes.buffer;

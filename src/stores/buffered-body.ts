@@ -1,15 +1,24 @@
 /**
- * The body of a request in pieces that fill one reused buffer; only the last may be shorter. The buffer is on loan from the
- * budget, which it borrows from when bytes have come, and never before.
+ * The body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, which it borrows from
+ * when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others wait for room.
  */
-import { BodyReader } from './body-reader.ts';
-import { type BufferBudget, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+import { BodyReader, STEP_BYTES } from './body-reader.ts';
+import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+
+/** How long a piece may take to fill its buffer while others wait, in milliseconds. */
+export const SLOW_MILLISECONDS = 5000;
+
+const NOTHING = new Uint8Array(0);
 
 export interface Buffering {
   /** Bytes that the buffer may have, the smallest first. */
   readonly sizes: readonly number[];
   /** A buffer of this size will do where the budget has no room for a larger one; smaller ones wait for room. */
   readonly least: number;
+  /** Bytes of the budget that are left to others, besides what buffers of a size leave. */
+  readonly leaving?: number;
+  /** Whether a piece may be shorter than its buffer although the body goes on. */
+  readonly givesWay: boolean;
   /** How often a piece is in memory while it is used. */
   readonly copies: number;
 }
@@ -19,6 +28,8 @@ export class BufferedBody {
   readonly #budget: BufferBudget;
   readonly #buffering: Buffering;
   #buffer = new ArrayBuffer(0);
+  /** Of the buffer, also while a read has it. */
+  #size = 0;
   #loan: Loan | undefined;
   /** For copies of a whole body. */
   #more: Loan | undefined;
@@ -33,11 +44,20 @@ export class BufferedBody {
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!(await this.#reader.hasMore())) return undefined;
     if (this.#loan === undefined) await this.#grow();
-    let bytes = await this.#reader.fill(this.#buffer);
+    const begunAt = Date.now();
+    const mayGoOn = (): boolean => {
+      if (this.#loan !== undefined) this.#budget.use(this.#loan);
+      return Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
+    };
+    mayGoOn();
+    let bytes = await this.#reader.fill(this.#buffer, 0, mayGoOn);
     while (this.#isFilledBy(bytes) && (await this.#reader.hasMore())) {
+      const filled = bytes.byteLength;
       this.#buffer = bytes.buffer;
-      if (!(await this.#grow())) break;
-      bytes = await this.#reader.fill(this.#buffer, bytes.byteLength);
+      // Nothing may refer to the smaller buffer while the larger one is filled.
+      bytes = NOTHING;
+      if (!(await this.#grow())) return new Uint8Array(this.#buffer, 0, filled);
+      bytes = await this.#reader.fill(this.#buffer, filled, mayGoOn);
     }
     return bytes;
   }
@@ -45,6 +65,7 @@ export class BufferedBody {
   /** Reading detaches the buffer; this takes it back once what it held has been used. */
   reuse(bytes: Uint8Array<ArrayBuffer>): void {
     this.#buffer = bytes.buffer;
+    if (bytes.byteLength < this.#size && this.#isWanted()) this.#giveBack();
   }
 
   /** Borrows for `copies` of what the buffer has, from now until it is closed. @throws OciError UNAVAILABLE */
@@ -57,37 +78,46 @@ export class BufferedBody {
 
   /** Gives the loan back, and leaves the rest of the body to others. */
   close(): void {
-    this.#replaceLoan(undefined);
+    this.#giveBack();
     if (this.#more !== undefined) this.#budget.giveBack(this.#more);
     this.#more = undefined;
-    this.#buffer = new ArrayBuffer(0);
     this.#reader.release();
+  }
+
+  /** Whether others wait for what a large buffer has. */
+  #isWanted(): boolean {
+    return this.#buffering.givesWay && this.#size > STEP_BYTES && this.#budget.isAwaited();
   }
 
   /** Whether the bytes would go on in a larger buffer, if there is room for one. */
   #isFilledBy({ byteLength, buffer }: Uint8Array<ArrayBuffer>): boolean {
-    return byteLength === buffer.byteLength && byteLength < (this.#buffering.sizes.at(-1) ?? 0);
+    return byteLength === buffer.byteLength && this.#size < (this.#buffering.sizes.at(-1) ?? 0);
   }
 
   /** Goes on with the next larger buffer, which has the same bytes, and answers whether there was one to have. */
   async #grow(): Promise<boolean> {
     const { sizes, least, copies } = this.#buffering;
-    const size = sizes.find((each) => each > this.#buffer.byteLength);
+    const size = sizes.find((each) => each > this.#size);
     if (size === undefined) return false;
     const bytes = size * copies;
-    const leaving = size > SMALL_BYTES ? RESERVED_BYTES : 0;
-    const isNeeded = this.#loan === undefined || this.#buffer.byteLength < least;
+    const ofSize = size > SMALL_BYTES ? RESERVED_BYTES : size > STEP_BYTES ? 0 : FIRST_RESERVED_BYTES;
+    const leaving = Math.max(ofSize, this.#buffering.leaving ?? 0);
+    const isNeeded = this.#loan === undefined || this.#size < least;
     const loan = isNeeded ? await this.#budget.wait(bytes, leaving) : this.#budget.borrow(bytes, RESERVED_BYTES);
     if (loan === undefined) return false;
-    this.#replaceLoan(loan);
+    if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
+    this.#loan = loan;
     const larger = new ArrayBuffer(size);
     new Uint8Array(larger).set(new Uint8Array(this.#buffer));
     this.#buffer = larger;
+    this.#size = size;
     return true;
   }
 
-  #replaceLoan(loan: Loan | undefined): void {
+  #giveBack(): void {
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
-    this.#loan = loan;
+    this.#loan = undefined;
+    this.#buffer = new ArrayBuffer(0);
+    this.#size = 0;
   }
 }

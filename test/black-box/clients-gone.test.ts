@@ -52,6 +52,13 @@ async function upload(): Promise<string> {
   return new URL(opened.headers.get('Location') ?? '', server.current.url).pathname;
 }
 
+/** Of an upload that has a chunk already. */
+async function continued(): Promise<string> {
+  const caller = loggedIn(server.current.url, 'alice');
+  const patched = await request(caller, 'PATCH', await upload(), { body: 'a chunk' });
+  return `${new URL(patched.headers.get('Location') ?? '', server.current.url).pathname}?digest=${DIGEST}`;
+}
+
 const MIB = 1024 * 1024;
 const LENGTH = `Content-Length: ${MIB}`;
 const CHUNKED = 'Transfer-Encoding: chunked';
@@ -62,6 +69,8 @@ test.each<[name: string, method: string, path: () => Promise<string> | string, f
   ['a chunk of unknown length', 'PATCH', upload, CHUNKED, CHUNK],
   ['a whole blob', 'PUT', async () => `${await upload()}?digest=${DIGEST}`, LENGTH, 'a'.repeat(100_000)],
   ['a whole blob of unknown length', 'PUT', async () => `${await upload()}?digest=${DIGEST}`, CHUNKED, CHUNK],
+  ['the last of several chunks', 'PUT', continued, LENGTH, 'a'.repeat(100_000)],
+  ['the last of several chunks, of unknown length', 'PUT', continued, CHUNKED, CHUNK],
   ['a blob without a session', 'POST', () => `/v2/alice/gone/blobs/uploads/?digest=${DIGEST}`, LENGTH, 'a'.repeat(100_000)],
   ['a manifest', 'PUT', () => '/v2/alice/gone/manifests/a', LENGTH, 'a'.repeat(100_000)],
   ['a manifest of unknown length', 'PUT', () => '/v2/alice/gone/manifests/b', CHUNKED, CHUNK],

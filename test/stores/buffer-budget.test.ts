@@ -3,6 +3,7 @@ import {
   BUDGET_BYTES,
   BufferBudget,
   isolateBudget,
+  LOST_MILLISECONDS,
   type Loan,
   PART_BYTES,
   RESERVED_BYTES,
@@ -95,6 +96,26 @@ describe('a budget', () => {
       globalThis.WeakRef = WeakReference;
     }
   });
+});
+
+test('a loan that nothing was done with for two minutes is lost, whoever refers to it', () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const budget = new BufferBudget(10);
+    const [lost, used] = [budget.borrow(6)!, budget.borrow(4)!];
+    vi.advanceTimersByTime(LOST_MILLISECONDS);
+    budget.use(used);
+    expect(budget.inUse()).toBe(10);
+    vi.advanceTimersByTime(1);
+    expect(budget.inUse()).toBe(4);
+    expect(budget.borrow(6)).toBeDefined();
+    // It comes too late.
+    budget.giveBack(lost);
+    budget.use(lost);
+    expect(budget.inUse()).toBe(10);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 describe('room', () => {
