@@ -16,8 +16,8 @@ export const PART_BYTES = 5 * 1024 * 1024;
 export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
-/** The reserve, and four parts with R2's copies. An isolate has 128 MiB: its code, requests and caches take the other half. */
-export const BUDGET_BYTES = RESERVED_BYTES + 4 * 2 * PART_BYTES;
+/** The reserve, and three parts with R2's copies. An isolate has 128 MiB, also for its code, its requests, caches and garbage. */
+export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
 /** What the first buffers of bodies leave free, so that one which has filled it can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;

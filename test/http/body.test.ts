@@ -22,7 +22,7 @@ function contextOf(length: number, sent = length): AppContext {
 const LARGEST = 64 * 1024;
 
 test('forms that are never finished take half of the budget, and a manifest is read meanwhile', async () => {
-  const forms = Array.from({ length: 520 }, () => contextOf(LARGEST, LARGEST - 1));
+  const forms = Array.from({ length: 440 }, () => contextOf(LARGEST, LARGEST - 1));
   const reading = forms.map((c) => readSmallBody(c).catch((error: unknown) => error));
   await vi.waitUntil(() => isolateBudget.inUse() > BUDGET_BYTES / 2 - LARGEST);
   expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
