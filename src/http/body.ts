@@ -1,7 +1,7 @@
 /** Bodies of requests that are read whole are on loan from the isolate's budget until the request has been answered. */
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
-import { BufferedBody, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
+import { BUDGET_BYTES, BufferedBody, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
 import type { Body } from '../registry/registry.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -24,6 +24,14 @@ const COPIES = 6;
 /** The first buffer: most documents fit. */
 const FIRST_BYTES = 4096;
 
+interface Whole {
+  /** Bytes of the body. */
+  readonly limit: number;
+  readonly tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE';
+  /** Bytes of the budget that are left to others. */
+  readonly leaving: number;
+}
+
 /** Bodies that requests have in memory. */
 const held = new WeakMap<AppContext, BufferedBody>();
 
@@ -37,15 +45,15 @@ export function releaseBody(c: AppContext): void {
  * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE where there is no room, CLIENT_GONE, BODY_STALLED
  */
 export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, limit, 'MANIFEST_TOO_LARGE');
+  return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', leaving: 0 });
 }
 
-/** Bytes of a form or a JSON document: they are small. */
-const MAX_SMALL_BODY = 64 * 1024;
+/** A form or a JSON document. Anybody may send a form: half of the budget is for those who have logged in. */
+const SMALL: Whole = { limit: 64 * 1024, tooLarge: 'BODY_TOO_LARGE', leaving: BUDGET_BYTES / 2 };
 
 /** As {@link readManifestBody}, of a form or a JSON document. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
 export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, MAX_SMALL_BODY, 'BODY_TOO_LARGE');
+  return readWhole(c, SMALL);
 }
 
 /**
@@ -63,19 +71,16 @@ export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   await next();
 });
 
-async function readWhole(
-  c: AppContext,
-  limit: number,
-  tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE',
-): Promise<Uint8Array<ArrayBuffer>> {
+async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Promise<Uint8Array<ArrayBuffer>> {
   const body = bodyOf(c.req.raw);
   if (body === undefined) return new Uint8Array(0);
   if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
   const most = body.length ?? limit + 1;
-  const sizes = [FIRST_BYTES, STEP_BYTES, 16 * STEP_BYTES].filter((size) => size < most);
+  const sizes = [FIRST_BYTES, STEP_BYTES].filter((size) => size < most);
   const buffered = new BufferedBody(body.stream, isolateBudget, {
     sizes: [...sizes, most],
     least: most,
+    leaving,
     givesWay: false,
     copies: 1,
   });

@@ -8,10 +8,10 @@
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 
-/** How long a client may take for {@link STEP_BYTES}, or to send the first byte: slower than 2 KB/s, nothing moves. */
+/** How long a client may take for {@link STEP_BYTES}, or to send the first byte: slower than 1 KB/s, nothing moves. */
 export const STALLED_MILLISECONDS = 30_000;
 /** Bytes of one read, and of the first buffer. */
-export const STEP_BYTES = 64 * 1024;
+export const STEP_BYTES = 32 * 1024;
 const FIRST_BYTES = 1024;
 
 export class BodyReader {

@@ -6,7 +6,7 @@
  * - Large buffers leave {@link RESERVED_BYTES} free: what has been received whole can always be finished.
  * - A body that fills a large buffer slowly gives it up while others wait.
  * - A request that the client cancels may never reach its `finally`, so a loan is remembered weakly: when its holder is
- *   garbage, its bytes are free again.
+ *   garbage, its bytes are free again; and whatever refers to it, when nothing has been done with it for two minutes.
  */
 import { OciError } from '../oci/errors.ts';
 
@@ -16,9 +16,14 @@ export const PART_BYTES = 5 * 1024 * 1024;
 export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
-/** The reserve, and four parts with R2's copies. An isolate has 128 MiB: its code, requests and caches take the other half. */
-export const BUDGET_BYTES = RESERVED_BYTES + 4 * 2 * PART_BYTES;
+/** The reserve, and three parts with R2's copies. An isolate has 128 MiB, also for its code, its requests, caches and garbage. */
+export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
+/** What the first buffers of bodies leave free, so that one which has filled it can go on. */
+export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
+
+/** Longer than a read, a write to R2, or a call of D1 may take: then nobody is left that the loan is of use to. */
+export const LOST_MILLISECONDS = 120_000;
 /** How long room is waited for, in milliseconds. */
 export const WAIT_MILLISECONDS = 10_000;
 const LOOK_MILLISECONDS = 100;
@@ -37,7 +42,7 @@ interface WeakLoan {
 export class BufferBudget {
   readonly #limit: number;
   readonly #remember: (loan: Loan) => WeakLoan;
-  readonly #loans = new Map<WeakLoan, number>();
+  readonly #loans = new Map<WeakLoan, { readonly bytes: number; usedAt: number }>();
   readonly #references = new WeakMap<Loan, WeakLoan>();
   #bytes = 0;
   #sweptAt = 0;
@@ -56,7 +61,7 @@ export class BufferBudget {
     if (this.#bytes > most) return undefined;
     const loan = { bytes };
     const reference = this.#remember(loan);
-    this.#loans.set(reference, bytes);
+    this.#loans.set(reference, { bytes, usedAt: Date.now() });
     this.#references.set(loan, reference);
     this.#bytes += bytes;
     return loan;
@@ -89,6 +94,13 @@ export class BufferBudget {
     return this.#waiting.some((reference) => reference.deref() !== undefined);
   }
 
+  /** Notes that the holder goes on. */
+  use(loan: Loan): void {
+    const reference = this.#references.get(loan);
+    const entry = reference === undefined ? undefined : this.#loans.get(reference);
+    if (entry !== undefined) entry.usedAt = Date.now();
+  }
+
   giveBack(returned: Loan): void {
     const reference = this.#references.get(returned);
     if (reference !== undefined) this.#forget(reference);
@@ -107,11 +119,12 @@ export class BufferBudget {
 
   #sweep(): void {
     this.#sweptAt = Date.now();
-    for (const reference of this.#loans.keys()) if (reference.deref() === undefined) this.#forget(reference);
+    for (const [reference, { usedAt }] of this.#loans)
+      if (reference.deref() === undefined || this.#sweptAt - usedAt > LOST_MILLISECONDS) this.#forget(reference);
   }
 
   #forget(reference: WeakLoan): void {
-    this.#bytes -= this.#loans.get(reference) ?? 0;
+    this.#bytes -= this.#loans.get(reference)?.bytes ?? 0;
     this.#loans.delete(reference);
   }
 }

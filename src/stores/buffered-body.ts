@@ -3,16 +3,20 @@
  * when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others wait for room.
  */
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
-import { type BufferBudget, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
 
 /** How long a piece may take to fill its buffer while others wait, in milliseconds. */
 export const SLOW_MILLISECONDS = 5000;
+
+const NOTHING = new Uint8Array(0);
 
 export interface Buffering {
   /** Bytes that the buffer may have, the smallest first. */
   readonly sizes: readonly number[];
   /** A buffer of this size will do where the budget has no room for a larger one; smaller ones wait for room. */
   readonly least: number;
+  /** Bytes of the budget that are left to others, besides what buffers of a size leave. */
+  readonly leaving?: number;
   /** Whether a piece may be shorter than its buffer although the body goes on. */
   readonly givesWay: boolean;
   /** How often a piece is in memory while it is used. */
@@ -41,12 +45,19 @@ export class BufferedBody {
     if (!(await this.#reader.hasMore())) return undefined;
     if (this.#loan === undefined) await this.#grow();
     const begunAt = Date.now();
-    const mayGoOn = (): boolean => Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
+    const mayGoOn = (): boolean => {
+      if (this.#loan !== undefined) this.#budget.use(this.#loan);
+      return Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
+    };
+    mayGoOn();
     let bytes = await this.#reader.fill(this.#buffer, 0, mayGoOn);
     while (this.#isFilledBy(bytes) && (await this.#reader.hasMore())) {
+      const filled = bytes.byteLength;
       this.#buffer = bytes.buffer;
-      if (!(await this.#grow())) break;
-      bytes = await this.#reader.fill(this.#buffer, bytes.byteLength, mayGoOn);
+      // Nothing may refer to the smaller buffer while the larger one is filled.
+      bytes = NOTHING;
+      if (!(await this.#grow())) return new Uint8Array(this.#buffer, 0, filled);
+      bytes = await this.#reader.fill(this.#buffer, filled, mayGoOn);
     }
     return bytes;
   }
@@ -89,7 +100,8 @@ export class BufferedBody {
     const size = sizes.find((each) => each > this.#size);
     if (size === undefined) return false;
     const bytes = size * copies;
-    const leaving = size > SMALL_BYTES ? RESERVED_BYTES : 0;
+    const ofSize = size > SMALL_BYTES ? RESERVED_BYTES : size > STEP_BYTES ? 0 : FIRST_RESERVED_BYTES;
+    const leaving = Math.max(ofSize, this.#buffering.leaving ?? 0);
     const isNeeded = this.#loan === undefined || this.#size < least;
     const loan = isNeeded ? await this.#budget.wait(bytes, leaving) : this.#budget.borrow(bytes, RESERVED_BYTES);
     if (loan === undefined) return false;

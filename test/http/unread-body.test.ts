@@ -5,7 +5,8 @@ const MEBIBYTE = 1024 ** 2;
 
 function bodyOf(mebibytes: number): { request: Request; sent: () => number; cancelled: () => boolean } {
   let [sent, cancelled] = [0, false];
-  const body = new ReadableStream<Uint8Array>({
+  const body = new ReadableStream({
+    type: 'bytes',
     pull(controller) {
       if (sent === mebibytes) return controller.close();
       sent += 1;
@@ -44,7 +45,8 @@ describe('the body of what is refused', () => {
   });
 
   test('may break off', async () => {
-    const body = new ReadableStream<Uint8Array>({
+    const body = new ReadableStream({
+      type: 'bytes',
       pull(controller) {
         controller.error(new Error('the client went away'));
       },

@@ -3,6 +3,7 @@ import {
   BUDGET_BYTES,
   BufferBudget,
   isolateBudget,
+  LOST_MILLISECONDS,
   type Loan,
   PART_BYTES,
   RESERVED_BYTES,
@@ -97,6 +98,26 @@ describe('a budget', () => {
   });
 });
 
+test('a loan that nothing was done with for two minutes is lost, whoever refers to it', () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const budget = new BufferBudget(10);
+    const [lost, used] = [budget.borrow(6)!, budget.borrow(4)!];
+    vi.advanceTimersByTime(LOST_MILLISECONDS);
+    budget.use(used);
+    expect(budget.inUse()).toBe(10);
+    vi.advanceTimersByTime(1);
+    expect(budget.inUse()).toBe(4);
+    expect(budget.borrow(6)).toBeDefined();
+    // It comes too late.
+    budget.giveBack(lost);
+    budget.use(lost);
+    expect(budget.inUse()).toBe(10);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 describe('room', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
   afterEach(() => void vi.useRealTimers());
@@ -136,9 +157,9 @@ describe('room', () => {
 });
 
 describe("the isolate's budget", () => {
-  test("is four parts with R2's copies, and a reserve that they leave", () => {
-    const loans = Array.from({ length: 5 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
-    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(4).fill(2 * PART_BYTES), undefined]);
+  test("is three parts with R2's copies, and a reserve that they leave", () => {
+    const loans = Array.from({ length: 4 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
+    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(3).fill(2 * PART_BYTES), undefined]);
     expect(BUDGET_BYTES).toBe(isolateBudget.inUse() + RESERVED_BYTES);
     for (const loan of loans) if (loan) isolateBudget.giveBack(loan);
     expect(isolateBudget.inUse()).toBe(0);
