@@ -12,7 +12,7 @@ import { asManyAs, paged, inFull } from './rows-read.ts';
 import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
-import { IS_BELOW_TAG, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from './tags-above.ts';
+import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from './tags-above.ts';
 
 /**
  * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
@@ -76,7 +76,7 @@ const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(MANIFESTS_ARE_ALIVE);
 const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
   MANIFESTS_ARE_ALIVE,
   `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
-);
+).reading(READS_TAGS_ABOVE);
 
 const DELETE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)

@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import { atMost } from './rows-read.ts';
 import { selectGreatestTagVersion } from './tag-history.ts';
 
 /** A visible tag, and the index that it is on. */
@@ -16,7 +17,7 @@ export interface TagAbove {
   readonly origin: string;
 }
 
-/** Indexes that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
+/** Indexes, and at a node tags, that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
 const MAX_INDEXES = 1000;
 /** Tags that a refusal names. */
 const MAX_TAGS = 10;
@@ -37,13 +38,17 @@ const TAGS_ABOVE = (repository: string, manifests: string): string => `
 /** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
 export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
 
-/** ?1 repository, ?2 JSON array of digests. Gives {@link TagAbove}. */
-export const SELECT_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')} ORDER BY t.digest, t.name LIMIT ${String(MAX_TAGS)}`;
+/** Of an index that is looked at: its reference to what it lists, its row, and whether it has a tag. */
+export const READS_TAGS_ABOVE = atMost(6 * MAX_INDEXES);
+
+/** ?1 repository, ?2 JSON array of digests. Gives {@link TagAbove}, those of one index together. */
+export const SELECT_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
 // Central judges the tags that it has heard of.
-const SELECT_UNANNOUNCED_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')}
-  AND EXISTS (SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = t.name)
-  ORDER BY t.digest, t.name LIMIT ${String(MAX_TAGS)}`;
+const SELECT_UNANNOUNCED_TAGS_ABOVE = sql`
+  SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
+  WHERE EXISTS (SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
+  LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
 /** At a node: the greatest version of the manifest's tags, 0 for none; and tags above it that central may not have heard of. */
 export async function tagsOfManifest(
