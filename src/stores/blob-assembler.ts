@@ -66,7 +66,12 @@ export class BlobAssembler {
   }
 
   async #writeLarge(stream: ReadableStream<Uint8Array>, digest: Digest): Promise<string> {
-    const written = await this.#writer.write({ stream, length: undefined }, algorithmOf(digest), 'one object');
+    const body = { stream, length: undefined };
+    const written = await this.#writer.write(body, algorithmOf(digest), 'one object').catch((cause: unknown) => {
+      // What breaks off or stalls here is R2: of the client's part of it, the pump tells.
+      const isOfBody = cause instanceof OciError && (cause.kind === 'CLIENT_GONE' || cause.kind === 'BODY_STALLED');
+      throw isOfBody ? new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } }) : cause;
+    });
     return (await this.#single(written, digest)).key;
   }
 

@@ -51,7 +51,9 @@ export async function connectInspector(port: number, workerPort: number): Promis
   return {
     memory: async () => {
       // Sent together: what happens between the two would leave garbage that counts.
-      const [, usage] = await awake(Promise.all([ask('HeapProfiler.collectGarbage'), ask('Runtime.getHeapUsage')]));
+      // Twice: what weak references and finalizers have kept goes with the second.
+      const collect = (): Promise<unknown> => ask('HeapProfiler.collectGarbage');
+      const [, , usage] = await awake(Promise.all([collect(), collect(), ask('Runtime.getHeapUsage')]));
       const { usedSize, backingStorageSize = 0 } = usage as HeapUsage;
       return usedSize + backingStorageSize;
     },

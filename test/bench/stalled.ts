@@ -12,6 +12,10 @@ export interface Stalled {
 /** Statuses that were answered meanwhile, and how often. */
 export type Answered = Readonly<Record<string, number>>;
 
+async function closed(socket: Socket): Promise<void> {
+  if (!socket.closed) await new Promise<void>((done) => void socket.once('close', () => done()));
+}
+
 /** Sends all of these at once, and keeps the connections for `milliseconds`. */
 export async function stall(port: number, requests: readonly Stalled[], milliseconds: number): Promise<Answered> {
   const answered: Record<string, number> = {};
@@ -30,12 +34,6 @@ export async function stall(port: number, requests: readonly Stalled[], millisec
     return socket;
   });
   await new Promise((done) => setTimeout(done, milliseconds));
-  await Promise.all(
-    sockets.map((socket) => {
-      const closed = new Promise<void>((done) => void socket.once('close', () => done()));
-      const { destroyed } = socket.destroy();
-      return socket.closed && destroyed ? undefined : closed;
-    }),
-  );
+  await Promise.all(sockets.map((socket) => closed(socket.destroy())));
   return answered;
 }
