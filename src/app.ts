@@ -5,6 +5,7 @@ import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/login.ts';
 import { askPlatform } from './auth/platform-call.ts';
 import { PlatformChecks } from './auth/platform-checks.ts';
+import { RefusedLogins } from './auth/refused-logins.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
@@ -19,6 +20,7 @@ import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts'
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { encryptedOnly } from './http/transport.ts';
 import { answerAfterBody } from './http/unread-body.ts';
 import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
@@ -71,6 +73,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
   });
   app.use(sayMethods(app), readableElsewhere, answerOptions);
 
+  app.use(encryptedOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
     return c.text(
@@ -108,6 +111,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
     keys,
     accessTokens: new AccessTokens(keys),
     knownGood: new KnownGood(),
+    refusedLogins: new RefusedLogins(),
     freshness: new Freshness(),
     platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),
   };

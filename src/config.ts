@@ -130,6 +130,11 @@ export const registry = z
 /** Plain HTTP is for development: to hosts whose connections never leave the machine, wherever Berth runs. */
 const LOOPBACK = /^(?:localhost|.+\.localhost|127\.0\.0\.1|\[::1\])$/;
 
+/** @param hostname as `URL` has it */
+export function isLoopback(hostname: string): boolean {
+  return LOOPBACK.test(hostname);
+}
+
 const platformUrl = z.string().transform((text, context): string => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const problem = (message: string): string => {
@@ -139,7 +144,7 @@ const platformUrl = z.string().transform((text, context): string => {
   if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
     return problem('must be the base URL of a platform: https://api.example.com');
   }
-  if (url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
+  if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
     return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
   }
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {

@@ -5,6 +5,7 @@ import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
+import { repositoriesExceeded } from '../stores/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
@@ -74,17 +75,17 @@ export class Administration {
   }
 
   /** @param bytes null for no limit. @throws OciError NOT_FOUND */
-  async setQuota(name: OrganizationName, bytes: number | null): Promise<OrganizationSummary> {
-    const row = await this.#control.setQuota(name, bytes, this.#now());
+  async setQuota(name: OrganizationName, bytes: number | null, by?: Actor): Promise<OrganizationSummary> {
+    const row = await this.#control.setQuota(name, bytes, this.#now(), by);
     if (row === undefined) throw noOrganization(name);
     this.#changed();
     return organizationSummary(row);
   }
 
   /** @throws OciError CONFLICT */
-  async createOrganization(name: OrganizationName): Promise<OrganizationSummary> {
+  async createOrganization(name: OrganizationName, by?: Actor): Promise<OrganizationSummary> {
     const createdAt = this.#now();
-    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS))) {
+    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS, by))) {
       throw conflict(
         `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / 60_000} minutes`,
       );
@@ -106,7 +107,7 @@ export class Administration {
   }
 
   /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
-  async createCredential(credential: NewCredential): Promise<CredentialSummary & { readonly secret: string }> {
+  async createCredential(credential: NewCredential, by?: Actor): Promise<CredentialSummary & { readonly secret: string }> {
     const secret = `berth_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
     const row = {
       id: crypto.randomUUID(),
@@ -120,7 +121,7 @@ export class Administration {
       expires_at: credential.expiresAt,
       registries: credential.registries === null ? null : JSON.stringify(credential.registries),
     };
-    if (!(await this.#control.addCredential(row))) {
+    if (!(await this.#control.addCredential(row, by))) {
       if (credential.organization !== '') await this.organization(credential.organization);
       throw conflict(`a credential named ${credential.name} exists already`);
     }
@@ -153,20 +154,26 @@ export class Administration {
     return repositoryOf(row);
   }
 
-  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT */
-  async createRepository(organization: OrganizationName, name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
-    if (!(await this.#control.addRepository(name, this.#now()))) {
+  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
+  async createRepository(
+    organization: OrganizationName,
+    name: RepositoryName,
+    isPublic: boolean,
+    by?: Actor,
+  ): Promise<RepositorySummary> {
+    if (!(await this.#control.addRepository(name, this.#now(), by))) {
       await this.organization(organization);
+      if ((await this.#control.repository(name)) === undefined) throw repositoriesExceeded(organization);
       throw conflict(`the repository ${name} exists already`);
     }
-    if (isPublic) await this.setVisibility(name, true);
+    if (isPublic) await this.setVisibility(name, true, by);
     return this.repository(name);
   }
 
   /** @throws OciError NOT_FOUND */
-  async setVisibility(name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
+  async setVisibility(name: RepositoryName, isPublic: boolean, by?: Actor): Promise<RepositorySummary> {
     await this.repository(name);
-    await this.#control.setPublic(name, isPublic, this.#now());
+    await this.#control.setPublic(name, isPublic, this.#now(), by);
     this.#changed();
     return this.repository(name);
   }

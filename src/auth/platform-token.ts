@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { isOrganizationName, type OrganizationName } from '../oci/reference.ts';
 import type { Presented } from './basic.ts';
-import type { Credential } from './credential.ts';
+import { type Credential, OFFICIAL_ORGANIZATION } from './credential.ts';
 import { parseWholeToken, robotOrganization } from './login.ts';
 
 export interface PlatformToken {
@@ -51,6 +51,25 @@ const answer = z.object({
     organization_name: z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value)),
   }),
 });
+
+/**
+ * Names that a platform may use, but not here: every caller reads the images of `official`, and the others are users of a
+ * registry's own.
+ */
+const RESERVED: ReadonlySet<string> = new Set([
+  OFFICIAL_ORGANIZATION,
+  'admin',
+  'administrator',
+  'berth',
+  'bootstrap',
+  'central',
+  'platform',
+]);
+
+/** Whether an organization of this name is never a platform's. */
+export function isReserved(organization: OrganizationName): boolean {
+  return RESERVED.has(organization);
+}
 
 const refusal = z.object({ status: z.literal('error') });
 

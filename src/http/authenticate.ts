@@ -1,6 +1,15 @@
 import { createMiddleware } from 'hono/factory';
+import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
-import { type Limiters, logIn, type Login, type LoginOptions, parseWholeToken } from '../auth/login.ts';
+import {
+  hashSecret,
+  type Limiters,
+  logIn,
+  type Login,
+  type LoginOptions,
+  parseWholeToken,
+  robotOrganization,
+} from '../auth/login.ts';
 import { PlatformAway } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
@@ -100,7 +109,7 @@ export async function logInFrom(
 }
 
 /** @param decider the namespace whose copy of the control data decides */
-function logInBy(
+async function logInBy(
   c: AppContext,
   presented: Presented,
   decider: Namespace,
@@ -111,7 +120,7 @@ function logInBy(
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
-  return logIn(presented, {
+  const login = await logIn(presented, {
     control,
     decidedBy: decider.store,
     noteAlso,
@@ -121,9 +130,35 @@ function logInBy(
     now,
     defer,
     knownGood,
-    elsewhere: checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, now, defer })),
+    elsewhere:
+      checks &&
+      ((unknown) =>
+        logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, host: c.get('url').host, now, defer })),
   });
+  if (login === undefined) defer(noteRefusedLogin(c, presented.user, decider));
+  return login;
 }
+
+/**
+ * Counts a refused login in the audit log of the store that decided. Of the address it keeps what is the same for the same
+ * address, which only the signing key can make. Never rejects: the login is refused all the same.
+ */
+export async function noteRefusedLogin(c: AppContext, user: string, decider: Namespace): Promise<void> {
+  const { refusedLogins, keys } = c.get('runtime');
+  const now = Date.now();
+  const address = (await keys.sign(`address\n${addressOf(c)}`)).slice(0, ADDRESS_CHARACTERS);
+  const source = `${Math.floor(now / 3_600_000)} ${decider.store} ${address}`;
+  const { count, isNamed } = refusedLogins.add(source, await hashSecret(user));
+  if (count === 0) return;
+  const named = isNamed ? user : '';
+  const refused = { user: named, organization: robotOrganization(named) ?? named, address, host: c.get('url').host, count };
+  await composeControlData(c.env, decider)
+    .noteRefusedLogin(refused, now)
+    .catch(() => undefined);
+}
+
+/** Of base64url: 96 bits. */
+const ADDRESS_CHARACTERS = 16;
 
 export function limitersOf(c: AppContext): Limiters {
   return { ofUser: c.env.CREDENTIAL_CHECKS, ofAddress: c.env.ADDRESS_CHECKS };
@@ -131,5 +166,5 @@ export function limitersOf(c: AppContext): Limiters {
 
 /** Cloudflare says where a request comes from; the local simulators do not. */
 export function addressOf(c: AppContext): string {
-  return c.req.header('CF-Connecting-IP') ?? 'local';
+  return limitedAddress(c.req.header('CF-Connecting-IP') ?? 'local');
 }

@@ -6,6 +6,7 @@ import type { Freshness } from '../auth/freshness.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { PlatformChecks } from '../auth/platform-checks.ts';
 import type { Principal } from '../auth/principal.ts';
+import type { RefusedLogins } from '../auth/refused-logins.ts';
 import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
@@ -19,6 +20,7 @@ export interface Runtime {
   readonly keys: SigningKeys;
   readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
+  readonly refusedLogins: RefusedLogins;
   readonly freshness: Freshness;
   /** Undefined where no platform is configured. */
   readonly platformChecks: PlatformChecks | undefined;

@@ -13,12 +13,14 @@ import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import { smallBodiesOnly } from './body.ts';
+import { noStore } from './no-store.ts';
 import { logInFrom, logInWithWholeToken } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { requirePushableName } from './push-name.ts';
 
 export function tokenRoutes(): Hono<AppEnv> {
   const token = new Hono<AppEnv>();
+  token.use('/token', noStore);
 
   token.get('/token', async (c) => {
     const header = c.req.header('Authorization');
@@ -55,7 +57,7 @@ interface Issued extends IssuedToken {
   readonly issuedAt: number;
 }
 
-/** @throws OciError DENIED, UNAUTHORIZED for a credential that ends too soon, UNAVAILABLE */
+/** @throws OciError UNAUTHORIZED for a credential that ends too soon, DENIED, UNAVAILABLE */
 async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
   const pushedTo = nameOfOnlyPush(asked);
   if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
@@ -78,7 +80,7 @@ async function issue(c: AppContext, login: Login | undefined, asked: readonly st
 /** As Docker's "Token Authentication Specification" says. */
 function answer(c: AppContext, { token, expiresIn, issuedAt }: Issued, more: object = {}): Response {
   const body = { token, access_token: token, expires_in: expiresIn, issued_at: new Date(issuedAt).toISOString(), ...more };
-  return c.json(body, 200, { 'Cache-Control': 'no-store' });
+  return c.json(body, 200);
 }
 
 /** As Docker's "OAuth2 Token Authentication" says, which requires `scope`: what was granted. */

@@ -15,8 +15,6 @@ import { orAway } from './federation.ts';
 const NODE_MILLISECONDS = 5000;
 
 export interface WholeUsage extends OrganizationUsage {
-  /** Repositories that hold live manifests, as central knows them. */
-  readonly repositories: number;
   /** False where a node's store does not answer: the organization may use more. */
   readonly complete: boolean;
 }

@@ -11,6 +11,7 @@ import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.
 import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost, type ReadsAtMost, inFull } from './rows-read.ts';
+import type { TypeClaim } from './manifest-type.ts';
 import type { Marker } from './marker-rows.ts';
 import {
   type BlobRecord,
@@ -37,6 +38,8 @@ interface ManifestHead {
   readonly digest: Digest;
   readonly media_type: MediaType;
   readonly artifact_type: string;
+  readonly typed: TypeClaim;
+  readonly typed_otherwise: TypeClaim;
   readonly subject: Digest | null;
   readonly size: number;
   readonly created: number;
@@ -79,7 +82,7 @@ const SELECT_MANIFESTS = sql`
     SELECT repository, digest, 0 FROM wanted0
     ${BELOW.map((level) => `UNION ALL SELECT repository, digest, ${level} FROM wanted${level}`).join(' ')}
   )
-  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.created_version AS created,
+  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size, m.created_version AS created,
     m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
   FROM wanted
   CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
@@ -102,6 +105,8 @@ export async function readMarked(
     digest: head.digest,
     mediaType: head.media_type,
     artifactType: head.artifact_type,
+    typed: head.typed,
+    typedOtherwise: head.typed_otherwise,
     subject: head.subject,
     size: head.size,
     created: head.created,
@@ -119,7 +124,8 @@ export async function readMarked(
 }
 
 const SELECT_HEADS = sql`
-  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.subject, m.size,
+  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.typed,
+    m.typed_otherwise AS typedOtherwise, m.subject, m.size,
     m.created_version AS created, m.deleted_version AS deleted
   FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
@@ -179,11 +185,24 @@ export async function readManifests(
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => keyOf(repository, digest));
   const referencesOf = Map.groupBy(references, ({ repository, manifest }) => keyOf(repository, manifest));
   const manifests = heads.map(
-    ({ repository, digest, mediaType, artifactType, subject, size, created, deleted }): ManifestRecord => ({
+    ({
       repository,
       digest,
       mediaType,
       artifactType,
+      typed,
+      typedOtherwise,
+      subject,
+      size,
+      created,
+      deleted,
+    }): ManifestRecord => ({
+      repository,
+      digest,
+      mediaType,
+      artifactType,
+      typed,
+      typedOtherwise,
       subject,
       size,
       created,
@@ -218,8 +237,8 @@ const SELECT_MERGED_TAGS = sql`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
 const SELECT_MERGED_LIVES = sql`
-  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.media_type AS mediaType,
-    m.artifact_type AS artifactType FROM json_each(?1) AS sent
+  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
+    m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
 export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
@@ -293,7 +312,8 @@ export function news(reply: AnnouncementReply, sent: Pick<Rows, 'tags' | 'manife
     }),
     lives: reply.lives.filter((life) => {
       const mine = lives.get(keyOf(life.repository, life.digest));
-      return mine?.created !== life.created || mine.deleted !== life.deleted;
+      const isKnown = mine?.created === life.created && mine.deleted === life.deleted;
+      return !isKnown || mine.typed !== life.typed || mine.typedOtherwise !== life.typedOtherwise;
     }),
   };
 }

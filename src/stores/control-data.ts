@@ -2,10 +2,12 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
+import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { paged } from './rows-read.ts';
 import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
+import { hasTooManyRepositories } from './organization-limits.ts';
+import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -117,6 +119,7 @@ const SELECT_REPOSITORIES = sql`
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
+    AND NOT ${hasTooManyRepositories('?1')}
   ON CONFLICT DO NOTHING RETURNING name`;
 const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
@@ -154,11 +157,12 @@ export class ControlData {
   }
 
   /** Answers false where the name is taken, or the organization does not exist. */
-  async addCredential(row: Omit<CredentialRow, 'last_used_at'>): Promise<boolean> {
+  async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
     const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
     const [added] = await this.#database.batch<[{ id: string }]>([
       [INSERT_CREDENTIAL, ...values],
+      auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
       [FEED_CREDENTIAL, id, created_at],
     ]);
     return added.length > 0;
@@ -178,6 +182,11 @@ export class ControlData {
     return removed.length > 0;
   }
 
+  /** In the audit log; see {@link countRefusedLogin}. */
+  async noteRefusedLogin(refused: RefusedLogin, now: number): Promise<void> {
+    await this.#database.batch([countRefusedLogin(refused, now)]);
+  }
+
   recordUse(id: string, now: number): Promise<void> {
     return this.#database.run(RECORD_USE, id, now);
   }
@@ -194,9 +203,10 @@ export class ControlData {
   }
 
   /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
-  async addUnknownOrganization(name: OrganizationName, now: number): Promise<void> {
+  async addUnknownOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [INSERT_UNKNOWN_ORGANIZATION, name, now],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
       [FEED_CREATED_ORGANIZATION, name, now],
     ]);
   }
@@ -209,13 +219,16 @@ export class ControlData {
    * Answers false where the name is taken, or was removed after `freeBefore`.
    * @param freeBefore milliseconds since the epoch, as `now`
    */
-  async addOrganization(name: OrganizationName, now: number, freeBefore: number): Promise<boolean> {
+  async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
+    const clear = clearRemovedOrganization(name, now, freeBefore);
     const results = await this.#database.batch<{ name: string }[]>([
-      ...clearRemovedOrganization(name, now, freeBefore),
+      ...clear,
       [INSERT_ORGANIZATION, name, now, freeBefore],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
       [FEED_CREATED_ORGANIZATION, name, now],
     ]);
-    return (results.at(-2)?.length ?? 0) > 0;
+    const inserted = results[clear.length];
+    return inserted !== undefined && inserted.length > 0;
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
@@ -229,9 +242,13 @@ export class ControlData {
     return removed.length > 0;
   }
 
-  /** Answers false where it exists already, or its organization does not. */
-  async addRepository(name: RepositoryName, now: number): Promise<boolean> {
-    return (await this.#database.first(INSERT_REPOSITORY, name, organizationOf(name), now)) !== undefined;
+  /** Answers false where it exists already, or its organization does not, or may have no more. */
+  async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [added] = await this.#database.batch<[{ name: string }]>([
+      [INSERT_REPOSITORY, name, organizationOf(name), now],
+      auditChanged('create repository', ofRepository(name), by, now),
+    ]);
+    return added.length > 0;
   }
 
   repository(name: RepositoryName): Promise<RepositoryRow | undefined> {
@@ -242,10 +259,11 @@ export class ControlData {
     return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
   }
 
-  async setPublic(repository: RepositoryName, isPublic: boolean, now: number): Promise<void> {
+  async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [FEED_VISIBILITY, repository, isPublic ? 1 : 0, now],
       [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
+      auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
     ]);
   }
 
@@ -256,9 +274,15 @@ export class ControlData {
   }
 
   /** @param bytes null for no limit */
-  async setQuota(name: OrganizationName, bytes: number | null, now: number): Promise<OrganizationRow | undefined> {
+  async setQuota(
+    name: OrganizationName,
+    bytes: number | null,
+    now: number,
+    by = BERTH_ITSELF,
+  ): Promise<OrganizationRow | undefined> {
     const [changed] = await this.#database.batch<[OrganizationRow]>([
       [SET_QUOTA, name, bytes],
+      auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
       [FEED_QUOTA, name, now],
     ]);
     return changed[0];

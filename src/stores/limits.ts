@@ -18,5 +18,8 @@ export const DEFAULT_LIMITS: StoreLimits = {
   historyEntries: 100,
 };
 
+/** Repositories of an organization in one store: each is a row that stays at central until somebody removes it. */
+export const MAX_REPOSITORIES = 100_000;
+
 /** Upload sessions of an organization that one store holds open: each is a row for a day, however few its bytes. */
 export const MAX_OPEN_UPLOADS = 10_000;

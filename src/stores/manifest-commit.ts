@@ -12,7 +12,9 @@ import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
+import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
 import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
@@ -31,7 +33,7 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
-    AND ${excessOf('?4', '?7')} IS NULL
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
@@ -53,13 +55,23 @@ const SHOW_TAGS_OF_MANIFEST = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
       AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
 
-// A row that only tells of a deletion has neither size nor subject.
+const KEEPS_TYPE = 'manifests.created_version > manifests.deleted_version';
+const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
+const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
+const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
+
+// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
 const UPSERT_MANIFEST = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
-    created_version = excluded.created_version`;
+    media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version,
+    typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
+    typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -91,6 +103,8 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
+  /** What the store has to show still. */
+  readonly shown?: Shown | undefined;
   /** At a node: what central counts of it already. */
   readonly known?: KnownAtCentral;
 }
@@ -103,9 +117,11 @@ export type Committed =
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
  * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * @throws ShownChanged
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
   const { repository, digest, manifest, size, tags, known } = commit;
+  const shown = shownParameter(commit.shown);
   const added = addition(digest, size, tags, context.limits, known);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
@@ -127,7 +143,9 @@ export async function commitManifest(database: Database, context: CommitContext,
     optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped, contradicted] = await database.batch<[{ digest: Digest }, { stamp: number }, Contradiction]>([
+  const [missing, stamped, contradicted, judged] = await database.batch<
+    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
+  >([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
     [
       TAKE_STAMP_IF_BLOBS_ARE_THERE,
@@ -139,8 +157,10 @@ export async function commitManifest(database: Database, context: CommitContext,
       JSON.stringify(named),
       added,
       references,
+      shown,
     ],
     [SELECT_CONTRADICTIONS, references, repository],
+    [SELECT_STILL_SHOWN, shown, repository],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
@@ -153,6 +173,7 @@ export async function commitManifest(database: Database, context: CommitContext,
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
+  if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
   if (clock === undefined) throw await refusal(database, context, commit, added);
   return { stamp: clock.stamp };
 }

@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import type { ManifestVersions, TagVersion } from './versions.ts';
 
 /** What one query says of a reference, and of the repository that it was looked for in. */
@@ -22,7 +23,7 @@ export interface ManifestRows {
   readonly contents: readonly string[];
 }
 
-export interface ManifestRow extends ManifestVersions {
+export interface ManifestRow extends ManifestVersions, TypeClaims {
   readonly digest: Digest;
   readonly mediaType: MediaType;
   /** Bytes. */
@@ -41,6 +42,8 @@ interface Joined {
   readonly created_version: number;
   readonly deleted_version: number;
   readonly media_type: MediaType;
+  readonly typed: TypeClaim;
+  readonly typed_otherwise: TypeClaim;
   readonly size: number;
   readonly last_pull: number;
   readonly content: string | null;
@@ -50,7 +53,8 @@ const REPOSITORY_FACTS = `
   EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
   EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
 
-const MANIFEST_COLUMNS = 'm.digest, m.created_version, m.deleted_version, m.media_type, m.size, m.last_pull';
+const MANIFEST_COLUMNS =
+  'm.digest, m.created_version, m.deleted_version, m.media_type, m.typed, m.typed_otherwise, m.size, m.last_pull';
 const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
 const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
 
@@ -104,6 +108,8 @@ export async function findManifest(
             created: first.created_version,
             deleted: first.deleted_version,
             mediaType: first.media_type,
+            typed: first.typed,
+            typedOtherwise: first.typed_otherwise,
             size: first.size,
             lastPull: first.last_pull,
           },

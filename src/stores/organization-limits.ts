@@ -1,17 +1,18 @@
 /**
- * The limits that hold for an organization without a quota as well: how many manifests and tags it has, and how many bytes
- * of manifests one store's database keeps for it.
+ * The limits that hold for an organization without a quota as well: how many manifests, tags and repositories it has, and how
+ * many bytes of manifests one store's database keeps for it.
  *
- * The counts are columns of `usage`, which triggers keep (`0015_counted_manifests.sql`). They are judged in the statement
+ * The counts are columns of `usage`, which triggers keep (`0015_counted_manifests.sql`,
+ * `0020_counted_repositories.sql`). They are judged in the statement
  * that takes the commit's stamp, so that of two pushes that fit only one by one, one is stored. What adds nothing is never
- * refused, and merging refuses nothing. A node adds what central last told of its own counts; the bytes are those of its
- * own database alone.
+ * refused, and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and
+ * bytes are those of its own database alone.
  */
 import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { OciError } from '../oci/errors.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { DEFAULT_LIMITS, MAX_OPEN_UPLOADS, type StoreLimits } from './limits.ts';
+import { DEFAULT_LIMITS, MAX_OPEN_UPLOADS, MAX_REPOSITORIES, type StoreLimits } from './limits.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
 /** What central counts already of a manifest that is pushed to a node. */
@@ -44,10 +45,17 @@ const kept = (column: string, repository: string, table = 'usage'): string =>
 const counted = (column: string, repository: string): string =>
   `${kept(column, repository)} + ${kept(column, repository, 'usage_at_central')}`;
 
-/** SQL for the limit that an {@link addition} to a repository would exceed: `manifests`, `tags` or `bytes`; NULL for none. */
+/** SQL that holds where the organization of a repository may have no repository more. */
+export function hasTooManyRepositories(repository: string): string {
+  return `${kept('repository_rows', repository)} >= ${MAX_REPOSITORIES}`;
+}
+
+/** SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL for none. */
 export function excessOf(repository: string, added: string): string {
   const row = `FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${added} ->> 'digest'`;
   return `(SELECT CASE
+      WHEN ${hasTooManyRepositories(repository)} AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.name = ${repository})
+        THEN 'repositories'
       WHEN new.manifests > 0 AND new.manifests + ${counted('manifests', repository)} > ${added} ->> '$.limits[0]' THEN 'manifests'
       WHEN new.tags > 0 AND new.tags + ${counted('tags', repository)} > ${added} ->> '$.limits[1]' THEN 'tags'
       WHEN new.bytes > 0 AND new.bytes + ${kept('stored_manifest_bytes', repository)} > ${added} ->> '$.limits[2]' THEN 'bytes'
@@ -61,14 +69,11 @@ export function excessOf(repository: string, added: string): string {
 
 const SELECT_EXCESS = sql`
   SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests, ${counted('tags', '?1')} AS tags,
-    ${kept('stored_manifest_bytes', '?1')} AS bytes`;
+    ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes`;
 
-interface Excess {
-  readonly excess: 'manifests' | 'tags' | 'bytes' | null;
-  readonly manifests: number;
-  readonly tags: number;
-  readonly bytes: number;
-}
+type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes';
+
+type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
 /** The refusal of an {@link addition} that exceeds a limit, with the figures as they are now; undefined where none is exceeded. */
 export async function limitExceeded(
@@ -81,14 +86,15 @@ export async function limitExceeded(
   if (found === undefined || found.excess === null) return undefined;
   const organization = organizationOf(repository);
   const used = found[found.excess];
-  const limit = found.excess === 'bytes' ? limits.manifestBytes : limits[found.excess];
+  const { manifests, tags, manifestBytes: bytes } = limits;
+  const limit = { manifests, tags, repositories: MAX_REPOSITORIES, bytes }[found.excess];
   return new OciError('QUOTA_EXCEEDED', {
     message: messageOf(organization, found.excess, used, limit),
     detail: { organization, limit: found.excess, used, most: limit },
   });
 }
 
-function messageOf(organization: OrganizationName, excess: 'manifests' | 'tags' | 'bytes', used: number, limit: number): string {
+function messageOf(organization: OrganizationName, excess: Limit, used: number, limit: number): string {
   if (excess === 'bytes') {
     return (
       `this manifest would exceed the ${inUnits(limit)} of manifests that a store keeps for the organization ${organization}, ` +
@@ -96,11 +102,19 @@ function messageOf(organization: OrganizationName, excess: 'manifests' | 'tags' 
       'or ask the operator for a larger limit'
     );
   }
-  const what = excess === 'tags' ? 'this tag' : 'this manifest';
+  const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];
   return (
-    `${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, which has ${used}. ` +
-    'Delete images, or ask the operator for a larger limit'
+    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, which has ${used}. ` +
+    (excess === 'repositories' ? 'Remove others first' : 'Delete images, or ask the operator for a larger limit')
   );
+}
+
+/** The refusal of one more repository. */
+export function repositoriesExceeded(organization: OrganizationName): OciError {
+  return new OciError('QUOTA_EXCEEDED', {
+    message: messageOf(organization, 'repositories', MAX_REPOSITORIES, MAX_REPOSITORIES),
+    detail: { organization, limit: 'repositories', most: MAX_REPOSITORIES },
+  });
 }
 
 /** SQL that holds where one more open upload would exceed what the organization of a repository may have. */

@@ -2,7 +2,6 @@
 import type { OrganizationName } from '../oci/reference.ts';
 import { type Database, sql, sqlOfWholeTable } from './database.ts';
 import { asManyAs } from './rows-read.ts';
-import { ofOrganization } from './deletions.ts';
 import { COUNTED } from './usage-rows.ts';
 
 export interface OrganizationUsage {
@@ -18,6 +17,8 @@ export interface OrganizationUsage {
   readonly manifest_bytes: number;
   /** Tags that show. */
   readonly tags: number;
+  /** Repositories that hold live manifests, by the store's own rows. */
+  readonly repositories: number;
   /** Bytes that may be used; null for no limit. */
   readonly quota: number | null;
 }
@@ -30,31 +31,20 @@ export const NO_USAGE: OrganizationUsage = {
   manifests: 0,
   manifest_bytes: 0,
   tags: 0,
+  repositories: 0,
   quota: null,
 };
 
 const USAGE_COLUMNS = `coalesce(${COUNTED('u')}, 0) AS used, coalesce(u.unreferenced + u.uploading, 0) AS in_flight,
   coalesce(u.blobs, 0) AS blobs, coalesce(u.bytes, 0) AS bytes, coalesce(u.manifests, 0) AS manifests,
-  coalesce(u.manifest_bytes, 0) AS manifest_bytes, coalesce(u.tags, 0) AS tags, o.quota_bytes AS quota`;
+  coalesce(u.manifest_bytes, 0) AS manifest_bytes, coalesce(u.tags, 0) AS tags, coalesce(u.repositories, 0) AS repositories, o.quota_bytes AS quota`;
 
 const SELECT_USAGE = sql`
   SELECT ${USAGE_COLUMNS} FROM clock LEFT JOIN organizations o ON o.name = ?1 LEFT JOIN usage u ON u.organization = ?1
   WHERE clock.id = 1`;
-const SELECT_REPOSITORY_COUNT = sql`
-  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`.reading(
-  asManyAs('repositories of the organization'),
-);
-
-/** By central's rows: its repositories that hold live manifests, and {@link OrganizationUsage} of the whole organization but for what nodes have yet to announce. */
-export async function usageAtCentral(
-  central: Database,
-  organization: OrganizationName,
-): Promise<OrganizationUsage & { readonly repositories: number }> {
-  const [usage, repositories] = await central.batch<[OrganizationUsage, { count: number }]>([
-    [SELECT_USAGE, organization],
-    [SELECT_REPOSITORY_COUNT, organization],
-  ]);
-  return { ...(usage[0] ?? NO_USAGE), repositories: repositories[0]?.count ?? 0 };
+/** By central's rows: of the whole organization, but for what nodes have yet to announce. */
+export async function usageAtCentral(central: Database, organization: OrganizationName): Promise<OrganizationUsage> {
+  return (await central.first<OrganizationUsage>(SELECT_USAGE, organization)) ?? NO_USAGE;
 }
 
 export type UsageOfNamed = OrganizationUsage & { readonly organization: OrganizationName };

@@ -15,7 +15,7 @@ test.each([
   const ports = [0, 1, 2].map((i) => server.current.port + i);
   const own = server.current.port + offset;
   const addresses = [
-    ...['localhost', '127.0.0.1', 'index.example.com'].map((name) => ({ host: `${name}:${own}`, port: own })),
+    ...['localhost', '127.0.0.1', 'any.localhost'].map((name) => ({ host: `${name}:${own}`, port: own })),
     ...ports.flatMap((port) => [`${alias}:${port}`, `${alias}:1`, alias].map((host) => ({ host, port }))),
   ];
   for (const { host, port } of addresses) {
@@ -23,6 +23,20 @@ test.each([
     expect(headers['www-authenticate'], host).toBe(`Bearer realm="http://${host}/token",service="${host}"`);
     const { token } = JSON.parse((await ask(port, host, '/token', 'alice')).body) as { token: string };
     expect(audienceOf(token), host).toBe(namespace);
+  }
+});
+
+test('plain http to a name that is not of this machine is refused before the password is read', async () => {
+  const { port } = server.current;
+  for (const [path, user] of [
+    ['/v2/', undefined],
+    ['/v2/', 'alice'],
+    ['/token', 'alice'],
+    ['/api/organizations', 'admin'],
+  ] as const) {
+    const { status, headers, body } = await ask(port, `index.example.com:${port}`, path, user);
+    expect([path, status, headers['www-authenticate']]).toEqual([path, 403, undefined]);
+    expect(body).toContain('https');
   }
 });
 

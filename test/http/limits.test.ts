@@ -148,6 +148,28 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect((await hosts.putManifest(host, APP, 'latest', image)).status).toBe(201);
   });
 
+  test('of repositories: a new one is refused, and pushing to one that is there is not', async () => {
+    hosts = await ThreeHosts.open();
+    expect(await pushed(host, 1)).toBe(201);
+    await hosts.drain();
+    const rows = (): Promise<unknown> => DATABASES[host].prepare('SELECT repository_rows FROM usage').first('repository_rows');
+    expect(await rows()).toBe(1);
+    await DATABASES[host].prepare('UPDATE usage SET repository_rows = 100000').run();
+    requireRefused(await push(host, 1, 'latest', 'alice/new'), 'this repository', 'limit of 100000 repositories');
+    expect(await pushed(host, 2)).toBe(201);
+    const created = await hosts.call(host, 'POST', '/api/organizations/alice/repositories', {
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name: 'empty' }),
+    });
+    // Repositories are created at central.
+    if (host === 'central') requireRefused(created, 'limit of 100000 repositories');
+    else expect(created.status).toBe(201);
+    expect((await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app')).status).toBe(204);
+    await hosts.drain();
+    expect(await rows()).toBe(99_999);
+    expect(await pushed(host, 1, 'latest', 'alice/new')).toBe(201);
+  });
+
   test('of open uploads: a chunk of one more is refused, and leaves nothing', async () => {
     hosts = await ThreeHosts.open();
     const location = async (): Promise<string> =>

@@ -20,7 +20,7 @@ describe('the challenge', () => {
     const response = await call('GET', '/v2/');
     expect(response.status).toBe(401);
     expect(response.headers.get('WWW-Authenticate')).toBe(
-      'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"',
+      'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"',
     );
   });
 
@@ -44,7 +44,7 @@ describe('the challenge', () => {
     ['PUT', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull,push"'],
     ['DELETE', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:delete"'],
   ])('says what to ask for also where something wrong was presented: %s %s', async (method, path, scope) => {
-    const realm = 'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"';
+    const realm = 'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"';
     const challengeFor = async (authorization: string | undefined): Promise<string | null> => {
       const response = await call(method, path, authorization === undefined ? {} : { as: { authorization } });
       expect(response.status).toBe(401);
@@ -90,7 +90,7 @@ describe('GET /token', () => {
     try {
       // Past everything that the isolate remembers of earlier tests: the token's time counts from a look-up of its own.
       vi.setSystemTime(Date.now() + 600_000);
-      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.test', {
+      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.localhost', {
         as: 'alice',
       });
       expect(response.status).toBe(200);
@@ -293,6 +293,17 @@ test('changing the user name does not help who guesses', async () => {
   const { refused, statuses } = await guessUntilRefused(300, '192.0.2.9', (i) => `user-${i}`);
   expect(await codeOf(refused)).toBe('TOOMANYREQUESTS');
   expect(new Set(statuses)).toEqual(new Set([401]));
+});
+
+test('changing the address within its /64 does not help who guesses; another /64 is another', async () => {
+  const guess = async (address: string): Promise<number> => {
+    const as = { authorization: basic({ name: 'bob', password: `guess-from-${address}` }) };
+    return (await call('GET', '/token', { as, headers: { 'CF-Connecting-IP': address } })).status;
+  };
+  const statuses: number[] = [];
+  for (let i = 0; i < 121 && statuses.at(-1) !== 429; i++) statuses.push(await guess(`2001:db8:1:2::${i.toString(16)}`));
+  expect(statuses.at(-1)).toBe(429);
+  expect(await guess('2001:db8:1:3::1')).toBe(401);
 });
 
 test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {

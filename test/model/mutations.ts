@@ -6,6 +6,9 @@ export const MUTATIONS = {
   'tombstone-miss': 'a tombstone treated as a miss',
   'any-marker': 'a marker deleted whatever its stamp',
   'feed-holders': 'a deletion sent only to nodes that hold the thing',
+  'later-type': 'of two media types the later one, whatever they are',
+  'push-retypes': 'a push that changes the media type of a live manifest',
+  'dead-type': 'a media type that outlives the deletion of its manifest',
   'equal-stamp': 'a clock that is not raised to a stamp equal to the wall clock',
 } as const;
 

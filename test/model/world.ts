@@ -7,15 +7,15 @@ import {
   compareTags,
   isAlive,
   isVisible,
-  type ManifestVersions,
-  mergeManifests,
   mergeTags,
   nextStamp,
   NO_MANIFEST,
   type TagVersion,
 } from '../../src/stores/versions.ts';
 import type { Clocks } from './clocks.ts';
+import type { MediaType } from '../../src/oci/media-type.ts';
 import type { Mutation } from './mutations.ts';
+import { claimed, type Life, mergeLives } from './types.ts';
 import {
   CENTRAL,
   DIGESTS,
@@ -57,11 +57,11 @@ export function mergeRows(store: Store, tags: TagSlots, lives: LifeSlots, whole:
     clock = Math.max(clock, tags[slot]?.version ?? 0);
     return mergeTags(store.tags[slot], tags[slot]);
   };
-  const mergeLife = (slot: Slot): ManifestVersions => {
+  const mergeLife = (slot: Slot): Life => {
     const [own, come] = [store.manifests[slot], lives[slot]];
     if (come === undefined) return own;
     clock = Math.max(clock, come.created, come.deleted);
-    return mergeManifests(own, whole || own.created > 0 ? come : { created: 0, deleted: come.deleted });
+    return mergeLives(own, whole || own.created > 0 ? come : { created: 0, deleted: come.deleted });
   };
   const mergedTags = [mergeTag(0), mergeTag(1)] as const;
   const manifests = [mergeLife(0), mergeLife(1)] as const;
@@ -82,10 +82,13 @@ export function commitManifest(
   now: number,
   digest: Slot,
   tag: Slot | undefined,
+  mediaType: MediaType | undefined,
 ): [Store, number] {
   const stamp = nextStamp(now, store.clock);
   const tagStamp = setting.mutation === 'stamp-per-row' && tag !== undefined ? stamp + 1 : stamp;
-  const manifests = put(store.manifests, digest, { ...store.manifests[digest], created: stamp });
+  const known = store.manifests[digest];
+  const claims = mediaType === undefined ? {} : claimed(setting.mutation, known, stamp, mediaType);
+  const manifests = put(store.manifests, digest, { ...known, ...claims, created: stamp });
   const row = { digest: DIGESTS[digest], version: tagStamp, origin: HOST_NAMES[host] };
   const tags = tag === undefined ? store.tags : put(store.tags, tag, row);
   const markers: Markers =
@@ -134,7 +137,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
   const isSent = (digest: Slot): boolean =>
     asked(digest) && store.markers.manifests[digest] > 0 && isAlive(store.manifests[digest]);
   const sentTag = (tag: Slot): TagVersion | undefined => (page.tags[tag] > 0 ? store.tags[tag] : undefined);
-  const sent = (digest: Slot): ManifestVersions | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
+  const sent = (digest: Slot): Life | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
   const done = (digest: Slot): number => (isSent(digest) ? store.markers.manifests[digest] : page.manifests[digest]);
   return {
     kind: 'request',
@@ -152,8 +155,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
 export function announceTo(central: Store, request: Message): [Store, Message] {
   const merged = mergeRows(central, request.tags, request.manifests, true);
   const tag = (slot: Slot): TagVersion | undefined => (request.tags[slot] === undefined ? undefined : merged.tags[slot]);
-  const life = (slot: Slot): ManifestVersions | undefined =>
-    request.manifests[slot] === undefined ? undefined : merged.manifests[slot];
+  const life = (slot: Slot): Life | undefined => (request.manifests[slot] === undefined ? undefined : merged.manifests[slot]);
   const reply: Message = {
     ...request,
     kind: 'reply',
@@ -192,8 +194,7 @@ export function readFeed(world: World, node: NodeIndex, limit: number): Message 
 export function applyFeed(setting: Setting, store: Store, { tags, manifests, from, to }: Message): Store {
   const held = setting.mutation === 'feed-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
-  const life = (slot: Slot): ManifestVersions | undefined =>
-    held && store.manifests[slot].created === 0 ? undefined : manifests[slot];
+  const life = (slot: Slot): Life | undefined => (held && store.manifests[slot].created === 0 ? undefined : manifests[slot]);
   const merged = mergeRows(store, [tag(0), tag(1)], [life(0), life(1)], false);
   return store.position === from ? { ...merged, position: to } : merged;
 }
@@ -204,7 +205,7 @@ export interface Answer {
   readonly digest: Slot | undefined;
   /** The tag's row that was judged, if a tag was asked for. */
   readonly tag: TagVersion | undefined;
-  readonly life: ManifestVersions;
+  readonly life: Life;
   /** The greatest version that the answer shows of another store. */
   readonly seen: number;
   /** Whose content is served. */
@@ -226,11 +227,11 @@ export function readAtNode(setting: Setting, node: Store, central: Store, kind: 
   const missed = setting.mutation === 'tombstone-miss';
   const tagOf = (store: Store): TagVersion | undefined =>
     missed && store.tags[key]?.digest === null ? undefined : store.tags[key];
-  const lifeOf = (store: Store, digest: Slot): ManifestVersions =>
+  const lifeOf = (store: Store, digest: Slot): Life =>
     missed && !isAlive(store.manifests[digest]) ? NO_MANIFEST : store.manifests[digest];
   const tag = kind === 'tag' ? mergeTags(tagOf(node), tagOf(central)) : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
-  const life = digest === undefined ? NO_MANIFEST : mergeManifests(lifeOf(node, digest), lifeOf(central, digest));
+  const life = digest === undefined ? NO_MANIFEST : mergeLives(lifeOf(node, digest), lifeOf(central, digest));
   const resolves = kind === 'tag' ? isVisible(tag, life) : isAlive(life);
   const farTag = kind === 'tag' ? (central.tags[key]?.version ?? 0) : 0;
   return {
@@ -277,7 +278,7 @@ export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>
     if (tag?.digest == null) return false;
     const life = central.manifests[slotOf(tag.digest)];
     seen = Math.max(seen, life.created, life.deleted);
-    return isVisible(tag, mergeManifests(node.manifests[slotOf(tag.digest)], life));
+    return isVisible(tag, mergeLives(node.manifests[slotOf(tag.digest)], life));
   };
   return { listed: [judge(0), judge(1)], seen };
 }

@@ -5,6 +5,7 @@ import { type Digest, digestOf as hash } from '../../src/oci/digest.ts';
 import { parseManifest } from '../../src/oci/manifest.ts';
 import { Database } from '../../src/stores/database.ts';
 import { findImages } from '../../src/stores/image-list.ts';
+import { NO_CLAIMS } from '../../src/stores/manifest-type.ts';
 import { type ManifestRecord, mergeRows } from '../../src/stores/merge.ts';
 import { manifestDeletions, stripDeleted } from '../../src/stores/tombstone-rows.ts';
 import { countD1, resetCounts } from '../support/counting.ts';
@@ -51,6 +52,7 @@ async function measured({ digest }: Image): Promise<[number | null, string | nul
 /** As another store sends it, its blobs as long as their descriptors say. */
 function recordOf({ digest, manifest, bytes }: Image): ManifestRecord {
   return {
+    ...NO_CLAIMS,
     repository: REPOSITORY,
     digest,
     created: 5,

@@ -295,7 +295,9 @@ test('the migration counts what is there already', async () => {
   await hosts.call('central', 'PATCH', headers.get('Location') ?? '', { body: bytesOf(10, 25) });
   const kept = await keptUsage(env.DB_CENTRAL);
   expect(kept.sums).toMatchObject({ alice: { blobs: 3, bytes: 150, unreferenced: 50, uploading: 25 }, bob: { bytes: 100 } });
-  const migrations = env.MIGRATIONS.filter(({ name }) => ['0006_usage.sql', '0015_counted_manifests.sql'].includes(name));
+  const migrations = env.MIGRATIONS.filter(({ name }) =>
+    ['0006_usage.sql', '0015_counted_manifests.sql', '0020_counted_repositories.sql'].includes(name),
+  );
   const backfill = migrations
     .flatMap(({ queries }) => queries)
     .filter((query) => /^(?:\s|--[^\n]*\n)*(?:INSERT INTO usage|UPDATE usage)/.test(query));
@@ -307,7 +309,7 @@ test('the migration counts what is there already', async () => {
       sql: string;
     }>()
   ).results;
-  expect([backfill.length, triggers.length]).toEqual([5, 39]);
+  expect([backfill.length, triggers.length]).toEqual([6, 42]);
   // As it runs: before the triggers.
   await env.DB_CENTRAL.batch(
     [

@@ -21,8 +21,8 @@ import { Wire } from './wire.ts';
 
 export const ORIGINS = {
   central: HOST,
-  node1: 'http://registry.test:8788',
-  node2: 'http://registry.test:8789',
+  node1: 'http://registry.localhost:8788',
+  node2: 'http://registry.localhost:8789',
 } as const;
 export type HostName = keyof typeof ORIGINS;
 export type NodeName = Exclude<HostName, 'central'>;

@@ -37,6 +37,9 @@ const TAGS = `
   SELECT ${ORGANIZATION('repository')} AS organization, count(*) AS tags FROM tags WHERE visible = 1
   AND (repository, name) NOT IN (SELECT repository, name FROM known_tags) GROUP BY 1`;
 
+const REPOSITORIES = `
+  SELECT ${ORGANIZATION('name')} AS organization, sum(listed) AS repositories, count(*) AS repository_rows FROM repositories GROUP BY 1`;
+
 export interface Sums {
   blobs: number;
   bytes: number;
@@ -47,6 +50,8 @@ export interface Sums {
   stored_manifest_bytes: number;
   tags: number;
   open_uploads: number;
+  repositories: number;
+  repository_rows: number;
 }
 
 const NOTHING: Sums = {
@@ -59,6 +64,8 @@ const NOTHING: Sums = {
   stored_manifest_bytes: 0,
   tags: 0,
   open_uploads: 0,
+  repositories: 0,
+  repository_rows: 0,
 };
 
 interface LiveManifest {
@@ -114,6 +121,11 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
   }
   for (const { organization, tags } of await rows<{ organization: string; tags: number }>(database, TAGS)) {
     of(organization).tags += tags;
+  }
+  for (const { organization, ...counted } of await rows<
+    Pick<Sums, 'repositories' | 'repository_rows'> & { organization: string }
+  >(database, REPOSITORIES)) {
+    Object.assign(of(organization), counted);
   }
   return { blobs, manifests, sums };
 }

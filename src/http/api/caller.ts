@@ -9,7 +9,9 @@ import { administersRepository, type Delegate } from '../../auth/delegation.ts';
 import { countCheck, hashSecret, type Login } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
-import { addressOf, limitersOf, logInFrom, logInWithWholeToken } from '../authenticate.ts';
+import type { Actor } from '../../registry/registry.ts';
+import { actor } from '../access.ts';
+import { addressOf, limitersOf, logInFrom, logInWithWholeToken, noteRefusedLogin } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
@@ -27,6 +29,11 @@ export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
   }
   await next();
 });
+
+/** For the audit log. */
+export function callerAsActor(c: AppContext): Actor {
+  return actor(c, c.get('caller').id);
+}
 
 /** @throws OciError DENIED */
 export function requireAdministrator(c: AppContext): void {
@@ -92,5 +99,7 @@ async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | un
   await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
   if (bootstrapSecret === undefined) return undefined;
   // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
-  return (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)) ? BOOTSTRAP : undefined;
+  if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
+  c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', c.get('runtime').config.central));
+  return undefined;
 }

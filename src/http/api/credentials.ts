@@ -3,10 +3,9 @@ import type { CredentialSummary } from '../../auth/administration.ts';
 import type { Right } from '../../auth/credential.ts';
 import { beyondReach, mayOutlast, type Reach } from '../../auth/delegation.ts';
 import { OciError } from '../../oci/errors.ts';
-import { actor } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { registryNames, requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { callerAsActor, registryNames, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import {
   createdCredential,
@@ -64,7 +63,10 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     const reach = { rights: [...new Set(rights)], repositories, registries: registriesFor(c, asked.registries) };
     requireWithinReach(c, reach);
     const expiresAt = endFor(c, asked.expires_at);
-    const added = await administrationOf(c).createCredential({ kind: 'organization', organization, name, ...reach, expiresAt });
+    const added = await administrationOf(c).createCredential(
+      { kind: 'organization', organization, name, ...reach, expiresAt },
+      callerAsActor(c),
+    );
     return c.json({ ...view(added), secret: added.secret }, 201);
   });
 
@@ -109,7 +111,10 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     const reach = { rights, repositories: [], registries: registriesFor(c, registries) };
     requireWithinReach(c, reach);
     const expiresAt = endFor(c, expires_at);
-    const added = await administrationOf(c).createCredential({ kind, organization: '', name, ...reach, expiresAt });
+    const added = await administrationOf(c).createCredential(
+      { kind, organization: '', name, ...reach, expiresAt },
+      callerAsActor(c),
+    );
     return c.json({ ...view(added), secret: added.secret }, 201);
   });
 
@@ -157,7 +162,7 @@ function requireWithinReach(c: AppContext, reach: Reach): void {
 
 /** By whom; and never of a credential that may do more. Its end does not count: taking away outlasts who does it anyway. */
 function removal(c: AppContext) {
-  return { by: actor(c, c.get('caller').id), require: (found: Reach) => requireWithinReach(c, found) };
+  return { by: callerAsActor(c), require: (found: Reach) => requireWithinReach(c, found) };
 }
 
 function view(summary: CredentialSummary): z.infer<typeof credential> {

@@ -1,6 +1,6 @@
 /** One image: how far it has come, its tag's history, and fetching it ahead. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows } from '../../auth/credential.ts';
+import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
@@ -10,6 +10,7 @@ import { imageState, type ImageState, isFinal } from '../../replication/image-st
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
+import { requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
 import {
@@ -24,6 +25,7 @@ import {
   waitQuery,
 } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
+import { noteOfImage } from './upkeep.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
@@ -73,8 +75,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { n, last: before } = c.req.valid('query');
     const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
-    const mayPush = allows(c.get('caller'), 'push', repository);
-    const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
+    // Who may pull only because the repository is public sees no more than what can be pulled.
+    const isOwn = allows(c.get('caller'), 'pull', repository);
+    const shown = entries.filter(({ restorable }) => isOwn || restorable);
     const next = last === undefined ? null : `${last.version}.${last.origin}`;
     return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
   });
@@ -103,6 +106,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
+    await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
     return c.json({ digest, version: written }, 200);
   });
 
@@ -118,27 +122,40 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'How far the copy is', ...json(prefetched) } },
   );
   api.openapi(prefetch, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'prefetch');
     const { node } = c.req.valid('json');
+    requireGoodAt(c, [node]);
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
+    await noteOfImage(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
     const left = await fetches.until(`${node} ${repository} ${digest}`, look, (count) => count === 0, c.req.valid('query').wait);
     return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
   });
 }
 
+/**
+ * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who runs
+ * the nodes.
+ */
+function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
+  return caller.kind !== 'organization' || allows(caller, 'push', repository);
+}
+
 /** @throws OciError DENIED */
 async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
-  action: 'pull' | 'push',
+  action: 'pull' | 'push' | 'prefetch',
 ): Promise<{ repository: RepositoryName; reference: string }> {
   const repository = parseRepositoryName(`${organization}/${path}`);
-  if (allows(c.get('caller'), action, repository)) return { repository, reference };
+  const caller = c.get('caller');
+  const may = action === 'prefetch' ? mayPrefetch(caller, repository) : allows(caller, action, repository);
+  if (may) return { repository, reference };
   const control = composeControlData(c.env, c.get('namespace'));
   if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
-  const what = action === 'pull' ? 'pull from' : 'push to';
+  const what = { pull: 'pull from', push: 'push to', prefetch: 'prefetch: it may not push to' }[action];
   throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
 }
 

@@ -1,10 +1,9 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { actor } from '../access.ts';
 import type { OrganizationSummary } from '../../auth/administration.ts';
 import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
+import { callerAsActor, requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
@@ -34,7 +33,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(create, async (c) => {
     requireAdministrator(c);
     requireGoodAt(c);
-    return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name)), 201);
+    return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name, callerAsActor(c))), 201);
   });
 
   const get = describe(
@@ -64,7 +63,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
     requireGoodAt(c);
-    await administrationOf(c).removeOrganization(c.req.valid('param').organization, actor(c, c.get('caller').id));
+    await administrationOf(c).removeOrganization(c.req.valid('param').organization, callerAsActor(c));
     return c.body(null, 204);
   });
 
@@ -80,7 +79,11 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(limit, async (c) => {
     requireAdministrator(c);
     requireGoodAt(c);
-    const changed = await administrationOf(c).setQuota(c.req.valid('param').organization, c.req.valid('json').bytes);
+    const changed = await administrationOf(c).setQuota(
+      c.req.valid('param').organization,
+      c.req.valid('json').bytes,
+      callerAsActor(c),
+    );
     return c.json(shown(changed), 200);
   });
 

@@ -8,10 +8,9 @@ import {
   parseRepositoryName,
   type RepositoryName,
 } from '../../oci/reference.ts';
-import { actor } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
+import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newRepository, organizationParam, pageQuery, repository, repositoryChange, repositoryParam } from './schemas.ts';
 
@@ -49,7 +48,10 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     requireShortName(`${organization}/${name}`);
     const full = administered(c, organization, name);
     if (visibility === 'public') requireGoodAt(c);
-    return c.json(view(await administrationOf(c).createRepository(organization, full, visibility === 'public')), 201);
+    return c.json(
+      view(await administrationOf(c).createRepository(organization, full, visibility === 'public', callerAsActor(c))),
+      201,
+    );
   });
 
   const get = describe(
@@ -78,7 +80,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const name = administered(c, organization, path);
     requireGoodAt(c);
     const isPublic = c.req.valid('json').visibility === 'public';
-    return c.json(view(await administrationOf(c).setVisibility(name, isPublic)), 200);
+    return c.json(view(await administrationOf(c).setVisibility(name, isPublic, callerAsActor(c))), 200);
   });
 
   const remove = describe(
@@ -92,7 +94,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    await c.get('registry').deleteRepository(administered(c, organization, path), actor(c, c.get('caller').id));
+    await c.get('registry').deleteRepository(administered(c, organization, path), callerAsActor(c));
     return c.body(null, 204);
   });
 }

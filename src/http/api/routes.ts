@@ -6,6 +6,7 @@ import { smallBodiesOnly } from '../body.ts';
 import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
+import { noStore } from '../no-store.ts';
 import { credentialRoutes } from './credentials.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
@@ -25,7 +26,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
     },
   });
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
-  api.use('/api/*', authenticateCaller, smallBodiesOnly);
+  api.use('/api/*', noStore, authenticateCaller, smallBodiesOnly);
   api.use('/api/*', async (c, next) => {
     const takesJson = ['POST', 'PUT', 'PATCH'].includes(c.req.method);
     if (takesJson && c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();

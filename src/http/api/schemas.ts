@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
+import { AUDIT_ACTIONS } from '../../gc/operations.ts';
 import { isOrganizationName, isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
@@ -286,8 +287,8 @@ export const historyQuery = pageQuery.extend({
     .string()
     .transform((text, context) => {
       if (text === '') return undefined;
-      const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
-      if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
+      const [, stamp, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (stamp !== undefined && origin !== undefined) return { version: Number(stamp), origin };
       context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
       return z.NEVER;
     })
@@ -327,23 +328,20 @@ export const auditQuery = pageQuery.extend({
 export const auditEntry = z
   .object({
     at: time,
-    action: z.enum([
-      'delete tag',
-      'delete manifest',
-      'delete blob',
-      'delete repository',
-      'remove credential',
-      'remove organization',
-      'evict image',
-    ]),
+    action: z.enum(AUDIT_ACTIONS),
     organization: z.string().nullable(),
     repository: z.string().nullable(),
-    key: z.string().nullable().openapi({ description: 'The tag, the digest, or the name of the credential' }),
+    key: z
+      .string()
+      .nullable()
+      .openapi({ description: 'The tag, the digest, the name of the credential or store, the quota in bytes' }),
     by: z
       .object({ id: z.string(), name: z.string().nullable() })
       .nullable()
       .openapi({ description: "The credential; null for Berth's own upkeep" }),
     host: z.string().nullable().openapi({ description: 'That was asked' }),
+    address: z.string().nullable().openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
+    count: z.int().openapi({ description: 'Of refused logins: how many there were in the hour, at least' }),
     store: z.string().openapi({ description: 'Whose log it is in' }),
   })
   .openapi('AuditEntry');

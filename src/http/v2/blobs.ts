@@ -3,7 +3,9 @@ import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
+import { requireHolds } from '../../registry/conditional.ts';
 import { isEtagOf, matchesEtag } from './etag.ts';
+import { preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const PATH = routeOf('/blobs/:digest');
@@ -29,6 +31,12 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
   v2.delete(PATH, async (c) => {
     const { repository, digest } = target(c);
     const { id } = requireWrite(c, 'delete', repository);
+    const precondition = preconditionOf(c);
+    if (precondition !== undefined) {
+      // A digest always has the same content: nothing can come between.
+      await c.get('registry').resolveBlob({ repository, condition: 'granted' }, digest, false);
+      requireHolds({ precondition }, digest);
+    }
     await c.get('registry').deleteBlob(repository, digest, actor(c, id));
     return c.body(null, 202);
   });

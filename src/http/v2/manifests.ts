@@ -8,6 +8,7 @@ import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { matchesEtag } from './etag.ts';
+import { preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 /** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
@@ -45,7 +46,9 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
       });
     }
     const manifest = parseManifest(bytes, c.req.header('Content-Type'));
-    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags);
+    const precondition = preconditionOf(c);
+    const condition = precondition && { reference, precondition };
+    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
     // Names this write to who asks how far it has come (docs/replication.md, "A push to a node").
@@ -59,8 +62,9 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
   v2.delete(PATH, async (c) => {
     const { repository, reference } = target(c);
     const by = actor(c, requireWrite(c, 'delete', repository).id);
-    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by);
-    else await c.get('registry').deleteManifest(repository, reference.digest, by);
+    const precondition = preconditionOf(c);
+    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by, precondition);
+    else await c.get('registry').deleteManifest(repository, reference.digest, by, precondition);
     return c.body(null, 202);
   });
 }

@@ -40,14 +40,20 @@ export function isPublic(repository: string): boolean {
   return PUBLIC.some((one) => one === repository);
 }
 
-/** Beyond so many scopes, a token grants no more. */
-const MOST = 100;
+/** Beyond so many scopes, or so many characters of them, a token grants no more. */
+const [MOST, MOST_CHARACTERS] = [32, 4096];
+
+function textsOf(parameters: readonly string[]): string[] {
+  return [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
+}
 
 /** What a token grants of what is asked, as `<repository> <action>`, and `catalog`. */
 export function grantsOf(caller: Caller | undefined, parameters: readonly string[]): Set<string> {
-  const texts = [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].slice(0, MOST);
   const grants = new Set<string>();
-  for (const text of texts) {
+  let characters = 0;
+  for (const text of textsOf(parameters).slice(0, MOST)) {
+    characters += text.length;
+    if (characters > MOST_CHARACTERS) break;
     if (text === 'registry:catalog:*' && caller !== undefined) grants.add('catalog');
     const { repository, actions } = parse(text);
     for (const action of actions) {
@@ -59,7 +65,7 @@ export function grantsOf(caller: Caller | undefined, parameters: readonly string
 
 /** Whether all that is asked for is to push to a name that the spec permits, and Berth does not. */
 export function isHopeless(parameters: readonly string[]): boolean {
-  const texts = [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
+  const texts = textsOf(parameters);
   const { repository, actions } = parse(texts[0] ?? '', isSpecName);
   return texts.length === 1 && actions.includes('push') && !isRepositoryName(repository);
 }

@@ -79,7 +79,7 @@ describe('who may', () => {
       'platform',
       'admin',
     ];
-    for (const host of ['http://registry.test:8787', NODE1]) {
+    for (const host of ['http://registry.localhost:8787', NODE1]) {
       for (const as of callers) {
         const expected = as === undefined ? 401 : as === 'admin' ? status : 403;
         const options = { host, ...(as === undefined ? {} : { as }), ...(body === undefined ? {} : { body }) };

@@ -212,7 +212,8 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'pull', method: 'GET', path: (subject) => `${imageOf(subject)}/history`, answer: () => [200] },
   {
-    needs: 'pull',
+    needs: 'prefetch',
+    holdsAt: ['nowhere'],
     method: 'POST',
     path: (subject) => `${imageOf(subject)}/prefetch`,
     body: () => ({ node: 'nowhere' }),

@@ -83,9 +83,9 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 export interface ApiRoute {
   /**
    * Who manages: administrators of the whole registry, or also those of the organization, or only those of its admins
-   * that cover the repository. Or whoever may pull from the repository, or push to it.
+   * that cover the repository. Or whoever may pull from the repository, or push to it; or push to it, or runs the nodes.
    */
-  readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push';
+  readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
   /** Registries where it holds, at all of which the caller's credential has to be good. */
   readonly holdsAt?: readonly string[] | undefined;
 }
@@ -130,6 +130,11 @@ export function expectedOfApi(
   if (!loggedIn) return unauthorized('Basic realm="Berth"');
   if (route.needs === 'pull' || route.needs === 'push') {
     return may(identity, route.needs, repository) || (isPublic && route.needs === 'pull') ? allowed(answer) : DENIED;
+  }
+  if (route.needs === 'prefetch') {
+    const runsNodes = identity.kind === 'platform' || identity.kind === 'administrator';
+    const isThere = reaches(identity, { registries: route.holdsAt ?? [] });
+    return (runsNodes || may(identity, 'push', repository)) && isThere ? allowed(answer) : DENIED;
   }
   const manages =
     identity.kind === 'administrator' ||
