@@ -10,8 +10,8 @@ import type { MediaType } from '../oci/media-type.ts';
 import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import type { TypeClaim } from './manifest-type.ts';
 import { atMost, type ReadsAtMost, inFull } from './rows-read.ts';
+import type { TypeClaim } from './manifest-type.ts';
 import type { Marker } from './marker-rows.ts';
 import {
   type BlobRecord,

@@ -8,7 +8,7 @@ import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts'
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from './audit-rows.ts';
 import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { asManyAs, paged, inFull } from './rows-read.ts';
+import { asManyAs, inFull, paged } from './rows-read.ts';
 import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
@@ -86,8 +86,8 @@ const DELETE_MANIFESTS = sql`
 // Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
 const HIDE_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
-  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND visible = 1
-    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`.reading(inFull());
+  WHERE repository = ?1 AND visible = 1 AND digest IN (
+    SELECT deleted.value FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')})`.reading(inFull());
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})

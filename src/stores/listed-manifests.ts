@@ -6,7 +6,7 @@
 /** Indexes may list indexes; nothing that is more levels below an image counts as a part of it. */
 const LEVELS_BELOW = 4;
 /** Of the indexes that list indexes that list a manifest. */
-const LEVELS_ABOVE = 3;
+const LEVELS_ABOVE = 4;
 
 /**
  * Common table expressions, the last of them `reached (digest, depth)`: a manifest and all that it lists, each once and at its
@@ -37,7 +37,7 @@ export function indexesAbove(manifests: string, most: string): string {
   const levels = [`below0 (repository, digest) AS MATERIALIZED (${manifests})`];
   for (let level = 1; level <= LEVELS_ABOVE; level++) {
     levels.push(`below${level} (repository, digest) AS MATERIALIZED (
-      SELECT r.repository, r.manifest FROM below${level - 1} CROSS JOIN manifest_references r
+      SELECT r.repository, r.manifest FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
         ON r.repository = below${level - 1}.repository AND r.digest = below${level - 1}.digest AND r.kind = 'child'
       LIMIT ${most})`);
   }

@@ -8,8 +8,8 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from './audit-rows.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import type { StoreLimits } from './limits.ts';
 import { asManyAs, keyed, paged } from './rows-read.ts';
+import type { StoreLimits } from './limits.ts';
 
 /** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
 export interface CommitContext {
@@ -47,7 +47,7 @@ export const TRIM_HISTORY = sql`
     SELECT h.repository, h.name, h.version, h.origin FROM kept
     CROSS JOIN tag_history h ON h.repository = ?1 AND h.name = kept.name AND h.version < kept.oldest
     LIMIT (SELECT ${String(REMOVED_BY_PUSH)} * count(*) FROM json_each(?2)))`.reading(
-  (run) => keyed(run) + 2 * run.keys * run.asked(3),
+  (run) => keyed(run) + run.keys * (run.asked(3) + 6 * REMOVED_BY_PUSH),
 );
 
 /** How much of a tag's history is kept. */
@@ -92,7 +92,7 @@ const TRIM_HISTORIES = sql`
     SELECT h.repository, h.name, h.version, h.origin FROM kept
     CROSS JOIN tag_history h ON h.repository = kept.repository AND h.name = kept.name
     WHERE h.version < kept.oldest OR h.recorded_at < CAST(?3 AS INTEGER) LIMIT CAST(?4 AS INTEGER))
-  RETURNING version`.reading((run) => paged(4, 4)(run) + 2 * run.keys * run.asked(2));
+  RETURNING version`.reading((run) => keyed(run) + 3 * run.keys * run.asked(2) + 6 * run.asked(4));
 
 /** Removes what tags keep no more, at most `limit` entries of all together. Answers how many. */
 export async function trimHistories(
@@ -125,7 +125,7 @@ const SELECT_HISTORY = sql`
     UNION ALL
     SELECT version, origin, digest, NULL FROM tags
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4))
-  ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => paged(7, 4)(run) + 2 * run.asked(5));
+  ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => keyed(run) + 3 * run.asked(5));
 
 /** Writes of a tag that a store knows and keeps, the latest first, and the one that it has as the tag's row. */
 export async function historyOfTag(

@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import { indexesAbove } from './listed-manifests.ts';
 import { atMost } from './rows-read.ts';
 import { selectGreatestTagVersion } from './tag-history.ts';
 
@@ -17,29 +18,24 @@ export interface TagAbove {
   readonly origin: string;
 }
 
-/** Indexes, and at a node tags, that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
+/** Indexes of each level above that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
 const MAX_INDEXES = 1000;
 /** Tags that a refusal names. */
 const MAX_TAGS = 10;
 
+// A dead index shows nothing, and counts among those looked at.
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
-  WITH RECURSIVE above (digest, depth) AS (
-    SELECT value, 0 FROM json_each(${manifests})
-    UNION
-    SELECT r.manifest, 1 FROM above
-    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_digest
-      ON r.repository = ${repository} AND r.digest = above.digest AND r.live = 1 AND r.kind = 'child'
-    LIMIT ${MAX_INDEXES}
-  )
+  WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
+  CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = above.digest AND m.created_version > m.deleted_version
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
-  WHERE above.depth = 1 AND t.visible = 1`;
+  WHERE t.visible = 1`;
 
 /** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
 export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
 
-/** Of an index that is looked at: its reference to what it lists, its row, and whether it has a tag. */
-export const READS_TAGS_ABOVE = atMost(6 * MAX_INDEXES);
+/** Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a tag. */
+export const READS_TAGS_ABOVE = atMost(40 * MAX_INDEXES);
 
 /** ?1 repository, ?2 JSON array of digests. Gives {@link TagAbove}, those of one index together. */
 export const SELECT_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);

@@ -30,10 +30,13 @@ import * as mounts from '../../src/stores/mount-rows.ts';
 import * as orphans from '../../src/stores/orphan-rows.ts';
 import * as pins from '../../src/stores/pin-rows.ts';
 import * as repairs from '../../src/stores/repair-rows.ts';
+import { countRefusedLogin } from '../../src/stores/refused-login-rows.ts';
 import * as retired from '../../src/stores/retired-rows.ts';
+import { findShown } from '../../src/stores/shown.ts';
 import * as scrub from '../../src/stores/scrub-rows.ts';
 import { openStore } from '../../src/stores/store.ts';
 import * as history from '../../src/stores/tag-history.ts';
+import { tagsOfManifest } from '../../src/stores/tags-above.ts';
 import * as tombstones from '../../src/stores/tombstone-rows.ts';
 import * as usage from '../../src/stores/usage-rows.ts';
 import * as shown from '../../src/stores/usage-shown.ts';
@@ -67,6 +70,7 @@ const tag = (name: string) => name as Tag;
 const organization = (name: string) => name as OrganizationName;
 
 const LAYER = bytesOf(500, 60);
+const CONTEXT = { origin: 'central', announces: false, now: NOW };
 const KEPT = { entries: 1000, since: 0 };
 
 /** What is not there, or not allowed, is looked for all the same. */
@@ -253,6 +257,10 @@ function control(database: Database, data: ControlData): [string, Operation][] {
   } as const;
   const repository = 'mallory/00005' as RepositoryName;
   return [
+    [
+      'a refused login',
+      () => database.batch([countRefusedLogin({ user: 'c09999', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW)]),
+    ],
     ['followed at', () => data.followedAt('node1')],
     ['log in', () => data.credentialBySecret('hash5')],
     ['credentials', () => data.credentials(MALLORY, '', 10)],
@@ -554,6 +562,11 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['link it again', () => database.batch([blobs.linkUntil(BIG, UNNEEDED, NOW, NOW)])],
     ['use of a blob', () => deletions.blobUse(database, BIG, COMMON)],
     ['delete a tag', () => registry.deleteTag(BIG, TAG)],
+    ['delete a manifest below a tag', () => registry.deleteManifest(BIG, TAGGED).catch(refused)],
+    ['delete the tag above it', () => registry.deleteTag(BIG, tag('top'))],
+    ['what a node knows above it', () => tagsOfManifest(database, BIG, TAGGED)],
+    ['what is shown', () => findShown(database, BIG, { kind: 'tag', tag: tag('d00001') })],
+    ['delete manifests', () => deletions.deleteManifests(database, CONTEXT, BIG, [digest('b', 20), digest('0', 20)])],
     ['delete a manifest of many tags', () => registry.deleteManifest(BIG, TAGGED)],
     ['delete the large index', () => registry.deleteManifest(BIG, TOP).catch(refused)],
     ['delete a repository', () => registry.deleteRepository('mallory/00003' as RepositoryName)],
