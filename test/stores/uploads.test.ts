@@ -83,8 +83,9 @@ describe('one PATCH, then an empty PUT', () => {
     const sha512 = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha512');
     const progress = await fixture.registry.appendChunk(session(sha512), undefined, bodyOf(content));
     await fixture.registry.finishUpload(session(progress), await digestOf('sha512', content), undefined, undefined);
-    expect(await stored(content, 'sha512')).toBe(true);
+    // R2 is asked whether the object is there; reading it back would be one operation more.
     expect(fixture.counts.classB).toBe(1);
+    expect(await stored(content, 'sha512')).toBe(true);
   });
 });
 
