@@ -60,7 +60,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { params: imageParam, query: historyQuery },
     {
       200: {
-        description: 'A page, the latest first. Of manifests that were deleted, only who may push sees the writes',
+        description: 'A page, the latest first. Writes of manifests that were deleted are shown only to callers who may push',
         ...json(
           z.object({
             history: z.array(historyEntry),
@@ -75,9 +75,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { n, last: before } = c.req.valid('query');
     const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
-    // Who may pull only because the repository is public sees no more than what can be pulled.
-    const isOwn = allows(c.get('caller'), 'pull', repository);
-    const shown = entries.filter(({ restorable }) => isOwn || restorable);
+    // A reader does not learn the digests of manifests that were deleted. A deletion of the tag names none.
+    const mayPush = allows(c.get('caller'), 'push', repository);
+    const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
     const next = last === undefined ? null : `${last.version}.${last.origin}`;
     return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
   });

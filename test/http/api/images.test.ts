@@ -393,7 +393,7 @@ describe('history', () => {
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
   });
 
-  test('of a repository that became public, who may not push sees nothing that was deleted', async () => {
+  test('shows callers who may not push the deletions of a tag, but no manifest that was deleted', async () => {
     const deleted = await pushTo(NODE1, 1);
     const kept = await pushTo(NODE1, 5);
     await settled();
