@@ -11,34 +11,32 @@ export interface Precondition {
   readonly ifNoneMatch: readonly string[] | undefined;
 }
 
+const WEAK = /^W\//i;
+
 /**
- * Reads the two headers. Digests without quotes pass. A weak tag never matches in If-Match, which compares strongly.
+ * Reads the two headers. A weak tag never matches in If-Match, which compares strongly; in If-None-Match it counts as a strong one.
  * @returns undefined for a request without either
  */
 export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Precondition | undefined {
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
   return {
-    ifMatch:
-      ifMatch === undefined
-        ? undefined
-        : tagsOf(ifMatch)
-            .filter((tag) => !tag.startsWith('W/'))
-            .map(unquoted),
-    ifNoneMatch: ifNoneMatch === undefined ? undefined : tagsOf(ifNoneMatch).map((tag) => unquoted(tag.replace(/^W\//, ''))),
+    ifMatch: ifMatch === undefined ? undefined : tagsOf(ifMatch).filter((tag) => !WEAK.test(tag)),
+    ifNoneMatch: ifNoneMatch === undefined ? undefined : tagsOf(ifNoneMatch).map((tag) => tag.replace(WEAK, '')),
   };
 }
 
 /** @param current the digest of what is there; undefined for nothing */
 export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | undefined): boolean {
   const matches = (tags: readonly string[]): boolean =>
-    current !== undefined && tags.some((tag) => tag === '*' || tag === current);
+    current !== undefined && tags.some((tag) => tag === '*' || isEntityTagOf(tag, current));
   return (ifMatch === undefined || matches(ifMatch)) && (ifNoneMatch === undefined || !matches(ifNoneMatch));
+}
+
+/** Whether a strong entity tag is that of the content. Clients that keep the digest and not the header send no quotes. */
+export function isEntityTagOf(tag: string, digest: Digest): boolean {
+  return tag === `"${digest}"` || tag === digest;
 }
 
 function tagsOf(header: string): string[] {
   return header.split(',').map((tag) => tag.trim());
-}
-
-function unquoted(tag: string): string {
-  return tag.replace(/^"(.*)"$/, '$1');
 }

@@ -22,7 +22,8 @@ describe('If-Match', () => {
     ['*', true, false],
     [`"${OTHER}"`, false, false],
     [`W/"${HERE}"`, false, false],
-    ['"*"', true, false],
+    [`w/"${HERE}"`, false, false],
+    ['"*"', false, false],
     ['', false, false],
   ])('%s', (header, there, absent) => {
     expect([judge(header, undefined, HERE), judge(header, undefined, undefined)]).toEqual([there, absent]);
@@ -34,6 +35,8 @@ describe('If-None-Match', () => {
     ['*', false, true],
     [`"${HERE}"`, false, true],
     [`W/"${HERE}"`, false, true],
+    [`w/"${HERE}"`, false, true],
+    ['"*"', true, true],
     [HERE, false, true],
     [`"${OTHER}"`, true, true],
     ['', true, true],

@@ -1,11 +1,11 @@
 import type { Hono } from 'hono';
 import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
+import { isEntityTagOf } from '../../oci/precondition.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
 import { requireHolds } from '../../registry/conditional.ts';
-import { isEtagOf, matchesEtag } from './etag.ts';
-import { preconditionOf } from './precondition.ts';
+import { isNotModified, preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const PATH = routeOf('/blobs/:digest');
@@ -16,10 +16,10 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
     const access = requireRead(c, repository);
     if (c.req.method === 'HEAD') {
       const { size } = await c.get('registry').resolveBlob(access, digest, mayPush(c, repository));
-      return c.body(null, matchesEtag(c, digest) ? 304 : 200, headersOf(digest, size));
+      return c.body(null, isNotModified(c, digest) ? 304 : 200, headersOf(digest, size));
     }
     const blob = await c.get('registry').getBlob(access, digest);
-    if (matchesEtag(c, digest)) return c.body(null, 304, headersOf(digest, blob.size));
+    if (isNotModified(c, digest)) return c.body(null, 304, headersOf(digest, blob.size));
     const range = ifRangeHolds(c, digest) ? parseRange(c.req.header('Range'), blob.size) : undefined;
     const length = range?.length ?? blob.size;
     const headers = headersOf(digest, length);
@@ -53,7 +53,7 @@ function target(c: AppContext) {
 /** A resumed download that names other content gets all of this one (RFC 9110 §13.1.5). */
 function ifRangeHolds(c: AppContext, digest: Digest): boolean {
   const header = c.req.header('If-Range');
-  return header === undefined || isEtagOf(header, digest);
+  return header === undefined || isEntityTagOf(header, digest);
 }
 
 function headersOf(digest: Digest, length: number): Record<string, string> {

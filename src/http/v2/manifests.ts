@@ -7,8 +7,7 @@ import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
-import { matchesEtag } from './etag.ts';
-import { preconditionOf } from './precondition.ts';
+import { isNotModified, preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 /** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
@@ -25,10 +24,10 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const access = requireRead(c, repository);
     if (c.req.method === 'HEAD') {
       const descriptor = await c.get('registry').resolveManifest(access, reference, mayPush(c, repository));
-      return c.body(null, matchesEtag(c, descriptor.digest) ? 304 : 200, headersOf(descriptor));
+      return c.body(null, isNotModified(c, descriptor.digest) ? 304 : 200, headersOf(descriptor));
     }
     const manifest = await c.get('registry').getManifest(access, reference);
-    if (matchesEtag(c, manifest.digest)) return c.body(null, 304, headersOf(manifest));
+    if (isNotModified(c, manifest.digest)) return c.body(null, 304, headersOf(manifest));
     // A string goes out as UTF-8, of which the manifest's bytes were read: as the same bytes.
     return new Response(manifest.text, { headers: headersOf(manifest) });
   });
