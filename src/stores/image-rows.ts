@@ -8,7 +8,7 @@ import { atMost } from './rows-read.ts';
 
 // An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own document.
 const MOST_REFERENCES = 25_000;
-const MOST = `(SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2)`;
+const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2), 0)`;
 const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 
 const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
