@@ -4,7 +4,7 @@
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
-import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
+import { clearOrganization, clearRemovedOrganization, ofOrganization } from './deletions.ts';
 import { mostUsage, NO_USAGE, type OrganizationUsage, selectUsage } from './usage-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
@@ -227,6 +227,7 @@ export class ControlData {
       [FEED_REMOVED_ORGANIZATION, name, now],
       auditOrganization(name, by, now),
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      ...clearOrganization(name, now),
     ]);
     return removed.length > 0;
   }

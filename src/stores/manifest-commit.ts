@@ -10,6 +10,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
+import { removedVersion, standsLink } from './removals.ts';
 import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 
@@ -19,7 +20,7 @@ const CONTENT_ROW_BYTES = 1_000_000;
 /** Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for it until `now`. */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
-    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
       AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
 
 const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
@@ -45,7 +46,8 @@ const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
-      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
+      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))
+    AND version > ${removedVersion('?1')}`;
 
 // A row that only tells of a deletion has neither size nor subject.
 const UPSERT_MANIFEST = sql`
@@ -54,6 +56,12 @@ const UPSERT_MANIFEST = sql`
   ON CONFLICT (repository, digest) DO UPDATE SET
     media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
     created_version = excluded.created_version`;
+
+// At a node: a removal that it has yet to hear of leaves what is newer.
+const RENEW_LINKS = sql`
+  UPDATE links SET created_at = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND created_at < CAST(?3 AS INTEGER)
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?4')})`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -113,7 +121,10 @@ export async function commitManifest(database: Database, context: CommitContext,
   }
   if (context.announces) {
     const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
-    optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
+    optional.push(
+      [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
+      [RENEW_LINKS, repository, required, context.now, id],
+    );
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
   const [missing, stamped] = await database.batch<[{ digest: Digest }, { stamp: number }]>([
