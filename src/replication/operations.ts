@@ -10,6 +10,7 @@ import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
 import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
+import type { RemovedUntil } from '../stores/removals.ts';
 import { forgetSlice, isKnownStore, knownStores } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { compareTags } from '../stores/versions.ts';
@@ -203,10 +204,10 @@ export class Replication {
     tag: Tag,
   ): Promise<{ readonly entries: readonly HistoryEntry[]; readonly complete: boolean }> {
     const asked = await Promise.allSettled(
-      composeStores(this.#config, this.#env).map(async ({ name, database }) => ({
-        name,
-        writes: await historyOfTag(database, repository, tag, HISTORY_ENTRIES),
-      })),
+      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
+        const { writes, removed } = await historyOfTag(database, repository, tag, HISTORY_ENTRIES);
+        return { name, writes, removed };
+      }),
     );
     // A store that is away keeps what the others know from nobody.
     const known = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
@@ -221,7 +222,12 @@ export class Replication {
         merged.set(key, { ...write, recorded_at: recordedAt, stores, current: false });
       }
     }
-    const sorted = [...merged.values()].toSorted((a, b) => compareTags(b, a));
+    // An organization's next owner is not shown what its name was used for before, by whichever store knows of the removal.
+    const before = Math.max(...known.map(({ removed }) => removed.organization));
+    const sorted = [...merged.values()].filter(({ version }) => version > before).toSorted((a, b) => compareTags(b, a));
+    const removal = Math.max(...known.map(({ removed }) => removed.repository));
+    const [latest] = sorted;
+    if (latest !== undefined && latest.version <= removal) sorted.unshift(removalOf(this.#config.central.store, removal, known));
     const entries = sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
       version,
       origin,
@@ -263,6 +269,16 @@ export class Replication {
     if (store === undefined) throw noSuch('store', name);
     return store;
   }
+}
+
+/** The removal of a repository, as an entry of the history of a tag that it hid. */
+function removalOf(
+  central: StoreName,
+  version: number,
+  known: readonly { readonly name: string; readonly removed: RemovedUntil }[],
+): HistoryEntry {
+  const stores = known.filter(({ removed }) => removed.repository === version).map(({ name }) => name);
+  return { version, origin: central, digest: null, recorded_at: null, stores, current: false };
 }
 
 /** @throws OciError CONFLICT */

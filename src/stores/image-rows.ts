@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
+import { isAliveManifest, type Removal, type RemovedUntil, removedUntil, selectRemovals } from './removals.ts';
 
 // An index and all that it lists, as far as it is here.
 const REACHABLE = `
@@ -15,7 +16,7 @@ const REACHABLE = `
 
 const SELECT_BLOBS = sql`${REACHABLE}
   SELECT DISTINCT r.digest, coalesce(l.size, r.size) AS size, l.store FROM reachable
-  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND m.created_version > m.deleted_version
+  CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reachable.digest AND ${isAliveManifest('m')}
   CROSS JOIN manifest_references r ON r.repository = ?1 AND r.manifest = reachable.digest
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = r.digest
   LEFT JOIN locations l ON l.digest = r.digest AND l.damage IS NULL
@@ -71,9 +72,18 @@ export interface TagWrite {
   readonly recorded_at: number | null;
 }
 
-/** Writes of a tag that a store knows, the latest first. */
-export function historyOfTag(database: Database, repository: RepositoryName, tag: Tag, limit: number): Promise<TagWrite[]> {
-  return database.all<TagWrite>(SELECT_HISTORY, repository, tag, limit);
+/** Writes of a tag that a store knows, the latest first, and the removals that cover it. */
+export async function historyOfTag(
+  database: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  limit: number,
+): Promise<{ readonly writes: readonly TagWrite[]; readonly removed: RemovedUntil }> {
+  const [writes, removals] = await database.batch<[TagWrite, Removal]>([
+    [SELECT_HISTORY, repository, tag, limit],
+    selectRemovals(repository),
+  ]);
+  return { writes, removed: removedUntil(repository, removals) };
 }
 
 const SELECT_WRITE = sql`

@@ -2,6 +2,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
 import type { OrganizationName } from '../../oci/reference.ts';
+import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { requireAdministrator, requireAdministratorOf } from './caller.ts';
@@ -66,7 +67,8 @@ async function auditPage(
   organization: OrganizationName | undefined,
   { n, last }: z.infer<typeof auditQuery>,
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
-  const found = await upkeepOf(c).audit(organization, last, n);
+  const owned = organization && (await composeControlData(c.env, c.get('namespace')).organization(organization));
+  const found = await upkeepOf(c).audit(organization, owned?.created_at ?? 0, last, n);
   return { entries: found.entries.map(viewOfEntry), last: found.last ?? null };
 }
 
