@@ -5,33 +5,62 @@ import { Freshness } from './auth/freshness.ts';
 import { KnownGood } from './auth/login.ts';
 import { askPlatform } from './auth/platform-call.ts';
 import { PlatformChecks } from './auth/platform-checks.ts';
+import { RefusedLogins } from './auth/refused-logins.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
 import { controlDataIsFresh } from './http/control-data.ts';
+import { readableElsewhere } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
+import { answerOptions, noRoute, sayMethods } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
 import { tokenRoutes } from './http/token.ts';
+import { encryptedOnly } from './http/transport.ts';
+import { answerAfterBody } from './http/unread-body.ts';
+import { v2Headers } from './http/v2/headers.ts';
 import { v2Routes } from './http/v2/routes.ts';
 import { resolveNamespace } from './namespaces/namespace.ts';
 import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { composeQueues } from './replication/queues.ts';
 
-export function createApp(): Hono<AppEnv> {
+/** Where a request was sent to. */
+export interface Address {
+  /** As its client sent it. */
+  readonly url: URL;
+  /** The port that it came in on, where that can be another than the URL's. */
+  readonly port?: string;
+}
+
+/**
+ * @param addressOf where a request was sent to: a deployment believes its URL alone, since a client could write anything into
+ *   a header
+ */
+export function createApp(addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) })): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
-  app.notFound((c) => errorResponse(new OciError('ROUTE_UNKNOWN'), c));
+  app.notFound((c) => {
+    const error = noRoute(app, c);
+    return isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c);
+  });
 
+  app.use(answerAfterBody);
+  app.use(async (c, next) => {
+    const { url, port = url.port } = addressOf(c.req.raw);
+    c.set('url', url);
+    c.set('port', port);
+    await next();
+  });
   app.use(requestLog);
+  app.use('/v2/*', v2Headers);
   app.use(async (c, next) => {
     const runtime = await loadRuntime(c.env);
-    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'));
+    const namespace = resolveNamespace(runtime.config.hosts, c.get('url'), c.get('port'));
     if (namespace === undefined) throw new OciError('HOST_UNKNOWN');
     const { config, keys: signer } = runtime;
     const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
@@ -42,7 +71,9 @@ export function createApp(): Hono<AppEnv> {
     c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
     await next();
   });
+  app.use(sayMethods(app), readableElsewhere, answerOptions);
 
+  app.use(encryptedOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
     return c.text(
@@ -80,6 +111,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
     keys,
     accessTokens: new AccessTokens(keys),
     knownGood: new KnownGood(),
+    refusedLogins: new RefusedLogins(),
     freshness: new Freshness(),
     platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),
   };

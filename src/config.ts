@@ -10,6 +10,7 @@ import {
   type ServedHost,
   type StoreName,
 } from './namespaces/namespace.ts';
+import { DEFAULT_LIMITS, type StoreLimits } from './stores/limits.ts';
 
 export interface Config {
   readonly hosts: readonly ServedHost[];
@@ -23,6 +24,10 @@ export interface Config {
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
   readonly auditMilliseconds: number;
+  /** What each store lets an organization have, whether or not it has a quota. */
+  readonly limits: StoreLimits;
+  /** For how long a replaced write of a tag is kept in its history. */
+  readonly historyMilliseconds: number;
   /** Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a database is restored. */
   readonly collects: boolean;
   /** What nodes are to stay within, by store. */
@@ -33,6 +38,8 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64, at least 32 bytes. The first signs; both verify. */
   readonly signingKeys: readonly string[];
+  /** Origins whose pages may read what their user may read: `https://ui.example.com`. */
+  readonly corsOrigins: readonly string[];
   /** Acts as an administrator, to create the first credential. */
   readonly bootstrapSecret: string | undefined;
   /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
@@ -76,6 +83,14 @@ const node = z.strictObject({
   idle_days: z.number().positive().optional(),
 });
 
+/** As browsers write it in the header Origin, with which it is compared. */
+const origin = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text,
+    'must be an origin without a path: https://ui.example.com',
+  );
+
 /** Of the variable REGISTRY: which namespaces are served where. */
 export const registry = z
   .strictObject({
@@ -83,9 +98,18 @@ export const registry = z
     nodes: z.array(node).default([]),
     grace_hours: z.number().positive().default(24),
     audit_days: z.number().positive().default(90),
+    organization_manifests: z.int().positive().default(DEFAULT_LIMITS.manifests),
+    organization_tags: z.int().positive().default(DEFAULT_LIMITS.tags),
+    organization_manifest_gb: z
+      .number()
+      .positive()
+      .default(DEFAULT_LIMITS.manifestBytes / 1e9),
+    history_entries: z.int().positive().max(1000).default(DEFAULT_LIMITS.historyEntries),
+    history_days: z.number().positive().default(365),
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
+    cors_origins: z.array(origin).default([]),
   })
   .superRefine(({ central, nodes }, context) => {
     const taken = new Set(central.hosts);
@@ -106,6 +130,11 @@ export const registry = z
 /** Plain HTTP is for development: to hosts whose connections never leave the machine, wherever Berth runs. */
 const LOOPBACK = /^(?:localhost|.+\.localhost|127\.0\.0\.1|\[::1\])$/;
 
+/** @param hostname as `URL` has it */
+export function isLoopback(hostname: string): boolean {
+  return LOOPBACK.test(hostname);
+}
+
 const platformUrl = z.string().transform((text, context): string => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const problem = (message: string): string => {
@@ -115,7 +144,7 @@ const platformUrl = z.string().transform((text, context): string => {
   if (url === undefined || !['https:', 'http:'].includes(url.protocol)) {
     return problem('must be the base URL of a platform: https://api.example.com');
   }
-  if (url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
+  if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
     return problem('must be https: tokens are sent to it (http only to localhost, *.localhost, 127.0.0.1 and [::1])');
   }
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
@@ -153,10 +182,18 @@ export function parseConfig(env: object): Config {
     centralHasReplicas: REGISTRY.central.replicas,
     graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
     auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
+    limits: {
+      manifests: REGISTRY.organization_manifests,
+      tags: REGISTRY.organization_tags,
+      manifestBytes: REGISTRY.organization_manifest_gb * 1e9,
+      historyEntries: REGISTRY.history_entries,
+    },
+    historyMilliseconds: REGISTRY.history_days * 24 * 3_600_000,
     collects: REGISTRY.collect,
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
     orphanMilliseconds: REGISTRY.orphan_days * 24 * 3_600_000,
+    corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
     platformAuthUrl: PLATFORM_AUTH_URL,

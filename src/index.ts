@@ -1,5 +1,6 @@
 import { createApp, loadRuntime } from './app.ts';
 import { maintain } from './gc/maintenance.ts';
+import { logLine } from './log.ts';
 import { wakeAllQueues } from './replication/queues.ts';
 
 export { ReplicationQueue } from './replication/durable-object.ts';
@@ -14,6 +15,6 @@ export default {
   async scheduled(_controller, env) {
     const { config } = await loadRuntime(env);
     const [maintained] = await Promise.all([maintain(config, env, Date.now()), wakeAllQueues(config, env)]);
-    console.log(JSON.stringify({ scheduled: 'maintenance', ...maintained }));
+    logLine({ scheduled: 'maintenance', ...maintained });
   },
 } satisfies ExportedHandler<Env>;

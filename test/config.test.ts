@@ -55,10 +55,13 @@ describe('a configuration', () => {
       centralHasReplicas: false,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
+      limits: { manifests: 1_000_000, tags: 1_000_000, manifestBytes: 2_000_000_000, historyEntries: 100 },
+      historyMilliseconds: 365 * 86_400_000,
       collects: true,
       evictionLimits: new Map(),
       scrubBytesPerDay: 20_000_000_000,
       orphanMilliseconds: 30 * 86_400_000,
+      corsOrigins: [],
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
     });
@@ -92,6 +95,20 @@ describe('a configuration', () => {
 
   test('stops collecting where it is told to', () => {
     expect(parseConfig({ ...environment, REGISTRY: { ...registry, collect: false } }).collects).toBe(false);
+  });
+
+  test('limits what organizations have', () => {
+    const limits = {
+      organization_manifests: 10,
+      organization_tags: 20,
+      organization_manifest_gb: 0.5,
+      history_entries: 7,
+      history_days: 2,
+    };
+    expect(parseConfig({ ...environment, REGISTRY: { ...registry, ...limits } })).toMatchObject({
+      limits: { manifests: 10, tags: 20, manifestBytes: 500_000_000, historyEntries: 7 },
+      historyMilliseconds: 2 * 86_400_000,
+    });
   });
 
   test('has defaults for its nodes and the time of grace', () => {
@@ -155,6 +172,15 @@ describe('the problem of a configuration is named', () => {
     (host) => {
       expect(problemOf(withCentral({ hosts: [host] }))).toBe(
         'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
+      );
+    },
+  );
+
+  test.each(['*', 'null', 'ui.example.com', 'https://ui.example.com/', 'https://UI.example.com', 'ftp://ui.example.com'])(
+    'an origin that no browser sends: %j',
+    (origin) => {
+      expect(problemOf({ ...environment, REGISTRY: { ...registry, cors_origins: [origin] } })).toBe(
+        'REGISTRY.cors_origins.0: must be an origin without a path: https://ui.example.com',
       );
     },
   );

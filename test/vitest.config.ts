@@ -6,12 +6,17 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
-/** How often a test carries out plans by chance, and which. */
-const chance = (name: string) => ({
-  runs: Number(process.env[`${name}_RUNS`] ?? 300),
-  seed: Number(process.env[`${name}_SEED`] ?? 20_260_102),
+/** How many random plans a suite carries out, and which: a sample, unless `npm run test:…` asks for more. */
+const chance = (name: string, firstSeed = 20_260_102) => ({
+  runs: Number(process.env[`${name}_RUNS`] ?? 40),
+  seed: Number(process.env[`${name}_SEED`] ?? firstSeed),
   path: process.env[`${name}_PATH`] ?? '',
 });
+
+// wrangler says where secrets come from each time that it reads the configuration.
+process.env['WRANGLER_LOG'] ??= 'error';
+
+const PLANTED = 'test/gc/planted-mistakes.test.ts';
 
 const inWorkerd = () =>
   cloudflareTest(async () => ({
@@ -20,8 +25,8 @@ const inWorkerd = () =>
     miniflare: {
       bindings: {
         MIGRATIONS: await readD1Migrations(here('../src/stores/migrations')),
-        BOOTSTRAP_SECRET: 'the-bootstrap-secret-of-the-tests',
-        FAULT_SEED: process.env['BERTH_SEED'] ?? '',
+        BOOTSTRAP_SECRET: 'bootstraps-nothing-but-these-tests',
+        FAULTS: chance('FAULTS', 1),
         CONVERGENCE: chance('CONVERGENCE'),
         COLLECTION: chance('COLLECTION'),
       },
@@ -33,13 +38,19 @@ export default defineConfig({
   test: {
     // Every request writes a log line.
     silent: 'passed-only',
+    reporters: [here('support/local/line-reporter.ts')],
+    maxWorkers: 2,
     projects: [
       {
         plugins: [inWorkerd()],
         test: {
           name: 'workerd',
+          // One runtime serves many files, one after the other: to start one for each takes longer than most files.
+          isolate: false,
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc,threats}/**/*.test.ts'],
+          exclude: [PLANTED],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },
       },
@@ -47,6 +58,7 @@ export default defineConfig({
         plugins: [inWorkerd()],
         test: {
           name: 'fuzz',
+          isolate: false,
           include: ['test/fuzz/*.test.ts'],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts'), here('fuzz/support/setup.ts')],
           // `npm run test:fuzz` sets them.
@@ -54,8 +66,20 @@ export default defineConfig({
         },
       },
       {
+        // Only `npm run test:collection` runs these: each may take as many plans as the whole suite.
+        plugins: [inWorkerd()],
+        test: {
+          name: 'planted',
+          isolate: false,
+          include: [PLANTED],
+          setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
+        },
+      },
+      {
         test: {
           name: 'local',
+          // The tests read what wrangler prints.
+          env: { WRANGLER_LOG: 'log' },
           include: ['test/local/**/*.test.ts'],
           testTimeout: 60_000,
         },
@@ -66,7 +90,6 @@ export default defineConfig({
           include: ['test/black-box/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
         },
       },
     ],

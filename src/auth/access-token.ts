@@ -8,6 +8,7 @@
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { type OrganizationName, isOrganizationName } from '../oci/reference.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import { type Credential, RIGHTS } from './credential.ts';
 import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';
@@ -16,14 +17,17 @@ import type { SigningKeys } from './signing-keys.ts';
 /** By how much the clocks of two machines may differ, in seconds. */
 export const SKEW_SECONDS = 5;
 
-/** With the skew, five minutes. Clients want 60 seconds at least, and cache tokens for as long. */
+/** With the skew, five minutes. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
+
+/** Older clients take every token to be good for so long: none is given for less (Docker, "Token Authentication Specification"). */
+export const LEAST_TOKEN_SECONDS = 60;
 
 /** What a look-up of a credential gives is over everywhere this long after it. */
 export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
 
-/** For how long a look-up can be kept at most: a token that is given for it then is still good for 60 seconds. */
-export const KEPT_MILLISECONDS = (TOKEN_SECONDS - 60) * 1000;
+/** For how long a look-up can be kept at most: a token that is given for it then is good for long enough. */
+export const KEPT_MILLISECONDS = (TOKEN_SECONDS - LEAST_TOKEN_SECONDS) * 1000;
 
 const ISSUER = 'berth';
 
@@ -40,7 +44,7 @@ const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
 ]);
 
-const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), exp: z.number() });
+const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), iat: z.number(), exp: z.number() });
 
 export interface TokenRequest {
   /** Undefined for an anonymous caller, whose token grants what is public. */
@@ -88,13 +92,13 @@ export async function verifyAccessToken(
   return (await verify(keys, token, audience, now))?.principal;
 }
 
-/** Tokens that an isolate remembers: each is a few hundred bytes. */
-const REMEMBERED_TOKENS = 1000;
+/** Of tokens that an isolate remembers. Most take 2 KB; with as many patterns and scopes as can be, some 50. */
+const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
 /** Verifies a token once per isolate: the same one comes with every request of a push or a pull. */
 export class AccessTokens {
   readonly #keys: SigningKeys;
-  readonly #verified = new Map<string, Verified>();
+  readonly #verified = new BoundedCache<Verified>(REMEMBERED_BYTES);
 
   constructor(keys: SigningKeys) {
     this.#keys = keys;
@@ -102,20 +106,29 @@ export class AccessTokens {
 
   /** As {@link verifyAccessToken}. */
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
-    const key = `${audience} ${token}`;
-    const known = this.#verified.get(key);
-    if (known !== undefined && now < known.expiresAt) return known.principal;
+    const hash = await hashOf(`${audience} ${token}`);
+    const known = this.#verified.get(hash);
+    if (known !== undefined && known.issuedAt <= now + SKEW_SECONDS * 1000 && now < known.expiresAt) return known.principal;
     const verified = await verify(this.#keys, token, audience, now);
     if (verified === undefined) return undefined;
-    if (this.#verified.size >= REMEMBERED_TOKENS) this.#verified.clear();
-    this.#verified.set(key, verified);
+    this.#verified.set(hash, verified);
     return verified.principal;
   }
+
+  /** Bytes that the tokens take, as estimated. */
+  get bytes(): number {
+    return this.#verified.bytes;
+  }
+}
+
+async function hashOf(text: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))).toHex();
 }
 
 interface Verified {
   readonly principal: Principal;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. One that was issued later than now is not good: the clock was set back. */
+  readonly issuedAt: number;
   readonly expiresAt: number;
 }
 
@@ -138,10 +151,10 @@ async function verify(keys: SigningKeys, token: string, audience: string, now: n
         requiredClaims: ['exp', 'iat', 'sub'],
       },
     );
-    const { credential, scope, exp } = claims.parse(payload);
+    const { credential, scope, iat, exp } = claims.parse(payload);
     const principal: Principal =
       credential === undefined ? ANONYMOUS : { kind: 'credential', credential, scopes: parseScopes([scope]) };
-    return { principal, expiresAt: exp * 1000 };
+    return { principal, issuedAt: iat * 1000, expiresAt: exp * 1000 };
   } catch {
     return undefined;
   }

@@ -3,15 +3,9 @@ import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
-import type {
-  ControlData,
-  CredentialKind,
-  CredentialRow,
-  OrganizationRow,
-  RepositoryRow,
-  Usage,
-} from '../stores/control-data.ts';
+import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
+import { repositoriesExceeded } from '../stores/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
@@ -45,6 +39,12 @@ export type NewCredential = Pick<
   'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
 >;
 
+export interface RemovalOptions {
+  readonly by?: Actor;
+  /** Throws unless the credential may be removed. */
+  readonly require?: (found: CredentialSummary) => void;
+}
+
 export interface RepositorySummary {
   readonly name: RepositoryName;
   readonly createdAt: number;
@@ -75,28 +75,17 @@ export class Administration {
   }
 
   /** @param bytes null for no limit. @throws OciError NOT_FOUND */
-  async setQuota(name: OrganizationName, bytes: number | null): Promise<OrganizationSummary> {
-    const row = await this.#control.setQuota(name, bytes, this.#now());
+  async setQuota(name: OrganizationName, bytes: number | null, by?: Actor): Promise<OrganizationSummary> {
+    const row = await this.#control.setQuota(name, bytes, this.#now(), by);
     if (row === undefined) throw noOrganization(name);
     this.#changed();
     return organizationSummary(row);
   }
 
-  /** Bytes that an organization may use, null for no limit, and that it uses; also of one that does not exist. */
-  async quota(organization: OrganizationName): Promise<{ readonly limit: number | null; readonly used: number }> {
-    const { quota, used } = await this.#control.organizationUsage(organization);
-    return { limit: quota, used };
-  }
-
-  /** Organizations with what they use and may use, those that use most first. */
-  mostUsage(limit: number): ReturnType<ControlData['mostUsage']> {
-    return this.#control.mostUsage(limit);
-  }
-
   /** @throws OciError CONFLICT */
-  async createOrganization(name: OrganizationName): Promise<OrganizationSummary> {
+  async createOrganization(name: OrganizationName, by?: Actor): Promise<OrganizationSummary> {
     const createdAt = this.#now();
-    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS))) {
+    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS, by))) {
       throw conflict(
         `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / 60_000} minutes`,
       );
@@ -118,7 +107,7 @@ export class Administration {
   }
 
   /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
-  async createCredential(credential: NewCredential): Promise<CredentialSummary & { readonly secret: string }> {
+  async createCredential(credential: NewCredential, by?: Actor): Promise<CredentialSummary & { readonly secret: string }> {
     const secret = `berth_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
     const row = {
       id: crypto.randomUUID(),
@@ -132,7 +121,7 @@ export class Administration {
       expires_at: credential.expiresAt,
       registries: credential.registries === null ? null : JSON.stringify(credential.registries),
     };
-    if (!(await this.#control.addCredential(row))) {
+    if (!(await this.#control.addCredential(row, by))) {
       if (credential.organization !== '') await this.organization(credential.organization);
       throw conflict(`a credential named ${credential.name} exists already`);
     }
@@ -140,9 +129,16 @@ export class Administration {
     return { ...summaryOf({ ...row, last_used_at: null }), secret };
   }
 
-  /** Access tokens that it was given for run out within five minutes. @throws OciError NOT_FOUND */
-  async removeCredential(organization: OrganizationName | '', name: string, by?: Actor): Promise<void> {
-    if (await this.#control.removeCredential(organization, name, this.#now(), by)) return this.#changed();
+  /**
+   * Access tokens that it was given for run out within five minutes.
+   * @throws OciError NOT_FOUND, and what `require` throws, which is shown the credential
+   */
+  async removeCredential(organization: OrganizationName | '', name: string, options: RemovalOptions = {}): Promise<void> {
+    const row = await this.#control.credential(organization, name);
+    if (row !== undefined) {
+      options.require?.(summaryOf(row));
+      if (await this.#control.removeCredential(row.id, this.#now(), options.by)) return this.#changed();
+    }
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 
@@ -158,28 +154,28 @@ export class Administration {
     return repositoryOf(row);
   }
 
-  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT */
-  async createRepository(organization: OrganizationName, name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
-    if (!(await this.#control.addRepository(name, this.#now()))) {
+  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
+  async createRepository(
+    organization: OrganizationName,
+    name: RepositoryName,
+    isPublic: boolean,
+    by?: Actor,
+  ): Promise<RepositorySummary> {
+    if (!(await this.#control.addRepository(name, this.#now(), by))) {
       await this.organization(organization);
+      if ((await this.#control.repository(name)) === undefined) throw repositoriesExceeded(organization);
       throw conflict(`the repository ${name} exists already`);
     }
-    if (isPublic) await this.setVisibility(name, true);
+    if (isPublic) await this.setVisibility(name, true, by);
     return this.repository(name);
   }
 
   /** @throws OciError NOT_FOUND */
-  async setVisibility(name: RepositoryName, isPublic: boolean): Promise<RepositorySummary> {
+  async setVisibility(name: RepositoryName, isPublic: boolean, by?: Actor): Promise<RepositorySummary> {
     await this.repository(name);
-    await this.#control.setPublic(name, isPublic, this.#now());
+    await this.#control.setPublic(name, isPublic, this.#now(), by);
     this.#changed();
     return this.repository(name);
-  }
-
-  /** @throws OciError NOT_FOUND */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    await this.organization(organization);
-    return this.#control.usage(organization);
   }
 }
 

@@ -20,8 +20,8 @@ export type Decision =
   | Refusal;
 
 export type Refusal =
-  /** 401, with the scope that would help. */
-  | { readonly outcome: 'unauthenticated'; readonly scope: Scope }
+  /** 401, with the scope that would help; and why, where something was presented. */
+  | { readonly outcome: 'unauthenticated'; readonly scope: Scope | undefined; readonly reason?: string }
   /** 401 insufficient_scope */
   | { readonly outcome: 'insufficient-scope'; readonly scope: Scope }
   /** 403 */
@@ -37,6 +37,7 @@ export function authorize(principal: Principal, action: Action, repository: Repo
   const conditional = (otherwise: Refusal): Decision =>
     action === 'pull' ? { outcome: 'allow-if-public', otherwise } : otherwise;
 
+  if (principal.kind === 'refused') return { outcome: 'unauthenticated', scope, reason: principal.reason };
   if (principal.kind === 'anonymous') return conditional({ outcome: 'unauthenticated', scope });
   if (!allows(principal.credential, action, repository)) return conditional({ outcome: 'denied' });
   if (principal.scopes !== undefined && !covers(principal.scopes, action, repository)) {
@@ -56,10 +57,17 @@ export function pullable(principal: Principal): { ranges: { from: string; to: st
   return { ranges: principal.kind === 'credential' ? pullableRanges(principal.credential) : [], withPublic: true };
 }
 
+/** Whether the caller has logged in at all. @param scope what to ask for, if anything */
+export function authorizeLogin(principal: Principal, scope?: Scope): { readonly outcome: 'allow' } | Refusal {
+  if (principal.kind === 'credential') return { outcome: 'allow' };
+  return { outcome: 'unauthenticated', scope, ...(principal.kind === 'refused' && { reason: principal.reason }) };
+}
+
 /** The catalog is for callers who have logged in, with a token that asked for it. */
 export function authorizeCatalog(principal: Principal): { readonly outcome: 'allow' } | Refusal {
   const scope: Scope = { type: 'catalog' };
-  if (principal.kind === 'anonymous') return { outcome: 'unauthenticated', scope };
+  const refusal = authorizeLogin(principal, scope);
+  if (refusal.outcome !== 'allow' || principal.kind !== 'credential') return refusal;
   if (principal.scopes !== undefined && !principal.scopes.some(({ type }) => type === 'catalog')) {
     return { outcome: 'insufficient-scope', scope };
   }

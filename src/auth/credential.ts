@@ -74,7 +74,8 @@ export function isPatternOf(organization: OrganizationName, text: string): boole
   return isRepositoryName(name) && organizationOf(name) === organization;
 }
 
-function matches(pattern: RepositoryPattern, repository: RepositoryName): boolean {
+/** Whether a pattern holds a repository. */
+export function matches(pattern: RepositoryPattern, repository: RepositoryName): boolean {
   return pattern.endsWith('/*') ? repository.startsWith(pattern.slice(0, -1)) : pattern === repository;
 }
 

@@ -11,6 +11,9 @@ export const USABLE_MILLISECONDS = 24 * 3_600_000;
 /** How often an isolate looks, in milliseconds. */
 const LOOK_MILLISECONDS = 60_000;
 
+/** How far the clock of the queue may be ahead of an isolate's, in milliseconds. */
+const SKEW_MILLISECONDS = 60_000;
+
 interface Look {
   readonly at: number;
   /** When the node last heard central's feed, in milliseconds since the epoch. */
@@ -24,7 +27,7 @@ export class Freshness {
   async require(store: string, control: ControlData, now: number, defer: (work: Promise<unknown>) => void): Promise<void> {
     const last = this.#looks.get(store);
     if (last !== undefined && isUsable(last, now)) {
-      if (now - last.at >= LOOK_MILLISECONDS) defer(this.#look(store, control, now).catch(() => undefined));
+      if (Math.abs(now - last.at) >= LOOK_MILLISECONDS) defer(this.#look(store, control, now).catch(() => undefined));
       return;
     }
     const look = await this.#look(store, control, now).catch((error: unknown) => {
@@ -47,6 +50,7 @@ export class Freshness {
   }
 }
 
+/** A time that lies ahead was written by a clock that has been set back since: how old the copy is, is not known. */
 function isUsable({ followedAt }: Look, now: number): boolean {
-  return followedAt !== undefined && now - followedAt < USABLE_MILLISECONDS;
+  return followedAt !== undefined && followedAt <= now + SKEW_MILLISECONDS && now - followedAt < USABLE_MILLISECONDS;
 }

@@ -8,10 +8,12 @@
  * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
  * for each address and user, before anything is looked up.
  */
+import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/control-data.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { parseBasic, type Presented } from './basic.ts';
+import { BoundedCache } from './bounded-cache.ts';
 import type { Credential, RepositoryPattern, Right } from './credential.ts';
 
 /** What a good login gives. */
@@ -27,6 +29,8 @@ export interface Login {
 
 export interface LoginOptions {
   readonly control: ControlData;
+  /** The store of `control`: what one store approved is not remembered as good for another. */
+  readonly decidedBy: StoreName;
   /** Where else the use of a credential is noted: at a node, central's. */
   readonly noteAlso?: ControlData | undefined;
   /** At which registry: 'central', or a node's name. */
@@ -52,22 +56,24 @@ export interface Limiters {
 
 /** How long a good secret is good without being asked for again, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = 60_000;
-const KNOWN_GOOD_ENTRIES = 1000;
+const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 const HOUR = 3_600_000;
 
 /** What an isolate remembers of good logins: never a secret, only hashes. */
 export class KnownGood {
-  readonly #logins = new Map<string, { readonly login: Login; readonly until: number }>();
+  readonly #logins = new BoundedCache<{ readonly login: Login; readonly since: number; readonly until: number }>(
+    KNOWN_GOOD_BYTES,
+  );
 
   get(hash: string, now: number): Login | undefined {
     const entry = this.#logins.get(hash);
-    return entry !== undefined && entry.until > now ? entry.login : undefined;
+    // One of a time that lies ahead was remembered before the clock was set back.
+    return entry !== undefined && entry.since <= now && entry.until > now ? entry.login : undefined;
   }
 
   remember(hash: string, login: Login, now: number): void {
-    if (this.#logins.size >= KNOWN_GOOD_ENTRIES) this.#logins.clear();
     const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
-    this.#logins.set(hash, { login, until });
+    this.#logins.set(hash, { login, since: now, until });
   }
 }
 
@@ -76,8 +82,8 @@ export class KnownGood {
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE, and what `elsewhere` throws
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const { control, noteAlso, registry, limiters, address, now, defer, knownGood, elsewhere } = options;
-  const pairHash = await hashSecret(`${registry}\n${presented.user}\n${presented.password}`);
+  const { control, decidedBy, noteAlso, registry, limiters, address, now, defer, knownGood, elsewhere } = options;
+  const pairHash = await hashSecret(`${decidedBy}\n${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
   if (known !== undefined) return known;
 
@@ -94,7 +100,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     const login = loginOf(row, now);
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
-    if ((row.last_used_at ?? 0) < now - HOUR)
+    if (Math.abs(now - (row.last_used_at ?? 0)) > HOUR)
       defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }

@@ -32,6 +32,8 @@ export interface CheckedToken {
 interface Kept {
   /** Undefined for a bad token. */
   readonly checked: CheckedToken | undefined;
+  /** Good from here; later than now if the clock was set back. */
+  readonly since: number;
   readonly until: number;
 }
 
@@ -68,10 +70,12 @@ export class PlatformChecks {
   async check(token: string, defer: (work: Promise<unknown>) => void): Promise<CheckedToken | undefined> {
     const hash = await hashSecret(token);
     for (;;) {
-      const kept = [this.#good.get(hash), this.#bad.get(hash)].find((each) => each !== undefined && this.#now() < each.until);
+      const now = this.#now();
+      const isKept = (kept: Kept | undefined): boolean => kept !== undefined && kept.since <= now && now < kept.until;
+      const kept = [this.#good.get(hash), this.#bad.get(hash)].find(isKept);
       if (kept !== undefined) return kept.checked;
       let call = this.#calls.get(hash);
-      const left = call === undefined ? 0 : call.since + this.#waitMilliseconds - this.#now();
+      const left = call === undefined || call.since > now ? 0 : call.since + this.#waitMilliseconds - now;
       if (call === undefined || left <= 0) {
         call = this.#begin(token, hash);
         defer(call.outcome);
@@ -98,8 +102,8 @@ export class PlatformChecks {
     if (answer.kind === 'away') return answer;
     const kept: Kept =
       answer.kind === 'good'
-        ? { checked: { organization: answer.organization, checkedAt }, until: checkedAt + KEPT_MILLISECONDS }
-        : { checked: undefined, until: this.#now() + BAD_MILLISECONDS };
+        ? { checked: { organization: answer.organization, checkedAt }, since: checkedAt, until: checkedAt + KEPT_MILLISECONDS }
+        : { checked: undefined, since: checkedAt, until: this.#now() + BAD_MILLISECONDS };
     remember(kept.checked === undefined ? this.#bad : this.#good, hash, kept);
     return kept;
   }

@@ -10,8 +10,9 @@ import type { ControlData } from '../stores/control-data.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { Presented } from './basic.ts';
 import { hashSecret, type Login } from './login.ts';
+import { holdsOwnSecret, possibleSecrets } from './own-secrets.ts';
 import type { PlatformChecks } from './platform-checks.ts';
-import { credentialOfToken, fingerprintOf, isUserOfToken, platformTokenOf } from './platform-token.ts';
+import { credentialOfToken, fingerprintOf, isReserved, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
 export interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
@@ -19,24 +20,34 @@ export interface PlatformLoginOptions {
   readonly control: ControlData;
   /** At a node: central's, where they are written. */
   readonly central: ControlData | undefined;
-  /** A secret that is shown to nobody. */
-  readonly bootstrapSecret: string | undefined;
+  /** Secrets of the configuration, which are shown to nobody. */
+  readonly secrets: readonly string[];
+  /** That is asked, for the audit log. */
+  readonly host: string;
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
 }
 
 /**
  * @returns undefined for a bad token, or one that is not of the user that came with it
- * @throws OciError UNAVAILABLE; DENIED for an organization that was removed
+ * @throws OciError UNAVAILABLE; DENIED for an organization that was removed, or whose name is reserved
  */
 export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
-  const { checks, control, central, bootstrapSecret, now, defer } = options;
+  const { checks, control, central, secrets, host, now, defer } = options;
   const token = platformTokenOf(presented);
-  if (token === undefined || (await isAmong(bootstrapSecret, token.secret, token.token))) return undefined;
+  if (token === undefined || holdsOwnSecret(presented, secrets)) return undefined;
+  if (await isNearlyKnown(presented, control)) return undefined;
   const checked = await checks.check(token.token, defer);
   if (checked === undefined) return undefined;
   const { organization, checkedAt } = checked;
   if (!isUserOfToken(presented.user, token, organization)) return undefined;
+  if (isReserved(organization)) {
+    throw new OciError('DENIED', {
+      message: `the name ${organization} is reserved in this registry: no platform's token is for it`,
+    });
+  }
+  const credential = credentialOfToken(organization, await fingerprintOf(token));
+  const by = { subject: credential.id, host };
   switch (await control.organizationState(organization)) {
     case 'removed':
       throw new OciError('DENIED', {
@@ -44,22 +55,21 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
       });
     case 'unknown':
       // A node needs no row to go on, and does not wait for central.
-      if (central === undefined) await control.addUnknownOrganization(organization, now);
-      else defer(central.addUnknownOrganization(organization, now).catch(() => undefined));
+      if (central === undefined) await control.addUnknownOrganization(organization, now, by);
+      else defer(central.addUnknownOrganization(organization, now, by).catch(() => undefined));
       break;
     case 'there':
   }
   return {
-    credential: credentialOfToken(organization, await fingerprintOf(token)),
+    credential,
     registries: null,
     checkedAt,
     expiresAt: checkedAt + TOKEN_EFFECT_MILLISECONDS,
   };
 }
 
-/** By hashes: how far two of them agree says nothing of the secret. */
-async function isAmong(secret: string | undefined, ...texts: readonly string[]): Promise<boolean> {
-  if (secret === undefined) return false;
-  const [wanted, ...hashes] = await Promise.all([secret, ...texts].map(hashSecret));
-  return hashes.some((hash) => hash === wanted);
+/** Whether a credential's secret was presented with something around it, or without its first characters. */
+async function isNearlyKnown(presented: Presented, control: ControlData): Promise<boolean> {
+  const hashes = await Promise.all([...possibleSecrets(presented)].map(hashSecret));
+  return control.knowsSecretAmong(hashes);
 }

@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { isOrganizationName, type OrganizationName } from '../oci/reference.ts';
 import type { Presented } from './basic.ts';
-import type { Credential } from './credential.ts';
+import { type Credential, OFFICIAL_ORGANIZATION } from './credential.ts';
 import { parseWholeToken, robotOrganization } from './login.ts';
 
 export interface PlatformToken {
@@ -22,19 +22,16 @@ export interface PlatformToken {
 /** Characters: the platform's tokens have some hundred. What is longer is none. */
 const MAX_TOKEN_LENGTH = 4096;
 
-/** Secrets that Berth makes: of a credential that was removed, or that a node has not heard of yet. */
-const OWN_SECRET = /^berth_[A-Za-z0-9_-]{43}$/;
-
 /**
  * The token that a login stands for: the password, where it is a whole token, else the base64 of user and password.
- * Undefined where there can be none, also for Berth's own secrets: those are shown to nobody else.
+ * Undefined where there can be none.
  */
 export function platformTokenOf({ user, password }: Presented): PlatformToken | undefined {
   const whole = parseWholeToken(password);
   const parts = whole ?? { user, password };
   const token = whole === undefined ? new TextEncoder().encode(`${user}:${password}`).toBase64() : password;
-  const possible = parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
-  if (!possible || OWN_SECRET.test(parts.password)) return undefined;
+  const isPossible = parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
+  if (!isPossible) return undefined;
   return { token, user: parts.user, secret: parts.password };
 }
 
@@ -54,6 +51,25 @@ const answer = z.object({
     organization_name: z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value)),
   }),
 });
+
+/**
+ * Names that a platform may use, but not here: every caller reads the images of `official`, and the others are users of a
+ * registry's own.
+ */
+const RESERVED: ReadonlySet<string> = new Set([
+  OFFICIAL_ORGANIZATION,
+  'admin',
+  'administrator',
+  'berth',
+  'bootstrap',
+  'central',
+  'platform',
+]);
+
+/** Whether an organization of this name is never a platform's. */
+export function isReserved(organization: OrganizationName): boolean {
+  return RESERVED.has(organization);
+}
 
 const refusal = z.object({ status: z.literal('error') });
 

@@ -4,6 +4,8 @@ import type { Scope } from './scope.ts';
 
 export type Principal =
   | { readonly kind: 'anonymous' }
+  /** Who presented something that is not good: told to log in whatever is asked for, also for what is public. */
+  | { readonly kind: 'refused'; readonly reason: string }
   | {
       readonly kind: 'credential';
       readonly credential: Credential;

@@ -9,28 +9,49 @@ export type Scope =
   | { readonly type: 'repository'; readonly name: RepositoryName; readonly actions: readonly Action[] }
   | { readonly type: 'catalog' };
 
-/** Scopes of one token. Clients ask for one or two. */
-const MAX_SCOPES = 100;
+/** Scopes of one token. Clients ask for one or two, and for another for each repository that they mount from. */
+const MAX_SCOPES = 32;
+/** Characters of them all: every request of the client carries them. */
+const MAX_CHARACTERS = 4096;
 
 const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
 
 /**
  * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
- * What is not understood, or beyond {@link MAX_SCOPES}, is left out; a token grants the allowed part of what was asked.
+ * What is not understood, or beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}, is left out; a token grants the allowed
+ * part of what was asked.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
-  const texts = new Set(parameters.flatMap((parameter) => parameter.split(' ')));
-  return [...texts].slice(0, MAX_SCOPES).flatMap((text) => parseScope(text));
+  let characters = 0;
+  return textsOf(parameters)
+    .slice(0, MAX_SCOPES)
+    .flatMap((text) => {
+      characters += text.length;
+      return characters > MAX_CHARACTERS ? [] : parseScope(text);
+    });
+}
+
+/** The name of the repository, or what is none, that a client asks to push to and for nothing else. */
+export function nameOfOnlyPush(parameters: readonly string[]): string | undefined {
+  const [text = '', ...others] = textsOf(parameters);
+  const { name, actions } = repositoryIn(text);
+  return others.length === 0 && actions.includes('push') ? name : undefined;
+}
+
+function textsOf(parameters: readonly string[]): string[] {
+  return [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
 }
 
 function parseScope(text: string): Scope[] {
   if (text === 'registry:catalog:*') return [{ type: 'catalog' }];
-  const match = /^repository(?:\([a-z0-9]+\))?:(.+):([a-z*,]*)$/.exec(text);
-  const [, name = '', list = ''] = match ?? [];
-  if (!isRepositoryName(name)) return [];
+  const { name, actions } = repositoryIn(text);
+  return isRepositoryName(name) ? [{ type: 'repository', name, actions }] : [];
+}
+
+function repositoryIn(text: string): { readonly name: string; readonly actions: readonly Action[] } {
+  const [, name = '', list = ''] = /^repository(?:\([a-z0-9]+\))?:(.+):([a-z*,]*)$/.exec(text) ?? [];
   const asked = list.split(',');
-  const actions = asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action));
-  return [{ type: 'repository', name, actions }];
+  return { name, actions: asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action)) };
 }
 
 export function formatScope(scope: Scope): string {

@@ -11,6 +11,7 @@
  * wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it was
  * first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
  */
+import { logLine } from '../log.ts';
 import type { ListedObject } from '../stores/bucket.ts';
 import { countMaintenance, saveTask } from '../stores/maintenance-rows.ts';
 import { beginDeleting, forgetOrphans, insertOrphans, orphansBetween } from '../stores/orphan-rows.ts';
@@ -44,14 +45,14 @@ export async function compareObjects(context: GcContext, store: Store, orphanMil
   while (mayGoOn()) {
     const task = await dueTask(store.database, COMPARISON, now());
     if (task === undefined) return;
-    await store.database.batch([saveTask({ ...task, next_at: now() + SLICE_MILLISECONDS })]);
+    await store.database.batch([saveTask({ ...task, last_slice_at: now(), next_at: now() + SLICE_MILLISECONDS })]);
     const { end, orphans, deleted } = await compareSlice(context, store, task.position, now() - orphanMilliseconds);
     await store.database.batch([
       saveTask(afterSlice(task, now(), { position: end, nextAt: end === '' ? task.round_started_at + DAY : now() })),
       countMaintenance('orphans_found', orphans),
       countMaintenance('orphans_deleted', deleted),
     ]);
-    if (orphans + deleted > 0) console.log(JSON.stringify({ comparison: store.name, orphans, deleted }));
+    if (orphans + deleted > 0) logLine({ comparison: store.name, orphans, deleted });
   }
 }
 

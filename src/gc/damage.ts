@@ -1,4 +1,5 @@
 /** Noting that a location's object is lost or wrong: from then on nothing is read or copied from it, until it is mended. */
+import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Damage } from '../stores/blob-rows.ts';
 import { countMaintenance, wakeTask } from '../stores/maintenance-rows.ts';
@@ -21,7 +22,7 @@ export async function noteDamage(
 ): Promise<void> {
   const [marked] = await store.database.batch<[object, object]>([markDamaged(digest, store.name, key, damage), wakeTask(REPAIR)]);
   if (marked.length === 0) return;
-  console.error(JSON.stringify({ damaged: digest, store: store.name, key, problem: damage }));
+  logFailure({ damaged: digest, store: store.name, key, problem: damage });
   await store.database.batch([countMaintenance('damaged_found', 1)]);
   // If central does not answer, the repair marks it.
   if (store !== central) await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);

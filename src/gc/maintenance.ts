@@ -1,5 +1,6 @@
 /** What the cron trigger does once a minute: in slices, so that a run stays short whatever has piled up. */
 import type { Config } from '../config.ts';
+import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
 import { queueOf } from '../replication/durable-object.ts';
 import { copyJob } from '../replication/machine.ts';
@@ -12,6 +13,7 @@ import { collectNode } from './collect-node.ts';
 import { compareObjects } from './compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { evict } from './evict.ts';
+import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './repair.ts';
 import { scrub } from './scrub.ts';
 import { sweep } from './sweep.ts';
@@ -26,12 +28,17 @@ const RUN_MILLISECONDS = 20_000;
 
 /** How long a run sweeps, in milliseconds. */
 const SWEEP_MILLISECONDS = 10_000;
+/** By how much clocks are set back in normal operation, in milliseconds. */
+const SMALL_STEP = 1000;
 
 /**
  * Of collection and eviction, all stores together: few enough to leave most of what an invocation may ask of bindings, 10,000
  * times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and mostly 3.
  */
 const SLICES_PER_RUN = 200;
+
+/** Likewise, of the removal of old histories: a slice asks four times. */
+const HISTORY_SLICES_PER_RUN = 100;
 
 /**
  * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query after
@@ -41,8 +48,8 @@ const REST_TIMES = 5;
 const LONGEST_REST = 1000;
 
 /**
- * Removes expired upload sessions of every store, and feed entries that every node has applied; then collects, evicts, and
- * looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
+ * Removes expired upload sessions of every store, feed entries that every node has applied, and what tags keep no more of
+ * their histories; then collects, evicts, and looks after what lies in the buckets. A store that does not answer keeps none of the others waiting. Where the
  * configuration does not collect, no object goes.
  * @param now milliseconds since the epoch
  */
@@ -73,6 +80,7 @@ export async function maintain(
     const began = Date.now();
     const sweeping = { ...contextOf(config, central, stores, now), mayGoOn: () => Date.now() - began < SWEEP_MILLISECONDS };
     await sumOf(stores.map((store) => nothing(sweep(sweeping, store))));
+    await removeHistories(config, contextOf(config, central, stores, now));
     if (config.collects) await collect(config, contextOf(config, central, stores, now));
     await lookAfterObjects(config, env, contextOf(config, central, stores, now));
   }
@@ -81,23 +89,50 @@ export async function maintain(
 
 /** @param now when the run began, by the clock that it was given */
 export function contextOf(config: Config, central: Store, stores: readonly Store[], now: number): GcContext {
-  const began = Date.now();
+  const clock = new RunClock();
   return {
     central,
     nodes: stores.filter((store) => store !== central),
-    now: () => now + (Date.now() - began),
+    now: () => now + clock.elapsed(),
     graceMilliseconds: config.graceMilliseconds,
-    mayGoOn: () => Date.now() - began < RUN_MILLISECONDS,
+    mayGoOn: () => clock.elapsed() < RUN_MILLISECONDS && !clock.isSetBack,
     rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
   };
 }
 
+/** The time of a run. It never goes back: what a run writes down of its past must not lie ahead. */
+class RunClock {
+  readonly #began = Date.now();
+  #latest = this.#began;
+  #isSetBack = false;
+
+  /** Milliseconds since the run began. */
+  elapsed(): number {
+    const at = Date.now();
+    if (at < this.#latest - SMALL_STEP) this.#isSetBack = true;
+    this.#latest = Math.max(this.#latest, at);
+    return this.#latest - this.#began;
+  }
+
+  /** Whether the machine's clock was set back during the run: then nobody knows how long that has lasted. */
+  get isSetBack(): boolean {
+    return this.#isSetBack;
+  }
+}
+
+async function removeHistories(config: Config, whole: GcContext): Promise<void> {
+  let slices = 0;
+  const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < HISTORY_SLICES_PER_RUN };
+  const kept = () => ({ entries: config.limits.historyEntries, since: context.now() - config.historyMilliseconds });
+  await sumOf([context.central, ...context.nodes].map((store) => nothing(removeOldHistories(context, store, kept))));
+}
+
 async function collect(config: Config, whole: GcContext): Promise<void> {
-  const began = Date.now();
+  const began = whole.now();
   let slices = 0;
   const context = { ...whole, mayGoOn: () => whole.mayGoOn() && slices++ < SLICES_PER_RUN };
   // What eviction leaves of the time is for the rest.
-  const half = { ...context, mayGoOn: () => Date.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
+  const half = { ...context, mayGoOn: () => context.now() - began < RUN_MILLISECONDS / 2 && context.mayGoOn() };
   await sumOf([
     nothing(collectCentral(context)),
     nothing(collectTombstones(context)),
@@ -119,7 +154,7 @@ async function lookAfterObjects(config: Config, env: object, context: GcContext)
     if (store === context.central.name) return;
     // One that is not reached leaves the copy parked, which the queue's metrics show.
     await Promise.resolve(queueOf(env, config, store).retry(store, copyJob(digest))).catch((error: unknown) => {
-      console.error(JSON.stringify({ queue: store, failed: 'retry', error: String(error) }));
+      logFailure({ queue: store, failed: 'retry', error: String(error) });
     });
   };
   const stores = [context.central, ...context.nodes];
@@ -151,6 +186,6 @@ async function compareInTurn(context: GcContext, stores: readonly Store[], confi
 
 async function sumOf(work: readonly Promise<number>[]): Promise<number> {
   const runs = await Promise.allSettled(work);
-  for (const run of runs) if (run.status === 'rejected') console.error(JSON.stringify({ maintenance: String(run.reason) }));
+  for (const run of runs) if (run.status === 'rejected') logFailure({ maintenance: String(run.reason) });
   return runs.reduce((sum, run) => sum + (run.status === 'fulfilled' ? run.value : 0), 0);
 }

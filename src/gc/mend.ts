@@ -5,6 +5,7 @@
  * itself that it has the blob. Nothing is overwritten: a copy has a key of its own, the location is compared and set, and
  * the object that it pointed at before becomes an orphan.
  */
+import { logFailure, logLine } from '../log.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../oci/digest.ts';
 import { Hopeless } from '../replication/machine.ts';
 import type { Progress } from '../replication/queue-state.ts';
@@ -48,11 +49,11 @@ export async function mend(context: GcContext, store: Store, blobs: readonly Lac
         (await mendByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []))
       ) {
         mended.push(blob.digest);
-        console.log(JSON.stringify({ mended: blob.digest, store: store.name }));
+        logLine({ mended: blob.digest, store: store.name });
       }
     } catch (error) {
       if (error instanceof OutOfTime) break;
-      console.error(JSON.stringify({ unmended: blob.digest, store: store.name, error: String(error) }));
+      logFailure({ unmended: blob.digest, store: store.name, error: String(error) });
     }
   }
   return mended;

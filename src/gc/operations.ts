@@ -4,10 +4,20 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { auditBefore, type AuditEntry, type AuditPosition } from '../stores/audit-rows.ts';
+import {
+  type Actor,
+  audit,
+  AUDIT_ACTIONS,
+  type AuditAction,
+  auditBefore,
+  type AuditEntry,
+  type AuditPosition,
+  type AuditSubject,
+} from '../stores/audit-rows.ts';
 import { maintenanceCounters, type MaintenanceTask, maintenanceTasks } from '../stores/maintenance-rows.ts';
 
-export type { MaintenanceTask };
+export type { AuditAction, MaintenanceTask };
+export { AUDIT_ACTIONS };
 
 export interface StoreUpkeep {
   readonly store: StoreName;
@@ -44,6 +54,16 @@ export class Upkeep {
         return { store: name, known };
       }),
     );
+  }
+
+  /**
+   * Notes an action that changes no row by itself, so that there is no transaction for its entry: once it is done, before
+   * whoever asked for it is told so.
+   * @param store whose log it goes to
+   */
+  async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
+    const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
+    await database?.batch([audit(action, about, by, now)]);
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
+import type { Actor } from '../stores/audit-rows.ts';
 import { pin, pinnedAt, unpin } from '../stores/pin-rows.ts';
 import type { Store } from '../stores/store.ts';
 
@@ -31,15 +32,15 @@ export class Pins {
   }
 
   /** Once more changes nothing. @throws OciError NOT_FOUND */
-  async add(node: string, repository: RepositoryName, reference: Reference, now: number): Promise<Pin> {
+  async add(node: string, repository: RepositoryName, reference: Reference, now: number, by: Actor): Promise<Pin> {
     const { database } = this.#store(node);
-    await pin(database, repository, textOf(reference), now);
+    await pin(database, repository, textOf(reference), now, by);
     return { node, pinnedAt: (await pinnedAt(database, repository, textOf(reference))) ?? now };
   }
 
   /** @throws OciError NOT_FOUND */
-  async remove(node: string, repository: RepositoryName, reference: Reference): Promise<void> {
-    if (await unpin(this.#store(node).database, repository, textOf(reference))) return;
+  async remove(node: string, repository: RepositoryName, reference: Reference, now: number, by: Actor): Promise<void> {
+    if (await unpin(this.#store(node).database, repository, textOf(reference), now, by)) return;
     throw new OciError('NOT_FOUND', { message: `${repository} has no such pin at ${node}` });
   }
 

@@ -4,6 +4,7 @@
  *
  * A damaged location is tried every few minutes until it is mended, by this or by a push; its row stays as long as that.
  */
+import { logFailure } from '../log.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
@@ -120,7 +121,7 @@ export async function findWanted(context: GcContext): Promise<void> {
       wanted.map((blob) => ({ ...blob, damaged: undefined })),
     );
     const lost = wanted.filter((blob) => !found.includes(blob.digest)).map((blob) => blob.digest);
-    if (lost.length > 0) console.error(JSON.stringify({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) }));
+    if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
     const position = end === undefined ? '' : `${end.digest} ${end.repository}`;
     await central.database.batch([
       countMaintenance('repaired', found.length),

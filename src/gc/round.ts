@@ -3,6 +3,7 @@ import { isUnavailable } from '../oci/errors.ts';
 import { maintenanceTask, type MaintenanceTask, saveStop, saveTask } from '../stores/maintenance-rows.ts';
 import type { Store } from '../stores/store.ts';
 import type { GcContext } from './context.ts';
+import { asOf } from './slices.ts';
 
 /** What a slice says: where the next one starts, undefined for the end of the round; and what it could not do, for an operator. */
 export interface Slice {
@@ -39,8 +40,10 @@ export async function goRound(
   slice: (position: string) => Promise<Slice>,
 ): Promise<void> {
   let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
-  while (mayGoOn() && now() >= task.next_at) {
+  while (mayGoOn()) {
     const at = now();
+    task = asOf(task, at);
+    if (at < task.next_at) return;
     const done = await sliced(store, slice, task.position);
     task = after(task, done, at, every);
     // Where the slice failed, the task stays where it is: the slice may have written where to go on.

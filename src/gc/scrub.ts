@@ -5,6 +5,7 @@
  * budget may be overdrawn by one object, and is then paid back. An object is read whole, through a native hash, since a
  * hash cannot be kept between runs: 5 GB take a minute or two, of the 15 that a cron trigger has.
  */
+import { logFailure } from '../log.ts';
 import { algorithmOf } from '../oci/digest.ts';
 import type { Damage } from '../stores/blob-rows.ts';
 import { Hash } from '../stores/blob-writer.ts';
@@ -70,7 +71,7 @@ export async function scrub(context: GcContext, store: Store, bytesPerDay: numbe
     for (const blob of page) {
       if (paidUntil > now() || !mayGoOn()) return save(formatPosition({ after, attempts }), paidUntil);
       if (blob.size > MAX_SCRUB_BYTES || attempts >= MAX_ATTEMPTS) {
-        console.error(JSON.stringify({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts }));
+        logFailure({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts });
         done.skipped++;
       } else {
         paidUntil += (Math.max(blob.size, LEAST_COST) / bytesPerDay) * DAY;
@@ -108,7 +109,7 @@ async function damageOf(bucket: Bucket, { digest, key }: Location): Promise<Dama
       throw unavailable(cause);
     });
     if (actual === digest) return undefined;
-    if (attempt === 'second') console.error(JSON.stringify({ damaged: digest, key, actual }));
+    if (attempt === 'second') logFailure({ damaged: digest, key, actual });
   }
   return 'wrong bytes';
 }

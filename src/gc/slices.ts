@@ -5,9 +5,29 @@ import { type MaintenanceTask, maintenanceTask } from '../stores/maintenance-row
 export const MINUTE = 60_000;
 export const DAY = 24 * 60 * MINUTE;
 
+/** How far the clock of one machine may be ahead of another's. */
+const SKEW = MINUTE;
+
+/**
+ * A task whose last slice, or round, lies ahead was written by a clock that has been set back since, and would rest for as long as
+ * that clock was ahead. So it is due now, and its round began now; when the round before it ended is not known.
+ */
+export function asOf(task: MaintenanceTask, now: number): MaintenanceTask {
+  const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = task;
+  if (Math.max(started, ended ?? 0, last) <= now + SKEW) return task;
+  return {
+    ...task,
+    round_started_at: Math.min(started, now),
+    round_ended_at: ended !== null && ended > now ? null : ended,
+    last_slice_at: Math.min(last, now),
+    next_at: Math.min(task.next_at, now),
+  };
+}
+
 /** The task as its last slice left it, or at the beginning of a round; undefined while it is not due. */
 export async function dueTask(database: Database, name: string, now: number): Promise<MaintenanceTask | undefined> {
-  const task = (await maintenanceTask(database, name)) ?? {
+  const saved = await maintenanceTask(database, name);
+  const task: MaintenanceTask = (saved && asOf(saved, now)) ?? {
     task: name,
     position: '',
     round_started_at: now,

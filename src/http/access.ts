@@ -1,5 +1,5 @@
 /** Handlers ask here before they touch the registry: the rule itself is `auth/authorize.ts`. */
-import { authorize, authorizeCatalog, mayMountFrom, pullable } from '../auth/authorize.ts';
+import { authorize, authorizeCatalog, authorizeLogin, mayMountFrom, pullable } from '../auth/authorize.ts';
 import type { Action, Credential } from '../auth/credential.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { PullableRepositories, ReadAccess } from '../registry/access.ts';
@@ -19,6 +19,12 @@ export function requireRead(c: AppContext, repository: RepositoryName): ReadAcce
     default:
       throw refusalError(decision, c.get('url'), whatIs('pull', repository));
   }
+}
+
+/** Anyone who has logged in. @throws OciError UNAUTHORIZED */
+export function requireLogin(c: AppContext): void {
+  const decision = authorizeLogin(c.get('principal'));
+  if (decision.outcome !== 'allow') throw refusalError(decision, c.get('url'), 'log in');
 }
 
 /** Answers the credential that acts. @throws OciError UNAUTHORIZED, DENIED */

@@ -1,16 +1,33 @@
 import { createMiddleware } from 'hono/factory';
+import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
-import { challenge } from '../auth/challenge.ts';
-import { type Limiters, logIn, type Login, type LoginOptions, parseWholeToken } from '../auth/login.ts';
+import {
+  hashSecret,
+  type Limiters,
+  logIn,
+  type Login,
+  type LoginOptions,
+  parseWholeToken,
+  robotOrganization,
+} from '../auth/login.ts';
 import { PlatformAway } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
-import { namespaceId, namespaceName } from '../namespaces/namespace.ts';
-import { isUnavailable, OciError } from '../oci/errors.ts';
+import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
+import { isUnavailable } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
-/** Says who makes a request of the OCI API: nobody, a credential, or an access token. */
+const WRONG_CREDENTIALS: Principal = { kind: 'refused', reason: 'wrong user name or password' };
+const INVALID_TOKEN: Principal = {
+  kind: 'refused',
+  reason: 'the access token is invalid, expired, or for another registry: get a new one',
+};
+
+/**
+ * Says who makes a request of the OCI API: nobody, a credential, or an access token. Who presented something wrong is told
+ * so by the handler, which knows the scope to ask for: clients that fetch a token without one fail again.
+ */
 export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
   const principal = await principalOf(c);
   c.set('principal', principal);
@@ -27,22 +44,21 @@ async function principalOf(c: AppContext): Promise<Principal> {
       const presented = parseBasic(value);
       if (presented !== undefined && isEmpty(presented)) return ANONYMOUS;
       const login = presented === undefined ? undefined : await logInFrom(c, presented);
-      if (login === undefined) throw wrongCredentials(c);
+      if (login === undefined) return WRONG_CREDENTIALS;
       return { kind: 'credential', credential: login.credential, scopes: undefined };
     }
     case 'bearer': {
       if (!looksLikeAccessToken(value)) {
         const login = await logInWithWholeToken(c, value);
-        if (login === undefined) throw invalidToken(c);
+        if (login === undefined) return INVALID_TOKEN;
         return { kind: 'credential', credential: login.credential, scopes: undefined };
       }
       const { accessTokens } = c.get('runtime');
       const principal = await accessTokens.verify(value, namespaceId(c.get('namespace')), Date.now());
-      if (principal === undefined) throw invalidToken(c);
-      return principal;
+      return principal ?? INVALID_TOKEN;
     }
     default:
-      throw wrongCredentials(c);
+      return WRONG_CREDENTIALS;
   }
 }
 
@@ -81,11 +97,10 @@ export async function logInFrom(
   by: 'this registry' | 'central' = 'this registry',
 ): Promise<Login | undefined> {
   const namespace = c.get('namespace');
-  const control = composeControlData(c.env, namespace);
-  const central = composeControlData(c.env, c.get('runtime').config.central);
+  const { central } = c.get('runtime').config;
   if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined);
   try {
-    return await logInBy(c, presented, control, central);
+    return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
     // While the node's own store is away, what central can serve is served by its control data.
     if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
@@ -93,18 +108,21 @@ export async function logInFrom(
   }
 }
 
-function logInBy(
+/** @param decider the namespace whose copy of the control data decides */
+async function logInBy(
   c: AppContext,
   presented: Presented,
-  control: LoginOptions['control'],
+  decider: Namespace,
   noteAlso: LoginOptions['noteAlso'],
 ): Promise<Login | undefined> {
+  const control = composeControlData(c.env, decider);
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
-  const { bootstrapSecret } = config;
-  return logIn(presented, {
+  const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
+  const login = await logIn(presented, {
     control,
+    decidedBy: decider.store,
     noteAlso,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
@@ -113,9 +131,34 @@ function logInBy(
     defer,
     knownGood,
     elsewhere:
-      checks && ((unknown) => logInWithPlatform(unknown, { checks, control, central: noteAlso, bootstrapSecret, now, defer })),
+      checks &&
+      ((unknown) =>
+        logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, host: c.get('url').host, now, defer })),
   });
+  if (login === undefined) defer(noteRefusedLogin(c, presented.user, decider));
+  return login;
 }
+
+/**
+ * Counts a refused login in the audit log of the store that decided. Of the address it keeps what is the same for the same
+ * address, which only the signing key can make. Never rejects: the login is refused all the same.
+ */
+export async function noteRefusedLogin(c: AppContext, user: string, decider: Namespace): Promise<void> {
+  const { refusedLogins, keys } = c.get('runtime');
+  const now = Date.now();
+  const address = (await keys.sign(`address\n${addressOf(c)}`)).slice(0, ADDRESS_CHARACTERS);
+  const source = `${Math.floor(now / 3_600_000)} ${decider.store} ${address}`;
+  const { count, isNamed } = refusedLogins.add(source, await hashSecret(user));
+  if (count === 0) return;
+  const named = isNamed ? user : '';
+  const refused = { user: named, organization: robotOrganization(named) ?? named, address, host: c.get('url').host, count };
+  await composeControlData(c.env, decider)
+    .noteRefusedLogin(refused, now)
+    .catch(() => undefined);
+}
+
+/** Of base64url: 96 bits. */
+const ADDRESS_CHARACTERS = 16;
 
 export function limitersOf(c: AppContext): Limiters {
   return { ofUser: c.env.CREDENTIAL_CHECKS, ofAddress: c.env.ADDRESS_CHECKS };
@@ -123,19 +166,5 @@ export function limitersOf(c: AppContext): Limiters {
 
 /** Cloudflare says where a request comes from; the local simulators do not. */
 export function addressOf(c: AppContext): string {
-  return c.req.header('CF-Connecting-IP') ?? 'local';
-}
-
-export function wrongCredentials(c: AppContext): OciError {
-  return new OciError('UNAUTHORIZED', {
-    message: 'wrong user name or password',
-    headers: { 'WWW-Authenticate': challenge(c.get('url')) },
-  });
-}
-
-function invalidToken(c: AppContext): OciError {
-  return new OciError('UNAUTHORIZED', {
-    message: 'the access token is invalid, expired, or for another registry: get a new one',
-    headers: { 'WWW-Authenticate': challenge(c.get('url'), undefined, 'invalid_token') },
-  });
+  return limitedAddress(c.req.header('CF-Connecting-IP') ?? 'local');
 }

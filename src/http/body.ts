@@ -1,77 +1,87 @@
-import { bodyLimit } from 'hono/body-limit';
+/** Bodies of requests that are read whole are on loan from the isolate's budget until the request has been answered. */
+import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
+import { BufferedBody, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
 import type { Body } from '../registry/registry.ts';
+import type { AppContext, AppEnv } from './context.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** The body of a request, without reading it; undefined where there is none. @throws OciError SIZE_INVALID */
 export function bodyOf(request: Request): Body | undefined {
   const header = request.headers.get('Content-Length');
-  if (header !== null && !/^\d{1,15}$/.test(header))
+  const length = header === null ? undefined : wholeNumber(header);
+  if (header !== null && length === undefined)
     throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number of bytes' });
-  const length = header === null ? undefined : Number(header);
   return request.body === null || length === 0 ? undefined : { stream: request.body, length };
 }
 
-/** What a refusal reads on for. A client that has more to send finds its connection closed, as it would at any limit. */
-const MAX_DISCARDED = 64 * 1024 ** 2;
+/**
+ * A document is in memory as bytes, as text, as what it says, and as text again on its way to the database: with
+ * annotations in a script that takes two bytes a character, some six times.
+ */
+const COPIES = 6;
+
+/** The first buffer: most documents fit. */
+const FIRST_BYTES = 4096;
+
+/** Bodies that requests have in memory. */
+const held = new WeakMap<AppContext, BufferedBody>();
+
+/** Gives back what the request has borrowed for its body, once it has been answered. */
+export function releaseBody(c: AppContext): void {
+  held.get(c)?.close();
+}
 
 /**
- * Reads and drops a body that nothing has read. The connection of an answer that overtakes its request's body is reset,
- * and the client, still sending, may never see the answer.
+ * Reads a whole body of at most `limit` bytes, and holds it until the request has been answered.
+ * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE where there is no room, CLIENT_GONE, BODY_STALLED
  */
-export async function discardBody(request: Request): Promise<void> {
-  if (request.body === null || request.bodyUsed) return;
-  let size = 0;
-  try {
-    for await (const piece of request.body) {
-      size += piece.byteLength;
-      if (size > MAX_DISCARDED) return;
-    }
-  } catch {
-    // The client went away: nobody waits for the answer.
-  }
+export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(c, limit, 'MANIFEST_TOO_LARGE');
 }
 
-/** Reads a whole body of at most `limit` bytes. @throws OciError MANIFEST_TOO_LARGE without reading on */
-export function readManifestBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(request, limit, 'MANIFEST_TOO_LARGE');
+/** Bytes of a form or a JSON document: they are small. */
+const MAX_SMALL_BODY = 64 * 1024;
+
+/** As {@link readManifestBody}, of a form or a JSON document. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
+export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(c, MAX_SMALL_BODY, 'BODY_TOO_LARGE');
 }
+
+/**
+ * Reads the body of a form or a JSON document before the handlers, which find it in memory. An empty body is none, whatever
+ * the headers say of it.
+ */
+export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
+  const { raw } = c.req;
+  const bytes = await readSmallBody(c);
+  const headers = new Headers(raw.headers);
+  if (bytes.byteLength === 0) headers.delete('Content-Type');
+  // Of a GET, nobody reads it.
+  const isKept = bytes.byteLength > 0 && raw.method !== 'GET' && raw.method !== 'HEAD';
+  c.req.raw = new Request(raw.url, { method: raw.method, headers, body: isKept ? bytes : null });
+  await next();
+});
 
 async function readWhole(
-  request: Request,
+  c: AppContext,
   limit: number,
   tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE',
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const body = bodyOf(request);
+  const body = bodyOf(c.req.raw);
   if (body === undefined) return new Uint8Array(0);
   if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of body.stream) {
-    size += piece.byteLength;
-    if (size > limit) throw new OciError(tooLarge, { detail: { limit } });
-    pieces.push(piece);
-  }
-  const whole = new Uint8Array(size);
-  let offset = 0;
-  for (const piece of pieces) {
-    whole.set(piece, offset);
-    offset += piece.byteLength;
-  }
-  return whole;
-}
-
-/** Bytes of a form or a JSON document: they are small, and read into memory. */
-const MAX_SMALL_BODY = 64 * 1024;
-
-/** Refuses larger bodies of forms and JSON documents, announced or not. */
-export const smallBodiesOnly = bodyLimit({
-  maxSize: MAX_SMALL_BODY,
-  onError: () => {
-    throw new OciError('BODY_TOO_LARGE', { detail: { limit: MAX_SMALL_BODY } });
-  },
-});
-
-/** A small body, read by hand: of a GET, `Request` allows no other. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
-export function readSmallBody(request: Request): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(request, MAX_SMALL_BODY, 'BODY_TOO_LARGE');
+  const most = body.length ?? limit + 1;
+  const sizes = [FIRST_BYTES, STEP_BYTES, 16 * STEP_BYTES].filter((size) => size < most);
+  const buffered = new BufferedBody(body.stream, isolateBudget, {
+    sizes: [...sizes, most],
+    least: most,
+    givesWay: false,
+    copies: 1,
+  });
+  held.set(c, buffered);
+  const bytes = (await buffered.read()) ?? new Uint8Array(0);
+  if (bytes.byteLength > limit) throw new OciError(tooLarge, { detail: { limit } });
+  await buffered.hold(bytes, COPIES);
+  return bytes;
 }

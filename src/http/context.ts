@@ -1,10 +1,12 @@
 import type { Context } from 'hono';
 import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
+import type { Delegate } from '../auth/delegation.ts';
 import type { Freshness } from '../auth/freshness.ts';
 import type { KnownGood } from '../auth/login.ts';
 import type { PlatformChecks } from '../auth/platform-checks.ts';
 import type { Principal } from '../auth/principal.ts';
+import type { RefusedLogins } from '../auth/refused-logins.ts';
 import type { SigningKeys } from '../auth/signing-keys.ts';
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
@@ -18,6 +20,7 @@ export interface Runtime {
   readonly keys: SigningKeys;
   readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
+  readonly refusedLogins: RefusedLogins;
   readonly freshness: Freshness;
   /** Undefined where no platform is configured. */
   readonly platformChecks: PlatformChecks | undefined;
@@ -25,8 +28,10 @@ export interface Runtime {
 
 export interface Variables {
   requestId: string;
-  /** Of the request, parsed once. */
+  /** Of the request as its client sent it, parsed once. */
   url: URL;
+  /** The port that it came in on. */
+  port: string;
   /** What the request's log line says besides what every line does. */
   logFields: Record<string, string | number>;
   runtime: Runtime;
@@ -36,8 +41,8 @@ export interface Variables {
   principal: Principal;
   /** Of the management API. */
   caller: Credential;
-  /** Where the caller's credential is good; null for everywhere. */
-  callerRegistries: readonly string[] | null;
+  /** The caller with what limits it, which also limits what it makes. */
+  delegate: Delegate;
   /** What the caller is told if the repository that it reads turns out not to be public. */
   refusalUnlessPublic: OciError;
 }

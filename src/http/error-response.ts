@@ -1,4 +1,5 @@
 /** The one place that writes error bodies of the OCI API. */
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { challenge } from '../auth/challenge.ts';
 import type { Refusal } from '../auth/authorize.ts';
 import { ConfigError } from '../config.ts';
@@ -25,7 +26,7 @@ export function errorResponse(error: unknown, c: AppContext): Response {
   noteError(known, c);
   const entries = known.entries ?? [{ message: known.message, detail: known.detail ?? {} }];
   const errors = entries.map(({ message, detail }) => ({ code: known.code, message, detail: { ...detail, requestId } }));
-  return c.json({ errors }, known.status, { ...known.headers });
+  return c.json({ errors }, known.status as ContentfulStatusCode, { ...known.headers });
 }
 
 /** For the request's log line. */
@@ -39,7 +40,12 @@ export function noteError(error: OciError, c: AppContext): void {
 export function refusalError(refusal: Refusal, url: URL, what: string): OciError {
   switch (refusal.outcome) {
     case 'unauthenticated':
-      return new OciError('UNAUTHORIZED', { headers: { 'WWW-Authenticate': challenge(url, refusal.scope) } });
+      return new OciError('UNAUTHORIZED', {
+        ...(refusal.reason !== undefined && { message: refusal.reason }),
+        headers: {
+          'WWW-Authenticate': challenge(url, refusal.scope, refusal.reason === undefined ? undefined : 'invalid_token'),
+        },
+      });
     case 'insufficient-scope':
       return new OciError('UNAUTHORIZED', {
         message: 'the access token was not asked for this scope',

@@ -12,7 +12,7 @@ export interface ByteRange {
  * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
-  const [, first = '', last = ''] = /^bytes=(\d{0,16})-(\d{0,16})$/.exec(header?.replaceAll(' ', '') ?? '') ?? [];
+  const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header?.replaceAll(' ', '') ?? '') ?? [];
   if (first === '' && last === '') return undefined;
   const offset = first === '' ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
@@ -42,9 +42,16 @@ export function announcedLength(header: string | undefined): number | undefined 
 
 function parseContentRange(header: string | undefined, length?: number): ByteRange | undefined {
   if (header === undefined) return undefined;
-  const [, start, end] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
-  if (start === undefined || end === undefined || Number(end) - Number(start) + 1 < 0) throw invalidContentRange(header, length);
-  return { offset: Number(start), length: Number(end) - Number(start) + 1 };
+  const [, start, end] = /^(?:bytes[ =])?(\d+)-(\d+)(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
+  if (start === undefined || end === undefined) throw invalidContentRange(header, length);
+  // Exact, however great the numbers are: a chunk that starts beyond the upload's end is told where that is.
+  const chunk = BigInt(end) - BigInt(start) + 1n;
+  if (chunk < 0n) throw invalidContentRange(header, length);
+  return { offset: safe(BigInt(start)), length: safe(chunk) };
+}
+
+function safe(value: bigint): number {
+  return value > Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : Number(value);
 }
 
 function invalidContentRange(header: string | undefined, contentLength?: number): OciError {

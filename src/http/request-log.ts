@@ -1,6 +1,8 @@
 import { createMiddleware } from 'hono/factory';
+import { logLine } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
 import type { AppContext, AppEnv } from './context.ts';
+import { loggedPath } from './logged-path.ts';
 
 /**
  * Gives every request an id, which its response, its error bodies and its log line carry; and writes that line, as JSON.
@@ -10,17 +12,14 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();
   const requestId = c.req.header('cf-ray') ?? crypto.randomUUID();
   const fields: Record<string, string | number> = {};
-  const url = new URL(c.req.url);
-  const { host } = url;
-  c.set('url', url);
+  const { host } = c.get('url');
   c.set('requestId', requestId);
   c.set('logFields', fields);
   await next();
   c.res.headers.set('X-Request-Id', requestId);
-  const { method } = c.req;
-  const path = withoutSignature(c.req.path);
+  const { method, path } = c.req;
   const [{ status }, ms] = [c.res, Date.now() - started];
-  console.log(JSON.stringify({ requestId, method, host, path, status, ms, ...fields }));
+  logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...fields });
   // For dashboards, where bound: requests by route, status and host.
   const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
   requests?.writeDataPoint({
@@ -31,11 +30,11 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
-  ['uploads', /^\/v2\/.+\/blobs\/uploads(?:\/|$)/],
-  ['blobs', /^\/v2\/.+\/blobs\/[^/]+$/],
-  ['manifests', /^\/v2\/.+\/manifests\/[^/]+$/],
-  ['tags', /^\/v2\/.+\/tags\/list$/],
-  ['referrers', /^\/v2\/.+\/referrers\/[^/]+$/],
+  ['uploads', /^\/v2\/[^]+\/blobs\/uploads(?:\/[^/]*)?$/],
+  ['blobs', /^\/v2\/[^]+\/blobs\/[^/]+$/],
+  ['manifests', /^\/v2\/[^]+\/manifests\/[^/]+$/],
+  ['tags', /^\/v2\/[^]+\/tags\/list$/],
+  ['referrers', /^\/v2\/[^]+\/referrers\/[^/]+$/],
   ['catalog', /^\/v2\/_catalog$/],
   ['v2', /^\/v2\/?$/],
   ['token', /^\/token$/],
@@ -46,7 +45,10 @@ const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
   ['metrics', /^\/metrics$/],
 ];
 
-/** What was asked for, without names: a dataset has room for few distinct values. */
+/**
+ * What was asked for, without names: a dataset has room for few distinct values.
+ * @param path as the router has it, since both must see the same
+ */
 export function routeOf(path: string): string {
   return ROUTES.find(([, pattern]) => pattern.test(path))?.[0] ?? 'other';
 }
@@ -55,9 +57,4 @@ export function routeOf(path: string): string {
 function namespaceOf(c: AppContext): string {
   const namespace = c.get('namespace') as Namespace | undefined;
   return namespace === undefined ? '' : namespaceName(namespace);
-}
-
-/** The reference of an upload session is signed: its id is enough for the log, however the rest is written. */
-function withoutSignature(path: string): string {
-  return path.replace(/(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/, '$1');
 }

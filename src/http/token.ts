@@ -1,27 +1,31 @@
 /**
  * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
- * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password.
+ * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password, and
+ * a push to a name that no repository can have.
  */
 import { Hono } from 'hono';
-import { issueAccessToken } from '../auth/access-token.ts';
+import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import { grantable } from '../auth/grant.ts';
 import type { Login } from '../auth/login.ts';
-import { parseScopes } from '../auth/scope.ts';
+import { formatScope, nameOfOnlyPush, parseScopes, type Scope } from '../auth/scope.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import { smallBodiesOnly } from './body.ts';
+import { noStore } from './no-store.ts';
 import { logInFrom, logInWithWholeToken } from './authenticate.ts';
 import type { AppContext, AppEnv } from './context.ts';
+import { requirePushableName } from './push-name.ts';
 
 export function tokenRoutes(): Hono<AppEnv> {
   const token = new Hono<AppEnv>();
+  token.use('/token', noStore);
 
   token.get('/token', async (c) => {
     const header = c.req.header('Authorization');
     const login = header === undefined ? undefined : await loginOf(c, presentedIn(header));
-    return issue(c, login, c.req.queries('scope') ?? []);
+    return answer(c, await issue(c, login, c.req.queries('scope') ?? []));
   });
 
   token.post('/token', smallBodiesOnly, async (c) => {
@@ -29,29 +33,38 @@ export function tokenRoutes(): Hono<AppEnv> {
     const scopes = form.getAll('scope').filter((value) => typeof value === 'string');
     switch (form.get('grant_type')) {
       case 'password':
-        return issue(c, await loginOf(c, { user: text(form, 'username'), password: text(form, 'password') }), scopes);
+        return oauthAnswer(
+          c,
+          await issue(c, await loginOf(c, { user: text(form, 'username'), password: text(form, 'password') }), scopes),
+        );
       case 'refresh_token': {
         // The identity token of a client is the whole platform token, which names its user.
         const login = await logInWithWholeToken(c, text(form, 'refresh_token'));
         if (login === undefined) throw wrongPassword();
-        return issue(c, login, scopes);
+        return oauthAnswer(c, await issue(c, login, scopes));
       }
       default:
         throw new OciError('PARAMETER_INVALID', { message: 'grant_type must be password or refresh_token' });
     }
   });
 
-  token.all('/token', () => {
-    throw new OciError('METHOD_UNSUPPORTED');
-  });
   return token;
 }
 
-async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Response> {
+interface Issued extends IssuedToken {
+  readonly scopes: readonly Scope[];
+  /** Milliseconds since the epoch. */
+  readonly issuedAt: number;
+}
+
+/** @throws OciError UNAUTHORIZED for a credential that ends too soon, DENIED, UNAVAILABLE */
+async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
+  const pushedTo = nameOfOnlyPush(asked);
+  if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
   const now = Date.now();
   const control = composeControlData(c.env, c.get('namespace'));
   const scopes = await grantable(login?.credential, parseScopes(asked), (names) => control.publicAmong(names));
-  const { token, expiresIn } = await issueAccessToken(c.get('runtime').keys, {
+  const issued = await issueAccessToken(c.get('runtime').keys, {
     credential: login?.credential,
     scopes,
     audience: namespaceId(c.get('namespace')),
@@ -60,8 +73,30 @@ async function issue(c: AppContext, login: Login | undefined, asked: readonly st
     credentialExpiresAt: login?.expiresAt,
   });
   if (login !== undefined) c.get('logFields')['subject'] = login.credential.id;
-  const body = { token, access_token: token, expires_in: expiresIn, issued_at: new Date(now).toISOString() };
-  return c.json(body, 200, { 'Cache-Control': 'no-store' });
+  if (issued.expiresIn < LEAST_TOKEN_SECONDS) throw tooShort(login?.expiresAt, now);
+  return { ...issued, scopes, issuedAt: now };
+}
+
+/** As Docker's "Token Authentication Specification" says. */
+function answer(c: AppContext, { token, expiresIn, issuedAt }: Issued, more: object = {}): Response {
+  const body = { token, access_token: token, expires_in: expiresIn, issued_at: new Date(issuedAt).toISOString(), ...more };
+  return c.json(body, 200);
+}
+
+/** As Docker's "OAuth2 Token Authentication" says, which requires `scope`: what was granted. */
+function oauthAnswer(c: AppContext, issued: Issued): Response {
+  return answer(c, issued, { scope: issued.scopes.map(formatScope).join(' ') });
+}
+
+/**
+ * A token that is good for less than a minute is not given: clients take it for good after it has ended. Nor can it outlive
+ * its credential, so the credential gets none in its last minute.
+ */
+function tooShort(credentialExpiresAt: number | undefined, now: number): OciError {
+  if (credentialExpiresAt !== undefined && credentialExpiresAt < now + LEAST_TOKEN_SECONDS * 1000) {
+    return new OciError('UNAUTHORIZED', { message: 'the credential ends in less than a minute: use another', headers: BASIC });
+  }
+  return new OciError('UNAVAILABLE', { headers: { 'Retry-After': '1' } });
 }
 
 /** @throws OciError UNAUTHORIZED, if it is wrong; undefined is an anonymous caller */
@@ -91,9 +126,8 @@ function text(form: FormData, field: string): string {
   return typeof value === 'string' ? value : '';
 }
 
+const BASIC = { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' };
+
 function wrongPassword(): OciError {
-  return new OciError('UNAUTHORIZED', {
-    message: 'wrong user name or password',
-    headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
-  });
+  return new OciError('UNAUTHORIZED', { message: 'wrong user name or password', headers: BASIC });
 }

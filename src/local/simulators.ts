@@ -4,14 +4,15 @@
  * `index.localhost` is central, `index.<node>.localhost` a node.
  */
 import { randomBytes, randomInt } from 'node:crypto';
-import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { addDevelopmentUsers } from './development-users.ts';
+import { prepareDatabases } from './databases.ts';
+import { type LogFile, openLog } from './log-file.ts';
+import { openStateFolder, SECRETS } from './state-folder.ts';
 
 export interface LocalOptions {
   /** Central's. The nodes of wrangler.toml's top level have the next ones, in their order. */
@@ -22,7 +23,7 @@ export interface LocalOptions {
   readonly vars?: Readonly<Record<string, JsonValue>>;
   /** Whether the users of `development-users.ts` exist. */
   readonly developmentUsers?: boolean;
-  /** A module that is the Worker instead of `src/index.ts`, and exports all that it does. */
+  /** A module that is the Worker instead of `src/local/worker.ts`, and exports all that `src/index.ts` does. */
   readonly entryPoint?: string;
   /** Where workerd's inspector listens; nowhere unless told. */
   readonly inspectorPort?: number;
@@ -43,13 +44,16 @@ export interface LocalRegistry {
   /** Central first. */
   readonly hosts: readonly LocalHost[];
   readonly logFile: string;
+  readonly log: LogFile;
+  /** What the user is to be told, if anything is amiss. */
+  readonly warning: string | undefined;
   /** Fires the cron trigger, which the simulators never do by themselves. */
   scheduled(): Promise<void>;
   stop(): Promise<void>;
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const ENTRY_POINT = join(ROOT, 'src/index.ts');
+const ENTRY_POINT = join(ROOT, 'src/local/worker.ts');
 const LOOPBACK = '127.0.0.1';
 const HIGHEST_PORT = 65_535;
 const WORKER = 'berth';
@@ -62,12 +66,14 @@ export class PortInUse extends Error {
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
   const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT, inspectorPort } = options;
   const stateDir = resolve(options.stateDir);
-  const [script, worker] = await Promise.all([bundle(entryPoint), workerOptions()]);
+  const worker = await workerOptions();
   const hosts = localHosts(worker.bindings.REGISTRY, port);
+  const script = await bundle(entryPoint, hosts);
   for (const each of hosts) await requireFreePort(each, hosts);
-  mkdirSync(stateDir, { recursive: true });
+  const warning = openStateFolder(stateDir);
   const logFile = join(stateDir, 'log.jsonl');
-  const log = createWriteStream(logFile, { flags: 'a' });
+  const log = openLog(logFile);
+  await prepareDatabases({ stateDir, databases: worker.d1Databases, developmentUsers, log });
   const bindings = {
     ...worker.bindings,
     REGISTRY: registryVar(worker.bindings.REGISTRY, hosts),
@@ -80,34 +86,28 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
       port: 0,
       cf: false,
       resourcePersistencePath: stateDir,
+      unsafeTriggerHandlers: true,
+      logRequests: false,
       ...(inspectorPort !== undefined && { inspectorPort }),
-      handleStructuredLogs: ({ message }: { message: string }) => void log.write(`${message}\n`),
+      handleStructuredLogs: log.write,
       workers: [
         {
           ...worker,
           name: WORKER,
           modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
           bindings,
-          unsafeDirectSockets: [{ host: LOOPBACK, port }],
+          unsafeDirectSockets: hosts.map((each) => ({ host: LOOPBACK, port: each.port, entrypoint: entrypointOf(each) })),
         },
-        // A Worker has one direct socket: the other ports are those of Workers that do nothing but lend theirs.
-        ...hosts.slice(1).map((each) => ({
-          name: `${WORKER}-port-${each.name}`,
-          modules: [{ type: 'ESModule' as const, path: 'index.js', contents: 'export default {};' }],
-          unsafeDirectSockets: [{ host: LOOPBACK, port: each.port, serviceName: WORKER }],
-        })),
       ],
     }),
   );
   await miniflare.ready;
-  const prepared = Object.keys(worker.d1Databases).map(async (binding) => {
-    const database = await miniflare.getD1Database(binding, WORKER);
-    await migrate(database);
-    if (developmentUsers) await addDevelopmentUsers(database);
-  });
-  await Promise.all(prepared);
   const scheduled = async (): Promise<void> => {
-    await (await miniflare.getWorker(WORKER)).scheduled({ cron: '* * * * *' });
+    // Miniflare's own getWorker() blocks this process in a synchronous call, and workerd waits for it to read the log: neither
+    // would go on once the pipe between them is full.
+    const answer = await miniflare.dispatchFetch('http://localhost/cdn-cgi/local/scheduled?cron=*+*+*+*+*');
+    if (!answer.ok) throw new Error(`the scheduled handler answered ${answer.status}: ${await answer.text()}`);
+    await answer.text();
   };
   // A node decides by its own copy of the control data, which this brings it for the first time.
   await scheduled();
@@ -115,10 +115,12 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
     url: `http://localhost:${port}`,
     hosts,
     logFile,
+    log,
+    warning,
     scheduled,
     stop: async () => {
       await miniflare.dispose();
-      await new Promise((done) => log.end(done));
+      await log.end();
     },
   };
 }
@@ -157,10 +159,19 @@ async function requireFreePort({ name, port }: LocalHost, all: readonly LocalHos
   throw new PortInUse(`port ${port} (${name}) ${problem}: Berth takes ${taken}; choose others with PORT=<first port>`);
 }
 
-/** The Worker as one module, as wrangler bundles it. */
-export async function bundle(entryPoint = ENTRY_POINT): Promise<string> {
+/** The Worker as one module, as wrangler bundles it; with an entry point for each port, which knows by it where a request came in. */
+async function bundle(entryPoint: string, hosts: readonly LocalHost[]): Promise<string> {
+  const from = JSON.stringify(entryPoint);
+  const entries = hosts.map((each) => `export const ${entrypointOf(each)} = at('${each.port}');`);
+  const contents = [
+    `import worker from ${from};`,
+    `export * from ${from};`,
+    'export default worker;',
+    'const at = (port) => worker.at?.(port) ?? worker;',
+    ...entries,
+  ].join('\n');
   const { outputFiles } = await build({
-    entryPoints: [entryPoint],
+    stdin: { contents, resolveDir: ROOT },
     bundle: true,
     write: false,
     format: 'esm',
@@ -173,6 +184,10 @@ export async function bundle(entryPoint = ENTRY_POINT): Promise<string> {
   const [output] = outputFiles;
   if (output === undefined) throw new Error('the Worker could not be bundled');
   return output.text;
+}
+
+function entrypointOf({ port }: LocalHost): string {
+  return `port${port}`;
 }
 
 /** The part of wrangler's options that Berth uses: wrangler types all of them loosely. */
@@ -232,33 +247,12 @@ function registryVar({ central, nodes = [], ...rest }: RegistryVar, served: read
 
 /** Secrets of this state alone, made at its first start. */
 function localSecrets(stateDir: string): Record<string, string> {
-  const file = join(stateDir, 'secrets.json');
+  const file = join(stateDir, SECRETS);
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
   } catch {
     const secrets = { SIGNING_KEY: randomBytes(32).toString('base64'), BOOTSTRAP_SECRET: randomBytes(32).toString('base64url') };
     writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
     return secrets;
-  }
-}
-
-type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>;
-
-/** Applies what wrangler's `d1 migrations apply` would, and remembers it in the same table. */
-async function migrate(database: LocalDatabase): Promise<void> {
-  const { unstable_splitSqlQuery } = await import('wrangler');
-  await database
-    .prepare(
-      'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)',
-    )
-    .run();
-  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
-  const applied = new Set(results.map(({ name }) => name));
-  const folder = join(ROOT, 'src/stores/migrations');
-  for (const name of (await readdir(folder)).filter((file) => file.endsWith('.sql')).toSorted()) {
-    if (applied.has(name)) continue;
-    const statements = unstable_splitSqlQuery(await readFile(join(folder, name), 'utf8'));
-    const record = database.prepare('INSERT INTO d1_migrations (name) VALUES (?1)').bind(name);
-    await database.batch([...statements.map((statement) => database.prepare(statement)), record]);
   }
 }

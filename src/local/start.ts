@@ -11,6 +11,8 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
   process.exit(1);
 }
 
+// What the simulators write is for this user alone, wherever it lies.
+process.umask(0o077);
 const registry = await startLocalRegistry({ port, stateDir }).catch((error: unknown) => {
   console.error(error instanceof PortInUse ? error.message : error);
   process.exit(1);
@@ -26,6 +28,7 @@ Push to ${name}, which passes it on to central:
 `,
 );
 const users = DEVELOPMENT_USERS.map(({ name, password, can }) => `  ${name.padEnd(9)} ${password.padEnd(13)} ${can}`).join('\n');
+if (registry.warning !== undefined) console.error(registry.warning);
 console.log(`
 Berth is up.
 
@@ -47,7 +50,10 @@ Ctrl-C stops it.
 `);
 
 const cron = setInterval(() => {
-  registry.scheduled().catch((error: unknown) => console.error('the scheduled handler failed:', error));
+  // Not to the screen: if that is a pipe which nobody reads, writing to it would stop this process, and with it the registry.
+  registry.scheduled().catch((error: unknown) => {
+    registry.log.write({ timestamp: Date.now(), level: 'error', message: `the scheduled handler failed: ${String(error)}` });
+  });
 }, MINUTE);
 
 let stopping = false;

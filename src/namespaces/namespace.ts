@@ -24,10 +24,10 @@ export interface ServedHost {
 }
 
 /**
- * The audience of an access token and the owner of an upload session: two nodes that share a store share a namespace.
+ * The audience of an access token. Two nodes that share a store have one each: a credential may be good at only one of them.
  */
 export function namespaceId(namespace: Namespace): string {
-  return namespace.kind === 'central' ? 'central' : `node:${namespace.store}`;
+  return namespace.kind === 'central' ? 'central' : `node:${namespace.name}`;
 }
 
 /** How people and credentials call a namespace: `central`, or the node's name. */
@@ -38,9 +38,10 @@ export function namespaceName(namespace: Namespace): string {
 /**
  * Finds the namespace of a request by its host and port, undefined for a host that nothing is served at. A name goes
  * before a port: a host that is served by its name is found on every port.
+ * @param port the one that the request came in on, if a proxy in front of it shows another to the client
  */
-export function resolveNamespace(hosts: readonly ServedHost[], url: URL): Namespace | undefined {
-  for (const candidate of [url.host, url.hostname, `:${url.port}`]) {
+export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = url.port): Namespace | undefined {
+  for (const candidate of [url.host, url.hostname, `:${port}`]) {
     const served = hosts.find(({ host }) => host === candidate);
     if (served !== undefined) return served.namespace;
   }

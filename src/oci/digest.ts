@@ -2,7 +2,10 @@ import { OciError } from './errors.ts';
 
 declare const brand: unique symbol;
 
-/** `<algorithm>:<lowercase hex>`, of an algorithm that Berth supports (image-spec, "Digests"). */
+/**
+ * `<algorithm>:<encoded>` (image-spec, "Digests"). What is stored has one of an algorithm that Berth supports; others are
+ * asked for, and named as subjects.
+ */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 export type Algorithm = 'sha256' | 'sha512';
@@ -15,12 +18,29 @@ const ALGORITHMS: Readonly<Record<Algorithm, { hexDigits: number; webCrypto: 'SH
 
 const GRAMMAR = /^([a-z0-9]+(?:[.+_-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 
-/** @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed or of another algorithm */
+/** Longest digest of any algorithm. One of sha512 has 135 characters. */
+const MAX_LENGTH = 255;
+
+/**
+ * A digest that content is pushed under.
+ * @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed or of another algorithm
+ */
 export function parseDigest(text: string, argument = 'digest'): Digest {
+  const digest = parseAnyDigest(text, argument);
+  if (isAlgorithm(text.slice(0, text.indexOf(':')))) return digest;
+  throw invalid(text, `${argument} is of an unsupported algorithm: use sha256 or sha512`);
+}
+
+/**
+ * A digest that is asked for, or named as a subject. Nothing is stored under one of another algorithm: it is not there.
+ * @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed
+ */
+export function parseAnyDigest(text: string, argument = 'digest'): Digest {
   const match = GRAMMAR.exec(text);
   if (!match) throw invalid(text, `${argument} is not of the form <algorithm>:<hex>`);
   const [, algorithm = '', encoded = ''] = match;
-  if (!isAlgorithm(algorithm)) throw invalid(text, `${argument} is of an unsupported algorithm: use sha256 or sha512`);
+  if (text.length > MAX_LENGTH) throw invalid(text, `${argument} has more than ${MAX_LENGTH} characters`);
+  if (!isAlgorithm(algorithm)) return text as Digest;
   if (encoded.length !== ALGORITHMS[algorithm].hexDigits || !/^[0-9a-f]+$/.test(encoded)) {
     throw invalid(
       text,

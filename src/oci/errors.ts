@@ -7,12 +7,14 @@
 const ERRORS = {
   BLOB_UNKNOWN: [404, 'BLOB_UNKNOWN', 'this repository has no such blob'],
   BLOB_IN_USE: [405, 'UNSUPPORTED', 'a manifest of this repository references the blob: delete the manifest first'],
+  BODY_STALLED: [408, 'SIZE_INVALID', 'the body stopped arriving: send the request again'],
   BODY_TOO_LARGE: [413, 'SIZE_INVALID', 'the body is larger than this takes'],
   CHUNK_OUT_OF_ORDER: [
     416,
     'BLOB_UPLOAD_INVALID',
     'the chunk does not start where the upload ends: continue at the offset that Range gives',
   ],
+  CLIENT_GONE: [499, 'UNKNOWN', 'the client went away before it had sent the whole body'],
   CONTENT_RANGE_INVALID: [
     400,
     'SIZE_INVALID',
@@ -21,11 +23,13 @@ const ERRORS = {
   DENIED: [403, 'DENIED', 'the credential does not allow this'],
   DIGEST_INVALID: [400, 'DIGEST_INVALID', 'the digest is malformed, of an unsupported algorithm, or not that of the content'],
   HOST_UNKNOWN: [404, 'NAME_UNKNOWN', 'no registry is served under this host name: check it for typing errors'],
+  HTTPS_REQUIRED: [403, 'DENIED', 'this registry is served over https alone, so that nobody on the way can read passwords'],
   MANIFEST_BLOB_UNKNOWN: [
     400,
     'MANIFEST_BLOB_UNKNOWN',
     'the manifest references a blob that this repository does not have: push it first',
   ],
+  MANIFEST_IN_USE: [405, 'UNSUPPORTED', 'a tagged index lists the manifest: delete the index, or its tags, first'],
   MANIFEST_INVALID: [400, 'MANIFEST_INVALID', 'the manifest is invalid'],
   MANIFEST_TOO_LARGE: [413, 'SIZE_INVALID', 'the manifest is larger than 4 MiB'],
   MANIFEST_UNKNOWN: [404, 'MANIFEST_UNKNOWN', 'this repository has no such manifest or tag'],
@@ -33,9 +37,15 @@ const ERRORS = {
   NAME_INVALID: [400, 'NAME_INVALID', 'the repository name is invalid'],
   NAME_UNKNOWN: [404, 'NAME_UNKNOWN', 'there is no such repository'],
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
+  // The spec has no code for it. Clients do not try DENIED again.
+  PRECONDITION_FAILED: [412, 'DENIED', 'If-Match or If-None-Match does not agree with what is there'],
   QUOTA_EXCEEDED: [403, 'DENIED', 'this would exceed the quota of the organization: delete images, or ask for a larger quota'],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
-  ROUTE_UNKNOWN: [404, 'UNSUPPORTED', 'there is nothing at this path: images are under /v2/, management under /api/'],
+  ROUTE_UNKNOWN: [
+    404,
+    'UNSUPPORTED',
+    'there is nothing at this path: images are under /v2/, management under /api/, the platform API under /v1/',
+  ],
   SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],
   TAG_INVALID: [
     400,

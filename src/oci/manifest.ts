@@ -2,24 +2,25 @@
  * Manifests as a registry sees them: which blobs and manifests they reference. The bytes are what is stored and
  * served; nothing here changes them.
  *
- * - OCI images and Docker schema 2 must have a config and layers; indexes and manifest lists a list of manifests.
+ * - OCI images and Docker schema 2 must have a config and layers; indexes and manifest lists a list of manifests. They, and
+ *   documents of any type that have a subject, must be typed as `manifest-schema.ts` says.
  * - A document that is both image and index is refused: two readers would see two things (GHSA-qq97-vm5h-rrhg).
- * - Any other media type is stored as pushed. Descriptors found in the usual places are still recorded, so that
- *   what they name is not collected, but need not exist.
+ * - Any other document is stored as pushed. Descriptors found in the usual places are still recorded, so that what they
+ *   name is not collected, but need not exist.
  */
-import { type Digest, digestOrUndefined, parseDigest } from './digest.ts';
+import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { jsonExcess } from './json-limits.ts';
+import { ambiguousName, type Fault, faultOf, isObject } from './manifest-schema.ts';
 import {
-  DOCKER_MANIFEST,
-  DOCKER_MANIFEST_LIST,
   isDockerSchema1,
   isNonDistributable,
+  isNoManifest,
+  isSameMediaType,
   MAX_MEDIA_TYPE_LENGTH,
   type MediaType,
-  OCI_IMAGE_INDEX,
-  OCI_IMAGE_MANIFEST,
   parseMediaType,
+  shapeOf,
 } from './media-type.ts';
 
 /** Largest manifest accepted, in bytes. The spec asks for 4 MB at least ("Pushing Manifests"). */
@@ -37,8 +38,8 @@ export type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
 export interface ManifestReference {
   readonly kind: ReferenceKind;
   readonly digest: Digest;
-  /** Bytes, as the descriptor says; 0 where it does not. */
-  readonly size: number;
+  /** Bytes, as the descriptor says; null where it does not. */
+  readonly size: number | null;
 }
 
 export interface Manifest {
@@ -70,17 +71,20 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   if (document['manifests'] !== undefined && (document['layers'] !== undefined || document['config'] !== undefined)) {
     throw invalid('the document is both an image and an index: it may have "layers" and "config", or "manifests"');
   }
-  const variant = Object.keys(document).find((key) => (FIELDS.get(key.toLowerCase()) ?? key) !== key);
-  if (variant !== undefined) throw invalid(`the field "${variant}" is ambiguous: some readers ignore the case of names`);
   const shape = shapeOf(mediaType);
+  const isTyped = shape !== 'other' || (document['subject'] !== undefined && document['subject'] !== null);
+  const fault = isTyped ? faultOf(shape === 'other' ? 'artifact' : shape, document) : undefined;
+  refuse(ambiguousName(document, READ_BY_ALL, '') ?? fault);
+  const read = isTyped ? strictDescriptor : lenientDescriptor;
   const descriptors = [
-    ...descriptorsOf(document, 'config', 'config', shape === 'image' ? 'required' : shape),
-    ...descriptorsOf(document, 'layers', 'layer', shape === 'image' ? 'required' : shape),
-    ...descriptorsOf(document, 'manifests', 'child', shape === 'index' ? 'required' : shape),
-    ...(shape === 'other' ? descriptorsOf(document, 'blobs', 'layer', shape) : []),
-    ...descriptorsOf(document, 'subject', 'subject', shape),
+    ...descriptorsOf(document, 'config', 'config', read),
+    ...descriptorsOf(document, 'layers', 'layer', read),
+    ...descriptorsOf(document, 'manifests', 'child', read),
+    ...(shape === 'other' ? descriptorsOf(document, 'blobs', 'layer', read) : []),
+    ...descriptorsOf(document, 'subject', 'subject', read),
   ];
   if (descriptors.length > MAX_REFERENCES) throw invalid(`the manifest has more than ${MAX_REFERENCES} descriptors`);
+  requireOneSize(descriptors);
   const references = distinct(descriptors, ({ kind, digest }) => `${kind} ${digest}`);
   const blobs = descriptors.filter(
     ({ kind, mediaType: type }) => shape === 'image' && (kind === 'config' || (kind === 'layer' && !isNonDistributable(type))),
@@ -101,21 +105,11 @@ export function annotationsOf(text: string): Record<string, unknown> | undefined
   return isObject(annotations) ? annotations : undefined;
 }
 
-/** Names, by their lower case, that must not come in another case: then two readers would see two documents. */
-const FIELDS: ReadonlyMap<string, string> = new Map(
-  ['config', 'layers', 'manifests', 'subject', 'mediaType'].map((name) => [name.toLowerCase(), name]),
-);
+/** Fields that decide what a document is, whatever its media type: two readers must not see two documents. */
+const READ_BY_ALL = ['config', 'layers', 'manifests', 'subject', 'mediaType'];
 
 interface Descriptor extends ManifestReference {
   readonly mediaType: string;
-}
-
-type Shape = 'image' | 'index' | 'other';
-
-function shapeOf(mediaType: MediaType): Shape {
-  if (mediaType === OCI_IMAGE_MANIFEST || mediaType === DOCKER_MANIFEST) return 'image';
-  if (mediaType === OCI_IMAGE_INDEX || mediaType === DOCKER_MANIFEST_LIST) return 'index';
-  return 'other';
 }
 
 function decode(bytes: Uint8Array): string {
@@ -146,6 +140,14 @@ function withoutByteOrderMark(text: string): string {
 }
 
 function mediaTypeOf(document: Record<string, unknown>, contentType: string | undefined): MediaType {
+  const mediaType = namedMediaType(document, contentType);
+  if (isNoManifest(mediaType)) {
+    throw invalid(`no manifest is of the media type ${mediaType}: send the manifest's own media type as Content-Type`);
+  }
+  return mediaType;
+}
+
+function namedMediaType(document: Record<string, unknown>, contentType: string | undefined): MediaType {
   const declared = parseMediaType(contentType);
   if (contentType !== undefined && declared === undefined) throw invalid('the Content-Type is not a media type');
   const field = document['mediaType'];
@@ -155,7 +157,7 @@ function mediaTypeOf(document: Record<string, unknown>, contentType: string | un
   }
   const own = typeof field === 'string' ? parseMediaType(field) : undefined;
   if (own === undefined) throw invalid('the field "mediaType" is not a media type');
-  if (declared !== undefined && own !== declared) {
+  if (declared !== undefined && !isSameMediaType(own, declared)) {
     throw invalid(`the Content-Type ${declared} differs from the field "mediaType", ${own}`);
   }
   return own;
@@ -165,32 +167,22 @@ function descriptorsOf(
   document: Record<string, unknown>,
   field: string,
   kind: ReferenceKind,
-  shape: Shape | 'required',
+  read: typeof strictDescriptor,
 ): Descriptor[] {
   const value = document[field];
-  if (value === undefined || value === null) {
-    if (shape === 'required') throw invalid(`the field "${field}" is missing`);
-    return [];
-  }
-  const single = kind === 'config' || kind === 'subject';
-  if (single === Array.isArray(value)) {
-    if (shape === 'other') return [];
-    throw invalid(`the field "${field}" must be ${single ? 'a descriptor' : 'a list of descriptors'}`);
-  }
-  const values: unknown[] = Array.isArray(value) ? value : [value];
-  return values.flatMap((item, i) => {
-    if (shape === 'other' && kind !== 'subject') return lenientDescriptor(item, kind);
-    return [strictDescriptor(item, kind, single ? field : `${field}[${i}]`)];
-  });
+  const isList = kind === 'layer' || kind === 'child';
+  if (isList !== Array.isArray(value)) return [];
+  if (Array.isArray(value)) return value.flatMap((item, i) => read(item, kind, `${field}[${i}]`));
+  return read(value, kind, field);
 }
 
-function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor {
-  if (!isObject(value)) throw invalid(`${where} is not a descriptor`);
-  const { digest, size, mediaType } = value;
-  if (typeof digest !== 'string') throw invalid(`${where} has no digest`);
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw invalid(`${where} has no valid size`);
-  if (mediaType !== undefined && typeof mediaType !== 'string') throw invalid(`the mediaType of ${where} is not a string`);
-  return { kind, digest: parseDigest(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' };
+/** A descriptor that the schema has passed, or none. */
+function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor[] {
+  if (!isObject(value)) return [];
+  const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string };
+  // A subject need not be here, so its algorithm need not be one that can be pushed here.
+  const parse = kind === 'subject' ? parseAnyDigest : parseDigest;
+  return [{ kind, digest: parse(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' }];
 }
 
 function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {
@@ -202,7 +194,7 @@ function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {
     {
       kind,
       digest,
-      size: typeof size === 'number' && Number.isSafeInteger(size) && size >= 0 ? size : 0,
+      size: typeof size === 'number' && Number.isSafeInteger(size) && size >= 0 ? size : null,
       mediaType: typeof mediaType === 'string' ? mediaType : '',
     },
   ];
@@ -215,12 +207,27 @@ function artifactTypeOf(document: Record<string, unknown>, descriptors: readonly
   return type;
 }
 
+/** One digest is of one content, which has one length. */
+function requireOneSize(descriptors: readonly Descriptor[]): void {
+  const sizes = new Map<Digest, number>();
+  for (const { digest, size } of descriptors) {
+    const known = size === null ? undefined : sizes.get(digest);
+    if (known !== undefined && known !== size) {
+      throw invalid(`the manifest gives ${digest} two sizes, ${known} and ${size}: a digest has one`);
+    }
+    if (size !== null) sizes.set(digest, size);
+  }
+}
+
 function distinct<Item>(items: readonly Item[], key: (item: Item) => string): Item[] {
   return [...new Map(items.map((item) => [key(item), item])).values()];
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** @throws OciError MANIFEST_INVALID, naming the field */
+function refuse(fault: Fault | undefined): void {
+  if (fault === undefined) return;
+  const { path, problem } = fault;
+  throw new OciError('MANIFEST_INVALID', { message: `the field "${path}" ${problem}`, detail: { field: path } });
 }
 
 function invalid(message: string, cause?: unknown): OciError {

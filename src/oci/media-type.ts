@@ -20,7 +20,27 @@ export const OCI_IMAGE_INDEX = 'application/vnd.oci.image.index.v1+json' as Medi
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json' as MediaType;
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json' as MediaType;
 
-const DOCKER_SCHEMA_1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/;
+/** Types and subtypes are compared without regard to case (RFC 9110 §8.3.1). They are served as they were pushed. */
+export function isSameMediaType(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+/** What a document of this media type is: an image, an index, or something that only its own clients know. */
+export function shapeOf(mediaType: MediaType): 'image' | 'index' | 'other' {
+  if (isSameMediaType(mediaType, OCI_IMAGE_MANIFEST) || isSameMediaType(mediaType, DOCKER_MANIFEST)) return 'image';
+  if (isSameMediaType(mediaType, OCI_IMAGE_INDEX) || isSameMediaType(mediaType, DOCKER_MANIFEST_LIST)) return 'index';
+  return 'other';
+}
+
+/**
+ * Whether no manifest is of this media type. A manifest is a JSON document, and artifacts name types of their own, so any
+ * other type passes. These are what HTTP clients send for a body of which they know nothing.
+ */
+export function isNoManifest(mediaType: MediaType): boolean {
+  return /^(?:application\/(?:x-www-form-urlencoded|octet-stream)|(?:multipart|text)\/.*)$/i.test(mediaType);
+}
+
+const DOCKER_SCHEMA_1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/i;
 
 export function isDockerSchema1(mediaType: MediaType): boolean {
   return DOCKER_SCHEMA_1.test(mediaType);
@@ -28,9 +48,10 @@ export function isDockerSchema1(mediaType: MediaType): boolean {
 
 /** Layers whose bytes a registry may lack: image-spec "Non-Distributable Layers", and Docker's foreign layers. */
 export function isNonDistributable(mediaType: string): boolean {
+  const type = mediaType.toLowerCase();
   return (
-    mediaType.startsWith('application/vnd.oci.image.layer.nondistributable.v1.') ||
-    mediaType === 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' ||
-    mediaType === 'application/vnd.docker.image.rootfs.foreign.diff.tar'
+    type.startsWith('application/vnd.oci.image.layer.nondistributable.v1.') ||
+    type === 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' ||
+    type === 'application/vnd.docker.image.rootfs.foreign.diff.tar'
   );
 }

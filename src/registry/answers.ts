@@ -1,4 +1,5 @@
 /** From what stores say of a reference or a blob to what a client is told. */
+import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
@@ -22,7 +23,7 @@ export function resolves(reference: Reference, tag: TagVersion | undefined, mani
 
 export function manifestUnknown(repository: RepositoryName, reference: Reference, repositoryExists: boolean): OciError {
   if (!repositoryExists) return nameUnknown(repository);
-  const wanted = reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest };
+  const wanted = reference.kind === 'tag' ? { tag: reference.tag.slice(0, 200) } : { digest: reference.digest };
   return new OciError('MANIFEST_UNKNOWN', { detail: { name: repository, ...wanted } });
 }
 
@@ -134,7 +135,7 @@ export function bytesUnreachable(
   locations: readonly (Pick<CheckedLocationRow, 'store' | 'key'> & Partial<CheckedLocationRow>)[],
 ): OciError {
   for (const { store, key, damage } of locations) {
-    console.error(JSON.stringify({ unreadable: digest, store, key, problem: damage ?? 'the object cannot be read now' }));
+    logFailure({ unreadable: digest, store, key, problem: damage ?? 'the object cannot be read now' });
   }
   return new OciError('UNAVAILABLE', {
     message: 'the bytes of this blob cannot be reached now: try again',

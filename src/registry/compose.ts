@@ -39,6 +39,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     defer,
     budget: isolateBudget,
     graceMilliseconds: config.graceMilliseconds,
+    limits: config.limits,
     announces: namespace.kind === 'node',
     wake: () => queues.wake(store.name),
     storeOf: (name: StoreName) => (config.stores.includes(name) ? bindStore(env, name) : undefined),

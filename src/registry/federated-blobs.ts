@@ -115,25 +115,30 @@ export class FederatedBlobs {
   }
 
   /**
-   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store.
+   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store. Answers their sizes,
+   * in bytes, where central has them.
    * @throws OciError UNAVAILABLE: whether the blobs are missing is for central to say
    */
-  async promiseFromCentral(repository: RepositoryName, digests: readonly Digest[]): Promise<void> {
+  async promiseFromCentral(repository: RepositoryName, digests: readonly Digest[]): Promise<ReadonlyMap<Digest, number>> {
     const { node, central, options } = this.#federation;
     const lease = this.#lease();
     const linked = await linkedAmong(node.database, repository, digests);
     const links: BoundStatement[] = [];
+    const sizes = new Map<Digest, number>();
     for (let i = 0; i < digests.length; i += BLOBS_PER_BATCH) {
       const wanted = digests.slice(i, i + BLOBS_PER_BATCH);
       const asked = wanted.map((digest) => ({ digest, linkedElsewhere: linked.has(digest) }));
       const found = await answerOfCentral(findBlobsAndPromise(central.database, repository, asked, central.name, lease));
       for (const [at, { locations }] of found.entries()) {
         const digest = wanted[at];
-        if (digest === undefined || locations.length === 0) continue;
+        const [location] = locations;
+        if (digest === undefined || location === undefined) continue;
+        sizes.set(digest, location.size);
         links.push(linkUntil(repository, digest, lease.now, usableUntil(locations, options.graceMilliseconds)));
       }
     }
     if (links.length > 0) await node.database.batch(links);
+    return sizes;
   }
 
   async #mountFromCentral(

@@ -6,11 +6,14 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
+import type { Precondition } from '../oci/precondition.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import type { BoundStatement } from '../stores/database.ts';
-import { blobUse, deleteManifests, deleteRepository, deleteTag, unlinkAsTold, unlinkBlob } from '../stores/deletions.ts';
+import { blobUse, deleteManifest, deleteRepository, deleteTag, unlinkAsTold, unlinkBlob } from '../stores/deletions.ts';
+import type { Shown } from '../stores/shown.ts';
+import { requireNoTagAbove, type TagAbove, tagsOfManifest } from '../stores/tags-above.ts';
 import { findManifest } from '../stores/manifest-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from '../stores/merge.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
@@ -25,8 +28,8 @@ import {
 } from '../stores/versions.ts';
 import { knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
 import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
-import { greatestTagVersion } from '../stores/tag-history.ts';
 import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
+import { requireHolds } from './conditional.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
 import { answerOfCentral, type Federation } from './federation.ts';
 import { sweepAfterRemoval } from './sweep.ts';
@@ -38,7 +41,8 @@ export class FederatedDeletions {
     this.#federation = federation;
   }
 
-  async tag(repository: RepositoryName, tag: Tag, by: Actor): Promise<void> {
+  /** @throws ShownChanged where central has to be asked again */
+  async tag(repository: RepositoryName, tag: Tag, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const own = await lookUpVersions(node.database, repository, [tag], []);
     const ownTag = own.tags.get(tag);
@@ -48,7 +52,15 @@ export class FederatedDeletions {
     const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
     if (isVisible(winner, merged)) {
       const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
-      const stamp = await answerOfCentral(deleteTag(central.database, this.#context(by), repository, tag, { versions }));
+      let shown: Shown | undefined;
+      if (precondition !== undefined) {
+        requireHolds({ precondition }, winner?.digest ?? undefined);
+        const farTag = far.tags.get(tag);
+        const isShown = farTag?.digest != null && isVisible(farTag, lifeOf(far, farTag.digest));
+        shown = { reference: { kind: 'tag', tag }, version: isShown ? farTag.version : null };
+      }
+      const deleted = deleteTag(central.database, this.#context(by), repository, tag, { versions }, shown);
+      const stamp = await answerOfCentral(deleted);
       await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
       this.#federation.options.replication.wakeCentral();
       return;
@@ -57,36 +69,56 @@ export class FederatedDeletions {
     const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
     if (!visibleHere) {
       await this.#show([far.tags.get(tag)?.version ?? 0, far.removed, ...[...far.manifests.values()].map(greatestOf)]);
-      throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+      throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
     }
     const tombstone = far.tags.get(tag);
     const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
     await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
   }
 
-  async manifest(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  /** @throws ShownChanged where central has to be asked again */
+  async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
-    const [own, tagVersion] = await Promise.all([
+    const [own, tags] = await Promise.all([
       findManifest(node.database, repository, reference, 'descriptor'),
-      greatestTagVersion(node.database, repository, [digest]),
+      tagsOfManifest(node.database, repository, digest),
     ]);
     const far = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
     const here = underRemoval(own.manifest ?? NO_MANIFEST, own.removed);
     const there = underRemoval(far.manifest ?? NO_MANIFEST, far.removed);
     if (isAlive(mergeManifests(here, there))) {
-      const versions = Math.max(here.created, here.deleted, tagVersion);
+      let shown: Shown | undefined;
+      if (precondition !== undefined) {
+        requireHolds({ precondition }, digest);
+        shown = { reference, version: isAlive(there) ? there.created : null };
+      }
+      requireNoTagAbove(repository, digest, await this.#stillAbove(repository, tags.above));
+      const versions = Math.max(here.created, here.deleted, tags.version);
       const context = this.#context(by);
-      const stamp = await answerOfCentral(deleteManifests(central.database, context, repository, [digest], { versions }));
+      const stamp = await answerOfCentral(deleteManifest(central.database, context, repository, digest, { versions }, shown));
       await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
       this.#federation.options.replication.wakeCentral();
       return;
     }
     if (!isAlive(here)) {
       await this.#show([greatestOf(there)]);
-      throw manifestUnknown(repository, reference, true);
+      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
     }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
+  }
+
+  /** Of tags that the node has yet to announce, those that central has neither moved nor deleted since. */
+  async #stillAbove(repository: RepositoryName, above: readonly TagAbove[]): Promise<readonly TagAbove[]> {
+    if (above.length === 0) return above;
+    const { database } = this.#federation.central;
+    const [tags, indexes] = [above.map(({ tag }) => tag), above.map(({ index }) => index)];
+    const far = await answerOfCentral(lookUpVersions(database, repository, tags, indexes));
+    return above.filter(({ tag, index, ...write }) => {
+      const own = { ...write, digest: index };
+      // A tag is never later than its manifest's last push, so that the index is alive where the tag outlives its deletion.
+      return mergeTags(own, far.tags.get(tag)) === own && own.version > lifeOf(far, index).deleted;
+    });
   }
 
   async blob(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
@@ -118,6 +150,16 @@ export class FederatedDeletions {
     const room = await this.#room(repository);
     if (room.length > 0) await node.database.batch(room);
     options.replication.wakeCentral();
+  }
+
+  async #isKnown(repository: RepositoryName, tag: Tag): Promise<boolean> {
+    const { node, central } = this.#federation;
+    const reference = { kind: 'tag', tag } as const;
+    const [own, far] = await Promise.all([
+      findManifest(node.database, repository, reference, 'descriptor'),
+      answerOfCentral(findManifest(central.database, repository, reference, 'descriptor')),
+    ]);
+    return own.repositoryExists || far.repositoryExists;
   }
 
   /** A 404 says what central has: what the client then pushes here is later. */

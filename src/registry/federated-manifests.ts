@@ -6,8 +6,9 @@ import { readHeads, readManifests } from '../stores/announcement-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import type { Database } from '../stores/database.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
+import { mergeClaims, NO_CLAIMS, typeOf } from '../stores/manifest-type.ts';
 import { mergeRows } from '../stores/merge.ts';
-import { leaveToCentral } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion, underRemoval } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
@@ -51,6 +52,16 @@ export class FederatedManifests {
       return descriptorOf(row);
     } catch (error) {
       if (mayPush && error instanceof CentralAway) throw manifestUnknown(access.repository, reference, true);
+      throw error;
+    }
+  }
+
+  /** The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError UNAVAILABLE */
+  async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
+    try {
+      return (await this.#find({ repository, condition: 'granted' }, reference, 'descriptor')).row.digest;
+    } catch (error) {
+      if (isUnknown(error)) return undefined;
       throw error;
     }
   }
@@ -131,13 +142,16 @@ export class FederatedManifests {
     await raiseClockTo(node.database, seen, options.now());
     const visible = digest !== undefined && resolves(reference, tag, merged);
     if (!visible) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
-    // The same bytes; of media types that differ, the later push decides.
     const live = [own, far].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
     const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
     if (latest?.manifest === undefined) throw new CentralAway();
-    const found = this.#found(latest, latest.manifest, latest === own ? 'node' : 'central');
-    // A tag that the node has yet to hear of is kept as well, where it has the manifest already.
-    return { ...found, tag, keep: found.keep || tag !== nodeRows.tag };
+    // The same bytes, but not always the same media type.
+    const claims = mergeClaims(own.manifest ?? NO_CLAIMS, far.manifest ?? NO_CLAIMS);
+    const mediaType = typeOf(claims, merged.deleted)?.mediaType ?? latest.manifest.mediaType;
+    const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === own ? 'node' : 'central');
+    // What the node has yet to hear of a manifest that it holds is kept as well: its tag, or its media type.
+    const isNew = tag !== nodeRows.tag || (latest === own && own.manifest?.mediaType !== mediaType);
+    return { ...found, tag, keep: found.keep || isNew };
   }
 
   /** What was fetched from afar is kept for the next time, with its stamps and without a marker: central has it. */
@@ -148,7 +162,7 @@ export class FederatedManifests {
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
-    await node.database.batch([...merged, ...leaveToCentral(manifests)]);
+    await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
     // Kept for having been pulled: it is not the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));
   }

@@ -8,14 +8,19 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
+import type { Precondition } from '../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { raiseClockTo, stampOf } from '../stores/clock.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
-import { commitManifest } from '../stores/manifest-commit.ts';
+import { type Committed, commitManifest, type ManifestCommit } from '../stores/manifest-commit.ts';
+import { findShown } from '../stores/shown.ts';
+import { requireStatedSizes } from '../stores/stated-sizes.ts';
 import type { Store } from '../stores/store.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import { missingBlobs } from './answers.ts';
+import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
+import { requireKnownAtCentral } from './known-at-central.ts';
 import { FederatedBlobs } from './federated-blobs.ts';
 import { FederatedDeletions } from './federated-deletions.ts';
 import { FederatedLists } from './federated-lists.ts';
@@ -84,14 +89,33 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    condition?: Conditional,
   ): Promise<number> {
-    const { node, options } = this.#federation;
+    const { node } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
-    const context: CommitContext = { origin: node.name, announces: true, now: options.now() };
-    let committed = await commitManifest(node.database, context, commit);
+    if (condition === undefined) return this.#commit(commit);
+    // Read first: what is written here from now on disturbs.
+    return untilUndisturbed(async () => {
+      const shown = await findShown(node.database, repository, condition.reference);
+      requireHolds(condition, await this.#manifests.current(repository, condition.reference));
+      return this.#commit({ ...commit, shown });
+    });
+  }
+
+  async #commit(commit: ManifestCommit): Promise<number> {
+    const { node, options } = this.#federation;
+    const { repository, digest, manifest, tags } = commit;
+    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), limits: options.limits };
+    const write = (): Promise<Committed> =>
+      commitManifest(node.database, context, commit).catch(async (refusal: unknown) => {
+        const known = await requireKnownAtCentral(this.#federation, repository, digest, tags, refusal);
+        return commitManifest(node.database, context, { ...commit, known });
+      });
+    let committed = await write();
     if (committed.missing !== undefined) {
-      await this.#blobs.promiseFromCentral(repository, committed.missing);
-      committed = await commitManifest(node.database, context, commit);
+      const sizes = await this.#blobs.promiseFromCentral(repository, committed.missing);
+      requireStatedSizes(manifest.references, sizes);
+      committed = await write();
     }
     if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);
     options.wake();
@@ -102,12 +126,12 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#blobs.mount(repository, digest, source);
   }
 
-  deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
-    return this.#deletions.tag(repository, tag, by);
+  deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    return untilUndisturbed(() => this.#deletions.tag(repository, tag, by, precondition));
   }
 
-  deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
-    return this.#deletions.manifest(repository, digest, by);
+  deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    return untilUndisturbed(() => this.#deletions.manifest(repository, digest, by, precondition));
   }
 
   deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {

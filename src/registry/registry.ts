@@ -11,6 +11,8 @@ import type { Actor } from '../stores/audit-rows.ts';
 import type { Body } from '../stores/blob-writer.ts';
 import type { ImageKind } from '../stores/image-measure.ts';
 import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../stores/upload-session.ts';
+import type { Conditional } from './conditional.ts';
+import type { Precondition } from '../oci/precondition.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };
@@ -58,7 +60,8 @@ export interface Reader {
 export interface Writer {
   /**
    * Answers the stamp of the write, of the manifest and all the tags.
-   * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks
+   * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with one
+   * per descriptor whose size contradicts what is there; QUOTA_EXCEEDED, PRECONDITION_FAILED
    */
   putManifest(
     repository: RepositoryName,
@@ -66,6 +69,7 @@ export interface Writer {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    condition?: Conditional,
   ): Promise<number>;
   /** Answers whether the blob is in the repository now. */
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean>;
@@ -84,10 +88,10 @@ export interface Writer {
 
 /** Each deletion is in the audit log, with who asked for it: Berth itself, unless told. */
 export interface Deleter {
-  /** The tag alone. @throws OciError MANIFEST_UNKNOWN */
-  deleteTag(repository: RepositoryName, tag: Tag, by?: Actor): Promise<void>;
-  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN */
-  deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
+  /** The tag alone. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED */
+  deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void>;
+  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED */
+  deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void>;
   /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
   /** All of it. @throws OciError NAME_UNKNOWN */

@@ -1,14 +1,18 @@
 /** A registry over one store: the truth of a namespace, without any other. */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
+import type { Precondition } from '../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
-import { deleteManifests, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
+import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
+import type { StoreLimits } from '../stores/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifest-commit.ts';
 import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
 import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
+import { findShown, type Shown } from '../stores/shown.ts';
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
 import type { UploadOptions } from '../stores/uploads.ts';
@@ -31,6 +35,7 @@ import {
   resolves,
   type StoreOf,
 } from './answers.ts';
+import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
 import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
 import { sweepAfterRemoval } from './sweep.ts';
@@ -50,6 +55,8 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
   readonly announces: boolean;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
   /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
@@ -109,14 +116,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     manifest: Manifest,
     size: number,
     tags: readonly Tag[],
+    condition?: Conditional,
   ): Promise<number> {
-    const { missing, stamp } = await commitManifest(this.#store.database, this.#commitContext(), {
-      repository,
-      digest,
-      manifest,
-      size,
-      tags,
-    });
+    const commit = { repository, digest, manifest, size, tags };
+    const { missing, stamp } = await this.#judged(repository, condition, (shown) =>
+      commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
+    );
     if (missing !== undefined) throw missingBlobs(repository, missing);
     // Central's feed says nothing of pushes: nodes ask.
     if (this.#options.announces) this.#options.wake();
@@ -133,16 +138,41 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return this.#isWithinReach(locations);
   }
 
-  async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF): Promise<void> {
-    const stamp = await deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'tag', tag }, true);
+  async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    const reference = { kind: 'tag', tag } as const;
+    const stamp = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
+      deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
+    );
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, reference);
     this.#options.wake();
   }
 
-  async deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
-    const stamp = await deleteManifests(this.#store.database, { ...this.#commitContext(), by }, repository, [digest]);
-    if (stamp === undefined) throw manifestUnknown(repository, { kind: 'digest', digest }, true);
+  async deleteManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    by = BERTH_ITSELF,
+    precondition?: Precondition,
+  ): Promise<void> {
+    const reference = { kind: 'digest', digest } as const;
+    const stamp = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
+      deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
+    );
+    if (stamp === undefined) throw await this.#nothingDeleted(repository, reference);
     this.#options.wake();
+  }
+
+  /** Writes if the condition holds, and only while what it was judged by is shown. */
+  #judged<Written>(
+    repository: RepositoryName,
+    condition: Conditional | undefined,
+    write: (shown: Shown | undefined) => Promise<Written>,
+  ): Promise<Written> {
+    if (condition === undefined) return write(undefined);
+    return untilUndisturbed(async () => {
+      const shown = await findShown(this.#store.database, repository, condition.reference);
+      requireHolds(condition, shown.digest);
+      return write(shown);
+    });
   }
 
   async deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
@@ -205,6 +235,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
+  /** As a read of the reference is told. */
+  async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
+    const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
+    return manifestUnknown(repository, reference, repositoryExists);
+  }
+
   /** Bytes of its own are there; of those that only nodes have, one must be within reach. */
   async #isWithinReach(locations: readonly LocationRow[]): Promise<boolean> {
     return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
@@ -252,7 +288,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   #commitContext(): CommitContext {
-    return { origin: this.#store.name, announces: this.#options.announces, now: this.#options.now() };
+    const { announces, now, limits } = this.#options;
+    return { origin: this.#store.name, announces, now: now(), limits };
   }
 
   #lease(): ReturnType<typeof leaseTimes> {

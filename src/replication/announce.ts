@@ -4,7 +4,7 @@ import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
 import { deleteMarkers, type Marker } from '../stores/marker-rows.ts';
 import { mergeRows, type TagRow } from '../stores/merge.ts';
-import { leaveToCentral, putCentralUsage } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
 /** What one transaction at central takes: bytes of manifests, and how many of them. */
@@ -16,7 +16,8 @@ const CHUNK_MANIFESTS = 100;
  * read, so that a change which came meanwhile is announced as well.
  * @returns the markers that went
  */
-export async function announce({ node, central, now, graceMilliseconds }: Pair, markers: readonly Marker[]): Promise<Marker[]> {
+export async function announce(pair: Pair, markers: readonly Marker[]): Promise<Marker[]> {
+  const { node, central, now, graceMilliseconds, limits } = pair;
   const { tags, manifests } = await readMarked(node.database, markers);
   const announced: Marker[] = [];
   const send = async (
@@ -27,12 +28,13 @@ export async function announce({ node, central, now, graceMilliseconds }: Pair, 
     const whole = await readManifests(node.database, node.name, heads);
     const sent = { store: node.name, tags: withTags, ...whole };
     const lease = leaseTimes(now(), graceMilliseconds);
-    const reply = await announceTo(central, sent, now(), lease.until);
+    const reply = await announceTo(central, sent, now(), lease.until, limits);
     const { tags: newTags, lives } = news(reply, sent);
     await node.database.batch([
       ...(newTags.length + lives.length > 0 ? mergeRows({ tags: newTags, lives, manifests: [], blobs: [] }, now()) : []),
       // What central counts from here on is not counted here as well.
       ...leaveToCentral(reply.lives),
+      ...leaveTagsToCentral(reply.tags),
       ...putCentralUsage(reply.usage),
       raiseClock(reply.clock),
       deleteMarkers(done),

@@ -73,7 +73,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (store === this.#config.central.store) return this.#wakeNodes();
     await this.#remember(store);
     const end = Date.now() + WAKE_MILLISECONDS;
-    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + SAFETY_MILLISECONDS);
+    await this.#alarmBy(Date.now() + SAFETY_MILLISECONDS);
     const replicator = this.#replicator(store);
     await this.#moveMetadata(replicator, () => Date.now() < end);
     await this.ctx.storage.setAlarm(Date.now());
@@ -233,10 +233,10 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   #pair(store: StoreName): Pair {
-    const { central, graceMilliseconds } = this.#config;
+    const { central, graceMilliseconds, limits } = this.#config;
     const [node, above] = [this.#stores.get(store), this.#stores.get(central.store)];
     if (node === undefined || above === undefined || node === above) throw new Error(`${store} is not the store of a node`);
-    return { node, central: above, now: () => Date.now(), graceMilliseconds };
+    return { node, central: above, now: () => Date.now(), graceMilliseconds, limits };
   }
 }
 

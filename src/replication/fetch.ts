@@ -8,7 +8,7 @@ import { keepFetched, linkFetched, removeFetchedLink } from '../stores/copy-rows
 import { findManifest, recordPulls } from '../stores/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
-import { leaveToCentral } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
 import { Hopeless } from './machine.ts';
 import type { Pair } from './pair.ts';
@@ -102,7 +102,8 @@ export async function fetchImage(
   }
   if (reference.kind === 'tag' && tag !== undefined) {
     const row = { ...tag, repository, name: reference.tag };
-    await node.database.batch(mergeRows({ tags: [row], lives: [], manifests: [], blobs: [] }, now()));
+    const merged = mergeRows({ tags: [row], lives: [], manifests: [], blobs: [] }, now());
+    await node.database.batch([...merged, ...leaveTagsToCentral([row])]);
   }
   return { digest: manifest.digest, blobs: [...blobs] };
 }

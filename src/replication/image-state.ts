@@ -90,6 +90,7 @@ export async function imageState(
     throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
   }
   const superseded = await isSuperseded(here, repository, reference, version, own.tag, tag);
+  const isAtCentral = here === central || isVisible(far?.tag, far?.manifest ?? NO_MANIFEST);
 
   const tagName = reference.kind === 'tag' ? reference.tag : undefined;
   const [markers, atCentral, atHere] = await Promise.all([
@@ -102,10 +103,13 @@ export async function imageState(
   const waiting = blobs.filter((blob) => !blob.stores.includes(central.name));
   const jobs = await jobsOf(config, env, here.name, markers.map(markerJob), waiting, central.name);
   const [worst] = jobs.toSorted((a, b) => Number(b.parked) - Number(a.parked) || b.attempts - a.attempts);
+  // A winner that central has not heard of is seen nowhere else: whoever waits for this write goes on waiting for that one.
+  const isOwn = tag !== undefined && own.tag !== undefined && compareTags(tag, own.tag) === 0;
+  const isAnnounced = isAtCentral && !(isOwn && markers.length > 0);
   const state = ((): State => {
-    if (superseded) return 'superseded';
+    if (superseded && isAnnounced) return 'superseded';
     if (worst?.parked === true) return 'parked';
-    if (markers.length > 0) return 'pending';
+    if (superseded || markers.length > 0) return 'pending';
     return waiting.length > 0 ? 'announced' : 'settled';
   })();
   const names = new Set(blobs.flatMap(({ stores: all }) => all));

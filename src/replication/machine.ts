@@ -21,7 +21,8 @@ export interface Job {
 export const MAX_ATTEMPTS = 12;
 
 const FIRST_DELAY_MILLISECONDS = 500;
-const LONGEST_DELAY_MILLISECONDS = 10 * 60_000;
+/** What a failure makes a job wait for at most. */
+export const LONGEST_DELAY_MILLISECONDS = 10 * 60_000;
 const LONGEST_REST_MILLISECONDS = 15_000;
 
 /** A failure that no further attempt can mend, such as bytes that do not have their digest. */
@@ -50,8 +51,9 @@ function backoff(attempts: number, longest: number, random: number): number {
   return Math.round(delay * (0.5 + random / 2));
 }
 
+/** A job that would wait for longer than any failure makes it wait was put off by a clock that was ahead: it is due. */
 export function isDue(job: Job | undefined, now: number): boolean {
-  return job === undefined || (!job.parked && job.nextAt <= now);
+  return job === undefined || (!job.parked && (job.nextAt <= now || job.nextAt > now + LONGEST_DELAY_MILLISECONDS));
 }
 
 /** What the metadata lane of a node's queue sees. */

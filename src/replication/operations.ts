@@ -1,19 +1,16 @@
-/** What operators and users ask of replication: queues, what lies only at a node, histories, prefetching. */
+/** What operators and users ask of replication: queues, what lies only at a node, prefetching. */
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from '../stores/copy-rows.ts';
 import { endOfFeed, followers } from '../stores/feed-rows.ts';
-import { historyOfTag, type TagWrite } from '../stores/image-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/marker-rows.ts';
-import type { RemovedUntil } from '../stores/removals.ts';
 import { forgetSlice, isKnownStore, knownStores } from '../stores/retired-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { compareTags } from '../stores/versions.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import type { NamedJob } from './queue-state.ts';
 
@@ -46,14 +43,6 @@ export type OnlyHere =
       /** Whether another node has it. */
       readonly elsewhere: boolean;
     };
-
-export interface HistoryEntry extends TagWrite {
-  readonly stores: readonly StoreName[];
-  /** The write that all stores that answered agree on, once they have heard of each other. */
-  readonly current: boolean;
-}
-
-const HISTORY_ENTRIES = 500;
 
 /** How long one request goes on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
@@ -194,51 +183,6 @@ export class Replication {
     });
   }
 
-  /**
-   * Writes of a tag that any store knows, the latest first: the first is current, the others were replaced or lost.
-   * `complete` is false where a store does not answer: it may know of others.
-   * @throws OciError UNAVAILABLE where none answers
-   */
-  async history(
-    repository: RepositoryName,
-    tag: Tag,
-  ): Promise<{ readonly entries: readonly HistoryEntry[]; readonly complete: boolean }> {
-    const asked = await Promise.allSettled(
-      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
-        const { writes, removed } = await historyOfTag(database, repository, tag, HISTORY_ENTRIES);
-        return { name, writes, removed };
-      }),
-    );
-    // A store that is away keeps what the others know from nobody.
-    const known = asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-    if (known.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
-    const merged = new Map<string, HistoryEntry>();
-    for (const { name, writes } of known) {
-      for (const write of writes) {
-        const key = `${write.version} ${write.origin}`;
-        const entry = merged.get(key);
-        const recordedAt = write.recorded_at ?? entry?.recorded_at ?? null;
-        const stores = [...new Set([...(entry?.stores ?? []), name])];
-        merged.set(key, { ...write, recorded_at: recordedAt, stores, current: false });
-      }
-    }
-    // An organization's next owner is not shown what its name was used for before, by whichever store knows of the removal.
-    const before = Math.max(...known.map(({ removed }) => removed.organization));
-    const sorted = [...merged.values()].filter(({ version }) => version > before).toSorted((a, b) => compareTags(b, a));
-    const removal = Math.max(...known.map(({ removed }) => removed.repository));
-    const [latest] = sorted;
-    if (latest !== undefined && latest.version <= removal) sorted.unshift(removalOf(this.#config.central.store, removal, known));
-    const entries = sorted.map(({ version, origin, digest, recorded_at, stores }, i) => ({
-      version,
-      origin,
-      digest,
-      recorded_at,
-      stores,
-      current: i === 0,
-    }));
-    return { entries, complete: known.length === asked.length };
-  }
-
   /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */
   async prefetch(
     node: string,
@@ -269,16 +213,6 @@ export class Replication {
     if (store === undefined) throw noSuch('store', name);
     return store;
   }
-}
-
-/** The removal of a repository, as an entry of the history of a tag that it hid. */
-function removalOf(
-  central: StoreName,
-  version: number,
-  known: readonly { readonly name: string; readonly removed: RemovedUntil }[],
-): HistoryEntry {
-  const stores = known.filter(({ removed }) => removed.repository === version).map(({ name }) => name);
-  return { version, origin: central, digest: null, recorded_at: null, stores, current: false };
 }
 
 /** @throws OciError CONFLICT */

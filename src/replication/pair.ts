@@ -1,3 +1,4 @@
+import type { StoreLimits } from '../stores/limits.ts';
 import type { Store } from '../stores/store.ts';
 
 /** A node's store and central's: what a queue moves things between. */
@@ -7,4 +8,6 @@ export interface Pair {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly graceMilliseconds: number;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
 }

@@ -47,8 +47,8 @@ export interface QueueState {
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[];
   parkedJobs(after: string, limit: number): readonly NamedJob[];
   parkedCount(): number;
-  /** When, after `now`, the next job that is not parked may be tried again. */
-  nextAttempt(now: number): number | undefined;
+  /** When the first job that is not parked may be tried again, of those that were not due at `after`. */
+  nextAttempt(after: number, now: number): number | undefined;
   /** Makes parked jobs due at once: one, or all. Answers how many. */
   retry(id: string | undefined): number;
 

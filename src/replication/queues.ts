@@ -1,5 +1,6 @@
 /** How requests and the cron trigger reach the replication queues. */
 import type { Config } from '../config.ts';
+import { logFailure } from '../log.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Queues } from '../registry/compose.ts';
 import { queueOf } from './durable-object.ts';
@@ -16,7 +17,7 @@ export function composeQueues(config: Config, env: object, defer: (work: Promise
       try {
         await work();
       } catch (error) {
-        console.error(JSON.stringify({ queue: store, failed: what, error: String(error) }));
+        logFailure({ queue: store, failed: what, error: String(error) });
       }
     };
     defer(attempt());
@@ -33,6 +34,6 @@ export async function wakeAllQueues(config: Config, env: object): Promise<void> 
   const stores = new Set(config.nodes.map(({ store }) => store));
   const outcomes = await Promise.allSettled([...stores].map((store) => queueOf(env, config, store).feedHasGrown(store)));
   for (const outcome of outcomes) {
-    if (outcome.status === 'rejected') console.error(JSON.stringify({ queues: String(outcome.reason) }));
+    if (outcome.status === 'rejected') logFailure({ queues: String(outcome.reason) });
   }
 }

@@ -3,6 +3,7 @@
  * asks `machine.ts` what is next, does it, and looks again. It can be stopped at any point: every step is idempotent,
  * delivery is at least once, effects are once.
  */
+import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -89,7 +90,7 @@ export class Replicator {
   nextAlarm(): number | undefined {
     const { now } = this.#options;
     // What was announced or asked for after the lane of bytes last looked.
-    const unseen = this.#moreBytes.isRaised ? Math.max(now(), this.#bytesRest.until) : Infinity;
+    const unseen = this.#moreBytes.isRaised ? Math.max(now(), this.#bytesRest.untilAsOf(now())) : Infinity;
     const next = Math.min(unseen, this.nextRetry() ?? Infinity);
     return next === Infinity ? undefined : next;
   }
@@ -100,9 +101,12 @@ export class Replicator {
     // A rest that is over was not followed by success. A job that was due when both lanes last looked was done, or is
     // nobody's work any more: an alarm for it would never end.
     const looked = Math.min(this.#looked.metadata, this.#looked.bytes);
-    const rests = [this.#metadataRest.until, this.#feedRest.until, this.#bytesRest.until];
-    const times = [...rests, state.nextAttempt(looked) ?? 0].filter((time) => time > 0);
-    return times.length === 0 ? undefined : Math.max(now(), Math.min(...times));
+    const at = now();
+    // The clock was set back: what was due then is to be looked for once more.
+    if (looked > at) return at;
+    const rests = [this.#metadataRest, this.#feedRest, this.#bytesRest].map((rest) => rest.untilAsOf(at));
+    const times = [...rests, state.nextAttempt(looked, at) ?? 0].filter((time) => time > 0);
+    return times.length === 0 ? undefined : Math.max(at, Math.min(...times));
   }
 
   /** Follows the feed and announces, until nothing is due or `mayGoOn` says no. */
@@ -118,8 +122,8 @@ export class Replicator {
           {
             paused,
             markers,
-            restUntil: this.#metadataRest.until,
-            feedMayHaveGrown: this.#feedMayHaveGrown && this.#feedRest.until <= now(),
+            restUntil: this.#metadataRest.untilAsOf(now()),
+            feedMayHaveGrown: this.#feedMayHaveGrown && this.#feedRest.untilAsOf(now()) <= now(),
             jobOf: (marker) => state.job(markerJob(marker)),
           },
           now(),
@@ -162,7 +166,7 @@ export class Replicator {
       if (isUnavailable(error)) throw error;
       // A mistake of ours: no reason to keep pushes waiting.
       this.#feedRest.begin(now(), random());
-      console.error(JSON.stringify({ queue: this.#options.node.name, failed: 'follow', error: String(error) }));
+      logFailure({ queue: this.#options.node.name, failed: 'follow', error: String(error) });
     }
   }
 
@@ -197,7 +201,7 @@ export class Replicator {
     state.count('retries');
     state.setJob(id, job);
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined;
-    console.error(JSON.stringify({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause }));
+    logFailure({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause });
   }
 
   /** A failure counts only where both databases answer; otherwise it is rethrown, as one of theirs. */
@@ -214,7 +218,7 @@ export class Replicator {
   async moveBytes(mayGoOn: () => boolean): Promise<void> {
     const { now, random } = this.#options;
     this.#looked.bytes = now();
-    if (this.#bytesRest.until > now()) return;
+    if (this.#bytesRest.untilAsOf(now()) > now()) return;
     const run: BytesRun = { mayGoOn, seen: undefined, looking: undefined, underWay: new Map(), failures: [] };
     await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, () => this.#moveBlobs(run)));
     const failure = run.failures.find((error) => !(error instanceof OutOfTime)) ?? run.failures[0];
@@ -254,7 +258,8 @@ export class Replicator {
   async #moreToSee({ seen, underWay }: BytesRun): Promise<void> {
     const { now } = this.#options;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, (seen?.at ?? now()) + LOOK_AGAIN_MILLISECONDS - now());
+    const sinceSeen = Math.max(0, now() - (seen?.at ?? now()));
+    const timer = setTimeout(resolve, LOOK_AGAIN_MILLISECONDS - sinceSeen);
     await Promise.race([this.#moreBytes.raised(), promise, ...underWay.values()]);
     clearTimeout(timer);
   }
@@ -266,7 +271,7 @@ export class Replicator {
     const isOld =
       seen === undefined ||
       this.#moreBytes.isRaised ||
-      now() >= seen.at + LOOK_AGAIN_MILLISECONDS ||
+      Math.abs(now() - seen.at) >= LOOK_AGAIN_MILLISECONDS ||
       (seen.blobs.length === 0 && seen.taken > 0);
     if (isOld) run.looking ??= this.#lookForBlobs(run).finally(() => (run.looking = undefined));
     await run.looking;

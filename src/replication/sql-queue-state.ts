@@ -1,7 +1,7 @@
 /** A queue's state in the SQLite storage of its Durable Object. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import type { Job } from './machine.ts';
+import { type Job, LONGEST_DELAY_MILLISECONDS } from './machine.ts';
 import {
   BUCKETS,
   type Counter,
@@ -60,10 +60,11 @@ export class SqlQueueState implements QueueState {
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
     const end = `${prefix}\u{10ffff}`;
     return this.#jobs(
-      'SELECT * FROM jobs WHERE id >= ? AND id < ? AND (parked = 1 OR next_at > ?) ORDER BY id LIMIT ?',
+      'SELECT * FROM jobs WHERE id >= ? AND id < ? AND (parked = 1 OR (next_at > ? AND next_at <= ?)) ORDER BY id LIMIT ?',
       prefix,
       end,
       now,
+      now + LONGEST_DELAY_MILLISECONDS,
       limit,
     );
   }
@@ -76,9 +77,13 @@ export class SqlQueueState implements QueueState {
     return this.#number('SELECT count(*) AS value FROM jobs WHERE parked = 1');
   }
 
-  nextAttempt(now: number): number | undefined {
+  nextAttempt(after: number, now: number): number | undefined {
     const [row] = this.#sql
-      .exec<{ value: number | null }>('SELECT min(next_at) AS value FROM jobs WHERE parked = 0 AND next_at > ?', now)
+      .exec<{ value: number | null }>(
+        'SELECT min(next_at) AS value FROM jobs WHERE parked = 0 AND next_at > ? AND next_at <= ?',
+        after,
+        now + LONGEST_DELAY_MILLISECONDS,
+      )
       .toArray();
     return row?.value ?? undefined;
   }
@@ -98,10 +103,11 @@ export class SqlQueueState implements QueueState {
         `SELECT due.repository, due.digest FROM (
            SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM fetches f
            LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
-           WHERE j.id IS NULL OR (j.parked = 0 AND j.next_at <= ?)) AS due
+           WHERE j.id IS NULL OR (j.parked = 0 AND (j.next_at <= ? OR j.next_at > ?))) AS due
          ORDER BY row_number() OVER (PARTITION BY due.organization ORDER BY due.position),
            due.organization <= ?, due.organization LIMIT ?`,
         now,
+        now + LONGEST_DELAY_MILLISECONDS,
         after,
         limit,
       )

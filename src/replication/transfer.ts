@@ -3,6 +3,7 @@
  * Small objects go through one `put` with R2's digest check. Large ones go in parts, with progress kept, and are read
  * back through a hash at the end: R2 does not check those.
  */
+import { logLine } from '../log.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { Hash } from '../stores/blob-writer.ts';
@@ -101,7 +102,7 @@ async function transferParts(
     const { partNumber, etag } = await upload.uploadPart(number, content);
     parts.push({ partNumber, etag });
     keeper.setProgress(name, { key: copy, uploadId, parts });
-    console.log(JSON.stringify({ copying: digest, key: copy, part: number, of: count }));
+    logLine({ copying: digest, key: copy, part: number, of: count });
     await othersTurn();
   }
   if (!(await to.exists(copy))) await upload.complete(parts);

@@ -10,6 +10,7 @@ import type { MediaType } from '../oci/media-type.ts';
 import { organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { TypeClaim } from './manifest-type.ts';
 import type { Marker } from './marker-rows.ts';
 import {
   type BlobRecord,
@@ -21,6 +22,8 @@ import {
   type TagRow,
 } from './merge.ts';
 import { isAliveManifest } from './removals.ts';
+import type { StoreLimits } from './limits.ts';
+import { tellOfFull } from './organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from './usage-rows.ts';
 
 /** A live manifest that has to be announced. */
@@ -35,6 +38,8 @@ interface ManifestHead {
   readonly digest: Digest;
   readonly media_type: MediaType;
   readonly artifact_type: string;
+  readonly typed: TypeClaim;
+  readonly typed_otherwise: TypeClaim;
   readonly subject: Digest | null;
   readonly size: number;
   readonly created: number;
@@ -64,7 +69,7 @@ const SELECT_MANIFESTS = sql`
     WHERE r.kind = 'child' AND EXISTS (SELECT 1 FROM markers k
       WHERE k.kind = 'manifest' AND k.repository = r.repository AND k.key = r.digest)
   )
-  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.created_version AS created,
+  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size, m.created_version AS created,
     m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
   FROM wanted
   CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
@@ -87,6 +92,8 @@ export async function readMarked(
     digest: head.digest,
     mediaType: head.media_type,
     artifactType: head.artifact_type,
+    typed: head.typed,
+    typedOtherwise: head.typed_otherwise,
     subject: head.subject,
     size: head.size,
     created: head.created,
@@ -104,7 +111,8 @@ export async function readMarked(
 }
 
 const SELECT_HEADS = sql`
-  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.subject, m.size,
+  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.typed,
+    m.typed_otherwise AS typedOtherwise, m.subject, m.size,
     m.created_version AS created, m.deleted_version AS deleted
   FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
@@ -157,11 +165,24 @@ export async function readManifests(
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => keyOf(repository, digest));
   const referencesOf = Map.groupBy(references, ({ repository, manifest }) => keyOf(repository, manifest));
   const manifests = heads.map(
-    ({ repository, digest, mediaType, artifactType, subject, size, created, deleted }): ManifestRecord => ({
+    ({
       repository,
       digest,
       mediaType,
       artifactType,
+      typed,
+      typedOtherwise,
+      subject,
+      size,
+      created,
+      deleted,
+    }): ManifestRecord => ({
+      repository,
+      digest,
+      mediaType,
+      artifactType,
+      typed,
+      typedOtherwise,
       subject,
       size,
       created,
@@ -196,8 +217,8 @@ const SELECT_MERGED_TAGS = sql`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
 const SELECT_MERGED_LIVES = sql`
-  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.media_type AS mediaType,
-    m.artifact_type AS artifactType FROM json_each(?1) AS sent
+  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
+    m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
 export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
@@ -211,19 +232,21 @@ export interface AnnouncementReply {
   readonly lives: readonly ManifestLife[];
   /** Central's clock. */
   readonly clock: number;
-  /** Of organizations with a quota, after the announcement. */
+  /** Of organizations with a quota, or near a limit, after the announcement. */
   readonly usage: readonly CentralUsage[];
 }
 
 /**
  * One transaction at central: merges the rows, links the blobs and notes where their bytes lie. Refuses nothing.
  * @param lease until when central keeps what the node has promised, in milliseconds since the epoch
+ * @param limits only say from when nodes hear how much an organization has
  */
 export async function announceTo(
   central: { readonly name: string; readonly database: Database },
   { store, tags, manifests, blobs }: Announcement,
   now: number,
   lease: number,
+  limits?: StoreLimits,
 ): Promise<AnnouncementReply> {
   const located = blobs.filter(({ key }) => key !== null);
   const locations = jsonParts(
@@ -238,11 +261,13 @@ export async function announceTo(
       organization: organizationOf(repository),
     })),
   );
+  const repositories = [...tags, ...manifests].map(({ repository }) => repository);
   // Sizes come before links, which then count at once by what they are.
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
   const statements = [
     ...mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
     ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
+    tellOfFull(repositories, limits),
   ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const results = await central.database.batch<object[]>([
@@ -250,7 +275,7 @@ export async function announceTo(
     [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     [SELECT_MERGED_LIVES, sent],
     selectClock(),
-    selectUsageOf([...tags, ...manifests].map(({ repository }) => repository)),
+    selectUsageOf(repositories),
   ]);
   const [merged, lives, clock, usage] = results.slice(-4) as [TagRow[], ManifestLife[], { stamp: number }[], CentralUsage[]];
   return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };
@@ -267,7 +292,8 @@ export function news(reply: AnnouncementReply, sent: Pick<Rows, 'tags' | 'manife
     }),
     lives: reply.lives.filter((life) => {
       const mine = lives.get(keyOf(life.repository, life.digest));
-      return mine?.created !== life.created || mine.deleted !== life.deleted;
+      const isKnown = mine?.created === life.created && mine.deleted === life.deleted;
+      return !isKnown || mine.typed !== life.typed || mine.typedOtherwise !== life.typedOtherwise;
     }),
   };
 }

@@ -1,14 +1,16 @@
 /**
- * The audit log: who deleted what, when, through which host. An entry is written in the transaction of the deletion, so that
- * there is no deletion without one and no entry without its deletion. Deletions are in central's log, evictions in that of
- * the node's store.
+ * The audit log: who changed or deleted what, when, through which host. An entry is written in the transaction of the change,
+ * so that there is no change without one and no entry without its change. Changes are in central's log; evictions and pins in
+ * that of the node's store. What is no row of a store, such as a paused queue, is noted before its caller is answered.
+ *
+ * Refused logins are counted instead, in the store that decided: refused-login-rows.ts.
  */
 import type { Digest } from '../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 
-/** Who asks for a deletion, and where. */
+/** Who asks for a change, and where. */
 export interface Actor {
   /** The id of the credential; '' for Berth itself. */
   readonly subject: string;
@@ -19,14 +21,33 @@ export interface Actor {
 /** What is done without anybody asking for it: by the cron trigger. */
 export const BERTH_ITSELF: Actor = { subject: '', host: '' };
 
-export type AuditAction =
-  | 'delete tag'
-  | 'delete manifest'
-  | 'delete blob'
-  | 'delete repository'
-  | 'remove credential'
-  | 'remove organization'
-  | 'evict image';
+export const AUDIT_ACTIONS = [
+  'delete tag',
+  'delete manifest',
+  'delete blob',
+  'create repository',
+  'publish repository',
+  'hide repository',
+  'delete repository',
+  'create credential',
+  'remove credential',
+  'create organization',
+  'remove organization',
+  'set quota',
+  'restore tag',
+  'prefetch image',
+  'pin image',
+  'unpin image',
+  'evict image',
+  'pause queue',
+  'resume queue',
+  'retry jobs',
+  'announce all',
+  'forget store',
+  'refuse login',
+] as const;
+
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
 export interface AuditEntry {
   readonly id: number;
@@ -37,14 +58,19 @@ export interface AuditEntry {
   readonly organization: string;
   /** '' where the action is about none. */
   readonly repository: string;
-  /** A tag, a digest, or the name of a credential; '' where the action is about a whole repository or organization. */
+  /** A tag, a digest, the name of a credential or store, or a quota in bytes; '' where there is nothing more to say. */
   readonly key: string;
-  /** See {@link Actor}. */
+  /** See {@link Actor}; of refused logins, what stands for their address. */
   readonly subject: string;
   /** The credential's name at that time; '' where it has none. */
   readonly name: string;
   readonly host: string;
+  /** How often, at least: of refused logins. */
+  readonly count: number;
 }
+
+/** What an entry is about. */
+export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
 const INSERT = 'INSERT INTO audit (at, action, organization, repository, key, subject, name, host)';
 const WHO = (subject: string, host: string): string =>
@@ -53,13 +79,26 @@ const WHO = (subject: string, host: string): string =>
 const AUDIT = sql`${INSERT} VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')})`;
 
 /** An entry, whatever else the batch does. */
-export function audit(
-  action: AuditAction,
-  about: Pick<AuditEntry, 'organization' | 'repository' | 'key'>,
-  by: Actor,
-  now: number,
-): BoundStatement {
+export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
   return [AUDIT, now, action, about.organization, about.repository, about.key, by.subject, by.host];
+}
+
+const AUDIT_CHANGED = sql`
+  ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')} WHERE changes() > 0`;
+
+/** An entry, as the statement straight after the one that makes the change: none where that changed nothing. */
+export function auditChanged(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
+  return [AUDIT_CHANGED, now, action, about.organization, about.repository, about.key, by.subject, by.host];
+}
+
+/** What is done to a whole repository. */
+export function ofRepository(repository: RepositoryName): AuditSubject {
+  return { organization: organizationOf(repository), repository, key: '' };
+}
+
+/** An entry for a blob, as the statement straight after that of the feed's entry: none where that wrote nothing. */
+export function auditLink(repository: RepositoryName, digest: Digest, by: Actor, now: number): BoundStatement {
+  return auditChanged('delete blob', { ...ofRepository(repository), key: digest }, by, now);
 }
 
 const AUDIT_COMMITTED = sql`
@@ -79,14 +118,6 @@ export function auditCommitted(
   return [AUDIT_COMMITTED, now, action, organization, repository, JSON.stringify(keys), by.subject, by.host, commitId];
 }
 
-const AUDIT_LINK = sql`
-  ${INSERT} SELECT CAST(?4 AS INTEGER), 'delete blob', ?1, ?2, ?3, ${WHO('?5', '?6')} WHERE changes() > 0`;
-
-/** An entry for a blob, as the statement straight after that of the feed's entry: none where that wrote nothing. */
-export function auditLink(repository: RepositoryName, digest: Digest, by: Actor, now: number): BoundStatement {
-  return [AUDIT_LINK, organizationOf(repository), repository, digest, now, by.subject, by.host];
-}
-
 const AUDIT_EVICTION = sql`
   ${INSERT} SELECT CAST(?2 AS INTEGER), 'evict image', ?3, ?4, ?5, '', '', '' FROM evictions WHERE token = ?1`;
 
@@ -96,12 +127,12 @@ export function auditEviction(token: string, repository: RepositoryName, digest:
 }
 
 const AUDIT_CREDENTIAL = sql`
-  ${INSERT} SELECT CAST(?3 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?4', '?5')}
-  FROM credentials WHERE organization = ?1 AND name = ?2`;
+  ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?3', '?4')}
+  FROM credentials WHERE id = ?1`;
 
 /** Before it is removed; no entry where there is none. */
-export function auditCredential(organization: OrganizationName | '', name: string, by: Actor, now: number): BoundStatement {
-  return [AUDIT_CREDENTIAL, organization, name, now, by.subject, by.host];
+export function auditCredential(id: string, by: Actor, now: number): BoundStatement {
+  return [AUDIT_CREDENTIAL, id, now, by.subject, by.host];
 }
 
 const AUDIT_ORGANIZATION = sql`
@@ -113,7 +144,7 @@ export function auditOrganization(name: OrganizationName, by: Actor, now: number
   return [AUDIT_ORGANIZATION, name, now, by.subject, by.host];
 }
 
-const COLUMNS = 'id, at, action, organization, repository, key, subject, name, host';
+const COLUMNS = 'id, at, action, organization, repository, key, subject, name, host, count';
 const SELECT_ALL = sql`
   SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_time WHERE (at, id) < (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER))
   ORDER BY at DESC, id DESC LIMIT CAST(?3 AS INTEGER)`;

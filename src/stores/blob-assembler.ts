@@ -22,7 +22,7 @@ export class BlobAssembler {
   async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
     if (body === undefined) return { key: await this.#put(new Uint8Array(0), digest), size: 0 };
     if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
-      return { key: await this.#put(body.stream, digest), size: body.length };
+      return { key: await this.#putStream(body.stream, body.length, digest), size: body.length };
     }
     const written = await this.#writer.write(body, algorithmOf(digest));
     return this.#single(written, digest);
@@ -82,6 +82,18 @@ export class BlobAssembler {
     return key;
   }
 
+  /** As {@link BlobAssembler.#put}, of a body that a client sends. */
+  async #putStream(stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<string> {
+    const key = this.#bucket.newKey();
+    try {
+      await this.#writer.writeChecked(key, stream, length, digest);
+    } catch (cause) {
+      this.#discard([key]);
+      throw cause;
+    }
+    return key;
+  }
+
   async #pump(
     pieces: readonly Piece[],
     last: Body | undefined,
@@ -95,11 +107,22 @@ export class BlobAssembler {
           throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
         await content.pipeTo(writable, { preventClose: true, signal });
       }
-      await last?.stream.pipeTo(writable, { preventClose: true, signal });
+      if (last !== undefined) await this.#passLast(last, writable, signal);
       await writable.close();
     } catch (cause) {
       await writable.abort(cause).catch(() => undefined);
       throw cause;
+    }
+  }
+
+  async #passLast({ stream, length }: Body, writable: WritableStream<Uint8Array>, signal: AbortSignal): Promise<void> {
+    const writer = writable.getWriter();
+    signal.addEventListener('abort', () => void writer.abort(signal.reason).catch(() => undefined));
+    try {
+      signal.throwIfAborted();
+      await this.#writer.pass(stream, length ?? 0, writer);
+    } finally {
+      writer.releaseLock();
     }
   }
 

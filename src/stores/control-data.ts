@@ -2,10 +2,11 @@
  * Control data: organizations, credentials and which repositories are public. Written at central only.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { auditCredential, auditOrganization, BERTH_ITSELF } from './audit-rows.ts';
+import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from './deletions.ts';
-import { mostUsage, NO_USAGE, type OrganizationUsage, selectUsage } from './usage-rows.ts';
+import { hasTooManyRepositories } from './organization-limits.ts';
+import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
 
@@ -41,6 +42,8 @@ const CREDENTIAL_COLUMNS =
 
 const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
+  SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`;
 const INSERT_CREDENTIAL = sql`
@@ -48,15 +51,13 @@ const INSERT_CREDENTIAL = sql`
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
-const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE organization = ?1 AND name = ?2 RETURNING id`;
+const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
 const FEED_CREDENTIAL = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
-const FEED_CREDENTIAL_BY_NAME = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'credential', id, '', 0, CAST(?3 AS INTEGER) FROM credentials WHERE organization = ?1 AND name = ?2`;
 const FEED_CREATED_ORGANIZATION = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
@@ -115,29 +116,16 @@ const SELECT_REPOSITORIES = sql`
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
+    AND NOT ${hasTooManyRepositories('?1')}
   ON CONFLICT DO NOTHING RETURNING name`;
 const SELECT_REPOSITORY = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name = ?1`;
 
-const SELECT_REPOSITORY_COUNT = sql`
-  SELECT count(*) AS count FROM repositories WHERE listed = 1 AND ${ofOrganization('name')}`;
-const SELECT_MANIFEST_COUNT = sql`
-  SELECT count(*) AS count FROM manifests
-  WHERE ${ofOrganization('repository')} AND created_version > deleted_version`;
-const SELECT_TAG_COUNT = sql`
-  SELECT count(*) AS count FROM tags WHERE ${ofOrganization('repository')} AND visible = 1`;
-
 export interface RepositoryRow {
   readonly name: RepositoryName;
   readonly created_at: number;
   readonly public: number;
-}
-
-export interface Usage extends OrganizationUsage {
-  readonly repositories: number;
-  readonly tags: number;
-  readonly manifests: number;
 }
 
 export class ControlData {
@@ -156,28 +144,44 @@ export class ControlData {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
   }
 
+  /** Whether a credential has any of the secrets, by their hashes. */
+  async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
+    return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
+  }
+
   credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
     return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
   }
 
   /** Answers false where the name is taken, or the organization does not exist. */
-  async addCredential(row: Omit<CredentialRow, 'last_used_at'>): Promise<boolean> {
+  async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
     const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
     const [added] = await this.#database.batch<[{ id: string }]>([
       [INSERT_CREDENTIAL, ...values],
+      auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
       [FEED_CREDENTIAL, id, created_at],
     ]);
     return added.length > 0;
   }
 
-  async removeCredential(organization: OrganizationName | '', name: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+  credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** By its id: under its name there may be another by now. */
+  async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
-      [FEED_CREDENTIAL_BY_NAME, organization, name, now],
-      auditCredential(organization, name, by, now),
-      [DELETE_CREDENTIAL, organization, name],
+      [FEED_CREDENTIAL, id, now],
+      auditCredential(id, by, now),
+      [DELETE_CREDENTIAL, id],
     ]);
     return removed.length > 0;
+  }
+
+  /** In the audit log; see {@link countRefusedLogin}. */
+  async noteRefusedLogin(refused: RefusedLogin, now: number): Promise<void> {
+    await this.#database.batch([countRefusedLogin(refused, now)]);
   }
 
   recordUse(id: string, now: number): Promise<void> {
@@ -196,9 +200,10 @@ export class ControlData {
   }
 
   /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
-  async addUnknownOrganization(name: OrganizationName, now: number): Promise<void> {
+  async addUnknownOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [INSERT_UNKNOWN_ORGANIZATION, name, now],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
       [FEED_CREATED_ORGANIZATION, name, now],
     ]);
   }
@@ -211,13 +216,16 @@ export class ControlData {
    * Answers false where the name is taken, or was removed after `freeBefore`.
    * @param freeBefore milliseconds since the epoch, as `now`
    */
-  async addOrganization(name: OrganizationName, now: number, freeBefore: number): Promise<boolean> {
+  async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
+    const clear = clearRemovedOrganization(name, now, freeBefore);
     const results = await this.#database.batch<{ name: string }[]>([
-      ...clearRemovedOrganization(name, now, freeBefore),
+      ...clear,
       [INSERT_ORGANIZATION, name, now, freeBefore],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
       [FEED_CREATED_ORGANIZATION, name, now],
     ]);
-    return (results.at(-2)?.length ?? 0) > 0;
+    const inserted = results[clear.length];
+    return inserted !== undefined && inserted.length > 0;
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
@@ -232,9 +240,13 @@ export class ControlData {
     return removed.length > 0;
   }
 
-  /** Answers false where it exists already, or its organization does not. */
-  async addRepository(name: RepositoryName, now: number): Promise<boolean> {
-    return (await this.#database.first(INSERT_REPOSITORY, name, organizationOf(name), now)) !== undefined;
+  /** Answers false where it exists already, or its organization does not, or may have no more. */
+  async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [added] = await this.#database.batch<[{ name: string }]>([
+      [INSERT_REPOSITORY, name, organizationOf(name), now],
+      auditChanged('create repository', ofRepository(name), by, now),
+    ]);
+    return added.length > 0;
   }
 
   repository(name: RepositoryName): Promise<RepositoryRow | undefined> {
@@ -245,10 +257,11 @@ export class ControlData {
     return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
   }
 
-  async setPublic(repository: RepositoryName, isPublic: boolean, now: number): Promise<void> {
+  async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [FEED_VISIBILITY, repository, isPublic ? 1 : 0, now],
       [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
+      auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
     ]);
   }
 
@@ -259,40 +272,17 @@ export class ControlData {
   }
 
   /** @param bytes null for no limit */
-  async setQuota(name: OrganizationName, bytes: number | null, now: number): Promise<OrganizationRow | undefined> {
+  async setQuota(
+    name: OrganizationName,
+    bytes: number | null,
+    now: number,
+    by = BERTH_ITSELF,
+  ): Promise<OrganizationRow | undefined> {
     const [changed] = await this.#database.batch<[OrganizationRow]>([
       [SET_QUOTA, name, bytes],
+      auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
       [FEED_QUOTA, name, now],
     ]);
     return changed[0];
-  }
-
-  /** What an organization uses, and may use: one row of each of two tables. */
-  async organizationUsage(organization: OrganizationName): Promise<OrganizationUsage> {
-    const [rows] = await this.#database.batch<[OrganizationUsage]>([selectUsage(organization)]);
-    return rows[0] ?? NO_USAGE;
-  }
-
-  /** Organizations with what they use, those that use most first. */
-  mostUsage(limit: number): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-    return mostUsage(this.#database, limit);
-  }
-
-  /** Counts the organization's own rows, in one round trip. */
-  async usage(organization: OrganizationName): Promise<Usage> {
-    const [usage, repositories, manifests, tags] = await this.#database.batch<
-      [OrganizationUsage, { count: number }, { count: number }, { count: number }]
-    >([
-      selectUsage(organization),
-      [SELECT_REPOSITORY_COUNT, organization],
-      [SELECT_MANIFEST_COUNT, organization],
-      [SELECT_TAG_COUNT, organization],
-    ]);
-    return {
-      ...(usage[0] ?? NO_USAGE),
-      repositories: repositories[0]?.count ?? 0,
-      manifests: manifests[0]?.count ?? 0,
-      tags: tags[0]?.count ?? 0,
-    };
   }
 }

@@ -1,20 +1,33 @@
 /**
- * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them
- * and refuse a table scan, and a batch is one transaction in one round trip.
+ * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them, refuse a table scan,
+ * and hold it to the rows that it may read (`rows-read.ts`). A batch is one transaction in one round trip.
  *
  * D1 binds JavaScript numbers as REAL: statements CAST stamps and times to INTEGER, or take lists as one JSON
  * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
  */
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
+import { byKey, type ReadsAtMost } from './rows-read.ts';
 
 /** How long D1 may take to answer: it ends a query itself after 30 seconds, so what is given up does not run on. */
 export const DATABASE_MILLISECONDS = 35_000;
 
 export class Sql {
   readonly text: string;
+  #readsAtMost: ReadsAtMost = byKey;
+
   constructor(text: string) {
     this.text = text;
+  }
+
+  get readsAtMost(): ReadsAtMost {
+    return this.#readsAtMost;
+  }
+
+  /** Says how many rows the statement may read, where that is more than look-ups by key take. */
+  reading(atMost: ReadsAtMost): this {
+    this.#readsAtMost = atMost;
+    return this;
   }
 }
 

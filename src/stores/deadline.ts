@@ -8,16 +8,18 @@ import { OciError } from '../oci/errors.ts';
 /**
  * The answer, if it comes in time.
  * @param dropLate what becomes of an answer that comes after that
+ * @param problem what is thrown then; UNAVAILABLE unless told
  * @throws OciError UNAVAILABLE
  */
 export function within<Answer>(
   milliseconds: number,
   asked: Promise<Answer>,
   dropLate: (answer: Answer) => unknown = () => undefined,
+  problem: (milliseconds: number) => OciError = noAnswer,
 ): Promise<Answer> {
   return new Promise((answer, fail) => {
     const waiting: Waiting = { fail };
-    const timer = setTimeout(giveUp, milliseconds, waiting, milliseconds);
+    const timer = setTimeout(giveUp, milliseconds, waiting, problem, milliseconds);
     asked.then(
       (given) => {
         clearTimeout(timer);
@@ -42,9 +44,13 @@ interface Waiting {
   fail: ((error: OciError) => void) | undefined;
 }
 
-function giveUp(waiting: Waiting, milliseconds: number): void {
-  waiting.fail?.(new OciError('UNAVAILABLE', { cause: new NoAnswer(milliseconds), headers: { 'Retry-After': '2' } }));
+function giveUp(waiting: Waiting, problem: (milliseconds: number) => OciError, milliseconds: number): void {
+  waiting.fail?.(problem(milliseconds));
   waiting.fail = undefined;
+}
+
+function noAnswer(milliseconds: number): OciError {
+  return new OciError('UNAVAILABLE', { cause: new NoAnswer(milliseconds), headers: { 'Retry-After': '2' } });
 }
 
 class NoAnswer extends Error {

@@ -10,7 +10,9 @@ import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { FEED_MANIFESTS, FEED_TAG } from './feed-rows.ts';
 import { isAliveManifest, removedVersion, standsLink, writeRemoval } from './removals.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
+import { IS_BELOW_TAG, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from './tags-above.ts';
 
 /**
  * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
@@ -20,43 +22,62 @@ export interface SeenElsewhere {
   readonly versions: number;
 }
 
-/** ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the condition's own. */
-const takeStampAfter = (condition: string): ReturnType<typeof sql> => sql`
+/**
+ * ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions' own.
+ * @param always holds whatever was seen elsewhere
+ */
+const takeStampAfter = (condition: string, always = 'true'): ReturnType<typeof sql> => sql`
   UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
-  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) RETURNING stamp`;
+  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING stamp`;
 
-const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(`EXISTS (
+const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(
+  `EXISTS (
   SELECT 1 FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.repository = ?4 AND t.name = ?5 AND ${isAliveManifest('m')}
-    AND t.version > m.deleted_version AND t.version > ${removedVersion('?4')})`);
+    AND t.version > m.deleted_version AND t.version > ${removedVersion('?4')})`,
+  STILL_SHOWN('?6', '?4'),
+);
 
 const DELETE_TAG = sql`
   INSERT INTO tags (repository, name, digest, version, origin, visible)
   SELECT ?1, ?2, NULL, clock.stamp, ?3, 0 FROM clock WHERE ${committed('?4')}
   ON CONFLICT (repository, name) DO UPDATE SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
 
-/** Deletes a tag; its manifest stays. Answers the deletion's stamp, or undefined where there was nothing to delete. */
+/**
+ * Deletes a tag; its manifest stays. Answers the deletion's stamp, or undefined where there was nothing to delete.
+ * @param shown what the store has to show still
+ * @throws ShownChanged
+ */
 export async function deleteTag(
   database: Database,
   context: CommitContext,
   repository: RepositoryName,
   tag: Tag,
   seen?: SeenElsewhere,
+  shown?: Shown,
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
-  const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag],
+  const expected = shownParameter(shown);
+  const [stamped, judged] = await database.batch<[{ stamp: number }, { still: number }]>([
+    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag, expected],
+    [SELECT_STILL_SHOWN, expected, repository],
     [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
     [DELETE_TAG, repository, tag, context.origin, id],
     [FEED_TAG, repository, tag, context.now, id],
     auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
   ]);
+  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   return stamped[0]?.stamp;
 }
 
-const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(`EXISTS (
+const MANIFESTS_ARE_ALIVE = `EXISTS (
   SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
-  WHERE ${isAliveManifest('m')})`);
+  WHERE ${isAliveManifest('m')})`;
+const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(MANIFESTS_ARE_ALIVE);
+const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
+  MANIFESTS_ARE_ALIVE,
+  `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
+);
 
 const DELETE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
@@ -85,13 +106,59 @@ export async function deleteManifests(
   const list = JSON.stringify(digests);
   const [stamped] = await database.batch<[{ stamp: number }]>([
     [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
+    ...deletionOf(context, repository, digests, id),
+  ]);
+  return stamped[0]?.stamp;
+}
+
+const SELECT_JUDGED = sql`
+  SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
+    SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
+
+/**
+ * As {@link deleteManifests}, of one manifest that a client names: unless a tag is on an index that lists it.
+ * @param shown what the store has to show still
+ * @throws OciError MANIFEST_IN_USE
+ * @throws ShownChanged
+ */
+export async function deleteManifest(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  digest: Digest,
+  seen?: SeenElsewhere,
+  shown?: Shown,
+): Promise<number | undefined> {
+  const id = crypto.randomUUID();
+  const list = JSON.stringify([digest]);
+  const expected = shownParameter(shown);
+  const [stamped, judged, above] = await database.batch<[{ stamp: number }, { still: number; alive: number }, TagAbove]>([
+    [TAKE_STAMP_IF_MANIFEST_MAY_GO, stampOf(context.now), id, seen?.versions ?? null, repository, list, expected],
+    [SELECT_JUDGED, expected, repository, digest],
+    [SELECT_TAGS_ABOVE, repository, list],
+    ...deletionOf(context, repository, [digest], id),
+  ]);
+  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
+  const isThere = seen !== undefined || judged[0]?.alive === 1;
+  if (stamped.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
+  return stamped[0]?.stamp;
+}
+
+/** The statements that delete manifests if their batch took a stamp. */
+function deletionOf(
+  context: CommitContext,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+  id: string,
+): BoundStatement[] {
+  const list = JSON.stringify(digests);
+  return [
     [DELETE_MANIFESTS, repository, list, id],
     [HIDE_TAGS_OF_MANIFESTS, repository, list, id],
     [UNLIST_EMPTY_REPOSITORY, repository, id],
     [FEED_MANIFESTS, repository, list, context.now, id],
     auditCommitted('delete manifest', repository, digests, context.by ?? BERTH_ITSELF, context.now, id),
-  ]);
-  return stamped[0]?.stamp;
+  ];
 }
 
 const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStampAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');

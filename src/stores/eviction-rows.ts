@@ -168,7 +168,7 @@ const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version 
     WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
 // A deletion that hides tags is still known, as of a manifest that was never here.
 const LEAVE_TOMBSTONES = sql`
-  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', subject = NULL, size = 0, last_pull = 0
+  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0
   WHERE ${IS_LEAVING} AND deleted_version > 0`;
 const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`;
 

@@ -9,6 +9,7 @@ import {
   expiredWithChunks,
   selectChunks,
 } from './upload-rows.ts';
+import { logFailure } from '../log.ts';
 
 /** Rows of sessions without objects that one run removes. */
 const ROWS_PER_RUN = 10_000;
@@ -37,7 +38,7 @@ export async function removeExpiredUploads({ name, database, bucket }: Store, no
       await database.batch([deleteChunks(id), deleteUpload(id)]);
       removed++;
     } catch (error) {
-      console.error(JSON.stringify({ upload: id, error: String(error) }));
+      logFailure({ upload: id, error: String(error) });
     }
   }
   return removed;

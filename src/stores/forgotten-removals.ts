@@ -4,15 +4,18 @@
  */
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { rangeOf, type Removal, type RemovedName } from './removals.ts';
+import { byKey, page, type ReadsAtMost } from './rows-read.ts';
 import { FOLLOWED_UNTIL } from './tombstone-rows.ts';
 
 /** Rows of one table that a slice looks at. */
 const ROWS = 200;
 
+const slice: ReadsAtMost = (run) => byKey(run) + 8 * ROWS + 12 * run.written;
+
 const SELECT_REMOVALS = sql`
   SELECT name, version, position, swept = 1 AND version <= CAST(?3 AS INTEGER) AND version < CAST(?4 AS INTEGER)
     AND version < ${FOLLOWED_UNTIL('?5')} AS due
-  FROM removals WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  FROM removals WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(page(2));
 
 export interface ForgettableRemoval extends Removal {
   readonly position: string;
@@ -51,14 +54,14 @@ const TAGS = `FROM tags WHERE (repository, name) >= (max(?1, ?4), ?2) AND reposi
 const HISTORY = `
   FROM tag_history WHERE (repository, name, version) >= (max(?1, ?4), ?2, CAST(?3 AS INTEGER)) AND repository < ?5
   ORDER BY repository, name, version`;
-const END_OF_TAGS = sql`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`;
-const END_OF_HISTORY = sql`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`;
+const END_OF_TAGS = sql`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
+const END_OF_HISTORY = sql`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
 const DELETE_TAGS = sql`
   DELETE FROM tags WHERE (repository, name) IN (SELECT repository, name ${TAGS} LIMIT ${String(ROWS)})
-    AND version <= CAST(?6 AS INTEGER)`;
+    AND version <= CAST(?6 AS INTEGER)`.reading(slice);
 const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
-    SELECT repository, name, version, origin ${HISTORY} LIMIT ${String(ROWS)}) AND version <= CAST(?6 AS INTEGER)`;
+    SELECT repository, name, version, origin ${HISTORY} LIMIT ${String(ROWS)}) AND version <= CAST(?6 AS INTEGER)`.reading(slice);
 const SAVE = sql`UPDATE removals SET position = ?3 WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1`;
 const FORGET = sql`DELETE FROM removals WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1 RETURNING name`;
 

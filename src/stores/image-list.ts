@@ -14,6 +14,8 @@ import { isAliveManifest, removedVersion } from './removals.ts';
 export interface ImageRow {
   readonly repository: RepositoryName;
   readonly digest: Digest;
+  /** Of the manifest's document. */
+  readonly bytes: number;
   /** Stamp of the manifest's last push. */
   readonly created: number;
   /** Bytes of its distinct blobs. */
@@ -44,7 +46,8 @@ export interface ImageScope {
 type Unmeasured<Row> = Omit<Row, 'size' | 'kind'> & { readonly size: number | null; readonly kind: ImageKind | null };
 type Selected<Row> = Omit<Unmeasured<Row>, 'shown'> & { readonly shown: number };
 
-const IMAGE_COLUMNS = 'm.repository, m.digest, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
+const IMAGE_COLUMNS =
+  'm.repository, m.digest, m.size AS bytes, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
 const IS_ALIVE = 'm.created_version > m.deleted_version';
 // Looked at after the page was cut, as below.
 const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;

@@ -1,9 +1,9 @@
-/** What stores know of an image as a whole: its manifests, the blobs that they need, and a tag's history. */
+/** What stores know of an image as a whole: its manifests, the blobs that they need, and the writes of its tag. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import type { Marker } from './marker-rows.ts';
-import { isAliveManifest, type Removal, type RemovedUntil, removedUntil, selectRemovals } from './removals.ts';
+import { isAliveManifest } from './removals.ts';
 
 // An index and all that it lists, as far as it is here.
 const REACHABLE = `
@@ -55,35 +55,6 @@ export function markersOfImage(
   tag: Tag | undefined,
 ): Promise<Marker[]> {
   return node.all<Marker>(SELECT_MARKERS, repository, digest, tag ?? '');
-}
-
-const SELECT_HISTORY = sql`
-  SELECT version, origin, digest, recorded_at FROM tag_history WHERE repository = ?1 AND name = ?2
-  UNION ALL
-  SELECT version, origin, digest, NULL FROM tags WHERE repository = ?1 AND name = ?2
-  ORDER BY version DESC, origin LIMIT CAST(?3 AS INTEGER)`;
-
-export interface TagWrite {
-  readonly version: number;
-  readonly origin: string;
-  /** Null: a deletion. */
-  readonly digest: Digest | null;
-  /** When it was replaced, or lost, in milliseconds since the epoch; null where the store has it as the tag's row. */
-  readonly recorded_at: number | null;
-}
-
-/** Writes of a tag that a store knows, the latest first, and the removals that cover it. */
-export async function historyOfTag(
-  database: Database,
-  repository: RepositoryName,
-  tag: Tag,
-  limit: number,
-): Promise<{ readonly writes: readonly TagWrite[]; readonly removed: RemovedUntil }> {
-  const [writes, removals] = await database.batch<[TagWrite, Removal]>([
-    [SELECT_HISTORY, repository, tag, limit],
-    selectRemovals(repository),
-  ]);
-  return { writes, removed: removedUntil(repository, removals) };
 }
 
 const SELECT_WRITE = sql`

@@ -53,9 +53,13 @@ function valuesOf(row: MaintenanceTask): Parameter[] {
 
 const SAVE_STOP = sql`
   ${INSERT_TASK}
-  ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices, stopped = excluded.stopped`;
+  ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices, stopped = excluded.stopped,
+    round_started_at = min(round_started_at, excluded.round_started_at), next_at = min(next_at, excluded.next_at)`;
 
-/** As {@link saveTask}, of a slice that failed: where the task is stays as the row says. */
+/**
+ * As {@link saveTask}, of a slice that failed: where the task is stays as the row says, and so does when it goes on, unless
+ * that was written by a clock that was ahead.
+ */
 export function saveStop(task: MaintenanceTask): BoundStatement {
   return [SAVE_STOP, ...valuesOf(task)];
 }

@@ -2,17 +2,23 @@
  * Writing a manifest.
  *
  * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
- * needs was there within that transaction, and the organization has room for those that did not count yet.
+ * needs was there within that transaction, and the organization has room for it and for those that did not count yet.
  */
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed, stampOf, takeStamp } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { measureImages } from './image-measure.ts';
-import { removedVersion, standsLink } from './removals.ts';
-import { addedByManifest, exceedsQuota, quotaExceeded } from './usage-rows.ts';
-import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
+import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
+import { addition, bytesOfManifest, excessOf, type KnownAtCentral, limitExceeded, tellOfFull } from './organization-limits.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
+import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
+import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
+import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
+import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -27,7 +33,9 @@ const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
-  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT ${exceedsQuota('?4', addedByManifest('?4', '?6'))}`,
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
+    AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
@@ -49,13 +57,23 @@ const SHOW_TAGS_OF_MANIFEST = sql`
       AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))
     AND version > ${removedVersion('?1')}`;
 
-// A row that only tells of a deletion has neither size nor subject.
+const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;
+const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
+const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
+const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
+
+// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
 const UPSERT_MANIFEST = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0 FROM clock WHERE ${committed('?7')}
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject, size = excluded.size,
-    created_version = excluded.created_version`;
+    media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version,
+    typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
+    typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 
 // At a node: a removal that it has yet to hear of leaves what is newer.
 const RENEW_LINKS = sql`
@@ -71,7 +89,7 @@ const INSERT_CONTENT = sql`
 const INSERT_REFERENCES = sql`
   INSERT INTO manifest_references (repository, digest, manifest, kind, size)
   SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
-    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size')
+    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size', 0)
   FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
 const UPSERT_TAGS = sql`
@@ -93,6 +111,10 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
+  /** What the store has to show still. */
+  readonly shown?: Shown | undefined;
+  /** At a node: what central counts of it already. */
+  readonly known?: KnownAtCentral;
 }
 
 /** The stamp of the write; or the blobs that are missing, and nothing was written. */
@@ -102,20 +124,25 @@ export type Committed =
 
 /**
  * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
- * @throws OciError QUOTA_EXCEEDED
+ * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * @throws ShownChanged
  */
 export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
-  const { repository, digest, manifest, size, tags } = commit;
+  const { repository, digest, manifest, size, tags, known } = commit;
+  const shown = shownParameter(commit.shown);
+  const added = addition(digest, size, tags, context.limits, known);
   const id = crypto.randomUUID();
   const required = JSON.stringify(manifest.requiredBlobs);
+  const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
   const optional: BoundStatement[] = [];
   if (manifest.references.length > 0) {
-    optional.push([INSERT_REFERENCES, repository, digest, JSON.stringify(manifest.references), id]);
+    optional.push([INSERT_REFERENCES, repository, digest, references, id]);
   }
   if (tags.length > 0) {
     optional.push(
       [INSERT_HISTORY, repository, tagList, context.now, id],
+      [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
       [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
     );
   }
@@ -127,21 +154,48 @@ export async function commitManifest(database: Database, context: CommitContext,
     );
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped] = await database.batch<[{ digest: Digest }, { stamp: number }]>([
+  const [missing, stamped, contradicted, judged] = await database.batch<
+    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
+  >([
     [SELECT_MISSING_BLOBS, required, repository, context.now],
-    [TAKE_STAMP_IF_BLOBS_ARE_THERE, stampOf(context.now), id, required, repository, context.now, JSON.stringify(named)],
+    [
+      TAKE_STAMP_IF_BLOBS_ARE_THERE,
+      stampOf(context.now),
+      id,
+      required,
+      repository,
+      context.now,
+      JSON.stringify(named),
+      added,
+      references,
+      shown,
+    ],
+    [SELECT_CONTRADICTIONS, references, repository],
+    [SELECT_STILL_SHOWN, shown, repository],
     [KEEP_BLOBS, required, context.origin, id],
     [UPSERT_REPOSITORY, repository, context.now, id],
     [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
     [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
     ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
     ...optional,
-    ...measureImages([commit]),
+    ...measureImages([{ repository, digest, bytes: size }]),
+    ...(context.announces ? [] : [tellOfFull([repository], context.limits)]),
   ]);
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
+  if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;
-  if (clock === undefined) throw await quotaExceeded(database, repository, 'this manifest, whose blobs count again with it,');
+  if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
+  if (clock === undefined) throw await refusal(database, context, commit, added);
   return { stamp: clock.stamp };
+}
+
+/** Why there was no room for the manifest: a limit of the organization, or its quota. */
+async function refusal(database: Database, context: CommitContext, commit: ManifestCommit, added: string): Promise<OciError> {
+  const { repository, size } = commit;
+  return (
+    (await limitExceeded(database, repository, added, context.limits)) ??
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with those of its blobs that count again,`)
+  );
 }
 
 /** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */

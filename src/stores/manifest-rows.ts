@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from './removals.ts';
 import { type ManifestVersions, type TagVersion, underRemoval } from './versions.ts';
 
@@ -25,7 +26,7 @@ export interface ManifestRows {
   readonly contents: readonly string[];
 }
 
-export interface ManifestRow extends ManifestVersions {
+export interface ManifestRow extends ManifestVersions, TypeClaims {
   readonly digest: Digest;
   readonly mediaType: MediaType;
   /** Bytes. */
@@ -45,6 +46,8 @@ interface Joined {
   readonly created_version: number;
   readonly deleted_version: number;
   readonly media_type: MediaType;
+  readonly typed: TypeClaim;
+  readonly typed_otherwise: TypeClaim;
   readonly size: number;
   readonly last_pull: number;
   readonly content: string | null;
@@ -54,7 +57,8 @@ const REPOSITORY_FACTS = `
   EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
   EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, ${removedVersion('?1')} AS removed`;
 
-const MANIFEST_COLUMNS = 'm.digest, m.created_version, m.deleted_version, m.media_type, m.size, m.last_pull';
+const MANIFEST_COLUMNS =
+  'm.digest, m.created_version, m.deleted_version, m.media_type, m.typed, m.typed_otherwise, m.size, m.last_pull';
 const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
 const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
 
@@ -108,6 +112,8 @@ export async function findManifest(
             digest: first.digest,
             ...underRemoval({ created: first.created_version, deleted: first.deleted_version }, first.removed),
             mediaType: first.media_type,
+            typed: first.typed,
+            typedOtherwise: first.typed_otherwise,
             size: first.size,
             lastPull: first.last_pull,
           },

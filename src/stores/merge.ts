@@ -9,6 +9,7 @@ import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { measureImages } from './image-measure.ts';
 import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
+import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
 export interface TagRow extends TagVersion {
@@ -22,14 +23,15 @@ export interface ManifestLife {
   readonly digest: Digest;
   readonly created: number;
   readonly deleted: number;
-  /** As the latest push had it, where that is known. */
-  readonly mediaType?: MediaType;
-  /** Likewise; '' for none. */
-  readonly artifactType?: string;
+  /** Of its media type, where they are known. */
+  readonly typed?: TypeClaim;
+  readonly typedOtherwise?: TypeClaim;
 }
 
 /** A manifest whole. */
 export interface ManifestRecord extends ManifestLife {
+  readonly typed: TypeClaim;
+  readonly typedOtherwise: TypeClaim;
   readonly mediaType: MediaType;
   /** '' for none. */
   readonly artifactType: string;
@@ -102,28 +104,37 @@ const MERGE_LIVES = sql`
   ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version
   WHERE excluded.deleted_version > manifests.deleted_version`;
 const MERGE_LIVES_OF_CONTENTS = sql`
-  UPDATE manifests SET created_version = incoming.value ->> 'created',
-    media_type = coalesce(incoming.value ->> 'mediaType', manifests.media_type),
-    artifact_type = coalesce(incoming.value ->> 'artifactType', manifests.artifact_type)
+  UPDATE manifests SET created_version = max(created_version, incoming.value ->> 'created'),
+    typed = max(typed, coalesce(incoming.value ->> 'typed', '')),
+    typed_otherwise = max(typed_otherwise, coalesce(incoming.value ->> 'typedOtherwise', ''))
   FROM json_each(?1) AS incoming
   WHERE manifests.repository = incoming.value ->> 'repository' AND manifests.digest = incoming.value ->> 'digest'
-    AND incoming.value ->> 'created' > manifests.created_version AND manifests.media_type <> ''`;
+    AND manifests.media_type <> '' AND (incoming.value ->> 'created' > manifests.created_version
+      OR incoming.value ->> 'typed' > manifests.typed OR incoming.value ->> 'typedOtherwise' > manifests.typed_otherwise)`;
 // What comes after the removal of its repository is dead on arrival.
 const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
   incoming.value ->> 'created' <= ${removedVersion("(incoming.value ->> 'repository')")},
   ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
 const MERGE_MANIFESTS = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
-    incoming.value ->> 'created', ${INCOMING_DELETED}, 0
+    incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed', incoming.value ->> 'typedOtherwise'
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
-    media_type = iif(excluded.created_version > manifests.created_version, excluded.media_type, manifests.media_type),
-    artifact_type = iif(excluded.created_version > manifests.created_version, excluded.artifact_type, manifests.artifact_type),
+    media_type = iif(manifests.media_type = '', excluded.media_type, manifests.media_type),
+    artifact_type = iif(manifests.media_type = '', excluded.artifact_type, manifests.artifact_type),
+    typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise, excluded.typed_otherwise),
     subject = excluded.subject, size = excluded.size,
     created_version = max(manifests.created_version, excluded.created_version),
     deleted_version = max(manifests.deleted_version, excluded.deleted_version)`;
+
+// The claim that counts may be another one now: there are others, or a deletion.
+const TYPE_MANIFESTS = sql`
+  UPDATE manifests SET media_type = ${MEDIA_TYPE}, artifact_type = ${ARTIFACT_TYPE} WHERE (repository, digest) IN (
+    SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
+  AND media_type <> '' AND max(typed, typed_otherwise) <> '' AND (media_type, artifact_type) <> (${MEDIA_TYPE}, ${ARTIFACT_TYPE})`;
 
 const MERGE_CONTENTS = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -194,6 +205,7 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   if (manifests.length > 0) statements.push([MERGE_MANIFESTS, heads], ...mergeContents(manifests));
   statements.push(...jsonParts(references).map((part): BoundStatement => [MERGE_REFERENCES, part]));
   if (lives.length > 0) statements.push([MERGE_LIVES, JSON.stringify(lives)], [MERGE_LIVES_OF_CONTENTS, JSON.stringify(lives)]);
+  if (known.length > 0) statements.push([TYPE_MANIFESTS, JSON.stringify(known)]);
   if (tags.length > 0) {
     const all = JSON.stringify(tags);
     statements.push([KEEP_REPLACED_TAGS, all, now], [KEEP_LOST_TAGS, all, now], [MERGE_TAGS, all], [SHOW_TAGS, all]);
@@ -206,7 +218,11 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
     );
   }
   const links = jsonParts(blobs).map((part): BoundStatement => [MERGE_LINKS, part, now]);
-  statements.push(...beforeLinks, ...links, ...measureImages(manifests));
+  statements.push(
+    ...beforeLinks,
+    ...links,
+    ...measureImages(manifests.map(({ repository, digest, size }) => ({ repository, digest, bytes: size }))),
+  );
   return statements;
 }
 

@@ -1,6 +1,7 @@
 /** Pins: images that are never evicted from a node. A pin by tag is of what the tag names when something is evicted. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { auditChanged, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
 
 const PIN = sql`
@@ -9,13 +10,32 @@ const UNPIN = sql`DELETE FROM pins WHERE repository = ?1 AND reference = ?2 RETU
 const SELECT_PIN = sql`SELECT created_at FROM pins WHERE repository = ?1 AND reference = ?2`;
 
 /** The image may be there already or come later. `now`: milliseconds since the epoch. */
-export async function pin(node: Database, repository: RepositoryName, reference: Tag | Digest, now: number): Promise<void> {
-  await node.run(PIN, repository, reference, now);
+export async function pin(
+  node: Database,
+  repository: RepositoryName,
+  reference: Tag | Digest,
+  now: number,
+  by = BERTH_ITSELF,
+): Promise<void> {
+  await node.batch([
+    [PIN, repository, reference, now],
+    auditChanged('pin image', { ...ofRepository(repository), key: reference }, by, now),
+  ]);
 }
 
 /** Answers whether there was one. */
-export async function unpin(node: Database, repository: RepositoryName, reference: Tag | Digest): Promise<boolean> {
-  return (await node.all(UNPIN, repository, reference)).length > 0;
+export async function unpin(
+  node: Database,
+  repository: RepositoryName,
+  reference: Tag | Digest,
+  now: number,
+  by = BERTH_ITSELF,
+): Promise<boolean> {
+  const [removed] = await node.batch<[{ reference: string }]>([
+    [UNPIN, repository, reference],
+    auditChanged('unpin image', { ...ofRepository(repository), key: reference }, by, now),
+  ]);
+  return removed.length > 0;
 }
 
 /** When it was pinned, in milliseconds since the epoch; undefined where it is not. */

@@ -16,6 +16,7 @@
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { raiseClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { whole } from './rows-read.ts';
 import { ofRepository } from './usage-rows.ts';
 
 /** What a removal is of. */
@@ -55,8 +56,8 @@ export function rangeOf(name: RemovedName): { readonly from: string; readonly to
 
 // What follows is of a removal that the store has not heard of, or not of one that is as late.
 const IS_NEWS = 'NOT EXISTS (SELECT 1 FROM removals WHERE name = ?1 AND version >= CAST(?2 AS INTEGER))';
-const HIDE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`;
-const FORGET_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`;
+const HIDE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(whole());
+const FORGET_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(whole());
 const MERGE_REMOVAL = sql`
   INSERT INTO removals (name, version, dead_until, swept, position)
   VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), 0, '')
@@ -79,8 +80,8 @@ export function mergeRemoval({ name, version }: Removal, deadUntil: number): Bou
 }
 
 const IF_COMMITTED = 'EXISTS (SELECT 1 FROM clock WHERE clock.id = 1 AND clock.commit_id = ?1)';
-const REMOVE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?2 AND name < ?3 AND ${IF_COMMITTED}`;
-const REMOVE_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?2 AND name < ?3 AND ${IF_COMMITTED}`;
+const REMOVE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?2 AND name < ?3 AND ${IF_COMMITTED}`.reading(whole());
+const REMOVE_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?2 AND name < ?3 AND ${IF_COMMITTED}`.reading(whole());
 const WRITE_REMOVAL = sql`
   INSERT INTO removals (name, version, dead_until, swept, position)
   SELECT ?2, clock.stamp, CAST(?3 AS INTEGER), 0, '' FROM clock WHERE clock.id = 1 AND clock.commit_id = ?1
@@ -114,12 +115,8 @@ export interface RemovedUntil {
   readonly organization: number;
 }
 
-/** Gives {@link Removal}s, for {@link removedUntil}. */
-export function selectRemovals(repository: RepositoryName): BoundStatement {
-  return [SELECT_REMOVALS, repository, organizationOf(repository)];
-}
-
-export function removedUntil(repository: RepositoryName, removals: readonly Removal[]): RemovedUntil {
+export async function removedUntil(database: Database, repository: RepositoryName): Promise<RemovedUntil> {
+  const removals = await database.all<Removal>(SELECT_REMOVALS, repository, organizationOf(repository));
   const of = (name: RemovedName): number =>
     Math.max(0, ...removals.filter((each) => each.name === name).map(({ version }) => version));
   return { repository: of(repository), organization: of(organizationOf(repository)) };

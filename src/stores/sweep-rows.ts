@@ -8,6 +8,7 @@
  */
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { rangeOf, type RemovedName } from './removals.ts';
+import { byKey, page, type ReadsAtMost } from './rows-read.ts';
 import { SESSION_MILLISECONDS } from './upload-reference.ts';
 
 /** Rows of one table that a slice looks at. */
@@ -15,6 +16,9 @@ export const ROWS_PER_SLICE = 100;
 
 /** Bytes of manifests of a slice, if it takes more than one: what they name is bounded by it. */
 const BYTES_PER_SLICE = 256 * 1024;
+
+/** A page, each of its rows with what hangs on it; and what triggers read for each row that is written. */
+const slice: ReadsAtMost = (run) => byKey(run) + 24 * ROWS_PER_SLICE + 12 * (run.given + run.written);
 
 interface RemovalRow {
   readonly version: number;
@@ -41,39 +45,47 @@ const DEAD_MANIFESTS = `
   SELECT m.repository, m.digest FROM (SELECT repository, digest FROM (${MANIFESTS}) WHERE ${IS_TAKEN}) AS page
   CROSS JOIN manifests m ON m.repository = page.repository AND m.digest = page.digest
   WHERE max(m.created_version, m.deleted_version) <= CAST(?5 AS INTEGER)`;
-const SELECT_MANIFESTS = sql`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`;
-const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`;
+const SELECT_MANIFESTS = sql`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`.reading(
+  slice,
+);
+const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
 const DELETE_REFERENCES = sql`
-  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`;
-const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE (repository, digest) IN (${DEAD_MANIFESTS})`;
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(
+  slice,
+);
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
 
 const TAGS = ['tags WHERE', 'name'] as const;
 const HIDE_TAGS = sql`
   UPDATE tags SET visible = 0 WHERE (repository, name) IN (${PAGE(...TAGS)})
-    AND visible = 1 AND version <= CAST(?5 AS INTEGER)`;
+    AND visible = 1 AND version <= CAST(?5 AS INTEGER)`.reading(slice);
 const LINKS = ['links WHERE', 'digest'] as const;
 const DELETE_LINKS = sql`
   DELETE FROM links WHERE (repository, digest) IN (${PAGE(...LINKS)}) AND created_at <= CAST(?5 AS INTEGER)
     AND NOT EXISTS (
       SELECT 1 FROM manifest_references r CROSS JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
-      WHERE r.repository = links.repository AND r.digest = links.digest AND m.created_version > m.deleted_version)`;
+      WHERE r.repository = links.repository AND r.digest = links.digest AND m.created_version > m.deleted_version)`.reading(
+  slice,
+);
 const PINS = ['pins WHERE', 'reference'] as const;
 const DELETE_PINS = sql`
-  DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`;
+  DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(slice);
 // Its chunks go as those of any other session that has expired.
 const UPLOADS = ["uploads INDEXED BY uploads_open WHERE state = 'open' AND", 'id'] as const;
 const CANCEL_UPLOADS = sql`
   UPDATE uploads SET state = 'cancelled', expires_at = min(expires_at, CAST(?5 AS INTEGER))
-  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open' AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`;
+  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open' AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(
+  slice,
+);
 
 const NAMES = 'FROM repositories WHERE name > max(?1, ?2) AND name >= ?3 AND name < ?4 ORDER BY name';
 const PAGE_OF_NAMES = `SELECT name ${NAMES} LIMIT ${ROWS_PER_SLICE}`;
 const IS_EMPTY = `NOT EXISTS (
   SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = repositories.name AND created_version > deleted_version)`;
 const DELETE_REPOSITORIES = sql`
-  DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER) AND ${IS_EMPTY}`;
+  DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER) AND ${IS_EMPTY}`.reading(slice);
 const UNLIST_REPOSITORIES = sql`
-  UPDATE repositories SET listed = 0 WHERE name IN (${PAGE_OF_NAMES}) AND listed = 1 AND ${IS_EMPTY}`;
+  UPDATE repositories SET listed = 0 WHERE name IN (${PAGE_OF_NAMES}) AND listed = 1 AND ${IS_EMPTY}`.reading(slice);
 
 interface Swept {
   readonly table: string;
@@ -85,13 +97,13 @@ interface Swept {
 
 /** After the manifests, in any order. */
 const OTHERS: readonly Swept[] = [
-  { table: 'tags', end: sql`${END(...TAGS)}`, statements: [[HIDE_TAGS, 'version']] },
-  { table: 'links', end: sql`${END(...LINKS)}`, statements: [[DELETE_LINKS, 'dead_until']] },
-  { table: 'pins', end: sql`${END(...PINS)}`, statements: [[DELETE_PINS, 'dead_until']] },
-  { table: 'uploads', end: sql`${END(...UPLOADS)}`, statements: [[CANCEL_UPLOADS, 'dead_until']] },
+  { table: 'tags', end: sql`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
+  { table: 'links', end: sql`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
+  { table: 'pins', end: sql`${END(...PINS)}`.reading(slice), statements: [[DELETE_PINS, 'dead_until']] },
+  { table: 'uploads', end: sql`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
   {
     table: 'repositories',
-    end: sql`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`,
+    end: sql`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
     statements: [[UNLIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
   },
 ];
@@ -134,15 +146,15 @@ async function sweepManifests(
 ): Promise<Position[string] | undefined> {
   const { from, to } = rangeOf(name);
   const parameters = [...place, from, to, version] as const;
-  const [page] = await database.batch<[Row & { taken: number }]>([
+  const [rows] = await database.batch<[Row & { taken: number }]>([
     [SELECT_MANIFESTS, ...parameters.slice(0, 4)],
     [DELETE_CONTENTS, ...parameters],
     [DELETE_REFERENCES, ...parameters],
     [DELETE_MANIFESTS, ...parameters],
   ]);
-  const taken = page.filter((row) => row.taken === 1);
+  const taken = rows.filter((row) => row.taken === 1);
   const last = taken.at(-1);
-  return page.length < ROWS_PER_SLICE && taken.length === page.length ? undefined : last && [last.repository, last.key];
+  return rows.length < ROWS_PER_SLICE && taken.length === rows.length ? undefined : last && [last.repository, last.key];
 }
 
 /** Answers where to go on in the tables that have not been looked at whole. */
@@ -167,7 +179,9 @@ async function sweepOthers(database: Database, name: RemovedName, removal: Remov
 }
 
 const SELECT_UNSWEPT = sql`
-  SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`;
+  SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
+  page(2),
+);
 
 /** Names of removals that have to be swept, after `last`, in byte order. */
 export async function unsweptRemovals(database: Database, last: string, limit: number): Promise<RemovedName[]> {

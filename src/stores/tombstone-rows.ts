@@ -148,7 +148,7 @@ const STRIP_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${NAMES})
     AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`;
 const STRIP_MANIFESTS = sql`
-  UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', subject = NULL, size = 0, last_pull = 0,
+  UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0,
     image_size = NULL, image_kind = NULL
   WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
 

@@ -10,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Piece } from './blob-writer.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { hasTooManyUploads } from './organization-limits.ts';
 import { addedBy, exceedsQuota } from './usage-rows.ts';
 
 export interface UploadRow {
@@ -33,7 +34,8 @@ export interface UploadIdentity {
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?2', `iif(?3 = 'open', ?4, ${addedBy('?5', '?4')})`)} ON CONFLICT DO NOTHING`;
+  WHERE NOT ${exceedsQuota('?2', `iif(?3 = 'open', ?4, ${addedBy('?5', '?4')})`)}
+    AND NOT (?3 = 'open' AND ${hasTooManyUploads('?2')}) ON CONFLICT DO NOTHING`;
 
 const ADVANCE_UPLOAD = sql`
   UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4

@@ -34,6 +34,7 @@ import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
 import { digestMismatch } from './bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from './database.ts';
+import { uploadsExceeded } from './organization-limits.ts';
 import type { Store } from './store.ts';
 import {
   formatUploadReference,
@@ -341,7 +342,9 @@ export class Uploads {
   ): Promise<OciError> {
     const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
     if (!isInOrder) return this.#refusal(owner, upload, row);
-    return noRoomFor(this.#store.database, owner.repository, what, size);
+    const { database } = this.#store;
+    const exceeded = row === undefined && what === 'chunk' ? await uploadsExceeded(database, owner.repository) : undefined;
+    return exceeded ?? noRoomFor(database, owner.repository, what, size);
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {

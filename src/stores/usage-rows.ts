@@ -1,7 +1,8 @@
 /**
  * What organizations use of a store, and whether they may use more.
  *
- * The rows are kept by the triggers of `0006_usage.sql` and `0010_renewed_links.sql`; here they are only read. A write that adds bytes has
+ * The rows are kept by the triggers of `0006_usage.sql`, `0010_renewed_links.sql` and `0015_counted_manifests.sql`; here
+ * they are only read. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so that the sum and the write are one transaction: two pushes that fit
  * only one by one never both succeed at one store. What adds nothing is never refused.
  *
@@ -9,7 +10,7 @@
  * nothing: what a node acknowledged, central takes.
  */
 import { OciError } from '../oci/errors.ts';
-import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
 
 /** SQL for the organization of a repository. */
@@ -17,7 +18,10 @@ export function ofRepository(repository: string): string {
   return `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 }
 
-const USED = `coalesce((SELECT bytes + uploading FROM usage WHERE organization = o.name), 0)
+/** SQL for what counts of a row of `usage`, named `alias`. */
+export const COUNTED = (alias = 'usage'): string => `${alias}.bytes + ${alias}.uploading + ${alias}.manifest_bytes`;
+
+const USED = `coalesce((SELECT ${COUNTED()} FROM usage WHERE organization = o.name), 0)
   + coalesce((SELECT bytes FROM usage_at_central WHERE organization = o.name), 0)`;
 
 /** SQL that holds where `bytes` more would exceed the quota of a repository's organization, whose row it may call `o`. */
@@ -41,44 +45,6 @@ export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))
     FROM json_each(${blobs}) AS blob CROSS JOIN links k ON k.repository = ${repository} AND k.digest = blob.value
     WHERE NOT EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name AND u.digest = blob.value)), 0)`;
-}
-
-export interface OrganizationUsage {
-  /** Bytes of distinct blobs that live manifests reference, and of what is in flight. */
-  readonly used: number;
-  /** Bytes of open uploads, and of blobs that no manifest of their repository has referenced yet; part of `used`. */
-  readonly in_flight: number;
-  /** Distinct blobs that count, and their bytes: `used` without open uploads. */
-  readonly blobs: number;
-  readonly bytes: number;
-  /** Bytes that may be used; null for no limit. */
-  readonly quota: number | null;
-}
-
-export const NO_USAGE: OrganizationUsage = { used: 0, in_flight: 0, blobs: 0, bytes: 0, quota: null };
-
-const USAGE_COLUMNS = `coalesce(u.bytes + u.uploading, 0) AS used, coalesce(u.unreferenced + u.uploading, 0) AS in_flight,
-  coalesce(u.blobs, 0) AS blobs, coalesce(u.bytes, 0) AS bytes, o.quota_bytes AS quota`;
-
-const SELECT_USAGE = sql`
-  SELECT ${USAGE_COLUMNS} FROM clock LEFT JOIN organizations o ON o.name = ?1 LEFT JOIN usage u ON u.organization = ?1
-  WHERE clock.id = 1`;
-
-/** Gives {@link OrganizationUsage} by this store's rows: at central, of the organization as a whole. */
-export function selectUsage(organization: OrganizationName): BoundStatement {
-  return [SELECT_USAGE, organization];
-}
-
-const SELECT_MOST_USAGE = sqlOfWholeTable`
-  SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
-  WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`;
-
-/** Organizations with what they use by this store's rows, those that use most first. Reads a row or two of each that there is. */
-export function mostUsage(
-  database: Database,
-  limit: number,
-): Promise<(OrganizationUsage & { readonly organization: OrganizationName })[]> {
-  return database.all(SELECT_MOST_USAGE, limit);
 }
 
 const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM organizations o WHERE o.name = ?1`;
@@ -111,35 +77,39 @@ export function inUnits(bytes: number): string {
 /** What an organization uses at central. */
 export interface CentralUsage {
   readonly organization: OrganizationName;
-  /** Bytes. */
+  /** Bytes of all that counts. */
   readonly bytes: number;
+  readonly manifests: number;
+  readonly tags: number;
   /** Greater with each change. */
   readonly changed: number;
 }
 
 const SELECT_CHANGED = sql`
-  SELECT organization, bytes + uploading AS bytes, changed FROM usage
+  SELECT organization, ${COUNTED()} AS bytes, manifests, tags, changed FROM usage
   WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`;
 
-/** At central: gives {@link CentralUsage} of organizations with a quota whose use has changed after `changed`, in the order of change. */
+/** At central: gives {@link CentralUsage} of organizations with a quota, or near a limit, whose use has changed after `changed`, in the order of change. */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement {
   return [SELECT_CHANGED, changed, limit];
 }
 
 const SELECT_USAGE_OF = sql`
-  SELECT u.organization, u.bytes + u.uploading AS bytes, u.changed FROM json_each(?1) AS asked
-  CROSS JOIN organizations o ON o.name = asked.value CROSS JOIN usage u ON u.organization = o.name
-  WHERE o.quota_bytes IS NOT NULL`;
+  SELECT u.organization, ${COUNTED('u')} AS bytes, u.manifests, u.tags, u.changed FROM json_each(?1) AS asked
+  CROSS JOIN usage u ON u.organization = asked.value
+  WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization AND o.quota_bytes IS NOT NULL)`;
 
-/** At central: gives {@link CentralUsage} of those of the repositories' organizations that have a quota. */
+/** At central: gives {@link CentralUsage} of those of the repositories' organizations that have a quota, or are near a limit. */
 export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement {
   return [SELECT_USAGE_OF, JSON.stringify([...new Set(repositories.map(organizationOf))])];
 }
 
 const PUT_CENTRAL_USAGE = sql`
-  INSERT INTO usage_at_central (organization, bytes, changed)
-  SELECT told.value ->> 'organization', told.value ->> 'bytes', told.value ->> 'changed' FROM json_each(?1) AS told WHERE true
-  ON CONFLICT (organization) DO UPDATE SET bytes = excluded.bytes, changed = excluded.changed
+  INSERT INTO usage_at_central (organization, bytes, manifests, tags, changed)
+  SELECT told.value ->> 'organization', told.value ->> 'bytes', told.value ->> 'manifests', told.value ->> 'tags',
+    told.value ->> 'changed' FROM json_each(?1) AS told WHERE true
+  ON CONFLICT (organization) DO UPDATE SET
+    bytes = excluded.bytes, manifests = excluded.manifests, tags = excluded.tags, changed = excluded.changed
   WHERE excluded.changed >= usage_at_central.changed`;
 
 /** At a node: what central has told; older than what is known, it changes nothing. */
@@ -153,7 +123,11 @@ const LEAVE_TO_CENTRAL = sql`
     CROSS JOIN manifest_references r ON r.repository = alive.value ->> 'repository' AND r.manifest = alive.value ->> 'digest'
     WHERE r.kind <> 'subject')`;
 
-/** At a node: the blobs of manifests that live at central count there, and not a second time here. */
+const LEAVE_MANIFESTS_TO_CENTRAL = sql`
+  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (
+    SELECT ${ofRepository("(alive.value ->> 'repository')")}, alive.value ->> 'digest' FROM json_each(?1) AS alive)`;
+
+/** At a node: manifests that live at central, and their blobs, count there, and not a second time here. */
 export function leaveToCentral(
   manifests: readonly {
     readonly repository: RepositoryName;
@@ -164,7 +138,25 @@ export function leaveToCentral(
 ): BoundStatement[] {
   const alive = manifests.filter(({ created, deleted }) => created > deleted);
   if (alive.length === 0) return [];
-  return [[LEAVE_TO_CENTRAL, JSON.stringify(alive.map(({ repository, digest }) => ({ repository, digest })))]];
+  const list = JSON.stringify(alive.map(({ repository, digest }) => ({ repository, digest })));
+  return [
+    [LEAVE_TO_CENTRAL, list],
+    [LEAVE_MANIFESTS_TO_CENTRAL, list],
+  ];
+}
+
+const LEAVE_TAGS_TO_CENTRAL = sql`
+  INSERT INTO known_tags (repository, name)
+  SELECT t.repository, t.name FROM json_each(?1) AS tag
+  CROSS JOIN tags t ON t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name' AND t.visible = 1
+  WHERE true ON CONFLICT DO NOTHING`;
+
+/** At a node: tags that central has count there. */
+export function leaveTagsToCentral(
+  tags: readonly { readonly repository: RepositoryName; readonly name: Tag; readonly digest: string | null }[],
+): BoundStatement[] {
+  const there = tags.filter(({ digest }) => digest !== null).map(({ repository, name }) => ({ repository, name }));
+  return there.length === 0 ? [] : [[LEAVE_TAGS_TO_CENTRAL, JSON.stringify(there)]];
 }
 
 const LEAVE_BLOB_TO_CENTRAL = sql`
@@ -183,15 +175,26 @@ export function sizeOfBlobElsewhere(repository: RepositoryName, digest: string, 
   return [SIZE_OF_BLOB_ELSEWHERE, organizationOf(repository), digest, bytes];
 }
 
+const NEVER_FOLLOWED = '(SELECT usage_changed FROM followers WHERE store = ?1) IS NULL';
 // Once, at a node that held images before it counted: all that it does not have to announce is known at central.
-const LEAVE_ALL_TO_CENTRAL = sqlOfWholeTable`
-  UPDATE usage_blobs SET known = 1 WHERE known = 0
-    AND (SELECT usage_changed FROM followers WHERE store = ?1) IS NULL
-    AND (organization, digest) IN (
+const LEAVE_ALL_TO_CENTRAL = [
+  sqlOfWholeTable`
+  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_FOLLOWED} AND (organization, digest) IN (
       SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
       CROSS JOIN manifest_references r ON r.repository = m.repository AND r.manifest = m.digest
       WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
-        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`;
+        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
+  sqlOfWholeTable`
+  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND ${NEVER_FOLLOWED} AND (organization, digest) IN (
+    SELECT ${ofRepository('m.repository')}, m.digest FROM manifests m
+    WHERE m.created_version > m.deleted_version AND NOT EXISTS (
+      SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
+  sqlOfWholeTable`
+  INSERT INTO known_tags (repository, name)
+  SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_FOLLOWED} AND NOT EXISTS (
+    SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
+  ON CONFLICT DO NOTHING`,
+];
 
 const ADVANCE_USAGE = sql`
   UPDATE followers SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
@@ -203,7 +206,7 @@ const ADVANCE_USAGE = sql`
 export function followUsage(node: string, from: number | undefined, told: readonly CentralUsage[]): BoundStatement[] {
   const to = told.at(-1)?.changed ?? from ?? 0;
   return [
-    ...(from === undefined ? [[LEAVE_ALL_TO_CENTRAL, node] as const] : []),
+    ...(from === undefined ? LEAVE_ALL_TO_CENTRAL.map((statement): BoundStatement => [statement, node]) : []),
     ...putCentralUsage(told),
     ...(to === from ? [] : [[ADVANCE_USAGE, node, to] as const]),
   ];

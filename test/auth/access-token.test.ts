@@ -196,11 +196,24 @@ describe('what an isolate remembers of tokens', () => {
     expect(await tokens.verify(token, 'central', NOW + 300_000)).toBeUndefined();
   });
 
-  test('is bounded', async () => {
+  test('is not good before it was issued: the clock was set back', async () => {
+    const { token } = await issueAccessToken(keys, request);
     const tokens = new AccessTokens(keys);
-    for (let i = 0; i < 1100; i++) {
-      const { token } = await issueAccessToken(keys, { ...request, now: NOW + i, scopes: [] });
-      expect(await tokens.verify(token, 'central', NOW + 2000)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW - SKEW_SECONDS * 1000)).toBeDefined();
+    expect(await tokens.verify(token, 'central', NOW - 3 * 24 * 3_600_000)).toBeUndefined();
+  });
+
+  test('is bounded in bytes, however many scopes and patterns a token has', async () => {
+    const tokens = new AccessTokens(keys);
+    const scopes = parseScopes(Array.from({ length: 32 }, (_, i) => `repository:alice/${'a'.repeat(100)}${i}:pull,push,delete`));
+    const repositories = Array.from({ length: 32 }, (_, i) => `alice/${'b'.repeat(240)}${i}/*`);
+    const wide = { ...request, credential: { ...credential, repositories }, scopes };
+    for (let i = 0; i < 300; i++) {
+      const { token } = await issueAccessToken(keys, { ...wide, now: NOW + i * 1000 });
+      expect(await tokens.verify(token, 'central', NOW + i * 1000)).toBeDefined();
+      expect(tokens.bytes).toBeLessThanOrEqual(4 * 1024 * 1024);
     }
+    expect(tokens.bytes).toBeGreaterThan(3 * 1024 * 1024);
   });
 });

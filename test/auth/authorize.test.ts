@@ -125,7 +125,7 @@ function described(decision: Decision): string {
     case 'allow-if-public':
       return `public, or ${described(decision.otherwise)}`;
     case 'unauthenticated':
-      return `401 ${formatScope(decision.scope)}`;
+      return `401 ${decision.scope === undefined ? 'without a scope' : formatScope(decision.scope)}`;
     case 'insufficient-scope':
       return `401 insufficient_scope ${formatScope(decision.scope)}`;
     case 'denied':

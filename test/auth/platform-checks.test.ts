@@ -92,6 +92,29 @@ describe('what is kept', () => {
   });
 });
 
+describe('after the clock was set back by days', () => {
+  const DAYS = 3 * 24 * 3_600_000;
+
+  test.each([
+    ['good', GOOD],
+    ['bad', BAD],
+  ])('a %s answer of before is asked for again', async (_, answer) => {
+    const checks = open();
+    await answered(checks, answer);
+    now -= DAYS;
+    await answered(checks, answer === GOOD ? BAD : GOOD);
+    expect(calls.length).toBe(2);
+  });
+
+  test('a call of a request that was cancelled keeps nobody waiting', async () => {
+    const checks = open();
+    void check(checks).catch(() => undefined);
+    await called(1);
+    now -= DAYS;
+    expect(await answered(checks, GOOD)).toBeDefined();
+  });
+});
+
 describe('what is forgotten', () => {
   const many = 1000;
   /** Tokens that start with "bad" are. */

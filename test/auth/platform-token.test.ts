@@ -37,8 +37,6 @@ describe('the token that a login stands for', () => {
     ['with a user that can be in none', 'a:b', 's3cret'],
     ['longer than a token is', 'alice', 'x'.repeat(5000)],
     ['whole, and longer than a token is', 'alice', btoa(`alice:${'x'.repeat(5000)}`)],
-    ["a secret of Berth's own", 'alice', `berth_${'a'.repeat(43)}`],
-    ["a secret of Berth's own in a whole token", 'alice', btoa(`alice:berth_${'a'.repeat(43)}`)],
   ])('is none %s', (_, user, password) => {
     expect(platformTokenOf({ user, password })).toBeUndefined();
   });

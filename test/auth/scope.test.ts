@@ -79,9 +79,12 @@ describe('parseScopes', () => {
     );
   });
 
-  test('takes a scope that is asked for twice once, and no more than 100', () => {
+  test('takes a scope that is asked for twice once, no more than 32, and of all no more than 4,096 characters', () => {
     expect(parseScopes(['repository:a/b:pull repository:a/b:pull', 'repository:a/b:pull'])).toHaveLength(1);
-    expect(parseScopes(Array.from({ length: 200 }, (_, i) => `repository:a/b${i}:pull`))).toHaveLength(100);
+    expect(parseScopes(Array.from({ length: 200 }, (_, i) => `repository:a/b${i}:pull`))).toHaveLength(32);
+    const long = Array.from({ length: 32 }, (_, i) => `repository:a/${'b'.repeat(200)}${i + 10}:pull`);
+    expect(parseScopes(long)).toHaveLength(Math.floor(4096 / long[0]!.length));
+    expect(parseScopes(long.slice(0, 5))).toHaveLength(5);
   });
 
   test('answers for every text', () => {

@@ -14,6 +14,7 @@ import { nodesSeen } from './rows/nodes-seen.ts';
 import { operations } from './rows/operations.ts';
 import { reads } from './rows/reads.ts';
 import { scale } from './rows/scale.ts';
+import { stalled } from './rows/stalled.ts';
 import { uploads } from './rows/uploads.ts';
 import { Surroundings } from './surroundings.ts';
 
@@ -24,6 +25,7 @@ const ROWS: readonly Row[] = [
   ...images,
   ...scale,
   ...memory,
+  ...stalled,
   ...nodesPush,
   ...nodesSeen,
   ...nodesCopies,

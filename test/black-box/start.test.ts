@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { freePorts } from '../../src/local/simulators.ts';
@@ -68,6 +68,53 @@ test('state survives a restart, Ctrl-C stops everything and leaves nothing behin
   expect((await stat(join(folder, 'secrets.json'))).mode & 0o777).toBe(0o600);
   server = await startServer(folder, server.port);
   await comparePull(loggedIn(server.url, 'alice'), 'alice/app', 'latest', image);
+});
+
+test('nobody else may read its state or its log, wherever an earlier start has left them open', async () => {
+  const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
+  const log = join(folder, 'log.jsonl');
+  expect([await modeOf(folder), await modeOf(log)]).toEqual(['700', '600']);
+  const inside = await Promise.all((await readdir(folder, { recursive: true })).map((name) => modeOf(join(folder, name))));
+  expect(inside.filter((mode) => !mode.endsWith('00'))).toEqual([]);
+  await server.interrupt();
+  await chmod(folder, 0o755);
+  await chmod(log, 0o644);
+  server = await startServer(folder, server.port);
+  expect([await modeOf(folder), await modeOf(log)]).toEqual(['700', '600']);
+});
+
+test('a folder that holds something else keeps its mode, and the screen says so', async () => {
+  const other = await temporaryFolder();
+  try {
+    await writeFile(join(other, 'thesis.txt'), '');
+    await chmod(other, 0o755);
+    await server.kill();
+    server = await startServer(other, server.port);
+    expect((await stat(other)).mode & 0o777).toBe(0o755);
+    expect((await stat(join(other, 'log.jsonl'))).mode & 0o777).toBe(0o600);
+    expect(server.output()).toContain(`chmod 700 ${other}`);
+  } finally {
+    await server.kill();
+    await removeFolder(other);
+  }
+});
+
+test('every line of the log is JSON, with its time first', async () => {
+  await fetch(new URL('/v2/alice/app/tags/list', server.url));
+  // A body that breaks off is one of the things that workerd itself writes lines about.
+  const socket = connect(server.port, '127.0.0.1');
+  await new Promise<void>((done) =>
+    socket.write('POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx', () => done()),
+  );
+  socket.resetAndDestroy();
+  await server.interrupt();
+  const lines = (await readFile(join(folder, 'log.jsonl'), 'utf8')).split('\n').slice(0, -1);
+  expect(lines.some((line) => line.includes('/v2/alice/app/tags/list'))).toBe(true);
+  expect(lines.some((line) => line.includes('"scheduled":"maintenance"'))).toBe(true);
+  for (const line of lines) {
+    expect(line).toMatch(/^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",/);
+    expect(() => JSON.parse(line) as unknown).not.toThrow();
+  }
 });
 
 test('a port in use, and one that is none, are said in a line', async () => {

@@ -57,7 +57,7 @@ function textOf(one: Validator, digest: string): string {
 
 /** Whether the condition names this content. RFC 9110 §13.1.2 has `*` alone: within a list, either answer will do. */
 function matches(validators: readonly Validator[]): boolean[] {
-  if (validators.some((one) => one === 'this' || one === 'weak this')) return [true];
+  if (validators.some((one) => one === 'this' || one === 'weak this' || one === 'unquoted')) return [true];
   if (!validators.includes('any')) return [false];
   return validators.length === 1 ? [true] : [true, false];
 }
@@ -117,7 +117,8 @@ describe('a download', () => {
         bytes: answer.status < 400 ? answer.bytes : new Uint8Array(0),
       };
       // A HEAD has no ranges (RFC 9110 §14.2), and a manifest is served whole. If-Range compares strongly (§13.1.5).
-      const isWhole = method === 'HEAD' || example.content === 'manifest' || (ifRange !== undefined && ifRange !== 'this');
+      const isOther = ifRange !== undefined && ifRange !== 'this' && ifRange !== 'unquoted';
+      const isWhole = method === 'HEAD' || example.content === 'manifest' || isOther;
       const accepted = matches(ifNoneMatch).flatMap((isMatch): Told[] => {
         if (isMatch) return [{ status: 304, contentRange: null, bytes: new Uint8Array(0) }];
         const found = selections(isWhole ? undefined : range, bytes.byteLength).map((selection) => toldOf(selection, bytes));

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect } from 'vitest';
 import { putBlob } from '../support/content.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { type ManifestCase, manifestCases } from './generate/manifests.ts';
+import { BLOB_SIZE, type ManifestCase, manifestCases } from './generate/manifests.ts';
 import { digestOf } from './model/digests.ts';
 import { type Json, judge, type Judgement } from './model/manifests.ts';
 import { isDigest, isTag } from './model/names.ts';
@@ -23,14 +23,14 @@ describe('a manifest', () => {
   let state: string;
 
   beforeEach(async () => {
-    const layer = bytesOf(2, 30);
+    const layer = bytesOf(2, BLOB_SIZE);
     const sha512 = await digestOf('sha512', layer);
     await exchange({ method: 'POST', path: `${REPOSITORY}/blobs/uploads/?digest=${sha512}`, as: 'alice', body: layer });
     blobs = new Map([
-      ['blob:config', await putBlob('alice/app', bytesOf(1, 30))],
+      ['blob:config', await putBlob('alice/app', bytesOf(1, BLOB_SIZE))],
       ['blob:layer', await putBlob('alice/app', layer)],
       ['blob:sha512', sha512],
-      ['blob:of-bob', await putBlob('bob/app', bytesOf(3, 30), { as: 'bob' })],
+      ['blob:of-bob', await putBlob('bob/app', bytesOf(3, BLOB_SIZE), { as: 'bob' })],
     ]);
     there = new Set([...blobs].filter(([name]) => name !== 'blob:of-bob').map(([, digest]) => digest));
     state = await settledState();
@@ -46,7 +46,11 @@ describe('a manifest', () => {
       const judged = judgementOf(document, example, bytes);
       for (const fault of judged.faults) faults.add(fault);
       const missing = [...judged.needed].filter((digest) => !there.has(digest));
-      if (faults.size === 0 && missing.length > 0) faults.add('400 MANIFEST_BLOB_UNKNOWN');
+      const contradicted = [...judged.sizes].filter(([digest, size]) => there.has(digest) && size !== BLOB_SIZE);
+      if (faults.size === 0) {
+        if (missing.length > 0) faults.add('400 MANIFEST_BLOB_UNKNOWN');
+        if (contradicted.length > 0) faults.add('400 MANIFEST_INVALID');
+      }
 
       const { streamed } = example;
       const contentType = contentTypeOf(example);
@@ -105,7 +109,7 @@ function judgementOf(document: Json, example: ManifestCase, bytes: Uint8Array): 
 }
 
 function refused(fault: Expected): Judgement {
-  return { faults: new Set([fault]), needed: new Set(), mediaType: '', subject: undefined };
+  return { faults: new Set([fault]), needed: new Set(), sizes: new Map(), mediaType: '', subject: undefined };
 }
 
 async function referenceOf(

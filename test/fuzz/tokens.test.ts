@@ -14,7 +14,7 @@ import {
   scopeParameters,
 } from './generate/credentials.ts';
 import { headerText } from './generate/headers.ts';
-import { ACTIONS, type Action, CALLERS, type Caller, grantsOf, isPublic, may, PUBLIC } from './model/scopes.ts';
+import { ACTIONS, type Action, CALLERS, type Caller, grantsOf, isHopeless, isPublic, may, PUBLIC } from './model/scopes.ts';
 import { FORM_REGRESSIONS, GRANT_REGRESSIONS, TOKEN_REGRESSIONS } from './regressions.ts';
 import { type Expected, expectOneOf } from './support/answers.ts';
 import { type Answer, exchange } from './support/exchange.ts';
@@ -102,6 +102,7 @@ describe('GET /token', () => {
       const what = { header, scopes };
       await expectUnchanged(state, what);
       if (who === 'refused') return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
+      if (isHopeless(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       const token = await expectToken(answer, who, scopes, what);
       const used = await use({ authorization: `Bearer ${token}` }, action, repository);
       const granted = grantsOf(callerOf(who), scopes);
@@ -129,7 +130,7 @@ function use(as: { readonly authorization: string }, action: Action, repository:
 
 /** The rule of docs/architecture.md, "Who may do what". */
 function answerTo(caller: Caller | undefined, granted: ReadonlySet<string>, action: Action, repository: string): Expected {
-  const success: Expected = { pull: '404 NAME_UNKNOWN', push: '202', delete: '404 MANIFEST_UNKNOWN' }[action] as Expected;
+  const success: Expected = { pull: '404 NAME_UNKNOWN', push: '202', delete: '404 NAME_UNKNOWN' }[action] as Expected;
   if (action === 'pull' && isPublic(repository)) return success;
   if (caller === undefined) return '401 UNAUTHORIZED';
   if (!may(caller, action, repository)) return '403 DENIED';
@@ -189,9 +190,10 @@ describe('POST /token', () => {
       if (!isForm || (grantType !== 'password' && grantType !== 'refresh_token'))
         return expectOneOf(answer, ['400 UNSUPPORTED'], what);
       const isNobody = grantType === 'password' && name === '' && password === '';
+      if (!isNobody && caller === undefined) return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
+      if (isHopeless(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       if (isNobody) await expectToken(answer, 'nobody', scopes, what);
-      else if (caller === undefined) expectOneOf(answer, ['401 UNAUTHORIZED'], what);
-      else await expectToken(answer, caller, scopes, what);
+      else if (caller !== undefined) await expectToken(answer, caller, scopes, what);
     },
     { regressions: FORM_REGRESSIONS },
   );

@@ -16,7 +16,18 @@ import {
   rowsAt,
   stoppedAt,
 } from '../support/collecting.ts';
-import { bodyOf, documentOf, GRACE, granted, imageOf, indexOf, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
+import {
+  bodyOf,
+  descriptorOf,
+  documentOf,
+  GRACE,
+  granted,
+  imageOf,
+  indexOf,
+  REPOSITORY,
+  session,
+  SUBJECT,
+} from '../support/fixture.ts';
 import { type Hosts, openHosts } from '../support/hosts.ts';
 
 let hosts: Hosts;
@@ -60,10 +71,7 @@ test('a blob that an index lists as a manifest stays; one that is only a subject
   const subject = await pushBlob(hosts.central, 2);
   await putManifest(hosts.central, await indexOf([blob]));
   const config = await pushBlob(hosts.central, 3);
-  await putManifest(
-    hosts.central,
-    await imageOf(config, [], { subject: { mediaType: 'application/x.test', digest: subject, size: 1 } }),
-  );
+  await putManifest(hosts.central, await imageOf(config, [], { subject: descriptorOf(subject, 'application/x.test') }));
   hosts.now += 3 * GRACE;
   await collect();
   expect(await locationsOf('central', blob)).toEqual(['central']);
@@ -77,7 +85,7 @@ test('what documents of other media types name stays', async () => {
     hosts.central,
     await documentOf('application/vnd.oci.artifact.manifest.v1+json', {
       artifactType: 'application/x.test',
-      blobs: [{ mediaType: 'application/x.test', digest: blob, size: 1 }],
+      blobs: [descriptorOf(blob, 'application/x.test')],
     }),
   );
   hosts.now += 3 * GRACE;

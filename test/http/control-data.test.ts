@@ -68,6 +68,23 @@ describe('how old it may be', () => {
   });
 });
 
+describe('after the clock was set back by days', () => {
+  test('a node does not take what it heard before for new: it answers 503 until it has heard again', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    await hosts.push('node1', 'alice/app', 1, 'latest');
+    const start = Date.now();
+    vi.setSystemTime(start + 72 * HOUR);
+    await hosts.drain();
+    expect(await statusOf('node1')).toBe(200);
+    vi.setSystemTime(start);
+    hosts.takeAway('central D1');
+    await requireRefused('node1');
+    hosts.giveBack();
+    await hosts.announce();
+    expect(await statusOf('node1')).toBe(200);
+  });
+});
+
 describe('a node that is added to a registry with history', () => {
   test('takes a snapshot of the control data, and follows from there', async () => {
     const tables = ['followers', 'organizations', 'credentials', 'public_repositories'];
@@ -114,5 +131,44 @@ describe('a node that is added to a registry with history', () => {
     for (const path of ['manifests/latest', ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`), 'tags/list']) {
       expect([path, await statusOf('node2', `/v2/alice/app/${path}`)]).toEqual([path, 200]);
     }
+  });
+});
+
+describe('what a stale copy still approves', () => {
+  const json = { 'Content-Type': 'application/json' };
+
+  test('changes no control data: central decides, although the node remembers the login as good', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    // Past everything that the isolate remembers of earlier tests.
+    vi.setSystemTime(Date.now() + 600_000);
+    await hosts.announce();
+    await hosts.push('central', 'alice/app', 1, 'latest');
+    await hosts.announce();
+    await env.DB_CENTRAL.prepare("DELETE FROM credentials WHERE id = 'id-of-alice'").run();
+    const stale = await hosts.call('node1', 'GET', '/v2/');
+    expect(stale.status).toBe(200);
+    const requests = [
+      ['POST', '/api/organizations/alice/credentials', '{"name":"again","rights":["pull"]}'],
+      ['PATCH', '/api/organizations/alice/repositories/app', '{"visibility":"public"}'],
+      ['DELETE', '/api/organizations/alice/repositories/app', null],
+      ['GET', '/api/organizations/alice/credentials', null],
+      ['DELETE', '/api/v2.0/projects/alice/repositories/app', null],
+    ] as const;
+    for (const [method, path, body] of requests) {
+      const { status } = await hosts.call('node1', method, path, { body, ...(body !== null && { headers: json }) });
+      expect([method, path, status]).toEqual([method, path, 401]);
+    }
+    expect((await hosts.call('node1', 'GET', '/v2/')).status).toBe(200);
+    expect((await hosts.call('central', 'GET', '/v2/', { as: 'admin' })).status).toBe(200);
+    expect((await hosts.call('central', 'GET', '/v2/alice/app/manifests/latest', { as: 'platform' })).status).toBe(200);
+  });
+
+  test('and what central approved does not pass at a node that has yet to hear of it', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    vi.setSystemTime(Date.now() + 1_200_000);
+    await hosts.announce();
+    await env.DB_NODE1!.prepare("DELETE FROM credentials WHERE id = 'id-of-alice'").run();
+    expect((await hosts.call('node1', 'GET', '/api/organizations/alice')).status).toBe(200);
+    expect((await hosts.call('node1', 'GET', '/v2/')).status).toBe(401);
   });
 });

@@ -150,7 +150,7 @@ test('say what organizations use, at any host, and what those may use that have 
   await putImage('alice/app', 1, ['latest'], { as: 'alice' });
   expect((await api('PUT', 'organizations/alice/quota', { as: 'admin', body: { bytes: 5000 } })).status).toBe(200);
   const { body } = await api('GET', 'organizations/alice/usage', { as: 'admin' });
-  const { used } = body as { used: number };
+  const { used, ...counted } = body as { used: number; manifests: number; manifest_bytes: number; tags: number };
   expect(used).toBeGreaterThan(0);
   const organizations = await env.DB_CENTRAL.prepare('SELECT name FROM organizations ORDER BY name').all<{ name: string }>();
   for (const host of [HOST, NODE1]) {
@@ -161,6 +161,10 @@ test('say what organizations use, at any host, and what those may use that have 
     expect(families.get('berth_organization_quota_bytes')?.samples).toMatchObject([
       { labels: { organization: 'alice' }, value: 5000 },
     ]);
+    for (const what of ['manifests', 'manifest_bytes', 'tags'] as const) {
+      const [sample] = families.get(`berth_organization_${what}`)?.samples ?? [];
+      expect(sample).toMatchObject({ labels: { organization: 'alice' }, value: counted[what] });
+    }
   }
 });
 

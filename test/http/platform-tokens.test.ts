@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { addUsers, basic, codeOf, errorsOf, USERS } from '../support/client.ts';
+import { addCredentials, addUsers, basic, codeOf, errorsOf, tokenOf, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { bytesOf } from '../support/fixture.ts';
 import { followAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
@@ -245,6 +245,15 @@ describe('where no platform is configured', () => {
 });
 
 describe('what the platform is not asked about', () => {
+  const NEW_SECRET = `berth_${'k7Q_w'.repeat(9).slice(0, 43)}`;
+  const withPassword = (password: string): string => basic({ name: 'alice', password });
+  let accessToken = '';
+
+  async function addNewSecret(): Promise<void> {
+    await addCredentials([{ kind: 'organization', name: 'new', password: NEW_SECRET, organization: 'alice' }]);
+    await followAtNode1();
+  }
+
   test.each([
     ['a secret of Berth with a wrong user', () => basic({ name: 'nobody', password: USERS.alice.password })],
     [
@@ -254,9 +263,25 @@ describe('what the platform is not asked about', () => {
     ['the bootstrap secret', () => basic({ name: 'alice', password: env.BOOTSTRAP_SECRET })],
     ['a whole token with the bootstrap secret', () => platformToken('alice', env.BOOTSTRAP_SECRET).bearer],
     ['a whole token of another user of Berth', () => platformToken('alice', USERS.bob.password).wholeAs('alice')],
+    ...[' ', '"', '\n', '\r\n'].flatMap((after): [string, () => string][] => [
+      [`a secret of Berth with ${JSON.stringify(after)} after it`, () => withPassword(`${USERS.alice.password}${after}`)],
+      [`a new secret with ${JSON.stringify(after)} after it`, () => withPassword(`${NEW_SECRET}${after}`)],
+      [`the bootstrap secret with ${JSON.stringify(after)} after it`, () => withPassword(`${env.BOOTSTRAP_SECRET}${after}`)],
+    ]),
+    ['a new secret without its last character', () => withPassword(NEW_SECRET.slice(0, -1))],
+    ['a new secret without its first character', () => withPassword(NEW_SECRET.slice(1))],
+    ['a new secret without its prefix', () => withPassword(NEW_SECRET.slice('berth_'.length))],
+    ['a part of the bootstrap secret', () => withPassword(env.BOOTSTRAP_SECRET.slice(3, 20))],
+    ['a new secret as user', () => basic({ name: NEW_SECRET, password: 'x' })],
+    ['a new secret in a whole token', () => `Bearer ${btoa(`alice:${NEW_SECRET} `)}`],
+    ['a new secret in a whole token in a whole token', () => `Bearer ${btoa(`bob:${btoa(`bob:${NEW_SECRET}`)}`)}`],
+    ['the signing key', () => withPassword(env.SIGNING_KEY)],
+    ['an access token as password', () => withPassword(accessToken)],
     ['an access token', () => 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl'],
   ])('%s', async (_, authorization) => {
     const registry = openWithPlatform(() => naming('alice'));
+    await addNewSecret();
+    accessToken = (await tokenOf(registry.by('central', basic(USERS.alice)))).authorization.slice('Bearer '.length);
     for (const host of HOSTS) expect(await read(registry, host, '/v2/', authorization())).toBe(401);
     expect(registry.asked).toEqual([]);
   });

@@ -1,9 +1,10 @@
 /** Quotas: what would exceed one is 403 with a message that says so, leaves nothing, and fits once there is room. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { inUnits } from '../../src/stores/usage-rows.ts';
 import { addUsers } from '../support/client.ts';
-import { bytesOf, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
+import { bytesOf, contentDigest, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
 import { type Answered, type HostName, type NodeName, ThreeHosts } from '../support/three-hosts.ts';
 
 let hosts: ThreeHosts;
@@ -60,25 +61,31 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   const [BIG, SMALL] = [bytesOf(50, 2000), bytesOf(51, 300)];
   const state = () => snapshotWithoutUse(...STORES[host]);
 
+  /** Bytes of the manifest that is there. */
+  let counted: number;
+  /** Leaves room for so many bytes of blobs, those of the image that is there included. */
+  const setRoom = (bytes: number): Promise<void> => setQuota(bytes + counted);
+  const figures = (bytes: number, room: number): string => `${inUnits(bytes + counted)} of ${inUnits(room + counted)}`;
+
   beforeEach(async () => {
-    await hosts.push(host, APP, 1, 'latest');
+    counted = (await hosts.push(host, APP, 1, 'latest')).bytes.byteLength;
     await hosts.drain();
-    await setQuota(1000);
+    await setRoom(1000);
   });
 
   test('POST with the digest', async () => {
     const before = await state();
-    requireRefused(await hosts.putBlob(host, APP, BIG), ['2 kB', '100 bytes of 1 kB']);
+    requireRefused(await hosts.putBlob(host, APP, BIG), ['2 kB', figures(100, 1000)]);
     expect(await state()).toBe(before);
     expect((await hosts.putBlob(host, APP, SMALL)).status).toBe(201);
   });
 
   test('POST, then PUT: the session can be closed once there is room', async () => {
-    const [location, digest] = [await session(host), await digestOf('sha256', BIG)];
+    const [location, digest] = [await session(host), await contentDigest(BIG)];
     const before = await state();
     requireRefused(await put(host, location, digest, BIG), ['2 kB']);
     expect(await state()).toBe(before);
-    await setQuota(5000);
+    await setRoom(5000);
     expect((await put(host, location, digest, BIG)).status).toBe(201);
   });
 
@@ -90,20 +97,20 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await state()).toBe(before);
     const first = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
     const between = await state();
-    requireRefused(await patch(host, first, BIG), ['400 bytes of 1 kB']);
+    requireRefused(await patch(host, first, BIG), [figures(400, 1000)]);
     expect(await state()).toBe(between);
     expect((await hosts.call(host, 'GET', first)).headers.get('Range')).toBe('0-299');
-    expect((await put(host, first, await digestOf('sha256', SMALL))).status).toBe(201);
+    expect((await put(host, first, await contentDigest(SMALL))).status).toBe(201);
   });
 
   test('the rest of a blob in the PUT that closes: the chunks before it stay', async () => {
     const whole = new Uint8Array([...SMALL, ...BIG]);
-    const [location, digest] = [await session(host), await digestOf('sha256', whole)];
+    const [location, digest] = [await session(host), await contentDigest(whole)];
     const chunk = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
     const before = await state();
     requireRefused(await put(host, chunk, digest, BIG));
     expect(await state()).toBe(before);
-    await setQuota(5000);
+    await setRoom(5000);
     expect((await put(host, chunk, digest, BIG)).status).toBe(201);
     expect((await hosts.call(host, 'HEAD', `/v2/${APP}/blobs/${digest}`)).headers.get('Content-Length')).toBe('2300');
   });
@@ -111,7 +118,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   test('closing what fits already is never refused', async () => {
     const chunk = (await patch(host, await session(host), SMALL)).headers.get('Location') ?? '';
     await setQuota(10);
-    expect((await put(host, chunk, await digestOf('sha256', SMALL))).status).toBe(201);
+    expect((await put(host, chunk, await contentDigest(SMALL))).status).toBe(201);
   });
 
   test('mounting from another organization', async () => {
@@ -125,37 +132,37 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     });
     await hosts.drain();
     const before = await state();
-    const digest = await digestOf('sha256', BIG);
+    const digest = await contentDigest(BIG);
     for (const from of ['&from=bob/app', '']) {
       requireRefused(await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}${from}`), ['2 kB']);
     }
     expect(await state()).toBe(before);
-    const small = await digestOf('sha256', bytesOf(8, 70));
+    const small = await contentDigest(bytesOf(8, 70));
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${small}&from=bob/app`)).status).toBe(201);
     // How large a blob is that it may not read, is nobody's business: an ordinary upload.
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}&from=official/app`)).status).toBe(202);
   });
 
   test('what the organization has already adds nothing, in any of its repositories', async () => {
-    await setQuota(100);
+    await setRoom(100);
     for (const content of [bytesOf(1, 30), bytesOf(2, 70)]) {
       expect((await hosts.putBlob(host, 'alice/other', content)).status).toBe(201);
-      const digest = await digestOf('sha256', content);
+      const digest = await contentDigest(content);
       expect((await hosts.call(host, 'POST', `/v2/alice/third/blobs/uploads/?mount=${digest}&from=${APP}`)).status).toBe(201);
     }
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     expect((await hosts.putManifest(host, 'alice/other', 'latest', image)).status).toBe(201);
   });
 
   test('a manifest whose blobs had stopped counting', async () => {
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [await digestOf('sha256', bytesOf(2, 70))]);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`);
     await hosts.drain();
-    await setQuota(99);
+    await setRoom(99);
     const before = await state();
-    requireRefused(await hosts.putManifest(host, APP, 'again', image), ['manifest', '0 bytes of 99 bytes']);
+    requireRefused(await hosts.putManifest(host, APP, 'again', image), ['manifest', `0 bytes of ${inUnits(99 + counted)}`]);
     expect(await state()).toBe(before);
-    await setQuota(100);
+    await setRoom(100);
     expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
   });
 
@@ -165,8 +172,8 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     ['mount', 403, 201],
   ] as const)('a blob that had stopped counting is in flight again by a %s, and not without room', async (how, refused, done) => {
     const content = bytesOf(2, 70);
-    const digest = await digestOf('sha256', content);
-    const image = await imageOf(await digestOf('sha256', bytesOf(1, 30)), [digest]);
+    const digest = await contentDigest(content);
+    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [digest]);
     const again = async (): Promise<number> => {
       if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
       const [method, path] =
@@ -174,7 +181,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
       return (await hosts.call(host, method, path)).status;
     };
     const used = (): Promise<number | null> =>
-      STORES[host][0].prepare("SELECT bytes + uploading AS used FROM usage WHERE organization = 'alice'").first<number>('used');
+      STORES[host][0]
+        .prepare("SELECT bytes + uploading + manifest_bytes AS used FROM usage WHERE organization = 'alice'")
+        .first<number>('used');
     const remove = async (): Promise<void> => {
       expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`)).status).toBe(202);
       await hosts.drain();
@@ -189,17 +198,17 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await setQuota(70);
     expect([await again(), await used()]).toEqual([done, 70]);
     expect([await again(), await used()]).toEqual([done, 70]);
-    await setQuota(100);
+    await setRoom(100);
     expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
     await hosts.drain();
-    expect(await usageOf()).toMatchObject({ used: 100, in_flight: 0 });
+    expect(await usageOf()).toMatchObject({ used: 100 + counted, in_flight: 0 });
     await remove();
   });
 
   test('deleting makes room at once', async () => {
-    await setQuota(150);
+    await setRoom(150);
     const other = bytesOf(60, 100);
-    requireRefused(await hosts.putBlob(host, APP, other), ['100 bytes of 150 bytes']);
+    requireRefused(await hosts.putBlob(host, APP, other), [figures(100, 150)]);
     const digest = (await hosts.call(host, 'HEAD', `/v2/${APP}/manifests/latest`)).headers.get('Docker-Content-Digest');
     expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${digest}`)).status).toBe(202);
     expect((await hosts.putBlob(host, APP, other)).status).toBe(201);
@@ -228,21 +237,29 @@ describe('at nodes', () => {
     const content = bytesOf(seed, size);
     const blob = await hosts.putBlob(node, APP, content);
     if (blob.status !== 201) return blob;
-    return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await digestOf('sha256', content), []));
+    return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await contentDigest(content), []));
   };
+  /** Bytes of what {@link push} pushes beside a blob of so many. */
+  let manifest: number;
+  beforeEach(async () => {
+    manifest = (await imageOf(await contentDigest(bytesOf(1, 100)), [])).bytes.byteLength;
+  });
+  const figures = (manifests: number, bytes: number, quota: number): string =>
+    `${inUnits(bytes + manifests * manifest)} of ${inUnits(quota)}`;
   const pushed = async (node: NodeName, seed: number, size: number) => (await push(node, seed, size)).status;
 
   test('what others have announced counts, and what is its own counts once', async () => {
-    await setQuota(1000);
+    const quota = 1000 + 3 * manifest;
+    await setQuota(quota);
     expect(await pushed('node1', 1, 400)).toBe(201);
     await hosts.drain();
     expect(await pushed('node2', 2, 400)).toBe(201);
     await hosts.drain();
-    expect(await usageOf()).toMatchObject({ used: 800, in_flight: 0, quota: 1000 });
-    requireRefused(await push('node1', 3, 201), ['800 bytes of 1 kB']);
+    expect(await usageOf()).toMatchObject({ used: 800 + 2 * manifest, in_flight: 0, quota });
+    requireRefused(await push('node1', 3, 201 + manifest), [figures(2, 800, quota)]);
     expect(await pushed('node1', 4, 200)).toBe(201);
     await hosts.drain();
-    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 5, 1), ['1 kB of 1 kB']);
+    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 5, 1), [figures(3, 1000, quota)]);
   });
 
   test('what central keeps for a node, of a blob that had stopped counting, counts there, and needs room', async () => {
@@ -264,38 +281,40 @@ describe('at nodes', () => {
     expect([await head(), await mount()]).toEqual([200, 201]);
     expect(await promises()).toBe(1);
     expect(await usageOf()).toMatchObject({ used: 70, in_flight: 70 });
-    await setQuota(100);
+    await setQuota(100 + image.bytes.byteLength);
     expect((await hosts.putManifest('node1', APP, 'again', image)).status).toBe(201);
     await hosts.drain();
-    expect(await usageOf()).toMatchObject({ used: 100, in_flight: 0 });
+    expect(await usageOf()).toMatchObject({ used: 100 + image.bytes.byteLength, in_flight: 0 });
   });
 
   test('while central is away, a node goes on with what it last heard', async () => {
-    await setQuota(1000);
+    const quota = 1000 + 2 * manifest;
+    await setQuota(quota);
     expect((await push('central', 1, 600)).status).toBe(201);
     await hosts.drain();
     hosts.takeAway('central D1', 'central R2');
-    requireRefused(await push('node1', 2, 500), ['600 bytes of 1 kB']);
+    requireRefused(await push('node1', 2, 500 + manifest), [figures(1, 600, quota)]);
     expect(await pushed('node1', 3, 300)).toBe(201);
-    requireRefused(await push('node1', 4, 101), ['900 bytes of 1 kB']);
+    requireRefused(await push('node1', 4, 101), [figures(2, 900, quota)]);
   });
 
   test('what nodes acknowledged is announced, also where their sum exceeds the quota', async () => {
-    await setQuota(1000);
+    const quota = 1000 + manifest;
+    await setQuota(quota);
     hosts.takeAway('central D1', 'central R2');
     // Each has the room that it last heard of: the overshoot that docs/storage.md gives.
     expect(await pushed('node1', 1, 900)).toBe(201);
     expect(await pushed('node2', 2, 900)).toBe(201);
     hosts.giveBack();
     await hosts.drain();
-    expect(await usageOf()).toMatchObject({ used: 1800, quota: 1000 });
+    expect(await usageOf()).toMatchObject({ used: 1800 + 2 * manifest, quota });
     for (const tag of ['tag1', 'tag2'])
       expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/${tag}`)).status).toBe(200);
-    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 3, 1), ['1.8 kB of 1 kB']);
+    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 3, 1), [figures(2, 1800, quota)]);
   });
 
   test('a deletion elsewhere makes room once it is heard of', async () => {
-    await setQuota(1000);
+    await setQuota(1000 + manifest);
     await push('central', 1, 900);
     await hosts.drain();
     requireRefused(await push('node1', 2, 200));
@@ -309,15 +328,15 @@ describe('at nodes', () => {
     await push('node1', 1, 400);
     await hosts.drain();
     await env.DB_NODE1!.batch([
-      env.DB_NODE1!.prepare('UPDATE usage_blobs SET known = 0'),
+      ...['usage_blobs', 'usage_manifests'].map((table) => env.DB_NODE1!.prepare(`UPDATE ${table} SET known = 0`)),
       env.DB_NODE1!.prepare('UPDATE followers SET usage_changed = NULL'),
     ]);
-    await setQuota(1000);
+    await setQuota(1000 + 2 * manifest);
     expect(await pushed('node1', 2, 600)).toBe(201);
   });
 
   test('a node without images hears of what is used and allowed', async () => {
-    await setQuota(1000);
+    await setQuota(1000 + manifest);
     await push('central', 1, 900);
     await env.DB_NODE2!.batch(
       ['followers', 'organizations', 'credentials', 'usage_at_central'].map((table) =>
@@ -325,13 +344,13 @@ describe('at nodes', () => {
       ),
     );
     await hosts.announce();
-    requireRefused(await push('node2', 2, 200), ['900 bytes of 1 kB']);
+    requireRefused(await push('node2', 2, 200), [figures(1, 900, 1000 + manifest)]);
   });
 });
 
 describe('the management API', () => {
   test('shows what is used, in flight and allowed', async () => {
-    await hosts.push('central', APP, 1, 'latest');
+    const { bytes: manifest } = await hosts.push('central', APP, 1, 'latest');
     await hosts.putBlob('central', APP, bytesOf(9, 50));
     await patch('central', await session(), bytesOf(10, 25));
     await setQuota(10_000_000_000);
@@ -341,9 +360,12 @@ describe('the management API', () => {
       tags: 1,
       blobs: 3,
       bytes: 150,
-      used: 175,
+      manifest_bytes: manifest.byteLength,
+      used: 175 + manifest.byteLength,
       in_flight: 75,
       quota: 10_000_000_000,
+      limits: { manifests: 1_000_000, tags: 1_000_000 },
+      complete: true,
     });
     expect((await api('GET', 'alice')).body).toMatchObject({ name: 'alice', quota: 10_000_000_000 });
     expect((await api('GET', 'bob')).body).toMatchObject({ quota: null });

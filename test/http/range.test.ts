@@ -50,17 +50,27 @@ describe('parseRange', () => {
     ['bytes=-1', { offset: 99, length: 1 }],
     ['bytes=-1000', { offset: 0, length: 100 }],
     ['bytes=10-9999999999999999', { offset: 10, length: 90 }],
+    ['bytes=50-9223372036854775807', { offset: 50, length: 50 }],
+    ['bytes=-9223372036854775807', { offset: 0, length: 100 }],
+    [`bytes=10-${'9'.repeat(400)}`, { offset: 10, length: 90 }],
+    ['Bytes=10-19', { offset: 10, length: 10 }],
     ['bytes= 0-9', { offset: 0, length: 10 }],
   ])('of 100 bytes reads %s', (header, range) => {
     expect(parseRange(header, 100)).toEqual(range);
   });
 
-  test.each(['bytes=100-', 'bytes=100-200', 'bytes=500-0', 'bytes=5-4', 'bytes=-0', 'bytes=9999999999999999-'])(
-    'of 100 bytes refuses %s',
-    (header) => {
-      expect(() => parseRange(header, 100)).toThrow(unsatisfiable(100));
-    },
-  );
+  test.each([
+    'bytes=100-',
+    'bytes=100-200',
+    'bytes=500-0',
+    'bytes=5-4',
+    'bytes=-0',
+    'bytes=9999999999999999-',
+    'bytes=9223372036854775807-',
+    'bytes=9223372036854775807-9223372036854775807',
+  ])('of 100 bytes refuses %s', (header) => {
+    expect(() => parseRange(header, 100)).toThrow(unsatisfiable(100));
+  });
 
   test('of nothing refuses every range', () => {
     expect(() => parseRange('bytes=0-', 0)).toThrow(unsatisfiable(0));
@@ -117,23 +127,20 @@ describe('parseChunkStart', () => {
     expect(parseChunkStart(header, undefined)).toBe(start);
   });
 
-  test.each([
-    '',
-    '5',
-    '5-',
-    '-5',
-    'a-b',
-    '0-9,10-19',
-    '0--1',
-    '+0-9',
-    '0x0-0x9',
-    '1e1-19',
-    '0 - 9',
-    'items 0-9',
-    '0-9999999999999999',
-    '0-9/x',
-  ])('refuses %j', (header) => {
-    expect(() => parseChunkStart(header, undefined)).toThrow(refusal({ contentRange: header }));
+  test.each(['', '5', '5-', '-5', 'a-b', '0-9,10-19', '0--1', '+0-9', '0x0-0x9', '1e1-19', '0 - 9', 'items 0-9', '0-9/x'])(
+    'refuses %j',
+    (header) => {
+      expect(() => parseChunkStart(header, undefined)).toThrow(refusal({ contentRange: header }));
+    },
+  );
+
+  test('of a chunk beyond every number says that it starts there, so that its sender is told where to go on', () => {
+    expect(parseChunkStart('9223372036854775807-9223372036854775816', 10)).toBe(Number.MAX_SAFE_INTEGER);
+    expect(parseChunkStart('0-9999999999999999', undefined)).toBe(0);
+    expect(() => parseChunkStart('0-9223372036854775807', 10)).toThrow(
+      refusal({ contentRange: '0-9223372036854775807', contentLength: 10 }),
+    );
+    expect(() => parseChunkStart('9223372036854775807-0', undefined)).toThrow(refusal({ contentRange: '9223372036854775807-0' }));
   });
 
   test('refuses a range that ends before it starts, whatever the length of the body', () => {

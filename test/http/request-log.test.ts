@@ -14,6 +14,9 @@ test.each([
   ['/v2/alice/app/blobs/uploads/0197', 'uploads'],
   ['/v2/alice/app/tags/list', 'tags'],
   ['/v2/alice/app/referrers/sha256:00', 'referrers'],
+  ['/v2/alice/blobs/uploads/app/tags/list', 'tags'],
+  ['/v2/alice/app/blobs%2Fuploads/0197', 'other'],
+  ['/v2/alice\n/app/manifests/latest', 'manifests'],
   ['/token', 'token'],
   ['/v1/images', 'platform images'],
   ['/v1/images/list', 'platform images'],
@@ -48,14 +51,14 @@ describe('Analytics Engine', () => {
   const authorization = (user: keyof typeof USERS): RequestInit => ({ headers: { Authorization: basic(USERS[user]) } });
 
   test.each([
-    ['GET', '/v2/', {}, ['v2', 'GET', '401', 'registry.test:8787', 'central']],
+    ['GET', '/v2/', {}, ['v2', 'GET', '401', 'registry.localhost:8787', 'central']],
     [
       'GET',
       '/v2/alice/app/manifests/latest',
       authorization('alice'),
-      ['manifests', 'GET', '404', 'registry.test:8787', 'central'],
+      ['manifests', 'GET', '404', 'registry.localhost:8787', 'central'],
     ],
-    ['HEAD', 'http://registry.test:8788/healthz', {}, ['healthz', 'HEAD', '200', 'registry.test:8788', 'node1']],
+    ['HEAD', 'http://registry.localhost:8788/healthz', {}, ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1']],
     ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '']],
   ] as const)('%s %s is one point, of route, method, status, host and namespace', async (method, path, init, blobs) => {
     const { status } = await answer(path, { ...init, method });
@@ -85,7 +88,7 @@ describe('Analytics Engine', () => {
     expect(opened.status).toBe(202);
     const session = opened.headers.get('Location') ?? '';
     await answer(session, { ...login, method: 'PATCH', body: 'content' });
-    const granted = await answer('/token?service=registry.test&scope=repository:alice/app:pull', login);
+    const granted = await answer('/token?service=registry.localhost&scope=repository:alice/app:pull', login);
     const { token } = await granted.json<{ token: string }>();
     await answer('/v2/alice/app/manifests/private-tag?token=in-the-query', { headers: { Authorization: `Bearer ${token}` } });
     await answer('/token', { method: 'POST', body: new URLSearchParams({ grant_type: 'password', password: 'alice-secret' }) });

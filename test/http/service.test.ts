@@ -8,9 +8,10 @@ import { putImage } from '../support/content.ts';
 
 beforeEach(addUsers);
 
-async function callWith(bindings: object, path: string): Promise<Response> {
+async function callWith(bindings: object, path: string, init: RequestInit = {}): Promise<Response> {
   const context = createExecutionContext();
-  const response = await createApp().fetch(new Request(`${HOST}${path}`), bindings, context);
+  const url = path.startsWith('/') ? `${HOST}${path}` : path;
+  const response = await createApp().fetch(new Request(url, init), bindings, context);
   await waitOnExecutionContext(context);
   return response;
 }
@@ -39,6 +40,89 @@ describe('configuration', () => {
       expect(await codeOf(response)).toBe('NAME_UNKNOWN');
     }
   });
+});
+
+describe('plain http', () => {
+  const names = [
+    'index.example.com',
+    '192.0.2.1',
+    '10.0.0.1',
+    'localhost.example.com',
+    'notlocalhost',
+    '[::2]',
+    '127.0.0.1.example.com',
+  ];
+
+  test.each(names)('to %s is refused on every path, before anything that was presented is looked at', async (name) => {
+    const unused = {
+      limit: () => {
+        throw new Error('a login was looked at');
+      },
+    };
+    const bindings = { ...env, CREDENTIAL_CHECKS: unused, ADDRESS_CHECKS: unused };
+    for (const path of [
+      '/',
+      '/healthz',
+      '/v2/',
+      '/v2/alice/app/manifests/latest',
+      '/token',
+      '/api/organizations',
+      '/metrics',
+      '/v1/auth',
+    ]) {
+      for (const authorization of [undefined, basic({ name: 'alice', password: `never-read-${name}` })]) {
+        const headers = { ...(authorization !== undefined && { Authorization: authorization }) };
+        const response = await callWith(bindings, `http://${name}:8787${path}`, { headers });
+        expect([path, response.status, response.headers.get('WWW-Authenticate')]).toEqual([path, 403, null]);
+        expect(await response.text()).toContain('https');
+      }
+    }
+  });
+
+  test.each(['localhost', 'index.localhost', 'index.node1.localhost', '127.0.0.1', '[::1]'])(
+    'to %s is answered',
+    async (name) => {
+      const response = await callWith(env, `http://${name}:8787/v2/`);
+      expect(response.status).toBe(401);
+      expect(response.headers.get('Strict-Transport-Security')).toBeNull();
+    },
+  );
+
+  test('https is answered everywhere, and says that it is to stay so', async () => {
+    for (const [path, status] of [
+      ['/', 200],
+      ['/v2/', 401],
+      ['/token', 200],
+      ['/api/organizations', 401],
+      ['/v1/auth', 401],
+      ['/nothing', 404],
+    ] as const) {
+      const response = await callWith(env, `https://index.example.com:8787${path}`);
+      expect([path, response.status]).toEqual([path, status]);
+      expect([path, response.headers.get('Strict-Transport-Security')]).toEqual([path, 'max-age=31536000']);
+    }
+  });
+});
+
+test('what can show a secret is not to be stored, errors included', async () => {
+  const credential = await call('POST', '/api/organizations/alice/credentials', {
+    as: 'alice',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"name":"new","rights":["pull"]}',
+  });
+  expect(credential.status).toBe(201);
+  const form = new URLSearchParams({ grant_type: 'password', username: 'alice', password: 'alice-secret' });
+  const answers = [
+    credential,
+    await call('GET', '/api/organizations/alice/credentials', { as: 'alice' }),
+    await call('GET', '/api/organizations/alice/credentials'),
+    await call('POST', '/api/organizations', { as: 'alice', headers: { 'Content-Type': 'application/json' }, body: '{' }),
+    await call('GET', '/token', { as: 'alice' }),
+    await call('GET', '/token', { as: { authorization: basic({ name: 'alice', password: 'wrong' }) } }),
+    await call('POST', '/token', { body: form }),
+    await call('GET', '/v1/auth', { as: 'alice' }),
+  ];
+  for (const answer of answers) expect([answer.url, answer.headers.get('Cache-Control')]).toEqual([answer.url, 'no-store']);
 });
 
 describe('health', () => {
@@ -78,6 +162,24 @@ describe('requests', () => {
     });
   });
 
+  test('leave a line whose first field is the time', async () => {
+    const log = vi.spyOn(console, 'log');
+    const before = Date.now();
+    await call('GET', '/v2/');
+    const line = String(log.mock.calls.at(-1)?.[0]);
+    const time = /^\{"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)","requestId":/.exec(line)?.[1];
+    expect(Date.parse(time ?? '')).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(time ?? '')).toBeLessThanOrEqual(Date.now());
+  });
+
+  test('are answered by their own URL, whatever a header says of scheme and host', async () => {
+    const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.test', Forwarded: 'host=evil.test;proto=https' };
+    const { host } = new URL(HOST);
+    expect((await call('GET', '/v2/', { headers })).headers.get('WWW-Authenticate')).toBe(
+      `Bearer realm="http://${host}/token",service="${host}"`,
+    );
+  });
+
   test('leave no secret in the log', async () => {
     const log = vi.spyOn(console, 'log');
     const canary = 'canary-7c1f';
@@ -91,14 +193,36 @@ describe('requests', () => {
     const open = await call('POST', '/v2/alice/app/blobs/uploads/', { as: 'alice' });
     const location = open.headers.get('Location') ?? '';
     await call('GET', location, { as: 'alice' });
-    // However a client writes it.
+    // However a client writes it, and wherever it has it from.
     await call('GET', location.replaceAll('.', '%2E'), { as: 'alice' });
+    const encode = (text: string): string => text.replaceAll(/[^/]/g, (one) => `%${one.charCodeAt(0).toString(16)}`);
+    for (const written of [
+      location.replace('/blobs/uploads/', '/blobs%2Fuploads/'),
+      location.replace('/blobs/uploads/', '/blobs%252Fuploads/'),
+      location.replace('/blobs/uploads/', '%2fblobs%2fuploads%2f'),
+      location.replace('/blobs/uploads/', '/blobs/uploads%2F'),
+      location.replace('/blobs/uploads/', '/BLOBS/uploads/'),
+      location.replace('/blobs/uploads/', '/blob/upload/'),
+      location.replace('/v2/', '//v2/'),
+      encode(location),
+      encode(location).replace('/%62%6c%6f%62%73/', '/blobs%2F'),
+      `/v2/alice/app/manifests/${authorization.slice(7)}`,
+      `/${authorization.slice(7)}`,
+      `/%2525/${encode(location).replaceAll('%', '%25')}/%`,
+    ]) {
+      await call('GET', written, { as: 'alice' });
+    }
     await call(
       'GET',
       location.replace(/[^/]+$/, (reference) => reference.split('.').toReversed().join('.')),
       { as: 'alice' },
     );
-    const lines = log.mock.calls.flat().join('\n');
+    const lines = decodeURIComponent(
+      log.mock.calls
+        .flat()
+        .join('\n')
+        .replaceAll(/%(?![0-9A-F]{2})/gi, '%25'),
+    );
     expect(lines).toContain('/v2/alice/app/blobs/uploads/');
     for (const secret of [
       canary,
@@ -129,7 +253,7 @@ describe('requests', () => {
   });
 
   test('a person with a browser learns what this is', async () => {
-    expect(await (await call('GET', '/')).text()).toContain('docker login registry.test:8787');
+    expect(await (await call('GET', '/')).text()).toContain('docker login registry.localhost:8787');
   });
 });
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { addUsers, basic, call, codeOf, tokenFor, USERS } from '../support/client.ts';
+import { addCredentials, addUsers, basic, call, codeOf, errorsOf, tokenFor, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 
 beforeEach(addUsers);
@@ -20,7 +20,7 @@ describe('the challenge', () => {
     const response = await call('GET', '/v2/');
     expect(response.status).toBe(401);
     expect(response.headers.get('WWW-Authenticate')).toBe(
-      'Bearer realm="http://registry.test:8787/token",service="registry.test:8787"',
+      'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"',
     );
   });
 
@@ -34,6 +34,51 @@ describe('the challenge', () => {
     expect(response.headers.get('WWW-Authenticate')).toContain('scope="repository:alice/app:pull"');
   });
 
+  test.each([
+    ['GET', '/v2/', ''],
+    ['GET', '/v2/_catalog', ',scope="registry:catalog:*"'],
+    ['GET', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull"'],
+    ['HEAD', `/v2/alice/app/blobs/sha256:${'0'.repeat(64)}`, ',scope="repository:alice/app:pull"'],
+    ['GET', '/v2/alice/app/tags/list', ',scope="repository:alice/app:pull"'],
+    ['POST', '/v2/alice/app/blobs/uploads/', ',scope="repository:alice/app:pull,push"'],
+    ['PUT', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull,push"'],
+    ['DELETE', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:delete"'],
+  ])('says what to ask for also where something wrong was presented: %s %s', async (method, path, scope) => {
+    const realm = 'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"';
+    const challengeFor = async (authorization: string | undefined): Promise<string | null> => {
+      const response = await call(method, path, authorization === undefined ? {} : { as: { authorization } });
+      expect(response.status).toBe(401);
+      return response.headers.get('WWW-Authenticate');
+    };
+    expect(await challengeFor(undefined)).toBe(`${realm}${scope}`);
+    const expired = await tokenFor('alice');
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      vi.setSystemTime(Date.now() + 301_000);
+      const wrong = [
+        expired.authorization,
+        'Bearer a.forged.token',
+        'Bearer nonsense',
+        basic({ name: 'alice', password: 'wrong' }),
+        'Basic %%%',
+        'Digest x',
+      ];
+      for (const each of wrong)
+        expect([each, await challengeFor(each)]).toEqual([each, `${realm}${scope},error="invalid_token"`]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('is there for a wrong password although the repository is public', async () => {
+    await putImage('bob/open', 1, ['latest'], { as: 'bob' });
+    const publish = { headers: { 'Content-Type': 'application/json' }, body: '{"visibility":"public"}' };
+    await call('PATCH', '/api/organizations/bob/repositories/open', { as: 'bob', ...publish });
+    const wrong = { authorization: basic({ name: 'alice', password: 'wrong' }) };
+    expect((await call('GET', '/v2/bob/open/manifests/latest')).status).toBe(200);
+    expect((await call('GET', '/v2/bob/open/manifests/latest', { as: wrong })).status).toBe(401);
+  });
+
   test('an anonymous access token is challenged by the ping as well', async () => {
     expect((await call('GET', '/v2/', { as: await tokenFor(undefined) })).status).toBe(401);
   });
@@ -45,7 +90,7 @@ describe('GET /token', () => {
     try {
       // Past everything that the isolate remembers of earlier tests: the token's time counts from a look-up of its own.
       vi.setSystemTime(Date.now() + 600_000);
-      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.test', {
+      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.localhost', {
         as: 'alice',
       });
       expect(response.status).toBe(200);
@@ -103,8 +148,27 @@ describe('POST /token', () => {
     const fields = { grant_type: 'password', service: 's', client_id: 'containerd', username: 'alice', password: 'alice-secret' };
     const response = await post({ ...fields, scope: 'repository:alice/app:pull,push' });
     expect(response.status).toBe(200);
-    expect(scopeOf((await response.json<Granted>()).access_token)).toBe('repository:alice/app:pull,push');
+    const granted = await response.json<Granted & { scope: string }>();
+    expect(scopeOf(granted.access_token)).toBe('repository:alice/app:pull,push');
+    expect(granted.scope).toBe('repository:alice/app:pull,push');
     expect((await post({ ...fields, password: 'wrong' })).status).toBe(401);
+  });
+
+  test('says which scopes were granted, as Docker’s document requires; GET does not', async () => {
+    const fields = { grant_type: 'password', username: 'reader', password: 'reader-secret' };
+    const scope = 'repository:alice/app:pull,push repository:bob/app:pull registry:catalog:*';
+    expect(await (await post({ ...fields, scope })).json()).toMatchObject({
+      scope: 'repository:alice/app:pull registry:catalog:*',
+    });
+    expect(await (await post(fields)).json()).toMatchObject({ scope: '' });
+    const identity = {
+      grant_type: 'refresh_token',
+      refresh_token: btoa('alice:alice-secret'),
+      scope: 'repository:alice/app:pull',
+    };
+    expect(await (await post(identity)).json()).toMatchObject({ scope: 'repository:alice/app:pull' });
+    const got = await (await call('GET', `/token?scope=repository:alice/app:pull`, { as: 'alice' })).json<object>();
+    expect(Object.keys(got).toSorted()).toEqual(['access_token', 'expires_in', 'issued_at', 'token']);
   });
 
   test('with an identity token', async () => {
@@ -146,6 +210,35 @@ describe('the forms in which Unikraft’s clients present a credential', () => {
     ['a whole token that names another', 'alice', btoa('bob:alice-secret')],
   ])('not %s', async (_name, name, password) => {
     expect((await call('GET', '/v2/', { as: { authorization: basic({ name, password }) } })).status).toBe(401);
+  });
+});
+
+describe('no token is good for less than the minute that clients take it to be', () => {
+  test.each([
+    [60_000, 200],
+    [59_000, 401],
+    [1000, 401],
+  ])('of a credential that ends in %i ms, GET and POST answer %i', async (left, status) => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      const end = Math.ceil(Date.now() / 1000) * 1000 + 600_000;
+      vi.setSystemTime(end - left);
+      const user = { name: 'ending', password: 'ending-secret' };
+      await addCredentials([{ ...user, kind: 'organization', organization: 'alice', expiresAt: end }]);
+      const form = new URLSearchParams({ grant_type: 'password', username: user.name, password: user.password });
+      const answers = [
+        await call('GET', '/token', { as: { authorization: basic(user) } }),
+        await call('POST', '/token', { body: form }),
+      ];
+      for (const answer of answers) {
+        expect(answer.status).toBe(status);
+        if (status === 200) expect((await answer.json<Granted>()).expires_in).toBe(60);
+        else expect((await errorsOf(answer))[0]?.message).toBe('the credential ends in less than a minute: use another');
+      }
+      expect((await call('GET', '/v2/', { as: { authorization: basic(user) } })).status).toBe(200);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
@@ -200,6 +293,17 @@ test('changing the user name does not help who guesses', async () => {
   const { refused, statuses } = await guessUntilRefused(300, '192.0.2.9', (i) => `user-${i}`);
   expect(await codeOf(refused)).toBe('TOOMANYREQUESTS');
   expect(new Set(statuses)).toEqual(new Set([401]));
+});
+
+test('changing the address within its /64 does not help who guesses; another /64 is another', async () => {
+  const guess = async (address: string): Promise<number> => {
+    const as = { authorization: basic({ name: 'bob', password: `guess-from-${address}` }) };
+    return (await call('GET', '/token', { as, headers: { 'CF-Connecting-IP': address } })).status;
+  };
+  const statuses: number[] = [];
+  for (let i = 0; i < 121 && statuses.at(-1) !== 429; i++) statuses.push(await guess(`2001:db8:1:2::${i.toString(16)}`));
+  expect(statuses.at(-1)).toBe(429);
+  expect(await guess('2001:db8:1:3::1')).toBe(401);
 });
 
 test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {

@@ -1,5 +1,5 @@
 /** A deletion at a node, as `FederatedDeletions` of registry/federated-deletions.ts takes it through its steps. */
-import { isAlive, isVisible, mergeManifests, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
+import { isAlive, isVisible, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
 import { type Context, disturb, type Visit, withStore } from './context.ts';
 import { noteDeletion, noteRemoval, noteShown, noteTold } from './observed.ts';
 import {
@@ -17,6 +17,7 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
+import { mergeLives } from './types.ts';
 import {
   deleteManifest,
   deleteTag,
@@ -128,7 +129,7 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
   const digest = kind === 'manifest' ? key : winner?.digest == null ? undefined : slotOf(winner.digest);
   const farLife = digest === undefined ? NO_MANIFEST : lifeAt(central, digest);
   const nodeKnows = kind === 'manifest' || winner?.digest === ownTag?.digest;
-  const merged = mergeManifests(nodeKnows ? ownLife : NO_MANIFEST, farLife);
+  const merged = mergeLives(nodeKnows ? ownLife : NO_MANIFEST, farLife);
   const isThere = kind === 'tag' ? isVisible(winner, merged) : isAlive(merged);
   if (isThere) {
     const versions =

@@ -3,7 +3,8 @@
  * messages, or by entries of the feed that nobody will read again. Of ten million states two have the same by chance once
  * in 300,000 runs; then one of them would not be looked at.
  */
-import type { ManifestVersions, TagVersion } from '../../src/stores/versions.ts';
+import { versionOf } from '../../src/stores/manifest-type.ts';
+import type { TagVersion } from '../../src/stores/versions.ts';
 import type { Context } from './context.ts';
 import type { Limits } from './limits.ts';
 import {
@@ -18,6 +19,7 @@ import {
   type Slot,
   type World,
 } from './state.ts';
+import { type Life, TYPES } from './types.ts';
 import { wallClock } from './world.ts';
 
 const KINDS = { request: 1, reply: 2, feed: 3, keep: 4, tag: 5, manifest: 6, ask: 7, decide: 8, take: 9, page: 10, removal: 11 };
@@ -69,8 +71,11 @@ class Fingerprinter {
   readonly #twoTags: boolean;
   readonly #twoManifests: boolean;
 
-  constructor({ tags, manifests }: Limits) {
+  readonly #twoTypes: boolean;
+
+  constructor({ tags, manifests, types }: Limits) {
     this.#twoTags = tags === 2;
+    this.#twoTypes = types === 2;
     this.#twoManifests = manifests === 2;
   }
 
@@ -230,13 +235,18 @@ class Fingerprinter {
     if (this.#twoManifests) this.#life(lives[(1 - this.#manifestSwap) as Slot]);
   }
 
-  #life(life: ManifestVersions | undefined): void {
+  #life(life: Life | undefined): void {
     if (life === undefined) {
       this.#add(-1);
       return;
     }
     this.#stamp(life.created);
     this.#stamp(life.deleted);
+    if (!this.#twoTypes) return;
+    for (const claim of [life.claims?.typed ?? '', life.claims?.typedOtherwise ?? '']) {
+      this.#stamp(versionOf(claim));
+      this.#add(claim.includes(TYPES[0]) ? 1 : 0);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 import { isAlive, isVisible } from '../../src/stores/versions.ts';
 import { isQuiet } from './observed.ts';
 import { CENTRAL, DIGESTS, HOST_NAMES, HOSTS, type HostIndex, SLOTS, type Slot, slotOf, TAG_NAMES, type World } from './state.ts';
+import { servedType } from './types.ts';
 import { type Answer, lifeAt, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
 
 type Kind = 'tag' | 'digest';
@@ -23,7 +24,7 @@ export function violation(setting: Setting, world: World): string | undefined {
         const broken =
           lostPush(world, host, kind, key, with_, without) ??
           resurrection(world, host, kind, key, with_, without) ??
-          (quiet ? divergence(world, host, kind, key, with_) : undefined);
+          (quiet ? (divergence(world, host, kind, key, with_) ?? wrongType(setting, world, host, kind, key, with_)) : undefined);
         if (broken !== undefined) return broken;
       }
     }
@@ -87,6 +88,23 @@ function divergence({ observed }: World, host: HostIndex, kind: Kind, key: Slot,
   if (answer.digest === expected) return undefined;
   const due = expected === undefined ? 'gone' : `to be ${nameOf('digest', expected)}`;
   return `divergence: all is delivered, ${nameOf(kind, key)} is ${due}, and it is ${shown(answer)} at ${HOST_NAMES[host]}`;
+}
+
+/**
+ * Once all is delivered, every host serves a manifest under one media type, by tag; by digest a node serves its own row.
+ * Stores and observer agree on claims, which are made by the rule itself: what is looked for here is a store that lacks one.
+ */
+function wrongType(
+  { mutation }: Setting,
+  { observed }: World,
+  host: HostIndex,
+  kind: Kind,
+  key: Slot,
+  { digest, life }: Answer,
+): string | undefined {
+  if (digest === undefined || (kind === 'digest' && host !== CENTRAL)) return undefined;
+  const [due, got] = [servedType(undefined, observed.manifests[digest]), servedType(mutation, life)];
+  return due === got ? undefined : `wrong type: ${nameOf(kind, key)} is due as ${due}, and it is ${got} at ${HOST_NAMES[host]}`;
 }
 
 /** A list shows the tags that a read finds. */

@@ -15,4 +15,6 @@ export interface Limits {
   readonly byDigest: boolean;
   readonly tags: 1 | 2;
   readonly manifests: 1 | 2;
+  /** Media types that manifests are pushed under. Undefined: types are left out. */
+  readonly types?: 2;
 }

@@ -1,4 +1,5 @@
 /** What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray. */
+import type { MediaType } from '../../src/oci/media-type.ts';
 import { noteDeletion, notePush, noteRemoval, noteShown, simplify } from './observed.ts';
 import { type Context, disturbed, type Visit, withStore } from './context.ts';
 import { deliver } from './delivery.ts';
@@ -18,6 +19,7 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
+import { claimed, TYPES } from './types.ts';
 import {
   commitManifest,
   deleteManifest,
@@ -53,8 +55,10 @@ function operations(context: Context, before: World, visit: Visit): void {
   const digests = SLOTS.slice(0, limits.manifests);
   for (const host of HOSTS) {
     for (const digest of digests) {
-      if (limits.byDigest) push(context, world, host, digest, undefined, visit);
-      for (const tag of tags) push(context, world, host, digest, tag, visit);
+      for (const type of limits.types === undefined ? [undefined] : TYPES) {
+        if (limits.byDigest) push(context, world, host, digest, undefined, type, visit);
+        for (const tag of tags) push(context, world, host, digest, tag, type, visit);
+      }
     }
     if (host === CENTRAL) {
       for (const tag of tags) deleteAtCentral(context, world, 'tag', tag, visit);
@@ -70,11 +74,23 @@ function operations(context: Context, before: World, visit: Visit): void {
   }
 }
 
-function push(context: Context, world: World, host: HostIndex, digest: Slot, tag: Slot | undefined, visit: Visit): void {
-  const [store, stamp] = commitManifest(context, world.stores[host], host, wallClock(context, world, host), digest, tag);
-  const observed = notePush(world.observed, host, stamp, digest, tag);
+function push(
+  context: Context,
+  world: World,
+  host: HostIndex,
+  digest: Slot,
+  tag: Slot | undefined,
+  type: MediaType | undefined,
+  visit: Visit,
+): void {
+  const before = world.stores[host];
+  const [store, stamp] = commitManifest(context, before, host, wallClock(context, world, host), digest, tag, type);
+  // The observer makes no mistakes.
+  const claims = type === undefined ? {} : claimed(undefined, before.manifests[digest], stamp, type);
+  const observed = notePush(world.observed, host, stamp, digest, tag, claims);
   visit(
-    () => `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}, stamp ${stamp}`,
+    () =>
+      `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}${type === undefined ? '' : `, ${type}`}, stamp ${stamp}`,
     withStore({ ...world, observed }, host, store),
   );
 }
@@ -133,6 +149,8 @@ function sameRows(a: Store, b: Store): boolean {
     (slot) =>
       a.tags[slot] === b.tags[slot] &&
       a.manifests[slot].created === b.manifests[slot].created &&
-      a.manifests[slot].deleted === b.manifests[slot].deleted,
+      a.manifests[slot].deleted === b.manifests[slot].deleted &&
+      a.manifests[slot].claims?.typed === b.manifests[slot].claims?.typed &&
+      a.manifests[slot].claims?.typedOtherwise === b.manifests[slot].claims?.typedOtherwise,
   );
 }

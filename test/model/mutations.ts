@@ -8,6 +8,9 @@ export const MUTATIONS = {
   'feed-holders': 'a deletion sent only to nodes that hold the thing',
   'removal-of-known': 'a removal that makes tombstones only of what central knows',
   'removal-once': 'a removal that a store applies to what it holds, and forgets',
+  'later-type': 'of two media types the later one, whatever they are',
+  'push-retypes': 'a push that changes the media type of a live manifest',
+  'dead-type': 'a media type that outlives the deletion of its manifest',
   'equal-stamp': 'a clock that is not raised to a stamp equal to the wall clock',
 } as const;
 

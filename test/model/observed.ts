@@ -1,5 +1,5 @@
 /** What an observer of all hosts notes down. No rule reads it; invariants.ts compares hosts with it. */
-import { mergeManifests, mergeTags } from '../../src/stores/versions.ts';
+import { mergeTags } from '../../src/stores/versions.ts';
 import {
   CENTRAL,
   DIGESTS,
@@ -16,19 +16,31 @@ import {
   type World,
 } from './state.ts';
 import { lifeAt } from './world.ts';
+import { type Life, mergeLives } from './types.ts';
 
 /**
  * A host acknowledged a push. Whatever stamp it took, the push comes after all that the host's clients were shown: that
  * is what the observer holds it to.
  */
-export function notePush(observed: Observed, host: HostIndex, stamp: number, digest: Slot, tag: Slot | undefined): Observed {
+export function notePush(
+  observed: Observed,
+  host: HostIndex,
+  stamp: number,
+  digest: Slot,
+  tag: Slot | undefined,
+  claims: Pick<Life, 'claims'>,
+): Observed {
   const version = Math.max(stamp, observed.shown[host] + 1);
   const row = { digest: DIGESTS[digest], version, origin: HOST_NAMES[host] };
   const pushed = observed.pushed[host];
   return {
     ...observed,
     tags: tag === undefined ? observed.tags : put(observed.tags, tag, mergeTags(observed.tags[tag], row)),
-    manifests: put(observed.manifests, digest, mergeManifests(observed.manifests[digest], { created: version, deleted: 0 })),
+    manifests: put(
+      observed.manifests,
+      digest,
+      mergeLives(observed.manifests[digest], { created: version, deleted: 0, ...claims }),
+    ),
     pushed: putHost(observed.pushed, host, put(pushed, digest, Math.max(pushed[digest], version))),
   };
 }
@@ -37,7 +49,7 @@ export function notePush(observed: Observed, host: HostIndex, stamp: number, dig
 export function noteDeletion(observed: Observed, kind: 'tag' | 'manifest', key: Slot, version: number): Observed {
   const told = noteTold(observed, CENTRAL, kind, key, version);
   if (kind === 'manifest') {
-    const life = mergeManifests(observed.manifests[key], { created: 0, deleted: version });
+    const life = mergeLives(observed.manifests[key], { created: 0, deleted: version });
     return { ...told, manifests: put(observed.manifests, key, life) };
   }
   const row = { digest: null, version, origin: HOST_NAMES[CENTRAL] };

@@ -18,6 +18,7 @@ export function scenariosOf(depth: number): readonly Scenario[] {
   const disturbed = Math.max(depth - 1, Math.min(depth, DEFAULT_DEPTH));
   const two = { tags: 2, manifests: 2, byDigest: true, removals: 0 } as const;
   const one = { tags: 1, manifests: 1, byDigest: true, removals: 0 } as const;
+  const typed = { ...one, types: 2 } as const;
   const alone = { reads: 0, disturbances: 0 } as const;
   const all: readonly Scenario[] = [
     { limits: { ...two, operations: depth, reads: 1, disturbances: 0 }, clocks: ALL_CLOCKS },
@@ -36,6 +37,10 @@ export function scenariosOf(depth: number): readonly Scenario[] {
     { limits: { ...one, operations: depth, removals: 2, reads: 1, disturbances: 0 }, clocks: ALL_CLOCKS },
     { limits: { ...one, operations: disturbed, removals: 2, reads: 0, disturbances: 1 }, clocks: ALL_CLOCKS },
     { limits: { ...one, operations: disturbed, removals: 1, reads: 1, disturbances: 1 }, clocks: TIED },
+    { limits: { ...typed, operations: depth + 1, ...alone }, clocks: TIED },
+    { limits: { ...typed, operations: depth, ...alone }, clocks: ALL_CLOCKS },
+    { limits: { ...typed, operations: disturbed, reads: 1, disturbances: 1, byDigest: false }, clocks: TIED },
+    { limits: { ...typed, operations: disturbed - 1, reads: 1, disturbances: 1, byDigest: false }, clocks: ALL_CLOCKS },
   ];
   return all.map((scenario) => withoutCovered(scenario, all)).filter(({ clocks }) => clocks.length > 0);
 }
@@ -51,13 +56,14 @@ function withoutCovered(scenario: Scenario, all: readonly Scenario[]): Scenario 
 
 function isWithin(a: Limits, b: Limits): boolean {
   const counts = ['operations', 'removals', 'reads', 'disturbances', 'tags', 'manifests'] as const;
-  return counts.every((count) => a[count] <= b[count]) && (b.byDigest || !a.byDigest);
+  const covers = (b.byDigest || !a.byDigest) && (a.types ?? 1) <= (b.types ?? 1);
+  return counts.every((count) => a[count] <= b[count]) && covers;
 }
 
 /** A scenario as a row of the table in docs/replication.md. */
 export function cellsOf({ limits, clocks }: Scenario): readonly [things: string, ...counts: string[]] {
-  const { tags, manifests, byDigest, operations, removals, reads, disturbances } = limits;
-  const pushes = byDigest ? 'by tag and by digest' : 'by tag';
+  const { tags, manifests, byDigest, operations, removals, reads, disturbances, types } = limits;
+  const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${types === undefined ? '' : ', under two media types'}`;
   const without = ALL_CLOCKS.filter((set) => !clocks.includes(set)).map(({ name }) => name);
   let under = clocks.map(({ name }) => name).join(', ');
   if (without.length === 0) under = `all ${ALL_CLOCKS.length}`;
@@ -72,6 +78,7 @@ export const NOT_EXPLORED: readonly string[] = [
   'more than 6 operations; pushes by digest among 6, or among 4 with a disturbance, under other clocks than those within one millisecond',
   'reads or disturbances among more than 4 operations; a read and a disturbance on one way with more than 3',
   'more than 3 reads, more than 2 disturbances; a read with two disturbances among more than 2 operations',
+  'two media types: more than one tag and manifest, more than 4 operations, or 3 with a read or a disturbance; as many under other clocks than those within one millisecond; with a read or a disturbance, pushes by digest',
   'clocks that jump or drift while the operations go on, and skews other than five minutes',
   'removals on a way with more than 4 operations, more than one read or more than one disturbance; on two tags and two manifests: more than one, or one with a read or a disturbance',
   'blobs, the slices of a sweep, control data, collection, and stores that are away: other tests have them',
@@ -79,3 +86,6 @@ export const NOT_EXPLORED: readonly string[] = [
 
 /** Where mistakes are looked for: little, and all that can happen to it. */
 export const MISTAKEN: Limits = { tags: 1, manifests: 2, byDigest: true, operations: 3, removals: 1, reads: 1, disturbances: 1 };
+
+/** Where mistakes about media types are. */
+export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, removals: 0, manifests: 1, types: 2, reads: 0, disturbances: 0 };

@@ -4,7 +4,8 @@
  * differ only by names are seen as one.
  */
 import type { Digest } from '../../src/oci/digest.ts';
-import type { ManifestVersions, TagVersion } from '../../src/stores/versions.ts';
+import type { TagVersion } from '../../src/stores/versions.ts';
+import type { Life } from './types.ts';
 
 export const CENTRAL = 0;
 export const HOSTS = [0, 1, 2] as const;
@@ -26,7 +27,7 @@ export function slotOf(digest: Digest): Slot {
 export type Pair<Value> = readonly [Value, Value];
 
 export type TagSlots = Pair<TagVersion | undefined>;
-export type LifeSlots = Pair<ManifestVersions | undefined>;
+export type LifeSlots = Pair<Life | undefined>;
 export const NO_TAGS: TagSlots = [undefined, undefined];
 export const NO_LIVES: LifeSlots = [undefined, undefined];
 
@@ -45,7 +46,7 @@ export const NO_MARKERS: Markers = { tags: [0, 0], manifests: [0, 0] };
 export interface Store {
   readonly clock: number;
   readonly tags: TagSlots;
-  readonly manifests: Pair<ManifestVersions>;
+  readonly manifests: Pair<Life>;
   /** The greatest version of a removal of the repository or of its organization; 0 for none. */
   readonly removed: number;
   readonly markers: Markers;
@@ -88,7 +89,7 @@ export interface Deletion {
   /** What comes next: asking central what it knows, its transaction, or taking the outcome over. */
   readonly next: 'ask' | 'decide' | 'take';
   readonly ownTag: TagVersion | undefined;
-  readonly ownLife: ManifestVersions;
+  readonly ownLife: Life;
   /** The greatest version that the deletion has to exceed. */
   readonly versions: number;
   readonly takeTags: TagSlots;
@@ -101,7 +102,7 @@ export interface Observed {
   /** Every write of a tag, merged. */
   readonly tags: TagSlots;
   /** Every write and deletion of a manifest, merged. */
-  readonly manifests: Pair<ManifestVersions>;
+  readonly manifests: Pair<Life>;
   /** By host: the greatest push of a manifest that it acknowledged. */
   readonly pushed: readonly [Pair<number>, Pair<number>, Pair<number>];
   /** By host: the greatest stamp that its clients were shown, as far as its clock does not cover it. */

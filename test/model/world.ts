@@ -7,8 +7,6 @@ import {
   compareTags,
   isAlive,
   isVisible,
-  type ManifestVersions,
-  mergeManifests,
   mergeTags,
   nextStamp,
   NO_MANIFEST,
@@ -16,7 +14,9 @@ import {
   underRemoval,
 } from '../../src/stores/versions.ts';
 import type { Clocks } from './clocks.ts';
+import type { MediaType } from '../../src/oci/media-type.ts';
 import type { Mutation } from './mutations.ts';
+import { claimed, type Life, mergeLives } from './types.ts';
 import {
   CENTRAL,
   DIGESTS,
@@ -51,9 +51,13 @@ export function wallClock({ clocks }: Setting, world: World, host: HostIndex): n
   return clocks.stampAt(world.operations, host);
 }
 
+function removedLife(life: Life, removed: number): Life {
+  return { ...life, ...underRemoval({ created: life.created, deleted: life.deleted }, removed) };
+}
+
 /** A manifest as a store's rows and its removal say together. */
-export function lifeAt(store: Store, digest: Slot): ManifestVersions {
-  return underRemoval(store.manifests[digest], store.removed);
+export function lifeAt(store: Store, digest: Slot): Life {
+  return removedLife(store.manifests[digest], store.removed);
 }
 
 /**
@@ -64,7 +68,7 @@ export function mergeRemoval(setting: Setting, store: Store, version: number): S
   if (version <= store.removed) return store;
   const clock = Math.max(store.clock, version);
   if (setting.mutation === 'removal-once') {
-    const left = (life: ManifestVersions): ManifestVersions => (life.created > 0 ? underRemoval(life, version) : life);
+    const left = (life: Life): Life => (life.created > 0 ? removedLife(life, version) : life);
     return { ...store, clock, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
   }
   return sweep({ ...store, clock, removed: version });
@@ -72,8 +76,7 @@ export function mergeRemoval(setting: Setting, store: Store, version: number): S
 
 function sweep(store: Store): Store {
   if (store.removed === 0) return store;
-  const left = (life: ManifestVersions): ManifestVersions =>
-    Math.max(life.created, life.deleted) <= store.removed ? NO_MANIFEST : life;
+  const left = (life: Life): Life => (Math.max(life.created, life.deleted) <= store.removed ? NO_MANIFEST : life);
   return { ...store, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
 }
 
@@ -84,11 +87,11 @@ export function mergeRows(store: Store, tags: TagSlots, lives: LifeSlots, whole:
     clock = Math.max(clock, tags[slot]?.version ?? 0);
     return mergeTags(store.tags[slot], tags[slot]);
   };
-  const mergeLife = (slot: Slot): ManifestVersions => {
+  const mergeLife = (slot: Slot): Life => {
     const [own, come] = [store.manifests[slot], lives[slot]];
     if (come === undefined) return own;
     clock = Math.max(clock, come.created, come.deleted);
-    return mergeManifests(own, whole || own.created > 0 ? come : { created: 0, deleted: come.deleted });
+    return mergeLives(own, whole || own.created > 0 ? come : { created: 0, deleted: come.deleted });
   };
   const mergedTags = [mergeTag(0), mergeTag(1)] as const;
   const manifests = [mergeLife(0), mergeLife(1)] as const;
@@ -109,10 +112,13 @@ export function commitManifest(
   now: number,
   digest: Slot,
   tag: Slot | undefined,
+  mediaType: MediaType | undefined,
 ): [Store, number] {
   const stamp = nextStamp(now, store.clock);
   const tagStamp = setting.mutation === 'stamp-per-row' && tag !== undefined ? stamp + 1 : stamp;
-  const manifests = put(store.manifests, digest, { ...store.manifests[digest], created: stamp });
+  const known = store.manifests[digest];
+  const claims = mediaType === undefined ? {} : claimed(setting.mutation, known, stamp, mediaType);
+  const manifests = put(store.manifests, digest, { ...known, ...claims, created: stamp });
   const row = { digest: DIGESTS[digest], version: tagStamp, origin: HOST_NAMES[host] };
   const tags = tag === undefined ? store.tags : put(store.tags, tag, row);
   const markers: Markers =
@@ -182,7 +188,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
   const isSent = (digest: Slot): boolean =>
     asked(digest) && store.markers.manifests[digest] > 0 && isAlive(lifeAt(store, digest));
   const sentTag = (tag: Slot): TagVersion | undefined => (page.tags[tag] > 0 ? store.tags[tag] : undefined);
-  const sent = (digest: Slot): ManifestVersions | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
+  const sent = (digest: Slot): Life | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
   const done = (digest: Slot): number => (isSent(digest) ? store.markers.manifests[digest] : page.manifests[digest]);
   return {
     kind: 'request',
@@ -201,8 +207,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
 export function announceTo(central: Store, request: Message): [Store, Message] {
   const merged = mergeRows(central, request.tags, request.manifests, true);
   const tag = (slot: Slot): TagVersion | undefined => (request.tags[slot] === undefined ? undefined : merged.tags[slot]);
-  const life = (slot: Slot): ManifestVersions | undefined =>
-    request.manifests[slot] === undefined ? undefined : merged.manifests[slot];
+  const life = (slot: Slot): Life | undefined => (request.manifests[slot] === undefined ? undefined : merged.manifests[slot]);
   const reply: Message = {
     ...request,
     kind: 'reply',
@@ -243,8 +248,7 @@ export function readFeed(world: World, node: NodeIndex, limit: number): Message 
 export function applyFeed(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
   const held = setting.mutation === 'feed-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
-  const life = (slot: Slot): ManifestVersions | undefined =>
-    held && store.manifests[slot].created === 0 ? undefined : manifests[slot];
+  const life = (slot: Slot): Life | undefined => (held && store.manifests[slot].created === 0 ? undefined : manifests[slot]);
   const merged = mergeRemoval(setting, mergeRows(store, [tag(0), tag(1)], [life(0), life(1)], false), removed);
   return store.position === from ? { ...merged, position: to } : merged;
 }
@@ -255,7 +259,7 @@ export interface Answer {
   readonly digest: Slot | undefined;
   /** The tag's row that was judged, if a tag was asked for. */
   readonly tag: TagVersion | undefined;
-  readonly life: ManifestVersions;
+  readonly life: Life;
   /** The greatest version that the answer shows of another store. */
   readonly seen: number;
   /** Whose content is served. */
@@ -277,11 +281,11 @@ export function readAtNode(setting: Setting, node: Store, central: Store, kind: 
   const missed = setting.mutation === 'tombstone-miss';
   const tagOf = (store: Store): TagVersion | undefined =>
     missed && store.tags[key]?.digest === null ? undefined : store.tags[key];
-  const lifeOf = (store: Store, digest: Slot): ManifestVersions =>
+  const lifeOf = (store: Store, digest: Slot): Life =>
     missed && !isAlive(lifeAt(store, digest)) ? NO_MANIFEST : lifeAt(store, digest);
   const tag = kind === 'tag' ? mergeTags(tagOf(node), tagOf(central)) : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
-  const life = digest === undefined ? NO_MANIFEST : mergeManifests(lifeOf(node, digest), lifeOf(central, digest));
+  const life = digest === undefined ? NO_MANIFEST : mergeLives(lifeOf(node, digest), lifeOf(central, digest));
   const resolves = kind === 'tag' ? isVisible(tag, life) : isAlive(life);
   const farTag = kind === 'tag' ? (central.tags[key]?.version ?? 0) : 0;
   return {
@@ -331,7 +335,7 @@ export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>
     if (tag?.digest == null) return false;
     const life = lifeAt(central, slotOf(tag.digest));
     seen = Math.max(seen, life.created, life.deleted);
-    return isVisible(tag, mergeManifests(lifeAt(node, slotOf(tag.digest)), life));
+    return isVisible(tag, mergeLives(lifeAt(node, slotOf(tag.digest)), life));
   };
   return { listed: [judge(0), judge(1)], seen };
 }

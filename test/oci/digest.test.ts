@@ -9,6 +9,7 @@ import {
   digestOrUndefined,
   hexOf,
   parseAlgorithm,
+  parseAnyDigest,
   parseDigest,
   webCryptoName,
 } from '../../src/oci/digest.ts';
@@ -79,6 +80,31 @@ describe('parseDigest', () => {
         detail: { digest: 'x'.repeat(200) },
       }),
     );
+  });
+});
+
+describe('parseAnyDigest', () => {
+  test.each([
+    SHA256,
+    SHA512,
+    `md5:${'0'.repeat(32)}`,
+    `sha256+b64u:${'0'.repeat(43)}`,
+    'multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8',
+    `constructor:${'0'.repeat(64)}`,
+    `blake3:${'0'.repeat(248)}`,
+  ])('accepts %s, whoever can compute it', (text) => {
+    expect(parseAnyDigest(text)).toBe(text);
+  });
+
+  test.each([
+    ['latest', 'digest is not of the form <algorithm>:<hex>'],
+    ['blake3:', 'digest is not of the form <algorithm>:<hex>'],
+    ['Blake3:00', 'digest is not of the form <algorithm>:<hex>'],
+    ['a++b:00', 'digest is not of the form <algorithm>:<hex>'],
+    [`blake3:${'0'.repeat(249)}`, 'digest has more than 255 characters'],
+    [`sha256:${'A'.repeat(64)}`, 'digest must have 64 lowercase hexadecimal digits after sha256:'],
+  ])('refuses %j', (text, message) => {
+    expect(() => parseAnyDigest(text)).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID', message }));
   });
 });
 

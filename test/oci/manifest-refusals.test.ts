@@ -53,25 +53,37 @@ describe('a manifest is refused', () => {
 describe('an image is refused', () => {
   test.each([
     ['without a config', { layers: [] }, 'the field "config" is missing'],
-    ['with a null config', { ...image, config: null }, 'the field "config" is missing'],
+    ['with a null config', { ...image, config: null }, 'the field "config" must be a descriptor'],
     ['without layers', { config: descriptor(1) }, 'the field "layers" is missing'],
     ['with the content of an index', index, 'the field "config" is missing'],
     ['with a list of configs', { ...image, config: [descriptor(1)] }, 'the field "config" must be a descriptor'],
     ['with one layer for a list', { ...image, layers: descriptor(2) }, 'the field "layers" must be a list of descriptors'],
     ['with a list of subjects', { ...image, subject: [] }, 'the field "subject" must be a descriptor'],
-    ['with a config that is text', { ...image, config: 'sha256' }, 'config is not a descriptor'],
-    ['with a null layer', { ...image, layers: [descriptor(2), null] }, 'layers[1] is not a descriptor'],
-    ['with a layer without digest', { ...image, layers: [{ size: 1 }] }, 'layers[0] has no digest'],
-    ['with a layer without size', { ...image, layers: [{ digest: digest(1) }] }, 'layers[0] has no valid size'],
-    ['with a negative size', { ...image, config: { ...descriptor(1), size: -1 } }, 'config has no valid size'],
-    ['with a fractional size', { ...image, config: { ...descriptor(1), size: 0.5 } }, 'config has no valid size'],
-    ['with an unsafe size', { ...image, config: { ...descriptor(1), size: 2 ** 53 } }, 'config has no valid size'],
+    ['with a config that is text', { ...image, config: 'sha256' }, 'the field "config" must be a descriptor'],
+    ['with a null layer', { ...image, layers: [descriptor(2), null] }, 'the field "layers[1]" must be a descriptor'],
+    ['with a layer without digest', { ...image, layers: [{ size: 1 }] }, 'the field "layers[0].digest" is missing'],
+    ['with a layer without size', { ...image, layers: [{ digest: digest(1) }] }, 'the field "layers[0].size" is missing'],
+    [
+      'with a negative size',
+      { ...image, config: { ...descriptor(1), size: -1 } },
+      'the field "config.size" must be a whole number from 0 to 9007199254740991',
+    ],
+    [
+      'with a fractional size',
+      { ...image, config: { ...descriptor(1), size: 0.5 } },
+      'the field "config.size" must be a whole number from 0 to 9007199254740991',
+    ],
+    [
+      'with an unsafe size',
+      { ...image, config: { ...descriptor(1), size: 2 ** 53 } },
+      'the field "config.size" must be a whole number from 0 to 9007199254740991',
+    ],
     [
       'with a media type that is a number',
       { ...image, config: { ...descriptor(1), mediaType: 5 } },
-      'the mediaType of config is not a string',
+      'the field "config.mediaType" must be a string',
     ],
-    ['with a subject that is a number', { ...image, subject: 5 }, 'subject is not a descriptor'],
+    ['with a subject that is a number', { ...image, subject: 5 }, 'the field "subject" must be a descriptor'],
   ])('%s', (_, document, message) => {
     expectRefusal(document, OCI_IMAGE_MANIFEST, message);
     expectRefusal(document, DOCKER_MANIFEST, message);
@@ -96,7 +108,7 @@ describe('an index is refused', () => {
     ['without manifests', {}, 'the field "manifests" is missing'],
     ['with the content of an image', image, 'the field "manifests" is missing'],
     ['with one manifest for a list', { manifests: descriptor(1) }, 'the field "manifests" must be a list of descriptors'],
-    ['with a child without digest', { manifests: [{}] }, 'manifests[0] has no digest'],
+    ['with a child without digest', { manifests: [{}] }, 'the field "manifests[0].digest" is missing'],
   ])('%s', (_, document, message) => {
     expectRefusal(document, OCI_IMAGE_INDEX, message);
     expectRefusal(document, DOCKER_MANIFEST_LIST, message);
@@ -105,7 +117,7 @@ describe('an index is refused', () => {
 
 describe('a document of another media type is refused', () => {
   test('only for a subject that is none, which the referrers API would have to list', () => {
-    expectRefusal({ subject: {} }, OTHER_TYPE, 'subject has no digest');
+    expectRefusal({ subject: {} }, OTHER_TYPE, 'the field "subject.digest" is missing');
     expect(() => parse({ subject: { digest: 'x', size: 1 } }, OTHER_TYPE)).toThrow(
       expect.objectContaining({ kind: 'DIGEST_INVALID' }),
     );

@@ -136,7 +136,7 @@ describe('the artifact type', () => {
     ['the own one of an image', { ...image, artifactType }, OCI_IMAGE_MANIFEST, artifactType],
     ["an image's config's, where it has none", image, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
     ["an image's config's, where its own is empty", { ...image, artifactType: '' }, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
-    ["an image's config's, where its own is no string", { ...image, artifactType: 5 }, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
+    ["an image's config's, where its own is null", { ...image, artifactType: null }, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
     ['the own one of an index', { ...index, artifactType }, OCI_IMAGE_INDEX, artifactType],
     ['none for an index without one', index, OCI_IMAGE_INDEX, ''],
     ['the own one of another document', { artifactType }, OTHER_TYPE, artifactType],
@@ -167,8 +167,8 @@ describe('a document of another media type', () => {
     expect(parse(document, OTHER_TYPE)).toMatchObject({ mediaType: OTHER_TYPE, references: [], requiredBlobs: [] });
   });
 
-  test.each([-1, 1.5, 2 ** 53, '100', null, undefined])('counts a size of %j as 0', (size) => {
-    expect(parse({ layers: [{ ...layer, size }] }, OTHER_TYPE).references).toMatchObject([{ digest: digest(2), size: 0 }]);
+  test.each([-1, 1.5, 2 ** 53, '100', null, undefined])('has no size where it says %j', (size) => {
+    expect(parse({ layers: [{ ...layer, size }] }, OTHER_TYPE).references).toMatchObject([{ digest: digest(2), size: null }]);
   });
 
   test('is alone in having blobs: an image with such a field references nothing by it', () => {

@@ -4,6 +4,7 @@ import {
   isOrganizationName,
   isRepositoryName,
   organizationOf,
+  parseAnyReference,
   parseReference,
   parseRepositoryName,
   parseTag,
@@ -54,16 +55,20 @@ describe('repository names', () => {
   test('have at most 255 characters', () => {
     expect(isRepositoryName(`alice/${'a'.repeat(249)}`)).toBe(true);
     expect(() => parseRepositoryName(`alice/${'a'.repeat(250)}`)).toThrow(
-      expect.objectContaining({ kind: 'NAME_INVALID', message: 'a repository name has at most 255 characters' }),
+      expect.objectContaining({ kind: 'NAME_UNKNOWN', message: 'a repository name has at most 255 characters' }),
     );
   });
 
   test.each([
-    ['nginx', 'a repository name starts with its organization: <organization>/nginx'],
-    ['alice/App', 'a repository name must be lowercase'],
-    ['alice/a b', 'a repository name is made of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"'],
-  ])('are told what is wrong with %j', (name, message) => {
-    expect(() => parseRepositoryName(name)).toThrow(expect.objectContaining({ kind: 'NAME_INVALID', message, detail: { name } }));
+    ['nginx', 'NAME_UNKNOWN', 'a repository name starts with its organization: <organization>/nginx'],
+    ['alice/App', 'NAME_INVALID', 'a repository name must be lowercase'],
+    [
+      'alice/a b',
+      'NAME_INVALID',
+      'a repository name is made of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"',
+    ],
+  ])('are told what is wrong with %j', (name, kind, message) => {
+    expect(() => parseRepositoryName(name)).toThrow(expect.objectContaining({ kind, message, detail: { name } }));
   });
 
   test('are repeated in an error to 300 characters, no more', () => {
@@ -74,6 +79,7 @@ describe('repository names', () => {
     const hostile = `${'a-'.repeat(120)}a!/${'__'.repeat(6)}`;
     const started = performance.now();
     for (let i = 0; i < 1000; i++) isRepositoryName(hostile);
+    for (const long of ['a-', 'a', 'a/', 'a__']) isRepositoryName(`${long.repeat(50_000)}!`);
     expect(performance.now() - started).toBeLessThan(1000);
   });
 });
@@ -117,6 +123,14 @@ describe('references', () => {
     expect(parseReference(digest)).toEqual({ kind: 'digest', digest });
     expect(parseReference('latest')).toEqual({ kind: 'tag', tag: 'latest' });
     expect(parseReference(digest.replace(':', '-'))).toEqual({ kind: 'tag', tag: digest.replace(':', '-') });
+  });
+
+  test('that are asked for may be what nothing has', () => {
+    const blake3 = `blake3:${'0'.repeat(64)}`;
+    expect(parseAnyReference(digest)).toEqual({ kind: 'digest', digest });
+    expect(parseAnyReference(blake3)).toEqual({ kind: 'digest', digest: blake3 });
+    for (const tag of ['latest', '-', '', 'a'.repeat(500)]) expect(parseAnyReference(tag)).toEqual({ kind: 'tag', tag });
+    expect(() => parseAnyReference('sha256:0')).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID' }));
   });
 
   test('are refused as what they look like', () => {

@@ -2,8 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
 import { resetCounts } from '../support/counting.ts';
-import { bodyOf, bytesOf, granted, type Image, imageOf, REPOSITORY } from '../support/fixture.ts';
-import { digestOf } from '../../src/oci/digest.ts';
+import { bodyOf, bytesOf, contentDigest, granted, type Image, imageOf, REPOSITORY } from '../support/fixture.ts';
 import type { ListedImage, Page } from '../../src/registry/registry.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
@@ -14,7 +13,7 @@ beforeEach(async () => {
 
 async function push({ registry }: Host, seed: number, tag: string): Promise<Image> {
   const contents = [bytesOf(seed, 20), bytesOf(seed + 1, 40)] as const;
-  const [config, layer] = [await digestOf('sha256', contents[0]), await digestOf('sha256', contents[1])];
+  const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
   await registry.putBlob(REPOSITORY, config, bodyOf(contents[0]));
   await registry.putBlob(REPOSITORY, layer, bodyOf(contents[1]));
   const image = await imageOf(config, [layer]);

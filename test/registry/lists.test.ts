@@ -3,6 +3,7 @@ import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { resetCounts } from '../support/counting.ts';
 import {
   bytesOf,
+  descriptorOf,
   documentOf,
   type Fixture,
   granted,
@@ -70,7 +71,7 @@ describe('referrers', () => {
   async function attach(artifactType: string | undefined, note: string): Promise<void> {
     const [subject] = [await imageOf(await pushBlob(fixture, bytesOf(1, 10)), [])];
     const referrer = await imageOf(await pushBlob(fixture, bytesOf(2, 10)), [], {
-      subject: { mediaType: SUBJECT_TYPE, digest: subject.digest, size: 1 },
+      subject: descriptorOf(subject.digest, SUBJECT_TYPE),
       ...(artifactType === undefined ? {} : { artifactType }),
       annotations: { note },
     });
@@ -125,7 +126,7 @@ describe('referrers', () => {
     const subject = await subjectDigest();
     const index = await documentOf('application/vnd.oci.image.index.v1+json', {
       manifests: [],
-      subject: { mediaType: SUBJECT_TYPE, digest: subject, size: 1 },
+      subject: descriptorOf(subject, SUBJECT_TYPE),
     });
     await pushImage(fixture, index);
     const list = () => fixture.registry.listReferrers(granted(), subject, undefined, { limit: 9, after: '' });

@@ -4,10 +4,9 @@
  * and so does not see that R2 is away.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
 import { announced, markers, pathsOf, REPOSITORY, requireSettledEverywhere, settled, wrongRefusal } from '../support/away.ts';
 import { addUsers } from '../support/client.ts';
-import { bytesOf, first, imageOf } from '../support/fixture.ts';
+import { bytesOf, contentDigest, first, imageOf } from '../support/fixture.ts';
 import { type HostName, type Part, ThreeHosts } from '../support/three-hosts.ts';
 
 const CONFIG = bytesOf(900, 50);
@@ -55,7 +54,7 @@ describe('a wrong 404 is worse than a 503', () => {
   test('a mount of what only central may have is an upload, and a commit without a link is 503, never a missing blob', async () => {
     const kernel = bytesOf(9, 100);
     expect((await hosts.putBlob('central', REPOSITORY, kernel)).status).toBe(201);
-    const [digest, config] = [await digestOf('sha256', kernel), await digestOf('sha256', CONFIG)];
+    const [digest, config] = [await contentDigest(kernel), await contentDigest(CONFIG)];
     const image = await imageOf(config, [digest]);
     expect((await hosts.putBlob('node1', REPOSITORY, CONFIG)).status).toBe(201);
     hosts.takeAway('central D1');
@@ -69,7 +68,7 @@ describe('a wrong 404 is worse than a 503', () => {
   });
 
   test('a commit that central could complete, but lacks the blob of, names it once central answers', async () => {
-    const image = await imageOf(await digestOf('sha256', CONFIG), [await digestOf('sha256', bytesOf(9, 100))]);
+    const image = await imageOf(await contentDigest(CONFIG), [await contentDigest(bytesOf(9, 100))]);
     hosts.takeAway('central D1');
     expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'latest', image))).toBeUndefined();
     hosts.giveBack();

@@ -1,7 +1,7 @@
 /** What a run pushes: fresh names and bytes, so that runs share stores without meeting. */
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
-import { type Image, imageOf, indexOf, utf8 } from '../support/fixture.ts';
+import { contentDigest, type Image, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
 
 export interface Content {
   readonly organization: OrganizationName;
@@ -21,13 +21,13 @@ export async function contentOf(run: number): Promise<Content> {
   const blobs = await Promise.all(
     [0, 1, 2, 3].map(async (i) => {
       const bytes = utf8(`blob ${i} of run ${run}`);
-      return { digest: await digestOf('sha256', bytes), bytes };
+      return { digest: await contentDigest(bytes), bytes };
     }),
   );
   const [a, b, c, d] = blobs.map(({ digest }) => digest) as [Digest, Digest, Digest, Digest];
   const first = await imageOf(a, [b]);
   const second = await imageOf(c, [b]);
-  const subject = { mediaType: first.manifest.mediaType, digest: first.digest, size: first.bytes.byteLength };
+  const subject = subjectOf(first);
   const third = await imageOf(d, [b], { subject, artifactType: 'application/x.test' });
   return {
     organization,

@@ -1,13 +1,23 @@
-/** A tag's history while a store is away: what the others know, and that it is not all. */
+/** A tag's history: in pages merged over all stores, as much as is kept; and what the others know while a store is away. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
-import { addUsers } from '../support/client.ts';
+import { addUsers, type UserName } from '../support/client.ts';
 import { REPOSITORY } from '../support/away.ts';
 import { type Answered, type HostName, ThreeHosts } from '../support/three-hosts.ts';
 
 const HISTORY = '/api/organizations/alice/repositories/app/images/latest';
 
+interface Entry {
+  readonly version: number;
+  readonly origin: string;
+  readonly digest: string | null;
+  readonly current: boolean;
+  readonly restorable: boolean;
+}
+
 interface History {
-  readonly history: readonly { readonly version: number; readonly origin: string; readonly digest: string }[];
+  readonly history: readonly Entry[];
+  readonly last: string | null;
   readonly complete: boolean;
 }
 
@@ -18,11 +28,25 @@ beforeEach(async () => {
   hosts = await ThreeHosts.open();
 });
 
-async function history(host: HostName): Promise<History> {
-  const { status, bytes } = await hosts.call(host, 'GET', `${HISTORY}/history`);
+async function history(host: HostName, query = '', as: UserName = 'alice'): Promise<History> {
+  const { status, bytes } = await hosts.call(host, 'GET', `${HISTORY}/history${query}`, { as });
   expect(status).toBe(200);
   return JSON.parse(new TextDecoder().decode(bytes)) as History;
 }
+
+/** All pages of `n` entries. */
+async function pages(host: HostName, n: number): Promise<(readonly Entry[])[]> {
+  const found: (readonly Entry[])[] = [];
+  let last: string | null = '';
+  do {
+    const page: History = await history(host, `?n=${n}&last=${last}`);
+    found.push(page.history);
+    ({ last } = page);
+  } while (last !== null);
+  return found;
+}
+
+const keyOf = ({ version, origin }: Entry): string => `${version} ${origin}`;
 
 function restore(host: HostName, entry: object): Promise<Answered> {
   const headers = { 'Content-Type': 'application/json' };
@@ -75,4 +99,107 @@ test('is 503 where no store answers', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   hosts.takeAway('central D1', 'node1 D1', 'node2 D1');
   expect((await hosts.call('node1', 'GET', `${HISTORY}/history`)).status).toBe(503);
+});
+
+test('is paged, each page merged over all stores', async () => {
+  hosts.takeAway('queues');
+  const pushed: string[] = [];
+  for (const [i, host] of (['central', 'node1', 'node2', 'node1', 'central', 'node2', 'central'] as const).entries()) {
+    pushed.push((await hosts.push(host, REPOSITORY, 10 * i, 'latest')).digest);
+  }
+  for (const drained of [false, true]) {
+    if (drained) {
+      hosts.giveBack();
+      await hosts.drain();
+    }
+    for (const host of ['central', 'node1'] as const) {
+      const whole = await history(host);
+      expect([whole.last, whole.history.map(({ digest }) => digest).toSorted()]).toEqual([null, pushed.toSorted()]);
+      const versions = whole.history.map(({ version }) => version);
+      expect(versions).toEqual(versions.toSorted((a, b) => b - a));
+      expect(whole.history.map(({ current }) => current)).toEqual(pushed.map((_, i) => i === 0));
+      for (const n of [1, 2, 3, 7]) {
+        const found = await pages(host, n);
+        expect(found.map((page) => page.length)).toEqual(sizes(7, n));
+        expect(found.flat()).toEqual(whole.history);
+      }
+    }
+  }
+  for (const bad of ['?n=0', '?n=1001', '?last=x', '?last=1', '?last=a.b']) {
+    expect([bad, (await hosts.call('central', 'GET', `${HISTORY}/history${bad}`)).status]).toEqual([bad, 400]);
+  }
+});
+
+function sizes(count: number, n: number): number[] {
+  return Array.from({ length: Math.ceil(count / n) }, (_, i) => Math.min(n, count - i * n));
+}
+
+test('keeps so many entries as are configured: a push removes what is more, and all that is shown can be put back', async () => {
+  hosts = await ThreeHosts.open({ history_entries: 3 });
+  const digests: string[] = [];
+  for (let i = 0; i < 6; i++) digests.unshift((await hosts.push('central', REPOSITORY, 10 * i, 'latest')).digest);
+  const kept = await env.DB_CENTRAL.prepare('SELECT digest FROM tag_history ORDER BY version DESC').all<{ digest: string }>();
+  expect(kept.results.map(({ digest }) => digest)).toEqual(digests.slice(1, 4));
+  await hosts.push('central', REPOSITORY, 0, 'other');
+  const shown = (await history('central')).history;
+  expect(shown.map(({ digest }) => digest)).toEqual(digests.slice(0, 4));
+  // Each restoration is a push, which removes the oldest entry.
+  for (const { version, origin, digest } of shown.toReversed()) {
+    expect([digest, (await restore('central', { version, origin })).status]).toEqual([digest, 200]);
+  }
+});
+
+test('shows no more than is kept, also before the rest is removed', async () => {
+  hosts = await ThreeHosts.open({ history_entries: 3, history_days: 2 });
+  const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
+  const now = Date.now();
+  const entries = [1, 2, 3, 4, 5].map(
+    (i) => `('alice/app', 'latest', ${i}, 'central', '${digest}', ${now - (6 - i) * 80_000_000})`,
+  );
+  await env.DB_CENTRAL.prepare(`INSERT INTO tag_history VALUES ${entries.join(', ')}`).run();
+  expect((await history('central')).history.map(({ version }) => version).slice(1)).toEqual([5, 4]);
+  await env.DB_CENTRAL.prepare('UPDATE tag_history SET recorded_at = ?1').bind(now).run();
+  expect((await history('central')).history.map(({ version }) => version).slice(1)).toEqual([5, 4, 3]);
+});
+
+test('the fifth oldest of 600 is shown on its page, and can be put back', async () => {
+  hosts = await ThreeHosts.open({ history_entries: 1000 });
+  const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
+  await hosts.push('central', REPOSITORY, 3, 'latest');
+  await env.DB_CENTRAL.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 598)
+     INSERT INTO tag_history SELECT 'alice/app', 'latest', i, 'central', ?1, ?2 FROM n`,
+  )
+    .bind(digest, Date.now())
+    .run();
+  const all = (await pages('node1', 250)).flat();
+  expect([all.length, new Set(all.map(keyOf)).size]).toEqual([600, 600]);
+  const fifth = all.at(-5);
+  expect(fifth).toMatchObject({ version: 5, restorable: true });
+  expect((await restore('node1', { version: 5, origin: 'central' })).status).toBe(200);
+  expect((await hosts.call('node1', 'HEAD', `/v2/${REPOSITORY}/manifests/latest`)).headers.get('Docker-Content-Digest')).toBe(
+    digest,
+  );
+});
+
+test('says of deletions and deleted manifests that they cannot be put back, and shows the latter only to who may push', async () => {
+  const first = await hosts.push('central', REPOSITORY, 1, 'latest');
+  const second = await hosts.push('central', REPOSITORY, 3, 'latest');
+  await hosts.call('central', 'DELETE', `/v2/${REPOSITORY}/manifests/latest`);
+  await hosts.call('central', 'DELETE', `/v2/${REPOSITORY}/manifests/${first.digest}`);
+  await hosts.drain();
+  for (const host of ['central', 'node1'] as const) {
+    const { history: shown } = await history(host);
+    expect(shown.map(({ digest, restorable }) => [digest, restorable])).toEqual([
+      [null, false],
+      [second.digest, true],
+      [first.digest, false],
+    ]);
+    for (const { version, origin, restorable } of shown) {
+      if (!restorable) expect((await restore(host, { version, origin })).status).toBe(409);
+    }
+    const toReader = await history(host, '', 'aliceReader');
+    expect(toReader.history.map(({ digest }) => digest)).not.toContain(first.digest);
+    expect(toReader.history.map(({ digest }) => digest)).toContain(second.digest);
+  }
 });

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
-import { copyJob, fetchJob, type Job } from '../../src/replication/machine.ts';
+import { copyJob, fetchJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
 import { BUCKETS, type Fetch, type QueueState } from '../../src/replication/queue-state.ts';
 import { SqlQueueState } from '../../src/replication/sql-queue-state.ts';
 import { MemoryQueueState } from '../support/memory-queue-state.ts';
@@ -62,11 +62,27 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(state.parkedCount()).toBe(4);
   },
   'the next attempt is the first that is still to come': (state) => {
-    expect(state.nextAttempt(0)).toBeUndefined();
+    expect(state.nextAttempt(0, NOW)).toBeUndefined();
     state.setJob('a', due({ nextAt: 30 }));
     state.setJob('b', due({ nextAt: 20 }));
     state.setJob('c', { ...parked, nextAt: 10 });
-    expect([0, 20, 29, 30].map((now) => state.nextAttempt(now))).toEqual([20, 30, 30, undefined]);
+    expect([0, 20, 29, 30].map((after) => state.nextAttempt(after, NOW))).toEqual([20, 30, 30, undefined]);
+  },
+  'a job that would wait for longer than any failure makes it wait is due: the clock was ahead': (state) => {
+    const day = 24 * 3_600_000;
+    const ahead = due({ nextAt: NOW + 3 * day });
+    state.setJob(copyJob(digestNo(1)), ahead);
+    state.setJob(copyJob(digestNo(2)), due({ nextAt: NOW + LONGEST_DELAY_MILLISECONDS }));
+    state.setJob(copyJob(digestNo(3)), { ...ahead, parked: true });
+    expect(isDue(ahead, NOW)).toBe(true);
+    expect(isDue({ ...ahead, parked: true }, NOW)).toBe(false);
+    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 10))).toEqual([2, 3].map((i) => copyJob(digestNo(i))));
+    expect(state.nextAttempt(0, NOW)).toBe(NOW + LONGEST_DELAY_MILLISECONDS);
+    state.forgetJob(copyJob(digestNo(2)));
+    expect(state.nextAttempt(0, NOW)).toBeUndefined();
+    state.addFetch(fetchNo(4));
+    state.setJob(fetchJob(APP, digestNo(4)), ahead);
+    expect(state.dueFetches(NOW, '', 10)).toEqual([fetchNo(4)]);
   },
   'a retry makes one job due, or all that are parked': (state) => {
     for (const id of ['a', 'b']) state.setJob(id, parked);

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { copyJob, fetchJob, type Job, markerJob } from '../../src/replication/machine.ts';
+import { afterFailure, copyJob, fetchJob, type Job, markerJob } from '../../src/replication/machine.ts';
 import { ControlData } from '../../src/stores/control-data.ts';
 import { markersAfter } from '../../src/stores/marker-rows.ts';
 import { pin } from '../../src/stores/pin-rows.ts';
@@ -11,6 +11,7 @@ import { pushImage, rowsAt } from '../support/collecting.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesOf, type Fixture, granted, pushBlob, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+import { OPEN } from '../support/links.ts';
 
 const ALWAYS = (): boolean => true;
 const PARKED: Job = { attempts: 12, nextAt: 0, parked: true, error: 'it never worked' };
@@ -98,6 +99,41 @@ test('an object that was copied is used, although the row for it could not be wr
   await hosts.drain();
   const { objects } = await env.BLOBS_CENTRAL.list();
   expect(objects.length).toBe(2);
+});
+
+describe('after its clock was days ahead and came back', () => {
+  const AHEAD = 3 * 24 * 3_600_000;
+
+  test('what failed meanwhile is tried again at once', async () => {
+    const { node1, central } = hosts;
+    const image = await pushSmallImage(at(node1), 1, ['latest']);
+    for (const marker of await markersAfter(node1.store.database, undefined, 10)) {
+      node1.state.setJob(markerJob(marker), afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1));
+    }
+    for (const digest of image.manifest.requiredBlobs) {
+      node1.state.setJob(copyJob(digest), afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1));
+    }
+    await node1.queue.moveMetadata(ALWAYS);
+    expect(await tagAt(central, 'latest')).toBe(image.digest);
+    await node1.queue.moveBytes(ALWAYS);
+    expect(node1.state.counter('settled')).toBe(2);
+  });
+
+  test('a lane that rested meanwhile goes on at once', async () => {
+    const { node1, central } = hosts;
+    const image = await pushSmallImage(at(node1), 1, ['latest']);
+    hosts.now += AHEAD;
+    central.gate = () => Promise.reject(new Error('D1_ERROR: Network connection lost.'));
+    await node1.queue.moveMetadata(ALWAYS);
+    await node1.queue.moveBytes(ALWAYS);
+    hosts.now -= AHEAD;
+    central.gate = OPEN;
+    expect(node1.queue.nextAlarm()).toBe(hosts.now);
+    await node1.queue.moveMetadata(ALWAYS);
+    expect(await tagAt(central, 'latest')).toBe(image.digest);
+    await node1.queue.moveBytes(ALWAYS);
+    expect(node1.state.counter('settled')).toBe(2);
+  });
 });
 
 describe('a node that hears late', () => {

@@ -2,7 +2,17 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import type { RepositoryName } from '../../src/oci/reference.ts';
-import { bytesOf, granted, imageOf, pushBlob, pushImage, pushSmallImage, REPOSITORY, type Fixture } from '../support/fixture.ts';
+import {
+  bytesOf,
+  type Fixture,
+  granted,
+  imageOf,
+  pushBlob,
+  pushImage,
+  pushSmallImage,
+  REPOSITORY,
+  subjectOf,
+} from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
 let hosts: Hosts;
@@ -20,8 +30,7 @@ function at({ registry }: Host): Fixture {
 test('a node that heard of a deletion first keeps size and subject of what is pushed to it later', async () => {
   const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
   const subject = await imageOf(config, []);
-  const { mediaType } = subject.manifest;
-  const referrer = await imageOf(config, [], { subject: { mediaType, digest: subject.digest, size: 1 } });
+  const referrer = await imageOf(config, [], { subject: subjectOf(subject) });
   await pushImage(at(hosts.central), referrer);
   await hosts.central.registry.deleteManifest(REPOSITORY, referrer.digest);
   await hosts.drain();

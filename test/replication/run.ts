@@ -219,7 +219,8 @@ export class Run {
       case 'delete manifest': {
         const answer = await this.#answer(registry.deleteManifest(name, this.#manifest(change.manifest).digest));
         this.#end(event, answer);
-        if (answer.kind === 'refused') this.#checkManifest(at, change.manifest, false, known);
+        if (answer.kind === 'refused' && answer.error.kind === 'MANIFEST_IN_USE') this.#checkTagsAbove(at, answer.error, known);
+        else if (answer.kind === 'refused') this.#checkManifest(at, change.manifest, false, known);
         if (answer.kind !== 'answered' || this.#disturbed) return;
         if ((await this.#see(at, change.manifest)) === true) {
           throw new Error(`manifest ${change.manifest} is at ${at.host}, which has just acknowledged its deletion`);
@@ -324,6 +325,15 @@ export class Run {
   #checkTag({ host, repository }: Target, tag: string, seen: number | null, known: ReadonlySet<Event>): void {
     if (this.oracle.tagMayBe(repository, tag, seen, known)) return;
     throw new Error(`${tag} is ${seen} at ${host}\n${this.oracle.explain(repository)}`);
+  }
+
+  /** A tag is on the index that lists the manifest: by what host and central know, or by what central alone does. */
+  #checkTagsAbove({ repository }: Target, { message, detail = {} }: OciError, known: ReadonlySet<Event>): void {
+    const central = this.oracle.known('central', true);
+    for (const tag of detail['tags'] as string[]) {
+      if ([known, central].some((events) => this.oracle.tagMayBe(repository, tag, INDEX, events))) continue;
+      throw new Error(`${message}, but it is not\n${this.oracle.explain(repository)}`);
+    }
   }
 
   #checkManifest({ host, repository }: Target, manifest: number, alive: boolean, known: ReadonlySet<Event>): void {

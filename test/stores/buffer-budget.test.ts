@@ -1,5 +1,14 @@
-import { describe, expect, test } from 'vitest';
-import { BUDGET_BYTES, BufferBudget, isolateBudget, type Loan, PART_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  BUDGET_BYTES,
+  BufferBudget,
+  isolateBudget,
+  type Loan,
+  PART_BYTES,
+  RESERVED_BYTES,
+  SMALL_BYTES,
+  WAIT_MILLISECONDS,
+} from '../../src/stores/buffer-budget.ts';
 
 /** Memory that a test can collect: what is forgotten is gone, as a WeakRef's target is. */
 class Memory {
@@ -88,11 +97,49 @@ describe('a budget', () => {
   });
 });
 
+describe('room', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('is left for others, where a loan asks for that', () => {
+    const budget = new BufferBudget(10);
+    expect(budget.borrow(5, 6)).toBeUndefined();
+    expect(budget.borrow(4, 6)).toBeDefined();
+    expect(budget.borrow(6)).toBeDefined();
+  });
+
+  test('is waited for, and had as soon as it is there', async () => {
+    const budget = new BufferBudget(10);
+    const loan = budget.borrow(10)!;
+    const later = budget.wait(6);
+    await vi.advanceTimersByTimeAsync(WAIT_MILLISECONDS / 2);
+    budget.giveBack(loan);
+    await vi.advanceTimersByTimeAsync(100);
+    expect((await later).bytes).toBe(6);
+    expect(budget.inUse()).toBe(6);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('is waited for no longer than ten seconds: then 503 with Retry-After', async () => {
+    const budget = new BufferBudget(10);
+    const loan = budget.borrow(10);
+    const failed = expect(budget.wait(1)).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '10' } });
+    await vi.advanceTimersByTimeAsync(WAIT_MILLISECONDS);
+    await failed;
+    expect([loan?.bytes, budget.inUse(), vi.getTimerCount()]).toEqual([10, 10, 0]);
+  });
+
+  test('that there can never be is not waited for', async () => {
+    await expect(new BufferBudget(10).wait(11)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    await expect(new BufferBudget(10).wait(6, 5)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  });
+});
+
 describe("the isolate's budget", () => {
-  test('is five parts, and starts unused', () => {
-    expect(BUDGET_BYTES).toBe(5 * PART_BYTES);
-    const loans = Array.from({ length: 6 }, () => isolateBudget.borrow(PART_BYTES));
-    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(5).fill(PART_BYTES), undefined]);
+  test("is four parts with R2's copies, and a reserve that they leave", () => {
+    const loans = Array.from({ length: 5 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
+    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(4).fill(2 * PART_BYTES), undefined]);
+    expect(BUDGET_BYTES).toBe(isolateBudget.inUse() + RESERVED_BYTES);
     for (const loan of loans) if (loan) isolateBudget.giveBack(loan);
     expect(isolateBudget.inUse()).toBe(0);
   });

@@ -1,6 +1,6 @@
 /**
  * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they are
- * applied, come late, never answer, or break off. BERTH_SEED=<n> runs one seed alone.
+ * applied, come late, never answer, or break off. `npm run test:faults -- --runs 1 --seed <n>` runs one seed alone.
  *
  * | what a client sees while stores fail | 503 UNAVAILABLE with Retry-After, a body that breaks off, or the truth     |
  * | once they have healed                | every request, made again, succeeds; everything acknowledged is whole      |
@@ -16,6 +16,7 @@ import { hideConsole, lastPrinted, showConsole } from '../support/console.ts';
 import { FaultyClient, type LeakReason } from '../support/faulty-client.ts';
 import { unreferencedObjects } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
+import type { Chance } from '../support/random-plans.ts';
 import { postWhole } from '../support/registry-changes.ts';
 import { contentOf, type Material, nextJob } from '../support/registry-jobs.ts';
 import { differences, type Document } from '../support/registry-model.ts';
@@ -24,7 +25,14 @@ import { passDeadlinesOfStalledCalls } from '../support/stalled-calls.ts';
 passDeadlinesOfStalledCalls();
 hideConsole();
 
-const RUNS = 300;
+declare global {
+  namespace Cloudflare {
+    interface Env {
+      readonly FAULTS: Chance;
+    }
+  }
+}
+
 const JOBS = 3;
 const REPOSITORY = 'alice/app';
 const SIZES = { 0: 1, 300: 20, 5_000: 10, 200_000: 2 };
@@ -35,7 +43,8 @@ const DAY = 86_400_000;
 
 const app = createApp();
 const config = parseConfig(env);
-const seeds = env.FAULT_SEED === '' ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(env.FAULT_SEED)];
+const { runs, seed: firstSeed } = env.FAULTS;
+const seeds = Array.from({ length: runs }, (_, i) => firstSeed + i);
 /** Objects that stayed without a row, by what explains them. The scrub is to find them. */
 const leaks: Partial<Record<LeakReason, number>> = {};
 const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
@@ -75,7 +84,10 @@ test.each(seeds)('seed %i: failures of the stores are told as such, and cost not
     }
   } catch (error) {
     const lines = lastPrinted(8).map((line) => line.slice(0, 700));
-    throw new Error(`BERTH_SEED=${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`, { cause: error });
+    throw new Error(
+      `npm run test:faults -- --runs 1 --seed ${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`,
+      { cause: error },
+    );
   }
 });
 

@@ -1,6 +1,6 @@
 /** Invariant 8: memory is bounded per isolate, whatever the size and number of blobs in flight. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { BUDGET_BYTES, BufferBudget, PART_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
+import { BUDGET_BYTES, BufferBudget, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { bodyOf, bytesOf, granted, openFixture, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
 
@@ -26,7 +26,7 @@ afterEach(() => {
 
 const large = () => allocated.filter((bytes) => bytes >= SMALL_BYTES);
 
-test('an upload reuses one buffer, whatever its size', async () => {
+test('an upload reuses one buffer that grows once or twice, whatever its size', async () => {
   const content = bytesOf(1, 5 * PART_BYTES + 3);
   for (const length of ['known', 'unknown'] as const) {
     const { registry } = await openFixture();
@@ -34,19 +34,21 @@ test('an upload reuses one buffer, whatever its size', async () => {
     const body = bodyOf(content, length);
     allocated = [];
     const progress = await registry.appendChunk(session(open), undefined, body);
-    expect(large()).toEqual([length === 'known' ? 1024 * 1024 : PART_BYTES]);
+    expect(large()).toEqual(length === 'known' ? [1024 * 1024] : [SMALL_BYTES, PART_BYTES]);
     expect(progress.size).toBe(content.byteLength);
   }
 });
 
 test('uploads at once share the budget: past it each goes on with a small buffer, and all succeed', async () => {
-  const budget = new BufferBudget(2 * PART_BYTES);
+  // Parts for two, small buffers for the others; R2 has a copy of each.
+  const limit = RESERVED_BYTES + 4 * PART_BYTES + 8 * SMALL_BYTES;
+  const budget = new BufferBudget(limit);
   const { registry } = await openFixture({ budget });
   const contents = Array.from({ length: 6 }, (_, i) => bytesOf(i, PART_BYTES + 5 + i));
   const borrowed: number[] = [];
   const borrow = budget.borrow.bind(budget);
-  vi.spyOn(budget, 'borrow').mockImplementation((bytes) => {
-    const loan = borrow(bytes);
+  vi.spyOn(budget, 'borrow').mockImplementation((bytes, leaving) => {
+    const loan = borrow(bytes, leaving);
     borrowed.push(budget.inUse());
     return loan;
   });
@@ -60,8 +62,8 @@ test('uploads at once share the budget: past it each goes on with a small buffer
       expect((await registry.getBlob(granted(), await digestOf('sha256', content))).size).toBe(content.byteLength);
     }),
   );
-  expect(Math.max(...borrowed)).toBe(2 * PART_BYTES);
-  expect(large().filter((bytes) => bytes === SMALL_BYTES)).toHaveLength(4);
+  expect(Math.max(...borrowed)).toBeGreaterThanOrEqual(2 * PART_BYTES);
+  expect(Math.max(...borrowed)).toBeLessThanOrEqual(limit);
   expect(budget.inUse()).toBe(0);
 });
 

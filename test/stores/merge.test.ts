@@ -8,6 +8,7 @@ import { STAMPS_PER_MILLISECOND } from '../../src/stores/clock.ts';
 import { type BoundStatement, Database } from '../../src/stores/database.ts';
 import { deleteManifests, deleteTag } from '../../src/stores/deletions.ts';
 import { commitManifest } from '../../src/stores/manifest-commit.ts';
+import { NO_CLAIMS } from '../../src/stores/manifest-type.ts';
 import { type ManifestLife, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
 import {
   compareTags,
@@ -54,7 +55,7 @@ function tagRow(repository: RepositoryName, tag: TagVersion): TagRow {
 
 function whole(life: ManifestLife): ManifestRecord {
   const mediaType = 'application/vnd.oci.image.manifest.v1+json' as MediaType;
-  return { ...life, mediaType, artifactType: '', subject: null, size: 2, references: [], contents: ['{}'] };
+  return { ...NO_CLAIMS, ...life, mediaType, artifactType: '', subject: null, size: 2, references: [], contents: ['{}'] };
 }
 
 /** The cases' steps, in their order: each is one `mergeRows`, of many repositories at once. */

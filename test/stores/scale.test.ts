@@ -15,6 +15,7 @@ import {
   pushImage,
   pushSmallImage,
   REPOSITORY,
+  subjectOf,
 } from '../support/fixture.ts';
 
 /** Other manifests, tags, links and referrers of the same repository. */
@@ -43,10 +44,9 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
   const control = new ControlData(new Database(countD1(env.DB_CENTRAL, counts)));
   const image = await pushSmallImage(fixture, 1, ['latest', 'second']);
   const subject = await imageOf(await pushBlob(fixture, bytesOf(100, 20)), []);
-  const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: 1 };
   for (const artifactType of ['application/a', 'application/a', 'application/z']) {
     const config = await pushBlob(fixture, bytesOf(100, 20));
-    await pushImage(fixture, await imageOf(config, [], { artifactType, subject: descriptor, note: crypto.randomUUID() }));
+    await pushImage(fixture, await imageOf(config, [], { artifactType, subject: subjectOf(subject), note: crypto.randomUUID() }));
   }
   await grow(fixture, count);
   const read: Record<string, number> = {};

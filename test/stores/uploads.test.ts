@@ -3,7 +3,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import type { UploadProgress } from '../../src/registry/registry.ts';
-import { BufferBudget, PART_BYTES } from '../../src/stores/buffer-budget.ts';
+import { BufferBudget, PART_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
 import { ChunkOutOfOrder } from '../../src/stores/upload-session.ts';
 import {
   bodyOf,
@@ -135,7 +135,7 @@ describe('several chunks', () => {
   });
 
   test('when the budget is spent, small pieces become one blob', async () => {
-    fixture = await openFixture({ budget: new BufferBudget(0) });
+    fixture = await openFixture({ budget: new BufferBudget(3 * SMALL_BYTES) });
     const content = bytesOf(1, 3 * 1024 * 1024 + 7);
     const progress = await pushChunks([content], 'unknown');
     await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, undefined);

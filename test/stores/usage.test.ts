@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { inUnits } from '../../src/stores/usage-rows.ts';
 import { addUsers, type UserName } from '../support/client.ts';
-import { bytesOf, type Image, imageOf, indexOf } from '../support/fixture.ts';
+import { bytesOf, contentDigest, descriptorOf, type Image, imageOf, indexOf, subjectOf } from '../support/fixture.ts';
 import { Random } from '../support/random.ts';
 import { type HostName, ThreeHosts } from '../support/three-hosts.ts';
 import { keptUsage, scannedUsage } from '../support/usage.ts';
@@ -156,7 +156,11 @@ async function collect(database: D1Database, linksFirst: boolean): Promise<void>
         AND m.created_version > m.deleted_version)`);
   const manifests = database.prepare('DELETE FROM manifests WHERE created_version <= deleted_version');
   const sessions = database.prepare("DELETE FROM uploads WHERE state <> 'open'");
-  await database.batch(linksFirst ? [links, references, manifests, sessions] : [references, manifests, sessions]);
+  const contents = database.prepare(`
+    DELETE FROM manifest_contents WHERE NOT EXISTS (SELECT 1 FROM manifests m
+      WHERE m.repository = manifest_contents.repository AND m.digest = manifest_contents.digest)`);
+  const rest = [references, manifests, contents, sessions];
+  await database.batch(linksFirst ? [links, ...rest] : rest);
 }
 
 describe('the columns say what a scan says', () => {
@@ -190,12 +194,13 @@ describe('what counts', () => {
     expect([await used('alice'), await used('bob')]).toEqual([100, 100]);
   });
 
-  test('its real size counts, whatever a descriptor says', async () => {
+  test('its real size counts: a descriptor that says another is refused', async () => {
     const content = bytesOf(1, 1000);
+    const digest = await contentDigest(content);
     await put('alice/app', content);
-    const image = await imageOf(await digestOf('sha256', content), []);
-    expect(JSON.parse(new TextDecoder().decode(image.bytes))).toMatchObject({ config: { size: 1 } });
-    await hosts.putManifest('central', 'alice/app', 'latest', image);
+    const lying = await imageOf(digest, [], { config: { ...descriptorOf(digest, 'application/x'), size: 1 } });
+    expect((await hosts.putManifest('central', 'alice/app', 'latest', lying)).code).toBe('MANIFEST_INVALID');
+    await hosts.putManifest('central', 'alice/app', 'latest', await imageOf(digest, []));
     expect(await used('alice')).toBe(1000);
   });
 
@@ -221,12 +226,12 @@ describe('what counts', () => {
     expect(await used('alice')).toBe(0);
   });
 
-  test('a subject does not count, nor do manifests', async () => {
+  test('a subject is no blob, nor is a manifest', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
-    const subject = { digest: image.digest, mediaType: image.manifest.mediaType, size: image.bytes.byteLength };
+    const subject = subjectOf(image);
     const config = bytesOf(9, 5);
     await put('alice/app', config);
-    await hosts.putManifest('central', 'alice/app', 'signed', await imageOf(await digestOf('sha256', config), [], { subject }));
+    await hosts.putManifest('central', 'alice/app', 'signed', await imageOf(await contentDigest(config), [], { subject }));
     await hosts.putManifest('central', 'alice/app', 'index', await indexOf([image.digest]));
     expect(await used('alice')).toBe(105);
   });
@@ -288,8 +293,12 @@ test('the migration counts what is there already', async () => {
   await hosts.call('central', 'PATCH', headers.get('Location') ?? '', { body: bytesOf(10, 25) });
   const kept = await keptUsage(env.DB_CENTRAL);
   expect(kept.sums).toMatchObject({ alice: { blobs: 3, bytes: 150, unreferenced: 50, uploading: 25 }, bob: { bytes: 100 } });
-  const migration = env.MIGRATIONS.find(({ name }) => name === '0006_usage.sql');
-  const backfill = (migration?.queries ?? []).filter((query) => /^(?:\s|--[^\n]*\n)*INSERT INTO usage/.test(query));
+  const migrations = env.MIGRATIONS.filter(({ name }) =>
+    ['0006_usage.sql', '0015_counted_manifests.sql', '0020_counted_repositories.sql'].includes(name),
+  );
+  const backfill = migrations
+    .flatMap(({ queries }) => queries)
+    .filter((query) => /^(?:\s|--[^\n]*\n)*(?:INSERT INTO usage|UPDATE usage)/.test(query));
   const triggers = (
     await env.DB_CENTRAL.prepare(
       "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'locations%' AND name NOT LIKE 'link%'",
@@ -298,12 +307,13 @@ test('the migration counts what is there already', async () => {
       sql: string;
     }>()
   ).results;
-  expect([backfill.length, triggers.length]).toEqual([2, 20]);
+  expect([backfill.length, triggers.length]).toEqual([6, 36]);
   // As it runs: before the triggers.
   await env.DB_CENTRAL.batch(
     [
       ...triggers.map(({ name }) => `DROP TRIGGER ${name}`),
       'DELETE FROM usage_blobs',
+      'DELETE FROM usage_manifests',
       'DELETE FROM usage',
       ...backfill,
       ...triggers.map(({ sql }) => sql),

@@ -34,3 +34,14 @@ export async function clearStores(): Promise<void> {
     }),
   );
 }
+
+/** Drops the copies of tables that a test file before this one kept. */
+export async function dropSavedTables(): Promise<void> {
+  await Promise.all(
+    Object.values(BINDINGS).map(async ([database]) => {
+      const saved = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'saved_*'";
+      const { results } = await database.prepare(saved).all<{ name: string }>();
+      if (results.length > 0) await database.batch(results.map(({ name }) => database.prepare(`DROP TABLE ${name}`)));
+    }),
+  );
+}

@@ -3,7 +3,7 @@ import { env, exports } from 'cloudflare:workers';
 import { hashSecret } from '../../src/auth/login.ts';
 import { secrets } from './console.ts';
 
-export const HOST = 'http://registry.test:8787';
+export const HOST = 'http://registry.localhost:8787';
 
 export interface User {
   readonly name: string;

@@ -6,10 +6,9 @@ import type { GcContext } from '../../src/gc/context.ts';
 import { collectTombstones } from '../../src/gc/tombstones.ts';
 import { sweep } from '../../src/gc/sweep.ts';
 import type { Digest } from '../../src/oci/digest.ts';
-import { digestOf } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { deleteFollowedEntries } from '../../src/stores/feed-rows.ts';
-import { bodyOf, bytesOf, GRACE, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
+import { bodyOf, bytesOf, contentDigest, GRACE, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts } from './hosts.ts';
 
 export const HOUR = 3_600_000;
@@ -42,7 +41,7 @@ export async function collectAll(hosts: Hosts): Promise<void> {
 
 export async function pushBlob({ registry }: Host, seed: number, repository: RepositoryName = REPOSITORY): Promise<Digest> {
   const bytes = bytesOf(seed, 100);
-  const digest = await digestOf('sha256', bytes);
+  const digest = await contentDigest(bytes);
   await registry.putBlob(repository, digest, bodyOf(bytes));
   return digest;
 }

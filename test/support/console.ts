@@ -8,9 +8,13 @@ const LEVELS = ['log', 'info', 'warn', 'error', 'debug'] as const;
 
 let printed: string[] = [];
 let shown = true;
+let watched = false;
 
 /** From now on, everything that is printed is kept until {@link takePrinted}. */
 export function watchConsole(): void {
+  shown = true;
+  if (watched) return;
+  watched = true;
   for (const level of LEVELS) {
     const print = console[level].bind(console);
     console[level] = (...values: unknown[]) => {

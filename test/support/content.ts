@@ -1,14 +1,14 @@
 /** Content to push over HTTP. */
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { call, type CallOptions } from './client.ts';
-import { bytesOf, type Image, imageOf } from './fixture.ts';
+import { bytesOf, contentDigest, type Image, imageOf } from './fixture.ts';
 
 export async function putBlob(
   repository: string,
   content: Uint8Array<ArrayBuffer>,
   options: CallOptions = { as: 'alice' },
 ): Promise<Digest> {
-  const digest = await digestOf('sha256', content);
+  const digest = await contentDigest(content);
   const response = await call('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { ...options, body: content });
   if (response.status !== 201) throw new Error(`push of a blob: ${response.status} ${await response.text()}`);
   return digest;

@@ -1,8 +1,11 @@
-/** Every test starts with empty stores that have the schema. The plugin isolates files, not tests. */
-import { applyD1Migrations } from 'cloudflare:test';
+/**
+ * Every test starts with empty stores that have the schema. Test files share one runtime, since starting one for each costs
+ * more than most of them run: this file is evaluated before each, and leaves nothing of the file before.
+ */
+import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { beforeEach } from 'vitest';
-import { BINDINGS, clearStores } from './bindings.ts';
+import { beforeEach, vi } from 'vitest';
+import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
 
 declare global {
   // Bindings that only tests have.
@@ -10,12 +13,26 @@ declare global {
     interface Env {
       readonly MIGRATIONS: Parameters<typeof applyD1Migrations>[1];
       readonly BOOTSTRAP_SECRET: string;
-      /** The one seed to run; empty for all. */
-      readonly FAULT_SEED: string;
     }
   }
 }
 
-for (const [database] of Object.values(BINDINGS)) await applyD1Migrations(database, env.MIGRATIONS);
+vi.useRealTimers();
+vi.unstubAllGlobals();
+await forgetQueues();
+await Promise.all(Object.values(BINDINGS).map(([database]) => applyD1Migrations(database, env.MIGRATIONS)));
+await dropSavedTables();
+await clearStores();
 
 beforeEach(clearStores);
+
+/** Ends what the queues of the file before were doing, which would go on in the stores of this one. */
+async function forgetQueues(): Promise<void> {
+  for (const id of await listDurableObjectIds(env.REPLICATION_QUEUE)) {
+    await runInDurableObject(env.REPLICATION_QUEUE.get(id), async (_queue, { storage }) => {
+      await storage.deleteAlarm();
+      await storage.deleteAll();
+    });
+  }
+  await evictAllDurableObjects();
+}

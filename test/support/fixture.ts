@@ -109,13 +109,29 @@ export function brokenBody(bytes: Uint8Array<ArrayBuffer>, length: number | unde
   return { stream: readable, length };
 }
 
+/** How long the contents are, in bytes, whose digests tests have asked for. */
+const lengths = new Map<Digest, number>();
+
+/** The digest of a content, whose length descriptors of it then say. */
+export async function contentDigest(bytes: Uint8Array<ArrayBuffer>, algorithm: Algorithm = 'sha256'): Promise<Digest> {
+  const digest = await digestOf(algorithm, bytes);
+  lengths.set(digest, bytes.byteLength);
+  return digest;
+}
+
+/** Declares how many bytes a digest names that the test made up. */
+export function ofLength(digest: Digest, bytes: number): Digest {
+  lengths.set(digest, bytes);
+  return digest;
+}
+
 export async function pushBlob(
   { registry }: Fixture,
   bytes: Uint8Array<ArrayBuffer>,
   repository: RepositoryName = REPOSITORY,
   algorithm: Algorithm = 'sha256',
 ): Promise<Digest> {
-  const digest = await digestOf(algorithm, bytes);
+  const digest = await contentDigest(bytes, algorithm);
   await registry.putBlob(repository, digest, bytes.byteLength === 0 ? undefined : bodyOf(bytes));
   return digest;
 }
@@ -128,28 +144,43 @@ export interface Image {
   readonly manifest: Manifest;
 }
 
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes; of a content that no test has made, 1. */
+  readonly size: number;
+}
+
+export function descriptorOf(digest: Digest, mediaType: string): Descriptor {
+  return { mediaType, digest, size: lengths.get(digest) ?? 1 };
+}
+
+/** What names a manifest as the subject of another. */
+export function subjectOf({ digest, manifest }: Image): Descriptor {
+  return descriptorOf(digest, manifest.mediaType);
+}
+
 /** An image manifest of blobs that may or may not have been pushed. */
 export async function imageOf(
   config: Digest,
   layers: readonly Digest[],
   extra: Readonly<Record<string, unknown>> = {},
 ): Promise<Image> {
-  const descriptor = (digest: Digest, mediaType: string) => ({ mediaType, digest, size: 1 });
   return documentOf(`${OCI}.manifest.v1+json`, {
-    config: descriptor(config, `${OCI}.config.v1+json`),
-    layers: layers.map((layer) => descriptor(layer, `${OCI}.layer.v1.tar`)),
+    config: descriptorOf(config, `${OCI}.config.v1+json`),
+    layers: layers.map((layer) => descriptorOf(layer, `${OCI}.layer.v1.tar`)),
     ...extra,
   });
 }
 
 export async function indexOf(children: readonly Digest[], extra: Readonly<Record<string, unknown>> = {}): Promise<Image> {
-  const manifests = children.map((digest) => ({ mediaType: `${OCI}.manifest.v1+json`, digest, size: 1 }));
+  const manifests = children.map((digest) => descriptorOf(digest, `${OCI}.manifest.v1+json`));
   return documentOf(`${OCI}.index.v1+json`, { manifests, ...extra });
 }
 
 export async function documentOf(mediaType: string, fields: Readonly<Record<string, unknown>>): Promise<Image> {
   const bytes = utf8(JSON.stringify({ schemaVersion: 2, mediaType, ...fields }));
-  return { bytes, digest: await digestOf('sha256', bytes), manifest: parseManifest(bytes, mediaType) };
+  return { bytes, digest: await contentDigest(bytes), manifest: parseManifest(bytes, mediaType) };
 }
 
 export async function pushImage(
@@ -203,11 +234,16 @@ export async function unreferencedObjects(): Promise<string[]> {
   return (await objectKeys()).filter((key) => !known.has(key));
 }
 
+/** Refused logins are counted whatever else they change. */
+const REFUSED: Readonly<Record<string, string>> = { audit: " WHERE action <> 'refuse login'" };
+
 /** All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing. */
 export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
   const all = async <Row>(query: string): Promise<Row[]> => (await database.prepare(query).all<Row>()).results;
   const tables = await all<{ name: string }>(`SELECT name FROM sqlite_master WHERE ${TABLES} AND name <> 'followers'`);
-  const contents = await Promise.all(tables.map(async ({ name }) => [name, await all(`SELECT * FROM ${name}`)] as const));
+  const contents = await Promise.all(
+    tables.map(async ({ name }) => [name, await all(`SELECT * FROM ${name}${REFUSED[name] ?? ''}`)] as const),
+  );
   return JSON.stringify([contents, await objectKeys(bucket)]);
 }
 

@@ -1,7 +1,7 @@
 /** A queue's state in memory, for tests that run a queue without its Durable Object; queue-state.test.ts holds it to the other's rules. */
 import type { Digest } from '../../src/oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../../src/oci/reference.ts';
-import { fetchJob, isDue, type Job } from '../../src/replication/machine.ts';
+import { fetchJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
 import {
   BUCKETS,
   type Counter,
@@ -41,7 +41,7 @@ export class MemoryQueueState implements QueueState {
   }
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
     return this.#named()
-      .filter(({ id, parked, nextAt }) => id.startsWith(prefix) && (parked || nextAt > now))
+      .filter((job) => job.id.startsWith(prefix) && !isDue(job, now))
       .slice(0, limit);
   }
   parkedJobs(after: string, limit: number): readonly NamedJob[] {
@@ -52,8 +52,10 @@ export class MemoryQueueState implements QueueState {
   parkedCount(): number {
     return this.parkedJobs('', Infinity).length;
   }
-  nextAttempt(now: number): number | undefined {
-    const times = this.#named().flatMap(({ parked, nextAt }) => (parked || nextAt <= now ? [] : [nextAt]));
+  nextAttempt(after: number, now: number): number | undefined {
+    const isToCome = ({ parked, nextAt }: Job): boolean =>
+      !parked && nextAt > after && nextAt <= now + LONGEST_DELAY_MILLISECONDS;
+    const times = this.#named().flatMap((job) => (isToCome(job) ? [job.nextAt] : []));
     return times.length === 0 ? undefined : Math.min(...times);
   }
   retry(id: string | undefined): number {

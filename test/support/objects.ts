@@ -114,12 +114,13 @@ export async function orphansAt(name: HostName): Promise<string[]> {
   return results.map(({ key }) => key);
 }
 
-/** Lines of JSON that are logged as errors from here on. */
+/** Lines of JSON that are logged as errors from here on, without their times. */
 export function errorLines(): object[] {
   const lines: object[] = [];
   const { error: print } = console;
   vi.spyOn(console, 'error').mockImplementation((text: string) => {
-    lines.push(JSON.parse(text) as object);
+    const { time: _, ...line } = JSON.parse(text) as Record<string, unknown>;
+    lines.push(line);
     print(text);
   });
   return lines;

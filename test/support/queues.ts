@@ -9,8 +9,8 @@ import { addUsers, call, type CallOptions } from './client.ts';
 export const config = parseConfig(env);
 const STORES = config.nodes.map(({ store }) => store);
 
-export const NODE1 = 'http://registry.test:8788';
-export const NODE2 = 'http://registry.test:8789';
+export const NODE1 = 'http://registry.localhost:8788';
+export const NODE2 = 'http://registry.localhost:8789';
 
 /** For beforeEach: nodes that have heard of the users. */
 export async function startQueues(): Promise<void> {

@@ -85,7 +85,7 @@ async function pushImage(actor: Actor, material: Material, images: Document[], t
   const { random, state } = actor;
   const layers = await Promise.all(Array.from({ length: random.between(1, 3) }, () => newBlob(random, material)));
   const config = await contentOf(random.bytes(random.between(20, 300)));
-  const subject = random.chance(0.2) ? random.pick([...state.manifests.keys()]) : undefined;
+  const subject = random.chance(0.2) ? random.pick([...state.manifests.values()]) : undefined;
   const document = await imageOf(config, layers, subject);
   const uploads = [config, ...layers].map((blob) => upload(actor, material, blob));
   const change = putManifest(state.name, document, tags);
@@ -165,7 +165,7 @@ export async function contentOf(bytes: Uint8Array<ArrayBuffer>, algorithm: 'sha2
   return { bytes, digest: `${algorithm}:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}` };
 }
 
-async function imageOf(config: Content, layers: readonly Content[], subject: string | undefined): Promise<Document> {
+async function imageOf(config: Content, layers: readonly Content[], subject: Document | undefined): Promise<Document> {
   const descriptor = ({ digest, bytes }: Content, type: string) => ({
     mediaType: `${IMAGE}.${type}`,
     digest,
@@ -177,11 +177,11 @@ async function imageOf(config: Content, layers: readonly Content[], subject: str
     mediaType,
     config: descriptor(config, 'config.v1+json'),
     layers: layers.map((layer) => descriptor(layer, 'layer.v1.tar')),
-    ...(subject === undefined ? {} : { subject: { mediaType, digest: subject, size: 1 } }),
+    ...(subject === undefined ? {} : { subject: { ...descriptor(subject, ''), mediaType } }),
   };
   const content = await contentOf(Uint8Array.from(new TextEncoder().encode(JSON.stringify(document))));
   const blobs = [config, ...layers].map(({ digest }) => digest);
-  return { ...content, mediaType, blobs, ...(subject === undefined ? {} : { subject }) };
+  return { ...content, mediaType, blobs, ...(subject === undefined ? {} : { subject: subject.digest }) };
 }
 
 function locationOf(answer: Answer): string {

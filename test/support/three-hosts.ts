@@ -5,9 +5,9 @@
 import { env } from 'cloudflare:workers';
 import type { Hono } from 'hono';
 import { createApp } from '../../src/app.ts';
-import { parseConfig } from '../../src/config.ts';
+import { type Config, parseConfig } from '../../src/config.ts';
 import type { AppEnv } from '../../src/http/context.ts';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { composeStores } from '../../src/registry/compose.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
@@ -15,14 +15,14 @@ import type { Store } from '../../src/stores/store.ts';
 import { basic, type CallOptions, HOST, type UserName, USERS } from './client.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';
 import { type Call, type CallKind, type Fault, faulty } from './faults.ts';
-import { bytesOf, type Image, imageOf } from './fixture.ts';
+import { bytesOf, contentDigest, type Image, imageOf } from './fixture.ts';
 import { MemoryQueueState } from './memory-queue-state.ts';
 import { Wire } from './wire.ts';
 
 export const ORIGINS = {
   central: HOST,
-  node1: 'http://registry.test:8788',
-  node2: 'http://registry.test:8789',
+  node1: 'http://registry.localhost:8788',
+  node2: 'http://registry.localhost:8789',
 } as const;
 export type HostName = keyof typeof ORIGINS;
 export type NodeName = Exclude<HostName, 'central'>;
@@ -55,7 +55,7 @@ export class ThreeHosts {
   readonly #stores: ReadonlyMap<string, Store>;
   readonly #queues: ReadonlyMap<string, Queue>;
 
-  private constructor() {
+  private constructor(settings: object) {
     const unlimited = { limit: async () => ({ success: true }) };
     const queues = { idFromName: (name: string) => name, get: (name: string) => this.#stub(name) };
     const { central, node1, node2 } = this.counts;
@@ -67,21 +67,32 @@ export class ThreeHosts {
       BLOBS_NODE1: countR2(env.BLOBS_NODE1!, node1),
       BLOBS_NODE2: countR2(env.BLOBS_NODE2!, node2),
     };
-    const bindings = { ...env, ...counted, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited, REPLICATION_QUEUE: queues };
+    const REGISTRY = { ...env.REGISTRY, ...settings };
+    const bindings = {
+      ...env,
+      ...counted,
+      REGISTRY,
+      CREDENTIAL_CHECKS: unlimited,
+      ADDRESS_CHECKS: unlimited,
+      REPLICATION_QUEUE: queues,
+    };
     this.#env = faulty(bindings, (call) => this.#faultOf(call)) as unknown as Env;
     const config = parseConfig(this.#env);
     this.#stores = new Map(composeStores(config, this.#env).map((store) => [store.name, store]));
-    this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config.graceMilliseconds)]));
+    this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config)]));
   }
 
   /** Nodes that have yet to hear of central; they may have done so in stores that another has left. */
-  static async openWithoutFollowing(): Promise<ThreeHosts> {
-    return new ThreeHosts();
+  static async openWithoutFollowing(settings: object = {}): Promise<ThreeHosts> {
+    return new ThreeHosts(settings);
   }
 
-  /** With users that the nodes have heard of; they must be in central's store already. */
-  static async open(): Promise<ThreeHosts> {
-    const hosts = await ThreeHosts.openWithoutFollowing();
+  /**
+   * With users that the nodes have heard of; they must be in central's store already.
+   * @param settings of REGISTRY, beside those of `wrangler.test.toml`
+   */
+  static async open(settings: object = {}): Promise<ThreeHosts> {
+    const hosts = await ThreeHosts.openWithoutFollowing(settings);
     await hosts.drain();
     return hosts;
   }
@@ -157,7 +168,7 @@ export class ThreeHosts {
   }
 
   async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>, as: UserName = 'alice'): Promise<Answered> {
-    const digest = await digestOf('sha256', content);
+    const digest = await contentDigest(content);
     return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { as, body: content });
   }
 
@@ -175,7 +186,7 @@ export class ThreeHosts {
   /** Pushes an image of a config and a layer. @throws where a request is not answered with 201 */
   async push(host: HostName, repository: string, seed: number, tag: string, as: UserName = 'alice'): Promise<Image> {
     const contents = [bytesOf(seed, 30), bytesOf(seed + 1, 70)] as const;
-    const [config, layer] = [await digestOf('sha256', contents[0]), await digestOf('sha256', contents[1])];
+    const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
     const image = await imageOf(config, [layer]);
     for (const content of contents) requireCreated(await this.putBlob(host, repository, content, as));
     requireCreated(await this.putManifest(host, repository, tag, image, as));
@@ -199,14 +210,14 @@ export class ThreeHosts {
     return away === 'stalls' && !streams ? 'stall' : 'before';
   }
 
-  #newQueue(name: string, graceMilliseconds: number): Queue {
+  #newQueue(name: string, { graceMilliseconds, limits }: Config): Queue {
     const state = new MemoryQueueState();
     const [node, central] = [this.#store(name), this.#store('central')];
     const storeOf = (other: string): Store | undefined => this.#stores.get(other);
     const now = (): number => Date.now();
     return {
       state,
-      replicator: new Replicator({ node, central, now, graceMilliseconds, state, storeOf, random: () => 0.5 }),
+      replicator: new Replicator({ node, central, now, graceMilliseconds, limits, state, storeOf, random: () => 0.5 }),
     };
   }
 

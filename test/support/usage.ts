@@ -17,7 +17,7 @@ const SCAN = `
   GROUP BY organization, digest HAVING sum(live) + sum(fresh) > 0 ORDER BY organization, digest`;
 
 const SESSIONS = `
-  SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading FROM uploads WHERE state = 'open' GROUP BY 1`;
+  SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading, count(*) AS sessions FROM uploads WHERE state = 'open' GROUP BY 1`;
 
 interface Blob {
   readonly organization: string;
@@ -26,15 +26,58 @@ interface Blob {
   readonly fresh: number;
 }
 
+// A manifest counts once for each organization by its bytes, and in each repository by number.
+const MANIFESTS = `
+  SELECT ${ORGANIZATION('repository')} AS organization, digest, size, count(*) AS live FROM manifests
+  WHERE created_version > deleted_version GROUP BY 1, digest ORDER BY 1, digest`;
+const DOCUMENTS = `
+  SELECT ${ORGANIZATION('c.repository')} AS organization, sum(length(CAST(c.content AS BLOB))) AS stored
+  FROM manifest_contents c GROUP BY 1`;
+const TAGS = `
+  SELECT ${ORGANIZATION('repository')} AS organization, count(*) AS tags FROM tags WHERE visible = 1
+  AND (repository, name) NOT IN (SELECT repository, name FROM known_tags) GROUP BY 1`;
+
+const REPOSITORIES = `
+  SELECT ${ORGANIZATION('name')} AS organization, sum(listed) AS repositories, count(*) AS repository_rows FROM repositories GROUP BY 1`;
+
 export interface Sums {
   blobs: number;
   bytes: number;
   unreferenced: number;
   uploading: number;
+  manifests: number;
+  manifest_bytes: number;
+  stored_manifest_bytes: number;
+  tags: number;
+  open_uploads: number;
+  repositories: number;
+  repository_rows: number;
+}
+
+const NOTHING: Sums = {
+  blobs: 0,
+  bytes: 0,
+  unreferenced: 0,
+  uploading: 0,
+  manifests: 0,
+  manifest_bytes: 0,
+  stored_manifest_bytes: 0,
+  tags: 0,
+  open_uploads: 0,
+  repositories: 0,
+  repository_rows: 0,
+};
+
+interface LiveManifest {
+  readonly organization: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly live: number;
 }
 
 interface Counted {
   readonly blobs: readonly Blob[];
+  readonly manifests: readonly LiveManifest[];
   readonly sums: Readonly<Record<string, Sums>>;
 }
 
@@ -50,22 +93,48 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
   );
   const left = new Set((await rows<{ key: string }>(database, LEFT)).map(({ key }) => key));
   const sums: Record<string, Sums> = {};
-  const of = (organization: string): Sums => (sums[organization] ??= { blobs: 0, bytes: 0, unreferenced: 0, uploading: 0 });
+  const of = (organization: string): Sums => (sums[organization] ??= { ...NOTHING });
   for (const { organization, digest, live } of blobs) {
-    const size = left.has(`${organization} ${digest}`) ? 0 : (sizes.get(digest) ?? 0);
+    if (left.has(`${organization} ${digest}`)) continue;
+    const size = sizes.get(digest) ?? 0;
     of(organization).blobs++;
     of(organization).bytes += size;
     if (live === 0) of(organization).unreferenced += size;
   }
-  for (const { organization, uploading } of await rows<{ organization: string; uploading: number }>(database, SESSIONS)) {
+  for (const { organization, uploading, sessions } of await rows<{
+    organization: string;
+    uploading: number;
+    sessions: number;
+  }>(database, SESSIONS)) {
     of(organization).uploading += uploading;
+    of(organization).open_uploads += sessions;
   }
-  return { blobs, sums };
+  const manifests = await rows<LiveManifest>(database, MANIFESTS);
+  const leftManifests = new Set((await rows<{ key: string }>(database, LEFT_MANIFESTS)).map(({ key }) => key));
+  for (const { organization, digest, size, live } of manifests) {
+    if (leftManifests.has(`${organization} ${digest}`)) continue;
+    of(organization).manifests += live;
+    of(organization).manifest_bytes += size;
+  }
+  for (const { organization, stored } of await rows<{ organization: string; stored: number }>(database, DOCUMENTS)) {
+    of(organization).stored_manifest_bytes += stored;
+  }
+  for (const { organization, tags } of await rows<{ organization: string; tags: number }>(database, TAGS)) {
+    of(organization).tags += tags;
+  }
+  for (const { organization, ...counted } of await rows<
+    Pick<Sums, 'repositories' | 'repository_rows'> & { organization: string }
+  >(database, REPOSITORIES)) {
+    Object.assign(of(organization), counted);
+  }
+  return { blobs, manifests, sums };
 }
 
 const SIZES =
   'SELECT digest, max(size) AS size FROM locations GROUP BY digest UNION ALL SELECT digest, size FROM usage_blobs WHERE size IS NOT NULL';
 const LEFT = "SELECT organization || ' ' || digest AS key FROM usage_blobs WHERE known = 1";
+
+const LEFT_MANIFESTS = "SELECT organization || ' ' || digest AS key FROM usage_manifests WHERE known = 1";
 
 /** By the columns. */
 export async function keptUsage(database: D1Database): Promise<Counted> {
@@ -73,9 +142,14 @@ export async function keptUsage(database: D1Database): Promise<Counted> {
     database,
     'SELECT organization, digest, live, fresh FROM usage_blobs ORDER BY organization, digest',
   );
+  const manifests = await rows<LiveManifest>(
+    database,
+    'SELECT organization, digest, size, live FROM usage_manifests ORDER BY organization, digest',
+  );
+  const columns = Object.keys(NOTHING);
   const sums = await rows<Sums & { organization: string }>(
     database,
-    'SELECT organization, blobs, bytes, unreferenced, uploading FROM usage WHERE blobs + bytes + unreferenced + uploading <> 0',
+    `SELECT organization, ${columns.join(', ')} FROM usage WHERE ${columns.map((column) => `${column} <> 0`).join(' OR ')}`,
   );
-  return { blobs, sums: Object.fromEntries(sums.map(({ organization, ...sum }) => [organization, sum])) };
+  return { blobs, manifests, sums: Object.fromEntries(sums.map(({ organization, ...sum }) => [organization, sum])) };
 }

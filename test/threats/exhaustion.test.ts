@@ -1,8 +1,9 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { readManifestBody } from '../../src/http/body.ts';
+import type { AppContext } from '../../src/http/context.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, imageOf, indexOf, utf8 } from '../support/fixture.ts';
+import { bytesOf, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
@@ -13,7 +14,8 @@ const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 /** `size` bytes, made as they are asked for. */
 function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint8Array>; given: () => number } {
   let given = 0;
-  const stream = new ReadableStream<Uint8Array>({
+  const stream = new ReadableStream({
+    type: 'bytes',
     pull: (controller) => {
       if (given >= size) return controller.close();
       given += piece;
@@ -26,12 +28,16 @@ function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint
 test('of a manifest that is too large no more is read than shows it', async () => {
   const announced = counted(32 * MIB);
   const request = { headers: new Headers({ 'Content-Length': String(32 * MIB) }), body: announced.stream };
-  await expect(readManifestBody(request as unknown as Request, 4 * MIB)).rejects.toMatchObject({ kind: 'MANIFEST_TOO_LARGE' });
+  await expect(readManifestBody({ req: { raw: request } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+    kind: 'MANIFEST_TOO_LARGE',
+  });
   expect(announced.given()).toBeLessThanOrEqual(64 * 1024);
 
   const unannounced = counted(32 * MIB);
   const chunked = { headers: new Headers(), body: unannounced.stream };
-  await expect(readManifestBody(chunked as unknown as Request, 4 * MIB)).rejects.toMatchObject({ kind: 'MANIFEST_TOO_LARGE' });
+  await expect(readManifestBody({ req: { raw: chunked } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
+    kind: 'MANIFEST_TOO_LARGE',
+  });
   expect(unannounced.given()).toBeLessThanOrEqual(4 * MIB + 3 * 64 * 1024);
 });
 
@@ -77,26 +83,28 @@ describe.each(HOSTS_AND_NODES)('exhaustion: body size, catalog size, nested inde
     expect((await host.call('DELETE', `/v2/alice/app/manifests/${itself.digest}`, { as: 'alice' })).status).toBe(202);
   });
 
-  test.each(['999999999999999', '2147483648', '1001'])('a catalog, tags and referrers of n=%s are cut to a page', async (n) => {
-    const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)';
-    await env.DB_CENTRAL.prepare(
-      `INSERT INTO repositories (name, created_at, listed) ${numbers} SELECT printf('alice/r%05d', i), 0, 1 FROM n`,
-    ).run();
-    const catalog = await host.call('GET', `/v2/_catalog?n=${n}`, { as: 'alice' });
-    expect((await catalog.json<{ repositories: string[] }>()).repositories).toHaveLength(1000);
-    const subject = await indexOf([]);
-    await host.putManifest('alice/app', 'subject', subject);
-    const of = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: 1 };
-    const config = await host.putBlob('alice/app', bytesOf(1, 10));
-    for (let i = 0; i < 101; i++) {
-      const image = await imageOf(config, [], { subject: of, annotations: { i: String(i) } });
-      await host.putManifest('alice/app', image.digest, image);
-    }
-    const referrers = await host.call('GET', `/v2/alice/app/referrers/${subject.digest}?n=${n}`, { as: 'alice' });
-    expect((await referrers.json<{ manifests: unknown[] }>()).manifests).toHaveLength(100);
-  });
+  test.each(['9'.repeat(400), '999999999999999', '2147483648', '1001'])(
+    'a catalog, tags and referrers of n=%s are cut to a page',
+    async (n) => {
+      const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)';
+      await env.DB_CENTRAL.prepare(
+        `INSERT INTO repositories (name, created_at, listed) ${numbers} SELECT printf('alice/r%05d', i), 0, 1 FROM n`,
+      ).run();
+      const catalog = await host.call('GET', `/v2/_catalog?n=${n}`, { as: 'alice' });
+      expect((await catalog.json<{ repositories: string[] }>()).repositories).toHaveLength(1000);
+      const subject = await indexOf([]);
+      await host.putManifest('alice/app', 'subject', subject);
+      const config = await host.putBlob('alice/app', bytesOf(1, 10));
+      for (let i = 0; i < 101; i++) {
+        const image = await imageOf(config, [], { subject: subjectOf(subject), annotations: { i: String(i) } });
+        await host.putManifest('alice/app', image.digest, image);
+      }
+      const referrers = await host.call('GET', `/v2/alice/app/referrers/${subject.digest}?n=${n}`, { as: 'alice' });
+      expect((await referrers.json<{ manifests: unknown[] }>()).manifests).toHaveLength(100);
+    },
+  );
 
-  test.each(['1e9', '0x10', '-1', '1.5', '9'.repeat(400), ' 5', 'null'])('a page of n=%j is 400', async (n) => {
+  test.each(['1e9', '0x10', '-1', '1.5', ' 5', 'null'])('a page of n=%j is 400', async (n) => {
     for (const path of ['/v2/_catalog', '/v2/alice/app/tags/list', `/v2/alice/app/referrers/sha256:${'0'.repeat(64)}`]) {
       expect([path, await host.read(`${path}?n=${encodeURIComponent(n)}`, 'alice')]).toEqual([path, 400]);
     }

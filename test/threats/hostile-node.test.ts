@@ -1,10 +1,10 @@
 /** A hostile node or upstream, and invariant 4: a node whose bucket holds other bytes than its rows say spreads them to no store. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { WHOLE_BYTES } from '../../src/replication/transfer.ts';
 import { addUsers } from '../support/client.ts';
-import { bytesOf, imageOf } from '../support/fixture.ts';
+import { bytesOf, contentDigest, imageOf } from '../support/fixture.ts';
 import { ThreeHosts } from '../support/three-hosts.ts';
 
 const CONFIG = bytesOf(1, 30);
@@ -20,8 +20,8 @@ beforeEach(async () => {
 async function spoiled(size: number): Promise<{ digest: Digest; layer: Digest; content: Uint8Array<ArrayBuffer> }> {
   const content = new Uint8Array(size).fill(7);
   for (const bytes of [CONFIG, content]) expect((await hosts.putBlob('node1', 'alice/app', bytes)).status).toBe(201);
-  const layer = await digestOf('sha256', content);
-  const image = await imageOf(await digestOf('sha256', CONFIG), [layer]);
+  const layer = await contentDigest(content);
+  const image = await imageOf(await contentDigest(CONFIG), [layer]);
   expect((await hosts.putManifest('node1', 'alice/app', 'latest', image)).status).toBe(201);
   await write(layer, new Uint8Array(size).fill(8));
   return { digest: image.digest, layer, content };
@@ -71,7 +71,7 @@ describe.each([
     expect(await json(IMAGE, 'alice')).toMatchObject({ state: 'settled', attempts: 0, last_error: null });
     const key = await keyAt(env.DB_CENTRAL, 'central', layer);
     const object = await env.BLOBS_CENTRAL.get(key ?? '');
-    expect(await digestOf('sha256', new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0)))).toBe(layer);
+    expect(await contentDigest(new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0)))).toBe(layer);
   });
 
   test('are not kept by another node that was asked for them', async () => {
@@ -93,7 +93,7 @@ describe('a hostile node or upstream: what was deleted does not come back throug
 
   test.each(['central', 'node1', 'node2'] as const)('a blob that all stores hold, deleted at %s', async (where) => {
     for (const host of ['central', 'node1', 'node2'] as const) await hosts.putBlob(host, 'alice/app', content);
-    const path = `/v2/alice/app/blobs/${await digestOf('sha256', content)}`;
+    const path = `/v2/alice/app/blobs/${await contentDigest(content)}`;
     expect((await hosts.call(where, 'DELETE', path)).status).toBe(202);
     await hosts.drain();
     expect(await read(path)).toEqual([404, 404, 404]);
@@ -104,14 +104,14 @@ describe('a hostile node or upstream: what was deleted does not come back throug
   });
 
   test('a blob whose copy to a node was still to be made', async () => {
-    const path = `/v2/alice/app/blobs/${await digestOf('sha256', content)}`;
+    const path = `/v2/alice/app/blobs/${await contentDigest(content)}`;
     await hosts.putBlob('central', 'alice/app', content);
     expect((await hosts.call('node2', 'GET', path)).status).toBe(200);
     expect(hosts.queueOf('node2').state.fetchCount()).toBe(1);
     expect((await hosts.call('central', 'DELETE', path)).status).toBe(202);
     await hosts.drain();
     expect(await read(path)).toEqual([404, 404, 404]);
-    expect(await keyAt(env.DB_NODE2!, 'node2', await digestOf('sha256', content))).toBeUndefined();
+    expect(await keyAt(env.DB_NODE2!, 'node2', await contentDigest(content))).toBeUndefined();
   });
 
   test('an image, by a push to a node that central hears of after the deletion', async () => {

@@ -1,4 +1,5 @@
 /** Tokens that the platform vouches for, used where they do not belong. */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, codeOf } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
@@ -84,6 +85,20 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
       expect((await registry.call(host, 'GET', '/v2/', { as: { authorization } })).status).toBe(401);
     }
   });
+
+  test.each(['official', 'admin', 'administrator', 'bootstrap', 'central', 'platform', 'berth'])(
+    'an organization named %s is not the platform’s, whether it exists or not',
+    async (name) => {
+      const registry = openWithPlatform(() => naming(name));
+      const odd = platformToken('someone', `secret-for-${crypto.randomUUID()}`);
+      for (const authorization of [odd.pair, odd.bearer, odd.wholeAs(name)]) {
+        const response = await registry.call(host, 'POST', `/v2/${name}/app/blobs/uploads/`, { as: { authorization } });
+        expect([response.status, await codeOf(response)]).toEqual([403, 'DENIED']);
+      }
+      const { results } = await env.DB_CENTRAL.prepare('SELECT name FROM organizations WHERE name = ?1').bind(name).all();
+      expect(results).toHaveLength(name === 'official' ? 1 : 0);
+    },
+  );
 
   test.each(['Alice', 'alice/app', '../alice', 'alice*', '*', 'alice:pull', 'alice\r\nX-Evil: 1', "alice' OR 1=1 --", '<b>', ''])(
     'an organization named %j is none: 503, and never a pass',

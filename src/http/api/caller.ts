@@ -4,27 +4,36 @@
  */
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
-import { administers, type Credential } from '../../auth/credential.ts';
+import { administers } from '../../auth/credential.ts';
+import { administersRepository, type Delegate } from '../../auth/delegation.ts';
 import { countCheck, hashSecret, type Login } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { OrganizationName } from '../../oci/reference.ts';
-import { addressOf, limitersOf, logInFrom, logInWithWholeToken } from '../authenticate.ts';
+import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
+import type { Actor } from '../../registry/registry.ts';
+import { actor } from '../access.ts';
+import { addressOf, limitersOf, logInFrom, logInWithWholeToken, noteRefusedLogin } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
 export const DOCUMENT = '/api/openapi.json';
 
-const BOOTSTRAP: Credential = { kind: 'administrator', id: 'bootstrap' };
+const BOOTSTRAP: Delegate = { credential: { kind: 'administrator', id: 'bootstrap' }, registries: null, expiresAt: undefined };
 
 /** Everything but the description of the API needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
 export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
   if (c.req.path !== DOCUMENT) {
-    const caller = await callerOf(c);
-    c.set('caller', caller);
-    c.get('logFields')['subject'] = caller.id;
+    const delegate = await callerOf(c);
+    c.set('delegate', delegate);
+    c.set('caller', delegate.credential);
+    c.get('logFields')['subject'] = delegate.credential.id;
   }
   await next();
 });
+
+/** For the audit log. */
+export function callerAsActor(c: AppContext): Actor {
+  return actor(c, c.get('caller').id);
+}
 
 /** @throws OciError DENIED */
 export function requireAdministrator(c: AppContext): void {
@@ -37,7 +46,31 @@ export function requireAdministratorOf(c: AppContext, organization: Organization
   throw new OciError('DENIED', { message: `the credential may not administer ${organization}` });
 }
 
-async function callerOf(c: AppContext): Promise<Credential> {
+/** An admin of the organization, for a repository that its patterns hold. @throws OciError DENIED */
+export function requireAdministratorOfRepository(c: AppContext, organization: OrganizationName, name: RepositoryName): void {
+  requireAdministratorOf(c, organization);
+  if (administersRepository(c.get('delegate'), organization, name)) return;
+  throw new OciError('DENIED', { message: `the credential may not administer ${name}: it is none of its repositories` });
+}
+
+/**
+ * For what holds at registries: the caller's credential must be good at each of them.
+ * @param names 'central' and names of nodes; all registries unless told
+ * @throws OciError DENIED
+ */
+export function requireGoodAt(c: AppContext, names: readonly string[] = registryNames(c)): void {
+  const { registries } = c.get('delegate');
+  const missing = registries === null ? undefined : names.find((name) => !registries.includes(name));
+  if (missing === undefined) return;
+  throw new OciError('DENIED', { message: `the credential is not good at ${missing}, where this would hold as well` });
+}
+
+/** 'central' and the names of all nodes. */
+export function registryNames(c: AppContext): string[] {
+  return ['central', ...c.get('runtime').config.nodes.map(({ name }) => name)];
+}
+
+async function callerOf(c: AppContext): Promise<Delegate> {
   const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
   const isBearer = scheme.toLowerCase() === 'bearer';
   const login = isBearer
@@ -45,8 +78,7 @@ async function callerOf(c: AppContext): Promise<Credential> {
     : scheme.toLowerCase() === 'basic'
       ? await loginOf(c, value)
       : undefined;
-  const caller = login?.credential ?? (isBearer ? await bootstrapOf(c, value) : undefined);
-  c.set('callerRegistries', login?.registries ?? null);
+  const caller = login ?? (isBearer ? await bootstrapOf(c, value) : undefined);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
       message: 'log in with a credential that has the right admin, or with the bootstrap secret',
@@ -62,10 +94,12 @@ async function loginOf(c: AppContext, value: string): Promise<Login | undefined>
   return logInFrom(c, presented, 'central');
 }
 
-async function bootstrapOf(c: AppContext, secret: string): Promise<Credential | undefined> {
+async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
   const { bootstrapSecret } = c.get('runtime').config;
   await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
   if (bootstrapSecret === undefined) return undefined;
   // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
-  return (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)) ? BOOTSTRAP : undefined;
+  if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
+  c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', c.get('runtime').config.central));
+  return undefined;
 }

@@ -1,10 +1,11 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CredentialSummary } from '../../auth/administration.ts';
+import type { Right } from '../../auth/credential.ts';
+import { beyondReach, mayOutlast, type Reach } from '../../auth/delegation.ts';
 import { OciError } from '../../oci/errors.ts';
-import { actor } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { callerAsActor, registryNames, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import {
   createdCredential,
@@ -50,22 +51,22 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(create, async (c) => {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    const { name, rights, repositories = [`${organization}/*`], expires_at, registries } = c.req.valid('json');
+    const asked = c.req.valid('json');
+    const own = c.get('caller');
+    const { name, rights, repositories = own.kind === 'organization' ? own.repositories : [`${organization}/*`] } = asked;
     const foreign = foreignPattern(organization, repositories);
     if (foreign !== undefined) {
       const field = `repositories.${foreign}`;
       const message = `${field}: must be ${organization}/<name>, or end in /* below ${organization}/`;
       throw new OciError('FIELD_INVALID', { message, detail: { field } });
     }
-    const added = await administrationOf(c).createCredential({
-      kind: 'organization',
-      organization,
-      name,
-      rights: [...new Set(rights)],
-      repositories,
-      registries: knownRegistries(c, registries),
-      expiresAt: expires_at === null ? null : Date.parse(expires_at),
-    });
+    const reach = { rights: [...new Set(rights)], repositories, registries: registriesFor(c, asked.registries) };
+    requireWithinReach(c, reach);
+    const expiresAt = endFor(c, asked.expires_at);
+    const added = await administrationOf(c).createCredential(
+      { kind: 'organization', organization, name, ...reach, expiresAt },
+      callerAsActor(c),
+    );
     return c.json({ ...view(added), secret: added.secret }, 201);
   });
 
@@ -79,7 +80,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     const { organization, name } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await administrationOf(c).removeCredential(organization, name, actor(c, c.get('caller').id));
+    await administrationOf(c).removeCredential(organization, name, removal(c));
     return c.body(null, 204);
   });
 
@@ -106,15 +107,14 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(createOfRegistry, async (c) => {
     requireAdministrator(c);
     const { name, kind, expires_at, registries } = c.req.valid('json');
-    const added = await administrationOf(c).createCredential({
-      kind,
-      organization: '',
-      name,
-      rights: kind === 'platform' ? ['pull'] : ['admin'],
-      repositories: [],
-      registries: knownRegistries(c, registries),
-      expiresAt: expires_at === null ? null : Date.parse(expires_at),
-    });
+    const rights: Right[] = kind === 'platform' ? ['pull'] : ['admin'];
+    const reach = { rights, repositories: [], registries: registriesFor(c, registries) };
+    requireWithinReach(c, reach);
+    const expiresAt = endFor(c, expires_at);
+    const added = await administrationOf(c).createCredential(
+      { kind, organization: '', name, ...reach, expiresAt },
+      callerAsActor(c),
+    );
     return c.json({ ...view(added), secret: added.secret }, 201);
   });
 
@@ -127,26 +127,42 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(removeOfRegistry, async (c) => {
     requireAdministrator(c);
-    await administrationOf(c).removeCredential('', c.req.valid('param').name, actor(c, c.get('caller').id));
+    await administrationOf(c).removeCredential('', c.req.valid('param').name, removal(c));
     return c.body(null, 204);
   });
 }
 
-/** Nobody makes a credential that is good where their own is not. @throws OciError FIELD_INVALID, DENIED */
-function knownRegistries(c: AppContext, names: readonly string[] | undefined): string[] | null {
-  const own = c.get('callerRegistries');
-  if (names === undefined) return own === null ? null : [...own];
-  const known = ['central', ...c.get('runtime').config.nodes.map(({ name }) => name)];
+/** Where a new credential is good: as the caller is, unless told. @throws OciError FIELD_INVALID */
+function registriesFor(c: AppContext, names: readonly string[] | undefined): readonly string[] | null {
+  if (names === undefined) return c.get('delegate').registries;
+  const known = registryNames(c);
   const unknown = names.find((name) => !known.includes(name));
-  const beyond = names.find((name) => own?.includes(name) === false);
-  if (beyond !== undefined && unknown === undefined) {
-    throw new OciError('DENIED', { message: `the credential is not good at ${beyond} itself` });
-  }
   if (unknown === undefined) return [...new Set(names)];
   throw new OciError('FIELD_INVALID', {
     message: `registries: there is no registry ${unknown}; there are ${known.join(', ')}`,
     detail: { field: 'registries' },
   });
+}
+
+/** When a new credential ends: with the caller, unless told. @throws OciError DENIED */
+function endFor(c: AppContext, asked: string | null | undefined): number | null {
+  const delegate = c.get('delegate');
+  if (asked === undefined) return delegate.expiresAt ?? null;
+  const end = asked === null ? null : Date.parse(asked);
+  if (mayOutlast(delegate, end)) return end;
+  const own = formatTime(delegate.expiresAt ?? 0);
+  throw new OciError('DENIED', { message: `expires_at: the credential itself ends at ${own}, and makes none that ends later` });
+}
+
+/** @throws OciError DENIED */
+function requireWithinReach(c: AppContext, reach: Reach): void {
+  const beyond = beyondReach(c.get('delegate'), reach);
+  if (beyond !== undefined) throw new OciError('DENIED', { message: `the credential itself has not ${beyond}` });
+}
+
+/** By whom; and never of a credential that may do more. Its end does not count: taking away outlasts who does it anyway. */
+function removal(c: AppContext) {
+  return { by: callerAsActor(c), require: (found: Reach) => requireWithinReach(c, found) };
 }
 
 function view(summary: CredentialSummary): z.infer<typeof credential> {

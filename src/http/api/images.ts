@@ -1,22 +1,36 @@
 /** One image: how far it has come, its tag's history, and fetching it ahead. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { allows } from '../../auth/credential.ts';
+import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
-import { parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
+import { namespaceId } from '../../namespaces/namespace.ts';
+import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
-import type { HistoryEntry } from '../../replication/operations.ts';
+import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
+import { requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
-import { historyEntry, image, imageParam, prefetched, prefetchRequest, restoreRequest, waitQuery } from './schemas.ts';
+import {
+  historyEntry,
+  historyQuery,
+  image,
+  imageParam,
+  prefetched,
+  prefetchRequest,
+  restoreRequest,
+  stateQuery,
+  waitQuery,
+} from './schemas.ts';
+import { SharedLooks } from './shared-looks.ts';
+import { noteOfImage } from './upkeep.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
-/** How often a waiting request looks, in milliseconds. */
-const LOOK_MILLISECONDS = 200;
+const states = new SharedLooks<ImageState>();
+const fetches = new SharedLooks<number>();
 
 export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
@@ -25,18 +39,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'Look how far an image has come, or wait until it has',
     {
       params: imageParam,
-      query: waitQuery.extend({
-        version: z.coerce
-          .number()
-          .int()
-          .positive()
-          .optional()
-          .openapi({
-            description:
-              'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
-              "of two stores with the same version it is the host's own, or else the one that won",
-          }),
-      }),
+      query: stateQuery,
     },
     { 200: { description: 'Its state, as this host sees it', ...json(image) } },
   );
@@ -45,21 +48,23 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { wait, version } = c.req.valid('query');
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
-      imageState(config, c.env, c.get('namespace'), repository, parseReference(reference), version);
-    return c.json(view(await until(look, ({ state }) => isFinal(state), wait)), 200);
+      imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version);
+    const key = `${namespaceId(c.get('namespace'))} ${repository} ${reference} ${version ?? ''}`;
+    return c.json(view(await states.until(key, look, ({ state }) => isFinal(state), wait)), 200);
   });
 
   const history = describe(
     'get',
     `${IMAGE}/history`,
     "List a tag's writes from all stores, those that lost included",
-    { params: imageParam },
+    { params: imageParam, query: historyQuery },
     {
       200: {
-        description: 'The latest first, of each store at most 500',
+        description: 'A page, the latest first. Of manifests that were deleted, only who may push sees the writes',
         ...json(
           z.object({
             history: z.array(historyEntry),
+            last: z.string().nullable().openapi({ description: 'How to ask for the next page; null where there is none' }),
             complete: z.boolean().openapi({ description: 'false where a store does not answer: it may know of other writes' }),
           }),
         ),
@@ -68,8 +73,13 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(history, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const { entries, complete } = await replicationOf(c).history(repository, parseTag(reference));
-    return c.json({ history: entries.map(viewOfEntry), complete }, 200);
+    const { n, last: before } = c.req.valid('query');
+    const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
+    // Who may pull only because the repository is public sees no more than what can be pulled.
+    const isOwn = allows(c.get('caller'), 'pull', repository);
+    const shown = entries.filter(({ restorable }) => isOwn || restorable);
+    const next = last === undefined ? null : `${last.version}.${last.origin}`;
+    return c.json({ history: shown.map(viewOfEntry), last: next, complete }, 200);
   });
 
   const restore = describe(
@@ -84,21 +94,20 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(restore, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'push');
     const tag = parseTag(reference);
-    const { version, origin } = c.req.valid('json');
-    const { entries, complete } = await replicationOf(c).history(repository, tag);
-    const entry = entries.find((each) => each.version === version && each.origin === origin);
-    if (entry === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
-    if (entry === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
-    if (entry.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
+    const digest = await historyOf(c).restorable(repository, tag, c.req.valid('json'));
     const registry = c.get('registry');
     const access = { repository, condition: 'granted' } as const;
-    const stored = await registry.getManifest(access, { kind: 'digest', digest: entry.digest }).catch((error: unknown) => {
+    const stored = await registry.getManifest(access, { kind: 'digest', digest }).catch((error: unknown) => {
       if (!(error instanceof OciError) || error.status !== 404) throw error;
-      throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
+      throw new OciError('UNAVAILABLE', {
+        message: 'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',
+        headers: { 'Retry-After': '5' },
+      });
     });
     const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
-    const written = await registry.putManifest(repository, entry.digest, manifest, stored.size, [tag]);
-    return c.json({ digest: entry.digest, version: written }, 200);
+    const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
+    await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
+    return c.json({ digest, version: written }, 200);
   });
 
   const prefetch = describe(
@@ -113,38 +122,41 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { 200: { description: 'How far the copy is', ...json(prefetched) } },
   );
   api.openapi(prefetch, async (c) => {
-    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
+    const { repository, reference } = await requireImage(c, c.req.valid('param'), 'prefetch');
     const { node } = c.req.valid('json');
+    requireGoodAt(c, [node]);
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
+    await noteOfImage(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
-    const left = await until(look, (count) => count === 0, c.req.valid('query').wait);
+    const left = await fetches.until(`${node} ${repository} ${digest}`, look, (count) => count === 0, c.req.valid('query').wait);
     return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
   });
+}
+
+/**
+ * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who runs
+ * the nodes.
+ */
+function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
+  return caller.kind !== 'organization' || allows(caller, 'push', repository);
 }
 
 /** @throws OciError DENIED */
 async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
-  action: 'pull' | 'push',
+  action: 'pull' | 'push' | 'prefetch',
 ): Promise<{ repository: RepositoryName; reference: string }> {
   const repository = parseRepositoryName(`${organization}/${path}`);
-  if (allows(c.get('caller'), action, repository)) return { repository, reference };
+  const caller = c.get('caller');
+  const may = action === 'prefetch' ? mayPrefetch(caller, repository) : allows(caller, action, repository);
+  if (may) return { repository, reference };
   const control = composeControlData(c.env, c.get('namespace'));
   if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
-  const what = action === 'pull' ? 'pull from' : 'push to';
+  const what = { pull: 'pull from', push: 'push to', prefetch: 'prefetch: it may not push to' }[action];
   throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
-}
-
-/** Looks until `done`, or for `seconds`. */
-async function until<Answer>(look: () => Promise<Answer>, done: (answer: Answer) => boolean, seconds: number): Promise<Answer> {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const answer = await look();
-    if (done(answer) || Date.now() + LOOK_MILLISECONDS > end) return answer;
-    await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
-  }
 }
 
 function view(state: ImageState): z.infer<typeof image> {
@@ -161,6 +173,12 @@ function view(state: ImageState): z.infer<typeof image> {
   };
 }
 
-function viewOfEntry({ version, origin, digest, recorded_at: at, stores, current }: HistoryEntry): z.infer<typeof historyEntry> {
-  return { version, origin, digest, replaced_at: at === null ? null : formatTime(at), stores: [...stores], current };
+function viewOfEntry(entry: HistoryEntry): z.infer<typeof historyEntry> {
+  const { version, origin, digest, recorded_at: at, stores, current, restorable } = entry;
+  const replaced = at === null ? null : formatTime(at);
+  return { version, origin, digest, replaced_at: replaced, stores: [...stores], current, restorable };
+}
+
+function historyOf(c: AppContext): TagHistory {
+  return new TagHistory(c.get('runtime').config, c.env, () => Date.now());
 }

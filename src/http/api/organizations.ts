@@ -1,9 +1,9 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { actor } from '../access.ts';
 import type { OrganizationSummary } from '../../auth/administration.ts';
+import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { callerAsActor, requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
@@ -32,7 +32,8 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
   api.openapi(create, async (c) => {
     requireAdministrator(c);
-    return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name)), 201);
+    requireGoodAt(c);
+    return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name, callerAsActor(c))), 201);
   });
 
   const get = describe(
@@ -61,7 +62,8 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
-    await administrationOf(c).removeOrganization(c.req.valid('param').organization, actor(c, c.get('caller').id));
+    requireGoodAt(c);
+    await administrationOf(c).removeOrganization(c.req.valid('param').organization, callerAsActor(c));
     return c.body(null, 204);
   });
 
@@ -76,7 +78,12 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(limit, async (c) => {
     requireAdministrator(c);
-    const changed = await administrationOf(c).setQuota(c.req.valid('param').organization, c.req.valid('json').bytes);
+    requireGoodAt(c);
+    const changed = await administrationOf(c).setQuota(
+      c.req.valid('param').organization,
+      c.req.valid('json').bytes,
+      callerAsActor(c),
+    );
     return c.json(shown(changed), 200);
   });
 
@@ -92,7 +99,10 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(use, async (c) => {
     const { organization: wanted } = c.req.valid('param');
     requireAdministratorOf(c, wanted);
-    return c.json(await administrationOf(c).usage(wanted), 200);
+    await administrationOf(c).organization(wanted);
+    const { config } = c.get('runtime');
+    const { manifests, tags } = config.limits;
+    return c.json({ ...(await usageOf(config, c.env, wanted)), limits: { manifests, tags } }, 200);
   });
 }
 

@@ -2,7 +2,8 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type QueueReport, Replication } from '../../replication/operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
-import { requireAdministrator } from './caller.ts';
+import { requireAdministrator, requireGoodAt } from './caller.ts';
+import { noteOfStore } from './upkeep.ts';
 import { body, describe, json } from './describe.ts';
 import { forgetQuery, onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
 
@@ -54,8 +55,11 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(change, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
+    requireGoodAtStore(c, store);
     const replication = replicationOf(c);
-    await replication.setPaused(store, c.req.valid('json').paused);
+    const { paused } = c.req.valid('json');
+    await replication.setPaused(store, paused);
+    await noteOfStore(c, paused ? 'pause queue' : 'resume queue', store);
     return c.json(view(await replication.report(store)), 200);
   });
 
@@ -86,7 +90,11 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(retry, async (c) => {
     requireAdministrator(c);
-    return c.json({ retried: await replicationOf(c).retry(c.req.valid('param').store, c.req.valid('json').job) }, 200);
+    const { store } = c.req.valid('param');
+    requireGoodAtStore(c, store);
+    const retried = await replicationOf(c).retry(store, c.req.valid('json').job);
+    await noteOfStore(c, 'retry jobs', store);
+    return c.json({ retried }, 200);
   });
 
   const mark = describe(
@@ -100,7 +108,10 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(mark, async (c) => {
     requireAdministrator(c);
-    await replicationOf(c).markEverything(c.req.valid('param').store);
+    const { store } = c.req.valid('param');
+    requireGoodAtStore(c, store);
+    await replicationOf(c).markEverything(store);
+    await noteOfStore(c, 'announce all', store);
     return c.body(null, 202);
   });
 
@@ -148,10 +159,22 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(forget, async (c) => {
     requireAdministrator(c);
+    requireGoodAt(c, ['central']);
     const { last, lost } = c.req.valid('query');
-    const forgotten = await replicationOf(c).forget(c.req.valid('param').store, last, lost);
+    const { store } = c.req.valid('param');
+    const forgotten = await replicationOf(c).forget(store, last, lost);
+    await noteOfStore(c, 'forget store', store);
     return c.json({ locations: forgotten.locations, last: forgotten.last ?? null }, 200);
   });
+}
+
+/** A queue is of all nodes on its store. @throws OciError DENIED */
+function requireGoodAtStore(c: AppContext, store: string): void {
+  const sharing = c.get('runtime').config.nodes.filter((node) => node.store === store);
+  requireGoodAt(
+    c,
+    sharing.map(({ name }) => name),
+  );
 }
 
 export function replicationOf(c: AppContext): Replication {

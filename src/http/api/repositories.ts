@@ -1,10 +1,16 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { RepositorySummary } from '../../auth/administration.ts';
-import { type OrganizationName, parseRepositoryName } from '../../oci/reference.ts';
-import { actor } from '../access.ts';
-import type { AppEnv } from '../context.ts';
+import { OciError } from '../../oci/errors.ts';
+import {
+  isRepositoryName,
+  MAX_NAME_LENGTH,
+  type OrganizationName,
+  parseRepositoryName,
+  type RepositoryName,
+} from '../../oci/reference.ts';
+import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { requireAdministratorOf } from './caller.ts';
+import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newRepository, organizationParam, pageQuery, repository, repositoryChange, repositoryParam } from './schemas.ts';
 
@@ -39,8 +45,13 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     const { name, visibility } = c.req.valid('json');
-    const full = parseRepositoryName(`${organization}/${name}`);
-    return c.json(view(await administrationOf(c).createRepository(organization, full, visibility === 'public')), 201);
+    requireShortName(`${organization}/${name}`);
+    const full = administered(c, organization, name);
+    if (visibility === 'public') requireGoodAt(c);
+    return c.json(
+      view(await administrationOf(c).createRepository(organization, full, visibility === 'public', callerAsActor(c))),
+      201,
+    );
   });
 
   const get = describe(
@@ -54,8 +65,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(get, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    requireAdministratorOf(c, organization);
-    return c.json(view(await administrationOf(c).repository(fullName(organization, path))), 200);
+    return c.json(view(await administrationOf(c).repository(administered(c, organization, path))), 200);
   });
 
   const change = describe(
@@ -67,9 +77,10 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(change, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    requireAdministratorOf(c, organization);
+    const name = administered(c, organization, path);
+    requireGoodAt(c);
     const isPublic = c.req.valid('json').visibility === 'public';
-    return c.json(view(await administrationOf(c).setVisibility(fullName(organization, path), isPublic)), 200);
+    return c.json(view(await administrationOf(c).setVisibility(name, isPublic, callerAsActor(c))), 200);
   });
 
   const remove = describe(
@@ -83,16 +94,25 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
-    requireAdministratorOf(c, organization);
-    await c.get('registry').deleteRepository(fullName(organization, path), actor(c, c.get('caller').id));
+    await c.get('registry').deleteRepository(administered(c, organization, path), callerAsActor(c));
     return c.body(null, 204);
   });
 }
 
-function fullName(organization: OrganizationName, path: string) {
-  return parseRepositoryName(`${organization}/${path}`);
+/** The repository, which the caller may administer. @throws OciError DENIED */
+function administered(c: AppContext, organization: OrganizationName, path: string): RepositoryName {
+  const name = parseRepositoryName(`${organization}/${path}`);
+  requireAdministratorOfRepository(c, organization, name);
+  return name;
 }
 
 function view({ name, createdAt, public: isPublic }: RepositorySummary): z.infer<typeof repository> {
   return { name, visibility: isPublic ? 'public' : 'private', created_at: formatTime(createdAt) };
+}
+
+/** A name of its own may fit, and be too long with its organization. @throws OciError FIELD_INVALID */
+function requireShortName(full: string): void {
+  if (isRepositoryName(full)) return;
+  const message = `name: with its organization, it may have ${MAX_NAME_LENGTH} characters`;
+  throw new OciError('FIELD_INVALID', { message, detail: { field: 'name' } });
 }

@@ -6,6 +6,7 @@ import { smallBodiesOnly } from '../body.ts';
 import type { AppEnv } from '../context.ts';
 import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
+import { noStore } from '../no-store.ts';
 import { credentialRoutes } from './credentials.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
@@ -25,9 +26,10 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
     },
   });
   api.onError((error, c) => errorResponse(error instanceof HTTPException ? notJson(error) : error, c));
-  api.use('/api/*', authenticateCaller, smallBodiesOnly);
-  api.on(['POST', 'PUT', 'PATCH'], '/api/*', async (c, next) => {
-    if (c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
+  api.use('/api/*', noStore, authenticateCaller, smallBodiesOnly);
+  api.use('/api/*', async (c, next) => {
+    const takesJson = ['POST', 'PUT', 'PATCH'].includes(c.req.method);
+    if (takesJson && c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
     await next();
   });
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
@@ -49,7 +51,14 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   upkeepRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',
-    info: { title: 'Berth management API', version: '1', license: { name: 'Apache-2.0' } },
+    info: {
+      title: 'Berth management API',
+      version: '1',
+      license: { name: 'Apache-2.0' },
+      description:
+        'A method that a path does not have is answered 405, and OPTIONS on any path 204, both with Allow, which names the ' +
+        'methods that it has. Every path that can be read with GET answers HEAD too.',
+    },
   });
   return api;
 }

@@ -1,6 +1,8 @@
 /** What the management API takes and gives. Requests are checked by these, and the OpenAPI document is made of them. */
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
+import { wholeNumber } from '../whole-number.ts';
+import { AUDIT_ACTIONS } from '../../gc/operations.ts';
 import { isOrganizationName, isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
@@ -30,8 +32,22 @@ export const credentialParam = z.object({ name: credentialName });
 export const organizationCredentialParam = organizationParam.extend({ name: credentialName });
 export const repositoryParam = organizationParam.extend({ repository: repositoryPath });
 
+/** Items of a page where the client asks for none in particular, and the most that it gets. */
+const [PAGE, MAX_PAGE] = [100, 1000];
+
+const pageSize = z
+  .string()
+  .default('')
+  .transform((text, context) => {
+    const size = text === '' ? PAGE : wholeNumber(text, MAX_PAGE);
+    if (size !== undefined && size >= 1) return size;
+    context.addIssue({ code: 'custom', message: 'must be a whole number, 1 or more' });
+    return z.NEVER;
+  })
+  .openapi({ type: 'integer', minimum: 1, default: PAGE, description: `Items of a page: above ${MAX_PAGE}, ${MAX_PAGE}` });
+
 export const pageQuery = z.object({
-  n: z.coerce.number().int('must be a whole number').min(1).max(1000).default(100),
+  n: pageSize,
   last: z.string().default('').openapi({ description: 'Start after this name' }),
 });
 
@@ -48,19 +64,24 @@ const rights = z
 
 const pattern = z.string().openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
 
-const expiry = time.nullable().default(null).openapi({ description: 'null for never' });
+const expiry = time.nullable().optional().openapi({ description: 'null for never; without, it ends when the caller does' });
 
 const registries = z
   .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
   .min(1)
   .max(64)
-  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, everywhere' });
+  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, where the caller is' });
 
 export const newOrganizationCredential = z
   .strictObject({
     name: credentialName,
     rights,
-    repositories: z.array(pattern).min(1).max(32).optional(),
+    repositories: z
+      .array(pattern)
+      .min(1)
+      .max(32)
+      .optional()
+      .openapi({ description: "Without, the caller's own, or all of the organization" }),
     registries: registries.optional(),
     expires_at: expiry,
   })
@@ -116,17 +137,24 @@ export const repository = z
 export const usage = z
   .object({
     repositories: z.int(),
-    manifests: z.int(),
+    manifests: z.int().openapi({ description: 'Live manifests of all its repositories' }),
+    manifest_bytes: z.int().openapi({ description: 'Bytes of these, each distinct one once' }),
     tags: z.int(),
     blobs: z.int().openapi({
       description: 'Distinct blobs that manifests of the organization reference, or that none has referenced yet',
     }),
     bytes: z.int().openapi({ description: 'Bytes of these blobs' }),
-    used: z.int().openapi({ description: 'What the quota limits: these bytes, and those of open uploads' }),
+    used: z.int().openapi({ description: 'What the quota limits: bytes of manifests, of blobs and of open uploads' }),
     in_flight: z
       .int()
       .openapi({ description: 'Of them, bytes of open uploads and of blobs that no manifest has referenced yet' }),
     quota: quotaBytes,
+    limits: z
+      .object({ manifests: z.int(), tags: z.int() })
+      .openapi({ description: 'How many of each it may have, also without a quota' }),
+    complete: z
+      .boolean()
+      .openapi({ description: 'false where the store of a node does not answer: what only that node knows of is missing' }),
   })
   .openapi('Usage');
 
@@ -200,6 +228,27 @@ export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });
 
+/** A stamp, as `Berth-Version` of a push said it. */
+const version = z
+  .string()
+  .optional()
+  .transform((text = '', context) => {
+    if (text === '') return undefined;
+    const stamp = wholeNumber(text);
+    if (stamp !== undefined && stamp >= 1 && stamp < Number.MAX_SAFE_INTEGER) return stamp;
+    context.addIssue({ code: 'custom', message: 'must be a number that a push was answered in Berth-Version' });
+    return z.NEVER;
+  });
+
+export const stateQuery = waitQuery.extend({
+  version: version.openapi({
+    type: 'integer',
+    description:
+      'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
+      "of two stores with the same version it is the host's own, or else the one that won",
+  }),
+});
+
 const amount = z.object({ copied: z.int(), total: z.int() });
 
 export const image = z
@@ -207,7 +256,7 @@ export const image = z
     digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
     state: z
       .enum(['pending', 'announced', 'settled', 'parked', 'superseded'])
-      .openapi({ description: 'superseded: another write, or a deletion, has won; what follows is of that' }),
+      .openapi({ description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that' }),
     version: z.int().openapi({ description: 'Of the write that is asked about' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
     blobs: amount.openapi({ description: 'That central has' }),
@@ -226,8 +275,26 @@ export const historyEntry = z
     replaced_at: time.nullable().openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
     stores: z.array(z.string()).openapi({ description: 'That know of the write' }),
     current: z.boolean(),
+    restorable: z.boolean().openapi({ description: 'false for a deletion, and where the manifest was deleted' }),
   })
   .openapi('HistoryEntry');
+
+/** `<version>.<origin>` of the last entry of a page. */
+const WRITE_POSITION = /^(\d{1,16})\.([a-z0-9-]*)$/;
+
+export const historyQuery = pageQuery.extend({
+  last: z
+    .string()
+    .transform((text, context) => {
+      if (text === '') return undefined;
+      const [, stamp, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (stamp !== undefined && origin !== undefined) return { version: Number(stamp), origin };
+      context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
+      return z.NEVER;
+    })
+    .optional()
+    .openapi({ type: 'string', description: 'What the page before gave' }),
+});
 
 export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
 export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
@@ -261,23 +328,20 @@ export const auditQuery = pageQuery.extend({
 export const auditEntry = z
   .object({
     at: time,
-    action: z.enum([
-      'delete tag',
-      'delete manifest',
-      'delete blob',
-      'delete repository',
-      'remove credential',
-      'remove organization',
-      'evict image',
-    ]),
+    action: z.enum(AUDIT_ACTIONS),
     organization: z.string().nullable(),
     repository: z.string().nullable(),
-    key: z.string().nullable().openapi({ description: 'The tag, the digest, or the name of the credential' }),
+    key: z
+      .string()
+      .nullable()
+      .openapi({ description: 'The tag, the digest, the name of the credential or store, the quota in bytes' }),
     by: z
       .object({ id: z.string(), name: z.string().nullable() })
       .nullable()
       .openapi({ description: "The credential; null for Berth's own upkeep" }),
     host: z.string().nullable().openapi({ description: 'That was asked' }),
+    address: z.string().nullable().openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
+    count: z.int().openapi({ description: 'Of refused logins: how many there were in the hour, at least' }),
     store: z.string().openapi({ description: 'Whose log it is in' }),
   })
   .openapi('AuditEntry');

@@ -1,11 +1,12 @@
 /** What the cron trigger does with the stores, and the audit log. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
-import type { OrganizationName } from '../../oci/reference.ts';
+import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
+import type { StoreName } from '../../namespaces/namespace.ts';
+import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
-import { requireAdministrator, requireAdministratorOf } from './caller.ts';
+import { callerAsActor, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { describe, json } from './describe.ts';
 import { auditEntry, auditQuery, organizationParam, storeUpkeep } from './schemas.ts';
 
@@ -38,7 +39,13 @@ export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
     return c.json({ collects, stores: (await upkeepOf(c).report()).map(view) }, 200);
   });
 
-  const all = describe('get', '/api/audit', 'List who deleted what', { query: auditQuery }, { 200: page });
+  const all = describe(
+    'get',
+    '/api/audit',
+    'List who changed or deleted what, and refused logins',
+    { query: auditQuery },
+    { 200: page },
+  );
   api.openapi(all, async (c) => {
     requireAdministrator(c);
     return c.json(await auditPage(c, undefined, c.req.valid('query')), 200);
@@ -47,7 +54,7 @@ export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
   const ofOrganization = describe(
     'get',
     '/api/organizations/{organization}/audit',
-    'List who deleted what of an organization',
+    'List who changed or deleted what of an organization, and refused logins for it',
     { params: organizationParam, query: auditQuery },
     { 200: page },
   );
@@ -56,6 +63,23 @@ export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministratorOf(c, organization);
     return c.json(await auditPage(c, organization, c.req.valid('query')), 200);
   });
+}
+
+/** Notes in central's log what is done to a queue, or to a store. */
+export function noteOfStore(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
+  const about = { organization: '', repository: '', key: store };
+  return upkeepOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
+}
+
+/** Notes what is done to an image, in the log of the store where it is done. */
+export function noteOfImage(c: AppContext, store: StoreName, action: AuditAction, repository: RepositoryName, key: string) {
+  return upkeepOf(c).note(
+    store,
+    action,
+    { organization: organizationOf(repository), repository, key },
+    callerAsActor(c),
+    Date.now(),
+  );
 }
 
 function upkeepOf(c: AppContext): Upkeep {
@@ -90,14 +114,17 @@ function view({ store, known }: StoreUpkeep): z.infer<typeof storeUpkeep> {
 }
 
 function viewOfEntry({ store, entry }: LoggedAction): z.infer<typeof auditEntry> {
+  const isRefusal = entry.action === 'refuse login';
   return {
     at: formatTime(entry.at),
     action: entry.action,
     organization: entry.organization === '' ? null : entry.organization,
     repository: entry.repository === '' ? null : entry.repository,
     key: entry.key === '' ? null : entry.key,
-    by: entry.subject === '' ? null : { id: entry.subject, name: entry.name === '' ? null : entry.name },
+    by: isRefusal || entry.subject === '' ? null : { id: entry.subject, name: entry.name === '' ? null : entry.name },
     host: entry.host === '' ? null : entry.host,
+    address: isRefusal && entry.subject !== '' ? entry.subject : null,
+    count: entry.count,
     store,
   };
 }

@@ -1,7 +1,7 @@
 /** Which images a request of the platform API asks for, and whether the caller may see them. */
 import { allows, type Credential, OFFICIAL_ORGANIZATION } from '../../auth/credential.ts';
 import { listable } from '../../auth/listable.ts';
-import { parseDigest } from '../../oci/digest.ts';
+import { parseAnyDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { isOrganizationName, type OrganizationName, parseRepositoryName, parseTag } from '../../oci/reference.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
@@ -47,7 +47,7 @@ export function parseDigestAsked(c: AppContext, text: string): ImageAskedByDiges
   const at = name.indexOf('@');
   return {
     repository: at < 0 ? undefined : repositoryAsked(splitTag(name.slice(0, at))[0]),
-    reference: { kind: 'digest', digest: parseDigest(name.slice(at + 1), 'the digest that is asked for') },
+    reference: { kind: 'digest', digest: parseAnyDigest(name.slice(at + 1), 'the digest that is asked for') },
   };
 }
 

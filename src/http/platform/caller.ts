@@ -32,13 +32,15 @@ async function credentialOf(c: AppContext): Promise<Credential> {
 }
 
 async function loginOf(c: AppContext): Promise<Login | undefined> {
+  // What changes something removes a repository, whose visibility is control data: no copy decides that.
+  const by = c.req.method === 'GET' || c.req.method === 'HEAD' ? 'this registry' : 'central';
   const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
   switch (scheme.toLowerCase()) {
     case 'bearer':
-      return logInWithWholeToken(c, value);
+      return logInWithWholeToken(c, value, by);
     case 'basic': {
       const presented = parseBasic(value);
-      return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented);
+      return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented, by);
     }
     default:
       return undefined;

@@ -1,4 +1,5 @@
 /** The one place that writes error bodies of the platform API. */
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { ErrorKind, OciError } from '../../oci/errors.ts';
 import type { AppContext } from '../context.ts';
 import { asOciError, noteError } from '../error-response.ts';
@@ -17,5 +18,5 @@ export function platformErrorResponse(error: unknown, c: AppContext): Response {
   const messages = known.entries?.map(({ message }) => message) ?? [known.message];
   const prefix = MISSING.has(known.kind) ? 'NOT_FOUND: ' : '';
   const errors = messages.map((message) => ({ status: known.status, message: `${prefix}${message}` }));
-  return c.json({ status: 'error', errors }, known.status, { ...known.headers });
+  return c.json({ status: 'error', errors }, known.status as ContentfulStatusCode, { ...known.headers });
 }

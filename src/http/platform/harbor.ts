@@ -7,6 +7,7 @@ import { OciError } from '../../oci/errors.ts';
 import { isOrganizationName, type OrganizationName, parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import { actor, requireWrite } from '../access.ts';
 import { administrationOf } from '../api/administration.ts';
+import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { callerOf } from './caller.ts';
 
@@ -24,9 +25,8 @@ export function harborRoutes(platform: Hono<AppEnv>): void {
   platform.get('/api/v2.0/projects/:project/summary', async (c) => {
     const organization = projectOf(c);
     requireMember(c, organization);
-    const administration = administrationOf(c);
-    await administration.organization(organization);
-    const { limit, used } = await administration.quota(organization);
+    await administrationOf(c).organization(organization);
+    const { quota: limit, used } = await usageOf(c.get('runtime').config, c.env, organization);
     const quota = { hard: { storage: limit ?? UNLIMITED }, used: { storage: used } };
     return c.json({ quota }, 200, { 'Cache-Control': 'no-store' });
   });

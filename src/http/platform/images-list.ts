@@ -30,7 +30,7 @@ export function imagesListRoutes(platform: Hono<AppEnv>): void {
 
 /** Undefined where nothing in particular is asked for. @throws OciError FIELD_INVALID, BODY_TOO_LARGE */
 async function askedIn(c: AppContext): Promise<AskedImage[] | undefined> {
-  const bytes = await readSmallBody(c.req.raw);
+  const bytes = await readSmallBody(c);
   if (bytes.byteLength === 0) return undefined;
   const parsed = shape.safeParse(jsonOf(bytes));
   if (!parsed.success) throw notAList();

@@ -1,9 +1,11 @@
 import type { Hono } from 'hono';
-import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { parseRange } from '../range.ts';
-import { matchesEtag } from './etag.ts';
+import { requireHolds } from '../../registry/conditional.ts';
+import { isEtagOf, matchesEtag } from './etag.ts';
+import { preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const PATH = routeOf('/blobs/:digest');
@@ -29,6 +31,12 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
   v2.delete(PATH, async (c) => {
     const { repository, digest } = target(c);
     const { id } = requireWrite(c, 'delete', repository);
+    const precondition = preconditionOf(c);
+    if (precondition !== undefined) {
+      // A digest always has the same content: nothing can come between.
+      await c.get('registry').resolveBlob({ repository, condition: 'granted' }, digest, false);
+      requireHolds({ precondition }, digest);
+    }
     await c.get('registry').deleteBlob(repository, digest, actor(c, id));
     return c.body(null, 202);
   });
@@ -36,7 +44,7 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
 
 function target(c: AppContext) {
   const repository = repositoryOf(c);
-  const digest = parseDigest(c.req.param('digest') ?? '');
+  const digest = parseAnyDigest(c.req.param('digest') ?? '');
   const fields = c.get('logFields');
   fields['digest'] = digest;
   return { repository, digest };
@@ -45,7 +53,7 @@ function target(c: AppContext) {
 /** A resumed download that names other content gets all of this one (RFC 9110 §13.1.5). */
 function ifRangeHolds(c: AppContext, digest: Digest): boolean {
   const header = c.req.header('If-Range');
-  return header === undefined || header === `"${digest}"`;
+  return header === undefined || isEtagOf(header, digest);
 }
 
 function headersOf(digest: Digest, length: number): Record<string, string> {

@@ -2,16 +2,20 @@ import type { Hono } from 'hono';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../oci/manifest.ts';
-import { parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import { parseAnyReference, parseReference, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { matchesEtag } from './etag.ts';
+import { preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 /** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
 const MAX_TAGS = 100;
+
+/** Characters of a reference that the log shows: what is asked for may be no tag. */
+const MAX_SHOWN = 200;
 
 const PATH = routeOf('/manifests/:reference');
 
@@ -30,10 +34,10 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
   });
 
   v2.put(PATH, async (c) => {
-    const { repository, reference } = target(c);
+    const { repository, reference } = target(c, parseReference);
     requireWrite(c, 'push', repository);
     const tags = tagsOf(c, reference);
-    const bytes = await readManifestBody(c.req.raw, MAX_MANIFEST_BYTES);
+    const bytes = await readManifestBody(c, MAX_MANIFEST_BYTES);
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', {
@@ -42,7 +46,9 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
       });
     }
     const manifest = parseManifest(bytes, c.req.header('Content-Type'));
-    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags);
+    const precondition = preconditionOf(c);
+    const condition = precondition && { reference, precondition };
+    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
     // Names this write to who asks how far it has come (docs/replication.md, "A push to a node").
@@ -56,17 +62,18 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
   v2.delete(PATH, async (c) => {
     const { repository, reference } = target(c);
     const by = actor(c, requireWrite(c, 'delete', repository).id);
-    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by);
-    else await c.get('registry').deleteManifest(repository, reference.digest, by);
+    const precondition = preconditionOf(c);
+    if (reference.kind === 'tag') await c.get('registry').deleteTag(repository, reference.tag, by, precondition);
+    else await c.get('registry').deleteManifest(repository, reference.digest, by, precondition);
     return c.body(null, 202);
   });
 }
 
-function target(c: AppContext) {
+function target(c: AppContext, parse = parseAnyReference) {
   const repository = repositoryOf(c);
-  const reference = parseReference(c.req.param('reference') ?? '');
+  const reference = parse(c.req.param('reference') ?? '');
   const fields = c.get('logFields');
-  fields['reference'] = reference.kind === 'tag' ? reference.tag : reference.digest;
+  fields['reference'] = reference.kind === 'tag' ? reference.tag.slice(0, MAX_SHOWN) : reference.digest;
   return { repository, reference };
 }
 

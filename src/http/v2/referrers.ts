@@ -1,6 +1,8 @@
 import type { Hono } from 'hono';
-import { parseDigest } from '../../oci/digest.ts';
+import { parseAnyDigest } from '../../oci/digest.ts';
 import { OCI_IMAGE_INDEX } from '../../oci/media-type.ts';
+import { nameProblem } from '../../oci/reference.ts';
+import type { Page, Referrer } from '../../registry/registry.ts';
 import { requireRead } from '../access.ts';
 import type { AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from './pagination.ts';
@@ -11,11 +13,15 @@ const MAX_REFERRERS = 100;
 
 export function referrerRoutes(v2: Hono<AppEnv>): void {
   v2.get(routeOf('/referrers/:digest'), async (c) => {
-    const name = repositoryOf(c);
-    const subject = parseDigest(c.req.param('digest') ?? '');
+    const name = c.req.param('name') ?? '';
+    const subject = parseAnyDigest(c.req.param('digest') ?? '');
     const artifactType = c.req.query('artifactType');
     const request = pageRequest(c, MAX_REFERRERS);
-    const page = await c.get('registry').listReferrers(requireRead(c, name), subject, artifactType, request);
+    // Never 404 (distribution-spec, "Listing Referrers"), also where no repository can be.
+    const page: Page<Referrer> =
+      nameProblem(name)?.kind === 'NAME_UNKNOWN'
+        ? { items: [], last: undefined }
+        : await c.get('registry').listReferrers(requireRead(c, repositoryOf(c)), subject, artifactType, request);
     const manifests = page.items.map(({ mediaType, size, digest, artifactType: type, annotations }) => ({
       mediaType,
       size,

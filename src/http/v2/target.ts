@@ -1,5 +1,6 @@
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import type { AppContext } from '../context.ts';
+import { requirePushableName } from '../push-name.ts';
 
 /**
  * The route of what belongs to a repository, whose name ends before the last such tail: a tag may be named "manifests".
@@ -9,9 +10,14 @@ export function routeOf(tail: string): string {
   return `/v2/:name{[^]+(?=${tail.replaceAll(/:\w+/g, '[^/]+')}$)}${tail}`;
 }
 
-/** The repository that the path names. @throws OciError NAME_INVALID */
+/** Methods of a push. */
+const PUSHES: ReadonlySet<string> = new Set(['POST', 'PATCH', 'PUT']);
+
+/** The repository that the path names. @throws OciError NAME_INVALID, NAME_UNKNOWN; DENIED to a push */
 export function repositoryOf(c: AppContext): RepositoryName {
-  const repository = parseRepositoryName(c.req.param('name') ?? '');
+  const name = c.req.param('name') ?? '';
+  if (PUSHES.has(c.req.method)) requirePushableName(c.get('url'), name);
+  const repository = parseRepositoryName(name);
   c.get('logFields')['repository'] = repository;
   return repository;
 }

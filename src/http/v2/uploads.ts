@@ -4,7 +4,7 @@ import { OciError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import { type Body, ChunkOutOfOrder, type PresentedSession, type UploadProgress } from '../../registry/registry.ts';
 import { mountSource, requireWrite } from '../access.ts';
-import { bodyOf, discardBody } from '../body.ts';
+import { bodyOf } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { announcedLength, parseChunkStart } from '../range.ts';
 import { repositoryOf, routeOf } from './target.ts';
@@ -48,10 +48,8 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
 
   v2.patch(SESSION, async (c) => {
     const session = sessionOf(c);
-    const progress = await audibly(c, session.repository, async () => {
-      const { body, start } = chunkOf(c);
-      return c.get('registry').appendChunk(session, start, body);
-    });
+    const { body, start } = chunkOf(c);
+    const progress = await saysWhereToGoOn(session.repository, c.get('registry').appendChunk(session, start, body));
     return c.body(null, 202, progressHeaders(session.repository, progress));
   });
 
@@ -60,10 +58,8 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const text = c.req.query('digest');
     if (text === undefined) throw new OciError('DIGEST_INVALID', { message: 'the parameter digest is missing' });
     const digest = parseDigest(text, 'the parameter digest');
-    await audibly(c, session.repository, async () => {
-      const { body, start } = chunkOf(c);
-      await c.get('registry').finishUpload(session, digest, start, body);
-    });
+    const { body, start } = chunkOf(c);
+    await saysWhereToGoOn(session.repository, c.get('registry').finishUpload(session, digest, start, body));
     return blobCreated(c, session.repository, digest);
   });
 
@@ -101,12 +97,11 @@ function progressHeaders(repository: RepositoryName, { id, reference, size }: Up
   };
 }
 
-/** A chunk may be refused before it is read: its sender hears of that all the same, and of where to go on. */
-async function audibly<T>(c: AppContext, repository: RepositoryName, takeChunk: () => Promise<T>): Promise<T> {
+/** The refusal of a chunk that is out of order gives the range that the session has. */
+async function saysWhereToGoOn<T>(repository: RepositoryName, taken: Promise<T>): Promise<T> {
   try {
-    return await takeChunk();
+    return await taken;
   } catch (error) {
-    await discardBody(c.req.raw);
     if (!(error instanceof ChunkOutOfOrder)) throw error;
     const headers = progressHeaders(repository, error.progress);
     throw new OciError('CHUNK_OUT_OF_ORDER', { detail: error.detail ?? {}, headers });

@@ -47,9 +47,49 @@ const foreign = fc.constantFrom(
   'application/vnd.docker.image.rootfs.foreign.diff.tar.zstd',
 );
 
+/** Bytes of each blob. */
+export const BLOB_SIZE = 30;
 const present = fc.constantFrom(...BLOBS.slice(0, 3));
+const size = fc.constant(BLOB_SIZE);
+const text = fc.oneof({ weight: 4, arbitrary: fc.string({ maxLength: 4 }) }, { weight: 1, arbitrary: fc.constant(null) });
+const oneOfThem: fc.Arbitrary<Json> = fc.constantFrom<Json>(null, true, 5, 'x', 'eA==', [], ['a'], [5], {}, { a: 'b' }, { a: 5 });
+/** Fields of a descriptor that may be left out: of their types, and of others. */
+const optional: fc.Arbitrary<Record<string, Json>> = fc.oneof(
+  { weight: 12, arbitrary: fc.constant({}) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      urls: fc.array(fc.webUrl(), { maxLength: 2 }),
+      annotations: fc.dictionary(fc.string({ maxLength: 4 }), fc.string({ maxLength: 4 }), { maxKeys: 2 }),
+      data: fc.base64String({ maxLength: 12 }),
+      platform: fc.record({
+        os: text,
+        architecture: text,
+        'os.features': fc.array(fc.string({ maxLength: 4 }), { maxLength: 2 }),
+      }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.constantFrom('urls', 'annotations', 'data', 'artifactType', 'platform', 'Size', 'URLS', 'unknown'), oneOfThem)
+      .map(([key, value]) => ({ [key]: value })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.constantFrom('os', 'os.version', 'os.features', 'variant', 'features', 'OS', 'unknown'), oneOfThem)
+      .map(([key, value]) => ({ platform: { [key]: value } })),
+  },
+);
 const descriptor: fc.Arbitrary<Json> = fc.oneof(
-  { weight: 20, arbitrary: fc.record({ mediaType: type, digest: present, size: fc.nat(99) }) },
+  {
+    weight: 20,
+    arbitrary: fc
+      .tuple(fc.record({ mediaType: type, digest: present, size }), optional)
+      .map(([required, more]) => Object.assign({}, required, more)),
+  },
+  { weight: 1, arbitrary: fc.record({ mediaType: type, digest: present, size: fc.nat(99) }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -94,6 +134,9 @@ const fields = {
     { Subject: null },
     { mediatype: 'a/b' },
     { MediaType: OCI_INDEX },
+    { Annotations: {} },
+    { schemaversion: 2 },
+    { ArtifactType: 'a/b' },
   ),
   other: fc.dictionary(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.jsonValue({ maxDepth: 2 }) as fc.Arbitrary<Json>, {
     maxKeys: 2,

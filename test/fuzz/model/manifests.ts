@@ -1,6 +1,6 @@
 /** Which documents are manifests that Berth accepts (docs/conformance.md, "Push: manifests"; image-spec). */
 import type { Expected } from '../support/answers.ts';
-import { isDigest } from './names.ts';
+import { isAnyDigest, isDigest } from './names.ts';
 import { every, isDigit } from './text.ts';
 
 export const OCI_IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -26,6 +26,8 @@ export interface Judgement {
   readonly faults: ReadonlySet<Expected>;
   /** Blobs that the repository has to have, each once. */
   readonly needed: ReadonlySet<string>;
+  /** What the document says how long each content is, in bytes. */
+  readonly sizes: ReadonlyMap<string, number>;
   readonly mediaType: string;
   readonly subject: string | undefined;
 }
@@ -34,29 +36,37 @@ export interface Judgement {
 export function judge(document: Json, contentType: string | undefined): Judgement {
   const faults = new Set<Expected>();
   const needed = new Set<string>();
-  if (!isObject(document)) return { faults: faults.add(INVALID), needed, mediaType: '', subject: undefined };
+  const sizes = new Map<string, number>();
+  if (!isObject(document)) return { faults: faults.add(INVALID), needed, sizes, mediaType: '', subject: undefined };
   const declared = contentType === undefined ? undefined : bareType(contentType);
   const own = document['mediaType'];
   const named = typeof own === 'string' ? bareType(own) : undefined;
   if (contentType !== undefined && declared === undefined) faults.add(INVALID);
   if (own === undefined ? declared === undefined : named === undefined) faults.add(INVALID);
-  if (declared !== undefined && named !== undefined && declared !== named) faults.add(INVALID);
+  if (declared !== undefined && named !== undefined && declared.toLowerCase() !== named.toLowerCase()) faults.add(INVALID);
   const mediaType = named ?? declared ?? '';
   const shape = shapeOf(mediaType);
 
-  if (DOCKER_SCHEMA_1.includes(mediaType) || document['schemaVersion'] === 1) faults.add(INVALID);
+  if (isNoManifest(mediaType.toLowerCase())) faults.add(INVALID);
+  if (DOCKER_SCHEMA_1.includes(mediaType.toLowerCase()) || document['schemaVersion'] === 1) faults.add(INVALID);
   const { config, layers, manifests, subject } = document;
   if (manifests !== undefined && (layers !== undefined || config !== undefined)) faults.add(INVALID);
   const known = ['config', 'layers', 'manifests', 'subject', 'mediaType'];
   const isVariant = (key: string): boolean => known.some((one) => one !== key && one.toLowerCase() === key.toLowerCase());
   if (Object.keys(document).some(isVariant)) faults.add(INVALID);
 
+  const isTyped = shape !== 'other' || (subject !== undefined && subject !== null);
+  if (isTyped && !isWellTyped(document, shape)) faults.add(INVALID);
   let descriptors = 0;
-  const check = (value: Json | undefined, kind: 'one' | 'list', required: boolean, isNeeded: (type: string) => boolean): void => {
-    if (value === undefined || value === null) {
-      if (required) faults.add(INVALID);
-      return;
-    }
+  const noteSize = (item: Json): void => {
+    if (!isObject(item)) return;
+    const { digest, size } = item;
+    if (typeof digest !== 'string' || !isDigest(digest) || !isSize(size)) return;
+    if ((sizes.get(digest) ?? size) !== size) faults.add(INVALID);
+    sizes.set(digest, size);
+  };
+  const check = (value: Json | undefined, kind: 'one' | 'list', isNeeded: (type: string) => boolean, isGood = isDigest): void => {
+    if (value === undefined || value === null) return;
     if (Array.isArray(value) !== (kind === 'list')) {
       faults.add(INVALID);
       return;
@@ -64,44 +74,124 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     const items = Array.isArray(value) ? (value as readonly Json[]) : [value];
     descriptors += items.length;
     for (const item of items) {
-      const fault = descriptorFault(item);
+      const fault = descriptorFault(item, isGood);
       if (fault !== undefined) faults.add(fault);
       else if (isObject(item) && isNeeded(textIn(item, 'mediaType'))) needed.add(textIn(item, 'digest'));
+      noteSize(item);
     }
   };
-  if (shape === 'image') {
-    check(config, 'one', true, () => true);
-    check(layers, 'list', true, (type) => !isForeign(type));
+  // Go writes null for an empty list; a config has no such form.
+  if (shape === 'image' && (config === undefined || config === null || layers === undefined)) faults.add(INVALID);
+  if (shape === 'index' && manifests === undefined) faults.add(INVALID);
+  if (isTyped) {
+    check(config, 'one', () => shape === 'image');
+    check(layers, 'list', (type) => shape === 'image' && !isForeign(type));
+    check(manifests, 'list', () => false);
+    if (shape === 'other') check(document['blobs'], 'list', () => false);
+    check(subject, 'one', () => false, isAnyDigest);
+  } else {
+    // Which fields another kind of document has is its own affair.
+    for (const item of [config, layers, manifests, document['blobs']].flatMap((value, i) => {
+      if (i === 0) return value === undefined || Array.isArray(value) ? [] : [value];
+      return Array.isArray(value) ? (value as Json[]) : [];
+    })) {
+      if (isObject(item) && typeof item['digest'] === 'string' && isDigest(item['digest'])) descriptors++;
+      noteSize(item);
+    }
   }
-  if (shape === 'index') check(manifests, 'list', true, () => false);
-  // Which of them another kind of document has is its own affair; a subject is listed, so it has to be one.
-  if (shape === 'other') {
-    const lists = [layers, manifests, document['blobs']].filter((list) => Array.isArray(list));
-    descriptors += lists
-      .flat()
-      .filter((item) => isObject(item) && typeof item['digest'] === 'string' && isDigest(item['digest'])).length;
-  }
-  if (shape !== 'other' || !Array.isArray(subject)) check(subject, 'one', false, () => false);
   if (descriptors > MAX_DESCRIPTORS) faults.add(INVALID);
   if (artifactTypeOf(document, shape).length > MAX_TYPE) faults.add(INVALID);
   const { depth, values } = extentOf(document);
   if (depth > MAX_DEPTH || values > MAX_VALUES) faults.add(INVALID);
-  return { faults, needed, mediaType, subject: subjectOf(subject) };
+  return { faults, needed, sizes, mediaType, subject: subjectOf(subject) };
 }
 
-function shapeOf(mediaType: string): 'image' | 'index' | 'other' {
-  if (mediaType === OCI_IMAGE || mediaType === DOCKER_IMAGE) return 'image';
-  return mediaType === OCI_INDEX || mediaType === DOCKER_LIST ? 'index' : 'other';
+function shapeOf(mediaType: string): Shape {
+  const type = mediaType.toLowerCase();
+  if (type === OCI_IMAGE || type === DOCKER_IMAGE) return 'image';
+  return type === OCI_INDEX || type === DOCKER_LIST ? 'index' : 'other';
+}
+
+type Shape = 'image' | 'index' | 'other';
+
+/** What clients send for a body of which they know nothing. */
+function isNoManifest(type: string): boolean {
+  const [first = '', second = ''] = type.split('/');
+  return (
+    first === 'text' ||
+    first === 'multipart' ||
+    (first === 'application' && ['x-www-form-urlencoded', 'octet-stream'].includes(second))
+  );
+}
+
+const DOCUMENT_NAMES = ['schemaVersion', 'artifactType', 'subject', 'annotations'];
+const LISTS = { image: ['config', 'layers'], index: ['manifests'], other: ['config', 'layers', 'manifests', 'blobs'] };
+const DESCRIPTOR_NAMES = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'platform', 'artifactType'];
+const PLATFORM_NAMES = ['architecture', 'os', 'os.version', 'os.features', 'variant', 'features'];
+
+/** Image-spec: what it gives a type has that type, under that name. */
+function isWellTyped(document: { readonly [key: string]: Json }, shape: Shape): boolean {
+  const { schemaVersion: version } = document;
+  if (shape === 'other' ? !isAbsent(version) && typeof version !== 'number' : version !== undefined && version !== 2)
+    return false;
+  return (
+    hasNames(document, [...DOCUMENT_NAMES, ...LISTS[shape]]) &&
+    isTextOrAbsent(document['artifactType']) &&
+    hasTexts(document['annotations'])
+  );
+}
+
+function hasNames(object: { readonly [key: string]: Json }, names: readonly string[]): boolean {
+  return Object.keys(object).every(
+    (key) => names.includes(key) || !names.some((name) => name.toLowerCase() === key.toLowerCase()),
+  );
+}
+
+function isAbsent(value: Json | undefined): boolean {
+  return value === undefined || value === null;
+}
+
+function isTextOrAbsent(value: Json | undefined): boolean {
+  return isAbsent(value) || typeof value === 'string';
+}
+
+function isListOfTexts(value: Json | undefined): boolean {
+  return isAbsent(value) || (Array.isArray(value) && value.every((item) => typeof item === 'string'));
+}
+
+/** An object of strings. */
+function hasTexts(value: Json | undefined): boolean {
+  if (value === undefined || value === null) return true;
+  return isObject(value) && Object.values<Json>(value).every((item) => typeof item === 'string');
+}
+
+function isSize(value: Json | undefined): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 53;
 }
 
 /** Image-spec, "Descriptors": a digest and a size; the media type may be left out. */
-function descriptorFault(value: Json): Expected | undefined {
+function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expected | undefined {
   if (!isObject(value)) return INVALID;
-  const { digest, size, mediaType } = value;
-  const isSize = typeof size === 'number' && Number.isInteger(size) && size >= 0 && size < 2 ** 53;
-  if (typeof digest !== 'string' || !isSize) return INVALID;
+  const { digest, size, mediaType, data, platform } = value;
+  if (typeof digest !== 'string' || !isSize(size)) return INVALID;
   if (mediaType !== undefined && typeof mediaType !== 'string') return INVALID;
-  return isDigest(digest) ? undefined : BAD_DIGEST;
+  if (!isListOfTexts(value['urls']) || !hasTexts(value['annotations']) || !isTextOrAbsent(value['artifactType'])) return INVALID;
+  if (!isAbsent(data) && !(typeof data === 'string' && isBase64(data))) return INVALID;
+  if (!hasNames(value, DESCRIPTOR_NAMES) || (!isAbsent(platform) && !isPlatform(platform))) return INVALID;
+  return isGood(digest) ? undefined : BAD_DIGEST;
+}
+
+function isPlatform(value: Json | undefined): boolean {
+  if (value === undefined || !isObject(value) || !hasNames(value, PLATFORM_NAMES)) return false;
+  const texts = ['architecture', 'os', 'os.version', 'variant'].every((name) => isTextOrAbsent(value[name]));
+  return texts && isListOfTexts(value['os.features']) && isListOfTexts(value['features']);
+}
+
+function isBase64(text: string): boolean {
+  const digits = text.endsWith('==') ? text.slice(0, -2) : text.endsWith('=') ? text.slice(0, -1) : text;
+  return (
+    text.length % 4 === 0 && every(digits, (character) => isAlphanumeric(character) || character === '+' || character === '/')
+  );
 }
 
 function textIn(object: { readonly [key: string]: Json }, key: string): string {
@@ -115,9 +205,10 @@ function subjectOf(subject: Json | undefined): string | undefined {
 
 /** Layers whose bytes may be anywhere else. */
 function isForeign(mediaType: string): boolean {
+  const type = mediaType.toLowerCase();
   return (
-    mediaType.startsWith('application/vnd.oci.image.layer.nondistributable.v1.') ||
-    ['tar', 'tar.gzip'].some((end) => mediaType === `application/vnd.docker.image.rootfs.foreign.diff.${end}`)
+    type.startsWith('application/vnd.oci.image.layer.nondistributable.v1.') ||
+    ['tar', 'tar.gzip'].some((end) => type === `application/vnd.docker.image.rootfs.foreign.diff.${end}`)
   );
 }
 
@@ -137,7 +228,7 @@ function isAlphanumeric(character: string): boolean {
   return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') || isDigit(character);
 }
 
-function artifactTypeOf(document: Record<string, Json>, shape: 'image' | 'index' | 'other'): string {
+function artifactTypeOf(document: Record<string, Json>, shape: Shape): string {
   const { artifactType, config } = document;
   if (typeof artifactType === 'string' && artifactType !== '') return artifactType;
   if (shape !== 'image' || config === undefined || !isObject(config)) return '';

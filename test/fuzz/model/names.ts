@@ -1,10 +1,14 @@
 /** The grammars of the distribution spec ("Pulling manifests"), read character by character. */
 import { every, isDigit } from './text.ts';
 
-/** `<organization>/<path…>`: components of letters and digits, one separator between two runs of them. */
+/** What the spec permits: components of letters and digits, one separator between two runs of them. */
+export function isSpecName(text: string): boolean {
+  return text.split('/').every(isComponent);
+}
+
+/** `<organization>/<path…>` */
 export function isRepositoryName(text: string): boolean {
-  const components = text.split('/');
-  return text.length <= 255 && components.length >= 2 && components.every(isComponent);
+  return text.length <= 255 && text.includes('/') && isSpecName(text);
 }
 
 export function isOrganizationName(text: string): boolean {
@@ -53,6 +57,20 @@ export function isDigest(text: string): boolean {
   const [algorithm = '', hex = '', ...rest] = text.split(':');
   return (
     rest.length === 0 && hex.length === HEX_DIGITS.get(algorithm) && every(hex, (digit) => '0123456789abcdef'.includes(digit))
+  );
+}
+
+/** A digest of any algorithm: runs of lowercase letters and digits with one of `+._-` between them, a colon, and text. */
+export function isAnyDigest(text: string): boolean {
+  const colon = text.indexOf(':');
+  const [algorithm, encoded] = [text.slice(0, colon), text.slice(colon + 1)];
+  if (colon < 0 || encoded === '' || text.length > 255) return false;
+  if (HEX_DIGITS.has(algorithm)) return isDigest(text);
+  const runs = algorithm.split(/[+._-]/);
+  const isAlphanumeric = (character: string): boolean => isLowercase(character) || isDigit(character);
+  return (
+    runs.every((part) => part !== '' && every(part, isAlphanumeric)) &&
+    every(encoded, (character) => '=_-'.includes(character) || (isAscii(character) && isAlphanumeric(character.toLowerCase())))
   );
 }
 

@@ -16,7 +16,7 @@ export function selections(header: string | undefined, size: number): Selection[
   const isRange = unit.toLowerCase() === 'bytes' && more.length === 0 && bare.includes('-') && isDigits(first) && isDigits(last);
   if (!isRange || (first === '' && last === '')) return [whole];
   const selection = select(first === '' ? undefined : BigInt(first), last === '' ? undefined : BigInt(last), BigInt(size));
-  const isUsual = bare === header && unit === 'bytes' && first.length < 16 && last.length < 16;
+  const isUsual = bare === header && unit === 'bytes';
   return isUsual ? [selection] : [selection, whole];
 }
 

@@ -1,5 +1,5 @@
 /** Scopes of Docker's token flow, and who may be granted them (README.md, "Logging in"; docs/architecture.md, "Who may do what"). */
-import { isRepositoryName, organizationOf } from './names.ts';
+import { isRepositoryName, isSpecName, organizationOf } from './names.ts';
 import { every } from './text.ts';
 
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
@@ -40,14 +40,20 @@ export function isPublic(repository: string): boolean {
   return PUBLIC.some((one) => one === repository);
 }
 
-/** Beyond so many scopes, a token grants no more. */
-const MOST = 100;
+/** Beyond so many scopes, or so many characters of them, a token grants no more. */
+const [MOST, MOST_CHARACTERS] = [32, 4096];
+
+function textsOf(parameters: readonly string[]): string[] {
+  return [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
+}
 
 /** What a token grants of what is asked, as `<repository> <action>`, and `catalog`. */
 export function grantsOf(caller: Caller | undefined, parameters: readonly string[]): Set<string> {
-  const texts = [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].slice(0, MOST);
   const grants = new Set<string>();
-  for (const text of texts) {
+  let characters = 0;
+  for (const text of textsOf(parameters).slice(0, MOST)) {
+    characters += text.length;
+    if (characters > MOST_CHARACTERS) break;
     if (text === 'registry:catalog:*' && caller !== undefined) grants.add('catalog');
     const { repository, actions } = parse(text);
     for (const action of actions) {
@@ -57,8 +63,15 @@ export function grantsOf(caller: Caller | undefined, parameters: readonly string
   return grants;
 }
 
+/** Whether all that is asked for is to push to a name that the spec permits, and Berth does not. */
+export function isHopeless(parameters: readonly string[]): boolean {
+  const texts = textsOf(parameters);
+  const { repository, actions } = parse(texts[0] ?? '', isSpecName);
+  return texts.length === 1 && actions.includes('push') && !isRepositoryName(repository);
+}
+
 /** `repository:<name>:<action>[,<action>]`; the type may have a class in parentheses. */
-function parse(text: string): { repository: string; actions: readonly Action[] } {
+function parse(text: string, isName = isRepositoryName): { repository: string; actions: readonly Action[] } {
   const none = { repository: '', actions: [] };
   const first = text.indexOf(':');
   const last = text.lastIndexOf(':');
@@ -66,7 +79,7 @@ function parse(text: string): { repository: string; actions: readonly Action[] }
   const [type, repository, list] = [text.slice(0, first), text.slice(first + 1, last), text.slice(last + 1)];
   const isType = type === 'repository' || /^repository\([a-z0-9]+\)$/.test(type);
   const isList = every(list, (character) => (character >= 'a' && character <= 'z') || character === ',' || character === '*');
-  if (!isType || !isList || !isRepositoryName(repository)) return none;
+  if (!isType || !isList || !isName(repository)) return none;
   const asked = list.split(',');
   return { repository, actions: ACTIONS.filter((action) => asked.includes(action) || asked.includes('*')) };
 }

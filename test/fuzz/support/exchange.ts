@@ -53,6 +53,8 @@ export async function exchange({ method, path, body, streamed = false, ...option
   const said = `${method} ${path} → ${status} ${status >= 400 ? new TextDecoder().decode(bytes) : ''}`;
   expect(status, said).toBeLessThan(500);
   expect(headers.get('X-Request-Id'), said).toBeTruthy();
+  if (path.startsWith('/v2/')) expect(headers.get('Docker-Distribution-API-Version'), said).toBe('registry/2.0');
+  expect(headers.has('Allow'), said).toBe(status === 405 || (method === 'OPTIONS' && status === 204));
   if (status === 401) expect(headers.get('WWW-Authenticate'), said).toMatch(/^(?:Bearer|Basic) realm="/);
   if (status < 400) return { status, headers, bytes, code: undefined };
   if (method === 'HEAD') expect(bytes.byteLength, said).toBe(0);

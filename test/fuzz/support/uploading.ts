@@ -227,7 +227,7 @@ function rangeText(range: ChunkRange, offset: number, body: Uint8Array): string 
 /** Two numbers, the second of which is not less than the first by more than one: that is the range of nothing. */
 function parseRange(text: string): { start: number; end: number } | 'bad' {
   const [start = '', end = '', ...more] = text.split('-');
-  const isNumber = (digits: string): boolean => digits.length > 0 && digits.length < 16 && isDigits(digits);
+  const isNumber = (digits: string): boolean => digits.length > 0 && isDigits(digits);
   if (more.length > 0 || !isNumber(start) || !isNumber(end) || Number(end) < Number(start) - 1) return 'bad';
   return { start: Number(start), end: Number(end) };
 }

@@ -1,11 +1,24 @@
 /** How far an image has come, its history, and fetching it ahead; over HTTP, with the real queues. */
+import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { call, type UserName } from '../../support/client.ts';
+import { type ReplicationQueue, queueOf } from '../../../src/replication/durable-object.ts';
+import { basic, call, type UserName } from '../../support/client.ts';
 import { putImage, putManifest } from '../../support/content.ts';
 import { bytesOf, type Image } from '../../support/fixture.ts';
-import { api, type ApiAnswer, eventually, follow, NODE1, NODE2, queue, startQueues, stopQueues } from '../../support/queues.ts';
+import {
+  api,
+  type ApiAnswer,
+  config,
+  eventually,
+  follow,
+  NODE1,
+  NODE2,
+  queue,
+  startQueues,
+  stopQueues,
+} from '../../support/queues.ts';
 
 const IMAGES = 'organizations/alice/repositories/app/images';
 const LATEST = `${IMAGES}/latest`;
@@ -17,7 +30,7 @@ afterEach(stopQueues);
 
 const at = (host: string) => ({ as: 'alice', host }) as const;
 const pushTo = (host: string, seed: number, tag = 'latest'): Promise<Image> => putImage('alice/app', seed, [tag], at(host));
-const CENTRAL = 'http://registry.test:8787';
+const CENTRAL = 'http://registry.localhost:8787';
 const state = (query = '', host = NODE1): Promise<ApiAnswer> => api('GET', `${LATEST}${query}`, at(host));
 const settled = (host = NODE1): Promise<ApiAnswer> => state('?wait=60', host);
 const digestAt = async (host: string, tag = 'latest'): Promise<string | null> =>
@@ -36,18 +49,46 @@ describe('who may', () => {
   const statusOf = (caller: UserName | undefined, may: readonly UserName[]): number =>
     caller === undefined ? 401 : may.includes(caller) ? 200 : 403;
 
-  test.each([NODE1, undefined])('see the state and the history, and prefetch, at %s: who may pull', async (host) => {
+  test.each([NODE1, undefined])(
+    'see the state and the history at %s: who may pull; and prefetch: who may push or runs the nodes',
+    async (host) => {
+      await pushTo(NODE1, 1);
+      await settled();
+      for (const as of callers) {
+        const options = { ...(as === undefined ? {} : { as }), ...(host === undefined ? {} : { host }) };
+        const answers = [await api('GET', LATEST, options), await api('GET', `${LATEST}/history`, options)];
+        expect([as, answers.map(({ status }) => status)]).toEqual([as, answers.map(() => statusOf(as, pullers))]);
+        const { status } = await api('POST', `${LATEST}/prefetch`, { ...options, body: { node: 'node2' } });
+        expect([as, status]).toEqual([as, statusOf(as, ['alice', 'aliceApp', 'platform', 'admin'])]);
+      }
+    },
+  );
+
+  test('prefetch: nobody else, although the image is public or official; nor to a node where the credential is not good', async () => {
     await pushTo(NODE1, 1);
+    await putImage('official/base', 5, ['latest'], { as: 'official' });
     await settled();
-    for (const as of callers) {
-      const options = { ...(as === undefined ? {} : { as }), ...(host === undefined ? {} : { host }) };
-      const answers = [
-        await api('GET', LATEST, options),
-        await api('GET', `${LATEST}/history`, options),
-        await api('POST', `${LATEST}/prefetch`, { ...options, body: { node: 'node2' } }),
-      ];
-      expect([as, answers.map(({ status }) => status)]).toEqual([as, answers.map(() => statusOf(as, pullers))]);
+    const publish = { as: 'alice', body: { visibility: 'public' } } as const;
+    expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
+    const official = 'organizations/official/repositories/base/images/latest';
+    for (const [as, path] of [
+      ['bob', LATEST],
+      ['aliceReader', LATEST],
+      ['bob', official],
+      ['alice', official],
+    ] as const) {
+      expect((await api('GET', path, { as })).status).toBe(200);
+      expect([as, path, (await api('POST', `${path}/prefetch`, { as, body: { node: 'node2' } })).status]).toEqual([
+        as,
+        path,
+        403,
+      ]);
     }
+    const limited = { name: 'local', rights: ['pull', 'push'], registries: ['central', 'node1'] };
+    const made = await api('POST', 'organizations/alice/credentials', { as: 'alice', body: limited });
+    const as = { authorization: basic({ name: 'local', password: (made.body as { secret: string }).secret }) };
+    expect((await api('POST', `${LATEST}/prefetch`, { as, body: { node: 'node2' } })).status).toBe(403);
+    expect((await api('POST', `${LATEST}/prefetch`, { as, body: { node: 'node1' } })).status).toBe(200);
   });
 
   test('restore: who may push', async () => {
@@ -184,6 +225,37 @@ describe('an image that was pushed to a node', () => {
       expect((await settled()).body).toMatchObject({ state: 'settled', digest: won.digest });
     });
 
+    test('is pending, not superseded, while a later write of the same node has yet to be announced itself', async () => {
+      const first = await pushTo(NODE1, 1);
+      await settled();
+      await queue('PATCH', '', { paused: true });
+      const lost = await push(first, NODE1);
+      const won = await pushTo(NODE1, 5);
+      expect(await digestAt(CENTRAL)).toBe(first.digest);
+      const asked = `?version=${lost}`;
+      expect((await state(`${asked}&wait=0.5`)).body).toMatchObject({ state: 'pending', version: lost, digest: won.digest });
+      const waiting = state(`${asked}&wait=60`);
+      await queue('PATCH', '', { paused: false });
+      expect((await waiting).body).toMatchObject({ state: 'superseded', version: lost, digest: won.digest });
+      expect(await digestAt(CENTRAL)).toBe(won.digest);
+    });
+
+    test('is parked where the announcement of the write that won is', async () => {
+      await queue('PATCH', '', { paused: true });
+      const lost = await push(await pushTo(NODE1, 1), NODE1);
+      const won = await pushTo(NODE1, 5);
+      const marker = env.DB_NODE1!.prepare("SELECT stamp FROM markers WHERE kind = 'tag' AND key = 'latest'");
+      const stamp = (await marker.first<number>('stamp')) ?? 0;
+      await runInDurableObject(queueOf(env, config, 'node1'), (_: ReplicationQueue, { storage }) => {
+        storage.sql.exec('INSERT INTO jobs VALUES (?, 12, 0, 1, ?)', `announce tag alice/app latest ${stamp}`, 'it failed');
+      });
+      expect((await state(`?version=${lost}&wait=60`)).body).toMatchObject({
+        state: 'parked',
+        version: lost,
+        digest: won.digest,
+      });
+    });
+
     test("is superseded by another store's write of the same stamp, where that one has won", async () => {
       const lost = await putImage('alice/app', 1, ['other'], at(NODE1));
       const won = await putImage('alice/app', 5, ['other'], at(NODE2));
@@ -263,7 +335,9 @@ describe('an image that was pushed to a node', () => {
       [`${LATEST}?version=x`, 400],
       [`${LATEST}?version=0`, 400],
       [`${LATEST}?version=1`, 404],
-      [`${IMAGES}/not%20a%20tag`, 400],
+      [`${IMAGES}/not%20a%20tag`, 404],
+      [`${IMAGES}/blake3:${'0'.repeat(64)}`, 404],
+      [`${IMAGES}/sha256:0`, 400],
       [`${IMAGES}/sha256:0/history`, 400],
     ] as const) {
       for (const host of [CENTRAL, NODE1]) {
@@ -317,6 +391,28 @@ describe('history', () => {
     for (const host of [CENTRAL, NODE1, NODE2]) expect([host, await digestAt(host)]).toEqual([host, lost.digest]);
     const after = (await api('GET', `${LATEST}/history`, at(NODE1))).body as { history: { digest: string }[] };
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
+  });
+
+  test('of a repository that became public, others see only what they could pull', async () => {
+    const deleted = await pushTo(NODE1, 1);
+    const kept = await pushTo(NODE1, 5);
+    await settled();
+    expect((await call('DELETE', `/v2/alice/app/manifests/${deleted.digest}`, at(NODE1))).status).toBe(202);
+    expect((await call('DELETE', '/v2/alice/app/manifests/latest', at(NODE1))).status).toBe(202);
+    const current = await pushTo(NODE1, 9);
+    await settled();
+    const publish = { as: 'alice', body: { visibility: 'public' } } as const;
+    expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
+    await follow();
+    const seen = async (as: UserName, host: string) => {
+      const { body } = await api('GET', `${LATEST}/history`, { as, host });
+      return (body as { history: { digest: string | null }[] }).history.map(({ digest }) => digest);
+    };
+    for (const host of [CENTRAL, NODE1, NODE2]) {
+      for (const as of ['alice', 'aliceReader', 'platform'] as const)
+        expect([as, await seen(as, host)]).toEqual([as, [current.digest, null, kept.digest, deleted.digest]]);
+      for (const as of ['bob', 'admin'] as const) expect([as, await seen(as, host)]).toEqual([as, [current.digest, kept.digest]]);
+    }
   });
 
   test('an entry that is not there, a deletion, and a manifest that was deleted cannot be put back', async () => {

@@ -183,6 +183,7 @@ test('a credential whose row contradicts itself is good for nothing', async () =
   const login = await logIn(
     { user: 'x', password: 'x' },
     {
+      decidedBy: 'central',
       registry: 'central',
       control: control as unknown as Parameters<typeof logIn>[1]['control'],
       limiters: { ofUser: unlimited, ofAddress: unlimited },
@@ -218,8 +219,8 @@ describe('repositories', () => {
     expect(await (await call('GET', '/v2/alice/early/tags/list')).json()).toEqual({ name: 'alice/early', tags: [] });
   });
 
-  test('usage counts distinct blobs', async () => {
-    await putImage('alice/a', 1, ['x', 'y']);
+  test('usage counts distinct blobs and manifests', async () => {
+    const { bytes: manifest } = await putImage('alice/a', 1, ['x', 'y']);
     await putImage('alice/b', 1, ['x']);
     expect(await (await api('GET', 'organizations/alice/usage', 'alice')).json()).toEqual({
       repositories: 2,
@@ -227,9 +228,12 @@ describe('repositories', () => {
       tags: 3,
       blobs: 2,
       bytes: 100,
-      used: 100,
+      manifest_bytes: manifest.byteLength,
+      used: 100 + manifest.byteLength,
       in_flight: 0,
       quota: null,
+      limits: { manifests: 1_000_000, tags: 1_000_000 },
+      complete: true,
     });
   });
 });
@@ -287,7 +291,58 @@ test('lists come in pages', async () => {
   for (const name of ['o1', 'o2', 'o3']) await api('POST', 'organizations', 'admin', { name });
   const page = await (await api('GET', 'organizations?n=2&last=o1', 'admin')).json();
   expect(page).toMatchObject({ organizations: [{ name: 'o2' }, { name: 'o3' }] });
-  expect((await api('GET', 'organizations?n=0', 'admin')).status).toBe(400);
+});
+
+describe('n of a list', () => {
+  const LISTS = [
+    'organizations',
+    'credentials',
+    'organizations/alice/credentials',
+    'organizations/alice/repositories',
+    'organizations/alice/audit',
+    'audit',
+    'replication/queues/node1/parked',
+    'replication/queues/node1/only-here',
+  ];
+
+  test.each(['', '1001', '99999999999999999999', '9'.repeat(400)])(
+    '%j is absent where empty, and above the most the most',
+    async (n) => {
+      for (const list of LISTS) expect([list, (await api('GET', `${list}?n=${n}`, 'admin')).status]).toEqual([list, 200]);
+    },
+  );
+
+  test.each(['0', '00', '-1', '1.5', '1e2', '0x10', 'x', '%201'])(
+    '%j is 400, and the message says what it must be',
+    async (n) => {
+      for (const list of LISTS) {
+        const response = await api('GET', `${list}?n=${n}`, 'admin');
+        expect([list, response.status]).toEqual([list, 400]);
+        expect((await errorsOf(response))[0]?.message).toBe('n: must be a whole number, 1 or more');
+      }
+    },
+  );
+
+  test('above the most gives a page of the most', async () => {
+    const names = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
+    await env.DB_CENTRAL.prepare(
+      `INSERT INTO organizations (name, created_at) ${names} SELECT printf('o%05d', i), 0 FROM n`,
+    ).run();
+    const sizeOf = async (query: string) =>
+      (await (await api('GET', `organizations${query}`, 'admin')).json<{ organizations: unknown[] }>()).organizations.length;
+    expect([await sizeOf('?n=99999999999999999999'), await sizeOf('?n='), await sizeOf('')]).toEqual([1000, 100, 100]);
+  });
+});
+
+test('a write that is asked about by no version, or by none that a push can have been answered', async () => {
+  await putImage('alice/app', 1, ['latest']);
+  const asked = (version: string) => api('GET', `organizations/alice/repositories/app/images/latest?version=${version}`, 'alice');
+  expect((await asked('')).status).toBe(200);
+  for (const version of ['0', '-1', '1.5', '1e15', '0x10', 'x', '99999999999999999999']) {
+    const response = await asked(version);
+    expect([version, response.status]).toEqual([version, 400]);
+    expect((await errorsOf(response))[0]?.message).toBe('version: must be a number that a push was answered in Berth-Version');
+  }
 });
 
 test('the OpenAPI document describes every route, and is made of the schemas', async () => {

@@ -6,12 +6,13 @@ import { createApp } from '../../../src/app.ts';
 import { parseConfig } from '../../../src/config.ts';
 import { maintain } from '../../../src/gc/maintenance.ts';
 import { audit, BERTH_ITSELF } from '../../../src/stores/audit-rows.ts';
+import { ControlData } from '../../../src/stores/control-data.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { countMaintenance, saveTask } from '../../../src/stores/maintenance-rows.ts';
-import { call, type UserName } from '../../support/client.ts';
+import { basic, call, type UserName } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf } from '../../support/fixture.ts';
-import { api, follow, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
+import { api, eventually, follow, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -24,6 +25,8 @@ interface Entry {
   readonly key: string | null;
   readonly by: { readonly id: string; readonly name: string | null } | null;
   readonly host: string | null;
+  readonly address: string | null;
+  readonly count: number;
   readonly store: string;
 }
 
@@ -57,7 +60,7 @@ describe('the audit log', () => {
     await deleted('/api/organizations/alice/credentials/reader', 'admin');
     await deleted('/api/organizations/official', 'admin');
 
-    const common = { organization: 'alice', repository: 'alice/app', host: 'registry.test:8787', store: 'central' };
+    const common = { organization: 'alice', repository: 'alice/app', host: 'registry.localhost:8787', store: 'central' };
     const admin = { id: 'id-of-admin', name: 'admin' };
     const { entries, last } = await log();
     expect(last).toBeNull();
@@ -82,9 +85,102 @@ describe('the audit log', () => {
     await deleted(`/v2/alice/app/manifests/${digest}`, 'alice', NODE1);
     const { entries } = await log('alice', 'organizations/alice/audit');
     expect(entries).toMatchObject([
-      { action: 'delete manifest', key: digest, by: ALICE, host: 'registry.test:8788', store: 'central' },
-      { action: 'delete tag', key: 'a', by: ALICE, host: 'registry.test:8788', store: 'central' },
+      { action: 'delete manifest', key: digest, by: ALICE, host: 'registry.localhost:8788', store: 'central' },
+      { action: 'delete tag', key: 'a', by: ALICE, host: 'registry.localhost:8788', store: 'central' },
     ]);
+  });
+
+  test('has every change of control data, and what is done to images and queues', async () => {
+    const { digest } = await putImage('alice/app', 1, ['a']);
+    const image = 'organizations/alice/repositories/app/images';
+    const queue = 'replication/queues/node1';
+    const changes: readonly (readonly [method: string, path: string, body?: object])[] = [
+      ['POST', 'organizations', { name: 'carol' }],
+      ['PUT', 'organizations/carol/quota', { bytes: 1000 }],
+      ['PUT', 'organizations/carol/quota', { bytes: null }],
+      ['POST', 'organizations/carol/credentials', { name: 'ci', rights: ['pull'] }],
+      ['POST', 'credentials', { name: 'machines', kind: 'platform' }],
+      ['DELETE', 'credentials/machines'],
+      ['POST', 'organizations/carol/repositories', { name: 'open', visibility: 'public' }],
+      ['PATCH', 'organizations/carol/repositories/open', { visibility: 'private' }],
+      ['PUT', `${image}/a/pins/node1`],
+      ['DELETE', `${image}/a/pins/node1`],
+      ['PATCH', queue, { paused: true }],
+      ['PATCH', queue, { paused: false }],
+      ['POST', `${queue}/retry`, {}],
+      ['POST', `${queue}/mark-all`],
+    ];
+    for (const [method, path, body] of changes) {
+      const { status } = await api(method, path, { as: 'admin', host: NODE1, ...(body !== undefined && { body }) });
+      expect([method, path, status < 300]).toEqual([method, path, true]);
+    }
+    expect((await api('POST', `${image}/a/prefetch`, { as: 'alice', body: { node: 'node2' } })).status).toBe(200);
+    await putImage('alice/app', 5, ['a']);
+    const { body } = await api('GET', `${image}/a/history`, { as: 'alice' });
+    const { history } = body as { history: { version: number; origin: string; digest: string }[] };
+    const { version, origin } = history.find((each) => each.digest === digest)!;
+    expect((await api('POST', `${image}/a/restore`, { as: 'alice', body: { version, origin } })).status).toBe(200);
+
+    const all = {
+      by: { id: 'id-of-admin', name: 'admin' },
+      host: 'registry.localhost:8788',
+      store: 'central',
+      count: 1,
+      address: null,
+    };
+    const ofCarol = { ...all, organization: 'carol', repository: null, key: null };
+    const open = { ...ofCarol, repository: 'carol/open' };
+    const pinned = { ...all, organization: 'alice', repository: 'alice/app', key: 'a', store: 'node1' };
+    const ofQueue = { ...all, organization: null, repository: null, key: 'node1' };
+    const byAlice = { ...pinned, by: ALICE, host: 'registry.localhost:8787' };
+    const entries = (await log()).entries.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at));
+    const wanted = [
+      { ...ofCarol, action: 'create organization' },
+      { ...ofCarol, action: 'set quota', key: '1000' },
+      { ...ofCarol, action: 'set quota' },
+      { ...ofCarol, action: 'create credential', key: 'ci' },
+      { ...ofCarol, action: 'create credential', organization: null, key: 'machines' },
+      { ...ofCarol, action: 'remove credential', organization: null, key: 'machines' },
+      { ...open, action: 'create repository' },
+      { ...open, action: 'publish repository' },
+      { ...open, action: 'hide repository' },
+      { ...pinned, action: 'pin image' },
+      { ...pinned, action: 'unpin image' },
+      { ...ofQueue, action: 'pause queue' },
+      { ...ofQueue, action: 'resume queue' },
+      { ...ofQueue, action: 'retry jobs' },
+      { ...ofQueue, action: 'announce all' },
+      { ...byAlice, action: 'prefetch image', store: 'node2' },
+      { ...byAlice, action: 'restore tag', store: 'central' },
+    ];
+    const key = ({ action, key: about }: { action: string; key: string | null }): string => `${action} ${about ?? ''}`;
+    const sorted = <Item extends { action: string; key: string | null }>(items: readonly Item[]): Item[] =>
+      items.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+    expect(sorted(entries)).toMatchObject(sorted(wanted));
+    expect(entries).toHaveLength(wanted.length);
+  });
+
+  test('has nothing of what changed nothing', async () => {
+    await putImage('alice/app', 1, ['a']);
+    const publish = { as: 'alice', body: { visibility: 'private' } } as const;
+    expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
+    const requests: readonly (readonly [method: string, path: string, status: number, body?: object])[] = [
+      ['POST', 'organizations', 409, { name: 'alice' }],
+      ['PUT', 'organizations/nobody/quota', 404, { bytes: 1 }],
+      ['POST', 'organizations/alice/credentials', 409, { name: 'reader', rights: ['pull'] }],
+      ['POST', 'organizations/nobody/credentials', 404, { name: 'reader', rights: ['pull'] }],
+      ['POST', 'organizations/alice/repositories', 409, { name: 'app' }],
+      ['PATCH', 'organizations/alice/repositories/other', 404, { visibility: 'public' }],
+      ['PATCH', 'replication/queues/nowhere', 404, { paused: true }],
+      ['POST', 'replication/queues/nowhere/retry', 404, {}],
+      ['DELETE', 'replication/stores/node1/locations', 409],
+      ['DELETE', 'organizations/alice/repositories/app/images/a/pins/node1', 404],
+    ];
+    for (const [method, path, status, body] of requests) {
+      const answer = await api(method, path, { as: 'admin', ...(body !== undefined && { body }) });
+      expect([method, path, answer.status]).toEqual([method, path, status]);
+    }
+    expect((await log()).entries).toEqual([]);
   });
 
   test('has nothing of what was refused or not there', async () => {
@@ -156,6 +252,80 @@ describe('the audit log', () => {
     expect((await log()).entries).toHaveLength(1);
     expect((await maintain({ ...config, auditMilliseconds: config.auditMilliseconds - 1 }, env, end)).auditEntries).toBe(1);
     expect((await log()).entries).toEqual([]);
+  });
+});
+
+describe('refused logins in the audit log', () => {
+  const guess = async (name: string, address: string, host?: string): Promise<void> => {
+    const as = { authorization: basic({ name, password: 'a-wrong-guess' }) };
+    const headers = { 'CF-Connecting-IP': address };
+    const response = await call('GET', '/token', { as, headers, ...(host !== undefined && { host }) });
+    expect(response.status).toBe(401);
+  };
+  const refusals = async (as: UserName = 'admin', path = 'audit'): Promise<Entry[]> =>
+    (await log(as, path)).entries.filter(({ action }) => action === 'refuse login');
+  const total = (entries: readonly Entry[]): number => entries.reduce((sum, { count }) => sum + count, 0);
+
+  test('are counted for each hour, user and address, at the store that decided, without the address or what was presented', async () => {
+    await follow();
+    for (let i = 0; i < 4; i++) await guess('alice', '198.51.100.20');
+    await guess('robot$alice.users.kraftcloud', '198.51.100.21');
+    await guess('alice', '198.51.100.20', NODE1);
+    await guess('reader', '198.51.100.20');
+    await guess('a-password-in-the-wrong-field', '198.51.100.20');
+    const bootstrap = { authorization: 'Bearer a-guess-of-the-bootstrap-secret' };
+    const headers = { 'CF-Connecting-IP': '198.51.100.20' };
+    expect((await call('GET', '/api/organizations', { as: bootstrap, headers })).status).toBe(401);
+    const entries = await eventually(refusals, (found) => total(found) === 9);
+    const sorted = entries.toSorted((a, b) => (`${a.key} ${a.store} ${a.count}` < `${b.key} ${b.store} ${b.count}` ? -1 : 1));
+    const hour = new Date(Math.floor(Date.now() / 3_600_000) * 3_600_000).toISOString();
+    const common = {
+      at: hour,
+      action: 'refuse login',
+      repository: null,
+      by: null,
+      host: 'registry.localhost:8787',
+      store: 'central',
+    };
+    expect(sorted).toMatchObject([
+      { ...common, organization: 'alice', key: 'alice', count: 1 },
+      { ...common, organization: 'alice', key: 'alice', count: 4 },
+      { ...common, organization: 'alice', key: 'alice', count: 1, store: 'node1', host: 'registry.localhost:8788' },
+      { ...common, organization: null, key: 'bootstrap', count: 1 },
+      { ...common, organization: null, key: null, count: 1 },
+      { ...common, organization: null, key: 'reader', count: 1 },
+    ]);
+    expect(new Set(entries.map(({ address }) => address)).size).toBe(2);
+    expect(JSON.stringify(entries)).not.toMatch(/198\.51|wrong/);
+    expect(total(await refusals('alice', 'organizations/alice/audit'))).toBe(6);
+    expect(await refusals('bob', 'organizations/bob/audit')).toEqual([]);
+  });
+
+  test('are at least half of those there were, in few rows and writes', async () => {
+    for (let i = 0; i < 50; i++) await guess('bob', '198.51.100.30');
+    for (let i = 0; i < 40; i++) await guess(`user-${i}`, '198.51.100.31');
+    const entries = await eventually(refusals, (found) => total(found) >= 64);
+    expect(entries.find(({ key }) => key === 'bob')?.count).toBe(32);
+    expect(entries.filter(({ key }) => key === null)).toHaveLength(1);
+    expect(entries).toHaveLength(2);
+  });
+
+  test('are bounded: beyond a thousand of an hour, all are one', async () => {
+    const control = new ControlData(new Database(env.DB_CENTRAL));
+    const now = 1_700_000_000_000;
+    const refused = { user: 'alice', organization: 'alice', host: 'h', count: 1 };
+    for (let i = 0; i < 1005; i += 1) await control.noteRefusedLogin({ ...refused, address: `address-${i}` }, now);
+    await control.noteRefusedLogin({ ...refused, address: 'address-1' }, now + 3_600_000);
+    const { results } = await env.DB_CENTRAL.prepare(
+      "SELECT at, key, subject, count FROM audit WHERE action = 'refuse login' AND (key = '' OR at > ?1) ORDER BY at",
+    )
+      .bind(now)
+      .all();
+    const hour = now - (now % 3_600_000);
+    expect(results).toEqual([
+      { at: hour, key: '', subject: '', count: 5 },
+      { at: hour + 3_600_000, key: 'alice', subject: 'address-1', count: 1 },
+    ]);
   });
 });
 

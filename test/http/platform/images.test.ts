@@ -280,11 +280,11 @@ describe('filters', () => {
     const all = ['alice/app:latest', 'alice/app:v1'];
     expect(await found(`&digest=${app.digest}`)).toEqual([...all, 'alice/team/app:v2']);
     expect(await found(`&digest=alice/app@${app.digest}`)).toEqual(all);
-    expect(await found(`&digest=registry.test:8787/alice/app@${app.digest}`)).toEqual(all);
+    expect(await found(`&digest=registry.localhost:8787/alice/app@${app.digest}`)).toEqual(all);
     expect(await found('&tag=alice/app:v1')).toEqual(all);
     expect(await found('&tag=alice/app')).toEqual(all);
     expect(await found(`&tag=alice/app:none@${app.digest}`)).toEqual(all);
-    expect(await found(`&digest=registry.test:8787/alice/app:none@${app.digest}`)).toEqual(all);
+    expect(await found(`&digest=registry.localhost:8787/alice/app:none@${app.digest}`)).toEqual(all);
     expect(await found('&tag=v2')).toEqual(['alice/team/app:v2']);
     expect(await found('&tag=none')).toEqual([]);
     expect(await found(`&tag=latest&digest=${app.digest}`)).toEqual(all);
@@ -339,7 +339,10 @@ test('unknown paths and other methods are told in the same form', async () => {
 
 test('who a token is', async () => {
   const who = async (user: UserName) => (await call('GET', '/v1/auth', { as: wholeOf(user) })).json();
-  const answer = (name: string) => ({ status: 'success', data: { organization_name: name, registry: 'registry.test:8787' } });
+  const answer = (name: string) => ({
+    status: 'success',
+    data: { organization_name: name, registry: 'registry.localhost:8787' },
+  });
   expect(await who('alice')).toEqual(answer('alice'));
   expect(await who('aliceReader')).toEqual(answer('alice'));
   expect(await who('platform')).toEqual(answer(''));

@@ -16,7 +16,7 @@ const REGISTRY = {
 };
 
 const at = (host: string, path: string): Promise<Response> =>
-  openWithPlatform(() => undefined, { REGISTRY, PLATFORM_AUTH_URL: undefined }).call('central', 'GET', `http://${host}${path}`, {
+  openWithPlatform(() => undefined, { REGISTRY, PLATFORM_AUTH_URL: undefined }).call('central', 'GET', `https://${host}${path}`, {
     as: wholeOf('alice'),
   });
 

@@ -57,7 +57,7 @@ describe('a push to a node', () => {
     const [listed, ...others] = await atNode('node1');
     expect(others).toEqual([]);
     expect(listed).toEqual({
-      url: `registry.test:8788/alice/app@${image.digest}`,
+      url: `registry.localhost:8788/alice/app@${image.digest}`,
       tags: ['latest', 'v1'],
       size_in_bytes: 100,
       created_at: expect.any(String) as string,
@@ -199,16 +199,18 @@ test('who a token is, asked at a node', async () => {
   const { bytes } = await hosts.call('node1', 'GET', '/v1/auth', { as: wholeOf('alice') });
   expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({
     status: 'success',
-    data: { organization_name: 'alice', registry: 'registry.test:8787' },
+    data: { organization_name: 'alice', registry: 'registry.localhost:8787' },
   });
 });
 
 test('a summary asked for at a node is of what central has', async () => {
-  await hosts.push('node1', 'alice/app', 1, 'latest');
+  const { bytes: manifest } = await hosts.push('node1', 'alice/app', 1, 'latest');
   await hosts.drain();
   const path = '/api/v2.0/projects/alice/summary';
   const { bytes } = await hosts.call('node2', 'GET', path, { as: wholeOf('alice') });
-  expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({ quota: { hard: { storage: -1 }, used: { storage: 100 } } });
+  expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({
+    quota: { hard: { storage: -1 }, used: { storage: 100 + manifest.byteLength } },
+  });
 });
 
 test('what stores measure agrees, whichever way the rows came', async () => {

@@ -26,7 +26,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await open().push('alice/app', 'latest', application);
     await hosts.announce();
     const summary = expectStatus(await open().summary('alice'), 200);
-    const used = bytesOfPieces([...application.layers, application.config]);
+    const used = bytesOfPieces([...application.layers, application.config, application.manifest, application.index]);
     expect(JSON.parse(textOf(summary))).toEqual({ quota: { hard: { storage: -1 }, used: { storage: used } } });
     expectStatus(await open('bob').summary('alice'), 403);
   });

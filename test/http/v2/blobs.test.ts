@@ -42,6 +42,8 @@ describe('GET and HEAD of a blob', () => {
     ['bytes=10-19', 10, 20],
     ['bytes=990-', 990, 1000],
     ['bytes=990-5000', 990, 1000],
+    ['bytes=500-9223372036854775807', 500, 1000],
+    ['bytes=-9223372036854775807', 0, 1000],
     ['bytes=-1', 999, 1000],
     ['bytes=-5000', 0, 1000],
   ])('Range %s', async (range, start, end) => {
@@ -69,6 +71,7 @@ describe('GET and HEAD of a blob', () => {
   test('conditional requests', async () => {
     const digest = await putBlob('alice/app', content);
     const get = (headers: Record<string, string>) => call('GET', `/v2/alice/app/blobs/${digest}`, { as, headers });
+    expect((await get({ Range: 'bytes=0-1', 'If-Range': digest })).status).toBe(206);
     expect((await get({ 'If-None-Match': `"other", W/"${digest}"` })).status).toBe(304);
     expect((await get({ 'If-None-Match': '"other"' })).status).toBe(200);
     expect((await get({ Range: 'bytes=0-1', 'If-Range': `"${digest}"` })).status).toBe(206);
@@ -85,7 +88,7 @@ describe('GET and HEAD of a blob', () => {
     const absent = await digestOf('sha256', bytesOf(5, 5));
     const response = await call('GET', `/v2/alice/app/blobs/${absent}`, { as });
     expect([response.status, await codeOf(response)]).toEqual([404, 'BLOB_UNKNOWN']);
-    for (const malformed of ['sha256:abc', 'md5:d41d8cd98f00b204e9800998ecf8427e', 'latest', `sha256:${'A'.repeat(64)}`]) {
+    for (const malformed of ['sha256:abc', 'md5:', 'latest', `sha256:${'A'.repeat(64)}`]) {
       const bad = await call('GET', `/v2/alice/app/blobs/${malformed}`, { as });
       expect([bad.status, await codeOf(bad)]).toEqual([400, 'DIGEST_INVALID']);
     }
@@ -238,8 +241,8 @@ describe('uploads', () => {
       ['POST', `${SESSIONS}?mount=latest`, {}, 400, 'DIGEST_INVALID'],
       ['POST', `${SESSIONS}?digest-algorithm=md5`, {}, 400, 'DIGEST_INVALID'],
       ['POST', '/v2/Alice/App/blobs/uploads/', {}, 400, 'NAME_INVALID'],
-      ['POST', '/v2/app/blobs/uploads/', {}, 400, 'NAME_INVALID'],
-      ['POST', `/v2/alice/${'a'.repeat(260)}/blobs/uploads/`, {}, 400, 'NAME_INVALID'],
+      ['POST', '/v2/app/blobs/uploads/', {}, 403, 'DENIED'],
+      ['POST', `/v2/alice/${'a'.repeat(260)}/blobs/uploads/`, {}, 403, 'DENIED'],
       ['PATCH', location, { 'Content-Range': 'nonsense' }, 400, 'SIZE_INVALID'],
       ['PATCH', location, { 'Content-Range': '10-9999' }, 400, 'SIZE_INVALID'],
       ['PATCH', location, { 'Content-Range': '20-24' }, 416, 'BLOB_UPLOAD_INVALID'],

@@ -32,8 +32,18 @@ describe('tags', () => {
     expect([await none.json(), none.headers.get('Link')]).toEqual([{ name: 'alice/app', tags: [] }, null]);
   });
 
-  test.each(['-1', 'x', '1.5', ''])('n=%s is 400', async (n) => {
+  test.each(['-1', 'x', '1.5', '1e3', '0x10', '%201'])('n=%s is 400', async (n) => {
     expect((await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as })).status).toBe(400);
+  });
+
+  test.each(['', '99999999999999999999', '9'.repeat(400), '0002'])('n=%s is answered in every list', async (n) => {
+    await putImage('alice/app', 1, ['a', 'b', 'c']);
+    const size = n === '0002' ? 2 : 3;
+    const tags = await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as });
+    expect([tags.status, (await tags.json<{ tags: string[] }>()).tags.length]).toEqual([200, size]);
+    const digest = `sha256:${'0'.repeat(64)}`;
+    const paths = ['/v2/_catalog', `/v2/alice/app/referrers/${digest}`, '/v1/images', '/v1/image-store', '/v1/images/list'];
+    for (const path of paths) expect([path, (await call('GET', `${path}?n=${n}`, { as })).status]).toEqual([path, 200]);
   });
 
   test('n above the largest page is cut to it', async () => {

@@ -145,6 +145,27 @@ describe('GET and HEAD', () => {
     }
   });
 
+  test('If-None-Match is read leniently: without quotes, weak, in a list, or *', async () => {
+    const image = await putImage('alice/app', 1, ['latest']);
+    const [blob = ''] = image.manifest.requiredBlobs;
+    const other = `sha256:${'0'.repeat(64)}`;
+    for (const [path, digest] of [
+      [`${MANIFESTS}/latest`, image.digest],
+      [`/v2/alice/app/blobs/${blob}`, blob],
+    ] as const) {
+      for (const method of ['GET', 'HEAD']) {
+        const status = async (header: string): Promise<number> =>
+          (await call(method, path, { as, headers: { 'If-None-Match': header } })).status;
+        for (const header of [digest, `W/${digest}`, `w/"${digest}"`, `"${other}", ${digest}`, `${other},${digest}`, ' * ']) {
+          expect([method, header, await status(header)]).toEqual([method, header, 304]);
+        }
+        for (const header of ['', other, `"${other}"`, digest.slice(0, -1), `"${digest}`, '"*"', digest.toUpperCase()]) {
+          expect([method, header, await status(header)]).toEqual([method, header, 200]);
+        }
+      }
+    }
+  });
+
   test('a tag may be called as a part of a path is', async () => {
     const words = ['manifests', 'blobs', 'tags', 'uploads', 'referrers', 'list'];
     const image = await putImage('alice/manifests/blobs/uploads', 1, words);

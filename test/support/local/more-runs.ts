@@ -1,15 +1,16 @@
 /**
- * `npm run test:convergence -- [--runs N] [--seed S] [--path P]`, `npm run test:collection -- …`: more runs of a test that
- * carries out plans by chance, or the one that failed. Without a seed, others each time. First of all it prints the command
- * that carries out the same plans again.
+ * `npm run test:convergence -- [--runs N] [--seed S] [--path P]`, `npm run test:collection -- …`, `npm run test:faults -- …`:
+ * a suite of random plans at full length, of which `npm test` runs a sample; or the one plan that failed. Without a seed, the
+ * plans differ each time. It first prints the command that repeats them.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const TESTS = {
-  convergence: 'test/replication/convergence.test.ts',
-  collection: 'test/gc/interleavings.test.ts',
+  convergence: ['test/replication/convergence.test.ts'],
+  collection: ['test/gc/interleavings.test.ts', 'test/gc/planted-mistakes.test.ts'],
+  faults: ['test/stores/faults.test.ts'],
 } as const;
 
 const { values, positionals } = parseArgs({
@@ -21,15 +22,15 @@ const { values, positionals } = parseArgs({
   },
 });
 const [name = ''] = positionals;
-const test = Object.hasOwn(TESTS, name) ? TESTS[name as keyof typeof TESTS] : undefined;
-if (test === undefined) throw new Error(`there is no test of plans by chance called "${name}": ${Object.keys(TESTS).join(', ')}`);
+const tests = Object.hasOwn(TESTS, name) ? TESTS[name as keyof typeof TESTS] : undefined;
+if (tests === undefined) throw new Error(`there is no suite of random plans called "${name}": ${Object.keys(TESTS).join(', ')}`);
 const { runs, seed, path } = values;
 console.log(`npm run test:${name} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}`);
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 const prefix = name.toUpperCase();
 const { status } = spawnSync(
   process.execPath,
-  [here('../../../node_modules/vitest/vitest.mjs'), 'run', '--config', here('../../vitest.config.ts'), test],
+  [here('../../../node_modules/vitest/vitest.mjs'), 'run', '--config', here('../../vitest.config.ts'), ...tests],
   {
     stdio: 'inherit',
     env: { ...process.env, [`${prefix}_RUNS`]: runs, [`${prefix}_SEED`]: seed, [`${prefix}_PATH`]: path },

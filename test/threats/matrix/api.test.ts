@@ -1,10 +1,10 @@
 /** Who may manage: every caller × every route of the management API × what it is asked of. The rule is in `rule.ts`. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
-import { type Caller, callersOf, VICTIM } from './callers.ts';
+import { type Caller, END, managersOf, USERS_OF_MATRIX, VICTIM } from './callers.ts';
 import { AT_CENTRAL, organizationOf } from './repositories.ts';
 import type { Answer } from './routes.ts';
-import { type ApiRoute, expectedOfApi } from './rule.ts';
+import { type ApiRoute, expectedOfApi, type Granted } from './rule.ts';
 import { createWorld, type World } from './world.ts';
 
 /** What a request is about; `organization` says what there is of it. */
@@ -21,19 +21,24 @@ const SUBJECTS: readonly Subject[] = [
   { repository: 'alice/absent', isPublic: false, exists: false, organization: 'full', credential: 'nobody' },
   { repository: 'alice/open', isPublic: true, exists: true, organization: 'full', credential: 'alice' },
   { repository: 'official/base', isPublic: false, exists: true, organization: 'full', credential: 'official' },
-  { repository: 'official/none', isPublic: false, exists: false, organization: 'full', credential: 'nobody' },
+  { repository: 'alice/team/deep', isPublic: false, exists: true, organization: 'full', credential: 'alice-team' },
   { repository: 'vacant/none', isPublic: false, exists: false, organization: 'vacant', credential: 'nobody' },
   { repository: 'absent/none', isPublic: false, exists: false, organization: 'absent', credential: 'nobody' },
 ];
+
+const EVERYWHERE = ['central', 'node1', 'node2'];
 
 interface Route extends ApiRoute {
   readonly method: string;
   path(subject: Subject): string;
   body?(subject: Subject): object | undefined;
   answer(subject: Subject): Answer;
+  /** The credential that is made or removed; undefined for none. */
+  grants?(subject: Subject): Granted | undefined;
 }
 
-const pathOf = ({ repository }: Subject): string => repository.slice(repository.indexOf('/') + 1);
+const pathOf = ({ repository }: Subject): string => encodeURIComponent(nameOf(repository));
+const nameOf = (repository: string): string => repository.slice(repository.indexOf('/') + 1);
 const of = ({ repository }: Subject): string => `organizations/${organizationOf(repository)}`;
 const there = ({ organization }: Subject): boolean => organization !== 'absent';
 const credentialExists = ({ credential }: Subject): boolean => credential !== 'nobody';
@@ -44,6 +49,44 @@ const found =
     exists(subject) ? [status] : [404, 'NOT_FOUND'];
 
 const imageOf = (subject: Subject): string => `${of(subject)}/repositories/${pathOf(subject)}/images/latest`;
+
+/** The narrowest name that only a pattern for the whole organization holds. */
+const anywhereIn = (subject: Subject): string => `${organizationOf(subject.repository)}/any/thing`;
+
+/** What is asked of a new credential, beside its name; and what that comes to. Left out is what the maker has itself. */
+const NEW_CREDENTIALS: readonly (readonly [fields: (subject: Subject) => object, granted: (subject: Subject) => Granted])[] = [
+  [() => ({ rights: ['pull', 'admin'] }), () => ({ rights: ['pull', 'admin'], registries: [] })],
+  [() => ({ rights: ['admin'], expires_at: null }), () => ({ rights: ['admin'], registries: [], end: null })],
+  [
+    () => ({ rights: ['admin'], expires_at: new Date(END + 1).toISOString() }),
+    () => ({ rights: ['admin'], registries: [], end: END + 1 }),
+  ],
+  [
+    () => ({ rights: ['admin'], expires_at: new Date(END).toISOString() }),
+    () => ({ rights: ['admin'], registries: [], end: END }),
+  ],
+  [
+    () => ({ rights: ['admin'], registries: ['central', 'node1'] }),
+    () => ({ rights: ['admin'], registries: ['central', 'node1'] }),
+  ],
+  [
+    (subject) => ({ rights: ['admin', 'push'], repositories: [`${organizationOf(subject.repository)}/*`] }),
+    (subject) => ({ rights: ['admin', 'push'], registries: [], repository: anywhereIn(subject) }),
+  ],
+  [
+    ({ repository }) => ({ rights: ['admin', 'delete'], repositories: [repository] }),
+    ({ repository }) => ({ rights: ['admin', 'delete'], registries: [], repository }),
+  ],
+];
+
+/** The credential that a subject names, as it is in the store. */
+function credentialOf(subject: Subject): Granted | undefined {
+  const user = USERS_OF_MATRIX.find(({ name }) => name === subject.credential);
+  if (user === undefined) return undefined;
+  const [pattern] = user.repositories ?? [];
+  const repository = pattern?.replace('*', 'any') ?? anywhereIn(subject);
+  return { rights: user.rights ?? ['pull', 'push', 'delete', 'admin'], repository };
+}
 
 const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: number, body?: object])[] = [
   ['GET', '', 200],
@@ -59,6 +102,7 @@ const ROUTES: readonly Route[] = [
   { needs: 'registry', method: 'GET', path: () => 'organizations', answer: () => [200] },
   {
     needs: 'registry',
+    holdsAt: EVERYWHERE,
     method: 'POST',
     path: () => 'organizations',
     body: ({ repository }) => ({ name: organizationOf(repository) }),
@@ -66,12 +110,14 @@ const ROUTES: readonly Route[] = [
   },
   {
     needs: 'registry',
+    holdsAt: EVERYWHERE,
     method: 'DELETE',
     path: of,
     answer: ({ organization }) => ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
   },
   {
     needs: 'registry',
+    holdsAt: EVERYWHERE,
     method: 'PUT',
     path: (subject) => `${of(subject)}/quota`,
     body: () => ({ bytes: 1000 }),
@@ -89,50 +135,71 @@ const ROUTES: readonly Route[] = [
   },
   {
     needs: 'registry',
+    method: 'POST',
+    path: () => 'credentials',
+    body: () => ({ name: 'another', kind: 'platform', registries: ['central', 'node1', 'node2'] }),
+    grants: () => ({ registries: EVERYWHERE }),
+    answer: () => [201],
+  },
+  {
+    needs: 'registry',
+    method: 'POST',
+    path: () => 'credentials',
+    body: () => ({ name: 'another', kind: 'platform', expires_at: null }),
+    grants: () => ({ registries: [], end: null }),
+    answer: () => [201],
+  },
+  {
+    needs: 'registry',
     method: 'DELETE',
     path: ({ exists }) => `credentials/${exists ? 'platform' : 'another'}`,
+    grants: ({ exists }) => (exists ? {} : undefined),
     answer: found(204, ({ exists }) => exists),
   },
   { needs: 'organization', method: 'GET', path: of, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/usage`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/credentials`, answer: found(200, there) },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/audit`, answer: () => [200] },
-  {
+  ...NEW_CREDENTIALS.map(([fields, grants]): Route => ({
     needs: 'organization',
     method: 'POST',
     path: (subject) => `${of(subject)}/credentials`,
-    body: () => ({ name: 'another', rights: ['pull', 'admin'] }),
+    body: (subject) => ({ name: 'another', ...fields(subject) }),
+    grants,
     answer: found(201, there),
-  },
+  })),
   {
     needs: 'organization',
     method: 'DELETE',
     path: (subject) => `${of(subject)}/credentials/${subject.credential}`,
+    grants: credentialOf,
     answer: found(204, credentialExists),
   },
   { needs: 'organization', method: 'GET', path: (subject) => `${of(subject)}/repositories`, answer: found(200, there) },
-  {
-    needs: 'organization',
+  ...(['public', 'private'] as const).map((visibility): Route => ({
+    needs: 'repository',
+    holdsAt: visibility === 'public' ? EVERYWHERE : undefined,
     method: 'POST',
     path: (subject) => `${of(subject)}/repositories`,
-    body: (subject) => ({ name: pathOf(subject), visibility: 'public' }),
+    body: ({ repository }) => ({ name: nameOf(repository), visibility }),
     answer: (subject) => (subject.exists ? [409, 'CONFLICT'] : found(201, there)(subject)),
-  },
+  })),
   {
-    needs: 'organization',
+    needs: 'repository',
     method: 'GET',
     path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
     answer: found(200, ({ exists }) => exists),
   },
   {
-    needs: 'organization',
+    needs: 'repository',
+    holdsAt: EVERYWHERE,
     method: 'PATCH',
     path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
     body: () => ({ visibility: 'public' }),
     answer: found(200, ({ exists }) => exists),
   },
   {
-    needs: 'organization',
+    needs: 'repository',
     method: 'DELETE',
     path: (subject) => `${of(subject)}/repositories/${pathOf(subject)}`,
     answer: (subject) => (subject.exists ? [204] : [404, 'NAME_UNKNOWN']),
@@ -145,7 +212,8 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'pull', method: 'GET', path: (subject) => `${imageOf(subject)}/history`, answer: () => [200] },
   {
-    needs: 'pull',
+    needs: 'prefetch',
+    holdsAt: ['nowhere'],
     method: 'POST',
     path: (subject) => `${imageOf(subject)}/prefetch`,
     body: () => ({ node: 'nowhere' }),
@@ -159,9 +227,16 @@ const ROUTES: readonly Route[] = [
     answer: () => [404, 'NOT_FOUND'],
   },
   { needs: 'registry', method: 'GET', path: (subject) => `${imageOf(subject)}/pins`, answer: () => [200] },
-  { needs: 'registry', method: 'PUT', path: (subject) => `${imageOf(subject)}/pins/node1`, answer: () => [200] },
   {
     needs: 'registry',
+    holdsAt: ['node1'],
+    method: 'PUT',
+    path: (subject) => `${imageOf(subject)}/pins/node1`,
+    answer: () => [200],
+  },
+  {
+    needs: 'registry',
+    holdsAt: ['node2'],
     method: 'DELETE',
     path: (subject) => `${imageOf(subject)}/pins/node2`,
     answer: () => [404, 'NOT_FOUND'],
@@ -169,16 +244,25 @@ const ROUTES: readonly Route[] = [
   { needs: 'registry', method: 'GET', path: () => 'replication/queues', answer: () => [200] },
   {
     needs: 'registry',
+    holdsAt: ['central'],
     method: 'DELETE',
     path: ({ exists }) => `replication/stores/${exists ? 'node1' : 'retired'}/locations`,
     answer: ({ exists }) => (exists ? [409, 'CONFLICT'] : [404, 'NOT_FOUND']),
   },
   ...QUEUE_ROUTES.map(([method, path, status, body]): Route => ({
     needs: 'registry',
+    holdsAt: method === 'GET' ? undefined : ['node1'],
     method,
-    path: ({ exists }) => `replication/queues/${exists ? 'node1' : 'nowhere'}${path}`,
+    path: () => `replication/queues/node1${path}`,
     body: () => body,
-    answer: found(status, ({ exists }) => exists),
+    answer: () => [status],
+  })),
+  ...QUEUE_ROUTES.map(([method, path, , body]): Route => ({
+    needs: 'registry',
+    method,
+    path: () => `replication/queues/nowhere${path}`,
+    body: () => body,
+    answer: () => [404, 'NOT_FOUND'],
   })),
 ];
 
@@ -190,10 +274,13 @@ beforeAll(async () => {
 // The store is emptied before each test.
 beforeEach(() => world.restore());
 
+const expectedOf = (caller: Caller, route: Route, subject: Subject) =>
+  expectedOfApi(caller, route, subject, route.answer(subject), route.grants?.(subject));
+
 async function run(authorization: string | undefined, caller: Caller, route: Route, subject: Subject): Promise<void> {
   const path = `/api/${route.path(subject)}`;
   const where = `${route.method} ${path} as ${caller.name}`;
-  const expected = expectedOfApi(caller, route, subject, route.answer(subject));
+  const expected = expectedOf(caller, route, subject);
   const body = route.body?.(subject);
   const response = await world.ask(
     route.method,
@@ -216,7 +303,7 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   });
 }
 
-const CALLERS = callersOf(AT_CENTRAL.host);
+const CALLERS = managersOf(AT_CENTRAL.host);
 const combinations = CALLERS.length * ROUTES.length * SUBJECTS.length;
 let asked = 0;
 
@@ -224,7 +311,7 @@ describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.len
   test.each(CALLERS)('$name', async (caller) => {
     const authorization = await caller.authorization(world.registry);
     for (const subject of SUBJECTS) {
-      const allowed = (route: Route): boolean => expectedOfApi(caller, route, subject, route.answer(subject)).allowed;
+      const allowed = (route: Route): boolean => expectedOf(caller, route, subject).allowed;
       for (const route of ROUTES.filter((each) => !allowed(each))) await run(authorization, caller, route, subject);
       expect(await world.changes(), `what refused requests changed: ${subject.repository}`).toEqual([]);
       for (const route of ROUTES.filter(allowed)) {

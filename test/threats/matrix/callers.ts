@@ -12,7 +12,7 @@ import { REPOSITORIES } from './repositories.ts';
 export type Right = 'pull' | 'push' | 'delete' | 'admin';
 
 /** What the rule has to know of a caller. */
-export type Identity =
+export type Identity = { readonly limits?: Limited } & (
   | { readonly kind: 'nobody' | 'refused' | 'platform' | 'administrator' }
   | {
       readonly kind: 'organization';
@@ -20,7 +20,14 @@ export type Identity =
       readonly rights: readonly Right[];
       /** The repositories that it covers, as a person would list them. */
       readonly covers: RegExp;
-    };
+    }
+);
+
+/** Where a credential is good, unless everywhere; and when it ends, unless never. */
+export interface Limited {
+  readonly registries?: readonly string[];
+  readonly expiresAt?: number;
+}
 
 /** `scopes`: of the access token; `all` is every action on every repository and the catalog. */
 export type Presented = 'basic' | 'token for all' | 'token for nothing' | 'bootstrap secret' | 'nothing' | 'something bad';
@@ -54,8 +61,19 @@ function member(name: string, organization: string, rights: readonly Right[], li
   }[limits.repositories?.[0] ?? ''];
   return {
     user: { kind: 'organization', name, password: `password-of-${name}`, organization, rights, ...limits },
-    identity: { kind: 'organization', organization, rights, covers: covers ?? /^/ },
+    identity: { kind: 'organization', organization, rights, covers: covers ?? /^/, limits: limitsIn(limits) },
   };
+}
+
+function administrator(name: string, limits: Limited = {}): Holder {
+  return {
+    user: { kind: 'administrator', name, password: `password-of-${name}`, ...limits },
+    identity: { kind: 'administrator', limits: limitsIn(limits) },
+  };
+}
+
+function limitsIn({ registries, expiresAt }: Limited): Limited {
+  return { ...(registries !== undefined && { registries }), ...(expiresAt !== undefined && { expiresAt }) };
 }
 
 export const OWNER = 'alice-pull-push-delete-admin';
@@ -73,7 +91,19 @@ const HOLDERS: readonly Holder[] = [
   member('bob', 'bob', RIGHTS),
   member('official', 'official', RIGHTS),
   { user: { kind: 'platform', name: 'platform', password: 'password-of-platform' }, identity: { kind: 'platform' } },
-  { user: { kind: 'administrator', name: 'admin', password: 'password-of-admin' }, identity: { kind: 'administrator' } },
+  administrator('admin'),
+];
+
+/** When the limited ones below end: long after the tests. */
+export const END = Date.UTC(2100, 0, 1);
+
+/** Asked about managing alone: there, what limits a credential also limits what it makes. */
+const DELEGATES: readonly Holder[] = [
+  member('alice-ending', 'alice', RIGHTS, { expiresAt: END }),
+  member('alice-everywhere', 'alice', RIGHTS, { registries: ['central', 'node1', 'node2'] }),
+  administrator('admin-of-central', { registries: ['central'] }),
+  administrator('admin-of-node1', { registries: ['central', 'node1'] }),
+  administrator('admin-ending', { expiresAt: END }),
 ];
 
 /** Good at one host alone. */
@@ -85,7 +115,7 @@ const LIMITED = {
 const EXPIRED = member('expired', 'alice', RIGHTS, { expiresAt: 1 });
 
 export const USERS_OF_MATRIX: readonly NewUser[] = [
-  ...[...HOLDERS, ...Object.values(LIMITED), EXPIRED].map(({ user }) => user),
+  ...[...HOLDERS, ...DELEGATES, ...Object.values(LIMITED), EXPIRED].map(({ user }) => user),
   VICTIM,
 ];
 
@@ -140,6 +170,15 @@ function formsOf(host: HostName, holder: Holder): readonly Caller[] {
   const { user, identity } = holder;
   const forms = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
   return host === 'node1' && WITH_RIGHTS.includes(holder) && user.name !== OWNER ? [forms[1]] : forms;
+}
+
+/** Every kind of caller of the management API. */
+export function managersOf(host: HostName): readonly Caller[] {
+  const delegates = DELEGATES.map(({ user, identity }): Caller => {
+    const [caller] = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
+    return caller;
+  });
+  return [...callersOf(host), ...delegates];
 }
 
 /** Every kind of caller of a host. */

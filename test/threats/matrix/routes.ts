@@ -163,14 +163,14 @@ export const ROUTES: readonly Route[] = [
     method: 'DELETE',
     needs: 'delete',
     path: () => 'manifests/latest',
-    answers: found(202, 'MANIFEST_UNKNOWN'),
+    answers: manifest(202),
   },
   {
     name: 'DELETE manifest',
     method: 'DELETE',
     needs: 'delete',
     path: ({ image }) => `manifests/${image.digest}`,
-    answers: found(202, 'MANIFEST_UNKNOWN'),
+    answers: manifest(202),
   },
   {
     name: 'DELETE blob',

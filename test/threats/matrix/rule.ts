@@ -44,21 +44,24 @@ const DENIED: Expected = { answer: [403, 'DENIED'], allowed: false, challenge: u
 export function expectedOfV2({ host }: Place, caller: Caller, route: Route, target: Target): Expected {
   const { identity, presented } = caller;
   const bearer = `Bearer realm="${ORIGINS[host]}/token",service="${new URL(ORIGINS[host]).host}"`;
-  // The OCI API knows no bootstrap secret: it is a token that is none.
-  if (identity.kind === 'refused' || presented === 'bootstrap secret') return unauthorized(bearer);
   const withoutScopes = presented === 'token for nothing';
   const { needs } = route;
+  const scope =
+    needs === 'catalog' ? 'registry:catalog:*' : `repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}`;
+  // The OCI API knows no bootstrap secret: it is a token that is none.
+  if (identity.kind === 'refused' || presented === 'bootstrap secret') {
+    return unauthorized(bearer, ...(needs === 'login' ? [] : [`scope="${scope}"`]), 'error="invalid_token"');
+  }
   if (needs === 'login') return identity.kind === 'nobody' ? unauthorized(bearer) : allowed(route.answers.whole);
   if (needs === 'catalog') {
-    if (identity.kind === 'nobody') return unauthorized(bearer, 'scope="registry:catalog:*"');
-    if (withoutScopes) return unauthorized(bearer, 'scope="registry:catalog:*"', 'error="insufficient_scope"');
+    if (identity.kind === 'nobody') return unauthorized(bearer, `scope="${scope}"`);
+    if (withoutScopes) return unauthorized(bearer, `scope="${scope}"`, 'error="insufficient_scope"');
     return allowed(route.answers.whole);
   }
-  const scope = `scope="repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}"`;
   if (needs === 'pull' && target.visibility === 'public') return allowed(route.answers[target.state]);
-  if (identity.kind === 'nobody') return unauthorized(bearer, scope);
+  if (identity.kind === 'nobody') return unauthorized(bearer, `scope="${scope}"`);
   if (!may(identity, needs, target.name)) return DENIED;
-  if (withoutScopes) return unauthorized(bearer, scope, 'error="insufficient_scope"');
+  if (withoutScopes) return unauthorized(bearer, `scope="${scope}"`, 'error="insufficient_scope"');
   return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
 }
 
@@ -79,10 +82,38 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 
 export interface ApiRoute {
   /**
-   * Who manages: administrators of the whole registry, or also those of the organization. Or whoever may pull from the
-   * repository, or push to it.
+   * Who manages: administrators of the whole registry, or also those of the organization, or only those of its admins
+   * that cover the repository. Or whoever may pull from the repository, or push to it; or push to it, or runs the nodes.
    */
-  readonly needs: 'nothing' | 'registry' | 'organization' | 'pull' | 'push';
+  readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
+  /** Registries where it holds, at all of which the caller's credential has to be good. */
+  readonly holdsAt?: readonly string[] | undefined;
+}
+
+/** A credential that is made or removed: all of what it may do, where, and when it ends. */
+export interface Granted {
+  readonly rights?: readonly string[];
+  /** A name in every pattern of its repositories, and in no narrower one. */
+  readonly repository?: string;
+  /** Undefined: everywhere. */
+  readonly registries?: readonly string[];
+  /** Milliseconds since the epoch; null for never, undefined where it does not count. */
+  readonly end?: number | null;
+}
+
+const EVERYWHERE = ['central', 'node1', 'node2'];
+
+/** Whether a credential has all that it gives or takes away. */
+function reaches(identity: Identity, { rights = [], repository, registries, end }: Granted): boolean {
+  const { limits = {} } = identity;
+  if (identity.kind === 'organization') {
+    if (!rights.every((right) => (identity.rights as readonly string[]).includes(right))) return false;
+    if (repository !== undefined && !identity.covers.test(repository)) return false;
+  }
+  const own = limits.registries;
+  if (own !== undefined && !(registries ?? [...EVERYWHERE, 'a node of tomorrow']).every((name) => own.includes(name)))
+    return false;
+  return limits.expiresAt === undefined || end === undefined || (end !== null && end <= limits.expiresAt);
 }
 
 export function expectedOfApi(
@@ -90,6 +121,7 @@ export function expectedOfApi(
   route: ApiRoute,
   { repository, isPublic }: { readonly repository: string; readonly isPublic: boolean },
   answer: Answer,
+  granted?: Granted,
 ): Expected {
   const { identity, presented } = caller;
   const organization = organizationOf(repository);
@@ -99,7 +131,18 @@ export function expectedOfApi(
   if (route.needs === 'pull' || route.needs === 'push') {
     return may(identity, route.needs, repository) || (isPublic && route.needs === 'pull') ? allowed(answer) : DENIED;
   }
-  if (identity.kind === 'administrator') return allowed(answer);
-  const manages = identity.kind === 'organization' && identity.organization === organization && identity.rights.includes('admin');
-  return route.needs === 'organization' && manages ? allowed(answer) : DENIED;
+  if (route.needs === 'prefetch') {
+    const runsNodes = identity.kind === 'platform' || identity.kind === 'administrator';
+    const isThere = reaches(identity, { registries: route.holdsAt ?? [] });
+    return (runsNodes || may(identity, 'push', repository)) && isThere ? allowed(answer) : DENIED;
+  }
+  const manages =
+    identity.kind === 'administrator' ||
+    (route.needs !== 'registry' &&
+      identity.kind === 'organization' &&
+      identity.organization === organization &&
+      identity.rights.includes('admin') &&
+      (route.needs === 'organization' || identity.covers.test(repository)));
+  const isGood = route.holdsAt === undefined || reaches(identity, { registries: route.holdsAt });
+  return manages && isGood && (granted === undefined || reaches(identity, granted)) ? allowed(answer) : DENIED;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { discardBody } from '../../src/http/body.ts';
+import { discardBody } from '../../src/http/unread-body.ts';
 
 const MEBIBYTE = 1024 ** 2;
 

@@ -1,0 +1,71 @@
+/**
+ * Brings the databases of a local run up to the present schema, before anything listens on its ports: a client that retries
+ * while the registry starts finds a closed port, never half a schema.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { addDevelopmentUsers } from './development-users.ts';
+import type { LogFile } from './log-file.ts';
+
+const MIGRATIONS = fileURLToPath(new URL('../stores/migrations', import.meta.url));
+const WORKER = 'databases';
+
+export interface DatabasesOptions {
+  readonly stateDir: string;
+  /** By binding, as wrangler.toml names them. */
+  readonly databases: Readonly<Record<string, string>>;
+  /** Whether each gets the users of `development-users.ts`. */
+  readonly developmentUsers: boolean;
+  readonly log: LogFile;
+}
+
+export async function prepareDatabases({ stateDir, databases, developmentUsers, log }: DatabasesOptions): Promise<void> {
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: '127.0.0.1',
+      port: 0,
+      cf: false,
+      resourcePersistencePath: stateDir,
+      handleStructuredLogs: log.write,
+      workers: [
+        {
+          name: WORKER,
+          modules: [{ type: 'ESModule', path: 'index.js', contents: 'export default {};' }],
+          d1Databases: { ...databases },
+        },
+      ],
+    }),
+  );
+  try {
+    const prepared = Object.keys(databases).map(async (binding) => {
+      const database = await miniflare.getD1Database(binding, WORKER);
+      await migrate(database);
+      if (developmentUsers) await addDevelopmentUsers(database);
+    });
+    await Promise.all(prepared);
+  } finally {
+    await miniflare.dispose();
+  }
+}
+
+type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>;
+
+/** Applies what wrangler's `d1 migrations apply` would, and remembers it in the same table. */
+async function migrate(database: LocalDatabase): Promise<void> {
+  const { unstable_splitSqlQuery } = await import('wrangler');
+  await database
+    .prepare(
+      'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)',
+    )
+    .run();
+  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
+  const applied = new Set(results.map(({ name }) => name));
+  for (const name of (await readdir(MIGRATIONS)).filter((file) => file.endsWith('.sql')).toSorted()) {
+    if (applied.has(name)) continue;
+    const statements = unstable_splitSqlQuery(await readFile(join(MIGRATIONS, name), 'utf8'));
+    const record = database.prepare('INSERT INTO d1_migrations (name) VALUES (?1)').bind(name);
+    await database.batch([...statements.map((statement) => database.prepare(statement)), record]);
+  }
+}

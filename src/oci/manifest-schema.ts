@@ -1,0 +1,124 @@
+/**
+ * What image-spec types, as schemas: "Image Manifest", "Image Index" and "Content Descriptors". Docker's schema 2 has the
+ * same fields. Clients in Go decode these fields into types: a single wrong one makes them fail on the whole manifest, or
+ * on the whole list of referrers that shows it. Unknown fields pass; null in an optional field is absence, as in Go.
+ */
+import { z } from 'zod';
+
+const should = (what: string) => ({
+  error: ({ input }: { readonly input?: unknown }) => (input === undefined ? 'is missing' : `must be ${what}`),
+});
+const text = z.string(should('a string'));
+const optionalText = text.nullish();
+const optionalTexts = z.array(text, should('a list of strings')).nullish();
+
+/** By hand, because zod's record leaves out the key `__proto__`, which other readers see. */
+const optionalAnnotations = z
+  .custom<object>((value) => typeof value === 'object' && !Array.isArray(value), should('an object of strings'))
+  .check(({ value, issues }) => {
+    const wrong = Object.entries(value ?? {}).find(([, annotation]) => typeof annotation !== 'string');
+    if (wrong !== undefined) issues.push({ code: 'custom', path: [wrong[0]], message: 'must be a string', input: value });
+  })
+  .optional();
+
+const platform = z.object(
+  {
+    architecture: optionalText,
+    os: optionalText,
+    'os.version': optionalText,
+    'os.features': optionalTexts,
+    variant: optionalText,
+    features: optionalTexts,
+  },
+  should('an object'),
+);
+
+const size = z.int(should(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`));
+const descriptor = z.object(
+  {
+    mediaType: text.optional(),
+    digest: text,
+    size: size.nonnegative(should(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`)),
+    urls: optionalTexts,
+    annotations: optionalAnnotations,
+    data: z.base64(should('base64')).nullish(),
+    artifactType: optionalText,
+    platform: platform.nullish(),
+  },
+  should('a descriptor'),
+);
+const descriptors = z.array(descriptor, should('a list of descriptors'));
+
+const common = { artifactType: optionalText, subject: descriptor.nullish(), annotations: optionalAnnotations };
+const schemaVersion = z.literal(2, should('the number 2')).optional();
+
+/** `artifact` is a document of another media type that has a subject: lists of referrers show it. */
+const SCHEMAS = {
+  image: z.object({ schemaVersion, ...common, config: descriptor, layers: descriptors.nullable() }),
+  index: z.object({ schemaVersion, ...common, manifests: descriptors.nullable() }),
+  artifact: z.object({
+    schemaVersion: z.number(should('a number')).nullish(),
+    ...common,
+    config: descriptor.nullish(),
+    layers: descriptors.nullish(),
+    manifests: descriptors.nullish(),
+    blobs: descriptors.nullish(),
+  }),
+};
+
+export type TypedShape = keyof typeof SCHEMAS;
+
+/** What is wrong with a field: its JSON path, such as `layers[0].annotations.a`, and what it should be. */
+export interface Fault {
+  readonly path: string;
+  readonly problem: string;
+}
+
+/** The first fault of a document, if it has any. */
+export function faultOf(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
+  const [issue] = SCHEMAS[shape].safeParse(document).error?.issues ?? [];
+  if (issue !== undefined) return { path: pathOf(issue.path), problem: issue.message };
+  return ambiguousName(document, Object.keys(SCHEMAS[shape].shape), '') ?? firstAmbiguousInDescriptors(document);
+}
+
+const DESCRIPTOR_NAMES = Object.keys(descriptor.shape);
+const PLATFORM_NAMES = Object.keys(platform.shape);
+
+function firstAmbiguousInDescriptors(document: Readonly<Record<string, unknown>>): Fault | undefined {
+  for (const field of ['config', 'subject', 'layers', 'manifests', 'blobs']) {
+    const value = document[field];
+    for (const [i, item] of (Array.isArray(value) ? value : [value]).entries()) {
+      if (!isObject(item)) continue;
+      const path = Array.isArray(value) ? `${field}[${i}]` : field;
+      const own = isObject(item['platform']) ? item['platform'] : {};
+      const fault = ambiguousName(item, DESCRIPTOR_NAMES, path) ?? ambiguousName(own, PLATFORM_NAMES, `${path}.platform`);
+      if (fault !== undefined) return fault;
+    }
+  }
+  return undefined;
+}
+
+/** A name that is one of `names` in another case: Go's decoder takes it for the same field, others do not. */
+export function ambiguousName(object: object, names: readonly string[], path: string): Fault | undefined {
+  const variant = Object.keys(object).find((key) => !names.includes(key) && names.some((name) => isSameInAnyCase(name, key)));
+  if (variant === undefined) return undefined;
+  return {
+    path: pathOf(path === '' ? [variant] : [path, variant]),
+    problem: 'is ambiguous: some readers ignore the case of names',
+  };
+}
+
+function isSameInAnyCase(a: string, b: string): boolean {
+  return a.length === b.length && a.toLowerCase() === b.toLowerCase();
+}
+
+function pathOf(keys: readonly PropertyKey[]): string {
+  return keys.reduce<string>(
+    (path, key) => (typeof key === 'number' ? `${path}[${key}]` : path === '' ? String(key) : `${path}.${String(key)}`),
+    '',
+  );
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,145 @@
+/** A tag's history: the writes that any store knows and keeps, in pages, and which of them can be put back. */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { composeStores } from '../registry/compose.ts';
+import { orAway } from '../registry/federation.ts';
+import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
+import { removedUntil, type RemovedUntil } from '../stores/removals.ts';
+import type { Store } from '../stores/store.ts';
+import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/tag-history.ts';
+import { compareTags, isAlive, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
+
+export interface HistoryEntry extends TagWrite {
+  readonly stores: readonly StoreName[];
+  /** The write that all stores that answered agree on, once they have heard of each other. */
+  readonly current: boolean;
+  /** Whether the manifest is alive: that of a deletion, or one that was deleted, cannot be put back. */
+  readonly restorable: boolean;
+}
+
+export interface HistoryPage {
+  /** The latest first. */
+  readonly entries: readonly HistoryEntry[];
+  /** Where the next page starts; undefined where there is none. */
+  readonly last: WritePosition | undefined;
+  /** False where a store does not answer: it may know of others. */
+  readonly complete: boolean;
+}
+
+/** Before all writes: no stamp is greater. */
+const START: WritePosition = { version: Number.MAX_SAFE_INTEGER, origin: '' };
+
+export class TagHistory {
+  readonly #config: Config;
+  readonly #stores: readonly Store[];
+  readonly #now: () => number;
+
+  constructor(config: Config, env: object, now: () => number) {
+    this.#config = config;
+    this.#stores = composeStores(config, env);
+    this.#now = now;
+  }
+
+  /** @throws OciError UNAVAILABLE where no store answers */
+  async page(repository: RepositoryName, tag: Tag, before: WritePosition = START, limit: number): Promise<HistoryPage> {
+    const { limits, historyMilliseconds } = this.#config;
+    const kept = { entries: limits.historyEntries, since: this.#now() - historyMilliseconds };
+    const { answers, complete } = await this.#ask(({ database }) =>
+      // One more than is asked for: it says whether a page follows.
+      Promise.all([historyOfTag(database, repository, tag, before, kept, limit + 1), removedUntil(database, repository)]).then(
+        ([history, removed]) => Object.assign(history, { removed }),
+      ),
+    );
+    const ended = Math.max(...answers.map(({ answer }) => answer.removed.organization));
+    const removal = this.#removalOf(answers);
+    const rows = answers.flatMap(({ answer: { current } }) => (current === undefined ? [] : [current]));
+    const current = [...rows, removal].toSorted((a, b) => compareTags(b, a))[0];
+    const merged = new Map<string, TagWrite & { readonly stores: readonly StoreName[] }>();
+    // Where it has hidden a write.
+    const hides = answers.some(({ answer }) =>
+      answer.writes.some(({ version }) => version > ended && version <= removal.version),
+    );
+    if (hides && removal.version < before.version) merged.set(keyOf(removal), removal);
+    for (const { store, answer } of answers) {
+      for (const write of answer.writes) {
+        const known = merged.get(keyOf(write));
+        const recordedAt = write.recorded_at ?? known?.recorded_at ?? null;
+        merged.set(keyOf(write), { ...write, recorded_at: recordedAt, stores: [...(known?.stores ?? []), store] });
+      }
+    }
+    const sorted = [...merged.values()].filter(({ version }) => version > ended).toSorted(latestFirst);
+    const writes = sorted.slice(0, limit);
+    const alive = await this.#aliveAmong(repository, writes);
+    const entries = writes.map(({ version, origin, digest, recorded_at, stores }) => ({
+      version,
+      origin,
+      digest,
+      recorded_at,
+      stores,
+      current: current !== undefined && keyOf(current) === keyOf({ version, origin }),
+      restorable: digest !== null && alive.has(digest),
+    }));
+    return { entries, last: sorted.length > limit ? writes.at(-1) : undefined, complete };
+  }
+
+  /**
+   * The digest that a write put a tag on.
+   * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be put back, UNAVAILABLE where a store
+   *   that may know it is away
+   */
+  async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
+    const { answers, complete } = await this.#ask(({ database }) =>
+      Promise.all([writeOfTag(database, repository, tag, write), removedUntil(database, repository)]),
+    );
+    const ended = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
+    const found = write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
+    if (found === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
+    if (found === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
+    if (found.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
+    if ((await this.#aliveAmong(repository, [found])).size > 0) return found.digest;
+    throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
+  }
+
+  async #aliveAmong(repository: RepositoryName, writes: readonly TagWrite[]): Promise<Set<Digest>> {
+    const digests = [...new Set(writes.flatMap(({ digest }) => (digest === null ? [] : [digest])))];
+    if (digests.length === 0) return new Set();
+    const { answers } = await this.#ask(({ database }) => lookUpVersions(database, repository, [], digests));
+    const merged = (digest: Digest) =>
+      answers.reduce((life, { answer }) => mergeManifests(life, lifeOf(answer, digest)), NO_MANIFEST);
+    return new Set(digests.filter((digest) => isAlive(merged(digest))));
+  }
+
+  /** The latest removal of the repository, as a write of every tag that it has hidden; of version 0 where there is none. */
+  #removalOf(
+    answers: readonly { readonly store: StoreName; readonly answer: { readonly removed: RemovedUntil } }[],
+  ): TagWrite & { readonly stores: readonly StoreName[] } {
+    const version = Math.max(...answers.map(({ answer }) => answer.removed.repository));
+    const stores = answers.filter(({ answer }) => answer.removed.repository === version).map(({ store }) => store);
+    return { version, origin: this.#config.central.store, digest: null, recorded_at: null, stores };
+  }
+
+  /** @throws OciError UNAVAILABLE where no store answers */
+  async #ask<Answer>(question: (store: Store) => Promise<Answer>): Promise<{
+    readonly answers: readonly { readonly store: StoreName; readonly answer: Answer }[];
+    readonly complete: boolean;
+  }> {
+    const asked = await Promise.all(
+      this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orAway) })),
+    );
+    const answers = asked.flatMap(({ store, answer }) => (answer instanceof OciError ? [] : [{ store, answer }]));
+    if (answers.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
+    return { answers, complete: answers.length === asked.length };
+  }
+}
+
+function keyOf({ version, origin }: WritePosition): string {
+  return `${version} ${origin}`;
+}
+
+/** The order of pages. That of merging differs where stores gave the same stamp. */
+function latestFirst(a: WritePosition, b: WritePosition): number {
+  return b.version - a.version || (a.origin < b.origin ? 1 : -1);
+}

@@ -1,0 +1,41 @@
+/** Clients that send some of a request, then nothing, and keep their connection. */
+import { connect, type Socket } from 'node:net';
+
+export interface Stalled {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** What is sent of the body. */
+  readonly sent: Buffer;
+}
+
+/** Statuses that were answered meanwhile, and how often. */
+export type Answered = Readonly<Record<string, number>>;
+
+/** Sends all of these at once, and keeps the connections for `milliseconds`. */
+export async function stall(port: number, requests: readonly Stalled[], milliseconds: number): Promise<Answered> {
+  const answered: Record<string, number> = {};
+  const sockets = requests.map((request): Socket => {
+    const socket = connect(port, '127.0.0.1');
+    const head = [`${request.method} ${request.path} HTTP/1.1`, `Host: 127.0.0.1:${port}`];
+    for (const [name, value] of Object.entries(request.headers)) head.push(`${name}: ${value}`);
+    socket.write(`${head.join('\r\n')}\r\n\r\n`);
+    socket.write(request.sent);
+    socket.once('data', (data: Buffer) => {
+      const status = data.toString('latin1', 9, 12);
+      answered[status] = (answered[status] ?? 0) + 1;
+    });
+    // What is refused is closed while the client still sends.
+    socket.on('error', () => undefined);
+    return socket;
+  });
+  await new Promise((done) => setTimeout(done, milliseconds));
+  await Promise.all(
+    sockets.map((socket) => {
+      const closed = new Promise<void>((done) => void socket.once('close', () => done()));
+      const { destroyed } = socket.destroy();
+      return socket.closed && destroyed ? undefined : closed;
+    }),
+  );
+  return answered;
+}

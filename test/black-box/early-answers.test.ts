@@ -1,0 +1,72 @@
+/**
+ * Invariant 7, on the wire: what is refused before its body has been read is answered readably. Go's HTTP client sends its
+ * whole body first; of a connection that the server closes meanwhile it may read no answer, but `broken pipe`.
+ */
+import { beforeAll, expect, test } from 'vitest';
+import { buildGoClient, type GoExchange } from '../support/local/go-client.ts';
+import { loggedIn, request } from '../support/local/push.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
+
+const MIB = 1024 * 1024;
+const SIZES = [200_000, MIB, 8 * MIB, 32 * MIB];
+const TIMES = 20;
+
+const server = serverForFile();
+let send: ReturnType<typeof buildGoClient>;
+beforeAll(() => {
+  send = buildGoClient(server.folder);
+});
+
+const DIGEST = `sha256:${'0'.repeat(64)}`;
+const alice = () => loggedIn(server.current.url, 'alice').authorization;
+
+type Refused = Pick<GoExchange, 'method' | 'headers'> & { readonly path: string };
+
+async function outOfOrder(size: number): Promise<Refused> {
+  const opened = await request(loggedIn(server.current.url, 'alice'), 'POST', '/v2/alice/early/blobs/uploads/');
+  const path = opened.headers.get('Location') ?? '';
+  return { method: 'PATCH', path, headers: { Authorization: alice(), 'Content-Range': `5-${size + 4}` } };
+}
+
+const asAlice =
+  (method: string, path: string, headers: Record<string, string> = {}) =>
+  (): Refused => ({
+    method,
+    path,
+    headers: { Authorization: alice(), ...headers },
+  });
+
+test.each<[name: string, status: number, refused: (size: number) => Refused | Promise<Refused>]>([
+  ['no credentials', 401, () => ({ method: 'PATCH', path: '/v2/alice/early/blobs/uploads/x', headers: {} })],
+  ['a wrong repository', 403, asAlice('PUT', `/v2/bob/early/blobs/uploads/x?digest=${DIGEST}`)],
+  ['a repository of a bad name', 400, asAlice('PUT', `/v2/alice/EARLY/blobs/uploads/x?digest=${DIGEST}`)],
+  ['no such upload', 404, asAlice('PATCH', '/v2/alice/early/blobs/uploads/x')],
+  ['no such path', 404, asAlice('POST', '/nothing')],
+  ['no such method', 405, asAlice('POST', '/v2/_catalog')],
+  ['a chunk out of order', 416, outOfOrder],
+  ['a missing digest', 400, asAlice('PUT', '/v2/alice/early/blobs/uploads/x')],
+  ['the management API, no credentials', 401, () => ({ method: 'POST', path: '/api/organizations', headers: {} })],
+])('%s: a Go client reads the %i, whatever it sends', async (_name, status, refused) => {
+  const exchanges: GoExchange[] = [];
+  for (const size of SIZES) {
+    const { method, path, headers } = await refused(size);
+    const url = new URL(path, server.current.url).href;
+    for (const chunked of [false, true]) exchanges.push({ method, url, headers, size, chunked, times: TIMES / 2 });
+  }
+  const outcomes = await send(exchanges);
+  expect(outcomes).toEqual(exchanges.map(({ times }) => ({ [String(status)]: times })));
+});
+
+test('a manifest that is too large: a Go client reads the 413', async () => {
+  const exchanges = [8 * MIB, 32 * MIB].flatMap((size) =>
+    [false, true].map((chunked): GoExchange => ({
+      method: 'PUT',
+      url: `${server.current.url}/v2/alice/early/manifests/latest`,
+      headers: { Authorization: alice(), 'Content-Type': 'application/vnd.oci.image.manifest.v1+json' },
+      size,
+      chunked,
+      times: TIMES,
+    })),
+  );
+  expect(await send(exchanges)).toEqual(exchanges.map(({ times }) => ({ 413: times })));
+});

@@ -1,0 +1,251 @@
+/**
+ * The OpenAPI document against the answers: every operation is asked in every way that the document tells apart, and each
+ * answer must be one that it describes, with its status, its headers and its body.
+ */
+import { env } from 'cloudflare:workers';
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { createApp } from '../../../src/app.ts';
+import { basic, call, HOST, type UserName, USERS } from '../../support/client.ts';
+import { putImage } from '../../support/content.ts';
+import { startQueues, stopQueues } from '../../support/queues.ts';
+
+type JsonSchema = z.core.JSONSchema.JSONSchema;
+
+interface Response_ {
+  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly content?: { readonly 'application/json': { readonly schema: JsonSchema } };
+}
+
+interface Operation {
+  readonly responses: Readonly<Record<string, Response_>>;
+  readonly requestBody?: object;
+  readonly parameters?: readonly { readonly name: string; readonly in: 'path' | 'query'; readonly schema: JsonSchema }[];
+}
+
+interface Document {
+  readonly info: { readonly description: string };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>> };
+}
+
+interface Example {
+  /** What the path holds, where {@link PARAMETERS} will not do. */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /** Who may; an administrator unless told. */
+  readonly as?: UserName;
+  /** Of a request that succeeds; made once everything is there. */
+  readonly body?: () => Promise<object>;
+}
+
+const PARAMETERS: Readonly<Record<string, string>> = {
+  organization: 'alice',
+  repository: 'app',
+  reference: 'latest',
+  name: 'reader',
+  store: 'node1',
+  node: 'node1',
+};
+
+/** What is not there. */
+const ABSENT: Readonly<Record<string, string>> = {
+  organization: 'nobody',
+  repository: 'nothing',
+  reference: 'never',
+  name: 'none',
+  store: 'nowhere',
+  node: 'nowhere',
+};
+
+const body = (fields: object) => async (): Promise<object> => fields;
+
+const ORGANIZATION = '/api/organizations/{organization}';
+const REPOSITORY = `${ORGANIZATION}/repositories/{repository}`;
+const IMAGE = `${REPOSITORY}/images/{reference}`;
+const QUEUE = '/api/replication/queues/{store}';
+
+/** A request of each operation that succeeds. */
+const EXAMPLES: Readonly<Record<string, Example>> = {
+  'get /api/organizations': {},
+  'post /api/organizations': { body: body({ name: 'carol' }) },
+  [`get ${ORGANIZATION}`]: {},
+  [`delete ${ORGANIZATION}`]: { parameters: { organization: 'vacant' } },
+  [`get ${ORGANIZATION}/usage`]: {},
+  [`put ${ORGANIZATION}/quota`]: { body: body({ bytes: 1000 }) },
+  [`get ${ORGANIZATION}/credentials`]: {},
+  [`post ${ORGANIZATION}/credentials`]: { body: body({ name: 'x', rights: ['pull'] }) },
+  [`delete ${ORGANIZATION}/credentials/{name}`]: {},
+  [`get ${ORGANIZATION}/audit`]: {},
+  [`get ${ORGANIZATION}/repositories`]: {},
+  [`post ${ORGANIZATION}/repositories`]: { body: body({ name: 'x' }) },
+  [`get ${REPOSITORY}`]: {},
+  [`patch ${REPOSITORY}`]: { body: body({ visibility: 'public' }) },
+  [`delete ${REPOSITORY}`]: {},
+  [`get ${IMAGE}`]: { as: 'alice' },
+  [`get ${IMAGE}/history`]: { as: 'alice' },
+  [`post ${IMAGE}/restore`]: { as: 'alice', body: currentEntry },
+  [`post ${IMAGE}/prefetch`]: { as: 'alice', body: body({ node: 'node1' }) },
+  [`get ${IMAGE}/pins`]: {},
+  [`put ${IMAGE}/pins/{node}`]: {},
+  [`delete ${IMAGE}/pins/{node}`]: {},
+  'get /api/credentials': {},
+  'post /api/credentials': { body: body({ name: 'x', kind: 'platform' }) },
+  'delete /api/credentials/{name}': { parameters: { name: 'platform' } },
+  'get /api/maintenance': {},
+  'get /api/audit': {},
+  'get /api/replication/queues': {},
+  [`get ${QUEUE}`]: {},
+  [`patch ${QUEUE}`]: { body: body({ paused: false }) },
+  [`get ${QUEUE}/parked`]: {},
+  [`post ${QUEUE}/retry`]: { body: body({}) },
+  [`post ${QUEUE}/mark-all`]: {},
+  [`get ${QUEUE}/only-here`]: {},
+  'delete /api/replication/stores/{store}/locations': { parameters: { store: 'retired' } },
+};
+
+async function currentEntry(): Promise<object> {
+  const answer = await call('GET', '/api/organizations/alice/repositories/app/images/latest/history', { as: 'alice' });
+  const { history } = await answer.json<{ history: { version: number; origin: string }[] }>();
+  return { version: history[0]?.version, origin: history[0]?.origin };
+}
+
+let document: Document;
+
+beforeAll(async () => {
+  document = await (await call('GET', '/api/openapi.json')).json();
+});
+afterEach(stopQueues);
+beforeEach(startQueues);
+beforeEach(async () => {
+  await putImage('alice/app', 1, ['latest']);
+  const pin = await call('PUT', '/api/organizations/alice/repositories/app/images/latest/pins/node1', { as: 'admin' });
+  expect(pin.status).toBe(200);
+  await env.DB_CENTRAL.batch([
+    env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('vacant', 0)"),
+    env.DB_CENTRAL.prepare(
+      `INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+       SELECT digest, 'retired', 'k', size, 0, 0 FROM locations LIMIT 1`,
+    ),
+  ]);
+});
+
+/** Headers of any answer over HTTP, which need no description. */
+const OF_HTTP: ReadonlySet<string> = new Set([
+  'cache-control',
+  'content-length',
+  'content-type',
+  'strict-transport-security',
+  'vary',
+]);
+
+function schemaOf(schema: JsonSchema): z.ZodType {
+  const all = JSON.stringify({ ...schema, $defs: document.components.schemas });
+  return z.fromJSONSchema(JSON.parse(all.replaceAll('#/components/schemas/', '#/$defs/')) as JsonSchema);
+}
+
+async function expectDescribed(key: string, response: Response): Promise<void> {
+  const [method = '', path = ''] = key.split(' ');
+  const described = document.paths[path]?.[method]?.responses[response.status];
+  const text = await response.text();
+  const what = `${key} was answered ${response.status} ${text}`;
+  expect(described, what).toBeDefined();
+  const names = new Set(Object.keys(described?.headers ?? {}).map((name) => name.toLowerCase()));
+  const sent = [...response.headers.keys()].filter((name) => !OF_HTTP.has(name));
+  expect(sent.toSorted(), what).toEqual([...names].toSorted());
+  const schema = described?.content?.['application/json'].schema;
+  if (schema === undefined) return expect(text, what).toBe('');
+  const parsed = schemaOf(schema).safeParse(JSON.parse(text));
+  expect(parsed.error?.issues ?? [], what).toEqual([]);
+}
+
+function pathOf(path: string, parameters: Readonly<Record<string, string>>): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name] ?? ''));
+}
+
+async function ask(bindings: object, method: string, path: string, content: string | undefined): Promise<Response> {
+  const context = createExecutionContext();
+  const headers = { Authorization: basic(USERS.admin), ...(content !== undefined && { 'Content-Type': 'application/json' }) };
+  const request = new Request(`${HOST}${path}`, { method, headers, body: content ?? null });
+  const response = await createApp().fetch(request, { ...env, ...bindings }, context);
+  await waitOnExecutionContext(context);
+  return response;
+}
+
+const AWAY = {
+  prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: Network connection lost.')) }) }),
+};
+
+test('the document has an example of every operation here', () => {
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((m) => `${m} ${path}`));
+  expect(Object.keys(EXAMPLES).toSorted()).toEqual(operations.toSorted());
+});
+
+describe.each(Object.keys(EXAMPLES))('%s', (key) => {
+  const [method = '', path = ''] = key.split(' ');
+  const { parameters = {}, as = 'admin', body: bodyFor }: Example = EXAMPLES[key] ?? {};
+  const good = pathOf(path, { ...PARAMETERS, ...parameters });
+  const upper = method.toUpperCase();
+
+  test('answers as it is described', async () => {
+    const content = bodyFor === undefined ? undefined : JSON.stringify(await bodyFor());
+    const json = content === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: content };
+    const { responses, requestBody, parameters: described = [] } = document.paths[path]?.[method] ?? { responses: {} };
+    const answers = new Map<string, Response>();
+    answers.set('nobody', await call(upper, good, json));
+    answers.set('a caller without the right', await call(upper, good, { ...json, as: 'bob' }));
+    answers.set('a store that is away', await ask({ DB_CENTRAL: AWAY }, upper, good, content));
+    const unlucky = { limit: async () => ({ success: false }) };
+    answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content));
+    // Before what follows: some of it may succeed.
+    answers.set('who may', await call(upper, good, { ...json, as }));
+    const absent = pathOf(path, ABSENT);
+    if (absent !== path) answers.set('what is not there', await call(upper, absent, { ...json, as }));
+    for (const { name, in: where } of described) {
+      const bad = where === 'path' ? pathOf(path, { ...PARAMETERS, [name]: '-Bad-' }) : `${good}?${name}=-Bad-`;
+      answers.set(`a bad ${name}`, await call(upper, bad, { ...json, as }));
+    }
+    if (upper !== 'GET') {
+      const large = { headers: { 'Content-Type': 'application/json' }, body: `"${'x'.repeat(70_000)}"` };
+      answers.set('a large body', await call(upper, good, { ...large, as }));
+    }
+    if (requestBody !== undefined) {
+      const headers = { 'Content-Type': 'application/json' };
+      answers.set('a bad body', await call(upper, good, { headers, as, body: '{"other":1}' }));
+      answers.set('a body that is no JSON', await call(upper, good, { headers, as, body: '{' }));
+      answers.set('a body of another type', await call(upper, good, { as, body: content ?? '' }));
+    }
+    const statuses = Object.fromEntries([...answers].map(([who, { status }]) => [who, status]));
+    const success = Object.keys(responses).filter((status) => status.startsWith('2'));
+    expect(statuses).toMatchObject({
+      nobody: 401,
+      'a caller without the right': 403,
+      'a store that is away': 503,
+      'too many logins': 429,
+      ...(upper !== 'GET' && { 'a large body': 413 }),
+      ...(requestBody !== undefined && { 'a bad body': 400, 'a body that is no JSON': 400, 'a body of another type': 400 }),
+    });
+    expect(success).toContain(String(statuses['who may']));
+    for (const response of answers.values()) await expectDescribed(key, response);
+  });
+});
+
+test('a method that a path does not have is 405 with Allow, as the document says', async () => {
+  expect(document.info.description).toContain('405');
+  expect(document.info.description).toContain('Allow');
+  for (const [path, methods] of Object.entries(document.paths)) {
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((each) => !(each.toLowerCase() in methods))) {
+      const response = await call(method, pathOf(path, PARAMETERS), { as: 'admin' });
+      const allowed = (response.headers.get('Allow') ?? '')
+        .toLowerCase()
+        .split(', ')
+        .filter((each) => each !== 'head');
+      expect([path, method, response.status, allowed.toSorted()]).toEqual([
+        path,
+        method,
+        405,
+        [...Object.keys(methods), 'options'].toSorted(),
+      ]);
+    }
+  }
+});

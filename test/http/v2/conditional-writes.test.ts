@@ -1,0 +1,138 @@
+/** If-Match and If-None-Match on PUT and DELETE (RFC 9110 §13), at central and at a node. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { addUsers } from '../../support/client.ts';
+import { bytesOf, contentDigest, type Image, indexOf, snapshot } from '../../support/fixture.ts';
+import { type Answered, type HostName, ThreeHosts } from '../../support/three-hosts.ts';
+
+let hosts: ThreeHosts;
+beforeEach(async () => {
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+const MANIFESTS = '/v2/alice/app/manifests';
+const OTHER = `sha256:${'0'.repeat(64)}`;
+
+const imageWith = (note: string): Promise<Image> => indexOf([], { annotations: { note } });
+
+function put(
+  host: HostName,
+  reference: string,
+  { bytes, manifest }: Image,
+  headers: Record<string, string> = {},
+): Promise<Answered> {
+  const all = { 'Content-Type': manifest.mediaType, ...headers };
+  return hosts.call(host, 'PUT', `${MANIFESTS}/${reference}`, { headers: all, body: bytes });
+}
+
+async function digestAt(host: HostName, reference: string): Promise<string | null> {
+  return (await hosts.call(host, 'HEAD', `${MANIFESTS}/${reference}`)).headers.get('Docker-Content-Digest');
+}
+
+describe.each(['central', 'node1'] as const)('at %s', (host) => {
+  test('PUT with If-Match moves a tag only from the manifest that it names', async () => {
+    const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
+    expect((await put(host, 'latest', first, { 'If-Match': `"${first.digest}"` })).status).toBe(412);
+    await put(host, 'latest', first);
+    expect((await put(host, 'latest', second, { 'If-Match': `"${OTHER}", "${first.digest}"` })).status).toBe(201);
+    const refused = await put(host, 'latest', third, { 'If-Match': `"${first.digest}"` });
+    expect([refused.status, refused.code]).toEqual([412, 'DENIED']);
+    expect(await digestAt(host, 'latest')).toBe(second.digest);
+    expect((await put(host, 'latest', third, { 'If-Match': '*' })).status).toBe(201);
+    expect((await put(host, 'other', third, { 'If-Match': '*' })).status).toBe(412);
+  });
+
+  test('PUT with If-None-Match: * creates only, and with a digest does not repeat', async () => {
+    const [first, second] = [await imageWith('1'), await imageWith('2')];
+    expect((await put(host, 'latest', first, { 'If-None-Match': '*' })).status).toBe(201);
+    expect((await put(host, 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
+    expect((await put(host, second.digest, second, { 'If-None-Match': '*' })).status).toBe(201);
+    expect((await put(host, `${second.digest}?tag=new`, second, { 'If-None-Match': '*' })).status).toBe(412);
+    expect((await put(host, 'latest', first, { 'If-None-Match': `W/"${first.digest}"` })).status).toBe(412);
+    expect((await put(host, 'latest', second, { 'If-None-Match': first.digest })).status).toBe(412);
+    expect((await put(host, 'latest', second, { 'If-None-Match': `"${OTHER}"` })).status).toBe(201);
+    await hosts.call(host, 'DELETE', `${MANIFESTS}/latest`);
+    expect((await put(host, 'latest', first, { 'If-None-Match': '*' })).status).toBe(201);
+  });
+
+  test('a refused PUT changes nothing', async () => {
+    await put(host, 'latest', await imageWith('1'));
+    await hosts.drain();
+    const before = await snapshot();
+    expect((await put(host, 'latest', await imageWith('2'), { 'If-None-Match': '*' })).status).toBe(412);
+    expect(await snapshot()).toBe(before);
+  });
+
+  test('DELETE with If-Match deletes only the manifest that it names; a missing one is 404', async () => {
+    const [first, second] = [await imageWith('1'), await imageWith('2')];
+    await put(host, 'latest', first);
+    const remove = async (reference: string, headers: Record<string, string>) =>
+      (await hosts.call(host, 'DELETE', `${MANIFESTS}/${reference}`, { headers })).status;
+    expect(await remove('latest', { 'If-Match': `"${second.digest}"` })).toBe(412);
+    expect(await remove('latest', { 'If-Match': `W/"${first.digest}"` })).toBe(412);
+    expect(await remove('latest', { 'If-None-Match': `"${first.digest}"` })).toBe(412);
+    expect(await remove(first.digest, { 'If-Match': `"${second.digest}"` })).toBe(412);
+    expect(await digestAt(host, 'latest')).toBe(first.digest);
+    expect(await remove('missing', { 'If-Match': '*' })).toBe(404);
+    expect(await remove(second.digest, { 'If-Match': '*' })).toBe(404);
+    expect(await remove('latest', { 'If-Match': `"${first.digest}"` })).toBe(202);
+    expect(await remove(first.digest, { 'If-Match': '*' })).toBe(202);
+    expect(await digestAt(host, first.digest)).toBeNull();
+  });
+
+  test('of many that create one tag at once, one does', async () => {
+    const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
+    const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-None-Match': '*' })));
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 412, 412, 412, 412, 412, 412, 412]);
+    const created = images[answers.findIndex(({ status }) => status === 201)];
+    expect(await digestAt(host, 'latest')).toBe(created?.digest);
+  });
+
+  test('of many that move one tag from the same manifest at once, one does', async () => {
+    const first = await imageWith('first');
+    await put(host, 'latest', first);
+    const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
+    const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-Match': `"${first.digest}"` })));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 412)).toHaveLength(7);
+  });
+
+  test('DELETE of a blob with an If-Match of another digest is 412', async () => {
+    const digest = await contentDigest(bytesOf(1, 10));
+    await hosts.putBlob(host, 'alice/app', bytesOf(1, 10));
+    const remove = async (named: string, headers: Record<string, string>) =>
+      (await hosts.call(host, 'DELETE', `/v2/alice/app/blobs/${named}`, { headers })).status;
+    expect(await remove(digest, { 'If-Match': `"${OTHER}"` })).toBe(412);
+    expect(await remove(OTHER, { 'If-Match': `"${digest}"` })).toBe(404);
+    expect(await remove(digest, { 'If-Match': `"${digest}"` })).toBe(202);
+  });
+});
+
+describe('a node judges by what it and central show together:', () => {
+  test('a tag that only central has is there', async () => {
+    const [first, second] = [await imageWith('1'), await imageWith('2')];
+    await put('central', 'latest', first);
+    expect((await put('node1', 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
+    expect((await put('node1', 'latest', second, { 'If-Match': `"${first.digest}"` })).status).toBe(201);
+    expect(await digestAt('node1', 'latest')).toBe(second.digest);
+  });
+
+  test('a tag that central has moved since is not where the node had it', async () => {
+    const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
+    await put('node1', 'latest', first);
+    await hosts.drain();
+    await put('central', 'latest', second);
+    const remove = async (digest: string) =>
+      (await hosts.call('node1', 'DELETE', `${MANIFESTS}/latest`, { headers: { 'If-Match': `"${digest}"` } })).status;
+    expect((await put('node1', 'latest', third, { 'If-Match': `"${first.digest}"` })).status).toBe(412);
+    expect(await remove(first.digest)).toBe(412);
+    expect(await remove(second.digest)).toBe(202);
+  });
+
+  test('without central it does not say that nothing is there', async () => {
+    await put('node1', 'here', await imageWith('1'));
+    hosts.takeAway('central D1');
+    expect((await put('node1', 'latest', await imageWith('1'), { 'If-None-Match': '*' })).status).toBe(503);
+    expect((await put('node1', 'latest', await imageWith('1'))).status).toBe(201);
+  });
+});

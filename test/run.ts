@@ -1,0 +1,41 @@
+/**
+ * `npm test`: all checks, the quick ones first. A step that passes prints a line, or a line a test file; one that fails prints
+ * what it had to say, and ends the run. workerd reports every connection that a test breaks off on standard error: that is
+ * dropped.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const STEPS: readonly (readonly [name: string, command: readonly string[]])[] = [
+  ['lint', ['npm', 'run', '--silent', 'lint']],
+  ['format', ['npm', 'run', '--silent', 'format:check']],
+  ['types', ['npm', 'run', '--silent', 'types']],
+];
+/** Planted mistakes have a command of their own, which takes minutes. */
+const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', '--project', '!planted'];
+
+const BROKEN_CONNECTIONS = /^(?:stack: |exception = kj|uncaught exception; source = Uncaught).*\n/gm;
+
+async function run([program = '', ...args]: readonly string[], shown: boolean): Promise<{ code: number; kept: string }> {
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', shown ? 'inherit' : 'pipe', 'pipe'] });
+  let kept = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => (kept += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code: code ?? 1, kept };
+}
+
+for (const [name, command] of STEPS) {
+  const start = Date.now();
+  const { code, kept } = await run(command, false);
+  if (code !== 0) {
+    console.error(`${kept}\n${name} failed: npm run ${name === 'format' ? 'format' : name}`);
+    process.exit(code);
+  }
+  console.log(`${name}: ok (${((Date.now() - start) / 1000).toFixed(1)} s)`);
+}
+const { code, kept } = await run([...TESTS, ...process.argv.slice(2)], true);
+if (code !== 0) console.error(kept.replaceAll(BROKEN_CONNECTIONS, ''));
+process.exitCode = code;
