@@ -51,7 +51,7 @@ async function fill(count: number): Promise<void> {
     env.DB_CENTRAL.prepare(`INSERT INTO links (repository, digest, created_at) VALUES (?1, ${shared}, 0)`).bind(REPOSITORY),
     insert(
       'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
-      `?2, ${digest}, 'a/b', 'a/c', iif(i = 1, NULL, 'sha256:' || printf('%064x', 1)), 100, i, 0, 0`,
+      `?2, ${digest}, 'a/b', 'a/c', iif(i = 1, NULL, 'sha256:' || printf('%064x', 1)), 2, i, 0, 0`,
     ),
     insert('manifest_contents (repository, digest, part, content)', `?2, ${digest}, 0, '{}'`),
     insert('manifest_references (repository, digest, manifest, kind, size)', `?2, ${layer}, ${digest}, 'layer', 10`),
@@ -123,7 +123,7 @@ test('nothing of it is shown before the first slice, nor between two, by any rea
     referrers: [],
     repositories: [],
     images: [],
-    deleted: 'MANIFEST_UNKNOWN',
+    deleted: 'NAME_UNKNOWN',
     removed: 'NAME_UNKNOWN',
   };
   expect(await seen()).toEqual(nothing);
