@@ -1,4 +1,5 @@
 /** Sweeping after a removal that a request made: a slice before the answer, which is all of a small repository, then the rest. */
+import { logFailure } from '../log.ts';
 import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/removals.ts';
 import { sweepSlice } from '../stores/sweep-rows.ts';
@@ -36,7 +37,7 @@ async function tried(name: RemovedName, work: Promise<boolean>): Promise<boolean
   try {
     return await work;
   } catch (error) {
-    console.error(JSON.stringify({ sweep: name, error: String(error) }));
+    logFailure({ sweep: name, error: String(error) });
     return false;
   }
 }
