@@ -16,6 +16,7 @@ import { evict } from './evict.ts';
 import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './repair.ts';
 import { scrub } from './scrub.ts';
+import { sweep } from './sweep.ts';
 import { MINUTE } from './slices.ts';
 import { collectTombstones } from './tombstones.ts';
 
@@ -25,6 +26,8 @@ const AUDIT_ENTRIES_PER_RUN = 10_000;
 /** How long a run goes on with what can wait for the next, in milliseconds: so long for rows, and so long for objects. */
 const RUN_MILLISECONDS = 20_000;
 
+/** How long a run sweeps, in milliseconds. */
+const SWEEP_MILLISECONDS = 10_000;
 /** By how much clocks are set back in normal operation, in milliseconds. */
 const SMALL_STEP = 1000;
 
@@ -74,6 +77,9 @@ export async function maintain(
     stores.map(({ database }) => deleteOldAudit(database, now - config.auditMilliseconds, AUDIT_ENTRIES_PER_RUN)),
   );
   if (central !== undefined) {
+    const began = Date.now();
+    const sweeping = { ...contextOf(config, central, stores, now), mayGoOn: () => Date.now() - began < SWEEP_MILLISECONDS };
+    await sumOf(stores.map((store) => nothing(sweep(sweeping, store))));
     await removeHistories(config, contextOf(config, central, stores, now));
     if (config.collects) await collect(config, contextOf(config, central, stores, now));
     await lookAfterObjects(config, env, contextOf(config, central, stores, now));

@@ -68,18 +68,20 @@ export class Upkeep {
 
   /**
    * A page of the audit log, the latest first: of one organization, or of all.
+   * @param since milliseconds since the epoch: when the organization was created
    * @param last as the page before said; undefined for the first
    * @throws OciError FIELD_INVALID, UNAVAILABLE: a log with gaps would be no log
    */
   async audit(
     organization: OrganizationName | undefined,
+    since: number,
     last: string | undefined,
     limit: number,
   ): Promise<{ readonly entries: readonly LoggedAction[]; readonly last: string | undefined }> {
     const from = last === undefined ? undefined : positionIn(last);
     const pages = await Promise.all(
       composeStores(this.#config, this.#env).map(async ({ name, database }) => {
-        const entries = await auditBefore(database, organization, startIn(name, from), limit + 1);
+        const entries = await auditBefore(database, organization, since, startIn(name, from), limit + 1);
         return entries.map((entry) => ({ store: name, entry }));
       }),
     );

@@ -1,6 +1,7 @@
 /** Forgetting deletions that everyone has heard of: central's first, then those of each node. See `tombstone-rows.ts`. */
 import { stampOf } from '../stores/clock.ts';
 import { countMaintenance } from '../stores/maintenance-rows.ts';
+import { forgetRemoval, knownRemovals, removalsAfter } from '../stores/forgotten-removals.ts';
 import { leastStamp } from '../stores/marker-rows.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -23,7 +24,7 @@ import { answerOf, goRound, type Slice } from './round.ts';
 const ROWS = 200;
 
 interface Position extends TombstonePosition {
-  readonly phase: 'manifests' | 'tags';
+  readonly phase: 'manifests' | 'tags' | 'removals';
 }
 
 const START: Position = { phase: 'manifests', version: -1, repository: '', key: '' };
@@ -85,11 +86,34 @@ async function forgetSlice(context: GcContext, store: Store, position: string, b
     const next = { phase: 'manifests', version: last.deleted, repository: last.repository, key: last.digest };
     return { position: JSON.stringify(next) };
   }
+  if (from.phase === 'removals') return forgetRemovals(context, store, from.key, until, before);
   const page = await tagTombstones(store.database, from, until, ROWS);
   if (page.length > 0) await forgetTagTombstones(context, store, page, before);
   const last = page.at(-1);
-  if (page.length < ROWS || last === undefined) return { position: undefined };
+  if (page.length < ROWS || last === undefined) return { position: JSON.stringify({ ...START, phase: 'removals' }) };
   return { position: JSON.stringify({ phase: 'tags', version: last.version, repository: last.repository, key: last.name }) };
+}
+
+/** The first that is due, as far as one slice goes. Those that are not stay. */
+async function forgetRemovals(
+  { central, nodes }: GcContext,
+  store: Store,
+  last: string,
+  until: number,
+  before: number,
+): Promise<Slice> {
+  const isCentral = store === central;
+  const followers = isCentral ? nodes.map(({ name }) => name) : [];
+  const page = await removalsAfter(store.database, last, ROWS, until, before, followers);
+  const names = page.filter(({ due }) => due === 1).map(({ name }) => name);
+  const known = isCentral ? new Set() : await answerOf("central's database", knownRemovals(central.database, names));
+  const removal = page.find(({ name, due }) => due === 1 && !known.has(name));
+  if (removal === undefined) {
+    const end = page.length < ROWS ? undefined : page.at(-1)?.name;
+    return { position: end === undefined ? undefined : JSON.stringify({ ...START, phase: 'removals', key: end }) };
+  }
+  if (await forgetRemoval(store.database, removal)) await store.database.batch([countMaintenance('forgotten_deletions', 1)]);
+  return { position: JSON.stringify({ ...START, phase: 'removals', key: last }) };
 }
 
 async function forgetManifests(

@@ -11,32 +11,28 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import type { Actor } from '../stores/audit-rows.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import type { BoundStatement } from '../stores/database.ts';
-import {
-  blobUse,
-  deleteManifest,
-  deleteManifests,
-  deleteRepository,
-  deleteTag,
-  liveManifests,
-  removeRepositoryAsTold,
-  unlinkAsTold,
-  unlinkBlob,
-} from '../stores/deletions.ts';
+import { blobUse, deleteManifest, deleteRepository, deleteTag, unlinkAsTold, unlinkBlob } from '../stores/deletions.ts';
 import type { Shown } from '../stores/shown.ts';
 import { requireNoTagAbove, type TagAbove, tagsOfManifest } from '../stores/tags-above.ts';
 import { findManifest } from '../stores/manifest-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from '../stores/merge.ts';
 import type { CommitContext } from '../stores/tag-history.ts';
-import { isAlive, isVisible, type ManifestVersions, mergeManifests, mergeTags, NO_MANIFEST } from '../stores/versions.ts';
-import { lookUpVersions, type KnownVersions } from '../stores/list-rows.ts';
-import { greatestTagVersion } from '../stores/tag-history.ts';
+import {
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  underRemoval,
+} from '../stores/versions.ts';
+import { knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
+import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
 import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
 import { requireHolds } from './conditional.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from './answers.ts';
 import { answerOfCentral, type Federation } from './federation.ts';
-
-/** Manifests of a repository that one transaction deletes. */
-const MANIFESTS_PER_BATCH = 1000;
+import { sweepAfterRemoval } from './sweep.ts';
 
 export class FederatedDeletions {
   readonly #federation: Federation;
@@ -72,7 +68,7 @@ export class FederatedDeletions {
     // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
     const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
     if (!visibleHere) {
-      await this.#show([far.tags.get(tag)?.version ?? 0, ...[...far.manifests.values()].map(greatestOf)]);
+      await this.#show([far.tags.get(tag)?.version ?? 0, far.removed, ...[...far.manifests.values()].map(greatestOf)]);
       throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
     }
     const tombstone = far.tags.get(tag);
@@ -89,7 +85,8 @@ export class FederatedDeletions {
       tagsOfManifest(node.database, repository, digest),
     ]);
     const far = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
-    const [here, there] = [own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST];
+    const here = underRemoval(own.manifest ?? NO_MANIFEST, own.removed);
+    const there = underRemoval(far.manifest ?? NO_MANIFEST, far.removed);
     if (isAlive(mergeManifests(here, there))) {
       let shown: Shown | undefined;
       if (precondition !== undefined) {
@@ -135,32 +132,23 @@ export class FederatedDeletions {
     options.replication.wakeCentral();
   }
 
-  /** What is only here so far goes by name; the rest by what central has. */
+  /** What is only here so far goes as well: nothing that the node holds is later than its clock. */
   async repository(repository: RepositoryName, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
-    let known = false;
-    let last = '';
-    for (;;) {
-      const live = await liveManifests(node.database, repository, last, MANIFESTS_PER_BATCH);
-      if (live.length === 0) break;
-      known = true;
-      const digests = live.map(({ digest }) => digest);
-      const tagVersion = await greatestTagVersion(node.database, repository, digests);
-      const versions = Math.max(tagVersion, ...live.map(({ created, deleted }) => Math.max(created, deleted)));
-      const context = this.#context(by);
-      const stamp = await answerOfCentral(deleteManifests(central.database, context, repository, digests, { versions }));
-      await this.#take(
-        [],
-        digests.map((digest) => ({ repository, digest, created: 0, deleted: stamp ?? 0 })),
-      );
-      last = digests.at(-1) ?? last;
+    const own = await knownRepository(node.database, repository);
+    const seen = own.exists ? { versions: own.clock } : undefined;
+    const version = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository, seen));
+    if (version === undefined) {
+      await this.#show([await answerOfCentral(removedBefore(central.database, repository))]);
+      throw nameUnknown(repository);
     }
-    const stamp = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository));
-    // Also where central's half was done before: this may be a retry.
-    const removal = removeRepositoryAsTold(repository, options.now());
-    const results = await node.database.batch([...removal, ...(await this.#room(repository))]);
-    const wasHere = (results[removal.length - 1]?.length ?? 0) > 0;
-    if (stamp === undefined && !known && !wasHere) throw nameUnknown(repository);
+    await node.database.batch(mergeRemoval({ name: repository, version }, options.now()));
+    await Promise.all([
+      sweepAfterRemoval(node.database, repository, options.defer),
+      sweepAfterRemoval(central.database, repository, options.defer),
+    ]);
+    const room = await this.#room(repository);
+    if (room.length > 0) await node.database.batch(room);
     options.replication.wakeCentral();
   }
 
@@ -208,8 +196,4 @@ export class FederatedDeletions {
 
 function greatestOf({ created, deleted }: ManifestVersions): number {
   return Math.max(created, deleted);
-}
-
-function lifeOf({ manifests }: KnownVersions, digest: Digest): ManifestVersions {
-  return manifests.get(digest) ?? NO_MANIFEST;
 }

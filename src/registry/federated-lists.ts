@@ -7,6 +7,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClockTo } from '../stores/clock.ts';
 import {
   type KnownVersions,
+  lifeOf,
   listReferrers,
   listRepositories,
   listTags,
@@ -14,7 +15,17 @@ import {
   type NamedTag,
   type ReferrerRow,
 } from '../stores/list-rows.ts';
-import { compareTags, isAlive, isVisible, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
+import {
+  compareTags,
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  type TagVersion,
+  underRemoval,
+} from '../stores/versions.ts';
 import type { PullableRepositories, ReadAccess } from './access.ts';
 import { nameUnknown, pageOf, requirePublic } from './answers.ts';
 import { answerOfCentral, type Federation } from './federation.ts';
@@ -24,7 +35,7 @@ import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.t
 /** Pages of both stores that one page of a list is made of, where deletions of one hide what the other shows. */
 const ROUNDS = 5;
 
-const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map() };
+const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map(), removed: 0 };
 
 export class FederatedLists {
   readonly #federation: Federation;
@@ -46,7 +57,8 @@ export class FederatedLists {
       requirePublic(access, own.public);
       if (!own.exists && !far.exists) throw nameUnknown(repository);
       const cut = lowerEnd([own.tags, far.tags], limit + 1, ({ name }) => name);
-      names.push(...(await this.#visibleTags(repository, within(own.tags, cut), within(far.tags, cut))));
+      const pages = [within(own.tags, cut), within(far.tags, cut)] as const;
+      names.push(...(await this.#visibleTags(repository, ...pages, own.removed, far.removed)));
       if (cut === undefined || names.length > limit) return pageOf(names, limit, (name) => name);
       from = cut;
       if (round === ROUNDS - 1) return { items: names, last: cut };
@@ -82,8 +94,10 @@ export class FederatedLists {
         return digests.filter((digest) => !known.has(digest));
       };
       const [ofNode, ofCentral] = await this.#lookUp(repository, [], missingAt(own.referrers), [], missingAt(far.referrers));
-      const lives = lifeIn(own.referrers, far.referrers, ofNode, ofCentral);
-      const seen = Math.max(0, ...digests.map((digest) => Math.max(lives(digest).created, lives(digest).deleted)));
+      const removed = Math.max(own.removed, far.removed);
+      const known = lifeIn(own.referrers, far.referrers, ofNode, ofCentral);
+      const lives = (digest: Digest): ManifestVersions => underRemoval(known(digest), removed);
+      const seen = Math.max(far.removed, ...digests.map((digest) => Math.max(lives(digest).created, lives(digest).deleted)));
       await raiseClockTo(node.database, seen, options.now());
       rows.push(...candidates.filter(({ digest }) => isAlive(lives(digest))));
       const shown = rows.slice(0, limit);
@@ -106,17 +120,25 @@ export class FederatedLists {
     return pageOf(names, limit, (name) => name);
   }
 
-  async #visibleTags(repository: RepositoryName, own: readonly NamedTag[], far: readonly NamedTag[]): Promise<Tag[]> {
+  async #visibleTags(
+    repository: RepositoryName,
+    own: readonly NamedTag[],
+    far: readonly NamedTag[],
+    removedHere: number,
+    removedAfar: number,
+  ): Promise<Tag[]> {
     const { node, options } = this.#federation;
-    const ownTags = new Map(own.map((tag) => [tag.name, tag]));
-    const farTags = new Map(far.map((tag) => [tag.name, tag]));
+    const removed = Math.max(removedHere, removedAfar);
+    const shown = (tags: readonly NamedTag[]): Map<Tag, NamedTag> =>
+      new Map(tags.filter(({ version }) => version > removed).map((tag) => [tag.name, tag]));
+    const [ownTags, farTags] = [shown(own), shown(far)];
     const names = [...new Set([...ownTags.keys(), ...farTags.keys()])].toSorted();
     // Where both show the same write, both have judged it. Of the rest, each may know what the other does not.
     const doubtful = names.filter((name) => !isSameWrite(ownTags.get(name), farTags.get(name)));
     const digests = doubtful.flatMap((name) => [ownTags.get(name)?.digest, farTags.get(name)?.digest].filter((d) => d != null));
     const [ofNode, ofCentral] = await this.#lookUp(repository, doubtful, digests, doubtful, digests);
     const seen = Math.max(
-      0,
+      removedAfar,
       ...far.map(({ version }) => version),
       ...[...ofCentral.tags.values()].map(({ version }) => version),
       ...[...ofCentral.manifests.values()].map(({ created, deleted }) => Math.max(created, deleted)),
@@ -127,8 +149,7 @@ export class FederatedLists {
       if (!isDoubtful.has(name)) return true;
       const tag = mergeTags(ofNode.tags.get(name), ofCentral.tags.get(name));
       if (tag?.digest == null) return false;
-      const life = (known: KnownVersions) => known.manifests.get(tag.digest as Digest) ?? NO_MANIFEST;
-      return isVisible(tag, mergeManifests(life(ofNode), life(ofCentral)));
+      return isVisible(tag, mergeManifests(lifeOf(ofNode, tag.digest), lifeOf(ofCentral, tag.digest)));
     });
   }
 

@@ -9,7 +9,7 @@ import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '.
 import { mergeClaims, NO_CLAIMS, typeOf } from '../stores/manifest-type.ts';
 import { mergeRows } from '../stores/merge.ts';
 import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
-import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion } from '../stores/versions.ts';
+import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion, underRemoval } from '../stores/versions.ts';
 import type { ReadAccess } from './access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves } from './answers.ts';
 import { answerOfCentral, CentralAway, type Federation, orAway } from './federation.ts';
@@ -136,7 +136,8 @@ export class FederatedManifests {
       if (own.manifest?.digest !== digest) own = await findManifest(node.database, repository, winner, want);
       if (far.manifest?.digest !== digest) far = await answerOfCentral(findManifest(central, repository, winner, want));
     }
-    const merged = mergeManifests(own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST);
+    const known = mergeManifests(own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST);
+    const merged = underRemoval(known, Math.max(own.removed, far.removed));
     const seen = Math.max(farRows.tag?.version ?? 0, merged.created, merged.deleted);
     await raiseClockTo(node.database, seen, options.now());
     const visible = digest !== undefined && resolves(reference, tag, merged);

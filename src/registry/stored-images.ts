@@ -65,7 +65,8 @@ export function mergeImagePages(own: ImagePage, far: ImagePage, { limit }: PageR
 export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<ListedImage> {
   const tagged = found.tagged.slice(0, limit);
   const images = new Map<string, ListedImage>();
-  for (const { tag, version, ...row } of tagged) {
+  for (const { tag, version, shown, ...row } of tagged) {
+    if (!shown) continue;
     const key = keyOf(row);
     const image = images.get(key) ?? imageOf(row, []);
     images.set(key, { ...image, tags: [...image.tags, ...tagsOf([{ name: tag, version }])] });

@@ -38,6 +38,7 @@ import {
 import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
 import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
+import { sweepAfterRemoval } from './sweep.ts';
 import { UploadingRegistry } from './uploading.ts';
 import type {
   BlobDescriptor,
@@ -183,6 +184,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   async deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
     const stamp = await deleteRepository(this.#store.database, { ...this.#commitContext(), by }, repository);
     if (stamp === undefined) throw nameUnknown(repository);
+    await sweepAfterRemoval(this.#store.database, repository, this.#options.defer);
     this.#options.wake();
   }
 
@@ -191,11 +193,9 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     const found = await listTags(this.#store.database, access.repository, after, limit + 1);
     requirePublic(access, found.public);
     if (!found.exists) throw nameUnknown(access.repository);
-    return pageOf(
-      found.tags.map(({ name }) => name),
-      limit,
-      (name) => name,
-    );
+    const { items, last } = pageOf(found.tags, limit, ({ name }) => name);
+    // While a sweep is under way, a page can be shorter.
+    return { items: items.filter(({ version }) => version > found.removed).map(({ name }) => name), last };
   }
 
   async listReferrers(
@@ -211,9 +211,9 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       maxBytes: MAX_REFERRERS_BYTES,
     });
     requirePublic(access, found.public);
-    const items = found.referrers.map(referrerOf);
-    const lastItem = items.at(-1);
-    return { items, last: found.more && lastItem !== undefined ? `${lastItem.artifactType}@${lastItem.digest}` : undefined };
+    const lastRow = found.referrers.at(-1);
+    const last = found.more && lastRow !== undefined ? `${lastRow.artifact_type}@${lastRow.digest}` : undefined;
+    return { items: found.referrers.filter(({ created }) => created > found.removed).map(referrerOf), last };
   }
 
   async listRepositories(

@@ -17,6 +17,7 @@ import {
   mergeTags,
   NO_MANIFEST,
   type TagVersion,
+  underRemoval,
 } from '../stores/versions.ts';
 import { queueOf } from './durable-object.ts';
 import { copyJob, type Job, markerJob } from './machine.ts';
@@ -76,13 +77,16 @@ export async function imageState(
   const row = [own.manifest, far?.manifest].find((manifest) =>
     reference.kind === 'digest' ? manifest !== undefined : manifest !== undefined && manifest.digest === tag?.digest,
   );
+  const removed = Math.max(own.removed, far?.removed ?? 0);
   const life = [own.manifest, far?.manifest]
     .filter((manifest) => manifest?.digest === row?.digest)
-    .reduce<ManifestVersions>((a, b) => mergeManifests(a, b ?? NO_MANIFEST), NO_MANIFEST);
+    .reduce<ManifestVersions>((a, b) => mergeManifests(a, b ?? NO_MANIFEST), underRemoval(NO_MANIFEST, removed));
   const alive = reference.kind === 'tag' ? isVisible(tag, life) : isAlive(life);
   const greatest = reference.kind === 'tag' ? (tag?.version ?? 0) : life.created;
   if (row === undefined || !alive || (version !== undefined && version > greatest)) {
-    if (version !== undefined && isDeletedSince(version, reference, tag, life)) return deletedSince(version, tag?.origin);
+    if (version !== undefined && isDeletedSince(version, reference, tag, life)) {
+      return deletedSince(version, tag !== undefined && removed >= tag.version ? central.name : tag?.origin);
+    }
     throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
   }
   const superseded = await isSuperseded(here, repository, reference, version, own.tag, tag);

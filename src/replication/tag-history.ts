@@ -6,7 +6,8 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { orAway } from '../registry/federation.ts';
-import { lookUpVersions } from '../stores/list-rows.ts';
+import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
+import { removedUntil, type RemovedUntil } from '../stores/removals.ts';
 import type { Store } from '../stores/store.ts';
 import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/tag-history.ts';
 import { compareTags, isAlive, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
@@ -48,11 +49,20 @@ export class TagHistory {
     const kept = { entries: limits.historyEntries, since: this.#now() - historyMilliseconds };
     const { answers, complete } = await this.#ask(({ database }) =>
       // One more than is asked for: it says whether a page follows.
-      historyOfTag(database, repository, tag, before, kept, limit + 1),
+      Promise.all([historyOfTag(database, repository, tag, before, kept, limit + 1), removedUntil(database, repository)]).then(
+        ([history, removed]) => Object.assign(history, { removed }),
+      ),
     );
+    const ended = Math.max(...answers.map(({ answer }) => answer.removed.organization));
+    const removal = this.#removalOf(answers);
     const rows = answers.flatMap(({ answer: { current } }) => (current === undefined ? [] : [current]));
-    const current = rows.toSorted((a, b) => compareTags(b, a))[0];
+    const current = [...rows, removal].toSorted((a, b) => compareTags(b, a))[0];
     const merged = new Map<string, TagWrite & { readonly stores: readonly StoreName[] }>();
+    // Where it has hidden a write.
+    const hides = answers.some(({ answer }) =>
+      answer.writes.some(({ version }) => version > ended && version <= removal.version),
+    );
+    if (hides && removal.version < before.version) merged.set(keyOf(removal), removal);
     for (const { store, answer } of answers) {
       for (const write of answer.writes) {
         const known = merged.get(keyOf(write));
@@ -60,7 +70,7 @@ export class TagHistory {
         merged.set(keyOf(write), { ...write, recorded_at: recordedAt, stores: [...(known?.stores ?? []), store] });
       }
     }
-    const sorted = [...merged.values()].toSorted(latestFirst);
+    const sorted = [...merged.values()].filter(({ version }) => version > ended).toSorted(latestFirst);
     const writes = sorted.slice(0, limit);
     const alive = await this.#aliveAmong(repository, writes);
     const entries = writes.map(({ version, origin, digest, recorded_at, stores }) => ({
@@ -81,8 +91,11 @@ export class TagHistory {
    *   that may know it is away
    */
   async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
-    const { answers, complete } = await this.#ask(({ database }) => writeOfTag(database, repository, tag, write));
-    const found = answers.find(({ answer }) => answer !== undefined)?.answer;
+    const { answers, complete } = await this.#ask(({ database }) =>
+      Promise.all([writeOfTag(database, repository, tag, write), removedUntil(database, repository)]),
+    );
+    const ended = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
+    const found = write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
     if (found === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     if (found === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
     if (found.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
@@ -94,9 +107,18 @@ export class TagHistory {
     const digests = [...new Set(writes.flatMap(({ digest }) => (digest === null ? [] : [digest])))];
     if (digests.length === 0) return new Set();
     const { answers } = await this.#ask(({ database }) => lookUpVersions(database, repository, [], digests));
-    const lifeOf = (digest: Digest) =>
-      answers.reduce((life, { answer }) => mergeManifests(life, answer.manifests.get(digest) ?? NO_MANIFEST), NO_MANIFEST);
-    return new Set(digests.filter((digest) => isAlive(lifeOf(digest))));
+    const merged = (digest: Digest) =>
+      answers.reduce((life, { answer }) => mergeManifests(life, lifeOf(answer, digest)), NO_MANIFEST);
+    return new Set(digests.filter((digest) => isAlive(merged(digest))));
+  }
+
+  /** The latest removal of the repository, as a write of every tag that it has hidden; of version 0 where there is none. */
+  #removalOf(
+    answers: readonly { readonly store: StoreName; readonly answer: { readonly removed: RemovedUntil } }[],
+  ): TagWrite & { readonly stores: readonly StoreName[] } {
+    const version = Math.max(...answers.map(({ answer }) => answer.removed.repository));
+    const stores = answers.filter(({ answer }) => answer.removed.repository === version).map(({ store }) => store);
+    return { version, origin: this.#config.central.store, digest: null, recorded_at: null, stores };
   }
 
   /** @throws OciError UNAVAILABLE where no store answers */

@@ -22,6 +22,7 @@ import {
   type Rows,
   type TagRow,
 } from './merge.ts';
+import { isAliveManifest } from './removals.ts';
 import type { StoreLimits } from './limits.ts';
 import { tellOfFull } from './organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from './usage-rows.ts';
@@ -129,7 +130,7 @@ const SELECT_HEADS = sql`
     m.created_version AS created, m.deleted_version AS deleted
   FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
-  WHERE m.created_version > m.deleted_version`;
+  WHERE ${isAliveManifest('m')}`;
 
 /** A manifest without its document. */
 export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'references'>;
@@ -220,7 +221,7 @@ export async function readManifests(
 
 // An announcement that comes late may name bytes that have left the node since: only where their manifest was deleted.
 const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.value ->> 'repository'
-  AND m.digest = blob.value ->> 'manifest' AND m.created_version > m.deleted_version)`;
+  AND m.digest = blob.value ->> 'manifest' AND ${isAliveManifest('m')})`;
 const ADD_LOCATIONS = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)

@@ -151,22 +151,26 @@ const SELECT_ALL = sql`
   ORDER BY at DESC, id DESC LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 const SELECT_OF_ORGANIZATION = sql`
   SELECT ${COLUMNS} FROM audit INDEXED BY audit_by_organization
-  WHERE organization = ?1 AND (at, id) < (CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
+  WHERE organization = ?1 AND (at, id) < (CAST(?2 AS INTEGER), CAST(?3 AS INTEGER)) AND at >= CAST(?5 AS INTEGER)
   ORDER BY at DESC, id DESC LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
 
 /** Where a page of the log starts: before this entry. */
 export type AuditPosition = Pick<AuditEntry, 'at' | 'id'>;
 
-/** The latest first; of one organization, or of all. */
+/**
+ * The latest first; of one organization, or of all.
+ * @param since milliseconds since the epoch: an organization's next owner is not shown what was done under its name before
+ */
 export function auditBefore(
   database: Database,
   organization: string | undefined,
+  since: number,
   before: AuditPosition,
   limit: number,
 ): Promise<AuditEntry[]> {
   return organization === undefined
     ? database.all<AuditEntry>(SELECT_ALL, before.at, before.id, limit)
-    : database.all<AuditEntry>(SELECT_OF_ORGANIZATION, organization, before.at, before.id, limit);
+    : database.all<AuditEntry>(SELECT_OF_ORGANIZATION, organization, before.at, before.id, limit, since);
 }
 
 const DELETE_OLD = sql`

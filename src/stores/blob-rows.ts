@@ -10,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { standsLink } from './removals.ts';
 import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 
 export interface LocationRow {
@@ -62,7 +63,7 @@ const selectBlob = (isLinked: string): ReturnType<typeof sql> => sql`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
     l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
-  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${isLinked}
+  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND ${isLinked}
   LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
@@ -73,13 +74,13 @@ const SELECT_PROMISED = selectBlob(COUNTS);
 const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const COUNT_AGAIN = sql`
   UPDATE links SET released = 2
-  WHERE repository = ?1 AND digest = ?2 AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL AND NOT ${exceedsQuota('?1', BYTES)}`;
+  WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL AND NOT ${exceedsQuota('?1', BYTES)}`;
 
 /** Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go. */
 const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
-    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2)))
+    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})))
     AND (?6 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1))`;
 
 /**
@@ -113,11 +114,15 @@ const STOPPED_COUNTING = `NOT ${counts('links.repository', 'links.digest')}`;
 export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
     created_at = max(links.created_at, excluded.created_at), released = iif(${STOPPED_COUNTING}, 2, links.released)
-  WHERE links.created_at < excluded.created_at OR ${STOPPED_COUNTING}`;
+  WHERE links.created_at < excluded.created_at OR ${STOPPED_COUNTING} OR NOT ${standsLink('links')}`;
+
+/** When a link was made that is promised again: as before, unless a removal has hidden it since. */
+const LINKED_AT = `iif(${standsLink('links')}, links.created_at, excluded.created_at)`;
 
 /** As {@link RELINK}, and keeps when it was linked. */
 export const COUNT_LINK_AGAIN = `
-  ON CONFLICT (repository, digest) DO UPDATE SET released = 2 WHERE ${STOPPED_COUNTING}`;
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = ${LINKED_AT}, released = iif(${STOPPED_COUNTING}, 2, links.released)
+  WHERE ${STOPPED_COUNTING} OR NOT ${standsLink('links')}`;
 
 const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
@@ -135,7 +140,7 @@ const REPLACE_LOCATION = sql`
 
 const SELECT_LINKED = sql`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
-  WHERE k.repository = ?1 AND k.digest = ?2 AND l.damage IS NULL AND ${COUNTS} ORDER BY l.store = ?3 DESC`;
+  WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND l.damage IS NULL AND ${COUNTS} ORDER BY l.store = ?3 DESC`;
 
 /** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
@@ -213,7 +218,7 @@ export function ownLocation(database: Database, digest: Digest, store: string): 
 
 const SELECT_LINKED_AMONG = sql`
   SELECT k.digest FROM json_each(?2) AS asked CROSS JOIN links k ON k.repository = ?1 AND k.digest = asked.value
-  WHERE ${counts('?1', 'k.digest')}`;
+  WHERE ${standsLink('k')} AND ${counts('?1', 'k.digest')}`;
 
 /** Those of the digests that the repository may read by this store's rows, and that count, wherever their bytes lie. */
 export async function linkedAmong(
@@ -243,8 +248,8 @@ export async function findBlobsAndPromise(
 
 const LINK_UNTIL = sql`
   INSERT INTO links (repository, digest, created_at, usable_until) VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
-  ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until
-  WHERE coalesce(links.usable_until, 0) < excluded.usable_until`;
+  ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
+  WHERE NOT ${standsLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
 
 /**
  * At a node: links blobs whose bytes central has promised to keep.

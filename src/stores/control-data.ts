@@ -4,8 +4,8 @@
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from './database.ts';
+import { clearOrganization, clearRemovedOrganization, ofOrganization } from './deletions.ts';
 import { paged } from './rows-read.ts';
-import { clearRemovedOrganization, ofOrganization } from './deletions.ts';
 import { hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
@@ -238,6 +238,7 @@ export class ControlData {
       [FEED_REMOVED_ORGANIZATION, name, now],
       auditOrganization(name, by, now),
       [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      ...clearOrganization(name, now),
     ]);
     return removed.length > 0;
   }

@@ -5,6 +5,7 @@ import { isReferenced, LINKS_PER_BLOB } from './collection-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { asManyAs, atMost } from './rows-read.ts';
 import type { Store } from './store.ts';
+import { standsLink } from './removals.ts';
 import { leaveBlobToCentral } from './usage-rows.ts';
 
 /** A blob whose bytes are announced at a node, and that central has yet to get. */
@@ -208,8 +209,11 @@ const FORGET_IF_THERE = sql`
   DELETE FROM copies WHERE store = ?1 AND digest = ?2
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
 
+// One that a removal hides takes the place of none.
+const LINK_ANEW = `
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${standsLink('links')}`;
 const ADD_LINK = sql`
-  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
+  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
 // A manifest that was committed meanwhile keeps it.
 const REMOVE_LINK = sql`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
@@ -240,7 +244,7 @@ export async function keepFetched(
 
 const ADD_LINK_IF_THERE = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ON CONFLICT DO NOTHING`;
+  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ${LINK_ANEW}`;
 
 /**
  * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew: its

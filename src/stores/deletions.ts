@@ -8,8 +8,9 @@ import type { OrganizationName, RepositoryName, Tag } from '../oci/reference.ts'
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from './audit-rows.ts';
 import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { asManyAs, inFull, paged } from './rows-read.ts';
-import { FEED_MANIFESTS, FEED_MANIFESTS_OF_REPOSITORY, FEED_REPOSITORY, FEED_TAG } from './feed-rows.ts';
+import { inFull } from './rows-read.ts';
+import { FEED_MANIFESTS, FEED_TAG } from './feed-rows.ts';
+import { isAliveManifest, liveReferencesTo, removedVersion, standsLink, writeRemoval } from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from './tags-above.ts';
@@ -33,7 +34,8 @@ const takeStampAfter = (condition: string, always = 'true'): ReturnType<typeof s
 const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(
   `EXISTS (
   SELECT 1 FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE t.repository = ?4 AND t.name = ?5 AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`,
+  WHERE t.repository = ?4 AND t.name = ?5 AND ${isAliveManifest('m')}
+    AND t.version > m.deleted_version AND t.version > ${removedVersion('?4')})`,
   STILL_SHOWN('?6', '?4'),
 );
 
@@ -71,7 +73,7 @@ export async function deleteTag(
 
 const MANIFESTS_ARE_ALIVE = `EXISTS (
   SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
-  WHERE m.created_version > m.deleted_version)`;
+  WHERE ${isAliveManifest('m')})`;
 const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(MANIFESTS_ARE_ALIVE);
 const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
   MANIFESTS_ARE_ALIVE,
@@ -112,7 +114,7 @@ export async function deleteManifests(
 
 const SELECT_JUDGED = sql`
   SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
-    SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?3 AND created_version > deleted_version) AS alive`;
+    SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
 
 /**
  * As {@link deleteManifests}, of one manifest that a client names: unless a tag is on an index that lists it.
@@ -160,50 +162,11 @@ function deletionOf(
   ];
 }
 
-const SELECT_LIVE_MANIFESTS = sql`
-  SELECT digest, created_version AS created, deleted_version AS deleted FROM manifests INDEXED BY manifests_live
-  WHERE repository = ?1 AND digest > ?2 AND created_version > deleted_version ORDER BY digest LIMIT CAST(?3 AS INTEGER)`.reading(
-  paged(3),
-);
-
-export interface LiveManifest {
-  readonly digest: Digest;
-  readonly created: number;
-  readonly deleted: number;
-}
-
-/** Live manifests of a repository by digest, after `last`. */
-export function liveManifests(
-  database: Database,
-  repository: RepositoryName,
-  last: string,
-  limit: number,
-): Promise<LiveManifest[]> {
-  return database.all<LiveManifest>(SELECT_LIVE_MANIFESTS, repository, last, limit);
-}
-
 const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStampAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
-const DELETE_MANIFESTS_OF_REPOSITORY = sql`
-  UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
-  WHERE repository = ?1 AND created_version > deleted_version AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-
-const HIDE_TAGS_OF_REPOSITORY = sql`
-  UPDATE tags SET visible = 0
-  WHERE repository = ?1 AND visible = 1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-
-const DELETE_LINKS_OF_REPOSITORY = sql`
-  DELETE FROM links WHERE repository = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-
-const DELETE_VISIBILITY_OF_REPOSITORY = sql`
-  DELETE FROM public_repositories WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-
-const DELETE_REPOSITORY = sql`
-  DELETE FROM repositories WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-
 /**
- * Deletes everything that a repository shows, and its visibility: pushed again, it is private.
- * Answers the stamp, or undefined where it did not exist.
+ * Removes a repository: hides everything that it shows, and its visibility: pushed again, it is private. A sweep takes the
+ * rows away. Answers the removal's stamp, or undefined where the repository did not exist.
  */
 export async function deleteRepository(
   database: Database,
@@ -214,34 +177,28 @@ export async function deleteRepository(
   const id = crypto.randomUUID();
   const [stamped] = await database.batch<[{ stamp: number }]>([
     [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
-    [FEED_MANIFESTS_OF_REPOSITORY, repository, context.now, id],
-    [FEED_REPOSITORY, repository, context.now, id],
-    [DELETE_MANIFESTS_OF_REPOSITORY, repository, id],
-    [HIDE_TAGS_OF_REPOSITORY, repository, id],
-    [DELETE_LINKS_OF_REPOSITORY, repository, id],
-    [DELETE_VISIBILITY_OF_REPOSITORY, repository, id],
-    [DELETE_REPOSITORY, repository, id],
+    ...writeRemoval(repository, id, context.now),
     auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
   ]);
   return stamped[0]?.stamp;
 }
 
 const IS_REFERENCED = `EXISTS (
-  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-  WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
+  SELECT 1 FROM ${liveReferencesTo('?1', '?2')})`;
+const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})`;
 
 // It tells of what is deleted after it.
 const FEED_LINK = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
-    AND (?4 = 1 OR EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2))`;
+    AND (?4 = 1 OR ${IS_LINKED})`;
 
-const DELETE_LINK = sql`DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND NOT ${IS_REFERENCED} RETURNING digest`;
+const DELETE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`;
 
 const SELECT_BLOB_USE = sql`
-  SELECT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND digest = ?2) AS linked, (
-    SELECT r.manifest FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1 LIMIT 1) AS manifest`;
+  SELECT ${IS_LINKED} AS linked, (
+    SELECT r.manifest FROM ${liveReferencesTo('?1', '?2')} LIMIT 1) AS manifest`;
 
 export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string };
 
@@ -288,29 +245,6 @@ export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: num
   return [UNLINK_AS_TOLD, repository, digest, at];
 }
 
-const UNLINK_REPOSITORY_AS_TOLD = sql`
-  DELETE FROM links WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = ?1 AND r.digest = links.digest AND r.live = 1)`.reading(asManyAs('links of the repository'));
-// They are not for whoever has the name next.
-const UNPIN_REPOSITORY_AS_TOLD = sql`DELETE FROM pins WHERE repository = ?1 AND created_at <= CAST(?2 AS INTEGER)`;
-// Pushed again, it is private.
-const HIDE_REPOSITORY = sql`DELETE FROM public_repositories WHERE name = ?1`;
-const FORGET_EMPTY_REPOSITORY = sql`
-  DELETE FROM repositories WHERE name = ?1 AND NOT EXISTS (
-    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)
-  RETURNING name`;
-
-/** At a node: a whole repository was removed then. What was pushed here since stays. The last answers whether it went. */
-export function removeRepositoryAsTold(repository: RepositoryName, at: number): BoundStatement[] {
-  return [
-    [UNLINK_REPOSITORY_AS_TOLD, repository, at],
-    [UNPIN_REPOSITORY_AS_TOLD, repository, at],
-    [HIDE_REPOSITORY, repository],
-    [FORGET_EMPTY_REPOSITORY, repository],
-  ];
-}
-
 /** SQL that holds for the repositories of the organization ?1: "0" is the character after "/". */
 export function ofOrganization(column: string): string {
   return `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
@@ -319,29 +253,22 @@ export function ofOrganization(column: string): string {
 const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
   'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at <= CAST(?5 AS INTEGER))',
 );
-const IF_COMMITTED = `EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})`;
-const FEED_ORGANIZATION = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'manifest', m.repository, m.digest, clock.stamp, CAST(?3 AS INTEGER) FROM clock CROSS JOIN manifests m
-  WHERE ${ofOrganization('m.repository')} AND m.created_version > m.deleted_version AND ${committed('?2')}
-  UNION ALL
-  SELECT 'repository', r.name, '', clock.stamp, CAST(?3 AS INTEGER) FROM clock CROSS JOIN repositories r
-  WHERE ${ofOrganization('r.name')} AND ${committed('?2')}`;
-const CLEAR_ORGANIZATION = [
-  sql`UPDATE manifests SET deleted_version = (SELECT stamp FROM clock WHERE id = 1)
-    WHERE ${ofOrganization('repository')} AND created_version > deleted_version AND ${IF_COMMITTED}`,
-  sql`UPDATE tags SET visible = 0 WHERE ${ofOrganization('repository')} AND visible = 1 AND ${IF_COMMITTED}`,
-  sql`DELETE FROM links WHERE ${ofOrganization('repository')} AND ${IF_COMMITTED}`,
-  sql`DELETE FROM public_repositories WHERE ${ofOrganization('name')} AND ${IF_COMMITTED}`,
-  sql`DELETE FROM repositories WHERE ${ofOrganization('name')} AND ${IF_COMMITTED}`,
-];
 
-/** Deletes what a removed organization left, and what its last access tokens still pushed, if it was removed before `freeBefore`. */
+/**
+ * Before the name of a removed organization is given away, if it was removed before `freeBefore`: removes what its last
+ * access tokens still pushed.
+ */
 export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement[] {
   const id = crypto.randomUUID();
-  return [
-    [TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore],
-    [FEED_ORGANIZATION, name, id, now],
-    ...CLEAR_ORGANIZATION.map((statement): BoundStatement => [statement, name, id]),
-  ];
+  return [[TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore], ...writeRemoval(name, id, now)];
+}
+
+const TAKE_STAMP_IF_REMOVED_NOW = takeStampAfter(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at = CAST(?5 AS INTEGER))',
+);
+
+/** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
+export function clearOrganization(name: OrganizationName, now: number): BoundStatement[] {
+  const id = crypto.randomUUID();
+  return [[TAKE_STAMP_IF_REMOVED_NOW, stampOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
 }

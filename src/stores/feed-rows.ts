@@ -8,13 +8,14 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { committed } from './clock.ts';
 import { type BoundStatement, type Database, sql, sqlOfWholeTable } from './database.ts';
 import { asManyAs, paged } from './rows-read.ts';
+import type { RemovedName } from './removals.ts';
 import { type CentralUsage, selectChangedUsage } from './usage-rows.ts';
 
 export type FeedEntry = { readonly position: number; readonly recorded_at: number } & (
   | { readonly kind: 'tag'; readonly name: RepositoryName; readonly key: Tag; readonly version: number }
   | { readonly kind: 'manifest' | 'link'; readonly name: RepositoryName; readonly key: Digest; readonly version: number }
-  /** A whole repository was removed; its manifests have entries of their own. */
-  | { readonly kind: 'repository'; readonly name: RepositoryName; readonly version: number }
+  /** A repository, or all that an organization has, was removed at that version. */
+  | { readonly kind: 'repository'; readonly name: RemovedName; readonly version: number }
   /** `row`: JSON, or null where it is gone. */
   | { readonly kind: 'visibility' | 'organization' | 'credential'; readonly name: string; readonly row: string | null }
 );
@@ -29,18 +30,6 @@ export const FEED_MANIFESTS = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'manifest', ?1, deleted.value, clock.stamp, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?4')}`;
-
-/** Before they are deleted. ?1 repository, ?2 milliseconds, ?3 commit id. */
-export const FEED_MANIFESTS_OF_REPOSITORY = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'manifest', m.repository, m.digest, clock.stamp, CAST(?2 AS INTEGER)
-  FROM clock CROSS JOIN manifests m INDEXED BY manifests_live
-  WHERE m.repository = ?1 AND m.created_version > m.deleted_version AND ${committed('?3')}`;
-
-/** ?1 repository, ?2 milliseconds, ?3 commit id. */
-export const FEED_REPOSITORY = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'repository', ?1, '', clock.stamp, CAST(?2 AS INTEGER) FROM clock WHERE ${committed('?3')}`;
 
 const SELECT_FEED = sql`
   SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, CASE f.kind

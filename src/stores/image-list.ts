@@ -9,6 +9,7 @@ import { type BoundStatement, type Database, type Sql, sql } from './database.ts
 import { type ImageKind, measureFound } from './image-measure.ts';
 import type { NameRange } from './list-rows.ts';
 import { asManyAs, keyed, paged } from './rows-read.ts';
+import { isAliveManifest, liveReferencesTo, removedVersion } from './removals.ts';
 
 /** An image of one repository. */
 export interface ImageRow {
@@ -33,6 +34,8 @@ export interface NamedVersion {
 export interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
+  /** Not where a removal hides it that has yet to be swept. */
+  readonly shown: boolean;
 }
 
 /** Which repositories are listed: those within ranges of names, and the public ones within another. */
@@ -42,18 +45,21 @@ export interface ImageScope {
 }
 
 type Unmeasured<Row> = Omit<Row, 'size' | 'kind'> & { readonly size: number | null; readonly kind: ImageKind | null };
+type Selected<Row> = Omit<Unmeasured<Row>, 'shown'> & { readonly shown: number };
 
 const IMAGE_COLUMNS =
   'm.repository, m.digest, m.size AS bytes, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
 const IS_ALIVE = 'm.created_version > m.deleted_version';
+// Looked at after the page was cut, as below.
+const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;
 
 const SELECT_TAGGED = sql`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM tags t INDEXED BY tags_visible
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM tags t INDEXED BY tags_visible
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
   ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 const SELECT_PUBLIC_TAGGED = sql`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version FROM public_repositories p INDEXED BY public_repositories_listed
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1 AND t.name > iif(p.name = ?1, ?2, '')
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(
@@ -62,10 +68,11 @@ const SELECT_PUBLIC_TAGGED = sql`
 
 // What a live index lists is a part of that image. Looked at after the page was cut: what is hidden counts as well.
 const HAS_NO_NAME = `
-  NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1)
-  AND NOT EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = m.repository AND r.digest = m.digest AND r.live = 1 AND r.kind = 'child')`;
+  m.created_version > ${removedVersion('m.repository')}
+  AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1
+      AND t.version > ${removedVersion('m.repository')})
+  AND NOT EXISTS (SELECT 1 FROM ${liveReferencesTo('m.repository', 'm.digest', 'i')} AND r.kind = 'child')`;
 const SELECT_UNTAGGED = sql`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
   WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3
@@ -85,7 +92,7 @@ export interface ImagePosition {
 
 export interface ImagePage {
   readonly tagged: readonly TaggedImageRow[];
-  /** Including, not `shown`, what has a tag or is part of an index: a page ends by what was looked at. */
+  /** Including, not `shown`, what has a tag, is part of an index, or is removed: a page ends by what was looked at. */
   readonly untagged: readonly (ImageRow & { readonly shown: boolean })[];
 }
 
@@ -100,7 +107,7 @@ export async function listImages(
   limit: number,
   withUntagged: boolean,
 ): Promise<ImagePage> {
-  const select = async (): Promise<[Unmeasured<TaggedImageRow>[], (Unmeasured<ImageRow> & { shown: number })[]]> => {
+  const select = async (): Promise<[Selected<TaggedImageRow>[], Selected<ImageRow>[]]> => {
     const tagged = after.part === 'tagged' ? pages(scope, after, limit, SELECT_TAGGED, SELECT_PUBLIC_TAGGED) : [];
     const start = after.part === 'untagged' ? after : BEFORE_ALL;
     const untagged = withUntagged ? pages(scope, start, limit, SELECT_UNTAGGED, SELECT_PUBLIC_UNTAGGED) : [];
@@ -108,23 +115,21 @@ export async function listImages(
     const results = await database.batch<object[]>([...tagged, ...untagged]);
     const rows = <Row>(from: number, to: number): Row[] => results.slice(from, to).flat() as Row[];
     return [
-      inOrder(rows<Unmeasured<TaggedImageRow>>(0, tagged.length), ({ tag }) => tag).slice(0, limit),
-      inOrder(rows<Unmeasured<ImageRow> & { shown: number }>(tagged.length, results.length), ({ digest }) => digest).slice(
-        0,
-        limit,
-      ),
+      inOrder(rows<Selected<TaggedImageRow>>(0, tagged.length), ({ tag }) => tag).slice(0, limit),
+      inOrder(rows<Selected<ImageRow>>(tagged.length, results.length), ({ digest }) => digest).slice(0, limit),
     ];
   };
   let [tagged, untagged] = await select();
-  const unmeasured = [...tagged, ...untagged.filter(({ shown }) => shown === 1)].filter(isUnmeasured);
+  const unmeasured = [...tagged, ...untagged].filter((row) => row.shown === 1 && isUnmeasured(row));
   if (unmeasured.length > 0) {
     await measureFound(database, unmeasured);
     [tagged, untagged] = await select();
   }
-  return {
-    tagged: tagged.map(measured),
-    untagged: untagged.map(({ shown, ...row }) => Object.assign(measured(row), { shown: shown === 1 })),
-  };
+  return { tagged: tagged.map(judged), untagged: untagged.map(judged) };
+}
+
+function judged<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
+  return Object.assign(measured(row), { shown: shown === 1 });
 }
 
 const BEFORE_ALL: ImagePosition = { part: 'untagged', repository: '', key: '' };
@@ -160,22 +165,24 @@ function compare(a: string, b: string): number {
 /** Tags of one manifest that are shown where it is listed by itself. */
 const MAX_TAGS = 100;
 
+const IS_SHOWN = `t.visible = 1 AND t.version > ${removedVersion('t.repository')}`;
+
 /** Among them the one that is asked for. @param asked SQL of its name, or of NULL */
 const tagsOfImage = (asked: string): string => `(
   SELECT json_group_array(json_object('name', name, 'version', version)) FROM (
     SELECT t.name, t.version FROM tags t
-    WHERE t.repository = m.repository AND t.name = ${asked} AND t.digest = m.digest AND t.visible = 1
+    WHERE t.repository = m.repository AND t.name = ${asked} AND t.digest = m.digest AND ${IS_SHOWN}
     UNION ALL
     SELECT t.name, t.version FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1 AND t.name IS NOT ${asked}
+    WHERE t.repository = m.repository AND t.digest = m.digest AND ${IS_SHOWN} AND t.name IS NOT ${asked}
     LIMIT ${MAX_TAGS})) AS tags`;
 
 const SELECT_AMONG = sql`
   SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${tagsOfImage("(asked.value ->> 'tag')")} FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
-    WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND t.visible = 1))
-  WHERE ${IS_ALIVE} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`.reading(
+    WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND ${IS_SHOWN}))
+  WHERE ${isAliveManifest('m')} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`.reading(
   (run) => keyed(run) + 2 * MAX_TAGS * run.keys,
 );
 
@@ -208,8 +215,8 @@ export async function findImages(
 // A page is made of repositories, each looked at once: no index says which of them have a digest or a tag.
 const AMONG_REPOSITORIES = (repositories: string): string => `
   SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${tagsOfImage('?5')} FROM (${repositories}) AS r
-  LEFT JOIN manifests m ON m.repository = r.name AND ${IS_ALIVE} AND m.digest = coalesce(?4, (
-    SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND t.visible = 1))`;
+  LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
+    SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))`;
 const SELECT_IN_RANGE = sql`${AMONG_REPOSITORIES(`
   SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
   paged(3, 2 * MAX_TAGS),

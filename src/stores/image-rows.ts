@@ -5,15 +5,16 @@ import { type Database, sql } from './database.ts';
 import { reachedFrom } from './listed-manifests.ts';
 import type { Marker } from './marker-rows.ts';
 import { atMost } from './rows-read.ts';
+import { isAliveManifest } from './removals.ts';
 
 // An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own document.
 const MOST_REFERENCES = 25_000;
-const MOST = `(SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2)`;
+const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2), 0)`;
 const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 
 const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
     SELECT r.digest, r.size FROM reached
-    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND m.created_version > m.deleted_version
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND ${isAliveManifest('m')}
     CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1 AND r.manifest = reached.digest
     WHERE r.kind <> 'subject' LIMIT ${MOST}
   )

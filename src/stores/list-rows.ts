@@ -5,12 +5,13 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { removedVersion } from './removals.ts';
+import { type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
 import { paged } from './rows-read.ts';
-import type { ManifestVersions, TagVersion } from './versions.ts';
 
 const SELECT_REPOSITORY = sql`
   SELECT EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
-    EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
+    EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, ${removedVersion('?1')} AS removed`;
 
 const SELECT_TAGS = sql`
   SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
@@ -19,18 +20,21 @@ const SELECT_TAGS = sql`
 export interface RepositoryFacts {
   readonly exists: boolean;
   readonly public: boolean;
+  /** The greatest version of a removal of the repository or of its organization: what is not later is dead. 0 for none. */
+  readonly removed: number;
 }
 
 interface FactsRow {
   readonly known: number;
   readonly public: number;
+  readonly removed: number;
 }
 
 function factsOf(row: FactsRow | undefined): RepositoryFacts {
-  return { exists: row?.known === 1, public: row?.public === 1 };
+  return { exists: row?.known === 1, public: row?.public === 1, removed: row?.removed ?? 0 };
 }
 
-/** Visible tags after `last`, in byte order; at most `limit`. */
+/** Visible tags after `last`, in byte order; at most `limit`, those that `removed` hides among them. */
 export async function listTags(
   database: Database,
   repository: RepositoryName,
@@ -52,6 +56,13 @@ export interface NamedTag extends TagVersion {
 export interface KnownVersions {
   readonly tags: ReadonlyMap<Tag, TagVersion>;
   readonly manifests: ReadonlyMap<Digest, ManifestVersions>;
+  /** See {@link RepositoryFacts}. */
+  readonly removed: number;
+}
+
+/** What is known of a manifest, whether or not there is a row. */
+export function lifeOf({ manifests, removed }: KnownVersions, digest: Digest): ManifestVersions {
+  return underRemoval(manifests.get(digest) ?? NO_MANIFEST, removed);
 }
 
 const SELECT_TAGS_AMONG = sql`
@@ -74,13 +85,15 @@ export async function lookUpVersions(
   digests: readonly Digest[],
 ): Promise<KnownVersions> {
   const asked = JSON.stringify(names);
-  const [tags, lives] = await database.batch<[NamedTag, ManifestVersions & { digest: Digest }]>([
+  const [tags, lives, facts] = await database.batch<[NamedTag, ManifestVersions & { digest: Digest }, FactsRow]>([
     [SELECT_TAGS_AMONG, repository, asked],
     [SELECT_LIVES_AMONG, repository, JSON.stringify(digests), asked],
+    [SELECT_REPOSITORY, repository],
   ]);
   return {
     tags: new Map(tags.map((tag) => [tag.name, tag])),
     manifests: new Map(lives.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
+    removed: factsOf(facts[0]).removed,
   };
 }
 
@@ -123,7 +136,10 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
 const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type, digest) > (?3, ?4)')}`.reading(paged(5, 12));
 const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 AND digest > ?4')}`.reading(paged(5, 12));
 
-/** Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. */
+/**
+ * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. Those that
+ * `removed` hides are among them.
+ */
 export async function listReferrers(
   database: Database,
   repository: RepositoryName,

@@ -18,6 +18,7 @@ import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHO
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
+import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -25,7 +26,7 @@ const CONTENT_ROW_BYTES = 1_000_000;
 /** Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for it until `now`. */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
-    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
       AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
 
 const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
@@ -53,9 +54,10 @@ const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
-      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))`;
+      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))
+    AND version > ${removedVersion('?1')}`;
 
-const KEEPS_TYPE = 'manifests.created_version > manifests.deleted_version';
+const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;
 const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
 const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
 const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
@@ -72,6 +74,12 @@ const UPSERT_MANIFEST = sql`
     created_version = excluded.created_version,
     typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
     typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
+
+// At a node: a removal that it has yet to hear of leaves what is newer.
+const RENEW_LINKS = sql`
+  UPDATE links SET created_at = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND created_at < CAST(?3 AS INTEGER)
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?4')})`;
 
 const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -140,7 +148,10 @@ export async function commitManifest(database: Database, context: CommitContext,
   }
   if (context.announces) {
     const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
-    optional.push([UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id]);
+    optional.push(
+      [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
+      [RENEW_LINKS, repository, required, context.now, id],
+    );
   }
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
   const [missing, stamped, contradicted, judged] = await database.batch<

@@ -9,7 +9,8 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import type { TypeClaim, TypeClaims } from './manifest-type.ts';
-import type { ManifestVersions, TagVersion } from './versions.ts';
+import { removedVersion } from './removals.ts';
+import { type ManifestVersions, type TagVersion, underRemoval } from './versions.ts';
 
 /** What one query says of a reference, and of the repository that it was looked for in. */
 export interface ManifestRows {
@@ -17,6 +18,8 @@ export interface ManifestRows {
   readonly public: boolean;
   /** Undefined for a reference by digest, and for a tag that the store has never heard of. */
   readonly tag: TagVersion | undefined;
+  /** The greatest version of a removal of the repository or of its organization, which `manifest` has seen; 0 for none. */
+  readonly removed: number;
   /** The manifest that the reference means here, dead or alive. */
   readonly manifest: ManifestRow | undefined;
   /** The whole document, in order, if the manifest is alive here and its content was asked for. */
@@ -35,6 +38,7 @@ export interface ManifestRow extends ManifestVersions, TypeClaims {
 interface Joined {
   readonly known: number;
   readonly public: number;
+  readonly removed: number;
   readonly tag_digest: Digest | null;
   readonly version: number | null;
   readonly origin: string;
@@ -51,7 +55,7 @@ interface Joined {
 
 const REPOSITORY_FACTS = `
   EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
-  EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public`;
+  EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, ${removedVersion('?1')} AS removed`;
 
 const MANIFEST_COLUMNS =
   'm.digest, m.created_version, m.deleted_version, m.media_type, m.typed, m.typed_otherwise, m.size, m.last_pull';
@@ -99,14 +103,14 @@ export async function findManifest(
   return {
     repositoryExists: first.known === 1,
     public: first.public === 1,
+    removed: first.removed,
     tag: first.version === null ? undefined : { digest: first.tag_digest, version: first.version, origin: first.origin },
     manifest:
       first.digest === null
         ? undefined
         : {
             digest: first.digest,
-            created: first.created_version,
-            deleted: first.deleted_version,
+            ...underRemoval({ created: first.created_version, deleted: first.deleted_version }, first.removed),
             mediaType: first.media_type,
             typed: first.typed,
             typedOtherwise: first.typed_otherwise,

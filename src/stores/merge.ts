@@ -9,6 +9,7 @@ import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { asManyAs } from './rows-read.ts';
 import { measureImages } from './image-measure.ts';
+import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
@@ -111,12 +112,16 @@ const MERGE_LIVES_OF_CONTENTS = sql`
   WHERE manifests.repository = incoming.value ->> 'repository' AND manifests.digest = incoming.value ->> 'digest'
     AND manifests.media_type <> '' AND (incoming.value ->> 'created' > manifests.created_version
       OR incoming.value ->> 'typed' > manifests.typed OR incoming.value ->> 'typedOtherwise' > manifests.typed_otherwise)`;
+// What comes after the removal of its repository is dead on arrival.
+const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
+  incoming.value ->> 'created' <= ${removedVersion("(incoming.value ->> 'repository')")},
+  ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
 const MERGE_MANIFESTS = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
     typed, typed_otherwise)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
-    incoming.value ->> 'created', incoming.value ->> 'deleted', 0, incoming.value ->> 'typed', incoming.value ->> 'typedOtherwise'
+    incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed', incoming.value ->> 'typedOtherwise'
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
     media_type = iif(manifests.media_type = '', excluded.media_type, manifests.media_type),
@@ -147,7 +152,8 @@ const MERGE_REFERENCES = sql`
 
 const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
   SELECT 1 FROM manifests m WHERE m.repository = tags.repository AND m.digest = tags.digest
-    AND m.created_version > m.deleted_version AND tags.version > m.deleted_version))`;
+    AND ${isAliveManifest('m')} AND tags.version > m.deleted_version)
+  AND tags.version > ${removedVersion('tags.repository')})`;
 
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
@@ -159,21 +165,24 @@ const SHOW_TAGS_OF_MANIFESTS = sql`
   AND visible <> ${IS_VISIBLE}`.reading(asManyAs('tags on the manifests'));
 
 const ADD_REPOSITORIES = sql`
-  INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT incoming.value, CAST(?2 AS INTEGER), 0
-  FROM json_each(?1) AS incoming WHERE EXISTS (
-    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value AND created_version > deleted_version)
-  ON CONFLICT DO NOTHING`;
+  INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT m.repository, CAST(?2 AS INTEGER), 0
+  FROM json_each(?1) AS incoming CROSS JOIN manifests m
+    ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'digest'
+  WHERE ${isAliveManifest('m')} ON CONFLICT DO NOTHING`;
 const LIST_REPOSITORIES = sql`
   UPDATE repositories SET listed = 1 - listed FROM json_each(?1) AS incoming
   WHERE repositories.name = incoming.value AND listed <> EXISTS (
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value AND created_version > deleted_version)`;
 
+// A link that a live manifest needs is newer than a removal before the manifest, heard of or not.
 const MERGE_LINKS = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT DISTINCT incoming.value ->> 'repository', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
   FROM json_each(?1) AS incoming CROSS JOIN manifests m
     ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'manifest'
-  WHERE m.created_version > m.deleted_version ON CONFLICT DO NOTHING`;
+  WHERE ${isAliveManifest('m')}
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = max(links.created_at, excluded.created_at)
+  WHERE links.created_at < excluded.created_at OR NOT ${standsLink('links')}`;
 
 /**
  * The statements that merge rows, to be run in one batch.
@@ -205,7 +214,7 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   if (known.length > 0) {
     statements.push(
       [SHOW_TAGS_OF_MANIFESTS, JSON.stringify(known)],
-      [ADD_REPOSITORIES, repositories, now],
+      [ADD_REPOSITORIES, JSON.stringify(known), now],
       [LIST_REPOSITORIES, repositories],
     );
   }

@@ -18,6 +18,7 @@ import {
 } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
+import { standsLink } from './removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
@@ -29,22 +30,22 @@ const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 AND dama
 const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
 
 const MAY_MOUNT_FROM_REPOSITORY = `
-  EXISTS (SELECT 1 FROM links WHERE repository = ?3 AND digest = ?2)
+  EXISTS (SELECT 1 FROM links k WHERE k.repository = ?3 AND k.digest = ?2 AND ${standsLink('k')})
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
 /** Repositories with a blob that are looked at for a public one: beyond them, the client uploads what it has. */
 const LINKS_LOOKED_AT = 1000;
 const LINKED = (digest: string): string =>
-  `(SELECT k.repository FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_LOOKED_AT}) AS linked`;
+  `(SELECT k.repository, k.created_at FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_LOOKED_AT}) AS linked`;
 const fromAnywhere = atMost(3 * LINKS_LOOKED_AT);
 
 const MAY_MOUNT_FROM_ANYWHERE = `
   EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (EXISTS (
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
-        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to')
-      OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository))`;
+        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to' AND ${standsLink('k')})
+      OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository AND ${standsLink('linked')}))`;
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -64,9 +65,9 @@ const SELECT_REFUSED_FROM_ANYWHERE = sql`
 
 const SELECT_SOURCE = sql`
   SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
-    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
+    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to' AND ${standsLink('k')}
   UNION ALL
-  SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository
+  SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository AND ${standsLink('linked')}
   LIMIT 1`.reading(fromAnywhere);
 
 /** A repository with the blob, within ranges of names or public. */

@@ -5,6 +5,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
+import { isAliveManifest, removedVersion } from './removals.ts';
 
 export interface Shown {
   readonly reference: Reference;
@@ -20,9 +21,10 @@ export class ShownChanged extends Error {
 // A tag has no colon, and a digest has one.
 const SHOWN = (repository: string, reference: string): string => `
   SELECT t.digest, t.version FROM tags t WHERE t.repository = ${repository} AND t.name = ${reference} AND t.visible = 1
+    AND t.version > ${removedVersion(repository)}
   UNION ALL
   SELECT m.digest, m.created_version FROM manifests m
-  WHERE m.repository = ${repository} AND m.digest = ${reference} AND m.created_version > m.deleted_version`;
+  WHERE m.repository = ${repository} AND m.digest = ${reference} AND ${isAliveManifest('m')}`;
 
 const SELECT_SHOWN = sql`${SHOWN('?1', '?2')}`;
 

@@ -7,6 +7,7 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import { indexesAbove } from './listed-manifests.ts';
+import { isAliveManifest } from './removals.ts';
 import { atMost } from './rows-read.ts';
 import { selectGreatestTagVersion } from './tag-history.ts';
 
@@ -27,7 +28,7 @@ const MAX_TAGS = 10;
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
   WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
-  CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = above.digest AND m.created_version > m.deleted_version
+  CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = above.digest AND ${isAliveManifest('m')}
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
   WHERE t.visible = 1`;
 

@@ -10,6 +10,7 @@
  *   is forgotten, each hidden tag becomes a tombstone of its own, with the version that it has: of equal versions a
  *   deletion wins, so this changes no answer, and every node hears of it by the feed. A manifest's deletion is forgotten
  *   only while it hides no tag.
+ * - What a removal hides is hidden by its row: it needs no tombstone of its own, and goes before that row does.
  * - Of a manifest that was pushed again, the deletion is forgotten in the same way; its row stays.
  * - What is left of a deleted manifest but its versions goes after the grace time. The row is then one of a manifest that
  *   was never here (`media_type` empty), so that no merge of versions alone revives it without its document.
@@ -17,6 +18,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { removedVersion } from './removals.ts';
 import { asManyAs, paged, type ReadsAtMost, inFull } from './rows-read.ts';
 
 /** Rows of a page. */
@@ -72,13 +74,13 @@ export function manifestDeletions(
 /** Entries of the feed, of those that a node has yet to follow, that are looked at: where there are more, nothing goes. */
 const ENTRIES = 10_000;
 // Entries are not in the order of their stamps: hidden tags are told of late.
-const FOLLOWED_UNTIL = (nodes: string): string => `(
+export const FOLLOWED_UNTIL = (nodes: string): string => `(
   SELECT iif(count(*) > ${ENTRIES}, 0, coalesce(min(iif(f.version > 0, f.version, NULL)), 9223372036854775807)) FROM (
     SELECT version FROM feed WHERE position > (
       SELECT coalesce(min(coalesce(w.position, 0)), 9223372036854775807)
       FROM json_each(${nodes}) AS node LEFT JOIN followers w ON w.store = node.value)
     ORDER BY position LIMIT ${ENTRIES + 1}) AS f)`;
-const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
+export const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
 
 const LISTED_TAGS = "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
 const TAG_GOES = `(t.repository, t.name, t.version) IN (${LISTED_TAGS}) AND t.digest IS NULL
@@ -111,7 +113,7 @@ const HIDDEN_TAGS = `json_each(?1) AS deletion
   CROSS JOIN manifests m ON m.repository = deletion.value ->> 'repository' AND m.digest = deletion.value ->> 'digest'
     AND m.deleted_version = deletion.value ->> 'deleted'
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = m.repository AND t.digest = m.digest
-    AND t.version <= m.deleted_version`;
+    AND t.version <= m.deleted_version AND t.version > ${removedVersion('m.repository')}`;
 const KEEP_HIDDEN_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
@@ -167,7 +169,8 @@ export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundState
 const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS INTEGER)
   AND m.deleted_version < ${FOLLOWED_UNTIL('?2')}
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version)`;
+    WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version
+      AND t.version > ${removedVersion('m.repository')})`;
 const DELETE_MANIFESTS = sql`
   DELETE FROM manifests AS m WHERE ${DELETION_GOES} AND m.created_version <= m.deleted_version AND m.media_type = ''
   RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));

@@ -44,6 +44,15 @@ export function mergeManifests(a: ManifestVersions, b: ManifestVersions): Manife
   return { created: Math.max(a.created, b.created), deleted: Math.max(a.deleted, b.deleted) };
 }
 
+/**
+ * What is left of a manifest under the removal of its repository: that deletes every manifest at its own version, those
+ * that the store has never heard of too.
+ * @param removed the greatest version of a removal that covers the repository; 0 for none
+ */
+export function underRemoval(manifest: ManifestVersions, removed: number): ManifestVersions {
+  return removed <= manifest.deleted ? manifest : { created: manifest.created, deleted: removed };
+}
+
 /** At equal stamps a deletion wins. */
 export function isAlive({ created, deleted }: ManifestVersions): boolean {
   return created > deleted;

@@ -1,7 +1,7 @@
 /** A deletion at a node, as `FederatedDeletions` of registry/federated-deletions.ts takes it through its steps. */
 import { isAlive, isVisible, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
 import { type Context, disturb, type Visit, withStore } from './context.ts';
-import { noteDeletion, noteShown, noteTold } from './observed.ts';
+import { noteDeletion, noteRemoval, noteShown, noteTold } from './observed.ts';
 import {
   CENTRAL,
   type Deletion,
@@ -12,19 +12,30 @@ import {
   type NodeIndex,
   put,
   type Slot,
+  SLOTS,
   slotOf,
   TAG_NAMES,
   type World,
 } from './state.ts';
 import { mergeLives } from './types.ts';
-import { deleteManifest, deleteTag, greatestTagVersion, mergeRows, raiseClockTo, wallClock } from './world.ts';
+import {
+  deleteManifest,
+  deleteTag,
+  greatestTagVersion,
+  lifeAt,
+  mergeRemoval,
+  mergeRows,
+  raiseClockTo,
+  remove,
+  wallClock,
+} from './world.ts';
 
 /** Its first step: the node's own store is read. */
 export function startDeletion(
   context: Context,
   world: World,
   node: NodeIndex,
-  kind: Deletion['kind'],
+  kind: 'tag' | 'manifest',
   key: Slot,
   visit: Visit,
 ): void {
@@ -40,13 +51,31 @@ export function startDeletion(
     key,
     next: 'ask',
     ownTag,
-    ownLife: digest === undefined ? NO_MANIFEST : own.manifests[digest],
+    ownLife: digest === undefined ? NO_MANIFEST : lifeAt(own, digest),
     versions: kind === 'manifest' ? greatestTagVersion(own, key) : (ownTag?.version ?? 0),
     takeTags: NO_TAGS,
     takeLives: NO_LIVES,
+    takeRemoval: 0,
   };
   const started = mutation === 'node-first' ? deleteHereFirst(context, world, deletion) : world;
   goOn(context, { world: started, deletion, said: `${nameOf(deletion)} begins` }, visit);
+}
+
+/** A removal's first step: what the node's clients were shown is not later than its clock. */
+export function startRemoval(context: Context, world: World, node: NodeIndex, visit: Visit): void {
+  const deletion: Deletion = {
+    node,
+    kind: 'removal',
+    key: 0,
+    next: 'decide',
+    ownTag: undefined,
+    ownLife: NO_MANIFEST,
+    versions: world.stores[node].clock,
+    takeTags: NO_TAGS,
+    takeLives: NO_LIVES,
+    takeRemoval: 0,
+  };
+  goOn(context, { world, deletion, said: `${nameOf(deletion)} begins` }, visit);
 }
 
 /** What a step of a deletion leads to; without a deletion it is over. */
@@ -75,7 +104,7 @@ function goOn(context: Context, progress: Progress, visit: Visit): void {
 
 function step(context: Context, world: World, deletion: Deletion): Progress {
   if (deletion.next === 'ask') return ask(context, world, deletion);
-  return deletion.next === 'decide' ? decide(context, world, deletion) : take(world, deletion);
+  return deletion.next === 'decide' ? decide(context, world, deletion) : take(context, world, deletion);
 }
 
 /** Deletions that were overtaken go on. */
@@ -98,7 +127,7 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
   const farTag = kind === 'tag' ? central.tags[key] : undefined;
   const winner = mergeTags(ownTag, farTag);
   const digest = kind === 'manifest' ? key : winner?.digest == null ? undefined : slotOf(winner.digest);
-  const farLife = digest === undefined ? NO_MANIFEST : central.manifests[digest];
+  const farLife = digest === undefined ? NO_MANIFEST : lifeAt(central, digest);
   const nodeKnows = kind === 'manifest' || winner?.digest === ownTag?.digest;
   const merged = mergeLives(nodeKnows ? ownLife : NO_MANIFEST, farLife);
   const isThere = kind === 'tag' ? isVisible(winner, merged) : isAlive(merged);
@@ -111,7 +140,7 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
   }
   const isHere = kind === 'tag' ? isVisible(ownTag, ownLife) : isAlive(ownLife);
   if (!isHere) {
-    const seen = Math.max(farTag?.version ?? 0, farLife.created, farLife.deleted);
+    const seen = Math.max(farTag?.version ?? 0, farLife.created, farLife.deleted, central.removed);
     const raised =
       context.mutation === 'quiet-404'
         ? world.stores[node]
@@ -121,7 +150,7 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
   }
   // Central's half was done before.
   const own = kind === 'manifest' ? key : ownTag?.digest == null ? undefined : slotOf(ownTag.digest);
-  const deleted = own === undefined ? 0 : central.manifests[own].deleted;
+  const deleted = own === undefined ? 0 : lifeAt(central, own).deleted;
   const taken: Deletion = {
     ...deletion,
     next: 'take',
@@ -135,6 +164,14 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
 /** Central's transaction. */
 function decide(context: Context, world: World, deletion: Deletion): Progress {
   const { kind, key, versions } = deletion;
+  if (kind === 'removal') {
+    const [next, stamp] = remove(context, world, wallClock(context, world, CENTRAL), versions);
+    return {
+      world: { ...next, observed: noteRemoval(next.observed, stamp) },
+      deletion: { ...deletion, next: 'take', versions: stamp, takeRemoval: stamp },
+      said: `central has removed it, stamp ${stamp}`,
+    };
+  }
   const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, wallClock(context, world, CENTRAL), versions);
   if (deleted === undefined) throw new Error('central deletes whatever a node has seen');
   const [next, stamp] = deleted;
@@ -153,9 +190,13 @@ function decide(context: Context, world: World, deletion: Deletion): Progress {
 }
 
 /** The node's store takes the outcome over, and the client is answered. */
-function take(world: World, { node, kind, key, versions, takeTags, takeLives }: Deletion): Progress {
-  const store = mergeRows(world.stores[node], takeTags, takeLives, false);
-  const observed = noteTold(world.observed, node, kind, key, versions);
+function take(context: Context, world: World, deletion: Deletion): Progress {
+  const { node, kind, key, versions, takeTags, takeLives, takeRemoval } = deletion;
+  const store = mergeRemoval(context, mergeRows(world.stores[node], takeTags, takeLives, false), takeRemoval);
+  const observed =
+    kind === 'removal'
+      ? SLOTS.reduce((noted, slot) => noteTold(noted, node, 'manifest', slot, versions), world.observed)
+      : noteTold(world.observed, node, kind, key, versions);
   return { world: withStore({ ...world, observed }, node, store), deletion: undefined, said: 'it is acknowledged' };
 }
 
@@ -172,5 +213,6 @@ function deleteHereFirst(context: Context, world: World, { node, kind, key }: De
 }
 
 function nameOf({ node, kind, key }: Deletion): string {
+  if (kind === 'removal') return `${HOST_NAMES[node]}: the removal of the repository`;
   return `${HOST_NAMES[node]}: the deletion of ${kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key]}`;
 }

@@ -1,7 +1,7 @@
 /** Messages, where they arrive. */
 import { type Context, withStore } from './context.ts';
 import { noteTold } from './observed.ts';
-import { CENTRAL, type LifeSlots, type Message, type NodeIndex, SLOTS, type TagSlots, type World } from './state.ts';
+import { CENTRAL, type Message, type NodeIndex, SLOTS, type World } from './state.ts';
 import { announceTo, applyFeed, applyReply, mergeRows } from './world.ts';
 
 /** What a reply, a piece of the feed, or rows to keep do at a node; or a request at central, whose reply is lost. */
@@ -19,16 +19,16 @@ export function deliver(context: Context, world: World, message: Message): World
       return withStore(world, node, mergeRows(store, message.tags, message.manifests, true));
     case 'feed': {
       const applied = withStore(world, node, applyFeed(context, store, message));
-      return { ...applied, observed: toldOfAll(world, node, message.tags, message.manifests) };
+      return { ...applied, observed: toldOfAll(world, node, message) };
     }
   }
 }
 
-function toldOfAll(world: World, node: NodeIndex, tags: TagSlots, lives: LifeSlots): World['observed'] {
+function toldOfAll(world: World, node: NodeIndex, { tags, manifests, removed }: Message): World['observed'] {
   let { observed } = world;
   for (const slot of SLOTS) {
     observed = noteTold(observed, node, 'tag', slot, tags[slot]?.version ?? 0);
-    observed = noteTold(observed, node, 'manifest', slot, lives[slot]?.deleted ?? 0);
+    observed = noteTold(observed, node, 'manifest', slot, Math.max(removed, manifests[slot]?.deleted ?? 0));
   }
   return observed;
 }

@@ -22,7 +22,7 @@ import {
 import { type Life, TYPES } from './types.ts';
 import { wallClock } from './world.ts';
 
-const KINDS = { request: 1, reply: 2, feed: 3, keep: 4, tag: 5, manifest: 6, ask: 7, decide: 8, take: 9, page: 10 };
+const KINDS = { request: 1, reply: 2, feed: 3, keep: 4, tag: 5, manifest: 6, ask: 7, decide: 8, take: 9, page: 10, removal: 11 };
 
 /**
  * Stamps by rank. What happens next depends on their order and on gaps that the stamps still to come can close; a longer
@@ -112,22 +112,24 @@ class Fingerprinter {
   }
 
   #world(
-    { operations, reads, disturbances, stores, feed, astray, deletions, observed }: World,
+    { operations, removals, reads, disturbances, stores, feed, astray, deletions, observed }: World,
     wallClocks: readonly number[],
   ): void {
     for (const now of wallClocks) this.#stamp(now);
     const earliest = Math.min(...wallClocks);
     this.#add(operations);
+    this.#add(removals);
     this.#add(reads);
     this.#add(disturbances);
     const first = Math.min(stores[1].position, stores[2].position);
     this.#firstPosition = first;
     for (const host of HOSTS) {
-      const { clock, tags, manifests, markers, position } = stores[host];
+      const { clock, tags, manifests, removed, markers, position } = stores[host];
       // A clock that no wall clock is behind says nothing.
       this.#stamp(clock < (host === 0 ? earliest : wallClocks[host]!) ? 0 : clock);
       this.#tags(tags);
       this.#lives(manifests);
+      this.#stamp(removed);
       if (host !== 0) {
         this.#markers(markers);
         this.#add(position - first);
@@ -143,7 +145,7 @@ class Fingerprinter {
     for (let position = first; position < feed.length; position++) {
       const { kind, key, version } = feed[position]!;
       this.#add(KINDS[kind]);
-      this.#add(key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap));
+      this.#add(this.#keyOf(kind, key));
       this.#stamp(version);
     }
     this.#unordered(astray, (message) => this.#message(message));
@@ -166,11 +168,12 @@ class Fingerprinter {
     this.#add(sumB);
   }
 
-  #message({ kind, node, tags, manifests, done, clock, from, to }: Message): void {
+  #message({ kind, node, tags, manifests, removed, done, clock, from, to }: Message): void {
     this.#add(KINDS[kind]);
     this.#add(node);
     this.#tags(tags);
     this.#lives(manifests);
+    this.#stamp(removed);
     this.#markers(done);
     this.#stamp(clock);
     if (kind === 'feed') {
@@ -179,16 +182,22 @@ class Fingerprinter {
     }
   }
 
-  #deletion({ node, kind, key, next, ownTag, ownLife, versions, takeTags, takeLives }: Deletion): void {
+  #deletion({ node, kind, key, next, ownTag, ownLife, versions, takeTags, takeLives, takeRemoval }: Deletion): void {
     this.#add(node);
     this.#add(KINDS[kind]);
-    this.#add(key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap));
+    this.#add(this.#keyOf(kind, key));
     this.#add(KINDS[next]);
     this.#tag(ownTag);
     this.#life(ownLife);
     this.#stamp(versions);
     this.#tags(takeTags);
     this.#lives(takeLives);
+    this.#stamp(takeRemoval);
+  }
+
+  #keyOf(kind: Deletion['kind'], key: Slot): number {
+    if (kind === 'removal') return 0;
+    return key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap);
   }
 
   #markers({ tags, manifests }: Markers): void {

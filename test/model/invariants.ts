@@ -3,7 +3,7 @@ import { isAlive, isVisible } from '../../src/stores/versions.ts';
 import { isQuiet } from './observed.ts';
 import { CENTRAL, DIGESTS, HOST_NAMES, HOSTS, type HostIndex, SLOTS, type Slot, slotOf, TAG_NAMES, type World } from './state.ts';
 import { servedType } from './types.ts';
-import { type Answer, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
+import { type Answer, lifeAt, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
 
 type Kind = 'tag' | 'digest';
 
@@ -68,7 +68,7 @@ function resurrection(
   const knows = (who: HostIndex, { digest, tag, life }: Answer): boolean => {
     if (digest === undefined) return false;
     const told = observed.told[who];
-    const manifest = Math.max(told.manifests[digest], stores[who].manifests[digest].deleted);
+    const manifest = Math.max(told.manifests[digest], lifeAt(stores[who], digest).deleted);
     if (kind === 'digest') return life.created <= manifest;
     const row = stores[who].tags[key];
     const tombstone = row?.digest === null ? row.version : 0;

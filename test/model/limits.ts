@@ -1,7 +1,9 @@
 /** How far one exploration goes. Each is the most that happens on one way: fewer are explored with it. */
 export interface Limits {
-  /** Pushes and deletions. */
+  /** Pushes, deletions and removals. */
   readonly operations: number;
+  /** How many of the operations may be removals of the repository or of its organization. */
+  readonly removals: number;
   /** Reads at a node that raise its clock, are remembered, or keep what they found. */
   readonly reads: number;
   /**

@@ -1,9 +1,9 @@
 /** What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray. */
 import type { MediaType } from '../../src/oci/media-type.ts';
-import { noteDeletion, notePush, noteShown, simplify } from './observed.ts';
+import { noteDeletion, notePush, noteRemoval, noteShown, simplify } from './observed.ts';
 import { type Context, disturbed, type Visit, withStore } from './context.ts';
 import { deliver } from './delivery.ts';
-import { deletionSteps, startDeletion } from './deletion-steps.ts';
+import { deletionSteps, startDeletion, startRemoval } from './deletion-steps.ts';
 import { queueSteps, strays } from './queue-steps.ts';
 import {
   CENTRAL,
@@ -29,6 +29,7 @@ import {
   mergeRows,
   raiseClockTo,
   readAtNode,
+  remove,
   wallClock,
 } from './world.ts';
 
@@ -66,6 +67,10 @@ function operations(context: Context, before: World, visit: Visit): void {
       for (const tag of tags) startDeletion(context, world, host, 'tag', tag, visit);
       for (const digest of digests) startDeletion(context, world, host, 'manifest', digest, visit);
     }
+    if (world.removals === limits.removals) continue;
+    const removing = { ...world, removals: world.removals + 1 };
+    if (host === CENTRAL) removeAtCentral(context, removing, visit);
+    else startRemoval(context, removing, host, visit);
   }
 }
 
@@ -100,6 +105,11 @@ function deleteAtCentral(context: Context, world: World, kind: 'tag' | 'manifest
     ...next,
     observed: noteDeletion(next.observed, kind, key, stamp),
   });
+}
+
+function removeAtCentral(context: Context, world: World, visit: Visit): void {
+  const [next, stamp] = remove(context, world, wallClock(context, world, CENTRAL), 0);
+  visit(() => `central: remove the repository, stamp ${stamp}`, { ...next, observed: noteRemoval(next.observed, stamp) });
 }
 
 /** Reads at a node that change something: its clock, what its clients have seen, or what it keeps for the next pull. */

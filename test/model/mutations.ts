@@ -6,6 +6,8 @@ export const MUTATIONS = {
   'tombstone-miss': 'a tombstone treated as a miss',
   'any-marker': 'a marker deleted whatever its stamp',
   'feed-holders': 'a deletion sent only to nodes that hold the thing',
+  'removal-of-known': 'a removal that makes tombstones only of what central knows',
+  'removal-once': 'a removal that a store applies to what it holds, and forgets',
   'later-type': 'of two media types the later one, whatever they are',
   'push-retypes': 'a push that changes the media type of a live manifest',
   'dead-type': 'a media type that outlives the deletion of its manifest',

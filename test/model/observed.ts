@@ -15,6 +15,7 @@ import {
   type Told,
   type World,
 } from './state.ts';
+import { lifeAt } from './world.ts';
 import { type Life, mergeLives } from './types.ts';
 
 /**
@@ -55,6 +56,11 @@ export function noteDeletion(observed: Observed, kind: 'tag' | 'manifest', key: 
   return { ...told, tags: put(observed.tags, key, mergeTags(observed.tags[key], row)) };
 }
 
+/** Central's transaction removed the repository: every manifest of it is deleted, heard of or not. */
+export function noteRemoval(observed: Observed, version: number): Observed {
+  return SLOTS.reduce((noted, slot) => noteDeletion(noted, 'manifest', slot, version), observed);
+}
+
 /** A host was told of a deletion: it acknowledged it, or its position in the feed passed it. */
 export function noteTold(observed: Observed, host: HostIndex, kind: 'tag' | 'manifest', key: Slot, version: number): Observed {
   const told = observed.told[host];
@@ -80,7 +86,7 @@ export function simplify(world: World, wallClocks: readonly [number, number, num
     for (const slot of SLOTS) {
       const { tags, manifests } = observed.told[host];
       if (tags[slot] > 0 && tags[slot] <= tombstoneOf(store, slot)) observed = forgetTold(observed, host, 'tags', slot);
-      if (manifests[slot] > 0 && manifests[slot] <= store.manifests[slot].deleted) {
+      if (manifests[slot] > 0 && manifests[slot] <= lifeAt(store, slot).deleted) {
         observed = forgetTold(observed, host, 'manifests', slot);
       }
       const pushed = observed.pushed[host][slot];

@@ -118,7 +118,7 @@ function pageOf(node: NodeIndex, markers: readonly Marker[]): Message {
         ? { ...done, manifests: put(done.manifests, slotOf(key), stamp) }
         : { ...done, tags: put(done.tags, key === TAG_NAMES[0] ? 0 : 1, stamp) };
   }
-  return { kind: 'page', node, tags: NO_TAGS, manifests: NO_LIVES, done, clock: 0, from: 0, to: 0 };
+  return { kind: 'page', node, tags: NO_TAGS, manifests: NO_LIVES, removed: 0, done, clock: 0, from: 0, to: 0 };
 }
 
 function namesOf(markers: readonly Marker[]): string {

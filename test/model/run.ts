@@ -35,7 +35,7 @@ function show({ found }: Exploration): void {
 /** The real rules: no invariant is broken. */
 async function checkRules(depth: number): Promise<void> {
   const scenarios = scenariosOf(depth);
-  console.log('explored: tags and manifests | pushes | operations | reads | disturbances | clocks');
+  console.log('explored: tags and manifests | pushes | operations | removals | reads | disturbances | clocks');
   for (const scenario of scenarios) console.log(`    ${cellsOf(scenario).join(' | ')}`);
   console.log(`not explored at the default depth, ${DEFAULT_DEPTH}:`);
   for (const line of NOT_EXPLORED) console.log(`    ${line}`);
@@ -44,8 +44,8 @@ async function checkRules(depth: number): Promise<void> {
   for (const [i, { clocks, ...scenario }] of asked.entries()) {
     const result = await results[i]!;
     const [things, pushes] = cellsOf({ ...scenario, clocks: [clocks] });
-    const { operations, reads, disturbances } = scenario.limits;
-    const limits = `${operations} operations, ${reads} reads, ${disturbances} disturbances`;
+    const { operations, removals, reads, disturbances } = scenario.limits;
+    const limits = `${operations} operations, ${removals} of them removals, ${reads} reads, ${disturbances} disturbances`;
     const { states, depth: moves, milliseconds } = result;
     report(
       result.found === undefined,

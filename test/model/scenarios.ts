@@ -16,8 +16,8 @@ const TIED = ALL_CLOCKS.filter(({ name }) => name === 'within one millisecond');
 export function scenariosOf(depth: number): readonly Scenario[] {
   // Each operation makes some sixty times the states where there are disturbances as well: there the depth grows later.
   const disturbed = Math.max(depth - 1, Math.min(depth, DEFAULT_DEPTH));
-  const two = { tags: 2, manifests: 2, byDigest: true } as const;
-  const one = { tags: 1, manifests: 1, byDigest: true } as const;
+  const two = { tags: 2, manifests: 2, byDigest: true, removals: 0 } as const;
+  const one = { tags: 1, manifests: 1, byDigest: true, removals: 0 } as const;
   const typed = { ...one, types: 2 } as const;
   const alone = { reads: 0, disturbances: 0 } as const;
   const all: readonly Scenario[] = [
@@ -32,6 +32,11 @@ export function scenariosOf(depth: number): readonly Scenario[] {
     { limits: { ...one, operations: depth, reads: 3, disturbances: 0 }, clocks: ALL_CLOCKS },
     { limits: { ...one, operations: disturbed, reads: 0, disturbances: 2 }, clocks: ALL_CLOCKS },
     { limits: { ...one, operations: disturbed - 1, reads: 1, disturbances: 2 }, clocks: ALL_CLOCKS },
+    { limits: { ...two, operations: depth, removals: 1, ...alone }, clocks: ALL_CLOCKS },
+    { limits: { ...one, operations: depth + 1, removals: 2, ...alone }, clocks: ALL_CLOCKS },
+    { limits: { ...one, operations: depth, removals: 2, reads: 1, disturbances: 0 }, clocks: ALL_CLOCKS },
+    { limits: { ...one, operations: disturbed, removals: 2, reads: 0, disturbances: 1 }, clocks: ALL_CLOCKS },
+    { limits: { ...one, operations: disturbed, removals: 1, reads: 1, disturbances: 1 }, clocks: TIED },
     { limits: { ...typed, operations: depth + 1, ...alone }, clocks: TIED },
     { limits: { ...typed, operations: depth, ...alone }, clocks: ALL_CLOCKS },
     { limits: { ...typed, operations: disturbed, reads: 1, disturbances: 1, byDigest: false }, clocks: TIED },
@@ -50,20 +55,20 @@ function withoutCovered(scenario: Scenario, all: readonly Scenario[]): Scenario 
 }
 
 function isWithin(a: Limits, b: Limits): boolean {
-  const counts = ['operations', 'reads', 'disturbances', 'tags', 'manifests'] as const;
+  const counts = ['operations', 'removals', 'reads', 'disturbances', 'tags', 'manifests'] as const;
   const covers = (b.byDigest || !a.byDigest) && (a.types ?? 1) <= (b.types ?? 1);
   return counts.every((count) => a[count] <= b[count]) && covers;
 }
 
 /** A scenario as a row of the table in docs/replication.md. */
 export function cellsOf({ limits, clocks }: Scenario): readonly [things: string, ...counts: string[]] {
-  const { tags, manifests, byDigest, operations, reads, disturbances, types } = limits;
+  const { tags, manifests, byDigest, operations, removals, reads, disturbances, types } = limits;
   const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${types === undefined ? '' : ', under two media types'}`;
   const without = ALL_CLOCKS.filter((set) => !clocks.includes(set)).map(({ name }) => name);
   let under = clocks.map(({ name }) => name).join(', ');
   if (without.length === 0) under = `all ${ALL_CLOCKS.length}`;
   else if (without.length < clocks.length) under = `all but ${without.join(', ')}`;
-  return [`${tags} and ${manifests}`, pushes, String(operations), String(reads), String(disturbances), under];
+  return [`${tags} and ${manifests}`, pushes, String(operations), String(removals), String(reads), String(disturbances), under];
 }
 
 /** What the default depth leaves out; `--depth` moves the numbers alone. For the log, and docs/replication.md. */
@@ -75,11 +80,12 @@ export const NOT_EXPLORED: readonly string[] = [
   'more than 3 reads, more than 2 disturbances; a read with two disturbances among more than 2 operations',
   'two media types: more than one tag and manifest, more than 4 operations, or 3 with a read or a disturbance; as many under other clocks than those within one millisecond; with a read or a disturbance, pushes by digest',
   'clocks that jump or drift while the operations go on, and skews other than five minutes',
-  'blobs, removals of repositories, control data, collection, and stores that are away: other tests have them',
+  'removals on a way with more than 4 operations, more than one read or more than one disturbance; on two tags and two manifests: more than one, or one with a read or a disturbance',
+  'blobs, the slices of a sweep, control data, collection, and stores that are away: other tests have them',
 ];
 
 /** Where mistakes are looked for: little, and all that can happen to it. */
-export const MISTAKEN: Limits = { tags: 1, manifests: 2, byDigest: true, operations: 3, reads: 1, disturbances: 1 };
+export const MISTAKEN: Limits = { tags: 1, manifests: 2, byDigest: true, operations: 3, removals: 1, reads: 1, disturbances: 1 };
 
 /** Where mistakes about media types are. */
-export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, manifests: 1, types: 2, reads: 0, disturbances: 0 };
+export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, removals: 0, manifests: 1, types: 2, reads: 0, disturbances: 0 };

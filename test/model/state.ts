@@ -47,13 +47,16 @@ export interface Store {
   readonly clock: number;
   readonly tags: TagSlots;
   readonly manifests: Pair<Life>;
+  /** The greatest version of a removal of the repository or of its organization; 0 for none. */
+  readonly removed: number;
   readonly markers: Markers;
   /** At a node: of the last entry of the feed that it has applied. */
   readonly position: number;
 }
 
 export interface FeedEntry {
-  readonly kind: 'tag' | 'manifest';
+  /** A removal is of everything: its key says nothing. */
+  readonly kind: 'tag' | 'manifest' | 'removal';
   readonly key: Slot;
   readonly version: number;
 }
@@ -67,6 +70,8 @@ export interface Message {
   readonly node: NodeIndex;
   readonly tags: TagSlots;
   readonly manifests: LifeSlots;
+  /** A removal's version, in the feed; else 0. */
+  readonly removed: number;
   /** Markers that were read; they go when a reply is applied. */
   readonly done: Markers;
   /** Central's clock, in a reply. */
@@ -76,10 +81,10 @@ export interface Message {
   readonly to: number;
 }
 
-/** A deletion at a node that was overtaken between its steps. It may go on at any time, or never. */
+/** A deletion or a removal at a node that was overtaken between its steps. It may go on at any time, or never. */
 export interface Deletion {
   readonly node: NodeIndex;
-  readonly kind: 'tag' | 'manifest';
+  readonly kind: 'tag' | 'manifest' | 'removal';
   readonly key: Slot;
   /** What comes next: asking central what it knows, its transaction, or taking the outcome over. */
   readonly next: 'ask' | 'decide' | 'take';
@@ -89,6 +94,7 @@ export interface Deletion {
   readonly versions: number;
   readonly takeTags: TagSlots;
   readonly takeLives: LifeSlots;
+  readonly takeRemoval: number;
 }
 
 /** What an observer who sees every host at once knows. Invariants compare hosts with it; no rule reads it. */
@@ -111,8 +117,9 @@ export interface Told {
 }
 
 export interface World {
-  /** Operations so far. */
+  /** Operations so far, and how many of them are removals. */
   readonly operations: number;
+  readonly removals: number;
   /** Reads so far that changed something. */
   readonly reads: number;
   /** How often so far something was overtaken, repeated, lost or put off. */
@@ -132,6 +139,7 @@ const EMPTY_STORE: Store = {
     { created: 0, deleted: 0 },
     { created: 0, deleted: 0 },
   ],
+  removed: 0,
   markers: NO_MARKERS,
   position: 0,
 };
@@ -140,6 +148,7 @@ const NOTHING_TOLD: Told = { tags: [0, 0], manifests: [0, 0] };
 
 export const START: World = {
   operations: 0,
+  removals: 0,
   reads: 0,
   disturbances: 0,
   stores: [EMPTY_STORE, EMPTY_STORE, EMPTY_STORE],

@@ -11,6 +11,7 @@ import {
   nextStamp,
   NO_MANIFEST,
   type TagVersion,
+  underRemoval,
 } from '../../src/stores/versions.ts';
 import type { Clocks } from './clocks.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
@@ -50,6 +51,35 @@ export function wallClock({ clocks }: Setting, world: World, host: HostIndex): n
   return clocks.stampAt(world.operations, host);
 }
 
+function removedLife(life: Life, removed: number): Life {
+  return { ...life, ...underRemoval({ created: life.created, deleted: life.deleted }, removed) };
+}
+
+/** A manifest as a store's rows and its removal say together. */
+export function lifeAt(store: Store, digest: Slot): Life {
+  return removedLife(store.manifests[digest], store.removed);
+}
+
+/**
+ * `mergeRemoval` of stores/removals.ts, and the sweep of gc/sweep.ts all at once: rows that it has yet to reach are judged
+ * alike. A manifest's row goes; a tag's stays, hidden.
+ */
+export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
+  if (version <= store.removed) return store;
+  const clock = Math.max(store.clock, version);
+  if (setting.mutation === 'removal-once') {
+    const left = (life: Life): Life => (life.created > 0 ? removedLife(life, version) : life);
+    return { ...store, clock, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
+  }
+  return sweep({ ...store, clock, removed: version });
+}
+
+function sweep(store: Store): Store {
+  if (store.removed === 0) return store;
+  const left = (life: Life): Life => (Math.max(life.created, life.deleted) <= store.removed ? NO_MANIFEST : life);
+  return { ...store, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
+}
+
 /** `mergeRows` of stores/merge.ts. `whole`: manifests come with their content; a life alone makes none. */
 export function mergeRows(store: Store, tags: TagSlots, lives: LifeSlots, whole: boolean): Store {
   let { clock } = store;
@@ -65,7 +95,7 @@ export function mergeRows(store: Store, tags: TagSlots, lives: LifeSlots, whole:
   };
   const mergedTags = [mergeTag(0), mergeTag(1)] as const;
   const manifests = [mergeLife(0), mergeLife(1)] as const;
-  return { ...store, clock, tags: mergedTags, manifests };
+  return sweep({ ...store, clock, tags: mergedTags, manifests });
 }
 
 /** `raiseClockTo` of stores/clock.ts: only if the store's next stamp might not be greater. */
@@ -105,7 +135,7 @@ export function commitManifest(
 export function deleteTag(world: World, tag: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
   const row = central.tags[tag];
-  const visible = row?.digest != null && isVisible(row, central.manifests[slotOf(row.digest)]);
+  const visible = row?.digest != null && isVisible(row, lifeAt(central, slotOf(row.digest)));
   if (seen === undefined && !visible) return undefined;
   const version = nextStamp(now, central.clock, seen);
   const tags = put(central.tags, tag, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
@@ -115,14 +145,35 @@ export function deleteTag(world: World, tag: Slot, now: number, seen: number | u
 /** `deleteManifests` of stores/deletions.ts, at central, of one manifest. */
 export function deleteManifest(world: World, digest: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
-  if (seen === undefined && !isAlive(central.manifests[digest])) return undefined;
+  if (seen === undefined && !isAlive(lifeAt(central, digest))) return undefined;
   const version = nextStamp(now, central.clock, seen);
   const manifests = put(central.manifests, digest, { ...central.manifests[digest], deleted: version });
   return [withDeletion(world, { ...central, clock: version, manifests }, { kind: 'manifest', key: digest, version }), version];
 }
 
-function withDeletion(world: World, central: Store, entry: FeedEntry): World {
-  return { ...world, stores: [central, world.stores[1], world.stores[2]], feed: [...world.feed, entry] };
+/**
+ * `remove` of stores/removals.ts, at central: of the repository, or of its organization. It may be asked for where central
+ * knows of nothing to remove.
+ */
+export function remove(setting: Setting, world: World, now: number, seen: number): [World, number] {
+  const central = world.stores[CENTRAL];
+  const version = nextStamp(now, central.clock, seen);
+  if (setting.mutation !== 'removal-of-known') {
+    const entry: FeedEntry = { kind: 'removal', key: 0, version };
+    return [withDeletion(world, mergeRemoval(setting, central, version), entry), version];
+  }
+  const known = SLOTS.filter((digest) => isAlive(central.manifests[digest]));
+  let next = withDeletion(world, { ...central, clock: version });
+  for (const key of known) {
+    const at = next.stores[CENTRAL];
+    const manifests = put(at.manifests, key, { ...at.manifests[key], deleted: version });
+    next = withDeletion(next, { ...at, manifests }, { kind: 'manifest', key, version });
+  }
+  return [next, version];
+}
+
+function withDeletion(world: World, central: Store, ...entries: FeedEntry[]): World {
+  return { ...world, stores: [central, world.stores[1], world.stores[2]], feed: [...world.feed, ...entries] };
 }
 
 /** `greatestTagVersion` of stores/tag-history.ts. */
@@ -135,7 +186,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
   const asked = (digest: Slot): boolean =>
     page.manifests[digest] > 0 || SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
   const isSent = (digest: Slot): boolean =>
-    asked(digest) && store.markers.manifests[digest] > 0 && isAlive(store.manifests[digest]);
+    asked(digest) && store.markers.manifests[digest] > 0 && isAlive(lifeAt(store, digest));
   const sentTag = (tag: Slot): TagVersion | undefined => (page.tags[tag] > 0 ? store.tags[tag] : undefined);
   const sent = (digest: Slot): Life | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
   const done = (digest: Slot): number => (isSent(digest) ? store.markers.manifests[digest] : page.manifests[digest]);
@@ -144,6 +195,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
     node,
     tags: [sentTag(0), sentTag(1)],
     manifests: [sent(0), sent(1)],
+    removed: 0,
     done: { tags: page.tags, manifests: [done(0), done(1)] },
     clock: 0,
     from: 0,
@@ -183,19 +235,21 @@ export function readFeed(world: World, node: NodeIndex, limit: number): Message 
   const from = world.stores[node].position;
   const entries = world.feed.slice(from, from + limit);
   let [tags, manifests]: [TagSlots, LifeSlots] = [NO_TAGS, NO_LIVES];
+  let removed = 0;
   for (const { kind, key, version } of entries) {
-    if (kind === 'tag') tags = put(tags, key, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
+    if (kind === 'removal') removed = version;
+    else if (kind === 'tag') tags = put(tags, key, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
     else manifests = put(manifests, key, { created: 0, deleted: version });
   }
-  return { kind: 'feed', node, tags, manifests, done: NO_MARKERS, clock: 0, from, to: from + entries.length };
+  return { kind: 'feed', node, tags, manifests, removed, done: NO_MARKERS, clock: 0, from, to: from + entries.length };
 }
 
 /** `applyFeed` of stores/followed.ts: the position moves only from where the entries were read. */
-export function applyFeed(setting: Setting, store: Store, { tags, manifests, from, to }: Message): Store {
+export function applyFeed(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
   const held = setting.mutation === 'feed-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
   const life = (slot: Slot): Life | undefined => (held && store.manifests[slot].created === 0 ? undefined : manifests[slot]);
-  const merged = mergeRows(store, [tag(0), tag(1)], [life(0), life(1)], false);
+  const merged = mergeRemoval(setting, mergeRows(store, [tag(0), tag(1)], [life(0), life(1)], false), removed);
   return store.position === from ? { ...merged, position: to } : merged;
 }
 
@@ -216,19 +270,19 @@ export interface Answer {
 export function readAlone(store: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   const tag = kind === 'tag' ? store.tags[key] : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
-  const life = digest === undefined ? NO_MANIFEST : store.manifests[digest];
+  const life = digest === undefined ? NO_MANIFEST : lifeAt(store, digest);
   const resolves = kind === 'tag' ? isVisible(tag, life) : isAlive(life);
   return { digest: resolves ? digest : undefined, tag, life, seen: 0, from: resolves ? 'own' : 'nobody' };
 }
 
 /** `#find` and `#judge` of registry/federated-manifests.ts: rows of the node and of central, merged first and judged after. */
 export function readAtNode(setting: Setting, node: Store, central: Store, kind: 'tag' | 'digest', key: Slot): Answer {
-  if (kind === 'digest' && isAlive(node.manifests[key])) return readAlone(node, kind, key);
+  if (kind === 'digest' && isAlive(lifeAt(node, key))) return readAlone(node, kind, key);
   const missed = setting.mutation === 'tombstone-miss';
   const tagOf = (store: Store): TagVersion | undefined =>
     missed && store.tags[key]?.digest === null ? undefined : store.tags[key];
   const lifeOf = (store: Store, digest: Slot): Life =>
-    missed && !isAlive(store.manifests[digest]) ? NO_MANIFEST : store.manifests[digest];
+    missed && !isAlive(lifeAt(store, digest)) ? NO_MANIFEST : lifeAt(store, digest);
   const tag = kind === 'tag' ? mergeTags(tagOf(node), tagOf(central)) : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
   const life = digest === undefined ? NO_MANIFEST : mergeLives(lifeOf(node, digest), lifeOf(central, digest));
@@ -238,8 +292,8 @@ export function readAtNode(setting: Setting, node: Store, central: Store, kind: 
     digest: resolves ? digest : undefined,
     tag,
     life,
-    seen: Math.max(farTag, life.created, life.deleted),
-    from: !resolves || digest === undefined ? 'nobody' : isAlive(node.manifests[digest]) ? 'own' : 'central',
+    seen: Math.max(farTag, life.created, life.deleted, central.removed),
+    from: !resolves || digest === undefined ? 'nobody' : isAlive(lifeAt(node, digest)) ? 'own' : 'central',
   };
 }
 
@@ -250,6 +304,7 @@ export function keep(node: NodeIndex, central: Store, answer: Answer, tag: Slot 
     node,
     tags: tag === undefined ? NO_TAGS : put(NO_TAGS, tag, answer.tag),
     manifests: answer.digest === undefined ? NO_LIVES : put(NO_LIVES, answer.digest, central.manifests[answer.digest]),
+    removed: 0,
     done: NO_MARKERS,
     clock: 0,
     from: 0,
@@ -264,11 +319,13 @@ function isListed(store: Store, tag: Slot): boolean {
 
 /** `#visibleTags` of registry/federated-lists.ts: which tags a node lists, and the greatest version that this shows. */
 export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>; seen: number } {
-  let seen = 0;
+  let seen = central.removed;
+  const removed = Math.max(node.removed, central.removed);
+  const isShown = (store: Store, name: Slot): boolean => isListed(store, name) && store.tags[name]!.version > removed;
   const judge = (name: Slot): boolean => {
     const [own, far] = [
-      isListed(node, name) ? node.tags[name] : undefined,
-      isListed(central, name) ? central.tags[name] : undefined,
+      isShown(node, name) ? node.tags[name] : undefined,
+      isShown(central, name) ? central.tags[name] : undefined,
     ];
     if (own === undefined && far === undefined) return false;
     seen = Math.max(seen, far?.version ?? 0);
@@ -276,9 +333,9 @@ export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>
     const tag = mergeTags(node.tags[name], central.tags[name]);
     seen = Math.max(seen, central.tags[name]?.version ?? 0);
     if (tag?.digest == null) return false;
-    const life = central.manifests[slotOf(tag.digest)];
+    const life = lifeAt(central, slotOf(tag.digest));
     seen = Math.max(seen, life.created, life.deleted);
-    return isVisible(tag, mergeLives(node.manifests[slotOf(tag.digest)], life));
+    return isVisible(tag, mergeLives(lifeAt(node, slotOf(tag.digest)), life));
   };
   return { listed: [judge(0), judge(1)], seen };
 }

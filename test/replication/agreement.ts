@@ -1,5 +1,6 @@
 /** After all is healed: the queues drain, the hosts agree, and what they agree on is what clients were told. */
 import { env } from 'cloudflare:workers';
+import { sweep } from '../../src/gc/sweep.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/control-data.ts';
@@ -26,6 +27,7 @@ const AWAY = (): Promise<never> => Promise.reject(new Error('away'));
 export async function heal(hosts: Hosts, { organization }: Content): Promise<void> {
   for (const { state } of hosts.nodes) state.retry(undefined);
   for (const node of hosts.nodes) node.restartQueue();
+  const sweeping = { mayGoOn: ALWAYS, rest: async () => undefined };
   let left: unknown;
   for (let round = 0; round < ROUNDS; round++) {
     hosts.now += LONG_MILLISECONDS;
@@ -34,6 +36,7 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
       await queue.moveMetadata(ALWAYS);
       await queue.moveBytes(ALWAYS);
     }
+    for (const { store } of hosts.all) await sweep(sweeping, store);
     const [waiting, copies] = await Promise.all([
       Promise.all(hosts.nodes.map(({ store }) => waitingMarkers(store.database))),
       neededCopies(organization),

@@ -74,6 +74,27 @@ test('is complete while all stores answer, and says so where one does not', asyn
   expect((await restore('central', { version: 1, origin: 'central' })).status).toBe(404);
 });
 
+test('shows a write that a removal came after, with the removal, and the write is superseded', async () => {
+  await hosts.push('central', REPOSITORY, 1, 'latest');
+  await hosts.drain();
+  hosts.takeAway('queues');
+  const late = await hosts.push('node1', REPOSITORY, 3, 'latest');
+  const [written] = (await history('node1')).history;
+  expect(written?.digest).toBe(late.digest);
+  await new Promise((later) => setTimeout(later, 2));
+  expect((await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app')).status).toBe(204);
+  hosts.giveBack();
+  await hosts.drain();
+  for (const host of ['central', 'node1'] as const) {
+    const [removal, ...writes] = (await history(host)).history;
+    expect([host, removal]).toEqual([host, expect.objectContaining({ digest: null, origin: 'central', current: true })]);
+    expect(writes[0]).toMatchObject({ version: written?.version, digest: late.digest, current: false });
+    const { status, bytes } = await hosts.call(host, 'GET', `${HISTORY}?version=${written?.version}`);
+    expect([host, status]).toEqual([host, 200]);
+    expect(JSON.parse(new TextDecoder().decode(bytes))).toMatchObject({ state: 'superseded', digest: null, origin: 'central' });
+  }
+});
+
 test('is 503 where no store answers', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   hosts.takeAway('central D1', 'node1 D1', 'node2 D1');

@@ -4,6 +4,7 @@ import { collectCentral } from '../../src/gc/collect-central.ts';
 import { collectNode } from '../../src/gc/collect-node.ts';
 import type { GcContext } from '../../src/gc/context.ts';
 import { collectTombstones } from '../../src/gc/tombstones.ts';
+import { sweep } from '../../src/gc/sweep.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { deleteFollowedEntries } from '../../src/stores/feed-rows.ts';
@@ -30,6 +31,7 @@ export function contextOf(hosts: Hosts, changes: Partial<GcContext> = {}): GcCon
 /** Everything that runs without being asked, once. */
 export async function collectAll(hosts: Hosts): Promise<void> {
   const context = contextOf(hosts);
+  for (const { store } of hosts.all) await sweep(context, store);
   await collectCentral(context);
   for (const { store } of hosts.nodes) await collectNode(context, store);
   await collectTombstones(context);

@@ -59,6 +59,7 @@ import {
   SUBJECT,
 } from './fixture.ts';
 import { type Reading, recordReads } from './rows-read.ts';
+import { removing } from './rows-read-removals.ts';
 
 const NOW = Date.UTC(2026, 0, 2);
 const LEASE = blobs.leaseTimes(NOW, GRACE);
@@ -92,6 +93,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
     ...replication(central, node),
     ...upkeep(central, node),
     ...deleting(fixture, database),
+    ...removing(fixture, database),
   ]);
 }
 
@@ -234,8 +236,8 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
           audit.audit('delete blob', { organization: MALLORY, repository: BIG, key: '' }, { subject: 'id5', host: '' }, NOW),
         ]),
     ],
-    ['audit', () => audit.auditBefore(database, undefined, { at: 50, id: 1 }, 10)],
-    ['audit of an organization', () => audit.auditBefore(database, MALLORY, { at: 50, id: 1 }, 10)],
+    ['audit', () => audit.auditBefore(database, undefined, 0, { at: 50, id: 1 }, 10)],
+    ['audit of an organization', () => audit.auditBefore(database, MALLORY, 0, { at: 50, id: 1 }, 10)],
     ['pin', () => pins.pin(database, BIG, TAG, NOW)],
     ['pinned', () => pins.pinnedAt(database, BIG, TAG)],
     ['unpin', () => pins.unpin(database, BIG, TAG, NOW)],
@@ -555,7 +557,6 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
   const { registry } = fixture;
   return [
     ['push beyond the quota', () => pushBlob(fixture, bytesOf(600, 5000), BIG).catch(refused)],
-    ['live manifests', () => deletions.liveManifests(database, BIG, '', 10)],
     ['delete a blob that dead manifests name', () => registry.deleteBlob(BIG, COMMON).catch(refused)],
     ['delete a blob elsewhere', () => registry.deleteBlob('mallory/00002' as RepositoryName, COMMON).catch(refused)],
     ['delete a blob that only dead manifests name', () => registry.deleteBlob(BIG, UNNEEDED).catch(refused)],
@@ -569,6 +570,5 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['delete manifests', () => deletions.deleteManifests(database, CONTEXT, BIG, [digest('b', 20), digest('0', 20)])],
     ['delete a manifest of many tags', () => registry.deleteManifest(BIG, TAGGED)],
     ['delete the large index', () => registry.deleteManifest(BIG, TOP).catch(refused)],
-    ['delete a repository', () => registry.deleteRepository('mallory/00003' as RepositoryName)],
   ];
 }

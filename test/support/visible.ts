@@ -1,11 +1,15 @@
 /** `tags.visible` is kept beside the versions that it follows from: here it is computed afresh, store by store. */
 
-/** Gives the tags of a store whose `visible` is not what its own versions say. */
+/** Gives the tags of a store whose `visible` is not what its own versions say: but for those that are about to be swept. */
 export const WRONGLY_VISIBLE = `
   SELECT t.repository, t.name, t.visible FROM tags t
   LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible <> (t.digest IS NOT NULL AND m.digest IS NOT NULL
-    AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`;
+    AND m.created_version > m.deleted_version AND t.version > m.deleted_version
+    AND min(m.created_version, t.version) > (SELECT coalesce(max(x.version), 0) FROM removals x
+      WHERE x.name IN (t.repository, substr(t.repository, 1, instr(t.repository, '/') - 1))))
+    AND NOT EXISTS (SELECT 1 FROM removals x WHERE x.swept = 0 AND x.version >= t.version
+      AND x.name IN (t.repository, substr(t.repository, 1, instr(t.repository, '/') - 1)))`;
 
 export interface WronglyVisible {
   readonly repository: string;

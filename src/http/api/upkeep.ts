@@ -3,6 +3,7 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
+import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf } from './caller.ts';
@@ -90,7 +91,8 @@ async function auditPage(
   organization: OrganizationName | undefined,
   { n, last }: z.infer<typeof auditQuery>,
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
-  const found = await upkeepOf(c).audit(organization, last, n);
+  const owned = organization && (await composeControlData(c.env, c.get('namespace')).organization(organization));
+  const found = await upkeepOf(c).audit(organization, owned?.created_at ?? 0, last, n);
   return { entries: found.entries.map(viewOfEntry), last: found.last ?? null };
 }
 

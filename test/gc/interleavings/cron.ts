@@ -3,6 +3,7 @@ import { collectCentral } from '../../../src/gc/collect-central.ts';
 import { collectNode } from '../../../src/gc/collect-node.ts';
 import type { GcContext } from '../../../src/gc/context.ts';
 import { evict } from '../../../src/gc/evict.ts';
+import { sweep } from '../../../src/gc/sweep.ts';
 import { collectTombstones } from '../../../src/gc/tombstones.ts';
 import { removeExpiredUploads } from '../../../src/stores/expired-uploads.ts';
 import { deleteFollowedEntries } from '../../../src/stores/feed-rows.ts';
@@ -38,6 +39,7 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
       return;
     }
     case 'tombstones':
+      for (const { store } of hosts.all) await sweep(context, store);
       return collectTombstones(context);
     case 'expired uploads':
       for (const { store } of hosts.all) await removeExpiredUploads(store, now(), true);

@@ -1,6 +1,6 @@
 /** What lies in the stores after a step: rows and objects as they are, not as any host would tell. */
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
-import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
+import { organizationOf, type RepositoryName, type Tag } from '../../../src/oci/reference.ts';
 import {
   isAlive,
   isVisible,
@@ -9,6 +9,7 @@ import {
   mergeTags,
   NO_MANIFEST,
   type TagVersion,
+  underRemoval,
 } from '../../../src/stores/versions.ts';
 import { BINDINGS } from '../../support/bindings.ts';
 import { HOST_NAMES, type HostName } from '../../support/hosts.ts';
@@ -18,6 +19,8 @@ import type { World } from './isolates.ts';
 export interface StoreSeen {
   readonly tags: ReadonlyMap<string, TagVersion>;
   readonly manifests: ReadonlyMap<string, ManifestVersions>;
+  /** Versions of removals, by the name of a repository or organization. */
+  readonly removals: ReadonlyMap<string, number>;
   readonly locations: readonly { readonly digest: Digest; readonly store: HostName; readonly key: string }[];
   /** Of repository and digest: until when they are usable without a location. */
   readonly links: ReadonlyMap<string, number | null>;
@@ -34,6 +37,7 @@ const SELECT = [
   'SELECT key FROM upload_chunks',
   'SELECT name FROM repositories',
   WRONGLY_VISIBLE,
+  'SELECT name, version FROM removals',
 ] as const;
 
 export class StoresSeen {
@@ -79,7 +83,12 @@ export class StoresSeen {
 
   /** What is known of a manifest in some stores. */
   life(stores: readonly HostName[], repository: RepositoryName, digest: Digest): ManifestVersions {
-    return stores.map((name) => this.store(name).manifests.get(`${repository}@${digest}`) ?? NO_MANIFEST).reduce(mergeManifests);
+    const lives = stores.map((name) => {
+      const { manifests, removals } = this.store(name);
+      const removed = Math.max(removals.get(repository) ?? 0, removals.get(organizationOf(repository)) ?? 0);
+      return underRemoval(manifests.get(`${repository}@${digest}`) ?? NO_MANIFEST, removed);
+    });
+    return lives.reduce(mergeManifests);
   }
 
   /** What a host shows by digest: the node's own row where it is alive, else what it and central know. */
@@ -118,8 +127,16 @@ export class StoresSeen {
   async #lookAtRows(name: HostName): Promise<void> {
     const [database] = BINDINGS[name];
     const results = await database.batch<never>(SELECT.map((query) => database.prepare(query)));
-    const [tags = [], manifests = [], locations = [], links = [], chunks = [], repositories = [], wronglyVisible = []] =
-      results.map((result) => result.results);
+    const [
+      tags = [],
+      manifests = [],
+      locations = [],
+      links = [],
+      chunks = [],
+      repositories = [],
+      wronglyVisible = [],
+      removals = [],
+    ] = results.map((result) => result.results);
     const rows = <Row>(list: readonly unknown[]): readonly Row[] => list as readonly Row[];
     const seen: StoreSeen = {
       tags: new Map(
@@ -130,6 +147,9 @@ export class StoresSeen {
           `${row.repository}@${row.digest}`,
           row,
         ]),
+      ),
+      removals: new Map(
+        rows<{ name: string; version: number }>(removals).map(({ name: removed, version }) => [removed, version]),
       ),
       locations,
       links: new Map(

@@ -1,0 +1,190 @@
+/** Removals of repositories and organizations, over three hosts: what was written before one is dead everywhere, heard of or not. */
+import { env } from 'cloudflare:workers';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
+import { ControlData } from '../../src/stores/control-data.ts';
+import { BINDINGS } from '../support/bindings.ts';
+import { collectAll, pushImage, putManifest } from '../support/collecting.ts';
+import { GRACE, granted, type Image, REPOSITORY } from '../support/fixture.ts';
+import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+
+const ALICE = 'alice' as OrganizationName;
+const page = { limit: 10, after: '' };
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+const refused = (error: { kind: string }): string => error.kind;
+
+function tagAt({ registry }: Host, tag: string): Promise<string> {
+  const found = registry.resolveManifest(granted(), { kind: 'tag', tag: tag as Tag }, false);
+  return found.then(({ digest }) => digest, refused);
+}
+
+async function everyTag(tag: string): Promise<string[]> {
+  return Promise.all(hosts.all.map((host) => tagAt(host, tag)));
+}
+
+function everyDigest({ digest }: Image): Promise<string[]> {
+  return Promise.all(
+    hosts.all.map(({ registry }) =>
+      registry.resolveManifest(granted(), { kind: 'digest', digest }, false).then((found) => found.digest, refused),
+    ),
+  );
+}
+
+function everyList(): Promise<string[]> {
+  return Promise.all(
+    hosts.all.map(({ registry }) => registry.listTags(granted(), page).then(({ items }) => items.join(), refused)),
+  );
+}
+
+/** The name is not known any more, or nothing is found under it. */
+const GONE = expect.stringMatching(/^(MANIFEST|NAME)_UNKNOWN$/);
+const ALL_GONE = [GONE, GONE, GONE];
+const NO_LIST = expect.stringMatching(/^(NAME_UNKNOWN)?$/);
+
+describe.each(['central', 'node2'] as const)('a repository that is removed at %s', (where) => {
+  test('does not come back by a push to a node that central had not heard of', async () => {
+    await pushImage(hosts.central, 1, ['base']);
+    await hosts.drain();
+    const late = await pushImage(hosts.node1, 3, ['late']);
+    hosts.now += 1000;
+    await hosts[where].registry.deleteRepository(REPOSITORY);
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+    await hosts.drain();
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+    expect(await everyTag('base')).toEqual(ALL_GONE);
+    expect(await everyDigest(late)).toEqual(ALL_GONE);
+    expect(await everyList()).toEqual([NO_LIST, NO_LIST, NO_LIST]);
+  });
+
+  test('does not come back by an announcement that a node makes before it has followed', async () => {
+    await pushImage(hosts.central, 1, ['base']);
+    await hosts.drain();
+    await pushImage(hosts.node1, 3, ['late']);
+    hosts.now += 1000;
+    await hosts[where].registry.deleteRepository(REPOSITORY);
+    hosts.node1.queue.wakeUp();
+    await hosts.node1.queue.moveMetadata(() => true);
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+    await hosts.drain();
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+  });
+
+  test('takes a later push, at each host, and shows nothing of before', async () => {
+    const image = await pushImage(hosts.node1, 1, ['base', 'other']);
+    await hosts.drain();
+    hosts.now += 1000;
+    await hosts[where].registry.deleteRepository(REPOSITORY);
+    await hosts.drain();
+    for (const host of hosts.all) {
+      hosts.now += 1000;
+      await pushImage(host, 1, [host.name]);
+      await hosts.drain();
+    }
+    for (const host of hosts.all) expect(await everyTag(host.name)).toEqual(hosts.all.map(() => image.digest));
+    expect(await everyTag('base')).toEqual(ALL_GONE);
+    expect(await everyList()).toEqual(hosts.all.map(() => 'central,node1,node2'));
+  });
+});
+
+test('a push to a node after a removal that the node has not heard of stays, with the blobs that it was committed on', async () => {
+  const image = await pushImage(hosts.node1, 1, ['base']);
+  await hosts.drain();
+  await hosts.central.registry.deleteRepository(REPOSITORY);
+  hosts.now += 1000;
+  // Its blobs are not sent again: the node says that it has them.
+  await putManifest(hosts.node1, image, ['late']);
+  await hosts.drain();
+  expect(await everyTag('late')).toEqual(hosts.all.map(() => image.digest));
+  for (const digest of image.manifest.requiredBlobs) {
+    for (const { registry } of hosts.all) expect((await registry.resolveBlob(granted(), digest, false)).digest).toBe(digest);
+  }
+});
+
+test('a tag of a node, on a manifest that is deleted through central, does not show when the manifest is pushed again', async () => {
+  const image = await pushImage(hosts.central, 1, ['base']);
+  await hosts.drain();
+  await pushImage(hosts.node1, 1, ['late']);
+  hosts.now += 1000;
+  await hosts.node2.registry.deleteManifest(REPOSITORY, image.digest);
+  await hosts.drain();
+  expect(await everyTag('late')).toEqual(ALL_GONE);
+  hosts.now += 1000;
+  await pushImage(hosts.central, 1, ['again']);
+  await hosts.drain();
+  expect(await everyTag('again')).toEqual(hosts.all.map(() => image.digest));
+  expect(await everyTag('late')).toEqual(ALL_GONE);
+});
+
+test('a removal goes as tombstones do, and hides what it hid until it has gone from every store', async () => {
+  await pushImage(hosts.central, 1, ['base']);
+  await hosts.drain();
+  await pushImage(hosts.node1, 3, ['late']);
+  hosts.now += 1000;
+  await hosts.central.registry.deleteRepository(REPOSITORY);
+  const names = async (): Promise<unknown[]> =>
+    Promise.all(
+      hosts.all.map(async ({ name }) => (await BINDINGS[name][0].prepare('SELECT name FROM removals').all()).results.length),
+    );
+  hosts.now += 2 * GRACE;
+  await collectAll(hosts);
+  // No node has followed past it, and one has a change to announce that is older.
+  expect(await names()).toEqual([1, 0, 0]);
+  for (let round = 0; round < 4; round++) {
+    await hosts.drain();
+    hosts.now += GRACE;
+    await collectAll(hosts);
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+  }
+  expect(await names()).toEqual([0, 0, 0]);
+  const image = await pushImage(hosts.node1, 3, ['new']);
+  await hosts.drain();
+  expect(await everyTag('new')).toEqual(hosts.all.map(() => image.digest));
+  expect(await everyTag('late')).toEqual(ALL_GONE);
+});
+
+describe('an organization', () => {
+  const control = (): ControlData => new ControlData(hosts.central.store.database);
+
+  beforeEach(async () => {
+    await control().addOrganization(ALICE, hosts.now, 0);
+    await hosts.drain();
+  });
+
+  async function giveAway(): Promise<void> {
+    hosts.now += 1000;
+    expect(await control().removeOrganization(ALICE, hosts.now)).toBe(true);
+    hosts.now += 700_000;
+    expect(await control().addOrganization(ALICE, hosts.now, hosts.now - 600_000)).toBe(true);
+  }
+
+  test('has nothing, under its next owner, of what a node had not announced', async () => {
+    const old = await pushImage(hosts.node1, 1, ['late']);
+    await giveAway();
+    await hosts.drain();
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+    expect(await everyDigest(old)).toEqual(ALL_GONE);
+    for (const { registry } of hosts.all) {
+      for (const digest of old.manifest.requiredBlobs) {
+        expect(await registry.resolveBlob(granted(), digest, true).then(() => 'there', refused)).toBe('BLOB_UNKNOWN');
+      }
+    }
+    const { results } = await env.DB_CENTRAL.prepare("SELECT name FROM repositories WHERE name GLOB 'alice/*'").all();
+    expect(results).toEqual([]);
+  });
+
+  test('takes what its next owner pushes, and keeps it', async () => {
+    await pushImage(hosts.node1, 1, ['late']);
+    await giveAway();
+    await hosts.drain();
+    const image = await pushImage(hosts.node1, 1, ['new'], 'alice/app' as RepositoryName);
+    await hosts.drain();
+    expect(await everyTag('new')).toEqual(hosts.all.map(() => image.digest));
+    expect(await everyTag('late')).toEqual(ALL_GONE);
+  });
+});

@@ -1,0 +1,59 @@
+/** Removing repositories and organizations of a store that {@link fillAsAdversary} filled, slice by slice. */
+import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
+import type { Database } from '../../src/stores/database.ts';
+import { clearOrganization } from '../../src/stores/deletions.ts';
+import { forgetRemoval, knownRemovals, removalsAfter } from '../../src/stores/forgotten-removals.ts';
+import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../../src/stores/removals.ts';
+import { sweepSlice, unsweptRemovals } from '../../src/stores/sweep-rows.ts';
+import { BIG } from './adversary.ts';
+import type { Fixture } from './fixture.ts';
+import type { Operation } from './rows-read-operations.ts';
+
+const NOW = Date.UTC(2026, 0, 2);
+const SMALL = 'mallory/00003' as RepositoryName;
+const OTHER = 'org9' as OrganizationName;
+/** Later than all that is in the store. */
+const LATEST = Number.MAX_SAFE_INTEGER - 1;
+
+/** Slices of the sweep of the large repository: of each table at least one. */
+const SLICES = 40;
+
+export function removing({ registry }: Fixture, database: Database): [string, Operation][] {
+  return [
+    ['remove a repository', () => registry.deleteRepository(SMALL)],
+    [
+      'sweep it',
+      async () => {
+        while (await sweepSlice(database, SMALL));
+      },
+    ],
+    ['remove the large repository', () => registry.deleteRepository(BIG)],
+    [
+      'slices of its sweep',
+      async () => {
+        for (let slice = 0; slice < SLICES; slice++) await sweepSlice(database, BIG);
+      },
+    ],
+    ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
+    ['hear of a removal', () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW))],
+    [
+      'sweep an organization',
+      async () => {
+        while (await sweepSlice(database, OTHER));
+      },
+    ],
+    ['what is left to sweep', () => unsweptRemovals(database, '', 10)],
+    ['what hides a repository', () => removedUntil(database, BIG)],
+    ['up to when', () => removedBefore(database, BIG)],
+    ['what a node knows of it', () => knownRepository(database, BIG)],
+    ['which removals are known', () => knownRemovals(database, [BIG, SMALL])],
+    [
+      'forget a removal',
+      async () => {
+        const removals = await removalsAfter(database, '', 10, LATEST, LATEST, []);
+        for (const removal of removals.filter(({ due }) => due === 1)) await forgetRemoval(database, removal);
+      },
+    ],
+    ['forget one that is under way', () => forgetRemoval(database, { name: BIG, version: 1, position: '', due: 1 })],
+  ];
+}

@@ -1,0 +1,126 @@
+/** The next owner of an organization's name gets nothing of what was under it, from any store, whoever has heard of what. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { addUsers, basic } from '../support/client.ts';
+import { bytesOf, type Image } from '../support/fixture.ts';
+import { type HostName, ThreeHosts } from '../support/three-hosts.ts';
+
+const HOSTS = ['central', 'node1', 'node2'] as const;
+const IMAGES = '/api/organizations/alice/repositories/app/images';
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+
+let hosts: ThreeHosts;
+let owner: { authorization: string };
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  await addUsers();
+  hosts = await ThreeHosts.open();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+async function json<Body>(host: HostName, path: string): Promise<Body> {
+  const { status, bytes } = await hosts.call(host, 'GET', path, { as: owner });
+  if (status !== 200) throw new Error(`${path} is ${status} at ${host}`);
+  return JSON.parse(new TextDecoder().decode(bytes)) as Body;
+}
+
+/** The organization is emptied and removed; ten minutes later somebody else gets its name, and every right to it. */
+async function giveAway(): Promise<void> {
+  vi.setSystemTime(Date.now() + 1000);
+  await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app');
+  const removed = await hosts.call('central', 'DELETE', '/api/organizations/alice', { as: 'admin' });
+  expect(removed.status).toBe(204);
+  vi.setSystemTime(Date.now() + 600_000);
+  const body = JSON.stringify({ name: 'alice' });
+  const created = await hosts.call('central', 'POST', '/api/organizations', { as: 'admin', headers: JSON_TYPE, body });
+  expect(created.status).toBe(201);
+  const rights = JSON.stringify({ name: 'owner', rights: ['pull', 'push', 'delete', 'admin'] });
+  const path = '/api/organizations/alice/credentials';
+  const credential = await hosts.call('central', 'POST', path, { as: 'admin', headers: JSON_TYPE, body: rights });
+  const { secret } = JSON.parse(new TextDecoder().decode(credential.bytes)) as { secret: string };
+  owner = { authorization: basic({ name: 'owner', password: secret }) };
+}
+
+async function old(): Promise<Image> {
+  await hosts.push('central', 'alice/app', 1, 'latest');
+  vi.setSystemTime(Date.now() + 1000);
+  await hosts.push('node2', 'alice/app', 3, 'latest');
+  await hosts.drain();
+  // Central hears of it only once the name has been given away.
+  hosts.takeAway('queues');
+  vi.setSystemTime(Date.now() + 1000);
+  return hosts.push('node1', 'alice/app', 5, 'latest');
+}
+
+test('no manifest and no blob, by tag or by digest, at any host', async () => {
+  const image = await old();
+  await giveAway();
+  hosts.giveBack();
+  await hosts.drain();
+  for (const host of HOSTS) {
+    for (const path of [
+      'manifests/latest',
+      `manifests/${image.digest}`,
+      `blobs/${image.manifest.requiredBlobs[0]}`,
+      'tags/list',
+    ]) {
+      expect([host, path, (await hosts.call(host, 'GET', `/v2/alice/app/${path}`, { as: owner })).status]).toEqual([
+        host,
+        path,
+        404,
+      ]);
+    }
+    const refused = await hosts.call(host, 'PUT', '/v2/alice/app/manifests/mine', {
+      as: owner,
+      headers: { 'Content-Type': image.manifest.mediaType },
+      body: image.bytes,
+    });
+    expect([host, refused.status, refused.code]).toEqual([host, 400, 'MANIFEST_BLOB_UNKNOWN']);
+  }
+});
+
+test('no history of a tag, at any host, before the nodes have heard of the removal and after', async () => {
+  await old();
+  await giveAway();
+  expect(await json('central', `${IMAGES}/latest/history`)).toMatchObject({ history: [], complete: true });
+  hosts.giveBack();
+  await hosts.drain();
+  for (const host of HOSTS) {
+    expect([host, await json(host, `${IMAGES}/latest/history`)]).toEqual([host, { history: [], last: null, complete: true }]);
+  }
+  for (const host of HOSTS) {
+    expect((await hosts.call(host, 'GET', `${IMAGES}/latest`, { as: owner })).status).toBe(404);
+  }
+});
+
+test('no entry of the audit log; who administers the registry has them all', async () => {
+  await old();
+  await giveAway();
+  hosts.giveBack();
+  await hosts.drain();
+  for (const host of HOSTS) {
+    const { entries } = await json<{ entries: { action: string }[] }>(host, '/api/organizations/alice/audit');
+    expect([host, entries.filter(({ action }) => action.startsWith('delete') || action.startsWith('remove'))]).toEqual([
+      host,
+      [],
+    ]);
+  }
+  const { bytes } = await hosts.call('central', 'GET', '/api/audit', { as: 'admin' });
+  const { entries } = JSON.parse(new TextDecoder().decode(bytes)) as { entries: { action: string }[] };
+  expect(entries.map(({ action }) => action)).toEqual(expect.arrayContaining(['delete repository', 'remove organization']));
+});
+
+test('no upload that was open counts, and no session goes on', async () => {
+  const { headers } = await hosts.call('node1', 'POST', '/v2/alice/app/blobs/uploads/');
+  const { headers: next } = await hosts.call('node1', 'PATCH', headers.get('Location') ?? '', { body: bytesOf(1, 50) });
+  await giveAway();
+  await hosts.drain();
+  const location = next.get('Location') ?? '';
+  expect((await hosts.call('node1', 'PATCH', location, { as: owner, body: bytesOf(1, 50) })).status).toBe(404);
+  const { results } = await env.DB_NODE1!.prepare("SELECT uploading FROM usage WHERE organization = 'alice'").all();
+  expect(results).toEqual([{ uploading: 0 }]);
+});
