@@ -26,7 +26,7 @@ import {
   NO_MANIFEST,
   underRemoval,
 } from '../stores/versions.ts';
-import { knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
+import { deadUntil, knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
 import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
 import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
 import { requireHolds } from './conditional.ts';
@@ -142,7 +142,8 @@ export class FederatedDeletions {
       await this.#show([await answerOfCentral(removedBefore(central.database, repository))]);
       throw nameUnknown(repository);
     }
-    await node.database.batch(mergeRemoval({ name: repository, version }, options.now()));
+    const removal = { name: repository, version };
+    await node.database.batch(mergeRemoval(removal, deadUntil(removal, options.now())));
     await Promise.all([
       sweepAfterRemoval(node.database, repository, options.defer),
       sweepAfterRemoval(central.database, repository, options.defer),

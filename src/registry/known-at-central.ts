@@ -5,9 +5,9 @@
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
-import { lookUpVersions } from '../stores/list-rows.ts';
+import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
 import type { KnownAtCentral } from '../stores/organization-limits.ts';
-import { isAlive, isVisible, type ManifestVersions, NO_MANIFEST } from '../stores/versions.ts';
+import { isAlive, isVisible } from '../stores/versions.ts';
 import { answerOfCentral, type Federation } from './federation.ts';
 
 /** @throws the refusal, where it is about something else, central is away, or has nothing of the push */
@@ -23,12 +23,11 @@ export async function requireKnownAtCentral(
   const far = await answerOfCentral(lookUpVersions(central.database, repository, tags, [digest])).catch((error: unknown) => {
     throw isUnavailable(error) ? refusal : error;
   });
-  const lifeOf = (of: Digest): ManifestVersions => far.manifests.get(of) ?? NO_MANIFEST;
   const known = {
-    manifest: isAlive(lifeOf(digest)),
+    manifest: isAlive(lifeOf(far, digest)),
     tags: tags.filter((name) => {
       const tag = far.tags.get(name);
-      return isVisible(tag, lifeOf(tag?.digest ?? digest));
+      return isVisible(tag, lifeOf(far, tag?.digest ?? digest));
     }),
   };
   if (!known.manifest && known.tags.length === 0) throw refusal;

@@ -10,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
+import { atMost } from './rows-read.ts';
 import { standsLink } from './removals.ts';
 import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 
@@ -108,29 +109,33 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
-const STOPPED_COUNTING = `NOT ${counts('links.repository', 'links.digest')}`;
+// What a removal hides counts until it is swept, and no longer.
+const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${standsLink('links')})`;
 
 /** Linked anew, it is later than a removal that a node has yet to hear of, and in flight if it did not count any more. */
 export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
-    created_at = max(links.created_at, excluded.created_at), released = iif(${STOPPED_COUNTING}, 2, links.released)
-  WHERE links.created_at < excluded.created_at OR ${STOPPED_COUNTING} OR NOT ${standsLink('links')}`;
+    created_at = max(links.created_at, excluded.created_at), released = iif(${COUNTS_ANEW}, 2, links.released)
+  WHERE links.created_at < excluded.created_at OR ${COUNTS_ANEW}`;
 
 /** When a link was made that is promised again: as before, unless a removal has hidden it since. */
 const LINKED_AT = `iif(${standsLink('links')}, links.created_at, excluded.created_at)`;
 
 /** As {@link RELINK}, and keeps when it was linked. */
 export const COUNT_LINK_AGAIN = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = ${LINKED_AT}, released = iif(${STOPPED_COUNTING}, 2, links.released)
-  WHERE ${STOPPED_COUNTING} OR NOT ${standsLink('links')}`;
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
+  WHERE ${COUNTS_ANEW}`;
+
+/** With what its trigger reads, and two removals. */
+const RELINKING = atMost(40);
 
 const INSERT_LINK = sql`
   INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${RELINK}`;
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${RELINK}`.reading(RELINKING);
 
 const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
-  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`;
+  SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`.reading(RELINKING);
 
 const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 

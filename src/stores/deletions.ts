@@ -10,7 +10,7 @@ import { committed, stampOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { inFull } from './rows-read.ts';
 import { FEED_MANIFESTS, FEED_TAG } from './feed-rows.ts';
-import { isAliveManifest, liveReferencesTo, removedVersion, standsLink, writeRemoval } from './removals.ts';
+import { isAliveManifest, liveReferencesTo, readsReferences, removedVersion, standsLink, writeRemoval } from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { type CommitContext, INSERT_HISTORY } from './tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from './tags-above.ts';
@@ -191,14 +191,16 @@ const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.d
 const FEED_LINK = sql`
   INSERT INTO feed (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
-    AND (?4 = 1 OR ${IS_LINKED})`;
+    AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 
 const DELETE_LINK = sql`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`;
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`.reading(
+  readsReferences,
+);
 
 const SELECT_BLOB_USE = sql`
   SELECT ${IS_LINKED} AS linked, (
-    SELECT r.manifest FROM ${liveReferencesTo('?1', '?2')} LIMIT 1) AS manifest`;
+    SELECT by FROM ${liveReferencesTo('?1', '?2')} LIMIT 1) AS manifest`.reading(readsReferences);
 
 export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string };
 
@@ -238,7 +240,9 @@ export async function blobUse(
 }
 
 const UNLINK_AS_TOLD = sql`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER) AND NOT ${IS_REFERENCED}`;
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER) AND NOT ${IS_REFERENCED}`.reading(
+  readsReferences,
+);
 
 /** At a node: what central says was unlinked then. A link that was made since, or that a live manifest needs, stays. */
 export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: number): BoundStatement {

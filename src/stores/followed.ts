@@ -1,10 +1,10 @@
 /** Applying central's feed to a node's store. */
-import { raiseClock, selectClock, STAMPS_PER_MILLISECOND } from './clock.ts';
+import { raiseClock, selectClock } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { ofOrganization, unlinkAsTold } from './deletions.ts';
 import { advancePosition, type FeedEntry, type Followed, startOfFeed } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
-import { mergeRemoval, type Removal } from './removals.ts';
+import { deadUntil, mergeRemoval } from './removals.ts';
 import { paged } from './rows-read.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
@@ -68,7 +68,7 @@ export function applyFeed(
         others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
         break;
       case 'repository':
-        removals.push(...mergeRemoval(entry, deadUntil(entry, now)));
+        removals.push(...mergeRemoval(entry, deadUntil(entry, now, entry.recorded_at)));
         break;
       case 'visibility':
         others.push([entry.row === null ? DROP_PUBLIC : PUT_PUBLIC, entry.name, node, from]);
@@ -95,14 +95,6 @@ export function applyFeed(
     ...others,
     advancePosition(node, from, to, now),
   ];
-}
-
-/**
- * Up to when the links of a removed name are dead. What was pushed here to a repository since it was removed stays; nobody
- * can have pushed here for the next owner of an organization, whose credentials come after this entry.
- */
-function deadUntil({ name, version, recorded_at: at }: Pick<FeedEntry, 'recorded_at'> & Removal, now: number): number {
-  return name.includes('/') ? Math.min(now, Math.max(at, Math.floor(version / STAMPS_PER_MILLISECOND))) : now;
 }
 
 /** One statement merges each row once: of several deletions of a thing the last counts. */

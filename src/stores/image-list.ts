@@ -72,7 +72,7 @@ const HAS_NO_NAME = `
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1
       AND t.version > ${removedVersion('m.repository')})
-  AND NOT EXISTS (SELECT 1 FROM ${liveReferencesTo('m.repository', 'm.digest', 'i')} AND r.kind = 'child')`;
+  AND NOT EXISTS (SELECT 1 FROM ${liveReferencesTo('m.repository', 'm.digest', "r.kind = 'child'")})`;
 const SELECT_UNTAGGED = sql`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
   WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3

@@ -18,7 +18,7 @@ import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHO
 import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
 import { type CommitContext, INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
-import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from './removals.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -53,10 +53,11 @@ const UPSERT_REPOSITORY = sql`
 const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
-      AND (m.created_version > m.deleted_version OR m.deleted_version >= tags.version))
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.created_version > m.deleted_version)
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.deleted_version >= tags.version)
     AND version > ${removedVersion('?1')}`;
 
+const HIDDEN_UNTIL = hiddenUntil('manifests');
 const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;
 const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
 const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
@@ -71,7 +72,7 @@ const UPSERT_MANIFEST = sql`
     iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
     media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
-    created_version = excluded.created_version,
+    created_version = excluded.created_version, deleted_version = max(manifests.deleted_version, ${HIDDEN_UNTIL}),
     typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
     typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 

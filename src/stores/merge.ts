@@ -9,7 +9,7 @@ import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { asManyAs } from './rows-read.ts';
 import { measureImages } from './image-measure.ts';
-import { isAliveManifest, removedVersion, standsLink } from './removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from './removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
@@ -106,6 +106,7 @@ const MERGE_LIVES = sql`
   WHERE excluded.deleted_version > manifests.deleted_version`;
 const MERGE_LIVES_OF_CONTENTS = sql`
   UPDATE manifests SET created_version = max(created_version, incoming.value ->> 'created'),
+    deleted_version = max(deleted_version, ${hiddenUntil('manifests')}),
     typed = max(typed, coalesce(incoming.value ->> 'typed', '')),
     typed_otherwise = max(typed_otherwise, coalesce(incoming.value ->> 'typedOtherwise', ''))
   FROM json_each(?1) AS incoming
@@ -129,7 +130,7 @@ const MERGE_MANIFESTS = sql`
     typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise, excluded.typed_otherwise),
     subject = excluded.subject, size = excluded.size,
     created_version = max(manifests.created_version, excluded.created_version),
-    deleted_version = max(manifests.deleted_version, excluded.deleted_version)`;
+    deleted_version = max(manifests.deleted_version, excluded.deleted_version, ${hiddenUntil('manifests')})`;
 
 // The claim that counts may be another one now: there are others, or a deletion.
 const TYPE_MANIFESTS = sql`

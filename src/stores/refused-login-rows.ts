@@ -31,7 +31,7 @@ const INSERT_REFUSED = sql`
       WHERE action = 'refuse login' AND at = CAST(?1 AS INTEGER) LIMIT CAST(?7 AS INTEGER))),
     known (organization, name) AS (
       SELECT name, name FROM organizations WHERE name = ?3 AND removed_at IS NULL
-      UNION ALL SELECT '', name FROM credentials INDEXED BY credentials_by_own_name WHERE name = ?2
+      UNION ALL SELECT '', name FROM credentials INDEXED BY credentials_named WHERE name = ?2
       UNION ALL SELECT '', ?2 WHERE ?2 = 'bootstrap'
       UNION ALL SELECT '', '' LIMIT 1)
   INSERT INTO audit (at, action, organization, repository, key, subject, name, host, count)

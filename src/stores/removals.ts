@@ -14,9 +14,9 @@
  *   that a live manifest needs is newer, or stays. Triggers make a link that is made after the removal newer than it.
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
-import { raiseClock } from './clock.ts';
+import { raiseClock, STAMPS_PER_MILLISECOND } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { inFull } from './rows-read.ts';
+import { inFull, keyed, type ReadsAtMost } from './rows-read.ts';
 import { ofRepository } from './usage-rows.ts';
 
 /** What a removal is of. */
@@ -42,14 +42,34 @@ export function isAliveManifest(manifest: string): string {
 }
 
 /**
- * SQL for `FROM`: references `r` to a digest in a repository, of manifests that are alive.
- * @param by the alias of these manifests
+ * SQL for the removal that hides a row of `manifests` whose own versions say that it is alive; 0 for none. A push, or a merge,
+ * that brings the row to life again has to write it down as the row's deletion: nothing else says that what the row had before
+ * is over.
  */
-export function liveReferencesTo(repository: string, digest: string, by = 'm'): string {
-  return `manifest_references r INDEXED BY manifest_references_by_digest
-    CROSS JOIN manifests ${by} ON ${by}.repository = r.repository AND ${by}.digest = r.manifest
-    WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1
-      AND ${by}.created_version > ${removedVersion('r.repository')}`;
+export function hiddenUntil(manifest: string): string {
+  const removed = removedVersion(`${manifest}.repository`);
+  return `iif(${manifest}.created_version > ${manifest}.deleted_version AND ${manifest}.created_version <= ${removed}, ${removed}, 0)`;
+}
+
+/** References to one digest that are looked at: beyond so many, one that a removal may hide counts as alive. */
+const REFERENCES_PER_DIGEST = 100;
+
+/** Of a statement that asks once for {@link liveReferencesTo}. */
+export const readsReferences: ReadsAtMost = (run) => keyed(run) + 3 * REFERENCES_PER_DIGEST;
+
+/**
+ * SQL for the manifest, `by`, of a live reference to a digest in a repository; for `SELECT … FROM`, or within `EXISTS`. No row
+ * where there is none. Until a sweep has taken them away, references that a removal hides lie before others.
+ * @param kind SQL that references `r` have to fulfil besides
+ */
+export function liveReferencesTo(repository: string, digest: string, kind = 'true'): string {
+  const references = `SELECT r.manifest FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND ${kind}`;
+  return `(SELECT live.manifest AS by FROM (${references} LIMIT ${REFERENCES_PER_DIGEST}) AS live
+      CROSS JOIN manifests i ON i.repository = ${repository} AND i.digest = live.manifest
+      WHERE i.created_version > ${removedVersion(repository)}
+    UNION ALL
+    SELECT * FROM (${references} LIMIT 1 OFFSET ${REFERENCES_PER_DIGEST}))`;
 }
 
 /** SQL that holds for a row of `links` that a sweep will not take away. Two rows at most are read. */
@@ -74,6 +94,15 @@ const MERGE_REMOVAL = sql`
   VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), 0, '')
   ON CONFLICT (name) DO UPDATE SET version = excluded.version, dead_until = max(dead_until + 1, excluded.dead_until), swept = 0,
     position = '' WHERE removals.version < excluded.version`;
+
+/**
+ * At a node: up to when the links of a removed name are dead. What was pushed here to a repository since it was removed stays;
+ * nobody can have pushed here for the next owner of an organization, whose credentials come after the removal.
+ * @param recordedAt when central wrote the removal, by its clock, where that is known
+ */
+export function deadUntil({ name, version }: Removal, now: number, recordedAt = 0): number {
+  return name.includes('/') ? Math.min(now, Math.max(recordedAt, Math.floor(version / STAMPS_PER_MILLISECOND))) : now;
+}
 
 /**
  * At a node: a removal that central has made. A repository that was pushed here since stays listed; of an organization

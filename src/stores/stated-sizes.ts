@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ManifestReference } from '../oci/manifest.ts';
 import { sql } from './database.ts';
+import { isAliveManifest, standsLink } from './removals.ts';
 
 /** A descriptor, and the content that the repository holds under its digest. */
 export interface Contradiction {
@@ -24,9 +25,9 @@ export const CONTRADICTIONS = (references: string, repository: string): string =
   SELECT digest, stated, actual FROM (
     SELECT reference.value ->> 'digest' AS digest, reference.value ->> 'size' AS stated, coalesce(
       (SELECT m.size FROM manifests m WHERE m.repository = ${repository} AND m.digest = reference.value ->> 'digest'
-        AND m.created_version > m.deleted_version),
+        AND ${isAliveManifest('m')}),
       (SELECT l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
-        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' LIMIT 1)) AS actual
+        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' AND ${standsLink('k')} LIMIT 1)) AS actual
     FROM json_each(${references}) AS reference)
   WHERE stated <> actual`;
 

@@ -2,9 +2,9 @@
  * Sweeping: taking away what a removal hides, in slices of bounded rows. A slice is one transaction that also moves the
  * removal's position, so it can be killed anywhere and repeated; two sweeps of one removal do no harm.
  *
- * Manifests go first, with their documents and references: then a blob that a live manifest names is told from one that only
- * dead ones named by the references that are left. Tags stay, hidden, for the tag's history, and go with the removal's row
- * (`gc/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since stays.
+ * Tags are hidden first: a list that reads shown tags finds the manifest of each. Then manifests go, with their documents and
+ * references: a blob that a live manifest names is told from one that only dead ones named by the references that are left.
+ * Tags stay, hidden, for the tag's history, and go with the removal's row (`gc/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since stays.
  */
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { rangeOf, type RemovedName } from './removals.ts';
@@ -94,7 +94,7 @@ interface Swept {
   readonly statements: readonly (readonly [Sql, dead?: 'version' | 'dead_until'])[];
 }
 
-/** After the manifests, in any order. */
+/** The tags, and what comes after the manifests, in any order. */
 const OTHERS: readonly Swept[] = [
   { table: 'tags', end: sql`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
   { table: 'links', end: sql`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
@@ -128,12 +128,19 @@ export async function sweepSlice(database: Database, name: RemovedName): Promise
   const removal = await database.first<RemovalRow>(SELECT_REMOVAL, name);
   if (removal === undefined) return false;
   const from: Position = removal.position === '' ? START : (JSON.parse(removal.position) as Position);
-  const { manifests, ...others } = from;
-  const next = manifests === undefined ? undefined : await sweepManifests(database, name, removal, manifests);
-  const position = next === undefined ? await sweepOthers(database, name, removal, others) : { ...others, manifests: next };
+  const position = await sweepFrom(database, name, removal, from);
   const isSwept = Object.keys(position).length === 0;
   await database.run(SAVE, name, removal.version, isSwept ? '' : JSON.stringify(position), isSwept ? 1 : 0);
   return !isSwept;
+}
+
+/** Answers where the next slice goes on. */
+async function sweepFrom(database: Database, name: RemovedName, removal: RemovalRow, from: Position): Promise<Position> {
+  const { tags, manifests, ...others } = from;
+  const shown = tags === undefined ? {} : await sweepOthers(database, name, removal, { tags });
+  if (shown['tags'] !== undefined) return { ...from, ...shown };
+  const next = manifests === undefined ? undefined : await sweepManifests(database, name, removal, manifests);
+  return next === undefined ? sweepOthers(database, name, removal, others) : { ...others, manifests: next };
 }
 
 /** Answers after which row to go on; undefined where that was all. */

@@ -7,7 +7,7 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from './database.ts';
 import { indexesAbove } from './listed-manifests.ts';
-import { isAliveManifest } from './removals.ts';
+import { isAliveManifest, removedVersion } from './removals.ts';
 import { atMost } from './rows-read.ts';
 import { selectGreatestTagVersion } from './tag-history.ts';
 
@@ -30,7 +30,7 @@ const TAGS_ABOVE = (repository: string, manifests: string): string => `
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
   CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = above.digest AND ${isAliveManifest('m')}
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
-  WHERE t.visible = 1`;
+  WHERE t.visible = 1 AND t.version > ${removedVersion(repository)}`;
 
 /** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
 export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;

@@ -2,23 +2,28 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
+import { parseManifest } from '../../src/oci/manifest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import { Database } from '../../src/stores/database.ts';
 import { deleteRepository, deleteTag } from '../../src/stores/deletions.ts';
+import { typeOf } from '../../src/stores/manifest-type.ts';
 import { sweepSlice, unsweptRemovals } from '../../src/stores/sweep-rows.ts';
 import { countD1, type Counts, noCounts, resetCounts } from '../support/counting.ts';
 import {
   bytesOf,
+  contentDigest,
   type Fixture,
   first,
   granted,
   imageOf,
+  indexOf,
   openFixture,
   pushBlob,
   pushImage,
   pushSmallImage,
   REPOSITORY,
   rowsOf,
+  utf8,
 } from '../support/fixture.ts';
 import { keptUsage, scannedUsage } from '../support/usage.ts';
 import { WRONGLY_VISIBLE } from '../support/visible.ts';
@@ -245,4 +250,45 @@ test('the feed has one entry for a removal, and the audit log too', async () => 
   await remove();
   expect(await rowsOf('SELECT kind, name FROM feed')).toEqual([{ kind: 'repository', name: REPOSITORY }]);
   expect(await rowsOf('SELECT action, repository FROM audit')).toEqual([{ action: 'delete repository', repository: REPOSITORY }]);
+});
+
+test('a tag that the removal hides does not keep what its index lists from being deleted', async () => {
+  const child = await pushSmallImage(fixture, 1, []);
+  const index = await indexOf([child.digest]);
+  await pushImage(fixture, index, ['latest']);
+  await remove();
+  fixture.now += 1;
+  await pushSmallImage(fixture, 1, []);
+  await pushImage(fixture, index);
+  await fixture.registry.deleteManifest(REPOSITORY, child.digest);
+  expect((await fixture.registry.listTags(granted(), page)).items).toEqual([]);
+});
+
+test('a manifest that is pushed again has no media type of before the removal', async () => {
+  const bytes = utf8('{"schemaVersion":2,"manifests":[]}');
+  const pushAs = (mediaType: string): Promise<unknown> =>
+    contentDigest(bytes).then((digest) =>
+      fixture.registry.putManifest(REPOSITORY, digest, parseManifest(bytes, mediaType), bytes.byteLength, ['latest' as Tag]),
+    );
+  await pushAs('application/vnd.oci.image.index.v1+json');
+  await remove();
+  fixture.now += 1;
+  await pushAs('application/vnd.example.list');
+  const stored = await rowsOf<{ created: number; deleted: number; typed: string; typed_otherwise: string }>(
+    'SELECT created_version AS created, deleted_version AS deleted, typed, typed_otherwise FROM manifests',
+  );
+  const { created, deleted, typed, typed_otherwise: typedOtherwise } = first(stored);
+  expect(created > deleted).toBe(true);
+  expect(typeOf({ typed, typedOtherwise }, deleted)?.mediaType).toBe('application/vnd.example.list');
+});
+
+test('a blob that is pushed again during the sweep counts, also after it', async () => {
+  const content = bytesOf(1, 100);
+  await pushImage(fixture, await imageOf(await pushBlob(fixture, content), []), ['latest']);
+  await remove();
+  fixture.now += 1;
+  await pushBlob(fixture, content);
+  await sweepAll();
+  expect(await rowsOf('SELECT blobs, bytes FROM usage')).toEqual([{ blobs: 1, bytes: 100 }]);
+  expect(await keptUsage(env.DB_CENTRAL)).toEqual(await scannedUsage(env.DB_CENTRAL));
 });

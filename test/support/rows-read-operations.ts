@@ -192,7 +192,7 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
   ];
 }
 
-function listing({ registry }: Fixture, database: Database): [string, Operation][] {
+export function listing({ registry }: Fixture, database: Database): [string, Operation][] {
   const asked = [{ access: granted(BIG), reference: { kind: 'digest', digest: TAGGED } as const }];
   return [
     ['tags', () => registry.listTags(granted(BIG), PAGE)],

@@ -1,13 +1,14 @@
 /** Removing repositories and organizations of a store that {@link fillAsAdversary} filled, slice by slice. */
+import { env } from 'cloudflare:workers';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
 import { clearOrganization } from '../../src/stores/deletions.ts';
 import { forgetRemoval, knownRemovals, removalsAfter } from '../../src/stores/forgotten-removals.ts';
 import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../../src/stores/removals.ts';
 import { sweepSlice, unsweptRemovals } from '../../src/stores/sweep-rows.ts';
-import { BIG } from './adversary.ts';
-import type { Fixture } from './fixture.ts';
-import type { Operation } from './rows-read-operations.ts';
+import { BIG, COMMON } from './adversary.ts';
+import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from './fixture.ts';
+import { listing, type Operation } from './rows-read-operations.ts';
 
 const NOW = Date.UTC(2026, 0, 2);
 const SMALL = 'mallory/00003' as RepositoryName;
@@ -18,7 +19,12 @@ const LATEST = Number.MAX_SAFE_INTEGER - 1;
 /** Slices of the sweep of the large repository: of each table at least one. */
 const SLICES = 40;
 
-export function removing({ registry }: Fixture, database: Database): [string, Operation][] {
+export function removing(fixture: Fixture, database: Database): [string, Operation][] {
+  const { registry } = fixture;
+  const midway = listing(fixture, database).map(([name, operation]): [string, Operation] => [
+    `during the sweep: ${name}`,
+    operation,
+  ]);
   return [
     ['remove a repository', () => registry.deleteRepository(SMALL)],
     [
@@ -34,6 +40,15 @@ export function removing({ registry }: Fixture, database: Database): [string, Op
         for (let slice = 0; slice < SLICES; slice++) await sweepSlice(database, BIG);
       },
     ],
+    [
+      'push to it during the sweep',
+      async () => {
+        await env.DB_CENTRAL.prepare('UPDATE organizations SET quota_bytes = NULL').run();
+        await pushImage(fixture, await imageOf(await pushBlob(fixture, bytesOf(700, 20), BIG), []), ['again'], BIG);
+      },
+    ],
+    ...midway,
+    ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(() => undefined)],
     ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
     ['hear of a removal', () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW))],
     [

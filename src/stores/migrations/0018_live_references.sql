@@ -162,6 +162,3 @@ END;
 CREATE TRIGGER gone_repository_is_not_listed AFTER DELETE ON repositories WHEN OLD.listed = 1 BEGIN
   UPDATE public_repositories SET listed = 0 WHERE name = OLD.name;
 END;
-
--- A refused login asks whether any organization has a credential of that name.
-CREATE INDEX credentials_by_own_name ON credentials (name);

@@ -19,7 +19,7 @@ export const MISTAKES = {
   'eviction without renewing central’s lease': [
     [/max\(lease_until, CAST\(\?6 AS INTEGER\)\)/, 'max(lease_until, ?6 - ?6)'],
     // The second defence: what a live manifest of the node names does not leave.
-    [/(l\.lease_until <= CAST\(\?4 AS INTEGER\)) AND NOT EXISTS \([\s\S]*?m\.created_version > m\.deleted_version\)/, '$1'],
+    [/(l\.lease_until <= CAST\(\?4 AS INTEGER\)) AND NOT \(EXISTS \([\s\S]*?LIMIT 1 OFFSET \d+\)\)/, '$1'],
   ],
   'collecting while a node lags': [
     [/SELECT min\(written_at\) AS written_at FROM markers INDEXED BY markers_in_order/, 'SELECT NULL AS written_at'],
