@@ -216,6 +216,35 @@ describe('the audit log', () => {
     }
   });
 
+  test("of a name that has a new owner begins with that owner, although the asked node's copy is of the one before", async () => {
+    await putImage('alice/app', 1, ['a']);
+    await deleted('/v2/alice/app/manifests/a', 'alice');
+    await follow();
+    // Only central has heard of the new owner: the node follows later.
+    await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = ?1 WHERE name = 'alice'")
+      .bind(Date.now() + 1)
+      .run();
+    for (const copy of ['is older', 'is missing']) {
+      if (copy === 'is missing') await env.DB_NODE1!.prepare("DELETE FROM organizations WHERE name = 'alice'").run();
+      for (const as of ['alice', 'admin'] as const) {
+        const { status, body } = await api('GET', 'organizations/alice/audit', { as, host: NODE1 });
+        expect([copy, as, status, body]).toEqual([copy, as, 200, { entries: [], last: null }]);
+      }
+    }
+  });
+
+  test('of an organization that is removed is for administrators alone', async () => {
+    await putImage('alice/app', 1, ['a']);
+    await deleted('/v2/alice/app/manifests/a', 'alice');
+    await deleted('/api/organizations/alice/repositories/app', 'admin');
+    // The isolate remembers its password.
+    expect((await api('GET', 'organizations/alice/audit', { as: 'alice' })).status).toBe(200);
+    await deleted('/api/organizations/alice', 'admin');
+    const { status, body } = await api('GET', 'organizations/alice/audit', { as: 'alice' });
+    expect([status, body]).toMatchObject([404, { errors: [{ message: 'there is no organization alice' }] }]);
+    expect((await log('admin', 'organizations/alice/audit')).entries.length).toBeGreaterThan(0);
+  });
+
   test('is one log of all stores, page by page', async () => {
     const stores = [env.DB_CENTRAL, env.DB_NODE1!, env.DB_NODE2!].map((database) => new Database(database));
     for (let i = 0; i < 12; i++) {
