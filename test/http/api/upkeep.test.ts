@@ -295,6 +295,31 @@ describe('refused logins in the audit log', () => {
     (await log(as, path)).entries.filter(({ action }) => action === 'refuse login');
   const total = (entries: readonly Entry[]): number => entries.reduce((sum, { count }) => sum + count, 0);
 
+  /** Of a GET of the management API that is refused: the keys by which it was counted for a user. */
+  async function countsOf(value: string): Promise<string[]> {
+    const keys: string[] = [];
+    const CREDENTIAL_CHECKS: RateLimit = { limit: async ({ key }) => ({ success: keys.push(key) > 0 }) };
+    const context = createExecutionContext();
+    const headers = { Authorization: `Bearer ${value}`, 'CF-Connecting-IP': '198.51.100.30' };
+    const request = new Request('http://registry.localhost:8787/api/organizations', { headers });
+    expect((await createApp().fetch(request, { ...env, CREDENTIAL_CHECKS }, context)).status).toBe(401);
+    await waitOnExecutionContext(context);
+    return keys;
+  }
+
+  test('a wrong whole token is counted once, for its user, and not as a guess of the bootstrap secret', async () => {
+    expect(await countsOf(btoa('alice:a-wrong-guess'))).toHaveLength(1);
+    expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['alice', 1]]);
+  });
+
+  test('an access token, which is not for the management API, is no guess of the bootstrap secret either', async () => {
+    const answer = await (await call('GET', '/token', { as: 'alice' })).json<{ token: string }>();
+    expect(await countsOf(answer.token)).toHaveLength(1);
+    expect(await refusals()).toEqual([]);
+    expect(await countsOf('a-wrong.bootstrap.secret')).toHaveLength(1);
+    expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['bootstrap', 1]]);
+  });
+
   test('are counted for each hour, user and address, at the store that decided, without the address or what was presented', async () => {
     await follow();
     for (let i = 0; i < 4; i++) await guess('alice', '198.51.100.20');
