@@ -16,6 +16,7 @@ import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
 import { answerOptions, noRoute, sayMethods } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
+import { ownPagesOnly } from './http/own-pages.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
 import { platformRoutes } from './http/platform/routes.ts';
 import { requestLog } from './http/request-log.ts';
@@ -74,6 +75,7 @@ export function createApp(addressOf: (request: Request) => Address = ({ url }) =
   app.use(sayMethods(app), readableElsewhere, answerOptions);
 
   app.use(encryptedOnly);
+  app.use('/api/*', ownPagesOnly).use('/v2/*', ownPagesOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
     return c.text(

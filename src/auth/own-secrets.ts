@@ -29,18 +29,32 @@ export function holdsOwnSecret({ user, password }: Presented, secrets: readonly 
   return !isWhole || texts.some(isOwn);
 }
 
-/** Secrets that were presented with quotes or spaces around them, or without their first characters: if they are any. */
+/**
+ * Secrets that were presented with quotes or spaces around them, without their first characters, or without their prefix and
+ * their last character: if they are any.
+ */
 export function possibleSecrets({ user, password }: Presented): Set<string> {
   const { texts } = readings(user, password);
   const bare = texts.map((text) => text.replace(/^[\s"'`]+|[\s"'`]+$/g, ''));
-  const runs = texts.flatMap((text) => text.match(/[\w-]+/g) ?? []);
+  const runs = [...new Set(texts.flatMap((text) => text.match(/[\w-]+/g) ?? []))];
   const cut = runs.filter(({ length }) => length >= SECRET_LENGTH - PREFIX.length && length <= SECRET_LENGTH);
   const completed = cut.map((run) => PREFIX.slice(0, SECRET_LENGTH - run.length) + run);
-  return new Set([...completed, ...bare].slice(0, MAX_POSSIBLE));
+  const endless = runs.flatMap((run) => WITHOUT_LAST.exec(run)?.[1] ?? []).slice(0, MAX_ENDLESS);
+  const ended = endless.flatMap((body) => LAST_CHARACTERS.map((last) => `${PREFIX}${body}${last}`));
+  return new Set([...[...completed, ...bare].slice(0, MAX_POSSIBLE), ...ended]);
 }
 
 /** Each is looked up. */
 const MAX_POSSIBLE = 16;
+
+/** All but the last of the 43 characters. What has more of the prefix before them is of {@link OWN_FORM}. */
+const WITHOUT_LAST = /^(?:h?_)?([\w-]{42})$/;
+
+/** The last of 43 base64url characters has 4 bits of the 256. */
+const LAST_CHARACTERS = 'AEIMQUYcgkosw048'.split('');
+
+/** Each is looked up with every last character. */
+const MAX_ENDLESS = 4;
 
 /**
  * The texts themselves, and what their base64 says, in any of its alphabets, from any of its characters on, and what that

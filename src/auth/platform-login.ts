@@ -68,7 +68,7 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   };
 }
 
-/** Whether a credential's secret was presented with something around it, or without its first characters. */
+/** Whether a credential's secret was presented in a form that {@link possibleSecrets} mends. */
 async function isNearlyKnown(presented: Presented, control: ControlData): Promise<boolean> {
   const hashes = await Promise.all([...possibleSecrets(presented)].map(hashSecret));
   return control.knowsSecretAmong(hashes);

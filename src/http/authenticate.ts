@@ -87,7 +87,8 @@ export async function logInWithWholeToken(
 
 /**
  * Checks a user and password that came with this request.
- * @param by whose control data decides: for what is done at central, whichever host is asked, central's
+ * @param by whose control data decides: for what is done at central, whichever host is asked, central's, which is asked
+ *   again for each change
  * @returns undefined if they are wrong
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE; DENIED for a platform's token of an organization that was removed
  */
@@ -98,7 +99,8 @@ export async function logInFrom(
 ): Promise<Login | undefined> {
   const namespace = c.get('namespace');
   const { central } = c.get('runtime').config;
-  if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined);
+  const looksAgain = by === 'central' && !['GET', 'HEAD'].includes(c.req.method);
+  if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined, looksAgain);
   try {
     return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
@@ -114,6 +116,7 @@ async function logInBy(
   presented: Presented,
   decider: Namespace,
   noteAlso: LoginOptions['noteAlso'],
+  looksAgain = false,
 ): Promise<Login | undefined> {
   const control = composeControlData(c.env, decider);
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
@@ -130,6 +133,7 @@ async function logInBy(
     now,
     defer,
     knownGood,
+    looksAgain,
     elsewhere:
       checks &&
       ((unknown) =>

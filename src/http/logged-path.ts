@@ -13,7 +13,7 @@ const SESSION = /(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/s;
 const LONG = /[\w-]{40,}/g;
 const UPPER_CASE = /[A-Z]/;
 
-/** @param path as the router has it */
+/** @param path as the router has it, or a part of it that has a field of its own */
 export function loggedPath(path: string): string {
   let decoded = path;
   for (let i = 0; i < LAYERS && decoded.includes('%'); i++) decoded = decodedOnce(decoded);

@@ -31,7 +31,10 @@ export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Wri
   });
 }
 
-/** @param current the digest of what is there. @throws OciError PRECONDITION_FAILED */
+/**
+ * @param current the digest of what is there; the error does not name it: who may push or delete need not be allowed to read
+ * @throws OciError PRECONDITION_FAILED
+ */
 export function requireHolds(
   { precondition, needed = false }: Omit<Conditional, 'reference'>,
   current: Digest | undefined,
@@ -41,7 +44,6 @@ export function requireHolds(
     message:
       current === undefined
         ? 'If-Match names a manifest, but nothing is there: push without it, or with If-None-Match: *'
-        : `If-Match or If-None-Match does not agree with what is there, ${current}: read it again, then decide`,
-    detail: { digest: current ?? null },
+        : 'If-Match or If-None-Match does not agree with what is there: read it again, then decide',
   });
 }

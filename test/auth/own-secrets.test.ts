@@ -65,13 +65,25 @@ test('a secret without its prefix, or with a part of it, may be a credential’s
   expect([...possibleSecrets({ user: 'alice', password: ' "chosen by hand"\n' })]).toContain('chosen by hand');
 });
 
+test('a secret without its prefix and its last character may be a credential’s', () => {
+  for (let seed = 0; seed < 16; seed++) {
+    const secret = `berth_${new Uint8Array(32).fill(17 * seed).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
+    for (const start of [4, 5, 6]) {
+      const cut = secret.slice(start, -1);
+      for (const text of [cut, `"${cut}"`, btoa(`alice:${cut}\n`)]) {
+        expect([text, [...possibleSecrets({ user: 'alice', password: text })]]).toEqual([text, expect.arrayContaining([secret])]);
+      }
+    }
+  }
+});
+
 test('secrets of others are not taken for our own, whatever they are', () => {
   const secret = fc.oneof(fc.string({ maxLength: 80 }), fc.base64String({ maxLength: 200 }), fc.uuid());
   fc.assert(
     fc.property(fc.string({ maxLength: 30 }), secret, (user, password) => {
       fc.pre(!/berth/i.test(`${user}${password}`));
       expect(holdsOwnSecret({ user, password }, [BOOTSTRAP, btoa('k'.repeat(32))])).toBe(false);
-      expect(possibleSecrets({ user, password }).size).toBeLessThanOrEqual(16);
+      expect(possibleSecrets({ user, password }).size).toBeLessThanOrEqual(16 + 64);
     }),
     { seed: 72, numRuns: 500 },
   );

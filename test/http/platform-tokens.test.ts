@@ -271,6 +271,10 @@ describe('what the platform is not asked about', () => {
     ['a new secret without its last character', () => withPassword(NEW_SECRET.slice(0, -1))],
     ['a new secret without its first character', () => withPassword(NEW_SECRET.slice(1))],
     ['a new secret without its prefix', () => withPassword(NEW_SECRET.slice('berth_'.length))],
+    ...[6, 5, 4].map((start): [string, () => string] => [
+      `a new secret without its first ${start} characters and its last`,
+      () => withPassword(NEW_SECRET.slice(start, -1)),
+    ]),
     ['a part of the bootstrap secret', () => withPassword(env.BOOTSTRAP_SECRET.slice(3, 20))],
     ['a new secret as user', () => basic({ name: NEW_SECRET, password: 'x' })],
     ['a new secret in a whole token', () => `Bearer ${btoa(`alice:${NEW_SECRET} `)}`],

@@ -3,7 +3,8 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { routeOf } from '../../src/http/request-log.ts';
-import { addUsers, basic, HOST, USERS } from '../support/client.ts';
+import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
+import { takePrinted } from '../support/console.ts';
 
 test.each([
   ['/v2/', 'v2'],
@@ -97,4 +98,20 @@ describe('Analytics Engine', () => {
     const secrets = ['alice', token, session, basic(USERS.alice), 'private-tag', 'in-the-query', 'content'];
     for (const secret of secrets) expect(written).not.toContain(secret);
   });
+});
+
+test.each([
+  ['/v2/alice/app/manifests/', `berth_${'aB3-xY_9k'.repeat(5).slice(0, 43)}`, { reference: '…' }],
+  ['/v2/alice/app/manifests/', `sha3:berth_${'aB3-xY_9k'.repeat(5).slice(0, 43)}`, { reference: 'sha3:…' }],
+  ['/v2/alice/app/blobs/', `sha3:${'aB3-xY_9k'.repeat(5)}`, { digest: 'sha3:…' }],
+  ['/v2/alice/app/manifests/', `${'v1.'.repeat(65)}${'aB3-xY_9k'.repeat(5)}`, { reference: `${'v1.'.repeat(65)}…` }],
+  ['/v2/alice/app/manifests/', 'v1.2.3-RC1', { reference: 'v1.2.3-RC1' }],
+  ['/v2/alice/app/blobs/', `sha256:${'ab'.repeat(32)}`, { digest: `sha256:${'ab'.repeat(32)}` }],
+])('%s%s: its line has of it %j', async (path, named, fields) => {
+  takePrinted();
+  await call('GET', `${path}${named}`);
+  const line = takePrinted()
+    .split('\n')
+    .find((printed) => printed.includes('"requestId"'));
+  expect(JSON.parse(line ?? '{}')).toMatchObject({ method: 'GET', ...fields });
 });

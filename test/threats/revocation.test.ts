@@ -82,6 +82,37 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     expect(await host.read('/api/organizations', second)).toBe(200);
   });
 
+  test('a removed credential changes nothing from then on, although its password is remembered', async () => {
+    const headers = { 'Content-Type': 'application/json' };
+    const credentials = '/api/organizations/alice/credentials';
+    const created = await host.call('POST', credentials, {
+      as: 'alice',
+      headers,
+      body: '{"name":"leaver","rights":["pull","push","delete","admin"]}',
+    });
+    const { secret } = await created.json<{ secret: string }>();
+    const leaver = { authorization: basic({ name: 'leaver', password: secret }) };
+    await host.putImage('alice/app', 1, ['latest']);
+    expect(await host.read(credentials, leaver)).toBe(200);
+    expect((await host.call('DELETE', `${credentials}/leaver`, { as: 'alice' })).status).toBe(204);
+    // Remembered: what it could read before, it can read for the rest of the minute.
+    expect(await host.read(credentials, leaver)).toBe(200);
+
+    const before = await host.snapshotWithoutUse();
+    for (const [method, path, body] of [
+      ['POST', credentials, '{"name":"again","rights":["pull","admin"]}'],
+      ['DELETE', `${credentials}/reader`, undefined],
+      ['POST', '/api/organizations/alice/repositories', '{"name":"open","visibility":"public"}'],
+      ['PATCH', '/api/organizations/alice/repositories/app', '{"visibility":"public"}'],
+      ['DELETE', '/api/organizations/alice/repositories/app', undefined],
+      ['DELETE', '/api/v2.0/projects/alice/repositories/app', undefined],
+    ] as const) {
+      const sent = body === undefined ? {} : { headers, body };
+      expect([method, path, (await host.call(method, path, { as: leaver, ...sent })).status]).toEqual([method, path, 401]);
+    }
+    expect(await host.snapshotWithoutUse()).toBe(before);
+  });
+
   test('a secret that is made anew under the same name does not wake the old one', async () => {
     const headers = { 'Content-Type': 'application/json' };
     await host.call('DELETE', '/api/organizations/alice/credentials/reader', { as: 'alice' });

@@ -6,7 +6,7 @@ import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers } from '../../auth/credential.ts';
 import { administersRepository, type Delegate } from '../../auth/delegation.ts';
-import { countCheck, hashSecret, type Login } from '../../auth/login.ts';
+import { countCheck, hashSecret, type Login, parseWholeToken } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
@@ -94,12 +94,18 @@ async function loginOf(c: AppContext, value: string): Promise<Login | undefined>
   return logInFrom(c, presented, 'central');
 }
 
+/** Of access tokens: a JWT, whose header begins with `{"`. */
+const ACCESS_TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
+
 async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
-  const { bootstrapSecret } = c.get('runtime').config;
-  await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
+  const { bootstrapSecret, central } = c.get('runtime').config;
+  // The login that a whole token was tried as has counted it, and noted it for its user. It may be the secret all the same.
+  const isCounted = parseWholeToken(secret) !== undefined;
+  if (!isCounted) await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
   if (bootstrapSecret === undefined) return undefined;
   // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
   if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
-  c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', c.get('runtime').config.central));
+  const isGuess = !isCounted && !ACCESS_TOKEN.test(secret);
+  if (isGuess) c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', central));
   return undefined;
 }

@@ -57,7 +57,8 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
       license: { name: 'Apache-2.0' },
       description:
         'A method that a path does not have is answered 405, and OPTIONS on any path 204, both with Allow, which names the ' +
-        'methods that it has. Every path that can be read with GET answers HEAD too.',
+        'methods that it has. Every path that can be read with GET answers HEAD too. What changes something is answered 403 to a ' +
+        'page of another origin.',
     },
   });
   return api;

@@ -2,6 +2,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
+import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -86,14 +87,23 @@ function upkeepOf(c: AppContext): Upkeep {
   return new Upkeep(c.get('runtime').config, c.env);
 }
 
+/** @throws OciError NOT_FOUND for an organization that is gone, unless to an administrator */
 async function auditPage(
   c: AppContext,
   organization: OrganizationName | undefined,
   { n, last }: z.infer<typeof auditQuery>,
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
-  const owned = organization && (await composeControlData(c.env, c.get('namespace')).organization(organization));
-  const found = await upkeepOf(c).audit(organization, owned?.created_at ?? 0, last, n);
+  const since = organization === undefined ? 0 : await ownedSince(c, organization);
+  const found = await upkeepOf(c).audit(organization, since, last, n);
   return { entries: found.entries.map(viewOfEntry), last: found.last ?? null };
+}
+
+/** Central's answer: a node's copy may still be of an earlier organization of this name, whose log is not the caller's. */
+async function ownedSince(c: AppContext, name: OrganizationName): Promise<number> {
+  const organization = await composeControlData(c.env, c.get('runtime').config.central).organization(name);
+  if (organization !== undefined) return organization.created_at;
+  if (c.get('caller').kind === 'administrator') return 0;
+  throw new OciError('NOT_FOUND', { message: `there is no organization ${name}` });
 }
 
 function view({ store, known }: StoreUpkeep): z.infer<typeof storeUpkeep> {

@@ -3,6 +3,7 @@ import { type Digest, parseAnyDigest } from '../../oci/digest.ts';
 import { isEntityTagOf } from '../../oci/precondition.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import type { AppContext, AppEnv } from '../context.ts';
+import { loggedPath } from '../logged-path.ts';
 import { parseRange } from '../range.ts';
 import { requireHolds } from '../../registry/conditional.ts';
 import { isNotModified, preconditionOf } from './precondition.ts';
@@ -46,7 +47,7 @@ function target(c: AppContext) {
   const repository = repositoryOf(c);
   const digest = parseAnyDigest(c.req.param('digest') ?? '');
   const fields = c.get('logFields');
-  fields['digest'] = digest;
+  fields['digest'] = loggedPath(digest);
   return { repository, digest };
 }
 

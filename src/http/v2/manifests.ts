@@ -7,6 +7,7 @@ import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
+import { loggedPath } from '../logged-path.ts';
 import { isNotModified, preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
@@ -72,7 +73,7 @@ function target(c: AppContext, parse = parseAnyReference) {
   const repository = repositoryOf(c);
   const reference = parse(c.req.param('reference') ?? '');
   const fields = c.get('logFields');
-  fields['reference'] = reference.kind === 'tag' ? reference.tag.slice(0, MAX_SHOWN) : reference.digest;
+  fields['reference'] = loggedPath(reference.kind === 'tag' ? reference.tag : reference.digest).slice(0, MAX_SHOWN);
   return { repository, reference };
 }
 

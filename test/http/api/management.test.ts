@@ -1,6 +1,18 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { addUsers, basic, call, codeOf, errorsOf, type CallOptions, tokenFor, type UserName } from '../../support/client.ts';
+import { createApp } from '../../../src/app.ts';
+import {
+  addUsers,
+  basic,
+  call,
+  codeOf,
+  errorsOf,
+  HOST,
+  type CallOptions,
+  tokenFor,
+  type UserName,
+} from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 
 beforeEach(addUsers);
@@ -61,6 +73,18 @@ describe('from nothing, with the bootstrap secret', () => {
     ]);
     expect((await api('DELETE', 'credentials/the-platform', bootstrap)).status).toBe(204);
     expect((await api('DELETE', 'credentials/the-platform', bootstrap)).status).toBe(404);
+  });
+
+  test.each([
+    ['dots', 'a.bootstrap.secret.with.dots'],
+    ['the form of a whole token', btoa('operator:chosen-by-hand')],
+    ['the form of an access token', 'eyJoZWFkZXI.Y2xhaW1z.c2lnbmF0dXJl'],
+  ])('which may have %s', async (_form, secret) => {
+    const context = createExecutionContext();
+    const request = new Request(`${HOST}/api/organizations`, { headers: { Authorization: `Bearer ${secret}` } });
+    const { status } = await createApp().fetch(request, { ...env, BOOTSTRAP_SECRET: secret }, context);
+    await waitOnExecutionContext(context);
+    expect(status).toBe(200);
   });
 
   test('a wrong secret is 401', async () => {

@@ -216,6 +216,35 @@ describe('the audit log', () => {
     }
   });
 
+  test("of a name that has a new owner begins with that owner, although the asked node's copy is of the one before", async () => {
+    await putImage('alice/app', 1, ['a']);
+    await deleted('/v2/alice/app/manifests/a', 'alice');
+    await follow();
+    // Only central has heard of the new owner: the node follows later.
+    await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = ?1 WHERE name = 'alice'")
+      .bind(Date.now() + 1)
+      .run();
+    for (const copy of ['is older', 'is missing']) {
+      if (copy === 'is missing') await env.DB_NODE1!.prepare("DELETE FROM organizations WHERE name = 'alice'").run();
+      for (const as of ['alice', 'admin'] as const) {
+        const { status, body } = await api('GET', 'organizations/alice/audit', { as, host: NODE1 });
+        expect([copy, as, status, body]).toEqual([copy, as, 200, { entries: [], last: null }]);
+      }
+    }
+  });
+
+  test('of an organization that is removed is for administrators alone', async () => {
+    await putImage('alice/app', 1, ['a']);
+    await deleted('/v2/alice/app/manifests/a', 'alice');
+    await deleted('/api/organizations/alice/repositories/app', 'admin');
+    // The isolate remembers its password.
+    expect((await api('GET', 'organizations/alice/audit', { as: 'alice' })).status).toBe(200);
+    await deleted('/api/organizations/alice', 'admin');
+    const { status, body } = await api('GET', 'organizations/alice/audit', { as: 'alice' });
+    expect([status, body]).toMatchObject([404, { errors: [{ message: 'there is no organization alice' }] }]);
+    expect((await log('admin', 'organizations/alice/audit')).entries.length).toBeGreaterThan(0);
+  });
+
   test('is one log of all stores, page by page', async () => {
     const stores = [env.DB_CENTRAL, env.DB_NODE1!, env.DB_NODE2!].map((database) => new Database(database));
     for (let i = 0; i < 12; i++) {
@@ -265,6 +294,31 @@ describe('refused logins in the audit log', () => {
   const refusals = async (as: UserName = 'admin', path = 'audit'): Promise<Entry[]> =>
     (await log(as, path)).entries.filter(({ action }) => action === 'refuse login');
   const total = (entries: readonly Entry[]): number => entries.reduce((sum, { count }) => sum + count, 0);
+
+  /** Of a GET of the management API that is refused: the keys by which it was counted for a user. */
+  async function countsOf(value: string): Promise<string[]> {
+    const keys: string[] = [];
+    const CREDENTIAL_CHECKS: RateLimit = { limit: async ({ key }) => ({ success: keys.push(key) > 0 }) };
+    const context = createExecutionContext();
+    const headers = { Authorization: `Bearer ${value}`, 'CF-Connecting-IP': '198.51.100.30' };
+    const request = new Request('http://registry.localhost:8787/api/organizations', { headers });
+    expect((await createApp().fetch(request, { ...env, CREDENTIAL_CHECKS }, context)).status).toBe(401);
+    await waitOnExecutionContext(context);
+    return keys;
+  }
+
+  test('a wrong whole token is counted once, for its user, and not as a guess of the bootstrap secret', async () => {
+    expect(await countsOf(btoa('alice:a-wrong-guess'))).toHaveLength(1);
+    expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['alice', 1]]);
+  });
+
+  test('an access token, which is not for the management API, is no guess of the bootstrap secret either', async () => {
+    const answer = await (await call('GET', '/token', { as: 'alice' })).json<{ token: string }>();
+    expect(await countsOf(answer.token)).toHaveLength(1);
+    expect(await refusals()).toEqual([]);
+    expect(await countsOf('a-wrong.bootstrap.secret')).toHaveLength(1);
+    expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['bootstrap', 1]]);
+  });
 
   test('are counted for each hour, user and address, at the store that decided, without the address or what was presented', async () => {
     await follow();

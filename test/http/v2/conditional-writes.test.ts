@@ -1,12 +1,21 @@
 /** If-Match and If-None-Match on PUT and DELETE (RFC 9110 §13), at central and at a node. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { addUsers } from '../../support/client.ts';
+import { addCredentials, addUsers, basic, type NewUser } from '../../support/client.ts';
 import { bytesOf, contentDigest, type Image, indexOf, snapshot } from '../../support/fixture.ts';
 import { type Answered, type HostName, ThreeHosts } from '../../support/three-hosts.ts';
+
+const BLIND: NewUser = {
+  kind: 'organization',
+  name: 'blind',
+  password: 'blind-secret',
+  organization: 'alice',
+  rights: ['push', 'delete'],
+};
 
 let hosts: ThreeHosts;
 beforeEach(async () => {
   await addUsers();
+  await addCredentials([BLIND]);
   hosts = await ThreeHosts.open();
 });
 
@@ -78,6 +87,23 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await remove('latest', { 'If-Match': `"${first.digest}"` })).toBe(202);
     expect(await remove(first.digest, { 'If-Match': '*' })).toBe(202);
     expect(await digestAt(host, first.digest)).toBeNull();
+  });
+
+  test('a refusal does not say what is there: its client may push, or delete, and not read', async () => {
+    const image = await imageWith('1');
+    await put(host, 'latest', image);
+    const as = { authorization: basic(BLIND) };
+    const reference = `${MANIFESTS}/latest`;
+    expect((await hosts.call(host, 'GET', reference, { as })).status).toBe(403);
+    const headers = { 'Content-Type': image.manifest.mediaType, 'If-Match': `"${OTHER}"` };
+    for (const [method, body] of [
+      ['PUT', (await imageWith('2')).bytes],
+      ['DELETE', null],
+    ] as const) {
+      const { status, bytes, headers: answered } = await hosts.call(host, method, reference, { as, headers, body });
+      expect([method, status]).toEqual([method, 412]);
+      expect(`${new TextDecoder().decode(bytes)} ${JSON.stringify([...answered])}`).not.toContain(image.digest);
+    }
   });
 
   test('of many that create one tag at once, one does', async () => {
