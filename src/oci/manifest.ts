@@ -10,8 +10,9 @@
  */
 import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
+import { parseWithIntegers } from './json-integers.ts';
 import { jsonExcess } from './json-limits.ts';
-import { ambiguousName, type Fault, faultOf, isObject } from './manifest-schema.ts';
+import { ambiguousName, type Fault, faultOf, INTEGERS, isObject } from './manifest-schema.ts';
 import {
   isDockerSchema1,
   isNonDistributable,
@@ -127,7 +128,7 @@ function parseObject(text: string): Record<string, unknown> {
   if (excess === 'values') throw invalid(`the manifest has more than ${MAX_VALUES} values`);
   let document: unknown;
   try {
-    document = JSON.parse(withoutByteOrderMark(text));
+    document = parseWithIntegers(withoutByteOrderMark(text), INTEGERS);
   } catch (cause) {
     throw invalid('the manifest is not valid JSON', cause);
   }

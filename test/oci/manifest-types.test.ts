@@ -93,14 +93,52 @@ describe.each(SHAPES)('%s, %s', (shape, mediaType, document) => {
     expectRefusal(text, mediaType, 'annotations.__proto__', 'must be a string');
   });
 
-  test('is refused with a schemaVersion that is a string', () => {
-    const problem = shape.startsWith('an artifact') ? 'must be a number' : 'must be the number 2';
-    expectRefusal({ ...document, schemaVersion: '2' }, mediaType, 'schemaVersion', problem);
+  test.each(['2', 2.5])('is refused with a schemaVersion that is no whole number: %j', (schemaVersion) => {
+    const problem = shape.startsWith('an artifact') ? 'must be a whole number' : 'must be the number 2';
+    expectRefusal({ ...document, schemaVersion }, mediaType, 'schemaVersion', problem);
   });
 
   test('may have fields that image-spec does not know, and null in optional ones', () => {
     const unknown = { annotations: null, artifactType: null, note: { any: ['thing'] } };
     expect(parse({ ...document, ...unknown }, mediaType).references.length).toBeGreaterThan(0);
+  });
+});
+
+describe('a number that Go cannot decode as an integer', () => {
+  const DIGITS = 'must be written in digits alone: clients take neither a fraction nor an exponent';
+  /** `document` with each number that equals `value` written as `literal`. */
+  const written = (document: object, value: number, literal: string): string =>
+    JSON.stringify(document).replaceAll(`:${value},`, `:${literal},`).replaceAll(`:${value}}`, `:${literal}}`);
+
+  test.each(['1000.0', '1e3', '1E+3', '10000e-1'])('is refused as a size: %s', (literal) => {
+    for (const [, mediaType, place, documentWith] of PLACES) {
+      expectRefusal(written(documentWith({ size: 1000 }), 1000, literal), mediaType, `${place}.size`, DIGITS);
+    }
+  });
+
+  test.each(['2.0', '2e0', '0.2E1'])('is refused as a schemaVersion: %s', (literal) => {
+    for (const [, mediaType, document] of SHAPES) {
+      const text = JSON.stringify({ ...document, schemaVersion: 'number' }).replace('"number"', ` ${literal}`);
+      expectRefusal(text, mediaType, 'schemaVersion', DIGITS);
+    }
+  });
+
+  test('is refused under a name that is written with an escape', () => {
+    const text = written(image, 1, '1.0').replace('"size":1.0', '"si\\u007ae" : 1.0');
+    expectRefusal(text, OCI_IMAGE_MANIFEST, 'config.size', DIGITS);
+  });
+
+  test('is accepted in fields that image-spec does not know, and in text', () => {
+    const notes = { note: { size: 1000, schemaVersion: 1000, list: [{ size: 1000 }] }, annotations: { size: '{"size":1.5}' } };
+    const text = written({ ...image, ...notes }, 1000, '1e3');
+    expect(parse(text, OCI_IMAGE_MANIFEST)).toMatchObject({ text, references: [{ size: 1 }, { size: 2 }] });
+  });
+
+  test('gives no size in a document of another type without a subject', () => {
+    const text = written({ layers: [descriptor(1, { size: 1000 })] }, 1000, '1e3');
+    expect(parse(text, ARTIFACT).references).toEqual([
+      { kind: 'layer', digest: digest(1), size: null, mediaType: 'application/x' },
+    ]);
   });
 });
 
