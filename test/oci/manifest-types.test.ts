@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Manifest, parseManifest } from '../../src/oci/manifest.ts';
+import { type Manifest, parseManifest, readStoredManifest } from '../../src/oci/manifest.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
@@ -216,5 +216,29 @@ describe('a media type that no manifest has', () => {
     'application/vnd.oci.artifact.manifest.v1+json',
   ])('is none that a client uses for an artifact: %s', (contentType) => {
     expect(parse({}, contentType).mediaType).toBe(contentType);
+  });
+});
+
+describe('a manifest that is stored already', () => {
+  const read = (document: object | string, mediaType: string): Manifest =>
+    readStoredManifest(typeof document === 'string' ? document : JSON.stringify(document), mediaType as MediaType);
+
+  test.each(SHAPES)('reads as it did when it was pushed: %s', (_, mediaType, document) => {
+    expect(read(document, mediaType)).toEqual(parse(document, mediaType));
+    const subject = { ...descriptor(9), digest: 'blake3:abc' };
+    expect(read({ ...document, subject }, mediaType)).toEqual(parse({ ...document, subject }, mediaType));
+  });
+
+  test.each(PLACES)('reads although its fields would be refused today: %s', (_, mediaType, __, documentWith) => {
+    const digests = parse(documentWith({}), mediaType).references.map(({ kind, digest: each }) => [kind, each]);
+    for (const [fields] of WRONG_IN_DESCRIPTOR) {
+      const document = { ...documentWith(fields), annotations: { a: 1 }, Subject: null, artifactType: 'a'.repeat(300) };
+      expect(read(document, mediaType).references.map(({ kind, digest: each }) => [kind, each])).toEqual(digests);
+    }
+  });
+
+  test('reads although it gives one digest two sizes', () => {
+    const layers = [descriptor(2), descriptor(2, { size: 3 })];
+    expect(read({ ...image, layers }, OCI_IMAGE_MANIFEST).requiredBlobs).toEqual([digest(1), digest(2)]);
   });
 });
