@@ -88,6 +88,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Pr
     least: most,
     leaving,
     givesWay: false,
+    isGivenUp: true,
     copies: 1,
   });
   held.set(c, buffered);
