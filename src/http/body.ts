@@ -48,12 +48,17 @@ export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Arr
   return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', leaving: 0 });
 }
 
-/** A form or a JSON document. Anybody may send a form: half of the budget is for those who have logged in. */
-const SMALL: Whole = { limit: 64 * 1024, tooLarge: 'BODY_TOO_LARGE', leaving: BUDGET_BYTES / 2 };
+/** A form or a JSON document, in bytes. */
+const SMALL_LIMIT = 64 * 1024;
 
-/** As {@link readManifestBody}, of a form or a JSON document. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
+/** As {@link readManifestBody}, of a document of a caller who has logged in. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
 export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, SMALL);
+  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', leaving: 0 });
+}
+
+/** As {@link readSmallBody}, of anybody's body. Half of the budget is for those who have logged in. */
+export function readBodyOfAnybody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', leaving: BUDGET_BYTES / 2 });
 }
 
 /**
@@ -62,7 +67,8 @@ export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
  */
 export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   const { raw } = c.req;
-  const bytes = await readSmallBody(c);
+  const isOfCaller = Object.hasOwn(c.var, 'caller');
+  const bytes = await (isOfCaller ? readSmallBody(c) : readBodyOfAnybody(c));
   const headers = new Headers(raw.headers);
   if (bytes.byteLength === 0) headers.delete('Content-Type');
   // Of a GET, nobody reads it.
@@ -82,6 +88,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Pr
     least: most,
     leaving,
     givesWay: false,
+    isGivenUp: true,
     copies: 1,
   });
   held.set(c, buffered);

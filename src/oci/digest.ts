@@ -50,11 +50,11 @@ export function parseAnyDigest(text: string, argument = 'digest'): Digest {
   return text as Digest;
 }
 
-/** The digest, or undefined where `text` is none that Berth supports. */
-export function digestOrUndefined(text: unknown): Digest | undefined {
+/** The digest, or undefined where `text` is none that `parse` takes; by default, none that Berth supports. */
+export function digestOrUndefined(text: unknown, parse: typeof parseDigest = parseDigest): Digest | undefined {
   if (typeof text !== 'string') return undefined;
   try {
-    return parseDigest(text);
+    return parse(text);
   } catch {
     return undefined;
   }

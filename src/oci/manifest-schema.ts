@@ -5,8 +5,15 @@
  */
 import { z } from 'zod';
 
+/** Fields that clients decode as integers. NaN stands for one that is not written as an integer (`json-integers.ts`). */
+export const INTEGERS: ReadonlySet<string> = new Set(['size', 'schemaVersion']);
+
 const should = (what: string) => ({
-  error: ({ input }: { readonly input?: unknown }) => (input === undefined ? 'is missing' : `must be ${what}`),
+  error: ({ input }: { readonly input?: unknown }) => {
+    if (input === undefined) return 'is missing';
+    if (Number.isNaN(input)) return 'must be written in digits alone: clients take neither a fraction nor an exponent';
+    return `must be ${what}`;
+  },
 });
 const text = z.string(should('a string'));
 const optionalText = text.nullish();
@@ -57,7 +64,7 @@ const SCHEMAS = {
   image: z.object({ schemaVersion, ...common, config: descriptor, layers: descriptors.nullable() }),
   index: z.object({ schemaVersion, ...common, manifests: descriptors.nullable() }),
   artifact: z.object({
-    schemaVersion: z.number(should('a number')).nullish(),
+    schemaVersion: z.int(should('a whole number')).nullish(),
     ...common,
     config: descriptor.nullish(),
     layers: descriptors.nullish(),

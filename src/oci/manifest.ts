@@ -10,8 +10,9 @@
  */
 import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
+import { parseWithIntegers } from './json-integers.ts';
 import { jsonExcess } from './json-limits.ts';
-import { ambiguousName, type Fault, faultOf, isObject } from './manifest-schema.ts';
+import { ambiguousName, type Fault, faultOf, INTEGERS, isObject } from './manifest-schema.ts';
 import {
   isDockerSchema1,
   isNonDistributable,
@@ -75,28 +76,22 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   const isTyped = shape !== 'other' || (document['subject'] !== undefined && document['subject'] !== null);
   const fault = isTyped ? faultOf(shape === 'other' ? 'artifact' : shape, document) : undefined;
   refuse(ambiguousName(document, READ_BY_ALL, '') ?? fault);
-  const read = isTyped ? strictDescriptor : lenientDescriptor;
-  const descriptors = [
-    ...descriptorsOf(document, 'config', 'config', read),
-    ...descriptorsOf(document, 'layers', 'layer', read),
-    ...descriptorsOf(document, 'manifests', 'child', read),
-    ...(shape === 'other' ? descriptorsOf(document, 'blobs', 'layer', read) : []),
-    ...descriptorsOf(document, 'subject', 'subject', read),
-  ];
+  const descriptors = descriptorsIn(document, shape, isTyped ? strictDescriptor : lenientDescriptor);
   if (descriptors.length > MAX_REFERENCES) throw invalid(`the manifest has more than ${MAX_REFERENCES} descriptors`);
   requireOneSize(descriptors);
-  const references = distinct(descriptors, ({ kind, digest }) => `${kind} ${digest}`);
-  const blobs = descriptors.filter(
-    ({ kind, mediaType: type }) => shape === 'image' && (kind === 'config' || (kind === 'layer' && !isNonDistributable(type))),
-  );
-  return {
-    mediaType,
-    text,
-    references,
-    requiredBlobs: [...new Set(blobs.map(({ digest }) => digest))],
-    subject: references.find(({ kind }) => kind === 'subject')?.digest,
-    artifactType: artifactTypeOf(document, shape === 'image' ? descriptors : []),
-  };
+  const manifest = manifestOf(text, mediaType, document, descriptors);
+  if (manifest.artifactType.length > MAX_MEDIA_TYPE_LENGTH) throw invalid('the artifact type is too long for a media type');
+  return manifest;
+}
+
+/**
+ * Reads a manifest that was accepted once. What a push must be is judged by the version that took it, and is not asked again:
+ * a descriptor that cannot be read is left out, a size that cannot is null.
+ * @throws OciError MANIFEST_INVALID where parsing it would cost too much
+ */
+export function readStoredManifest(text: string, mediaType: MediaType): Manifest {
+  const document = parseObject(text);
+  return manifestOf(text, mediaType, document, descriptorsIn(document, shapeOf(mediaType), lenientDescriptor));
 }
 
 /** The `annotations` of a stored manifest, for its entry in a list of referrers; undefined where it has none. */
@@ -127,7 +122,7 @@ function parseObject(text: string): Record<string, unknown> {
   if (excess === 'values') throw invalid(`the manifest has more than ${MAX_VALUES} values`);
   let document: unknown;
   try {
-    document = JSON.parse(withoutByteOrderMark(text));
+    document = parseWithIntegers(withoutByteOrderMark(text), INTEGERS);
   } catch (cause) {
     throw invalid('the manifest is not valid JSON', cause);
   }
@@ -163,6 +158,41 @@ function namedMediaType(document: Record<string, unknown>, contentType: string |
   return own;
 }
 
+function descriptorsIn(
+  document: Record<string, unknown>,
+  shape: ReturnType<typeof shapeOf>,
+  read: typeof strictDescriptor,
+): Descriptor[] {
+  return [
+    ...descriptorsOf(document, 'config', 'config', read),
+    ...descriptorsOf(document, 'layers', 'layer', read),
+    ...descriptorsOf(document, 'manifests', 'child', read),
+    ...(shape === 'other' ? descriptorsOf(document, 'blobs', 'layer', read) : []),
+    ...descriptorsOf(document, 'subject', 'subject', read),
+  ];
+}
+
+function manifestOf(
+  text: string,
+  mediaType: MediaType,
+  document: Record<string, unknown>,
+  descriptors: readonly Descriptor[],
+): Manifest {
+  const isImage = shapeOf(mediaType) === 'image';
+  const references = distinct(descriptors, ({ kind, digest }) => `${kind} ${digest}`);
+  const blobs = descriptors.filter(
+    ({ kind, mediaType: type }) => isImage && (kind === 'config' || (kind === 'layer' && !isNonDistributable(type))),
+  );
+  return {
+    mediaType,
+    text,
+    references,
+    requiredBlobs: [...new Set(blobs.map(({ digest }) => digest))],
+    subject: references.find(({ kind }) => kind === 'subject')?.digest,
+    artifactType: artifactTypeOf(document, isImage ? descriptors : []),
+  };
+}
+
 function descriptorsOf(
   document: Record<string, unknown>,
   field: string,
@@ -176,18 +206,22 @@ function descriptorsOf(
   return read(value, kind, field);
 }
 
+/** A subject need not be here, so its algorithm need not be one that can be pushed here. */
+function parserOf(kind: ReferenceKind): typeof parseDigest {
+  return kind === 'subject' ? parseAnyDigest : parseDigest;
+}
+
 /** A descriptor that the schema has passed, or none. */
 function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor[] {
   if (!isObject(value)) return [];
   const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string };
-  // A subject need not be here, so its algorithm need not be one that can be pushed here.
-  const parse = kind === 'subject' ? parseAnyDigest : parseDigest;
+  const parse = parserOf(kind);
   return [{ kind, digest: parse(digest, `the digest of ${where}`), size, mediaType: mediaType ?? '' }];
 }
 
 function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {
   if (!isObject(value)) return [];
-  const digest = digestOrUndefined(value['digest']);
+  const digest = digestOrUndefined(value['digest'], parserOf(kind));
   if (digest === undefined) return [];
   const { size, mediaType } = value;
   return [
@@ -202,9 +236,7 @@ function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {
 
 function artifactTypeOf(document: Record<string, unknown>, descriptors: readonly Descriptor[]): string {
   const own = document['artifactType'];
-  const type = typeof own === 'string' && own !== '' ? own : (descriptors.find(({ kind }) => kind === 'config')?.mediaType ?? '');
-  if (type.length > MAX_MEDIA_TYPE_LENGTH) throw invalid('the artifact type is too long for a media type');
-  return type;
+  return typeof own === 'string' && own !== '' ? own : (descriptors.find(({ kind }) => kind === 'config')?.mediaType ?? '');
 }
 
 /** One digest is of one content, which has one length. */

@@ -1,12 +1,16 @@
 /**
  * The body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, which it borrows from
  * when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others wait for room.
+ * A document, of which a piece is of no use, is given up instead.
  */
+import { OciError } from '../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
 import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
 
 /** How long a piece may take to fill its buffer while others wait, in milliseconds. */
 export const SLOW_MILLISECONDS = 5000;
+/** How often a document that arrives looks whether others wait. With the above, less than room is waited for. */
+const LOOK_MILLISECONDS = 1000;
 
 const NOTHING = new Uint8Array(0);
 
@@ -19,6 +23,8 @@ export interface Buffering {
   readonly leaving?: number;
   /** Whether a piece may be shorter than its buffer although the body goes on. */
   readonly givesWay: boolean;
+  /** Whether a body that fills a buffer slowly fails with BODY_STALLED while others wait for room. */
+  readonly isGivenUp?: boolean;
   /** How often a piece is in memory while it is used. */
   readonly copies: number;
 }
@@ -50,14 +56,14 @@ export class BufferedBody {
       return Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
     };
     mayGoOn();
-    let bytes = await this.#reader.fill(this.#buffer, 0, mayGoOn);
-    while (this.#isFilledBy(bytes) && (await this.#reader.hasMore())) {
+    let bytes = await this.#inTime(this.#reader.fill(this.#buffer, 0, mayGoOn));
+    while (this.#isFilledBy(bytes) && (await this.#inTime(this.#reader.hasMore()))) {
       const filled = bytes.byteLength;
       this.#buffer = bytes.buffer;
       // Nothing may refer to the smaller buffer while the larger one is filled.
       bytes = NOTHING;
       if (!(await this.#grow())) return new Uint8Array(this.#buffer, 0, filled);
-      bytes = await this.#reader.fill(this.#buffer, filled, mayGoOn);
+      bytes = await this.#inTime(this.#reader.fill(this.#buffer, filled, mayGoOn));
     }
     return bytes;
   }
@@ -89,6 +95,25 @@ export class BufferedBody {
     return this.#buffering.givesWay && this.#size > STEP_BYTES && this.#budget.isAwaited();
   }
 
+  /** What was read, unless the body has to be given up first: a single read may take longer than others can wait. */
+  async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
+    if (this.#buffering.isGivenUp !== true) return reading;
+    const begunAt = Date.now();
+    let timer: ReturnType<typeof setTimeout> | null = null;
+    const givenUp = new Promise<never>((_, fail) => {
+      const look = (): void => {
+        if (Date.now() - begunAt >= SLOW_MILLISECONDS && this.#budget.isAwaited()) fail(new OciError('BODY_STALLED'));
+        else timer = setTimeout(look, LOOK_MILLISECONDS);
+      };
+      timer = setTimeout(look, LOOK_MILLISECONDS);
+    });
+    try {
+      return await Promise.race([reading, givenUp]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Whether the bytes would go on in a larger buffer, if there is room for one. */
   #isFilledBy({ byteLength, buffer }: Uint8Array<ArrayBuffer>): boolean {
     return byteLength === buffer.byteLength && this.#size < (this.#buffering.sizes.at(-1) ?? 0);
@@ -100,8 +125,7 @@ export class BufferedBody {
     const size = sizes.find((each) => each > this.#size);
     if (size === undefined) return false;
     const bytes = size * copies;
-    const ofSize = size > SMALL_BYTES ? RESERVED_BYTES : size > STEP_BYTES ? 0 : FIRST_RESERVED_BYTES;
-    const leaving = Math.max(ofSize, this.#buffering.leaving ?? 0);
+    const leaving = Math.max(this.#leftBy(size), this.#buffering.leaving ?? 0);
     const isNeeded = this.#loan === undefined || this.#size < least;
     const loan = isNeeded ? await this.#budget.wait(bytes, leaving) : this.#budget.borrow(bytes, RESERVED_BYTES);
     if (loan === undefined) return false;
@@ -112,6 +136,14 @@ export class BufferedBody {
     this.#buffer = larger;
     this.#size = size;
     return true;
+  }
+
+  /** Bytes of the budget that a buffer leaves free. */
+  #leftBy(size: number): number {
+    if (size > SMALL_BYTES) return RESERVED_BYTES;
+    if (size <= STEP_BYTES) return FIRST_RESERVED_BYTES;
+    // Less than first buffers leave, so that a document grows whatever they hold; some, so that one which has arrived is used.
+    return this.#buffering.isGivenUp === true ? FIRST_RESERVED_BYTES / 2 : 0;
   }
 
   #giveBack(): void {

@@ -1,6 +1,6 @@
 /** Invariant 8: documents that clients do not finish leave room for those of others. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { readManifestBody, readSmallBody, releaseBody } from '../../src/http/body.ts';
+import { readBodyOfAnybody, readManifestBody, readSmallBody, releaseBody } from '../../src/http/body.ts';
 import type { AppContext } from '../../src/http/context.ts';
 import { BUDGET_BYTES, isolateBudget, WAIT_MILLISECONDS } from '../../src/stores/buffer-budget.ts';
 import { STALLED_MILLISECONDS } from '../../src/stores/body-reader.ts';
@@ -21,15 +21,18 @@ function contextOf(length: number, sent = length): AppContext {
 
 const LARGEST = 64 * 1024;
 
-test('forms that are never finished take half of the budget, and a manifest is read meanwhile', async () => {
+test('forms that are never finished take half of the budget, and documents of those who have logged in are read meanwhile', async () => {
   const forms = Array.from({ length: 440 }, () => contextOf(LARGEST, LARGEST - 1));
-  const reading = forms.map((c) => readSmallBody(c).catch((error: unknown) => error));
+  const reading = forms.map((c) => readBodyOfAnybody(c).catch((error: unknown) => error));
   await vi.waitUntil(() => isolateBudget.inUse() > BUDGET_BYTES / 2 - LARGEST);
   expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
 
   const manifest = contextOf(1024 * 1024);
   expect(await readManifestBody(manifest, 4 * 1024 * 1024)).toHaveLength(1024 * 1024);
   releaseBody(manifest);
+  const document = contextOf(LARGEST);
+  expect(await readSmallBody(document)).toHaveLength(LARGEST);
+  releaseBody(document);
 
   await vi.advanceTimersByTimeAsync(Math.max(WAIT_MILLISECONDS, STALLED_MILLISECONDS));
   await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);

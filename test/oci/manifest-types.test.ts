@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Manifest, parseManifest } from '../../src/oci/manifest.ts';
+import { type Manifest, parseManifest, readStoredManifest } from '../../src/oci/manifest.ts';
 import {
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
@@ -93,14 +93,52 @@ describe.each(SHAPES)('%s, %s', (shape, mediaType, document) => {
     expectRefusal(text, mediaType, 'annotations.__proto__', 'must be a string');
   });
 
-  test('is refused with a schemaVersion that is a string', () => {
-    const problem = shape.startsWith('an artifact') ? 'must be a number' : 'must be the number 2';
-    expectRefusal({ ...document, schemaVersion: '2' }, mediaType, 'schemaVersion', problem);
+  test.each(['2', 2.5])('is refused with a schemaVersion that is no whole number: %j', (schemaVersion) => {
+    const problem = shape.startsWith('an artifact') ? 'must be a whole number' : 'must be the number 2';
+    expectRefusal({ ...document, schemaVersion }, mediaType, 'schemaVersion', problem);
   });
 
   test('may have fields that image-spec does not know, and null in optional ones', () => {
     const unknown = { annotations: null, artifactType: null, note: { any: ['thing'] } };
     expect(parse({ ...document, ...unknown }, mediaType).references.length).toBeGreaterThan(0);
+  });
+});
+
+describe('a number that Go cannot decode as an integer', () => {
+  const DIGITS = 'must be written in digits alone: clients take neither a fraction nor an exponent';
+  /** `document` with each number that equals `value` written as `literal`. */
+  const written = (document: object, value: number, literal: string): string =>
+    JSON.stringify(document).replaceAll(`:${value},`, `:${literal},`).replaceAll(`:${value}}`, `:${literal}}`);
+
+  test.each(['1000.0', '1e3', '1E+3', '10000e-1'])('is refused as a size: %s', (literal) => {
+    for (const [, mediaType, place, documentWith] of PLACES) {
+      expectRefusal(written(documentWith({ size: 1000 }), 1000, literal), mediaType, `${place}.size`, DIGITS);
+    }
+  });
+
+  test.each(['2.0', '2e0', '0.2E1'])('is refused as a schemaVersion: %s', (literal) => {
+    for (const [, mediaType, document] of SHAPES) {
+      const text = JSON.stringify({ ...document, schemaVersion: 'number' }).replace('"number"', ` ${literal}`);
+      expectRefusal(text, mediaType, 'schemaVersion', DIGITS);
+    }
+  });
+
+  test('is refused under a name that is written with an escape', () => {
+    const text = written(image, 1, '1.0').replace('"size":1.0', '"si\\u007ae" : 1.0');
+    expectRefusal(text, OCI_IMAGE_MANIFEST, 'config.size', DIGITS);
+  });
+
+  test('is accepted in fields that image-spec does not know, and in text', () => {
+    const notes = { note: { size: 1000, schemaVersion: 1000, list: [{ size: 1000 }] }, annotations: { size: '{"size":1.5}' } };
+    const text = written({ ...image, ...notes }, 1000, '1e3');
+    expect(parse(text, OCI_IMAGE_MANIFEST)).toMatchObject({ text, references: [{ size: 1 }, { size: 2 }] });
+  });
+
+  test('gives no size in a document of another type without a subject', () => {
+    const text = written({ layers: [descriptor(1, { size: 1000 })] }, 1000, '1e3');
+    expect(parse(text, ARTIFACT).references).toEqual([
+      { kind: 'layer', digest: digest(1), size: null, mediaType: 'application/x' },
+    ]);
   });
 });
 
@@ -178,5 +216,29 @@ describe('a media type that no manifest has', () => {
     'application/vnd.oci.artifact.manifest.v1+json',
   ])('is none that a client uses for an artifact: %s', (contentType) => {
     expect(parse({}, contentType).mediaType).toBe(contentType);
+  });
+});
+
+describe('a manifest that is stored already', () => {
+  const read = (document: object | string, mediaType: string): Manifest =>
+    readStoredManifest(typeof document === 'string' ? document : JSON.stringify(document), mediaType as MediaType);
+
+  test.each(SHAPES)('reads as it did when it was pushed: %s', (_, mediaType, document) => {
+    expect(read(document, mediaType)).toEqual(parse(document, mediaType));
+    const subject = { ...descriptor(9), digest: 'blake3:abc' };
+    expect(read({ ...document, subject }, mediaType)).toEqual(parse({ ...document, subject }, mediaType));
+  });
+
+  test.each(PLACES)('reads although its fields would be refused today: %s', (_, mediaType, __, documentWith) => {
+    const digests = parse(documentWith({}), mediaType).references.map(({ kind, digest: each }) => [kind, each]);
+    for (const [fields] of WRONG_IN_DESCRIPTOR) {
+      const document = { ...documentWith(fields), annotations: { a: 1 }, Subject: null, artifactType: 'a'.repeat(300) };
+      expect(read(document, mediaType).references.map(({ kind, digest: each }) => [kind, each])).toEqual(digests);
+    }
+  });
+
+  test('reads although it gives one digest two sizes', () => {
+    const layers = [descriptor(2), descriptor(2, { size: 3 })];
+    expect(read({ ...image, layers }, OCI_IMAGE_MANIFEST).requiredBlobs).toEqual([digest(1), digest(2)]);
   });
 });

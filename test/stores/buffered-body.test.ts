@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { STALLED_MILLISECONDS, STEP_BYTES } from '../../src/stores/body-reader.ts';
 import { BlobWriter } from '../../src/stores/blob-writer.ts';
-import { BufferBudget, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
-import { SLOW_MILLISECONDS } from '../../src/stores/buffered-body.ts';
+import { BufferBudget, FIRST_RESERVED_BYTES, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
+import { BufferedBody, type Buffering, SLOW_MILLISECONDS } from '../../src/stores/buffered-body.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Bucket } from '../../src/stores/bucket.ts';
 import { bytesOf } from '../support/fixture.ts';
@@ -73,6 +73,69 @@ test('a slow body gives its large buffer up while others wait for room, and goes
   expect(sizes).toHaveLength(2);
   expect(sizes[0]).toBeGreaterThan(SMALL_BYTES);
   expect(budget.inUse()).toBe(rest!.bytes + PART_BYTES);
+});
+
+const WHOLE: Buffering = { sizes: [STEP_BYTES, SMALL_BYTES], least: SMALL_BYTES, givesWay: false, isGivenUp: true, copies: 1 };
+
+test('a document that comes slowly is given up while others wait for room, and the one that waits is served', async () => {
+  const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const body = new BufferedBody(readable, budget, WHOLE);
+  const reading = body.read().finally(() => body.close());
+  const failed = expect(reading).rejects.toMatchObject({ kind: 'BODY_STALLED', status: 408 });
+  await writer.write(bytesOf(1, STEP_BYTES + 1));
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  const waiting = budget.wait(FIRST_RESERVED_BYTES + 1);
+  await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 1000);
+  await failed;
+  await vi.advanceTimersByTimeAsync(100);
+  expect((await waiting).bytes).toBe(FIRST_RESERVED_BYTES + 1);
+  expect(budget.inUse()).toBe(FIRST_RESERVED_BYTES + 1);
+});
+
+test('a document that comes slowly is read to its end while nobody waits', async () => {
+  const budget = new BufferBudget();
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const body = new BufferedBody(readable, budget, WHOLE);
+  const reading = body.read();
+  await writer.write(bytesOf(1, STEP_BYTES + 1));
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  await vi.advanceTimersByTimeAsync(2 * SLOW_MILLISECONDS);
+  await writer.close();
+  expect((await reading)?.byteLength).toBe(STEP_BYTES + 1);
+  expect(vi.getTimerCount()).toBe(0);
+  body.close();
+});
+
+test('a document is not given up for the time that it waits for room itself', async () => {
+  const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
+  const others = budget.borrow(FIRST_RESERVED_BYTES)!;
+  const { stream } = stalledBody(STEP_BYTES + 1);
+  const body = new BufferedBody(stream, budget, WHOLE);
+  const failed = expect(body.read()).rejects.toMatchObject({ kind: 'BODY_STALLED' });
+  await vi.waitUntil(() => budget.isAwaited());
+  await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 1000);
+  budget.giveBack(others);
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await failed;
+  body.close();
+});
+
+test('documents that are still coming leave room for one that has arrived whole', async () => {
+  const budget = new BufferBudget();
+  const clients = Array.from({ length: 130 }, () => stalledBody(STEP_BYTES + 1));
+  const bodies = clients.map(({ stream }) => new BufferedBody(stream, budget, WHOLE));
+  const reading = bodies.map((body) => body.read().catch((error: unknown) => error));
+  await vi.waitUntil(() => budget.isAwaited());
+  await vi.waitUntil(() => budget.inUse() > RESERVED_BYTES);
+  expect(budget.borrow(FIRST_RESERVED_BYTES / 2)).toBeDefined();
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await Promise.all(reading);
+  for (const body of bodies) body.close();
 });
 
 test('a client that goes away is no failure of a store', async () => {

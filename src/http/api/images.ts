@@ -2,7 +2,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
-import { parseManifest } from '../../oci/manifest.ts';
+import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
 import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
@@ -104,7 +104,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         headers: { 'Retry-After': '5' },
       });
     });
-    const manifest = parseManifest(new TextEncoder().encode(stored.text), stored.mediaType);
+    const manifest = readStoredManifest(stored.text, stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
     await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
     return c.json({ digest, version: written }, 200);

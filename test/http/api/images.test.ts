@@ -416,6 +416,29 @@ describe('history', () => {
     }
   });
 
+  test('a manifest that would be refused if it were pushed today can be put back, as it was pushed', async () => {
+    const old = await putImage('alice/app', 1, ['latest'], at(CENTRAL));
+    await putImage('alice/app', 5, ['latest'], at(CENTRAL));
+    // A stricter version came between the push and the restore.
+    const loosen = `UPDATE manifest_contents SET content = replace(content, '{"', '{"annotations":{"a":1},"SchemaVersion":"2","')`;
+    await env.DB_CENTRAL.prepare(`${loosen} WHERE digest = ?1`).bind(old.digest).run();
+    const read = async (): Promise<string> => (await call('GET', `/v2/alice/app/manifests/${old.digest}`, at(CENTRAL))).text();
+    const before = await read();
+    expect(before).toContain('"SchemaVersion":"2"');
+
+    const { body } = await api('GET', `${LATEST}/history`, at(CENTRAL));
+    const { history } = body as { history: { version: number; origin: string; restorable: boolean }[] };
+    const entry = history[1]!;
+    expect(entry.restorable).toBe(true);
+    const put = { version: entry.version, origin: entry.origin };
+    expect(await api('POST', `${LATEST}/restore`, { ...at(CENTRAL), body: put })).toMatchObject({
+      status: 200,
+      body: { digest: old.digest },
+    });
+    expect(await digestAt(CENTRAL)).toBe(old.digest);
+    expect(await read()).toBe(before);
+  });
+
   test('an entry that is not there, a deletion, and a manifest that was deleted cannot be put back', async () => {
     const image = await pushTo(NODE1, 1);
     await settled();
