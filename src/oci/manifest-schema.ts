@@ -85,14 +85,14 @@ export interface Fault {
 export function faultOf(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
   const [issue] = SCHEMAS[shape].safeParse(document).error?.issues ?? [];
   if (issue !== undefined) return { path: pathOf(issue.path), problem: issue.message };
-  return ambiguousName(document, Object.keys(SCHEMAS[shape].shape), '') ?? firstAmbiguousInDescriptors(document);
+  return ambiguousName(document, Object.keys(SCHEMAS[shape].shape), '') ?? firstAmbiguousInDescriptors(shape, document);
 }
 
 const DESCRIPTOR_NAMES = Object.keys(descriptor.shape);
 const PLATFORM_NAMES = Object.keys(platform.shape);
 
-function firstAmbiguousInDescriptors(document: Readonly<Record<string, unknown>>): Fault | undefined {
-  for (const field of ['config', 'subject', 'layers', 'manifests', 'blobs']) {
+function firstAmbiguousInDescriptors(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
+  for (const field of ['config', 'subject', 'layers', 'manifests', 'blobs'].filter((name) => name in SCHEMAS[shape].shape)) {
     const value = document[field];
     for (const [i, item] of (Array.isArray(value) ? value : [value]).entries()) {
       if (!isObject(item)) continue;

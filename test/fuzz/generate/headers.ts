@@ -33,7 +33,7 @@ export const noise: fc.Arbitrary<Record<string, string>> = fc.record(
 );
 
 /** No number of bytes. */
-export const badContentLength = fc.constantFrom('abc', '-1', '1.5', '1e3', '0x10', '1,1', '+5', '9'.repeat(16), '1 2');
+export const badContentLength = fc.constantFrom('abc', '-1', '1.5', '1e3', '0x10', '1,1', '+5', '1 2');
 
 /** No Content-Range of a chunk. */
 export const badContentRange = fc.oneof(
