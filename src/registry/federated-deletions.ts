@@ -26,7 +26,7 @@ import {
   NO_MANIFEST,
   underRemoval,
 } from '../stores/versions.ts';
-import { deadUntil, knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
+import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../stores/removals.ts';
 import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
 import { type CentralUsage, putCentralUsage, selectUsageOf } from '../stores/usage-rows.ts';
 import { requireHolds } from './conditional.ts';
@@ -143,7 +143,7 @@ export class FederatedDeletions {
       throw nameUnknown(repository);
     }
     const removal = { name: repository, version };
-    await node.database.batch(mergeRemoval(removal, deadUntil(removal, options.now())));
+    await node.database.batch(mergeRemoval(removal, linksDeadUntil(removal, options.now())));
     await Promise.all([
       sweepAfterRemoval(node.database, repository, options.defer),
       sweepAfterRemoval(central.database, repository, options.defer),

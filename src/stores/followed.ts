@@ -4,7 +4,7 @@ import { type BoundStatement, type Database, sql } from './database.ts';
 import { ofOrganization, unlinkAsTold } from './deletions.ts';
 import { advancePosition, type FeedEntry, type Followed, startOfFeed } from './feed-rows.ts';
 import { type ManifestLife, mergeRows, type TagRow } from './merge.ts';
-import { deadUntil, mergeRemoval } from './removals.ts';
+import { linksDeadUntil, mergeRemoval } from './removals.ts';
 import { paged } from './rows-read.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
@@ -68,7 +68,7 @@ export function applyFeed(
         others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
         break;
       case 'repository':
-        removals.push(...mergeRemoval(entry, deadUntil(entry, now, entry.recorded_at)));
+        removals.push(...mergeRemoval(entry, linksDeadUntil(entry, now, entry.recorded_at)));
         break;
       case 'visibility':
         others.push([entry.row === null ? DROP_PUBLIC : PUT_PUBLIC, entry.name, node, from]);

@@ -100,7 +100,7 @@ const MERGE_REMOVAL = sql`
  * nobody can have pushed here for the next owner of an organization, whose credentials come after the removal.
  * @param recordedAt when central wrote the removal, by its clock, where that is known
  */
-export function deadUntil({ name, version }: Removal, now: number, recordedAt = 0): number {
+export function linksDeadUntil({ name, version }: Removal, now: number, recordedAt = 0): number {
   return name.includes('/') ? Math.min(now, Math.max(recordedAt, Math.floor(version / STAMPS_PER_MILLISECOND))) : now;
 }
 

@@ -58,7 +58,7 @@ import {
   session,
   SUBJECT,
 } from './fixture.ts';
-import { type Reading, recordReads } from './rows-read.ts';
+import { type Operation, type Reading, recordReads } from './rows-read.ts';
 import { removing } from './rows-read-removals.ts';
 
 const NOW = Date.UTC(2026, 0, 2);
@@ -77,8 +77,6 @@ const KEPT = { entries: 1000, since: 0 };
 /** What is not there, or not allowed, is looked for all the same. */
 const refused = () => undefined;
 
-export type Operation = () => Promise<unknown>;
-
 /** By name, in the order in which they are to run. */
 export async function operations(readings: Reading[]): Promise<ReadonlyMap<string, Operation>> {
   const d1 = recordReads(env.DB_CENTRAL, readings);
@@ -93,7 +91,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
     ...replication(central, node),
     ...upkeep(central, node),
     ...deleting(fixture, database),
-    ...removing(fixture, database),
+    ...removing(fixture, database, listing(fixture, database)),
   ]);
 }
 
@@ -192,7 +190,7 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
   ];
 }
 
-export function listing({ registry }: Fixture, database: Database): [string, Operation][] {
+function listing({ registry }: Fixture, database: Database): [string, Operation][] {
   const asked = [{ access: granted(BIG), reference: { kind: 'digest', digest: TAGGED } as const }];
   return [
     ['tags', () => registry.listTags(granted(BIG), PAGE)],

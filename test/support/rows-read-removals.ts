@@ -8,7 +8,7 @@ import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../.
 import { sweepSlice, unsweptRemovals } from '../../src/stores/sweep-rows.ts';
 import { BIG, COMMON } from './adversary.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from './fixture.ts';
-import { listing, type Operation } from './rows-read-operations.ts';
+import type { Operation } from './rows-read.ts';
 
 const NOW = Date.UTC(2026, 0, 2);
 const SMALL = 'mallory/00003' as RepositoryName;
@@ -19,12 +19,10 @@ const LATEST = Number.MAX_SAFE_INTEGER - 1;
 /** Slices of the sweep of the large repository: of each table at least one. */
 const SLICES = 40;
 
-export function removing(fixture: Fixture, database: Database): [string, Operation][] {
+/** @param lists what is asked once more in the middle of a sweep */
+export function removing(fixture: Fixture, database: Database, lists: readonly [string, Operation][]): [string, Operation][] {
   const { registry } = fixture;
-  const midway = listing(fixture, database).map(([name, operation]): [string, Operation] => [
-    `during the sweep: ${name}`,
-    operation,
-  ]);
+  const midway = lists.map(([name, operation]): [string, Operation] => [`during the sweep: ${name}`, operation]);
   return [
     ['remove a repository', () => registry.deleteRepository(SMALL)],
     [

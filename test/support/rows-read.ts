@@ -1,6 +1,8 @@
 /** A D1 that notes what each statement reads, against the bound that stands beside it. */
 import { allStatements, type Sql, wholeTableStatements } from '../../src/stores/database.ts';
 
+export type Operation = () => Promise<unknown>;
+
 export interface Reading {
   readonly statement: Sql;
   readonly read: number;
