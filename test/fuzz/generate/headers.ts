@@ -16,7 +16,7 @@ const ACCEPTS = [
   `${'a/b,'.repeat(500)}c/d`,
 ];
 
-/** Headers that change no answer of the OCI API. */
+/** Headers that change no answer of the OCI API, but for Origin, which may not change anything. */
 export const noise: fc.Arbitrary<Record<string, string>> = fc.record(
   {
     Accept: fc.oneof(fc.constantFrom(...ACCEPTS), headerText),
