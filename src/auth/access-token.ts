@@ -92,7 +92,7 @@ export async function verifyAccessToken(
   return (await verify(keys, token, audience, now))?.principal;
 }
 
-/** Of tokens that an isolate remembers. Most take 2 KB; with as many patterns and scopes as can be, some 50. */
+/** Room for the tokens that an isolate remembers. Most take 2 KB; one with the most patterns and scopes takes 50 KB. */
 const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
 /** Verifies a token once per isolate: the same one comes with every request of a push or a pull. */
