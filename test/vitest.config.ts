@@ -16,7 +16,7 @@ const chance = (name: string, firstSeed = 20_260_102) => ({
 // wrangler says where secrets come from each time that it reads the configuration.
 process.env['WRANGLER_LOG'] ??= 'error';
 
-const PLANTED = 'test/gc/planted-mistakes.test.ts';
+const PLANTED = 'test/maintenance/collection/planted-mistakes.test.ts';
 /** The authorization matrix as nodes answer it. */
 const MATRIX_AT_NODES = 'test/threats/matrix/*-node*.test.ts';
 
@@ -52,7 +52,10 @@ export default defineConfig({
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc,threats}/**/*.test.ts'],
+          include: [
+            'test/*.test.ts',
+            'test/{oci,namespaces,stores,registry,replication,auth,http,maintenance,threats}/**/*.test.ts',
+          ],
           exclude: [PLANTED, MATRIX_AT_NODES],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },

@@ -6,7 +6,7 @@
  * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
  * everything rests for a while, and no attempt is counted.
  */
-import type { Marker } from '../stores/marker-rows.ts';
+import type { Marker } from '../stores/outbox-rows.ts';
 
 /** What is remembered of work that has failed. */
 export interface Job {

@@ -7,21 +7,21 @@ import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import type { Copy } from '../stores/copy-rows.ts';
-import { markersAfter, type Marker, type MarkerPosition } from '../stores/marker-rows.ts';
+import type { Copy } from './copy-rows.ts';
+import { markersAfter, type Marker, type MarkerPosition } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { announce } from './announce.ts';
 import { copyUp } from './copy.ts';
 import { DueBlobs, type WaitingBlob } from './due-blobs.ts';
 import { fetchBlob } from './fetch.ts';
-import { follow } from './follow.ts';
+import { follow } from './change-log.ts';
 import { afterFailure, copyJob, fetchJob, markerJob, markerJobs, nextStep } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
-import { Rest } from './rest.ts';
+import { Rest } from './backoff.ts';
 import { Signal } from './signal.ts';
 import { OutOfTime } from './transfer.ts';
-import { Turns } from './turns.ts';
+import { Turns } from './fair-queue.ts';
 
 const MARKERS_PER_PAGE = 100;
 /** Objects that are copied or fetched at once: each streams through, without a buffer of ours. */

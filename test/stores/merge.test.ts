@@ -6,9 +6,9 @@ import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { STAMPS_PER_MILLISECOND } from '../../src/stores/clock.ts';
 import { type BoundStatement, Database } from '../../src/stores/database.ts';
-import { deleteManifests, deleteTag } from '../../src/stores/deletions.ts';
-import { commitManifest } from '../../src/stores/manifest-commit.ts';
-import { NO_CLAIMS } from '../../src/stores/manifest-type.ts';
+import { deleteManifests, deleteTag } from '../../src/stores/deletion/deletions.ts';
+import { commitManifest } from '../../src/stores/manifests/manifest-commit.ts';
+import { NO_CLAIMS } from '../../src/stores/manifests/manifest-type.ts';
 import { type ManifestLife, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
 import {
   compareTags,
