@@ -1,5 +1,5 @@
 /**
- * Whose turn it is among the blobs that wait to be moved. Pure: `replicator.ts` looks what waits, asks here, and moves it.
+ * Whose turn it is among the blobs that wait to be moved. Pure: `bytes-lane.ts` looks what waits, asks here, and moves it.
  *
  * Organizations take turns, a blob each, and within one its copies and its fetches do: so what a push of many blobs, or of
  * large ones, keeps waiting is at most what is being moved already.
