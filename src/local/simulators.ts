@@ -62,7 +62,7 @@ export class PortInUse extends Error {
   override readonly name = 'PortInUse';
 }
 
-/** @throws PortInUse */
+/** @throws PortInUse, OldState */
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
   const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT, inspectorPort } = options;
   const stateDir = resolve(options.stateDir);

@@ -2,6 +2,7 @@
 import { MINUTE } from '../durations.ts';
 import { DEVELOPMENT_USERS } from './development-users.ts';
 import { PortInUse, startLocalRegistry } from './simulators.ts';
+import { OldState } from './state-folder.ts';
 
 const port = Number(process.env['PORT'] ?? 8787);
 const stateDir = process.env['STATE_DIR'] ?? '.berth';
@@ -14,7 +15,7 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
 // What the simulators write is for this user alone, wherever it lies.
 process.umask(0o077);
 const registry = await startLocalRegistry({ port, stateDir }).catch((error: unknown) => {
-  console.error(error instanceof PortInUse ? error.message : error);
+  console.error(error instanceof PortInUse || error instanceof OldState ? error.message : error);
   process.exit(1);
 });
 

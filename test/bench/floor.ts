@@ -63,7 +63,5 @@ export async function statementOfTag(): Promise<string> {
 async function schema(): Promise<string[]> {
   process.env['WRANGLER_LOG'] ??= 'error';
   const { unstable_splitSqlQuery } = await import('wrangler');
-  return unstable_splitSqlQuery(
-    await readFile(new URL('../../src/stores/migrations/0001_registry.sql', import.meta.url), 'utf8'),
-  );
+  return unstable_splitSqlQuery(await readFile(new URL('../../src/stores/migrations/0001_berth.sql', import.meta.url), 'utf8'));
 }

@@ -1,4 +1,5 @@
-import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -99,6 +100,22 @@ test('a folder that holds something else keeps its mode, and the screen says so'
   }
 });
 
+test('a state of before 0.2.0 is refused in a line, and nothing in it changes', async () => {
+  expect(await server.interrupt()).toBe(0);
+  // All that tells the two apart: databases, and no word of the schema that they were made from.
+  await rm(join(folder, 'schema'));
+  await chmod(folder, 0o755);
+  const before = await contentOf(folder);
+  await expect(startServer(folder, server.port)).rejects.toThrow(
+    `the databases in ${folder} were made by a version before 0.2.0, and this version cannot read them: ` +
+      'move or delete that folder, then start again',
+  );
+  expect(await contentOf(folder)).toEqual(before);
+  await rename(join(folder, 'd1'), join(folder, 'old-d1'));
+  server = await startServer(folder, server.port);
+  expect((await fetch(`http://localhost:${server.port}/healthz`)).status).toBe(200);
+});
+
 test('every line of the log is JSON, with its time first', async () => {
   await fetch(new URL('/v2/alice/app/tags/list', server.url));
   // A body that breaks off is one of the things that workerd itself writes lines about.
@@ -132,3 +149,15 @@ test('a port in use, and one that is none, are said in a line', async () => {
   await expect(startServer(folder, 65_534)).rejects.toThrow('port 65536 (node2) does not exist');
   await expect(startServer(folder, 99_999)).rejects.toThrow('PORT must be a port number');
 });
+
+/** Of the folder and all below it: path, mode, time of change, and a hash of what files hold. */
+async function contentOf(path: string): Promise<string[]> {
+  const paths = [path, ...(await readdir(path, { recursive: true })).toSorted().map((name) => join(path, name))];
+  return Promise.all(
+    paths.map(async (each) => {
+      const { mode, mtimeMs } = await stat(each);
+      const hash = createHash('sha256').update((mode & 0o170000) === 0o100000 ? await readFile(each) : '');
+      return `${each} ${mode.toString(8)} ${mtimeMs} ${hash.digest('hex')}`;
+    }),
+  );
+}

@@ -2,11 +2,10 @@
  * The limits that hold for an organization without a quota as well: how many manifests, tags and repositories it has, and how
  * many bytes of manifests one store's database keeps for it.
  *
- * The counts are columns of `usage`, which triggers keep (`0015_counted_manifests.sql`,
- * `0020_counted_repositories.sql`). They are judged in the statement
- * that takes the commit's stamp, so that of two pushes that fit only one by one, one is stored. What adds nothing is never
- * refused, and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and
- * bytes are those of its own database alone.
+ * The counts are columns of `usage`, which triggers keep (`0001_berth.sql`). They are judged in the statement that takes
+ * the commit's stamp, so that of two pushes that fit only one by one, one is stored. What adds nothing is never refused,
+ * and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and bytes are those
+ * of its own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';

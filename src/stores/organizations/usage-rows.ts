@@ -1,8 +1,7 @@
 /**
  * What organizations use of a store, and whether they may use more.
  *
- * The rows are kept by the triggers of `0006_usage.sql`, `0010_renewed_links.sql` and `0015_counted_manifests.sql`; here
- * they are only read. A write that adds bytes has
+ * The triggers of `0001_berth.sql` keep the rows; here they are only read. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so that the sum and the write are one transaction: two pushes that fit
  * only one by one never both succeed at one store. What adds nothing is never refused.
  *

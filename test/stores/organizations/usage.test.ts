@@ -286,45 +286,6 @@ describe('what counts', () => {
   });
 });
 
-test('the migration counts what is there already', async () => {
-  const image = await hosts.push('central', 'alice/app', 1, 'latest');
-  await hosts.push('central', 'bob/app', 1, 'latest', 'bob');
-  await hosts.push('central', 'alice/other', 5, 'latest');
-  await hosts.call('central', 'DELETE', `/v2/alice/app/manifests/${image.digest}`);
-  await hosts.putBlob('central', 'alice/app', bytesOf(9, 50));
-  const { headers } = await hosts.call('central', 'POST', '/v2/alice/new/blobs/uploads/');
-  await hosts.call('central', 'PATCH', headers.get('Location') ?? '', { body: bytesOf(10, 25) });
-  const kept = await keptUsage(env.DB_CENTRAL);
-  expect(kept.sums).toMatchObject({ alice: { blobs: 3, bytes: 150, unreferenced: 50, uploading: 25 }, bob: { bytes: 100 } });
-  const migrations = env.MIGRATIONS.filter(({ name }) =>
-    ['0006_usage.sql', '0015_counted_manifests.sql', '0020_counted_repositories.sql'].includes(name),
-  );
-  const backfill = migrations
-    .flatMap(({ queries }) => queries)
-    .filter((query) => /^(?:\s|--[^\n]*\n)*(?:INSERT INTO usage|UPDATE usage)/.test(query));
-  const triggers = (
-    await env.DB_CENTRAL.prepare(
-      "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name NOT LIKE 'locations%' AND name NOT LIKE 'link%'",
-    ).all<{
-      name: string;
-      sql: string;
-    }>()
-  ).results;
-  expect([backfill.length, triggers.length]).toEqual([6, 42]);
-  // As it runs: before the triggers.
-  await env.DB_CENTRAL.batch(
-    [
-      ...triggers.map(({ name }) => `DROP TRIGGER ${name}`),
-      'DELETE FROM usage_blobs',
-      'DELETE FROM usage_manifests',
-      'DELETE FROM usage',
-      ...backfill,
-      ...triggers.map(({ sql }) => sql),
-    ].map((query) => env.DB_CENTRAL.prepare(query)),
-  );
-  expect(await keptUsage(env.DB_CENTRAL)).toEqual(kept);
-});
-
 test.each([
   [0, '0 bytes'],
   [1, '1 byte'],

@@ -1,0 +1,747 @@
+CREATE TABLE clock (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  stamp INTEGER NOT NULL,
+  commit_id TEXT NOT NULL
+) STRICT;
+INSERT INTO clock (id, stamp, commit_id) VALUES (1, 0, '');
+
+CREATE TABLE repositories (
+  name TEXT PRIMARY KEY,
+  created_at INTEGER NOT NULL,
+  listed INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repositories_listed ON repositories (name) WHERE listed = 1;
+
+CREATE TABLE manifests (
+  repository TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  media_type TEXT NOT NULL,
+  artifact_type TEXT NOT NULL,
+  typed TEXT NOT NULL DEFAULT '',
+  typed_otherwise TEXT NOT NULL DEFAULT '',
+  subject TEXT,
+  size INTEGER NOT NULL,
+  created_version INTEGER NOT NULL,
+  deleted_version INTEGER NOT NULL,
+  last_pull INTEGER NOT NULL,
+  used_at INTEGER GENERATED ALWAYS AS (max(last_pull, created_version / 1000)) VIRTUAL,
+  image_size INTEGER,
+  image_kind TEXT,
+  PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifests_live ON manifests (repository) WHERE created_version > deleted_version;
+CREATE INDEX manifests_referrers ON manifests (repository, subject, artifact_type, digest)
+  WHERE subject IS NOT NULL AND created_version > deleted_version;
+CREATE INDEX manifests_used ON manifests (used_at, repository, digest) WHERE created_version > deleted_version;
+CREATE INDEX manifests_deleted ON manifests (deleted_version) WHERE deleted_version > 0;
+
+CREATE TABLE manifest_contents (
+  repository TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  part INTEGER NOT NULL,
+  content TEXT NOT NULL,
+  PRIMARY KEY (repository, digest, part)
+) STRICT;
+
+CREATE TABLE manifest_references (
+  repository TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  manifest TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('config', 'layer', 'child', 'subject')),
+  size INTEGER NOT NULL,
+  live INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY (repository, digest, manifest, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_references_by_manifest ON manifest_references (repository, manifest, kind);
+CREATE INDEX manifest_references_by_digest ON manifest_references (repository, digest, live, kind);
+CREATE INDEX manifest_references_children ON manifest_references (repository, digest, manifest) WHERE kind = 'child';
+
+CREATE TABLE tags (
+  repository TEXT NOT NULL,
+  name TEXT NOT NULL,
+  digest TEXT,
+  version INTEGER NOT NULL,
+  origin TEXT NOT NULL,
+  visible INTEGER NOT NULL,
+  PRIMARY KEY (repository, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_visible ON tags (repository, name) WHERE visible = 1;
+CREATE INDEX tags_by_digest ON tags (repository, digest, visible, name);
+CREATE INDEX tags_deleted ON tags (version) WHERE digest IS NULL;
+
+CREATE TABLE tag_history (
+  repository TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  origin TEXT NOT NULL,
+  digest TEXT,
+  recorded_at INTEGER NOT NULL,
+  PRIMARY KEY (repository, name, version, origin)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE uploads (
+  id TEXT PRIMARY KEY,
+  repository TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('open', 'finished', 'cancelled')),
+  size INTEGER NOT NULL,
+  digest TEXT,
+  write_id TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX uploads_expired ON uploads (expires_at);
+CREATE INDEX uploads_open ON uploads (repository, id) WHERE state = 'open';
+
+CREATE TABLE upload_chunks (
+  upload TEXT NOT NULL,
+  start INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  PRIMARY KEY (upload, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE locations (
+  digest TEXT NOT NULL,
+  store TEXT NOT NULL,
+  key TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  lease_until INTEGER NOT NULL,
+  leaving TEXT,
+  damage TEXT CHECK (damage IN ('missing', 'wrong bytes')),
+  PRIMARY KEY (digest, store)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX locations_damaged ON locations (digest, store) WHERE damage IS NOT NULL;
+
+CREATE TABLE stored_bytes (
+  store TEXT PRIMARY KEY,
+  blobs INTEGER NOT NULL,
+  bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER locations_added AFTER INSERT ON locations
+BEGIN
+  INSERT INTO stored_bytes (store, blobs, bytes) VALUES (NEW.store, 1, NEW.size)
+  ON CONFLICT (store) DO UPDATE SET blobs = blobs + 1, bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER locations_removed AFTER DELETE ON locations
+BEGIN
+  UPDATE stored_bytes SET blobs = blobs - 1, bytes = bytes - OLD.size WHERE store = OLD.store;
+END;
+
+CREATE TABLE links (
+  repository TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  usable_until INTEGER,
+  released INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_by_digest ON links (digest, repository);
+
+CREATE TABLE organizations (
+  name TEXT PRIMARY KEY,
+  created_at INTEGER NOT NULL,
+  removed_at INTEGER,
+  quota_bytes INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX organizations_there ON organizations (name) WHERE removed_at IS NULL;
+
+CREATE TABLE credentials (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('organization', 'platform', 'administrator')),
+  organization TEXT NOT NULL,
+  name TEXT NOT NULL,
+  rights TEXT NOT NULL,
+  repositories TEXT NOT NULL,
+  registries TEXT,
+  secret_hash TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  last_used_at INTEGER,
+  CHECK ((kind = 'organization') = (organization <> ''))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX credentials_by_name ON credentials (organization, name);
+CREATE UNIQUE INDEX credentials_by_secret ON credentials (secret_hash);
+CREATE INDEX credentials_named ON credentials (name);
+
+CREATE TABLE public_repositories (
+  name TEXT PRIMARY KEY,
+  listed INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX public_repositories_listed ON public_repositories (name) WHERE listed = 1;
+
+CREATE TRIGGER public_repository_is_listed AFTER INSERT ON public_repositories
+BEGIN
+  UPDATE public_repositories SET listed = 1
+  WHERE name = NEW.name AND EXISTS (SELECT 1 FROM repositories r WHERE r.name = NEW.name AND r.listed = 1);
+END;
+
+CREATE TRIGGER new_repository_is_listed AFTER INSERT ON repositories
+WHEN NEW.listed = 1
+BEGIN
+  UPDATE public_repositories SET listed = 1 WHERE name = NEW.name;
+END;
+
+CREATE TRIGGER repository_is_listed AFTER UPDATE OF listed ON repositories
+WHEN NEW.listed <> OLD.listed
+BEGIN
+  UPDATE public_repositories SET listed = NEW.listed WHERE name = NEW.name;
+END;
+
+CREATE TRIGGER gone_repository_is_not_listed AFTER DELETE ON repositories
+WHEN OLD.listed = 1
+BEGIN
+  UPDATE public_repositories SET listed = 0 WHERE name = OLD.name;
+END;
+
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  organization TEXT NOT NULL,
+  repository TEXT NOT NULL,
+  key TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  name TEXT NOT NULL,
+  host TEXT NOT NULL,
+  count INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE INDEX audit_by_time ON audit (at, id);
+CREATE INDEX audit_by_organization ON audit (organization, at, id);
+CREATE UNIQUE INDEX audit_refused ON audit (at, organization, key, subject) WHERE action = 'refuse login';
+
+CREATE TABLE removals (
+  name TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  dead_until INTEGER NOT NULL,
+  swept INTEGER NOT NULL,
+  position TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX removals_unswept ON removals (name, dead_until) WHERE swept = 0;
+CREATE VIEW unswept_removals AS SELECT name, dead_until FROM removals INDEXED BY removals_unswept WHERE swept = 0;
+
+CREATE TRIGGER link_after_removal AFTER INSERT ON links
+WHEN EXISTS (SELECT 1 FROM unswept_removals WHERE dead_until >= NEW.created_at
+  AND name IN (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)))
+BEGIN
+  UPDATE links SET created_at = (SELECT max(dead_until) + 1 FROM unswept_removals
+    WHERE name IN (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)))
+  WHERE repository = NEW.repository AND digest = NEW.digest;
+END;
+
+CREATE TRIGGER link_anew_after_removal AFTER UPDATE OF created_at ON links
+WHEN EXISTS (SELECT 1 FROM unswept_removals WHERE dead_until >= NEW.created_at
+  AND name IN (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)))
+BEGIN
+  UPDATE links SET created_at = (SELECT max(dead_until) + 1 FROM unswept_removals
+    WHERE name IN (NEW.repository, substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)))
+  WHERE repository = NEW.repository AND digest = NEW.digest;
+END;
+
+CREATE TABLE markers (
+  kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest')),
+  repository TEXT NOT NULL,
+  key TEXT NOT NULL,
+  stamp INTEGER NOT NULL,
+  written_at INTEGER NOT NULL,
+  PRIMARY KEY (kind, repository, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX markers_in_order ON markers (written_at, kind, repository, key);
+
+CREATE TABLE feed (
+  position INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL
+    CHECK (kind IN ('tag', 'manifest', 'link', 'repository', 'visibility', 'organization', 'credential')),
+  name TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  recorded_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE followers (
+  store TEXT PRIMARY KEY,
+  position INTEGER NOT NULL,
+  followed_at INTEGER NOT NULL,
+  usage_changed INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE copies (
+  store TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  organization TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  announced_at INTEGER NOT NULL,
+  PRIMARY KEY (store, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX copies_in_turn ON copies (store, organization, size);
+
+CREATE TABLE maintenance_tasks (
+  task TEXT PRIMARY KEY,
+  position TEXT NOT NULL,
+  round_started_at INTEGER NOT NULL,
+  round_ended_at INTEGER,
+  last_slice_at INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  slices INTEGER NOT NULL,
+  stopped TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE maintenance_counters (
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE departed (
+  delete_after INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  PRIMARY KEY (delete_after, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pins (
+  repository TEXT NOT NULL,
+  reference TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (repository, reference)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evictions (
+  token TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE orphans (
+  key TEXT PRIMARY KEY,
+  size INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  sha256 TEXT,
+  sha512 TEXT,
+  deleting INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orphans_by_size ON orphans (size);
+
+CREATE TABLE repairs (
+  digest TEXT PRIMARY KEY,
+  progress TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE usage (
+  organization TEXT PRIMARY KEY,
+  repositories INTEGER NOT NULL DEFAULT 0,
+  repository_rows INTEGER NOT NULL DEFAULT 0,
+  manifests INTEGER NOT NULL DEFAULT 0,
+  manifest_bytes INTEGER NOT NULL DEFAULT 0,
+  stored_manifest_bytes INTEGER NOT NULL DEFAULT 0,
+  tags INTEGER NOT NULL DEFAULT 0,
+  blobs INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  unreferenced INTEGER NOT NULL DEFAULT 0,
+  open_uploads INTEGER NOT NULL DEFAULT 0,
+  uploading INTEGER NOT NULL DEFAULT 0,
+  changed INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_changed ON usage (changed) WHERE changed > 0;
+CREATE VIEW next_usage_change AS SELECT max(CAST(unixepoch('subsec') * 1000 AS INTEGER),
+  1 + coalesce((SELECT max(changed) FROM usage WHERE changed > 0), 0)) AS changed;
+
+CREATE TRIGGER usage_has_begun AFTER INSERT ON usage
+WHEN EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL)
+BEGIN
+  UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.organization;
+END;
+
+CREATE TRIGGER usage_has_changed AFTER UPDATE OF bytes, uploading, manifests, manifest_bytes, tags ON usage
+WHEN (NEW.bytes + NEW.uploading + NEW.manifest_bytes <> OLD.bytes + OLD.uploading + OLD.manifest_bytes
+    OR NEW.manifests <> OLD.manifests OR NEW.tags <> OLD.tags)
+  AND (NEW.changed > 0
+    OR EXISTS (SELECT 1 FROM organizations WHERE name = NEW.organization AND quota_bytes IS NOT NULL))
+BEGIN
+  UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.organization;
+END;
+
+CREATE TRIGGER quota_has_changed AFTER UPDATE OF quota_bytes ON organizations
+WHEN NEW.quota_bytes IS NOT NULL AND NEW.quota_bytes IS NOT OLD.quota_bytes
+BEGIN
+  UPDATE usage SET changed = (SELECT n.changed FROM next_usage_change n) WHERE organization = NEW.name;
+END;
+
+CREATE TABLE usage_at_central (
+  organization TEXT PRIMARY KEY,
+  manifests INTEGER NOT NULL DEFAULT 0,
+  tags INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL,
+  changed INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER count_of_new_repository AFTER INSERT ON repositories
+BEGIN
+  INSERT INTO usage (organization, repositories, repository_rows)
+  VALUES (substr(NEW.name, 1, instr(NEW.name, '/') - 1), NEW.listed, 1)
+  ON CONFLICT (organization) DO UPDATE SET
+    repositories = repositories + excluded.repositories, repository_rows = repository_rows + 1;
+END;
+
+CREATE TRIGGER count_of_listed_repository AFTER UPDATE OF listed ON repositories
+WHEN NEW.listed <> OLD.listed
+BEGIN
+  UPDATE usage SET repositories = repositories + NEW.listed - OLD.listed
+  WHERE organization = substr(NEW.name, 1, instr(NEW.name, '/') - 1);
+END;
+
+CREATE TRIGGER count_of_gone_repository AFTER DELETE ON repositories
+BEGIN
+  UPDATE usage SET repositories = repositories - OLD.listed, repository_rows = repository_rows - 1
+  WHERE organization = substr(OLD.name, 1, instr(OLD.name, '/') - 1);
+END;
+
+CREATE TABLE usage_manifests (
+  organization TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  live INTEGER NOT NULL,
+  known INTEGER NOT NULL,
+  PRIMARY KEY (organization, digest)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW manifests_gained AS SELECT '' AS organization, '' AS digest, 0 AS size, 0 AS stored_bytes WHERE false;
+CREATE VIEW manifests_lost AS SELECT '' AS organization, '' AS digest, 0 AS stored_bytes WHERE false;
+
+CREATE TRIGGER count_of_gained_manifest INSTEAD OF INSERT ON manifests_gained
+BEGIN
+  INSERT INTO usage_manifests (organization, digest, size, live, known)
+  VALUES (NEW.organization, NEW.digest, NEW.size, 1, 0)
+  ON CONFLICT (organization, digest) DO UPDATE SET live = live + 1;
+  INSERT INTO usage (organization, manifests, manifest_bytes, stored_manifest_bytes)
+  SELECT u.organization, u.known = 0, iif(u.known = 0 AND u.live = 1, u.size, 0), NEW.stored_bytes
+  FROM usage_manifests u WHERE u.organization = NEW.organization AND u.digest = NEW.digest
+  ON CONFLICT (organization) DO UPDATE SET manifests = manifests + excluded.manifests,
+    manifest_bytes = manifest_bytes + excluded.manifest_bytes,
+    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+END;
+
+CREATE TRIGGER count_of_lost_manifest INSTEAD OF INSERT ON manifests_lost
+BEGIN
+  UPDATE usage SET manifests = usage.manifests - (u.known = 0),
+    manifest_bytes = usage.manifest_bytes - iif(u.known = 0 AND u.live = 1, u.size, 0),
+    stored_manifest_bytes = usage.stored_manifest_bytes + NEW.stored_bytes
+  FROM usage_manifests u
+  WHERE usage.organization = NEW.organization AND u.organization = NEW.organization AND u.digest = NEW.digest;
+  DELETE FROM usage_manifests WHERE organization = NEW.organization AND digest = NEW.digest AND live <= 1;
+  UPDATE usage_manifests SET live = live - 1
+  WHERE organization = NEW.organization AND digest = NEW.digest AND live > 1;
+END;
+
+CREATE TRIGGER count_of_new_manifest AFTER INSERT ON manifests
+WHEN NEW.created_version > NEW.deleted_version
+BEGIN
+  INSERT INTO manifests_gained (organization, digest, size, stored_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size);
+END;
+
+CREATE TRIGGER count_of_revived_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
+WHEN NEW.created_version > NEW.deleted_version AND OLD.created_version <= OLD.deleted_version
+BEGIN
+  INSERT INTO manifests_gained (organization, digest, size, stored_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size, NEW.size - OLD.size);
+END;
+
+CREATE TRIGGER count_of_dead_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
+WHEN NEW.created_version <= NEW.deleted_version AND OLD.created_version > OLD.deleted_version
+BEGIN
+  INSERT INTO manifests_lost (organization, digest, stored_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest, NEW.size - OLD.size);
+END;
+
+CREATE TRIGGER count_of_gone_manifest AFTER DELETE ON manifests
+WHEN OLD.created_version > OLD.deleted_version
+BEGIN
+  INSERT INTO manifests_lost (organization, digest, stored_bytes)
+  VALUES (substr(OLD.repository, 1, instr(OLD.repository, '/') - 1), OLD.digest, - OLD.size);
+END;
+
+CREATE TRIGGER document_of_new_dead_manifest AFTER INSERT ON manifests
+WHEN NEW.created_version <= NEW.deleted_version AND NEW.size > 0
+BEGIN
+  INSERT INTO usage (organization, stored_manifest_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size)
+  ON CONFLICT (organization) DO UPDATE SET
+    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+END;
+
+CREATE TRIGGER document_of_manifest AFTER UPDATE OF size ON manifests
+WHEN NEW.size <> OLD.size
+  AND (NEW.created_version > NEW.deleted_version) = (OLD.created_version > OLD.deleted_version)
+BEGIN
+  INSERT INTO usage (organization, stored_manifest_bytes)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.size - OLD.size)
+  ON CONFLICT (organization) DO UPDATE SET
+    stored_manifest_bytes = stored_manifest_bytes + excluded.stored_manifest_bytes;
+END;
+
+CREATE TRIGGER document_of_gone_dead_manifest AFTER DELETE ON manifests
+WHEN OLD.created_version <= OLD.deleted_version AND OLD.size > 0
+BEGIN
+  UPDATE usage SET stored_manifest_bytes = stored_manifest_bytes - OLD.size
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+END;
+
+CREATE TRIGGER count_of_known_manifest AFTER UPDATE OF known ON usage_manifests
+WHEN NEW.known = 1 AND OLD.known = 0
+BEGIN
+  UPDATE usage SET manifests = manifests - NEW.live, manifest_bytes = manifest_bytes - NEW.size
+  WHERE organization = NEW.organization;
+END;
+
+CREATE TABLE known_tags (
+  repository TEXT NOT NULL,
+  name TEXT NOT NULL,
+  PRIMARY KEY (repository, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER count_of_new_tag AFTER INSERT ON tags
+WHEN NEW.visible = 1
+BEGIN
+  INSERT INTO usage (organization, tags) VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1)
+  ON CONFLICT (organization) DO UPDATE SET tags = tags + 1;
+END;
+
+CREATE TRIGGER count_of_shown_tag AFTER UPDATE OF visible ON tags
+WHEN NEW.visible = 1 AND OLD.visible = 0
+BEGIN
+  INSERT INTO usage (organization, tags) VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1)
+  ON CONFLICT (organization) DO UPDATE SET tags = tags + 1;
+END;
+
+CREATE TRIGGER count_of_hidden_tag AFTER UPDATE OF visible ON tags
+WHEN NEW.visible = 0 AND OLD.visible = 1
+BEGIN
+  UPDATE usage SET tags = tags - 1 WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1)
+    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = NEW.repository AND name = NEW.name);
+  DELETE FROM known_tags WHERE repository = NEW.repository AND name = NEW.name;
+END;
+
+CREATE TRIGGER count_of_gone_tag AFTER DELETE ON tags
+WHEN OLD.visible = 1
+BEGIN
+  UPDATE usage SET tags = tags - 1 WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1)
+    AND NOT EXISTS (SELECT 1 FROM known_tags WHERE repository = OLD.repository AND name = OLD.name);
+  DELETE FROM known_tags WHERE repository = OLD.repository AND name = OLD.name;
+END;
+
+CREATE TRIGGER count_of_known_tag AFTER INSERT ON known_tags
+BEGIN
+  UPDATE usage SET tags = tags - 1 WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1);
+END;
+
+CREATE TABLE usage_blobs (
+  organization TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  size INTEGER,
+  live INTEGER NOT NULL,
+  fresh INTEGER NOT NULL,
+  known INTEGER NOT NULL,
+  PRIMARY KEY (organization, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_blobs_without_size ON usage_blobs (digest) WHERE size IS NULL;
+
+CREATE TRIGGER usage_of_new_blob AFTER INSERT ON usage_blobs
+BEGIN
+  INSERT INTO usage (organization, blobs, bytes, unreferenced)
+  VALUES (NEW.organization, NEW.known = 0, iif(NEW.known = 0, coalesce(NEW.size, 0), 0),
+    iif(NEW.known = 0 AND NEW.live = 0, coalesce(NEW.size, 0), 0))
+  ON CONFLICT (organization) DO UPDATE SET
+    blobs = blobs + excluded.blobs, bytes = bytes + excluded.bytes, unreferenced = unreferenced + excluded.unreferenced;
+END;
+
+CREATE TRIGGER usage_without_blob AFTER UPDATE ON usage_blobs
+WHEN NEW.live <= 0 AND NEW.fresh <= 0
+BEGIN
+  DELETE FROM usage_blobs WHERE organization = NEW.organization AND digest = NEW.digest;
+END;
+
+CREATE TRIGGER usage_of_blob AFTER UPDATE ON usage_blobs
+WHEN NEW.known <> OLD.known
+  OR iif(NEW.known = 0, coalesce(NEW.size, 0), 0) <> iif(OLD.known = 0, coalesce(OLD.size, 0), 0)
+  OR iif(NEW.known = 0 AND NEW.live = 0 AND NEW.fresh > 0, coalesce(NEW.size, 0), 0)
+    <> iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
+BEGIN
+  UPDATE usage SET blobs = blobs + (NEW.known = 0) - (OLD.known = 0),
+    bytes = bytes + iif(NEW.known = 0, coalesce(NEW.size, 0), 0) - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
+    unreferenced = unreferenced + iif(NEW.known = 0 AND NEW.live = 0 AND NEW.fresh > 0, coalesce(NEW.size, 0), 0)
+      - iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
+  WHERE organization = NEW.organization;
+END;
+
+CREATE TRIGGER usage_of_gone_blob AFTER DELETE ON usage_blobs
+BEGIN
+  UPDATE usage SET blobs = blobs - (OLD.known = 0), bytes = bytes - iif(OLD.known = 0, coalesce(OLD.size, 0), 0),
+    unreferenced = unreferenced - iif(OLD.known = 0 AND OLD.live = 0 AND OLD.fresh > 0, coalesce(OLD.size, 0), 0)
+  WHERE organization = OLD.organization;
+END;
+
+CREATE TRIGGER usage_of_new_location AFTER INSERT ON locations
+BEGIN
+  UPDATE usage_blobs SET size = NEW.size WHERE digest = NEW.digest AND size IS NULL;
+END;
+
+CREATE TRIGGER usage_of_new_link AFTER INSERT ON links
+BEGIN
+  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, use.fresh,
+    NEW.usable_until IS NOT NULL
+  FROM (SELECT
+    EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository = NEW.repository AND r.digest = NEW.digest
+      AND r.live = 1 AND r.kind < 'subject') AS live,
+    NEW.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = NEW.repository AND r.digest = NEW.digest
+        AND r.live IN (0, 1) AND r.kind < 'subject') AS fresh) AS use
+  WHERE use.live > 0 OR use.fresh > 0
+  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
+  UPDATE links SET released = 2
+  WHERE repository = NEW.repository AND digest = NEW.digest AND NOT EXISTS (SELECT 1 FROM usage_blobs u
+    WHERE u.organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND u.digest = NEW.digest);
+END;
+
+CREATE TRIGGER usage_of_renewed_link AFTER UPDATE OF released ON links
+WHEN NEW.released = 2 AND OLD.released <> 2
+BEGIN
+  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), 0, 1, 0)
+  ON CONFLICT (organization, digest) DO UPDATE SET fresh = fresh + 1;
+END;
+
+CREATE TRIGGER usage_of_gone_link AFTER DELETE ON links
+BEGIN
+  UPDATE usage_blobs SET live = usage_blobs.live - use.live, fresh = usage_blobs.fresh - use.fresh
+  FROM (SELECT
+    EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository = OLD.repository AND r.digest = OLD.digest
+      AND r.live = 1 AND r.kind < 'subject') AS live,
+    OLD.released = 2 OR (OLD.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = OLD.repository AND r.digest = OLD.digest
+        AND r.live IN (0, 1) AND r.kind < 'subject')) AS fresh) AS use
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1) AND digest = OLD.digest
+    AND (use.live > 0 OR use.fresh > 0);
+END;
+
+CREATE TRIGGER usage_of_new_reference AFTER INSERT ON manifest_references
+BEGIN
+  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, - (use.first OR use.renewed), 0
+  FROM (SELECT
+    NEW.live = 1 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject'
+        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS live,
+    k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live IN (0, 1) AND r.kind < 'subject'
+        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS first,
+    k.released = 2 AND EXISTS (SELECT 1 FROM manifests m
+      WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
+        AND m.created_version > m.deleted_version) AS renewed
+    FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest AND NEW.kind < 'subject') AS use
+  WHERE use.live > 0 OR use.first > 0 OR use.renewed > 0
+  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
+  UPDATE links SET released = 1
+  WHERE repository = NEW.repository AND digest = NEW.digest AND released = 2 AND NEW.kind < 'subject'
+    AND EXISTS (SELECT 1 FROM manifests m WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
+      AND m.created_version > m.deleted_version);
+  UPDATE manifest_references SET live = 0
+  WHERE repository = NEW.repository AND digest = NEW.digest AND manifest = NEW.manifest AND kind = NEW.kind
+    AND live = 1
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = NEW.repository AND m.digest = NEW.manifest
+      AND m.created_version > m.deleted_version);
+END;
+
+CREATE TRIGGER usage_of_live_reference AFTER UPDATE OF live ON manifest_references
+WHEN NEW.live = 1 AND OLD.live = 0 AND NEW.kind < 'subject'
+BEGIN
+  INSERT INTO usage_blobs (organization, digest, size, live, fresh, known)
+  SELECT substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), NEW.digest,
+    (SELECT l.size FROM locations l WHERE l.digest = NEW.digest LIMIT 1), use.live, - use.renewed, 0
+  FROM (SELECT
+    NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject'
+        AND NOT (r.manifest = NEW.manifest AND r.kind = NEW.kind)) AS live,
+    k.released = 2 AS renewed
+    FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest) AS use
+  WHERE use.live > 0 OR use.renewed > 0
+  ON CONFLICT (organization, digest) DO UPDATE SET live = live + excluded.live, fresh = fresh + excluded.fresh;
+  UPDATE links SET released = 1 WHERE repository = NEW.repository AND digest = NEW.digest AND released = 2;
+END;
+
+CREATE TRIGGER usage_of_dead_reference AFTER UPDATE OF live ON manifest_references
+WHEN NEW.live = 0 AND OLD.live = 1 AND NEW.kind < 'subject'
+BEGIN
+  UPDATE usage_blobs SET live = live - 1
+  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1) AND digest = NEW.digest
+    AND EXISTS (SELECT 1 FROM links k WHERE k.repository = NEW.repository AND k.digest = NEW.digest)
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = NEW.repository AND r.digest = NEW.digest AND r.live = 1 AND r.kind < 'subject');
+END;
+
+CREATE TRIGGER usage_of_gone_reference AFTER DELETE ON manifest_references
+WHEN OLD.kind < 'subject'
+BEGIN
+  UPDATE usage_blobs SET live = live - 1
+  WHERE OLD.live = 1 AND organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1)
+    AND digest = OLD.digest
+    AND EXISTS (SELECT 1 FROM links k WHERE k.repository = OLD.repository AND k.digest = OLD.digest)
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = OLD.repository AND r.digest = OLD.digest AND r.live = 1 AND r.kind < 'subject');
+  UPDATE links SET released = 1
+  WHERE repository = OLD.repository AND digest = OLD.digest AND released = 0
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r
+      WHERE r.repository = OLD.repository AND r.digest = OLD.digest AND r.live IN (0, 1) AND r.kind < 'subject');
+END;
+
+CREATE TRIGGER usage_of_new_manifest AFTER INSERT ON manifests
+WHEN NEW.created_version > NEW.deleted_version
+BEGIN
+  UPDATE manifest_references SET live = 1 WHERE live = 0 AND (repository, digest, manifest, kind) IN (
+    SELECT r.repository, r.digest, r.manifest, r.kind
+    FROM manifest_references r INDEXED BY manifest_references_by_manifest
+    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest);
+END;
+
+CREATE TRIGGER usage_of_changed_manifest AFTER UPDATE OF created_version, deleted_version ON manifests
+WHEN (NEW.created_version > NEW.deleted_version) <> (OLD.created_version > OLD.deleted_version)
+BEGIN
+  UPDATE manifest_references SET live = NEW.created_version > NEW.deleted_version
+  WHERE live = (OLD.created_version > OLD.deleted_version) AND (repository, digest, manifest, kind) IN (
+    SELECT r.repository, r.digest, r.manifest, r.kind
+    FROM manifest_references r INDEXED BY manifest_references_by_manifest
+    WHERE r.repository = NEW.repository AND r.manifest = NEW.digest);
+END;
+
+CREATE TRIGGER usage_of_gone_manifest AFTER DELETE ON manifests
+WHEN OLD.created_version > OLD.deleted_version
+BEGIN
+  UPDATE manifest_references SET live = 0 WHERE live = 1 AND (repository, digest, manifest, kind) IN (
+    SELECT r.repository, r.digest, r.manifest, r.kind
+    FROM manifest_references r INDEXED BY manifest_references_by_manifest
+    WHERE r.repository = OLD.repository AND r.manifest = OLD.digest);
+END;
+
+CREATE TRIGGER usage_of_new_upload AFTER INSERT ON uploads
+WHEN NEW.state = 'open'
+BEGIN
+  INSERT INTO usage (organization, open_uploads, uploading)
+  VALUES (substr(NEW.repository, 1, instr(NEW.repository, '/') - 1), 1, NEW.size)
+  ON CONFLICT (organization) DO UPDATE SET open_uploads = open_uploads + 1, uploading = uploading + excluded.uploading;
+END;
+
+CREATE TRIGGER usage_of_upload AFTER UPDATE OF state, size ON uploads
+WHEN (NEW.state = 'open') <> (OLD.state = 'open') OR (NEW.state = 'open' AND NEW.size <> OLD.size)
+BEGIN
+  UPDATE usage SET open_uploads = open_uploads + (NEW.state = 'open') - (OLD.state = 'open'),
+    uploading = uploading + iif(NEW.state = 'open', NEW.size, 0) - iif(OLD.state = 'open', OLD.size, 0)
+  WHERE organization = substr(NEW.repository, 1, instr(NEW.repository, '/') - 1);
+END;
+
+CREATE TRIGGER usage_of_gone_upload AFTER DELETE ON uploads
+WHEN OLD.state = 'open'
+BEGIN
+  UPDATE usage SET open_uploads = open_uploads - 1, uploading = uploading - OLD.size
+  WHERE organization = substr(OLD.repository, 1, instr(OLD.repository, '/') - 1);
+END;
