@@ -109,6 +109,18 @@ export interface ReferrerRow {
   readonly text: string;
 }
 
+/** The order of the stores: by artifact type as `COLLATE NOCASE` has it, which folds ASCII alone, then by digest. */
+export function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
+  const [typeOfA, typeOfB] = [foldCase(a.artifact_type), foldCase(b.artifact_type)];
+  if (typeOfA !== typeOfB) return typeOfA < typeOfB ? -1 : 1;
+  if (a.digest === b.digest) return 0;
+  return a.digest < b.digest ? -1 : 1;
+}
+
+function foldCase(text: string): string {
+  return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
 /** A document's content may take several rows. */
 type ReferrerPart = Omit<ReferrerRow, 'text'> & { readonly content: string; readonly candidates: number };
 
@@ -121,20 +133,25 @@ export interface ReferrerPosition {
 const REFERRER_COLUMNS = 'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
 const REFERRER_NAMES = 'digest, media_type, artifact_type, size, created, deleted';
 
+// Types are compared without regard to case (RFC 9110 §8.3.1); `compareReferrers` has the same order.
+const BY_TYPE = 'artifact_type COLLATE NOCASE, digest';
+
 // A page ends by count, and by the bytes of the manifests whose annotations it shows; one is always in it.
 const PAGE_OF_REFERRERS = (selection: string): string => `
   SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates, c.content
   FROM (
-    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest ROWS UNBOUNDED PRECEDING) AS bytes
+    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY ${BY_TYPE} ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1 AND subject = ?2
-      AND created_version > deleted_version AND ${selection} ORDER BY artifact_type, digest LIMIT CAST(?5 AS INTEGER))
+      AND created_version > deleted_version AND ${selection} ORDER BY ${BY_TYPE} LIMIT CAST(?5 AS INTEGER))
   ) AS page
   CROSS JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest
   WHERE page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size
-  ORDER BY page.artifact_type, page.digest, c.part`;
+  ORDER BY page.artifact_type COLLATE NOCASE, page.digest, c.part`;
 
-const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type, digest) > (?3, ?4)')}`.reading(paged(5, 12));
-const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 AND digest > ?4')}`.reading(paged(5, 12));
+const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(paged(5, 12));
+const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 COLLATE NOCASE AND digest > ?4')}`.reading(
+  paged(5, 12),
+);
 
 /**
  * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. Those that

@@ -6,6 +6,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import {
+  compareReferrers,
   type KnownVersions,
   lifeOf,
   listReferrers,
@@ -82,7 +83,7 @@ export class FederatedLists {
         answerOfCentral(listReferrers(central.database, repository, subject, page)),
       ]);
       requirePublic(access, own.public);
-      // Byte order of the pair, as the stores have it.
+      // As the stores order them.
       const ends = [own, far].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
       const cut = ends.toSorted(compareReferrers)[0];
       const isWithin = (row: ReferrerRow): boolean => cut === undefined || compareReferrers(row, cut) <= 0;
@@ -192,12 +193,6 @@ function positionOf({ artifact_type: type, digest }: ReferrerRow): string {
 
 function byDigest(rows: readonly ReferrerRow[]): ReadonlyMap<Digest, ReferrerRow> {
   return new Map(rows.map((row) => [row.digest, row]));
-}
-
-function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
-  if (a.artifact_type !== b.artifact_type) return a.artifact_type < b.artifact_type ? -1 : 1;
-  if (a.digest === b.digest) return 0;
-  return a.digest < b.digest ? -1 : 1;
 }
 
 function lifeIn(
