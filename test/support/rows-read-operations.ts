@@ -274,7 +274,7 @@ function control(database: Database, data: ControlData): [string, Operation][] {
     ['add an unknown organization', () => data.addUnknownOrganization(organization('eve'), NOW)],
     ['add one whose name is free again', () => data.addOrganization(organization('a00005'), NOW, NOW)],
     ['remove that organization', () => data.removeOrganization(organization('a00005'), NOW)],
-    ['repositories', () => data.repositories(MALLORY, '', 10)],
+    ['repositories', () => data.repositories([{ from: `${MALLORY}/`, to: `${MALLORY}0` }], '', 10)],
     ['add a repository', () => data.addRepository('mallory/zzz' as RepositoryName, NOW)],
     ['a repository', () => data.repository(repository)],
     ['make it private', () => data.setPublic(repository, false, NOW)],
