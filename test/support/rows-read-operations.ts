@@ -184,6 +184,7 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
           .catch(refused),
     ],
     ['GET by tag', () => registry.getManifest(granted(BIG), byTag(TAG))],
+    ['GET of a large index', () => registry.getManifest(granted(BIG), byTag('large'))],
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],
     ['HEAD by tag', () => registry.resolveManifest(granted(BIG), byTag('a00000')).catch(refused)],
     ['HEAD by digest', () => registry.resolveManifest(granted(BIG), byDigest(digest('0', 3))).catch(refused)],

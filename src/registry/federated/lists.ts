@@ -15,6 +15,7 @@ import {
   lookUpVersions,
   type NamedTag,
   type ReferrerRow,
+  type Referrers,
 } from '../../stores/list-rows.ts';
 import {
   compareTags,
@@ -30,7 +31,7 @@ import {
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import { nameUnknown, pageOf, requirePublic } from '../answers.ts';
 import { answerOfCentral, type Federation } from './central.ts';
-import type { Page, PageRequest, Referrer } from '../registry.ts';
+import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from '../referrers.ts';
 
 /** Pages of both stores that one page of a list is made of, where deletions of one hide what the other shows. */
@@ -71,6 +72,7 @@ export class FederatedLists {
     subject: Digest,
     artifactType: string | undefined,
     { limit, after }: PageRequest,
+    makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>> {
     const { node, central, options } = this.#federation;
     const { repository } = access;
@@ -78,11 +80,21 @@ export class FederatedLists {
     let from = after;
     for (let round = 0; ; round++) {
       const page = { artifactType, after: referrerPosition(from), limit, maxBytes: MAX_REFERRERS_BYTES };
-      const [own, far] = await Promise.all([
-        listReferrers(node.database, repository, subject, page),
-        answerOfCentral(listReferrers(central.database, repository, subject, page)),
-      ]);
+      const ask = (whole: boolean): Promise<[Referrers, Referrers]> =>
+        Promise.all([
+          listReferrers(node.database, repository, subject, { ...page, whole }),
+          answerOfCentral(listReferrers(central.database, repository, subject, { ...page, whole })),
+        ]);
+      let [own, far] = await ask(false);
       requirePublic(access, own.public);
+      const withheld = own.withheld + far.withheld;
+      // One room is enough for what is large: who holds one does not wait for another.
+      if (withheld > 0 && round > 0) return { items: rows.map(referrerOf), last: from };
+      if (withheld > 0) {
+        await makeRoom?.(withheld);
+        [own, far] = await ask(true);
+        requirePublic(access, own.public);
+      }
       // As the stores order them.
       const ends = [own, far].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
       const cut = ends.toSorted(compareReferrers)[0];
