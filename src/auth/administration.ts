@@ -10,12 +10,16 @@ import type {
   OrganizationRow,
   RepositoryRow,
 } from '../stores/organizations/control-data.ts';
-import type { RepositoryPattern, Right } from './credential.ts';
+import { rangeOf, type RepositoryPattern, type Right } from './credential.ts';
+import { includesAll } from './delegation.ts';
 import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */
 const NAME_REST_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
+
+/** Credentials of one query where not all of an organization's are shown. */
+const CREDENTIALS_LOOKED_AT = 1000;
 
 export interface OrganizationSummary {
   readonly name: OrganizationName;
@@ -107,9 +111,25 @@ export class Administration {
     throw conflict(`the organization ${name} still has repositories: remove them first`);
   }
 
-  async credentials(organization: OrganizationName | '', after: string, limit: number): Promise<CredentialSummary[]> {
+  /** @param within patterns: those that hold repositories outside of them are not shown; all are unless told */
+  async credentials(
+    organization: OrganizationName | '',
+    after: string,
+    limit: number,
+    within: readonly RepositoryPattern[] = [`${organization}/*`],
+  ): Promise<CredentialSummary[]> {
     if (organization !== '') await this.organization(organization);
-    return (await this.#control.credentials(organization, after, limit)).map(summaryOf);
+    const isAll = within.includes(`${organization}/*`);
+    const size = isAll ? limit : Math.max(limit, CREDENTIALS_LOOKED_AT);
+    const found: CredentialSummary[] = [];
+    for (let last = after; found.length < limit;) {
+      const page = (await this.#control.credentials(organization, last, size)).map(summaryOf);
+      found.push(...(isAll ? page : page.filter(({ repositories }) => includesAll(within, repositories))));
+      const end = page.at(-1);
+      if (end === undefined || page.length < size) break;
+      last = end.name;
+    }
+    return found.slice(0, limit);
   }
 
   /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
@@ -148,9 +168,15 @@ export class Administration {
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 
-  async repositories(organization: OrganizationName, after: string, limit: number): Promise<RepositorySummary[]> {
+  /** @param within patterns: repositories outside of them are not shown; all are unless told */
+  async repositories(
+    organization: OrganizationName,
+    after: string,
+    limit: number,
+    within: readonly RepositoryPattern[] = [`${organization}/*`],
+  ): Promise<RepositorySummary[]> {
     await this.organization(organization);
-    return (await this.#control.repositories(organization, after, limit)).map(repositoryOf);
+    return (await this.#control.repositories(within.map(rangeOf), after, limit)).map(repositoryOf);
   }
 
   /** @throws OciError NOT_FOUND */

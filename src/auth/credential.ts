@@ -79,7 +79,8 @@ export function matches(pattern: RepositoryPattern, repository: RepositoryName):
   return pattern.endsWith('/*') ? repository.startsWith(pattern.slice(0, -1)) : pattern === repository;
 }
 
-function rangeOf(pattern: RepositoryPattern): { from: string; to: string } {
+/** Names that a pattern holds, in byte order (`from` inclusive, `to` exclusive). */
+export function rangeOf(pattern: RepositoryPattern): { from: string; to: string } {
   return pattern.endsWith('/*') ? below(pattern.slice(0, -2)) : { from: pattern, to: `${pattern}\u0000` };
 }
 

@@ -25,6 +25,16 @@ export function administersRepository({ credential }: Delegate, organization: Or
   return credential.kind !== 'organization' || credential.repositories.some((pattern) => matches(pattern, name));
 }
 
+/** Patterns of what the caller manages in an organization that it administers: lists show it no other names. */
+export function administeredPatterns({ credential }: Delegate, organization: OrganizationName): readonly RepositoryPattern[] {
+  return credential.kind === 'organization' ? credential.repositories : [`${organization}/*`];
+}
+
+/** Whether some patterns hold every repository of others. */
+export function includesAll(patterns: readonly RepositoryPattern[], others: readonly RepositoryPattern[]): boolean {
+  return others.every((other) => patterns.some((pattern) => includes(pattern, other)));
+}
+
 /** The first part of `reach` that the caller itself has not, in words: `the right push`. Undefined where it has all. */
 export function beyondReach({ credential, registries }: Delegate, reach: Reach): string | undefined {
   if (credential.kind === 'organization') {

@@ -14,7 +14,7 @@ import { PlatformAway } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
-import { isUnavailable } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
@@ -123,7 +123,7 @@ async function logInBy(
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
-  const login = await logIn(presented, {
+  const asked = logIn(presented, {
     control,
     decidedBy: decider.store,
     noteAlso,
@@ -139,8 +139,23 @@ async function logInBy(
       ((unknown) =>
         logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, host: c.get('url').host, now, defer })),
   });
+  const login = await notingLimit(c, presented.user, decider, asked);
   if (login === undefined) defer(noteRefusedLogin(c, presented.user, decider));
   return login;
+}
+
+/** What a check of a login answers. One that the limit refuses counts as a refused login. */
+export async function notingLimit<Answer>(
+  c: AppContext,
+  user: string,
+  decider: Namespace,
+  check: Promise<Answer>,
+): Promise<Answer> {
+  return check.catch((error: unknown) => {
+    const isLimited = error instanceof OciError && error.kind === 'TOO_MANY_REQUESTS';
+    if (isLimited) c.executionCtx.waitUntil(noteRefusedLogin(c, user, decider));
+    throw error;
+  });
 }
 
 /**

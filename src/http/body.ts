@@ -1,7 +1,7 @@
 /** Bodies of requests that are read whole are on loan from the isolate's budget until the request has been answered. */
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
-import { BUDGET_BYTES, BufferedBody, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
+import { BUDGET_BYTES, BufferedBody, COPIES_OF_DOCUMENT, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
 import type { Body } from '../registry/registry.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -14,12 +14,6 @@ export function bodyOf(request: Request): Body | undefined {
     throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number of bytes' });
   return request.body === null || length === 0 ? undefined : { stream: request.body, length };
 }
-
-/**
- * A document is in memory as bytes, as text, as what it says, and as text again on its way to the database: with
- * annotations in a script that takes two bytes a character, some six times.
- */
-const COPIES = 6;
 
 /** The first buffer: most documents fit. */
 const FIRST_BYTES = 4096;
@@ -94,6 +88,6 @@ async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Pr
   held.set(c, buffered);
   const bytes = (await buffered.read()) ?? new Uint8Array(0);
   if (bytes.byteLength > limit) throw new OciError(tooLarge, { detail: { limit } });
-  await buffered.hold(bytes, COPIES);
+  await buffered.hold(bytes, COPIES_OF_DOCUMENT);
   return bytes;
 }

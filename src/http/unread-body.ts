@@ -5,6 +5,7 @@
 import { createMiddleware } from 'hono/factory';
 import { releaseBody } from './body.ts';
 import type { AppEnv } from './context.ts';
+import { releaseRoom } from './large-answer.ts';
 
 /** Bytes that are read on for at most. A client that has more to send finds its connection closed, as it would at any limit. */
 const MAX_BYTES = 64 * 1024 ** 2;
@@ -19,6 +20,7 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   const { raw } = c.req;
   await next();
   releaseBody(c);
+  releaseRoom(c);
   await discardBody(raw);
 });
 

@@ -5,7 +5,6 @@ import { composeStores } from '../registry/compose.ts';
 import { queueOf } from '../replication/durable-object.ts';
 import { copyJob } from '../replication/machine.ts';
 import { deleteOldAudit } from '../stores/organizations/audit-rows.ts';
-import { removeExpiredUploads } from '../stores/uploads/expired-uploads.ts';
 import { deleteFollowedEntries } from '../stores/change-log-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { collectCentral } from './collection/central.ts';
@@ -13,6 +12,7 @@ import { collectNode } from './collection/node.ts';
 import { compareObjects } from './integrity/compare-objects.ts';
 import type { GcContext } from './context.ts';
 import { evict } from './eviction/evict.ts';
+import { removeExpired } from './expired-uploads.ts';
 import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './integrity/repair-rounds.ts';
 import { scrub } from './integrity/scrub.ts';
@@ -60,7 +60,7 @@ export async function maintain(
 ): Promise<{ expiredUploads: number; feedEntries: number; auditEntries: number }> {
   const stores = composeStores(config, env);
   const central = stores.find(({ name }) => name === config.central.store);
-  const expiredUploads = await sumOf(stores.map((store) => removeExpiredUploads(store, now, config.collects)));
+  const expiredUploads = await sumOf(stores.map((store) => removeExpired(store, now, config.collects)));
   const feedEntries = await sumOf(
     central === undefined
       ? []

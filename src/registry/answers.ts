@@ -5,11 +5,11 @@ import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type BlobRows, type CheckedLocationRow, type LocationRow, ownLocation } from '../stores/blob-rows.ts';
 import type { Unlinked } from '../stores/deletion/deletions.ts';
-import type { ManifestRow } from '../stores/manifests/manifest-rows.ts';
+import { type ManifestRow, SMALL_DOCUMENT_BYTES } from '../stores/manifests/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type ManifestVersions, isAlive, isVisible, type TagVersion } from '../stores/versions.ts';
 import { NotPublic, type ReadAccess } from './access.ts';
-import type { ManifestDescriptor, Page } from './registry.ts';
+import type { MakeRoom, ManifestDescriptor, Page } from './registry.ts';
 
 /** @throws NotPublic */
 export function requirePublic(access: ReadAccess, isPublic: boolean): void {
@@ -52,6 +52,22 @@ export function missingBlobs(repository: RepositoryName, missing: readonly Diges
 
 export function descriptorOf({ digest, mediaType, size }: ManifestRow): ManifestDescriptor {
   return { digest, mediaType, size };
+}
+
+/**
+ * The document of a manifest, of which a store has told. A large one is read by itself, after there is room for it.
+ * @returns undefined where it has gone meanwhile
+ */
+export async function textOf(
+  { size }: ManifestRow,
+  contents: readonly string[],
+  read: () => Promise<readonly string[]>,
+  makeRoom?: MakeRoom,
+): Promise<string | undefined> {
+  if (size <= SMALL_DOCUMENT_BYTES) return contents.join('');
+  await makeRoom?.(size);
+  const whole = await read();
+  return whole.length === 0 ? undefined : whole.join('');
 }
 
 export function pageOf<Item>(found: readonly Item[], limit: number, key: (item: Item) => string): Page<Item> {

@@ -43,7 +43,7 @@ export function requireHolds(
   throw new OciError('PRECONDITION_FAILED', {
     message:
       current === undefined
-        ? 'If-Match names a manifest, but nothing is there: push without it, or with If-None-Match: *'
+        ? 'If-Match names something, but nothing is there: push without it, or with If-None-Match: *'
         : 'If-Match or If-None-Match does not agree with what is there: read it again, then decide',
   });
 }

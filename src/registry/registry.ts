@@ -40,9 +40,12 @@ export interface StoredBlob extends BlobDescriptor {
   open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
 }
 
+/** Called before documents are read that are not small, with the bytes of all. @throws OciError UNAVAILABLE where there is no room */
+export type MakeRoom = (bytes: number) => Promise<void>;
+
 export interface Reader {
   /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
-  getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest>;
+  getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest>;
   /**
    * @param mayPush whether the caller may push: then what cannot be told is unknown, so that the client pushes it
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
@@ -139,6 +142,7 @@ export interface Lister {
     subject: Digest,
     artifactType: string | undefined,
     page: PageRequest,
+    makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>>;
   /** Repositories that hold a manifest, in byte order. */
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>>;

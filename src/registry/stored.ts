@@ -11,7 +11,13 @@ import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stor
 import type { StoreLimits } from '../stores/organizations/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
 import { commitManifest } from '../stores/manifests/manifest-commit.ts';
-import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifests/manifest-rows.ts';
+import {
+  findManifest,
+  type ManifestRow,
+  type ManifestRows,
+  readContents,
+  recordPull,
+} from '../stores/manifests/manifest-rows.ts';
 import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
 import { findShown, type Shown } from '../stores/deletion/shown.ts';
 import type { Store } from '../stores/store.ts';
@@ -34,6 +40,7 @@ import {
   requirePublic,
   requireUnlinked,
   resolves,
+  textOf,
   type StoreOf,
 } from './answers.ts';
 import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
@@ -44,6 +51,7 @@ import { UploadingRegistry } from './uploading.ts';
 import type {
   BlobDescriptor,
   ListedImage,
+  MakeRoom,
   ManifestDescriptor,
   Page,
   PageRequest,
@@ -74,11 +82,15 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     this.#options = options;
   }
 
-  async getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
-    const rows = await findManifest(this.#store.database, access.repository, reference, 'content');
+  async getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
+    const { database } = this.#store;
+    const rows = await findManifest(database, access.repository, reference, 'content');
     const row = foundManifest(access, reference, rows);
+    const read = (): Promise<string[]> => readContents(database, access.repository, row.digest);
+    const text = await textOf(row, rows.contents, read, makeRoom);
+    if (text === undefined) throw manifestUnknown(access.repository, reference, rows.repositoryExists);
     this.#recordPull(access.repository, row);
-    return { ...descriptorOf(row), text: rows.contents.join('') };
+    return { ...descriptorOf(row), text };
   }
 
   async resolveManifest(access: ReadAccess, reference: Reference): Promise<ManifestDescriptor> {
@@ -202,14 +214,17 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     subject: Digest,
     artifactType: string | undefined,
     { limit, after }: PageRequest,
+    makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>> {
-    const found = await listReferrers(this.#store.database, access.repository, subject, {
-      artifactType,
-      after: referrerPosition(after),
-      limit,
-      maxBytes: MAX_REFERRERS_BYTES,
-    });
+    const page = { artifactType, after: referrerPosition(after), limit, maxBytes: MAX_REFERRERS_BYTES };
+    const { database } = this.#store;
+    let found = await listReferrers(database, access.repository, subject, page);
     requirePublic(access, found.public);
+    if (found.withheld > 0) {
+      await makeRoom?.(found.withheld);
+      found = await listReferrers(database, access.repository, subject, { ...page, whole: true });
+      requirePublic(access, found.public);
+    }
     const lastRow = found.referrers.at(-1);
     const last = found.more && lastRow !== undefined ? `${lastRow.artifact_type}@${lastRow.digest}` : undefined;
     return { items: found.referrers.filter(({ created }) => created > found.removed).map(referrerOf), last };

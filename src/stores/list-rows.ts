@@ -97,6 +97,9 @@ export async function lookUpVersions(
   };
 }
 
+/** Bytes of documents of a page that are read with their rows. More are read by themselves, once there is room for them. */
+const SMALL_PAGE_BYTES = 32 * 1024;
+
 export interface ReferrerRow {
   readonly digest: Digest;
   readonly media_type: MediaType;
@@ -105,12 +108,28 @@ export interface ReferrerRow {
   readonly size: number;
   readonly created: number;
   readonly deleted: number;
-  /** The whole document, whose annotations are shown. */
+  /** The whole document, whose annotations are shown; '' where it was withheld. */
   readonly text: string;
 }
 
+/** The order of the stores: by artifact type as `COLLATE NOCASE` has it, which folds ASCII alone, then by digest. */
+export function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
+  const [typeOfA, typeOfB] = [foldCase(a.artifact_type), foldCase(b.artifact_type)];
+  if (typeOfA !== typeOfB) return typeOfA < typeOfB ? -1 : 1;
+  if (a.digest === b.digest) return 0;
+  return a.digest < b.digest ? -1 : 1;
+}
+
+function foldCase(text: string): string {
+  return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
 /** A document's content may take several rows. */
-type ReferrerPart = Omit<ReferrerRow, 'text'> & { readonly content: string; readonly candidates: number };
+type ReferrerPart = Omit<ReferrerRow, 'text'> & {
+  readonly content: string | null;
+  readonly candidates: number;
+  readonly withheld: number;
+};
 
 /** Where a page of referrers starts: after this one. */
 export interface ReferrerPosition {
@@ -121,20 +140,34 @@ export interface ReferrerPosition {
 const REFERRER_COLUMNS = 'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
 const REFERRER_NAMES = 'digest, media_type, artifact_type, size, created, deleted';
 
+// Types are compared without regard to case (RFC 9110 §8.3.1); `compareReferrers` has the same order.
+const BY_TYPE = 'artifact_type COLLATE NOCASE, digest';
+
 // A page ends by count, and by the bytes of the manifests whose annotations it shows; one is always in it.
 const PAGE_OF_REFERRERS = (selection: string): string => `
-  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates, c.content
+  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates, c.content,
+    page.whole > ${String(SMALL_PAGE_BYTES)} AND ?7 = 0 AS withheld
   FROM (
-    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest ROWS UNBOUNDED PRECEDING) AS bytes
+    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER () AS whole, sum(size) OVER (ORDER BY ${BY_TYPE} ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1 AND subject = ?2
-      AND created_version > deleted_version AND ${selection} ORDER BY artifact_type, digest LIMIT CAST(?5 AS INTEGER))
+      AND created_version > deleted_version AND ${selection} ORDER BY ${BY_TYPE} LIMIT CAST(?5 AS INTEGER))
   ) AS page
-  CROSS JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest
+  LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest
+    AND (?7 = 1 OR page.whole <= ${String(SMALL_PAGE_BYTES)})
   WHERE page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size
-  ORDER BY page.artifact_type, page.digest, c.part`;
+  ORDER BY page.artifact_type COLLATE NOCASE, page.digest, c.part`;
 
-const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type, digest) > (?3, ?4)')}`.reading(paged(5, 12));
-const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 AND digest > ?4')}`.reading(paged(5, 12));
+const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(paged(5, 12));
+const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 COLLATE NOCASE AND digest > ?4')}`.reading(
+  paged(5, 12),
+);
+
+export interface Referrers extends RepositoryFacts {
+  readonly referrers: readonly ReferrerRow[];
+  readonly more: boolean;
+  /** Bytes of documents that are not small, and were not read; 0 for none. */
+  readonly withheld: number;
+}
 
 /**
  * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. Those that
@@ -149,19 +182,24 @@ export async function listReferrers(
     readonly after: ReferrerPosition;
     readonly limit: number;
     readonly maxBytes: number;
+    /** Whether large documents are read as well. */
+    readonly whole?: boolean;
   },
-): Promise<RepositoryFacts & { readonly referrers: readonly ReferrerRow[]; readonly more: boolean }> {
+): Promise<Referrers> {
+  const { limit, maxBytes, whole: isWhole = false } = page;
+  const last = [page.after.digest, limit + 1, maxBytes, isWhole ? 1 : 0] as const;
   const selection: BoundStatement =
     page.artifactType === undefined
-      ? [SELECT_REFERRERS, repository, subject, page.after.artifactType, page.after.digest, page.limit + 1, page.maxBytes]
-      : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, page.after.digest, page.limit + 1, page.maxBytes];
+      ? [SELECT_REFERRERS, repository, subject, page.after.artifactType, ...last]
+      : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, ...last];
   const [facts, referrers] = await database.batch<[FactsRow, ReferrerPart]>([[SELECT_REPOSITORY, repository], selection]);
   const whole = new Map<Digest, ReferrerRow>();
-  for (const { content, candidates: _candidates, ...row } of referrers) {
-    whole.set(row.digest, { ...row, text: (whole.get(row.digest)?.text ?? '') + content });
+  for (const { content, candidates: _candidates, withheld: _withheld, ...row } of referrers) {
+    whole.set(row.digest, { ...row, text: (whole.get(row.digest)?.text ?? '') + (content ?? '') });
   }
-  const shown = [...whole.values()].slice(0, page.limit);
-  return { ...factsOf(facts[0]), referrers: shown, more: (referrers[0]?.candidates ?? 0) > shown.length };
+  const shown = [...whole.values()].slice(0, limit);
+  const withheld = referrers[0]?.withheld === 1 ? shown.reduce((sum, { size }) => sum + size, 0) : 0;
+  return { ...factsOf(facts[0]), referrers: shown, more: (referrers[0]?.candidates ?? 0) > shown.length, withheld };
 }
 
 const SELECT_REPOSITORIES = sql`

@@ -7,6 +7,8 @@ export interface Stalled {
   readonly headers: Readonly<Record<string, string>>;
   /** What is sent of the body. */
   readonly sent: Buffer;
+  /** Whether no more of the answer is read than its beginning. */
+  readonly isUnread?: boolean;
 }
 
 /** Statuses that were answered meanwhile, and how often. */
@@ -28,6 +30,7 @@ export async function stall(port: number, requests: readonly Stalled[], millisec
     socket.once('data', (data: Buffer) => {
       const status = data.toString('latin1', 9, 12);
       answered[status] = (answered[status] ?? 0) + 1;
+      if (request.isUnread === true) socket.pause();
     });
     // What is refused is closed while the client still sends.
     socket.on('error', () => undefined);

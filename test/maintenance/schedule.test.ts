@@ -56,6 +56,29 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   await expect(fixture.registry.uploadProgress(session(younger))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
 });
 
+test('sessions with objects that stay keep none without objects waiting, however many they are', async () => {
+  const now = Date.UTC(2026, 0, 2);
+  const numbers = 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
+  const insert = (state: string, count: number, expiresAt: string) =>
+    env.DB_CENTRAL.prepare(
+      `INSERT INTO uploads ${numbers} SELECT '${state}' || i, 'alice/app', '${state}', 0, NULL, '', ${expiresAt} FROM n`,
+    ).bind(count);
+  await env.DB_CENTRAL.batch([
+    insert('open', 10_001, 'i'),
+    env.DB_CENTRAL.prepare("INSERT INTO upload_chunks SELECT id, 0, 1, 'chunks/' || id FROM uploads"),
+    // Of one moment, at the end of the first page and after it.
+    insert('finished', 3, '10000'),
+  ]);
+  const config = { ...parseConfig(env), collects: false };
+  let expiredUploads = 0;
+  for (let run = 0; run < 2; run++) expiredUploads += (await maintain(config, env, now)).expiredUploads;
+  expect(expiredUploads).toBe(3);
+  expect(await rowsOf('SELECT count(*) AS left FROM uploads')).toEqual([{ left: 10_001 }]);
+  // The third run starts again: what has expired since is found.
+  await insert('cancelled', 1, '1').run();
+  expect((await maintain(config, env, now)).expiredUploads).toBe(1);
+}, 60_000);
+
 test('what is damaged at a node is mended, and its queue tries again to copy it', async () => {
   const fixture = await openFixture({ now: Date.now() });
   const content = bytesOf(1, 100);

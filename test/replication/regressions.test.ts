@@ -57,3 +57,27 @@ test('a node that was pulled from before it first followed the feed hears of del
   await hosts.drain();
   for (const host of hosts.all) await expect(pull(host)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
 });
+
+test('referrers of two stores are merged in the order that both have: by their types, without regard to case', async () => {
+  const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
+  await pushBlob(at(hosts.node1), bytesOf(1, 10));
+  const subject = await imageOf(config, []);
+  const types = ['application/B', 'application/a', 'Application/b', 'application/C', 'application/c', 'application/A'];
+  for (const [i, artifactType] of types.entries()) {
+    const referrer = await imageOf(config, [], { artifactType, subject: subjectOf(subject) });
+    await pushImage(at(i % 2 === 0 ? hosts.central : hosts.node1), referrer);
+  }
+  const shown = async (artifactType: string | undefined, limit: number): Promise<string[]> => {
+    const found: string[] = [];
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const page = await hosts.node1.registry.listReferrers(granted(), subject.digest, artifactType, { limit, after });
+      found.push(...page.items.map((item) => item.artifactType));
+      after = page.last;
+    }
+    return found.toSorted();
+  };
+  for (const limit of [1, 2, 100]) {
+    expect(await shown(undefined, limit)).toEqual(types.toSorted());
+    expect(await shown('APPLICATION/b', limit)).toEqual(['Application/b', 'application/B']);
+  }
+});

@@ -2,6 +2,10 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
+import type { Database } from '../../src/stores/database.ts';
+import { linksDeadUntil, mergeRemoval, removedBefore } from '../../src/stores/deletion/removals.ts';
+import { sweepSlice } from '../../src/stores/deletion/sweep-rows.ts';
+import { listRepositories } from '../../src/stores/list-rows.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { BINDINGS } from '../support/bindings.ts';
 import { collectAll, pushImage, putManifest } from '../support/collecting.ts';
@@ -119,6 +123,57 @@ test('a tag of a node, on a manifest that is deleted through central, does not s
   await hosts.drain();
   expect(await everyTag('again')).toEqual(hosts.all.map(() => image.digest));
   expect(await everyTag('late')).toEqual(ALL_GONE);
+});
+
+describe('before a node has swept, a repository that is removed', () => {
+  const node = (): Database => hosts.node1.store.database;
+
+  async function listed(): Promise<string[]> {
+    const both = [listRepositories(node(), [{ from: 'a', to: 'b' }], false, '', 10), listRepositories(node(), [], true, '', 10)];
+    return (await Promise.all(both)).map((names) => names.join());
+  }
+
+  async function remove(): Promise<void> {
+    hosts.now += 1000;
+    await hosts.central.registry.deleteRepository(REPOSITORY);
+    hosts.now += 1000;
+  }
+
+  async function hear(): Promise<void> {
+    const version = await removedBefore(hosts.central.store.database, REPOSITORY);
+    const removal = { name: REPOSITORY, version };
+    await node().batch(mergeRemoval(removal, linksDeadUntil(removal, hosts.now)));
+  }
+
+  beforeEach(async () => {
+    await pushImage(hosts.node1, 1, ['base']);
+    await hosts.drain();
+    await BINDINGS.node1[0].prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(REPOSITORY).run();
+    expect(await listed()).toEqual([REPOSITORY, REPOSITORY]);
+  });
+
+  test('is listed there no more', async () => {
+    await remove();
+    await hear();
+    expect(await listed()).toEqual(['', '']);
+  });
+
+  test('stays listed if it was pushed there since', async () => {
+    await remove();
+    await pushImage(hosts.node1, 3, ['late']);
+    await hear();
+    expect((await listed())[0]).toBe(REPOSITORY);
+  });
+
+  test('is listed again by the sweep if what was pushed there since has been announced', async () => {
+    await remove();
+    await pushImage(hosts.node1, 3, ['late']);
+    hosts.node1.queue.wakeUp();
+    await hosts.node1.queue.moveMetadata(() => true);
+    await hear();
+    while (await sweepSlice(node(), REPOSITORY));
+    expect((await listed())[0]).toBe(REPOSITORY);
+  });
 });
 
 test('a removal goes as tombstones do, and hides what it hid until it has gone from every store', async () => {

@@ -49,6 +49,7 @@ export function removing(fixture: Fixture, database: Database, lists: readonly [
     ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(() => undefined)],
     ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
     ['hear of a removal', () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW))],
+    ['hear of the removal of a repository', () => database.batch(mergeRemoval({ name: BIG, version: LATEST - 1 }, NOW))],
     [
       'sweep an organization',
       async () => {

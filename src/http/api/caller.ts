@@ -11,7 +11,7 @@ import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
 import { actor } from '../access.ts';
-import { addressOf, limitersOf, logInFrom, logInWithWholeToken, noteRefusedLogin } from '../authenticate.ts';
+import { addressOf, limitersOf, logInFrom, logInWithWholeToken, noteRefusedLogin, notingLimit } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
@@ -101,7 +101,7 @@ async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | un
   const { bootstrapSecret, central } = c.get('runtime').config;
   // The login that a whole token was tried as has counted it, and noted it for its user. It may be the secret all the same.
   const isCounted = parseWholeToken(secret) !== undefined;
-  if (!isCounted) await countCheck(limitersOf(c), addressOf(c), 'bootstrap');
+  if (!isCounted) await notingLimit(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
   if (bootstrapSecret === undefined) return undefined;
   // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
   if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;

@@ -1,7 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CredentialSummary } from '../../auth/administration.ts';
 import type { Right } from '../../auth/credential.ts';
-import { beyondReach, mayOutlast, type Reach } from '../../auth/delegation.ts';
+import { administeredPatterns, beyondReach, mayOutlast, type Reach } from '../../auth/delegation.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
@@ -30,7 +30,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     OF_ORGANIZATION,
-    'List the credentials of an organization',
+    'List the credentials of an organization whose repositories the credential administers',
     { params: organizationParam, query: pageQuery },
     { 200: page },
   );
@@ -38,7 +38,9 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     const { n, last } = c.req.valid('query');
-    return c.json({ credentials: (await administrationOf(c).credentials(organization, last, n)).map(view) }, 200);
+    const within = administeredPatterns(c.get('delegate'), organization);
+    const found = await administrationOf(c).credentials(organization, last, n, within);
+    return c.json({ credentials: found.map(view) }, 200);
   });
 
   const create = describe(

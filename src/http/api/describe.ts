@@ -10,6 +10,7 @@ type Header = Readonly<
 
 const REQUEST_ID: Header = { 'X-Request-Id': { description: 'Of the request, as the log has it', schema: { type: 'string' } } };
 const RETRY_AFTER: Header = { 'Retry-After': { description: 'Seconds', schema: { type: 'integer' } } };
+const ALLOW: Header = { Allow: { description: 'The methods that the path has', schema: { type: 'string' } } };
 const CHALLENGE: Header = { 'WWW-Authenticate': { description: 'How to log in', schema: { type: 'string' } } };
 
 interface Described {
@@ -24,6 +25,8 @@ const ERRORS: Readonly<Record<number, Described>> = {
   401: { description: 'No or wrong credentials', headers: CHALLENGE },
   403: { description: 'The credential may not do this' },
   404: { description: 'There is no such thing', of: (_, request) => 'params' in request },
+  405: { description: 'Of another method: the path does not have it', headers: ALLOW },
+  408: { description: 'The body stopped arriving' },
   409: { description: 'It exists already, or is still in use', of: (method) => method !== 'get' },
   413: { description: 'The body has more than 64 KiB' },
   429: { description: 'Too many logins', headers: RETRY_AFTER },

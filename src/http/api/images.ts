@@ -9,6 +9,7 @@ import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
 import type { AppContext, AppEnv } from '../context.ts';
+import { roomFor } from '../large-answer.ts';
 import { formatTime } from './administration.ts';
 import { requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
@@ -97,7 +98,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const digest = await historyOf(c).restorable(repository, tag, c.req.valid('json'));
     const registry = c.get('registry');
     const access = { repository, condition: 'granted' } as const;
-    const stored = await registry.getManifest(access, { kind: 'digest', digest }).catch((error: unknown) => {
+    const stored = await registry.getManifest(access, { kind: 'digest', digest }, roomFor(c)).catch((error: unknown) => {
       if (!(error instanceof OciError) || error.status !== 404) throw error;
       throw new OciError('UNAVAILABLE', {
         message: 'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',

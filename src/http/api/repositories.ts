@@ -1,5 +1,6 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { RepositorySummary } from '../../auth/administration.ts';
+import { administeredPatterns } from '../../auth/delegation.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
   isRepositoryName,
@@ -21,7 +22,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     REPOSITORIES,
-    'List the repositories of an organization',
+    'List the repositories of an organization that the credential administers',
     { params: organizationParam, query: pageQuery },
     {
       200: { description: 'A page, by name', ...json(z.object({ repositories: z.array(repository) })) },
@@ -31,7 +32,9 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const { organization } = c.req.valid('param');
     requireAdministratorOf(c, organization);
     const { n, last } = c.req.valid('query');
-    return c.json({ repositories: (await administrationOf(c).repositories(organization, last, n)).map(view) }, 200);
+    const within = administeredPatterns(c.get('delegate'), organization);
+    const found = await administrationOf(c).repositories(organization, last, n, within);
+    return c.json({ repositories: found.map(view) }, 200);
   });
 
   const create = describe(

@@ -1,5 +1,7 @@
 /** What the cron trigger does with the stores, and the audit log. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { matches } from '../../auth/credential.ts';
+import { administeredPatterns } from '../../auth/delegation.ts';
 import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../maintenance/operations.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -12,7 +14,7 @@ import { describe, json } from './describe.ts';
 import { auditEntry, auditQuery, organizationParam, storeUpkeep } from './schemas.ts';
 
 const page = {
-  description: 'A page, the latest first',
+  description: 'A page, the latest first; it may have fewer entries than asked for although another follows',
   ...json(
     z.object({
       entries: z.array(auditEntry),
@@ -95,7 +97,20 @@ async function auditPage(
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
   const since = organization === undefined ? 0 : await ownedSince(c, organization);
   const found = await upkeepOf(c).audit(organization, since, last, n);
-  return { entries: found.entries.map(viewOfEntry), last: found.last ?? null };
+  const entries = found.entries.filter(({ entry }) => organization === undefined || mayRead(c, organization, entry));
+  return { entries: entries.map(viewOfEntry), last: found.last ?? null };
+}
+
+/**
+ * Whether an entry names nothing that a caller is not shown elsewhere: it is about one of its repositories, about the
+ * organization, or the caller's own. What becomes of a credential is about all of the organization.
+ */
+function mayRead(c: AppContext, organization: OrganizationName, entry: LoggedAction['entry']): boolean {
+  const delegate = c.get('delegate');
+  const patterns = administeredPatterns(delegate, organization);
+  if (patterns.includes(`${organization}/*`) || entry.subject === delegate.credential.id) return true;
+  if (entry.repository !== '') return patterns.some((pattern) => matches(pattern, entry.repository as RepositoryName));
+  return entry.action !== 'create credential' && entry.action !== 'remove credential';
 }
 
 /** Central's answer: a node's copy may still be of an earlier organization of this name, whose log is not the caller's. */

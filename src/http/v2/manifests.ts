@@ -7,6 +7,7 @@ import type { ManifestDescriptor } from '../../registry/registry.ts';
 import { actor, mayPush, requireRead, requireWrite } from '../access.ts';
 import { readManifestBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
+import { roomFor, textAnswer } from '../large-answer.ts';
 import { loggedPath } from '../logged-path.ts';
 import { isNotModified, preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
@@ -27,10 +28,10 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
       const descriptor = await c.get('registry').resolveManifest(access, reference, mayPush(c, repository));
       return c.body(null, isNotModified(c, descriptor.digest) ? 304 : 200, headersOf(descriptor));
     }
-    const manifest = await c.get('registry').getManifest(access, reference);
+    const manifest = await c.get('registry').getManifest(access, reference, roomFor(c));
     if (isNotModified(c, manifest.digest)) return c.body(null, 304, headersOf(manifest));
     // A string goes out as UTF-8, of which the manifest's bytes were read: as the same bytes.
-    return new Response(manifest.text, { headers: headersOf(manifest) });
+    return textAnswer(c, manifest.text, headersOf(manifest), manifest.size);
   });
 
   v2.put(PATH, async (c) => {

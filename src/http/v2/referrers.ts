@@ -5,6 +5,7 @@ import { nameProblem } from '../../oci/reference.ts';
 import type { Page, Referrer } from '../../registry/registry.ts';
 import { requireRead } from '../access.ts';
 import type { AppEnv } from '../context.ts';
+import { roomFor, textAnswer } from '../large-answer.ts';
 import { linkToNext, pageRequest } from './pagination.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
@@ -21,7 +22,7 @@ export function referrerRoutes(v2: Hono<AppEnv>): void {
     const page: Page<Referrer> =
       nameProblem(name)?.kind === 'NAME_UNKNOWN'
         ? { items: [], last: undefined }
-        : await c.get('registry').listReferrers(requireRead(c, repositoryOf(c)), subject, artifactType, request);
+        : await c.get('registry').listReferrers(requireRead(c, repositoryOf(c)), subject, artifactType, request, roomFor(c));
     const manifests = page.items.map(({ mediaType, size, digest, artifactType: type, annotations }) => ({
       mediaType,
       size,
@@ -32,6 +33,7 @@ export function referrerRoutes(v2: Hono<AppEnv>): void {
     const headers = linkToNext(c, `/v2/${name}/referrers/${subject}`, page, request);
     if (artifactType !== undefined) headers['OCI-Filters-Applied'] = 'artifactType';
     const index = { schemaVersion: 2, mediaType: OCI_IMAGE_INDEX, manifests };
-    return c.body(JSON.stringify(index), 200, { ...headers, 'Content-Type': OCI_IMAGE_INDEX, 'Cache-Control': 'no-transform' });
+    const all = { ...headers, 'Content-Type': OCI_IMAGE_INDEX, 'Cache-Control': 'no-transform' };
+    return textAnswer(c, JSON.stringify(index), all);
   });
 }

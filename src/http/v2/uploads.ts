@@ -7,6 +7,7 @@ import { mountSource, requireWrite } from '../access.ts';
 import { bodyOf } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { announcedLength, parseChunkStart } from '../range.ts';
+import { requireBlobAsAsked } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
 const SESSIONS = routeOf('/blobs/uploads/');
@@ -26,11 +27,13 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const { mount, from, digest, 'digest-algorithm': algorithm = 'sha256' } = c.req.query();
     if (mount !== undefined) {
       const blob = parseDigest(mount, 'the parameter mount');
+      await requireBlobAsAsked(c, repository, blob);
       if ((from === undefined || isRepositoryName(from)) && (await registry.mountBlob(repository, blob, mountSource(c, from)))) {
         return blobCreated(c, repository, blob);
       }
     } else if (digest !== undefined) {
       const blob = parseDigest(digest, 'the parameter digest');
+      await requireBlobAsAsked(c, repository, blob);
       await registry.putBlob(repository, blob, bodyOf(c.req.raw));
       return blobCreated(c, repository, blob);
     }
@@ -58,6 +61,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const text = c.req.query('digest');
     if (text === undefined) throw new OciError('DIGEST_INVALID', { message: 'the parameter digest is missing' });
     const digest = parseDigest(text, 'the parameter digest');
+    await requireBlobAsAsked(c, session.repository, digest);
     const { body, start } = chunkOf(c);
     await saysWhereToGoOn(session.repository, c.get('registry').finishUpload(session, digest, start, body));
     return blobCreated(c, session.repository, digest);

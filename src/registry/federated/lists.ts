@@ -6,6 +6,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import {
+  compareReferrers,
   type KnownVersions,
   lifeOf,
   listReferrers,
@@ -14,6 +15,7 @@ import {
   lookUpVersions,
   type NamedTag,
   type ReferrerRow,
+  type Referrers,
 } from '../../stores/list-rows.ts';
 import {
   compareTags,
@@ -29,7 +31,7 @@ import {
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import { nameUnknown, pageOf, requirePublic } from '../answers.ts';
 import { answerOfCentral, type Federation } from './central.ts';
-import type { Page, PageRequest, Referrer } from '../registry.ts';
+import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from '../referrers.ts';
 
 /** Pages of both stores that one page of a list is made of, where deletions of one hide what the other shows. */
@@ -70,6 +72,7 @@ export class FederatedLists {
     subject: Digest,
     artifactType: string | undefined,
     { limit, after }: PageRequest,
+    makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>> {
     const { node, central, options } = this.#federation;
     const { repository } = access;
@@ -77,12 +80,22 @@ export class FederatedLists {
     let from = after;
     for (let round = 0; ; round++) {
       const page = { artifactType, after: referrerPosition(from), limit, maxBytes: MAX_REFERRERS_BYTES };
-      const [own, far] = await Promise.all([
-        listReferrers(node.database, repository, subject, page),
-        answerOfCentral(listReferrers(central.database, repository, subject, page)),
-      ]);
+      const ask = (whole: boolean): Promise<[Referrers, Referrers]> =>
+        Promise.all([
+          listReferrers(node.database, repository, subject, { ...page, whole }),
+          answerOfCentral(listReferrers(central.database, repository, subject, { ...page, whole })),
+        ]);
+      let [own, far] = await ask(false);
       requirePublic(access, own.public);
-      // Byte order of the pair, as the stores have it.
+      const withheld = own.withheld + far.withheld;
+      // One room is enough for what is large: who holds one does not wait for another.
+      if (withheld > 0 && round > 0) return { items: rows.map(referrerOf), last: from };
+      if (withheld > 0) {
+        await makeRoom?.(withheld);
+        [own, far] = await ask(true);
+        requirePublic(access, own.public);
+      }
+      // As the stores order them.
       const ends = [own, far].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
       const cut = ends.toSorted(compareReferrers)[0];
       const isWithin = (row: ReferrerRow): boolean => cut === undefined || compareReferrers(row, cut) <= 0;
@@ -192,12 +205,6 @@ function positionOf({ artifact_type: type, digest }: ReferrerRow): string {
 
 function byDigest(rows: readonly ReferrerRow[]): ReadonlyMap<Digest, ReferrerRow> {
   return new Map(rows.map((row) => [row.digest, row]));
-}
-
-function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
-  if (a.artifact_type !== b.artifact_type) return a.artifact_type < b.artifact_type ? -1 : 1;
-  if (a.digest === b.digest) return 0;
-  return a.digest < b.digest ? -1 : 1;
 }
 
 function lifeIn(

@@ -6,15 +6,21 @@ import type { Reference, RepositoryName } from '../../oci/reference.ts';
 import { readHeads, readManifests } from '../../stores/manifests/manifest-records.ts';
 import { raiseClockTo } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
-import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../../stores/manifests/manifest-rows.ts';
+import {
+  findManifest,
+  type ManifestRow,
+  type ManifestRows,
+  readContents,
+  recordPull,
+} from '../../stores/manifests/manifest-rows.ts';
 import { mergeClaims, NO_CLAIMS, typeOf } from '../../stores/manifests/manifest-type.ts';
 import { mergeRows } from '../../stores/merge.ts';
 import { leaveTagsToCentral, leaveToCentral } from '../../stores/organizations/usage-rows.ts';
 import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion, underRemoval } from '../../stores/versions.ts';
 import type { ReadAccess } from '../access.ts';
-import { descriptorOf, manifestUnknown, requirePublic, resolves } from '../answers.ts';
+import { descriptorOf, manifestUnknown, requirePublic, resolves, textOf } from '../answers.ts';
 import { answerOfCentral, CentralAway, type Federation, orAway } from './central.ts';
-import type { ManifestDescriptor, StoredManifest } from '../registry.ts';
+import type { MakeRoom, ManifestDescriptor, StoredManifest } from '../registry.ts';
 
 type Want = 'content' | 'descriptor';
 
@@ -23,6 +29,8 @@ interface Found {
   readonly contents: readonly string[];
   readonly tag: TagVersion | undefined;
   readonly from: 'node' | 'central';
+  /** Where the document is. */
+  readonly database: Database;
   /** Whether what came from afar is to be kept here. */
   readonly keep: boolean;
 }
@@ -34,11 +42,17 @@ export class FederatedManifests {
     this.#federation = federation;
   }
 
-  async get(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
-    const { row, contents, from, keep, tag } = await this.#find(access, reference, 'content');
+  async get(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
+    const { row, contents, from, database, keep, tag } = await this.#find(access, reference, 'content');
+    const read = (): Promise<string[]> => {
+      const whole = readContents(database, access.repository, row.digest);
+      return from === 'central' ? answerOfCentral(whole) : whole;
+    };
+    const text = await textOf(row, contents, read, makeRoom);
+    if (text === undefined) throw manifestUnknown(access.repository, reference, true);
     if (from === 'node') this.#recordPull(access, row);
     if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
-    return { ...descriptorOf(row), text: contents.join('') };
+    return { ...descriptorOf(row), text };
   }
 
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
@@ -88,7 +102,7 @@ export class FederatedManifests {
       const own = await ofNode;
       if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
       requirePublic(access, own.public);
-      if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, 'node');
+      if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, node.database);
       const far = await answerOfCentral(findManifest(central, repository, reference, want));
       return this.#judge(central, access, reference, own, far, want);
     }
@@ -99,7 +113,8 @@ export class FederatedManifests {
     if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
     requirePublic(access, own.public);
     if (!(far instanceof OciError)) return this.#judge(central, access, reference, own, far, want);
-    if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest)) return this.#found(own, own.manifest, 'node');
+    if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest))
+      return this.#found(own, own.manifest, node.database);
     throw far;
   }
 
@@ -109,11 +124,12 @@ export class FederatedManifests {
     const far = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
     requirePublic(access, far.public);
     if (far.manifest === undefined || !resolves(reference, far.tag, far.manifest)) throw away;
-    return { ...this.#found(far, far.manifest, 'central'), keep: false };
+    return { ...this.#found(far, far.manifest, central.database), keep: false };
   }
 
-  #found(rows: ManifestRows, row: ManifestRow, from: Found['from']): Found {
-    return { row, contents: rows.contents, tag: rows.tag, from, keep: from === 'central' };
+  #found(rows: ManifestRows, row: ManifestRow, database: Database): Found {
+    const from = database === this.#federation.node.database ? 'node' : 'central';
+    return { row, contents: rows.contents, tag: rows.tag, from, database, keep: from === 'central' };
   }
 
   async #judge(
@@ -147,7 +163,7 @@ export class FederatedManifests {
     // The same bytes, but not always the same media type.
     const claims = mergeClaims(own.manifest ?? NO_CLAIMS, far.manifest ?? NO_CLAIMS);
     const mediaType = typeOf(claims, merged.deleted)?.mediaType ?? latest.manifest.mediaType;
-    const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === own ? 'node' : 'central');
+    const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === own ? node.database : central);
     // What the node has yet to hear of a manifest that it holds is kept as well: its tag, or its media type.
     const isNew = tag !== nodeRows.tag || (latest === own && own.manifest?.mediaType !== mediaType);
     return { ...found, tag, keep: found.keep || isNew };

@@ -27,6 +27,7 @@ import { FederatedManifests } from './manifests.ts';
 import type {
   BlobDescriptor,
   ListedImage,
+  MakeRoom,
   ManifestDescriptor,
   Page,
   PageRequest,
@@ -65,8 +66,8 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     this.#deletions = new FederatedDeletions(this.#federation);
   }
 
-  getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
-    return this.#manifests.get(access, reference);
+  getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
+    return this.#manifests.get(access, reference, makeRoom);
   }
 
   resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
@@ -150,8 +151,9 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     subject: Digest,
     artifactType: string | undefined,
     page: PageRequest,
+    makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>> {
-    return this.#lists.referrers(access, subject, artifactType, page);
+    return this.#lists.referrers(access, subject, artifactType, page, makeRoom);
   }
 
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>> {

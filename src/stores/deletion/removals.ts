@@ -89,6 +89,15 @@ export function rangeOf(name: RemovedName): { readonly from: string; readonly to
 const IS_NEWS = 'NOT EXISTS (SELECT 1 FROM removals WHERE name = ?1 AND version >= CAST(?2 AS INTEGER))';
 const HIDE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(inFull());
 const FORGET_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(inFull());
+/** Changes of a node that are looked at: beyond so many, one may be later than the removal. */
+const MARKERS_SEEN = 100;
+const UNLIST_REPOSITORY = sql`
+  UPDATE repositories SET listed = 0
+  WHERE name = ?1 AND listed = 1 AND created_at <= CAST(?3 AS INTEGER) AND ${IS_NEWS} AND (
+    SELECT count(*) < ${String(MARKERS_SEEN)} AND coalesce(max(stamp), 0) <= CAST(?2 AS INTEGER) FROM (
+      SELECT stamp FROM markers WHERE kind = 'manifest' AND repository = ?1 LIMIT ${String(MARKERS_SEEN)}))`.reading(
+  (run) => keyed(run) + 2 * MARKERS_SEEN,
+);
 const MERGE_REMOVAL = sql`
   INSERT INTO removals (name, version, dead_until, swept, position)
   VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), 0, '')
@@ -105,15 +114,16 @@ export function linksDeadUntil({ name, version }: Removal, now: number, recorded
 }
 
 /**
- * At a node: a removal that central has made. A repository that was pushed here since stays listed; of an organization
- * nothing does, because nobody can have pushed for its next owner before this.
+ * At a node: a removal that central has made. A repository that was pushed here since stays listed, unless that has been
+ * announced: then central lists it, and here the sweep does. Of an organization nothing stays listed, because nobody can
+ * have pushed for its next owner before this.
  * @param deadUntil milliseconds since the epoch
  */
 export function mergeRemoval({ name, version }: Removal, deadUntil: number): BoundStatement[] {
   const { from, to } = rangeOf(name);
   return [
     [HIDE_PUBLIC, name, version, from, to],
-    ...(name.includes('/') ? [] : [[FORGET_REPOSITORIES, name, version, from, to] as const]),
+    name.includes('/') ? [UNLIST_REPOSITORY, name, version, deadUntil] : [FORGET_REPOSITORIES, name, version, from, to],
     [MERGE_REMOVAL, name, version, deadUntil],
     raiseClock(version),
   ];

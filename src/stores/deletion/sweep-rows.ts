@@ -83,8 +83,9 @@ const IS_EMPTY = `NOT EXISTS (
   SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = repositories.name AND created_version > deleted_version)`;
 const DELETE_REPOSITORIES = sql`
   DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER) AND ${IS_EMPTY}`.reading(slice);
-const UNLIST_REPOSITORIES = sql`
-  UPDATE repositories SET listed = 0 WHERE name IN (${PAGE_OF_NAMES}) AND listed = 1 AND ${IS_EMPTY}`.reading(slice);
+// A removal may also have unlisted one in which something is alive.
+const LIST_REPOSITORIES = sql`
+  UPDATE repositories SET listed = 1 - listed WHERE name IN (${PAGE_OF_NAMES}) AND listed = ${IS_EMPTY}`.reading(slice);
 
 interface Swept {
   readonly table: string;
@@ -103,7 +104,7 @@ const OTHERS: readonly Swept[] = [
   {
     table: 'repositories',
     end: sql`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
-    statements: [[UNLIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
+    statements: [[LIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
   },
 ];
 

@@ -22,9 +22,12 @@ export interface ManifestRows {
   readonly removed: number;
   /** The manifest that the reference means here, dead or alive. */
   readonly manifest: ManifestRow | undefined;
-  /** The whole document, in order, if the manifest is alive here and its content was asked for. */
+  /** The whole document, in order, if the manifest is alive here, its content was asked for, and it is small. */
   readonly contents: readonly string[];
 }
+
+/** Bytes of a document that is read with its row. A larger one is read by itself, once there is room for it. */
+export const SMALL_DOCUMENT_BYTES = 32 * 1024;
 
 export interface ManifestRow extends ManifestVersions, TypeClaims {
   readonly digest: Digest;
@@ -69,8 +72,8 @@ const BY_TAG = `
   LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
 const BY_DIGEST = 'FROM clock LEFT JOIN manifests m ON m.repository = ?1 AND m.digest = ?2';
 
-const CONTENTS =
-  'LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = m.digest AND m.created_version > m.deleted_version';
+const CONTENTS = `LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = m.digest
+  AND m.created_version > m.deleted_version AND m.size <= ${String(SMALL_DOCUMENT_BYTES)}`;
 
 const SELECT_BY_TAG = sql`
   SELECT ${REPOSITORY_FACTS}, ${TAG_COLUMNS}, ${MANIFEST_COLUMNS}, c.content
@@ -119,6 +122,14 @@ export async function findManifest(
           },
     contents: rows.flatMap(({ content }) => (content === null ? [] : [content])),
   };
+}
+
+const SELECT_CONTENTS = sql`
+  SELECT content FROM manifest_contents WHERE repository = ?1 AND digest = ?2 ORDER BY part`;
+
+/** A document of any size, in order; nothing where it has gone. */
+export async function readContents(database: Database, repository: RepositoryName, digest: Digest): Promise<string[]> {
+  return (await database.all<{ content: string }>(SELECT_CONTENTS, repository, digest)).map(({ content }) => content);
 }
 
 const RECORD_PULL = sql`UPDATE manifests SET last_pull = CAST(?3 AS INTEGER) WHERE repository = ?1 AND digest = ?2`;

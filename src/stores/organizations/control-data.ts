@@ -5,6 +5,7 @@ import { type OrganizationName, organizationOf, type RepositoryName } from '../.
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type Database, sql } from '../database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
+import type { NameRange } from '../list-rows.ts';
 import { paged } from '../rows-read.ts';
 import { hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
@@ -114,7 +115,7 @@ const SELECT_PUBLIC_AMONG = sql`
 
 const SELECT_REPOSITORIES = sql`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
-  FROM repositories r WHERE r.name > max(?2, ?1 || '/') AND r.name < ?1 || '0'
+  FROM repositories r WHERE r.name >= ?1 AND r.name < ?2
   ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 4));
 const INSERT_REPOSITORY = sql`
   INSERT INTO repositories (name, created_at, listed)
@@ -256,8 +257,14 @@ export class ControlData {
     return this.#database.first<RepositoryRow>(SELECT_REPOSITORY, name);
   }
 
-  repositories(organization: OrganizationName, last: string, limit: number): Promise<RepositoryRow[]> {
-    return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
+  /** Names after `last` in any of the ranges, in byte order; at most `limit`. */
+  async repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
+    const start = (from: string): string => (last < from ? from : `${last}\u0000`);
+    const pages = await this.#database.batch<RepositoryRow[]>(
+      ranges.map(({ from, to }) => [SELECT_REPOSITORIES, start(from), to, limit]),
+    );
+    const rows = new Map(pages.flat().map((row) => [row.name, row]));
+    return [...rows.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, limit);
   }
 
   async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {

@@ -82,9 +82,16 @@ const SELECT_EXPIRED_WITH_CHUNKS = sql`
   SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?3 AS INTEGER)) AS expired
   WHERE EXISTS (SELECT 1 FROM upload_chunks WHERE upload = expired.id) LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
 
+const EXPIRED_AFTER =
+  'expires_at <= CAST(?1 AS INTEGER) AND (expires_at, id) > (CAST(?3 AS INTEGER), ?4) ORDER BY expires_at, id';
+
+const SELECT_END_OF_EXPIRED = sql`
+  SELECT expires_at AS expiresAt, id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(
+  paged(2),
+);
+
 const DELETE_EXPIRED_WITHOUT_CHUNKS = sql`
-  DELETE FROM uploads WHERE id IN (
-    SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER))
+  DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT CAST(?2 AS INTEGER))
   AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id)
   RETURNING id`.reading(paged(2, 12));
 
@@ -157,7 +164,29 @@ export async function expiredWithChunks(database: Database, now: number, limit: 
   return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
 }
 
-/** Of so many sessions that have expired, removes the rows of those without objects: most, since a finished upload has none. Answers how many. */
-export async function deleteExpiredWithoutChunks(database: Database, now: number, limit: number): Promise<number> {
-  return (await database.all(DELETE_EXPIRED_WITHOUT_CHUNKS, now, limit)).length;
+/** A place among sessions that have expired, the oldest first. */
+export interface ExpiredPosition {
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+  readonly id: string;
+}
+
+export const FIRST_EXPIRED: ExpiredPosition = { expiresAt: 0, id: '' };
+
+/**
+ * Of the next `limit` sessions after `from` that have expired, removes the rows of those without objects: most, since a
+ * finished upload has none. Answers how many, and after which session to go on; undefined where that was all.
+ */
+export async function deleteExpiredWithoutChunks(
+  database: Database,
+  now: number,
+  limit: number,
+  from: ExpiredPosition,
+): Promise<{ readonly removed: number; readonly last: ExpiredPosition | undefined }> {
+  const page = [now, limit, from.expiresAt, from.id] as const;
+  const [end, removed] = await database.batch<[ExpiredPosition, object]>([
+    [SELECT_END_OF_EXPIRED, ...page],
+    [DELETE_EXPIRED_WITHOUT_CHUNKS, ...page],
+  ]);
+  return { removed: removed.length, last: end[0] };
 }

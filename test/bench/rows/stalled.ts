@@ -1,5 +1,5 @@
-/** Memory of the isolate while a thousand clients have stopped sending, of each kind of request that has a body. */
-import { basic, type Client } from '../client.ts';
+/** Memory of the isolate while a thousand clients have stopped sending, or reading, of each kind of request with a large body or answer. */
+import { basic, blobOf, type Client, type Document } from '../client.ts';
 import { until } from '../measure.ts';
 import { inMebibytes, watch } from '../memory.ts';
 import { outcome, type Row } from '../row.ts';
@@ -58,7 +58,25 @@ const KINDS: readonly Kind[] = [
     'PATCH that is refused, 1 byte',
     () => ({ method: 'PATCH', path: '/v2/bob/bench/blobs/uploads/x', headers: length(MIB), sent: ones(1) }),
   ],
+  ...['manifests/large', `referrers/${DIGEST}`].map((path): Kind => [
+    `GET of 4 MiB that is not read, ${path.slice(0, 9)}`,
+    () => ({ method: 'GET', path: `/v2/alice/bench/${path}`, headers: {}, sent: Buffer.alloc(0), isUnread: true }),
+  ]),
 ];
+
+/** A manifest of almost 4 MiB, and the only referrer of {@link DIGEST}. */
+const LARGE = documentOf({
+  schemaVersion: 2,
+  mediaType: 'application/vnd.oci.image.index.v1+json',
+  manifests: [],
+  subject: { mediaType: 'application/vnd.oci.image.index.v1+json', digest: DIGEST, size: 2 },
+  annotations: { large: '1'.repeat(4 * MIB - 1024) },
+});
+
+function documentOf(content: Readonly<Record<string, unknown>> & { readonly mediaType: string }): Document {
+  const { bytes, digest } = blobOf(Buffer.from(JSON.stringify(content)));
+  return { bytes, digest, mediaType: content.mediaType };
+}
 
 /** The headers of an access token: logins at once would count as guesses. */
 async function tokenFor(client: Client, query: string): Promise<Record<string, string>> {
@@ -88,6 +106,7 @@ export const stalled: readonly Row[] = [
       const answers: Record<string, object> = {};
       try {
         await central.logIn();
+        await central.pushManifest(LARGE, 'large');
         for (const [name, make] of KINDS) {
           // Known good from here on.
           await central.request(200, 'GET', '/api/organizations', { headers: basic('admin') });

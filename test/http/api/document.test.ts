@@ -4,9 +4,10 @@
  */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { createApp } from '../../../src/app.ts';
+import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
 import { basic, call, HOST, type UserName, USERS } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
@@ -163,13 +164,31 @@ function pathOf(path: string, parameters: Readonly<Record<string, string>>): str
   return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name] ?? ''));
 }
 
-async function ask(bindings: object, method: string, path: string, content: string | undefined): Promise<Response> {
+async function ask(
+  bindings: object,
+  method: string,
+  path: string,
+  content: string | ReadableStream | undefined,
+): Promise<Response> {
   const context = createExecutionContext();
   const headers = { Authorization: basic(USERS.admin), ...(content !== undefined && { 'Content-Type': 'application/json' }) };
   const request = new Request(`${HOST}${path}`, { method, headers, body: content ?? null });
   const response = await createApp().fetch(request, { ...env, ...bindings }, context);
   await waitOnExecutionContext(context);
   return response;
+}
+
+/** The answer to a request whose body never arrives. */
+async function askAndStall(method: string, path: string): Promise<Response> {
+  vi.useFakeTimers();
+  try {
+    const asked = ask({}, method, path, new ReadableStream({ type: 'bytes' }));
+    await vi.waitFor(() => expect(vi.getTimerCount()).toBeGreaterThan(0));
+    await vi.advanceTimersByTimeAsync(2 * STALLED_MILLISECONDS);
+    return await asked;
+  } finally {
+    vi.useRealTimers();
+  }
 }
 
 const AWAY = {
@@ -209,6 +228,7 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
       const large = { headers: { 'Content-Type': 'application/json' }, body: `"${'x'.repeat(70_000)}"` };
       answers.set('a large body', await call(upper, good, { ...large, as }));
     }
+    if (upper !== 'GET') answers.set('a body that stalls', await askAndStall(upper, good));
     if (requestBody !== undefined) {
       const headers = { 'Content-Type': 'application/json' };
       answers.set('a bad body', await call(upper, good, { headers, as, body: '{"other":1}' }));
@@ -222,7 +242,7 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
       'a caller without the right': 403,
       'a store that is away': 503,
       'too many logins': 429,
-      ...(upper !== 'GET' && { 'a large body': 413 }),
+      ...(upper !== 'GET' && { 'a large body': 413, 'a body that stalls': 408 }),
       ...(requestBody !== undefined && { 'a bad body': 400, 'a body that is no JSON': 400, 'a body of another type': 400 }),
     });
     expect(success).toContain(String(statuses['who may']));
@@ -236,6 +256,7 @@ test('a method that a path does not have is 405 with Allow, as the document says
   for (const [path, methods] of Object.entries(document.paths)) {
     for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((each) => !(each.toLowerCase() in methods))) {
       const response = await call(method, pathOf(path, PARAMETERS), { as: 'admin' });
+      for (const described of Object.keys(methods)) await expectDescribed(`${described} ${path}`, response.clone());
       const allowed = (response.headers.get('Allow') ?? '')
         .toLowerCase()
         .split(', ')

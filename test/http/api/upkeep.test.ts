@@ -364,6 +364,25 @@ describe('refused logins in the audit log', () => {
     expect(entries).toHaveLength(2);
   });
 
+  test('those beyond the limit of logins are among them', async () => {
+    const limited = { limit: async () => ({ success: false }) };
+    const ask = async (path: string, authorization: string): Promise<number> => {
+      const context = createExecutionContext();
+      const headers = { Authorization: authorization, 'CF-Connecting-IP': '198.51.100.40' };
+      const request = new Request(`http://registry.localhost:8787${path}`, { headers });
+      const { status } = await createApp().fetch(request, { ...env, CREDENTIAL_CHECKS: limited }, context);
+      await waitOnExecutionContext(context);
+      return status;
+    };
+    const guessed = basic({ name: 'alice', password: 'a-wrong-guess' });
+    expect(await ask('/token', guessed)).toBe(429);
+    expect(await ask('/v2/', `Bearer ${btoa('bob:a-wrong-guess')}`)).toBe(429);
+    expect(await ask('/api/organizations', guessed)).toBe(429);
+    expect(await ask('/api/organizations', 'Bearer a-guess-of-the-bootstrap-secret')).toBe(429);
+    const found = (await refusals()).map(({ key, count }) => `${key} ${count}`).toSorted();
+    expect(found).toEqual(['alice 2', 'bob 1', 'bootstrap 1']);
+  });
+
   test('are bounded: beyond a thousand of an hour, all are one', async () => {
     const control = new ControlData(new Database(env.DB_CENTRAL));
     const now = 1_700_000_000_000;

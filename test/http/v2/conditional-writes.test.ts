@@ -132,6 +132,46 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await remove(OTHER, { 'If-Match': `"${digest}"` })).toBe(404);
     expect(await remove(digest, { 'If-Match': `"${digest}"` })).toBe(202);
   });
+
+  test.each(['POST', 'PUT', 'mount'] as const)(
+    'a blob that comes by %s is judged by whether the repository has it',
+    async (way) => {
+      const bytes = bytesOf(1, 10);
+      const digest = await contentDigest(bytes);
+      const uploads = '/v2/alice/app/blobs/uploads/';
+      await hosts.putBlob(host, 'alice/source', bytes);
+      const send = async (headers: Record<string, string>): Promise<readonly [number, string | undefined]> => {
+        const answered =
+          way === 'mount'
+            ? await hosts.call(host, 'POST', `${uploads}?mount=${digest}&from=alice/source`, { headers })
+            : way === 'POST'
+              ? await hosts.call(host, 'POST', `${uploads}?digest=${digest}`, { headers, body: bytes })
+              : await hosts.call(host, 'PUT', `${await openUpload()}?digest=${digest}`, { headers, body: bytes });
+        return [answered.status, answered.code];
+      };
+      const openUpload = async (): Promise<string> => (await hosts.call(host, 'POST', uploads)).headers.get('Location') ?? '';
+      expect(await send({ 'If-Match': '*' })).toEqual([412, 'DENIED']);
+      expect(await send({ 'If-None-Match': '*' })).toEqual([201, undefined]);
+      expect(await send({ 'If-None-Match': '*' })).toEqual([412, 'DENIED']);
+      expect(await send({ 'If-None-Match': `"${digest}"` })).toEqual([412, 'DENIED']);
+      expect(await send({ 'If-Match': `"${OTHER}"` })).toEqual([412, 'DENIED']);
+      expect(await send({ 'If-Match': `"${digest}"` })).toEqual([201, undefined]);
+      expect(await send({})).toEqual([201, undefined]);
+    },
+  );
+
+  test('a refused upload stays open: without the condition it is closed', async () => {
+    const bytes = bytesOf(1, 10);
+    const digest = await contentDigest(bytes);
+    await hosts.putBlob(host, 'alice/app', bytes);
+    const { headers } = await hosts.call(host, 'POST', '/v2/alice/app/blobs/uploads/');
+    const location = headers.get('Location') ?? '';
+    const { status, headers: chunked } = await hosts.call(host, 'PATCH', location, { body: bytes });
+    expect(status).toBe(202);
+    const close = `${chunked.get('Location')}?digest=${digest}`;
+    expect((await hosts.call(host, 'PUT', close, { headers: { 'If-None-Match': '*' } })).status).toBe(412);
+    expect((await hosts.call(host, 'PUT', close)).status).toBe(201);
+  });
 });
 
 describe('a node judges by what it and central show together:', () => {
@@ -160,5 +200,11 @@ describe('a node judges by what it and central show together:', () => {
     hosts.takeAway('central D1');
     expect((await put('node1', 'latest', await imageWith('1'), { 'If-None-Match': '*' })).status).toBe(503);
     expect((await put('node1', 'latest', await imageWith('1'))).status).toBe(201);
+    const bytes = bytesOf(2, 10);
+    const path = `/v2/alice/app/blobs/uploads/?digest=${await contentDigest(bytes)}`;
+    const send = async (headers: Record<string, string>) =>
+      (await hosts.call('node1', 'POST', path, { headers, body: bytes })).status;
+    expect(await send({ 'If-None-Match': '*' })).toBe(503);
+    expect(await send({})).toBe(201);
   });
 });

@@ -109,6 +109,25 @@ describe('referrers', () => {
     expect(await filtered.json<Index>()).toMatchObject({ schemaVersion: 2, manifests: [{ artifactType: 'application/b' }] });
   });
 
+  test('types are filtered without regard to case, and shown as they were pushed, in pages', async () => {
+    const subject = await putImage('alice/app', 1, ['latest']);
+    const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: subject.bytes.byteLength };
+    const config = await putBlob('alice/app', bytesOf(9, 10));
+    const types = ['application/A', 'application/a', 'Application/a', 'application/B', 'application/b', 'application/ab'];
+    for (const artifactType of types) {
+      const image = await imageOf(config, [], { artifactType, subject: descriptor });
+      expect((await putManifest('alice/app', image.digest, image)).status).toBe(201);
+    }
+    type Index = { manifests: { artifactType: string }[] };
+    const shown = async (query: string): Promise<string[]> =>
+      (await follow<Index>(`/v2/alice/app/referrers/${subject.digest}?n=1${query}`)).flatMap(({ manifests }) =>
+        manifests.map(({ artifactType }) => artifactType),
+      );
+    expect((await shown('&artifactType=application/A')).toSorted()).toEqual(types.slice(0, 3).toSorted());
+    expect((await shown('&artifactType=APPLICATION/B')).toSorted()).toEqual(types.slice(3, 5).toSorted());
+    expect((await shown('')).toSorted()).toEqual(types.toSorted());
+  });
+
   test('never 404, also for an unknown repository or the zero digest; a malformed digest is 400', async () => {
     const zero = `sha256:${'0'.repeat(64)}`;
     const response = await call('GET', `/v2/alice/typo/referrers/${zero}`, { as });

@@ -173,13 +173,17 @@ function formsOf(host: HostName, holder: Holder): readonly Caller[] {
   return host === 'node1' && WITH_RIGHTS.includes(holder) && user.name !== OWNER ? [forms[1]] : forms;
 }
 
-/** Every kind of caller of the management API. */
+/** Every kind of caller of the management API, or a sample of them. */
 export function managersOf(host: HostName): readonly Caller[] {
+  return sampled(everyManager(host));
+}
+
+export function everyManager(host: HostName): readonly Caller[] {
   const delegates = DELEGATES.map(({ user, identity }): Caller => {
     const [caller] = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
     return caller;
   });
-  return sampled([...everyCaller(host), ...delegates]);
+  return [...everyCaller(host), ...delegates];
 }
 
 /** Every kind of caller of a host, or a sample of them. */

@@ -1,0 +1,134 @@
+/** Documents that are not small hold room of the isolate's budget until their client has them. */
+import { createExecutionContext } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { createApp } from '../../src/app.ts';
+import { BUDGET_BYTES, isolateBudget, STALLED_MILLISECONDS } from '../../src/registry/buffering.ts';
+import { addUsers, basic, HOST, USERS } from '../support/client.ts';
+import { putBlob, putManifest } from '../support/content.ts';
+import { bytesOf, type Image, imageOf, indexOf } from '../support/fixture.ts';
+
+const MIB = 1024 * 1024;
+
+let large: Image;
+let small: Image;
+const open: Response[] = [];
+
+beforeEach(async () => {
+  await addUsers();
+  [large, small] = await Promise.all([indexOf([], { annotations: { a: 'ü😀'.repeat(600_000) } }), indexOf([])]);
+  for (const image of [large, small]) expect((await putManifest('alice/app', image.digest, image)).status).toBe(201);
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await Promise.all(open.splice(0).map(async ({ body }) => body?.cancel().catch(() => undefined)));
+  await vi.waitUntil(() => isolateBudget.inUse() === 0);
+});
+
+async function ask(path: string, method = 'GET', body: string | null = null): Promise<Response> {
+  const headers = { Authorization: basic(USERS.alice), ...(body !== null && { 'Content-Type': 'application/json' }) };
+  const request = new Request(`${HOST}${path}`, { method, headers, body });
+  const response = await createApp().fetch(request, env, createExecutionContext());
+  open.push(response);
+  return response;
+}
+
+const get = ({ digest }: Image): Promise<Response> => ask(`/v2/alice/app/manifests/${digest}`);
+
+/** Whether an answer comes before its request has to wait for room. */
+async function isAnswered(asked: Promise<Response>): Promise<boolean> {
+  let isDone = false;
+  void asked.then(() => (isDone = true));
+  await vi.waitUntil(() => isDone || isolateBudget.isAwaited());
+  return isDone;
+}
+
+test('a manifest is answered whole, byte for byte, and then holds nothing', async () => {
+  for (const image of [large, small]) {
+    const response = await get(image);
+    expect(response.headers.get('Content-Length')).toBe(String(image.bytes.byteLength));
+    expect(isolateBudget.inUse() > 0).toBe(image === large);
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(image.bytes);
+    await vi.waitUntil(() => isolateBudget.inUse() === 0);
+  }
+});
+
+test('of many clients that do not read, a few hold half of the budget, and the next waits until one has read', async () => {
+  const unread: Response[] = [];
+  let waiting = get(large);
+  while (await isAnswered(waiting)) {
+    unread.push(await waiting);
+    waiting = get(large);
+  }
+  expect(unread.length).toBeGreaterThan(0);
+  expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
+  // What is small, and bodies, go on.
+  expect((await get(small)).status).toBe(200);
+  expect((await putManifest('alice/app', 'again', large)).status).toBe(201);
+  const [first] = unread;
+  expect((await first!.arrayBuffer()).byteLength).toBe(large.bytes.byteLength);
+  expect((await waiting).status).toBe(200);
+});
+
+test('a client that stops reading loses the answer', async () => {
+  vi.useFakeTimers();
+  const response = await get(large);
+  const reader = response.body!.getReader();
+  await reader.read();
+  expect(isolateBudget.inUse()).toBeGreaterThan(0);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS + 2000);
+  expect(isolateBudget.inUse()).toBe(0);
+  const rest = async (): Promise<void> => {
+    while (!(await reader.read()).done);
+  };
+  await expect(rest()).rejects.toThrow();
+  reader.releaseLock();
+});
+
+test('a manifest that the client has already, and one that is restored, hold nothing once they are answered', async () => {
+  const headers = { Authorization: basic(USERS.alice), 'If-None-Match': `"${large.digest}"` };
+  const request = new Request(`${HOST}/v2/alice/app/manifests/${large.digest}`, { headers });
+  expect((await createApp().fetch(request, env, createExecutionContext())).status).toBe(304);
+  expect(isolateBudget.inUse()).toBe(0);
+  const image = '/api/organizations/alice/repositories/app/images/latest';
+  for (const each of [large, small]) expect((await putManifest('alice/app', 'latest', each)).status).toBe(201);
+  const { history } = await (
+    await ask(`${image}/history`)
+  ).json<{
+    history: { version: number; origin: string; digest: string }[];
+  }>();
+  const { version, origin } = history.find(({ digest }) => digest === large.digest)!;
+  const borrowed: number[] = [];
+  const wait = vi.spyOn(isolateBudget, 'wait').mockImplementation(async (bytes, leaving) => {
+    borrowed.push(bytes);
+    const loan = isolateBudget.borrow(bytes, leaving);
+    return loan!;
+  });
+  expect((await ask(`${image}/restore`, 'POST', JSON.stringify({ version, origin }))).status).toBe(200);
+  wait.mockRestore();
+  expect(Math.max(...borrowed)).toBeGreaterThan(large.bytes.byteLength);
+  expect(isolateBudget.inUse()).toBe(0);
+});
+
+test('a page of referrers with large annotations holds room while it goes out, and a small one none', async () => {
+  const config = await putBlob('alice/app', bytesOf(9, 10));
+  const descriptor = { mediaType: small.manifest.mediaType, digest: small.digest, size: small.bytes.byteLength };
+  const path = `/v2/alice/app/referrers/${small.digest}`;
+  const attach = async (note: string): Promise<void> => {
+    const image = await imageOf(config, [], { subject: descriptor, annotations: { note } });
+    expect((await putManifest('alice/app', image.digest, image)).status).toBe(201);
+  };
+  const notes = async (): Promise<number[]> => {
+    const response = await ask(path);
+    held.push(isolateBudget.inUse() > 0);
+    const { manifests } = await response.json<{ manifests: { annotations: { note: string } }[] }>();
+    return manifests.map(({ annotations }) => annotations.note.length).toSorted((a, b) => a - b);
+  };
+  const held: boolean[] = [];
+  await attach('x');
+  expect(await notes()).toEqual([1]);
+  await attach('y'.repeat(MIB));
+  expect(await notes()).toEqual([1, MIB]);
+  expect(held).toEqual([false, true]);
+  await vi.waitUntil(() => isolateBudget.inUse() === 0);
+});
