@@ -30,7 +30,7 @@ CREATE TABLE manifests (
   PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifests_live ON manifests (repository) WHERE created_version > deleted_version;
-CREATE INDEX manifests_referrers ON manifests (repository, subject, artifact_type, digest)
+CREATE INDEX manifests_referrers ON manifests (repository, subject, artifact_type COLLATE NOCASE, digest)
   WHERE subject IS NOT NULL AND created_version > deleted_version;
 CREATE INDEX manifests_used ON manifests (used_at, repository, digest) WHERE created_version > deleted_version;
 CREATE INDEX manifests_deleted ON manifests (deleted_version) WHERE deleted_version > 0;
