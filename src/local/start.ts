@@ -1,5 +1,6 @@
-/** `npm start`: a registry on this machine, until Ctrl-C. */
+/** `npm start`: a registry on this machine, until Ctrl-C. `npm run dev` is the same with `--reload`. */
 import { DEVELOPMENT_USERS } from './development-users.ts';
+import { startReloading } from './reload.ts';
 import { PortInUse, startLocalRegistry } from './simulators.ts';
 
 const port = Number(process.env['PORT'] ?? 8787);
@@ -13,7 +14,14 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
 
 // What the simulators write is for this user alone, wherever it lies.
 process.umask(0o077);
-const registry = await startLocalRegistry({ port, stateDir }).catch((error: unknown) => {
+const reloads = process.argv.includes('--reload');
+const starting = reloads
+  ? startReloading({ port, stateDir }, (text) => {
+      console.log(text);
+      takeSignals();
+    })
+  : startLocalRegistry({ port, stateDir });
+const registry = await starting.catch((error: unknown) => {
   console.error(error instanceof PortInUse ? error.message : error);
   process.exit(1);
 });
@@ -46,7 +54,7 @@ Push to central:
 
   skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
 ${pushesToNodes.join('')}
-Ctrl-C stops it.
+${reloads ? 'A change in src/ or wrangler.toml reloads it. ' : ''}Ctrl-C stops it.
 `);
 
 const cron = setInterval(() => {
@@ -69,8 +77,11 @@ const stop = (): void => {
     },
   );
 };
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  // The simulators' own handlers would end the process before everything has stopped.
-  process.removeAllListeners(signal);
-  process.on(signal, stop);
+/** The simulators' own handlers, which each start of them adds, would end the process before everything has stopped. */
+function takeSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.removeAllListeners(signal);
+    process.on(signal, stop);
+  }
 }
+takeSignals();
