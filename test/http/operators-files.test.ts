@@ -5,7 +5,7 @@ import rulesTests from '../../deploy/alerts.test.yml?raw';
 import rules from '../../deploy/alerts.yml?raw';
 import grafana from '../../deploy/dashboard.json?raw';
 import operations from '../../docs/operations.md?raw';
-import { maintain } from '../../src/gc/maintenance.ts';
+import { maintain } from '../../src/maintenance/schedule.ts';
 import type { StoreName } from '../../src/namespaces/namespace.ts';
 import { call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
