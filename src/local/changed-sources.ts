@@ -1,6 +1,6 @@
 /**
- * What changes in the sources of a local run. It compares times instead of asking the system for events: those differ between
- * systems, miss files that an editor replaces, and never come from some mounted folders.
+ * What changes in the sources of a local run. It compares times instead of asking the system for events: those differ
+ * between systems, miss files that an editor replaces, and never come from some mounted folders.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -12,8 +12,8 @@ const SOURCES = join(ROOT, 'src');
 const INTERVAL = 250;
 
 /**
- * Calls back with the paths that were written, added or removed since the last call, relative to the repository. It waits until
- * nothing has changed for a moment, so that saving many files is one change, and until the last call has settled.
+ * Calls back with the paths that were written, added or removed since the last call, relative to the repository. It
+ * waits until nothing has changed for a moment, so that saving many files is one change, and until the last call has settled.
  * @returns a function that ends it
  */
 export function watchSources(changed: (paths: readonly string[]) => Promise<void>): () => void {
@@ -22,9 +22,7 @@ export function watchSources(changed: (paths: readonly string[]) => Promise<void
   let timer = setTimeout(look, INTERVAL);
 
   function look(): void {
-    const now = timesOfSources();
-    const found = [...new Set([...before.keys(), ...now.keys()])].filter((path) => before.get(path) !== now.get(path));
-    before = now;
+    const found = changedPaths();
     for (const path of found) pending.add(relative(ROOT, path));
     if (found.length > 0 || pending.size === 0) {
       timer = setTimeout(look, INTERVAL);
@@ -35,13 +33,28 @@ export function watchSources(changed: (paths: readonly string[]) => Promise<void
     void changed(paths).finally(() => (timer = setTimeout(look, INTERVAL)));
   }
 
+  function changedPaths(): string[] {
+    let now;
+    try {
+      now = timesOfSources();
+    } catch {
+      // A folder has gone while it was read: the next look sees what is there.
+      return [];
+    }
+    const paths = new Set([...before.keys(), ...now.keys()]);
+    const found = [...paths].filter((path) => before.get(path) !== now.get(path));
+    before = now;
+    return found;
+  }
+
   return () => clearTimeout(timer);
 }
 
 /** By path, when each file was last written. */
 function timesOfSources(): Map<string, number> {
   const entries = readdirSync(SOURCES, { recursive: true, withFileTypes: true });
-  const sources = entries.filter((entry) => /\.(?:ts|sql)$/.test(entry.name)).map((entry) => join(entry.parentPath, entry.name));
-  const times = [...sources, CONFIGURATION].map((path) => [path, statSync(path, { throwIfNoEntry: false })?.mtimeMs] as const);
+  const sources = entries.filter(({ name }) => /\.(?:ts|sql)$/.test(name));
+  const paths = [...sources.map(({ parentPath, name }) => join(parentPath, name)), CONFIGURATION];
+  const times = paths.map((path) => [path, statSync(path, { throwIfNoEntry: false })?.mtimeMs] as const);
   return new Map(times.filter((entry): entry is [string, number] => entry[1] !== undefined));
 }

@@ -1,11 +1,11 @@
 /**
- * `npm run dev`: a local registry that is replaced by a new one when a source, a migration or wrangler.toml changes. The state
- * stays, since it lies in the state folder. Sources that do not build replace nothing.
+ * `npm run dev`: a local registry that is replaced by a new one when a source, a migration or wrangler.toml changes.
+ * The state stays, since it lies in the state folder. Sources that do not build replace nothing.
  */
 import { watchSources } from './changed-sources.ts';
 import { buildLocalRegistry, type LocalOptions, type LocalRegistry, startLocalRegistry } from './simulators.ts';
 
-/** The one file of `src/local` that is part of the Worker. This process has loaded the others, and keeps them until it ends. */
+/** The one file of `src/local` that is part of the Worker. This process has loaded the others, and keeps them. */
 const LOCAL_WORKER = 'src/local/worker.ts';
 
 /**

@@ -1,6 +1,6 @@
 /**
- * `npm run test:alerts`: has Prometheus' own promtool check the rules and the queries that operators are given, and run the
- * rules' unit tests. Debian's package `prometheus` has promtool.
+ * `npm run test:alerts`: has Prometheus' own promtool check the rules and the queries that operators are given, and run
+ * the rules' unit tests. Debian's package `prometheus` has promtool.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
