@@ -13,7 +13,8 @@ const INTERVAL = 250;
 
 /**
  * Calls back with the paths that were written, added or removed since the last call, relative to the repository. It
- * waits until nothing has changed for a moment, so that saving many files is one change, and until the last call has settled.
+ * waits until nothing has changed for a moment, so that saving many files is one change, and until the last call has
+ * settled.
  * @returns a function that ends it
  */
 export function watchSources(changed: (paths: readonly string[]) => Promise<void>): () => void {
