@@ -62,13 +62,33 @@ export class PortInUse extends Error {
   override readonly name = 'PortInUse';
 }
 
+/** A registry whose Worker is built and whose configuration is read. Nothing runs yet. */
+export interface BuiltRegistry {
+  /** @throws PortInUse, OldState */
+  start(): Promise<LocalRegistry>;
+}
+
 /** @throws PortInUse, OldState */
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
-  const { port, vars = {}, developmentUsers = true, entryPoint = ENTRY_POINT, inspectorPort } = options;
-  const stateDir = resolve(options.stateDir);
+  return (await buildLocalRegistry(options)).start();
+}
+
+/** @throws BuildFailure of esbuild, whose message has the errors */
+export async function buildLocalRegistry(options: LocalOptions): Promise<BuiltRegistry> {
   const worker = await workerOptions();
-  const hosts = localHosts(worker.bindings.REGISTRY, port);
-  const script = await bundle(entryPoint, hosts);
+  const hosts = localHosts(worker.bindings.REGISTRY, options.port);
+  const script = await bundle(options.entryPoint ?? ENTRY_POINT, hosts);
+  return { start: () => run(options, worker, hosts, script) };
+}
+
+async function run(
+  options: LocalOptions,
+  worker: WorkerOptions,
+  hosts: readonly LocalHost[],
+  script: string,
+): Promise<LocalRegistry> {
+  const { port, vars = {}, developmentUsers = true, inspectorPort } = options;
+  const stateDir = resolve(options.stateDir);
   for (const each of hosts) await requireFreePort(each, hosts);
   const warning = openStateFolder(stateDir);
   const logFile = join(stateDir, 'log.jsonl');
@@ -101,7 +121,6 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
       ],
     }),
   );
-  await miniflare.ready;
   const scheduled = async (): Promise<void> => {
     // Miniflare's own getWorker() blocks this process in a synchronous call, and workerd waits for it to read the log: neither
     // would go on once the pipe between them is full.
@@ -109,20 +128,19 @@ export async function startLocalRegistry(options: LocalOptions): Promise<LocalRe
     if (!answer.ok) throw new Error(`the scheduled handler answered ${answer.status}: ${await answer.text()}`);
     await answer.text();
   };
-  // A node decides by its own copy of the control data, which this brings it for the first time.
-  await scheduled();
-  return {
-    url: `http://localhost:${port}`,
-    hosts,
-    logFile,
-    log,
-    warning,
-    scheduled,
-    stop: async () => {
-      await miniflare.dispose();
-      await log.end();
-    },
+  const stop = async (): Promise<void> => {
+    await miniflare.dispose();
+    await log.end();
   };
+  try {
+    await miniflare.ready;
+    // A node decides by its own copy of the control data, which this brings it for the first time.
+    await scheduled();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { url: `http://localhost:${port}`, hosts, logFile, log, warning, scheduled, stop };
 }
 
 /** A port that nothing listens on now. */

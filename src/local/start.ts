@@ -1,6 +1,7 @@
-/** `npm start`: a registry on this machine, until Ctrl-C. */
+/** `npm start`: a registry on this machine, until Ctrl-C. `npm run dev` is the same with `--reload`. */
 import { MINUTE } from '../durations.ts';
 import { DEVELOPMENT_USERS } from './development-users.ts';
+import { startReloading } from './reload.ts';
 import { PortInUse, startLocalRegistry } from './simulators.ts';
 import { OldState } from './state-folder.ts';
 
@@ -14,7 +15,14 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
 
 // What the simulators write is for this user alone, wherever it lies.
 process.umask(0o077);
-const registry = await startLocalRegistry({ port, stateDir }).catch((error: unknown) => {
+const reloads = process.argv.includes('--reload');
+const starting = reloads
+  ? startReloading({ port, stateDir }, (text) => {
+      console.log(text);
+      takeSignals();
+    })
+  : startLocalRegistry({ port, stateDir });
+const registry = await starting.catch((error: unknown) => {
   console.error(error instanceof PortInUse || error instanceof OldState ? error.message : error);
   process.exit(1);
 });
@@ -47,7 +55,7 @@ Push to central:
 
   skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
 ${pushesToNodes.join('')}
-Ctrl-C stops it.
+${reloads ? 'A change in src/ or wrangler.toml reloads it. ' : ''}Ctrl-C stops it.
 `);
 
 const cron = setInterval(() => {
@@ -70,8 +78,11 @@ const stop = (): void => {
     },
   );
 };
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  // The simulators' own handlers would end the process before everything has stopped.
-  process.removeAllListeners(signal);
-  process.on(signal, stop);
+/** The simulators' own handlers, which each start of them adds, would end the process before everything has stopped. */
+function takeSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.removeAllListeners(signal);
+    process.on(signal, stop);
+  }
 }
+takeSignals();

@@ -41,9 +41,10 @@ export async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
 }
 
-export async function startServer(stateDir: string, port?: number): Promise<Server> {
+/** @param command what Node runs: `npm start`, unless told otherwise */
+export async function startServer(stateDir: string, port?: number, command: readonly string[] = [START]): Promise<Server> {
   const at = port ?? (await freePorts())[0] ?? 0;
-  const child = spawn(process.execPath, [START], {
+  const child = spawn(process.execPath, command, {
     env: { ...process.env, PORT: String(at), STATE_DIR: stateDir },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
