@@ -69,9 +69,9 @@ const INSERT_CHUNKS = sql`
   SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
   FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
 
-const SELECT_UPLOAD = sql`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
+const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
-const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
+const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
 
 const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
   DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
@@ -117,13 +117,12 @@ export function insertChunks(id: string, writeId: string, offset: number, pieces
   return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
 }
 
-/** Gives {@link UploadRow}. */
-export function selectUpload(id: string): BoundStatement {
+export function selectUpload(id: string): BoundStatement<UploadRow> {
   return [SELECT_UPLOAD, id];
 }
 
-/** Gives {@link Piece}s, in order. */
-export function selectChunks(id: string): BoundStatement {
+/** In the order of their bytes. */
+export function selectChunks(id: string): BoundStatement<Piece> {
   return [SELECT_CHUNKS, id];
 }
 
