@@ -43,7 +43,7 @@ interface ManifestHead {
   readonly written_at: number;
 }
 
-const SELECT_TAGS = sql`
+const SELECT_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
   WHERE asked.value ->> 'kind' = 'tag'`;
@@ -64,7 +64,7 @@ const CHILDREN_OF = (level: number): string => `
 const BELOW = Array.from({ length: LEVELS }, (_, i) => i + 1);
 
 // A child without a marker is known at central, and so is all below it.
-const SELECT_MANIFESTS = sql`
+const SELECT_MANIFESTS = sql<ManifestHead>`
   WITH wanted0 (repository, digest) AS MATERIALIZED (
     SELECT asked.value ->> 'repository', asked.value ->> 'key' FROM json_each(?1) AS asked
     WHERE asked.value ->> 'kind' = 'manifest'
@@ -90,10 +90,10 @@ export async function readMarked(
   markers: readonly Marker[],
 ): Promise<{ readonly tags: readonly TagRow[]; readonly manifests: readonly AnnouncedManifest[] }> {
   const asked = JSON.stringify(markers.map(({ kind, repository, key }) => ({ kind, repository, key })));
-  const [tags, heads] = await node.batch<[TagRow, ManifestHead]>([
-    [SELECT_TAGS, asked],
-    [SELECT_MANIFESTS, asked],
-  ]);
+  const { tags, heads } = await node.batch({
+    tags: [SELECT_TAGS, asked],
+    heads: [SELECT_MANIFESTS, asked],
+  });
   const manifests = heads.map((head): AnnouncedManifest => ({
     repository: head.repository,
     digest: head.digest,
@@ -132,10 +132,10 @@ const ADD_COPIES = sql`
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
     AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4 AND l.damage IS NULL)
   ON CONFLICT DO NOTHING`;
-const SELECT_MERGED_TAGS = sql`
+const SELECT_MERGED_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
-const SELECT_MERGED_LIVES = sql`
+const SELECT_MERGED_LIVES = sql<ManifestLife>`
   SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
     m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
@@ -183,20 +183,16 @@ export async function announceTo(
   const repositories = [...tags, ...manifests].map(({ repository }) => repository);
   // Sizes come before links, which then count at once by what they are.
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
-  const statements = [
-    ...mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
-    ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
-    tellOfFull(repositories, limits),
-  ];
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
-  const results = await central.database.batch<object[]>([
-    ...statements,
-    [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
-    [SELECT_MERGED_LIVES, sent],
-    selectClock(),
-    selectUsageOf(repositories),
-  ]);
-  const [merged, lives, clock, usage] = results.slice(-4) as [TagRow[], ManifestLife[], { stamp: number }[], CentralUsage[]];
+  const { merged, lives, clock, usage } = await central.database.batch({
+    merge: mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
+    copies: copies.map((part) => [ADD_COPIES, part, store, now, central.name] as const),
+    limits: tellOfFull(repositories, limits),
+    merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
+    lives: [SELECT_MERGED_LIVES, sent],
+    clock: selectClock(),
+    usage: selectUsageOf(repositories),
+  });
   return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };
 }
 

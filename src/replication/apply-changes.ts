@@ -168,6 +168,6 @@ export async function takeSnapshot(
     }
   }
   // What is pushed here from now on is later than all that central has written.
-  const [[clock]] = await central.batch<[{ stamp: number }]>([selectClock()]);
-  await node.database.batch([raiseClock(clock?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
+  const { clock } = await central.batch({ clock: selectClock() });
+  await node.database.batch([raiseClock(clock[0]?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
 }

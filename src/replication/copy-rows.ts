@@ -163,7 +163,7 @@ const ADD_LOCATION = sql`
   WHERE NOT EXISTS (SELECT 1 FROM orphans WHERE key = ?3 AND deleting = 1)
   ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
   WHERE locations.damage IS NOT NULL`;
-const SELECT_KEY = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
+const SELECT_KEY = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
 export interface CopiedBlob {
   readonly digest: Digest;
@@ -184,11 +184,11 @@ export async function settle(
   now: number,
   lease: number,
 ): Promise<string | undefined> {
-  const [, , kept] = await central.database.batch<[object, object, { key: string }]>([
-    [ADD_LOCATION, blob.digest, central.name, blob.key, blob.size, now, lease],
-    [FORGET_IF_THERE, from, blob.digest, central.name],
-    [SELECT_KEY, blob.digest, central.name],
-  ]);
+  const { kept } = await central.database.batch({
+    location: [ADD_LOCATION, blob.digest, central.name, blob.key, blob.size, now, lease],
+    copy: [FORGET_IF_THERE, from, blob.digest, central.name],
+    kept: [SELECT_KEY, blob.digest, central.name],
+  });
   return kept[0]?.key;
 }
 
@@ -198,10 +198,10 @@ export async function alreadySettled(
   from: string,
   digest: Digest,
 ): Promise<string | undefined> {
-  const [kept] = await central.database.batch<[{ key: string }]>([
-    [SELECT_KEY, digest, central.name],
-    [FORGET_IF_THERE, from, digest, central.name],
-  ]);
+  const { kept } = await central.database.batch({
+    kept: [SELECT_KEY, digest, central.name],
+    copy: [FORGET_IF_THERE, from, digest, central.name],
+  });
   return kept[0]?.key;
 }
 
@@ -232,14 +232,12 @@ export async function keepFetched(
   lease: number,
   link: boolean,
 ): Promise<string | undefined> {
-  const [kept] = (
-    await node.database.batch<{ key: string }[]>([
-      [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
-      ...(link ? [[ADD_LINK, repository, blob.digest, now] as const, leaveBlobToCentral(repository, blob.digest)] : []),
-      [SELECT_KEY, blob.digest, node.name],
-    ])
-  ).slice(-1);
-  return kept?.[0]?.key;
+  const { kept } = await node.database.batch({
+    location: [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
+    link: link ? [[ADD_LINK, repository, blob.digest, now], leaveBlobToCentral(repository, blob.digest)] : [],
+    kept: [SELECT_KEY, blob.digest, node.name],
+  });
+  return kept[0]?.key;
 }
 
 const ADD_LINK_IF_THERE = sql`
@@ -256,11 +254,11 @@ export async function linkFetched(
   digest: Digest,
   now: number,
 ): Promise<string | undefined> {
-  const [, , kept] = await node.database.batch<[object, object, { key: string }]>([
-    [ADD_LINK_IF_THERE, repository, digest, now, node.name],
-    leaveBlobToCentral(repository, digest),
-    [SELECT_KEY, digest, node.name],
-  ]);
+  const { kept } = await node.database.batch({
+    link: [ADD_LINK_IF_THERE, repository, digest, now, node.name],
+    usage: leaveBlobToCentral(repository, digest),
+    kept: [SELECT_KEY, digest, node.name],
+  });
   return kept[0]?.key;
 }
 

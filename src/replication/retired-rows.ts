@@ -5,8 +5,9 @@
  * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a client was
  * promised them, by what is so in the transaction that deletes: a manifest may be committed on the location until then.
  */
+import type { Digest } from '../oci/digest.ts';
 import { BLOB_IS_UNUSED, LINKS_PER_BLOB } from '../stores/retention.ts';
-import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
+import { type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
@@ -36,13 +37,13 @@ const IS_LOST_WITH_IT = `c.damage IS NULL
   AND NOT EXISTS (SELECT 1 FROM locations own WHERE own.digest = c.digest AND own.store = ?4 AND own.damage IS NULL)
   AND NOT (${BLOB_IS_UNUSED('c.digest', '?5')})`;
 
-const DELETE_LOCATIONS = sql`
+const DELETE_LOCATIONS = sql<{ digest: Digest }>`
   DELETE FROM locations AS c WHERE ${IN_SLICE('c.digest')} AND c.store = ?1 AND (?6 = 1 OR NOT (${IS_LOST_WITH_IT}))
   RETURNING digest`.reading(atMost(4 * (LINKS_PER_BLOB + 4) * ROWS_PER_SLICE));
 const DELETE_COPIES = sql`
   DELETE FROM copies AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
     AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(atMost(8 * ROWS_PER_SLICE));
-const SELECT_KEPT = sql`
+const SELECT_KEPT = sql<ForgottenSlice['kept']>`
   SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1`.reading(
   atMost(2 * ROWS_PER_SLICE),
 );
@@ -93,16 +94,18 @@ export async function forgetStoreSlice(
 ): Promise<ForgottenSlice> {
   const end = (await database.first<{ digest: string }>(SELECT_SLICE_END, after))?.digest;
   const until = end ?? END;
-  const last: BoundStatement[] = [
-    [DELETE_SUM, store],
-    [DELETE_FOLLOWER, store],
-  ];
-  const [, gone, , kept] = await database.batch<[object, object, object, { blobs: number; bytes: number }, ...object[]]>([
-    [KEEP_PROMISES, store, after, until, name],
-    [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
-    [DELETE_COPIES, store, after, until],
-    [SELECT_KEPT, store, after, until],
-    ...(end === undefined ? last : []),
-  ]);
+  const { gone, kept } = await database.batch({
+    promises: [KEEP_PROMISES, store, after, until, name],
+    gone: [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
+    copies: [DELETE_COPIES, store, after, until],
+    kept: [SELECT_KEPT, store, after, until],
+    last:
+      end === undefined
+        ? [
+            [DELETE_SUM, store],
+            [DELETE_FOLLOWER, store],
+          ]
+        : [],
+  });
   return { locations: gone.length, kept: kept[0] ?? { blobs: 0, bytes: 0 }, end };
 }

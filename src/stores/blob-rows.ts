@@ -9,7 +9,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { type BoundStatement, type Database, sql } from './database.ts';
+import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
 import { standsLink } from './deletion/removals.ts';
 import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './organizations/usage-rows.ts';
@@ -60,7 +60,7 @@ type Joined = { readonly public: number; readonly linked: number } & (
 );
 
 // The clock has exactly one row: joined from it, an answer always says whether the repository is public.
-const selectBlob = (isLinked: string): ReturnType<typeof sql> => sql`
+const selectBlob = (isLinked: string): Sql<Joined> => sql<Joined>`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
     l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
@@ -137,13 +137,13 @@ const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`.reading(RELINKING);
 
-const SELECT_LOCATION = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
+const SELECT_LOCATION = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
 const REPLACE_LOCATION = sql`
   UPDATE locations SET key = ?4, damage = NULL WHERE digest = ?1 AND store = ?2 AND key = ?3
     AND (?5 = '' OR EXISTS (SELECT 1 FROM uploads WHERE id = ?5 AND state = 'finished'))`;
 
-const SELECT_LINKED = sql`
+const SELECT_LINKED = sql<LocationRow>`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
   WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND l.damage IS NULL AND ${COUNTS} ORDER BY l.store = ?3 DESC`;
 
@@ -155,7 +155,7 @@ export async function findBlob(
   nearest: string,
   linkedElsewhere = false,
 ): Promise<BlobRows> {
-  return blobRows(await database.all<Joined>(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
+  return blobRows(await database.all(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
 }
 
 export interface PromiseOptions {
@@ -179,24 +179,23 @@ export async function findBlobAndPromise(
   lease: LeaseTimes,
   options: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const results = await database.batch<(object | Joined)[]>(promiseAndSelect(repository, digest, nearest, lease, options));
-  return blobRows(results.at(-1) as Joined[]);
+  const { found } = await database.batch(promiseAndSelect(repository, digest, nearest, lease, options));
+  return blobRows(found);
 }
 
-/** The last gives the rows. */
 function promiseAndSelect(
   repository: RepositoryName,
   digest: Digest,
   nearest: string,
   lease: LeaseTimes,
   { linkedElsewhere = false, countsAgain = true, onlyIfPublic = false }: PromiseOptions,
-): BoundStatement[] {
+): { countAgain: BoundStatement[]; renew: BoundStatement; found: BoundStatement<Joined> } {
   const elsewhere = linkedElsewhere ? 1 : 0;
-  return [
-    ...(countsAgain ? [[COUNT_AGAIN, repository, digest] as const] : []),
-    [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
-    [SELECT_PROMISED, repository, digest, nearest, elsewhere],
-  ];
+  return {
+    countAgain: countsAgain ? [[COUNT_AGAIN, repository, digest]] : [],
+    renew: [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
+    found: [SELECT_PROMISED, repository, digest, nearest, elsewhere],
+  };
 }
 
 function blobRows(rows: readonly Joined[]): BlobRows {
@@ -243,12 +242,11 @@ export async function findBlobsAndPromise(
   nearest: string,
   lease: LeaseTimes,
 ): Promise<BlobRows[]> {
-  const each = blobs.map(({ digest, linkedElsewhere }) =>
-    promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere }),
+  const promises = blobs.map(
+    ({ digest, linkedElsewhere }) => [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
   );
-  const results = await database.batch<(object | Joined)[]>(each.flat());
-  let end = 0;
-  return each.map((statements) => blobRows(results[(end += statements.length) - 1] as Joined[]));
+  const byDigest = await database.batch(Object.fromEntries(promises));
+  return blobs.map(({ digest }) => blobRows(byDigest[digest]?.found ?? []));
 }
 
 const LINK_UNTIL = sql`
@@ -285,10 +283,10 @@ export function commitObject(blob: BlobCommit, key: string, size: number): Bound
   ];
 }
 
-export const SELECT_REFUSED = sql`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
+export const SELECT_REFUSED = sql<{ refused: number }>`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
 
 /** Gives a row if {@link commitObject}, later in the batch or before it, is refused. */
-export function selectRefused(blob: BlobCommit, size: number): BoundStatement {
+export function selectRefused(blob: BlobCommit, size: number): BoundStatement<{ refused: number }> {
   return [SELECT_REFUSED, blob.repository, blob.digest, size];
 }
 
@@ -324,8 +322,8 @@ export function countAgain(blob: BlobCommit): BoundStatement {
   return [COUNT_AGAIN, blob.repository, blob.digest];
 }
 
-/** Gives `{ key }` of the store's location, which is another's if the store had the blob already. */
-export function selectLocation(blob: BlobCommit): BoundStatement {
+/** The key of the store's location, which is another's if the store had the blob already. */
+export function selectLocation(blob: BlobCommit): BoundStatement<{ key: string }> {
   return [SELECT_LOCATION, blob.digest, blob.store];
 }
 
@@ -337,8 +335,8 @@ export function replaceLocation(blob: BlobCommit, from: string, to: string, uplo
   return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
 }
 
-/** Gives {@link LocationRow}s if the blob is in the repository and counts, the store's own first. */
-export function selectLinked(blob: BlobCommit): BoundStatement {
+/** The blob's locations if it is in the repository and counts, the store's own first. */
+export function selectLinked(blob: BlobCommit): BoundStatement<LocationRow> {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 

@@ -31,7 +31,7 @@ export const FEED_MANIFESTS = sql`
   SELECT 'manifest', ?1, deleted.value, clock.stamp, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?4')}`;
 
-const SELECT_FEED = sql`
+const SELECT_FEED = sql<FeedEntry>`
   SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, CASE f.kind
     WHEN 'visibility' THEN (SELECT json_object('name', p.name) FROM public_repositories p WHERE p.name = f.name)
     WHEN 'organization' THEN (SELECT json_object('name', o.name, 'created_at', o.created_at, 'removed_at', o.removed_at,
@@ -62,11 +62,11 @@ export async function readFeed(
   limit: number,
   now: number,
 ): Promise<{ readonly entries: readonly FeedEntry[]; readonly usage: readonly CentralUsage[] }> {
-  const [, entries, usage] = await central.batch<[object, FeedEntry, CentralUsage]>([
-    [REPORT_POSITION, store, position, now],
-    [SELECT_FEED, position, limit],
-    selectChangedUsage(usageChanged ?? 0, limit),
-  ]);
+  const { entries, usage } = await central.batch({
+    report: [REPORT_POSITION, store, position, now],
+    entries: [SELECT_FEED, position, limit],
+    usage: selectChangedUsage(usageChanged ?? 0, limit),
+  });
   return { entries, usage };
 }
 

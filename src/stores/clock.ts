@@ -6,7 +6,7 @@
  * single row; the statements after it in the same batch run only where they find that id. So a condition is judged
  * once, in the statement that takes the stamp, and either all of a batch happens or none.
  */
-import { type BoundStatement, type Database, sql } from './database.ts';
+import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import type { Actor } from './organizations/audit-rows.ts';
 import type { StoreLimits } from './organizations/limits.ts';
 
@@ -22,6 +22,11 @@ export interface CommitContext {
   readonly limits?: StoreLimits | undefined;
 }
 
+/** What a statement gives that takes a stamp. */
+export interface Taken {
+  readonly stamp: number;
+}
+
 /** Stamps of one millisecond. */
 export const STAMPS_PER_MILLISECOND = 1000;
 
@@ -31,10 +36,10 @@ export function stampOf(milliseconds: number): number {
 
 /**
  * Takes a stamp if `condition` holds: `UPDATE clock` as the first statement of a transaction. ?1 is the wall clock as a
- * stamp, ?2 the fresh commit id; the condition's own parameters follow. Gives `{ stamp }`, or no row.
+ * stamp, ?2 the fresh commit id; the condition's own parameters follow. Gives no row if it does not.
  */
-export function takeStamp(condition: string): ReturnType<typeof sql> {
-  return sql`
+export function takeStamp(condition: string): Sql<Taken> {
+  return sql<Taken>`
     UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1), commit_id = ?2
     WHERE id = 1 AND ${condition} RETURNING stamp`;
 }
@@ -44,10 +49,10 @@ export function committed(commit: string): string {
   return `clock.id = 1 AND clock.commit_id = ${commit}`;
 }
 
-const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
+const SELECT_CLOCK = sql<{ stamp: number }>`SELECT stamp FROM clock WHERE id = 1`;
 
-/** Gives `{ stamp }` of the store's clock. */
-export function selectClock(): BoundStatement {
+/** The store's clock. */
+export function selectClock(): BoundStatement<{ stamp: number }> {
   return [SELECT_CLOCK];
 }
 

@@ -1,6 +1,7 @@
 /**
  * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them, refuse a table scan,
- * and hold it to the rows that it may read (`rows-read.ts`). A batch is one transaction in one round trip.
+ * and hold it to the rows that it may read (`rows-read.ts`). `sql<Row>` states what the rows hold, so that no caller casts them.
+ * A batch is one transaction in one round trip; its statements run in the order in which they are written.
  *
  * D1 binds JavaScript numbers as REAL: statements CAST stamps and times to INTEGER, or take lists as one JSON
  * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
@@ -12,7 +13,10 @@ import { keyed, type ReadsAtMost } from './rows-read.ts';
 /** How long D1 may take to answer: it ends a query itself after 30 seconds, so what is given up does not run on. */
 export const DATABASE_MILLISECONDS = 35_000;
 
-export class Sql {
+/** A statement. `Row` holds the columns that it returns; it is `never` if it returns none, or if callers state them. */
+export class Sql<Row = unknown> {
+  /** Never set: it only carries the type. */
+  declare readonly row?: Row;
   readonly text: string;
   #readsAtMost: ReadsAtMost = keyed;
 
@@ -39,18 +43,22 @@ export const allStatements: readonly Sql[] = statements;
 /** The others. */
 export const wholeTableStatements: readonly Sql[] = statementsOfWholeTables;
 
-/** Declares a statement. Interpolates only other SQL, never values: those are numbered parameters (`?1`). */
-export function sql(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
+/**
+ * Declares a statement. Interpolates only other SQL, never values: those are numbered parameters (`?1`).
+ *
+ * @example const SELECT_KEY = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1`;
+ */
+export function sql<Row = never>(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql<Row> {
   return declared(statements, String.raw({ raw: strings }, ...fragments));
 }
 
 /** As {@link sql}, for the few that read a whole table on purpose: one that has a row for each store or task, not for what tenants write. */
-export function sqlOfWholeTable(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql {
+export function sqlOfWholeTable<Row = never>(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql<Row> {
   return declared(statementsOfWholeTables, String.raw({ raw: strings }, ...fragments));
 }
 
-function declared(list: Sql[], text: string): Sql {
-  const statement = new Sql(text);
+function declared<Row>(list: Sql[], text: string): Sql<Row> {
+  const statement = new Sql<Row>(text);
   list.push(statement);
   return statement;
 }
@@ -58,7 +66,26 @@ function declared(list: Sql[], text: string): Sql {
 const PROBE = sql`SELECT 1`;
 
 export type Parameter = string | number | null;
-export type BoundStatement = readonly [statement: Sql, ...parameters: Parameter[]];
+/** A statement and its parameters. `Row` is `never` if nobody reads its rows. */
+export type BoundStatement<Row = never> = readonly [statement: Sql<Row>, ...parameters: Parameter[]];
+
+/**
+ * Statements by name. They run in the order in which the names are written. A name holds one statement, a list of
+ * statements whose rows need not be told apart, or another batch. A name that looks like a whole number is refused, because
+ * JavaScript moves such keys to the front.
+ */
+export interface Batch {
+  readonly [name: string]: BoundStatement<unknown> | readonly BoundStatement<unknown>[] | Batch;
+}
+
+/** The rows of a batch, under the names of its statements. A name whose statements return no rows is left out. */
+export type RowsOf<Asked> = {
+  [Name in keyof Asked as [Answer<Asked[Name]>] extends [never[]] ? never : Name]: Answer<Asked[Name]>;
+};
+
+type Answer<Asked> = [Asked] extends [readonly unknown[]] ? RowOf<Asked>[] : RowsOf<Asked>;
+
+type RowOf<Asked> = Asked extends BoundStatement<infer Row> ? Row : Asked extends readonly (infer Each)[] ? RowOf<Each> : never;
 
 export class Database {
   readonly #d1: Pick<D1Database, 'prepare' | 'batch'>;
@@ -85,13 +112,13 @@ export class Database {
   }
 
   /** Rows of one statement. */
-  async all<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row[]> {
+  async all<Row>(statement: Sql<Row>, ...parameters: Parameter[]): Promise<Row[]> {
     const { results, meta } = await answered(this.#bind([statement, ...parameters]).all<Row>());
     this.#lags ||= meta.served_by_primary === false;
     return results;
   }
 
-  async first<Row>(statement: Sql, ...parameters: Parameter[]): Promise<Row | undefined> {
+  async first<Row>(statement: Sql<Row>, ...parameters: Parameter[]): Promise<Row | undefined> {
     return (await this.all<Row>(statement, ...parameters))[0];
   }
 
@@ -99,15 +126,23 @@ export class Database {
     await answered(this.#bind([statement, ...parameters]).run());
   }
 
+  /** Runs statements whose rows nobody reads, in their order. */
+  async batch(statements: readonly BoundStatement<unknown>[]): Promise<void>;
   /**
-   * Runs the statements as one transaction, in one round trip.
-   * @returns the rows of each statement; the caller says their types, in order
+   * Runs statements by name, in the order in which the names are written.
+   * @returns the rows by the same names; the rows of a list of statements are one list, in the statements' order
+   * @example
+   * const { session, location } = await database.batch({
+   *   session: selectUpload(id),
+   *   commit: commitObject(blob, key, size), // two statements without rows
+   *   location: selectLocation(blob),
+   * });
    */
-  async batch<Rows extends readonly object[]>(
-    statementsToRun: readonly BoundStatement[],
-  ): Promise<{ [I in keyof Rows]: Rows[I][] }> {
-    const results = await answered(this.#d1.batch(statementsToRun.map((statement) => this.#bind(statement))));
-    return results.map((result) => result.results) as { [I in keyof Rows]: Rows[I][] };
+  async batch<const Asked extends Batch>(asked: Asked): Promise<RowsOf<Asked>>;
+  async batch(asked: readonly BoundStatement<unknown>[] | Batch): Promise<unknown> {
+    const bound = statementsIn(asked).map((statement) => this.#bind(statement));
+    const results = await answered(this.#d1.batch(bound));
+    return isList(asked) ? undefined : rowsIn(asked, results.values());
   }
 
   /** Whether D1 answers at all. @throws OciError UNAVAILABLE */
@@ -115,9 +150,36 @@ export class Database {
     await this.run(PROBE);
   }
 
-  #bind([statement, ...parameters]: BoundStatement): D1PreparedStatement {
+  #bind([statement, ...parameters]: BoundStatement<unknown>): D1PreparedStatement {
     return this.#d1.prepare(statement.text).bind(...parameters);
   }
+}
+
+type Statements = BoundStatement<unknown> | readonly BoundStatement<unknown>[] | Batch;
+
+function isStatement(asked: Statements): asked is BoundStatement<unknown> {
+  return Array.isArray(asked) && asked[0] instanceof Sql;
+}
+
+function isList(asked: Statements): asked is readonly BoundStatement<unknown>[] {
+  return Array.isArray(asked);
+}
+
+/** In the order in which they run. */
+function statementsIn(asked: Statements): readonly BoundStatement<unknown>[] {
+  if (isStatement(asked)) return [asked];
+  if (isList(asked)) return asked;
+  return Object.entries(asked).flatMap(([name, each]) => {
+    if (/^\d+$/.test(name)) throw new TypeError(`a batch cannot name a statement ${name}: it would run before the others`);
+    return statementsIn(each);
+  });
+}
+
+/** Takes the results in the order of {@link statementsIn}. */
+function rowsIn(asked: Statements, results: Iterator<D1Result>): unknown {
+  if (isStatement(asked)) return results.next().value?.results;
+  if (isList(asked)) return asked.flatMap((each) => rowsIn(each, results));
+  return Object.fromEntries(Object.entries(asked).map(([name, each]) => [name, rowsIn(each, results)]));
 }
 
 /** What D1 says of a statement that can never succeed, as against one that may the next time. */

@@ -9,11 +9,11 @@ import { removedVersion } from './deletion/removals.ts';
 import { type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
 import { paged } from './rows-read.ts';
 
-const SELECT_REPOSITORY = sql`
+const SELECT_REPOSITORY = sql<FactsRow>`
   SELECT EXISTS (SELECT 1 FROM repositories WHERE name = ?1) AS known,
     EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, ${removedVersion('?1')} AS removed`;
 
-const SELECT_TAGS = sql`
+const SELECT_TAGS = sql<NamedTag>`
   SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
   WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
@@ -41,10 +41,10 @@ export async function listTags(
   last: string,
   limit: number,
 ): Promise<RepositoryFacts & { readonly tags: readonly NamedTag[] }> {
-  const [facts, tags] = await database.batch<[FactsRow, NamedTag]>([
-    [SELECT_REPOSITORY, repository],
-    [SELECT_TAGS, repository, last, limit],
-  ]);
+  const { facts, tags } = await database.batch({
+    facts: [SELECT_REPOSITORY, repository],
+    tags: [SELECT_TAGS, repository, last, limit],
+  });
   return { ...factsOf(facts[0]), tags };
 }
 
@@ -65,11 +65,11 @@ export function lifeOf({ manifests, removed }: KnownVersions, digest: Digest): M
   return underRemoval(manifests.get(digest) ?? NO_MANIFEST, removed);
 }
 
-const SELECT_TAGS_AMONG = sql`
+const SELECT_TAGS_AMONG = sql<NamedTag>`
   SELECT t.name, t.digest, t.version, t.origin FROM json_each(?2) AS asked
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value`;
 // Of the digests that are asked for, and of those that the tags are on here.
-const SELECT_LIVES_AMONG = sql`
+const SELECT_LIVES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?2) AS asked
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value
   UNION
@@ -85,11 +85,11 @@ export async function lookUpVersions(
   digests: readonly Digest[],
 ): Promise<KnownVersions> {
   const asked = JSON.stringify(names);
-  const [tags, lives, facts] = await database.batch<[NamedTag, ManifestVersions & { digest: Digest }, FactsRow]>([
-    [SELECT_TAGS_AMONG, repository, asked],
-    [SELECT_LIVES_AMONG, repository, JSON.stringify(digests), asked],
-    [SELECT_REPOSITORY, repository],
-  ]);
+  const { tags, lives, facts } = await database.batch({
+    tags: [SELECT_TAGS_AMONG, repository, asked],
+    lives: [SELECT_LIVES_AMONG, repository, JSON.stringify(digests), asked],
+    facts: [SELECT_REPOSITORY, repository],
+  });
   return {
     tags: new Map(tags.map((tag) => [tag.name, tag])),
     manifests: new Map(lives.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
@@ -157,10 +157,11 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
   WHERE page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size
   ORDER BY page.artifact_type COLLATE NOCASE, page.digest, c.part`;
 
-const SELECT_REFERRERS = sql`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(paged(5, 12));
-const SELECT_REFERRERS_OF_TYPE = sql`${PAGE_OF_REFERRERS('artifact_type = ?3 COLLATE NOCASE AND digest > ?4')}`.reading(
+const SELECT_REFERRERS = sql<ReferrerPart>`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(
   paged(5, 12),
 );
+const SELECT_REFERRERS_OF_TYPE =
+  sql<ReferrerPart>`${PAGE_OF_REFERRERS('artifact_type = ?3 COLLATE NOCASE AND digest > ?4')}`.reading(paged(5, 12));
 
 export interface Referrers extends RepositoryFacts {
   readonly referrers: readonly ReferrerRow[];
@@ -188,11 +189,11 @@ export async function listReferrers(
 ): Promise<Referrers> {
   const { limit, maxBytes, whole: isWhole = false } = page;
   const last = [page.after.digest, limit + 1, maxBytes, isWhole ? 1 : 0] as const;
-  const selection: BoundStatement =
+  const selection: BoundStatement<ReferrerPart> =
     page.artifactType === undefined
       ? [SELECT_REFERRERS, repository, subject, page.after.artifactType, ...last]
       : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, ...last];
-  const [facts, referrers] = await database.batch<[FactsRow, ReferrerPart]>([[SELECT_REPOSITORY, repository], selection]);
+  const { facts, referrers } = await database.batch({ facts: [SELECT_REPOSITORY, repository], referrers: selection });
   const whole = new Map<Digest, ReferrerRow>();
   for (const { content, candidates: _candidates, withheld: _withheld, ...row } of referrers) {
     whole.set(row.digest, { ...row, text: (whole.get(row.digest)?.text ?? '') + (content ?? '') });
@@ -202,12 +203,12 @@ export async function listReferrers(
   return { ...factsOf(facts[0]), referrers: shown, more: (referrers[0]?.candidates ?? 0) > shown.length, withheld };
 }
 
-const SELECT_REPOSITORIES = sql`
+const SELECT_REPOSITORIES = sql<{ name: RepositoryName }>`
   SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
   paged(3),
 );
 
-const SELECT_PUBLIC_REPOSITORIES = sql`
+const SELECT_PUBLIC_REPOSITORIES = sql<{ name: RepositoryName }>`
   SELECT name FROM public_repositories INDEXED BY public_repositories_listed
   WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
@@ -227,11 +228,16 @@ export async function listRepositories(
 ): Promise<RepositoryName[]> {
   // One lower bound: of two, SQLite would use one for the index and read the rest of the table for the other.
   const start = (from: string): string => (last < from ? from : `${last}\u0000`);
-  const selections = ranges.map(({ from, to }): BoundStatement => [SELECT_REPOSITORIES, start(from), to, limit]);
+  const selections = ranges.map(({ from, to }): BoundStatement<{ name: RepositoryName }> => [
+    SELECT_REPOSITORIES,
+    start(from),
+    to,
+    limit,
+  ]);
   if (withPublic) selections.push([SELECT_PUBLIC_REPOSITORIES, last, limit]);
   if (selections.length === 0) return [];
-  const pages = await database.batch<{ name: RepositoryName }[]>(selections);
-  const names = new Set(pages.flat().map(({ name }) => name));
+  const { repositories } = await database.batch({ repositories: selections });
+  const names = new Set(repositories.map(({ name }) => name));
   // SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same.
   return [...names].toSorted().slice(0, limit);
 }

@@ -58,9 +58,9 @@ const INSERT_LINK_FROM_ANYWHERE = sql`
 );
 
 // Only of a blob that could be mounted otherwise: how large another is, is nobody's business.
-const SELECT_REFUSED_FROM_REPOSITORY = sql`
+const SELECT_REFUSED_FROM_REPOSITORY = sql<{ size: number }>`
   SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${MOUNT_EXCEEDS_QUOTA}`;
-const SELECT_REFUSED_FROM_ANYWHERE = sql`
+const SELECT_REFUSED_FROM_ANYWHERE = sql<{ size: number }>`
   SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_ANYWHERE} AND ${MOUNT_EXCEEDS_QUOTA}`.reading(fromAnywhere);
 
 const SELECT_SOURCE = sql`
@@ -84,36 +84,41 @@ export async function findMountSource(
  * @throws OciError QUOTA_EXCEEDED
  */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
-  const statements = 'repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source);
-  const [refused, , , locations] = await database.batch<[{ size: number }, object, object, LocationRow]>([
-    ...statements,
-    renewLease(blob),
-    selectLinked(blob),
-  ]);
+  const { refused, locations } = await database.batch({
+    ...('repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source)),
+    renew: renewLease(blob),
+    locations: selectLinked(blob),
+  });
   if (refused[0] !== undefined) throw await noRoomFor(database, blob.repository, 'blob', refused[0].size);
   return locations;
+}
+
+interface LinkIfRoom {
+  /** Returns the blob's size, in bytes, if the blob exceeds the quota. */
+  readonly refused: BoundStatement<{ size: number }>;
+  readonly link: BoundStatement;
 }
 
 function mountFromRepository(
   { repository, digest, lease }: BlobCommit,
   source: Extract<MountSource, { repository: unknown }>,
-): BoundStatement[] {
+): LinkIfRoom {
   const parameters = [repository, digest, source.repository, lease.now, source.onlyIfPublic ? 1 : 0] as const;
-  return [
-    [SELECT_REFUSED_FROM_REPOSITORY, ...parameters],
-    [INSERT_LINK_FROM_REPOSITORY, ...parameters],
-  ];
+  return {
+    refused: [SELECT_REFUSED_FROM_REPOSITORY, ...parameters],
+    link: [INSERT_LINK_FROM_REPOSITORY, ...parameters],
+  };
 }
 
 function mountFromAnywhere(
   { repository, digest, lease }: BlobCommit,
   source: Extract<MountSource, { ranges: unknown }>,
-): BoundStatement[] {
+): LinkIfRoom {
   const ranges = JSON.stringify(source.ranges);
-  return [
-    [SELECT_REFUSED_FROM_ANYWHERE, repository, digest, ranges],
-    [INSERT_LINK_FROM_ANYWHERE, repository, digest, ranges, lease.now],
-  ];
+  return {
+    refused: [SELECT_REFUSED_FROM_ANYWHERE, repository, digest, ranges],
+    link: [INSERT_LINK_FROM_ANYWHERE, repository, digest, ranges, lease.now],
+  };
 }
 
 const LINK_IF_ROOM = sql`
@@ -136,11 +141,11 @@ export async function linkFromElsewhere(
   now: number,
   until: number,
 ): Promise<void> {
-  const [refused] = await node.batch<object[]>([
-    [SELECT_REFUSED, repository, digest, size],
-    [LINK_IF_ROOM, repository, digest, now, size],
-    [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
-    sizeOfBlobElsewhere(repository, digest, size),
-  ]);
-  if (refused !== undefined && refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
+  const { refused } = await node.batch({
+    refused: [SELECT_REFUSED, repository, digest, size],
+    link: [LINK_IF_ROOM, repository, digest, now, size],
+    until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
+    size: sizeOfBlobElsewhere(repository, digest, size),
+  });
+  if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
 }

@@ -19,7 +19,7 @@ export async function deleteDeparted(store: Store, { now, mayGoOn, rest }: GcCon
     const due = await dueObjects(database, at, OBJECTS);
     if (due.length === 0) return;
     await deleteOrSay(store, due, at);
-    const [gone] = await database.batch<[Pick<Departed, 'size'>]>([forgetDeparted(due)]);
+    const { gone } = await database.batch({ gone: forgetDeparted(due) });
     if (gone.length > 0) {
       await database.batch([
         countMaintenance('collected_objects', gone.length),

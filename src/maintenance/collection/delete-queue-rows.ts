@@ -21,13 +21,13 @@ export function dueObjects(database: Database, now: number, limit: number): Prom
   return database.all<Departed>(SELECT_DUE, now, limit);
 }
 
-const FORGET = sql`
+const FORGET = sql<Pick<Departed, 'size'>>`
   DELETE FROM departed WHERE (delete_after, key) IN (
     SELECT gone.value ->> 'delete_after', gone.value ->> 'key' FROM json_each(?1) AS gone)
   RETURNING size`;
 
 /** Gives the sizes of those that were still there: another run may have forgotten the same ones. */
-export function forgetDeparted(gone: readonly Departed[]): BoundStatement {
+export function forgetDeparted(gone: readonly Departed[]): BoundStatement<Pick<Departed, 'size'>> {
   return [FORGET, JSON.stringify(gone.map(({ delete_after, key }) => ({ delete_after, key })))];
 }
 

@@ -2,7 +2,7 @@
  * When the rows of removals go: as tombstones do, once no older write can come any more. The tags that a removal hides go
  * before it, with their histories, since nothing else hides them.
  */
-import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { rangeOf, type Removal, type RemovedName } from '../../stores/deletion/removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../../stores/rows-read.ts';
 import { FOLLOWED_UNTIL, withEntries } from './tombstone-rows.ts';
@@ -49,13 +49,20 @@ export async function knownRemovals(central: Database, names: readonly RemovedNa
   return new Set(rows.map(({ name }) => name));
 }
 
+/** The last row of a full page. */
+interface End {
+  readonly repository: string;
+  readonly name: string;
+  readonly version: number;
+}
+
 // ?1 to ?3 the row to start at, ?4 and ?5 the range of names, ?6 the version up to which rows are dead.
 const TAGS = `FROM tags WHERE (repository, name) >= (max(?1, ?4), ?2) AND repository < ?5 ORDER BY repository, name`;
 const HISTORY = `
   FROM tag_history WHERE (repository, name, version) >= (max(?1, ?4), ?2, CAST(?3 AS INTEGER)) AND repository < ?5
   ORDER BY repository, name, version`;
-const END_OF_TAGS = sql`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
-const END_OF_HISTORY = sql`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
+const END_OF_TAGS = sql<End>`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
+const END_OF_HISTORY = sql<End>`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
 const DELETE_TAGS = sql`
   DELETE FROM tags WHERE (repository, name) IN (SELECT repository, name ${TAGS} LIMIT ${String(ROWS)})
     AND version <= CAST(?6 AS INTEGER)`.reading(slice);
@@ -63,7 +70,8 @@ const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     SELECT repository, name, version, origin ${HISTORY} LIMIT ${String(ROWS)}) AND version <= CAST(?6 AS INTEGER)`.reading(slice);
 const SAVE = sql`UPDATE removals SET position = ?3 WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1`;
-const FORGET = sql`DELETE FROM removals WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1 RETURNING name`;
+const FORGET = sql<{ name: RemovedName }>`
+  DELETE FROM removals WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1 RETURNING name`;
 
 type Place = readonly [repository: string, name: string, version: number];
 
@@ -71,21 +79,21 @@ type Place = readonly [repository: string, name: string, version: number];
 export async function forgetRemoval(database: Database, { name, version, position }: ForgettableRemoval): Promise<boolean> {
   const { from, to } = rangeOf(name);
   const [tags, history] = position === '' ? [FIRST, FIRST] : (JSON.parse(position) as [Place | null, Place | null]);
-  const looked = async (place: Place | null, [end, deletes]: readonly [typeof END_OF_TAGS, typeof END_OF_TAGS]) => {
+  const looked = async (place: Place | null, [end, deletes]: readonly [Sql<End>, Sql<never>]) => {
     if (place === null) return null;
     const range = [...place, from, to] as const;
-    const [ends] = await database.batch<[{ repository: string; name: string; version: number }]>([
-      [end, ...range],
-      [deletes, ...range, version],
-    ]);
-    const last = ends[0];
+    const { ends } = await database.batch({
+      ends: [end, ...range],
+      deletes: [deletes, ...range, version],
+    });
+    const [last] = ends;
     return last === undefined ? null : ([last.repository, last.name, last.version] as const);
   };
   const next = [await looked(tags, [END_OF_TAGS, DELETE_TAGS]), await looked(history, [END_OF_HISTORY, DELETE_HISTORY])];
-  const statement: BoundStatement = next.every((place) => place === null)
+  const statement: BoundStatement<{ name: RemovedName }> = next.every((place) => place === null)
     ? [FORGET, name, version]
     : [SAVE, name, version, JSON.stringify(next)];
-  const [forgotten] = await database.batch<[{ name: string }]>([statement]);
+  const { forgotten } = await database.batch({ forgotten: statement });
   return forgotten.length > 0;
 }
 

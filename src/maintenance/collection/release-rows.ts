@@ -13,7 +13,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { BLOB_IS_UNUSED, isReferenced, perBlob } from '../../stores/retention.ts';
 import { forgetCopies } from './collection-rows.ts';
-import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { type Database, sql } from '../../stores/database.ts';
 import { forgetNamedOrphans } from '../integrity/orphan-rows.ts';
 
 const MAY_LEAVE = (now: string): string => `l.lease_until <= CAST(${now} AS INTEGER) AND NOT ${isReferenced('l.digest')}`;
@@ -36,11 +36,11 @@ export async function markLeaving(
 // ?1 digests, ?2 the node's store, ?3 now, ?4 central's store, ?5 whether collecting is allowed, ?6 the renewed lease.
 const MAY_BE_COLLECTED = `(?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')})`;
 
-const SELECT_COLLECTABLE = sql`
+const SELECT_COLLECTABLE = sql<{ digest: Digest }>`
   SELECT asked.value AS digest FROM json_each(?1) AS asked WHERE ?5 = 1 AND ${BLOB_IS_UNUSED('asked.value', '?3')}`.reading(
   perBlob,
 );
-const RENEW_OWN = sql`
+const RENEW_OWN = sql<{ digest: Digest }>`
   UPDATE locations SET lease_until = max(lease_until, CAST(?6 AS INTEGER))
   WHERE store = ?4 AND damage IS NULL AND digest IN (SELECT asked.value FROM json_each(?1) AS asked WHERE NOT ${MAY_BE_COLLECTED})
   RETURNING digest`.reading(perBlob);
@@ -66,12 +66,12 @@ export async function consent(
 ): Promise<Digest[]> {
   const asked = JSON.stringify(digests);
   const parameters = [asked, store, now, central.name, mayCollect ? 1 : 0] as const;
-  const [collected, evicted] = await central.database.batch<[{ digest: Digest }, { digest: Digest }]>([
-    [SELECT_COLLECTABLE, ...parameters],
-    [RENEW_OWN, ...parameters, lease],
-    [FORGET_LOCATIONS, ...parameters],
-    forgetCopies(digests.map((digest) => ({ digest, store }))),
-  ]);
+  const { collected, evicted } = await central.database.batch({
+    collected: [SELECT_COLLECTABLE, ...parameters],
+    evicted: [RENEW_OWN, ...parameters, lease],
+    locations: [FORGET_LOCATIONS, ...parameters],
+    copies: forgetCopies(digests.map((digest) => ({ digest, store }))),
+  });
   return [...collected, ...evicted].map(({ digest }) => digest);
 }
 
@@ -81,7 +81,7 @@ const DEPART = sql`
   INSERT INTO departed (delete_after, key, size)
   SELECT CAST(?5 AS INTEGER), l.key, l.size FROM json_each(?1) AS given
   CROSS JOIN locations l ON l.digest = given.value AND l.store = ?2 WHERE ${IS_GIVEN('?4')}`.reading(perBlob);
-const DELETE_LOCATIONS = sql`
+const DELETE_LOCATIONS = sql<Left>`
   DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1)) AND l.store = ?2 AND ${IS_GIVEN('?4')}
   RETURNING digest, size`.reading(perBlob);
 const CLEAR_MARKS = sql`
@@ -108,12 +108,11 @@ export async function leave(
   deleteAfter: number,
 ): Promise<Left[]> {
   const list = JSON.stringify(given);
-  const statements: BoundStatement[] = [
-    forgetNamedOrphans(given, node.name),
-    [DEPART, list, node.name, token, now, deleteAfter],
-    [DELETE_LOCATIONS, list, node.name, token, now],
-    [CLEAR_MARKS, JSON.stringify(marked), node.name, token],
-  ];
-  const [, , left] = await node.database.batch<[object, object, Left]>(statements);
+  const { left } = await node.database.batch({
+    orphans: forgetNamedOrphans(given, node.name),
+    queue: [DEPART, list, node.name, token, now, deleteAfter],
+    left: [DELETE_LOCATIONS, list, node.name, token, now],
+    marks: [CLEAR_MARKS, JSON.stringify(marked), node.name, token],
+  });
   return left;
 }

@@ -82,17 +82,21 @@ export const FOLLOWED_UNTIL = (nodes: string): string => `(
     ORDER BY position LIMIT ${ENTRIES + 1}) AS f)`;
 export const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
 
+type ForgottenTag = Pick<TagTombstone, 'repository' | 'name'>;
+type ForgottenDeletion = Pick<ManifestDeletion, 'repository' | 'digest'>;
+
 const LISTED_TAGS = "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
 const TAG_GOES = `(t.repository, t.name, t.version) IN (${LISTED_TAGS}) AND t.digest IS NULL
   AND t.version < CAST(?3 AS INTEGER) AND t.version < ${FOLLOWED_UNTIL('?2')}`;
-const DELETE_TAGS = sql`DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`.reading(withEntries);
+const DELETE_TAGS = sql<ForgottenTag>`
+  DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`.reading(withEntries);
 const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name) IN (
     SELECT tag.value ->> 'repository', tag.value ->> 'name' FROM json_each(?1) AS tag WHERE NOT EXISTS (
       SELECT 1 FROM tags t WHERE t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name'))`.reading(inFull());
 
 /**
- * Removes tombstones of tags that are due, with the tags' histories.
+ * Removes tombstones of tags that are due, with the tags' histories. Returns the tombstones.
  * @param followers whose positions in the feed count: at central the nodes' stores, at a node none
  * @param before the least stamp that a tombstone which stays may have
  * @param withHistory those whose history goes as well: not where another store has the tag still
@@ -102,7 +106,7 @@ export function forgetTags(
   followers: readonly string[],
   before: number,
   withHistory: readonly TagTombstone[] = tags,
-): BoundStatement[] {
+): BoundStatement<ForgottenTag>[] {
   return [
     [DELETE_TAGS, JSON.stringify(tags), JSON.stringify(followers), before],
     [DELETE_HISTORY, JSON.stringify(withHistory)],
@@ -171,26 +175,24 @@ const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS 
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version
       AND t.version > ${removedVersion('m.repository')})`;
-const DELETE_MANIFESTS = sql`
+const DELETE_MANIFESTS = sql<ForgottenDeletion>`
   DELETE FROM manifests AS m WHERE ${DELETION_GOES} AND m.created_version <= m.deleted_version AND m.media_type = ''
   RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
-const FORGET_DELETIONS = sql`
+const FORGET_DELETIONS = sql<ForgottenDeletion>`
   UPDATE manifests AS m SET deleted_version = 0 WHERE ${DELETION_GOES} AND m.created_version > m.deleted_version
   RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
 
-/** Forgets deletions that are due. Parameters as of {@link forgetTags}. */
+/** Forgets deletions that are due, and returns them. Parameters as of {@link forgetTags}. */
 export function forgetDeletions(
   deletions: readonly ManifestDeletion[],
   followers: readonly string[],
   before: number,
-): BoundStatement[] {
-  const list = JSON.stringify(deletions);
-  return [DELETE_MANIFESTS, FORGET_DELETIONS].map((statement): BoundStatement => [
-    statement,
-    list,
-    JSON.stringify(followers),
-    before,
-  ]);
+): BoundStatement<ForgottenDeletion>[] {
+  const parameters = [JSON.stringify(deletions), JSON.stringify(followers), before] as const;
+  return [
+    [DELETE_MANIFESTS, ...parameters],
+    [FORGET_DELETIONS, ...parameters],
+  ];
 }
 
 const SELECT_KNOWN_TAGS = sql`

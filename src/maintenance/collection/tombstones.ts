@@ -126,14 +126,13 @@ async function forgetManifests(
   const known = isCentral ? [] : await answerOf("central's database", knownDeletions(central.database, page));
   const stillKnown = new Set(known.map(({ repository, digest }) => `${repository}@${digest}`));
   const due = page.filter(({ repository, digest }) => !stillKnown.has(`${repository}@${digest}`));
-  const results = await store.database.batch<object[]>([
-    ...stripDeleted(page),
-    ...deleteHiddenTags(due, central.name, isCentral, now()),
-    ...forgetDeletions(due, isCentral ? nodes.map(({ name }) => name) : [], before),
-    ...(isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))]),
-  ]);
-  const forgotten = results.slice(isCentral ? -2 : -3, isCentral ? undefined : -1).flat().length;
-  if (forgotten > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten)]);
+  const { forgotten } = await store.database.batch({
+    strip: stripDeleted(page),
+    hiddenTags: deleteHiddenTags(due, central.name, isCentral, now()),
+    forgotten: forgetDeletions(due, isCentral ? nodes.map(({ name }) => name) : [], before),
+    repositories: isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))],
+  });
+  if (forgotten.length > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten.length)]);
 }
 
 async function forgetTagTombstones(
@@ -147,10 +146,10 @@ async function forgetTagTombstones(
   const ofCentral = new Map(known.map((tag) => [nameOf(tag), tag.deleted === 1]));
   const due = page.filter((tag) => ofCentral.get(nameOf(tag)) !== true);
   const withHistory = due.filter((tag) => !ofCentral.has(nameOf(tag)));
-  const [forgotten] = await store.database.batch<[object]>([
-    ...forgetTags(due, isCentral ? nodes.map(({ name }) => name) : [], before, withHistory),
-    ...(isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))]),
-  ]);
+  const { forgotten } = await store.database.batch({
+    forgotten: forgetTags(due, isCentral ? nodes.map(({ name }) => name) : [], before, withHistory),
+    repositories: isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))],
+  });
   if (forgotten.length > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten.length)]);
 }
 

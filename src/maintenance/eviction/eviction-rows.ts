@@ -10,7 +10,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import { auditEviction } from '../../stores/organizations/audit-rows.ts';
 import { isPromised, LINKS_PER_BLOB } from '../../stores/retention.ts';
-import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { type Batch, type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { reachedFrom } from '../../stores/manifests/listed-manifests.ts';
 import { DIGESTS_PER_PARAMETER, jsonParts } from '../../stores/merge.ts';
 import { asManyAs, atMost, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
@@ -58,16 +58,18 @@ const MEMBERS = `
     WHERE m.created_version > m.deleted_version
   )`;
 const ofMembers = atMost(12 * MOST_LISTED);
-const COUNT_REFERENCES = sql`${MEMBERS}
+const COUNT_REFERENCES = sql<{ count: number }>`${MEMBERS}
   SELECT count(*) AS count FROM (
     SELECT 1 FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
       ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})`.reading(
   (run) => ofMembers(run) + 4 * MOST_REFERENCES,
 );
-const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(ofMembers);
+const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(
+  ofMembers,
+);
 
 // Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them does.
-const SELECT_BLOBS = sql`${MEMBERS}, named AS MATERIALIZED (
+const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
     SELECT DISTINCT digest FROM (
       SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
         ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})
@@ -93,16 +95,24 @@ export interface ImageAtNode {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   /** The manifest and all that it lists, as far as they are here; what lists comes before what is listed. */
-  readonly members: readonly { readonly digest: Digest; readonly depth: number; readonly used_at: number }[];
-  readonly blobs: readonly {
-    readonly digest: Digest;
-    /** Bytes here; null where the node has none. */
-    readonly size: number | null;
-    /** Milliseconds since the epoch. */
-    readonly lease_until: number | null;
-    /** 1 where another image needs it. */
-    readonly shared: number;
-  }[];
+  readonly members: readonly Member[];
+  readonly blobs: readonly NeededBlob[];
+}
+
+interface Member {
+  readonly digest: Digest;
+  readonly depth: number;
+  readonly used_at: number;
+}
+
+interface NeededBlob {
+  readonly digest: Digest;
+  /** Bytes here; null where the node has none. */
+  readonly size: number | null;
+  /** Milliseconds since the epoch. */
+  readonly lease_until: number | null;
+  /** 1 where another image needs it. */
+  readonly shared: number;
 }
 
 /**
@@ -111,26 +121,35 @@ export interface ImageAtNode {
  */
 export async function imagesAt(
   node: { readonly name: string; readonly database: Database },
-  roots: readonly { readonly repository: RepositoryName; readonly digest: Digest }[],
+  roots: readonly Root[],
   references: number,
 ): Promise<ImageAtNode[]> {
-  const counts = await node.database.batch<{ count: number }[]>(
-    roots.map(({ repository, digest }): BoundStatement => [COUNT_REFERENCES, repository, digest]),
-  );
+  const counts = await node.database.batch(byName(roots, ({ repository, digest }) => [COUNT_REFERENCES, repository, digest]));
   let left = references;
-  const read = roots.filter((_, i) => (left -= counts[i]?.[0]?.count ?? 0) >= 0 || i === 0);
-  const rows = await node.database.batch<object[]>(
-    read.flatMap(({ repository, digest }): BoundStatement[] => [
-      [SELECT_MEMBERS, repository, digest],
-      [SELECT_BLOBS, repository, digest, node.name],
-    ]),
+  const read = roots.filter((root, i) => (left -= counts[nameOf(root)]?.[0]?.count ?? 0) >= 0 || i === 0);
+  const images = await node.database.batch(
+    byName(read, ({ repository, digest }) => ({
+      members: [SELECT_MEMBERS, repository, digest],
+      blobs: [SELECT_BLOBS, repository, digest, node.name],
+    })),
   );
-  return read.map(({ repository, digest }, i) => ({
-    repository,
-    digest,
-    members: rows[2 * i] as unknown as ImageAtNode['members'],
-    blobs: rows[2 * i + 1] as unknown as ImageAtNode['blobs'],
-  }));
+  return read.map(({ repository, digest }) => {
+    const { members, blobs } = images[nameOf({ repository, digest })] ?? { members: [], blobs: [] };
+    return { repository, digest, members, blobs };
+  });
+}
+
+type Root = Pick<ImageAtNode, 'repository' | 'digest'>;
+
+function byName<const Asked extends BoundStatement<unknown> | Batch>(
+  roots: readonly Root[],
+  ask: (root: Root) => Asked,
+): Record<string, Asked> {
+  return Object.fromEntries(roots.map((root) => [nameOf(root), ask(root)]));
+}
+
+function nameOf({ repository, digest }: Root): string {
+  return `${repository}@${digest}`;
 }
 
 const SELECT_UNSETTLED = sql`
@@ -227,7 +246,7 @@ const RESUME_AT = sql`UPDATE maintenance_tasks SET position = ?2 WHERE task = 'e
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) SELECT 'evicted_images', 1 WHERE ${BEGUN}
   ON CONFLICT (name) DO UPDATE SET value = value + 1`;
-const END = sql`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
+const END = sql<{ token: string }>`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
 
 /**
  * At a node: an image's rows leave, if it still may. Bytes stay until they are let go.
@@ -245,30 +264,32 @@ export async function evictImage(
   const lists = partsOf(members);
   const used = members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
   const levels = [...Map.groupBy(members, ({ depth }) => depth)].toSorted(([a], [b]) => a - b);
-  const results = await node.batch<object[]>([
-    [BEGIN, token, repository, digest],
-    ...lists.map((list): BoundStatement => [GIVE_UP, token, repository, list, used]),
-    ...levels.flatMap(([depth, level]) =>
+  const { ended } = await node.batch({
+    begin: [BEGIN, token, repository, digest],
+    giveUp: lists.map((list) => [GIVE_UP, token, repository, list, used] as const),
+    manifests: levels.flatMap(([depth, level]) =>
       partsOf(level).flatMap((digests): BoundStatement[] => [
         [LEAVE_TOMBSTONES, token, repository, digests, depth === 0 ? 1 : 0],
         [DELETE_MANIFESTS, token, repository, digests, depth === 0 ? 1 : 0],
       ]),
     ),
-    ...lists.flatMap((list): BoundStatement[] => [
+    parts: lists.flatMap((list): BoundStatement[] => [
       [DELETE_CONTENTS, token, repository, list],
       [DELETE_REFERENCES, token, repository, list],
       [DELETE_TAGS, token, repository, list],
       [HIDE_TAGS, token, repository, list],
     ]),
-    ...partsOf(blobs).map((list): BoundStatement => [DELETE_LINKS, token, repository, list, now]),
-    [UNLIST_REPOSITORY, token, repository],
-    [FORGET_EMPTY_REPOSITORY, token, repository],
-    [RESUME_AT, token, resumeAt],
-    [COUNT, token],
-    auditEviction(token, repository, digest, now),
-    [END, token],
-  ]);
-  return (results.at(-1)?.length ?? 0) > 0;
+    links: partsOf(blobs).map((list) => [DELETE_LINKS, token, repository, list, now] as const),
+    repository: [
+      [UNLIST_REPOSITORY, token, repository],
+      [FORGET_EMPTY_REPOSITORY, token, repository],
+    ],
+    resume: [RESUME_AT, token, resumeAt],
+    count: [COUNT, token],
+    audit: auditEviction(token, repository, digest, now),
+    ended: [END, token],
+  });
+  return ended.length > 0;
 }
 
 function partsOf(rows: readonly { readonly digest: Digest }[]): string[] {

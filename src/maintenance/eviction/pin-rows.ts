@@ -6,7 +6,7 @@ import { type Database, sql } from '../../stores/database.ts';
 
 const PIN = sql`
   INSERT INTO pins (repository, reference, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ON CONFLICT DO NOTHING`;
-const UNPIN = sql`DELETE FROM pins WHERE repository = ?1 AND reference = ?2 RETURNING reference`;
+const UNPIN = sql<{ reference: string }>`DELETE FROM pins WHERE repository = ?1 AND reference = ?2 RETURNING reference`;
 const SELECT_PIN = sql`SELECT created_at FROM pins WHERE repository = ?1 AND reference = ?2`;
 
 /** The image may be there already or come later. `now`: milliseconds since the epoch. */
@@ -31,10 +31,10 @@ export async function unpin(
   now: number,
   by = BERTH_ITSELF,
 ): Promise<boolean> {
-  const [removed] = await node.batch<[{ reference: string }]>([
-    [UNPIN, repository, reference],
-    auditChanged('unpin image', { ...ofRepository(repository), key: reference }, by, now),
-  ]);
+  const { removed } = await node.batch({
+    removed: [UNPIN, repository, reference],
+    audit: auditChanged('unpin image', { ...ofRepository(repository), key: reference }, by, now),
+  });
   return removed.length > 0;
 }
 

@@ -20,7 +20,10 @@ export async function noteDamage(
   { digest, key }: { readonly digest: Digest; readonly key: string },
   damage: Damage,
 ): Promise<void> {
-  const [marked] = await store.database.batch<[object, object]>([markDamaged(digest, store.name, key, damage), wakeTask(REPAIR)]);
+  const { marked } = await store.database.batch({
+    marked: markDamaged(digest, store.name, key, damage),
+    repair: wakeTask(REPAIR),
+  });
   if (marked.length === 0) return;
   logFailure({ damaged: digest, store: store.name, key, problem: damage });
   await store.database.batch([countMaintenance('damaged_found', 1)]);

@@ -97,7 +97,7 @@ const ADD_LOCATION_OF_ORPHAN = sql`
   SELECT ?1, ?2, key, size, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER) FROM orphans
   WHERE key = ?3 AND deleting = 0 AND EXISTS (SELECT 1 FROM links WHERE digest = ?1) ON CONFLICT DO NOTHING`;
 
-const FORGET_ADOPTED = sql`
+const FORGET_ADOPTED = sql<{ key: string }>`
   DELETE FROM orphans WHERE key = ?3
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?1 AND store = ?2 AND key = ?3) RETURNING key`;
 
@@ -118,6 +118,6 @@ export async function adoptOrphan(
     damaged === undefined
       ? [ADD_LOCATION_OF_ORPHAN, digest, name, key, now, lease]
       : [MEND_BY_ORPHAN, digest, name, damaged, key];
-  const [, adopted] = await database.batch<[object, { key: string }]>([take, [FORGET_ADOPTED, digest, name, key]]);
+  const { adopted } = await database.batch({ take, adopted: [FORGET_ADOPTED, digest, name, key] });
   return adopted.length > 0;
 }

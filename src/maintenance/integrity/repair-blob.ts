@@ -65,8 +65,8 @@ async function mendByItself({ name, database, bucket }: Store, { digest, size, d
   const { key } = damaged;
   const content = await bucket.get(key);
   if (content === undefined || (await hashOf(algorithmOf(digest), content)) !== digest) return false;
-  const [rows] = await database.batch<[object]>([mendLocation(digest, name, key, { key, size })]);
-  return rows.length > 0;
+  const { mended } = await database.batch({ mended: mendLocation(digest, name, key, { key, size }) });
+  return mended.length > 0;
 }
 
 /** Orphans are hashed when a blob of their size is lacking, once each. */
@@ -149,11 +149,12 @@ async function copyFrom(
     if (keeper.saved) await saveRepairProgress(database, digest, undefined);
     keeper.forgetProgress();
     // If this fails, it may have happened: the object stays, and is found again as an orphan.
-    const [taken] = await database.batch<[object]>([
-      damaged === undefined
-        ? addWantedLocation({ digest, key: copy, size }, name, now, until)
-        : mendLocation(digest, name, damaged, { key: copy, size }),
-    ]);
+    const { taken } = await database.batch({
+      taken:
+        damaged === undefined
+          ? addWantedLocation({ digest, key: copy, size }, name, now, until)
+          : mendLocation(digest, name, damaged, { key: copy, size }),
+    });
     const took = taken.length > 0;
     // Otherwise somebody else has mended it, maybe another run with this same object; or nobody wants it any more.
     const inUse = took ? copy : (await ownLocation(database, digest, name))?.key;

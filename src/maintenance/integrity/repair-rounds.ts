@@ -9,7 +9,6 @@ import type { StoreName } from '../../namespaces/namespace.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable } from '../../oci/errors.ts';
 import { ownLocation } from '../../stores/blob-rows.ts';
-import type { BoundStatement } from '../../stores/database.ts';
 import { countMaintenance, maintenanceTask, saveTask } from '../task-rows.ts';
 import { type DamagedLocation, damagedLocations, markDamaged, mendLocation, wantedBlobs } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
@@ -66,9 +65,7 @@ async function mendOwn(context: GcContext, store: Store, own: readonly DamagedLo
   if (own.length === 0) return [];
   // Central reads and copies from nodes by its own rows: those of damaged objects first, those of the mended ones after.
   if (store !== central) {
-    await central.database.batch(
-      own.map(({ digest, key, damage }): BoundStatement => markDamaged(digest, store.name, key, damage)),
-    );
+    await central.database.batch(own.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage)));
   }
   const found = await mend(
     context,

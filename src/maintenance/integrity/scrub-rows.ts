@@ -117,11 +117,11 @@ export async function otherKeys(database: Database, after: string, to: string): 
   return keys;
 }
 
-const MARK_DAMAGED = sql`
+const MARK_DAMAGED = sql<{ digest: Digest }>`
   UPDATE locations SET damage = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NULL RETURNING digest`;
 
 /** Gives a row if the location has still that key and was not known to be damaged. */
-export function markDamaged(digest: Digest, store: string, key: string, damage: Damage): BoundStatement {
+export function markDamaged(digest: Digest, store: string, key: string, damage: Damage): BoundStatement<{ digest: Digest }> {
   return [MARK_DAMAGED, digest, store, key, damage];
 }
 
@@ -143,22 +143,32 @@ export function damagedLocations(
   return database.all<DamagedLocation>(SELECT_DAMAGED, after.digest, after.store, limit);
 }
 
-const MEND_LOCATION = sql`
+const MEND_LOCATION = sql<{ digest: Digest }>`
   UPDATE locations SET key = ?4, size = CAST(?5 AS INTEGER), damage = NULL
   WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NOT NULL RETURNING digest`;
 
 /** Points a damaged location to an object that has the bytes. Gives a row if it was still the same, and damaged. */
-export function mendLocation(digest: Digest, store: string, from: string, to: { key: string; size: number }): BoundStatement {
+export function mendLocation(
+  digest: Digest,
+  store: string,
+  from: string,
+  to: { key: string; size: number },
+): BoundStatement<{ digest: Digest }> {
   return [MEND_LOCATION, digest, store, from, to.key, to.size];
 }
 
-const ADD_WANTED_LOCATION = sql`
+const ADD_WANTED_LOCATION = sql<{ digest: Digest }>`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
   WHERE EXISTS (SELECT 1 FROM links WHERE digest = ?1) ON CONFLICT DO NOTHING RETURNING digest`;
 
 /** Adds a location for a blob that a repository may read and that the store has none for. Gives a row if it did. */
-export function addWantedLocation({ digest, key, size }: Location, store: string, now: number, lease: number): BoundStatement {
+export function addWantedLocation(
+  { digest, key, size }: Location,
+  store: string,
+  now: number,
+  lease: number,
+): BoundStatement<{ digest: Digest }> {
   return [ADD_WANTED_LOCATION, digest, store, key, size, now, lease];
 }
 

@@ -34,7 +34,7 @@ import {
 } from '../../stores/versions.ts';
 import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../../stores/deletion/removals.ts';
 import { lifeOf, lookUpVersions } from '../../stores/list-rows.ts';
-import { type CentralUsage, putCentralUsage, selectUsageOf } from '../../stores/organizations/usage-rows.ts';
+import { putCentralUsage, selectUsageOf } from '../../stores/organizations/usage-rows.ts';
 import { requireHolds } from '../conditional.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from '../answers.ts';
 import { answerOfCentral, type Federation } from './central.ts';
@@ -185,9 +185,9 @@ export class FederatedDeletions {
 
   /** What the organization uses at central by now: so there is room here at once. The node hears of it later if central does not say. */
   async #room(repository: RepositoryName): Promise<BoundStatement[]> {
-    const told = this.#federation.central.database.batch<[CentralUsage]>([selectUsageOf([repository])]);
+    const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) });
     return answerOfCentral(told).then(
-      ([usage]) => putCentralUsage(usage),
+      ({ usage }) => putCentralUsage(usage),
       (error: unknown) => {
         if (isUnavailable(error)) return [];
         throw error;

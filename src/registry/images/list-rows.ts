@@ -53,12 +53,12 @@ const IS_ALIVE = 'm.created_version > m.deleted_version';
 // Looked at after the page was cut, as below.
 const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;
 
-const SELECT_TAGGED = sql`
+const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
   SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM tags t INDEXED BY tags_visible
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
   ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
-const SELECT_PUBLIC_TAGGED = sql`
+const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
   SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1 AND t.name > iif(p.name = ?1, ?2, '')
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
@@ -73,11 +73,11 @@ const HAS_NO_NAME = `
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.visible = 1
       AND t.version > ${removedVersion('m.repository')})
   AND NOT EXISTS (SELECT 1 FROM ${liveReferencesTo('m.repository', 'm.digest', "r.kind = 'child'")})`;
-const SELECT_UNTAGGED = sql`
+const SELECT_UNTAGGED = sql<Selected<ImageRow>>`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
   WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3
   ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
-const SELECT_PUBLIC_UNTAGGED = sql`
+const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE} AND m.digest > iif(p.name = ?1, ?2, '')
   WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
@@ -112,11 +112,10 @@ export async function listImages(
     const start = after.part === 'untagged' ? after : BEFORE_ALL;
     const untagged = withUntagged ? pages(scope, start, limit, SELECT_UNTAGGED, SELECT_PUBLIC_UNTAGGED) : [];
     if (tagged.length + untagged.length === 0) return [[], []];
-    const results = await database.batch<object[]>([...tagged, ...untagged]);
-    const rows = <Row>(from: number, to: number): Row[] => results.slice(from, to).flat() as Row[];
+    const found = await database.batch({ tagged, untagged });
     return [
-      inOrder(rows<Selected<TaggedImageRow>>(0, tagged.length), ({ tag }) => tag).slice(0, limit),
-      inOrder(rows<Selected<ImageRow>>(tagged.length, results.length), ({ digest }) => digest).slice(0, limit),
+      inOrder(found.tagged, ({ tag }) => tag).slice(0, limit),
+      inOrder(found.untagged, ({ digest }) => digest).slice(0, limit),
     ];
   };
   let [tagged, untagged] = await select();
@@ -135,14 +134,14 @@ function judged<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
 const BEFORE_ALL: ImagePosition = { part: 'untagged', repository: '', key: '' };
 
 /** One statement for each range: of several lower bounds, SQLite would read on from the lowest. */
-function pages(
+function pages<Row>(
   { ranges, publicWithin }: ImageScope,
   { repository, key }: ImagePosition,
   limit: number,
-  within: Sql,
-  publicOnes: Sql,
-): BoundStatement[] {
-  const page = (statement: Sql, { from, to }: NameRange): BoundStatement[] => {
+  within: Sql<Row>,
+  publicOnes: Sql<Row>,
+): BoundStatement<Row>[] {
+  const page = (statement: Sql<Row>, { from, to }: NameRange): BoundStatement<Row>[] => {
     if (repository >= to) return [];
     return [repository < from ? [statement, from, '', to, limit] : [statement, repository, key, to, limit]];
   };
@@ -193,6 +192,9 @@ export interface FoundImageRow extends ImageRow {
 
 type Found = Unmeasured<ImageRow> & { readonly tags: string };
 
+/** What is found in a repository that was looked at; a repository without the image has no digest. */
+type Walked = Found & { readonly walked: string };
+
 /** An image that is asked for by its repository. */
 export interface AskedImage {
   readonly repository: RepositoryName;
@@ -217,11 +219,11 @@ const AMONG_REPOSITORIES = (repositories: string): string => `
   SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${tagsOfImage('?5')} FROM (${repositories}) AS r
   LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
     SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))`;
-const SELECT_IN_RANGE = sql`${AMONG_REPOSITORIES(`
+const SELECT_IN_RANGE = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
   paged(3, 2 * MAX_TAGS),
 );
-const SELECT_IN_PUBLIC = sql`${AMONG_REPOSITORIES(`
+const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
   paged(3, 2 * MAX_TAGS),
 );
@@ -241,7 +243,7 @@ export async function findInRepositories(
   limit: number,
 ): Promise<WalkedImages> {
   const { digest = null, tag = null } = valueOf(reference);
-  const page = (statement: Sql, { from, to }: NameRange): BoundStatement => [
+  const page = (statement: Sql<Walked>, { from, to }: NameRange): BoundStatement<Walked> => [
     statement,
     after < from ? from : `${after}\u0000`,
     to,
@@ -256,8 +258,8 @@ export async function findInRepositories(
   if (statements.length === 0) return { images: [], last: undefined };
   let last: string | undefined;
   const images = await foundIn(database, async () => {
-    const results = await database.batch<(Found & { walked: string })[]>(statements);
-    const walked = new Map(results.flat().map((row) => [row.walked, row]));
+    const { found } = await database.batch({ found: statements });
+    const walked = new Map(found.map((row) => [row.walked, row]));
     const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
     last = rows.length > limit ? rows.at(limit - 1)?.walked : undefined;
     return rows.slice(0, limit).filter((row) => (row.digest as Digest | null) !== null);

@@ -6,14 +6,14 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, stampOf, type CommitContext } from '../clock.ts';
-import { type BoundStatement, type Database, sql } from '../database.ts';
+import { committed, stampOf, type CommitContext, type Taken } from '../clock.ts';
+import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { inFull } from '../rows-read.ts';
 import { FEED_MANIFESTS, FEED_TAG } from '../change-log-rows.ts';
 import { isAliveManifest, liveReferencesTo, readsReferences, removedVersion, standsLink, writeRemoval } from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { INSERT_HISTORY } from '../manifests/tag-history.ts';
-import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from '../manifests/tags-above.ts';
+import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } from '../manifests/tags-above.ts';
 
 /**
  * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
@@ -27,7 +27,7 @@ export interface SeenElsewhere {
  * ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions' own.
  * @param always holds whatever was seen elsewhere
  */
-const takeStampAfter = (condition: string, always = 'true'): ReturnType<typeof sql> => sql`
+const takeStampAfter = (condition: string, always = 'true'): Sql<Taken> => sql<Taken>`
   UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
   WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING stamp`;
 
@@ -59,14 +59,14 @@ export async function deleteTag(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const expected = shownParameter(shown);
-  const [stamped, judged] = await database.batch<[{ stamp: number }, { still: number }]>([
-    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag, expected],
-    [SELECT_STILL_SHOWN, expected, repository],
-    [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
-    [DELETE_TAG, repository, tag, context.origin, id],
-    [FEED_TAG, repository, tag, context.now, id],
-    auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
-  ]);
+  const { stamped, judged } = await database.batch({
+    stamped: [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag, expected],
+    judged: [SELECT_STILL_SHOWN, expected, repository],
+    history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
+    tag: [DELETE_TAG, repository, tag, context.origin, id],
+    feed: [FEED_TAG, repository, tag, context.now, id],
+    audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
+  });
   if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   return stamped[0]?.stamp;
 }
@@ -105,14 +105,14 @@ export async function deleteManifests(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const list = JSON.stringify(digests);
-  const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
-    ...deletionOf(context, repository, digests, id),
-  ]);
+  const { stamped } = await database.batch({
+    stamped: [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
+    deletion: deletionOf(context, repository, digests, id),
+  });
   return stamped[0]?.stamp;
 }
 
-const SELECT_JUDGED = sql`
+const SELECT_JUDGED = sql<{ still: number; alive: number }>`
   SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
     SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
 
@@ -133,12 +133,12 @@ export async function deleteManifest(
   const id = crypto.randomUUID();
   const list = JSON.stringify([digest]);
   const expected = shownParameter(shown);
-  const [stamped, judged, above] = await database.batch<[{ stamp: number }, { still: number; alive: number }, TagAbove]>([
-    [TAKE_STAMP_IF_MANIFEST_MAY_GO, stampOf(context.now), id, seen?.versions ?? null, repository, list, expected],
-    [SELECT_JUDGED, expected, repository, digest],
-    [SELECT_TAGS_ABOVE, repository, list],
-    ...deletionOf(context, repository, [digest], id),
-  ]);
+  const { stamped, judged, above } = await database.batch({
+    stamped: [TAKE_STAMP_IF_MANIFEST_MAY_GO, stampOf(context.now), id, seen?.versions ?? null, repository, list, expected],
+    judged: [SELECT_JUDGED, expected, repository, digest],
+    above: [SELECT_TAGS_ABOVE, repository, list],
+    deletion: deletionOf(context, repository, [digest], id),
+  });
   if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   const isThere = seen !== undefined || judged[0]?.alive === 1;
   if (stamped.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
@@ -175,11 +175,11 @@ export async function deleteRepository(
   seen?: SeenElsewhere,
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
-  const [stamped] = await database.batch<[{ stamp: number }]>([
-    [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
-    ...writeRemoval(repository, id, context.now),
-    auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
-  ]);
+  const { stamped } = await database.batch({
+    stamped: [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
+    removal: writeRemoval(repository, id, context.now),
+    audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
+  });
   return stamped[0]?.stamp;
 }
 
@@ -193,12 +193,12 @@ const FEED_LINK = sql`
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
     AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 
-const DELETE_LINK = sql`
+const DELETE_LINK = sql<{ digest: Digest }>`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`.reading(
   readsReferences,
 );
 
-const SELECT_BLOB_USE = sql`
+const SELECT_BLOB_USE = sql<{ linked: number; manifest: string | null }>`
   SELECT ${IS_LINKED} AS linked, (
     SELECT by FROM ${liveReferencesTo('?1', '?2')} LIMIT 1) AS manifest`.reading(readsReferences);
 
@@ -216,14 +216,12 @@ export async function unlinkBlob(
   by: Actor = BERTH_ITSELF,
   known = false,
 ): Promise<Unlinked> {
-  const [use, , , deleted] = await database.batch<
-    [{ linked: number; manifest: string | null }, object, object, { digest: string }]
-  >([
-    [SELECT_BLOB_USE, repository, digest],
-    [FEED_LINK, repository, digest, now, known ? 1 : 0],
-    auditLink(repository, digest, by, now),
-    [DELETE_LINK, repository, digest],
-  ]);
+  const { use, deleted } = await database.batch({
+    use: [SELECT_BLOB_USE, repository, digest],
+    feed: [FEED_LINK, repository, digest, now, known ? 1 : 0],
+    audit: auditLink(repository, digest, by, now),
+    deleted: [DELETE_LINK, repository, digest],
+  });
   const manifest = use[0]?.manifest ?? null;
   if (manifest !== null && (known || use[0]?.linked === 1)) return { outcome: 'referenced', by: manifest };
   return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };
@@ -235,7 +233,7 @@ export async function blobUse(
   repository: RepositoryName,
   digest: Digest,
 ): Promise<{ readonly linked: boolean; readonly manifest: string | undefined }> {
-  const row = await database.first<{ linked: number; manifest: string | null }>(SELECT_BLOB_USE, repository, digest);
+  const row = await database.first(SELECT_BLOB_USE, repository, digest);
   return { linked: row?.linked === 1, manifest: row?.manifest ?? undefined };
 }
 
@@ -262,7 +260,7 @@ const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
  * Before the name of a removed organization is given away, if it was removed before `freeBefore`: removes what its last
  * access tokens still pushed.
  */
-export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement[] {
+export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement<Taken>[] {
   const id = crypto.randomUUID();
   return [[TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore], ...writeRemoval(name, id, now)];
 }
@@ -272,7 +270,7 @@ const TAKE_STAMP_IF_REMOVED_NOW = takeStampAfter(
 );
 
 /** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
-export function clearOrganization(name: OrganizationName, now: number): BoundStatement[] {
+export function clearOrganization(name: OrganizationName, now: number): BoundStatement<Taken>[] {
   const id = crypto.randomUUID();
   return [[TAKE_STAMP_IF_REMOVED_NOW, stampOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
 }

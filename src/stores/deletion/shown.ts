@@ -41,8 +41,8 @@ export async function findShown(
 export const STILL_SHOWN = (shown: string, repository: string): string => `
   (${shown} IS NULL OR (SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
 
-/** ?1 {@link shownParameter}, ?2 repository. Gives `{ still }`, 0 or 1; for a transaction that has not written. */
-export const SELECT_STILL_SHOWN = sql`SELECT ${STILL_SHOWN('?1', '?2')} AS still`;
+/** ?1 {@link shownParameter}, ?2 repository. Gives 0 or 1; for a transaction that has not written. */
+export const SELECT_STILL_SHOWN = sql<{ still: number }>`SELECT ${STILL_SHOWN('?1', '?2')} AS still`;
 
 export function shownParameter(shown: Shown | undefined): string | null {
   return shown === undefined ? null : JSON.stringify({ reference: textOf(shown.reference), version: shown.version });

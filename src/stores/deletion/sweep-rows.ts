@@ -45,9 +45,9 @@ const DEAD_MANIFESTS = `
   SELECT m.repository, m.digest FROM (SELECT repository, digest FROM (${MANIFESTS}) WHERE ${IS_TAKEN}) AS page
   CROSS JOIN manifests m ON m.repository = page.repository AND m.digest = page.digest
   WHERE max(m.created_version, m.deleted_version) <= CAST(?5 AS INTEGER)`;
-const SELECT_MANIFESTS = sql`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`.reading(
-  slice,
-);
+const SELECT_MANIFESTS = sql<
+  Row & { taken: number }
+>`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`.reading(slice);
 const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(
@@ -90,20 +90,20 @@ const LIST_REPOSITORIES = sql`
 interface Swept {
   readonly table: string;
   /** Gives the last row of a full page. */
-  readonly end: Sql;
+  readonly end: Sql<Row>;
   /** The last of each takes up to what rows are dead; none for whatever is there. */
-  readonly statements: readonly (readonly [Sql, dead?: 'version' | 'dead_until'])[];
+  readonly statements: readonly (readonly [Sql<never>, dead?: 'version' | 'dead_until'])[];
 }
 
 /** The tags, and what comes after the manifests, in any order. */
 const OTHERS: readonly Swept[] = [
-  { table: 'tags', end: sql`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
-  { table: 'links', end: sql`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
-  { table: 'pins', end: sql`${END(...PINS)}`.reading(slice), statements: [[DELETE_PINS, 'dead_until']] },
-  { table: 'uploads', end: sql`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
+  { table: 'tags', end: sql<Row>`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
+  { table: 'links', end: sql<Row>`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
+  { table: 'pins', end: sql<Row>`${END(...PINS)}`.reading(slice), statements: [[DELETE_PINS, 'dead_until']] },
+  { table: 'uploads', end: sql<Row>`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
   {
     table: 'repositories',
-    end: sql`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
+    end: sql<Row>`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
     statements: [[LIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
   },
 ];
@@ -153,35 +153,34 @@ async function sweepManifests(
 ): Promise<Position[string] | undefined> {
   const { from, to } = rangeOf(name);
   const parameters = [...place, from, to, version] as const;
-  const [rows] = await database.batch<[Row & { taken: number }]>([
-    [SELECT_MANIFESTS, ...parameters.slice(0, 4)],
-    [DELETE_CONTENTS, ...parameters],
-    [DELETE_REFERENCES, ...parameters],
-    [DELETE_MANIFESTS, ...parameters],
-  ]);
-  const taken = rows.filter((row) => row.taken === 1);
+  const { page } = await database.batch({
+    page: [SELECT_MANIFESTS, ...place, from, to],
+    contents: [DELETE_CONTENTS, ...parameters],
+    references: [DELETE_REFERENCES, ...parameters],
+    manifests: [DELETE_MANIFESTS, ...parameters],
+  });
+  const taken = page.filter((row) => row.taken === 1);
   const last = taken.at(-1);
-  return rows.length < ROWS_PER_SLICE && taken.length === rows.length ? undefined : last && [last.repository, last.key];
+  return page.length < ROWS_PER_SLICE && taken.length === page.length ? undefined : last && [last.repository, last.key];
 }
 
 /** Answers where to go on in the tables that have not been looked at whole. */
 async function sweepOthers(database: Database, name: RemovedName, removal: RemovalRow, places: Position): Promise<Position> {
   const { from, to } = rangeOf(name);
-  const ends: string[] = [];
-  const statements: BoundStatement[] = [];
-  for (const { table, end, statements: all } of OTHERS) {
+  const slices = OTHERS.flatMap(({ table, end, statements }) => {
     const place = places[table];
     // A repository's uploads go on: what they push is pushed after the removal.
-    if (place === undefined || (table === 'uploads' && name.includes('/'))) continue;
+    if (place === undefined || (table === 'uploads' && name.includes('/'))) return [];
     const range = [...place, from, to] as const;
-    ends.push(table, ...all.map(() => ''));
-    statements.push([end, ...range]);
-    for (const [statement, dead] of all) {
-      statements.push(dead === undefined ? [statement, ...range] : [statement, ...range, removal[dead]]);
-    }
-  }
-  const results = await database.batch<Row[]>(statements);
-  const next = results.flatMap(([last], i) => (ends[i] && last ? [[ends[i], [last.repository, last.key]] as const] : []));
+    const writes = statements.map(([statement, dead]): BoundStatement =>
+      dead === undefined ? [statement, ...range] : [statement, ...range, removal[dead]],
+    );
+    return [[table, { end: [end, ...range], writes }] as const];
+  });
+  const byTable = await database.batch(Object.fromEntries(slices));
+  const next = Object.entries(byTable).flatMap(([table, { end }]) =>
+    end.map(({ repository, key }) => [table, [repository, key]] as const),
+  );
   return Object.fromEntries(next);
 }
 

@@ -9,7 +9,7 @@ import type { OciError } from '../../oci/errors.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed, stampOf, takeStamp, type CommitContext } from '../clock.ts';
-import { type BoundStatement, type Database, sql } from '../database.ts';
+import { type Database, sql } from '../database.ts';
 import { DEFAULT_LIMITS } from '../organizations/limits.ts';
 import { measureImages } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
@@ -22,7 +22,7 @@ import {
   tellOfFull,
 } from '../organizations/organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
-import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
+import { CONTRADICTIONS, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organizations/usage-rows.ts';
 import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from '../deletion/removals.ts';
@@ -36,7 +36,7 @@ const MISSING_BLOBS = (blobs: string, repository: string, now: string): string =
     SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
       AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
 
-const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
+const SELECT_MISSING_BLOBS = sql<{ digest: Digest }>`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
 const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
@@ -143,30 +143,11 @@ export async function commitManifest(database: Database, context: CommitContext,
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
-  const optional: BoundStatement[] = [];
-  if (manifest.references.length > 0) {
-    optional.push([INSERT_REFERENCES, repository, digest, references, id]);
-  }
-  if (tags.length > 0) {
-    optional.push(
-      [INSERT_HISTORY, repository, tagList, context.now, id],
-      [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
-      [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
-    );
-  }
-  if (context.announces) {
-    const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
-    optional.push(
-      [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
-      [RENEW_LINKS, repository, required, context.now, id],
-    );
-  }
+  const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
   const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const [missing, stamped, contradicted, judged] = await database.batch<
-    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
-  >([
-    [SELECT_MISSING_BLOBS, required, repository, context.now],
-    [
+  const { missing, stamped, contradicted, judged } = await database.batch({
+    missing: [SELECT_MISSING_BLOBS, required, repository, context.now],
+    stamped: [
       TAKE_STAMP_IF_BLOBS_ARE_THERE,
       stampOf(context.now),
       id,
@@ -178,17 +159,40 @@ export async function commitManifest(database: Database, context: CommitContext,
       references,
       shown,
     ],
-    [SELECT_CONTRADICTIONS, references, repository],
-    [SELECT_STILL_SHOWN, shown, repository],
-    [KEEP_BLOBS, required, context.origin, id],
-    [UPSERT_REPOSITORY, repository, context.now, id],
-    [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
-    [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
-    ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
-    ...optional,
-    ...measureImages([{ repository, digest, bytes: size }]),
-    ...(context.announces ? [] : [tellOfFull([repository], context.limits)]),
-  ]);
+    contradicted: [SELECT_CONTRADICTIONS, references, repository],
+    judged: [SELECT_STILL_SHOWN, shown, repository],
+    blobs: [KEEP_BLOBS, required, context.origin, id],
+    repository: [UPSERT_REPOSITORY, repository, context.now, id],
+    tagsOfManifest: [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
+    manifest: [
+      UPSERT_MANIFEST,
+      repository,
+      digest,
+      manifest.mediaType,
+      manifest.artifactType,
+      manifest.subject ?? null,
+      size,
+      id,
+    ],
+    content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
+    references: manifest.references.length === 0 ? [] : [[INSERT_REFERENCES, repository, digest, references, id]],
+    tags:
+      tags.length === 0
+        ? []
+        : [
+            [INSERT_HISTORY, repository, tagList, context.now, id],
+            [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
+            [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
+          ],
+    announcement: context.announces
+      ? [
+          [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
+          [RENEW_LINKS, repository, required, context.now, id],
+        ]
+      : [],
+    measure: measureImages([{ repository, digest, bytes: size }]),
+    limits: context.announces ? [] : [tellOfFull([repository], context.limits)],
+  });
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = stamped;

@@ -28,17 +28,17 @@ export function readHeads(
 /** A manifest of 4 MiB has no more references. */
 const MOST_REFERENCES = 30_000;
 
-const SELECT_CONTENTS = sql`
+const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; content: string }>`
   SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
   ORDER BY c.repository, c.digest, c.part`.reading(inFull());
-const SELECT_REFERENCES = sql`
+const SELECT_REFERENCES = sql<{ repository: RepositoryName; manifest: Digest; digest: Digest; kind: string; size: number }>`
   SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
     ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));
 /** As many as the manifests have references, with what is looked up of each. */
 const perReference: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES * run.keys;
-const SELECT_BLOBS = sql`
+const SELECT_BLOBS = sql<BlobRecord>`
   SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
     ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
@@ -54,17 +54,11 @@ export async function readManifests(
 ): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
   if (heads.length === 0) return { manifests: [], blobs: [] };
   const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
-  const [contents, references, blobs] = await database.batch<
-    [
-      { repository: RepositoryName; digest: Digest; content: string },
-      { repository: RepositoryName; manifest: Digest; digest: Digest; kind: string; size: number },
-      BlobRecord,
-    ]
-  >([
-    [SELECT_CONTENTS, asked],
-    [SELECT_REFERENCES, asked],
-    [SELECT_BLOBS, asked, store],
-  ]);
+  const { contents, references, blobs } = await database.batch({
+    contents: [SELECT_CONTENTS, asked],
+    references: [SELECT_REFERENCES, asked],
+    blobs: [SELECT_BLOBS, asked, store],
+  });
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
   const referencesOf = Map.groupBy(references, ({ repository, manifest }) => recordKey(repository, manifest));
   const manifests = heads.map(

@@ -32,7 +32,7 @@ export const CONTRADICTIONS = (references: string, repository: string): string =
   WHERE stated <> actual`;
 
 /** ?1 descriptors as JSON, ?2 repository. */
-export const SELECT_CONTRADICTIONS = sql`${CONTRADICTIONS('?1', '?2')}`;
+export const SELECT_CONTRADICTIONS = sql<Contradiction>`${CONTRADICTIONS('?1', '?2')}`;
 
 /** One entry for each digest. */
 export function sizesContradicted(contradictions: readonly Contradiction[]): OciError {

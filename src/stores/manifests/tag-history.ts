@@ -102,8 +102,8 @@ export interface TagWrite {
 /** Where a page of a history starts: at what comes after this write, the latest first. */
 export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
 
-const SELECT_TAG = sql`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1 AND name = ?2`;
-const SELECT_HISTORY = sql`
+const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1 AND name = ?2`;
+const SELECT_HISTORY = sql<TagWrite>`
   SELECT version, origin, digest, recorded_at FROM (
     SELECT version, origin, digest, recorded_at FROM tag_history
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4)
@@ -122,10 +122,10 @@ export async function historyOfTag(
   kept: HistoryKept,
   limit: number,
 ): Promise<{ readonly current: TagWrite | undefined; readonly writes: readonly TagWrite[] }> {
-  const [current, writes] = await database.batch<[TagWrite, TagWrite]>([
-    [SELECT_TAG, repository, tag],
-    [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
-  ]);
+  const { current, writes } = await database.batch({
+    current: [SELECT_TAG, repository, tag],
+    writes: [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
+  });
   return { current: current[0], writes };
 }
 
@@ -146,14 +146,17 @@ export function writeOfTag(
   return database.first<TagWrite>(SELECT_WRITE, repository, tag, version, origin);
 }
 
-const GREATEST_TAG_VERSION = sql`
+const GREATEST_TAG_VERSION = sql<{ version: number }>`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(
   asManyAs('tags on the manifests'),
 );
 
-/** As {@link greatestTagVersion}; gives `{ version }`. */
-export function selectGreatestTagVersion(repository: RepositoryName, digests: readonly Digest[]): BoundStatement {
+/** As {@link greatestTagVersion}. */
+export function selectGreatestTagVersion(
+  repository: RepositoryName,
+  digests: readonly Digest[],
+): BoundStatement<{ version: number }> {
   return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
 }
 
@@ -163,5 +166,5 @@ export async function greatestTagVersion(
   repository: RepositoryName,
   digests: readonly Digest[],
 ): Promise<number> {
-  return (await database.first<{ version: number }>(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
+  return (await database.first(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
 }

@@ -38,11 +38,11 @@ export const IS_BELOW_TAG = (repository: string, manifests: string): string => `
 /** Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a tag. */
 export const READS_TAGS_ABOVE = atMost(40 * MAX_INDEXES);
 
-/** ?1 repository, ?2 JSON array of digests. Gives {@link TagAbove}, those of one index together. */
-export const SELECT_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
+/** ?1 repository, ?2 JSON array of digests. Gives those of one index together. */
+export const SELECT_TAGS_ABOVE = sql<TagAbove>`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
 // Central judges the tags that it has heard of.
-const SELECT_UNANNOUNCED_TAGS_ABOVE = sql`
+const SELECT_UNANNOUNCED_TAGS_ABOVE = sql<TagAbove>`
   SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
   WHERE EXISTS (SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
   LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
@@ -53,11 +53,11 @@ export async function tagsOfManifest(
   repository: RepositoryName,
   digest: Digest,
 ): Promise<{ readonly version: number; readonly above: readonly TagAbove[] }> {
-  const [versions, above] = await database.batch<[{ version: number }, TagAbove]>([
-    selectGreatestTagVersion(repository, [digest]),
-    [SELECT_UNANNOUNCED_TAGS_ABOVE, repository, JSON.stringify([digest])],
-  ]);
-  return { version: versions[0]?.version ?? 0, above };
+  const { greatest, above } = await database.batch({
+    greatest: selectGreatestTagVersion(repository, [digest]),
+    above: [SELECT_UNANNOUNCED_TAGS_ABOVE, repository, JSON.stringify([digest])],
+  });
+  return { version: greatest[0]?.version ?? 0, above };
 }
 
 /** @throws OciError MANIFEST_IN_USE, naming the first index and its tags */

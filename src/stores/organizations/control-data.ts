@@ -3,7 +3,7 @@
  */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
-import { type Database, sql } from '../database.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
 import type { NameRange } from '../list-rows.ts';
 import { paged } from '../rows-read.ts';
@@ -50,13 +50,13 @@ const SELECT_CREDENTIALS = sql`
   SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
   paged(3),
 );
-const INSERT_CREDENTIAL = sql`
+const INSERT_CREDENTIAL = sql<{ id: string }>`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
   WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
   ON CONFLICT DO NOTHING RETURNING id`;
 const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
-const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
+const DELETE_CREDENTIAL = sql<{ id: string }>`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
 // The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
 const FEED_CREDENTIAL = sql`
@@ -86,7 +86,7 @@ const INSERT_UNKNOWN_ORGANIZATION = sql`
 const SELECT_ORGANIZATIONS = sql`
   SELECT name, created_at, quota_bytes FROM organizations INDEXED BY organizations_there
   WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
-const SET_QUOTA = sql`
+const SET_QUOTA = sql<OrganizationRow>`
   UPDATE organizations SET quota_bytes = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
   RETURNING name, created_at, quota_bytes`;
 const FEED_QUOTA = sql`
@@ -95,11 +95,11 @@ const FEED_QUOTA = sql`
 
 // A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
 // finds nothing of what was, nor of what those tokens still pushed.
-const INSERT_ORGANIZATION = sql`
+const INSERT_ORGANIZATION = sql<{ name: string }>`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
   ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL, quota_bytes = NULL
   WHERE organizations.removed_at <= CAST(?3 AS INTEGER) RETURNING name`;
-const REMOVE_ORGANIZATION_IF_EMPTY = sql`
+const REMOVE_ORGANIZATION_IF_EMPTY = sql<{ name: string }>`
   UPDATE organizations SET removed_at = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM repositories WHERE ${ofOrganization('name')} AND listed = 1)
   RETURNING name`;
@@ -113,11 +113,11 @@ const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
 const SELECT_PUBLIC_AMONG = sql`
   SELECT p.name FROM json_each(?1) AS asked CROSS JOIN public_repositories p ON p.name = asked.value`;
 
-const SELECT_REPOSITORIES = sql`
+const SELECT_REPOSITORIES = sql<RepositoryRow>`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
   FROM repositories r WHERE r.name >= ?1 AND r.name < ?2
   ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 4));
-const INSERT_REPOSITORY = sql`
+const INSERT_REPOSITORY = sql<{ name: string }>`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
     AND NOT ${hasTooManyRepositories('?1')}
@@ -161,11 +161,11 @@ export class ControlData {
   async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
     const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
-    const [added] = await this.#database.batch<[{ id: string }]>([
-      [INSERT_CREDENTIAL, ...values],
-      auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
-      [FEED_CREDENTIAL, id, created_at],
-    ]);
+    const { added } = await this.#database.batch({
+      added: [INSERT_CREDENTIAL, ...values],
+      audit: auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
+      feed: [FEED_CREDENTIAL, id, created_at],
+    });
     return added.length > 0;
   }
 
@@ -175,11 +175,11 @@ export class ControlData {
 
   /** By its id: under its name there may be another by now. */
   async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
-    const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
-      [FEED_CREDENTIAL, id, now],
-      auditCredential(id, by, now),
-      [DELETE_CREDENTIAL, id],
-    ]);
+    const { removed } = await this.#database.batch({
+      feed: [FEED_CREDENTIAL, id, now],
+      audit: auditCredential(id, by, now),
+      removed: [DELETE_CREDENTIAL, id],
+    });
     return removed.length > 0;
   }
 
@@ -221,35 +221,33 @@ export class ControlData {
    * @param freeBefore milliseconds since the epoch, as `now`
    */
   async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
-    const clear = clearRemovedOrganization(name, now, freeBefore);
-    const results = await this.#database.batch<{ name: string }[]>([
-      ...clear,
-      [INSERT_ORGANIZATION, name, now, freeBefore],
-      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
-      [FEED_CREATED_ORGANIZATION, name, now],
-    ]);
-    const inserted = results[clear.length];
-    return inserted !== undefined && inserted.length > 0;
+    const { added } = await this.#database.batch({
+      clear: clearRemovedOrganization(name, now, freeBefore),
+      added: [INSERT_ORGANIZATION, name, now, freeBefore],
+      audit: auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
+      feed: [FEED_CREATED_ORGANIZATION, name, now],
+    });
+    return added.length > 0;
   }
 
   /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
   async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
-    const [removed] = await this.#database.batch<[{ name: string }]>([
-      [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
-      [FEED_REMOVED_ORGANIZATION, name, now],
-      auditOrganization(name, by, now),
-      [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
-      ...clearOrganization(name, now),
-    ]);
+    const { removed } = await this.#database.batch({
+      removed: [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
+      feed: [FEED_REMOVED_ORGANIZATION, name, now],
+      audit: auditOrganization(name, by, now),
+      credentials: [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      clear: clearOrganization(name, now),
+    });
     return removed.length > 0;
   }
 
   /** Answers false where it exists already, or its organization does not, or may have no more. */
   async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
-    const [added] = await this.#database.batch<[{ name: string }]>([
-      [INSERT_REPOSITORY, name, organizationOf(name), now],
-      auditChanged('create repository', ofRepository(name), by, now),
-    ]);
+    const { added } = await this.#database.batch({
+      added: [INSERT_REPOSITORY, name, organizationOf(name), now],
+      audit: auditChanged('create repository', ofRepository(name), by, now),
+    });
     return added.length > 0;
   }
 
@@ -260,10 +258,10 @@ export class ControlData {
   /** Names after `last` in any of the ranges, in byte order; at most `limit`. */
   async repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
     const start = (from: string): string => (last < from ? from : `${last}\u0000`);
-    const pages = await this.#database.batch<RepositoryRow[]>(
-      ranges.map(({ from, to }) => [SELECT_REPOSITORIES, start(from), to, limit]),
-    );
-    const rows = new Map(pages.flat().map((row) => [row.name, row]));
+    const { found } = await this.#database.batch({
+      found: ranges.map(({ from, to }): BoundStatement<RepositoryRow> => [SELECT_REPOSITORIES, start(from), to, limit]),
+    });
+    const rows = new Map(found.map((row) => [row.name, row]));
     return [...rows.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, limit);
   }
 
@@ -288,11 +286,11 @@ export class ControlData {
     now: number,
     by = BERTH_ITSELF,
   ): Promise<OrganizationRow | undefined> {
-    const [changed] = await this.#database.batch<[OrganizationRow]>([
-      [SET_QUOTA, name, bytes],
-      auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
-      [FEED_QUOTA, name, now],
-    ]);
+    const { changed } = await this.#database.batch({
+      changed: [SET_QUOTA, name, bytes],
+      audit: auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
+      feed: [FEED_QUOTA, name, now],
+    });
     return changed[0];
   }
 }

@@ -85,22 +85,22 @@ export interface CentralUsage {
   readonly changed: number;
 }
 
-const SELECT_CHANGED = sql`
+const SELECT_CHANGED = sql<CentralUsage>`
   SELECT organization, ${COUNTED()} AS bytes, manifests, tags, changed FROM usage
   WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** At central: gives {@link CentralUsage} of organizations with a quota, or near a limit, whose use has changed after `changed`, in the order of change. */
-export function selectChangedUsage(changed: number, limit: number): BoundStatement {
+/** At central: the use of organizations with a quota, or near a limit, that has changed after `changed`, in the order of change. */
+export function selectChangedUsage(changed: number, limit: number): BoundStatement<CentralUsage> {
   return [SELECT_CHANGED, changed, limit];
 }
 
-const SELECT_USAGE_OF = sql`
+const SELECT_USAGE_OF = sql<CentralUsage>`
   SELECT u.organization, ${COUNTED('u')} AS bytes, u.manifests, u.tags, u.changed FROM json_each(?1) AS asked
   CROSS JOIN usage u ON u.organization = asked.value
   WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization AND o.quota_bytes IS NOT NULL)`;
 
-/** At central: gives {@link CentralUsage} of those of the repositories' organizations that have a quota, or are near a limit. */
-export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement {
+/** At central: the use of those of the repositories' organizations that have a quota, or are near a limit. */
+export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement<CentralUsage> {
   return [SELECT_USAGE_OF, JSON.stringify([...new Set(repositories.map(organizationOf))])];
 }
 

@@ -1,5 +1,4 @@
 /** Removing upload sessions that have expired: those that never finished, and the rows that kept finished ones from reviving. */
-import type { Piece } from './blob-writer.ts';
 import type { Store } from '../store.ts';
 import {
   closeUpload,
@@ -40,10 +39,10 @@ export async function removeExpiredUploads(
   for (const id of await expiredWithChunks(database, now, SESSIONS_PER_RUN, ROWS_PER_RUN)) {
     try {
       // Whoever is about to finish it comes too late from here on.
-      const [, , chunks] = await database.batch<[object, object, Piece]>([
-        ...closeUpload(id, name, crypto.randomUUID()),
-        selectChunks(id),
-      ]);
+      const { chunks } = await database.batch({
+        close: closeUpload(id, name, crypto.randomUUID()),
+        chunks: selectChunks(id),
+      });
       await bucket.delete(chunks.map(({ key }) => key));
       await database.batch([deleteChunks(id), deleteUpload(id)]);
       removed++;

@@ -69,9 +69,9 @@ const INSERT_CHUNKS = sql`
   SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
   FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
 
-const SELECT_UPLOAD = sql`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
+const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
-const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
+const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
 
 const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
   DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
@@ -85,12 +85,12 @@ const SELECT_EXPIRED_WITH_CHUNKS = sql`
 const EXPIRED_AFTER =
   'expires_at <= CAST(?1 AS INTEGER) AND (expires_at, id) > (CAST(?3 AS INTEGER), ?4) ORDER BY expires_at, id';
 
-const SELECT_END_OF_EXPIRED = sql`
+const SELECT_END_OF_EXPIRED = sql<ExpiredPosition>`
   SELECT expires_at AS expiresAt, id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(
   paged(2),
 );
 
-const DELETE_EXPIRED_WITHOUT_CHUNKS = sql`
+const DELETE_EXPIRED_WITHOUT_CHUNKS = sql<{ id: string }>`
   DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT CAST(?2 AS INTEGER))
   AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id)
   RETURNING id`.reading(paged(2, 12));
@@ -124,13 +124,12 @@ export function insertChunks(id: string, writeId: string, offset: number, pieces
   return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
 }
 
-/** Gives {@link UploadRow}. */
-export function selectUpload(id: string): BoundStatement {
+export function selectUpload(id: string): BoundStatement<UploadRow> {
   return [SELECT_UPLOAD, id];
 }
 
-/** Gives {@link Piece}s, in order. */
-export function selectChunks(id: string): BoundStatement {
+/** In the order of their bytes. */
+export function selectChunks(id: string): BoundStatement<Piece> {
   return [SELECT_CHUNKS, id];
 }
 
@@ -184,9 +183,9 @@ export async function deleteExpiredWithoutChunks(
   from: ExpiredPosition,
 ): Promise<{ readonly removed: number; readonly last: ExpiredPosition | undefined }> {
   const page = [now, limit, from.expiresAt, from.id] as const;
-  const [end, removed] = await database.batch<[ExpiredPosition, object]>([
-    [SELECT_END_OF_EXPIRED, ...page],
-    [DELETE_EXPIRED_WITHOUT_CHUNKS, ...page],
-  ]);
+  const { end, removed } = await database.batch({
+    end: [SELECT_END_OF_EXPIRED, ...page],
+    removed: [DELETE_EXPIRED_WITHOUT_CHUNKS, ...page],
+  });
   return { removed: removed.length, last: end[0] };
 }

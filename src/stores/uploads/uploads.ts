@@ -92,11 +92,11 @@ export class Uploads {
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const [refused, , , location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
-      selectRefused(blob, size),
-      ...commitObject(blob, key, size),
-      selectLocation(blob),
-    ]);
+    const { refused, location } = await this.#store.database.batch({
+      refused: selectRefused(blob, size),
+      commit: commitObject(blob, key, size),
+      location: selectLocation(blob),
+    });
     if (refused.length > 0) {
       this.#discard([key]);
       throw await noRoomFor(this.#store.database, repository, 'blob', size);
@@ -129,14 +129,15 @@ export class Uploads {
       upload.offset === 0
         ? insertUpload({ ...upload, repository: owner.repository }, { state: 'open', size, digest: written.digest, writeId })
         : advanceUpload(upload.id, upload.offset, size, writeId);
-    const [, , rows] = await this.#store.database.batch<[object, object, UploadRow]>([
+    const { taken } = await this.#store.database.batch({
       take,
-      insertChunks(upload.id, writeId, upload.offset, written.pieces),
-      selectUpload(upload.id),
-    ]);
-    if (rows[0]?.write_id !== writeId) {
+      chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
+      taken: selectUpload(upload.id),
+    });
+    const [row] = taken;
+    if (row?.write_id !== writeId) {
       this.#discard(written.pieces.map(({ key }) => key));
-      throw await this.#notTaken(owner, upload, rows[0], 'chunk', written.size);
+      throw await this.#notTaken(owner, upload, row, 'chunk', written.size);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -173,12 +174,12 @@ export class Uploads {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
     const writeId = crypto.randomUUID();
-    const [, rows, chunks] = await this.#store.database.batch<[object, UploadRow, Piece]>([
-      cancelUpload({ ...upload, repository: owner.repository }, writeId),
-      selectUpload(upload.id),
-      selectChunks(upload.id),
-    ]);
-    if (rows[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
+    const { cancelled, chunks } = await this.#store.database.batch({
+      cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
+      cancelled: selectUpload(upload.id),
+      chunks: selectChunks(upload.id),
+    });
+    if (cancelled[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
     this.#discardChunks(upload.id, chunks);
   }
 
@@ -198,17 +199,15 @@ export class Uploads {
   async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
     const writeId = crypto.randomUUID();
     const blob = this.#commitOf(owner.repository, digest);
-    const [before, , , , , left, location] = await this.#store.database.batch<
-      [UploadRow, object, object, object, object, Piece, { key: string }]
-    >([
-      selectUpload(upload.id),
-      finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
-      ...commitSingleChunk(blob, upload.id, writeId),
-      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      selectChunks(upload.id),
-      selectLocation(blob),
-    ]);
-    const row = before[0];
+    const { before, chunksLeft, location } = await this.#store.database.batch({
+      before: selectUpload(upload.id),
+      finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
+      commit: commitSingleChunk(blob, upload.id, writeId),
+      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      chunksLeft: selectChunks(upload.id),
+      location: selectLocation(blob),
+    });
+    const [row] = before;
     if (isFinished(row, digest)) {
       await this.#requireWhole(blob);
       return true;
@@ -218,7 +217,7 @@ export class Uploads {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
       return false;
     }
-    const [duplicate, ...more] = left;
+    const [duplicate, ...more] = chunksLeft;
     if (duplicate === undefined) {
       const key = location[0]?.key;
       if (key !== undefined) await this.#becomes(blob, key, key);
@@ -231,12 +230,13 @@ export class Uploads {
 
   /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
   async #finishJoined(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
-    const [rows, chunks] = await this.#store.database.batch<[UploadRow, Piece]>([
-      selectUpload(upload.id),
-      selectChunks(upload.id),
-    ]);
-    if (isFinished(rows[0], digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
-    if (rows[0]?.state !== 'open' || rows[0].size !== upload.offset) throw await this.#refusal(owner, upload, rows[0]);
+    const { session, chunks } = await this.#store.database.batch({
+      session: selectUpload(upload.id),
+      chunks: selectChunks(upload.id),
+    });
+    const [row] = session;
+    if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     const tail =
       body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
     try {
@@ -268,25 +268,24 @@ export class Uploads {
     },
   ): Promise<void> {
     const blob = this.#commitOf(owner.repository, digest);
-    const [, , , , rows, location, left] = await this.#store.database.batch<
-      [object, object, object, object, UploadRow, { key: string }, Piece]
-    >([
-      write.take,
-      ...commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
-      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      selectUpload(upload.id),
-      selectLocation(blob),
-      selectChunks(upload.id),
-    ]);
-    if (rows[0]?.write_id !== write.writeId) {
+    const { session, location, chunksLeft } = await this.#store.database.batch({
+      take: write.take,
+      commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
+      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      session: selectUpload(upload.id),
+      location: selectLocation(blob),
+      chunksLeft: selectChunks(upload.id),
+    });
+    const [row] = session;
+    if (row?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
-      if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
-      throw await this.#notTaken(owner, upload, rows[0], 'blob', write.size);
+      if (isFinished(row, digest)) return this.#requireWhole(blob);
+      throw await this.#notTaken(owner, upload, row, 'blob', write.size);
     }
     const kept = location[0]?.key;
     if (write.fresh || kept === write.key) {
       if (kept === undefined || !(await this.#becomes(blob, kept, write.key))) this.#discard([write.key]);
-      this.#discardChunks(upload.id, left);
+      this.#discardChunks(upload.id, chunksLeft);
     } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
   }
 
@@ -304,22 +303,22 @@ export class Uploads {
   async #becomes(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
     if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
-    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
-      replaceLocation(blob, kept, key, upload),
-      deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
-      selectLocation(blob),
-    ]);
+    const { location } = await this.#store.database.batch({
+      replace: replaceLocation(blob, kept, key, upload),
+      promote: deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
+      location: selectLocation(blob),
+    });
     return location[0]?.key === key;
   }
 
   /** A session that is closed once more promises its blob anew, which must still be there: else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
   async #requireWhole(blob: BlobCommit): Promise<void> {
-    const [, , linked, location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
-      countAgain(blob),
-      renewLease(blob),
-      selectLinked(blob),
-      selectLocation(blob),
-    ]);
+    const { linked, location } = await this.#store.database.batch({
+      count: countAgain(blob),
+      renew: renewLease(blob),
+      linked: selectLinked(blob),
+      location: selectLocation(blob),
+    });
     const key = location[0]?.key;
     if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key))) throw new OciError('UPLOAD_UNKNOWN');
   }
@@ -333,8 +332,8 @@ export class Uploads {
 
   /** Undefined until the first chunk. */
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
-    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(id)]);
-    return rows[0];
+    const { session } = await this.#store.database.batch({ session: selectUpload(id) });
+    return session[0];
   }
 
   /** Why a write did not take the session: that is elsewhere by now, or there is no room. */
