@@ -1,10 +1,10 @@
 /** Removing what tags keep no more of their histories: too many entries, and too old ones. See `stores/manifests/tag-history.ts`. */
+import { DAY } from '../durations.ts';
 import type { Store } from '../stores/store.ts';
 import { type HistoryKept, type TagPosition, tagsWithHistory, trimHistories } from '../stores/manifests/tag-history.ts';
 import type { GcContext } from './context.ts';
 import { goRound } from './round.ts';
 
-const DAY = 24 * 3_600_000;
 const TAGS = 50;
 /** Entries that one slice removes. */
 const ENTRIES = 1000;

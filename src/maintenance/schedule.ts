@@ -1,4 +1,5 @@
 /** What the cron trigger does once a minute: in slices, so that a run stays short whatever has piled up. */
+import { MINUTE } from '../durations.ts';
 import type { Config } from '../config.ts';
 import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
@@ -17,7 +18,6 @@ import { removeOldHistories } from './histories.ts';
 import { findWanted, type Mended, repair } from './integrity/repair-rounds.ts';
 import { scrub } from './integrity/scrub.ts';
 import { sweep } from './sweep.ts';
-import { MINUTE } from './slices.ts';
 import { collectTombstones } from './collection/tombstones.ts';
 
 const FEED_ENTRIES_PER_RUN = 10_000;

@@ -1,9 +1,7 @@
 /** Going round a store in slices: when a task is due, and what is remembered after each slice. */
+import { MINUTE } from '../durations.ts';
 import type { Database } from '../stores/database.ts';
 import { type MaintenanceTask, maintenanceTask } from './task-rows.ts';
-
-export const MINUTE = 60_000;
-export const DAY = 24 * 60 * MINUTE;
 
 /** How far the clock of one machine may be ahead of another's. */
 const SKEW = MINUTE;

@@ -1,4 +1,5 @@
 /** Letting a node's bytes go: marked at the node, consented to by central, removed at the node. See `consent-rows.ts`. */
+import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { leaseTimes } from '../../stores/blob-rows.ts';
 import { consent, leave, type Left, markLeaving } from './release-rows.ts';
@@ -8,7 +9,7 @@ import type { HeardNodes } from './replication-lag.ts';
 import { answerOf, Stopped } from '../round.ts';
 
 /** After its row has gone, an object stays for who is reading it. */
-const HOUR = 3_600_000;
+const READERS_MILLISECONDS = HOUR;
 
 export interface LetGo {
   readonly left: readonly Left[];
@@ -36,6 +37,6 @@ export async function letGo(
   const { until } = leaseTimes(now(), graceMilliseconds);
   const given = await answerOf("central's database", consent(central, node.name, marked, stopped === null, now(), until));
   const at = now();
-  const left = await leave(node, marked, given, token, at, at + HOUR);
+  const left = await leave(node, marked, given, token, at, at + READERS_MILLISECONDS);
   return { left, stopped: given.length < marked.length ? stopped : null };
 }

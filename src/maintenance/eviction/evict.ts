@@ -10,6 +10,7 @@
  * any that are of use. Only once a whole round of collection has ended do further images leave, until the rest fits. After an
  * eviction that was cut short it is the same again, since what it left behind is such bytes too.
  */
+import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
 import { storedBytes } from '../collection/delete-queue-rows.ts';
 import { evictImage, type ImageAtNode, imagesAt, leastUsed, unsettledAmong, type UsePosition } from './eviction-rows.ts';
@@ -21,8 +22,6 @@ import { deleteDeparted } from '../collection/delete-objects.ts';
 import { HeardNodes } from '../collection/replication-lag.ts';
 import { letGo, type LetGo } from '../collection/release.ts';
 import { answerOf, goRound, type Slice, Stopped } from '../round.ts';
-
-const HOUR = 3_600_000;
 
 /** From the start of a round to the start of the next, in milliseconds. */
 const ROUND = HOUR / 4;

@@ -11,6 +11,7 @@
  * wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it was
  * first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
  */
+import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
 import type { ListedObject } from '../../stores/bucket.ts';
 import { countMaintenance, saveTask } from '../task-rows.ts';
@@ -19,7 +20,7 @@ import { namedKeys, type NamedKey, otherKeys } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { GcContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from '../slices.ts';
+import { afterSlice, dueTask } from '../slices.ts';
 
 export const COMPARISON = 'comparison';
 
@@ -30,7 +31,7 @@ const KEYS_PER_SLICE = 100_000;
 const MISSING_PER_SLICE = 1000;
 
 /** A younger object may be of a request that has yet to write its row. */
-const YOUNG_MILLISECONDS = 60 * MINUTE;
+const YOUNG_MILLISECONDS = HOUR;
 
 /** While a slice runs, no other begins; one that was killed is done again after it. */
 const SLICE_MILLISECONDS = 10 * MINUTE;

@@ -4,6 +4,7 @@
  *
  * A damaged location is tried every few minutes until it is mended, by this or by a push; its row stays as long as that.
  */
+import { MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -17,7 +18,7 @@ import { COMPARISON } from './compare-objects.ts';
 import type { GcContext } from '../context.ts';
 import { REPAIR } from './damage.ts';
 import { mend } from './repair-blob.ts';
-import { afterSlice, dueTask, MINUTE } from '../slices.ts';
+import { afterSlice, dueTask } from '../slices.ts';
 
 const WANTED = 'wanted';
 

@@ -5,6 +5,7 @@
  * budget may be overdrawn by one object, and is then paid back. An object is read whole, through a native hash, since a
  * hash cannot be kept between runs: 5 GB take a minute or two, of the 15 that a cron trigger has.
  */
+import { DAY, MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
 import { algorithmOf } from '../../oci/digest.ts';
 import type { Damage } from '../../stores/blob-rows.ts';
@@ -15,7 +16,7 @@ import { type Location, soundLocations } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { GcContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from '../slices.ts';
+import { afterSlice, dueTask } from '../slices.ts';
 
 const TASK = 'scrub';
 

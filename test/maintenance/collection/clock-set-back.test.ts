@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
 import { contextOf, maintain } from '../../../src/maintenance/schedule.ts';
-import { DAY, MINUTE } from '../../../src/maintenance/slices.ts';
+import { DAY, MINUTE } from '../../../src/durations.ts';
 import { composeStores } from '../../../src/registry/compose.ts';
 import { HOUR, objectsAt, pushBlob, pushImage } from '../../support/collecting.ts';
 import { faulty } from '../../support/faults.ts';
