@@ -95,7 +95,7 @@ export class Bucket {
   }
 
   /**
-   * A page of objects by key, 1,000 at most; R2 counts it as a write. For the cron trigger alone: no request lists.
+   * A page of objects by key, 1,000 at most; R2 counts it as a write. For maintenance alone: no request lists.
    * @param after '' for the beginning
    */
   async list(after: string): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {

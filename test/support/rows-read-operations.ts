@@ -90,7 +90,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
     ...listing(fixture, database),
     ...control(database, new ControlData(database)),
     ...replication(central, node),
-    ...upkeep(central, node),
+    ...maintenanceOf(central, node),
     ...deleting(fixture, database),
     ...removing(fixture, database, listing(fixture, database)),
   ]);
@@ -392,7 +392,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
   ];
 }
 
-function upkeep(central: Named, node: Named): [string, Operation][] {
+function maintenanceOf(central: Named, node: Named): [string, Operation][] {
   const { database } = central;
   const task = {
     task: 'collect',
@@ -416,8 +416,8 @@ function upkeep(central: Named, node: Named): [string, Operation][] {
           maintenance.countMaintenance('x', 1),
         ]),
     ],
-    ['a task', () => maintenance.maintenanceTask(database, 'collect')],
-    ['tasks', () => maintenance.maintenanceTasks(database)],
+    ['a task', () => maintenance.taskState(database, 'collect')],
+    ['tasks', () => maintenance.taskStates(database)],
     ['counters', () => maintenance.maintenanceCounters(database)],
     ['links', () => collection.linksAfter(database, { digest: '', repository: '' }, 100, NOW)],
     [

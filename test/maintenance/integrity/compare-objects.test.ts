@@ -1,7 +1,6 @@
 /** What lies in a bucket and what rows name, compared in both directions. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { compareObjects } from '../../../src/maintenance/integrity/compare-objects.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { bodyOf, bytesOf, pushBlob, REPOSITORY, session, SUBJECT } from '../../support/fixture.ts';
 import type { Hosts } from '../../support/hosts.ts';
@@ -20,6 +19,7 @@ import {
   ORPHAN_DAYS,
   orphansAt,
 } from '../../support/objects.ts';
+import { compareObjects } from '../../support/maintenance.ts';
 
 const HOUR = DAY / 24;
 

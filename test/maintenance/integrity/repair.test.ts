@@ -2,7 +2,6 @@
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
-import { repair } from '../../../src/maintenance/integrity/repair-rounds.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { WHOLE_BYTES } from '../../../src/replication/transfer.ts';
@@ -37,6 +36,7 @@ import {
   read,
   spoil,
 } from '../../support/objects.ts';
+import { repair } from '../../support/maintenance.ts';
 
 const CONTENT = bytesOf(1, 100);
 const OTHER = 'bob/tool' as RepositoryName;
