@@ -122,17 +122,20 @@ export async function goRound(context: MaintenanceContext, task: Task, store: St
       state = afterSlice(begun, slice, at, task.every(context));
       await database.batch([saveTask(state), ...counting(slice.counts, counts)]);
     };
-    const done = await attempt(task.slice(context, store, state, save), store);
-    if (done.failure !== undefined) {
+    try {
+      const slice = await task.slice(context, store, state, save);
+      if (slice === undefined) return;
+      await save(slice);
+    } catch (error) {
+      const stop = stopOf(error, store);
       // The position stays as the row says: the slice may have written where to go on.
-      const { stopped, error } = done.failure;
-      const saved = database.batch([saveStop({ ...state, last_slice_at: at, slices: begun.slices + 1, stopped })]);
-      if (error === undefined) return void (await saved);
-      await saved.catch(() => undefined);
-      throw error;
+      const row = { ...state, last_slice_at: at, slices: begun.slices + 1, stopped: stop.message };
+      await database.batch([saveStop(row)]).catch((failure: unknown) => {
+        throw stop.cause ?? failure;
+      });
+      if (stop.cause !== undefined) throw stop.cause;
+      return;
     }
-    if (done.slice === undefined) return;
-    await save(done.slice);
     if (state.position === '') return;
     await context.rest(context.now() - at);
   }
@@ -200,19 +203,10 @@ function counting(by: Slice['counts'], sums: Counts): BoundStatement[] {
   });
 }
 
-interface Attempt {
-  readonly slice?: Slice | undefined;
-  /** `error`: what is thrown, for the log, once the row says why the task stopped. */
-  readonly failure?: { readonly stopped: string; readonly error?: unknown };
-}
-
-async function attempt(running: Promise<Slice | undefined>, { name }: Store): Promise<Attempt> {
-  try {
-    return { slice: await running };
-  } catch (error) {
-    if (error instanceof Stopped) return { failure: { stopped: error.message, error: error.cause } };
-    if (!isUnavailable(error)) throw error;
-    const stopped = `the database or the bucket of ${name} does not answer: ${String(error.cause instanceof Error ? error.cause : error)}`;
-    return { failure: { stopped, error } };
-  }
+/** Why the slice did not do its work; its `cause` is for the log. @throws what says nothing of the store */
+function stopOf(error: unknown, { name }: Store): Stopped {
+  if (error instanceof Stopped) return error;
+  if (!isUnavailable(error)) throw error;
+  const cause = error.cause instanceof Error ? error.cause : error;
+  return new Stopped(`the database or the bucket of ${name} does not answer: ${String(cause)}`, { cause: error });
 }

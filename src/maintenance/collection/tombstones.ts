@@ -39,35 +39,25 @@ export const tombstones: Task = {
     switch (from.phase) {
       case 'manifests': {
         const page = await manifestDeletions(store.database, from, until, ROWS);
-        const last = page.at(-1);
-        const isEnd = page.length < ROWS || last === undefined;
-        return {
-          position: JSON.stringify(
-            isEnd
-              ? { ...START, phase: 'tags' }
-              : { phase: 'manifests', version: last.deleted, repository: last.repository, key: last.digest },
-          ),
-          counts: { forgotten_deletions: page.length === 0 ? 0 : await forgetManifests(context, store, page, before) },
-        };
+        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetManifests(context, store, page, before) };
+        const end = page.map(({ deleted: version, repository, digest: key }) => ({ version, repository, key })).at(ROWS - 1);
+        return { position: positionAt(end === undefined ? { phase: 'tags' } : { phase: 'manifests', ...end }), counts };
       }
       case 'tags': {
         const page = await tagTombstones(store.database, from, until, ROWS);
-        const last = page.at(-1);
-        const isEnd = page.length < ROWS || last === undefined;
-        return {
-          position: JSON.stringify(
-            isEnd
-              ? { ...START, phase: 'removals' }
-              : { phase: 'tags', version: last.version, repository: last.repository, key: last.name },
-          ),
-          counts: { forgotten_deletions: page.length === 0 ? 0 : await forgetTagTombstones(context, store, page, before) },
-        };
+        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetTagTombstones(context, store, page, before) };
+        const end = page.map(({ version, repository, name: key }) => ({ version, repository, key })).at(ROWS - 1);
+        return { position: positionAt(end === undefined ? { phase: 'removals' } : { phase: 'tags', ...end }), counts };
       }
       case 'removals':
         return forgetRemovals(context, store, from.key, until, before);
     }
   },
 };
+
+function positionAt(start: Partial<Position>): string {
+  return JSON.stringify({ ...START, ...start });
+}
 
 /** The least stamp of the changes that may still be on their way to a store: to central from any node, to a node its own. */
 async function leastStampFor({ central, nodes, lag }: MaintenanceContext, store: Store): Promise<number> {
@@ -90,14 +80,11 @@ async function forgetRemovals(
   const known = isCentral ? new Set() : await answerOf("central's database", knownRemovals(central.database, names));
   const removal = page.find(({ name, due }) => due === 1 && !known.has(name));
   if (removal === undefined) {
-    const end = page.length < ROWS ? undefined : page.at(-1)?.name;
-    return { position: end === undefined ? undefined : JSON.stringify({ ...START, phase: 'removals', key: end }) };
+    const end = page.at(ROWS - 1)?.name;
+    return { position: end === undefined ? undefined : positionAt({ phase: 'removals', key: end }) };
   }
   const isForgotten = await forgetRemoval(store.database, removal);
-  return {
-    position: JSON.stringify({ ...START, phase: 'removals', key: last }),
-    counts: { forgotten_deletions: isForgotten ? 1 : 0 },
-  };
+  return { position: positionAt({ phase: 'removals', key: last }), counts: { forgotten_deletions: isForgotten ? 1 : 0 } };
 }
 
 /** Answers how many deletions are forgotten. */
