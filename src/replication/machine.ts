@@ -1,5 +1,5 @@
 /**
- * What a queue does next, given what it sees and the clock. Pure: `replicator.ts` looks, asks here, acts, and looks again;
+ * What a queue does next, given what it sees and the clock. Pure: `metadata-lane.ts` looks, asks here, acts, and looks again;
  * the model in `test/model` does the same with stores of its own.
  *
  * Nothing is dropped. What fails is tried again, alone, after a time that doubles; after a set number of attempts it is

@@ -1,7 +1,5 @@
 /** What lies in a bucket and what rows name, compared in both directions. */
-import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Digest } from '../../../src/oci/digest.ts';
 import { bodyOf, bytesOf, pushBlob, REPOSITORY, session, SUBJECT } from '../../support/fixture.ts';
 import type { Hosts } from '../../support/hosts.ts';
 import {
@@ -129,67 +127,5 @@ describe('an object without a row', () => {
     hosts.now += DAY;
     await compare('node1');
     expect(await BUCKETS.node1.head(key)).toBeNull();
-  });
-});
-
-describe('many of them', () => {
-  test('over several pages of the listing, in slices, each is found once', async () => {
-    const names = Array.from({ length: 2100 }, (_, i) => String(i).padStart(5, '0'));
-    for (let i = 0; i < names.length; i += 100) await Promise.all(names.slice(i, i + 100).map((name) => leak(name)));
-    const blobs: Digest[] = [];
-    for (let i = 0; i < 5; i++) blobs.push(await pushBlob(at(hosts.central), bytesOf(i + 1, 100)));
-    await lose('central', blobs[0]!);
-    hosts.now += DAY;
-    // A slice is one page of the listing here.
-    let slices = 0;
-    while (slices++ < 10) {
-      let asked = 0;
-      const context = contextOf(hosts, env, { mayGoOn: () => asked++ === 0 });
-      await compareObjects(context, context.central, ORPHAN_DAYS * DAY);
-      const task = await DATABASES.central
-        .prepare("SELECT position, slices FROM maintenance_tasks WHERE task = 'comparison'")
-        .first<{ position: string; slices: number }>();
-      if (task?.position === '') break;
-    }
-    expect(slices).toBe(3);
-    expect(await orphansAt('central')).toHaveLength(2100);
-    expect(await locationAt('central', blobs[0]!)).toMatchObject({ damage: 'missing' });
-    for (const blob of blobs.slice(1)) expect(await locationAt('central', blob)).toMatchObject({ damage: null });
-    hosts.now += (ORPHAN_DAYS + 1) * DAY;
-    await compare();
-    expect((await BUCKETS.central.list()).objects.map(({ key }) => key)).toHaveLength(4);
-    expect(await counterAt('central', 'orphans_deleted')).toBe(2100);
-  });
-
-  test('over several pages of rows, the ends included', async () => {
-    const digest = await pushBlob(at(hosts.central), bytesOf(1, 100));
-    await DATABASES.central
-      .prepare(
-        `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
-         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
-         SELECT 'sha256:' || printf('%064d', i), 'central', 'blobs/' || i, 1, 0, 0, 'missing' FROM n`,
-      )
-      .run();
-    hosts.now += DAY;
-    await compare();
-    expect(await orphansAt('central')).toEqual([]);
-    expect(await locationAt('central', digest)).toMatchObject({ damage: null });
-  });
-
-  test('lost at once: each slice asks for a thousand, and the round comes to its end', async () => {
-    await DATABASES.central
-      .prepare(
-        `INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
-         SELECT 'sha256:' || printf('%064d', i), 'central', 'blobs/' || i, 1, 0, 0 FROM n`,
-      )
-      .run();
-    await leak('00000');
-    await leak('9999');
-    errorLines();
-    hosts.now += DAY;
-    await compare();
-    expect(await counterAt('central', 'damaged_found')).toBe(1500);
-    expect(await orphansAt('central')).toEqual(['blobs/00000', 'blobs/9999']);
   });
 });

@@ -21,13 +21,14 @@ import {
   read,
   spoil,
 } from '../../support/objects.ts';
+import { SAMPLE } from '../../support/sample.ts';
 
 afterEach(() => void vi.restoreAllMocks());
 
 const ELEVEN_MINUTES = 11 * 60_000;
 
 /** Every so many calls: what a call leaves is what the next ones start from, and a run makes about forty. */
-const STEP = 3;
+const STEP = 3 * SAMPLE;
 
 /** Central and one node. */
 function contextOfTwo(hosts: Hosts, bindings: object = env): MaintenanceContext {
