@@ -3,6 +3,7 @@
  * Half a configuration serves nothing: the first bad or missing value is named, and every request answers 503.
  */
 import { z } from 'zod';
+import { DAY, HOUR } from './durations.ts';
 import {
   type CentralNamespace,
   type NodeNamespace,
@@ -180,19 +181,19 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     centralHasReplicas: REGISTRY.central.replicas,
-    graceMilliseconds: REGISTRY.grace_hours * 3_600_000,
-    auditMilliseconds: REGISTRY.audit_days * 24 * 3_600_000,
+    graceMilliseconds: REGISTRY.grace_hours * HOUR,
+    auditMilliseconds: REGISTRY.audit_days * DAY,
     limits: {
       manifests: REGISTRY.organization_manifests,
       tags: REGISTRY.organization_tags,
       manifestBytes: REGISTRY.organization_manifest_gb * 1e9,
       historyEntries: REGISTRY.history_entries,
     },
-    historyMilliseconds: REGISTRY.history_days * 24 * 3_600_000,
+    historyMilliseconds: REGISTRY.history_days * DAY,
     collects: REGISTRY.collect,
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
-    orphanMilliseconds: REGISTRY.orphan_days * 24 * 3_600_000,
+    orphanMilliseconds: REGISTRY.orphan_days * DAY,
     corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,
@@ -219,7 +220,7 @@ function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, 
         store,
         {
           bytes: smaller(sharing.map(({ limit_bytes }) => limit_bytes)),
-          idleMilliseconds: days === undefined ? undefined : days * 86_400_000,
+          idleMilliseconds: days === undefined ? undefined : days * DAY,
         },
       ];
     }),

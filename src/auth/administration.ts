@@ -1,4 +1,5 @@
 /** Managing organizations, credentials and repositories: what the management API does, without HTTP. */
+import { MINUTE } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import type { Actor } from '../stores/organizations/audit-rows.ts';
@@ -97,7 +98,7 @@ export class Administration {
     const createdAt = this.#now();
     if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS, by))) {
       throw conflict(
-        `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / 60_000} minutes`,
+        `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / MINUTE} minutes`,
       );
     }
     this.#changed();

@@ -2,17 +2,18 @@
  * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a node
  * goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be good.
  */
+import { DAY, MINUTE } from '../durations.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
 
 /** For how long a copy is usable, in milliseconds. */
-export const USABLE_MILLISECONDS = 24 * 3_600_000;
+export const USABLE_MILLISECONDS = DAY;
 
 /** How often an isolate looks, in milliseconds. */
-const LOOK_MILLISECONDS = 60_000;
+const LOOK_MILLISECONDS = MINUTE;
 
 /** How far the clock of the queue may be ahead of an isolate's, in milliseconds. */
-const SKEW_MILLISECONDS = 60_000;
+const SKEW_MILLISECONDS = MINUTE;
 
 interface Look {
   readonly at: number;

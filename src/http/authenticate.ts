@@ -1,4 +1,5 @@
 import { createMiddleware } from 'hono/factory';
+import { HOUR } from '../durations.ts';
 import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
 import {
@@ -166,7 +167,7 @@ export async function noteRefusedLogin(c: AppContext, user: string, decider: Nam
   const { refusedLogins, keys } = c.get('runtime');
   const now = Date.now();
   const address = (await keys.sign(`address\n${addressOf(c)}`)).slice(0, ADDRESS_CHARACTERS);
-  const source = `${Math.floor(now / 3_600_000)} ${decider.store} ${address}`;
+  const source = `${Math.floor(now / HOUR)} ${decider.store} ${address}`;
   const { count, isNamed } = refusedLogins.add(source, await hashSecret(user));
   if (count === 0) return;
   const named = isNamed ? user : '';

@@ -3,7 +3,7 @@
  * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
  */
 import { Hono } from 'hono';
-import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../maintenance/operations.ts';
+import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';
 import { usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/queue-operations.ts';
@@ -19,13 +19,13 @@ export function metricsRoutes(): Hono<AppEnv> {
     requireAdministrator(c);
     const { config } = c.get('runtime');
     const replication = new Replication(config, c.env);
-    const [reports, upkeep, usage] = await Promise.all([
+    const [reports, maintenance, usage] = await Promise.all([
       Promise.all(replication.stores.map((store) => replication.report(store))),
-      new Upkeep(config, c.env).report(),
+      maintenanceOf(config, c.env),
       usageOfMost(config, c.env, ORGANIZATIONS),
     ]);
     const now = Date.now();
-    return c.text(render(reports, now) + renderUpkeep(upkeep, config.collects, now) + renderUsage(usage), 200, {
+    return c.text(render(reports, now) + renderMaintenance(maintenance, config.collects, now) + renderUsage(usage), 200, {
       'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
       'Cache-Control': 'no-store',
     });
@@ -158,11 +158,11 @@ function render(reports: readonly QueueReport[], now: number): string {
 }
 
 /** Counters come as the stores have them: `collected_bytes` is `berth_collected_bytes_total`. */
-function renderUpkeep(upkeep: readonly StoreUpkeep[], collects: boolean, now: number): string {
-  const tasks = upkeep.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
-  const ofTasks = (value: (task: MaintenanceTask) => number): Sample[] =>
+function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolean, now: number): string {
+  const tasks = stores.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
+  const ofTasks = (value: (task: TaskState) => number): Sample[] =>
     tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
-  const names = new Set(upkeep.flatMap(({ known }) => [...(known?.counters.keys() ?? [])]));
+  const names = new Set(stores.flatMap(({ known }) => [...(known?.counters.keys() ?? [])]));
   // Tasks that have yet to run have no samples.
   const gauges =
     tasks.length === 0
@@ -171,7 +171,7 @@ function renderUpkeep(upkeep: readonly StoreUpkeep[], collects: boolean, now: nu
           family(
             'berth_maintenance_last_slice_seconds',
             'gauge',
-            'Since a task of the cron trigger last ran on a store.',
+            'Since a task of maintenance last ran on a store.',
             ofTasks(({ last_slice_at: at }) => Math.max(0, (now - at) / 1000)),
           ),
           family(
@@ -197,8 +197,8 @@ function renderUpkeep(upkeep: readonly StoreUpkeep[], collects: boolean, now: nu
     family(
       `berth_${name}_total`,
       'counter',
-      'What the cron trigger has done: docs/operations.md has the list.',
-      upkeep.flatMap(({ store, known }): Sample[] => {
+      'What maintenance has done: docs/operations.md has the list.',
+      stores.flatMap(({ store, known }): Sample[] => {
         const value = known?.counters.get(name);
         return value === undefined ? [] : [[{ store }, value]];
       }),

@@ -1,20 +1,58 @@
-/** Removing expired upload sessions of a store, a page a run; see `stores/uploads/expired-uploads.ts`. */
+/** Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from reviving. */
+import { MINUTE } from '../durations.ts';
+import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
-import { removeExpiredUploads } from '../stores/uploads/expired-uploads.ts';
-import type { ExpiredPosition } from '../stores/uploads/upload-rows.ts';
-import { afterSlice, dueTask } from './slices.ts';
-import { saveTask } from './task-rows.ts';
+import {
+  closeUpload,
+  deleteChunks,
+  deleteExpiredWithoutChunks,
+  deleteUpload,
+  type ExpiredPosition,
+  expiredWithChunks,
+  FIRST_EXPIRED,
+  selectChunks,
+} from '../stores/uploads/upload-rows.ts';
+import type { Task } from './round.ts';
 
-const TASK = 'expired uploads';
+/** Rows of sessions without objects that one run removes. */
+const ROWS = 10_000;
 
-/** Answers how many sessions are gone. @param objects false: those with objects stay */
-export async function removeExpired(store: Store, now: number, objects: boolean): Promise<number> {
-  const task = await dueTask(store.database, TASK, now);
-  if (task === undefined) return 0;
-  const from = task.position === '' ? undefined : (JSON.parse(task.position) as ExpiredPosition);
-  const { removed, last } = await removeExpiredUploads(store, now, objects, from);
-  const position = last === undefined ? '' : JSON.stringify(last);
-  // Mostly one page is all.
-  if (position !== task.position) await store.database.batch([saveTask(afterSlice(task, now, { position, nextAt: 0 }))]);
-  return removed;
+/** Sessions with objects that one run removes: three round trips each. */
+const SESSIONS = 100;
+
+export const expiredUploads: Task = {
+  name: 'uploads',
+  at: 'every store',
+  every: () => 0,
+  async slice({ now, collects }, store, { position }) {
+    const at = now();
+    const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
+    // Sessions with and without objects are paged apart: those that stay keep no others waiting.
+    const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
+    let { removed } = page;
+    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of then.
+    const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
+    for (const id of withObjects) {
+      try {
+        await removeSession(store, id);
+        removed++;
+      } catch (error) {
+        logFailure({ upload: id, error: String(error) });
+      }
+    }
+    const { last } = page;
+    if (removed === 0 && last === undefined && position === '') return undefined;
+    // One page a run.
+    return { position: last && JSON.stringify(last), notBefore: at + MINUTE / 2, counts: { removed_uploads: removed } };
+  },
+};
+
+async function removeSession({ name, database, bucket }: Store, id: string): Promise<void> {
+  // A client that is about to finish it comes too late from here on.
+  const { chunks } = await database.batch({
+    close: closeUpload(id, name, crypto.randomUUID()),
+    chunks: selectChunks(id),
+  });
+  await bucket.delete(chunks.map(({ key }) => key));
+  await database.batch([deleteChunks(id), deleteUpload(id)]);
 }

@@ -1,97 +1,212 @@
-/** Going round a store in slices: a round starts when it is due, goes on where the last slice ended, and says what stops it. */
-import { isUnavailable } from '../oci/errors.ts';
-import { maintenanceTask, type MaintenanceTask, saveStop, saveTask } from './task-rows.ts';
-import type { Store } from '../stores/store.ts';
-import type { GcContext } from './context.ts';
-import { asOf } from './slices.ts';
-
-/** What a slice says: where the next one starts, undefined for the end of the round; and what it could not do, for an operator. */
-export interface Slice {
-  readonly position: string | undefined;
-  readonly stopped?: string | undefined;
-}
-
-/** The slice did nothing and is to be tried again. Its message is for an operator. */
-export class Stopped extends Error {
-  override readonly name = 'Stopped';
-}
-
-const NEVER: Omit<MaintenanceTask, 'task'> = {
-  position: '',
-  round_started_at: 0,
-  round_ended_at: null,
-  last_slice_at: 0,
-  next_at: 0,
-  slices: 0,
-  stopped: null,
-};
-
 /**
- * Runs slices of a task until its round ends, something stops it, or there is no more time. A slice can be killed anywhere
- * and is then repeated. A store that fails in the middle of one is said to stop the task, if it can still be written.
- * @param every milliseconds from the start of a round to the start of the next
- * @throws what the slice throws, but for Stopped
+ * The engine of maintenance: it takes the tasks of `tasks.ts` round the stores, all of them alike.
+ *
+ *     cron trigger, once a minute → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
+ *
+ * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of it at one store: it is given
+ * where it starts and says where the next one does. A *round* is all slices from one end of the store to the other. The row of a
+ * task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what stops it; `/api/maintenance` and
+ * `/metrics` show that row. A slice that finds nothing to do answers undefined, and leaves no row.
+ *
+ * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
+ * - **Budgets.** A pass has so much time and so many slices, which its tasks share. After each slice but the last, the task
+ *   rests, since D1 answers one query after the other.
+ * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was: its row says why, and the
+ *   next run tries again. Whatever it throws keeps no other task waiting, and no other store.
+ * - **A clock that was ahead.** What it wrote into a row is brought back to now, so that no task rests for days.
+ *
+ * Adding a task is one file, and one line in `tasks.ts`.
  */
-export async function goRound(
-  store: Store,
-  name: string,
-  every: number,
-  { now, mayGoOn, rest }: Pick<GcContext, 'now' | 'mayGoOn' | 'rest'>,
-  slice: (position: string) => Promise<Slice>,
-): Promise<void> {
-  let task = (await maintenanceTask(store.database, name)) ?? { ...NEVER, task: name };
-  while (mayGoOn()) {
-    const at = now();
-    task = asOf(task, at);
-    if (at < task.next_at) return;
-    const done = await sliced(store, slice, task.position);
-    task = after(task, done, at, every);
-    // Where the slice failed, the task stays where it is: the slice may have written where to go on.
-    await store.database.batch([done.failed ? saveStop(task) : saveTask(task)]);
-    if (done.error !== undefined) throw done.error;
-    if (done.failed || task.position === '') return;
-    await rest(now() - at);
+import { MINUTE } from '../durations.ts';
+import { logFailure } from '../log.ts';
+import { isUnavailable } from '../oci/errors.ts';
+import type { BoundStatement } from '../stores/database.ts';
+import type { Store } from '../stores/store.ts';
+import type { MaintenanceContext } from './context.ts';
+import { Stopped } from './stopped.ts';
+import { countMaintenance, saveStop, saveTask, type TaskState, taskState } from './task-rows.ts';
+
+export interface Task {
+  readonly name: string;
+  /** Milliseconds from the start of a round to the start of the next; 0 for every run. */
+  readonly every: (context: MaintenanceContext) => number;
+  readonly at: 'central' | 'node' | 'every store';
+  /** For so many milliseconds no other run begins a slice while one is under way; undefined if two at once do no harm. */
+  readonly alone?: number;
+  /** How many milliseconds of a pass the task may take; undefined for all. */
+  readonly share?: number;
+  /**
+   * @param state of the task at the store; its position is '' at the start of a round
+   * @param save remembers how far a long slice has come, for a run that is killed
+   * @returns undefined if there was nothing to do
+   * @throws Stopped
+   */
+  readonly slice: (
+    context: MaintenanceContext,
+    store: Store,
+    state: TaskState,
+    save: (progress: Slice) => Promise<void>,
+  ) => Promise<Slice | undefined>;
+}
+
+export interface Slice {
+  /** Where the next slice starts, in the task's own notation; undefined for the end of the round. */
+  readonly position: string | undefined;
+  /** What the slice could not do, as a sentence for an operator. */
+  readonly stopped?: string | undefined;
+  /** No slice begins before then, in milliseconds since the epoch. */
+  readonly notBefore?: number;
+  /** By how much counters of the store grow. */
+  readonly counts?: Readonly<Record<string, number>>;
+}
+
+/** Tasks that run one after the other at each store. */
+export interface Lane {
+  /** `in turn`: one store after the other, each minute another first. */
+  readonly stores: 'all at once' | 'central first' | 'in turn';
+  readonly tasks: readonly Task[];
+}
+
+/** Sums of the counters of a run, by name. */
+export type Counts = Map<string, number>;
+
+/** Runs the tasks of a lane at their stores. A failure is logged and stops its task at its store alone. */
+export async function runLane(context: MaintenanceContext, { stores, tasks }: Lane, counts: Counts): Promise<void> {
+  const began = context.now();
+  const runAt = async (store: Store): Promise<void> => {
+    for (const task of tasks) {
+      if (!isAt(context, task, store)) continue;
+      const { share = Infinity } = task;
+      const mayGoOn = (): boolean => context.now() - began < share && context.mayGoOn();
+      await goRound({ ...context, mayGoOn }, task, store, counts).catch((error: unknown) => {
+        logFailure({ maintenance: String(error), task: task.name, store: store.name });
+      });
+    }
+  };
+  for (const together of inOrder(context, stores)) await Promise.all(together.map(runAt));
+}
+
+function isAt({ central }: MaintenanceContext, { at }: Task, store: Store): boolean {
+  return at === 'every store' || (at === 'central') === (store === central);
+}
+
+function inOrder({ central, nodes, now }: MaintenanceContext, order: Lane['stores']): readonly (readonly Store[])[] {
+  const all = [central, ...nodes];
+  const first = Math.floor(now() / MINUTE) % all.length;
+  switch (order) {
+    case 'all at once':
+      return [all];
+    case 'central first':
+      return [[central], nodes];
+    case 'in turn':
+      return [...all.slice(first), ...all.slice(0, first)].map((store) => [store]);
   }
 }
 
-function after(task: MaintenanceTask, { position, stopped, failed }: SliceOrFailure, at: number, every: number): MaintenanceTask {
-  const starts = task.position === '';
-  const started = starts ? at : task.round_started_at;
-  const ended = !failed && position === undefined;
+/**
+ * Runs slices of a task at a store until its round ends, something stops it, or there is no more time.
+ * @throws what the slice throws, but for Stopped
+ */
+export async function goRound(context: MaintenanceContext, task: Task, store: Store, counts: Counts = new Map()): Promise<void> {
+  const { database } = store;
+  while (context.mayGoOn()) {
+    const at = context.now();
+    let state = await dueState(store, task.name, at);
+    if (state === undefined) return;
+    if (task.alone !== undefined) {
+      state = { ...state, last_slice_at: at, next_at: at + task.alone };
+      await database.batch([saveTask(state)]);
+    }
+    const begun = state;
+    const save = async (slice: Slice): Promise<void> => {
+      state = afterSlice(begun, slice, at, task.every(context));
+      await database.batch([saveTask(state), ...counting(slice.counts, counts)]);
+    };
+    try {
+      const slice = await task.slice(context, store, state, save);
+      if (slice === undefined) return;
+      await save(slice);
+    } catch (error) {
+      const stop = stopOf(error, store);
+      // The position stays as the row says: the slice may have written where to go on.
+      const row = { ...state, last_slice_at: at, slices: begun.slices + 1, stopped: stop.message };
+      await database.batch([saveStop(row)]).catch((failure: unknown) => {
+        throw stop.cause ?? failure;
+      });
+      if (stop.cause !== undefined) throw stop.cause;
+      return;
+    }
+    if (state.position === '') return;
+    await context.rest(context.now() - at);
+  }
+}
+
+/** The task as its last slice left it, or at the beginning of a round; undefined while it is not due. */
+async function dueState({ database }: Store, name: string, now: number): Promise<TaskState | undefined> {
+  const saved = await taskState(database, name);
+  const state = saved === undefined ? neverRun(name) : asOf(saved, now);
+  if (state.next_at > now) return undefined;
+  return state.position === '' ? { ...state, round_started_at: now, slices: 0 } : state;
+}
+
+function neverRun(task: string): TaskState {
   return {
-    task: task.task,
+    task,
+    position: '',
+    round_started_at: 0,
+    round_ended_at: null,
+    last_slice_at: 0,
+    next_at: 0,
+    slices: 0,
+    stopped: null,
+  };
+}
+
+/** How far the clock of one machine may be ahead of another's. */
+const SKEW = MINUTE;
+
+/**
+ * A task whose last slice, or round, lies ahead was written by a clock that has been set back since, and would rest for as long
+ * as that clock was ahead. So it is due now, and its round began now; when the round before it ended is not known.
+ */
+function asOf(state: TaskState, now: number): TaskState {
+  const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = state;
+  if (Math.max(started, ended ?? 0, last) <= now + SKEW) return state;
+  return {
+    ...state,
+    round_started_at: Math.min(started, now),
+    round_ended_at: ended !== null && ended > now ? null : ended,
+    last_slice_at: Math.min(last, now),
+    next_at: Math.min(state.next_at, now),
+  };
+}
+
+function afterSlice(state: TaskState, { position, stopped, notBefore }: Slice, at: number, every: number): TaskState {
+  const ended = position === undefined;
+  return {
+    ...state,
     position: position ?? '',
-    round_started_at: started,
-    round_ended_at: ended ? at : task.round_ended_at,
+    round_ended_at: ended ? at : state.round_ended_at,
     last_slice_at: at,
-    next_at: ended ? started + every : task.next_at,
-    slices: starts ? 1 : task.slices + 1,
+    next_at: ended ? Math.max(state.round_started_at + every, notBefore ?? 0) : (notBefore ?? Math.min(state.next_at, at)),
+    slices: state.slices + 1,
     stopped: stopped ?? null,
   };
 }
 
-interface SliceOrFailure extends Slice {
-  readonly failed: boolean;
-  /** What is thrown once the task says why it stopped: for the log. */
-  readonly error?: unknown;
+/** Statements that add to the store's counters; the run's own sums grow with them. */
+function counting(by: Slice['counts'], sums: Counts): BoundStatement[] {
+  return Object.entries(by ?? {}).flatMap(([name, amount]) => {
+    if (amount === 0) return [];
+    sums.set(name, (sums.get(name) ?? 0) + amount);
+    return [countMaintenance(name, amount)];
+  });
 }
 
-async function sliced({ name }: Store, slice: (position: string) => Promise<Slice>, position: string): Promise<SliceOrFailure> {
-  try {
-    return { ...(await slice(position)), failed: false };
-  } catch (error) {
-    if (error instanceof Stopped) return { position, stopped: error.message, failed: true };
-    if (!isUnavailable(error)) throw error;
-    const stopped = `the database or the bucket of ${name} does not answer: ${String(error.cause instanceof Error ? error.cause : error)}`;
-    return { position, stopped, failed: true, error };
-  }
-}
-
-/** An answer of a store; one that does not come stops the slice. @throws Stopped */
-export async function answerOf<Answer>(what: string, asked: Promise<Answer>): Promise<Answer> {
-  try {
-    return await asked;
-  } catch (error) {
-    throw isUnavailable(error) ? new Stopped(`${what} does not answer: nothing goes before it does`) : error;
-  }
+/** Why the slice did not do its work; its `cause` is for the log. @throws what says nothing of the store */
+function stopOf(error: unknown, { name }: Store): Stopped {
+  if (error instanceof Stopped) return error;
+  if (!isUnavailable(error)) throw error;
+  const cause = error.cause instanceof Error ? error.cause : error;
+  return new Stopped(`the database or the bucket of ${name} does not answer: ${String(cause)}`, { cause: error });
 }

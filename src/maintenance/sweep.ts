@@ -1,23 +1,16 @@
-/** Sweeping every store: what a request, or the feed, has left of it. Removals take turns, a slice each. */
-import type { Store } from '../stores/store.ts';
+/** Sweeps what removals have left to do, of a request or of the feed. Removals take turns, a slice each. */
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
-import type { GcContext } from './context.ts';
+import type { Task } from './round.ts';
 
-/** Removals that are known at once. */
-const NAMES = 100;
-
-/** Sweeps until nothing is left to sweep, or there is no more time. Can be killed anywhere, and repeated. */
-export async function sweep({ mayGoOn, rest }: Pick<GcContext, 'mayGoOn' | 'rest'>, { database }: Store): Promise<void> {
-  let last = '';
-  for (;;) {
-    const names = await unsweptRemovals(database, last, NAMES);
-    if (names.length === 0 && last === '') return;
-    for (const name of names) {
-      if (!mayGoOn()) return;
-      const begun = Date.now();
-      await sweepSlice(database, name);
-      await rest(Date.now() - begun);
-    }
-    last = names.length < NAMES ? '' : (names.at(-1) ?? '');
-  }
-}
+export const sweep: Task = {
+  name: 'sweep',
+  at: 'every store',
+  every: () => 0,
+  async slice(_context, { database }, { position }) {
+    const [name] = await unsweptRemovals(database, position, 1);
+    const [first = name] = position === '' || name !== undefined ? [] : await unsweptRemovals(database, '', 1);
+    if (first === undefined) return position === '' ? undefined : { position: undefined };
+    await sweepSlice(database, first);
+    return { position: first };
+  },
+};

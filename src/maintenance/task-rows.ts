@@ -1,14 +1,14 @@
 /**
- * What the tasks of the cron trigger remember: where the next slice starts, when the last one ran, what stopped it, and how
- * much they have done. A slice writes its position in the transaction of its work, or after it: every slice can be repeated.
+ * What the tasks of maintenance remember at a store: where the next slice starts, when the last one ran, what stopped it, and
+ * how much they have done. A slice writes its position in the transaction of its work, or after it: every slice can be repeated.
  */
 import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs } from '../stores/rows-read.ts';
 
-/** A task that goes round a store in slices. Times are milliseconds since the epoch. */
-export interface MaintenanceTask {
+/** A task at a store. Times are milliseconds since the epoch. */
+export interface TaskState {
   readonly task: string;
-  /** Where the next slice starts: its own notation; '' for the beginning of a round. */
+  /** Where the next slice starts, in the task's own notation; '' for the beginning of a round. */
   readonly position: string;
   readonly round_started_at: number;
   /** When the last whole round ended; null for never. */
@@ -35,19 +35,19 @@ const SAVE_TASK = sql`
     slices = excluded.slices, stopped = excluded.stopped`;
 
 /** Undefined for one that has never run. */
-export function maintenanceTask(database: Database, task: string): Promise<MaintenanceTask | undefined> {
-  return database.first<MaintenanceTask>(SELECT_TASK, task);
+export function taskState(database: Database, task: string): Promise<TaskState | undefined> {
+  return database.first<TaskState>(SELECT_TASK, task);
 }
 
-export function maintenanceTasks(database: Database): Promise<MaintenanceTask[]> {
-  return database.all<MaintenanceTask>(SELECT_TASKS);
+export function taskStates(database: Database): Promise<TaskState[]> {
+  return database.all<TaskState>(SELECT_TASKS);
 }
 
-export function saveTask(task: MaintenanceTask): BoundStatement {
+export function saveTask(task: TaskState): BoundStatement {
   return [SAVE_TASK, ...valuesOf(task)];
 }
 
-function valuesOf(row: MaintenanceTask): Parameter[] {
+function valuesOf(row: TaskState): Parameter[] {
   const { task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped } = row;
   return [task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices, stopped];
 }
@@ -61,7 +61,7 @@ const SAVE_STOP = sql`
  * As {@link saveTask}, of a slice that failed: where the task is stays as the row says, and so does when it goes on, unless
  * that was written by a clock that was ahead.
  */
-export function saveStop(task: MaintenanceTask): BoundStatement {
+export function saveStop(task: TaskState): BoundStatement {
   return [SAVE_STOP, ...valuesOf(task)];
 }
 

@@ -7,10 +7,10 @@ import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 /** After a slice the store is left to everyone else for so many times as long as the slice took. */
 const REST_TIMES = 5;
 
-/** How long the sweep goes on after the answer, in milliseconds: an invocation may for 30 s. The cron trigger does the rest. */
+/** How long the sweep goes on after the answer, in milliseconds: an invocation may for 30 s. Maintenance does the rest. */
 const BACKGROUND_MILLISECONDS = 20_000;
 
-/** The removal is made, and holds: what fails here is left to the cron trigger. */
+/** The removal is made, and holds: what fails here is left to maintenance. */
 export async function sweepAfterRemoval(
   database: Database,
   name: RemovedName,

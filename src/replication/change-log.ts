@@ -12,7 +12,7 @@ const ENTRIES = 200;
 /** Removals that are swept at once. */
 const SWEPT = 10;
 
-/** A slice of some removals, which is all of most: the cron trigger does the rest. */
+/** A slice of some removals, which is all of most: maintenance does the rest. */
 async function sweepSome(node: Database): Promise<void> {
   for (const name of await unsweptRemovals(node, '', SWEPT)) await sweepSlice(node, name);
 }

@@ -6,6 +6,7 @@
  * it lost, the markers and central's rows would still say what has to be done.
  */
 import { DurableObject } from 'cloudflare:workers';
+import { MINUTE } from '../durations.ts';
 import type { Config } from '../config.ts';
 import { parseConfig } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -22,7 +23,7 @@ import { Replicator } from './replicator.ts';
 import { SqlQueueState } from './sql-queue-state.ts';
 
 /** How long one run of an alarm goes on; Cloudflare allows 15 minutes. */
-const ALARM_MILLISECONDS = 5 * 60_000;
+const ALARM_MILLISECONDS = 5 * MINUTE;
 /** How long a request that wakes the queue is kept. */
 const WAKE_MILLISECONDS = 20_000;
 /** When the alarm takes over, should a run that was woken by a request break off. */

@@ -6,6 +6,7 @@
  * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
  * everything rests for a while, and no attempt is counted.
  */
+import { MINUTE } from '../durations.ts';
 import type { Marker } from '../stores/outbox-rows.ts';
 
 /** What is remembered of work that has failed. */
@@ -22,7 +23,7 @@ export const MAX_ATTEMPTS = 12;
 
 const FIRST_DELAY_MILLISECONDS = 500;
 /** What a failure makes a job wait for at most. */
-export const LONGEST_DELAY_MILLISECONDS = 10 * 60_000;
+export const LONGEST_DELAY_MILLISECONDS = 10 * MINUTE;
 const LONGEST_REST_MILLISECONDS = 15_000;
 
 /** A failure that no further attempt can mend, such as bytes that do not have their digest. */

@@ -3,6 +3,7 @@
  * Small objects go through one `put` with R2's digest check. Large ones go in parts, with progress kept, and are read
  * back through a hash at the end: R2 does not check those.
  */
+import { MINUTE } from '../durations.ts';
 import { logLine } from '../log.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -26,7 +27,7 @@ export const PART_BYTES = 8 * 1024 * 1024;
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 /** How long one object may take that is copied in one piece: as long as a run of the queue. */
-const WHOLE_MILLISECONDS = 5 * 60_000;
+const WHOLE_MILLISECONDS = 5 * MINUTE;
 
 /** There was not enough time: the rest is for the next run. */
 export class OutOfTime extends Error {

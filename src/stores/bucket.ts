@@ -5,6 +5,7 @@
  * Calls are bounded in time, up to the first byte of an object that is read. Bodies are not: one that a client sends, or
  * reads, lasts as long as the client takes.
  */
+import { MINUTE } from '../durations.ts';
 import { checksumOption, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
@@ -15,7 +16,7 @@ export const MAX_PUT_BYTES = 4.5 * 1024 ** 3;
 /** How long R2 may take to say what it has, or to begin an object: another location may be quicker. */
 export const READ_MILLISECONDS = 10_000;
 /** How long it may take to change something: up to a part of a blob, or a thousand objects. */
-export const CHANGE_MILLISECONDS = 60_000;
+export const CHANGE_MILLISECONDS = MINUTE;
 
 export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
 
@@ -94,7 +95,7 @@ export class Bucket {
   }
 
   /**
-   * A page of objects by key, 1,000 at most; R2 counts it as a write. For the cron trigger alone: no request lists.
+   * A page of objects by key, 1,000 at most; R2 counts it as a write. For maintenance alone: no request lists.
    * @param after '' for the beginning
    */
   async list(after: string): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {

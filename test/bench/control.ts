@@ -68,7 +68,7 @@ export class Control {
   }
 
   /**
-   * Collects at central, or evicts from a node, for so many milliseconds, as the cron trigger does.
+   * Collects at central, or evicts from a node, for so many milliseconds, as maintenance does.
    * @returns the most that one slice asked of D1
    */
   async slices(store: string, milliseconds: number, limits?: { readonly bytes: number }): Promise<Slices> {

@@ -4,10 +4,11 @@
  */
 import { parseConfig } from '../../src/config.ts';
 import { collectCentral } from '../../src/maintenance/collection/central.ts';
+import { deleteObjects } from '../../src/maintenance/collection/delete-objects.ts';
 import { evict } from '../../src/maintenance/eviction/evict.ts';
+import { goRound } from '../../src/maintenance/round.ts';
 import { contextOf } from '../../src/maintenance/schedule.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
-import { composeStores } from '../../src/registry/compose.ts';
 import { gateD1, gateR2 } from '../support/links.ts';
 
 const CLASS_A = new Set(['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete']);
@@ -147,16 +148,11 @@ function wrappedFor(env) {
 }
 
 /**
- * Runs slices of one task of the cron trigger, as a run of its own, with its rests. Answers how many, and the most that one asked for.
+ * Runs slices of one task of maintenance, as a run of its own, with its rests. Answers how many, and the most that one asked for.
  * @param limits what a node is to stay within, to evict from it; none to collect at central
  */
 async function runSlices(env, { store, limits, milliseconds }) {
   const config = parseConfig(env);
-  const stores = composeStores(
-    config,
-    wrap(env, () => 'slices'),
-  );
-  const [central] = stores;
   const end = Date.now() + milliseconds;
   const spent = () => {
     const all = [...counts.values()].filter(({ scope }) => scope === 'slices');
@@ -165,8 +161,14 @@ async function runSlices(env, { store, limits, milliseconds }) {
   };
   const most = { roundTrips: 0, rowsRead: 0, rowsWritten: 0 };
   let before;
+  const run = contextOf(
+    config,
+    wrap(env, () => 'slices'),
+    Date.now(),
+  );
   const context = {
-    ...contextOf(config, central, stores, Date.now()),
+    ...run,
+    ...(limits !== undefined && { evictionLimits: new Map([[store, limits]]) }),
     mayGoOn: () => {
       const now = spent();
       if (before !== undefined)
@@ -175,13 +177,8 @@ async function runSlices(env, { store, limits, milliseconds }) {
       return Date.now() < end;
     },
   };
-  await (limits === undefined
-    ? collectCentral(context)
-    : evict(
-        context,
-        stores.find(({ name }) => name === store),
-        limits,
-      ));
+  const at = limits === undefined ? run.central : run.nodes.find(({ name }) => name === store);
+  for (const task of [limits === undefined ? collectCentral : evict, deleteObjects]) await goRound(context, task, at);
   return most;
 }
 

@@ -1,12 +1,12 @@
-/** The cron trigger removes what tags keep no more of their histories, in slices. */
+/** Maintenance removes what tags no longer keep of their histories, in slices. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
-import { removeOldHistories } from '../../src/maintenance/histories.ts';
 import { maintain } from '../../src/maintenance/schedule.ts';
 import { openStore } from '../../src/stores/store.ts';
 import { countD1, noCounts } from '../support/counting.ts';
 import { DATABASES } from '../support/objects.ts';
+import { openRun, removeOldHistories } from '../support/maintenance.ts';
 
 const DAY = 86_400_000;
 const NOW = Date.UTC(2026, 0, 2);
@@ -58,15 +58,12 @@ test('a slice reads and removes a bounded number of rows, however long the histo
     counts.rowsRead = 0;
     counts.rowsWritten = 0;
   };
-  const context = {
-    central: store,
-    nodes: [],
-    now: () => NOW,
-    graceMilliseconds: DAY,
-    mayGoOn: () => read.length < slices,
-    rest,
-  };
-  await removeOldHistories(context, store, () => ({ entries: 10, since: 0 }));
+  const config = parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, history_entries: 10 } });
+  const context = openRun(
+    { central: store, nodes: [], now: () => NOW },
+    { limits: config.limits, historyMilliseconds: NOW, mayGoOn: () => read.length < slices, rest },
+  );
+  await removeOldHistories(context, store);
   expect(await versionsOf(env.DB_CENTRAL, 'long')).toEqual(Array.from({ length: 10 }, (_, i) => long - 9 + i));
   expect(await versionsOf(env.DB_CENTRAL, 'tag7')).toEqual([1, 2, 3]);
   // The 4,990 entries take five slices, and 121 tags two more.

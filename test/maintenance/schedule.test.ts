@@ -42,11 +42,11 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   const config = parseConfig(env);
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
-  expect(await run(end - 1)).toMatchObject({ expiredUploads: 0, feedEntries: 0 });
+  expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 0, changeLogEntries: 0 });
   // Without collection, only those that have no objects.
   expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
   expect(await objectKeys()).toHaveLength(3);
-  expect(await run(end)).toMatchObject({ expiredUploads: 1, feedEntries: 0 });
+  expect(await run(end)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });
   expect(await objectKeys()).toHaveLength(2);
   expect(await rowsOf('SELECT state FROM uploads')).toEqual([{ state: 'open' }]);
   expect((await fixture.registry.getBlob(granted(), digest)).size).toBe(100);

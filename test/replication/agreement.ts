@@ -1,6 +1,5 @@
 /** After all is healed: the queues drain, the hosts agree, and what they agree on is what clients were told. */
 import { env } from 'cloudflare:workers';
-import { sweep } from '../../src/maintenance/sweep.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
@@ -15,6 +14,7 @@ import type { OneBatch } from './one-batch.ts';
 import { TAGS } from './operations.ts';
 import { equal, itemAt, readBlob, tagsOf } from './reads.ts';
 import type { Run } from './run.ts';
+import { openRun, sweep } from '../support/maintenance.ts';
 
 /** Longer than a failed job waits. */
 const LONG_MILLISECONDS = 15 * 60_000;
@@ -27,7 +27,8 @@ const AWAY = (): Promise<never> => Promise.reject(new Error('away'));
 export async function heal(hosts: Hosts, { organization }: Content): Promise<void> {
   for (const { state } of hosts.nodes) state.retry(undefined);
   for (const node of hosts.nodes) node.restartQueue();
-  const sweeping = { mayGoOn: ALWAYS, rest: async () => undefined };
+  const nodes = hosts.nodes.map(({ store }) => store);
+  const run = openRun({ central: hosts.central.store, nodes, now: () => hosts.now });
   let left: unknown;
   for (let round = 0; round < ROUNDS; round++) {
     hosts.now += LONG_MILLISECONDS;
@@ -36,7 +37,7 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
       await queue.moveMetadata(ALWAYS);
       await queue.moveBytes(ALWAYS);
     }
-    for (const { store } of hosts.all) await sweep(sweeping, store);
+    for (const { store } of hosts.all) await sweep(run, store);
     const [waiting, copies] = await Promise.all([
       Promise.all(hosts.nodes.map(({ store }) => waitingMarkers(store.database))),
       neededCopies(organization),

@@ -1,31 +1,20 @@
 /** Collecting over the hosts of `hosts.ts`, with their clock: what the tasks are given, and what is left after them. */
 import { env } from 'cloudflare:workers';
-import { collectCentral } from '../../src/maintenance/collection/central.ts';
-import { collectNode } from '../../src/maintenance/collection/node.ts';
-import type { GcContext } from '../../src/maintenance/context.ts';
-import { collectTombstones } from '../../src/maintenance/collection/tombstones.ts';
-import { sweep } from '../../src/maintenance/sweep.ts';
+import type { MaintenanceContext } from '../../src/maintenance/context.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { deleteFollowedEntries } from '../../src/stores/change-log-rows.ts';
-import { bodyOf, bytesOf, contentDigest, GRACE, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
+import { bodyOf, bytesOf, contentDigest, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts } from './hosts.ts';
+import { collectCentral, collectNode, collectTombstones, openRun, removeAppliedChanges, sweep } from './maintenance.ts';
 
 export const HOUR = 3_600_000;
 
 const DATABASES = { central: env.DB_CENTRAL, node1: env.DB_NODE1!, node2: env.DB_NODE2! } as const;
 const BUCKETS = { central: env.BLOBS_CENTRAL, node1: env.BLOBS_NODE1!, node2: env.BLOBS_NODE2! } as const;
 
-export function contextOf(hosts: Hosts, changes: Partial<GcContext> = {}): GcContext {
-  return {
-    central: hosts.central.store,
-    nodes: hosts.nodes.map(({ store }) => store),
-    now: () => hosts.now,
-    graceMilliseconds: GRACE,
-    mayGoOn: () => true,
-    rest: () => Promise.resolve(),
-    ...changes,
-  };
+export function contextOf(hosts: Hosts, changes: Partial<MaintenanceContext> = {}): MaintenanceContext {
+  const stores = { central: hosts.central.store, nodes: hosts.nodes.map(({ store }) => store) };
+  return openRun({ ...stores, now: () => hosts.now }, changes);
 }
 
 /** Everything that runs without being asked, once. */
@@ -35,8 +24,7 @@ export async function collectAll(hosts: Hosts): Promise<void> {
   await collectCentral(context);
   for (const { store } of hosts.nodes) await collectNode(context, store);
   await collectTombstones(context);
-  const nodes = hosts.nodes.map(({ name }) => name);
-  await deleteFollowedEntries(hosts.central.store.database, nodes, hosts.now - GRACE, 1000);
+  await removeAppliedChanges(context);
 }
 
 export async function pushBlob({ registry }: Host, seed: number, repository: RepositoryName = REPOSITORY): Promise<Digest> {

@@ -1,15 +1,13 @@
 /** What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and mend objects. */
 import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
-import { compareObjects } from '../../src/maintenance/integrity/compare-objects.ts';
-import type { GcContext } from '../../src/maintenance/context.ts';
-import { findWanted, repair } from '../../src/maintenance/integrity/repair-rounds.ts';
-import { scrub } from '../../src/maintenance/integrity/scrub.ts';
+import type { MaintenanceContext } from '../../src/maintenance/context.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
-import { type Fixture, GRACE, granted, REPOSITORY } from './fixture.ts';
+import { type Fixture, granted, REPOSITORY } from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts, openHosts } from './hosts.ts';
+import { compareObjects, findWanted, openRun, repair, scrub } from './maintenance.ts';
 
 export const DAY = 24 * 3_600_000;
 export const ORPHAN_DAYS = 30;
@@ -34,26 +32,18 @@ export function at({ registry }: Host): Fixture {
   return { registry } as unknown as Fixture;
 }
 
-export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial<GcContext> = {}): GcContext {
+export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial<MaintenanceContext> = {}): MaintenanceContext {
   const store = (name: HostName): Store => {
     const suffix = name.toUpperCase();
     const found = bindings as Readonly<Record<string, unknown>>;
     return openStore(name, found[`DB_${suffix}`] as D1Database, found[`BLOBS_${suffix}`] as R2Bucket);
   };
   const [central, ...nodes] = HOST_NAMES.map(store) as [Store, Store, Store];
-  return {
-    central,
-    nodes,
-    now: () => hosts.now,
-    graceMilliseconds: GRACE,
-    mayGoOn: () => true,
-    rest: () => Promise.resolve(),
-    ...changes,
-  };
+  return openRun({ central, nodes, now: () => hosts.now }, changes);
 }
 
-/** One run of the cron trigger over all stores: compares, mends, hashes, mends. */
-export async function lookAfter(context: GcContext, orphanDays = ORPHAN_DAYS): Promise<Digest[]> {
+/** One run of maintenance over all stores: compares, mends, hashes, mends. */
+export async function lookAfter(context: MaintenanceContext, orphanDays = ORPHAN_DAYS): Promise<Digest[]> {
   const mended: Digest[] = [];
   const note = async (_store: string, digest: Digest): Promise<void> => void mended.push(digest);
   for (const store of [context.central, ...context.nodes]) {

@@ -16,13 +16,14 @@ import { Database } from '../../src/stores/database.ts';
 import * as deletions from '../../src/stores/deletion/deletions.ts';
 import * as departed from '../../src/maintenance/collection/delete-queue-rows.ts';
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
-import { removeExpiredUploads } from '../../src/stores/uploads/expired-uploads.ts';
 import * as feed from '../../src/stores/change-log-rows.ts';
 import * as followed from '../../src/replication/apply-changes.ts';
 import { healthOf } from '../../src/stores/health.ts';
 import * as lists from '../../src/registry/images/list-rows.ts';
 import * as images from '../../src/replication/image-state-rows.ts';
 import { lookUpVersions } from '../../src/stores/list-rows.ts';
+import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
+import { goRound } from '../../src/maintenance/round.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
 import * as markers from '../../src/stores/outbox-rows.ts';
@@ -59,6 +60,7 @@ import {
   session,
   SUBJECT,
 } from './fixture.ts';
+import { openRun } from './maintenance.ts';
 import { type Operation, type Reading, recordReads } from './rows-read.ts';
 import { removing } from './rows-read-removals.ts';
 
@@ -90,7 +92,7 @@ export async function operations(readings: Reading[]): Promise<ReadonlyMap<strin
     ...listing(fixture, database),
     ...control(database, new ControlData(database)),
     ...replication(central, node),
-    ...upkeep(central, node),
+    ...maintenanceOf(central, node),
     ...deleting(fixture, database),
     ...removing(fixture, database, listing(fixture, database)),
   ]);
@@ -393,7 +395,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
   ];
 }
 
-function upkeep(central: Named, node: Named): [string, Operation][] {
+function maintenanceOf(central: Named, node: Named): [string, Operation][] {
   const { database } = central;
   const task = {
     task: 'collect',
@@ -417,8 +419,8 @@ function upkeep(central: Named, node: Named): [string, Operation][] {
           maintenance.countMaintenance('x', 1),
         ]),
     ],
-    ['a task', () => maintenance.maintenanceTask(database, 'collect')],
-    ['tasks', () => maintenance.maintenanceTasks(database)],
+    ['a task', () => maintenance.taskState(database, 'collect')],
+    ['tasks', () => maintenance.taskStates(database)],
     ['counters', () => maintenance.maintenanceCounters(database)],
     ['links', () => collection.linksAfter(database, { digest: '', repository: '' }, 100, NOW)],
     [
@@ -467,7 +469,7 @@ function upkeep(central: Named, node: Named): [string, Operation][] {
         if (image !== undefined) await evictions.evictImage(database, image, NOW, '');
       },
     ],
-    ['expired uploads', () => removeExpiredUploads(central, NOW, true)],
+    ['expired uploads', () => goRound(openRun({ central, nodes: [node], now: () => NOW }), expiredUploads, central)],
     ['orphans', () => orphans.orphansBetween(database, '', 'blobs/o00010')],
     [
       'new orphans',

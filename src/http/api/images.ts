@@ -26,7 +26,7 @@ import {
   waitQuery,
 } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
-import { noteOfImage } from './upkeep.ts';
+import { noteOfImage } from './audit.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 

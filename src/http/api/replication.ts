@@ -3,7 +3,7 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type QueueReport, Replication } from '../../replication/queue-operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator, requireGoodAt } from './caller.ts';
-import { noteOfStore } from './upkeep.ts';
+import { noteOfStore } from './audit.ts';
 import { body, describe, json } from './describe.ts';
 import { forgetQuery, onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
 

@@ -13,7 +13,8 @@ import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
 import { replicationRoutes } from './replication.ts';
 import { repositoryRoutes } from './repositories.ts';
-import { upkeepRoutes } from './upkeep.ts';
+import { auditRoutes } from './audit.ts';
+import { maintenanceRoutes } from './maintenance.ts';
 
 export function apiRoutes(): OpenAPIHono<AppEnv> {
   const api = new OpenAPIHono<AppEnv>({
@@ -48,7 +49,8 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   imageRoutes(api);
   pinRoutes(api);
   replicationRoutes(api);
-  upkeepRoutes(api);
+  maintenanceRoutes(api);
+  auditRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',
     info: {

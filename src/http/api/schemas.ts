@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
-import { AUDIT_ACTIONS } from '../../maintenance/operations.ts';
+import { AUDIT_ACTIONS } from '../../registry/audit-log.ts';
 import { isOrganizationName, isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
@@ -302,7 +302,7 @@ export const prefetched = z
   .object({ node: z.string(), digest: z.string(), blobs: amount, done: z.boolean() })
   .openapi('Prefetched');
 
-export const storeUpkeep = z
+export const storeMaintenance = z
   .object({
     store: z.string(),
     answers: z.boolean().openapi({ description: "Whether the store's database could be asked; if not, nothing is listed" }),
@@ -319,7 +319,7 @@ export const storeUpkeep = z
     ),
     counters: z.record(z.string(), z.int()).openapi({ description: 'What it has done so far' }),
   })
-  .openapi('StoreUpkeep');
+  .openapi('StoreMaintenance');
 
 export const auditQuery = pageQuery.extend({
   last: z.string().optional().openapi({ description: 'What the page before gave' }),
@@ -338,7 +338,7 @@ export const auditEntry = z
     by: z
       .object({ id: z.string(), name: z.string().nullable() })
       .nullable()
-      .openapi({ description: "The credential; null for Berth's own upkeep" }),
+      .openapi({ description: "The credential; null for Berth's own maintenance" }),
     host: z.string().nullable().openapi({ description: 'That was asked' }),
     address: z.string().nullable().openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
     count: z.int().openapi({ description: 'Of refused logins: how many there were in the hour, at least' }),

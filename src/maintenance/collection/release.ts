@@ -1,14 +1,14 @@
 /** Letting a node's bytes go: marked at the node, consented to by central, removed at the node. See `consent-rows.ts`. */
+import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { leaseTimes } from '../../stores/blob-rows.ts';
 import { consent, leave, type Left, markLeaving } from './release-rows.ts';
 import type { Store } from '../../stores/store.ts';
-import type { GcContext } from '../context.ts';
-import type { HeardNodes } from './replication-lag.ts';
-import { answerOf, Stopped } from '../round.ts';
+import type { MaintenanceContext } from '../context.ts';
+import { answerOf, Stopped } from '../stopped.ts';
 
 /** After its row has gone, an object stays for who is reading it. */
-const HOUR = 3_600_000;
+const READERS_MILLISECONDS = HOUR;
 
 export interface LetGo {
   readonly left: readonly Left[];
@@ -18,15 +18,14 @@ export interface LetGo {
 
 /** Of some blobs of a node, those go that nothing at the node needs and that central can spare. @throws Stopped */
 export async function letGo(
-  { central, now, graceMilliseconds }: GcContext,
+  { central, lag, now, graceMilliseconds }: MaintenanceContext,
   node: Store,
   digests: readonly Digest[],
-  heard: HeardNodes,
 ): Promise<LetGo> {
   const token = crypto.randomUUID();
   const marked = await markLeaving(node, digests, token, now());
   if (marked.length === 0) return { left: [], stopped: undefined };
-  const stopped = await heard.require().then(
+  const stopped = await lag.requireShort().then(
     () => null,
     (error: unknown) => {
       if (error instanceof Stopped) return error.message;
@@ -36,6 +35,6 @@ export async function letGo(
   const { until } = leaseTimes(now(), graceMilliseconds);
   const given = await answerOf("central's database", consent(central, node.name, marked, stopped === null, now(), until));
   const at = now();
-  const left = await leave(node, marked, given, token, at, at + HOUR);
+  const left = await leave(node, marked, given, token, at, at + READERS_MILLISECONDS);
   return { left, stopped: given.length < marked.length ? stopped : null };
 }

@@ -1,28 +1,35 @@
 /**
- * Whether central has heard of what the nodes promised. A node commits manifests on links that central keeps bytes for; so
- * nothing is collected while the oldest marker of any node is g / 2 old or older, or cannot be read.
+ * What the nodes have yet to announce to central. Every answer is used for g / 8, then the nodes are asked again.
  *
- * Invariant 5: renewed lease (2 g) ≥ least lease after a HEAD (1.75 g) ≥ oldest usable link (g) + greatest age of a marker
- * (g / 2) + time that a collection takes (g / 4). What was read is used for g / 8: the transaction that relies on it ends
- * long before g / 4, since D1 ends every query after 30 seconds.
+ * Invariant 5: a node commits manifests on links that central keeps bytes for; so nothing is collected while the oldest
+ * marker of any node is g / 2 old or older, or cannot be read. Renewed lease (2 g) ≥ least lease after a HEAD (1.75 g) ≥
+ * oldest usable link (g) + greatest age of a marker (g / 2) + time that a collection takes (g / 4). The transaction that
+ * relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
  */
-import { oldestMarker } from '../../stores/outbox-rows.ts';
-import type { GcContext } from '../context.ts';
-import { answerOf, Stopped } from '../round.ts';
+import { leastStamp, oldestMarker } from '../../stores/outbox-rows.ts';
+import type { Store } from '../../stores/store.ts';
+import { answerOf, Stopped } from '../stopped.ts';
 
-export class HeardNodes {
-  readonly #context: GcContext;
-  #readAt: number | undefined;
+interface Nodes {
+  readonly nodes: readonly Store[];
+  readonly now: () => number;
+  readonly graceMilliseconds: number;
+}
 
-  constructor(context: GcContext) {
-    this.#context = context;
+export class ReplicationLag {
+  readonly #of: Nodes;
+  #shortAt: number | undefined;
+  readonly #stamps = new Map<Store, { readonly at: number; readonly stamp: number }>();
+
+  constructor(of: Nodes) {
+    this.#of = of;
   }
 
-  /** Reads the nodes' oldest markers, if that is too long ago. @throws Stopped */
-  async require(): Promise<void> {
-    const { nodes, now, graceMilliseconds } = this.#context;
+  /** Collection may go on: no node lags by g / 2, and all of them answer. @throws Stopped */
+  async requireShort(): Promise<void> {
+    const { nodes, now, graceMilliseconds } = this.#of;
     const at = now();
-    if (this.#readAt !== undefined && at >= this.#readAt && at < this.#readAt + graceMilliseconds / 8) return;
+    if (this.#isFresh(this.#shortAt, at)) return;
     const asked = nodes.map(async ({ name, database }) => ({
       name,
       oldest: await answerOf(`the database of ${name}`, oldestMarker(database)),
@@ -33,6 +40,28 @@ export class HeardNodes {
         `${name} has pushes of ${new Date(oldest).toISOString()} that central has not heard of: nothing is collected before its queue has announced them, or the node is retired`,
       );
     }
-    this.#readAt = at;
+    this.#shortAt = at;
+  }
+
+  /**
+   * The stamp of the oldest change at a node that central has not heard of: what was deleted after it is still needed. The
+   * greatest number if there is none.
+   *
+   * Finding one reads all markers of its node. A change that is made after that has a stamp of then, and what is forgotten
+   * is older than that by g; one that is announced meanwhile keeps for longer what it might have needed.
+   * @throws Stopped
+   */
+  async leastStamp(node: Store): Promise<number> {
+    const at = this.#of.now();
+    const known = this.#stamps.get(node);
+    if (known !== undefined && this.#isFresh(known.at, at)) return known.stamp;
+    const asked = answerOf(`the database of ${node.name}`, leastStamp(node.database));
+    const stamp = (await asked) ?? Number.MAX_SAFE_INTEGER;
+    this.#stamps.set(node, { at, stamp });
+    return stamp;
+  }
+
+  #isFresh(readAt: number | undefined, at: number): boolean {
+    return readAt !== undefined && at >= readAt && at < readAt + this.#of.graceMilliseconds / 8;
   }
 }

@@ -1,8 +1,6 @@
 /** Forgetting deletions that everyone has heard of: central's first, then those of each node. See `tombstone-rows.ts`. */
 import { stampOf } from '../../stores/clock.ts';
-import { countMaintenance } from '../task-rows.ts';
 import { forgetRemoval, knownRemovals, removalsAfter } from './forgotten-removals.ts';
-import { leastStamp } from '../../stores/outbox-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import {
   deleteHiddenTags,
@@ -18,8 +16,9 @@ import {
   tagTombstones,
   type TombstonePosition,
 } from './tombstone-rows.ts';
-import type { GcContext } from '../context.ts';
-import { answerOf, goRound, type Slice } from '../round.ts';
+import type { MaintenanceContext } from '../context.ts';
+import type { Slice, Task } from '../round.ts';
+import { answerOf } from '../stopped.ts';
 
 const ROWS = 200;
 
@@ -29,74 +28,46 @@ interface Position extends TombstonePosition {
 
 const START: Position = { phase: 'manifests', version: -1, repository: '', key: '' };
 
-/** Forgets until rounds end, something stops them, or there is no more time. Can be killed anywhere, and repeated. */
-export async function collectTombstones(context: GcContext): Promise<void> {
-  const { central, nodes, graceMilliseconds } = context;
-  const every = graceMilliseconds / 4;
-  const changes = new WaitingChanges(context);
-  await goRound(central, 'tombstones', every, context, async (position) => {
-    const waiting = await Promise.all(nodes.map((node) => changes.least(node)));
-    return forgetSlice(context, central, position, Math.min(...waiting, Number.MAX_SAFE_INTEGER));
-  });
-  const rounds = nodes.map((node) =>
-    goRound(node, 'tombstones', every, context, async (position) =>
-      forgetSlice(context, node, position, await changes.least(node)),
-    ),
-  );
-  // A node that is away keeps none of the others waiting.
-  await Promise.allSettled(rounds);
-  await Promise.all(rounds);
+export const tombstones: Task = {
+  name: 'tombstones',
+  at: 'every store',
+  every: ({ graceMilliseconds }) => graceMilliseconds / 4,
+  async slice(context, store, { position }) {
+    const from: Position = position === '' ? START : JSON.parse(position);
+    const until = stampOf(context.now() - context.graceMilliseconds);
+    const before = await leastStampFor(context, store);
+    switch (from.phase) {
+      case 'manifests': {
+        const page = await manifestDeletions(store.database, from, until, ROWS);
+        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetManifests(context, store, page, before) };
+        const end = page.map(({ deleted: version, repository, digest: key }) => ({ version, repository, key })).at(ROWS - 1);
+        return { position: positionAt(end === undefined ? { phase: 'tags' } : { phase: 'manifests', ...end }), counts };
+      }
+      case 'tags': {
+        const page = await tagTombstones(store.database, from, until, ROWS);
+        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetTagTombstones(context, store, page, before) };
+        const end = page.map(({ version, repository, name: key }) => ({ version, repository, key })).at(ROWS - 1);
+        return { position: positionAt(end === undefined ? { phase: 'removals' } : { phase: 'tags', ...end }), counts };
+      }
+      case 'removals':
+        return forgetRemovals(context, store, from.key, until, before);
+    }
+  },
+};
+
+function positionAt(start: Partial<Position>): string {
+  return JSON.stringify({ ...START, ...start });
 }
 
-/**
- * The oldest changes that central has not heard of: what was deleted after them is still asked for.
- *
- * Finding one reads all markers of its node, so it is good for g / 8. A change that is made meanwhile has a stamp of then,
- * and what is forgotten is older than that by g; one that is announced meanwhile keeps for longer what it might have needed.
- */
-class WaitingChanges {
-  readonly #context: GcContext;
-  readonly #read = new Map<Store, { readonly at: number; readonly stamp: Promise<number> }>();
-
-  constructor(context: GcContext) {
-    this.#context = context;
-  }
-
-  /** The stamp of a node's oldest; the greatest number for none. @throws Stopped */
-  async least(node: Store): Promise<number> {
-    const { now, graceMilliseconds } = this.#context;
-    const at = now();
-    const read = this.#read.get(node);
-    if (read !== undefined && at >= read.at && at < read.at + graceMilliseconds / 8) return read.stamp;
-    const asked = answerOf(`the database of ${node.name}`, leastStamp(node.database));
-    const stamp = asked.then((least) => least ?? Number.MAX_SAFE_INTEGER);
-    this.#read.set(node, { at, stamp });
-    return stamp;
-  }
-}
-
-async function forgetSlice(context: GcContext, store: Store, position: string, before: number): Promise<Slice> {
-  const from: Position = position === '' ? START : JSON.parse(position);
-  const until = stampOf(context.now() - context.graceMilliseconds);
-  if (from.phase === 'manifests') {
-    const page = await manifestDeletions(store.database, from, until, ROWS);
-    if (page.length > 0) await forgetManifests(context, store, page, before);
-    const last = page.at(-1);
-    if (page.length < ROWS || last === undefined) return { position: JSON.stringify({ ...START, phase: 'tags' }) };
-    const next = { phase: 'manifests', version: last.deleted, repository: last.repository, key: last.digest };
-    return { position: JSON.stringify(next) };
-  }
-  if (from.phase === 'removals') return forgetRemovals(context, store, from.key, until, before);
-  const page = await tagTombstones(store.database, from, until, ROWS);
-  if (page.length > 0) await forgetTagTombstones(context, store, page, before);
-  const last = page.at(-1);
-  if (page.length < ROWS || last === undefined) return { position: JSON.stringify({ ...START, phase: 'removals' }) };
-  return { position: JSON.stringify({ phase: 'tags', version: last.version, repository: last.repository, key: last.name }) };
+/** The least stamp of the changes that may still be on their way to a store: to central from any node, to a node its own. */
+async function leastStampFor({ central, nodes, lag }: MaintenanceContext, store: Store): Promise<number> {
+  const from = store === central ? nodes : [store];
+  return Math.min(...(await Promise.all(from.map((node) => lag.leastStamp(node)))), Number.MAX_SAFE_INTEGER);
 }
 
 /** The first that is due, as far as one slice goes. Those that are not stay. */
 async function forgetRemovals(
-  { central, nodes }: GcContext,
+  { central, nodes }: MaintenanceContext,
   store: Store,
   last: string,
   until: number,
@@ -109,19 +80,20 @@ async function forgetRemovals(
   const known = isCentral ? new Set() : await answerOf("central's database", knownRemovals(central.database, names));
   const removal = page.find(({ name, due }) => due === 1 && !known.has(name));
   if (removal === undefined) {
-    const end = page.length < ROWS ? undefined : page.at(-1)?.name;
-    return { position: end === undefined ? undefined : JSON.stringify({ ...START, phase: 'removals', key: end }) };
+    const end = page.at(ROWS - 1)?.name;
+    return { position: end === undefined ? undefined : positionAt({ phase: 'removals', key: end }) };
   }
-  if (await forgetRemoval(store.database, removal)) await store.database.batch([countMaintenance('forgotten_deletions', 1)]);
-  return { position: JSON.stringify({ ...START, phase: 'removals', key: last }) };
+  const isForgotten = await forgetRemoval(store.database, removal);
+  return { position: positionAt({ phase: 'removals', key: last }), counts: { forgotten_deletions: isForgotten ? 1 : 0 } };
 }
 
+/** Answers how many deletions are forgotten. */
 async function forgetManifests(
-  { central, nodes, now }: GcContext,
+  { central, nodes, now }: MaintenanceContext,
   store: Store,
   page: readonly ManifestDeletion[],
   before: number,
-): Promise<void> {
+): Promise<number> {
   const isCentral = store === central;
   const known = isCentral ? [] : await answerOf("central's database", knownDeletions(central.database, page));
   const stillKnown = new Set(known.map(({ repository, digest }) => `${repository}@${digest}`));
@@ -132,15 +104,16 @@ async function forgetManifests(
     forgotten: forgetDeletions(due, isCentral ? nodes.map(({ name }) => name) : [], before),
     repositories: isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))],
   });
-  if (forgotten.length > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten.length)]);
+  return forgotten.length;
 }
 
+/** Answers how many tombstones are forgotten. */
 async function forgetTagTombstones(
-  { central, nodes }: GcContext,
+  { central, nodes }: MaintenanceContext,
   store: Store,
   page: readonly TagTombstone[],
   before: number,
-): Promise<void> {
+): Promise<number> {
   const isCentral = store === central;
   const known = isCentral ? [] : await answerOf("central's database", knownTags(central.database, page));
   const ofCentral = new Map(known.map((tag) => [nameOf(tag), tag.deleted === 1]));
@@ -150,7 +123,7 @@ async function forgetTagTombstones(
     forgotten: forgetTags(due, isCentral ? nodes.map(({ name }) => name) : [], before, withHistory),
     repositories: isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))],
   });
-  if (forgotten.length > 0) await store.database.batch([countMaintenance('forgotten_deletions', forgotten.length)]);
+  return forgotten.length;
 }
 
 function nameOf({ repository, name }: Pick<TagTombstone, 'repository' | 'name'>): string {

@@ -10,22 +10,17 @@
  * any that are of use. Only once a whole round of collection has ended do further images leave, until the rest fits. After an
  * eviction that was cut short it is the same again, since what it left behind is such bytes too.
  */
+import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
 import { storedBytes } from '../collection/delete-queue-rows.ts';
 import { evictImage, type ImageAtNode, imagesAt, leastUsed, unsettledAmong, type UsePosition } from './eviction-rows.ts';
-import { countMaintenance, maintenanceTask, type MaintenanceTask, wakeTask } from '../task-rows.ts';
+import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import { collectNode } from '../collection/node.ts';
-import type { GcContext } from '../context.ts';
-import { deleteDeparted } from '../collection/delete-objects.ts';
-import { HeardNodes } from '../collection/replication-lag.ts';
+import type { MaintenanceContext } from '../context.ts';
 import { letGo, type LetGo } from '../collection/release.ts';
-import { answerOf, goRound, type Slice, Stopped } from '../round.ts';
-
-const HOUR = 3_600_000;
-
-/** From the start of a round to the start of the next, in milliseconds. */
-const ROUND = HOUR / 4;
+import { goRound, type Slice, type Task } from '../round.ts';
+import { answerOf, Stopped } from '../stopped.ts';
 
 /** Manifests that a slice looks at, and images that it evicts. */
 const MANIFESTS = 200;
@@ -56,21 +51,24 @@ type Collection = 'awaited' | 'begun';
 const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
 const once = (collection: Collection): Position => ({ ...startOf(1), collection });
 
-/** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
-export async function evict(context: GcContext, node: Store, limits: EvictionLimits): Promise<void> {
-  if (limits.bytes === undefined && limits.idleMilliseconds === undefined) return;
-  const heard = new HeardNodes(context);
-  await goRound(node, 'evict', ROUND, context, async (position) => {
+export const evict: Task = {
+  name: 'evict',
+  at: 'node',
+  every: () => HOUR / 4,
+  // What it leaves of a pass is for collection.
+  share: 10_000,
+  async slice(context, node, { position }) {
+    const limits = context.evictionLimits.get(node.name);
+    if (limits?.bytes === undefined && limits?.idleMilliseconds === undefined) return undefined;
     const from = position === '' ? await firstOf(node, limits) : (JSON.parse(position) as Position);
     if (from === undefined) return { position: undefined };
     const { next, stopped } =
       from.collection === undefined
-        ? await evictSlice(context, node, limits, heard, from)
+        ? await evictSlice(context, node, limits, from)
         : await collectFirst(context, node, from.collection);
     return { position: next === undefined ? undefined : JSON.stringify(next), stopped };
-  });
-  await deleteDeparted(node, context);
-}
+  },
+};
 
 async function firstOf(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
   return limits.idleMilliseconds === undefined ? afterIdle(node, limits) : startOf('idle');
@@ -93,8 +91,8 @@ interface Step extends Pick<Slice, 'stopped'> {
  * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that was under
  * way already does not do. Where it fails, the round is over.
  */
-async function collectFirst(context: GcContext, node: Store, collection: Collection): Promise<Step> {
-  const task = await maintenanceTask(node.database, 'collect');
+async function collectFirst(context: MaintenanceContext, node: Store, collection: Collection): Promise<Step> {
+  const task = await taskState(node.database, 'collect');
   if (collection === 'awaited' && (task === undefined || task.position === '')) {
     await node.database.batch([wakeTask('collect')]);
     return { next: once('begun') };
@@ -107,28 +105,22 @@ async function collectFirst(context: GcContext, node: Store, collection: Collect
     return may;
   };
   try {
-    await collectNode({ ...context, mayGoOn }, node);
+    await goRound({ ...context, mayGoOn }, collectNode, node);
   } catch (error) {
     return { next: undefined, stopped: `collecting before eviction failed: ${String(error)}` };
   }
-  const after = await maintenanceTask(node.database, 'collect');
+  const after = await taskState(node.database, 'collect');
   if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
   if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: once(collection) };
   return { next: undefined, stopped: after?.stopped ?? undefined };
 }
 
 /** Whether a round has ended since the task was woken between two rounds. */
-function hasEnded(task: MaintenanceTask | undefined): boolean {
+function hasEnded(task: TaskState | undefined): boolean {
   return task !== undefined && task.position === '' && task.next_at > 0;
 }
 
-async function evictSlice(
-  context: GcContext,
-  node: Store,
-  limits: EvictionLimits,
-  heard: HeardNodes,
-  from: Position,
-): Promise<Step> {
+async function evictSlice(context: MaintenanceContext, node: Store, limits: EvictionLimits, from: Position): Promise<Step> {
   const { central, now } = context;
   let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
   const idleBefore = limits.idleMilliseconds === undefined ? -Infinity : now() - limits.idleMilliseconds;
@@ -155,7 +147,7 @@ async function evictSlice(
   }
   let stopped: string | undefined;
   try {
-    const kept = await letGoOf(context, node, left, heard);
+    const kept = await letGoOf(context, node, left);
     stopped = kept === undefined ? from.stopped : (kept ?? undefined);
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
@@ -171,18 +163,13 @@ async function evictSlice(
 }
 
 /** Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link letGo}. @throws Stopped */
-async function letGoOf(
-  context: GcContext,
-  node: Store,
-  images: readonly ImageAtNode[],
-  heard: HeardNodes,
-): Promise<LetGo['stopped']> {
+async function letGoOf(context: MaintenanceContext, node: Store, images: readonly ImageAtNode[]): Promise<LetGo['stopped']> {
   let stopped: LetGo['stopped'];
   const digests = [
     ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
   for (let i = 0; i < digests.length; i += DIGESTS) {
-    const gone = await letGo(context, node, digests.slice(i, i + DIGESTS), heard);
+    const gone = await letGo(context, node, digests.slice(i, i + DIGESTS));
     const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
     if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
     stopped = gone.stopped ?? stopped ?? gone.stopped;

@@ -11,17 +11,15 @@
  * wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it was
  * first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
  */
+import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
 import type { ListedObject } from '../../stores/bucket.ts';
-import { countMaintenance, saveTask } from '../task-rows.ts';
 import { beginDeleting, forgetOrphans, insertOrphans, orphansBetween } from './orphan-rows.ts';
 import { namedKeys, type NamedKey, otherKeys } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
-import type { GcContext } from '../context.ts';
+import type { MaintenanceContext } from '../context.ts';
+import type { Task } from '../round.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from '../slices.ts';
-
-export const COMPARISON = 'comparison';
 
 /** Keys of one slice: what is held in memory at once, of one store, since one is compared at a time. Each slice walks all locations, so few large ones cost least. */
 const KEYS_PER_SLICE = 100_000;
@@ -30,31 +28,25 @@ const KEYS_PER_SLICE = 100_000;
 const MISSING_PER_SLICE = 1000;
 
 /** A younger object may be of a request that has yet to write its row. */
-const YOUNG_MILLISECONDS = 60 * MINUTE;
-
-/** While a slice runs, no other begins; one that was killed is done again after it. */
-const SLICE_MILLISECONDS = 10 * MINUTE;
+const YOUNG_MILLISECONDS = HOUR;
 
 const HEADS_AT_ONCE = 6;
 /** R2 deletes so many keys a call; as a list they are far from the 2 MB that D1 takes as a parameter. */
 const KEYS_PER_STATEMENT = 1000;
 
-/** @param orphanMilliseconds for how long an orphan is kept; Infinity: all of them are */
-export async function compareObjects(context: GcContext, store: Store, orphanMilliseconds: number): Promise<void> {
-  const { now, mayGoOn } = context;
-  while (mayGoOn()) {
-    const task = await dueTask(store.database, COMPARISON, now());
-    if (task === undefined) return;
-    await store.database.batch([saveTask({ ...task, last_slice_at: now(), next_at: now() + SLICE_MILLISECONDS })]);
-    const { end, orphans, deleted } = await compareSlice(context, store, task.position, now() - orphanMilliseconds);
-    await store.database.batch([
-      saveTask(afterSlice(task, now(), { position: end, nextAt: end === '' ? task.round_started_at + DAY : now() })),
-      countMaintenance('orphans_found', orphans),
-      countMaintenance('orphans_deleted', deleted),
-    ]);
+export const comparison: Task = {
+  name: 'comparison',
+  at: 'every store',
+  every: () => DAY,
+  alone: 10 * MINUTE,
+  async slice(context, store, { position }) {
+    // Where the configuration does not collect, all orphans are kept.
+    const keptMilliseconds = context.collects ? context.orphanMilliseconds : Infinity;
+    const { end, orphans, deleted } = await compareSlice(context, store, position, context.now() - keptMilliseconds);
     if (orphans + deleted > 0) logLine({ comparison: store.name, orphans, deleted });
-  }
-}
+    return { position: end === '' ? undefined : end, counts: { orphans_found: orphans, orphans_deleted: deleted } };
+  },
+};
 
 interface Compared {
   /** The last key of the slice; '' for the end of the round. */
@@ -63,7 +55,7 @@ interface Compared {
   readonly deleted: number;
 }
 
-async function compareSlice(context: GcContext, store: Store, after: string, firstSeenBy: number): Promise<Compared> {
+async function compareSlice(context: MaintenanceContext, store: Store, after: string, firstSeenBy: number): Promise<Compared> {
   const listed = await list(context, store, after);
   const others = new Set(await otherKeys(store.database, after, listed.end));
   const missing: NamedKey[] = [];
@@ -75,8 +67,7 @@ async function compareSlice(context: GcContext, store: Store, after: string, fir
   }
   for (const key of await otherKeys(store.database, after, listed.end)) others.add(key);
   const end = await noteMissing(context, store, missing, listed.end);
-  const within = (key: string): boolean => end === '' || key <= end;
-  const unnamed = [...listed.objects.values()].filter(({ key }) => within(key) && !others.has(key));
+  const unnamed = [...listed.objects.values()].filter(({ key }) => (end === '' || key <= end) && !others.has(key));
   const known = await orphansBetween(store.database, after, end);
   const orphans = await noteOrphans(context, store, unnamed, known);
   const here = new Set(unnamed.map(({ key }) => key));
@@ -89,7 +80,7 @@ async function compareSlice(context: GcContext, store: Store, after: string, fir
 
 /** Objects from `after` on: as many as fit into a slice, and for as long as there is time, but always some. */
 async function list(
-  { mayGoOn }: GcContext,
+  { mayGoOn }: MaintenanceContext,
   { bucket }: Store,
   after: string,
 ): Promise<{ readonly objects: ReadonlyMap<string, ListedObject>; readonly end: string }> {
@@ -105,7 +96,12 @@ async function list(
 }
 
 /** Marks locations whose object is not there; of very many, the first. Answers where the slice ends, then. */
-async function noteMissing(context: GcContext, store: Store, missing: readonly NamedKey[], end: string): Promise<string> {
+async function noteMissing(
+  context: MaintenanceContext,
+  store: Store,
+  missing: readonly NamedKey[],
+  end: string,
+): Promise<string> {
   const sorted = missing.toSorted((a, b) => (a.key < b.key ? -1 : 1));
   const asked = sorted.slice(0, MISSING_PER_SLICE);
   for (let i = 0; i < asked.length; i += HEADS_AT_ONCE) {
@@ -120,7 +116,7 @@ async function noteMissing(context: GcContext, store: Store, missing: readonly N
 
 /** Answers how many are new. */
 async function noteOrphans(
-  { now }: GcContext,
+  { now }: MaintenanceContext,
   { database }: Store,
   unnamed: readonly ListedObject[],
   known: ReadonlyMap<string, number>,
@@ -131,7 +127,12 @@ async function noteOrphans(
 }
 
 /** First the mark, then the objects, then the rows. Answers how many. */
-async function deleteOrphans(context: GcContext, store: Store, due: readonly string[], firstSeenBy: number): Promise<number> {
+async function deleteOrphans(
+  context: MaintenanceContext,
+  store: Store,
+  due: readonly string[],
+  firstSeenBy: number,
+): Promise<number> {
   if (due.length === 0) return 0;
   const kept = await namedAtCentral(context, store, due);
   let deleted = 0;
@@ -145,7 +146,11 @@ async function deleteOrphans(context: GcContext, store: Store, due: readonly str
 }
 
 /** Objects of a node that only central's rows name: its own database was restored to before they were written. */
-async function namedAtCentral({ central }: GcContext, store: Store, keys: readonly string[]): Promise<ReadonlySet<string>> {
+async function namedAtCentral(
+  { central }: MaintenanceContext,
+  store: Store,
+  keys: readonly string[],
+): Promise<ReadonlySet<string>> {
   if (store === central) return new Set();
   const asked = new Set(keys);
   const named = new Set<string>();

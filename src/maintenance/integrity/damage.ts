@@ -5,7 +5,7 @@ import type { Damage } from '../../stores/blob-rows.ts';
 import { countMaintenance, wakeTask } from '../task-rows.ts';
 import { markDamaged } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
-import type { GcContext } from '../context.ts';
+import type { MaintenanceContext } from '../context.ts';
 
 /** The task that mends what is damaged. */
 export const REPAIR = 'repair';
@@ -15,7 +15,7 @@ export const REPAIR = 'repair';
  * hosts go by.
  */
 export async function noteDamage(
-  { central }: GcContext,
+  { central }: MaintenanceContext,
   store: Store,
   { digest, key }: { readonly digest: Digest; readonly key: string },
   damage: Damage,

@@ -17,7 +17,7 @@ import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orph
 import { repairProgress, saveRepairProgress } from './repair-rows.ts';
 import { addWantedLocation, type Location, mendLocation, soundAmong } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
-import type { GcContext } from '../context.ts';
+import type { MaintenanceContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
 
 /** A blob whose bytes a store lacks. */
@@ -33,7 +33,7 @@ export interface Lacking {
 const CANDIDATES = 1000;
 
 /** Answers those of the blobs that the store has by now. One that fails keeps none of the others waiting. */
-export async function mend(context: GcContext, store: Store, blobs: readonly Lacking[]): Promise<Digest[]> {
+export async function mend(context: MaintenanceContext, store: Store, blobs: readonly Lacking[]): Promise<Digest[]> {
   const mended: Digest[] = [];
   const elsewhere = await locationsElsewhere(
     context,
@@ -70,7 +70,7 @@ async function mendByItself({ name, database, bucket }: Store, { digest, size, d
 }
 
 /** Orphans are hashed when a blob of their size is lacking, once each. */
-async function mendByOrphan(context: GcContext, store: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+async function mendByOrphan(context: MaintenanceContext, store: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
   const algorithm = algorithmOf(digest);
   for (let last: Candidate | undefined; ;) {
     const page = await candidates(store.database, size, last, CANDIDATES);
@@ -98,7 +98,7 @@ type Source = Location & { readonly store: Store };
 
 /** Where other stores say, each of itself, that they have the blobs. One that does not answer is left out. */
 async function locationsElsewhere(
-  { central, nodes }: GcContext,
+  { central, nodes }: MaintenanceContext,
   store: Store,
   digests: readonly Digest[],
 ): Promise<ReadonlyMap<Digest, readonly Source[]>> {
@@ -113,7 +113,7 @@ async function locationsElsewhere(
 }
 
 async function mendByCopy(
-  context: GcContext,
+  context: MaintenanceContext,
   store: Store,
   { digest, damaged }: Lacking,
   sources: readonly Source[],
@@ -134,7 +134,7 @@ async function mendByCopy(
 }
 
 async function copyFrom(
-  context: GcContext,
+  context: MaintenanceContext,
   store: Store,
   digest: Digest,
   damaged: string | undefined,

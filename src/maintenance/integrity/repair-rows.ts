@@ -1,4 +1,4 @@
-/** How far large objects have come that are copied in place of damaged ones: one run of the cron trigger may not do. */
+/** How far large objects have come that are copied in place of damaged ones: one run of maintenance may not be enough. */
 import type { Digest } from '../../oci/digest.ts';
 import { type Database, sql } from '../../stores/database.ts';
 

@@ -5,19 +5,18 @@
  * budget may be overdrawn by one object, and is then paid back. An object is read whole, through a native hash, since a
  * hash cannot be kept between runs: 5 GB take a minute or two, of the 15 that a cron trigger has.
  */
+import { DAY, MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
 import { algorithmOf } from '../../oci/digest.ts';
 import type { Damage } from '../../stores/blob-rows.ts';
 import { Hash } from '../../stores/uploads/blob-writer.ts';
 import { type Bucket, unavailable } from '../../stores/bucket.ts';
-import { countMaintenance, saveTask } from '../task-rows.ts';
 import { type Location, soundLocations } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
-import type { GcContext } from '../context.ts';
+import type { MaintenanceContext } from '../context.ts';
+import type { Slice, Task } from '../round.ts';
+import { Stopped } from '../stopped.ts';
 import { noteDamage } from './damage.ts';
-import { afterSlice, DAY, dueTask, MINUTE } from '../slices.ts';
-
-const TASK = 'scrub';
 
 const BLOBS_PER_PAGE = 100;
 
@@ -42,59 +41,53 @@ interface Position {
   readonly attempts: number;
 }
 
-/**
- * Reads blobs of a store for as long as its budget lasts.
- * @param bytesPerDay 0 for not at all
- */
-export async function scrub(context: GcContext, store: Store, bytesPerDay: number): Promise<void> {
-  const { now, mayGoOn } = context;
-  const task = bytesPerDay === 0 ? undefined : await dueTask(store.database, TASK, now());
-  if (task === undefined) return;
-  let { after, attempts } = positionIn(task.position);
-  let paidUntil = Math.max(task.next_at, now() - BURST_MILLISECONDS);
-  const done = { objects: 0, bytes: 0, skipped: 0 };
-  const save = async (position: string, nextAt: number, stopped?: string): Promise<void> => {
-    const next = { position, nextAt, ...(stopped === undefined ? {} : { stopped }) };
-    await store.database.batch([
-      saveTask(afterSlice(task, now(), next)),
-      ...Object.entries({
-        scrubbed_objects: done.objects,
-        scrubbed_bytes: done.bytes,
-        scrub_skipped: done.skipped,
-      }).flatMap(([name, by]) => (by === 0 ? [] : [countMaintenance(name, by)])),
-    ]);
-    Object.assign(done, { objects: 0, bytes: 0, skipped: 0 });
-  };
-  for (;;) {
-    const page = await soundLocations(store.database, store.name, after, BLOBS_PER_PAGE);
-    if (page.length === 0) return save('', Math.max(paidUntil, task.round_started_at + DAY));
-    for (const blob of page) {
-      if (paidUntil > now() || !mayGoOn()) return save(formatPosition({ after, attempts }), paidUntil);
-      if (blob.size > MAX_SCRUB_BYTES || attempts >= MAX_ATTEMPTS) {
-        logFailure({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts });
-        done.skipped++;
-      } else {
-        paidUntil += (Math.max(blob.size, LEAST_COST) / bytesPerDay) * DAY;
-        if (blob.size > LARGE_BYTES) await save(formatPosition({ after, attempts: attempts + 1 }), paidUntil);
-        try {
-          await check(context, store, blob);
-        } catch (error) {
-          return save(
-            formatPosition({ after, attempts: attempts + 1 }),
-            paidUntil,
-            `${blob.digest} cannot be read: ${String(error)}`,
-          );
+/** A slice reads blobs for as long as the budget lasts. When the next one begins is what has been paid for. */
+export const scrub: Task = {
+  name: 'scrub',
+  at: 'every store',
+  every: () => DAY,
+  async slice(context, store, { position, next_at: paid }, save) {
+    const { now, mayGoOn, scrubBytesPerDay } = context;
+    if (scrubBytesPerDay === 0) return undefined;
+    let { after, attempts } = positionIn(position);
+    let paidUntil = Math.max(paid, now() - BURST_MILLISECONDS);
+    let counts = NOTHING_READ;
+    const here = (): Slice => ({ position: formatPosition({ after, attempts }), notBefore: paidUntil, counts });
+    const saveHere = async (): Promise<void> => {
+      await save(here());
+      counts = NOTHING_READ;
+    };
+    for (;;) {
+      const page = await soundLocations(store.database, store.name, after, BLOBS_PER_PAGE);
+      if (page.length === 0) return { ...here(), position: undefined };
+      for (const blob of page) {
+        if (paidUntil > now() || !mayGoOn()) return here();
+        if (blob.size > MAX_SCRUB_BYTES || attempts >= MAX_ATTEMPTS) {
+          logFailure({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts });
+          counts = { ...counts, scrub_skipped: counts.scrub_skipped + 1 };
+        } else {
+          paidUntil += (Math.max(blob.size, LEAST_COST) / scrubBytesPerDay) * DAY;
+          attempts++;
+          if (blob.size > LARGE_BYTES) await saveHere();
+          try {
+            await check(context, store, blob);
+          } catch (error) {
+            await saveHere();
+            throw new Stopped(`${blob.digest} cannot be read: ${String(error)}`);
+          }
+          const { scrubbed_objects: objects, scrubbed_bytes: bytes } = counts;
+          counts = { ...counts, scrubbed_objects: objects + 1, scrubbed_bytes: bytes + blob.size };
         }
-        done.objects++;
-        done.bytes += blob.size;
+        after = blob.digest;
+        attempts = 0;
       }
-      after = blob.digest;
-      attempts = 0;
     }
-  }
-}
+  },
+};
 
-async function check(context: GcContext, store: Store, blob: Location): Promise<void> {
+const NOTHING_READ = { scrubbed_objects: 0, scrubbed_bytes: 0, scrub_skipped: 0 };
+
+async function check(context: MaintenanceContext, store: Store, blob: Location): Promise<void> {
   const damage = await damageOf(store.bucket, blob);
   if (damage !== undefined) await noteDamage(context, store, blob, damage);
 }

@@ -1,7 +1,7 @@
 /**
  * A tag write that is replaced is kept, with its version, its origin and when it was replaced: of each tag so many, and for so
- * long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes by the cron
- * trigger (`maintenance/histories.ts`), and is not shown from before that.
+ * long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes by
+ * maintenance (`maintenance/histories.ts`), and is not shown from before that.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';

@@ -19,7 +19,7 @@ export interface Actor {
   readonly host: string;
 }
 
-/** What is done without anybody asking for it: by the cron trigger. */
+/** What is done without anybody asking for it: by maintenance. */
 export const BERTH_ITSELF: Actor = { subject: '', host: '' };
 
 export const AUDIT_ACTIONS = [

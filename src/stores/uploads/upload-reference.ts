@@ -5,12 +5,13 @@
  * The offset is in the reference, so that a chunk needs no read before it is written, and a stale reference is known
  * by what it says of the past. The row that the first chunk leaves has the last word.
  */
+import { DAY } from '../../durations.ts';
 import type { Algorithm } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 
 /** How long a session lasts from its POST, in milliseconds. */
-export const SESSION_MILLISECONDS = 24 * 3_600_000;
+export const SESSION_MILLISECONDS = DAY;
 
 /** Signs for one store's registry; the keys are the caller's. */
 export interface Signer {

@@ -1,6 +1,5 @@
 /** What central collects, and what it must not. */
 import { beforeEach, expect, test } from 'vitest';
-import { collectCentral } from '../../../src/maintenance/collection/central.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { collectBlobs, deleteUnusedLinks, linksAfter } from '../../../src/maintenance/collection/collection-rows.ts';
@@ -29,6 +28,7 @@ import {
   SUBJECT,
 } from '../../support/fixture.ts';
 import { type Hosts, openHosts } from '../../support/hosts.ts';
+import { collectCentral } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 const OTHER = 'alice/other' as RepositoryName;

@@ -1,10 +1,9 @@
-/** A host's clock was days ahead for a while: what was done meanwhile must not keep the cron trigger's tasks waiting for days. */
+/** A host's clock was days ahead for a while: what was done meanwhile must not keep maintenance's tasks waiting for days. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
 import { contextOf, maintain } from '../../../src/maintenance/schedule.ts';
-import { DAY, MINUTE } from '../../../src/maintenance/slices.ts';
-import { composeStores } from '../../../src/registry/compose.ts';
+import { DAY, MINUTE } from '../../../src/durations.ts';
 import { HOUR, objectsAt, pushBlob, pushImage } from '../../support/collecting.ts';
 import { faulty } from '../../support/faults.ts';
 import { GRACE } from '../../support/fixture.ts';
@@ -54,7 +53,7 @@ test('every task is due again as soon as the clock is right', async () => {
   const after = await tasks();
   const rests = [...after].filter(([, { last_slice_at: at, next_at: next }]) => at > now + 3 * MINUTE || next > now + DAY + HOUR);
   expect(rests.map(([name]) => name)).toEqual([]);
-  const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' departed'));
+  const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' delete-queue'));
   expect(repeated.filter((name) => (after.get(name)?.last_slice_at ?? 0) < now)).toEqual([]);
   await maintain(config, env, now + 2 * HOUR);
   expect((await objectsAt('node2')).length).toBe(0);
@@ -101,10 +100,9 @@ test('a comparison that was killed while the clock was ahead goes on', async () 
 });
 
 test('a run during which the clock is set back goes on by its own, and ends', () => {
-  const [central, ...nodes] = composeStores(config, env);
   const began = Date.now();
   const clock = vi.spyOn(Date, 'now').mockReturnValue(began);
-  const context = contextOf(config, central!, nodes, began);
+  const context = contextOf(config, env, began);
   clock.mockReturnValue(began + 5000);
   expect([context.now(), context.mayGoOn()]).toEqual([began + 5000, true]);
   clock.mockReturnValue(began + 4990);

@@ -1,11 +1,11 @@
 /** What collecting costs: rows read for each blob, and that no slice grows with the store. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { collectCentral } from '../../../src/maintenance/collection/central.ts';
 import { contextOf, rowsAt } from '../../support/collecting.ts';
 import { resetCounts } from '../../support/counting.ts';
 import { GRACE } from '../../support/fixture.ts';
 import { openHosts } from '../../support/hosts.ts';
+import { collectCentral } from '../../support/maintenance.ts';
 
 /** So many images of ten layers, each with one blob more that nothing references. */
 async function fill(images: number): Promise<void> {

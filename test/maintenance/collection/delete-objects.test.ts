@@ -1,6 +1,6 @@
 /** Objects go after their rows, are counted once, and a bucket that refuses is no secret. */
 import { beforeEach, expect, test } from 'vitest';
-import { deleteDeparted } from '../../../src/maintenance/collection/delete-objects.ts';
+import { deleteObjects } from '../../support/maintenance.ts';
 import { contextOf, objectsAt, rowsAt, stoppedAt } from '../../support/collecting.ts';
 import { bytesOf } from '../../support/fixture.ts';
 import { type Hosts, openHosts } from '../../support/hosts.ts';
@@ -8,7 +8,7 @@ import { BUCKETS } from '../../support/objects.ts';
 
 let hosts: Hosts;
 
-const run = (): Promise<void> => deleteDeparted(hosts.central.store, contextOf(hosts));
+const run = (): Promise<void> => deleteObjects(contextOf(hosts), hosts.central.store);
 
 function counters(): Promise<object[]> {
   return rowsAt('central', 'SELECT name, value FROM maintenance_counters ORDER BY name');
@@ -45,12 +45,12 @@ test('a bucket that does not answer is said for as long as it does not', async (
     return work();
   };
   await expect(run()).rejects.toThrow('10001');
-  expect(await stoppedAt('central', 'departed')).toBe(
+  expect(await stoppedAt('central', 'delete-queue')).toBe(
     'the bucket of central does not answer: Error: internal error: please try again (10001)',
   );
   expect(await counters()).toEqual([]);
   hosts.central.gate = gate;
   await run();
-  expect(await stoppedAt('central', 'departed')).toBeNull();
+  expect(await stoppedAt('central', 'delete-queue')).toBeNull();
   expect(await objectsAt('central')).toEqual([]);
 });

@@ -1,8 +1,5 @@
 /** A node's bytes go only with central's consent, and only while nobody there has use for them. */
 import { beforeEach, expect, test } from 'vitest';
-import { collectCentral } from '../../../src/maintenance/collection/central.ts';
-import { collectNode } from '../../../src/maintenance/collection/node.ts';
-import { HeardNodes } from '../../../src/maintenance/collection/replication-lag.ts';
 import { letGo } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
@@ -25,6 +22,7 @@ import {
 } from '../../support/collecting.ts';
 import { GRACE, granted, imageOf, REPOSITORY } from '../../support/fixture.ts';
 import { type Hosts, openHosts } from '../../support/hosts.ts';
+import { collectCentral, collectNode } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 const OTHER = 'alice/other' as RepositoryName;
@@ -219,7 +217,6 @@ test('killed after each of its steps, the way out is gone to its end the next ti
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   for (const die of [1, 2, 3] as const) {
-    const heard = new HeardNodes(contextOf(hosts));
     let calls = 0;
     const kill = async <Result>(_call: string, work: () => Promise<Result>): Promise<Result> => {
       const result = await work();
@@ -228,7 +225,7 @@ test('killed after each of its steps, the way out is gone to its end the next ti
     };
     hosts.node1.gate = kill;
     hosts.central.gate = kill;
-    await letGo(contextOf(hosts), hosts.node1.store, [blob], heard).catch(() => undefined);
+    await letGo(contextOf(hosts), hosts.node1.store, [blob]).catch(() => undefined);
     hosts.node1.gate = async (_call, work) => work();
     hosts.central.gate = async (_call, work) => work();
   }

@@ -1,10 +1,10 @@
 /** Deletions are forgotten once everyone has heard of them, and nothing that was deleted comes back. */
 import { beforeEach, expect, test } from 'vitest';
-import { collectTombstones } from '../../../src/maintenance/collection/tombstones.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { collectAll, contextOf, leftovers, pull, pushImage, putManifest, rowsAt, stoppedAt } from '../../support/collecting.ts';
 import { GRACE, granted, indexOf, REPOSITORY } from '../../support/fixture.ts';
 import { type HostName, type Hosts, openHosts } from '../../support/hosts.ts';
+import { collectTombstones } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 

@@ -1,13 +1,12 @@
 /** An eviction round by round: collection comes before it, and whatever cuts it short, nothing goes that need not. */
 import { beforeEach, expect, test } from 'vitest';
-import { collectNode } from '../../../src/maintenance/collection/node.ts';
-import { evict } from '../../../src/maintenance/eviction/evict.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { contextOf, HOUR, locationsOf, pull, pushImage, rowsAt, stoppedAt } from '../../support/collecting.ts';
 import { DAY, manifests, run, settled, used } from '../../support/evicting.ts';
 import { GRACE, type Image, REPOSITORY } from '../../support/fixture.ts';
 import { type Hosts, openHosts } from '../../support/hosts.ts';
 import { limitedD1 } from '../../support/links.ts';
+import { collectNode, evict } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 

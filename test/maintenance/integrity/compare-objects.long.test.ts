@@ -1,7 +1,6 @@
 /** Very many objects and rows, compared in slices. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { compareObjects } from '../../../src/maintenance/integrity/compare-objects.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { bytesOf, pushBlob } from '../../support/fixture.ts';
 import type { Hosts } from '../../support/hosts.ts';
@@ -19,6 +18,7 @@ import {
   ORPHAN_DAYS,
   orphansAt,
 } from '../../support/objects.ts';
+import { compareObjects } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 

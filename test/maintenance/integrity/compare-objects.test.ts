@@ -1,6 +1,5 @@
 /** What lies in a bucket and what rows name, compared in both directions. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { compareObjects } from '../../../src/maintenance/integrity/compare-objects.ts';
 import { bodyOf, bytesOf, pushBlob, REPOSITORY, session, SUBJECT } from '../../support/fixture.ts';
 import type { Hosts } from '../../support/hosts.ts';
 import {
@@ -18,6 +17,7 @@ import {
   ORPHAN_DAYS,
   orphansAt,
 } from '../../support/objects.ts';
+import { compareObjects } from '../../support/maintenance.ts';
 
 const HOUR = DAY / 24;
 

@@ -1,7 +1,6 @@
 /** Repairs of an object that is copied in parts, over several runs. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { repair } from '../../../src/maintenance/integrity/repair-rounds.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { WHOLE_BYTES } from '../../../src/replication/transfer.ts';
 import { pushBlob } from '../../support/fixture.ts';
@@ -19,6 +18,7 @@ import {
   openHostsNow,
   read,
 } from '../../support/objects.ts';
+import { repair } from '../../support/maintenance.ts';
 
 let hosts: Hosts;
 

@@ -1,7 +1,6 @@
 /** What is damaged is 503 to readers and unknown to pushers, until it is mended: from a store that has it, an orphan, or a push. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
-import { repair } from '../../../src/maintenance/integrity/repair-rounds.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import {
@@ -34,6 +33,7 @@ import {
   read,
   spoil,
 } from '../../support/objects.ts';
+import { repair } from '../../support/maintenance.ts';
 
 const CONTENT = bytesOf(1, 100);
 const OTHER = 'bob/tool' as RepositoryName;

@@ -120,12 +120,12 @@ async function sendChunk({ registry }: Host, name: string, seed: number): Promis
   };
 }
 
-/** One minute's cron trigger. @param collects whether the configuration lets it */
+/** One run of maintenance. @param collects whether the configuration lets it */
 async function cron(collects: boolean, now: number): Promise<void> {
   await maintain({ ...parseConfig(env), collects }, env, now);
 }
 
-/** The cron trigger for longer than anything is kept: sessions, leases, orphans. Nodes follow and copy in between. */
+/** Maintenance for longer than anything is kept: sessions, leases, orphans. Nodes follow and copy in between. */
 async function collectForLong(): Promise<void> {
   for (const step of [2 * HOUR, DAY, DAY, DAY, 29 * DAY, DAY, DAY]) {
     hosts.now += step;

@@ -1,7 +1,7 @@
-/** A run of the cron trigger that dies at any of its calls, after the call was applied, is made good by the next one. */
+/** A run of maintenance that dies at any of its calls, after the call was applied, is made good by the next one. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
-import type { GcContext } from '../../../src/maintenance/context.ts';
+import type { MaintenanceContext } from '../../../src/maintenance/context.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { isUnavailable } from '../../../src/oci/errors.ts';
 import { faulty, type Plan } from '../../support/faults.ts';
@@ -31,7 +31,7 @@ const ELEVEN_MINUTES = 11 * 60_000;
 const STEP = 3 * SAMPLE;
 
 /** Central and one node. */
-function contextOfTwo(hosts: Hosts, bindings: object = env): GcContext {
+function contextOfTwo(hosts: Hosts, bindings: object = env): MaintenanceContext {
   const context = contextOf(hosts, bindings);
   return { ...context, nodes: context.nodes.slice(0, 1) };
 }

@@ -1,7 +1,6 @@
 /** The scrub reads blobs at rest in rotation, within its budget, and notes what is lost or wrong. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { scrub } from '../../../src/maintenance/integrity/scrub.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { faulty } from '../../support/faults.ts';
 import { bytesOf, pushBlob, REPOSITORY } from '../../support/fixture.ts';
@@ -19,6 +18,7 @@ import {
   openHostsNow,
   spoil,
 } from '../../support/objects.ts';
+import { scrub } from '../../support/maintenance.ts';
 
 const PLENTY = 1e12;
 const SIZE = 300_000;
@@ -141,7 +141,7 @@ describe('what stops it', () => {
     let left = 0;
     const context = contextOf(hosts, env, { mayGoOn: () => left-- > 0 });
     for (let i = 0; i < 4; i++) {
-      left = 2;
+      left = 3;
       await scrub(context, context.central, PLENTY);
     }
     expect(await counterAt('central', 'scrubbed_objects')).toBe(5);

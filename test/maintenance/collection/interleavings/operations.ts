@@ -17,7 +17,7 @@ export type Form = (typeof FORMS)[number];
 /** In one of the forms; only where HEAD or a mount does not say that they are there; or HEAD, and nothing else. */
 export type Way = Form | 'head or digest' | 'mount or digest' | 'head';
 
-/** Work of a cron trigger. `turns`: how often it may go on. */
+/** Tasks of maintenance. `turns`: how often one may go on. */
 export type Work =
   | { readonly kind: 'collect central'; readonly turns: number; readonly away: NodeName | null }
   | { readonly kind: 'collect node'; readonly node: NodeName; readonly turns: number }

@@ -10,7 +10,7 @@ import { type Change, type Event, Oracle } from '../../../replication/oracle.ts'
 import { equal, itemAt, readBlob } from '../../../replication/reads.ts';
 import { bodyOf, GRACE, granted, session, SUBJECT } from '../../../support/fixture.ts';
 import type { HostName } from '../../../support/hosts.ts';
-import { ALL_TURNS, carryOutWork, isWork, makeDue, turnsLeft } from './cron.ts';
+import { ALL_TURNS, carryOutWork, isWork, makeDue, turnsLeft } from './maintenance.ts';
 import { checkStores } from './invariants.ts';
 import type { Isolate, World } from './isolates.ts';
 import { FORMS, type Form, type Operation, type Plan, type Step, type Target, type Way } from './operations.ts';
@@ -105,7 +105,7 @@ export class Run {
   }
 
   /**
-   * Requests and queues are not held for an hour, nor is a call on its way. Work of the cron trigger may stand still for
+   * Requests and queues are not held for an hour, nor is a call on its way. Maintenance may stand still for
    * longer: it looks at the clock again.
    */
   #isTooLate({ step: { operation, stop }, begun }: Doing): boolean {

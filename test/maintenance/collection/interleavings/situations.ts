@@ -114,7 +114,7 @@ const onlyThere: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** Work of the cron trigger stands still, and meanwhile clients come to need what it was about to take. */
+/** Maintenance stands still, and meanwhile clients come to need what it was about to take. */
 const between: fc.Arbitrary<Step[]> = fc
   .record({
     source: host,

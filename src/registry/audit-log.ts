@@ -1,9 +1,8 @@
-/** What operators see of the cron trigger's work: tasks, counters, and the audit log of all stores. */
+/** The audit log: one log of all stores, each of which has its own part. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
-import { composeStores } from '../registry/compose.ts';
 import {
   type Actor,
   audit,
@@ -14,16 +13,10 @@ import {
   type AuditPosition,
   type AuditSubject,
 } from '../stores/organizations/audit-rows.ts';
-import { maintenanceCounters, type MaintenanceTask, maintenanceTasks } from './task-rows.ts';
+import { composeStores } from './compose.ts';
 
-export type { AuditAction, MaintenanceTask };
+export type { AuditAction };
 export { AUDIT_ACTIONS };
-
-export interface StoreUpkeep {
-  readonly store: StoreName;
-  /** Undefined where the store's database does not answer. */
-  readonly known: { readonly tasks: readonly MaintenanceTask[]; readonly counters: ReadonlyMap<string, number> } | undefined;
-}
 
 export interface LoggedAction {
   /** Whose log it is in. */
@@ -36,24 +29,13 @@ interface LogPosition extends AuditPosition {
   readonly store: StoreName;
 }
 
-export class Upkeep {
+export class AuditLog {
   readonly #config: Config;
   readonly #env: object;
 
   constructor(config: Config, env: object) {
     this.#config = config;
     this.#env = env;
-  }
-
-  /** Of every store, central's first. */
-  async report(): Promise<StoreUpkeep[]> {
-    return Promise.all(
-      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
-        const asked = Promise.all([maintenanceTasks(database), maintenanceCounters(database)]);
-        const known = await asked.then(([tasks, counters]) => ({ tasks, counters })).catch(() => undefined);
-        return { store: name, known };
-      }),
-    );
   }
 
   /**
@@ -72,7 +54,7 @@ export class Upkeep {
    * @param last as the page before said; undefined for the first
    * @throws OciError FIELD_INVALID, UNAVAILABLE: a log with gaps would be no log
    */
-  async audit(
+  async page(
     organization: OrganizationName | undefined,
     since: number,
     last: string | undefined,

@@ -1,17 +1,17 @@
-/** What the cron trigger does with the stores, and the audit log. */
+/** The audit log over HTTP, and noting in it what no transaction notes by itself. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { matches } from '../../auth/credential.ts';
 import { administeredPatterns } from '../../auth/delegation.ts';
-import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../maintenance/operations.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
+import { type AuditAction, AuditLog, type LoggedAction } from '../../registry/audit-log.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { describe, json } from './describe.ts';
-import { auditEntry, auditQuery, organizationParam, storeUpkeep } from './schemas.ts';
+import { auditEntry, auditQuery, organizationParam } from './schemas.ts';
 
 const page = {
   description: 'A page, the latest first; it may have fewer entries than asked for although another follows',
@@ -23,25 +23,7 @@ const page = {
   ),
 };
 
-const upkeep = z.object({
-  collects: z.boolean().openapi({ description: 'Whether the configuration lets anything be collected or evicted' }),
-  stores: z.array(storeUpkeep),
-});
-
-export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
-  const get = describe(
-    'get',
-    '/api/maintenance',
-    'Look at collection, eviction and the scrub: when they last ran, what they did, what stopped them',
-    {},
-    { 200: { description: 'One for each store', ...json(upkeep) } },
-  );
-  api.openapi(get, async (c) => {
-    requireAdministrator(c);
-    const { collects } = c.get('runtime').config;
-    return c.json({ collects, stores: (await upkeepOf(c).report()).map(view) }, 200);
-  });
-
+export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   const all = describe(
     'get',
     '/api/audit',
@@ -71,12 +53,12 @@ export function upkeepRoutes(api: OpenAPIHono<AppEnv>): void {
 /** Notes in central's log what is done to a queue, or to a store. */
 export function noteOfStore(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
   const about = { organization: '', repository: '', key: store };
-  return upkeepOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
+  return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 
 /** Notes what is done to an image, in the log of the store where it is done. */
 export function noteOfImage(c: AppContext, store: StoreName, action: AuditAction, repository: RepositoryName, key: string) {
-  return upkeepOf(c).note(
+  return auditLogOf(c).note(
     store,
     action,
     { organization: organizationOf(repository), repository, key },
@@ -85,8 +67,8 @@ export function noteOfImage(c: AppContext, store: StoreName, action: AuditAction
   );
 }
 
-function upkeepOf(c: AppContext): Upkeep {
-  return new Upkeep(c.get('runtime').config, c.env);
+function auditLogOf(c: AppContext): AuditLog {
+  return new AuditLog(c.get('runtime').config, c.env);
 }
 
 /** @throws OciError NOT_FOUND for an organization that is gone, unless to an administrator */
@@ -96,7 +78,7 @@ async function auditPage(
   { n, last }: z.infer<typeof auditQuery>,
 ): Promise<{ entries: z.infer<typeof auditEntry>[]; last: string | null }> {
   const since = organization === undefined ? 0 : await ownedSince(c, organization);
-  const found = await upkeepOf(c).audit(organization, since, last, n);
+  const found = await auditLogOf(c).page(organization, since, last, n);
   const entries = found.entries.filter(({ entry }) => organization === undefined || mayRead(c, organization, entry));
   return { entries: entries.map(viewOfEntry), last: found.last ?? null };
 }
@@ -119,23 +101,6 @@ async function ownedSince(c: AppContext, name: OrganizationName): Promise<number
   if (organization !== undefined) return organization.created_at;
   if (c.get('caller').kind === 'administrator') return 0;
   throw new OciError('NOT_FOUND', { message: `there is no organization ${name}` });
-}
-
-function view({ store, known }: StoreUpkeep): z.infer<typeof storeUpkeep> {
-  return {
-    store,
-    answers: known !== undefined,
-    tasks: (known?.tasks ?? []).map((task) => ({
-      task: task.task,
-      last_slice_at: formatTime(task.last_slice_at),
-      next_at: formatTime(task.next_at),
-      round_started_at: formatTime(task.round_started_at),
-      round_ended_at: task.round_ended_at === null ? null : formatTime(task.round_ended_at),
-      slices: task.slices,
-      stopped: task.stopped,
-    })),
-    counters: Object.fromEntries(known?.counters ?? []),
-  };
 }
 
 function viewOfEntry({ store, entry }: LoggedAction): z.infer<typeof auditEntry> {

@@ -1,32 +1,27 @@
-/** Work of the cron trigger, as a step of a plan. */
-import { collectCentral } from '../../../../src/maintenance/collection/central.ts';
-import { collectNode } from '../../../../src/maintenance/collection/node.ts';
-import type { GcContext } from '../../../../src/maintenance/context.ts';
-import { evict } from '../../../../src/maintenance/eviction/evict.ts';
-import { sweep } from '../../../../src/maintenance/sweep.ts';
-import { collectTombstones } from '../../../../src/maintenance/collection/tombstones.ts';
-import { removeExpiredUploads } from '../../../../src/stores/uploads/expired-uploads.ts';
-import { deleteFollowedEntries } from '../../../../src/stores/change-log-rows.ts';
+/** Tasks of maintenance, as a step of a plan. */
 import { BINDINGS } from '../../../support/bindings.ts';
-import { GRACE } from '../../../support/fixture.ts';
 import { HOST_NAMES, type Hosts } from '../../../support/hosts.ts';
-import { NODES, type Operation, type Work } from './operations.ts';
+import { type Operation, type Work } from './operations.ts';
+import {
+  collectCentral,
+  collectNode,
+  collectTombstones,
+  evict,
+  openRun,
+  removeAppliedChanges,
+  removeExpired,
+  sweep,
+} from '../../../support/maintenance.ts';
 
 const HOUR = 3_600_000;
-const FEED_ENTRIES = 1000;
 
 /** Turns of a run that goes on until nothing is due. */
 export const ALL_TURNS = 100;
 
 export async function carryOutWork(work: Work, hosts: Hosts, now: () => number): Promise<void> {
-  const context: GcContext = {
-    central: hosts.central.store,
-    nodes: hosts.nodes.map(({ store }) => store),
-    now,
-    graceMilliseconds: GRACE,
-    mayGoOn: turnsLeft('turns' in work ? work.turns : ALL_TURNS),
-    rest: () => Promise.resolve(),
-  };
+  const stores = { central: hosts.central.store, nodes: hosts.nodes.map(({ store }) => store) };
+  const mayGoOn = turnsLeft('turns' in work ? work.turns : ALL_TURNS);
+  const context = openRun({ ...stores, now }, { mayGoOn });
   switch (work.kind) {
     case 'collect central':
       return collectCentral(context);
@@ -42,11 +37,10 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
       for (const { store } of hosts.all) await sweep(context, store);
       return collectTombstones(context);
     case 'expired uploads':
-      for (const { store } of hosts.all) await removeExpiredUploads(store, now(), true);
+      for (const { store } of hosts.all) await removeExpired(context, store);
       return;
     case 'feed':
-      await deleteFollowedEntries(hosts.central.store.database, NODES, now() - GRACE, FEED_ENTRIES);
-      return;
+      return removeAppliedChanges(context);
   }
 }
 

@@ -1,0 +1,16 @@
+/** Removes entries of central's change log that every node has applied, once the grace time is over. */
+import { deleteFollowedEntries } from '../stores/change-log-rows.ts';
+import type { Task } from './round.ts';
+
+const ENTRIES = 10_000;
+
+export const changeLog: Task = {
+  name: 'changes',
+  at: 'central',
+  every: () => 0,
+  async slice({ nodes, now, graceMilliseconds }, { database }) {
+    const stores = nodes.map(({ name }) => name);
+    const removed = await deleteFollowedEntries(database, stores, now() - graceMilliseconds, ENTRIES);
+    return removed === 0 ? undefined : { position: undefined, counts: { removed_changes: removed } };
+  },
+};

@@ -1,0 +1,30 @@
+/** What operators see of maintenance: for each store, how its tasks stand, and what they have done. */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import { composeStores } from '../registry/compose.ts';
+import type { Database } from '../stores/database.ts';
+import { maintenanceCounters, type TaskState, taskStates } from './task-rows.ts';
+import { TASK_NAMES } from './tasks.ts';
+
+export type { TaskState };
+
+export interface StoreMaintenance {
+  readonly store: StoreName;
+  /** Undefined where the store's database does not answer. */
+  readonly known: { readonly tasks: readonly TaskState[]; readonly counters: ReadonlyMap<string, number> } | undefined;
+}
+
+/** Of every store, central's first: the tasks of the list that have run there. */
+export function maintenanceOf(config: Config, env: object): Promise<StoreMaintenance[]> {
+  return Promise.all(
+    composeStores(config, env).map(async ({ name, database }) => ({
+      store: name,
+      known: await knownOf(database).catch(() => undefined),
+    })),
+  );
+}
+
+async function knownOf(database: Database): Promise<StoreMaintenance['known']> {
+  const [states, counters] = await Promise.all([taskStates(database), maintenanceCounters(database)]);
+  return { tasks: states.filter(({ task }) => TASK_NAMES.has(task)), counters };
+}

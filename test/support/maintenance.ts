@@ -1,0 +1,82 @@
+/** Tasks of maintenance, each run alone at its stores: until its round ends, something stops it, or time is over. */
+import { env } from 'cloudflare:workers';
+import { parseConfig, type EvictionLimits } from '../../src/config.ts';
+import { collectCentral as collectCentralTask } from '../../src/maintenance/collection/central.ts';
+import { deleteObjects as deleteObjectsTask } from '../../src/maintenance/collection/delete-objects.ts';
+import { collectNode as collectNodeTask } from '../../src/maintenance/collection/node.ts';
+import { tombstones } from '../../src/maintenance/collection/tombstones.ts';
+import { changeLog } from '../../src/maintenance/change-log.ts';
+import { type MaintenanceContext, openContext } from '../../src/maintenance/context.ts';
+import { evict as evictTask } from '../../src/maintenance/eviction/evict.ts';
+import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
+import { histories } from '../../src/maintenance/histories.ts';
+import { comparison } from '../../src/maintenance/integrity/compare-objects.ts';
+import { repair as repairTask, wanted } from '../../src/maintenance/integrity/repair-rounds.ts';
+import { scrub as scrubTask } from '../../src/maintenance/integrity/scrub.ts';
+import { goRound, type Task } from '../../src/maintenance/round.ts';
+import { sweep as sweepTask } from '../../src/maintenance/sweep.ts';
+import type { Store } from '../../src/stores/store.ts';
+import { GRACE } from './fixture.ts';
+
+type Parts = Parameters<typeof openContext>[0];
+
+/** A run that goes on until nothing is due and never rests, with the settings of the test's configuration. */
+export function openRun(stores: Pick<Parts, 'central' | 'nodes' | 'now'>, changes: Partial<Parts> = {}): MaintenanceContext {
+  return openContext({
+    ...parseConfig(env),
+    graceMilliseconds: GRACE,
+    mayGoOn: () => true,
+    rest: () => Promise.resolve(),
+    repaired: () => Promise.resolve(),
+    ...stores,
+    ...changes,
+  });
+}
+
+const at =
+  (task: Task) =>
+  (context: MaintenanceContext, store: Store): Promise<void> =>
+    goRound(context, task, store);
+const atCentral =
+  (...tasks: readonly Task[]) =>
+  async (context: MaintenanceContext): Promise<void> => {
+    for (const task of tasks) await goRound(context, task, context.central);
+  };
+
+export const collectCentral = atCentral(collectCentralTask, deleteObjectsTask);
+export const deleteObjects = at(deleteObjectsTask);
+export const findWanted = atCentral(wanted);
+export const removeAppliedChanges = atCentral(changeLog);
+export const removeExpired = at(expiredUploads);
+export const removeOldHistories = at(histories);
+export const sweep = at(sweepTask);
+
+export async function collectNode(context: MaintenanceContext, node: Store): Promise<void> {
+  await goRound(context, collectNodeTask, node);
+  await goRound(context, deleteObjectsTask, node);
+}
+
+/** At central first, then at the nodes, of which one that is away keeps none of the others waiting. */
+export async function collectTombstones(context: MaintenanceContext): Promise<void> {
+  await goRound(context, tombstones, context.central);
+  const rounds = context.nodes.map((node) => goRound(context, tombstones, node));
+  await Promise.allSettled(rounds);
+  await Promise.all(rounds);
+}
+
+export async function evict(context: MaintenanceContext, node: Store, limits: EvictionLimits): Promise<void> {
+  await goRound({ ...context, evictionLimits: new Map([[node.name, limits]]) }, evictTask, node);
+  await goRound(context, deleteObjectsTask, node);
+}
+
+export function compareObjects(context: MaintenanceContext, store: Store, orphanMilliseconds: number): Promise<void> {
+  return goRound({ ...context, orphanMilliseconds }, comparison, store);
+}
+
+export function repair(context: MaintenanceContext, store: Store, repaired = context.repaired): Promise<void> {
+  return goRound({ ...context, repaired }, repairTask, store);
+}
+
+export function scrub(context: MaintenanceContext, store: Store, scrubBytesPerDay: number): Promise<void> {
+  return goRound({ ...context, scrubBytesPerDay }, scrubTask, store);
+}
