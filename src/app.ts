@@ -10,7 +10,7 @@ import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
-import { controlDataIsFresh } from './http/control-data.ts';
+import { controlDataIsFresh } from './http/freshness.ts';
 import { readableElsewhere } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';

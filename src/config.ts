@@ -10,7 +10,7 @@ import {
   type ServedHost,
   type StoreName,
 } from './namespaces/namespace.ts';
-import { DEFAULT_LIMITS, type StoreLimits } from './stores/limits.ts';
+import { DEFAULT_LIMITS, type StoreLimits } from './stores/organizations/limits.ts';
 
 export interface Config {
   readonly hosts: readonly ServedHost[];

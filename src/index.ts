@@ -1,5 +1,5 @@
 import { createApp, loadRuntime } from './app.ts';
-import { maintain } from './gc/maintenance.ts';
+import { maintain } from './maintenance/schedule.ts';
 import { logLine } from './log.ts';
 import { wakeAllQueues } from './replication/queues.ts';
 

@@ -8,7 +8,7 @@ process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
 /** How many random plans a suite carries out, and which: a sample, unless `npm run test:…` asks for more. */
 const chance = (name: string, firstSeed = 20_260_102) => ({
-  runs: Number(process.env[`${name}_RUNS`] ?? 25),
+  runs: Number(process.env[`${name}_RUNS`] ?? 10),
   seed: Number(process.env[`${name}_SEED`] ?? firstSeed),
   path: process.env[`${name}_PATH`] ?? '',
 });
@@ -16,9 +16,20 @@ const chance = (name: string, firstSeed = 20_260_102) => ({
 // wrangler says where secrets come from each time that it reads the configuration.
 process.env['WRANGLER_LOG'] ??= 'error';
 
-const PLANTED = 'test/gc/planted-mistakes.test.ts';
-/** The authorization matrix as nodes answer it. */
+const PLANTED = 'test/maintenance/collection/planted-mistakes.test.ts';
+/** The authorization matrix as nodes answer it: half as long as all other tests together. */
 const MATRIX_AT_NODES = 'test/threats/matrix/*-node*.test.ts';
+const LONG = 'test/**/*.long.test.ts';
+/** Suites of which `npm test` carries out a sample (`support/sample.ts`). */
+const SAMPLED = [
+  'test/threats/matrix/*.test.ts',
+  'test/stores/merge.test.ts',
+  'test/stores/organizations/usage.test.ts',
+  'test/stores/deletion/sweep.test.ts',
+  'test/stores/manifests/image-measure.test.ts',
+  'test/registry/images/list-rows.test.ts',
+  'test/maintenance/integrity/scrub-killed.test.ts',
+];
 
 const inWorkerd = () =>
   cloudflareTest(async () => ({
@@ -31,7 +42,7 @@ const inWorkerd = () =>
         FAULTS: chance('FAULTS', 1),
         CONVERGENCE: chance('CONVERGENCE'),
         COLLECTION: chance('COLLECTION'),
-        MATRIX_STEP: Number(process.env['MATRIX_STEP'] ?? 4),
+        SAMPLE: Number(process.env['SAMPLE'] ?? 4),
       },
     },
   }));
@@ -52,8 +63,11 @@ export default defineConfig({
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          include: ['test/*.test.ts', 'test/{oci,namespaces,stores,registry,replication,auth,http,gc,threats}/**/*.test.ts'],
-          exclude: [PLANTED, MATRIX_AT_NODES],
+          include: [
+            'test/*.test.ts',
+            'test/{oci,namespaces,stores,registry,replication,auth,http,maintenance,threats}/**/*.test.ts',
+          ],
+          exclude: [PLANTED, MATRIX_AT_NODES, LONG],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },
       },
@@ -79,14 +93,14 @@ export default defineConfig({
         },
       },
       {
-        // Only `npm run test:matrix` runs these: they take as long as half of all the others.
+        // Only `npm run test:long` runs these.
         plugins: [inWorkerd()],
         test: {
-          name: 'matrix',
+          name: 'long',
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          include: [MATRIX_AT_NODES],
+          include: [LONG, ...SAMPLED],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],
         },
       },
@@ -103,6 +117,15 @@ export default defineConfig({
         test: {
           name: 'black-box',
           include: ['test/black-box/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        // Servers that start, are killed, and are left by their clients. Only `npm run test:long` runs these.
+        test: {
+          name: 'processes',
+          include: ['test/processes/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },

@@ -1,11 +1,17 @@
 /** Managing organizations, credentials and repositories: what the management API does, without HTTP. */
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import type { Actor } from '../stores/audit-rows.ts';
+import type { Actor } from '../stores/organizations/audit-rows.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
-import type { ControlData, CredentialKind, CredentialRow, OrganizationRow, RepositoryRow } from '../stores/control-data.ts';
+import type {
+  ControlData,
+  CredentialKind,
+  CredentialRow,
+  OrganizationRow,
+  RepositoryRow,
+} from '../stores/organizations/control-data.ts';
 import type { RepositoryPattern, Right } from './credential.ts';
-import { repositoriesExceeded } from '../stores/organization-limits.ts';
+import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name rests: until every access token of its time has run out. */

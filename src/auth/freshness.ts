@@ -3,7 +3,7 @@
  * goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be good.
  */
 import { isUnavailable, OciError } from '../oci/errors.ts';
-import type { ControlData } from '../stores/control-data.ts';
+import type { ControlData } from '../stores/organizations/control-data.ts';
 
 /** For how long a copy is usable, in milliseconds. */
 export const USABLE_MILLISECONDS = 24 * 3_600_000;

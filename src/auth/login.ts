@@ -11,7 +11,7 @@
  */
 import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
-import type { ControlData, CredentialRow } from '../stores/control-data.ts';
+import type { ControlData, CredentialRow } from '../stores/organizations/control-data.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { parseBasic, type Presented } from './basic.ts';
 import { BoundedCache } from './bounded-cache.ts';

@@ -6,7 +6,7 @@
  * are refused, and nothing here clears `removed_at`.
  */
 import { OciError } from '../oci/errors.ts';
-import type { ControlData } from '../stores/control-data.ts';
+import type { ControlData } from '../stores/organizations/control-data.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { Presented } from './basic.ts';
 import { hashSecret, type Login } from './login.ts';

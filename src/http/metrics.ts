@@ -3,7 +3,7 @@
  * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
  */
 import { Hono } from 'hono';
-import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../gc/operations.ts';
+import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../maintenance/operations.ts';
 import { usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
 import { type QueueReport, Replication } from '../replication/operations.ts';

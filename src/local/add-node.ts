@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { REGIONS } from '../config.ts';
 import { addNode, type Change, dataLocation, type NodeRequest } from './node-tables.ts';
 import { main, type Operator, type Step, shown, take } from './operator.ts';
-import { ENVIRONMENT, readWranglerToml, Refusal, requireMeaning, WRANGLER_TOML, writeWranglerToml } from './wrangler-toml.ts';
+import { ENVIRONMENT, readWranglerToml, Refusal, requireGoodToml, WRANGLER_TOML, writeWranglerToml } from './wrangler-toml.ts';
 
 const USAGE = `npm run add-node -- <name> --region <region> [--domain <domain>] [--store <store>] [--apply]
 
@@ -37,8 +37,8 @@ export async function addNodeCommand(args: string[], operator: Operator): Promis
   const current = await readWranglerToml(config);
   const request: NodeRequest = { name, region, domain, store };
   const change = addNode(current.text, current.production, request);
-  // Before anything is created: whether the file can be changed has nothing to do with the id.
-  await requireMeaning(current, change.text, change.meant);
+  // Before anything is created: whether the Worker takes the file has nothing to do with the id.
+  await requireGoodToml(change.text);
 
   const { node, data } = change;
   const location = dataLocation(region);

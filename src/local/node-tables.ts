@@ -1,6 +1,6 @@
 /** What a node is in `wrangler.toml`: the tables to add for a new one, and those to remove with an old one. */
 import { bucketBinding, databaseBinding, REGIONS, registry } from '../config.ts';
-import { appendTables, type Element, removeTables, type Table } from './toml-tables.ts';
+import { appendBlock, removeBlock, type Table } from './toml-blocks.ts';
 import { type ConfiguredNode, ENVIRONMENT, type Production, Refusal } from './wrangler-toml.ts';
 
 export interface NodeRequest {
@@ -17,7 +17,6 @@ export interface Change {
   readonly node: ConfiguredNode;
   /** The store's database and bucket, if they come or go with the node. */
   readonly data: { readonly binding: string; readonly database: string; readonly bucket: string } | undefined;
-  readonly meant: Production;
   readonly text: string;
 }
 
@@ -37,67 +36,44 @@ export function addNode(text: string, production: Production, request: NodeReque
   const binding = databaseBinding(node.store);
   const data = shared ? undefined : { binding, database: `berth-${node.store}`, bucket: `berth-${node.store}` };
   if (data !== undefined) requireUnused(production, data);
-  const routes = node.hosts.map((pattern) => ({ pattern, custom_domain: true }));
-  const databases =
-    data === undefined
-      ? []
-      : [{ binding, database_name: data.database, database_id: databaseId, migrations_dir: 'src/stores/migrations' }];
-  const buckets = data === undefined ? [] : [{ binding: bucketBinding(node.store), bucket_name: data.bucket }];
-  const tables: Table[] = [
-    { header: `env.${ENVIRONMENT}.vars.REGISTRY.nodes`, values: { ...node } },
-    ...routes.map((values) => ({ header: `env.${ENVIRONMENT}.routes`, values })),
-    ...databases.map((values) => ({ header: `env.${ENVIRONMENT}.d1_databases`, values })),
-    ...buckets.map((values) => ({ header: `env.${ENVIRONMENT}.r2_buckets`, values })),
-  ];
-  return {
-    node,
-    data,
-    meant: {
-      ...production,
-      nodes: [...production.nodes, node],
-      routes: [...production.routes, ...routes],
-      databases: [...production.databases, ...databases],
-      buckets: [...production.buckets, ...buckets],
-    },
-    text: appendTables(text, `Node ${node.name}: added by \`npm run add-node\`, removed by \`npm run retire-node\`.`, tables),
-  };
+  const table = (name: string, values: Table['values']): Table => ({ header: `env.${ENVIRONMENT}.${name}`, values });
+  const withNode = appendBlock(text, `node ${node.name}`, [
+    table('vars.REGISTRY.nodes', { ...node }),
+    ...node.hosts.map((pattern) => table('routes', { pattern, custom_domain: true })),
+  ]);
+  if (data === undefined) return { node, data, text: withNode };
+  const database = { binding, database_name: data.database, database_id: databaseId, migrations_dir: 'src/stores/migrations' };
+  const withStore = appendBlock(withNode, `store ${node.store}`, [
+    table('d1_databases', database),
+    table('r2_buckets', { binding: bucketBinding(node.store), bucket_name: data.bucket }),
+  ]);
+  return { node, data, text: withStore };
 }
 
 /** @throws Refusal */
 export function removeNode(text: string, production: Production, name: string): Change {
   const node = requireNode(production, name);
-  const shared = sharesStore(production, node);
-  const [ofDatabase, ofBucket] = shared ? [] : [databaseBinding(node.store), bucketBinding(node.store)];
-  const gone = {
-    nodes: (each: ConfiguredNode) => each.name === name,
-    routes: ({ pattern }: { pattern: string }) => node.hosts.includes(pattern),
-    databases: ({ binding }: { binding: string }) => binding === ofDatabase,
-    buckets: ({ binding }: { binding: string }) => binding === ofBucket,
-  };
-  const { nodes, routes, databases, buckets } = production;
-  const elements = [
-    ...elementsOf('vars.REGISTRY.nodes', nodes, gone.nodes),
-    ...elementsOf('routes', routes, gone.routes),
-    ...elementsOf('d1_databases', databases, gone.databases),
-    ...elementsOf('r2_buckets', buckets, gone.buckets),
-  ];
-  const database = databases.find(gone.databases);
-  const bucket = buckets.find(gone.buckets);
+  const withoutNode = requireRemoved(text, `node ${name}`);
+  if (sharesStore(production, node)) return { node, data: undefined, text: withoutNode };
+  const database = production.databases.find(({ binding }) => binding === databaseBinding(node.store));
+  const bucket = production.buckets.find(({ binding }) => binding === bucketBinding(node.store));
   return {
     node,
     data:
       database === undefined || bucket === undefined
         ? undefined
         : { binding: database.binding, database: database.database_name, bucket: bucket.bucket_name },
-    meant: {
-      ...production,
-      nodes: nodes.filter((each) => !gone.nodes(each)),
-      routes: routes.filter((each) => !gone.routes(each)),
-      databases: databases.filter((each) => !gone.databases(each)),
-      buckets: buckets.filter((each) => !gone.buckets(each)),
-    },
-    text: removeTables(text, elements),
+    text: requireRemoved(withoutNode, `store ${node.store}`),
   };
+}
+
+function requireRemoved(text: string, block: string): string {
+  const removed = removeBlock(text, block);
+  if (removed !== undefined) return removed;
+  throw new Refusal(
+    `wrangler.toml has no "# begin ${block}:" and "# end ${block}", as \`npm run add-node\` writes them: ` +
+      `put these lines around the tables of ${block}, or take the tables out by hand.`,
+  );
 }
 
 /** @throws Refusal */
@@ -152,8 +128,4 @@ function requireUnused({ databases, buckets }: Production, { binding, database, 
   const taken = databases.find((each) => each.binding === binding || each.database_name === database)?.database_name;
   const other = taken ?? buckets.find(({ bucket_name: name }) => name === bucket)?.bucket_name;
   if (other !== undefined) throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has ${other} already, for something else.`);
-}
-
-function elementsOf<T>(header: string, all: readonly T[], gone: (each: T) => boolean): Element[] {
-  return all.flatMap((each, index) => (gone(each) ? [{ header: `env.${ENVIRONMENT}.${header}`, index }] : []));
 }

@@ -14,7 +14,7 @@ import {
   type Production,
   readWranglerToml,
   Refusal,
-  requireMeaning,
+  requireGoodToml,
   WRANGLER_TOML,
   writeWranglerToml,
 } from './wrangler-toml.ts';
@@ -52,7 +52,7 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
   if (name === undefined) throw new Refusal(USAGE);
   const node = requireNode(current.production, name);
   const change = removeNode(current.text, current.production, name);
-  await requireMeaning(current, change.text, change.meant);
+  await requireGoodToml(change.text);
   const deployed = !isUnset(
     current.production.databases.find(({ binding }) => binding === databaseBinding(node.store))?.database_id,
   );

@@ -3,12 +3,12 @@ import { bucketBinding, type Config, databaseBinding } from '../config.ts';
 import type { Namespace, StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { isolateBudget } from '../stores/buffer-budget.ts';
+import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { healthOf, type StoreHealth } from '../stores/health.ts';
-import { ControlData } from '../stores/control-data.ts';
+import { ControlData } from '../stores/organizations/control-data.ts';
 import { openStore, type Store } from '../stores/store.ts';
-import type { Signer } from '../stores/upload-reference.ts';
-import { FederatedRegistry } from './federated.ts';
+import type { Signer } from '../stores/uploads/upload-reference.ts';
+import { FederatedRegistry } from './federated/registry.ts';
 import type { Registry } from './registry.ts';
 import { StoredRegistry } from './stored.ts';
 

@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { holds, type Precondition } from '../oci/precondition.ts';
 import type { Reference } from '../oci/reference.ts';
-import { ShownChanged } from '../stores/shown.ts';
+import { ShownChanged } from '../stores/deletion/shown.ts';
 
 /** A precondition, and the reference whose manifest it is about. */
 export interface Conditional {

@@ -7,9 +7,15 @@ import type { OrganizationName } from '../oci/reference.ts';
 import { OciError } from '../oci/errors.ts';
 import { within } from '../stores/deadline.ts';
 import type { Store } from '../stores/store.ts';
-import { mostUsage, type OrganizationUsage, usageAmong, usageAtCentral, type UsageOfNamed } from '../stores/usage-shown.ts';
+import {
+  mostUsage,
+  type OrganizationUsage,
+  usageAmong,
+  usageAtCentral,
+  type UsageOfNamed,
+} from '../stores/organizations/usage-shown.ts';
 import { composeStores } from './compose.ts';
-import { orAway } from './federation.ts';
+import { orAway } from './federated/central.ts';
 
 /** How long a node's database is waited for, in milliseconds. */
 const NODE_MILLISECONDS = 5000;

@@ -4,18 +4,18 @@ import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { Precondition } from '../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
-import { BERTH_ITSELF } from '../stores/audit-rows.ts';
+import { BERTH_ITSELF } from '../stores/organizations/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
-import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletions.ts';
-import type { StoreLimits } from '../stores/limits.ts';
+import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletion/deletions.ts';
+import type { StoreLimits } from '../stores/organizations/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
-import { commitManifest } from '../stores/manifest-commit.ts';
-import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifest-rows.ts';
+import { commitManifest } from '../stores/manifests/manifest-commit.ts';
+import { findManifest, type ManifestRow, type ManifestRows, recordPull } from '../stores/manifests/manifest-rows.ts';
 import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
-import { findShown, type Shown } from '../stores/shown.ts';
+import { findShown, type Shown } from '../stores/deletion/shown.ts';
 import type { Store } from '../stores/store.ts';
-import type { CommitContext } from '../stores/tag-history.ts';
-import type { UploadOptions } from '../stores/uploads.ts';
+import type { CommitContext } from '../stores/clock.ts';
+import type { UploadOptions } from '../stores/uploads/uploads.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import {
   blobUnknown,
@@ -37,7 +37,7 @@ import {
 } from './answers.ts';
 import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
-import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './stored-images.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './images/pages.ts';
 import { sweepAfterRemoval } from './sweep.ts';
 import { UploadingRegistry } from './uploading.ts';
 import type {

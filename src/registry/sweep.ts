@@ -1,8 +1,8 @@
 /** Sweeping after a removal that a request made: a slice before the answer, which is all of a small repository, then the rest. */
 import { logFailure } from '../log.ts';
 import type { Database } from '../stores/database.ts';
-import type { RemovedName } from '../stores/removals.ts';
-import { sweepSlice } from '../stores/sweep-rows.ts';
+import type { RemovedName } from '../stores/deletion/removals.ts';
+import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 
 /** After a slice the store is left to everyone else for so many times as long as the slice took. */
 const REST_TIMES = 5;

@@ -1,7 +1,7 @@
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Store } from '../stores/store.ts';
-import { type UploadOptions, Uploads } from '../stores/uploads.ts';
+import { type UploadOptions, Uploads } from '../stores/uploads/uploads.ts';
 import type { Body, PresentedSession, UploadProgress, Writer } from './registry.ts';
 
 /** The part of every registry that takes bytes: they go into its own store, wherever else it looks. */

@@ -1,10 +1,11 @@
 /** Announcing: a node's markers become rows at central, and what central knows better comes back. */
-import { readManifests, readMarked, announceTo, type AnnouncedManifest, news } from '../stores/announcement-rows.ts';
+import { readManifests } from '../stores/manifests/manifest-records.ts';
+import { readMarked, announceTo, type AnnouncedManifest, news } from './announcement-rows.ts';
 import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
-import { deleteMarkers, type Marker } from '../stores/marker-rows.ts';
+import { deleteMarkers, type Marker } from '../stores/outbox-rows.ts';
 import { mergeRows, type TagRow } from '../stores/merge.ts';
-import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/organizations/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
 /** What one transaction at central takes: bytes of manifests, and how many of them. */

@@ -1,6 +1,6 @@
 /** Settling: the bytes of what was announced are copied to central, which then has a location of its own. */
 import { leaseTimes, ownLocation } from '../stores/blob-rows.ts';
-import { alreadySettled, type Copy, settle } from '../stores/copy-rows.ts';
+import { alreadySettled, type Copy, settle } from './copy-rows.ts';
 import type { Pair } from './pair.ts';
 import { dropProgress, type ProgressKeeper, transfer } from './transfer.ts';
 

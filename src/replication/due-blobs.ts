@@ -1,11 +1,11 @@
 /** Which blobs a node's queue is to copy up or to fetch: each look goes on with the organizations after those of the last. */
 import type { Digest } from '../oci/digest.ts';
 import { organizationOf } from '../oci/reference.ts';
-import { copiesFrom, type Copy } from '../stores/copy-rows.ts';
+import { copiesFrom, type Copy } from './copy-rows.ts';
 import { copyJob, isDue } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
-import type { Waiting } from './turns.ts';
+import type { Waiting } from './fair-queue.ts';
 
 const BLOBS_PER_LOOK = 100;
 /** Digests of jobs that wait: D1 takes 2 MB a parameter. */

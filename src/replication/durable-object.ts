@@ -12,7 +12,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { markEverything, waitingMarkers } from '../stores/marker-rows.ts';
+import { markEverything, waitingMarkers } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { fetchImage } from './fetch.ts';
 import type { Job } from './machine.ts';

@@ -2,13 +2,13 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
-import { readHeads, readManifests } from '../stores/announcement-rows.ts';
+import { readHeads, readManifests } from '../stores/manifests/manifest-records.ts';
 import { findBlob, ownLocation } from '../stores/blob-rows.ts';
-import { keepFetched, linkFetched, removeFetchedLink } from '../stores/copy-rows.ts';
-import { findManifest, recordPulls } from '../stores/manifest-rows.ts';
+import { keepFetched, linkFetched, removeFetchedLink } from './copy-rows.ts';
+import { findManifest, recordPulls } from '../stores/manifests/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
-import { leaveTagsToCentral, leaveToCentral } from '../stores/usage-rows.ts';
+import { leaveTagsToCentral, leaveToCentral } from '../stores/organizations/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
 import { Hopeless } from './machine.ts';
 import type { Pair } from './pair.ts';

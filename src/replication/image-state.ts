@@ -5,8 +5,8 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { type BlobOfImage, blobsOfImage, knowsWrite, markersOfImage } from '../stores/image-rows.ts';
-import { findManifest } from '../stores/manifest-rows.ts';
+import { type BlobOfImage, blobsOfImage, knowsWrite, markersOfImage } from './image-state-rows.ts';
+import { findManifest } from '../stores/manifests/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import {
   compareTags,

@@ -1,12 +1,12 @@
 /**
- * What a queue does next, given what it sees and the clock. Pure: `replicator.ts` looks, asks here, acts, and looks again;
+ * What a queue does next, given what it sees and the clock. Pure: `metadata-lane.ts` looks, asks here, acts, and looks again;
  * the model in `test/model` does the same with stores of its own.
  *
  * Nothing is dropped. What fails is tried again, alone, after a time that doubles; after a set number of attempts it is
  * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
  * everything rests for a while, and no attempt is counted.
  */
-import type { Marker } from '../stores/marker-rows.ts';
+import type { Marker } from '../stores/outbox-rows.ts';
 
 /** What is remembered of work that has failed. */
 export interface Job {

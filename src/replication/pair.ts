@@ -1,4 +1,4 @@
-import type { StoreLimits } from '../stores/limits.ts';
+import type { StoreLimits } from '../stores/organizations/limits.ts';
 import type { Store } from '../stores/store.ts';
 
 /** A node's store and central's: what a queue moves things between. */

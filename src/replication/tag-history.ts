@@ -5,11 +5,11 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { orAway } from '../registry/federation.ts';
+import { orAway } from '../registry/federated/central.ts';
 import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
-import { removedUntil, type RemovedUntil } from '../stores/removals.ts';
+import { removedUntil, type RemovedUntil } from '../stores/deletion/removals.ts';
 import type { Store } from '../stores/store.ts';
-import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/tag-history.ts';
+import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/manifests/tag-history.ts';
 import { compareTags, isAlive, mergeManifests, NO_MANIFEST } from '../stores/versions.ts';
 
 export interface HistoryEntry extends TagWrite {

@@ -6,7 +6,7 @@
 import { logLine } from '../log.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { Hash } from '../stores/blob-writer.ts';
+import { Hash } from '../stores/uploads/blob-writer.ts';
 import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
 import { Hopeless } from './machine.ts';

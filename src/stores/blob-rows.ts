@@ -11,8 +11,8 @@ import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
-import { standsLink } from './removals.ts';
-import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './usage-rows.ts';
+import { standsLink } from './deletion/removals.ts';
+import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
   readonly store: string;

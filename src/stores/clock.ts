@@ -7,6 +7,20 @@
  * once, in the statement that takes the stamp, and either all of a batch happens or none.
  */
 import { type BoundStatement, type Database, sql } from './database.ts';
+import type { Actor } from './organizations/audit-rows.ts';
+import type { StoreLimits } from './organizations/limits.ts';
+
+/** Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to announce. */
+export interface CommitContext {
+  readonly origin: string;
+  readonly announces: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Who asks for a deletion: Berth itself, unless told. */
+  readonly by?: Actor;
+  /** What organizations may have: the defaults, unless told. */
+  readonly limits?: StoreLimits | undefined;
+}
 
 /** Stamps of one millisecond. */
 export const STAMPS_PER_MILLISECOND = 1000;

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
-import { removedVersion } from './removals.ts';
+import { removedVersion } from './deletion/removals.ts';
 import { type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
 import { paged } from './rows-read.ts';
 

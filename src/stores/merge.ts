@@ -8,9 +8,9 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { asManyAs } from './rows-read.ts';
-import { measureImages } from './image-measure.ts';
-import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from './removals.ts';
-import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifest-type.ts';
+import { measureImages } from './manifests/image-measure.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from './deletion/removals.ts';
+import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
 export interface TagRow extends TagVersion {

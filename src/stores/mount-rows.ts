@@ -18,8 +18,8 @@ import {
 } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
-import { standsLink } from './removals.ts';
-import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './usage-rows.ts';
+import { standsLink } from './deletion/removals.ts';
+import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
 export type MountSource =

@@ -53,7 +53,7 @@ export async function startFloor(stateDir: string): Promise<Floor> {
 /** The statement that resolves a tag. Modules of the Worker are typed for workerd, so they are loaded by address. */
 export async function statementOfTag(): Promise<string> {
   const load = async (file: string): Promise<unknown> => import(new URL(`../../src/stores/${file}`, import.meta.url).href);
-  await load('manifest-rows.ts');
+  await load('manifests/manifest-rows.ts');
   const { allStatements } = (await load('database.ts')) as { allStatements: readonly { readonly text: string }[] };
   const statement = allStatements.find(({ text }) => text.includes('c.content') && text.includes('JOIN tags'));
   if (statement === undefined) throw new Error('no statement resolves a tag');

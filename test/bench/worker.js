@@ -3,9 +3,9 @@
  * reach into its rows. Only the bench starts it, on loopback.
  */
 import { parseConfig } from '../../src/config.ts';
-import { collectCentral } from '../../src/gc/collect-central.ts';
-import { evict } from '../../src/gc/evict.ts';
-import { contextOf } from '../../src/gc/maintenance.ts';
+import { collectCentral } from '../../src/maintenance/collection/central.ts';
+import { evict } from '../../src/maintenance/eviction/evict.ts';
+import { contextOf } from '../../src/maintenance/schedule.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
 import { composeStores } from '../../src/registry/compose.ts';
 import { gateD1, gateR2 } from '../support/links.ts';

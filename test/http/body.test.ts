@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readBodyOfAnybody, readManifestBody, readSmallBody, releaseBody } from '../../src/http/body.ts';
 import type { AppContext } from '../../src/http/context.ts';
-import { BUDGET_BYTES, isolateBudget, WAIT_MILLISECONDS } from '../../src/stores/buffer-budget.ts';
-import { STALLED_MILLISECONDS } from '../../src/stores/body-reader.ts';
+import { BUDGET_BYTES, isolateBudget, WAIT_MILLISECONDS } from '../../src/stores/uploads/buffer-budget.ts';
+import { STALLED_MILLISECONDS } from '../../src/stores/uploads/body-reader.ts';
 import { bytesOf } from '../support/fixture.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
-import { inUnits } from '../../src/stores/usage-rows.ts';
+import { inUnits } from '../../src/stores/organizations/usage-rows.ts';
 import { addUsers } from '../support/client.ts';
 import { bytesOf, contentDigest, imageOf, snapshotWithoutUse } from '../support/fixture.ts';
 import { type Answered, type HostName, type NodeName, ThreeHosts } from '../support/three-hosts.ts';

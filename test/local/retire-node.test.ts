@@ -122,6 +122,14 @@ describe('a node whose pushes have all reached central', () => {
   });
 });
 
+test('a node whose tables have lost their marks is refused, with the marks that are missing', async () => {
+  stateOf();
+  const unmarked = withNode.replace('# end node fra\n', '');
+  await toml.write(unmarked);
+  expect((await retire('fra')).refused).toContain('has no "# begin node fra:" and "# end node fra"');
+  expect(await toml.read()).toBe(unmarked);
+});
+
 describe('a node that has what central lacks is refused, with how much and what to do', () => {
   test.each([
     [{ depth: 3, oldest_marker_seconds: 12 }, ['not heard of: 3, the oldest since 12 seconds', 'at central: 0 (0 bytes)']],

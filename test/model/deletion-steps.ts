@@ -1,4 +1,4 @@
-/** A deletion at a node, as `FederatedDeletions` of registry/federated-deletions.ts takes it through its steps. */
+/** A deletion at a node, as `FederatedDeletions` of registry/federated/deletions.ts takes it through its steps. */
 import { isAlive, isVisible, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
 import { type Context, disturb, type Visit, withStore } from './context.ts';
 import { noteDeletion, noteRemoval, noteShown, noteTold } from './observed.ts';

@@ -3,7 +3,7 @@
  * messages, or by entries of the feed that nobody will read again. Of ten million states two have the same by chance once
  * in 300,000 runs; then one of them would not be looked at.
  */
-import { versionOf } from '../../src/stores/manifest-type.ts';
+import { versionOf } from '../../src/stores/manifests/manifest-type.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';
 import type { Context } from './context.ts';
 import type { Limits } from './limits.ts';

@@ -4,7 +4,7 @@
  */
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { afterFailure, type Job, nextStep, type View } from '../../src/replication/machine.ts';
-import type { Marker } from '../../src/stores/marker-rows.ts';
+import type { Marker } from '../../src/stores/outbox-rows.ts';
 import { type Context, disturb, disturbed, type Visit, withStore } from './context.ts';
 import { deliver } from './delivery.ts';
 import {

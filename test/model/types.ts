@@ -1,6 +1,6 @@
 /** Media types, where a manifest's document does not say its own: what `manifest-type.ts` of src/stores decides. */
 import { type MediaType, OCI_IMAGE_MANIFEST } from '../../src/oci/media-type.ts';
-import { claimsAfterPush, mergeClaims, NO_CLAIMS, type TypeClaims, typeOf } from '../../src/stores/manifest-type.ts';
+import { claimsAfterPush, mergeClaims, NO_CLAIMS, type TypeClaims, typeOf } from '../../src/stores/manifests/manifest-type.ts';
 import { type ManifestVersions, mergeManifests } from '../../src/stores/versions.ts';
 import type { Mutation } from './mutations.ts';
 

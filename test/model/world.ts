@@ -61,7 +61,7 @@ export function lifeAt(store: Store, digest: Slot): Life {
 }
 
 /**
- * `mergeRemoval` of stores/removals.ts, and the sweep of gc/sweep.ts all at once: rows that it has yet to reach are judged
+ * `mergeRemoval` of stores/deletion/removals.ts, and the sweep of maintenance/sweep.ts all at once: rows that it has yet to reach are judged
  * alike. A manifest's row goes; a tag's stays, hidden.
  */
 export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
@@ -104,7 +104,7 @@ export function raiseClockTo(setting: Setting, store: Store, seen: number, now: 
   return covered || seen <= store.clock ? store : { ...store, clock: seen };
 }
 
-/** `commitManifest` of stores/manifest-commit.ts. Gives the stamp. */
+/** `commitManifest` of stores/manifests/manifest-commit.ts. Gives the stamp. */
 export function commitManifest(
   setting: Setting,
   store: Store,
@@ -131,7 +131,7 @@ export function commitManifest(
   return [{ ...store, clock: tagStamp, tags, manifests, markers }, tagStamp];
 }
 
-/** `deleteTag` of stores/deletions.ts, at central. `seen` is undefined for a client of central's. Undefined: nothing to delete. */
+/** `deleteTag` of stores/deletion/deletions.ts, at central. `seen` is undefined for a client of central's. Undefined: nothing to delete. */
 export function deleteTag(world: World, tag: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
   const row = central.tags[tag];
@@ -142,7 +142,7 @@ export function deleteTag(world: World, tag: Slot, now: number, seen: number | u
   return [withDeletion(world, { ...central, clock: version, tags }, { kind: 'tag', key: tag, version }), version];
 }
 
-/** `deleteManifests` of stores/deletions.ts, at central, of one manifest. */
+/** `deleteManifests` of stores/deletion/deletions.ts, at central, of one manifest. */
 export function deleteManifest(world: World, digest: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
   if (seen === undefined && !isAlive(lifeAt(central, digest))) return undefined;
@@ -152,7 +152,7 @@ export function deleteManifest(world: World, digest: Slot, now: number, seen: nu
 }
 
 /**
- * `remove` of stores/removals.ts, at central: of the repository, or of its organization. It may be asked for where central
+ * `remove` of stores/deletion/removals.ts, at central: of the repository, or of its organization. It may be asked for where central
  * knows of nothing to remove.
  */
 export function remove(setting: Setting, world: World, now: number, seen: number): [World, number] {
@@ -176,12 +176,12 @@ function withDeletion(world: World, central: Store, ...entries: FeedEntry[]): Wo
   return { ...world, stores: [central, world.stores[1], world.stores[2]], feed: [...world.feed, ...entries] };
 }
 
-/** `greatestTagVersion` of stores/tag-history.ts. */
+/** `greatestTagVersion` of stores/manifests/tag-history.ts. */
 export function greatestTagVersion(store: Store, digest: Slot): number {
   return Math.max(0, ...store.tags.map((tag) => (tag?.digest === DIGESTS[digest] ? tag.version : 0)));
 }
 
-/** `readMarked` of stores/announcement-rows.ts and the sending of it: rows as they are now, manifests' markers as they are now. */
+/** `readMarked` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' markers as they are now. */
 export function readMarked(node: NodeIndex, store: Store, page: Markers): Message {
   const asked = (digest: Slot): boolean =>
     page.manifests[digest] > 0 || SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
@@ -203,7 +203,7 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
   };
 }
 
-/** `announceTo` of stores/announcement-rows.ts: merges at central, answers the merged rows and central's clock. */
+/** `announceTo` of replication/announcement-rows.ts: merges at central, answers the merged rows and central's clock. */
 export function announceTo(central: Store, request: Message): [Store, Message] {
   const merged = mergeRows(central, request.tags, request.manifests, true);
   const tag = (slot: Slot): TagVersion | undefined => (request.tags[slot] === undefined ? undefined : merged.tags[slot]);
@@ -230,7 +230,7 @@ export function applyReply(setting: Setting, store: Store, { tags, manifests, do
   return { ...merged, clock: Math.max(merged.clock, clock), markers };
 }
 
-/** `readFeed` of stores/feed-rows.ts, and `latest` of stores/followed.ts: of several deletions of a thing the last. */
+/** `readFeed` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: of several deletions of a thing the last. */
 export function readFeed(world: World, node: NodeIndex, limit: number): Message {
   const from = world.stores[node].position;
   const entries = world.feed.slice(from, from + limit);
@@ -244,7 +244,7 @@ export function readFeed(world: World, node: NodeIndex, limit: number): Message 
   return { kind: 'feed', node, tags, manifests, removed, done: NO_MARKERS, clock: 0, from, to: from + entries.length };
 }
 
-/** `applyFeed` of stores/followed.ts: the position moves only from where the entries were read. */
+/** `applyFeed` of replication/apply-changes.ts: the position moves only from where the entries were read. */
 export function applyFeed(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
   const held = setting.mutation === 'feed-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
@@ -275,7 +275,7 @@ export function readAlone(store: Store, kind: 'tag' | 'digest', key: Slot): Answ
   return { digest: resolves ? digest : undefined, tag, life, seen: 0, from: resolves ? 'own' : 'nobody' };
 }
 
-/** `#find` and `#judge` of registry/federated-manifests.ts: rows of the node and of central, merged first and judged after. */
+/** `#find` and `#judge` of registry/federated/manifests.ts: rows of the node and of central, merged first and judged after. */
 export function readAtNode(setting: Setting, node: Store, central: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   if (kind === 'digest' && isAlive(lifeAt(node, key))) return readAlone(node, kind, key);
   const missed = setting.mutation === 'tombstone-miss';
@@ -297,7 +297,7 @@ export function readAtNode(setting: Setting, node: Store, central: Store, kind: 
   };
 }
 
-/** `#keep` of registry/federated-manifests.ts: what a read found at central, on its way into the node's store. */
+/** `#keep` of registry/federated/manifests.ts: what a read found at central, on its way into the node's store. */
 export function keep(node: NodeIndex, central: Store, answer: Answer, tag: Slot | undefined): Message {
   return {
     kind: 'keep',
@@ -317,7 +317,7 @@ function isListed(store: Store, tag: Slot): boolean {
   return readAlone(store, 'tag', tag).digest !== undefined;
 }
 
-/** `#visibleTags` of registry/federated-lists.ts: which tags a node lists, and the greatest version that this shows. */
+/** `#visibleTags` of registry/federated/lists.ts: which tags a node lists, and the greatest version that this shows. */
 export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>; seen: number } {
   let seen = central.removed;
   const removed = Math.max(node.removed, central.removed);

@@ -1,10 +1,10 @@
 /** After all is healed: the queues drain, the hosts agree, and what they agree on is what clients were told. */
 import { env } from 'cloudflare:workers';
-import { sweep } from '../../src/gc/sweep.ts';
+import { sweep } from '../../src/maintenance/sweep.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { ControlData } from '../../src/stores/control-data.ts';
-import { waitingMarkers } from '../../src/stores/marker-rows.ts';
+import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import { waitingMarkers } from '../../src/stores/outbox-rows.ts';
 import { granted } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';

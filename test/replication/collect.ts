@@ -3,7 +3,7 @@
  * and whose lease is over, while no node has an old marker. Rows first, objects after.
  */
 import { env } from 'cloudflare:workers';
-import { waitingMarkers } from '../../src/stores/marker-rows.ts';
+import { waitingMarkers } from '../../src/stores/outbox-rows.ts';
 import { GRACE } from '../support/fixture.ts';
 import type { Hosts } from '../support/hosts.ts';
 import type { Content } from './content.ts';

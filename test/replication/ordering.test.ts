@@ -1,7 +1,7 @@
 /** Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it seems. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
-import { deleteManifests } from '../../src/stores/deletions.ts';
+import { deleteManifests } from '../../src/stores/deletion/deletions.ts';
 import { type Fixture, granted, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { ControlData } from '../../src/stores/control-data.ts';
+import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { BINDINGS } from '../support/bindings.ts';
 import { collectAll, pushImage, putManifest } from '../support/collecting.ts';
 import { GRACE, granted, type Image, REPOSITORY } from '../support/fixture.ts';

@@ -7,7 +7,7 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { CENTRAL_MILLISECONDS, answerOfCentral } from '../../src/registry/federation.ts';
+import { CENTRAL_MILLISECONDS, answerOfCentral } from '../../src/registry/federated/central.ts';
 import { ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
 import {
   all,

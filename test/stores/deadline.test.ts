@@ -1,8 +1,8 @@
 /** Calls to D1 and R2 that never settle are given up, each after its own time, and leave nothing behind. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { BlobWriter } from '../../src/stores/blob-writer.ts';
+import { BlobWriter } from '../../src/stores/uploads/blob-writer.ts';
 import { Bucket, CHANGE_MILLISECONDS, READ_MILLISECONDS } from '../../src/stores/bucket.ts';
-import { BufferBudget } from '../../src/stores/buffer-budget.ts';
+import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { Database, DATABASE_MILLISECONDS, sqlOfWholeTable } from '../../src/stores/database.ts';
 import { within } from '../../src/stores/deadline.ts';
 import { bytesOf } from '../support/fixture.ts';

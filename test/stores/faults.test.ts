@@ -10,7 +10,7 @@ import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
-import { maintain } from '../../src/gc/maintenance.ts';
+import { maintain } from '../../src/maintenance/schedule.ts';
 import { addUsers } from '../support/client.ts';
 import { hideConsole, lastPrinted, showConsole } from '../support/console.ts';
 import { FaultyClient, type LeakReason } from '../support/faulty-client.ts';

@@ -1,6 +1,6 @@
 /** Invariant 8: memory is bounded per isolate, whatever the size and number of blobs in flight. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { BUDGET_BYTES, BufferBudget, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/buffer-budget.ts';
+import { BUDGET_BYTES, BufferBudget, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/uploads/buffer-budget.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { bodyOf, bytesOf, granted, openFixture, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
 

@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
-import { PART_BYTES } from '../../src/stores/buffer-budget.ts';
+import { PART_BYTES } from '../../src/stores/uploads/buffer-budget.ts';
 import { resetCounts } from '../support/counting.ts';
 import {
   bodyOf,

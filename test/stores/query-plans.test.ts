@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { allStatements } from '../../src/stores/database.ts';
-import '../../src/gc/maintenance.ts';
+import '../../src/maintenance/schedule.ts';
 import '../../src/registry/compose.ts';
 import '../../src/replication/durable-object.ts';
 

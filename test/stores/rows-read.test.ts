@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
 import { allStatements, wholeTableStatements } from '../../src/stores/database.ts';
-import '../../src/gc/maintenance.ts';
+import '../../src/maintenance/schedule.ts';
 import '../../src/registry/compose.ts';
 import '../../src/replication/durable-object.ts';
 import { fillAsAdversary } from '../support/adversary.ts';

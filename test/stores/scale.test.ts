@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { OrganizationName, Tag } from '../../src/oci/reference.ts';
-import { ControlData } from '../../src/stores/control-data.ts';
+import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import { Database } from '../../src/stores/database.ts';
 import { countD1, resetCounts } from '../support/counting.ts';
 import {

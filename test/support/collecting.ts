@@ -1,13 +1,13 @@
 /** Collecting over the hosts of `hosts.ts`, with their clock: what the tasks are given, and what is left after them. */
 import { env } from 'cloudflare:workers';
-import { collectCentral } from '../../src/gc/collect-central.ts';
-import { collectNode } from '../../src/gc/collect-node.ts';
-import type { GcContext } from '../../src/gc/context.ts';
-import { collectTombstones } from '../../src/gc/tombstones.ts';
-import { sweep } from '../../src/gc/sweep.ts';
+import { collectCentral } from '../../src/maintenance/collection/central.ts';
+import { collectNode } from '../../src/maintenance/collection/node.ts';
+import type { GcContext } from '../../src/maintenance/context.ts';
+import { collectTombstones } from '../../src/maintenance/collection/tombstones.ts';
+import { sweep } from '../../src/maintenance/sweep.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { deleteFollowedEntries } from '../../src/stores/feed-rows.ts';
+import { deleteFollowedEntries } from '../../src/stores/change-log-rows.ts';
 import { bodyOf, bytesOf, contentDigest, GRACE, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts } from './hosts.ts';
 

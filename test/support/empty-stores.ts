@@ -4,7 +4,7 @@
  */
 import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { beforeEach, vi } from 'vitest';
+import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
 
 declare global {
@@ -24,7 +24,9 @@ await Promise.all(Object.values(BINDINGS).map(([database]) => applyD1Migrations(
 await dropSavedTables();
 await clearStores();
 
-beforeEach(clearStores);
+/** Tests of pure code have no stores to empty. */
+const PURE = /\/test\/(?:oci|namespaces)\//;
+if (!PURE.test(expect.getState().testPath ?? '')) beforeEach(clearStores);
 
 /** Ends what the queues of the file before were doing, which would go on in the stores of this one. */
 async function forgetQueues(): Promise<void> {

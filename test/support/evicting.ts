@@ -1,6 +1,6 @@
 /** Evicting from node1 of `hosts.ts`. */
-import { evict } from '../../src/gc/evict.ts';
-import { storedBytes } from '../../src/stores/departed-rows.ts';
+import { evict } from '../../src/maintenance/eviction/evict.ts';
+import { storedBytes } from '../../src/maintenance/collection/delete-queue-rows.ts';
 import { contextOf, HOUR, pushImage, rowsAt } from './collecting.ts';
 import { GRACE, type Image } from './fixture.ts';
 import type { Hosts } from './hosts.ts';

@@ -7,7 +7,7 @@ import { type RepositoryName, type Tag } from '../../src/oci/reference.ts';
 import type { ReadAccess } from '../../src/registry/access.ts';
 import type { Body, PresentedSession, UploadProgress } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
-import { BufferBudget } from '../../src/stores/buffer-budget.ts';
+import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { openStore } from '../../src/stores/store.ts';
 import { TABLES } from './bindings.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';

@@ -2,11 +2,11 @@
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
-import { FederatedRegistry } from '../../src/registry/federated.ts';
+import { FederatedRegistry } from '../../src/registry/federated/registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
-import { BufferBudget } from '../../src/stores/buffer-budget.ts';
+import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
 import { BINDINGS } from './bindings.ts';
 import { countD1, countR2, type Counts, noCounts } from './counting.ts';

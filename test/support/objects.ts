@@ -1,10 +1,10 @@
 /** What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and mend objects. */
 import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
-import { compareObjects } from '../../src/gc/compare-objects.ts';
-import type { GcContext } from '../../src/gc/context.ts';
-import { findWanted, repair } from '../../src/gc/repair.ts';
-import { scrub } from '../../src/gc/scrub.ts';
+import { compareObjects } from '../../src/maintenance/integrity/compare-objects.ts';
+import type { GcContext } from '../../src/maintenance/context.ts';
+import { findWanted, repair } from '../../src/maintenance/integrity/repair-rounds.ts';
+import { scrub } from '../../src/maintenance/integrity/scrub.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';

@@ -3,44 +3,45 @@ import { env } from 'cloudflare:workers';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
-import * as announcements from '../../src/stores/announcement-rows.ts';
-import * as audit from '../../src/stores/audit-rows.ts';
+import * as records from '../../src/stores/manifests/manifest-records.ts';
+import * as announcements from '../../src/replication/announcement-rows.ts';
+import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as blobs from '../../src/stores/blob-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
-import * as collection from '../../src/stores/collection-rows.ts';
-import * as consents from '../../src/stores/consent-rows.ts';
-import { ControlData } from '../../src/stores/control-data.ts';
-import * as copies from '../../src/stores/copy-rows.ts';
+import * as collection from '../../src/maintenance/collection/collection-rows.ts';
+import * as consents from '../../src/maintenance/collection/release-rows.ts';
+import { ControlData } from '../../src/stores/organizations/control-data.ts';
+import * as copies from '../../src/replication/copy-rows.ts';
 import { Database } from '../../src/stores/database.ts';
-import * as deletions from '../../src/stores/deletions.ts';
-import * as departed from '../../src/stores/departed-rows.ts';
-import * as evictions from '../../src/stores/eviction-rows.ts';
-import { removeExpiredUploads } from '../../src/stores/expired-uploads.ts';
-import * as feed from '../../src/stores/feed-rows.ts';
-import * as followed from '../../src/stores/followed.ts';
+import * as deletions from '../../src/stores/deletion/deletions.ts';
+import * as departed from '../../src/maintenance/collection/delete-queue-rows.ts';
+import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
+import { removeExpiredUploads } from '../../src/stores/uploads/expired-uploads.ts';
+import * as feed from '../../src/stores/change-log-rows.ts';
+import * as followed from '../../src/replication/apply-changes.ts';
 import { healthOf } from '../../src/stores/health.ts';
-import * as lists from '../../src/stores/image-list.ts';
-import * as images from '../../src/stores/image-rows.ts';
+import * as lists from '../../src/registry/images/list-rows.ts';
+import * as images from '../../src/replication/image-state-rows.ts';
 import { lookUpVersions } from '../../src/stores/list-rows.ts';
-import * as maintenance from '../../src/stores/maintenance-rows.ts';
-import { recordPulls } from '../../src/stores/manifest-rows.ts';
-import * as markers from '../../src/stores/marker-rows.ts';
+import * as maintenance from '../../src/maintenance/task-rows.ts';
+import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
+import * as markers from '../../src/stores/outbox-rows.ts';
 import { mergeRows } from '../../src/stores/merge.ts';
 import * as mounts from '../../src/stores/mount-rows.ts';
-import * as orphans from '../../src/stores/orphan-rows.ts';
-import * as pins from '../../src/stores/pin-rows.ts';
-import * as repairs from '../../src/stores/repair-rows.ts';
-import { countRefusedLogin } from '../../src/stores/refused-login-rows.ts';
-import * as retired from '../../src/stores/retired-rows.ts';
-import { findShown } from '../../src/stores/shown.ts';
-import * as scrub from '../../src/stores/scrub-rows.ts';
+import * as orphans from '../../src/maintenance/integrity/orphan-rows.ts';
+import * as pins from '../../src/maintenance/eviction/pin-rows.ts';
+import * as repairs from '../../src/maintenance/integrity/repair-rows.ts';
+import { countRefusedLogin } from '../../src/stores/organizations/refused-login-rows.ts';
+import * as retired from '../../src/replication/retired-rows.ts';
+import { findShown } from '../../src/stores/deletion/shown.ts';
+import * as scrub from '../../src/maintenance/integrity/scrub-rows.ts';
 import { openStore } from '../../src/stores/store.ts';
-import * as history from '../../src/stores/tag-history.ts';
-import { tagsOfManifest } from '../../src/stores/tags-above.ts';
-import * as tombstones from '../../src/stores/tombstone-rows.ts';
-import * as usage from '../../src/stores/usage-rows.ts';
-import * as shown from '../../src/stores/usage-shown.ts';
-import * as limits from '../../src/stores/organization-limits.ts';
+import * as history from '../../src/stores/manifests/tag-history.ts';
+import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
+import * as tombstones from '../../src/maintenance/collection/tombstone-rows.ts';
+import * as usage from '../../src/stores/organizations/usage-rows.ts';
+import * as shown from '../../src/stores/organizations/usage-shown.ts';
+import * as limits from '../../src/stores/organizations/organization-limits.ts';
 import { BIG, COMMON, COMMON_BYTES, digest, MALLORY, SUBJECT_OF_MANY, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
 import {
   bodyOf,
@@ -303,11 +304,11 @@ function replication(central: Named, node: Named): [string, Operation][] {
   ];
   const announced = async (): Promise<void> => {
     const { tags } = await announcements.readMarked(database, waiting);
-    const heads = await announcements.readHeads(
+    const heads = await records.readHeads(
       database,
       [TAGGED, digest('b', 1)].map((of) => ({ repository: BIG, digest: of })),
     );
-    const whole = await announcements.readManifests(database, 'central', heads);
+    const whole = await records.readManifests(database, 'central', heads);
     const sent = {
       store: 'node1',
       tags,

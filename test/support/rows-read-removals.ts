@@ -2,10 +2,10 @@
 import { env } from 'cloudflare:workers';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
-import { clearOrganization } from '../../src/stores/deletions.ts';
-import { forgetRemoval, knownRemovals, removalsAfter } from '../../src/stores/forgotten-removals.ts';
-import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../../src/stores/removals.ts';
-import { sweepSlice, unsweptRemovals } from '../../src/stores/sweep-rows.ts';
+import { clearOrganization } from '../../src/stores/deletion/deletions.ts';
+import { forgetRemoval, knownRemovals, removalsAfter } from '../../src/maintenance/collection/forgotten-removals.ts';
+import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../../src/stores/deletion/removals.ts';
+import { sweepSlice, unsweptRemovals } from '../../src/stores/deletion/sweep-rows.ts';
 import { BIG, COMMON } from './adversary.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from './fixture.ts';
 import type { Operation } from './rows-read.ts';

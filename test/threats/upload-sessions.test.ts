@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
-import { formatUploadReference } from '../../src/stores/upload-reference.ts';
+import { formatUploadReference } from '../../src/stores/uploads/upload-reference.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
 import { bytesOf, snapshot } from '../support/fixture.ts';

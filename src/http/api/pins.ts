@@ -1,6 +1,6 @@
 /** Images that an administrator has pinned to nodes: they are never evicted there. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type Pin, Pins } from '../../gc/pins.ts';
+import { type Pin, Pins } from '../../maintenance/eviction/pins.ts';
 import { parseReference, parseRepositoryName, type Reference, type RepositoryName } from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';

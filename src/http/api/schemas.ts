@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
-import { AUDIT_ACTIONS } from '../../gc/operations.ts';
+import { AUDIT_ACTIONS } from '../../maintenance/operations.ts';
 import { isOrganizationName, isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });

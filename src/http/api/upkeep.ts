@@ -1,6 +1,6 @@
 /** What the cron trigger does with the stores, and the audit log. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../gc/operations.ts';
+import { type AuditAction, type LoggedAction, type StoreUpkeep, Upkeep } from '../../maintenance/operations.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 
 const TESTS = {
   convergence: ['test/replication/convergence.test.ts'],
-  collection: ['test/gc/interleavings.test.ts', 'test/gc/planted-mistakes.test.ts'],
+  collection: ['test/maintenance/collection/interleavings.test.ts', 'test/maintenance/collection/planted-mistakes.test.ts'],
   faults: ['test/stores/faults.test.ts'],
 } as const;
 

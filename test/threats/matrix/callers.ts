@@ -7,16 +7,8 @@ import { parseScopes } from '../../../src/auth/scope.ts';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import { basic, type NewUser, tokenOf } from '../../support/client.ts';
 import { type HostName, type PlatformRegistry, platformToken } from '../../support/platform.ts';
+import { sampled } from '../../support/sample.ts';
 import { REPOSITORIES } from './repositories.ts';
-
-declare global {
-  namespace Cloudflare {
-    interface Env {
-      /** How many callers apart those are that ask: 1 for every one. */
-      readonly MATRIX_STEP: number;
-    }
-  }
-}
 
 export type Right = 'pull' | 'push' | 'delete' | 'admin';
 
@@ -191,13 +183,9 @@ export function managersOf(host: HostName): readonly Caller[] {
 }
 
 /** Every kind of caller of a host, or a sample of them. */
-export function callersOf(host: HostName): readonly Caller[] {
+export // Callers come in threes, in the forms of one: a sample of one in 4 meets every form.
+function callersOf(host: HostName): readonly Caller[] {
   return sampled(everyCaller(host));
-}
-
-/** Callers come in threes, in the forms of one: a step of another length meets every form. */
-function sampled(callers: readonly Caller[]): readonly Caller[] {
-  return callers.filter((_, i) => i % env.MATRIX_STEP === 0);
 }
 
 function everyCaller(host: HostName): readonly Caller[] {

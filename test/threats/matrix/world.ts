@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
-import { formatUploadReference } from '../../../src/stores/upload-reference.ts';
+import { formatUploadReference } from '../../../src/stores/uploads/upload-reference.ts';
 import { BINDINGS, TABLES } from '../../support/bindings.ts';
 import { addCredentials, basic, type CallOptions } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';

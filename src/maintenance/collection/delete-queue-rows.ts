@@ -1,0 +1,42 @@
+/**
+ * Objects whose locations have gone. Their keys are written in the transaction that removes the location, and go once the
+ * object has: so a run that is killed in between leaks nothing, and no object goes before its row has.
+ */
+import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { paged } from '../../stores/rows-read.ts';
+
+export interface Departed {
+  readonly delete_after: number;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+const SELECT_DUE = sql`
+  SELECT delete_after, key, size FROM departed WHERE delete_after <= CAST(?1 AS INTEGER)
+  ORDER BY delete_after, key LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+
+/** Objects whose time has come by `now`, in milliseconds since the epoch. */
+export function dueObjects(database: Database, now: number, limit: number): Promise<Departed[]> {
+  return database.all<Departed>(SELECT_DUE, now, limit);
+}
+
+const FORGET = sql`
+  DELETE FROM departed WHERE (delete_after, key) IN (
+    SELECT gone.value ->> 'delete_after', gone.value ->> 'key' FROM json_each(?1) AS gone)
+  RETURNING size`;
+
+/** Gives the sizes of those that were still there: another run may have forgotten the same ones. */
+export function forgetDeparted(gone: readonly Departed[]): BoundStatement {
+  return [FORGET, JSON.stringify(gone.map(({ delete_after, key }) => ({ delete_after, key })))];
+}
+
+const SELECT_STORED = sql`SELECT blobs, bytes FROM stored_bytes WHERE store = ?1`;
+
+/** What a store's locations add up to. */
+export async function storedBytes(
+  database: Database,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  return (await database.first<{ blobs: number; bytes: number }>(SELECT_STORED, store)) ?? { blobs: 0, bytes: 0 };
+}

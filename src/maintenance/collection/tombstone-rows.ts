@@ -1,0 +1,228 @@
+/**
+ * Tombstones, and when they go. A tombstone is an answer to a late copy of an older push; it goes once no such copy can
+ * come any more: it is older than the grace time, every node has followed the feed past it, and no node has a marker of a
+ * change that was made before it. At a node it goes after central's.
+ *
+ * Invariant 3: nothing deleted comes back.
+ *
+ * - A manifest's deletion hides tags that were written before it, and the feed says nothing of these. A node may have an
+ *   older write of such a tag, which would show again once central's hidden row is gone. So before the manifest's deletion
+ *   is forgotten, each hidden tag becomes a tombstone of its own, with the version that it has: of equal versions a
+ *   deletion wins, so this changes no answer, and every node hears of it by the feed. A manifest's deletion is forgotten
+ *   only while it hides no tag.
+ * - What a removal hides is hidden by its row: it needs no tombstone of its own, and goes before that row does.
+ * - Of a manifest that was pushed again, the deletion is forgotten in the same way; its row stays.
+ * - What is left of a deleted manifest but its versions goes after the grace time. The row is then one of a manifest that
+ *   was never here (`media_type` empty), so that no merge of versions alone revives it without its document.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { removedVersion } from '../../stores/deletion/removals.ts';
+import { asManyAs, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
+
+/** Rows of a page. */
+export interface TagTombstone {
+  readonly repository: RepositoryName;
+  readonly name: Tag;
+  readonly version: number;
+}
+
+export interface ManifestDeletion {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly deleted: number;
+}
+
+export interface TombstonePosition {
+  readonly version: number;
+  readonly repository: string;
+  readonly key: string;
+}
+
+const SELECT_TAGS = sql`
+  SELECT repository, name, version FROM tags INDEXED BY tags_deleted
+  WHERE digest IS NULL AND version <= CAST(?4 AS INTEGER) AND (version, repository, name) > (CAST(?1 AS INTEGER), ?2, ?3)
+  ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
+
+/** Tombstones of tags up to a stamp. */
+export function tagTombstones(
+  database: Database,
+  after: TombstonePosition,
+  until: number,
+  limit: number,
+): Promise<TagTombstone[]> {
+  return database.all<TagTombstone>(SELECT_TAGS, after.version, after.repository, after.key, until, limit);
+}
+
+const SELECT_DELETIONS = sql`
+  SELECT repository, digest, deleted_version AS deleted FROM manifests INDEXED BY manifests_deleted
+  WHERE deleted_version > 0 AND deleted_version <= CAST(?4 AS INTEGER)
+    AND (deleted_version, repository, digest) > (CAST(?1 AS INTEGER), ?2, ?3)
+  ORDER BY deleted_version, repository, digest LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
+
+/** Deletions of manifests up to a stamp, also of those that were pushed again. */
+export function manifestDeletions(
+  database: Database,
+  after: TombstonePosition,
+  until: number,
+  limit: number,
+): Promise<ManifestDeletion[]> {
+  return database.all<ManifestDeletion>(SELECT_DELETIONS, after.version, after.repository, after.key, until, limit);
+}
+
+/** Entries of the feed, of those that a node has yet to follow, that are looked at: where there are more, nothing goes. */
+const ENTRIES = 10_000;
+// Entries are not in the order of their stamps: hidden tags are told of late.
+export const FOLLOWED_UNTIL = (nodes: string): string => `(
+  SELECT iif(count(*) > ${ENTRIES}, 0, coalesce(min(iif(f.version > 0, f.version, NULL)), 9223372036854775807)) FROM (
+    SELECT version FROM feed WHERE position > (
+      SELECT coalesce(min(coalesce(w.position, 0)), 9223372036854775807)
+      FROM json_each(${nodes}) AS node LEFT JOIN followers w ON w.store = node.value)
+    ORDER BY position LIMIT ${ENTRIES + 1}) AS f)`;
+export const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
+
+const LISTED_TAGS = "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
+const TAG_GOES = `(t.repository, t.name, t.version) IN (${LISTED_TAGS}) AND t.digest IS NULL
+  AND t.version < CAST(?3 AS INTEGER) AND t.version < ${FOLLOWED_UNTIL('?2')}`;
+const DELETE_TAGS = sql`DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`.reading(withEntries);
+const DELETE_HISTORY = sql`
+  DELETE FROM tag_history WHERE (repository, name) IN (
+    SELECT tag.value ->> 'repository', tag.value ->> 'name' FROM json_each(?1) AS tag WHERE NOT EXISTS (
+      SELECT 1 FROM tags t WHERE t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name'))`.reading(inFull());
+
+/**
+ * Removes tombstones of tags that are due, with the tags' histories.
+ * @param followers whose positions in the feed count: at central the nodes' stores, at a node none
+ * @param before the least stamp that a tombstone which stays may have
+ * @param withHistory those whose history goes as well: not where another store has the tag still
+ */
+export function forgetTags(
+  tags: readonly TagTombstone[],
+  followers: readonly string[],
+  before: number,
+  withHistory: readonly TagTombstone[] = tags,
+): BoundStatement[] {
+  return [
+    [DELETE_TAGS, JSON.stringify(tags), JSON.stringify(followers), before],
+    [DELETE_HISTORY, JSON.stringify(withHistory)],
+  ];
+}
+
+const HIDDEN_TAGS = `json_each(?1) AS deletion
+  CROSS JOIN manifests m ON m.repository = deletion.value ->> 'repository' AND m.digest = deletion.value ->> 'digest'
+    AND m.deleted_version = deletion.value ->> 'deleted'
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = m.repository AND t.digest = m.digest
+    AND t.version <= m.deleted_version AND t.version > ${removedVersion('m.repository')}`;
+const KEEP_HIDDEN_TAGS = sql`
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
+  ON CONFLICT DO NOTHING`.reading(asManyAs('tags on the manifests'));
+const FEED_HIDDEN_TAGS = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(
+  asManyAs('tags on the manifests'),
+);
+const DELETE_HIDDEN_TAGS = sql`
+  UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (
+    SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(asManyAs('tags on the manifests'));
+
+/** Makes tombstones of the tags that deletions hide. @param central its name, whose word a deletion is */
+export function deleteHiddenTags(
+  deletions: readonly ManifestDeletion[],
+  central: string,
+  isCentral: boolean,
+  now: number,
+): BoundStatement[] {
+  const list = JSON.stringify(deletions);
+  return [
+    [KEEP_HIDDEN_TAGS, list, now],
+    ...(isCentral ? [[FEED_HIDDEN_TAGS, list, now] as const] : []),
+    [DELETE_HIDDEN_TAGS, list, central],
+  ];
+}
+
+const LISTED_DELETIONS =
+  "SELECT deletion.value ->> 'repository', deletion.value ->> 'digest', deletion.value ->> 'deleted' FROM json_each(?1) AS deletion";
+const DELETION_IS_LISTED = `(m.repository, m.digest, m.deleted_version) IN (${LISTED_DELETIONS})`;
+const IS_DEAD = (repository: string, digest: string): string => `EXISTS (
+  SELECT 1 FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${digest}
+    AND m.created_version <= m.deleted_version AND ${DELETION_IS_LISTED})`;
+const NAMES = "SELECT deletion.value ->> 'repository', deletion.value ->> 'digest' FROM json_each(?1) AS deletion";
+const STRIP_CONTENTS = sql`
+  DELETE FROM manifest_contents WHERE (repository, digest) IN (${NAMES})
+    AND ${IS_DEAD('manifest_contents.repository', 'manifest_contents.digest')}`.reading(inFull(8));
+const STRIP_REFERENCES = sql`
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${NAMES})
+    AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`.reading(inFull(8));
+const STRIP_MANIFESTS = sql`
+  UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0,
+    image_size = NULL, image_kind = NULL
+  WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
+
+/** Removes what deleted manifests have left but their versions. */
+export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundStatement[] {
+  const list = JSON.stringify(deletions);
+  return [STRIP_CONTENTS, STRIP_REFERENCES, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
+}
+
+const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS INTEGER)
+  AND m.deleted_version < ${FOLLOWED_UNTIL('?2')}
+  AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version
+      AND t.version > ${removedVersion('m.repository')})`;
+const DELETE_MANIFESTS = sql`
+  DELETE FROM manifests AS m WHERE ${DELETION_GOES} AND m.created_version <= m.deleted_version AND m.media_type = ''
+  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
+const FORGET_DELETIONS = sql`
+  UPDATE manifests AS m SET deleted_version = 0 WHERE ${DELETION_GOES} AND m.created_version > m.deleted_version
+  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
+
+/** Forgets deletions that are due. Parameters as of {@link forgetTags}. */
+export function forgetDeletions(
+  deletions: readonly ManifestDeletion[],
+  followers: readonly string[],
+  before: number,
+): BoundStatement[] {
+  const list = JSON.stringify(deletions);
+  return [DELETE_MANIFESTS, FORGET_DELETIONS].map((statement): BoundStatement => [
+    statement,
+    list,
+    JSON.stringify(followers),
+    before,
+  ]);
+}
+
+const SELECT_KNOWN_TAGS = sql`
+  SELECT t.repository, t.name, t.digest IS NULL AS deleted FROM json_each(?1) AS asked
+  CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'name'`;
+const SELECT_KNOWN_DELETIONS = sql`
+  SELECT m.repository, m.digest FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
+  WHERE m.deleted_version > 0`;
+
+/** At central: which of the tags have a row, and whether that is a tombstone. */
+export function knownTags(
+  central: Database,
+  tags: readonly TagTombstone[],
+): Promise<{ readonly repository: RepositoryName; readonly name: Tag; readonly deleted: number }[]> {
+  return central.all(SELECT_KNOWN_TAGS, JSON.stringify(tags));
+}
+
+/** At central: of which of the manifests it still knows a deletion. */
+export function knownDeletions(
+  central: Database,
+  deletions: readonly ManifestDeletion[],
+): Promise<{ readonly repository: RepositoryName; readonly digest: Digest }[]> {
+  return central.all(SELECT_KNOWN_DELETIONS, JSON.stringify(deletions));
+}
+
+const FORGET_REPOSITORIES = sql`
+  DELETE FROM repositories WHERE name IN (SELECT value FROM json_each(?1)) AND listed = 0
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = repositories.name)
+    AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = repositories.name)`;
+
+/** At a node: repositories of which nothing is left. Central's stay until somebody removes them. */
+export function forgetEmptyRepositories(names: readonly RepositoryName[]): BoundStatement {
+  return [FORGET_REPOSITORIES, JSON.stringify([...new Set(names)])];
+}

@@ -1,0 +1,203 @@
+/**
+ * Evicting images from a node that is over its limit of bytes, or that nobody has pulled there for long: whole, the least
+ * recently pulled first, and only those that central has all of.
+ *
+ * An image is a manifest that no live index lists, with all that it lists. Its rows leave first, in one transaction
+ * (`eviction-rows.ts`), then the bytes that nothing else here needs (`let-go.ts`): killed in between, the node's collection
+ * lets them go. An image whose bytes were promised to somebody stays until that is over.
+ *
+ * A round takes what is idle, and then, if the node is over its limit, has it collected: bytes that nothing needs go before
+ * any that are of use. Only once a whole round of collection has ended do further images leave, until the rest fits. After an
+ * eviction that was cut short it is the same again, since what it left behind is such bytes too.
+ */
+import type { EvictionLimits } from '../../config.ts';
+import { storedBytes } from '../collection/delete-queue-rows.ts';
+import { evictImage, type ImageAtNode, imagesAt, leastUsed, unsettledAmong, type UsePosition } from './eviction-rows.ts';
+import { countMaintenance, maintenanceTask, type MaintenanceTask, wakeTask } from '../task-rows.ts';
+import type { Store } from '../../stores/store.ts';
+import { collectNode } from '../collection/node.ts';
+import type { GcContext } from '../context.ts';
+import { deleteDeparted } from '../collection/delete-objects.ts';
+import { HeardNodes } from '../collection/replication-lag.ts';
+import { letGo, type LetGo } from '../collection/release.ts';
+import { answerOf, goRound, type Slice, Stopped } from '../round.ts';
+
+const HOUR = 3_600_000;
+
+/** From the start of a round to the start of the next, in milliseconds. */
+const ROUND = HOUR / 4;
+
+/** Manifests that a slice looks at, and images that it evicts. */
+const MANIFESTS = 200;
+const IMAGES = 20;
+
+/** References of the images that a slice reads at once, unless one alone has more. */
+const REFERENCES = 20_000;
+
+/** Digests that are let go at once. */
+const DIGESTS = 5000;
+
+/**
+ * Where a slice starts: among images; with `collection`, once a round of collection has ended.
+ *
+ * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it is less
+ * idle than it looks. Only if that does not make enough room, a second pass takes those as well.
+ */
+interface Position extends UsePosition {
+  readonly pass: Pass;
+  readonly collection?: Collection;
+  /** What kept an earlier slice of the round from letting bytes go. */
+  readonly stopped?: string | undefined;
+}
+
+type Pass = 'idle' | 1 | 2;
+type Collection = 'awaited' | 'begun';
+
+const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
+const once = (collection: Collection): Position => ({ ...startOf(1), collection });
+
+/** Evicts until enough is gone, something stops it, or there is no more time. Can be killed anywhere, and repeated. */
+export async function evict(context: GcContext, node: Store, limits: EvictionLimits): Promise<void> {
+  if (limits.bytes === undefined && limits.idleMilliseconds === undefined) return;
+  const heard = new HeardNodes(context);
+  await goRound(node, 'evict', ROUND, context, async (position) => {
+    const from = position === '' ? await firstOf(node, limits) : (JSON.parse(position) as Position);
+    if (from === undefined) return { position: undefined };
+    const { next, stopped } =
+      from.collection === undefined
+        ? await evictSlice(context, node, limits, heard, from)
+        : await collectFirst(context, node, from.collection);
+    return { position: next === undefined ? undefined : JSON.stringify(next), stopped };
+  });
+  await deleteDeparted(node, context);
+}
+
+async function firstOf(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
+  return limits.idleMilliseconds === undefined ? afterIdle(node, limits) : startOf('idle');
+}
+
+async function afterIdle(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
+  return (await bytesOver(node, limits)) > 0 ? once('awaited') : undefined;
+}
+
+/** Bytes that the node has above its limit; 0 or less where they fit, minus infinity without a limit. */
+async function bytesOver({ name, database }: Store, { bytes: limit }: EvictionLimits): Promise<number> {
+  return limit === undefined ? -Infinity : (await storedBytes(database, name)).bytes - limit;
+}
+
+interface Step extends Pick<Slice, 'stopped'> {
+  readonly next: Position | undefined;
+}
+
+/**
+ * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that was under
+ * way already does not do. Where it fails, the round is over.
+ */
+async function collectFirst(context: GcContext, node: Store, collection: Collection): Promise<Step> {
+  const task = await maintenanceTask(node.database, 'collect');
+  if (collection === 'awaited' && (task === undefined || task.position === '')) {
+    await node.database.batch([wakeTask('collect')]);
+    return { next: once('begun') };
+  }
+  if (collection === 'begun' && hasEnded(task)) return { next: startOf(1) };
+  let isOutOfTime = false;
+  const mayGoOn = (): boolean => {
+    const may = context.mayGoOn();
+    isOutOfTime ||= !may;
+    return may;
+  };
+  try {
+    await collectNode({ ...context, mayGoOn }, node);
+  } catch (error) {
+    return { next: undefined, stopped: `collecting before eviction failed: ${String(error)}` };
+  }
+  const after = await maintenanceTask(node.database, 'collect');
+  if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
+  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: once(collection) };
+  return { next: undefined, stopped: after?.stopped ?? undefined };
+}
+
+/** Whether a round has ended since the task was woken between two rounds. */
+function hasEnded(task: MaintenanceTask | undefined): boolean {
+  return task !== undefined && task.position === '' && task.next_at > 0;
+}
+
+async function evictSlice(
+  context: GcContext,
+  node: Store,
+  limits: EvictionLimits,
+  heard: HeardNodes,
+  from: Position,
+): Promise<Step> {
+  const { central, now } = context;
+  let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
+  const idleBefore = limits.idleMilliseconds === undefined ? -Infinity : now() - limits.idleMilliseconds;
+  const page = await leastUsed(node.database, from, MANIFESTS);
+  const due = page.filter(({ used_at: at }) => excess > 0 || at < idleBefore);
+  const roots = due.filter(({ listed }) => listed === 0).slice(0, IMAGES);
+  const read = roots.length === 0 ? [] : await imagesAt(node, roots, REFERENCES);
+  const isFull = read.length === IMAGES || read.length < roots.length;
+  const last = isFull ? roots[read.length - 1] : due.at(-1);
+  const isOver = excess > 0;
+  const goesOn = last !== undefined && (isFull || (due.length === page.length && page.length === MANIFESTS));
+
+  const images = read.filter((image) => mayLeave(image, from.pass, idleBefore, now()));
+  const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
+  const unsettled = blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
+  const left: ImageAtNode[] = [];
+  for (const image of images) {
+    if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
+    if (excess <= 0 && usedAt(image) >= idleBefore) continue;
+    const resumeAt: Position = from.pass === 'idle' ? from : once('awaited');
+    if (!(await evictImage(node.database, image, now(), JSON.stringify(resumeAt)))) continue;
+    left.push(image);
+    excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
+  }
+  let stopped: string | undefined;
+  try {
+    const kept = await letGoOf(context, node, left, heard);
+    stopped = kept === undefined ? from.stopped : (kept ?? undefined);
+  } catch (error) {
+    if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
+    return { next: once('awaited'), stopped: error.message };
+  }
+  const { pass } = from;
+  if (goesOn) {
+    const { used_at: at, repository, digest } = last;
+    return { next: { pass, used_at: at, repository, digest, stopped }, stopped };
+  }
+  if (pass === 'idle') return { next: await afterIdle(node, limits), stopped };
+  return { next: isOver && pass === 1 ? startOf(2, stopped) : undefined, stopped };
+}
+
+/** Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link letGo}. @throws Stopped */
+async function letGoOf(
+  context: GcContext,
+  node: Store,
+  images: readonly ImageAtNode[],
+  heard: HeardNodes,
+): Promise<LetGo['stopped']> {
+  let stopped: LetGo['stopped'];
+  const digests = [
+    ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
+  ];
+  for (let i = 0; i < digests.length; i += DIGESTS) {
+    const gone = await letGo(context, node, digests.slice(i, i + DIGESTS), heard);
+    const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
+    if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
+    stopped = gone.stopped ?? stopped ?? gone.stopped;
+  }
+  return stopped;
+}
+
+function usedAt({ members }: ImageAtNode): number {
+  return members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
+}
+
+/** By what was read; the transaction that evicts it judges again. */
+function mayLeave(image: ImageAtNode, pass: Pass, idleBefore: number, now: number): boolean {
+  const root = image.members.find(({ digest }) => digest === image.digest);
+  if (root === undefined) return false;
+  if (pass !== 2 && usedAt(image) >= idleBefore && usedAt(image) >= root.used_at + HOUR) return false;
+  return image.blobs.every(({ lease_until: lease, shared }) => shared === 1 || lease === null || lease <= now);
+}

@@ -1,0 +1,279 @@
+/**
+ * Evicting an image from a node: its rows leave, whole, and its bytes follow (`consent-rows.ts`). It is no deletion: no stamp,
+ * no marker, no entry of the feed; central has all of it.
+ *
+ * Invariant 1: what central has not heard of has a marker, and an image with a marker stays; so does one that was pulled, or
+ * pinned, since it was chosen. It is one transaction, judged in its first statements: the row of `evictions` that they leave
+ * is what the others look for, and is gone at its end. An image can list more digests than one parameter takes.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+import { auditEviction } from '../../stores/organizations/audit-rows.ts';
+import { isPromised, LINKS_PER_BLOB } from '../../stores/retention.ts';
+import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
+import { reachedFrom } from '../../stores/manifests/listed-manifests.ts';
+import { DIGESTS_PER_PARAMETER, jsonParts } from '../../stores/merge.ts';
+import { asManyAs, atMost, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
+
+/** Where a page of images starts: after this one. */
+export interface UsePosition {
+  /** When it was last pulled, to the hour, or pushed, in milliseconds since the epoch. */
+  readonly used_at: number;
+  readonly repository: string;
+  readonly digest: string;
+}
+
+export interface UsedManifest {
+  readonly used_at: number;
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** 1 where a live index lists it. */
+  readonly listed: number;
+}
+
+const hasParent = (repository: string, digest: string): string => `EXISTS (
+  SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+  WHERE r.repository = ${repository} AND r.digest = ${digest} AND r.live = 1 AND r.kind = 'child')`;
+
+const SELECT_USED = sql`
+  SELECT m.used_at, m.repository, m.digest, ${hasParent('m.repository', 'm.digest')} AS listed
+  FROM manifests m INDEXED BY manifests_used
+  WHERE m.created_version > m.deleted_version AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
+  ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
+
+/** Live manifests, the least recently used first. */
+export function leastUsed(node: Database, after: UsePosition, limit: number): Promise<UsedManifest[]> {
+  return node.all<UsedManifest>(SELECT_USED, after.used_at, after.repository, after.digest, limit);
+}
+
+/** Of each level below an image; what it lists beyond these stays, and is an image by itself. */
+const MOST_LISTED = 25_000;
+/** What all of an image may name, which {@link imagesAt} counts before it reads: a little more than one manifest of 4 MiB. */
+const MOST_REFERENCES = 60_000;
+
+const MEMBERS = `
+  WITH ${reachedFrom('?1', '?2', String(MOST_LISTED))}, member (digest, depth, used_at) AS MATERIALIZED (
+    SELECT m.digest, reached.depth, m.used_at FROM reached
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest
+    WHERE m.created_version > m.deleted_version
+  )`;
+const ofMembers = atMost(12 * MOST_LISTED);
+const COUNT_REFERENCES = sql`${MEMBERS}
+  SELECT count(*) AS count FROM (
+    SELECT 1 FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+      ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})`.reading(
+  (run) => ofMembers(run) + 4 * MOST_REFERENCES,
+);
+const SELECT_MEMBERS = sql`${MEMBERS} SELECT digest, depth, used_at FROM member ORDER BY depth, digest`.reading(ofMembers);
+
+// Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them does.
+const SELECT_BLOBS = sql`${MEMBERS}, named AS MATERIALIZED (
+    SELECT DISTINCT digest FROM (
+      SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+        ON r.repository = ?1 AND r.manifest = member.digest LIMIT ${String(MOST_REFERENCES)})
+    WHERE kind <> 'subject'
+  )
+  SELECT named.digest, l.size, l.lease_until, (EXISTS (
+      SELECT 1 FROM manifest_references o INDEXED BY manifest_references_by_digest
+      WHERE o.repository = ?1 AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+        AND o.manifest NOT IN (SELECT digest FROM member))
+    OR EXISTS (
+      SELECT 1 FROM (SELECT k.repository FROM links k WHERE k.digest = named.digest LIMIT ${String(LINKS_PER_BLOB)}) AS linked
+      CROSS JOIN manifest_references o INDEXED BY manifest_references_by_digest
+        ON o.repository = linked.repository AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
+      WHERE linked.repository <> ?1)
+    OR EXISTS (SELECT 1 FROM links k WHERE k.digest = named.digest LIMIT 1 OFFSET ${String(LINKS_PER_BLOB)})) AS shared
+  FROM named
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
+  LEFT JOIN locations l ON l.digest = named.digest AND l.store = ?3`.reading(
+  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.given,
+);
+
+export interface ImageAtNode {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** The manifest and all that it lists, as far as they are here; what lists comes before what is listed. */
+  readonly members: readonly { readonly digest: Digest; readonly depth: number; readonly used_at: number }[];
+  readonly blobs: readonly {
+    readonly digest: Digest;
+    /** Bytes here; null where the node has none. */
+    readonly size: number | null;
+    /** Milliseconds since the epoch. */
+    readonly lease_until: number | null;
+    /** 1 where another image needs it. */
+    readonly shared: number;
+  }[];
+}
+
+/**
+ * What images consist of at a node: the first of `roots`, as many as have so many references together, and one at least.
+ * @param references of all that is read at once; a manifest of 4 MB has tens of thousands
+ */
+export async function imagesAt(
+  node: { readonly name: string; readonly database: Database },
+  roots: readonly { readonly repository: RepositoryName; readonly digest: Digest }[],
+  references: number,
+): Promise<ImageAtNode[]> {
+  const counts = await node.database.batch<{ count: number }[]>(
+    roots.map(({ repository, digest }): BoundStatement => [COUNT_REFERENCES, repository, digest]),
+  );
+  let left = references;
+  const read = roots.filter((_, i) => (left -= counts[i]?.[0]?.count ?? 0) >= 0 || i === 0);
+  const rows = await node.database.batch<object[]>(
+    read.flatMap(({ repository, digest }): BoundStatement[] => [
+      [SELECT_MEMBERS, repository, digest],
+      [SELECT_BLOBS, repository, digest, node.name],
+    ]),
+  );
+  return read.map(({ repository, digest }, i) => ({
+    repository,
+    digest,
+    members: rows[2 * i] as unknown as ImageAtNode['members'],
+    blobs: rows[2 * i + 1] as unknown as ImageAtNode['blobs'],
+  }));
+}
+
+const SELECT_UNSETTLED = sql`
+  SELECT asked.value AS digest FROM json_each(?1) AS asked
+  WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = asked.value AND l.store = ?2 AND l.damage IS NULL)`;
+
+/** At central: those of the blobs whose bytes it does not have itself. */
+export async function unsettledAmong(
+  central: { readonly name: string; readonly database: Database },
+  digests: readonly Digest[],
+): Promise<Set<Digest>> {
+  const unsettled = new Set<Digest>();
+  for (const part of jsonParts(digests, DIGESTS_PER_PARAMETER)) {
+    const rows = await central.database.all<{ digest: Digest }>(SELECT_UNSETTLED, part, central.name);
+    for (const { digest } of rows) unsettled.add(digest);
+  }
+  return unsettled;
+}
+
+// ?1 token, ?2 repository, ?3 the image's digest.
+const BEGIN = sql`
+  INSERT INTO evictions (token) SELECT ?1 WHERE
+    EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?3 AND created_version > deleted_version)
+    AND NOT ${hasParent('?2', '?3')}`;
+
+const TAGS_OF_MEMBERS = `json_each(?3) AS member
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?2 AND t.digest = member.value`;
+
+// ?3 digests of its members, ?4 when it was last used.
+const GIVE_UP = sql`
+  DELETE FROM evictions WHERE token = ?1 AND (
+    EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN markers k
+      ON k.kind = 'manifest' AND k.repository = ?2 AND k.key = member.value)
+    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN markers k
+      ON k.kind = 'tag' AND k.repository = ?2 AND k.key = t.name)
+    OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN pins p
+      ON p.repository = ?2 AND p.reference = member.value)
+    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p ON p.repository = ?2 AND p.reference = t.name
+      CROSS JOIN manifests m ON m.repository = ?2 AND m.digest = t.digest WHERE t.version > m.deleted_version)
+    OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN manifests m
+      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`.reading(
+  asManyAs('tags on the manifests'),
+);
+
+const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
+const LISTED = '(SELECT value FROM json_each(?3))';
+
+// Those of one depth, after what lists them: one that another index lists, or that has a tag of its own, stays.
+const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
+  AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
+  AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
+    WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
+// A deletion that hides tags is still known, as of a manifest that was never here.
+const LEAVE_TOMBSTONES = sql`
+  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0
+  WHERE ${IS_LEAVING} AND deleted_version > 0`.reading(inFull(16));
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`.reading(inFull(16));
+
+const HAS_LEFT = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
+  WHERE m.repository = ?2 AND m.digest = ${digest} AND m.created_version > m.deleted_version) AND ${BEGUN}`;
+const DELETE_CONTENTS = sql`
+  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('manifest_contents.digest')}`.reading(
+  inFull(),
+);
+const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
+const DELETE_REFERENCES = sql`
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
+  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`.reading(references);
+// Hidden ones go with the tombstone; writes that only this store knows are not forgotten for want of room.
+const DELETE_TAGS = sql`
+  DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('tags.digest')}
+    AND NOT EXISTS (SELECT 1 FROM manifests m
+      WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(
+  asManyAs('tags on the manifests'),
+);
+const HIDE_TAGS = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 0
+  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_LEFT('tags.digest')}`.reading(
+  asManyAs('tags on the manifests'),
+);
+const DELETE_LINKS = sql`
+  DELETE FROM links WHERE repository = ?2 AND digest IN ${LISTED} AND ${BEGUN}
+    AND (usable_until IS NULL OR usable_until <= CAST(?4 AS INTEGER)) AND NOT ${isPromised('links.digest', '?4')}
+    AND NOT EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+      WHERE r.repository = ?2 AND r.digest = links.digest AND r.live = 1 AND r.kind < 'subject')`;
+const UNLIST_REPOSITORY = sql`
+  UPDATE repositories SET listed = 0 WHERE name = ?2 AND ${BEGUN} AND NOT EXISTS (
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?2 AND created_version > deleted_version)`;
+const FORGET_EMPTY_REPOSITORY = sql`
+  DELETE FROM repositories WHERE name = ?2 AND ${BEGUN}
+    AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?2) AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = ?2)`;
+const RESUME_AT = sql`UPDATE maintenance_tasks SET position = ?2 WHERE task = 'evict' AND ${BEGUN}`;
+const COUNT = sql`
+  INSERT INTO maintenance_counters (name, value) SELECT 'evicted_images', 1 WHERE ${BEGUN}
+  ON CONFLICT (name) DO UPDATE SET value = value + 1`;
+const END = sql`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
+
+/**
+ * At a node: an image's rows leave, if it still may. Bytes stay until they are let go.
+ * @param now milliseconds since the epoch
+ * @param resumeAt where the task goes on if it is killed before it has let the bytes go
+ * @returns whether it left
+ */
+export async function evictImage(
+  node: Database,
+  { repository, digest, members, blobs }: ImageAtNode,
+  now: number,
+  resumeAt: string,
+): Promise<boolean> {
+  const token = crypto.randomUUID();
+  const lists = partsOf(members);
+  const used = members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
+  const levels = [...Map.groupBy(members, ({ depth }) => depth)].toSorted(([a], [b]) => a - b);
+  const results = await node.batch<object[]>([
+    [BEGIN, token, repository, digest],
+    ...lists.map((list): BoundStatement => [GIVE_UP, token, repository, list, used]),
+    ...levels.flatMap(([depth, level]) =>
+      partsOf(level).flatMap((digests): BoundStatement[] => [
+        [LEAVE_TOMBSTONES, token, repository, digests, depth === 0 ? 1 : 0],
+        [DELETE_MANIFESTS, token, repository, digests, depth === 0 ? 1 : 0],
+      ]),
+    ),
+    ...lists.flatMap((list): BoundStatement[] => [
+      [DELETE_CONTENTS, token, repository, list],
+      [DELETE_REFERENCES, token, repository, list],
+      [DELETE_TAGS, token, repository, list],
+      [HIDE_TAGS, token, repository, list],
+    ]),
+    ...partsOf(blobs).map((list): BoundStatement => [DELETE_LINKS, token, repository, list, now]),
+    [UNLIST_REPOSITORY, token, repository],
+    [FORGET_EMPTY_REPOSITORY, token, repository],
+    [RESUME_AT, token, resumeAt],
+    [COUNT, token],
+    auditEviction(token, repository, digest, now),
+    [END, token],
+  ]);
+  return (results.at(-1)?.length ?? 0) > 0;
+}
+
+function partsOf(rows: readonly { readonly digest: Digest }[]): string[] {
+  return jsonParts(
+    rows.map(({ digest }) => digest),
+    DIGESTS_PER_PARAMETER,
+  );
+}

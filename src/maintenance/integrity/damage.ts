@@ -1,0 +1,29 @@
+/** Noting that a location's object is lost or wrong: from then on nothing is read or copied from it, until it is mended. */
+import { logFailure } from '../../log.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Damage } from '../../stores/blob-rows.ts';
+import { countMaintenance, wakeTask } from '../task-rows.ts';
+import { markDamaged } from './scrub-rows.ts';
+import type { Store } from '../../stores/store.ts';
+import type { GcContext } from '../context.ts';
+
+/** The task that mends what is damaged. */
+export const REPAIR = 'repair';
+
+/**
+ * Marks a location of a store as damaged, unless it has another key by now; and central's row of it, which reads at other
+ * hosts go by.
+ */
+export async function noteDamage(
+  { central }: GcContext,
+  store: Store,
+  { digest, key }: { readonly digest: Digest; readonly key: string },
+  damage: Damage,
+): Promise<void> {
+  const [marked] = await store.database.batch<[object, object]>([markDamaged(digest, store.name, key, damage), wakeTask(REPAIR)]);
+  if (marked.length === 0) return;
+  logFailure({ damaged: digest, store: store.name, key, problem: damage });
+  await store.database.batch([countMaintenance('damaged_found', 1)]);
+  // If central does not answer, the repair marks it.
+  if (store !== central) await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);
+}

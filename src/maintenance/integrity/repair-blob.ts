@@ -1,0 +1,207 @@
+/**
+ * Mending blobs: finding their bytes, checked by digest, and pointing the store's location at them.
+ *
+ * The bytes come from an orphan of the store's own bucket, if one has them, and otherwise from any store that says of
+ * itself that it has the blob. Nothing is overwritten: a copy has a key of its own, the location is compared and set, and
+ * the object that it pointed at before becomes an orphan.
+ */
+import { logFailure, logLine } from '../../log.ts';
+import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
+import { Hopeless } from '../../replication/machine.ts';
+import type { Progress } from '../../replication/queue-state.ts';
+import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../../replication/transfer.ts';
+import { type Damage, leaseTimes, ownLocation } from '../../stores/blob-rows.ts';
+import { Hash } from '../../stores/uploads/blob-writer.ts';
+import { unavailable } from '../../stores/bucket.ts';
+import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orphan-rows.ts';
+import { repairProgress, saveRepairProgress } from './repair-rows.ts';
+import { addWantedLocation, type Location, mendLocation, soundAmong } from './scrub-rows.ts';
+import type { Store } from '../../stores/store.ts';
+import type { GcContext } from '../context.ts';
+import { noteDamage } from './damage.ts';
+
+/** A blob whose bytes a store lacks. */
+export interface Lacking {
+  readonly digest: Digest;
+  /** Bytes; 0 if that is not known. */
+  readonly size: number;
+  /** Of its damaged location; undefined where the store has none. */
+  readonly damaged: { readonly key: string; readonly damage: Damage } | undefined;
+}
+
+/** Orphans of a size that are held at once; and of those of any size, all that are hashed for a blob whose size is not known. */
+const CANDIDATES = 1000;
+
+/** Answers those of the blobs that the store has by now. One that fails keeps none of the others waiting. */
+export async function mend(context: GcContext, store: Store, blobs: readonly Lacking[]): Promise<Digest[]> {
+  const mended: Digest[] = [];
+  const elsewhere = await locationsElsewhere(
+    context,
+    store,
+    blobs.map(({ digest }) => digest),
+  );
+  for (const blob of blobs) {
+    if (!context.mayGoOn()) break;
+    try {
+      if (
+        (await mendByItself(store, blob)) ||
+        (await mendByOrphan(context, store, blob)) ||
+        (await mendByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []))
+      ) {
+        mended.push(blob.digest);
+        logLine({ mended: blob.digest, store: store.name });
+      }
+    } catch (error) {
+      if (error instanceof OutOfTime) break;
+      logFailure({ unmended: blob.digest, store: store.name, error: String(error) });
+    }
+  }
+  return mended;
+}
+
+/** An object that was missing may have been put back. */
+async function mendByItself({ name, database, bucket }: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+  if (damaged?.damage !== 'missing') return false;
+  const { key } = damaged;
+  const content = await bucket.get(key);
+  if (content === undefined || (await hashOf(algorithmOf(digest), content)) !== digest) return false;
+  const [rows] = await database.batch<[object]>([mendLocation(digest, name, key, { key, size })]);
+  return rows.length > 0;
+}
+
+/** Orphans are hashed when a blob of their size is lacking, once each. */
+async function mendByOrphan(context: GcContext, store: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+  const algorithm = algorithmOf(digest);
+  for (let last: Candidate | undefined; ;) {
+    const page = await candidates(store.database, size, last, CANDIDATES);
+    for (const orphan of page) {
+      if (!context.mayGoOn()) throw new OutOfTime('orphans are hashed in the next run');
+      const actual = orphan[algorithm] ?? (await hashOrphan(store, orphan.key, algorithm));
+      if (actual !== digest) continue;
+      const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
+      if (await adoptOrphan(store, digest, damaged?.key, orphan.key, now, until)) return true;
+    }
+    last = page.at(-1);
+    if (page.length < CANDIDATES || size === 0) return false;
+  }
+}
+
+async function hashOrphan({ bucket, database }: Store, key: string, algorithm: Algorithm): Promise<Digest | undefined> {
+  const content = await bucket.get(key);
+  if (content === undefined) return undefined;
+  const actual = await hashOf(algorithm, content);
+  await database.batch([setOrphanDigest(key, algorithm, actual)]);
+  return actual;
+}
+
+type Source = Location & { readonly store: Store };
+
+/** Where other stores say, each of itself, that they have the blobs. One that does not answer is left out. */
+async function locationsElsewhere(
+  { central, nodes }: GcContext,
+  store: Store,
+  digests: readonly Digest[],
+): Promise<ReadonlyMap<Digest, readonly Source[]>> {
+  const others = [central, ...nodes].filter(({ name }) => name !== store.name);
+  const answers = await Promise.all(
+    others.map(async (other) => {
+      const found = await soundAmong(other.database, other.name, digests).catch(() => []);
+      return found.map(({ digest, key, size }): Source => ({ digest, key, size, store: other }));
+    }),
+  );
+  return Map.groupBy(answers.flat(), ({ digest }) => digest);
+}
+
+async function mendByCopy(
+  context: GcContext,
+  store: Store,
+  { digest, damaged }: Lacking,
+  sources: readonly Source[],
+): Promise<boolean> {
+  let failure: unknown;
+  for (const source of sources) {
+    try {
+      return await copyFrom(context, store, digest, damaged?.key, source);
+    } catch (error) {
+      if (error instanceof OutOfTime) throw error;
+      if (error instanceof Hopeless) await noteDamage(context, source.store, source, 'wrong bytes');
+      else if (error instanceof Gone) await noteDamage(context, source.store, source, 'missing');
+      failure = error;
+    }
+  }
+  if (failure !== undefined) throw failure;
+  return false;
+}
+
+async function copyFrom(
+  context: GcContext,
+  store: Store,
+  digest: Digest,
+  damaged: string | undefined,
+  { store: from, key, size }: Source,
+): Promise<boolean> {
+  const { name, database, bucket } = store;
+  const keeper = new Keeper(await repairProgress(database, digest));
+  try {
+    const copy = await transfer({ name: digest, from: from.bucket, key, to: bucket, digest, size }, keeper, context.mayGoOn);
+    const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
+    // A row that names it may be collected, and the object with it: no later attempt may name it again.
+    if (keeper.saved) await saveRepairProgress(database, digest, undefined);
+    keeper.forgetProgress();
+    // If this fails, it may have happened: the object stays, and is found again as an orphan.
+    const [taken] = await database.batch<[object]>([
+      damaged === undefined
+        ? addWantedLocation({ digest, key: copy, size }, name, now, until)
+        : mendLocation(digest, name, damaged, { key: copy, size }),
+    ]);
+    const took = taken.length > 0;
+    // Otherwise somebody else has mended it, maybe another run with this same object; or nobody wants it any more.
+    const inUse = took ? copy : (await ownLocation(database, digest, name))?.key;
+    if (inUse !== copy) await bucket.delete([copy]);
+    return took;
+  } finally {
+    if (keeper.changed) await saveRepairProgress(database, digest, keeper.text());
+  }
+}
+
+/** How far a copy has come. What a run that is killed does not save is an object without a row, or a multipart upload that R2 ends. */
+class Keeper implements ProgressKeeper {
+  readonly #saved: string | undefined;
+  #progress: Progress | undefined;
+
+  constructor(saved: string | undefined) {
+    this.#saved = saved;
+    this.#progress = saved === undefined ? undefined : (JSON.parse(saved) as Progress);
+  }
+
+  /** Whether an earlier run has left something. */
+  get saved(): boolean {
+    return this.#saved !== undefined;
+  }
+
+  get changed(): boolean {
+    return this.text() !== this.#saved;
+  }
+
+  text(): string | undefined {
+    return this.#progress && JSON.stringify(this.#progress);
+  }
+
+  progress(): Progress | undefined {
+    return this.#progress;
+  }
+
+  setProgress(_copy: string, progress: Progress): void {
+    this.#progress = progress;
+  }
+
+  forgetProgress(): void {
+    this.#progress = undefined;
+  }
+}
+
+async function hashOf(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
+  return Hash.of(algorithm, content).catch((cause: unknown) => {
+    throw unavailable(cause);
+  });
+}

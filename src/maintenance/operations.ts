@@ -1,0 +1,114 @@
+/** What operators see of the cron trigger's work: tasks, counters, and the audit log of all stores. */
+import type { Config } from '../config.ts';
+import type { StoreName } from '../namespaces/namespace.ts';
+import { OciError } from '../oci/errors.ts';
+import type { OrganizationName } from '../oci/reference.ts';
+import { composeStores } from '../registry/compose.ts';
+import {
+  type Actor,
+  audit,
+  AUDIT_ACTIONS,
+  type AuditAction,
+  auditBefore,
+  type AuditEntry,
+  type AuditPosition,
+  type AuditSubject,
+} from '../stores/organizations/audit-rows.ts';
+import { maintenanceCounters, type MaintenanceTask, maintenanceTasks } from './task-rows.ts';
+
+export type { AuditAction, MaintenanceTask };
+export { AUDIT_ACTIONS };
+
+export interface StoreUpkeep {
+  readonly store: StoreName;
+  /** Undefined where the store's database does not answer. */
+  readonly known: { readonly tasks: readonly MaintenanceTask[]; readonly counters: ReadonlyMap<string, number> } | undefined;
+}
+
+export interface LoggedAction {
+  /** Whose log it is in. */
+  readonly store: StoreName;
+  readonly entry: AuditEntry;
+}
+
+/** A place in the merged logs: the latest first, then by store, then by id. */
+interface LogPosition extends AuditPosition {
+  readonly store: StoreName;
+}
+
+export class Upkeep {
+  readonly #config: Config;
+  readonly #env: object;
+
+  constructor(config: Config, env: object) {
+    this.#config = config;
+    this.#env = env;
+  }
+
+  /** Of every store, central's first. */
+  async report(): Promise<StoreUpkeep[]> {
+    return Promise.all(
+      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
+        const asked = Promise.all([maintenanceTasks(database), maintenanceCounters(database)]);
+        const known = await asked.then(([tasks, counters]) => ({ tasks, counters })).catch(() => undefined);
+        return { store: name, known };
+      }),
+    );
+  }
+
+  /**
+   * Notes an action that changes no row by itself, so that there is no transaction for its entry: once it is done, before
+   * whoever asked for it is told so.
+   * @param store whose log it goes to
+   */
+  async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
+    const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
+    await database?.batch([audit(action, about, by, now)]);
+  }
+
+  /**
+   * A page of the audit log, the latest first: of one organization, or of all.
+   * @param since milliseconds since the epoch: when the organization was created
+   * @param last as the page before said; undefined for the first
+   * @throws OciError FIELD_INVALID, UNAVAILABLE: a log with gaps would be no log
+   */
+  async audit(
+    organization: OrganizationName | undefined,
+    since: number,
+    last: string | undefined,
+    limit: number,
+  ): Promise<{ readonly entries: readonly LoggedAction[]; readonly last: string | undefined }> {
+    const from = last === undefined ? undefined : positionIn(last);
+    const pages = await Promise.all(
+      composeStores(this.#config, this.#env).map(async ({ name, database }) => {
+        const entries = await auditBefore(database, organization, since, startIn(name, from), limit + 1);
+        return entries.map((entry) => ({ store: name, entry }));
+      }),
+    );
+    const merged = pages.flat().toSorted((a, b) => compare(b, a));
+    const entries = merged.slice(0, limit);
+    const end = entries.at(-1);
+    const more = merged.length > limit && end !== undefined;
+    return { entries, last: more ? `${end.entry.at}.${end.store}.${end.entry.id}` : undefined };
+  }
+}
+
+function compare(a: LoggedAction, b: LoggedAction): number {
+  if (a.entry.at !== b.entry.at) return a.entry.at - b.entry.at;
+  if (a.store !== b.store) return a.store < b.store ? -1 : 1;
+  return a.entry.id - b.entry.id;
+}
+
+/** Where a store's own page starts, given where the merged one does. */
+function startIn(store: StoreName, from: LogPosition | undefined): AuditPosition {
+  if (from === undefined) return { at: Number.MAX_SAFE_INTEGER, id: 0 };
+  if (store === from.store) return from;
+  // Of the same millisecond, stores with lesser names come after.
+  return { at: from.at, id: store < from.store ? Number.MAX_SAFE_INTEGER : 0 };
+}
+
+function positionIn(last: string): LogPosition {
+  const [, at, store = '', id] = /^(\d{1,15})\.([a-z0-9-]{1,64})\.(\d{1,15})$/.exec(last) ?? [];
+  if (at !== undefined) return { at: Number(at), store, id: Number(id) };
+  throw new OciError('FIELD_INVALID', { message: 'last: must be what the page before gave', detail: { field: 'last' } });
+}

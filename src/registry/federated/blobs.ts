@@ -1,0 +1,232 @@
+/**
+ * Blobs at a node: read from the nearest location, and reused from central.
+ *
+ * Invariant 5: what a HEAD, a mount or a commit answers from central's copy is kept there first, by central's lease; the
+ * link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { isUnavailable, OciError } from '../../oci/errors.ts';
+import { organizationOf, type RepositoryName } from '../../oci/reference.ts';
+import {
+  type BlobRows,
+  findBlob,
+  findBlobAndPromise,
+  findBlobsAndPromise,
+  leaseTimes,
+  linkedAmong,
+  linkUntil,
+  type LocationRow,
+  usableUntil,
+} from '../../stores/blob-rows.ts';
+import type { BoundStatement } from '../../stores/database.ts';
+import { findMountSource, linkFromElsewhere } from '../../stores/mount-rows.ts';
+import type { PullableRepositories, ReadAccess } from '../access.ts';
+import {
+  blobUnknown,
+  type ByteRange,
+  bytesUnreachable,
+  isReachable,
+  movedLocations,
+  openNearest,
+  readableLocations,
+  requirePublic,
+} from '../answers.ts';
+import { answerOfCentral, type Federation, orAway } from './central.ts';
+import type { BlobDescriptor, StoredBlob } from '../registry.ts';
+import type { StoredRegistry } from '../stored.ts';
+
+/** Blobs that central is asked for in one batch: two statements each. */
+const BLOBS_PER_BATCH = 50;
+
+export class FederatedBlobs {
+  readonly #federation: Federation;
+  readonly #local: StoredRegistry;
+
+  constructor(federation: Federation, local: StoredRegistry) {
+    this.#federation = federation;
+    this.#local = local;
+  }
+
+  async get(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
+    const { node } = this.#federation;
+    const own = await findBlob(node.database, access.repository, digest, node.name).catch(orAway);
+    if (own instanceof OciError) return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, own));
+    requirePublic(access, own.public);
+    const near = own.locations.length > 0;
+    return this.#blobAt(access, digest, near ? own.locations : await this.#locationsAtCentral(access.repository, digest, own));
+  }
+
+  /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
+  async #locationsWithoutNode(access: ReadAccess, digest: Digest, away: OciError): Promise<readonly LocationRow[]> {
+    const { central } = this.#federation;
+    const far = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
+    requirePublic(access, far.public);
+    const locations = await readableLocations(far, digest, this.#federation.options.storeOf);
+    if (locations.length === 0) throw away;
+    return locations;
+  }
+
+  #blobAt(access: ReadAccess, digest: Digest, locations: readonly LocationRow[]): StoredBlob {
+    return { digest, size: locations[0]?.size ?? 0, open: (range) => this.#open(access, digest, locations, range) };
+  }
+
+  async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
+    const { node, central, options } = this.#federation;
+    const { repository } = access;
+    const lease = this.#lease();
+    const own = mayPush
+      ? await findBlobAndPromise(node.database, repository, digest, node.name, lease)
+      : await findBlob(node.database, repository, digest, node.name).catch(orAway);
+    if (own instanceof OciError) {
+      return { digest, size: await this.#reachableSize(digest, await this.#locationsWithoutNode(access, digest, own)) };
+    }
+    requirePublic(access, own.public);
+    const [near] = own.locations;
+    if (near !== undefined) return { digest, size: near.size };
+    if (!mayPush)
+      return { digest, size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, own)) };
+    let far: BlobRows;
+    try {
+      far = await answerOfCentral(
+        findBlobAndPromise(central.database, repository, digest, central.name, lease, { linkedElsewhere: own.linked }),
+      );
+    } catch (error) {
+      // Whoever may push uploads it, then.
+      if (isUnavailable(error)) throw blobUnknown(repository, digest);
+      throw error;
+    }
+    const { locations } = far;
+    if ((!own.linked && !far.linked) || !(await isReachable(locations, options.storeOf))) throw blobUnknown(repository, digest);
+    const size = locations[0]?.size ?? 0;
+    const until = usableUntil(far.locations, options.graceMilliseconds);
+    await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
+    return { digest, size };
+  }
+
+  /** Locally, where the node has source and bytes; otherwise from central, which may also be away: then the client uploads. */
+  async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+    if (await this.#local.mountBlob(repository, digest, source)) return true;
+    try {
+      return await this.#mountFromCentral(repository, digest, source);
+    } catch (error) {
+      if (isUnavailable(error)) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store. Answers their sizes,
+   * in bytes, where central has them.
+   * @throws OciError UNAVAILABLE: whether the blobs are missing is for central to say
+   */
+  async promiseFromCentral(repository: RepositoryName, digests: readonly Digest[]): Promise<ReadonlyMap<Digest, number>> {
+    const { node, central, options } = this.#federation;
+    const lease = this.#lease();
+    const linked = await linkedAmong(node.database, repository, digests);
+    const links: BoundStatement[] = [];
+    const sizes = new Map<Digest, number>();
+    for (let i = 0; i < digests.length; i += BLOBS_PER_BATCH) {
+      const wanted = digests.slice(i, i + BLOBS_PER_BATCH);
+      const asked = wanted.map((digest) => ({ digest, linkedElsewhere: linked.has(digest) }));
+      const found = await answerOfCentral(findBlobsAndPromise(central.database, repository, asked, central.name, lease));
+      for (const [at, { locations }] of found.entries()) {
+        const digest = wanted[at];
+        const [location] = locations;
+        if (digest === undefined || location === undefined) continue;
+        sizes.set(digest, location.size);
+        links.push(linkUntil(repository, digest, lease.now, usableUntil(locations, options.graceMilliseconds)));
+      }
+    }
+    if (links.length > 0) await node.database.batch(links);
+    return sizes;
+  }
+
+  async #mountFromCentral(
+    repository: RepositoryName,
+    digest: Digest,
+    source: ReadAccess | PullableRepositories,
+  ): Promise<boolean> {
+    const { node, central, options } = this.#federation;
+    const from =
+      'repository' in source
+        ? source
+        : await answerOfCentral(findMountSource(central.database, digest, source.ranges)).then(
+            (name) => name && ({ repository: name, condition: 'granted' } as const),
+          );
+    if (from === undefined) return false;
+    const lease = this.#lease();
+    const onlyIfPublic = from.condition === 'if-public';
+    // What the source's organization has stopped counting is not for others to count again.
+    const asked = { countsAgain: false, onlyIfPublic };
+    const own = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
+    if (onlyIfPublic && !own.public) return false;
+    const far = await answerOfCentral(
+      findBlobAndPromise(central.database, from.repository, digest, central.name, lease, {
+        ...asked,
+        linkedElsewhere: own.linked,
+      }),
+    );
+    if (onlyIfPublic && !far.public) return false;
+    const [nearest] = far.locations;
+    if (nearest === undefined || !(await isReachable(far.locations, options.storeOf))) return false;
+    const until = usableUntil(far.locations, options.graceMilliseconds);
+    if (organizationOf(from.repository) === organizationOf(repository)) {
+      await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
+    } else await linkFromElsewhere(node.database, repository, { digest, size: nearest.size }, lease.now, until);
+    return true;
+  }
+
+  /** @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
+  async #locationsAtCentral(repository: RepositoryName, digest: Digest, own: BlobRows): Promise<readonly LocationRow[]> {
+    const { central, options } = this.#federation;
+    const far = await answerOfCentral(findBlob(central.database, repository, digest, central.name, own.linked));
+    const damaged = [...own.damaged, ...far.damaged];
+    const locations = await readableLocations({ locations: far.locations, damaged }, digest, options.storeOf);
+    if ((!own.linked && !far.linked) || locations.length === 0) throw blobUnknown(repository, digest);
+    return locations;
+  }
+
+  /** @throws OciError UNAVAILABLE where no location has its object */
+  async #reachableSize(digest: Digest, locations: readonly LocationRow[]): Promise<number> {
+    if (!(await isReachable(locations, this.#federation.options.storeOf))) throw bytesUnreachable(digest, locations);
+    return locations[0]?.size ?? 0;
+  }
+
+  /** From the nearest location; what comes from afar is copied to the node afterwards. */
+  async #open(
+    access: ReadAccess,
+    digest: Digest,
+    locations: readonly LocationRow[],
+    range: ByteRange | undefined,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const { node, options } = this.#federation;
+    const opened =
+      (await openNearest(locations, range, options.storeOf)) ?? (await this.#openElsewhere(access, digest, locations, range));
+    if (opened === undefined) throw bytesUnreachable(digest, locations);
+    if (opened.location.store !== node.name) options.replication.fetchBlob(access.repository, digest);
+    return opened.content;
+  }
+
+  async #openElsewhere(access: ReadAccess, digest: Digest, tried: readonly LocationRow[], range: ByteRange | undefined) {
+    const { options } = this.#federation;
+    const moved = await movedLocations(tried, digest, options.storeOf);
+    const opened = await openNearest(moved, range, options.storeOf);
+    if (opened !== undefined) return opened;
+    const own: BlobRows = { public: false, linked: true, locations: [], damaged: [] };
+    const keys = new Set(tried.map(({ key }) => key));
+    const far = await this.#locationsAtCentral(access.repository, digest, own).catch((error: unknown) => {
+      if (isUnavailable(error)) return [];
+      throw error;
+    });
+    return openNearest(
+      far.filter(({ key }) => !keys.has(key)),
+      range,
+      options.storeOf,
+    );
+  }
+
+  #lease(): ReturnType<typeof leaseTimes> {
+    const { options } = this.#federation;
+    return leaseTimes(options.now(), options.graceMilliseconds);
+  }
+}

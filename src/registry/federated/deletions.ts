@@ -1,0 +1,206 @@
+/**
+ * Deletions at a node go through central: the node's store is read for the versions of what is to go, central's
+ * transaction takes a stamp above them and writes tombstone and feed entry, the node's store takes the tombstone over, and
+ * then the client is answered. With central away, or too slow to answer, it is 503. A retry finishes the node's half if
+ * central's was done, before or after the client was answered.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { isUnavailable, OciError } from '../../oci/errors.ts';
+import type { Precondition } from '../../oci/precondition.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import type { Actor } from '../../stores/organizations/audit-rows.ts';
+import { raiseClockTo, type CommitContext } from '../../stores/clock.ts';
+import type { BoundStatement } from '../../stores/database.ts';
+import {
+  blobUse,
+  deleteManifest,
+  deleteRepository,
+  deleteTag,
+  unlinkAsTold,
+  unlinkBlob,
+} from '../../stores/deletion/deletions.ts';
+import type { Shown } from '../../stores/deletion/shown.ts';
+import { requireNoTagAbove, type TagAbove, tagsOfManifest } from '../../stores/manifests/tags-above.ts';
+import { findManifest } from '../../stores/manifests/manifest-rows.ts';
+import { type ManifestLife, mergeRows, type TagRow } from '../../stores/merge.ts';
+import {
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  underRemoval,
+} from '../../stores/versions.ts';
+import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../../stores/deletion/removals.ts';
+import { lifeOf, lookUpVersions } from '../../stores/list-rows.ts';
+import { type CentralUsage, putCentralUsage, selectUsageOf } from '../../stores/organizations/usage-rows.ts';
+import { requireHolds } from '../conditional.ts';
+import { manifestUnknown, nameUnknown, requireUnlinked } from '../answers.ts';
+import { answerOfCentral, type Federation } from './central.ts';
+import { sweepAfterRemoval } from '../sweep.ts';
+
+export class FederatedDeletions {
+  readonly #federation: Federation;
+
+  constructor(federation: Federation) {
+    this.#federation = federation;
+  }
+
+  /** @throws ShownChanged where central has to be asked again */
+  async tag(repository: RepositoryName, tag: Tag, by: Actor, precondition?: Precondition): Promise<void> {
+    const { node, central } = this.#federation;
+    const own = await lookUpVersions(node.database, repository, [tag], []);
+    const ownTag = own.tags.get(tag);
+    const digests = ownTag?.digest == null ? [] : [ownTag.digest];
+    const far = await answerOfCentral(lookUpVersions(central.database, repository, [tag], digests));
+    const winner = mergeTags(ownTag, far.tags.get(tag));
+    const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
+    if (isVisible(winner, merged)) {
+      const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
+      let shown: Shown | undefined;
+      if (precondition !== undefined) {
+        requireHolds({ precondition }, winner?.digest ?? undefined);
+        const farTag = far.tags.get(tag);
+        const isShown = farTag?.digest != null && isVisible(farTag, lifeOf(far, farTag.digest));
+        shown = { reference: { kind: 'tag', tag }, version: isShown ? farTag.version : null };
+      }
+      const deleted = deleteTag(central.database, this.#context(by), repository, tag, { versions }, shown);
+      const stamp = await answerOfCentral(deleted);
+      await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
+      this.#federation.options.replication.wakeCentral();
+      return;
+    }
+    // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
+    const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
+    if (!visibleHere) {
+      await this.#show([far.tags.get(tag)?.version ?? 0, far.removed, ...[...far.manifests.values()].map(greatestOf)]);
+      throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
+    }
+    const tombstone = far.tags.get(tag);
+    const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
+    await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
+  }
+
+  /** @throws ShownChanged where central has to be asked again */
+  async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
+    const { node, central } = this.#federation;
+    const reference = { kind: 'digest', digest } as const;
+    const [own, tags] = await Promise.all([
+      findManifest(node.database, repository, reference, 'descriptor'),
+      tagsOfManifest(node.database, repository, digest),
+    ]);
+    const far = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
+    const here = underRemoval(own.manifest ?? NO_MANIFEST, own.removed);
+    const there = underRemoval(far.manifest ?? NO_MANIFEST, far.removed);
+    if (isAlive(mergeManifests(here, there))) {
+      let shown: Shown | undefined;
+      if (precondition !== undefined) {
+        requireHolds({ precondition }, digest);
+        shown = { reference, version: isAlive(there) ? there.created : null };
+      }
+      requireNoTagAbove(repository, digest, await this.#stillAbove(repository, tags.above));
+      const versions = Math.max(here.created, here.deleted, tags.version);
+      const context = this.#context(by);
+      const stamp = await answerOfCentral(deleteManifest(central.database, context, repository, digest, { versions }, shown));
+      await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
+      this.#federation.options.replication.wakeCentral();
+      return;
+    }
+    if (!isAlive(here)) {
+      await this.#show([greatestOf(there)]);
+      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+    }
+    await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
+  }
+
+  /** Of tags that the node has yet to announce, those that central has neither moved nor deleted since. */
+  async #stillAbove(repository: RepositoryName, above: readonly TagAbove[]): Promise<readonly TagAbove[]> {
+    if (above.length === 0) return above;
+    const { database } = this.#federation.central;
+    const [tags, indexes] = [above.map(({ tag }) => tag), above.map(({ index }) => index)];
+    const far = await answerOfCentral(lookUpVersions(database, repository, tags, indexes));
+    return above.filter(({ tag, index, ...write }) => {
+      const own = { ...write, digest: index };
+      // A tag is never later than its manifest's last push, so that the index is alive where the tag outlives its deletion.
+      return mergeTags(own, far.tags.get(tag)) === own && own.version > lifeOf(far, index).deleted;
+    });
+  }
+
+  async blob(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+    const { node, central, options } = this.#federation;
+    const own = await blobUse(node.database, repository, digest);
+    if (own.manifest !== undefined) throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: own.manifest } });
+    const now = options.now();
+    const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, own.linked));
+    requireUnlinked(repository, digest, result);
+    await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#room(repository))]);
+    options.replication.wakeCentral();
+  }
+
+  /** What is only here so far goes as well: nothing that the node holds is later than its clock. */
+  async repository(repository: RepositoryName, by: Actor): Promise<void> {
+    const { node, central, options } = this.#federation;
+    const own = await knownRepository(node.database, repository);
+    const seen = own.exists ? { versions: own.clock } : undefined;
+    const version = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository, seen));
+    if (version === undefined) {
+      await this.#show([await answerOfCentral(removedBefore(central.database, repository))]);
+      throw nameUnknown(repository);
+    }
+    const removal = { name: repository, version };
+    await node.database.batch(mergeRemoval(removal, linksDeadUntil(removal, options.now())));
+    await Promise.all([
+      sweepAfterRemoval(node.database, repository, options.defer),
+      sweepAfterRemoval(central.database, repository, options.defer),
+    ]);
+    const room = await this.#room(repository);
+    if (room.length > 0) await node.database.batch(room);
+    options.replication.wakeCentral();
+  }
+
+  async #isKnown(repository: RepositoryName, tag: Tag): Promise<boolean> {
+    const { node, central } = this.#federation;
+    const reference = { kind: 'tag', tag } as const;
+    const [own, far] = await Promise.all([
+      findManifest(node.database, repository, reference, 'descriptor'),
+      answerOfCentral(findManifest(central.database, repository, reference, 'descriptor')),
+    ]);
+    return own.repositoryExists || far.repositoryExists;
+  }
+
+  /** A 404 says what central has: what the client then pushes here is later. */
+  async #show(versions: readonly number[]): Promise<void> {
+    const { node, options } = this.#federation;
+    await raiseClockTo(node.database, Math.max(...versions), options.now());
+  }
+
+  /** The node's store takes over what central has decided, and the room that a manifest makes. */
+  async #take(tags: readonly TagRow[], lives: readonly ManifestLife[]): Promise<void> {
+    const { node, options } = this.#federation;
+    const [life] = lives;
+    const room = life === undefined ? [] : await this.#room(life.repository);
+    await node.database.batch([...mergeRows({ tags, lives, manifests: [], blobs: [] }, options.now()), ...room]);
+  }
+
+  /** What the organization uses at central by now: so there is room here at once. The node hears of it later if central does not say. */
+  async #room(repository: RepositoryName): Promise<BoundStatement[]> {
+    const told = this.#federation.central.database.batch<[CentralUsage]>([selectUsageOf([repository])]);
+    return answerOfCentral(told).then(
+      ([usage]) => putCentralUsage(usage),
+      (error: unknown) => {
+        if (isUnavailable(error)) return [];
+        throw error;
+      },
+    );
+  }
+
+  /** Deletions are central's transactions. */
+  #context(by: Actor): CommitContext {
+    return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now(), by };
+  }
+}
+
+function greatestOf({ created, deleted }: ManifestVersions): number {
+  return Math.max(created, deleted);
+}

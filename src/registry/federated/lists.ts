@@ -1,0 +1,215 @@
+/**
+ * Lists at a node: a page of each store is merged. What lies beyond the lower last key of the two pages is left for the
+ * next one; what only one store shows is looked up in the other, where a tombstone may hide it.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { raiseClockTo } from '../../stores/clock.ts';
+import {
+  type KnownVersions,
+  lifeOf,
+  listReferrers,
+  listRepositories,
+  listTags,
+  lookUpVersions,
+  type NamedTag,
+  type ReferrerRow,
+} from '../../stores/list-rows.ts';
+import {
+  compareTags,
+  isAlive,
+  isVisible,
+  type ManifestVersions,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  type TagVersion,
+  underRemoval,
+} from '../../stores/versions.ts';
+import type { PullableRepositories, ReadAccess } from '../access.ts';
+import { nameUnknown, pageOf, requirePublic } from '../answers.ts';
+import { answerOfCentral, type Federation } from './central.ts';
+import type { Page, PageRequest, Referrer } from '../registry.ts';
+import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from '../referrers.ts';
+
+/** Pages of both stores that one page of a list is made of, where deletions of one hide what the other shows. */
+const ROUNDS = 5;
+
+const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map(), removed: 0 };
+
+export class FederatedLists {
+  readonly #federation: Federation;
+
+  constructor(federation: Federation) {
+    this.#federation = federation;
+  }
+
+  async tags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
+    const { node, central } = this.#federation;
+    const { repository } = access;
+    const names: Tag[] = [];
+    let from = after;
+    for (let round = 0; ; round++) {
+      const [own, far] = await Promise.all([
+        listTags(node.database, repository, from, limit + 1),
+        answerOfCentral(listTags(central.database, repository, from, limit + 1)),
+      ]);
+      requirePublic(access, own.public);
+      if (!own.exists && !far.exists) throw nameUnknown(repository);
+      const cut = lowerEnd([own.tags, far.tags], limit + 1, ({ name }) => name);
+      const pages = [within(own.tags, cut), within(far.tags, cut)] as const;
+      names.push(...(await this.#visibleTags(repository, ...pages, own.removed, far.removed)));
+      if (cut === undefined || names.length > limit) return pageOf(names, limit, (name) => name);
+      from = cut;
+      if (round === ROUNDS - 1) return { items: names, last: cut };
+    }
+  }
+
+  async referrers(
+    access: ReadAccess,
+    subject: Digest,
+    artifactType: string | undefined,
+    { limit, after }: PageRequest,
+  ): Promise<Page<Referrer>> {
+    const { node, central, options } = this.#federation;
+    const { repository } = access;
+    const rows: ReferrerRow[] = [];
+    let from = after;
+    for (let round = 0; ; round++) {
+      const page = { artifactType, after: referrerPosition(from), limit, maxBytes: MAX_REFERRERS_BYTES };
+      const [own, far] = await Promise.all([
+        listReferrers(node.database, repository, subject, page),
+        answerOfCentral(listReferrers(central.database, repository, subject, page)),
+      ]);
+      requirePublic(access, own.public);
+      // Byte order of the pair, as the stores have it.
+      const ends = [own, far].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
+      const cut = ends.toSorted(compareReferrers)[0];
+      const isWithin = (row: ReferrerRow): boolean => cut === undefined || compareReferrers(row, cut) <= 0;
+      const both = new Map([...far.referrers, ...own.referrers].filter(isWithin).map((row) => [row.digest, row]));
+      const candidates = [...both.values()].toSorted(compareReferrers);
+      const digests = candidates.map(({ digest }) => digest);
+      const missingAt = (shown: readonly ReferrerRow[]): Digest[] => {
+        const known = new Set(shown.map(({ digest }) => digest));
+        return digests.filter((digest) => !known.has(digest));
+      };
+      const [ofNode, ofCentral] = await this.#lookUp(repository, [], missingAt(own.referrers), [], missingAt(far.referrers));
+      const removed = Math.max(own.removed, far.removed);
+      const known = lifeIn(own.referrers, far.referrers, ofNode, ofCentral);
+      const lives = (digest: Digest): ManifestVersions => underRemoval(known(digest), removed);
+      const seen = Math.max(far.removed, ...digests.map((digest) => Math.max(lives(digest).created, lives(digest).deleted)));
+      await raiseClockTo(node.database, seen, options.now());
+      rows.push(...candidates.filter(({ digest }) => isAlive(lives(digest))));
+      const shown = rows.slice(0, limit);
+      const last = shown.at(-1);
+      if (rows.length > limit && last !== undefined) return { items: shown.map(referrerOf), last: positionOf(last) };
+      if (cut === undefined) return { items: shown.map(referrerOf), last: undefined };
+      from = positionOf(cut);
+      if (rows.length === limit || round === ROUNDS - 1) return { items: shown.map(referrerOf), last: from };
+    }
+  }
+
+  /** A repository is listed where it holds a live manifest; one that was emptied elsewhere goes with the feed. */
+  async repositories({ ranges, withPublic }: PullableRepositories, { limit, after }: PageRequest): Promise<Page<RepositoryName>> {
+    const { node, central } = this.#federation;
+    const [own, far] = await Promise.all([
+      listRepositories(node.database, ranges, withPublic, after, limit + 1),
+      answerOfCentral(listRepositories(central.database, ranges, withPublic, after, limit + 1)),
+    ]);
+    const names = [...new Set([...own, ...far])].toSorted();
+    return pageOf(names, limit, (name) => name);
+  }
+
+  async #visibleTags(
+    repository: RepositoryName,
+    own: readonly NamedTag[],
+    far: readonly NamedTag[],
+    removedHere: number,
+    removedAfar: number,
+  ): Promise<Tag[]> {
+    const { node, options } = this.#federation;
+    const removed = Math.max(removedHere, removedAfar);
+    const shown = (tags: readonly NamedTag[]): Map<Tag, NamedTag> =>
+      new Map(tags.filter(({ version }) => version > removed).map((tag) => [tag.name, tag]));
+    const [ownTags, farTags] = [shown(own), shown(far)];
+    const names = [...new Set([...ownTags.keys(), ...farTags.keys()])].toSorted();
+    // Where both show the same write, both have judged it. Of the rest, each may know what the other does not.
+    const doubtful = names.filter((name) => !isSameWrite(ownTags.get(name), farTags.get(name)));
+    const digests = doubtful.flatMap((name) => [ownTags.get(name)?.digest, farTags.get(name)?.digest].filter((d) => d != null));
+    const [ofNode, ofCentral] = await this.#lookUp(repository, doubtful, digests, doubtful, digests);
+    const seen = Math.max(
+      removedAfar,
+      ...far.map(({ version }) => version),
+      ...[...ofCentral.tags.values()].map(({ version }) => version),
+      ...[...ofCentral.manifests.values()].map(({ created, deleted }) => Math.max(created, deleted)),
+    );
+    await raiseClockTo(node.database, seen, options.now());
+    const isDoubtful = new Set(doubtful);
+    return names.filter((name) => {
+      if (!isDoubtful.has(name)) return true;
+      const tag = mergeTags(ofNode.tags.get(name), ofCentral.tags.get(name));
+      if (tag?.digest == null) return false;
+      return isVisible(tag, mergeManifests(lifeOf(ofNode, tag.digest), lifeOf(ofCentral, tag.digest)));
+    });
+  }
+
+  async #lookUp(
+    repository: RepositoryName,
+    tagsAtNode: readonly Tag[],
+    digestsAtNode: readonly Digest[],
+    tagsAtCentral: readonly Tag[],
+    digestsAtCentral: readonly Digest[],
+  ): Promise<[KnownVersions, KnownVersions]> {
+    const { node, central } = this.#federation;
+    return Promise.all([
+      tagsAtNode.length + digestsAtNode.length === 0
+        ? NOTHING_KNOWN
+        : lookUpVersions(node.database, repository, tagsAtNode, digestsAtNode),
+      tagsAtCentral.length + digestsAtCentral.length === 0
+        ? NOTHING_KNOWN
+        : answerOfCentral(lookUpVersions(central.database, repository, tagsAtCentral, digestsAtCentral)),
+    ]);
+  }
+}
+
+function isSameWrite(a: TagVersion | undefined, b: TagVersion | undefined): boolean {
+  return a !== undefined && b !== undefined && compareTags(a, b) === 0;
+}
+
+/** The lower of the last keys of the pages that are full; undefined where both end. */
+function lowerEnd<Item>(pages: readonly (readonly Item[])[], full: number, key: (item: Item) => string): string | undefined {
+  const ends = pages.flatMap((page) => (page.length >= full ? page.slice(-1).map(key) : []));
+  return ends.toSorted()[0];
+}
+
+function within(tags: readonly NamedTag[], cut: string | undefined): readonly NamedTag[] {
+  return cut === undefined ? tags : tags.filter(({ name }) => name <= cut);
+}
+
+function positionOf({ artifact_type: type, digest }: ReferrerRow): string {
+  return `${type}@${digest}`;
+}
+
+function byDigest(rows: readonly ReferrerRow[]): ReadonlyMap<Digest, ReferrerRow> {
+  return new Map(rows.map((row) => [row.digest, row]));
+}
+
+function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
+  if (a.artifact_type !== b.artifact_type) return a.artifact_type < b.artifact_type ? -1 : 1;
+  if (a.digest === b.digest) return 0;
+  return a.digest < b.digest ? -1 : 1;
+}
+
+function lifeIn(
+  own: readonly ReferrerRow[],
+  far: readonly ReferrerRow[],
+  ofNode: KnownVersions,
+  ofCentral: KnownVersions,
+): (digest: Digest) => { created: number; deleted: number } {
+  const [ownRows, farRows] = [byDigest(own), byDigest(far)];
+  return (digest) =>
+    mergeManifests(
+      ownRows.get(digest) ?? ofNode.manifests.get(digest) ?? NO_MANIFEST,
+      farRows.get(digest) ?? ofCentral.manifests.get(digest) ?? NO_MANIFEST,
+    );
+}

@@ -1,0 +1,205 @@
+/**
+ * A node's registry: its own store's and central's, composed. Writes go to the node's store alone; reads merge the rows
+ * of both and judge after; deletions go through central, and reach the node's store before they are answered.
+ *
+ * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer if
+ * central has it; only a HEAD by who may push is 404, so that the client uploads.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { Manifest } from '../../oci/manifest.ts';
+import type { Precondition } from '../../oci/precondition.ts';
+import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
+import { BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
+import { raiseClockTo, stampOf, type CommitContext } from '../../stores/clock.ts';
+import { type Committed, commitManifest, type ManifestCommit } from '../../stores/manifests/manifest-commit.ts';
+import { findShown } from '../../stores/deletion/shown.ts';
+import { requireStatedSizes } from '../../stores/manifests/stated-sizes.ts';
+import type { Store } from '../../stores/store.ts';
+import type { ListableRepositories, PullableRepositories, ReadAccess } from '../access.ts';
+import { missingBlobs } from '../answers.ts';
+import { type Conditional, requireHolds, untilUndisturbed } from '../conditional.ts';
+import { requireKnownAtCentral } from './known-at-central.ts';
+import { FederatedBlobs } from './blobs.ts';
+import { FederatedDeletions } from './deletions.ts';
+import { FederatedLists } from './lists.ts';
+import { FederatedManifests } from './manifests.ts';
+import type {
+  BlobDescriptor,
+  ListedImage,
+  ManifestDescriptor,
+  Page,
+  PageRequest,
+  Referrer,
+  Registry,
+  StoredBlob,
+  StoredManifest,
+} from '../registry.ts';
+import { answerOfCentral, type FederatedOptions, type Federation, orAway } from './central.ts';
+import {
+  distinctImages,
+  imagesAmong,
+  mergeImagePages,
+  pageMadeOf,
+  pageOfImages,
+  pageOfImagesOf,
+  rowsOfImages,
+  type WantedImages,
+} from '../images/pages.ts';
+import { StoredRegistry } from '../stored.ts';
+import { UploadingRegistry } from '../uploading.ts';
+
+export class FederatedRegistry extends UploadingRegistry implements Registry {
+  readonly #federation: Federation;
+  readonly #manifests: FederatedManifests;
+  readonly #blobs: FederatedBlobs;
+  readonly #lists: FederatedLists;
+  readonly #deletions: FederatedDeletions;
+
+  constructor(node: Store, central: Store, options: FederatedOptions) {
+    super(node, options);
+    this.#federation = { node, central, options };
+    this.#manifests = new FederatedManifests(this.#federation);
+    this.#blobs = new FederatedBlobs(this.#federation, new StoredRegistry(node, options));
+    this.#lists = new FederatedLists(this.#federation);
+    this.#deletions = new FederatedDeletions(this.#federation);
+  }
+
+  getManifest(access: ReadAccess, reference: Reference): Promise<StoredManifest> {
+    return this.#manifests.get(access, reference);
+  }
+
+  resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
+    return this.#manifests.resolve(access, reference, mayPush);
+  }
+
+  getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
+    return this.#blobs.get(access, digest);
+  }
+
+  resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
+    return this.#blobs.resolve(access, digest, mayPush);
+  }
+
+  /** The node's store alone, unless a blob is missing there that central has promised to keep. */
+  async putManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    manifest: Manifest,
+    size: number,
+    tags: readonly Tag[],
+    condition?: Conditional,
+  ): Promise<number> {
+    const { node } = this.#federation;
+    const commit = { repository, digest, manifest, size, tags };
+    if (condition === undefined) return this.#commit(commit);
+    // Read first: what is written here from now on disturbs.
+    return untilUndisturbed(async () => {
+      const shown = await findShown(node.database, repository, condition.reference);
+      requireHolds(condition, await this.#manifests.current(repository, condition.reference));
+      return this.#commit({ ...commit, shown });
+    });
+  }
+
+  async #commit(commit: ManifestCommit): Promise<number> {
+    const { node, options } = this.#federation;
+    const { repository, digest, manifest, tags } = commit;
+    const context: CommitContext = { origin: node.name, announces: true, now: options.now(), limits: options.limits };
+    const write = (): Promise<Committed> =>
+      commitManifest(node.database, context, commit).catch(async (refusal: unknown) => {
+        const known = await requireKnownAtCentral(this.#federation, repository, digest, tags, refusal);
+        return commitManifest(node.database, context, { ...commit, known });
+      });
+    let committed = await write();
+    if (committed.missing !== undefined) {
+      const sizes = await this.#blobs.promiseFromCentral(repository, committed.missing);
+      requireStatedSizes(manifest.references, sizes);
+      committed = await write();
+    }
+    if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);
+    options.wake();
+    return committed.stamp;
+  }
+
+  mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+    return this.#blobs.mount(repository, digest, source);
+  }
+
+  deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    return untilUndisturbed(() => this.#deletions.tag(repository, tag, by, precondition));
+  }
+
+  deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+    return untilUndisturbed(() => this.#deletions.manifest(repository, digest, by, precondition));
+  }
+
+  deleteBlob(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.blob(repository, digest, by);
+  }
+
+  deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
+    return this.#deletions.repository(repository, by);
+  }
+
+  listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>> {
+    return this.#lists.tags(access, page);
+  }
+
+  listReferrers(
+    access: ReadAccess,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<Referrer>> {
+    return this.#lists.referrers(access, subject, artifactType, page);
+  }
+
+  listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>> {
+    return this.#lists.repositories(pullable, page);
+  }
+
+  // Lists of images say what lies in the node's own store, and do not wait for central, unless they are told to.
+  async listImages(
+    repositories: ListableRepositories,
+    withUntagged: boolean,
+    page: PageRequest,
+    alsoFromAfar = false,
+  ): Promise<Page<ListedImage>> {
+    const { node, central } = this.#federation;
+    if (!alsoFromAfar) return pageOfImages(node.database, repositories, withUntagged, page);
+    const [own, far] = await Promise.all([
+      rowsOfImages(node.database, repositories, withUntagged, page),
+      answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orAway),
+    ]);
+    // Who has pushed to the node asks until that is listed: without central, it is all the same.
+    if (far instanceof OciError) return pageMadeOf(own, page);
+    const stamps = [
+      ...far.tagged.map(({ version, created }) => Math.max(version, created)),
+      ...far.untagged.map(({ created }) => created),
+    ];
+    await this.#hasShown(Math.max(0, ...stamps));
+    return pageMadeOf(mergeImagePages(own, far, page), page);
+  }
+
+  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+    return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
+  }
+
+  async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
+    const { node, central } = this.#federation;
+    const own = await imagesAmong(node.database, images);
+    const missing = alsoFromAfar ? images.filter((_, i) => own[i] === undefined) : [];
+    if (missing.length === 0) return distinctImages(own);
+    const far = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
+    const seen = far.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
+    // The last stamp of the latest millisecond: none that is shown is greater.
+    await this.#hasShown(stampOf(Math.max(0, ...seen) + 1) - 1);
+    return distinctImages([...own, ...far]);
+  }
+
+  /** What is written here from now on is later than what a client was shown of central. @param stamp the greatest */
+  #hasShown(stamp: number): Promise<void> {
+    const { node, options } = this.#federation;
+    return raiseClockTo(node.database, stamp, options.now());
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * Announcing: reading at a node what its markers stand for, and merging it into central in one transaction.
+ *
+ * A manifest of the node without a marker is one that central has heard of. So what a marker needs is its own row and,
+ * of the manifests that are reachable from it, those with markers: children before the index that lists them, manifests
+ * before their tags. Then an image never resolves elsewhere before all of it does.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { MediaType } from '../oci/media-type.ts';
+import { organizationOf, type RepositoryName } from '../oci/reference.ts';
+import { selectClock } from '../stores/clock.ts';
+import { type BoundStatement, type Database, sql } from '../stores/database.ts';
+import { atMost, inFull } from '../stores/rows-read.ts';
+import type { TypeClaim } from '../stores/manifests/manifest-type.ts';
+import type { Marker } from '../stores/outbox-rows.ts';
+import { type ManifestLife, jsonParts, mergeRows, type Rows, type TagRow } from '../stores/merge.ts';
+import { type ManifestHeadRecord, recordKey } from '../stores/manifests/manifest-records.ts';
+import { isAliveManifest } from '../stores/deletion/removals.ts';
+import type { StoreLimits } from '../stores/organizations/limits.ts';
+import { tellOfFull } from '../stores/organizations/organization-limits.ts';
+import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-rows.ts';
+
+/** A live manifest that has to be announced. */
+export interface AnnouncedManifest extends ManifestHeadRecord {
+  readonly marker: Marker;
+  /** Steps from what asked for it; children have a greater one than their index. */
+  readonly depth: number;
+}
+
+interface ManifestHead {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly media_type: MediaType;
+  readonly artifact_type: string;
+  readonly typed: TypeClaim;
+  readonly typed_otherwise: TypeClaim;
+  readonly subject: Digest | null;
+  readonly size: number;
+  readonly created: number;
+  readonly deleted: number;
+  readonly depth: number;
+  readonly stamp: number;
+  readonly written_at: number;
+}
+
+const SELECT_TAGS = sql`
+  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS asked
+  CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
+  WHERE asked.value ->> 'kind' = 'tag'`;
+
+/** Children that are looked at, of each level below what is announced: others are announced by their own markers. */
+const CHILDREN_PER_LEVEL = 20_000;
+const LEVELS = 4;
+
+const CHILDREN_OF = (level: number): string => `
+  wanted${level} (repository, digest) AS MATERIALIZED (
+    SELECT DISTINCT child.repository, child.digest FROM (
+      SELECT r.repository, r.digest FROM wanted${level - 1}
+      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+        ON r.repository = wanted${level - 1}.repository AND r.manifest = wanted${level - 1}.digest AND r.kind = 'child'
+      LIMIT ${CHILDREN_PER_LEVEL}) AS child
+    WHERE EXISTS (SELECT 1 FROM markers k
+      WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;
+const BELOW = Array.from({ length: LEVELS }, (_, i) => i + 1);
+
+// A child without a marker is known at central, and so is all below it.
+const SELECT_MANIFESTS = sql`
+  WITH wanted0 (repository, digest) AS MATERIALIZED (
+    SELECT asked.value ->> 'repository', asked.value ->> 'key' FROM json_each(?1) AS asked
+    WHERE asked.value ->> 'kind' = 'manifest'
+    UNION
+    SELECT t.repository, t.digest FROM json_each(?1) AS asked
+    CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
+    WHERE asked.value ->> 'kind' = 'tag' AND t.digest IS NOT NULL
+  ), ${BELOW.map(CHILDREN_OF).join(', ')}, wanted (repository, digest, depth) AS MATERIALIZED (
+    SELECT repository, digest, 0 FROM wanted0
+    ${BELOW.map((level) => `UNION ALL SELECT repository, digest, ${level} FROM wanted${level}`).join(' ')}
+  )
+  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size, m.created_version AS created,
+    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
+  FROM wanted
+  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
+  CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
+  WHERE m.created_version > m.deleted_version
+  GROUP BY m.repository, m.digest`.reading(atMost(LEVELS * 6 * CHILDREN_PER_LEVEL));
+
+/** What markers stand for: their tags, and the manifests that have to be announced with them, children first. */
+export async function readMarked(
+  node: Database,
+  markers: readonly Marker[],
+): Promise<{ readonly tags: readonly TagRow[]; readonly manifests: readonly AnnouncedManifest[] }> {
+  const asked = JSON.stringify(markers.map(({ kind, repository, key }) => ({ kind, repository, key })));
+  const [tags, heads] = await node.batch<[TagRow, ManifestHead]>([
+    [SELECT_TAGS, asked],
+    [SELECT_MANIFESTS, asked],
+  ]);
+  const manifests = heads.map((head): AnnouncedManifest => ({
+    repository: head.repository,
+    digest: head.digest,
+    mediaType: head.media_type,
+    artifactType: head.artifact_type,
+    typed: head.typed,
+    typedOtherwise: head.typed_otherwise,
+    subject: head.subject,
+    size: head.size,
+    created: head.created,
+    deleted: head.deleted,
+    depth: head.depth,
+    marker: {
+      kind: 'manifest',
+      repository: head.repository,
+      key: head.digest,
+      stamp: head.stamp,
+      written_at: head.written_at,
+    },
+  }));
+  return { tags, manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
+}
+
+// An announcement that comes late may name bytes that have left the node since: only where their manifest was deleted.
+const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.value ->> 'repository'
+  AND m.digest = blob.value ->> 'manifest' AND ${isAliveManifest('m')})`;
+const ADD_LOCATIONS = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
+  FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
+  ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
+  WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`.reading(inFull(8));
+const ADD_COPIES = sql`
+  INSERT INTO copies (store, digest, organization, size, announced_at)
+  SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
+  FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4 AND l.damage IS NULL)
+  ON CONFLICT DO NOTHING`;
+const SELECT_MERGED_TAGS = sql`
+  SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
+  CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
+const SELECT_MERGED_LIVES = sql`
+  SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
+    m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
+  CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
+
+export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
+  /** The node's store. */
+  readonly store: string;
+}
+
+/** What central makes of an announcement. */
+export interface AnnouncementReply {
+  readonly tags: readonly TagRow[];
+  readonly lives: readonly ManifestLife[];
+  /** Central's clock. */
+  readonly clock: number;
+  /** Of organizations with a quota, or near a limit, after the announcement. */
+  readonly usage: readonly CentralUsage[];
+}
+
+/**
+ * One transaction at central: merges the rows, links the blobs and notes where their bytes lie. Refuses nothing.
+ * @param lease until when central keeps what the node has promised, in milliseconds since the epoch
+ * @param limits only say from when nodes hear how much an organization has
+ */
+export async function announceTo(
+  central: { readonly name: string; readonly database: Database },
+  { store, tags, manifests, blobs }: Announcement,
+  now: number,
+  lease: number,
+  limits?: StoreLimits,
+): Promise<AnnouncementReply> {
+  const located = blobs.filter(({ key }) => key !== null);
+  const locations = jsonParts(
+    located.map(({ repository, manifest, digest, key, size }) => ({ repository, manifest, digest, key, size })),
+  );
+  const copies = jsonParts(
+    located.map(({ repository, manifest, digest, size }) => ({
+      repository,
+      manifest,
+      digest,
+      size,
+      organization: organizationOf(repository),
+    })),
+  );
+  const repositories = [...tags, ...manifests].map(({ repository }) => repository);
+  // Sizes come before links, which then count at once by what they are.
+  const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
+  const statements = [
+    ...mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
+    ...copies.map((part): BoundStatement => [ADD_COPIES, part, store, now, central.name]),
+    tellOfFull(repositories, limits),
+  ];
+  const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
+  const results = await central.database.batch<object[]>([
+    ...statements,
+    [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
+    [SELECT_MERGED_LIVES, sent],
+    selectClock(),
+    selectUsageOf(repositories),
+  ]);
+  const [merged, lives, clock, usage] = results.slice(-4) as [TagRow[], ManifestLife[], { stamp: number }[], CentralUsage[]];
+  return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };
+}
+
+/** What of a reply the node does not know yet: rows that another write had won, or deletions. */
+export function news(reply: AnnouncementReply, sent: Pick<Rows, 'tags' | 'manifests'>): Pick<Rows, 'tags' | 'lives'> {
+  const versions = new Map(sent.tags.map((tag) => [recordKey(tag.repository, tag.name), tag]));
+  const lives = new Map(sent.manifests.map((life) => [recordKey(life.repository, life.digest), life]));
+  return {
+    tags: reply.tags.filter((tag) => {
+      const mine = versions.get(recordKey(tag.repository, tag.name));
+      return mine?.version !== tag.version || mine.origin !== tag.origin || mine.digest !== tag.digest;
+    }),
+    lives: reply.lives.filter((life) => {
+      const mine = lives.get(recordKey(life.repository, life.digest));
+      const isKnown = mine?.created === life.created && mine.deleted === life.deleted;
+      return !isKnown || mine.typed !== life.typed || mine.typedOtherwise !== life.typedOtherwise;
+    }),
+  };
+}

@@ -1,0 +1,173 @@
+/** Applying central's feed to a node's store. */
+import { raiseClock, selectClock } from '../stores/clock.ts';
+import { type BoundStatement, type Database, sql } from '../stores/database.ts';
+import { ofOrganization, unlinkAsTold } from '../stores/deletion/deletions.ts';
+import { advancePosition, type FeedEntry, type Followed, startOfFeed } from '../stores/change-log-rows.ts';
+import { type ManifestLife, mergeRows, type TagRow } from '../stores/merge.ts';
+import { linksDeadUntil, mergeRemoval } from '../stores/deletion/removals.ts';
+import { paged } from '../stores/rows-read.ts';
+
+// Rows of control data as they were when the entries were read: only if nothing was applied since.
+const IF_AT = (store: string, position: string): string =>
+  `coalesce((SELECT position FROM followers WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
+
+const PUT_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at, quota_bytes)
+  SELECT ?1 ->> 'name', ?1 ->> 'created_at', ?1 ->> 'removed_at', ?1 ->> 'quota_bytes' WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT (name) DO UPDATE SET
+    created_at = excluded.created_at, removed_at = excluded.removed_at, quota_bytes = excluded.quota_bytes`;
+const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
+// Of a name that was given away again, the credentials of before.
+const DROP_CREDENTIALS_OF = sql`
+  DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM organizations o
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`;
+// Of repositories, too, that central never had.
+const DROP_PINS_OF = sql`
+  DELETE FROM pins WHERE ${ofOrganization('repository')} AND ${IF_AT('?2', '?3')}
+    AND NOT EXISTS (SELECT 1 FROM organizations o
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= pins.created_at)`;
+const CREDENTIAL_COLUMNS = 'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
+const PUT_CREDENTIAL = sql`
+  INSERT INTO credentials (${CREDENTIAL_COLUMNS})
+  SELECT ${CREDENTIAL_COLUMNS.split(', ')
+    .map((column) => `?1 ->> '${column}'`)
+    .join(', ')} WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT (id) DO UPDATE SET rights = excluded.rights, repositories = excluded.repositories,
+    expires_at = excluded.expires_at, registries = excluded.registries`;
+// A credential that took the name of one whose removal has not been heard of yet.
+const DROP_CREDENTIAL_OF_NAME = sql`
+  DELETE FROM credentials WHERE organization = ?1 ->> 'organization' AND name = ?1 ->> 'name' AND id <> ?1 ->> 'id'
+    AND ${IF_AT('?2', '?3')}`;
+const DROP_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 AND ${IF_AT('?2', '?3')}`;
+const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')} ON CONFLICT DO NOTHING`;
+const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
+
+/** The statements that bring a node from one position of the feed to that of the last of `entries`, to be run in one batch. */
+export function applyFeed(
+  node: string,
+  central: string,
+  from: number,
+  entries: readonly FeedEntry[],
+  now: number,
+): BoundStatement[] {
+  const to = entries.at(-1)?.position ?? from;
+  const tags: TagRow[] = [];
+  const lives: ManifestLife[] = [];
+  const others: BoundStatement[] = [];
+  const removals: BoundStatement[] = [];
+  for (const entry of entries) {
+    switch (entry.kind) {
+      case 'tag':
+        tags.push({ repository: entry.name, name: entry.key, digest: null, version: entry.version, origin: central });
+        break;
+      case 'manifest':
+        lives.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
+        break;
+      case 'link':
+        others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
+        break;
+      case 'repository':
+        removals.push(...mergeRemoval(entry, linksDeadUntil(entry, now, entry.recorded_at)));
+        break;
+      case 'visibility':
+        others.push([entry.row === null ? DROP_PUBLIC : PUT_PUBLIC, entry.name, node, from]);
+        break;
+      case 'organization':
+        others.push(
+          entry.row === null ? [DROP_ORGANIZATION, entry.name, node, from] : [PUT_ORGANIZATION, entry.row, node, from],
+          [DROP_CREDENTIALS_OF, entry.name, node, from],
+          [DROP_PINS_OF, entry.name, node, from],
+        );
+        break;
+      case 'credential':
+        others.push(
+          ...(entry.row === null
+            ? [[DROP_CREDENTIAL, entry.name, node, from] as const]
+            : [[DROP_CREDENTIAL_OF_NAME, entry.row, node, from] as const, [PUT_CREDENTIAL, entry.row, node, from] as const]),
+        );
+        break;
+    }
+  }
+  return [
+    ...removals,
+    ...mergeRows({ tags: latest(tags), lives: latestLives(lives), manifests: [], blobs: [] }, now),
+    ...others,
+    advancePosition(node, from, to, now),
+  ];
+}
+
+/** One statement merges each row once: of several deletions of a thing the last counts. */
+function latest(tags: readonly TagRow[]): TagRow[] {
+  return [...new Map(tags.map((tag) => [`${tag.repository}:${tag.name}`, tag])).values()];
+}
+
+function latestLives(lives: readonly ManifestLife[]): ManifestLife[] {
+  return [...new Map(lives.map((life) => [`${life.repository}@${life.digest}`, life])).values()];
+}
+
+const SELECT_POSITION = sql`SELECT position, usage_changed FROM followers WHERE store = ?1`;
+
+/** How far a node has followed; undefined for one that never has. */
+export async function followedBy(node: Database, store: string): Promise<Followed | undefined> {
+  const row = await node.first<{ position: number; usage_changed: number | null }>(SELECT_POSITION, store);
+  return row === undefined ? undefined : { position: row.position, usageChanged: row.usage_changed ?? undefined };
+}
+
+const SNAPSHOT_ROWS = 500;
+const SNAPSHOT_ORGANIZATIONS = sql`
+  SELECT name AS key, json_object('name', name, 'created_at', created_at, 'removed_at', removed_at,
+    'quota_bytes', quota_bytes) AS row
+  FROM organizations WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+const SNAPSHOT_CREDENTIALS = sql`
+  SELECT id AS key, json_object(${CREDENTIAL_COLUMNS.split(', ')
+    .map((column) => `'${column}', ${column}`)
+    .join(', ')}) AS row
+  FROM credentials WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+const SNAPSHOT_PUBLIC = sql`
+  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
+  paged(2),
+);
+
+const CLEAR_UNFOLLOWED = [
+  ['organizations', 'name'],
+  ['credentials', 'id'],
+  ['public_repositories', 'name'],
+].map(([table, key]) =>
+  sql`
+    DELETE FROM ${table ?? ''} WHERE ${key ?? ''} IN (SELECT ${key ?? ''} FROM ${table ?? ''} WHERE ${key ?? ''} > '' ORDER BY ${key ?? ''} LIMIT CAST(?2 AS INTEGER))
+      AND NOT EXISTS (SELECT 1 FROM followers WHERE store = ?1) RETURNING ${key ?? ''}`.reading(paged(2, 8)),
+);
+
+/**
+ * Brings a node that has never followed the feed to its first entry: copies all control data. The entries that are there
+ * are applied after it: since the node was configured none was removed, and it may have kept images that were deleted since.
+ */
+export async function takeSnapshot(
+  central: Database,
+  node: { readonly name: string; readonly database: Database },
+  now: number,
+): Promise<void> {
+  const start = await startOfFeed(central);
+  // What an attempt that broke off has left may have been revoked since.
+  for (const statement of CLEAR_UNFOLLOWED) {
+    while ((await node.database.all(statement, node.name, SNAPSHOT_ROWS)).length === SNAPSHOT_ROWS);
+  }
+  const tables = [
+    [SNAPSHOT_ORGANIZATIONS, PUT_ORGANIZATION],
+    [SNAPSHOT_CREDENTIALS, PUT_CREDENTIAL],
+    [SNAPSHOT_PUBLIC, PUT_PUBLIC],
+  ] as const;
+  for (const [select, put] of tables) {
+    let last = '';
+    for (;;) {
+      const rows = await central.all<{ key: string; row: string }>(select, last, SNAPSHOT_ROWS);
+      if (rows.length === 0) break;
+      await node.database.batch(rows.map(({ row }): BoundStatement => [put, row, node.name, -1]));
+      last = rows.at(-1)?.key ?? last;
+    }
+  }
+  // What is pushed here from now on is later than all that central has written.
+  const [[clock]] = await central.batch<[{ stamp: number }]>([selectClock()]);
+  await node.database.batch([raiseClock(clock?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
+}

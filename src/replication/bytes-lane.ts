@@ -1,0 +1,206 @@
+/**
+ * The lane of bytes: copies blobs up to central, and fetches those that were asked for, some at once. What is under way is
+ * never waited for by an announcement.
+ */
+import type { Digest } from '../oci/digest.ts';
+import { isUnavailable } from '../oci/errors.ts';
+import type { Store } from '../stores/store.ts';
+import { Rest } from './backoff.ts';
+import type { Copy } from './copy-rows.ts';
+import { copyUp } from './copy.ts';
+import { DueBlobs, type WaitingBlob } from './due-blobs.ts';
+import { type LaneOptions, noteFailure, requireDatabases } from './failed-jobs.ts';
+import { Turns } from './fair-queue.ts';
+import { fetchBlob } from './fetch.ts';
+import { copyJob, fetchJob } from './machine.ts';
+import type { Fetch } from './queue-state.ts';
+import { Signal } from './signal.ts';
+import { OutOfTime } from './transfer.ts';
+
+/** Objects that are copied or fetched at once: each streams through, without a buffer of ours. */
+const BLOBS_AT_ONCE = 2;
+/** When what waits is looked at again, although nothing is known to have come: what has failed may be due. */
+const LOOK_AGAIN_MILLISECONDS = 10_000;
+
+/** What one run of the lane knows. */
+interface Run {
+  readonly mayGoOn: () => boolean;
+  /** What was due when it last looked, and how many of that were taken; undefined before that. */
+  seen: { readonly at: number; blobs: readonly WaitingBlob[]; taken: number } | undefined;
+  /** The look that is going on: nothing is taken meanwhile. */
+  looking: Promise<void> | undefined;
+  /** What is being moved, and when that ends, well or not. */
+  readonly underWay: Map<Digest, Promise<void>>;
+  readonly failures: unknown[];
+}
+
+export interface BytesLaneOptions extends LaneOptions {
+  readonly storeOf: (name: string) => Store | undefined;
+}
+
+export class BytesLane {
+  readonly #options: BytesLaneOptions;
+  readonly #rest = new Rest();
+  #inFlight = 0;
+  /** More blobs may be due than were when the lane last looked. */
+  readonly #more = new Signal();
+  readonly #turns = new Turns();
+  readonly #dueBlobs: DueBlobs;
+  #looked = 0;
+
+  constructor(options: BytesLaneOptions) {
+    this.#options = options;
+    this.#dueBlobs = new DueBlobs(options);
+  }
+
+  /** Blobs that are being moved now. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** When it last began to look for work, in milliseconds since the epoch. */
+  get looked(): number {
+    return this.#looked;
+  }
+
+  /** Whether more may be due than was seen. */
+  get mayHaveMore(): boolean {
+    return this.#more.isRaised;
+  }
+
+  /** Until when it rests, as of `now`: in milliseconds since the epoch, 0 for not at all. */
+  restAsOf(now: number): number {
+    return this.#rest.untilAsOf(now);
+  }
+
+  /** More blobs may be due. */
+  expectMore(): void {
+    this.#more.raise();
+  }
+
+  wakeUp(): void {
+    this.#rest.interrupt();
+    this.#more.raise();
+  }
+
+  /**
+   * Copies blobs up, and fetches those that were asked for, some at once, until nothing is due or `mayGoOn` says no. What
+   * comes meanwhile is seen as soon as one of them is done.
+   */
+  async run(mayGoOn: () => boolean): Promise<void> {
+    const { now, random } = this.#options;
+    this.#looked = now();
+    if (this.#rest.untilAsOf(now()) > now()) return;
+    const current: Run = { mayGoOn, seen: undefined, looking: undefined, underWay: new Map(), failures: [] };
+    await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, () => this.#moveBlobs(current)));
+    const failure = current.failures.find((error) => !(error instanceof OutOfTime)) ?? current.failures[0];
+    if (failure === undefined) {
+      if (current.seen !== undefined) this.#rest.end();
+      return;
+    }
+    if (failure instanceof OutOfTime) return;
+    if (!isUnavailable(failure)) throw failure;
+    this.#rest.begin(now(), random());
+  }
+
+  /** One after the other, until nothing is due and none is under way whose end could change that. */
+  async #moveBlobs(run: Run): Promise<void> {
+    const { mayGoOn, underWay, failures } = run;
+    while (failures.length === 0 && mayGoOn()) {
+      try {
+        const next = await this.#nextBlob(run);
+        if (next !== undefined) {
+          const done = this.#moveBlob(next, mayGoOn)
+            .then(
+              () => this.#rest.end(),
+              (error: unknown) => void failures.push(error),
+            )
+            .finally(() => underWay.delete(next.digest));
+          underWay.set(next.digest, done);
+          await done;
+        } else if (underWay.size === 0) return;
+        else await this.#moreToSee(run);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  }
+
+  /** Answers when one that is under way has ended, more may be due, or it is time to look again. */
+  async #moreToSee({ seen, underWay }: Run): Promise<void> {
+    const { now } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const sinceSeen = Math.max(0, now() - (seen?.at ?? now()));
+    const timer = setTimeout(resolve, LOOK_AGAIN_MILLISECONDS - sinceSeen);
+    await Promise.race([this.#more.raised(), promise, ...underWay.values()]);
+    clearTimeout(timer);
+  }
+
+  /** From what was seen last, or, where that may not be all any more, after another look. */
+  async #nextBlob(run: Run): Promise<WaitingBlob | undefined> {
+    const { state, now } = this.#options;
+    const { seen } = run;
+    const isOld =
+      seen === undefined ||
+      this.#more.isRaised ||
+      Math.abs(now() - seen.at) >= LOOK_AGAIN_MILLISECONDS ||
+      (seen.blobs.length === 0 && seen.taken > 0);
+    if (isOld) run.looking ??= this.#lookForBlobs(run).finally(() => (run.looking = undefined));
+    await run.looking;
+    if (run.seen === undefined || run.failures.length > 0) return undefined;
+    const paused = state.paused();
+    const free = run.seen.blobs.filter(({ kind, digest }) => !run.underWay.has(digest) && !(paused && kind === 'copy'));
+    const next = this.#turns.take(free);
+    if (next === undefined) return undefined;
+    run.seen.blobs = run.seen.blobs.filter((blob) => blob !== next);
+    run.seen.taken++;
+    return next;
+  }
+
+  async #lookForBlobs(run: Run): Promise<void> {
+    const { now } = this.#options;
+    this.#looked = now();
+    this.#more.lower();
+    run.seen = { at: now(), blobs: await this.#dueBlobs.look([...run.underWay.keys()]), taken: 0 };
+  }
+
+  #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
+    return blob.kind === 'copy' ? this.#copy(blob.copy, mayGoOn) : this.#fetch(blob.fetch, mayGoOn);
+  }
+
+  async #copy(copy: Copy, mayGoOn: () => boolean): Promise<void> {
+    const { state, now } = this.#options;
+    await this.#attempt(copyJob(copy.digest), async () => {
+      const bytes = await copyUp(this.#options, copy, state, mayGoOn);
+      state.count('settled');
+      state.count('copied_bytes', bytes);
+      state.observe('settle_seconds', (now() - copy.announced_at) / 1000);
+    });
+  }
+
+  async #fetch(fetch: Fetch, mayGoOn: () => boolean): Promise<void> {
+    const { state, storeOf } = this.#options;
+    await this.#attempt(fetchJob(fetch.repository, fetch.digest), async () => {
+      state.count('fetched_bytes', await fetchBlob(this.#options, fetch, storeOf, state, mayGoOn));
+      state.removeFetch(fetch);
+    });
+  }
+
+  async #attempt(id: string, work: () => Promise<void>): Promise<void> {
+    const { state, node, central } = this.#options;
+    this.#inFlight++;
+    try {
+      await work();
+      state.forgetJob(id);
+    } catch (error) {
+      if (error instanceof OutOfTime) throw error;
+      if (isUnavailable(error)) {
+        await requireDatabases(this.#options, error);
+        await Promise.all([node.bucket.probe(), central.bucket.probe()]);
+      }
+      noteFailure(this.#options, id, error);
+    } finally {
+      this.#inFlight--;
+    }
+  }
+}

@@ -1,0 +1,270 @@
+/** Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's location. */
+import type { Digest } from '../oci/digest.ts';
+import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
+import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
+import { type BoundStatement, type Database, sql } from '../stores/database.ts';
+import { asManyAs, atMost } from '../stores/rows-read.ts';
+import type { Store } from '../stores/store.ts';
+import { standsLink } from '../stores/deletion/removals.ts';
+import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
+
+/** A blob whose bytes are announced at a node, and that central has yet to get. */
+export interface Copy {
+  readonly digest: Digest;
+  readonly organization: OrganizationName;
+  /** Bytes. */
+  readonly size: number;
+  readonly announced_at: number;
+  /** Of the node's object. */
+  readonly key: string;
+}
+
+type CentralDatabase = Pick<Store, 'name' | 'database'>;
+
+const IS_NEEDED = isReferenced('c.digest');
+
+/** Organizations that one look looks at. */
+const ORGANIZATIONS_PER_LOOK = 100;
+
+// By the index, from one organization to the next; of each as many, however many it has in all.
+const SELECT_COPIES = sql`
+  WITH RECURSIVE organizations (name) AS (
+    SELECT * FROM (SELECT organization FROM copies WHERE store = ?1 AND organization > ?2 ORDER BY organization LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.organization FROM copies o WHERE o.store = ?1 AND o.organization > organizations.name ORDER BY o.organization LIMIT 1)
+    FROM organizations WHERE organizations.name IS NOT NULL
+    LIMIT ${String(ORGANIZATIONS_PER_LOOK)}
+  )
+  SELECT 0 AS last, organizations.name AS organization, due.value ->> 'digest' AS digest, due.value ->> 'size' AS size,
+    due.value ->> 'announced_at' AS announced_at, due.value ->> 'key' AS key,
+    row_number() OVER (PARTITION BY organizations.name ORDER BY due.value ->> 'size', due.value ->> 'digest') AS turn
+  FROM organizations CROSS JOIN json_each((
+    SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key)) FROM (
+      SELECT c.digest, c.size, c.announced_at, l.key
+      FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
+      WHERE c.store = ?1 AND c.organization = organizations.name
+        AND c.digest NOT IN (SELECT value FROM json_each(?4)) AND ${IS_NEEDED}
+      ORDER BY c.size, c.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
+  WHERE organizations.name IS NOT NULL
+  UNION ALL
+  SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
+  ORDER BY last, turn, size, digest`.reading(
+  asManyAs('copies of an organization that nothing needs any more, besides a hundred each of its own'),
+);
+
+type CopyRow = Copy & { readonly last: number };
+
+/**
+ * At central: what to copy next from a node, of what a live manifest references. Fair between organizations: the smallest of
+ * each, then the next of each.
+ * @param after the organization after which to look; '' for the first
+ * @param limit about how many; each of the organizations that were looked at has one at least
+ * @returns `end`: the last organization that was looked at; undefined where there are no others after it
+ */
+export async function copiesFrom(
+  central: Database,
+  store: string,
+  after: string,
+  limit: number,
+  except: readonly Digest[],
+): Promise<{ readonly copies: readonly Copy[]; readonly end: string | undefined }> {
+  const rows = await central.all<CopyRow>(SELECT_COPIES, store, after, limit, JSON.stringify(except));
+  return {
+    copies: rows
+      .filter(({ last }) => last === 0)
+      .map(({ digest, organization, size, announced_at, key }) => ({ digest, organization, size, announced_at, key })),
+    end: rows.find(({ last }) => last === 1)?.organization,
+  };
+}
+
+/** Copies, and damaged locations, that one statement looks at. */
+const ROWS_PER_SLICE = 1000;
+
+// Where a slice ends: NULL for the last one.
+const SELECT_SLICE_END = sql`
+  SELECT min(digest) AS digest FROM (
+    SELECT * FROM (SELECT digest FROM copies WHERE store = ?1 AND digest > ?2 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)})
+    UNION ALL
+    SELECT * FROM (SELECT digest FROM locations INDEXED BY locations_damaged WHERE damage IS NOT NULL AND digest > ?2
+      ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}))`.reading(atMost(4 * ROWS_PER_SLICE));
+
+// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object is
+// damaged, the node's is what it is mended from.
+const IN_SLICE = 'c.digest > ?3 AND c.digest <= ?4';
+const SELECT_ONLY_AT = sql`
+  WITH only_there AS (
+    SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND ${IN_SLICE} AND ${IS_NEEDED}
+      AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
+    UNION ALL
+    SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
+    FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
+    WHERE c.damage IS NOT NULL AND ${IN_SLICE} AND c.store = ?2 AND ${IS_NEEDED}
+      AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest))
+  SELECT digest, organization, size, EXISTS (
+    SELECT 1 FROM json_each(?5) AS other
+    CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
+  FROM only_there ORDER BY digest`.reading((run) => atMost(2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + run.keys))(run));
+
+export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
+  /** 1 where one of the other nodes has it. */
+  readonly elsewhere: number;
+}
+
+/** After every digest. */
+const END = '~';
+
+/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks, by digest; slice by slice. */
+async function* slicesOnlyAt(
+  { database, name }: CentralDatabase,
+  store: string,
+  others: readonly string[],
+  after: string,
+): AsyncGenerator<LackingBlob[]> {
+  for (let from = after; from < END;) {
+    const end = (await database.first<{ digest: string | null }>(SELECT_SLICE_END, store, from))?.digest ?? END;
+    yield await database.all<LackingBlob>(SELECT_ONLY_AT, store, name, from, end, JSON.stringify(others));
+    from = end;
+  }
+}
+
+/** How many blobs of live manifests lie at a node and not at central, and their bytes. */
+export async function onlyAt(
+  central: CentralDatabase,
+  store: string,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  let [blobs, bytes] = [0, 0];
+  for await (const slice of slicesOnlyAt(central, store, [], '')) {
+    blobs += slice.length;
+    bytes += slice.reduce((sum, { size }) => sum + size, 0);
+  }
+  return { blobs, bytes };
+}
+
+/** As {@link onlyAt}, the first of them by digest. @param others the stores of the other nodes */
+export async function listOnlyAt(
+  central: CentralDatabase,
+  store: string,
+  others: readonly string[],
+  after: string,
+  limit: number,
+): Promise<LackingBlob[]> {
+  const blobs: LackingBlob[] = [];
+  for await (const slice of slicesOnlyAt(central, store, others, after)) {
+    blobs.push(...slice);
+    if (blobs.length >= limit) break;
+  }
+  return blobs.slice(0, limit);
+}
+
+// Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.
+const ADD_LOCATION = sql`
+  INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
+  WHERE NOT EXISTS (SELECT 1 FROM orphans WHERE key = ?3 AND deleting = 1)
+  ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
+  WHERE locations.damage IS NOT NULL`;
+const SELECT_KEY = sql`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
+
+export interface CopiedBlob {
+  readonly digest: Digest;
+  /** Of the object that was written. */
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/**
+ * At central: the bytes are here. Answers the key of the store's location, which is another's if it had the blob already.
+ * @param lease in milliseconds since the epoch, as `now`
+ */
+export async function settle(
+  central: { readonly name: string; readonly database: Database },
+  from: string,
+  blob: CopiedBlob,
+  now: number,
+  lease: number,
+): Promise<string | undefined> {
+  const [, , kept] = await central.database.batch<[object, object, { key: string }]>([
+    [ADD_LOCATION, blob.digest, central.name, blob.key, blob.size, now, lease],
+    [FORGET_IF_THERE, from, blob.digest, central.name],
+    [SELECT_KEY, blob.digest, central.name],
+  ]);
+  return kept[0]?.key;
+}
+
+/** At central: forgets a copy if the store has a location for the blob by now. Answers the key of that. */
+export async function alreadySettled(
+  central: { readonly name: string; readonly database: Database },
+  from: string,
+  digest: Digest,
+): Promise<string | undefined> {
+  const [kept] = await central.database.batch<[{ key: string }]>([
+    [SELECT_KEY, digest, central.name],
+    [FORGET_IF_THERE, from, digest, central.name],
+  ]);
+  return kept[0]?.key;
+}
+
+const FORGET_IF_THERE = sql`
+  DELETE FROM copies WHERE store = ?1 AND digest = ?2
+    AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
+
+// One that a removal hides takes the place of none.
+const LINK_ANEW = `
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${standsLink('links')}`;
+const ADD_LINK = sql`
+  INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
+// A manifest that was committed meanwhile keeps it.
+const REMOVE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
+
+/**
+ * At a node: bytes that were fetched from afar. Answers the key of the store's location.
+ * @param link whether the repository was not linked here before: a link that went meanwhile went on purpose
+ */
+export async function keepFetched(
+  node: { readonly name: string; readonly database: Database },
+  repository: RepositoryName,
+  blob: CopiedBlob,
+  now: number,
+  lease: number,
+  link: boolean,
+): Promise<string | undefined> {
+  const [kept] = (
+    await node.database.batch<{ key: string }[]>([
+      [ADD_LOCATION, blob.digest, node.name, blob.key, blob.size, now, lease],
+      ...(link ? [[ADD_LINK, repository, blob.digest, now] as const, leaveBlobToCentral(repository, blob.digest)] : []),
+      [SELECT_KEY, blob.digest, node.name],
+    ])
+  ).slice(-1);
+  return kept?.[0]?.key;
+}
+
+const ADD_LINK_IF_THERE = sql`
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ${LINK_ANEW}`;
+
+/**
+ * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew: its
+ * object is about to go. Answers the key of the store's location; undefined where it has none any more.
+ */
+export async function linkFetched(
+  node: { readonly name: string; readonly database: Database },
+  repository: RepositoryName,
+  digest: Digest,
+  now: number,
+): Promise<string | undefined> {
+  const [, , kept] = await node.database.batch<[object, object, { key: string }]>([
+    [ADD_LINK_IF_THERE, repository, digest, now, node.name],
+    leaveBlobToCentral(repository, digest),
+    [SELECT_KEY, digest, node.name],
+  ]);
+  return kept[0]?.key;
+}
+
+/** At a node: takes back the link that {@link keepFetched} or {@link linkFetched} made then, because central has none any more. */
+export function removeFetchedLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [REMOVE_LINK, repository, digest, at];
+}

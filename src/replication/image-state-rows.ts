@@ -1,0 +1,74 @@
+/** What stores know of an image as a whole: its manifests, the blobs that they need, and the writes of its tag. */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName, Tag } from '../oci/reference.ts';
+import { type Database, sql } from '../stores/database.ts';
+import { reachedFrom } from '../stores/manifests/listed-manifests.ts';
+import type { Marker } from '../stores/outbox-rows.ts';
+import { atMost } from '../stores/rows-read.ts';
+import { isAliveManifest } from '../stores/deletion/removals.ts';
+
+// An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own document.
+const MOST_REFERENCES = 25_000;
+const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2), 0)`;
+const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
+
+const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
+    SELECT r.digest, r.size FROM reached
+    CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND ${isAliveManifest('m')}
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1 AND r.manifest = reached.digest
+    WHERE r.kind <> 'subject' LIMIT ${MOST}
+  )
+  SELECT DISTINCT named.digest, coalesce(l.size, named.size) AS size, l.store FROM named
+  CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
+  LEFT JOIN locations l ON l.digest = named.digest AND l.damage IS NULL`.reading(atMost(16 * MOST_REFERENCES));
+
+export interface BlobOfImage {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly stores: readonly string[];
+}
+
+/** The blobs of an image, and where a store knows their bytes to lie. */
+export async function blobsOfImage(database: Database, repository: RepositoryName, digest: Digest): Promise<BlobOfImage[]> {
+  const rows = await database.all<{ digest: Digest; size: number; store: string | null }>(SELECT_BLOBS, repository, digest);
+  const blobs = Map.groupBy(rows, (row) => row.digest);
+  return [...blobs].map(([blob, locations]) => ({
+    digest: blob,
+    size: locations[0]?.size ?? 0,
+    stores: locations.flatMap(({ store }) => (store === null ? [] : [store])),
+  }));
+}
+
+const SELECT_MARKERS = sql`${REACHABLE}
+  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM reached
+  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reached.digest
+  UNION ALL
+  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM markers k
+  WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`.reading(atMost(16 * MOST_REFERENCES));
+
+/** What of an image a node has yet to announce. */
+export function markersOfImage(
+  node: Database,
+  repository: RepositoryName,
+  digest: Digest,
+  tag: Tag | undefined,
+): Promise<Marker[]> {
+  return node.all<Marker>(SELECT_MARKERS, repository, digest, tag ?? '');
+}
+
+const SELECT_WRITE = sql`
+  SELECT 1 FROM tag_history WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4
+  UNION ALL
+  SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
+
+/** Whether a store knows of a write of a tag, by its stamp and the store that made it. */
+export async function knowsWrite(
+  database: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  version: number,
+  origin: string,
+): Promise<boolean> {
+  return (await database.first(SELECT_WRITE, repository, tag, version, origin)) !== undefined;
+}

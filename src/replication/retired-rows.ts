@@ -1,0 +1,108 @@
+/**
+ * Forgetting, at central, what a store had that is no node's any more: its locations, the copies that were due from it, and
+ * how far it had followed. In slices by digest, since locations have no index by store.
+ *
+ * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a client was
+ * promised them, by what is so in the transaction that deletes: a manifest may be committed on the location until then.
+ */
+import { BLOB_IS_UNUSED, LINKS_PER_BLOB } from '../stores/retention.ts';
+import { type BoundStatement, type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
+import { asManyAs, atMost } from '../stores/rows-read.ts';
+import type { Store } from '../stores/store.ts';
+
+/** Locations, of any store, that one transaction walks over. */
+const ROWS_PER_SLICE = 5000;
+
+/** After every digest. */
+const END = '~';
+
+const SELECT_SLICE_END = sql`
+  SELECT digest FROM locations WHERE digest > ?1 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}`.reading(
+  atMost(2 * ROWS_PER_SLICE),
+);
+
+const IN_SLICE = (digest: string): string => `${digest} > ?2 AND ${digest} <= ?3`;
+
+// Invariant 5: a lease on any location is a promise to keep the blob. What central has itself keeps it from now on.
+const KEEP_PROMISES = sql`
+  UPDATE locations AS own SET lease_until = (SELECT r.lease_until FROM locations r WHERE r.digest = own.digest AND r.store = ?1)
+  WHERE ${IN_SLICE('own.digest')} AND own.store = ?4 AND EXISTS (
+    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1 AND r.lease_until > own.lease_until)`.reading(
+  atMost(8 * ROWS_PER_SLICE),
+);
+
+// Of what is damaged at the store nothing can be read: it is no loss.
+const IS_LOST_WITH_IT = `c.damage IS NULL
+  AND NOT EXISTS (SELECT 1 FROM locations own WHERE own.digest = c.digest AND own.store = ?4 AND own.damage IS NULL)
+  AND NOT (${BLOB_IS_UNUSED('c.digest', '?5')})`;
+
+const DELETE_LOCATIONS = sql`
+  DELETE FROM locations AS c WHERE ${IN_SLICE('c.digest')} AND c.store = ?1 AND (?6 = 1 OR NOT (${IS_LOST_WITH_IT}))
+  RETURNING digest`.reading(atMost(4 * (LINKS_PER_BLOB + 4) * ROWS_PER_SLICE));
+const DELETE_COPIES = sql`
+  DELETE FROM copies AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(atMost(8 * ROWS_PER_SLICE));
+const SELECT_KEPT = sql`
+  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1`.reading(
+  atMost(2 * ROWS_PER_SLICE),
+);
+
+// Triggers count the locations.
+const DELETE_SUM = sql`DELETE FROM stored_bytes WHERE store = ?1 AND blobs = 0`;
+const DELETE_FOLLOWER = sql`
+  DELETE FROM followers WHERE store = ?1 AND NOT EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1)`;
+
+const SELECT_KNOWN = sql`
+  SELECT EXISTS (SELECT 1 FROM followers WHERE store = ?1) OR EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1 AND blobs > 0)
+    OR EXISTS (SELECT 1 FROM copies WHERE store = ?1) AS known`;
+const SELECT_STORES = sqlOfWholeTable`
+  SELECT store FROM followers UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(asManyAs('nodes'));
+
+/** At central: whether it knows anything of a store: that it followed, a location, or a copy that is due. */
+export async function isKnownStore(central: Database, store: string): Promise<boolean> {
+  return (await central.first<{ known: number }>(SELECT_KNOWN, store))?.known === 1;
+}
+
+/** At central: the stores that it knows something of, its own among them, by name. */
+export async function knownStores(central: Database): Promise<string[]> {
+  return (await central.all<{ store: string }>(SELECT_STORES)).map(({ store }) => store);
+}
+
+/** What a slice has done. */
+export interface ForgottenSlice {
+  readonly locations: number;
+  /** Of the slice, what stays. */
+  readonly kept: { readonly blobs: number; readonly bytes: number };
+  /** Where the next slice starts; undefined after the last. */
+  readonly end: string | undefined;
+}
+
+export interface ForgetOptions {
+  /** Milliseconds since the epoch: leases that end later are promises. */
+  readonly now: number;
+  /** Whether what central lacks goes as well. */
+  readonly lost: boolean;
+}
+
+/** At central: one slice, in one transaction. It can be repeated. @param after a digest; '' to start */
+export async function forgetSlice(
+  { name, database }: Pick<Store, 'name' | 'database'>,
+  store: string,
+  after: string,
+  { now, lost }: ForgetOptions,
+): Promise<ForgottenSlice> {
+  const end = (await database.first<{ digest: string }>(SELECT_SLICE_END, after))?.digest;
+  const until = end ?? END;
+  const last: BoundStatement[] = [
+    [DELETE_SUM, store],
+    [DELETE_FOLLOWER, store],
+  ];
+  const [, gone, , kept] = await database.batch<[object, object, object, { blobs: number; bytes: number }, ...object[]]>([
+    [KEEP_PROMISES, store, after, until, name],
+    [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
+    [DELETE_COPIES, store, after, until],
+    [SELECT_KEPT, store, after, until],
+    ...(end === undefined ? last : []),
+  ]);
+  return { locations: gone.length, kept: kept[0] ?? { blobs: 0, bytes: 0 }, end };
+}

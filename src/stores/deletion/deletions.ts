@@ -1,0 +1,278 @@
+/**
+ * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of an
+ * older push cannot undo it, and a push after it works. At central, each is an entry of the feed and of the audit log as
+ * well, in the same transaction.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
+import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
+import { committed, stampOf, type CommitContext } from '../clock.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { inFull } from '../rows-read.ts';
+import { FEED_MANIFESTS, FEED_TAG } from '../change-log-rows.ts';
+import { isAliveManifest, liveReferencesTo, readsReferences, removedVersion, standsLink, writeRemoval } from './removals.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
+import { INSERT_HISTORY } from '../manifests/tag-history.ts';
+import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE, type TagAbove } from '../manifests/tags-above.ts';
+
+/**
+ * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
+ * happens although central may never have heard of the thing.
+ */
+export interface SeenElsewhere {
+  readonly versions: number;
+}
+
+/**
+ * ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions' own.
+ * @param always holds whatever was seen elsewhere
+ */
+const takeStampAfter = (condition: string, always = 'true'): ReturnType<typeof sql> => sql`
+  UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
+  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING stamp`;
+
+const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(
+  `EXISTS (
+  SELECT 1 FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE t.repository = ?4 AND t.name = ?5 AND ${isAliveManifest('m')}
+    AND t.version > m.deleted_version AND t.version > ${removedVersion('?4')})`,
+  STILL_SHOWN('?6', '?4'),
+);
+
+const DELETE_TAG = sql`
+  INSERT INTO tags (repository, name, digest, version, origin, visible)
+  SELECT ?1, ?2, NULL, clock.stamp, ?3, 0 FROM clock WHERE ${committed('?4')}
+  ON CONFLICT (repository, name) DO UPDATE SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
+
+/**
+ * Deletes a tag; its manifest stays. Answers the deletion's stamp, or undefined where there was nothing to delete.
+ * @param shown what the store has to show still
+ * @throws ShownChanged
+ */
+export async function deleteTag(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  tag: Tag,
+  seen?: SeenElsewhere,
+  shown?: Shown,
+): Promise<number | undefined> {
+  const id = crypto.randomUUID();
+  const expected = shownParameter(shown);
+  const [stamped, judged] = await database.batch<[{ stamp: number }, { still: number }]>([
+    [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag, expected],
+    [SELECT_STILL_SHOWN, expected, repository],
+    [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
+    [DELETE_TAG, repository, tag, context.origin, id],
+    [FEED_TAG, repository, tag, context.now, id],
+    auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
+  ]);
+  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
+  return stamped[0]?.stamp;
+}
+
+const MANIFESTS_ARE_ALIVE = `EXISTS (
+  SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
+  WHERE ${isAliveManifest('m')})`;
+const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(MANIFESTS_ARE_ALIVE);
+const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
+  MANIFESTS_ARE_ALIVE,
+  `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
+).reading(READS_TAGS_ABOVE);
+
+const DELETE_MANIFESTS = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+  SELECT ?1, deleted.value, '', '', NULL, 0, 0, clock.stamp, 0 FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')}
+  ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`.reading(inFull(8));
+
+// Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
+const HIDE_TAGS_OF_MANIFESTS = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 0
+  WHERE repository = ?1 AND visible = 1 AND digest IN (
+    SELECT deleted.value FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')})`.reading(inFull());
+
+const UNLIST_EMPTY_REPOSITORY = sql`
+  UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})
+    AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
+
+/** Deletes manifests, which hides all their tags. Answers the stamp, or undefined where none was alive. */
+export async function deleteManifests(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+  seen?: SeenElsewhere,
+): Promise<number | undefined> {
+  const id = crypto.randomUUID();
+  const list = JSON.stringify(digests);
+  const [stamped] = await database.batch<[{ stamp: number }]>([
+    [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
+    ...deletionOf(context, repository, digests, id),
+  ]);
+  return stamped[0]?.stamp;
+}
+
+const SELECT_JUDGED = sql`
+  SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
+    SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
+
+/**
+ * As {@link deleteManifests}, of one manifest that a client names: unless a tag is on an index that lists it.
+ * @param shown what the store has to show still
+ * @throws OciError MANIFEST_IN_USE
+ * @throws ShownChanged
+ */
+export async function deleteManifest(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  digest: Digest,
+  seen?: SeenElsewhere,
+  shown?: Shown,
+): Promise<number | undefined> {
+  const id = crypto.randomUUID();
+  const list = JSON.stringify([digest]);
+  const expected = shownParameter(shown);
+  const [stamped, judged, above] = await database.batch<[{ stamp: number }, { still: number; alive: number }, TagAbove]>([
+    [TAKE_STAMP_IF_MANIFEST_MAY_GO, stampOf(context.now), id, seen?.versions ?? null, repository, list, expected],
+    [SELECT_JUDGED, expected, repository, digest],
+    [SELECT_TAGS_ABOVE, repository, list],
+    ...deletionOf(context, repository, [digest], id),
+  ]);
+  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
+  const isThere = seen !== undefined || judged[0]?.alive === 1;
+  if (stamped.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
+  return stamped[0]?.stamp;
+}
+
+/** The statements that delete manifests if their batch took a stamp. */
+function deletionOf(
+  context: CommitContext,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+  id: string,
+): BoundStatement[] {
+  const list = JSON.stringify(digests);
+  return [
+    [DELETE_MANIFESTS, repository, list, id],
+    [HIDE_TAGS_OF_MANIFESTS, repository, list, id],
+    [UNLIST_EMPTY_REPOSITORY, repository, id],
+    [FEED_MANIFESTS, repository, list, context.now, id],
+    auditCommitted('delete manifest', repository, digests, context.by ?? BERTH_ITSELF, context.now, id),
+  ];
+}
+
+const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStampAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
+
+/**
+ * Removes a repository: hides everything that it shows, and its visibility: pushed again, it is private. A sweep takes the
+ * rows away. Answers the removal's stamp, or undefined where the repository did not exist.
+ */
+export async function deleteRepository(
+  database: Database,
+  context: CommitContext,
+  repository: RepositoryName,
+  seen?: SeenElsewhere,
+): Promise<number | undefined> {
+  const id = crypto.randomUUID();
+  const [stamped] = await database.batch<[{ stamp: number }]>([
+    [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
+    ...writeRemoval(repository, id, context.now),
+    auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
+  ]);
+  return stamped[0]?.stamp;
+}
+
+const IS_REFERENCED = `EXISTS (
+  SELECT 1 FROM ${liveReferencesTo('?1', '?2')})`;
+const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})`;
+
+// It tells of what is deleted after it.
+const FEED_LINK = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
+    AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
+
+const DELETE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`.reading(
+  readsReferences,
+);
+
+const SELECT_BLOB_USE = sql`
+  SELECT ${IS_LINKED} AS linked, (
+    SELECT by FROM ${liveReferencesTo('?1', '?2')} LIMIT 1) AS manifest`.reading(readsReferences);
+
+export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outcome: 'referenced'; by: string };
+
+/**
+ * Unlinks a blob unless a live manifest of the repository references it.
+ * @param known whether another store has the link, so that all have to hear of it
+ */
+export async function unlinkBlob(
+  database: Database,
+  now: number,
+  repository: RepositoryName,
+  digest: Digest,
+  by: Actor = BERTH_ITSELF,
+  known = false,
+): Promise<Unlinked> {
+  const [use, , , deleted] = await database.batch<
+    [{ linked: number; manifest: string | null }, object, object, { digest: string }]
+  >([
+    [SELECT_BLOB_USE, repository, digest],
+    [FEED_LINK, repository, digest, now, known ? 1 : 0],
+    auditLink(repository, digest, by, now),
+    [DELETE_LINK, repository, digest],
+  ]);
+  const manifest = use[0]?.manifest ?? null;
+  if (manifest !== null && (known || use[0]?.linked === 1)) return { outcome: 'referenced', by: manifest };
+  return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };
+}
+
+/** What a store says of the use of a blob in a repository: whether it is linked, and a live manifest that references it. */
+export async function blobUse(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<{ readonly linked: boolean; readonly manifest: string | undefined }> {
+  const row = await database.first<{ linked: number; manifest: string | null }>(SELECT_BLOB_USE, repository, digest);
+  return { linked: row?.linked === 1, manifest: row?.manifest ?? undefined };
+}
+
+const UNLINK_AS_TOLD = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER) AND NOT ${IS_REFERENCED}`.reading(
+  readsReferences,
+);
+
+/** At a node: what central says was unlinked then. A link that was made since, or that a live manifest needs, stays. */
+export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [UNLINK_AS_TOLD, repository, digest, at];
+}
+
+/** SQL that holds for the repositories of the organization ?1: "0" is the character after "/". */
+export function ofOrganization(column: string): string {
+  return `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
+}
+
+const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at <= CAST(?5 AS INTEGER))',
+);
+
+/**
+ * Before the name of a removed organization is given away, if it was removed before `freeBefore`: removes what its last
+ * access tokens still pushed.
+ */
+export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement[] {
+  const id = crypto.randomUUID();
+  return [[TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore], ...writeRemoval(name, id, now)];
+}
+
+const TAKE_STAMP_IF_REMOVED_NOW = takeStampAfter(
+  'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at = CAST(?5 AS INTEGER))',
+);
+
+/** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
+export function clearOrganization(name: OrganizationName, now: number): BoundStatement[] {
+  const id = crypto.randomUUID();
+  return [[TAKE_STAMP_IF_REMOVED_NOW, stampOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
+}

@@ -1,0 +1,53 @@
+/**
+ * What a store shows under a reference, so that a write can be made to depend on it: it is read and judged, and the
+ * transaction that writes goes through only if the same is still shown. With that, the judgement is part of the transaction.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { Reference, RepositoryName } from '../../oci/reference.ts';
+import { type Database, sql } from '../database.ts';
+import { isAliveManifest, removedVersion } from './removals.ts';
+
+export interface Shown {
+  readonly reference: Reference;
+  /** The version of the tag, or of the manifest's last push; null where the reference does not resolve in this store. */
+  readonly version: number | null;
+}
+
+/** Another write came between: the condition is to be judged again. */
+export class ShownChanged extends Error {
+  override readonly name = 'ShownChanged';
+}
+
+// A tag has no colon, and a digest has one.
+const SHOWN = (repository: string, reference: string): string => `
+  SELECT t.digest, t.version FROM tags t WHERE t.repository = ${repository} AND t.name = ${reference} AND t.visible = 1
+    AND t.version > ${removedVersion(repository)}
+  UNION ALL
+  SELECT m.digest, m.created_version FROM manifests m
+  WHERE m.repository = ${repository} AND m.digest = ${reference} AND ${isAliveManifest('m')}`;
+
+const SELECT_SHOWN = sql`${SHOWN('?1', '?2')}`;
+
+export async function findShown(
+  database: Database,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<Shown & { readonly digest: Digest | undefined }> {
+  const row = await database.first<{ digest: Digest; version: number }>(SELECT_SHOWN, repository, textOf(reference));
+  return { reference, digest: row?.digest, version: row?.version ?? null };
+}
+
+/** SQL that holds where the store shows what the parameter `shown` says (`shownParameter`); for NULL always. */
+export const STILL_SHOWN = (shown: string, repository: string): string => `
+  (${shown} IS NULL OR (SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
+
+/** ?1 {@link shownParameter}, ?2 repository. Gives `{ still }`, 0 or 1; for a transaction that has not written. */
+export const SELECT_STILL_SHOWN = sql`SELECT ${STILL_SHOWN('?1', '?2')} AS still`;
+
+export function shownParameter(shown: Shown | undefined): string | null {
+  return shown === undefined ? null : JSON.stringify({ reference: textOf(shown.reference), version: shown.version });
+}
+
+function textOf(reference: Reference): string {
+  return reference.kind === 'tag' ? reference.tag : reference.digest;
+}

@@ -1,0 +1,195 @@
+/**
+ * Sweeping: taking away what a removal hides, in slices of bounded rows. A slice is one transaction that also moves the
+ * removal's position, so it can be killed anywhere and repeated; two sweeps of one removal do no harm.
+ *
+ * Tags are hidden first: a list that reads shown tags finds the manifest of each. Then manifests go, with their documents and
+ * references: a blob that a live manifest names is told from one that only dead ones named by the references that are left.
+ * Tags stay, hidden, for the tag's history, and go with the removal's row (`maintenance/collection/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since stays.
+ */
+import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
+import { rangeOf, type RemovedName } from './removals.ts';
+import { keyed, paged, type ReadsAtMost } from '../rows-read.ts';
+import { SESSION_MILLISECONDS } from '../uploads/upload-reference.ts';
+
+/** Rows of one table that a slice looks at. */
+export const ROWS_PER_SLICE = 100;
+
+/** Bytes of manifests of a slice, if it takes more than one: what they name is bounded by it. */
+const BYTES_PER_SLICE = 256 * 1024;
+
+/** A page, each of its rows with what hangs on it; and what triggers read for each row that is written. */
+const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.given + run.written);
+
+interface RemovalRow {
+  readonly version: number;
+  readonly dead_until: number;
+  readonly position: string;
+}
+
+const SELECT_REMOVAL = sql`SELECT version, dead_until, position FROM removals WHERE name = ?1 AND swept = 0`;
+
+// ?1 and ?2 the row to start after, ?3 and ?4 the range of names, ?5 the version or the time up to which rows are dead.
+const AFTER = (key: string): string => `(repository, ${key}) > (max(?1, ?3), ?2) AND repository < ?4`;
+const PAGE = (from: string, key: string): string =>
+  `SELECT repository, ${key} FROM ${from} ${AFTER(key)} ORDER BY repository, ${key} LIMIT ${ROWS_PER_SLICE}`;
+const END = (from: string, key: string): string =>
+  `SELECT repository, ${key} AS key FROM ${from} ${AFTER(key)} ORDER BY repository, ${key} LIMIT 1 OFFSET ${ROWS_PER_SLICE - 1}`;
+
+const MANIFESTS = `
+  SELECT repository, digest, row_number() OVER rows AS place, sum(size) OVER rows AS bytes
+  FROM (SELECT repository, digest, size FROM manifests WHERE ${AFTER('digest')}
+    ORDER BY repository, digest LIMIT ${ROWS_PER_SLICE})
+  WINDOW rows AS (ORDER BY repository, digest ROWS UNBOUNDED PRECEDING)`;
+const IS_TAKEN = `(place = 1 OR bytes <= ${BYTES_PER_SLICE})`;
+const DEAD_MANIFESTS = `
+  SELECT m.repository, m.digest FROM (SELECT repository, digest FROM (${MANIFESTS}) WHERE ${IS_TAKEN}) AS page
+  CROSS JOIN manifests m ON m.repository = page.repository AND m.digest = page.digest
+  WHERE max(m.created_version, m.deleted_version) <= CAST(?5 AS INTEGER)`;
+const SELECT_MANIFESTS = sql`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`.reading(
+  slice,
+);
+const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
+const DELETE_REFERENCES = sql`
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(
+  slice,
+);
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
+
+const TAGS = ['tags WHERE', 'name'] as const;
+const HIDE_TAGS = sql`
+  UPDATE tags SET visible = 0 WHERE (repository, name) IN (${PAGE(...TAGS)})
+    AND visible = 1 AND version <= CAST(?5 AS INTEGER)`.reading(slice);
+const LINKS = ['links WHERE', 'digest'] as const;
+const DELETE_LINKS = sql`
+  DELETE FROM links WHERE (repository, digest) IN (${PAGE(...LINKS)}) AND created_at <= CAST(?5 AS INTEGER)
+    AND NOT EXISTS (
+      SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+      WHERE r.repository = links.repository AND r.digest = links.digest AND r.live = 1)`.reading(slice);
+const PINS = ['pins WHERE', 'reference'] as const;
+const DELETE_PINS = sql`
+  DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(slice);
+// Its chunks go as those of any other session that has expired.
+const UPLOADS = ["uploads INDEXED BY uploads_open WHERE state = 'open' AND", 'id'] as const;
+const CANCEL_UPLOADS = sql`
+  UPDATE uploads SET state = 'cancelled', expires_at = min(expires_at, CAST(?5 AS INTEGER))
+  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open' AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(
+  slice,
+);
+
+// One bound, where the index is to start. No name has a control character, so this is what comes after ?1; ?2 is empty here.
+const NAMES = 'FROM repositories WHERE name >= max(?1 || ?2 || char(1), ?3) AND name < ?4 ORDER BY name';
+const PAGE_OF_NAMES = `SELECT name ${NAMES} LIMIT ${ROWS_PER_SLICE}`;
+const IS_EMPTY = `NOT EXISTS (
+  SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = repositories.name AND created_version > deleted_version)`;
+const DELETE_REPOSITORIES = sql`
+  DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER) AND ${IS_EMPTY}`.reading(slice);
+const UNLIST_REPOSITORIES = sql`
+  UPDATE repositories SET listed = 0 WHERE name IN (${PAGE_OF_NAMES}) AND listed = 1 AND ${IS_EMPTY}`.reading(slice);
+
+interface Swept {
+  readonly table: string;
+  /** Gives the last row of a full page. */
+  readonly end: Sql;
+  /** The last of each takes up to what rows are dead; none for whatever is there. */
+  readonly statements: readonly (readonly [Sql, dead?: 'version' | 'dead_until'])[];
+}
+
+/** The tags, and what comes after the manifests, in any order. */
+const OTHERS: readonly Swept[] = [
+  { table: 'tags', end: sql`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
+  { table: 'links', end: sql`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
+  { table: 'pins', end: sql`${END(...PINS)}`.reading(slice), statements: [[DELETE_PINS, 'dead_until']] },
+  { table: 'uploads', end: sql`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
+  {
+    table: 'repositories',
+    end: sql`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
+    statements: [[UNLIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
+  },
+];
+
+const SAVE = sql`
+  UPDATE removals SET position = ?3, swept = CAST(?4 AS INTEGER)
+  WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 0`;
+
+/** After which row the next slice starts, by table; a table without one has been looked at whole. */
+type Position = Readonly<Record<string, readonly [repository: string, key: string]>>;
+
+const START: Position = Object.fromEntries(
+  ['manifests', ...OTHERS.map(({ table }) => table)].map((table) => [table, ['', '']] as const),
+);
+
+interface Row {
+  readonly repository: string;
+  readonly key: string;
+}
+
+/** One slice of the sweep of a removal. Answers whether more are to come. */
+export async function sweepSlice(database: Database, name: RemovedName): Promise<boolean> {
+  const removal = await database.first<RemovalRow>(SELECT_REMOVAL, name);
+  if (removal === undefined) return false;
+  const from: Position = removal.position === '' ? START : (JSON.parse(removal.position) as Position);
+  const position = await sweepFrom(database, name, removal, from);
+  const isSwept = Object.keys(position).length === 0;
+  await database.run(SAVE, name, removal.version, isSwept ? '' : JSON.stringify(position), isSwept ? 1 : 0);
+  return !isSwept;
+}
+
+/** Answers where the next slice goes on. */
+async function sweepFrom(database: Database, name: RemovedName, removal: RemovalRow, from: Position): Promise<Position> {
+  const { tags, manifests, ...others } = from;
+  const shown = tags === undefined ? {} : await sweepOthers(database, name, removal, { tags });
+  if (shown['tags'] !== undefined) return { ...from, ...shown };
+  const next = manifests === undefined ? undefined : await sweepManifests(database, name, removal, manifests);
+  return next === undefined ? sweepOthers(database, name, removal, others) : { ...others, manifests: next };
+}
+
+/** Answers after which row to go on; undefined where that was all. */
+async function sweepManifests(
+  database: Database,
+  name: RemovedName,
+  { version }: RemovalRow,
+  place: Position[string],
+): Promise<Position[string] | undefined> {
+  const { from, to } = rangeOf(name);
+  const parameters = [...place, from, to, version] as const;
+  const [rows] = await database.batch<[Row & { taken: number }]>([
+    [SELECT_MANIFESTS, ...parameters.slice(0, 4)],
+    [DELETE_CONTENTS, ...parameters],
+    [DELETE_REFERENCES, ...parameters],
+    [DELETE_MANIFESTS, ...parameters],
+  ]);
+  const taken = rows.filter((row) => row.taken === 1);
+  const last = taken.at(-1);
+  return rows.length < ROWS_PER_SLICE && taken.length === rows.length ? undefined : last && [last.repository, last.key];
+}
+
+/** Answers where to go on in the tables that have not been looked at whole. */
+async function sweepOthers(database: Database, name: RemovedName, removal: RemovalRow, places: Position): Promise<Position> {
+  const { from, to } = rangeOf(name);
+  const ends: string[] = [];
+  const statements: BoundStatement[] = [];
+  for (const { table, end, statements: all } of OTHERS) {
+    const place = places[table];
+    // A repository's uploads go on: what they push is pushed after the removal.
+    if (place === undefined || (table === 'uploads' && name.includes('/'))) continue;
+    const range = [...place, from, to] as const;
+    ends.push(table, ...all.map(() => ''));
+    statements.push([end, ...range]);
+    for (const [statement, dead] of all) {
+      statements.push(dead === undefined ? [statement, ...range] : [statement, ...range, removal[dead]]);
+    }
+  }
+  const results = await database.batch<Row[]>(statements);
+  const next = results.flatMap(([last], i) => (ends[i] && last ? [[ends[i], [last.repository, last.key]] as const] : []));
+  return Object.fromEntries(next);
+}
+
+const SELECT_UNSWEPT = sql`
+  SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
+  paged(2),
+);
+
+/** Names of removals that have to be swept, after `last`, in byte order. */
+export async function unsweptRemovals(database: Database, last: string, limit: number): Promise<RemovedName[]> {
+  return (await database.all<{ name: RemovedName }>(SELECT_UNSWEPT, last, limit)).map(({ name }) => name);
+}

@@ -1,0 +1,220 @@
+/**
+ * Writing a manifest.
+ *
+ * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
+ * needs was there within that transaction, and the organization has room for it and for those that did not count yet.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { OciError } from '../../oci/errors.ts';
+import type { Manifest } from '../../oci/manifest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { committed, stampOf, takeStamp, type CommitContext } from '../clock.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { DEFAULT_LIMITS } from '../organizations/limits.ts';
+import { measureImages } from './image-measure.ts';
+import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
+import {
+  addition,
+  bytesOfManifest,
+  excessOf,
+  type KnownAtCentral,
+  limitExceeded,
+  tellOfFull,
+} from '../organizations/organization-limits.ts';
+import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
+import { CONTRADICTIONS, type Contradiction, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
+import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organizations/usage-rows.ts';
+import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from '../deletion/removals.ts';
+
+/** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
+const CONTENT_ROW_BYTES = 1_000_000;
+
+/** Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for it until `now`. */
+const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
+  SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
+      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
+
+const SELECT_MISSING_BLOBS = sql`${MISSING_BLOBS('?1', '?2', '?3')}`;
+
+// Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
+const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
+  `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
+    AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
+    AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
+);
+
+/** Bytes that were about to leave the store stay, now that a manifest needs them. */
+const KEEP_BLOBS = sql`
+  UPDATE locations SET leaving = NULL
+  WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND leaving IS NOT NULL
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
+
+const UPSERT_REPOSITORY = sql`
+  INSERT INTO repositories (name, created_at, listed)
+  SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
+  ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
+
+// Tags of a manifest that is not alive yet: they stayed when it was evicted. Those of one that is are shown already.
+const SHOW_TAGS_OF_MANIFEST = sql`
+  UPDATE tags INDEXED BY tags_by_digest SET visible = 1
+  WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.created_version > m.deleted_version)
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.deleted_version >= tags.version)
+    AND version > ${removedVersion('?1')}`;
+
+const HIDDEN_UNTIL = hiddenUntil('manifests');
+const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;
+const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
+const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
+const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
+
+// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
+const UPSERT_MANIFEST = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+    typed, typed_otherwise)
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
+  ON CONFLICT (repository, digest) DO UPDATE SET
+    media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
+    created_version = excluded.created_version, deleted_version = max(manifests.deleted_version, ${HIDDEN_UNTIL}),
+    typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
+    typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
+
+// At a node: a removal that it has yet to hear of leaves what is newer.
+const RENEW_LINKS = sql`
+  UPDATE links SET created_at = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND created_at < CAST(?3 AS INTEGER)
+    AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?4')})`;
+
+const INSERT_CONTENT = sql`
+  INSERT INTO manifest_contents (repository, digest, part, content)
+  SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
+
+// The size of a blob is what lies there; what lies elsewhere is as long as the descriptor says.
+const INSERT_REFERENCES = sql`
+  INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+  SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
+    (SELECT max(l.size) FROM locations l WHERE l.digest = reference.value ->> 'digest'), reference.value ->> 'size', 0)
+  FROM clock CROSS JOIN json_each(?3) AS reference WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
+
+const UPSERT_TAGS = sql`
+  INSERT INTO tags (repository, name, digest, version, origin, visible)
+  SELECT ?1, tag.value, ?3, clock.stamp, ?4, 1 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
+  ON CONFLICT (repository, name) DO UPDATE SET
+    digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
+
+const UPSERT_MARKERS = sql`
+  INSERT INTO markers (kind, repository, key, stamp, written_at)
+  SELECT marker.value ->> 'kind', ?1, marker.value ->> 'key', clock.stamp, CAST(?3 AS INTEGER)
+  FROM clock CROSS JOIN json_each(?2) AS marker WHERE ${committed('?4')}
+  ON CONFLICT (kind, repository, key) DO UPDATE SET stamp = excluded.stamp, written_at = excluded.written_at`;
+
+export interface ManifestCommit {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+  /** Bytes. */
+  readonly size: number;
+  readonly tags: readonly Tag[];
+  /** What the store has to show still. */
+  readonly shown?: Shown | undefined;
+  /** At a node: what central counts of it already. */
+  readonly known?: KnownAtCentral;
+}
+
+/** The stamp of the write; or the blobs that are missing, and nothing was written. */
+export type Committed =
+  | { readonly stamp: number; readonly missing?: undefined }
+  | { readonly missing: readonly Digest[]; readonly stamp?: undefined };
+
+/**
+ * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
+ * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * @throws ShownChanged
+ */
+export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
+  const { repository, digest, manifest, size, tags, known } = commit;
+  const shown = shownParameter(commit.shown);
+  const added = addition(digest, size, tags, context.limits, known);
+  const id = crypto.randomUUID();
+  const required = JSON.stringify(manifest.requiredBlobs);
+  const references = JSON.stringify(manifest.references);
+  const tagList = JSON.stringify(tags);
+  const optional: BoundStatement[] = [];
+  if (manifest.references.length > 0) {
+    optional.push([INSERT_REFERENCES, repository, digest, references, id]);
+  }
+  if (tags.length > 0) {
+    optional.push(
+      [INSERT_HISTORY, repository, tagList, context.now, id],
+      [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
+      [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
+    );
+  }
+  if (context.announces) {
+    const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
+    optional.push(
+      [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
+      [RENEW_LINKS, repository, required, context.now, id],
+    );
+  }
+  const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
+  const [missing, stamped, contradicted, judged] = await database.batch<
+    [{ digest: Digest }, { stamp: number }, Contradiction, { still: number }]
+  >([
+    [SELECT_MISSING_BLOBS, required, repository, context.now],
+    [
+      TAKE_STAMP_IF_BLOBS_ARE_THERE,
+      stampOf(context.now),
+      id,
+      required,
+      repository,
+      context.now,
+      JSON.stringify(named),
+      added,
+      references,
+      shown,
+    ],
+    [SELECT_CONTRADICTIONS, references, repository],
+    [SELECT_STILL_SHOWN, shown, repository],
+    [KEEP_BLOBS, required, context.origin, id],
+    [UPSERT_REPOSITORY, repository, context.now, id],
+    [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
+    [UPSERT_MANIFEST, repository, digest, manifest.mediaType, manifest.artifactType, manifest.subject ?? null, size, id],
+    ...splitContent(manifest.text).map((part, i): BoundStatement => [INSERT_CONTENT, repository, digest, i, part, id]),
+    ...optional,
+    ...measureImages([{ repository, digest, bytes: size }]),
+    ...(context.announces ? [] : [tellOfFull([repository], context.limits)]),
+  ]);
+  if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
+  if (contradicted.length > 0) throw sizesContradicted(contradicted);
+  const [clock] = stamped;
+  if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
+  if (clock === undefined) throw await refusal(database, context, commit, added);
+  return { stamp: clock.stamp };
+}
+
+/** Why there was no room for the manifest: a limit of the organization, or its quota. */
+async function refusal(database: Database, context: CommitContext, commit: ManifestCommit, added: string): Promise<OciError> {
+  const { repository, size } = commit;
+  return (
+    (await limitExceeded(database, repository, added, context.limits)) ??
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with those of its blobs that count again,`)
+  );
+}
+
+/** Cuts a document into rows of at most {@link CONTENT_ROW_BYTES} of UTF-8, between code points. */
+export function splitContent(text: string, rowBytes = CONTENT_ROW_BYTES): string[] {
+  const parts: string[] = [];
+  const buffer = new Uint8Array(rowBytes);
+  const encoder = new TextEncoder();
+  for (let start = 0; start < text.length;) {
+    const { read } = encoder.encodeInto(text.slice(start, start + rowBytes), buffer);
+    parts.push(text.slice(start, start + read));
+    start += read;
+  }
+  return parts;
+}

@@ -1,0 +1,107 @@
+/** Manifests as they pass from one store to another: the heads of live ones, then whole, with the blobs that they need. */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { type Database, sql } from '../database.ts';
+import { isAliveManifest } from '../deletion/removals.ts';
+import type { BlobRecord, ManifestRecord } from '../merge.ts';
+import { type ReadsAtMost, inFull } from '../rows-read.ts';
+
+const SELECT_HEADS = sql`
+  SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.typed,
+    m.typed_otherwise AS typedOtherwise, m.subject, m.size,
+    m.created_version AS created, m.deleted_version AS deleted
+  FROM json_each(?1) AS asked
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
+  WHERE ${isAliveManifest('m')}`;
+
+/** A manifest without its document. */
+export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'references'>;
+
+/** The live ones among some manifests. */
+export function readHeads(
+  database: Database,
+  wanted: readonly Pick<ManifestRecord, 'repository' | 'digest'>[],
+): Promise<ManifestHeadRecord[]> {
+  return database.all<ManifestHeadRecord>(SELECT_HEADS, JSON.stringify(wanted));
+}
+
+/** A manifest of 4 MiB has no more references. */
+const MOST_REFERENCES = 30_000;
+
+const SELECT_CONTENTS = sql`
+  SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
+  CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
+  ORDER BY c.repository, c.digest, c.part`.reading(inFull());
+const SELECT_REFERENCES = sql`
+  SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
+  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));
+/** As many as the manifests have references, with what is looked up of each. */
+const perReference: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES * run.keys;
+const SELECT_BLOBS = sql`
+  SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
+  CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
+  CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
+  LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
+  WHERE r.kind <> 'subject'`.reading(perReference);
+
+/** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
+export async function readManifests(
+  database: Database,
+  store: string,
+  heads: readonly ManifestHeadRecord[],
+): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
+  if (heads.length === 0) return { manifests: [], blobs: [] };
+  const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
+  const [contents, references, blobs] = await database.batch<
+    [
+      { repository: RepositoryName; digest: Digest; content: string },
+      { repository: RepositoryName; manifest: Digest; digest: Digest; kind: string; size: number },
+      BlobRecord,
+    ]
+  >([
+    [SELECT_CONTENTS, asked],
+    [SELECT_REFERENCES, asked],
+    [SELECT_BLOBS, asked, store],
+  ]);
+  const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
+  const referencesOf = Map.groupBy(references, ({ repository, manifest }) => recordKey(repository, manifest));
+  const manifests = heads.map(
+    ({
+      repository,
+      digest,
+      mediaType,
+      artifactType,
+      typed,
+      typedOtherwise,
+      subject,
+      size,
+      created,
+      deleted,
+    }): ManifestRecord => ({
+      repository,
+      digest,
+      mediaType,
+      artifactType,
+      typed,
+      typedOtherwise,
+      subject,
+      size,
+      created,
+      deleted,
+      contents: (contentsOf.get(recordKey(repository, digest)) ?? []).map(({ content }) => content),
+      references: (referencesOf.get(recordKey(repository, digest)) ?? []).map((reference) => ({
+        digest: reference.digest,
+        kind: reference.kind,
+        size: reference.size,
+      })),
+    }),
+  );
+  return { manifests, blobs };
+}
+
+/** Tells rows of manifests, or of tags, apart in a map. */
+export function recordKey(repository: RepositoryName, name: Tag | Digest): string {
+  return `${repository}@${name}`;
+}

@@ -1,0 +1,167 @@
+/**
+ * A tag write that is replaced is kept, with its version, its origin and when it was replaced: of each tag so many, and for so
+ * long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes by the cron
+ * trigger (`maintenance/histories.ts`), and is not shown from before that.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { committed } from '../clock.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { asManyAs, keyed, paged } from '../rows-read.ts';
+
+/** ?1 repository, ?2 JSON array of tags about to be written, ?3 milliseconds, ?4 commit id. */
+export const INSERT_HISTORY = sql`
+  INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
+  SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?3 AS INTEGER)
+  FROM clock CROSS JOIN json_each(?2) AS tag CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value
+  WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
+
+/** SQL for the version of the oldest entry that is kept of a tag's history; NULL where there are fewer. */
+const oldestKept = (repository: string, name: string, entries: string): string => `(
+  SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
+  ORDER BY x.version DESC, x.origin DESC LIMIT 1 OFFSET CAST(${entries} AS INTEGER) - 1)`;
+
+/** Entries that one push removes at most of each tag: more than it adds. */
+const REMOVED_BY_PUSH = 10;
+
+/** Between {@link INSERT_HISTORY} and the tags themselves. ?1 repository, ?2 JSON array of tags, ?3 how many entries each keeps, ?4 commit id. */
+export const TRIM_HISTORY = sql`
+  DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
+    WITH kept (name, oldest) AS MATERIALIZED (
+      SELECT t.name, ${oldestKept('?1', 't.name', '?3')} FROM clock CROSS JOIN json_each(?2) AS tag
+      CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value WHERE ${committed('?4')})
+    SELECT h.repository, h.name, h.version, h.origin FROM kept
+    CROSS JOIN tag_history h ON h.repository = ?1 AND h.name = kept.name AND h.version < kept.oldest
+    LIMIT (SELECT ${String(REMOVED_BY_PUSH)} * count(*) FROM json_each(?2)))`.reading(
+  (run) => keyed(run) + run.keys * (run.asked(3) + 6 * REMOVED_BY_PUSH),
+);
+
+/** How much of a tag's history is kept. */
+export interface HistoryKept {
+  readonly entries: number;
+  /** Of writes that were replaced then or later, in milliseconds since the epoch. */
+  readonly since: number;
+}
+
+/** A tag, where a page of tags with a history starts: after this one. */
+export interface TagPosition {
+  readonly repository: string;
+  readonly name: string;
+}
+
+// From one tag to the next, however long their histories are.
+const NEXT_TAG = `coalesce(
+  (SELECT json_array(h.repository, h.name) FROM tag_history h
+    WHERE h.repository = page.tag ->> 0 AND h.name > page.tag ->> 1 ORDER BY h.name LIMIT 1),
+  (SELECT json_array(h.repository, h.name) FROM tag_history h
+    WHERE h.repository > page.tag ->> 0 ORDER BY h.repository, h.name LIMIT 1))`;
+const SELECT_TAGS_WITH_HISTORY = sql`
+  WITH RECURSIVE page (tag, position) AS (
+    SELECT json_array(?1, ?2), 0
+    UNION ALL
+    SELECT ${NEXT_TAG}, position + 1 FROM page WHERE page.tag IS NOT NULL AND position < CAST(?3 AS INTEGER)
+  )
+  SELECT tag ->> 0 AS repository, tag ->> 1 AS name FROM page WHERE position > 0 AND tag IS NOT NULL ORDER BY position`.reading(
+  paged(3, 8),
+);
+
+/** Tags that have a history, in order. */
+export function tagsWithHistory(database: Database, after: TagPosition, limit: number): Promise<TagPosition[]> {
+  return database.all<TagPosition>(SELECT_TAGS_WITH_HISTORY, after.repository, after.name, limit);
+}
+
+const TRIM_HISTORIES = sql`
+  DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
+    WITH kept (repository, name, oldest) AS MATERIALIZED (
+      SELECT tag.value ->> 'repository', tag.value ->> 'name',
+        ${oldestKept("(tag.value ->> 'repository')", "(tag.value ->> 'name')", '?2')} FROM json_each(?1) AS tag)
+    SELECT h.repository, h.name, h.version, h.origin FROM kept
+    CROSS JOIN tag_history h ON h.repository = kept.repository AND h.name = kept.name
+    WHERE h.version < kept.oldest OR h.recorded_at < CAST(?3 AS INTEGER) LIMIT CAST(?4 AS INTEGER))
+  RETURNING version`.reading((run) => keyed(run) + 3 * run.keys * run.asked(2) + 6 * run.asked(4));
+
+/** Removes what tags keep no more, at most `limit` entries of all together. Answers how many. */
+export async function trimHistories(
+  database: Database,
+  tags: readonly TagPosition[],
+  kept: HistoryKept,
+  limit: number,
+): Promise<number> {
+  return (await database.all(TRIM_HISTORIES, JSON.stringify(tags), kept.entries, kept.since, limit)).length;
+}
+
+export interface TagWrite {
+  readonly version: number;
+  readonly origin: string;
+  /** Null: a deletion. */
+  readonly digest: Digest | null;
+  /** When it was replaced, or lost, in milliseconds since the epoch; null where the store has it as the tag's row. */
+  readonly recorded_at: number | null;
+}
+
+/** Where a page of a history starts: at what comes after this write, the latest first. */
+export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
+
+const SELECT_TAG = sql`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1 AND name = ?2`;
+const SELECT_HISTORY = sql`
+  SELECT version, origin, digest, recorded_at FROM (
+    SELECT version, origin, digest, recorded_at FROM tag_history
+    WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4)
+      AND version >= coalesce(${oldestKept('?1', '?2', '?5')}, 0) AND recorded_at >= CAST(?6 AS INTEGER)
+    UNION ALL
+    SELECT version, origin, digest, NULL FROM tags
+    WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4))
+  ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => keyed(run) + 3 * run.asked(5));
+
+/** Writes of a tag that a store knows and keeps, the latest first, and the one that it has as the tag's row. */
+export async function historyOfTag(
+  database: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  before: WritePosition,
+  kept: HistoryKept,
+  limit: number,
+): Promise<{ readonly current: TagWrite | undefined; readonly writes: readonly TagWrite[] }> {
+  const [current, writes] = await database.batch<[TagWrite, TagWrite]>([
+    [SELECT_TAG, repository, tag],
+    [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
+  ]);
+  return { current: current[0], writes };
+}
+
+const SELECT_WRITE = sql`
+  SELECT version, origin, digest, recorded_at FROM tag_history
+  WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4
+  UNION ALL
+  SELECT version, origin, digest, NULL FROM tags
+  WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
+
+/** One write of a tag, if the store knows it. */
+export function writeOfTag(
+  database: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  { version, origin }: WritePosition,
+): Promise<TagWrite | undefined> {
+  return database.first<TagWrite>(SELECT_WRITE, repository, tag, version, origin);
+}
+
+const GREATEST_TAG_VERSION = sql`
+  SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(
+  asManyAs('tags on the manifests'),
+);
+
+/** As {@link greatestTagVersion}; gives `{ version }`. */
+export function selectGreatestTagVersion(repository: RepositoryName, digests: readonly Digest[]): BoundStatement {
+  return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
+}
+
+/** Of the tags on manifests: what deletes these must be later than all of them. 0 for none. */
+export async function greatestTagVersion(
+  database: Database,
+  repository: RepositoryName,
+  digests: readonly Digest[],
+): Promise<number> {
+  return (await database.first<{ version: number }>(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
+}

@@ -1,0 +1,73 @@
+/**
+ * Tags on indexes that list a manifest, at any depth. Deleting the manifest would break what these tags show, so it is
+ * refused until they are gone. A tag can always be deleted, and so can an index that no tagged index lists.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import { type Database, sql } from '../database.ts';
+import { indexesAbove } from './listed-manifests.ts';
+import { isAliveManifest, removedVersion } from '../deletion/removals.ts';
+import { atMost } from '../rows-read.ts';
+import { selectGreatestTagVersion } from './tag-history.ts';
+
+/** A visible tag, and the index that it is on. */
+export interface TagAbove {
+  readonly tag: Tag;
+  readonly index: Digest;
+  readonly version: number;
+  readonly origin: string;
+}
+
+/** Indexes of each level above that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
+const MAX_INDEXES = 1000;
+/** Tags that a refusal names. */
+const MAX_TAGS = 10;
+
+// A dead index shows nothing, and counts among those looked at.
+const TAGS_ABOVE = (repository: string, manifests: string): string => `
+  WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
+  SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
+  CROSS JOIN manifests m ON m.repository = ${repository} AND m.digest = above.digest AND ${isAliveManifest('m')}
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
+  WHERE t.visible = 1 AND t.version > ${removedVersion(repository)}`;
+
+/** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
+export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
+
+/** Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a tag. */
+export const READS_TAGS_ABOVE = atMost(40 * MAX_INDEXES);
+
+/** ?1 repository, ?2 JSON array of digests. Gives {@link TagAbove}, those of one index together. */
+export const SELECT_TAGS_ABOVE = sql`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
+
+// Central judges the tags that it has heard of.
+const SELECT_UNANNOUNCED_TAGS_ABOVE = sql`
+  SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
+  WHERE EXISTS (SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
+  LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
+
+/** At a node: the greatest version of the manifest's tags, 0 for none; and tags above it that central may not have heard of. */
+export async function tagsOfManifest(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<{ readonly version: number; readonly above: readonly TagAbove[] }> {
+  const [versions, above] = await database.batch<[{ version: number }, TagAbove]>([
+    selectGreatestTagVersion(repository, [digest]),
+    [SELECT_UNANNOUNCED_TAGS_ABOVE, repository, JSON.stringify([digest])],
+  ]);
+  return { version: versions[0]?.version ?? 0, above };
+}
+
+/** @throws OciError MANIFEST_IN_USE, naming the first index and its tags */
+export function requireNoTagAbove(repository: RepositoryName, digest: Digest, above: readonly TagAbove[]): void {
+  const [first] = above;
+  if (first === undefined) return;
+  const { index } = first;
+  const tags = above.filter((each) => each.index === index).map(({ tag }) => tag);
+  throw new OciError('MANIFEST_IN_USE', {
+    message: `the index ${index} lists this manifest and is tagged ${tags.join(', ')} in ${repository}: delete the index, or its tags, first`,
+    detail: { digest, index, tags },
+  });
+}

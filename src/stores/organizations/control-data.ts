@@ -1,0 +1,291 @@
+/**
+ * Control data: organizations, credentials and which repositories are public. Written at central only.
+ */
+import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
+import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
+import { type Database, sql } from '../database.ts';
+import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
+import { paged } from '../rows-read.ts';
+import { hasTooManyRepositories } from './organization-limits.ts';
+import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
+
+export type CredentialKind = 'organization' | 'platform' | 'administrator';
+
+export interface CredentialRow {
+  readonly id: string;
+  readonly kind: CredentialKind;
+  /** Empty for platform and administrator credentials. */
+  readonly organization: OrganizationName | '';
+  readonly name: string;
+  /** JSON array of rights. */
+  readonly rights: string;
+  /** JSON array of repository patterns. */
+  readonly repositories: string;
+  /** Hex SHA-256 of the secret, which is random and long: a slow hash would protect nothing more. */
+  readonly secret_hash: string;
+  /** Milliseconds since the epoch, as the times below. */
+  readonly created_at: number;
+  readonly expires_at: number | null;
+  readonly last_used_at: number | null;
+  /** JSON array of the registries at which it is good: 'central' and names of nodes; null for all. */
+  readonly registries: string | null;
+}
+
+export interface OrganizationRow {
+  readonly name: OrganizationName;
+  readonly created_at: number;
+  /** Bytes; null for no limit. */
+  readonly quota_bytes: number | null;
+}
+
+const CREDENTIAL_COLUMNS =
+  'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, last_used_at, registries';
+
+const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
+const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
+const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
+  SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
+const SELECT_CREDENTIALS = sql`
+  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3),
+);
+const INSERT_CREDENTIAL = sql`
+  INSERT INTO credentials (${CREDENTIAL_COLUMNS})
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
+  WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
+  ON CONFLICT DO NOTHING RETURNING id`;
+const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
+const DELETE_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
+
+// The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
+const FEED_CREDENTIAL = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
+const FEED_CREATED_ORGANIZATION = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
+  WHERE name = ?1 AND created_at = CAST(?2 AS INTEGER) AND removed_at IS NULL`;
+const FEED_REMOVED_ORGANIZATION = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
+  WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
+const FEED_VISIBILITY = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'visibility', name, '', 0, CAST(?3 AS INTEGER) FROM repositories
+  WHERE name = ?1 AND EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) <> ?2`;
+
+const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1`;
+
+const SELECT_ORGANIZATION = sql`
+  SELECT name, created_at, quota_bytes FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
+const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
+// Never one that was removed: its row stays.
+const INSERT_UNKNOWN_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
+const SELECT_ORGANIZATIONS = sql`
+  SELECT name, created_at, quota_bytes FROM organizations INDEXED BY organizations_there
+  WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
+const SET_QUOTA = sql`
+  UPDATE organizations SET quota_bytes = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
+  RETURNING name, created_at, quota_bytes`;
+const FEED_QUOTA = sql`
+  INSERT INTO feed (kind, name, key, version, recorded_at)
+  SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
+
+// A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
+// finds nothing of what was, nor of what those tokens still pushed.
+const INSERT_ORGANIZATION = sql`
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
+  ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL, quota_bytes = NULL
+  WHERE organizations.removed_at <= CAST(?3 AS INTEGER) RETURNING name`;
+const REMOVE_ORGANIZATION_IF_EMPTY = sql`
+  UPDATE organizations SET removed_at = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM repositories WHERE ${ofOrganization('name')} AND listed = 1)
+  RETURNING name`;
+const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
+  DELETE FROM credentials WHERE organization = ?1
+    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
+
+const INSERT_PUBLIC = sql`
+  INSERT INTO public_repositories (name) SELECT name FROM repositories WHERE name = ?1 ON CONFLICT DO NOTHING`;
+const DELETE_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1`;
+const SELECT_PUBLIC_AMONG = sql`
+  SELECT p.name FROM json_each(?1) AS asked CROSS JOIN public_repositories p ON p.name = asked.value`;
+
+const SELECT_REPOSITORIES = sql`
+  SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
+  FROM repositories r WHERE r.name > max(?2, ?1 || '/') AND r.name < ?1 || '0'
+  ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 4));
+const INSERT_REPOSITORY = sql`
+  INSERT INTO repositories (name, created_at, listed)
+  SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
+    AND NOT ${hasTooManyRepositories('?1')}
+  ON CONFLICT DO NOTHING RETURNING name`;
+const SELECT_REPOSITORY = sql`
+  SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
+  FROM repositories r WHERE r.name = ?1`;
+
+export interface RepositoryRow {
+  readonly name: RepositoryName;
+  readonly created_at: number;
+  readonly public: number;
+}
+
+export class ControlData {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** At a node: when it last heard central's feed, in milliseconds since the epoch; undefined for never. */
+  async followedAt(store: string): Promise<number | undefined> {
+    return (await this.#database.first<{ followed_at: number }>(SELECT_FOLLOWED_AT, store))?.followed_at;
+  }
+
+  credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
+  }
+
+  /** Whether a credential has any of the secrets, by their hashes. */
+  async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
+    return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
+  }
+
+  credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
+    return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
+  }
+
+  /** Answers false where the name is taken, or the organization does not exist. */
+  async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
+    const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
+    const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
+    const [added] = await this.#database.batch<[{ id: string }]>([
+      [INSERT_CREDENTIAL, ...values],
+      auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
+      [FEED_CREDENTIAL, id, created_at],
+    ]);
+    return added.length > 0;
+  }
+
+  credential(organization: OrganizationName | '', name: string): Promise<CredentialRow | undefined> {
+    return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
+  }
+
+  /** By its id: under its name there may be another by now. */
+  async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [, , removed] = await this.#database.batch<[object, object, { id: string }]>([
+      [FEED_CREDENTIAL, id, now],
+      auditCredential(id, by, now),
+      [DELETE_CREDENTIAL, id],
+    ]);
+    return removed.length > 0;
+  }
+
+  /** In the audit log; see {@link countRefusedLogin}. */
+  async noteRefusedLogin(refused: RefusedLogin, now: number): Promise<void> {
+    await this.#database.batch([countRefusedLogin(refused, now)]);
+  }
+
+  recordUse(id: string, now: number): Promise<void> {
+    return this.#database.run(RECORD_USE, id, now);
+  }
+
+  organization(name: OrganizationName): Promise<OrganizationRow | undefined> {
+    return this.#database.first<OrganizationRow>(SELECT_ORGANIZATION, name);
+  }
+
+  /** `removed` until it is created again by {@link addOrganization}; `unknown` if it never was. */
+  async organizationState(name: OrganizationName): Promise<'there' | 'removed' | 'unknown'> {
+    const row = await this.#database.first<{ removed_at: number | null }>(SELECT_ORGANIZATION_STATE, name);
+    if (row === undefined) return 'unknown';
+    return row.removed_at === null ? 'there' : 'removed';
+  }
+
+  /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
+  async addUnknownOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<void> {
+    await this.#database.batch([
+      [INSERT_UNKNOWN_ORGANIZATION, name, now],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
+      [FEED_CREATED_ORGANIZATION, name, now],
+    ]);
+  }
+
+  organizations(last: string, limit: number): Promise<OrganizationRow[]> {
+    return this.#database.all<OrganizationRow>(SELECT_ORGANIZATIONS, last, limit);
+  }
+
+  /**
+   * Answers false where the name is taken, or was removed after `freeBefore`.
+   * @param freeBefore milliseconds since the epoch, as `now`
+   */
+  async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
+    const clear = clearRemovedOrganization(name, now, freeBefore);
+    const results = await this.#database.batch<{ name: string }[]>([
+      ...clear,
+      [INSERT_ORGANIZATION, name, now, freeBefore],
+      auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
+      [FEED_CREATED_ORGANIZATION, name, now],
+    ]);
+    const inserted = results[clear.length];
+    return inserted !== undefined && inserted.length > 0;
+  }
+
+  /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
+  async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [removed] = await this.#database.batch<[{ name: string }]>([
+      [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
+      [FEED_REMOVED_ORGANIZATION, name, now],
+      auditOrganization(name, by, now),
+      [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
+      ...clearOrganization(name, now),
+    ]);
+    return removed.length > 0;
+  }
+
+  /** Answers false where it exists already, or its organization does not, or may have no more. */
+  async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
+    const [added] = await this.#database.batch<[{ name: string }]>([
+      [INSERT_REPOSITORY, name, organizationOf(name), now],
+      auditChanged('create repository', ofRepository(name), by, now),
+    ]);
+    return added.length > 0;
+  }
+
+  repository(name: RepositoryName): Promise<RepositoryRow | undefined> {
+    return this.#database.first<RepositoryRow>(SELECT_REPOSITORY, name);
+  }
+
+  repositories(organization: OrganizationName, last: string, limit: number): Promise<RepositoryRow[]> {
+    return this.#database.all<RepositoryRow>(SELECT_REPOSITORIES, organization, last, limit);
+  }
+
+  async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
+    await this.#database.batch([
+      [FEED_VISIBILITY, repository, isPublic ? 1 : 0, now],
+      [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
+      auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
+    ]);
+  }
+
+  async publicAmong(repositories: readonly RepositoryName[]): Promise<Set<RepositoryName>> {
+    if (repositories.length === 0) return new Set();
+    const rows = await this.#database.all<{ name: RepositoryName }>(SELECT_PUBLIC_AMONG, JSON.stringify(repositories));
+    return new Set(rows.map(({ name }) => name));
+  }
+
+  /** @param bytes null for no limit */
+  async setQuota(
+    name: OrganizationName,
+    bytes: number | null,
+    now: number,
+    by = BERTH_ITSELF,
+  ): Promise<OrganizationRow | undefined> {
+    const [changed] = await this.#database.batch<[OrganizationRow]>([
+      [SET_QUOTA, name, bytes],
+      auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
+      [FEED_QUOTA, name, now],
+    ]);
+    return changed[0];
+  }
+}

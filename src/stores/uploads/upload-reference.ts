@@ -1,0 +1,71 @@
+/**
+ * The reference of an upload session: one path segment that says which upload it is and how far it is, signed over
+ * the store, repository and subject that it was given to. Nothing is stored until the first chunk: POST writes nothing.
+ *
+ * The offset is in the reference, so that a chunk needs no read before it is written, and a stale reference is known
+ * by what it says of the past. The row that the first chunk leaves has the last word.
+ */
+import type { Algorithm } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+
+/** How long a session lasts from its POST, in milliseconds. */
+export const SESSION_MILLISECONDS = 24 * 3_600_000;
+
+/** Signs for one store's registry; the keys are the caller's. */
+export interface Signer {
+  sign(text: string): Promise<string>;
+  verify(text: string, signature: string): Promise<boolean>;
+}
+
+/** Who an upload session belongs to: a reference presented by another is unknown. */
+export interface SessionOwner {
+  readonly store: string;
+  readonly repository: RepositoryName;
+  /** The id of the credential. */
+  readonly subject: string;
+}
+
+export interface UploadReference {
+  readonly id: string;
+  /** Bytes received so far. */
+  readonly offset: number;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+  /** What the bytes are hashed with while they arrive. */
+  readonly algorithm: Algorithm;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const NUMBER = /^(?:0|[1-9]\d{0,15})$/;
+
+export async function formatUploadReference(signer: Signer, owner: SessionOwner, reference: UploadReference): Promise<string> {
+  const fields = [reference.id, reference.offset, reference.expiresAt, reference.algorithm].join('.');
+  return `${fields}.${await signer.sign(signedText(owner, fields))}`;
+}
+
+/** @throws OciError UPLOAD_UNKNOWN where it is forged, expired, or another's */
+export async function parseUploadReference(
+  signer: Signer,
+  owner: SessionOwner,
+  segment: string,
+  now: number,
+): Promise<UploadReference> {
+  const end = segment.lastIndexOf('.');
+  const fields = segment.slice(0, Math.max(0, end));
+  const [id = '', offset = '', expiresAt = '', algorithm = '', ...rest] = fields.split('.');
+  const wellFormed =
+    UUID.test(id) &&
+    NUMBER.test(offset) &&
+    NUMBER.test(expiresAt) &&
+    (algorithm === 'sha256' || algorithm === 'sha512') &&
+    rest.length === 0;
+  if (!wellFormed || !(await signer.verify(signedText(owner, fields), segment.slice(end + 1))) || Number(expiresAt) <= now) {
+    throw new OciError('UPLOAD_UNKNOWN');
+  }
+  return { id, offset: Number(offset), expiresAt: Number(expiresAt), algorithm };
+}
+
+function signedText(owner: SessionOwner, fields: string): string {
+  return ['upload', owner.store, owner.repository, owner.subject, fields].join('\n');
+}

@@ -1,0 +1,163 @@
+/**
+ * The rows of upload sessions and their chunks.
+ *
+ * A session's row appears with its first chunk, its completion or its cancellation, and stays until the session has
+ * expired: without it, its reference would revive it. Every change takes the row by a fresh write id, compared and set
+ * in one statement; what else the batch writes is guarded by that id. So of two requests for the same offset one wins,
+ * and the other leaves nothing. What would exceed the organization's quota does not take the row either.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+import type { Piece } from './blob-writer.ts';
+import { type BoundStatement, type Database, sql } from '../database.ts';
+import { paged, inFull } from '../rows-read.ts';
+import { hasTooManyUploads } from '../organizations/organization-limits.ts';
+import { addedBy, exceedsQuota } from '../organizations/usage-rows.ts';
+
+export interface UploadRow {
+  readonly state: 'open' | 'finished' | 'cancelled';
+  /** Bytes received. */
+  readonly size: number;
+  /** Of all bytes so far, where one request brought them; of the blob, once finished. */
+  readonly digest: Digest | null;
+  /** Of the request that last changed the row. */
+  readonly write_id: string;
+}
+
+/** Which session a row is for. */
+export interface UploadIdentity {
+  readonly id: string;
+  readonly repository: RepositoryName;
+  readonly expiresAt: number;
+}
+
+// An open session counts by its bytes, whatever they will be; a finished one is a blob, which may count already.
+const INSERT_UPLOAD = sql`
+  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
+  SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?2', `iif(?3 = 'open', ?4, ${addedBy('?5', '?4')})`)}
+    AND NOT (?3 = 'open' AND ${hasTooManyUploads('?2')}) ON CONFLICT DO NOTHING`;
+
+const ADVANCE_UPLOAD = sql`
+  UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
+
+// The session's own bytes become the blob's. Its rest was not counted yet.
+const FINISH_UPLOAD = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?3, digest = ?4
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
+    AND NOT ${exceedsQuota('uploads.repository', addedBy('?4', '?5 - ?2'))}`;
+
+const FINISH_UPLOAD_OF_SINGLE_CHUNK = sql`
+  UPDATE uploads SET state = 'finished', write_id = ?4
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND digest = ?3
+    AND EXISTS (SELECT 1 FROM upload_chunks c WHERE c.upload = ?1 AND c.start = 0 AND c.size = uploads.size)`;
+
+const CANCEL_UPLOAD = sql`
+  INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
+  VALUES (?1, ?2, 'cancelled', 0, NULL, ?3, CAST(?4 AS INTEGER))
+  ON CONFLICT (id) DO UPDATE SET state = 'cancelled', write_id = excluded.write_id WHERE state = 'open'`;
+
+const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 WHERE id = ?1`;
+
+const DELETE_CHUNK_THAT_IS_BLOB = sql`
+  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (
+    SELECT l.key FROM uploads u JOIN locations l ON l.digest = u.digest AND l.store = ?2 WHERE u.id = ?1)`;
+
+const INSERT_CHUNKS = sql`
+  INSERT INTO upload_chunks (upload, start, size, key)
+  SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
+  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
+
+const SELECT_UPLOAD = sql`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
+
+const SELECT_CHUNKS = sql`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
+
+const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
+  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
+
+const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(inFull());
+
+const SELECT_EXPIRED_WITH_CHUNKS = sql`
+  SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?3 AS INTEGER)) AS expired
+  WHERE EXISTS (SELECT 1 FROM upload_chunks WHERE upload = expired.id) LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
+
+const DELETE_EXPIRED_WITHOUT_CHUNKS = sql`
+  DELETE FROM uploads WHERE id IN (
+    SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?2 AS INTEGER))
+  AND NOT EXISTS (SELECT 1 FROM upload_chunks WHERE upload = uploads.id)
+  RETURNING id`.reading(paged(2, 12));
+
+const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
+
+/** Takes a session that has no row yet: its first chunk, or the whole blob at once. */
+export function insertUpload(
+  upload: UploadIdentity,
+  row: { readonly state: 'open' | 'finished'; readonly size: number; readonly digest: Digest | null; readonly writeId: string },
+): BoundStatement {
+  return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
+}
+
+/** Takes an open session that is exactly `from` bytes long, and makes it `to` bytes long. */
+export function advanceUpload(id: string, from: number, to: number, writeId: string): BoundStatement {
+  return [ADVANCE_UPLOAD, id, from, to, writeId];
+}
+
+/** @param whole bytes of the blob: those of the session, and of what came with the request that closes it */
+export function finishUpload(id: string, size: number, digest: Digest, writeId: string, whole: number): BoundStatement {
+  return [FINISH_UPLOAD, id, size, writeId, digest, whole];
+}
+
+/** Finishes only if one chunk is the whole blob and was hashed to `digest`. */
+export function finishUploadOfSingleChunk(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
+  return [FINISH_UPLOAD_OF_SINGLE_CHUNK, id, size, digest, writeId];
+}
+
+export function insertChunks(id: string, writeId: string, offset: number, pieces: readonly Piece[]): BoundStatement {
+  return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
+}
+
+/** Gives {@link UploadRow}. */
+export function selectUpload(id: string): BoundStatement {
+  return [SELECT_UPLOAD, id];
+}
+
+/** Gives {@link Piece}s, in order. */
+export function selectChunks(id: string): BoundStatement {
+  return [SELECT_CHUNKS, id];
+}
+
+/** What remains in the chunks' rows after a commit are objects to delete. */
+export function deleteChunkThatBecameBlob(id: string, digest: Digest, store: string): BoundStatement {
+  return [DELETE_CHUNK_THAT_BECAME_BLOB, id, digest, store];
+}
+
+export function deleteChunks(id: string): BoundStatement {
+  return [DELETE_CHUNKS, id];
+}
+
+export function deleteUpload(id: string): BoundStatement {
+  return [DELETE_UPLOAD, id];
+}
+
+export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
+  return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
+}
+
+/** Closes a session whatever its state, so that no request takes its objects from here on; one that is a blob is not its own. */
+export function closeUpload(id: string, store: string, writeId: string): BoundStatement[] {
+  return [
+    [CLOSE_UPLOAD, id, writeId],
+    [DELETE_CHUNK_THAT_IS_BLOB, id, store],
+  ];
+}
+
+/** Ids of sessions that have expired and still have objects, the oldest first, among so many that have expired. */
+export async function expiredWithChunks(database: Database, now: number, limit: number, among: number): Promise<string[]> {
+  return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
+}
+
+/** Of so many sessions that have expired, removes the rows of those without objects: most, since a finished upload has none. Answers how many. */
+export async function deleteExpiredWithoutChunks(database: Database, now: number, limit: number): Promise<number> {
+  return (await database.all(DELETE_EXPIRED_WITHOUT_CHUNKS, now, limit)).length;
+}

@@ -1,0 +1,395 @@
+/**
+ * Uploads: bytes are written once, and committing is a D1 transaction, not a copy.
+ *
+ * | how it arrives                    | what happens                                                      |
+ * |-----------------------------------|-------------------------------------------------------------------|
+ * | digest known, length known        | one `put`, checked by R2 itself                                   |
+ * | one PATCH, then an empty PUT      | hashed while written; the PUT compares digests and commits        |
+ * | several chunks                    | an object each; the PUT joins them through one checked `put`      |
+ * | hashed with another algorithm     | the object is read back once                                      |
+ *
+ * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
+ * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
+ * the object stays: the transaction may have happened.
+ */
+import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+import {
+  type BlobCommit,
+  commitObject,
+  commitObjectOfUpload,
+  commitSingleChunk,
+  countAgain,
+  leaseTimes,
+  noRoomFor,
+  renewLease,
+  replaceLocation,
+  selectLinked,
+  selectLocation,
+  selectRefused,
+} from '../blob-rows.ts';
+import { BlobAssembler } from './blob-assembler.ts';
+import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
+import { digestMismatch, unavailable } from '../bucket.ts';
+import type { BufferBudget } from './buffer-budget.ts';
+import type { BoundStatement } from '../database.ts';
+import { uploadsExceeded } from '../organizations/organization-limits.ts';
+import type { Store } from '../store.ts';
+import {
+  formatUploadReference,
+  parseUploadReference,
+  SESSION_MILLISECONDS,
+  type SessionOwner,
+  type Signer,
+  type UploadReference,
+} from './upload-reference.ts';
+import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from './upload-session.ts';
+import {
+  advanceUpload,
+  cancelUpload,
+  deleteChunks,
+  deleteChunkThatBecameBlob,
+  finishUpload,
+  finishUploadOfSingleChunk,
+  insertChunks,
+  insertUpload,
+  selectChunks,
+  selectUpload,
+  type UploadRow,
+} from './upload-rows.ts';
+
+export interface UploadOptions {
+  readonly signer: Signer;
+  readonly budget: BufferBudget;
+  readonly graceMilliseconds: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Runs on after the response: deletes of objects that nothing refers to. */
+  readonly defer: (work: Promise<unknown>) => void;
+}
+
+export class Uploads {
+  readonly #store: Store;
+  readonly #options: UploadOptions;
+  readonly #writer: BlobWriter;
+  readonly #assembler: BlobAssembler;
+
+  constructor(store: Store, options: UploadOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#writer = new BlobWriter(store.bucket, options.budget);
+    this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#discard(keys));
+  }
+
+  /** Opens a session. Writes nothing. */
+  async open(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
+    const expiresAt = this.#options.now() + SESSION_MILLISECONDS;
+    return this.#progress(this.#owner({ repository, subject }), { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm });
+  }
+
+  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED */
+  async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
+    const { key, size } = await this.#assembler.fromBody(body, digest);
+    const blob = this.#commitOf(repository, digest);
+    const [refused, , , location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
+      selectRefused(blob, size),
+      ...commitObject(blob, key, size),
+      selectLocation(blob),
+    ]);
+    if (refused.length > 0) {
+      this.#discard([key]);
+      throw await noRoomFor(this.#store.database, repository, 'blob', size);
+    }
+    const kept = location[0]?.key ?? key;
+    if (!(await this.#becomes(blob, kept, key))) this.#discard([key]);
+  }
+
+  /**
+   * Appends a chunk.
+   * @param start where the client says that it starts; undefined means at the end
+   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, QUOTA_EXCEEDED
+   */
+  async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
+      await this.#requireAt(owner, upload, await this.#row(upload), start ?? upload.offset);
+    }
+    if (body === undefined) return this.#progress(owner, upload);
+    const written = await this.#writer.write(body, upload.algorithm);
+    if (written.size === 0) {
+      // Nothing takes the row, which would have told a chunk that is out of order.
+      await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      return this.#progress(owner, upload);
+    }
+    const size = upload.offset + written.size;
+    const writeId = crypto.randomUUID();
+    const take =
+      upload.offset === 0
+        ? insertUpload({ ...upload, repository: owner.repository }, { state: 'open', size, digest: written.digest, writeId })
+        : advanceUpload(upload.id, upload.offset, size, writeId);
+    const [, , rows] = await this.#store.database.batch<[object, object, UploadRow]>([
+      take,
+      insertChunks(upload.id, writeId, upload.offset, written.pieces),
+      selectUpload(upload.id),
+    ]);
+    if (rows[0]?.write_id !== writeId) {
+      this.#discard(written.pieces.map(({ key }) => key));
+      throw await this.#notTaken(owner, upload, rows[0], 'chunk', written.size);
+    }
+    return this.#progress(owner, { ...upload, offset: size });
+  }
+
+  /**
+   * Closes a session: the blob with `digest` is everything that it received, and `body` after it. Closing it once more
+   * with the same digest succeeds as well: who got no answer the first time asks again.
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
+   */
+  async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
+      const row = await this.#row(upload);
+      if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+      await this.#requireAt(owner, upload, row, start ?? upload.offset);
+    }
+    if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
+    if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
+    await this.#finishJoined(owner, upload, digest, body);
+  }
+
+  /** How far a session is. Tolerates a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
+  async progress(session: PresentedSession): Promise<UploadProgress> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    const row = await this.#row(upload);
+    if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
+    return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
+  }
+
+  /** @throws OciError UPLOAD_UNKNOWN */
+  async cancel(session: PresentedSession): Promise<void> {
+    const owner = this.#owner(session);
+    const upload = await this.#parse(owner, session);
+    const writeId = crypto.randomUUID();
+    const [, rows, chunks] = await this.#store.database.batch<[object, UploadRow, Piece]>([
+      cancelUpload({ ...upload, repository: owner.repository }, writeId),
+      selectUpload(upload.id),
+      selectChunks(upload.id),
+    ]);
+    if (rows[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
+    this.#discardChunks(upload.id, chunks);
+  }
+
+  async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+    const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
+      // What is not the blob may be its end, sent to a URL from before the last chunk.
+      if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
+        await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      throw refusal;
+    });
+    const writeId = crypto.randomUUID();
+    const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
+    await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });
+  }
+
+  /** The common case after one PATCH: one round trip compares and commits. Answers whether it was that case. */
+  async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
+    const writeId = crypto.randomUUID();
+    const blob = this.#commitOf(owner.repository, digest);
+    const [before, , , , , left, location] = await this.#store.database.batch<
+      [UploadRow, object, object, object, object, Piece, { key: string }]
+    >([
+      selectUpload(upload.id),
+      finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
+      ...commitSingleChunk(blob, upload.id, writeId),
+      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      selectChunks(upload.id),
+      selectLocation(blob),
+    ]);
+    const row = before[0];
+    if (isFinished(row, digest)) {
+      await this.#requireWhole(blob);
+      return true;
+    }
+    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
+    if (row.digest !== digest) {
+      if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
+      return false;
+    }
+    const [duplicate, ...more] = left;
+    if (duplicate === undefined) {
+      const key = location[0]?.key;
+      if (key !== undefined) await this.#becomes(blob, key, key);
+      return true;
+    }
+    if (more.length > 0 || duplicate.size !== row.size) return false;
+    await this.#settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
+    return true;
+  }
+
+  /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
+  async #finishJoined(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+    const [rows, chunks] = await this.#store.database.batch<[UploadRow, Piece]>([
+      selectUpload(upload.id),
+      selectChunks(upload.id),
+    ]);
+    if (isFinished(rows[0], digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+    if (rows[0]?.state !== 'open' || rows[0].size !== upload.offset) throw await this.#refusal(owner, upload, rows[0]);
+    const tail =
+      body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
+    try {
+      const pieces = [...chunks, ...(tail?.pieces ?? [])];
+      const size = upload.offset + (tail?.size ?? body?.length ?? 0);
+      const known = tail === undefined ? body : undefined;
+      const only = pieces.length === 1 && known === undefined ? pieces[0] : undefined;
+      if (only !== undefined) await this.#assembler.verify(only.key, digest);
+      const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
+      const writeId = crypto.randomUUID();
+      const take = finishUpload(upload.id, upload.offset, digest, writeId, size);
+      await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
+    } finally {
+      if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
+    }
+  }
+
+  /** Commits an object as the session's blob. `fresh` is one that this request wrote: nobody else can have a use for it. */
+  async #commit(
+    owner: SessionOwner,
+    upload: UploadReference,
+    digest: Digest,
+    write: {
+      readonly take: BoundStatement;
+      readonly writeId: string;
+      readonly key: string;
+      readonly size: number;
+      readonly fresh: boolean;
+    },
+  ): Promise<void> {
+    const blob = this.#commitOf(owner.repository, digest);
+    const [, , , , rows, location, left] = await this.#store.database.batch<
+      [object, object, object, object, UploadRow, { key: string }, Piece]
+    >([
+      write.take,
+      ...commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
+      deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+      selectUpload(upload.id),
+      selectLocation(blob),
+      selectChunks(upload.id),
+    ]);
+    if (rows[0]?.write_id !== write.writeId) {
+      if (write.fresh) this.#discard([write.key]);
+      if (isFinished(rows[0], digest)) return this.#requireWhole(blob);
+      throw await this.#notTaken(owner, upload, rows[0], 'blob', write.size);
+    }
+    const kept = location[0]?.key;
+    if (write.fresh || kept === write.key) {
+      if (kept === undefined || !(await this.#becomes(blob, kept, write.key))) this.#discard([write.key]);
+      this.#discardChunks(upload.id, left);
+    } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
+  }
+
+  /** The only chunk of an upload is a blob that the store had already. */
+  async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
+    if (kept !== undefined && (await this.#becomes(blob, kept, key, upload))) return;
+    this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
+  }
+
+  /**
+   * Whether an object that was just written is the blob's from now on. The one that the store has stays, unless it is gone: then the
+   * new one takes its place, and is no chunk of `upload` any more. It is looked for even where it is the new one, so that
+   * how long an upload takes does not tell whether another tenant has the blob.
+   */
+  async #becomes(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
+    if (await this.#store.bucket.exists(kept)) return kept === key;
+    if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
+    const [, , location] = await this.#store.database.batch<[object, object, { key: string }]>([
+      replaceLocation(blob, kept, key, upload),
+      deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
+      selectLocation(blob),
+    ]);
+    return location[0]?.key === key;
+  }
+
+  /** A session that is closed once more promises its blob anew, which must still be there: else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
+  async #requireWhole(blob: BlobCommit): Promise<void> {
+    const [, , linked, location] = await this.#store.database.batch<[object, object, object, { key: string }]>([
+      countAgain(blob),
+      renewLease(blob),
+      selectLinked(blob),
+      selectLocation(blob),
+    ]);
+    const key = location[0]?.key;
+    if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key))) throw new OciError('UPLOAD_UNKNOWN');
+  }
+
+  /** Refuses early, before a body is read, what the rows already say is out of order. */
+  async #requireAt(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined, start: number): Promise<void> {
+    if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
+      throw await this.#refusal(owner, upload, row);
+    }
+  }
+
+  /** Undefined until the first chunk. */
+  async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
+    const [rows] = await this.#store.database.batch<[UploadRow]>([selectUpload(id)]);
+    return rows[0];
+  }
+
+  /** Why a write did not take the session: that is elsewhere by now, or there is no room. */
+  async #notTaken(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    what: 'blob' | 'chunk',
+    size: number,
+  ): Promise<OciError> {
+    const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
+    if (!isInOrder) return this.#refusal(owner, upload, row);
+    const { database } = this.#store;
+    const exceeded = row === undefined && what === 'chunk' ? await uploadsExceeded(database, owner.repository) : undefined;
+    return exceeded ?? noRoomFor(database, owner.repository, what, size);
+  }
+
+  async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
+    if (row !== undefined && row.state !== 'open') return new OciError('UPLOAD_UNKNOWN');
+    return new ChunkOutOfOrder(await this.#progress(owner, { ...upload, offset: row?.size ?? 0 }));
+  }
+
+  async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {
+    return { id: upload.id, size: upload.offset, reference: await formatUploadReference(this.#options.signer, owner, upload) };
+  }
+
+  #parse(owner: SessionOwner, session: PresentedSession): Promise<UploadReference> {
+    return parseUploadReference(this.#options.signer, owner, session.reference, this.#options.now());
+  }
+
+  #owner({ repository, subject }: { readonly repository: RepositoryName; readonly subject: string }): SessionOwner {
+    return { store: this.#store.name, repository, subject };
+  }
+
+  #commitOf(repository: RepositoryName, digest: Digest): BlobCommit {
+    const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
+    return { repository, digest, store: this.#store.name, lease };
+  }
+
+  #discard(keys: readonly string[]): void {
+    if (keys.length > 0) this.#options.defer(this.#store.bucket.delete(keys));
+  }
+
+  /** First the objects, then their rows: what is interrupted here is done again when the session expires. */
+  #discardChunks(id: string, chunks: readonly Piece[]): void {
+    if (chunks.length === 0) return;
+    const work = async (): Promise<void> => {
+      await this.#store.bucket.delete(chunks.map(({ key }) => key));
+      await this.#store.database.batch([deleteChunks(id)]);
+    };
+    this.#options.defer(work());
+  }
+}
+
+/** Whether the session has become this blob already. */
+function isFinished(row: UploadRow | undefined, digest: Digest): boolean {
+  return row?.state === 'finished' && row.digest === digest;
+}

@@ -1,0 +1,83 @@
+/** What collecting costs: rows read for each blob, and that no slice grows with the store. */
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import { collectCentral } from '../../../src/maintenance/collection/central.ts';
+import { contextOf, rowsAt } from '../../support/collecting.ts';
+import { resetCounts } from '../../support/counting.ts';
+import { GRACE } from '../../support/fixture.ts';
+import { openHosts } from '../../support/hosts.ts';
+
+/** So many images of ten layers, each with one blob more that nothing references. */
+async function fill(images: number): Promise<void> {
+  const hex = (i: string): string => `'sha256:' || printf('%064x', ${i})`;
+  const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${images * 10} - 1)`;
+  const garbage = `WITH RECURSIVE n (i) AS (SELECT 1100000 UNION ALL SELECT i + 1 FROM n WHERE i < 1100000 + ${images} - 1)`;
+  const manifest = `'sha256:' || printf('f%063x', i / 10)`;
+  const statements = [
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, 0 FROM n`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+     SELECT 'a/r' || (i / 10 % 100), ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
+    `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,
+    `${garbage} INSERT INTO links (repository, digest, created_at) SELECT 'a/r0', ${hex('i')}, 0 FROM n`,
+  ];
+  for (const statement of statements) await env.DB_CENTRAL.prepare(statement).run();
+}
+
+test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices', async () => {
+  const hosts = await openHosts();
+  hosts.now += 3 * GRACE;
+  await fill(500);
+  const { counts } = hosts.central;
+  resetCounts(counts);
+  await collectCentral(contextOf(hosts));
+  expect(await rowsAt('central', 'SELECT count(*) AS left FROM locations')).toEqual([{ left: 5000 }]);
+  const slices = await rowsAt<{ slices: number }>('central', "SELECT slices FROM maintenance_tasks WHERE task = 'collect'");
+  console.log(JSON.stringify({ rowsReadABlob: counts.rowsRead / 5500, rowsWrittenAGarbageBlob: counts.rowsWritten / 500 }));
+  expect(counts.rowsRead / 5500).toBeLessThanOrEqual(12);
+  expect(slices[0]?.slices).toBe(12);
+
+  // A store whose leases have not run out is only looked through.
+  await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = ?1')
+    .bind(hosts.now + GRACE)
+    .run();
+  hosts.now += GRACE / 2;
+  resetCounts(counts);
+  await collectCentral(contextOf(hosts));
+  console.log(JSON.stringify({ rowsReadABlobUnderLease: counts.rowsRead / 5000 }));
+  expect(counts.rowsRead / 5000).toBeLessThanOrEqual(4);
+});
+
+test('after each slice but the last, the store is left to others for a while, which is told how long it took', async () => {
+  const hosts = await openHosts();
+  hosts.now += 3 * GRACE;
+  await fill(150);
+  const worked: number[] = [];
+  const { now } = hosts;
+  let asked = 0;
+  // A clock that is a second later each time that it is asked: a slice asks more than once.
+  await collectCentral(
+    contextOf(hosts, { now: () => now + 1000 * asked++, rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)) }),
+  );
+  const [task] = await rowsAt<{ slices: number }>('central', "SELECT slices FROM maintenance_tasks WHERE task = 'collect'");
+  expect(worked).toHaveLength((task?.slices ?? 0) - 1);
+  for (const milliseconds of worked) expect(milliseconds).toBeGreaterThanOrEqual(1000);
+});
+
+test('without time, it stops after a slice and goes on there', async () => {
+  const hosts = await openHosts();
+  hosts.now += 3 * GRACE;
+  await fill(150);
+  const slicesOf = async (slices: number): Promise<void> => {
+    let asked = 0;
+    await collectCentral(contextOf(hosts, { mayGoOn: () => asked++ < slices }));
+  };
+  const left = async (): Promise<number> =>
+    (await rowsAt<{ left: number }>('central', 'SELECT count(*) AS left FROM locations'))[0]?.left ?? 0;
+  await slicesOf(1);
+  expect(await rowsAt('central', 'SELECT position, slices FROM maintenance_tasks')).toMatchObject([{ slices: 1 }]);
+  expect(await left()).toBe(1650);
+  for (let run = 0; run < 4; run++) await slicesOf(1);
+  expect(await left()).toBe(1500);
+});

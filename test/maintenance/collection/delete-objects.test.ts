@@ -1,0 +1,56 @@
+/** Objects go after their rows, are counted once, and a bucket that refuses is no secret. */
+import { beforeEach, expect, test } from 'vitest';
+import { deleteDeparted } from '../../../src/maintenance/collection/delete-objects.ts';
+import { contextOf, objectsAt, rowsAt, stoppedAt } from '../../support/collecting.ts';
+import { bytesOf } from '../../support/fixture.ts';
+import { type Hosts, openHosts } from '../../support/hosts.ts';
+import { BUCKETS } from '../../support/objects.ts';
+
+let hosts: Hosts;
+
+const run = (): Promise<void> => deleteDeparted(hosts.central.store, contextOf(hosts));
+
+function counters(): Promise<object[]> {
+  return rowsAt('central', 'SELECT name, value FROM maintenance_counters ORDER BY name');
+}
+
+beforeEach(async () => {
+  hosts = await openHosts();
+  for (const key of ['blobs/a', 'blobs/b']) {
+    await BUCKETS.central.put(key, bytesOf(1, 100));
+    await rowsAt('central', 'INSERT INTO departed (delete_after, key, size) VALUES (?1, ?2, 100)', hosts.now, key);
+  }
+});
+
+test('of two runs at once, each object counts in one', async () => {
+  let waiting = 0;
+  const both = Promise.withResolvers<void>();
+  hosts.central.gate = async (call, work) => {
+    if (call === 'delete' && ++waiting === 2) both.resolve();
+    if (call === 'delete') await both.promise;
+    return work();
+  };
+  await Promise.all([run(), run()]);
+  expect(await objectsAt('central')).toEqual([]);
+  expect(await counters()).toEqual([
+    { name: 'collected_bytes', value: 200 },
+    { name: 'collected_objects', value: 2 },
+  ]);
+});
+
+test('a bucket that does not answer is said for as long as it does not', async () => {
+  const { gate } = hosts.central;
+  hosts.central.gate = async (call, work) => {
+    if (call === 'delete') throw new Error('internal error: please try again (10001)');
+    return work();
+  };
+  await expect(run()).rejects.toThrow('10001');
+  expect(await stoppedAt('central', 'departed')).toBe(
+    'the bucket of central does not answer: Error: internal error: please try again (10001)',
+  );
+  expect(await counters()).toEqual([]);
+  hosts.central.gate = gate;
+  await run();
+  expect(await stoppedAt('central', 'departed')).toBeNull();
+  expect(await objectsAt('central')).toEqual([]);
+});

@@ -1,0 +1,126 @@
+/** Plans that are carried out before any random one: what random ones come upon late. */
+import { GRACE } from '../../../support/fixture.ts';
+import type { HostName } from '../../../support/hosts.ts';
+import { EQUAL, type Operation, type Plan, type Step, type Stop } from './operations.ts';
+
+const HOUR = 3_600_000;
+const ALL = 100;
+
+const step = (operation: Operation, pause = 0, stop: Stop | null = null): Step => ({ pause, operation, stop });
+
+const blobs = (host: HostName, repository: number, way: 'digest' | 'mount or digest', manifest = 0): Operation => ({
+  kind: 'blobs',
+  host,
+  repository,
+  manifest,
+  way,
+});
+const commit = (host: HostName, repository: number, manifest = 0): Operation => ({
+  kind: 'commit',
+  host,
+  repository,
+  manifest,
+  tags: ['x'],
+});
+const gone = (repository: number): Operation => ({ kind: 'delete manifest', host: 'central', repository, manifest: 0 });
+
+const METADATA: Operation = { kind: 'metadata', node: 'node1', turns: ALL };
+const BYTES: Operation = { kind: 'bytes', node: 'node1', turns: ALL };
+const COLLECT: Operation = { kind: 'collect central', turns: ALL, away: null };
+const COLLECT_NODE: Operation = { kind: 'collect node', node: 'node1', turns: ALL };
+const EVICT: Operation = { kind: 'evict', node: 'node1', turns: ALL, by: 'idleness' };
+
+/** Calls of an eviction at which it marks, asks central, has its consent, and removes. */
+const CALLS = [6, 8, 9, 10];
+
+export const KNOWN_PLANS: readonly Plan[] = [
+  // What nothing at a node needs is all that central's manifests live by.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(blobs('central', 1, 'mount or digest')),
+      step(commit('central', 1)),
+      step(gone(0)),
+      step(METADATA),
+      step(COLLECT_NODE, 2 * GRACE + 1),
+      step(COLLECT_NODE, HOUR),
+    ],
+  },
+  // An eviction stands still. Meanwhile central loses its own bytes, and the node's come to be needed again.
+  ...CALLS.map((call): Plan => ({
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(blobs('node1', 1, 'mount or digest')),
+      step(METADATA),
+      step(BYTES),
+      step(EVICT, 2 * GRACE + 1, { call, at: 'after', resume: 9 }),
+      step(gone(0)),
+      step(METADATA),
+      step(COLLECT, 2 * GRACE + 1),
+      step(commit('node1', 1)),
+      step(METADATA),
+      step(blobs('central', 0, 'mount or digest')),
+      step(commit('central', 0)),
+      step(gone(1)),
+      step(METADATA),
+      step(EVICT),
+      step(COLLECT_NODE, HOUR),
+    ],
+  })),
+  // A copy is killed when central has the row, and central's collection when it has none any more; then the copy is due again.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(BYTES, 0, { call: 9, at: 'after', resume: null }),
+      step(gone(0)),
+      step(COLLECT, 2 * GRACE + 1, { call: 7, at: 'after', resume: null }),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(BYTES),
+      step(COLLECT),
+    ],
+  },
+  // A node finds a blob that it is about to fetch among its own bytes, which then leave.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(BYTES),
+      step(blobs('central', 1, 'mount or digest')),
+      step(commit('central', 1)),
+      step(gone(0)),
+      step(METADATA),
+      step({ kind: 'read blob', host: 'node1', repository: 1, blob: 0 }, 2 * GRACE + 1),
+      step(BYTES, 0, { call: 3, at: 'after', resume: 1 }),
+      step(COLLECT_NODE),
+      step({ kind: 'pull digest', host: 'node1', repository: 1, manifest: 0 }),
+      step(COLLECT_NODE, HOUR),
+    ],
+  },
+  // A tag with a history is hidden with its image; the image comes back by digest.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('node1', 0, 'digest', 1)),
+      step(commit('node1', 0, 1)),
+      step(blobs('node1', 0, 'digest')),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(BYTES),
+      step(EVICT, 2 * GRACE + 1),
+      step({ kind: 'pull digest', host: 'node1', repository: 0, manifest: 0 }),
+      step(METADATA),
+      step(BYTES),
+    ],
+  },
+];

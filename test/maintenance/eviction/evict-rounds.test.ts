@@ -1,0 +1,149 @@
+/** An eviction round by round: collection comes before it, and whatever cuts it short, nothing goes that need not. */
+import { beforeEach, expect, test } from 'vitest';
+import { collectNode } from '../../../src/maintenance/collection/node.ts';
+import { evict } from '../../../src/maintenance/eviction/evict.ts';
+import type { Tag } from '../../../src/oci/reference.ts';
+import { contextOf, HOUR, locationsOf, pull, pushImage, rowsAt, stoppedAt } from '../../support/collecting.ts';
+import { DAY, manifests, run, settled, used } from '../../support/evicting.ts';
+import { GRACE, type Image, REPOSITORY } from '../../support/fixture.ts';
+import { type Hosts, openHosts } from '../../support/hosts.ts';
+import { limitedD1 } from '../../support/links.ts';
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+test('what nothing needs goes before what is alive', async () => {
+  const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  await run(hosts, 200);
+  expect(await used(hosts)).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test('no image leaves for want of room before a round of collection has ended that began after it was asked for', async () => {
+  const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
+  const turns = async (count: number): Promise<void> => {
+    let asked = 0;
+    await evict(contextOf(hosts, { mayGoOn: () => asked++ < count }), hosts.node1.store, {
+      bytes: 200,
+      idleMilliseconds: undefined,
+    });
+  };
+  // Half of a round that knows nothing of the deletion.
+  let asked = 0;
+  await collectNode(contextOf(hosts, { mayGoOn: () => asked++ < 2 }), hosts.node1.store);
+  await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
+  await hosts.drain();
+  for (let i = 0; i < 30; i++) await turns(2);
+  expect(await used(hosts)).toBe(200);
+  expect(await manifests()).toEqual([b.digest]);
+});
+
+test.each([
+  ['central does not answer', 'D1_ERROR: Network connection lost.'],
+  ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
+])('bytes of an image whose rows have left count before the next image does, where %s in between', async (_when, error) => {
+  const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
+  let calls = 0;
+  hosts.central.gate = async (_call, ask) => {
+    // First it is asked what it has, then to consent.
+    if (++calls > 1) throw new Error(error);
+    return ask();
+  };
+  await run(hosts, 400).catch(() => undefined);
+  hosts.central.gate = async (_call, ask) => ask();
+  expect(await used(hosts)).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  hosts.now += HOUR;
+  await run(hosts, 400);
+  expect(await used(hosts)).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
+
+test('and where the node itself fails in between', async () => {
+  const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
+  const { gate } = hosts.central;
+  let asked = 0;
+  // Central has said what it has: the image's rows leave, and then the node is away for one call.
+  hosts.central.gate = async (_call, ask) => {
+    const answer = await ask();
+    if (++asked === 1) failAfterCalls(1);
+    return answer;
+  };
+  const failAfterCalls = (calls: number): void => {
+    let left = calls;
+    hosts.node1.gate = async (_call, ask) => {
+      if (left-- === 0) throw new Error('D1_ERROR: Network connection lost.');
+      return ask();
+    };
+  };
+  await expect(run(hosts, 400)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  hosts.central.gate = gate;
+  expect(await used(hosts)).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  await run(hosts, 400);
+  expect(await used(hosts)).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
+
+test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
+  const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
+  const layer = "'sha256:' || printf('%064x', i)";
+  const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
+  const fill = (host: 'central' | 'node1'): string[] => [
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+  ];
+  for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
+  const now = hosts.now;
+  hosts = await openHosts({ reach: limitedD1 });
+  hosts.now = now + DAY;
+  expect(await manifests()).toHaveLength(2);
+  await run(hosts, 150_000);
+  expect([await used(hosts), (await manifests()).length]).toEqual([150_000, 1]);
+  hosts.now += HOUR;
+  await run(hosts, 0);
+  expect([await used(hosts), await manifests()]).toEqual([0, []]);
+  expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
+}, 60_000);
+
+test('killed between rows and bytes, the node’s collection lets the bytes go', async () => {
+  await settled(hosts, 'a', 'b');
+  let calls = 0;
+  hosts.central.gate = async (_call, ask) => {
+    if (++calls > 1) throw new Error('D1_ERROR: Network connection lost.');
+    return ask();
+  };
+  await run(hosts, 0);
+  hosts.central.gate = async (_call, ask) => ask();
+  expect(await manifests()).toEqual([]);
+  expect(await used(hosts)).toBe(400);
+  hosts.now += HOUR;
+  await collectNode(contextOf(hosts), hosts.node1.store);
+  expect(await used(hosts)).toBe(0);
+  await pull(hosts.node1, 'a' as Tag);
+});
+
+test('says what kept bytes from going with their image', async () => {
+  const [a] = (await settled(hosts, 'a', 'b')) as [Image, Image];
+  await pushImage(hosts.node2, 50, ['c']);
+  hosts.now += GRACE / 2;
+  hosts.central.gate = async (call, work) => {
+    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have promised some.
+    if (call === 'batch') await rowsAt('central', "DELETE FROM locations WHERE store = 'central'");
+    return work();
+  };
+  await run(hosts, 200);
+  expect(await locationsOf('node1', a.manifest.requiredBlobs[0]!)).toEqual(['node1']);
+  expect(await stoppedAt('node1', 'evict')).toMatch(/^node2 has pushes/);
+  hosts.now += HOUR;
+  await run(hosts, undefined, 10 * GRACE);
+  expect(await stoppedAt('node1', 'evict')).toBeNull();
+});

@@ -1,0 +1,76 @@
+/** The cron trigger removes what tags keep no more of their histories, in slices. */
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { removeOldHistories } from '../../src/maintenance/histories.ts';
+import { maintain } from '../../src/maintenance/schedule.ts';
+import { openStore } from '../../src/stores/store.ts';
+import { countD1, noCounts } from '../support/counting.ts';
+import { DATABASES } from '../support/objects.ts';
+
+const DAY = 86_400_000;
+const NOW = Date.UTC(2026, 0, 2);
+
+/** Entries with versions from 1, of which the last was replaced now, the one before a day ago, and so on; or all now. */
+async function addEntries(database: D1Database, tag: string, count: number, isAging = false, repository = 'alice/app') {
+  await database
+    .prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
+       INSERT INTO tag_history SELECT ?1, ?2, i, 'central', 'sha256:' || i, ?4 - ?5 * (?3 - i) FROM n`,
+    )
+    .bind(repository, tag, count, NOW, isAging ? DAY : 0)
+    .run();
+}
+
+async function versionsOf(database: D1Database, tag: string): Promise<number[]> {
+  const query = database.prepare('SELECT version FROM tag_history WHERE name = ?1 ORDER BY version').bind(tag);
+  return (await query.all<{ version: number }>()).results.map(({ version }) => version);
+}
+
+test('of each tag so many entries stay, and none that is too old, in every store', async () => {
+  for (const database of Object.values(DATABASES)) {
+    await addEntries(database, 'many', 8);
+    await addEntries(database, 'old', 5, true);
+    await addEntries(database, 'few', 2);
+    // Of equal versions, which stores gave that had not heard of each other, none is more than the other.
+    await database.prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1)").bind(NOW).run();
+  }
+  const config = parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, history_entries: 4, history_days: 2.5, collect: false } });
+  await maintain(config, env, NOW);
+  for (const database of Object.values(DATABASES)) {
+    expect(await versionsOf(database, 'many')).toEqual([5, 5, 6, 7, 8].slice(-5));
+    expect(await versionsOf(database, 'old')).toEqual([3, 4, 5]);
+    expect(await versionsOf(database, 'few')).toEqual([1, 2]);
+  }
+});
+
+test('a slice reads and removes a bounded number of rows, however long the histories are', async () => {
+  const [long, tags, slices] = [5000, 120, 20];
+  await addEntries(env.DB_CENTRAL, 'long', long);
+  for (let i = 0; i < tags; i++) await addEntries(env.DB_CENTRAL, `tag${i}`, 3, false, 'alice/other');
+  const counts = noCounts();
+  const store = openStore('central', countD1(env.DB_CENTRAL, counts), env.BLOBS_CENTRAL);
+  const read: number[] = [];
+  const written: number[] = [];
+  const rest = async (): Promise<void> => {
+    read.push(counts.rowsRead);
+    written.push(counts.rowsWritten);
+    counts.rowsRead = 0;
+    counts.rowsWritten = 0;
+  };
+  const context = {
+    central: store,
+    nodes: [],
+    now: () => NOW,
+    graceMilliseconds: DAY,
+    mayGoOn: () => read.length < slices,
+    rest,
+  };
+  await removeOldHistories(context, store, () => ({ entries: 10, since: 0 }));
+  expect(await versionsOf(env.DB_CENTRAL, 'long')).toEqual(Array.from({ length: 10 }, (_, i) => long - 9 + i));
+  expect(await versionsOf(env.DB_CENTRAL, 'tag7')).toEqual([1, 2, 3]);
+  // The 4,990 entries take five slices, and 121 tags two more.
+  expect(read.length).toBeLessThan(8);
+  expect(Math.max(...written)).toBeLessThan(1100);
+  expect(Math.max(...read)).toBeLessThan(6000);
+});

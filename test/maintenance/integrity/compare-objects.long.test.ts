@@ -1,0 +1,103 @@
+/** Very many objects and rows, compared in slices. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { compareObjects } from '../../../src/maintenance/integrity/compare-objects.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { bytesOf, pushBlob } from '../../support/fixture.ts';
+import type { Hosts } from '../../support/hosts.ts';
+import {
+  at,
+  BUCKETS,
+  contextOf,
+  counterAt,
+  DATABASES,
+  DAY,
+  errorLines,
+  locationAt,
+  lose,
+  openHostsNow,
+  ORPHAN_DAYS,
+  orphansAt,
+} from '../../support/objects.ts';
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHostsNow();
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
+  const context = contextOf(hosts);
+  await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
+}
+
+/** An object that nothing names, as a crash between R2 and D1 leaves it. */
+async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
+  const key = `blobs/${name}`;
+  await bucket.put(key, bytesOf(1, 10));
+  return key;
+}
+
+describe('many of them', () => {
+  test('over several pages of the listing, in slices, each is found once', async () => {
+    const names = Array.from({ length: 2100 }, (_, i) => String(i).padStart(5, '0'));
+    for (let i = 0; i < names.length; i += 100) await Promise.all(names.slice(i, i + 100).map((name) => leak(name)));
+    const blobs: Digest[] = [];
+    for (let i = 0; i < 5; i++) blobs.push(await pushBlob(at(hosts.central), bytesOf(i + 1, 100)));
+    await lose('central', blobs[0]!);
+    hosts.now += DAY;
+    // A slice is one page of the listing here.
+    let slices = 0;
+    while (slices++ < 10) {
+      let asked = 0;
+      const context = contextOf(hosts, env, { mayGoOn: () => asked++ === 0 });
+      await compareObjects(context, context.central, ORPHAN_DAYS * DAY);
+      const task = await DATABASES.central
+        .prepare("SELECT position, slices FROM maintenance_tasks WHERE task = 'comparison'")
+        .first<{ position: string; slices: number }>();
+      if (task?.position === '') break;
+    }
+    expect(slices).toBe(3);
+    expect(await orphansAt('central')).toHaveLength(2100);
+    expect(await locationAt('central', blobs[0]!)).toMatchObject({ damage: 'missing' });
+    for (const blob of blobs.slice(1)) expect(await locationAt('central', blob)).toMatchObject({ damage: null });
+    hosts.now += (ORPHAN_DAYS + 1) * DAY;
+    await compare();
+    expect((await BUCKETS.central.list()).objects.map(({ key }) => key)).toHaveLength(4);
+    expect(await counterAt('central', 'orphans_deleted')).toBe(2100);
+  });
+
+  test('over several pages of rows, the ends included', async () => {
+    const digest = await pushBlob(at(hosts.central), bytesOf(1, 100));
+    await DATABASES.central
+      .prepare(
+        `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+         SELECT 'sha256:' || printf('%064d', i), 'central', 'blobs/' || i, 1, 0, 0, 'missing' FROM n`,
+      )
+      .run();
+    hosts.now += DAY;
+    await compare();
+    expect(await orphansAt('central')).toEqual([]);
+    expect(await locationAt('central', digest)).toMatchObject({ damage: null });
+  });
+
+  test('lost at once: each slice asks for a thousand, and the round comes to its end', async () => {
+    await DATABASES.central
+      .prepare(
+        `INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+         SELECT 'sha256:' || printf('%064d', i), 'central', 'blobs/' || i, 1, 0, 0 FROM n`,
+      )
+      .run();
+    await leak('00000');
+    await leak('9999');
+    errorLines();
+    hosts.now += DAY;
+    await compare();
+    expect(await counterAt('central', 'damaged_found')).toBe(1500);
+    expect(await orphansAt('central')).toEqual(['blobs/00000', 'blobs/9999']);
+  });
+});

@@ -1,0 +1,131 @@
+/** What lies in a bucket and what rows name, compared in both directions. */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { compareObjects } from '../../../src/maintenance/integrity/compare-objects.ts';
+import { bodyOf, bytesOf, pushBlob, REPOSITORY, session, SUBJECT } from '../../support/fixture.ts';
+import type { Hosts } from '../../support/hosts.ts';
+import {
+  at,
+  BUCKETS,
+  contextOf,
+  counterAt,
+  DATABASES,
+  DAY,
+  errorLines,
+  keyAt,
+  locationAt,
+  lose,
+  openHostsNow,
+  ORPHAN_DAYS,
+  orphansAt,
+} from '../../support/objects.ts';
+
+const HOUR = DAY / 24;
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHostsNow();
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
+  const context = contextOf(hosts);
+  await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
+}
+
+/** An object that nothing names, as a crash between R2 and D1 leaves it. */
+async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
+  const key = `blobs/${name}`;
+  await bucket.put(key, bytesOf(1, 10));
+  return key;
+}
+
+test('a location whose object is gone is damaged; others are not', async () => {
+  const lost = await pushBlob(at(hosts.central), bytesOf(1, 100));
+  const kept = await pushBlob(at(hosts.central), bytesOf(2, 100));
+  await lose('central', lost);
+  const lines = errorLines();
+  await compare();
+  expect(await locationAt('central', lost)).toMatchObject({ damage: 'missing' });
+  expect(await locationAt('central', kept)).toMatchObject({ damage: null });
+  expect(lines).toEqual([{ damaged: lost, store: 'central', key: await keyAt('central', lost), problem: 'missing' }]);
+});
+
+describe('an object without a row', () => {
+  test('is left alone while a request may yet name it, then is an orphan, and is deleted after 30 days', async () => {
+    const blob = await pushBlob(at(hosts.central), bytesOf(2, 100));
+    const key = await leak('orphan');
+    hosts.now = Date.now() + HOUR / 2;
+    await compare();
+    expect(await orphansAt('central')).toEqual([]);
+    hosts.now += DAY;
+    await compare();
+    expect(await orphansAt('central')).toEqual([key]);
+    hosts.now += ORPHAN_DAYS * DAY - 1;
+    await compare();
+    expect(await BUCKETS.central.head(key)).not.toBeNull();
+    hosts.now += DAY;
+    await compare();
+    expect(await BUCKETS.central.head(key)).toBeNull();
+    expect(await orphansAt('central')).toEqual([]);
+    expect(await BUCKETS.central.head(await keyAt('central', blob))).not.toBeNull();
+    expect(await counterAt('central', 'orphans_found')).toBe(1);
+    expect(await counterAt('central', 'orphans_deleted')).toBe(1);
+  });
+
+  test('that a row names again, as a restored database may, stays and is no orphan', async () => {
+    const digest = await pushBlob(at(hosts.central), bytesOf(2, 100));
+    const key = await keyAt('central', digest);
+    const { results } = await DATABASES.central.prepare('SELECT * FROM locations').all<Record<string, string | number | null>>();
+    await DATABASES.central.prepare('DELETE FROM locations').run();
+    hosts.now += DAY;
+    await compare();
+    expect(await orphansAt('central')).toEqual([key]);
+    const row = results[0]!;
+    const columns = Object.keys(row);
+    await DATABASES.central
+      .prepare(`INSERT INTO locations (${columns.join()}) VALUES (${columns.map((_, i) => `?${i + 1}`).join()})`)
+      .bind(...Object.values(row))
+      .run();
+    hosts.now += (ORPHAN_DAYS + 1) * DAY;
+    await compare();
+    expect(await orphansAt('central')).toEqual([]);
+    expect(await BUCKETS.central.head(key)).not.toBeNull();
+  });
+
+  test('that belongs to an upload that is under way is none', async () => {
+    const open = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    await hosts.central.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(3, 50)));
+    hosts.now += 2 * HOUR;
+    await compare();
+    expect(await orphansAt('central')).toEqual([]);
+  });
+
+  test('is deleted by somebody else: it is forgotten', async () => {
+    const key = await leak('orphan');
+    hosts.now += DAY;
+    await compare();
+    await BUCKETS.central.delete(key);
+    hosts.now += DAY;
+    await compare();
+    expect(await orphansAt('central')).toEqual([]);
+    expect(await counterAt('central', 'orphans_deleted')).toBe(0);
+  });
+
+  test("at a node stays for as long as central's rows name it", async () => {
+    const key = await leak('at-node', BUCKETS.node1);
+    const insert =
+      "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)";
+    await DATABASES.central.prepare(insert).bind(key).run();
+    hosts.now += DAY;
+    await compare('node1');
+    hosts.now += (ORPHAN_DAYS + 1) * DAY;
+    await compare('node1');
+    expect(await BUCKETS.node1.head(key)).not.toBeNull();
+    await DATABASES.central.prepare('DELETE FROM locations').run();
+    hosts.now += DAY;
+    await compare('node1');
+    expect(await BUCKETS.node1.head(key)).toBeNull();
+  });
+});

@@ -1,0 +1,95 @@
+/** Repairs of an object that is copied in parts, over several runs. */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { repair } from '../../../src/maintenance/integrity/repair-rounds.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { WHOLE_BYTES } from '../../../src/replication/transfer.ts';
+import { pushBlob } from '../../support/fixture.ts';
+import type { Hosts } from '../../support/hosts.ts';
+import { gateD1 } from '../../support/links.ts';
+import {
+  at,
+  contextOf,
+  DATABASES,
+  DAY,
+  errorLines,
+  locationAt,
+  lookAfter,
+  lose,
+  openHostsNow,
+  read,
+} from '../../support/objects.ts';
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHostsNow();
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+test('a large object is copied in parts over several runs', async () => {
+  const content = new Uint8Array(WHOLE_BYTES + 1000).fill(5);
+  const layer = await pushBlob(at(hosts.central), content);
+  await pushBlob(at(hosts.node1), content);
+  await lose('central', layer);
+  errorLines();
+  const found = new Set<Digest>();
+  await lookAfter(contextOf(hosts, env, { nodes: [] }));
+  expect(await locationAt('central', layer)).toMatchObject({ damage: 'missing' });
+  let runs = 0;
+  while (found.size === 0 && runs++ < 10) {
+    hosts.now += DAY / 24;
+    // Time for the look, the blob, and one part.
+    let left = 3;
+    const context = contextOf(hosts, env, { mayGoOn: () => left-- > 0 });
+    await repair(context, context.central, async (_store, digest) => void found.add(digest));
+  }
+  expect(runs).toBeGreaterThan(1);
+  expect((await read(hosts.central, layer)).byteLength).toBe(content.byteLength);
+  const { results } = await DATABASES.central.prepare('SELECT * FROM repairs').all();
+  expect(results).toEqual([]);
+});
+
+test('a copy whose row was written is not named again by a later attempt, also where nobody heard of the row', async () => {
+  const content = new Uint8Array(WHOLE_BYTES + 1000).fill(7);
+  const layer = await pushBlob(at(hosts.central), content);
+  await pushBlob(at(hosts.node1), content);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts, env, { nodes: [] }));
+  hosts.now += DAY / 24;
+  const progress = async () => (await DATABASES.central.prepare('SELECT digest FROM repairs').all()).results;
+  let left = 3;
+  const context = contextOf(hosts);
+  await repair({ ...context, mayGoOn: () => left-- > 0 }, context.central, async () => undefined);
+  expect(await progress()).toEqual([{ digest: layer }]);
+  // From the row on, no answer reaches the run: as if it had been killed.
+  const isNamed = async () => (await locationAt('central', layer))?.damage === null;
+  const failing = gateD1(DATABASES.central, async (_call, work) => {
+    const answer = (await isNamed()) ? undefined : await work();
+    if (answer === undefined || (await isNamed())) throw new Error('D1_ERROR: Network connection lost.');
+    return answer;
+  });
+  const cut = contextOf(hosts, { ...env, DB_CENTRAL: failing });
+  await repair(cut, cut.central, async () => undefined).catch(() => undefined);
+  expect(await isNamed()).toBe(true);
+  expect(await progress()).toEqual([]);
+});
+
+test('two runs that go on with the same copy at once do not take it away from each other', async () => {
+  const content = new Uint8Array(WHOLE_BYTES + 1000).fill(6);
+  const layer = await pushBlob(at(hosts.central), content);
+  await pushBlob(at(hosts.node1), content);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts, env, { nodes: [] }));
+  hosts.now += DAY / 24;
+  let left = 3;
+  const context = contextOf(hosts);
+  await repair({ ...context, mayGoOn: () => left-- > 0 }, context.central, async () => undefined);
+  expect((await DATABASES.central.prepare('SELECT digest FROM repairs').all()).results).toEqual([{ digest: layer }]);
+  await Promise.all([1, 2].map(() => repair(context, context.central, async () => undefined)));
+  expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  expect((await read(hosts.central, layer)).byteLength).toBe(content.byteLength);
+});

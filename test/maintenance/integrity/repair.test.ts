@@ -1,0 +1,291 @@
+/** What is damaged is 503 to readers and unknown to pushers, until it is mended: from a store that has it, an orphan, or a push. */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
+import { repair } from '../../../src/maintenance/integrity/repair-rounds.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
+import {
+  bodyOf,
+  bytesOf,
+  granted,
+  imageOf,
+  pushBlob,
+  pushImage,
+  pushSmallImage,
+  REPOSITORY,
+  session,
+  SUBJECT,
+} from '../../support/fixture.ts';
+import type { Host, Hosts } from '../../support/hosts.ts';
+import {
+  at,
+  BUCKETS,
+  contextOf,
+  counterAt,
+  DATABASES,
+  DAY,
+  errorLines,
+  keyAt,
+  locationAt,
+  lookAfter,
+  lose,
+  openHostsNow,
+  orphansAt,
+  read,
+  spoil,
+} from '../../support/objects.ts';
+
+const CONTENT = bytesOf(1, 100);
+const OTHER = 'bob/tool' as RepositoryName;
+
+let hosts: Hosts;
+
+beforeEach(async () => {
+  hosts = await openHostsNow();
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+const DAMAGES = [
+  ['lost', lose, 'missing'],
+  ['wrong', spoil, 'wrong bytes'],
+] as const;
+
+/** An image at central with one layer, {@link CONTENT}. */
+async function image(host: Host): Promise<{ layer: Digest; push: () => Promise<void> }> {
+  const layer = await pushBlob(at(host), CONTENT);
+  const config = await pushBlob(at(host), bytesOf(2, 30));
+  const whole = await imageOf(config, [layer]);
+  await pushImage(at(host), whole, ['latest']);
+  return { layer, push: () => pushImage(at(host), whole, ['again']) };
+}
+
+describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, damage, problem) => {
+  let layer: Digest;
+  let push: () => Promise<void>;
+
+  beforeEach(async () => {
+    ({ layer, push } = await image(hosts.central));
+    await damage('central', layer);
+    errorLines();
+    await lookAfter(contextOf(hosts));
+    vi.restoreAllMocks();
+  });
+
+  test('is 503 to who reads it, here and at nodes, with a line in the log', async () => {
+    const key = await keyAt('central', layer);
+    for (const host of hosts.all) {
+      const lines = errorLines();
+      await expect(host.registry.getBlob(granted(), layer)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+      await expect(host.registry.resolveBlob(granted(), layer, false)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+      const line = { unreadable: layer, store: 'central', key, problem };
+      expect(lines).toEqual([line, line]);
+      vi.restoreAllMocks();
+    }
+  });
+
+  test('is unknown to who may push it, neither mounted nor committed on, and a push mends it', async () => {
+    for (const host of hosts.all) {
+      await expect(host.registry.resolveBlob(granted(), layer, true)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
+      expect(await host.registry.mountBlob(OTHER, layer, granted())).toBe(false);
+      await expect(host.registry.getBlob(granted(OTHER), layer)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
+    }
+    await expect(push()).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
+    await pushBlob(at(hosts.central), CONTENT);
+    await push();
+    for (const host of hosts.all) expect(await read(host, layer)).toEqual(CONTENT);
+    expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  });
+
+  test('is mended by a push in every form', async () => {
+    const open = () => hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    const { registry } = hosts.central;
+    const spoilAgain = async (): Promise<void> => {
+      await hosts.settled();
+      expect(await read(hosts.central, layer)).toEqual(CONTENT);
+      await damage('central', layer);
+      await DATABASES.central.prepare('UPDATE locations SET damage = ?1 WHERE digest = ?2').bind(problem, layer).run();
+    };
+    const whole = await open();
+    await registry.finishUpload(session(whole), layer, undefined, bodyOf(CONTENT));
+    await spoilAgain();
+    const chunk = await registry.appendChunk(session(await open()), undefined, bodyOf(CONTENT, 'unknown'));
+    await registry.finishUpload(session(chunk), layer, undefined, undefined);
+    await spoilAgain();
+    const first = await registry.appendChunk(session(await open()), undefined, bodyOf(CONTENT.slice(0, 40)));
+    const both = await registry.appendChunk(session(first), undefined, bodyOf(CONTENT.slice(40)));
+    await registry.finishUpload(session(both), layer, undefined, undefined);
+    await hosts.settled();
+    expect(await read(hosts.central, layer)).toEqual(CONTENT);
+    const { results } = await DATABASES.central.prepare('SELECT key FROM upload_chunks').all();
+    expect(results).toEqual([]);
+  });
+
+  test('is mended by a push to a node, which central then reads and copies', async () => {
+    await pushBlob(at(hosts.node1), CONTENT);
+    const config = await pushBlob(at(hosts.node1), bytesOf(2, 30));
+    await pushImage(at(hosts.node1), await imageOf(config, [layer]), ['node']);
+    await hosts.drain();
+    expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+    expect(await read(hosts.central, layer)).toEqual(CONTENT);
+    await BUCKETS.node1.delete(await keyAt('node1', layer));
+    expect(await read(hosts.central, layer)).toEqual(CONTENT);
+  });
+});
+
+describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
+  test('at central is mended from a node that has it, under a new key', async () => {
+    const { layer } = await image(hosts.central);
+    const key = await keyAt('central', layer);
+    await read(hosts.node1, layer);
+    await hosts.drain();
+    await damage('central', layer);
+    errorLines();
+    expect(await lookAfter(contextOf(hosts))).toEqual([layer]);
+    const mended = await locationAt('central', layer);
+    expect(mended).toMatchObject({ damage: null });
+    expect(mended?.key).not.toBe(key);
+    expect(await read(hosts.central, layer)).toEqual(CONTENT);
+    expect(await counterAt('central', 'repaired')).toBe(1);
+    // What was wrong is kept, as any object without a row.
+    hosts.now += 2 * DAY;
+    await lookAfter(contextOf(hosts));
+    expect(await orphansAt('central')).toEqual(problem === 'missing' ? [] : [key]);
+  });
+
+  test("at a node is mended from central, and central's row of it follows", async () => {
+    const { layer } = await image(hosts.node1);
+    await hosts.drain();
+    expect(await locationAt('central', layer, 'node1')).toMatchObject({ key: await keyAt('node1', layer) });
+    await damage('node1', layer);
+    errorLines();
+    expect(await lookAfter(contextOf(hosts))).toEqual([layer]);
+    expect(await locationAt('node1', layer)).toMatchObject({ damage: null });
+    expect(await locationAt('central', layer, 'node1')).toEqual(await locationAt('node1', layer));
+    expect(await read(hosts.node1, layer)).toEqual(CONTENT);
+  });
+
+  test('at a node is read from central meanwhile, and what was read is fetched', async () => {
+    const { layer } = await image(hosts.node1);
+    await hosts.drain();
+    await damage('node1', layer);
+    await DATABASES.node1.prepare('UPDATE locations SET damage = ?1 WHERE digest = ?2').bind(problem, layer).run();
+    expect(await read(hosts.node1, layer)).toEqual(CONTENT);
+    await hosts.drain();
+    expect(await locationAt('node1', layer)).toMatchObject({ damage: null });
+    expect(await BUCKETS.node1.head(await keyAt('node1', layer))).not.toBeNull();
+  });
+
+  test('at a node is copied to no store, and no image is settled on it', async () => {
+    const { layer } = await image(hosts.node1);
+    await hosts.node1.queue.moveMetadata(() => true);
+    await damage('node1', layer);
+    errorLines();
+    await lookAfter(contextOf(hosts));
+    await hosts.drain();
+    expect(await locationAt('central', layer)).toBeUndefined();
+    expect(hosts.node1.state.parkedCount()).toBe(0);
+    await pushBlob(at(hosts.node1), CONTENT);
+    hosts.now += DAY;
+    await lookAfter(contextOf(hosts));
+    await hosts.drain();
+    expect(await read(hosts.central, layer)).toEqual(CONTENT);
+    expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  });
+});
+
+test('a damaged blob at central is settled again by the node that announces it', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts));
+  await image(hosts.node1);
+  await hosts.drain();
+  expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  await lose('node1', layer);
+  expect(await read(hosts.central, layer)).toEqual(CONTENT);
+});
+
+test('an orphan of the same size is hashed, and the one that has the bytes takes the place of the lost object', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  await BUCKETS.central.put('blobs/other', bytesOf(7, 100));
+  await BUCKETS.central.put('blobs/same', CONTENT);
+  await BUCKETS.central.put('blobs/longer', bytesOf(8, 101));
+  hosts.now += DAY;
+  errorLines();
+  expect(await lookAfter(contextOf(hosts))).toEqual([layer]);
+  expect(await locationAt('central', layer)).toEqual({ key: 'blobs/same', damage: null });
+  expect(await orphansAt('central')).toEqual(['blobs/longer', 'blobs/other']);
+  const { results } = await DATABASES.central.prepare('SELECT key FROM orphans WHERE sha256 IS NOT NULL').all();
+  expect(results).toEqual([{ key: 'blobs/other' }]);
+  expect(await read(hosts.central, layer)).toEqual(CONTENT);
+});
+
+test('of very many orphans of its size, the last one is tried as well', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  await BUCKETS.central.put('blobs/same', CONTENT);
+  await DATABASES.central
+    .prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       INSERT INTO orphans (key, size, first_seen, sha256) SELECT 'blobs/' || printf('%04d', i), 100, ?1, 'sha256:' || i FROM n`,
+    )
+    .bind(hosts.now)
+    .run();
+  await DATABASES.central
+    .prepare("INSERT INTO orphans (key, size, first_seen) VALUES ('blobs/same', 100, ?1)")
+    .bind(hosts.now)
+    .run();
+  errorLines();
+  const context = contextOf(hosts);
+  await noteDamage(context, context.central, { digest: layer, key: await keyAt('central', layer) }, 'missing');
+  await repair(context, context.central, async () => undefined);
+  expect(await locationAt('central', layer)).toEqual({ key: 'blobs/same', damage: null });
+});
+
+test('an orphan is found for a blob that is asked for by sha512', async () => {
+  const digest = await pushBlob(at(hosts.central), CONTENT, REPOSITORY, 'sha512');
+  await lose('central', digest);
+  await BUCKETS.central.put('blobs/same', CONTENT);
+  hosts.now += DAY;
+  errorLines();
+  expect(await lookAfter(contextOf(hosts))).toEqual([digest]);
+  expect(await read(hosts.central, digest)).toEqual(CONTENT);
+});
+
+test('an object that was put back is right again', async () => {
+  const { layer } = await image(hosts.central);
+  const key = await keyAt('central', layer);
+  await lose('central', layer);
+  errorLines();
+  expect(await lookAfter(contextOf(hosts))).toEqual([]);
+  await BUCKETS.central.put(key, CONTENT);
+  hosts.now += DAY / 24;
+  expect(await lookAfter(contextOf(hosts))).toEqual([layer]);
+  expect(await locationAt('central', layer)).toEqual({ key, damage: null });
+});
+
+test('a store that says it has the bytes and has others is found out, and the next one is asked', async () => {
+  const { layer } = await image(hosts.central);
+  for (const node of hosts.nodes) await read(node, layer);
+  await hosts.drain();
+  await spoil('node1', layer);
+  await lose('central', layer);
+  errorLines();
+  const context = contextOf(hosts);
+  expect(await lookAfter(context)).toContain(layer);
+  expect(await locationAt('central', layer)).toMatchObject({ damage: null });
+  expect(await read(hosts.central, layer)).toEqual(CONTENT);
+  expect(await locationAt('node1', layer)).toMatchObject({ damage: null });
+  expect(await read(hosts.node1, layer)).toEqual(CONTENT);
+});
+
+test('a manifest whose blobs are sound is committed beside one that is damaged', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts));
+  await pushSmallImage(at(hosts.central), 40, ['sound']);
+  expect(await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'sound' as Tag }, false)).toBeDefined();
+});

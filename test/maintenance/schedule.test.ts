@@ -1,0 +1,189 @@
+import { expect, test, vi } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { env } from 'cloudflare:workers';
+import { maintain } from '../../src/maintenance/schedule.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { SESSION_MILLISECONDS } from '../../src/stores/uploads/upload-reference.ts';
+import { HOUR, objectsAt, pushBlob, pushImage, stoppedAt } from '../support/collecting.ts';
+import { faulty } from '../support/faults.ts';
+import {
+  bodyOf,
+  bytesOf,
+  GRACE,
+  granted,
+  objectKeys,
+  openFixture,
+  pushBlob as pushTo,
+  REPOSITORY,
+  rowsOf,
+  session,
+  SUBJECT,
+} from '../support/fixture.ts';
+import { openHosts } from '../support/hosts.ts';
+import { DATABASES } from '../support/objects.ts';
+
+test('expired sessions go with their objects; blobs and younger sessions stay', async () => {
+  const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
+  const upload = async (seed: number) => {
+    const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    return fixture.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(seed, 100)));
+  };
+  await upload(1);
+  const finished = await upload(2);
+  const digest = await digestOf('sha256', bytesOf(2, 100));
+  await fixture.registry.finishUpload(session(finished), digest, undefined, undefined);
+  const cancelled = await upload(3);
+  await fixture.registry.cancelUpload(session(cancelled));
+  await fixture.settled();
+  fixture.now += 3_600_000;
+  const younger = await upload(4);
+  expect(await objectKeys()).toHaveLength(3);
+
+  const config = parseConfig(env);
+  const run = (now: number) => maintain(config, env, now);
+  const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
+  expect(await run(end - 1)).toMatchObject({ expiredUploads: 0, feedEntries: 0 });
+  // Without collection, only those that have no objects.
+  expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
+  expect(await objectKeys()).toHaveLength(3);
+  expect(await run(end)).toMatchObject({ expiredUploads: 1, feedEntries: 0 });
+  expect(await objectKeys()).toHaveLength(2);
+  expect(await rowsOf('SELECT state FROM uploads')).toEqual([{ state: 'open' }]);
+  expect((await fixture.registry.getBlob(granted(), digest)).size).toBe(100);
+  expect((await fixture.registry.uploadProgress(session(younger))).size).toBe(100);
+
+  fixture.now += SESSION_MILLISECONDS;
+  await expect(fixture.registry.uploadProgress(session(younger))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
+});
+
+test('what is damaged at a node is mended, and its queue tries again to copy it', async () => {
+  const fixture = await openFixture({ now: Date.now() });
+  const content = bytesOf(1, 100);
+  const digest = await pushTo(fixture, content);
+  await env
+    .DB_NODE1!.prepare(
+      `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
+       VALUES (?1, 'node1', 'blobs/lost', 100, 0, ?2, 'missing')`,
+    )
+    .bind(digest, fixture.now + GRACE)
+    .run();
+  const retry = vi.fn(async () => 1);
+  const get = vi.spyOn(env.REPLICATION_QUEUE, 'get');
+  get.mockReturnValue({ retry } as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>);
+  await maintain(parseConfig(env), env, fixture.now);
+  get.mockRestore();
+  expect(retry.mock.calls).toEqual([['node1', `copy ${digest}`]]);
+  const [key] = await objectKeys(env.BLOBS_NODE1);
+  const location = env.DB_NODE1!.prepare('SELECT key, damage FROM locations');
+  expect((await location.all()).results).toEqual([{ key, damage: null }]);
+});
+
+test('whoever finishes a session while it is being removed is told that it is gone, and gets no blob without bytes', async () => {
+  const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
+  const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+  const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 100)));
+  const config = parseConfig(env);
+  // Another algorithm than it was hashed with: the bytes are read back, and the session expires meanwhile.
+  const digest = await digestOf('sha512', bytesOf(1, 100));
+  const slow: R2Bucket = new Proxy(env.BLOBS_CENTRAL, {
+    get: (bucket, name) =>
+      name === 'get'
+        ? async (key: string) => {
+            const object = await bucket.get(key);
+            const later = Date.UTC(2026, 0, 3);
+            await maintain(config, env, later);
+            return object;
+          }
+        : (Reflect.get(bucket, name) as () => unknown).bind(bucket),
+  });
+  const finishing = await fixture.fresh({ bucket: slow });
+  await expect(finishing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
+    kind: expect.stringMatching(/UPLOAD_UNKNOWN|CHUNK_OUT_OF_ORDER/) as string,
+  });
+  expect(await rowsOf('SELECT digest FROM locations')).toEqual([]);
+});
+
+test('it collects, at central and at nodes, evicts by the limits of the configuration, and can be told not to', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.central, 1);
+  await pushBlob(hosts.node2, 2);
+  await pushImage(hosts.node1, 10, ['a']);
+  await hosts.drain();
+  const limits = { bytes: 100, idleMilliseconds: undefined };
+  const config = { ...parseConfig(env), evictionLimits: new Map([['node1', limits]]) };
+  hosts.now += 3 * GRACE;
+  await maintain({ ...config, collects: false }, env, hosts.now);
+  const objects = (): Promise<number[]> =>
+    Promise.all((['central', 'node1', 'node2'] as const).map(async (host) => (await objectsAt(host)).length));
+  expect(await objects()).toEqual([3, 2, 1]);
+  await maintain(config, env, hosts.now);
+  await maintain(config, env, hosts.now + 2 * HOUR);
+  expect(await objects()).toEqual([2, 0, 0]);
+});
+
+test('an eviction that fails keeps nothing else waiting', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.node1, 1);
+  hosts.now += 3 * GRACE;
+  await env
+    .DB_NODE1!.prepare(
+      `INSERT INTO maintenance_tasks (task, position, round_started_at, last_slice_at, next_at, slices)
+       VALUES ('evict', 'no position', 0, 0, 0, 1)`,
+    )
+    .run();
+  const config = {
+    ...parseConfig(env),
+    evictionLimits: new Map([['node1', { bytes: 10, idleMilliseconds: undefined }]]),
+  };
+  const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  await maintain(config, env, hosts.now);
+  expect(log.mock.calls.flat().join()).toMatch(/maintenance.*no position/);
+  log.mockRestore();
+  expect(await env.DB_NODE1!.prepare('SELECT count(*) AS count FROM locations').first('count')).toBe(0);
+});
+
+test('a node that is away stops what needs all nodes, and each store says so', async () => {
+  const hosts = await openHosts();
+  await pushBlob(hosts.node2, 2);
+  hosts.now += 3 * GRACE;
+  const away = faulty(env, ({ store }) => (store === 'node1' ? 'before' : 'ok'));
+  await maintain(parseConfig(away), away, hosts.now);
+  expect(await stoppedAt('central')).toMatch(/node1 does not answer/);
+  expect(await stoppedAt('node2')).toMatch(/node1 does not answer/);
+  expect(await objectsAt('node2')).toHaveLength(1);
+});
+
+/** Stores whose comparison has begun a slice and not ended it: its task is due again in minutes, not in a day. */
+async function inSlice(now: number): Promise<string[]> {
+  const due = "SELECT 1 FROM maintenance_tasks WHERE task = 'comparison' AND next_at < ?1";
+  const found = await Promise.all(
+    Object.entries(DATABASES).map(async ([store, database]) => {
+      const row = await database
+        .prepare(due)
+        .bind(now + HOUR)
+        .first();
+      return row === null ? [] : [store];
+    }),
+  );
+  return found.flat();
+}
+
+test('one bucket is compared with its rows at a time, each minute another first; one that fails keeps none waiting', async () => {
+  const firsts = new Set<string>();
+  for (let minute = 0; minute < 3; minute++) {
+    const now = Date.UTC(2026, 0, 2) + minute * 60_000;
+    const order: string[] = [];
+    const listed = async (store: string): Promise<void> => {
+      order.push(store);
+      // The slice that failed is never said to be over.
+      expect(await inSlice(now)).toEqual(order.filter((other) => other === store || other === 'node1').toSorted());
+      if (store === 'node1') throw new Error('internal error: please try again (10001)');
+    };
+    const watched = faulty(env, ({ store, kind }) => (kind === 'list' ? { until: listed(store) } : 'ok'));
+    await maintain(parseConfig(watched), watched, now);
+    expect(order.toSorted()).toEqual(['central', 'node1', 'node2']);
+    firsts.add(order[0] ?? '');
+    for (const database of Object.values(DATABASES)) await database.prepare('DELETE FROM maintenance_tasks').run();
+  }
+  expect([...firsts].toSorted()).toEqual(['central', 'node1', 'node2']);
+});

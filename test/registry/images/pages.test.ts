@@ -1,0 +1,104 @@
+/** Lists of images at a node: which stores are asked, and how often. */
+import { beforeEach, expect, test } from 'vitest';
+import type { Tag } from '../../../src/oci/reference.ts';
+import { resetCounts } from '../../support/counting.ts';
+import { bodyOf, bytesOf, contentDigest, granted, type Image, imageOf, REPOSITORY } from '../../support/fixture.ts';
+import type { ListedImage, Page } from '../../../src/registry/registry.ts';
+import { type Host, type Hosts, openHosts } from '../../support/hosts.ts';
+
+let hosts: Hosts;
+beforeEach(async () => {
+  hosts = await openHosts();
+});
+
+async function push({ registry }: Host, seed: number, tag: string): Promise<Image> {
+  const contents = [bytesOf(seed, 20), bytesOf(seed + 1, 40)] as const;
+  const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
+  await registry.putBlob(REPOSITORY, config, bodyOf(contents[0]));
+  await registry.putBlob(REPOSITORY, layer, bodyOf(contents[1]));
+  const image = await imageOf(config, [layer]);
+  await registry.putManifest(REPOSITORY, image.digest, image.manifest, image.bytes.byteLength, [tag as Tag]);
+  return image;
+}
+
+/** Round trips to D1 and operations on R2, of the node and of central. */
+async function cost(work: () => Promise<unknown>): Promise<[node: number, central: number, buckets: number]> {
+  await hosts.settled();
+  for (const { counts } of hosts.all) resetCounts(counts);
+  await work();
+  await hosts.settled();
+  const { node1, central, all } = hosts;
+  const buckets = all.reduce((sum, { counts: { classA, classB, r2Deletes } }) => sum + classA + classB + r2Deletes, 0);
+  expect(all.reduce((sum, { counts }) => sum + counts.rowsWritten, 0)).toBe(0);
+  return [node1.counts.d1, central.counts.d1, buckets];
+}
+
+test('what a node has costs it one round trip, what only central has one there as well', async () => {
+  const near = await push(hosts.node1, 1, 'near');
+  const far = await push(hosts.central, 10, 'far');
+  hosts.now += 1000;
+  const { registry } = hosts.node1;
+  const wanted = ({ digest }: Image) => [{ access: granted(), reference: { kind: 'digest', digest } as const }];
+  const found = async (image: Image, alsoFromAfar: boolean) =>
+    (await registry.findImages(wanted(image), alsoFromAfar)).map(({ digest, size }) => [digest, size]);
+  expect(await cost(() => registry.findImages(wanted(near), true))).toEqual([1, 0, 0]);
+  expect(await cost(() => registry.findImages(wanted(far), false))).toEqual([1, 0, 0]);
+  expect(await cost(() => registry.findImages(wanted(far), true))).toEqual([1, 1, 0]);
+  expect(await found(near, true)).toEqual([[near.digest, 60]]);
+  expect(await found(far, true)).toEqual([[far.digest, 60]]);
+  expect(await found(far, false)).toEqual([]);
+  const all = { ranges: [{ from: 'alice/', to: 'alice0' }], publicWithin: undefined };
+  expect(await cost(() => registry.listImages(all, true, { limit: 10, after: '' }))).toEqual([1, 0, 0]);
+  const listed = await registry.listImages(all, true, { limit: 10, after: '' });
+  expect(listed.items.map(({ digest, tags }) => [digest, tags.map(({ name }) => name)])).toEqual([[near.digest, ['near']]]);
+});
+
+test('the list of all that the node serves costs each store one round trip a page, however the pages are cut', async () => {
+  const { central, node1 } = hosts;
+  const both = await push(central, 1, 'c');
+  await push(node1, 1, 'c');
+  for (const [host, seed, tag] of [
+    [central, 10, 'a'],
+    [node1, 20, 'b'],
+    [central, 30, 'd'],
+    [node1, 40, 'd'],
+    [node1, 50, 'e'],
+    [central, 60, 'f'],
+  ] as const) {
+    hosts.now += 1000;
+    await push(host, seed, tag);
+  }
+  const all = { ranges: [{ from: 'alice/', to: 'alice0' }], publicWithin: undefined };
+  const pages = async (limit: number): Promise<string[][]> => {
+    const found: string[][] = [];
+    let after: string | undefined = '';
+    while (after !== undefined) {
+      const page: Page<ListedImage> = await node1.registry.listImages(all, true, { limit, after }, true);
+      found.push(
+        page.items.flatMap(({ digest, tags }): string[] => (tags.length === 0 ? [digest] : tags.map(({ name }) => name))),
+      );
+      after = page.last;
+    }
+    return found;
+  };
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const [listed = [], ...others] = await pages(100);
+  // What central had as "d" was written before, and has no tag any more.
+  expect([listed.slice(0, 6), listed.length, others]).toEqual([names, 6, []]);
+  for (const limit of [1, 2, 4, 5, 6, 7]) expect([limit, (await pages(limit)).flat()]).toEqual([limit, listed]);
+  hosts.now += 1000;
+  expect(await cost(() => node1.registry.listImages(all, true, { limit: 4, after: '' }, true))).toEqual([1, 1, 0]);
+  const { items } = await node1.registry.listImages(all, true, { limit: 100, after: '' }, true);
+  expect(items.filter(({ digest }) => digest === both.digest).map(({ tags }) => tags.length)).toEqual([1]);
+});
+
+test('what is shown of a clock that is ahead is before what is pushed next', async () => {
+  hosts.central.skew = 60_000;
+  const far = await push(hosts.central, 1, 'latest');
+  const wanted = [{ access: granted(), reference: { kind: 'tag', tag: 'latest' as Tag } as const }];
+  expect((await hosts.node1.registry.findImages(wanted, true)).map(({ digest }) => digest)).toEqual([far.digest]);
+  const near = await push(hosts.node1, 10, 'latest');
+  await hosts.drain();
+  const current = await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'latest' as Tag }, false);
+  expect(current.digest).toBe(near.digest);
+});

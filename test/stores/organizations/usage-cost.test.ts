@@ -1,0 +1,103 @@
+/** What keeping the use of organizations costs: D1 rows of a push, with the triggers and without. No round trip, as `operation-counts.test.ts` says. */
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import type { OrganizationName } from '../../../src/oci/reference.ts';
+import { ControlData } from '../../../src/stores/organizations/control-data.ts';
+import { Database } from '../../../src/stores/database.ts';
+import { resetCounts } from '../../support/counting.ts';
+import {
+  bodyOf,
+  bytesOf,
+  type Fixture,
+  contentDigest,
+  imageOf,
+  openFixture,
+  pushBlob,
+  pushImage,
+  REPOSITORY,
+  rowsOf,
+  session,
+  SUBJECT,
+} from '../../support/fixture.ts';
+
+const LAYERS = 10;
+
+/** Rows written and read by each step. */
+async function costs(seed: number): Promise<Record<string, readonly [written: number, read: number]>> {
+  const fixture: Fixture = await openFixture();
+  const { registry, counts } = fixture;
+  const rows: Record<string, readonly [number, number]> = {};
+  const measure = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    resetCounts(counts);
+    const answer = await work();
+    await fixture.settled();
+    rows[name] = [counts.rowsWritten, counts.rowsRead];
+    return answer;
+  };
+  const contents = Array.from({ length: LAYERS + 2 }, (_, i) => bytesOf(seed + i, 20 + i));
+  const digests = await Promise.all(contents.map((content) => contentDigest(content)));
+  await pushImage(fixture, await imageOf(await pushBlob(fixture, bytesOf(seed + 99, 5)), []));
+  await measure('POST with the digest', () => registry.putBlob(REPOSITORY, digests[0]!, bodyOf(contents[0]!)));
+  await measure('POST and PUT', async () => {
+    const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    await registry.finishUpload(session(open), digests[1]!, undefined, bodyOf(contents[1]!));
+  });
+  await measure('POST, PATCH and PUT', async () => {
+    const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    const progress = await registry.appendChunk(session(open), undefined, bodyOf(contents[2]!));
+    await registry.finishUpload(session(progress), digests[2]!, undefined, undefined);
+  });
+  for (const content of contents.slice(3)) await pushBlob(fixture, content);
+  const image = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS));
+  await measure('PUT of a manifest of 11 new blobs', () => pushImage(fixture, image, ['latest']));
+  const next = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS), { annotations: { n: '2' } });
+  await measure('PUT of another of the same blobs', () => pushImage(fixture, next, ['latest']));
+  await measure('PUT of one that is there', () => pushImage(fixture, next, ['latest']));
+  await measure('DELETE of the second', () => registry.deleteManifest(REPOSITORY, next.digest));
+  return rows;
+}
+
+async function triggers(): Promise<{ readonly name: string; readonly sql: string }[]> {
+  // Not those of a store's own bytes, which eviction needs.
+  return rowsOf(
+    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name NOT IN ('locations_added', 'locations_removed')",
+  );
+}
+
+test('rows that a push writes and reads more than without', async () => {
+  const kept = await costs(1000);
+  await new ControlData(new Database(env.DB_CENTRAL)).addOrganization('alice' as OrganizationName, 0, 0);
+  await env.DB_CENTRAL.prepare("UPDATE organizations SET quota_bytes = 1000000 WHERE name = 'alice'").run();
+  const limited = await costs(2000);
+  await env.DB_CENTRAL.prepare("UPDATE organizations SET quota_bytes = NULL WHERE name = 'alice'").run();
+  const dropped = await triggers();
+  await env.DB_CENTRAL.batch(dropped.map(({ name }) => env.DB_CENTRAL.prepare(`DROP TRIGGER ${name}`)));
+  const without = await costs(3000);
+  // Test files may share the database.
+  await env.DB_CENTRAL.batch(dropped.map(({ sql }) => env.DB_CENTRAL.prepare(sql)));
+  const more = (counted: typeof without) =>
+    Object.fromEntries(Object.entries(counted).map(([name, [written]]) => [name, written - (without[name]?.[0] ?? 0)]));
+  expect({ unlimited: more(kept), limited: more(limited) }).toEqual({
+    unlimited: {
+      'POST with the digest': 2,
+      'POST and PUT': 2,
+      'POST, PATCH and PUT': 4,
+      // Of these, 2 for the manifest, and 1 for a new tag.
+      'PUT of a manifest of 11 new blobs': 24,
+      'PUT of another of the same blobs': 2,
+      'PUT of one that is there': 0,
+      'DELETE of the second': 25,
+    },
+    // What nodes have to hear of is in an index.
+    limited: {
+      'POST with the digest': 4,
+      'POST and PUT': 4,
+      'POST, PATCH and PUT': 10,
+      'PUT of a manifest of 11 new blobs': 29,
+      'PUT of another of the same blobs': 4,
+      'PUT of one that is there': 0,
+      'DELETE of the second': 29,
+    },
+  });
+  for (const [name, [, read]] of Object.entries(limited)) expect([name, read]).toEqual([name, Math.min(read, 677)]);
+});

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  BUDGET_BYTES,
+  BufferBudget,
+  isolateBudget,
+  LOST_MILLISECONDS,
+  type Loan,
+  PART_BYTES,
+  RESERVED_BYTES,
+  SMALL_BYTES,
+  WAIT_MILLISECONDS,
+} from '../../../src/stores/uploads/buffer-budget.ts';
+
+/** Memory that a test can collect: what is forgotten is gone, as a WeakRef's target is. */
+class Memory {
+  readonly #garbage = new Set<Loan>();
+
+  readonly remember = (loan: Loan): { deref(): Loan | undefined } => ({
+    deref: () => (this.#garbage.has(loan) ? undefined : loan),
+  });
+
+  collect(loan: Loan | undefined): void {
+    this.#garbage.add(loan!);
+  }
+}
+
+describe('a budget', () => {
+  test('lends what is left, to the last byte, and no more', () => {
+    const budget = new BufferBudget(10);
+    expect(budget.borrow(4)?.bytes).toBe(4);
+    expect(budget.borrow(7)).toBeUndefined();
+    expect(budget.borrow(6)?.bytes).toBe(6);
+    expect(budget.inUse()).toBe(10);
+    expect(budget.borrow(1)).toBeUndefined();
+  });
+
+  test('counts nothing for a loan that it refused', () => {
+    const budget = new BufferBudget(10);
+    expect(budget.borrow(11)).toBeUndefined();
+    expect(budget.inUse()).toBe(0);
+  });
+
+  test('lends again what was given back', () => {
+    const budget = new BufferBudget(10);
+    const [loan, other] = [budget.borrow(6)!, budget.borrow(4)!];
+    budget.giveBack(loan);
+    expect(budget.inUse()).toBe(4);
+    expect(budget.borrow(6)).toBeDefined();
+    budget.giveBack(other);
+    expect(budget.inUse()).toBe(6);
+  });
+
+  test('gains nothing by a loan that is given back twice, or is of another budget', () => {
+    const budget = new BufferBudget(10);
+    const loan = budget.borrow(5)!;
+    budget.borrow(5);
+    budget.giveBack(loan);
+    budget.giveBack(loan);
+    budget.giveBack(new BufferBudget(10).borrow(5)!);
+    expect(budget.inUse()).toBe(5);
+  });
+
+  test('tells loans of the same size apart', () => {
+    const memory = new Memory();
+    const budget = new BufferBudget(10, memory.remember);
+    const [first, second] = [budget.borrow(5)!, budget.borrow(5)!];
+    budget.giveBack(first);
+    memory.collect(second);
+    expect(budget.inUse()).toBe(0);
+  });
+
+  test('lends again what a holder had that is garbage now', () => {
+    const memory = new Memory();
+    const budget = new BufferBudget(10, memory.remember);
+    const [lost, kept] = [budget.borrow(6), budget.borrow(4)];
+    expect(budget.borrow(6)).toBeUndefined();
+    memory.collect(lost);
+    expect(budget.inUse()).toBe(4);
+    expect(budget.borrow(6)?.bytes).toBe(6);
+    expect(kept?.bytes).toBe(4);
+  });
+
+  test('keeps no holder alive: it remembers loans weakly', () => {
+    const targets: WeakKey[] = [];
+    const WeakReference = globalThis.WeakRef;
+    globalThis.WeakRef = class<Target extends WeakKey> extends WeakReference<Target> {
+      constructor(target: Target) {
+        super(target);
+        targets.push(target);
+      }
+    };
+    try {
+      const loan = new BufferBudget(10).borrow(5);
+      expect(targets).toEqual([loan]);
+    } finally {
+      globalThis.WeakRef = WeakReference;
+    }
+  });
+});
+
+test('a loan that nothing was done with for two minutes is lost, whoever refers to it', () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const budget = new BufferBudget(10);
+    const [lost, used] = [budget.borrow(6)!, budget.borrow(4)!];
+    vi.advanceTimersByTime(LOST_MILLISECONDS);
+    budget.use(used);
+    expect(budget.inUse()).toBe(10);
+    vi.advanceTimersByTime(1);
+    expect(budget.inUse()).toBe(4);
+    expect(budget.borrow(6)).toBeDefined();
+    // It comes too late.
+    budget.giveBack(lost);
+    budget.use(lost);
+    expect(budget.inUse()).toBe(10);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+describe('room', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('is left for others, where a loan asks for that', () => {
+    const budget = new BufferBudget(10);
+    expect(budget.borrow(5, 6)).toBeUndefined();
+    expect(budget.borrow(4, 6)).toBeDefined();
+    expect(budget.borrow(6)).toBeDefined();
+  });
+
+  test('is waited for, and had as soon as it is there', async () => {
+    const budget = new BufferBudget(10);
+    const loan = budget.borrow(10)!;
+    const later = budget.wait(6);
+    await vi.advanceTimersByTimeAsync(WAIT_MILLISECONDS / 2);
+    budget.giveBack(loan);
+    await vi.advanceTimersByTimeAsync(100);
+    expect((await later).bytes).toBe(6);
+    expect(budget.inUse()).toBe(6);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('is waited for no longer than ten seconds: then 503 with Retry-After', async () => {
+    const budget = new BufferBudget(10);
+    const loan = budget.borrow(10);
+    const failed = expect(budget.wait(1)).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '10' } });
+    await vi.advanceTimersByTimeAsync(WAIT_MILLISECONDS);
+    await failed;
+    expect([loan?.bytes, budget.inUse(), vi.getTimerCount()]).toEqual([10, 10, 0]);
+  });
+
+  test('that there can never be is not waited for', async () => {
+    await expect(new BufferBudget(10).wait(11)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    await expect(new BufferBudget(10).wait(6, 5)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  });
+});
+
+describe("the isolate's budget", () => {
+  test("is three parts with R2's copies, and a reserve that they leave", () => {
+    const loans = Array.from({ length: 4 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
+    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(3).fill(2 * PART_BYTES), undefined]);
+    expect(BUDGET_BYTES).toBe(isolateBudget.inUse() + RESERVED_BYTES);
+    for (const loan of loans) if (loan) isolateBudget.giveBack(loan);
+    expect(isolateBudget.inUse()).toBe(0);
+  });
+
+  test('has parts that R2 accepts', () => {
+    expect(PART_BYTES).toBeGreaterThanOrEqual(5 * 1024 * 1024);
+    expect(SMALL_BYTES).toBeLessThan(PART_BYTES);
+  });
+});

@@ -1,0 +1,159 @@
+/** Invariant 8: what a client holds of the isolate grows with what it has sent, and ends when it sends nothing more. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { STALLED_MILLISECONDS, STEP_BYTES } from '../../../src/stores/uploads/body-reader.ts';
+import { BlobWriter } from '../../../src/stores/uploads/blob-writer.ts';
+import {
+  BufferBudget,
+  FIRST_RESERVED_BYTES,
+  PART_BYTES,
+  RESERVED_BYTES,
+  SMALL_BYTES,
+} from '../../../src/stores/uploads/buffer-budget.ts';
+import { BufferedBody, type Buffering, SLOW_MILLISECONDS } from '../../../src/stores/uploads/buffered-body.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { Bucket } from '../../../src/stores/bucket.ts';
+import { bytesOf } from '../../support/fixture.ts';
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] }));
+afterEach(() => void vi.useRealTimers());
+
+/** R2 that takes everything, and what it was given. */
+function takingEverything(): { bucket: Bucket; deleted: string[][]; sizes: number[] } {
+  const deleted: string[][] = [];
+  const sizes: number[] = [];
+  const put = async (_key: string, body: BodyInit) => void sizes.push((await new Response(body).arrayBuffer()).byteLength);
+  const r2 = { put, delete: async (keys: string[]) => void deleted.push(keys) };
+  return { bucket: new Bucket(r2 as unknown as R2Bucket), deleted, sizes };
+}
+
+/** A client that sends `bytes`, then nothing, and keeps its connection. */
+function stalledBody(bytes: number): { stream: ReadableStream<Uint8Array>; sent: Promise<void> } {
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  return { stream: readable, sent: bytes === 0 ? Promise.resolve() : writer.write(bytesOf(1, bytes)) };
+}
+
+test.each<[sent: number, length: number | undefined, most: number]>([
+  [0, undefined, 0],
+  [0, 100_000_000, 0],
+  [1, undefined, 2 * STEP_BYTES],
+  [1, 100_000_000, STEP_BYTES],
+  [STEP_BYTES + 1, undefined, 2 * SMALL_BYTES],
+  [SMALL_BYTES + 1, undefined, 2 * PART_BYTES],
+])('%i bytes of a body of %s bytes, and no more: it borrows %i until it is given up with 408', async (bytes, length, most) => {
+  const budget = new BufferBudget();
+  const { bucket, deleted } = takingEverything();
+  const { stream, sent } = stalledBody(bytes);
+  const failed = expect(new BlobWriter(bucket, budget).write({ stream, length }, 'sha256')).rejects.toMatchObject({
+    kind: 'BODY_STALLED',
+    status: 408,
+  });
+  await sent;
+  await vi.waitUntil(() => budget.inUse() === most);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await failed;
+  expect([budget.inUse(), vi.getTimerCount()]).toEqual([0, 0]);
+  expect(deleted.flat()).toHaveLength(length === undefined ? 0 : 1);
+});
+
+test('a slow body gives its large buffer up while others wait for room, and goes on in a small one', async () => {
+  const budget = new BufferBudget(RESERVED_BYTES + 2 * (PART_BYTES + SMALL_BYTES));
+  const { bucket, sizes } = takingEverything();
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const written = new BlobWriter(bucket, budget).write({ stream: readable, length: undefined }, 'sha256');
+  const content = bytesOf(1, SMALL_BYTES + 4 * STEP_BYTES);
+  await writer.write(content.slice(0, SMALL_BYTES + STEP_BYTES));
+  await vi.waitUntil(() => budget.inUse() === 2 * PART_BYTES);
+  const rest = budget.borrow(RESERVED_BYTES + 2 * SMALL_BYTES);
+  const waiting = budget.wait(PART_BYTES);
+  await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS);
+  await writer.write(content.slice(SMALL_BYTES + STEP_BYTES, SMALL_BYTES + 2 * STEP_BYTES));
+  await vi.waitUntil(() => budget.inUse() < rest!.bytes + 2 * PART_BYTES);
+  await vi.advanceTimersByTimeAsync(100);
+  expect((await waiting).bytes).toBe(PART_BYTES);
+  await writer.write(content.slice(SMALL_BYTES + 2 * STEP_BYTES));
+  await writer.close();
+  const { size, digest } = await written;
+  expect([size, digest]).toEqual([content.byteLength, await digestOf('sha256', content)]);
+  expect(sizes).toHaveLength(2);
+  expect(sizes[0]).toBeGreaterThan(SMALL_BYTES);
+  expect(budget.inUse()).toBe(rest!.bytes + PART_BYTES);
+});
+
+const WHOLE: Buffering = { sizes: [STEP_BYTES, SMALL_BYTES], least: SMALL_BYTES, givesWay: false, isGivenUp: true, copies: 1 };
+
+test('a document that comes slowly is given up while others wait for room, and the one that waits is served', async () => {
+  const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const body = new BufferedBody(readable, budget, WHOLE);
+  const reading = body.read().finally(() => body.close());
+  const failed = expect(reading).rejects.toMatchObject({ kind: 'BODY_STALLED', status: 408 });
+  await writer.write(bytesOf(1, STEP_BYTES + 1));
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  const waiting = budget.wait(FIRST_RESERVED_BYTES + 1);
+  await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 1000);
+  await failed;
+  await vi.advanceTimersByTimeAsync(100);
+  expect((await waiting).bytes).toBe(FIRST_RESERVED_BYTES + 1);
+  expect(budget.inUse()).toBe(FIRST_RESERVED_BYTES + 1);
+});
+
+test('a document that comes slowly is read to its end while nobody waits', async () => {
+  const budget = new BufferBudget();
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const body = new BufferedBody(readable, budget, WHOLE);
+  const reading = body.read();
+  await writer.write(bytesOf(1, STEP_BYTES + 1));
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  await vi.advanceTimersByTimeAsync(2 * SLOW_MILLISECONDS);
+  await writer.close();
+  expect((await reading)?.byteLength).toBe(STEP_BYTES + 1);
+  expect(vi.getTimerCount()).toBe(0);
+  body.close();
+});
+
+test('a document is not given up for the time that it waits for room itself', async () => {
+  const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
+  const others = budget.borrow(FIRST_RESERVED_BYTES)!;
+  const { stream } = stalledBody(STEP_BYTES + 1);
+  const body = new BufferedBody(stream, budget, WHOLE);
+  const failed = expect(body.read()).rejects.toMatchObject({ kind: 'BODY_STALLED' });
+  await vi.waitUntil(() => budget.isAwaited());
+  await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 1000);
+  budget.giveBack(others);
+  await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await failed;
+  body.close();
+});
+
+test('documents that are still coming leave room for one that has arrived whole', async () => {
+  const budget = new BufferBudget();
+  const clients = Array.from({ length: 130 }, () => stalledBody(STEP_BYTES + 1));
+  const bodies = clients.map(({ stream }) => new BufferedBody(stream, budget, WHOLE));
+  const reading = bodies.map((body) => body.read().catch((error: unknown) => error));
+  await vi.waitUntil(() => budget.isAwaited());
+  await vi.waitUntil(() => budget.inUse() > RESERVED_BYTES);
+  expect(budget.borrow(FIRST_RESERVED_BYTES / 2)).toBeDefined();
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+  await Promise.all(reading);
+  for (const body of bodies) body.close();
+});
+
+test('a client that goes away is no failure of a store', async () => {
+  const budget = new BufferBudget();
+  for (const length of [undefined, 1000]) {
+    const { readable, writable } = new IdentityTransformStream();
+    const writer = writable.getWriter();
+    const written = new BlobWriter(takingEverything().bucket, budget).write({ stream: readable, length }, 'sha256');
+    const failed = expect(written).rejects.toMatchObject({ kind: 'CLIENT_GONE', status: 499 });
+    await writer.write(bytesOf(1, 10));
+    await writer.abort(new Error('disconnected'));
+    await failed;
+    expect(budget.inUse()).toBe(0);
+  }
+});
