@@ -9,6 +9,7 @@
  * for each address and user, before anything is looked up. What is managed is changed only by a login that is looked up for
  * that request: a removed credential that is still remembered could otherwise make another that stays.
  */
+import { HOUR } from '../durations.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/organizations/control-data.ts';
@@ -60,7 +61,6 @@ export interface Limiters {
 /** How long a good secret is good without being asked for again, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = 60_000;
 const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
-const HOUR = 3_600_000;
 
 /** What an isolate remembers of good logins: never a secret, only hashes. */
 export class KnownGood {

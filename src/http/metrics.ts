@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { type MaintenanceTask, type StoreUpkeep, Upkeep } from '../maintenance/operations.ts';
 import { usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
-import { type QueueReport, Replication } from '../replication/operations.ts';
+import { type QueueReport, Replication } from '../replication/queue-operations.ts';
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
 import type { AppEnv } from './context.ts';
 

@@ -36,7 +36,6 @@ export function addNode(text: string, production: Production, request: NodeReque
   const binding = databaseBinding(node.store);
   const data = shared ? undefined : { binding, database: `berth-${node.store}`, bucket: `berth-${node.store}` };
   if (data !== undefined) requireUnused(production, data);
-  const table = (name: string, values: Table['values']): Table => ({ header: `env.${ENVIRONMENT}.${name}`, values });
   const withNode = appendBlock(text, `node ${node.name}`, [
     table('vars.REGISTRY.nodes', { ...node }),
     ...node.hosts.map((pattern) => table('routes', { pattern, custom_domain: true })),
@@ -86,6 +85,10 @@ export function requireNode({ nodes }: Production, name: string): ConfiguredNode
 
 export function sharesStore({ nodes }: Production, node: ConfiguredNode): boolean {
   return nodes.some(({ name, store }) => store === node.store && name !== node.name);
+}
+
+function table(name: string, values: Table['values']): Table {
+  return { header: `env.${ENVIRONMENT}.${name}`, values };
 }
 
 function nodeOf(production: Production, { name, region, domain, store }: NodeRequest): ConfiguredNode {

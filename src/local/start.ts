@@ -1,10 +1,10 @@
 /** `npm start`: a registry on this machine, until Ctrl-C. */
+import { MINUTE } from '../durations.ts';
 import { DEVELOPMENT_USERS } from './development-users.ts';
 import { PortInUse, startLocalRegistry } from './simulators.ts';
 
 const port = Number(process.env['PORT'] ?? 8787);
 const stateDir = process.env['STATE_DIR'] ?? '.berth';
-const MINUTE = 60_000;
 
 if (!Number.isInteger(port) || port < 1 || port > 65_535) {
   console.error(`PORT must be a port number, not "${process.env['PORT']}"`);

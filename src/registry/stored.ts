@@ -1,4 +1,5 @@
 /** A registry over one store: the truth of a namespace, without any other. */
+import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { Manifest } from '../oci/manifest.ts';
@@ -62,8 +63,6 @@ export interface StoredRegistryOptions extends UploadOptions {
   /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
   readonly storeOf: StoreOf;
 }
-
-const HOUR = 3_600_000;
 
 export class StoredRegistry extends UploadingRegistry implements Registry {
   readonly #store: Store;

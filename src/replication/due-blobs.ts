@@ -5,13 +5,13 @@ import { copiesFrom, type Copy } from './copy-rows.ts';
 import { copyJob, isDue } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch, QueueState } from './queue-state.ts';
-import type { Waiting } from './fair-queue.ts';
+import type { QueuedBlob } from './fair-queue.ts';
 
 const BLOBS_PER_LOOK = 100;
 /** Digests of jobs that wait: D1 takes 2 MB a parameter. */
 const JOBS_TO_PASS_OVER = 10_000;
 
-export type WaitingBlob = Waiting & { readonly digest: Digest } & (
+export type WaitingBlob = QueuedBlob & { readonly digest: Digest } & (
     | { readonly kind: 'copy'; readonly copy: Copy }
     | { readonly kind: 'fetch'; readonly fetch: Fetch }
   );

@@ -6,7 +6,7 @@
  */
 import type { OrganizationName } from '../oci/reference.ts';
 
-export interface Waiting {
+export interface QueuedBlob {
   readonly kind: 'copy' | 'fetch';
   readonly organization: OrganizationName;
 }
@@ -23,7 +23,7 @@ export class Turns {
    * The one whose turn it is, which is then counted as had: of the organization whose last turn was longest ago, of the
    * kind of which the same is true there. Of several, the first as they are given.
    */
-  take<Item extends Waiting>(waiting: readonly Item[]): Item | undefined {
+  take<Item extends QueuedBlob>(waiting: readonly Item[]): Item | undefined {
     let next: Item | undefined;
     for (const item of waiting) if (next === undefined || this.#isBefore(item, next)) next = item;
     if (next === undefined) return undefined;
@@ -39,7 +39,7 @@ export class Turns {
     return next;
   }
 
-  #isBefore(a: Waiting, b: Waiting): boolean {
+  #isBefore(a: QueuedBlob, b: QueuedBlob): boolean {
     if (a.organization !== b.organization) return this.#lastOf(a.organization) < this.#lastOf(b.organization);
     return this.#lastOf(kindOf(a)) < this.#lastOf(kindOf(b));
   }
@@ -49,6 +49,6 @@ export class Turns {
   }
 }
 
-function kindOf({ organization, kind }: Waiting): string {
+function kindOf({ organization, kind }: QueuedBlob): string {
   return `${organization} ${kind}`;
 }

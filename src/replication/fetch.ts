@@ -1,4 +1,5 @@
 /** Fetching: what was read at a node from afar, or asked for ahead, is copied into the node's store. */
+import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
@@ -14,8 +15,6 @@ import { Hopeless } from './machine.ts';
 import type { Pair } from './pair.ts';
 import type { Fetch } from './queue-state.ts';
 import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
-
-const HOUR = 3_600_000;
 
 /** Copies one blob down. Answers the bytes that were copied. */
 export async function fetchBlob(

@@ -85,7 +85,7 @@ export interface ForgetOptions {
 }
 
 /** At central: one slice, in one transaction. It can be repeated. @param after a digest; '' to start */
-export async function forgetSlice(
+export async function forgetStoreSlice(
   { name, database }: Pick<Store, 'name' | 'database'>,
   store: string,
   after: string,

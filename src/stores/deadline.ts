@@ -18,19 +18,19 @@ export function within<Answer>(
   problem: (milliseconds: number) => OciError = noAnswer,
 ): Promise<Answer> {
   return new Promise((answer, fail) => {
-    const waiting: Waiting = { fail };
-    const timer = setTimeout(giveUp, milliseconds, waiting, problem, milliseconds);
+    const waiter: Waiter = { fail };
+    const timer = setTimeout(giveUp, milliseconds, waiter, problem, milliseconds);
     asked.then(
       (given) => {
         clearTimeout(timer);
-        if (waiting.fail === undefined) dropLate(given);
+        if (waiter.fail === undefined) dropLate(given);
         else answer(given);
-        waiting.fail = undefined;
+        waiter.fail = undefined;
       },
       (cause: unknown) => {
         clearTimeout(timer);
         fail(cause);
-        waiting.fail = undefined;
+        waiter.fail = undefined;
       },
     );
   });
@@ -40,13 +40,13 @@ export function within<Answer>(
  * All that a timer refers to, and less once the answer is there: what a cleared timer refers to can stay in memory for as
  * long as it would have run (workerd), which must not be every answer of half a minute.
  */
-interface Waiting {
+interface Waiter {
   fail: ((error: OciError) => void) | undefined;
 }
 
-function giveUp(waiting: Waiting, problem: (milliseconds: number) => OciError, milliseconds: number): void {
-  waiting.fail?.(problem(milliseconds));
-  waiting.fail = undefined;
+function giveUp(waiter: Waiter, problem: (milliseconds: number) => OciError, milliseconds: number): void {
+  waiter.fail?.(problem(milliseconds));
+  waiter.fail = undefined;
 }
 
 function noAnswer(milliseconds: number): OciError {

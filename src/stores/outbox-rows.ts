@@ -66,15 +66,15 @@ const SELECT_DEPTH = sql`
   SELECT (SELECT count(*) FROM (SELECT 1 FROM markers INDEXED BY markers_in_order WHERE written_at >= 0 LIMIT ${String(MOST_COUNTED)})) AS depth,
     (SELECT min(written_at) FROM markers INDEXED BY markers_in_order) AS oldest`.reading(atMost(2 * MOST_COUNTED));
 
-export interface Waiting {
+export interface OutboxDepth {
   /** Markers; 100,000 for more. */
   readonly depth: number;
   /** When the oldest was written, in milliseconds since the epoch; null for none. */
   readonly oldest: number | null;
 }
 
-export async function waitingMarkers(database: Database): Promise<Waiting> {
-  return (await database.first<Waiting>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
+export async function waitingMarkers(database: Database): Promise<OutboxDepth> {
+  return (await database.first<OutboxDepth>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
 }
 
 /** Manifests, or tags, that one transaction marks. */

@@ -5,7 +5,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import { copyJob } from '../../src/replication/machine.ts';
 import type { Progress } from '../../src/replication/queue-state.ts';
-import { Turns, type Waiting } from '../../src/replication/fair-queue.ts';
+import { Turns, type QueuedBlob } from '../../src/replication/fair-queue.ts';
 import { copiesFrom } from '../../src/replication/copy-rows.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from '../support/fixture.ts';
@@ -17,7 +17,7 @@ const at = ({ registry }: Host): Fixture => ({ registry }) as unknown as Fixture
 const repositoryOf = (organization: string): RepositoryName => `${organization}/app` as RepositoryName;
 
 describe('turns', () => {
-  const named = (text: string): Waiting & { name: string } => {
+  const named = (text: string): QueuedBlob & { name: string } => {
     const [organization = '', kind] = text.split(' ');
     return { name: text, organization: organization as OrganizationName, kind: kind === 'fetch' ? 'fetch' : 'copy' };
   };

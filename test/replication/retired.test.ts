@@ -2,9 +2,9 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName } from '../../src/oci/reference.ts';
-import { type OnlyHere, Replication } from '../../src/replication/operations.ts';
+import { type OnlyHere, Replication } from '../../src/replication/queue-operations.ts';
 import { listOnlyAt, onlyAt } from '../../src/replication/copy-rows.ts';
-import { forgetSlice } from '../../src/replication/retired-rows.ts';
+import { forgetStoreSlice } from '../../src/replication/retired-rows.ts';
 import { config } from '../support/queues.ts';
 import { type Fixture, granted, type Image, objectKeys, pushImage, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
@@ -154,7 +154,7 @@ test('what a retired store had promised, central goes on promising', async () =>
       }>()
     ).results.map(({ lease_until: lease }) => lease);
   const [first] = await leases();
-  await forgetSlice(central.store, 'node1', '', KEEPING);
+  await forgetStoreSlice(central.store, 'node1', '', KEEPING);
   expect(await leases()).toEqual([first, until]);
 });
 
@@ -184,7 +184,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     await node1.queue.moveMetadata(ALWAYS);
     const image = await blobsOnlyAtNode1();
     await pushImage(at(central), image, ['again']);
-    expect(await forgetSlice(central.store, 'node1', '', KEEPING)).toEqual({ locations: 0, kept: IMAGE, end: undefined });
+    expect(await forgetStoreSlice(central.store, 'node1', '', KEEPING)).toEqual({ locations: 0, kept: IMAGE, end: undefined });
     expect(await parts()).toEqual(PARTS);
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({ kind: 'CONFLICT', detail: IMAGE });
     expect((await central.registry.getBlob(granted(), image.manifest.requiredBlobs[0]!)).size).toBe(20);
@@ -205,8 +205,8 @@ describe('what came in since the first look stays, unless it is given up', () =>
     const { lease_until: until } = (await env.DB_CENTRAL.prepare('SELECT lease_until FROM locations').first<{
       lease_until: number;
     }>())!;
-    expect(await forgetSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({ locations: 0 });
-    expect(await forgetSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({ locations: 1 });
+    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({ locations: 0 });
+    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({ locations: 1 });
     expect(await locationsAtCentral()).toEqual({});
   });
 
@@ -224,7 +224,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     await pushSmallImage(at(hosts.node1), 1, ['latest']);
     await hosts.drain();
     await env.DB_CENTRAL.prepare("UPDATE locations SET damage = 'missing'").run();
-    expect(await forgetSlice(central.store, 'node1', '', KEEPING)).toMatchObject({ locations: 2, kept: NOTHING });
+    expect(await forgetStoreSlice(central.store, 'node1', '', KEEPING)).toMatchObject({ locations: 2, kept: NOTHING });
   });
 });
 
@@ -275,9 +275,9 @@ test('of very many locations, a slice forgets some and says where it ended', asy
   )
     .bind(JSON.stringify(rows))
     .run();
-  const first = await forgetSlice(central.store, 'retired', '', KEEPING);
+  const first = await forgetStoreSlice(central.store, 'retired', '', KEEPING);
   expect(first).toEqual({ locations: 2501, kept: NOTHING, end: rows[5000]?.digest });
-  expect(await forgetSlice(central.store, 'retired', first.end ?? '', KEEPING)).toEqual({
+  expect(await forgetStoreSlice(central.store, 'retired', first.end ?? '', KEEPING)).toEqual({
     locations: 499,
     kept: NOTHING,
     end: undefined,

@@ -1,6 +1,6 @@
 /** Queues of the nodes, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type QueueReport, Replication } from '../../replication/operations.ts';
+import { type QueueReport, Replication } from '../../replication/queue-operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator, requireGoodAt } from './caller.ts';
 import { noteOfStore } from './upkeep.ts';

@@ -12,12 +12,12 @@ import { callerOf } from './caller.ts';
 import { withoutHost } from './hosts.ts';
 
 /** An image by its repository; or, without one, every image with the tag or digest. */
-export interface AskedImage {
+export interface RequestedImage {
   readonly repository: RepositoryName | undefined;
   readonly reference: Reference;
 }
 
-export interface ImageAskedByDigest extends AskedImage {
+export interface ImageRequestedByDigest extends RequestedImage {
   readonly reference: Extract<Reference, { readonly kind: 'digest' }>;
 }
 
@@ -33,7 +33,7 @@ export function namespaceAsked(c: AppContext): OrganizationName | undefined {
  * `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere; with a digest, that goes first.
  * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID
  */
-export function parseTagAsked(c: AppContext, text: string): AskedImage {
+export function parseTagAsked(c: AppContext, text: string): RequestedImage {
   if (text.includes('@')) return parseDigestAsked(c, text);
   const name = withoutHost(c, text);
   if (!/[/:]/.test(name)) return { repository: undefined, reference: { kind: 'tag', tag: parseTag(name) } };
@@ -42,7 +42,7 @@ export function parseTagAsked(c: AppContext, text: string): AskedImage {
 }
 
 /** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
-export function parseDigestAsked(c: AppContext, text: string): ImageAskedByDigest {
+export function parseDigestAsked(c: AppContext, text: string): ImageRequestedByDigest {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
   return {
@@ -85,7 +85,7 @@ export async function listAll(
  */
 export async function find(
   c: AppContext,
-  asked: readonly AskedImage[],
+  asked: readonly RequestedImage[],
   alsoFromAfar: boolean,
   page: PageRequest,
 ): Promise<Page<ListedImage>> {

@@ -10,7 +10,7 @@ import type { ListedImage } from '../../registry/registry.ts';
 import { readSmallBody } from '../body.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { linkToNext, pageRequest } from '../v2/pagination.ts';
-import { type AskedImage, find, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
+import { type RequestedImage, find, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
 import { success } from './images.ts';
 
 /** Images that one request may ask for. */
@@ -29,13 +29,13 @@ export function imagesListRoutes(platform: Hono<AppEnv>): void {
 }
 
 /** Undefined where nothing in particular is asked for. @throws OciError FIELD_INVALID, BODY_TOO_LARGE */
-async function askedIn(c: AppContext): Promise<AskedImage[] | undefined> {
+async function askedIn(c: AppContext): Promise<RequestedImage[] | undefined> {
   const bytes = await readSmallBody(c);
   if (bytes.byteLength === 0) return undefined;
   const parsed = shape.safeParse(jsonOf(bytes));
   if (!parsed.success) throw notAList();
   const items = parsed.data === null ? [] : [parsed.data].flat();
-  const asked = items.flatMap(({ digest, tag }): AskedImage[] => {
+  const asked = items.flatMap(({ digest, tag }): RequestedImage[] => {
     if (digest !== undefined) return [parseDigestAsked(c, digest)];
     return tag === undefined ? [] : [parseTagAsked(c, tag)];
   });

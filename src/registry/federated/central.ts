@@ -7,7 +7,7 @@ import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
 
 /** What else has to be done for a node, by queues that outlive the request. */
-export interface Replication {
+export interface QueueSignals {
   /** A blob was read from afar: copy it here for the next time. */
   fetchBlob(repository: RepositoryName, digest: Digest): void;
   /** The feed has grown: the nodes' queues should follow it. */
@@ -15,7 +15,7 @@ export interface Replication {
 }
 
 export interface FederatedOptions extends StoredRegistryOptions {
-  readonly replication: Replication;
+  readonly replication: QueueSignals;
   /** Whether to read the nearest replica of central's database. Where it has none, a session costs and gives nothing. */
   readonly centralHasReplicas: boolean;
 }

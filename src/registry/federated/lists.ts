@@ -57,7 +57,7 @@ export class FederatedLists {
       requirePublic(access, own.public);
       if (!own.exists && !far.exists) throw nameUnknown(repository);
       const cut = lowerEnd([own.tags, far.tags], limit + 1, ({ name }) => name);
-      const pages = [within(own.tags, cut), within(far.tags, cut)] as const;
+      const pages = [upTo(own.tags, cut), upTo(far.tags, cut)] as const;
       names.push(...(await this.#visibleTags(repository, ...pages, own.removed, far.removed)));
       if (cut === undefined || names.length > limit) return pageOf(names, limit, (name) => name);
       from = cut;
@@ -182,7 +182,7 @@ function lowerEnd<Item>(pages: readonly (readonly Item[])[], full: number, key: 
   return ends.toSorted()[0];
 }
 
-function within(tags: readonly NamedTag[], cut: string | undefined): readonly NamedTag[] {
+function upTo(tags: readonly NamedTag[], cut: string | undefined): readonly NamedTag[] {
   return cut === undefined ? tags : tags.filter(({ name }) => name <= cut);
 }
 

@@ -1,4 +1,5 @@
 /** Manifests at a node: the rows of the node's store and of central are merged, then judged. */
+import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
@@ -25,8 +26,6 @@ interface Found {
   /** Whether what came from afar is to be kept here. */
   readonly keep: boolean;
 }
-
-const HOUR = 3_600_000;
 
 export class FederatedManifests {
   readonly #federation: Federation;

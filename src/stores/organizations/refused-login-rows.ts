@@ -2,13 +2,12 @@
  * Refused logins in the audit log: one entry for each hour, user and address, with how many there were. What was presented
  * may be a secret in the wrong field, so a user is named only if it is one: anything else counts under no name.
  */
+import { HOUR } from '../../durations.ts';
 import { type BoundStatement, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
 /** Entries of one hour in one store. Whatever comes beyond counts in one entry without user and address. */
 export const REFUSED_LOGINS_AN_HOUR = 1000;
-
-const HOUR = 3_600_000;
 
 export interface RefusedLogin {
   /** What was presented: an organization, the name of a credential, or anything else. */

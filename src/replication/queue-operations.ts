@@ -9,7 +9,7 @@ import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from './copy-rows.ts';
 import { endOfFeed, followers } from '../stores/change-log-rows.ts';
 import { type Marker, markersAfter, type MarkerPosition } from '../stores/outbox-rows.ts';
-import { forgetSlice, isKnownStore, knownStores } from './retired-rows.ts';
+import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import type { NamedJob } from './queue-state.ts';
@@ -163,7 +163,7 @@ export class Replication {
     let locations = 0;
     let last: string | undefined = after;
     do {
-      const slice = await forgetSlice(central, store, last, { now: Date.now(), lost });
+      const slice = await forgetStoreSlice(central, store, last, { now: Date.now(), lost });
       requireNothingLacking(store, slice.kept);
       locations += slice.locations;
       last = slice.end;
