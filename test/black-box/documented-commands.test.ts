@@ -6,7 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseMarkdown } from '../support/local/markdown.ts';
 import { ROOT } from '../support/local/operator.ts';
 import { imageOf, loggedIn, pushSteps } from '../support/local/push.ts';
@@ -16,16 +16,18 @@ const NOT_RUN: ReadonlySet<string> = new Set(['sh account', 'sh example']);
 const STAND_IN = join(ROOT, 'test/support/local/docker-stand-in.ts');
 
 let folder: string;
+let state: string;
 let server: Server;
 
-beforeEach(async () => {
+beforeAll(async () => {
   folder = await temporaryFolder();
-  server = await startServer(join(folder, 'state'));
+  state = join(folder, 'state');
+  server = await startServer(state);
   await copyWorkspace();
   await installDocker();
 });
 
-afterEach(async () => {
+afterAll(async () => {
   await server.kill();
   await removeFolder(folder);
 });
@@ -61,7 +63,7 @@ function runBlocks(page: string, blocks: readonly { text: string; line: number }
     text
       .replaceAll('https://index.example.com', `http://localhost:${server.port}`)
       .replaceAll(/localhost:878([789])/g, (_, digit) => `localhost:${server.port + Number(digit) - 7}`)
-      .replaceAll('.berth/', `${folder}/state/`);
+      .replaceAll('.berth/', `${state}/`);
   const script = [
     'set -eu',
     'curl() { command curl --silent --show-error --fail-with-body "$@"; }',
@@ -102,7 +104,7 @@ test('README.md: npm start, a push to a node and a pull from central', async () 
 
 test('docs/deploying.md: what needs no account', async () => {
   const blocks = await shellBlocks('docs/deploying.md');
-  const { BOOTSTRAP_SECRET } = JSON.parse(await readFile(join(folder, 'state/secrets.json'), 'utf8')) as Record<string, string>;
+  const { BOOTSTRAP_SECRET } = JSON.parse(await readFile(join(state, 'secrets.json'), 'utf8')) as Record<string, string>;
   const output = runBlocks('docs/deploying.md', blocks, { BOOTSTRAP_SECRET: BOOTSTRAP_SECRET ?? '' });
   expect(output).toContain('"status":"ok"');
   expect(output).toContain('wrangler.toml has node fra now');
@@ -110,6 +112,10 @@ test('docs/deploying.md: what needs no account', async () => {
 });
 
 test('docs/api.md: every request is answered as it says', async () => {
+  // Both pages create `acme`.
+  await server.kill();
+  state = join(folder, 'state-of-api');
+  server = await startServer(state);
   for (const repository of ['alice/app', 'alice/team/app']) await push(server.port, repository);
   await push(server.nodes[0]?.port ?? 0, 'alice/alpine');
   const output = runBlocks('docs/api.md', await shellBlocks('docs/api.md'));

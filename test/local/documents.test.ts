@@ -1,5 +1,5 @@
-/** The README and the pages of docs: every link leads somewhere, and a terminal can show them. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+/** The README and the pages of docs: links, file names and names of tests are right, and a terminal can show the pages. */
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -54,8 +54,73 @@ describe('links', () => {
   });
 });
 
+describe('names', () => {
+  test.each(pages)('%s: the files that it names are there', async (name) => {
+    const { prose } = await read(name);
+    const files = prose.flatMap(({ text }) => [...text.matchAll(FILE)].map(([, file = '']) => file));
+    const missing = await Promise.all(files.map(async (file) => ((await pathOf(file)) === undefined ? [file] : [])));
+    expect(missing.flat()).toEqual([]);
+  });
+
+  test('docs/conformance.md: each test that it names is in the file that it names', async () => {
+    const { prose } = await read('docs/conformance.md');
+    const text = prose.map((line) => line.text.trim()).join(' ');
+    const named = [...text.matchAll(FILE_AND_TESTS)].flatMap(([, file = '', titles = '']) =>
+      [...titles.matchAll(/"([^"]+)"/g)].map(([, title = '']) => ({ file, title })),
+    );
+    expect(named.length).toBeGreaterThan(100);
+    const absent = await Promise.all(
+      named.map(async ({ file, title }) => {
+        const source = await readFile((await pathOf(file)) ?? '', 'utf8');
+        // The page leaves out the end of a long name, and Markdown breaks lines.
+        return source.includes(title.replace(/\s*…$/, '')) ? [] : [`${file}: ${title}`];
+      }),
+    );
+    expect(absent.flat()).toEqual([]);
+  });
+});
+
+/** A source file in a code span, by its path from the root, from `src` or from `test`. */
+const FILE = /`((?:[\w.-]+\/)+[\w.-]+\.(?:ts|js|sql))`/g;
+const FILE_AND_TESTS = /`([\w./-]+\.test\.ts)`((?:,? "[^"]+")+)/g;
+
+async function pathOf(file: string): Promise<string | undefined> {
+  for (const folder of ['', 'src', 'test']) {
+    const path = join(ROOT, folder, file);
+    const exists = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (exists) return path;
+  }
+  return undefined;
+}
+
 describe('in a terminal', () => {
   test('the README has at most 130 lines', async () => {
     expect((await readFile(join(ROOT, 'README.md'), 'utf8')).split('\n').length - 1).toBeLessThanOrEqual(130);
   });
+
+  test.each(pages)('%s: prose has at most 100 characters a line', async (name) => {
+    const { prose } = await read(name);
+    const long = prose.filter(({ text }) => text.length > 100 && !/^(?:\||#|\[[^\]]+\]: )/.test(text.trim()));
+    expect(long.map(({ number, text }) => `${name}:${number}: ${text}`)).toEqual([]);
+  });
+
+  test.each(pages)('%s: a cell of a table has at most 60 characters', async (name) => {
+    const { prose } = await read(name);
+    const wide = prose.filter(({ text }) => cellsOf(text).some((cell) => cell.length > 60));
+    expect(wide.map(({ number, text }) => `${name}:${number}: ${text}`)).toEqual([]);
+  });
 });
+
+/** What the cells of a table's row show: of a link its text. */
+function cellsOf(line: string): string[] {
+  if (!line.startsWith('|') || /^[|\s:-]+$/.test(line)) return [];
+  return line.split(' | ').map((cell) =>
+    cell
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replaceAll(/^\||\|$/g, '')
+      .trim(),
+  );
+}
