@@ -1,4 +1,4 @@
-/** What a run leaves behind: `results/bench.json` with all of it, and `results/bench.md`, the table of docs/performance.md. */
+/** What a run leaves behind: `results/bench.json` with all of it, and `results/bench.md`, a section a row. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type Outcome, ROUNDS, type Row } from './row.ts';
@@ -22,18 +22,22 @@ export async function writeReport(results: readonly Result[], tiny: boolean): Pr
   const missed = results.filter(({ reached }) => !reached).length;
   await mkdir('results', { recursive: true });
   await writeFile('results/bench.json', `${JSON.stringify(report, null, 2)}\n`);
-  await writeFile('results/bench.md', tableOf(results));
+  await writeFile('results/bench.md', sectionsOf(results));
   console.log(`\n${machine}, Node ${process.version}, medians of ${ROUNDS} at least; results/bench.json has all of it.`);
   if (tiny) console.log('The sizes were tiny: the figures mean nothing.');
   console.log(`${results.length - missed} rows reached, ${missed} missed`);
 }
 
-function tableOf(results: readonly Result[]): string {
-  const lines = results.map(
-    ({ name, measured, mustReach, details, boundBy, reached }) =>
-      `| ${name} | ${measured}${reached ? '' : ' (missed)'} | ${mustReach} | ${details} | ${boundBy} |`,
+function sectionsOf(results: readonly Result[]): string {
+  const sections = results.map(({ name, measured, mustReach, details, boundBy, reached }) =>
+    [
+      `## ${name}\n`,
+      `- Measured: ${measured}${reached ? '' : ' (missed)'}`,
+      ...(mustReach === '' ? [] : [`- Must reach: ${mustReach}`]),
+      `- Figures: ${details}`,
+      `- Bounded by: ${boundBy}`,
+      '',
+    ].join('\n'),
   );
-  return ['| what | measured | must reach | figures | what bounds it |', '| --- | --- | --- | --- | --- |', ...lines, ''].join(
-    '\n',
-  );
+  return sections.join('\n');
 }

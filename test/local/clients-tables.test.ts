@@ -27,14 +27,14 @@ async function versionsIn(document: string): Promise<Map<string, string>> {
   return new Map(rows.slice(head + 2, head + length).map(([, name = '', version = '']) => [name, version]));
 }
 
-const README = await versionsIn('../../README.md');
+const CLIENTS = await versionsIn('../../docs/clients.md');
 
-test('the README names every client that is run, in its order', () => {
-  expect([...README.keys()]).toEqual(CANDIDATES.map(({ name }) => name).filter((name) => !NO_CLIENTS.has(name)));
+test('docs/clients.md names every client that is run, in its order', () => {
+  expect([...CLIENTS.keys()]).toEqual(CANDIDATES.map(({ name }) => name).filter((name) => !NO_CLIENTS.has(name)));
 });
 
 test('docs/conformance.md says the same versions', async () => {
-  expect(await versionsIn('../../docs/conformance.md')).toEqual(README);
+  expect(await versionsIn('../../docs/conformance.md')).toEqual(CLIENTS);
 });
 
 test('what is built from source is of the version that is pinned', async () => {
@@ -42,6 +42,6 @@ test('what is built from source is of the version that is pinned', async () => {
   for (const [name, file] of Object.entries(PINNED_IN)) {
     pinned.set(name, /^const VERSION = '([^']+)';$/m.exec(await textOf(`../e2e/${file}`))?.[1]);
   }
-  const built = [...README].filter(([, version]) => version.startsWith('v'));
+  const built = [...CLIENTS].filter(([, version]) => version.startsWith('v'));
   expect(new Map(built)).toEqual(pinned);
 });

@@ -1,4 +1,4 @@
-/** Scopes of Docker's token flow, and who may be granted them (README.md, "Logging in"; docs/architecture.md, "Who may do what"). */
+/** Scopes of Docker's token flow, and who may be granted them (docs/authentication.md; docs/architecture.md, "Who may do what"). */
 import { isRepositoryName, isSpecName, organizationOf } from './names.ts';
 import { every } from './text.ts';
 
