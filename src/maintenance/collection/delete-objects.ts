@@ -7,7 +7,7 @@ import { type Departed, dueObjects, forgetDeparted } from './delete-queue-rows.t
 const OBJECTS = 1000;
 
 export const deleteObjects: Task = {
-  name: 'delete-queue',
+  name: 'delete_queue',
   at: 'every store',
   every: () => 0,
   async slice({ now }, { name, database, bucket }, { position, stopped }) {
