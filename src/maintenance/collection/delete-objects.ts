@@ -7,7 +7,7 @@ import { dueObjects, forgetDeparted } from './delete-queue-rows.ts';
 const OBJECTS = 1000;
 
 export const deleteObjects: Task = {
-  name: 'delete-queue',
+  name: 'delete_queue',
   at: 'every store',
   every: () => 0,
   async slice({ now }, { name, database, bucket }, { position, stopped }) {

@@ -26,7 +26,7 @@ test('tasks of maintenance: when they ran and will run, what they did, what stop
   await new Database(env.DB_NODE1!).batch([
     saveTask(task),
     // Of an earlier version: it is on the list no more.
-    saveTask({ ...task, task: 'departed' }),
+    saveTask({ ...task, task: 'vacuum' }),
     countMaintenance('collected_bytes', 5),
     countMaintenance('collected_bytes', 6),
   ]);

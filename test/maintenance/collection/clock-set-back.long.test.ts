@@ -53,7 +53,7 @@ test('every task is due again as soon as the clock is right', async () => {
   const after = await tasks();
   const rests = [...after].filter(([, { last_slice_at: at, next_at: next }]) => at > now + 3 * MINUTE || next > now + DAY + HOUR);
   expect(rests.map(([name]) => name)).toEqual([]);
-  const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' delete-queue'));
+  const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' delete_queue'));
   expect(repeated.filter((name) => (after.get(name)?.last_slice_at ?? 0) < now)).toEqual([]);
   await maintain(config, env, now + 2 * HOUR);
   expect((await objectsAt('node2')).length).toBe(0);

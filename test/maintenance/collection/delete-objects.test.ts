@@ -45,12 +45,12 @@ test('a bucket that does not answer is said for as long as it does not', async (
     return work();
   };
   await expect(run()).rejects.toThrow('10001');
-  expect(await stoppedAt('central', 'delete-queue')).toBe(
+  expect(await stoppedAt('central', 'delete_queue')).toBe(
     'the bucket of central does not answer: Error: internal error: please try again (10001)',
   );
   expect(await counters()).toEqual([]);
   hosts.central.gate = gate;
   await run();
-  expect(await stoppedAt('central', 'delete-queue')).toBeNull();
+  expect(await stoppedAt('central', 'delete_queue')).toBeNull();
   expect(await objectsAt('central')).toEqual([]);
 });
