@@ -154,7 +154,7 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
   ) AS page
   LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest
     AND (?7 = 1 OR page.whole <= ${String(SMALL_PAGE_BYTES)})
-  WHERE page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size
+  WHERE (page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size) AND (withheld OR c.content IS NOT NULL)
   ORDER BY page.artifact_type COLLATE NOCASE, page.digest, c.part`;
 
 const SELECT_REFERRERS = sql<ReferrerPart>`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(
