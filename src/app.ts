@@ -39,10 +39,13 @@ export interface Address {
 }
 
 /**
- * @param addressOf where a request was sent to: a deployment believes its URL alone, since a client could write anything into
+ * @param addressOf where a request was sent to: a deployment believes its URL alone, since a client could write
+ *   anything into
  *   a header
  */
-export function createApp(addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) })): Hono<AppEnv> {
+export function createApp(
+  addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) }),
+): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.onError((error, c) => (isPlatformPath(c.req.path) ? platformErrorResponse(error, c) : errorResponse(error, c)));
   app.notFound((c) => {

@@ -21,7 +21,10 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** Whether central's database has read replicas, of which nodes ask the nearest. */
   readonly centralHasReplicas: boolean;
-  /** g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a manifest. */
+  /**
+   * g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a
+   * manifest.
+   */
   readonly graceMilliseconds: number;
   /** For how long the audit log is kept. */
   readonly auditMilliseconds: number;
@@ -29,7 +32,10 @@ export interface Config {
   readonly limits: StoreLimits;
   /** For how long a replaced write of a tag is kept in its history. */
   readonly historyMilliseconds: number;
-  /** Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a database is restored. */
+  /**
+   * Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a
+   * database is restored.
+   */
   readonly collects: boolean;
   /** What nodes are to stay within, by store. */
   readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
@@ -71,7 +77,10 @@ const storeName = z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be lowerc
 
 const signingKey = z
   .string()
-  .refine((text) => (decodedLength(text) ?? 0) >= 32, 'must be base64 of at least 32 random bytes: openssl rand -base64 32');
+  .refine(
+    (text) => (decodedLength(text) ?? 0) >= 32,
+    'must be base64 of at least 32 random bytes: openssl rand -base64 32',
+  );
 
 const hosts = z.array(host).min(1, 'needs at least one host');
 
@@ -175,7 +184,9 @@ export function parseConfig(env: object): Config {
   const config: Config = {
     hosts: [
       ...REGISTRY.central.hosts.map((name) => ({ host: name, namespace: central })),
-      ...REGISTRY.nodes.flatMap((each, i) => each.hosts.map((name) => ({ host: name, namespace: nodes[i] ?? central }))),
+      ...REGISTRY.nodes.flatMap((each, i) =>
+        each.hosts.map((name) => ({ host: name, namespace: nodes[i] ?? central })),
+      ),
     ],
     central,
     nodes,
@@ -202,7 +213,9 @@ export function parseConfig(env: object): Config {
   if (PLATFORM_AUTH_URL !== undefined) {
     const url = new URL(PLATFORM_AUTH_URL);
     if (resolveNamespace(config.hosts, url) !== undefined)
-      throw new ConfigError(`PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${url.host}`);
+      throw new ConfigError(
+        `PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${url.host}`,
+      );
   }
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
   for (const binding of [...bindings, 'REPLICATION_QUEUE', 'CREDENTIAL_CHECKS', 'ADDRESS_CHECKS']) {

@@ -1,6 +1,6 @@
 /**
- * Lines of the log: JSON, with the time first, so that a file of them reads and sorts without a tool. An object that names a
- * line's subject comes first of the rest: `{"time":"2026-11-30T06:20:59.123Z","scheduled":"maintenance",…}`.
+ * Lines of the log: JSON, with the time first, so that a file of them reads and sorts without a tool. An object that
+ * names a line's subject comes first of the rest: `{"time":"2026-11-30T06:20:59.123Z","scheduled":"maintenance",…}`.
  */
 
 /** Writes a line of what happened. */

@@ -167,23 +167,33 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf(withCentral({ hosts: [] }))).toBe('REGISTRY.central.hosts: needs at least one host');
   });
 
-  test.each(['Index.example.com', 'https://index.example.com', 'index.example.com/v2', 'a b', ':', 'host:', ':port', '[::1]:80'])(
-    'a host that is none: %j',
-    (host) => {
-      expect(problemOf(withCentral({ hosts: [host] }))).toBe(
-        'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
-      );
-    },
-  );
+  test.each([
+    'Index.example.com',
+    'https://index.example.com',
+    'index.example.com/v2',
+    'a b',
+    ':',
+    'host:',
+    ':port',
+    '[::1]:80',
+  ])('a host that is none: %j', (host) => {
+    expect(problemOf(withCentral({ hosts: [host] }))).toBe(
+      'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
+    );
+  });
 
-  test.each(['*', 'null', 'ui.example.com', 'https://ui.example.com/', 'https://UI.example.com', 'ftp://ui.example.com'])(
-    'an origin that no browser sends: %j',
-    (origin) => {
-      expect(problemOf({ ...environment, REGISTRY: { ...registry, cors_origins: [origin] } })).toBe(
-        'REGISTRY.cors_origins.0: must be an origin without a path: https://ui.example.com',
-      );
-    },
-  );
+  test.each([
+    '*',
+    'null',
+    'ui.example.com',
+    'https://ui.example.com/',
+    'https://UI.example.com',
+    'ftp://ui.example.com',
+  ])('an origin that no browser sends: %j', (origin) => {
+    expect(problemOf({ ...environment, REGISTRY: { ...registry, cors_origins: [origin] } })).toBe(
+      'REGISTRY.cors_origins.0: must be an origin without a path: https://ui.example.com',
+    );
+  });
 
   test.each(['', 'Central', 'eu_1', '-eu', 'eu-', 'eu--1', 'eu.1'])('a store name that is none: %j', (store) => {
     expect(problemOf(withCentral({ store }))).toBe('REGISTRY.central.store: must be lowercase letters, digits and "-"');
@@ -191,7 +201,11 @@ describe('the problem of a configuration is named', () => {
 
   test.each([
     ['nodes.0.name', 'must not be "central"', [node('central')]],
-    ['nodes.1.name', 'is the name of another node as well', [node('fra'), node('fra', { hosts: ['other.example.com'] })]],
+    [
+      'nodes.1.name',
+      'is the name of another node as well',
+      [node('fra'), node('fra', { hosts: ['other.example.com'] })],
+    ],
     ['nodes.0.store', "must not be central's", [node('fra', { store: 'central' })]],
     [
       'nodes.0.hosts',
@@ -254,7 +268,9 @@ describe('the problem of a configuration is named', () => {
   );
 
   test('the bindings of a store whose name has a "-"', () => {
-    expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe('DB_EU_WEST_1: the binding is missing from wrangler.toml');
+    expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe(
+      'DB_EU_WEST_1: the binding is missing from wrangler.toml',
+    );
     expect([databaseBinding('eu-west-1'), bucketBinding('eu-west-1')]).toEqual(['DB_EU_WEST_1', 'BLOBS_EU_WEST_1']);
   });
 });

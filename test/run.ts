@@ -1,7 +1,7 @@
 /**
  * `npm test`: all checks, the quick ones first. A step that passes prints a line, or a line a test file; one that fails prints
- * what it had to say, and ends the run. workerd reports every connection that a test breaks off on standard error: that is
- * dropped.
+ * what it had to say, and ends the run. workerd reports every connection that a test breaks off on standard error: that
+ * is dropped.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,10 +20,14 @@ const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...PROJECTS
 
 const BROKEN_CONNECTIONS = /^(?:stack: |exception = kj|uncaught exception; source = Uncaught).*\n/gm;
 
-async function run([program = '', ...args]: readonly string[], shown: boolean): Promise<{ code: number; kept: string }> {
+async function run(
+  [program = '', ...args]: readonly string[],
+  shown: boolean,
+): Promise<{ code: number; kept: string }> {
   const child = spawn(program, args, { cwd: root, stdio: ['ignore', shown ? 'inherit' : 'pipe', 'pipe'] });
   let kept = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => (kept += text));
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding('utf8').on('data', (text: string) => (kept += text));
   const [code] = (await once(child, 'close')) as [number | null];
   return { code: code ?? 1, kept };
 }

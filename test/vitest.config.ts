@@ -77,9 +77,16 @@ export default defineConfig({
           name: 'fuzz',
           isolate: false,
           include: ['test/fuzz/*.test.ts'],
-          setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts'), here('fuzz/support/setup.ts')],
+          setupFiles: [
+            here('support/console-canary.ts'),
+            here('support/empty-stores.ts'),
+            here('fuzz/support/setup.ts'),
+          ],
           // `npm run test:fuzz` sets them.
-          provide: { fuzzRuns: Number(process.env['FUZZ_RUNS'] ?? 100), fuzzSeed: Number(process.env['FUZZ_SEED'] ?? 1) },
+          provide: {
+            fuzzRuns: Number(process.env['FUZZ_RUNS'] ?? 100),
+            fuzzSeed: Number(process.env['FUZZ_SEED'] ?? 1),
+          },
         },
       },
       {

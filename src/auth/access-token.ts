@@ -3,7 +3,8 @@
  * five minutes. It carries what its credential may do, so that most requests need no look-up; revoking a credential is
  * felt everywhere once its tokens have run out.
  *
- * Nothing in a token chooses how it is verified: the algorithm is fixed, and its key id only picks among the configured keys.
+ * Nothing in a token chooses how it is verified: the algorithm is fixed, and its key id only picks among the configured
+ * keys.
  */
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
@@ -20,7 +21,10 @@ export const SKEW_SECONDS = 5;
 /** With the skew, five minutes. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
 
-/** Older clients take every token to be good for so long: none is given for less (Docker, "Token Authentication Specification"). */
+/**
+ * Older clients take every token to be good for so long: none is given for less (Docker, "Token Authentication
+ * Specification").
+ */
 export const LEAST_TOKEN_SECONDS = 60;
 
 /** What a look-up of a credential gives is over everywhere this long after it. */
@@ -44,7 +48,12 @@ const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({ kind: z.enum(['platform', 'administrator']), id: z.string() }),
 ]);
 
-const claims = z.object({ credential: credentialClaim.optional(), scope: z.string(), iat: z.number(), exp: z.number() });
+const claims = z.object({
+  credential: credentialClaim.optional(),
+  scope: z.string(),
+  iat: z.number(),
+  exp: z.number(),
+});
 
 export interface TokenRequest {
   /** Undefined for an anonymous caller, whose token grants what is public. */
@@ -108,7 +117,8 @@ export class AccessTokens {
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
     const hash = await hashOf(`${audience} ${token}`);
     const known = this.#verified.get(hash);
-    if (known !== undefined && known.issuedAt <= now + SKEW_SECONDS * 1000 && now < known.expiresAt) return known.principal;
+    if (known !== undefined && known.issuedAt <= now + SKEW_SECONDS * 1000 && now < known.expiresAt)
+      return known.principal;
     const verified = await verify(this.#keys, token, audience, now);
     if (verified === undefined) return undefined;
     this.#verified.set(hash, verified);

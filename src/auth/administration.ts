@@ -134,7 +134,10 @@ export class Administration {
   }
 
   /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
-  async createCredential(credential: NewCredential, by?: Actor): Promise<CredentialSummary & { readonly secret: string }> {
+  async createCredential(
+    credential: NewCredential,
+    by?: Actor,
+  ): Promise<CredentialSummary & { readonly secret: string }> {
     const secret = `berth_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
     const row = {
       id: crypto.randomUUID(),
@@ -160,7 +163,11 @@ export class Administration {
    * Access tokens that it was given for run out within five minutes.
    * @throws OciError NOT_FOUND, and what `require` throws, which is shown the credential
    */
-  async removeCredential(organization: OrganizationName | '', name: string, options: RemovalOptions = {}): Promise<void> {
+  async removeCredential(
+    organization: OrganizationName | '',
+    name: string,
+    options: RemovalOptions = {},
+  ): Promise<void> {
     const row = await this.#control.credential(organization, name);
     if (row !== undefined) {
       options.require?.(summaryOf(row));
@@ -212,7 +219,11 @@ export class Administration {
   }
 }
 
-function organizationSummary({ name, created_at: createdAt, quota_bytes: quota }: OrganizationRow): OrganizationSummary {
+function organizationSummary({
+  name,
+  created_at: createdAt,
+  quota_bytes: quota,
+}: OrganizationRow): OrganizationSummary {
   return { name, createdAt, quota };
 }
 

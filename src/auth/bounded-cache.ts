@@ -1,6 +1,6 @@
 /**
- * What an isolate remembers, within a number of bytes: the oldest makes room. Keys are hashes, so that neither a secret nor
- * anything as long as a client likes is in them.
+ * What an isolate remembers, within a number of bytes: the oldest makes room. Keys are hashes, so that neither a secret
+ * nor anything as long as a client likes is in them.
  */
 
 /** Of an entry that is not its text: a hash of 64 characters, and objects around the value. */

@@ -1,5 +1,6 @@
 /**
- * What logins are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one has 2^64 (RFC 6177).
+ * What logins are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one has 2^64 (RFC
+ * 6177).
  * @param address as `CF-Connecting-IP` has it; what is no IPv6 address stays as it is
  */
 export function limitedAddress(address: string): string {

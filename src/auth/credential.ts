@@ -50,7 +50,11 @@ export function allows(credential: Credential, action: Action, repository: Repos
 /** Whether the credential may manage an organization: its credentials, visibility, and removal of repositories. */
 export function administers(credential: Credential, organization: OrganizationName): boolean {
   if (credential.kind === 'administrator') return true;
-  return credential.kind === 'organization' && credential.organization === organization && credential.rights.includes('admin');
+  return (
+    credential.kind === 'organization' &&
+    credential.organization === organization &&
+    credential.rights.includes('admin')
+  );
 }
 
 /** Names that the credential may pull, as ranges in byte order (`from` inclusive, `to` exclusive). */

@@ -1,6 +1,6 @@
 /**
- * What a credential creates or changes is never more than itself: its rights, its repositories, its registries, its end.
- * Otherwise a credential that was limited would be good for one that is not. Pure; the management API asks.
+ * What a credential creates or changes is never more than itself: its rights, its repositories, its registries, its
+ * end. Otherwise a credential that was limited would be good for one that is not. Pure; the management API asks.
  *
  * Administrators and the bootstrap secret stand above organizations: of them, only registries and the end count.
  */
@@ -20,13 +20,20 @@ export interface Reach {
 }
 
 /** Whether the caller may manage a repository: an admin of its organization whose patterns hold it. */
-export function administersRepository({ credential }: Delegate, organization: OrganizationName, name: RepositoryName): boolean {
+export function administersRepository(
+  { credential }: Delegate,
+  organization: OrganizationName,
+  name: RepositoryName,
+): boolean {
   if (!administers(credential, organization)) return false;
   return credential.kind !== 'organization' || credential.repositories.some((pattern) => matches(pattern, name));
 }
 
 /** Patterns of what the caller manages in an organization that it administers: lists show it no other names. */
-export function administeredPatterns({ credential }: Delegate, organization: OrganizationName): readonly RepositoryPattern[] {
+export function administeredPatterns(
+  { credential }: Delegate,
+  organization: OrganizationName,
+): readonly RepositoryPattern[] {
   return credential.kind === 'organization' ? credential.repositories : [`${organization}/*`];
 }
 

@@ -1,6 +1,7 @@
 /**
- * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a node
- * goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be good.
+ * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a
+ * node goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be
+ * good.
  */
 import { DAY, MINUTE } from '../durations.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
@@ -17,15 +18,20 @@ const SKEW_MILLISECONDS = MINUTE;
 
 interface Look {
   readonly at: number;
-  /** When the node last heard central's feed, in milliseconds since the epoch. */
-  readonly followedAt: number | undefined;
+  /** When the node last heard central's change log, in milliseconds since the epoch. */
+  readonly appliedAt: number | undefined;
 }
 
 export class Freshness {
   readonly #looks = new Map<string, Look>();
 
   /** @throws OciError UNAVAILABLE where a node has not heard of central for too long, or never */
-  async require(store: string, control: ControlData, now: number, defer: (work: Promise<unknown>) => void): Promise<void> {
+  async require(
+    store: string,
+    control: ControlData,
+    now: number,
+    defer: (work: Promise<unknown>) => void,
+  ): Promise<void> {
     const last = this.#looks.get(store);
     if (last !== undefined && isUsable(last, now)) {
       if (Math.abs(now - last.at) >= LOOK_MILLISECONDS) defer(this.#look(store, control, now).catch(() => undefined));
@@ -45,13 +51,13 @@ export class Freshness {
 
   /** @throws OciError UNAVAILABLE */
   async #look(store: string, control: ControlData, now: number): Promise<Look> {
-    const look = { at: now, followedAt: await control.followedAt(store) };
+    const look = { at: now, appliedAt: await control.appliedAt(store) };
     this.#looks.set(store, look);
     return look;
   }
 }
 
 /** A time that lies ahead was written by a clock that has been set back since: how old the copy is, is not known. */
-function isUsable({ followedAt }: Look, now: number): boolean {
-  return followedAt !== undefined && followedAt <= now + SKEW_MILLISECONDS && now - followedAt < USABLE_MILLISECONDS;
+function isUsable({ appliedAt }: Look, now: number): boolean {
+  return appliedAt !== undefined && appliedAt <= now + SKEW_MILLISECONDS && now - appliedAt < USABLE_MILLISECONDS;
 }

@@ -19,7 +19,9 @@ export async function grantable(
   const open = uncertain.length === 0 ? new Set<RepositoryName>() : await publicAmong(uncertain);
   return asked.flatMap((scope): Scope[] => {
     if (scope.type === 'catalog') return credential === undefined ? [] : [scope];
-    const actions = scope.actions.filter((action) => allowed(action, scope.name) || (action === 'pull' && open.has(scope.name)));
+    const actions = scope.actions.filter(
+      (action) => allowed(action, scope.name) || (action === 'pull' && open.has(scope.name)),
+    );
     return actions.length === 0 ? [] : [{ ...scope, actions }];
   });
 }

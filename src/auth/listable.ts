@@ -1,6 +1,7 @@
 /**
  * The repositories whose images a caller may list: those of its organization, or of one that it names, as far as it may
- * pull them. Of others' it sees what is public. A credential of no organization that names none sees all that it may pull.
+ * pull them. Of others' it sees what is public. A credential of no organization that names none sees all that it may
+ * pull.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { type Credential, pullableRanges } from './credential.ts';

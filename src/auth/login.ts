@@ -6,8 +6,8 @@
  * `robot$<organization>.users.kraftcloud`. What Berth does not know, the platform is asked about, where there is one.
  *
  * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
- * for each address and user, before anything is looked up. What is managed is changed only by a login that is looked up for
- * that request: a removed credential that is still remembered could otherwise make another that stays.
+ * for each address and user, before anything is looked up. What is managed is changed only by a login that is looked up
+ * for that request: a removed credential that is still remembered could otherwise make another that stays.
  */
 import { HOUR, MINUTE } from '../durations.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -75,7 +75,11 @@ export class KnownGood {
   }
 
   remember(hash: string, login: Login, now: number): void {
-    const until = Math.min(now + KNOWN_GOOD_MILLISECONDS, login.checkedAt + KEPT_MILLISECONDS, login.expiresAt ?? Infinity);
+    const until = Math.min(
+      now + KNOWN_GOOD_MILLISECONDS,
+      login.checkedAt + KEPT_MILLISECONDS,
+      login.expiresAt ?? Infinity,
+    );
     this.#logins.set(hash, { login, since: now, until });
   }
 }
@@ -133,9 +137,11 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
 export async function countCheck({ ofUser, ofAddress }: Limiters, address: string, user: string): Promise<void> {
   // A user name can be of any length; a key should not.
   const key = `${address} ${await hashSecret(user)}`;
-  const outcomes = await Promise.all([ofUser.limit({ key }), ofAddress.limit({ key: address })]).catch((cause: unknown) => {
-    throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '5' } });
-  });
+  const outcomes = await Promise.all([ofUser.limit({ key }), ofAddress.limit({ key: address })]).catch(
+    (cause: unknown) => {
+      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '5' } });
+    },
+  );
   if (outcomes.every(({ success }) => success)) return;
   throw new OciError('TOO_MANY_REQUESTS', {
     message: 'too many logins from this address for this user: wait a minute, then try again',
@@ -148,7 +154,10 @@ export async function hashSecret(secret: string): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))).toHex();
 }
 
-/** The user and secret within a whole platform token, base64 of `<user>:<secret>`. Access tokens have a ".", and are none. */
+/**
+ * The user and secret within a whole platform token, base64 of `<user>:<secret>`. Access tokens have a ".", and are
+ * none.
+ */
 export function parseWholeToken(text: string): Presented | undefined {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
   const parts = parseBasic(text);

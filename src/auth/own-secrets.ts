@@ -1,6 +1,6 @@
 /**
- * Berth's own secrets in what a client presents, also those that are nearly right: with a quote or a newline around them, cut,
- * within base64 within base64. Nothing that has a part of one is shown to the platform. Pure.
+ * Berth's own secrets in what a client presents, also those that are nearly right: with a quote or a newline around
+ * them, cut, within base64 within base64. Nothing that has a part of one is shown to the platform. Pure.
  *
  * A caller cannot use this to guess a secret piece by piece: a fragment is too long to be guessed at once.
  */
@@ -25,13 +25,14 @@ const MAX_READ = 64 * 1024;
 export function holdsOwnSecret({ user, password }: Presented, secrets: readonly string[]): boolean {
   const fragments = new Set(secrets.flatMap((secret) => fragmentsOf(binaryOf(secret))));
   const { texts, isWhole } = readings(user, password);
-  const isOwn = (text: string): boolean => OWN_FORM.test(text) || [...fragments].some((fragment) => text.includes(fragment));
+  const isOwn = (text: string): boolean =>
+    OWN_FORM.test(text) || [...fragments].some((fragment) => text.includes(fragment));
   return !isWhole || texts.some(isOwn);
 }
 
 /**
- * Secrets that were presented with quotes or spaces around them, without their first characters, or without their prefix and
- * their last character: if they are any.
+ * Secrets that were presented with quotes or spaces around them, without their first characters, or without their
+ * prefix and their last character: if they are any.
  */
 export function possibleSecrets({ user, password }: Presented): Set<string> {
   const { texts } = readings(user, password);
@@ -57,8 +58,8 @@ const LAST_CHARACTERS = 'AEIMQUYcgkosw048'.split('');
 const MAX_ENDLESS = 4;
 
 /**
- * The texts themselves, and what their base64 says, in any of its alphabets, from any of its characters on, and what that
- * says in turn. As bytes, one character each. Not whole where that comes to more than any token does.
+ * The texts themselves, and what their base64 says, in any of its alphabets, from any of its characters on, and what
+ * that says in turn. As bytes, one character each. Not whole where that comes to more than any token does.
  */
 function readings(...presented: readonly string[]): { readonly texts: readonly string[]; readonly isWhole: boolean } {
   const texts = new Set(presented.flatMap((text) => [binaryOf(text), binaryOf(text.replace(/[\s"'`]+/g, ''))]));

@@ -1,7 +1,7 @@
 /**
  * Asking the platform whose a token is: `GET <url>/v1/auth`. One call, bounded in time and size, that follows nobody
- * elsewhere: what is not clearly good or clearly bad is a platform that cannot be asked. Nothing that is thrown or logged
- * here has anything of the token, so errors of `fetch` are not passed on.
+ * elsewhere: what is not clearly good or clearly bad is a platform that cannot be asked. Nothing that is thrown or
+ * logged here has anything of the token, so errors of `fetch` are not passed on.
  */
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
@@ -57,7 +57,12 @@ export async function askPlatform(
   return answer;
 }
 
-async function answerOf(fetcher: typeof fetch, url: string, token: string, signal: AbortSignal): Promise<PlatformAnswer> {
+async function answerOf(
+  fetcher: typeof fetch,
+  url: string,
+  token: string,
+  signal: AbortSignal,
+): Promise<PlatformAnswer> {
   const headers = { Authorization: `Bearer ${token}`, Accept: 'application/json' };
   const response = await fetcher(`${url}/v1/auth`, { headers, redirect: 'manual', cache: 'no-store', signal });
   const { status } = response;

@@ -2,10 +2,12 @@
  * What an isolate remembers of the platform's answers, and who asks: concurrent checks of one token are one call.
  *
  * - Tokens are known by their SHA-256 alone.
- * - A good answer is kept so long that an access token which is given for it at the end is still good for a minute. Nothing
+ * - A good answer is kept so long that an access token which is given for it at the end is still good for a minute.
+ *   Nothing
  *   that it gives lasts longer than five minutes from when the platform was asked.
  * - Bad tokens are anybody's to make up: however many there are, no good answer is forgotten for one.
- * - The call of one request is awaited by others. A request that is cancelled never settles what it has begun, so the call
+ * - The call of one request is awaited by others. A request that is cancelled never settles what it has begun, so the
+ *   call
  *   goes on after its response (`defer`), and whoever waits does so for as long as a call can take, then asks itself.
  */
 import type { OrganizationName } from '../oci/reference.ts';
@@ -102,7 +104,11 @@ export class PlatformChecks {
     if (answer.kind === 'away') return answer;
     const kept: Kept =
       answer.kind === 'good'
-        ? { checked: { organization: answer.organization, checkedAt }, since: checkedAt, until: checkedAt + KEPT_MILLISECONDS }
+        ? {
+            checked: { organization: answer.organization, checkedAt },
+            since: checkedAt,
+            until: checkedAt + KEPT_MILLISECONDS,
+          }
         : { checked: undefined, since: checkedAt, until: this.#now() + BAD_MILLISECONDS };
     remember(kept.checked === undefined ? this.#bad : this.#good, hash, kept);
     return kept;

@@ -1,9 +1,9 @@
 /**
  * Logging in with a token of the platform, for a login that Berth itself does not know.
  *
- * An organization that the platform names and Berth has never heard of is created: so it can be managed, and removed. One
- * that was removed here stays removed until an administrator creates it again, whatever the platform says: its tokens
- * are refused, and nothing here clears `removed_at`.
+ * An organization that the platform names and Berth has never heard of is created: so it can be managed, and removed.
+ * One that was removed here stays removed until an administrator creates it again, whatever the platform says: its
+ * tokens are refused, and nothing here clears `removed_at`.
  */
 import { OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
@@ -32,7 +32,10 @@ export interface PlatformLoginOptions {
  * @returns undefined for a bad token, or one that is not of the user that came with it
  * @throws OciError UNAVAILABLE; DENIED for an organization that was removed, or whose name is reserved
  */
-export async function logInWithPlatform(presented: Presented, options: PlatformLoginOptions): Promise<Login | undefined> {
+export async function logInWithPlatform(
+  presented: Presented,
+  options: PlatformLoginOptions,
+): Promise<Login | undefined> {
   const { checks, control, central, secrets, host, now, defer } = options;
   const token = platformTokenOf(presented);
   if (token === undefined || holdsOwnSecret(presented, secrets)) return undefined;
@@ -68,7 +71,7 @@ export async function logInWithPlatform(presented: Presented, options: PlatformL
   };
 }
 
-/** Whether a credential's secret was presented in a form that {@link possibleSecrets} mends. */
+/** Whether a credential's secret was presented in a form that {@link possibleSecrets} repairs. */
 async function isNearlyKnown(presented: Presented, control: ControlData): Promise<boolean> {
   const hashes = await Promise.all([...possibleSecrets(presented)].map(hashSecret));
   return control.knowsSecretAmong(hashes);

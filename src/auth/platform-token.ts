@@ -1,9 +1,9 @@
 /**
- * Tokens of a compute platform that Berth does not know itself. Pure: what a client presents → the token to ask about, and
- * the platform's answer → what the token may use. `platform-call.ts` asks.
+ * Tokens of a compute platform that Berth does not know itself. Pure: what a client presents → the token to ask about,
+ * and the platform's answer → what the token may use. `platform-call.ts` asks.
  *
- * Rights come from the platform's answer alone. The user name that came with the token can only take them away: one that
- * speaks of another organization is as wrong as a wrong password.
+ * Rights come from the platform's answer alone. The user name that came with the token can only take them away: one
+ * that speaks of another organization is as wrong as a wrong password.
  */
 import { z } from 'zod';
 import { isOrganizationName, type OrganizationName } from '../oci/reference.ts';
@@ -30,14 +30,15 @@ export function platformTokenOf({ user, password }: Presented): PlatformToken | 
   const whole = parseWholeToken(password);
   const parts = whole ?? { user, password };
   const token = whole === undefined ? new TextEncoder().encode(`${user}:${password}`).toBase64() : password;
-  const isPossible = parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
+  const isPossible =
+    parts.user !== '' && parts.password !== '' && !parts.user.includes(':') && token.length <= MAX_TOKEN_LENGTH;
   if (!isPossible) return undefined;
   return { token, user: parts.user, secret: parts.password };
 }
 
 /**
- * Whether a user name may come with a token of the organization: the organization, its robot, or the token's own user. A
- * robot of another organization is refused wherever it is named, also within the token.
+ * Whether a user name may come with a token of the organization: the organization, its robot, or the token's own user.
+ * A robot of another organization is refused wherever it is named, also within the token.
  */
 export function isUserOfToken(user: string, { user: own }: PlatformToken, organization: OrganizationName): boolean {
   const robots = [user, own].flatMap((name) => robotOrganization(name) ?? []);
@@ -53,8 +54,8 @@ const answer = z.object({
 });
 
 /**
- * Names that a platform may use, but not here: every caller reads the images of `official`, and the others are users of a
- * registry's own.
+ * Names that a platform may use, but not here: every caller reads the images of `official`, and the others are users of
+ * a registry's own.
  */
 const RESERVED: ReadonlySet<string> = new Set([
   OFFICIAL_ORGANIZATION,
@@ -96,9 +97,9 @@ function jsonOf(text: string): unknown {
 const FINGERPRINT_LENGTH = 16;
 
 /**
- * Tells tokens apart, and says nothing of them as long as the platform's secrets are random and long: it has no key, and
- * others could be guessed by it. It does not depend on the signing key, since upload sessions are signed over it: they
- * outlast a rotation of the key.
+ * Tells tokens apart, and says nothing of them as long as the platform's secrets are random and long: it has no key,
+ * and others could be guessed by it. It does not depend on the signing key, since upload sessions are signed over it:
+ * they outlast a rotation of the key.
  */
 export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`platform token\n${token}`));

@@ -1,7 +1,8 @@
 /**
- * How often an isolate tells the audit log of refused logins: anybody can make them up, and each would be a write. Of one
- * user at one address it tells the first, second, fourth, eighth … of an hour, with those since it told the last time, so the
- * log has at least half of them. Of an address that tries many users, it tells the later ones as one without a name.
+ * How often an isolate tells the audit log of refused logins: anybody can make them up, and each would be a write. Of
+ * one user at one address it tells the first, second, fourth, eighth … of an hour, with those since it told the last
+ * time, so the log has at least half of them. Of an address that tries many users, it tells the later ones as one
+ * without a name.
  */
 const SOURCES = 1000;
 const USERS_OF_A_SOURCE = 16;

@@ -18,8 +18,8 @@ const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
 
 /**
  * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
- * What is not understood, or beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}, is left out; a token grants the allowed
- * part of what was asked.
+ * What is not understood, or beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}, is left out; a token grants the
+ * allowed part of what was asked.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
   let characters = 0;
@@ -66,6 +66,8 @@ export function covers(scopes: readonly Scope[], action: Action, repository: Rep
   const sufficient: readonly Action[] = action === 'delete' ? ['delete', 'push'] : [action];
   return scopes.some(
     (scope) =>
-      scope.type === 'repository' && scope.name === repository && scope.actions.some((given) => sufficient.includes(given)),
+      scope.type === 'repository' &&
+      scope.name === repository &&
+      scope.actions.some((given) => sufficient.includes(given)),
   );
 }

@@ -1,6 +1,7 @@
 /**
  * The Worker's signing keys: two at a time, so that they can be rotated. The first signs; both verify.
- * A key is known by its id, a prefix of its own SHA-256: which of the configured keys made a signature, never which key to use.
+ * A key is known by its id, a prefix of its own SHA-256: which of the configured keys made a signature, never which key
+ * to use.
  */
 export interface SigningKey {
   readonly id: string;

@@ -33,7 +33,9 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
   const decision = authorize(principal, action, repository);
   if (decision.outcome === 'allow' && principal.kind === 'credential') return principal.credential;
   const refusal =
-    decision.outcome === 'allow' || decision.outcome === 'allow-if-public' ? ({ outcome: 'denied' } as const) : decision;
+    decision.outcome === 'allow' || decision.outcome === 'allow-if-public'
+      ? ({ outcome: 'denied' } as const)
+      : decision;
   throw refusalError(refusal, c.get('url'), whatIs(action, repository));
 }
 
@@ -62,5 +64,7 @@ export function requireCatalog(c: AppContext): PullableRepositories {
 }
 
 function whatIs(action: Action, repository: RepositoryName): string {
-  return { pull: `pull from ${repository}`, push: `push to ${repository}`, delete: `delete from ${repository}` }[action];
+  return { pull: `pull from ${repository}`, push: `push to ${repository}`, delete: `delete from ${repository}` }[
+    action
+  ];
 }

@@ -26,8 +26,8 @@ const INVALID_TOKEN: Principal = {
 };
 
 /**
- * Says who makes a request of the OCI API: nobody, a credential, or an access token. Who presented something wrong is told
- * so by the handler, which knows the scope to ask for: clients that fetch a token without one fail again.
+ * Says who makes a request of the OCI API: nobody, a credential, or an access token. Who presented something wrong is
+ * told so by the handler, which knows the scope to ask for: clients that fetch a token without one fail again.
  */
 export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
   const principal = await principalOf(c);
@@ -138,7 +138,15 @@ async function logInBy(
     elsewhere:
       checks &&
       ((unknown) =>
-        logInWithPlatform(unknown, { checks, control, central: noteAlso, secrets, host: c.get('url').host, now, defer })),
+        logInWithPlatform(unknown, {
+          checks,
+          control,
+          central: noteAlso,
+          secrets,
+          host: c.get('url').host,
+          now,
+          defer,
+        })),
   });
   const login = await notingLimit(c, presented.user, decider, asked);
   if (login === undefined) defer(noteRefusedLogin(c, presented.user, decider));
@@ -160,8 +168,8 @@ export async function notingLimit<Answer>(
 }
 
 /**
- * Counts a refused login in the audit log of the store that decided. Of the address it keeps what is the same for the same
- * address, which only the signing key can make. Never rejects: the login is refused all the same.
+ * Counts a refused login in the audit log of the store that decided. Of the address it keeps what is the same for the
+ * same address, which only the signing key can make. Never rejects: the login is refused all the same.
  */
 export async function noteRefusedLogin(c: AppContext, user: string, decider: Namespace): Promise<void> {
   const { refusedLogins, keys } = c.get('runtime');
@@ -171,7 +179,13 @@ export async function noteRefusedLogin(c: AppContext, user: string, decider: Nam
   const { count, isNamed } = refusedLogins.add(source, await hashSecret(user));
   if (count === 0) return;
   const named = isNamed ? user : '';
-  const refused = { user: named, organization: robotOrganization(named) ?? named, address, host: c.get('url').host, count };
+  const refused = {
+    user: named,
+    organization: robotOrganization(named) ?? named,
+    address,
+    host: c.get('url').host,
+    count,
+  };
   await composeControlData(c.env, decider)
     .noteRefusedLogin(refused, now)
     .catch(() => undefined);

@@ -23,7 +23,7 @@ interface Whole {
   readonly limit: number;
   readonly tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE';
   /** Bytes of the budget that are left to others. */
-  readonly leaving: number;
+  readonly reserve: number;
 }
 
 /** Bodies that requests have in memory. */
@@ -39,25 +39,28 @@ export function releaseBody(c: AppContext): void {
  * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE where there is no room, CLIENT_GONE, BODY_STALLED
  */
 export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', leaving: 0 });
+  return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', reserve: 0 });
 }
 
 /** A form or a JSON document, in bytes. */
 const SMALL_LIMIT = 64 * 1024;
 
-/** As {@link readManifestBody}, of a document of a caller who has logged in. @throws OciError BODY_TOO_LARGE, SIZE_INVALID */
+/**
+ * As {@link readManifestBody}, of a document of a caller who has logged in. @throws OciError BODY_TOO_LARGE,
+ * SIZE_INVALID
+ */
 export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', leaving: 0 });
+  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: 0 });
 }
 
 /** As {@link readSmallBody}, of anybody's body. Half of the budget is for those who have logged in. */
 export function readBodyOfAnybody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
-  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', leaving: BUDGET_BYTES / 2 });
+  return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: BUDGET_BYTES / 2 });
 }
 
 /**
- * Reads the body of a form or a JSON document before the handlers, which find it in memory. An empty body is none, whatever
- * the headers say of it.
+ * Reads the body of a form or a JSON document before the handlers, which find it in memory. An empty body is none,
+ * whatever the headers say of it.
  */
 export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   const { raw } = c.req;
@@ -71,7 +74,7 @@ export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   await next();
 });
 
-async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Promise<Uint8Array<ArrayBuffer>> {
+async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Promise<Uint8Array<ArrayBuffer>> {
   const body = bodyOf(c.req.raw);
   if (body === undefined) return new Uint8Array(0);
   if (body.length !== undefined && body.length > limit) throw new OciError(tooLarge, { detail: { limit } });
@@ -80,7 +83,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, leaving }: Whole): Pr
   const buffered = new BufferedBody(body.stream, isolateBudget, {
     sizes: [...sizes, most],
     least: most,
-    leaving,
+    reserve,
     givesWay: false,
     isGivenUp: true,
     copies: 1,

@@ -25,7 +25,11 @@ export function errorResponse(error: unknown, c: AppContext): Response {
   const requestId = c.get('requestId');
   noteError(known, c);
   const entries = known.entries ?? [{ message: known.message, detail: known.detail ?? {} }];
-  const errors = entries.map(({ message, detail }) => ({ code: known.code, message, detail: { ...detail, requestId } }));
+  const errors = entries.map(({ message, detail }) => ({
+    code: known.code,
+    message,
+    detail: { ...detail, requestId },
+  }));
   return c.json({ errors }, known.status as ContentfulStatusCode, { ...known.headers });
 }
 

@@ -1,6 +1,6 @@
 /**
- * Documents that are not small are on loan from the isolate's budget, from before they are read until their client has got
- * the answer. A client that stops reading loses it: others may wait for the room.
+ * Documents that are not small are on loan from the isolate's budget, from before they are read until their client has
+ * got the answer. A client that stops reading loses it: others may wait for the room.
  */
 import {
   BUDGET_BYTES,
@@ -55,7 +55,11 @@ export function textAnswer(c: AppContext, text: string, headers: Record<string, 
   return c.body(readable, 200, headers);
 }
 
-async function send(text: string, writer: WritableStreamDefaultWriter<Uint8Array>, loan: Loan | undefined): Promise<void> {
+async function send(
+  text: string,
+  writer: WritableStreamDefaultWriter<Uint8Array>,
+  loan: Loan | undefined,
+): Promise<void> {
   const encoder = new TextEncoder();
   try {
     for (let from = 0; from < text.length;) {
@@ -78,7 +82,9 @@ function endOfPiece(text: string, from: number): number {
   return to < text.length && /[\uD800-\uDBFF]/.test(text.charAt(to - 1)) ? to - 1 : to;
 }
 
-/** Until the client has taken a piece. @throws Error where it does not, or where it is slow while others wait for room */
+/**
+ * Until the client has taken a piece. @throws Error where it does not, or where it is slow while others wait for room
+ */
 async function inTime(writing: Promise<void>): Promise<void> {
   const begunAt = Date.now();
   let timer: ReturnType<typeof setTimeout> | null = null;

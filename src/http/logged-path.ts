@@ -1,6 +1,7 @@
 /**
- * The path of a request as the log may have it: without secrets, however the client has written them, and whether or not the
- * router knows the path. A client that builds a path wrongly puts its upload session's reference where no route looks for one.
+ * The path of a request as the log may have it: without secrets, however the client has written them, and whether or
+ * not the router knows the path. A client that builds a path wrongly puts its upload session's reference where no route
+ * looks for one.
  */
 
 /** Times that a path is decoded: more layers than any client or proxy adds by mistake. */

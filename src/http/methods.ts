@@ -1,4 +1,7 @@
-/** Which methods a path has, as the routes themselves say: for 405, Allow and OPTIONS (RFC 9110 §9.3.7, §10.2.1, §15.5.6). */
+/**
+ * Which methods a path has, as the routes themselves say: for 405, Allow and OPTIONS (RFC 9110 §9.3.7, §10.2.1,
+ * §15.5.6).
+ */
 import type { Hono, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
@@ -21,8 +24,8 @@ export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
 }
 
 /**
- * Says with OPTIONS and with every 405 which methods there are. A 405 leaves out the one that it refuses, which the path
- * may have at other times.
+ * Says with OPTIONS and with every 405 which methods there are. A 405 leaves out the one that it refuses, which the
+ * path may have at other times.
  */
 export function sayMethods(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   return async (c, next) => {

@@ -25,10 +25,14 @@ export function metricsRoutes(): Hono<AppEnv> {
       usageOfMost(config, c.env, ORGANIZATIONS),
     ]);
     const now = Date.now();
-    return c.text(render(reports, now) + renderMaintenance(maintenance, config.collects, now) + renderUsage(usage), 200, {
-      'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
-      'Cache-Control': 'no-store',
-    });
+    return c.text(
+      render(reports, now) + renderMaintenance(maintenance, config.collects, now) + renderUsage(usage),
+      200,
+      {
+        'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
+        'Cache-Control': 'no-store',
+      },
+    );
   });
   return metrics;
 }
@@ -39,7 +43,7 @@ function render(reports: readonly QueueReport[], now: number): string {
   const known = reports.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const ofQueues = (value: (status: (typeof known)[number]) => number): Sample[] =>
     known.map((status) => [{ store: status.store }, value(status)]);
-  const feed = reports[0]?.feed ?? [];
+  const changeLog = reports[0]?.changeLog ?? [];
   const age = (time: number | null | undefined): number => (time == null ? 0 : Math.max(0, (now - time) / 1000));
   return [
     family(
@@ -55,7 +59,7 @@ function render(reports: readonly QueueReport[], now: number): string {
       ofQueues(({ depth }) => depth),
     ),
     family(
-      'berth_queue_oldest_marker_seconds',
+      'berth_queue_oldest_outbox_entry_seconds',
       'gauge',
       'How long the oldest of them has waited; 0 for none.',
       ofQueues(({ oldest }) => age(oldest)),
@@ -67,10 +71,10 @@ function render(reports: readonly QueueReport[], now: number): string {
       ofQueues(({ inFlight }) => inFlight),
     ),
     family(
-      'berth_queue_fetches',
+      'berth_queue_copies_down',
       'gauge',
       'Blobs that a node has yet to fetch from afar.',
-      ofQueues(({ fetches }) => fetches),
+      ofQueues(({ copiesDown }) => copiesDown),
     ),
     family(
       'berth_queue_parked',
@@ -85,33 +89,33 @@ function render(reports: readonly QueueReport[], now: number): string {
       ofQueues(({ paused }) => (paused ? 1 : 0)),
     ),
     family(
-      'berth_copies_blobs',
+      'berth_copies_up_blobs',
       'gauge',
       'Blobs whose bytes lie at a node, and that central lacks.',
-      reports.map(({ store, copies }) => [{ store }, copies.blobs]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.blobs]),
     ),
     family(
-      'berth_copies_bytes',
+      'berth_copies_up_bytes',
       'gauge',
       'Bytes of these blobs.',
-      reports.map(({ store, copies }) => [{ store }, copies.bytes]),
+      reports.map(({ store, copiesUp }) => [{ store }, copiesUp.bytes]),
     ),
     family(
-      'berth_feed_lag_entries',
+      'berth_change_log_lag_entries',
       'gauge',
-      "Entries of central's feed that a node has yet to apply.",
-      feed.map(({ store, behind }) => [{ store }, behind]),
+      "Entries of central's change log that a node has yet to apply.",
+      changeLog.map(({ store, behind }) => [{ store }, behind]),
     ),
     family(
-      'berth_feed_age_seconds',
+      'berth_change_log_age_seconds',
       'gauge',
-      'Since a node last asked for the feed.',
-      feed.map(({ store, followedAt }) => [{ store }, age(followedAt)]),
+      'Since a node last asked for the change log.',
+      changeLog.map(({ store, appliedAt }) => [{ store }, age(appliedAt)]),
     ),
     family(
       'berth_announced_total',
       'counter',
-      'Markers that were announced.',
+      'Outbox entries that were announced.',
       ofQueues(({ counters }) => counters.announced),
     ),
     family(
@@ -121,16 +125,16 @@ function render(reports: readonly QueueReport[], now: number): string {
       ofQueues(({ counters }) => counters.settled),
     ),
     family(
-      'berth_copied_bytes_total',
+      'berth_copied_up_bytes_total',
       'counter',
       'Bytes that were copied to central.',
-      ofQueues(({ counters }) => counters.copied_bytes),
+      ofQueues(({ counters }) => counters.copied_up_bytes),
     ),
     family(
-      'berth_fetched_bytes_total',
+      'berth_copied_down_bytes_total',
       'counter',
       'Bytes that were fetched to a node.',
-      ofQueues(({ counters }) => counters.fetched_bytes),
+      ofQueues(({ counters }) => counters.copied_down_bytes),
     ),
     family(
       'berth_retries_total',
@@ -139,10 +143,10 @@ function render(reports: readonly QueueReport[], now: number): string {
       ofQueues(({ counters }) => counters.retries),
     ),
     family(
-      'berth_followed_total',
+      'berth_change_log_applied_total',
       'counter',
-      'Feed entries that were applied.',
-      ofQueues(({ counters }) => counters.followed),
+      'Change log entries that were applied.',
+      ofQueues(({ counters }) => counters.applied),
     ),
     histogram(
       'berth_announce_seconds',
@@ -215,7 +219,9 @@ function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolea
 
 function renderUsage(usage: Awaited<ReturnType<typeof usageOfMost>>): string {
   const shown = `Of the ${ORGANIZATIONS} organizations that use most.`;
-  const quotas = usage.flatMap(({ organization, quota }): Sample[] => (quota === null ? [] : [[{ organization }, quota]]));
+  const quotas = usage.flatMap(({ organization, quota }): Sample[] =>
+    quota === null ? [] : [[{ organization }, quota]],
+  );
   const gauge = (name: string, help: string, samples: readonly Sample[]): string =>
     samples.length === 0 ? '' : family(`berth_organization_${name}`, 'gauge', `${help} ${shown}`, samples);
   const each = (value: (row: (typeof usage)[number]) => number): Sample[] =>

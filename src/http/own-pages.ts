@@ -1,6 +1,6 @@
 /**
- * A browser sends the password that it remembers for a registry with every request to it, whichever site's page makes the
- * request: a form on another site could act as its user. So a page of another origin changes nothing.
+ * A browser sends the password that it remembers for a registry with every request to it, whichever site's page makes
+ * the request: a form on another site could act as its user. So a page of another origin changes nothing.
  */
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
@@ -23,7 +23,7 @@ export const ownPagesOnly = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 function isOfOtherPage(c: AppContext): boolean {
-  if (OTHER_SITES.has(c.req.header('Sec-Fetch-Site') ?? '')) return true;
+  if (OTHER_SITES.has(c.req.header('Sec-CopyDown-Site') ?? '')) return true;
   const origin = c.req.header('Origin');
   // `null` is the origin of a sandboxed page. The scheme is not compared: a proxy may have ended TLS.
   return origin !== undefined && URL.parse(origin)?.host !== c.get('url').host;

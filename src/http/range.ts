@@ -7,8 +7,8 @@ export interface ByteRange {
 }
 
 /**
- * The one range that a Range header asks of `size` bytes; undefined for the whole: no header, another unit, or several ranges,
- * which a server may ignore.
+ * The one range that a Range header asks of `size` bytes; undefined for the whole: no header, another unit, or several
+ * ranges, which a server may ignore.
  * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {

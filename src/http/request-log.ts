@@ -5,8 +5,8 @@ import type { AppContext, AppEnv } from './context.ts';
 import { loggedPath } from './logged-path.ts';
 
 /**
- * Gives every request an id, which its response, its error bodies and its log line carry; and writes that line, as JSON.
- * The line names what was asked for, never what it was asked with: no header, no query, no body.
+ * Gives every request an id, which its response, its error bodies and its log line carry; and writes that line, as
+ * JSON. The line names what was asked for, never what it was asked with: no header, no query, no body.
  */
 export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();

@@ -1,7 +1,7 @@
 /**
  * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
- * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password, and
- * a push to a name that no repository can have.
+ * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password,
+ * and a push to a name that no repository can have.
  */
 import { Hono } from 'hono';
 import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';
@@ -79,7 +79,13 @@ async function issue(c: AppContext, login: Login | undefined, asked: readonly st
 
 /** As Docker's "Token Authentication Specification" says. */
 function answer(c: AppContext, { token, expiresIn, issuedAt }: Issued, more: object = {}): Response {
-  const body = { token, access_token: token, expires_in: expiresIn, issued_at: new Date(issuedAt).toISOString(), ...more };
+  const body = {
+    token,
+    access_token: token,
+    expires_in: expiresIn,
+    issued_at: new Date(issuedAt).toISOString(),
+    ...more,
+  };
   return c.json(body, 200);
 }
 
@@ -89,12 +95,15 @@ function oauthAnswer(c: AppContext, issued: Issued): Response {
 }
 
 /**
- * A token that is good for less than a minute is not given: clients take it for good after it has ended. Nor can it outlive
- * its credential, so the credential gets none in its last minute.
+ * A token that is good for less than a minute is not given: clients take it for good after it has ended. Nor can it
+ * outlive its credential, so the credential gets none in its last minute.
  */
 function tooShort(credentialExpiresAt: number | undefined, now: number): OciError {
   if (credentialExpiresAt !== undefined && credentialExpiresAt < now + LEAST_TOKEN_SECONDS * 1000) {
-    return new OciError('UNAUTHORIZED', { message: 'the credential ends in less than a minute: use another', headers: BASIC });
+    return new OciError('UNAUTHORIZED', {
+      message: 'the credential ends in less than a minute: use another',
+      headers: BASIC,
+    });
   }
   return new OciError('UNAVAILABLE', { headers: { 'Retry-After': '1' } });
 }
@@ -117,7 +126,10 @@ async function formOf(c: AppContext): Promise<FormData> {
   try {
     return await c.req.raw.formData();
   } catch (cause) {
-    throw new OciError('PARAMETER_INVALID', { message: 'the body must be a form, application/x-www-form-urlencoded', cause });
+    throw new OciError('PARAMETER_INVALID', {
+      message: 'the body must be a form, application/x-www-form-urlencoded',
+      cause,
+    });
   }
 }
 

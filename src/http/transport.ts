@@ -7,9 +7,9 @@ import type { AppEnv } from './context.ts';
 const STRICT_TRANSPORT_SECURITY = 'max-age=31536000';
 
 /**
- * Refuses plain HTTP, except to hosts whose connections never leave the machine, before anything of the request is looked at:
- * a challenge would ask the client for its password, which all on the way could read. Over HTTPS, browsers are told to stay
- * there (RFC 6797 §7.2: never over plain HTTP).
+ * Refuses plain HTTP, except to hosts whose connections never leave the machine, before anything of the request is
+ * looked at: a challenge would ask the client for its password, which all on the way could read. Over HTTPS, browsers
+ * are told to stay there (RFC 6797 §7.2: never over plain HTTP).
  * @throws OciError HTTPS_REQUIRED
  */
 export const encryptedOnly = createMiddleware<AppEnv>(async (c, next) => {

@@ -1,13 +1,16 @@
 /**
- * Reads on where a handler has answered without its request's body. The connection of an answer that overtakes the body is
- * reset, and a client that is still sending never sees the answer: Go's reports `broken pipe`.
+ * Reads on where a handler has answered without its request's body. The connection of an answer that overtakes the body
+ * is reset, and a client that is still sending never sees the answer: Go's reports `broken pipe`.
  */
 import { createMiddleware } from 'hono/factory';
 import { releaseBody } from './body.ts';
 import type { AppEnv } from './context.ts';
 import { releaseRoom } from './large-answer.ts';
 
-/** Bytes that are read on for at most. A client that has more to send finds its connection closed, as it would at any limit. */
+/**
+ * Bytes that are read on for at most. A client that has more to send finds its connection closed, as it would at any
+ * limit.
+ */
 const MAX_BYTES = 64 * 1024 ** 2;
 /** Bodies arrive in pieces of 4 KiB. */
 const PIECE_BYTES = 4096;

@@ -6,7 +6,14 @@ import { parseArgs } from 'node:util';
 import { REGIONS } from '../config.ts';
 import { addNode, type Change, dataLocation, type NodeRequest } from './node-tables.ts';
 import { main, type Operator, type Step, shown, take } from './operator.ts';
-import { ENVIRONMENT, readWranglerToml, Refusal, requireGoodToml, WRANGLER_TOML, writeWranglerToml } from './wrangler-toml.ts';
+import {
+  ENVIRONMENT,
+  readWranglerToml,
+  Refusal,
+  requireGoodToml,
+  WRANGLER_TOML,
+  writeWranglerToml,
+} from './wrangler-toml.ts';
 
 const USAGE = `npm run add-node -- <name> --region <region> [--domain <domain>] [--store <store>] [--apply]
 
@@ -57,7 +64,9 @@ export async function addNodeCommand(args: string[], operator: Operator): Promis
   const unread = apply && data !== undefined && id === undefined;
   take(operator, apply ? rest : [...create, ...rest], current.folder, apply && !unread);
   if (unread)
-    throw new Refusal(`\nWhat wrangler printed has no database id: first set database_id of ${data.binding} in wrangler.toml.`);
+    throw new Refusal(
+      `\nWhat wrangler printed has no database id: first set database_id of ${data.binding} in wrangler.toml.`,
+    );
 }
 
 type Data = NonNullable<Change['data']>;
@@ -80,7 +89,8 @@ function bucketStep({ bucket }: Data, location: string): Step {
 }
 
 function deploySteps({ data }: Change): Step[] {
-  const migrate = data === undefined ? [] : [`wrangler d1 migrations apply ${data.binding} --remote --env ${ENVIRONMENT}`];
+  const migrate =
+    data === undefined ? [] : [`wrangler d1 migrations apply ${data.binding} --remote --env ${ENVIRONMENT}`];
   return [
     { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
     { command: ['npm', 'run', 'deploy'], note: [...migrate, `wrangler deploy --env ${ENVIRONMENT}`].join('; ') },

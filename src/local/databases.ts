@@ -1,6 +1,6 @@
 /**
- * Brings the databases of a local run up to the present schema, before anything listens on its ports: a client that retries
- * while the registry starts finds a closed port, never half a schema.
+ * Brings the databases of a local run up to the present schema, before anything listens on its ports: a client that
+ * retries while the registry starts finds a closed port, never half a schema.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,12 @@ export interface DatabasesOptions {
   readonly log: LogFile;
 }
 
-export async function prepareDatabases({ stateDir, databases, developmentUsers, log }: DatabasesOptions): Promise<void> {
+export async function prepareDatabases({
+  stateDir,
+  databases,
+  developmentUsers,
+  log,
+}: DatabasesOptions): Promise<void> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: '127.0.0.1',

@@ -9,7 +9,9 @@ const databases: readonly { binding: string; database_name?: string; database_id
 const unset = databases.filter(({ database_id: id }) => isUnset(id));
 if (unset.length > 0) {
   const names = unset.map(({ binding, database_name: name }) => `${binding} (wrangler d1 create ${name})`).join(', ');
-  console.error(`wrangler.toml: set database_id in [env.${ENVIRONMENT}] for ${names}. docs/deploying.md has the steps.`);
+  console.error(
+    `wrangler.toml: set database_id in [env.${ENVIRONMENT}] for ${names}. docs/deploying.md has the steps.`,
+  );
   process.exit(1);
 }
 

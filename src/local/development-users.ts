@@ -1,6 +1,6 @@
 /**
- * Users of a local registry, with passwords that everyone knows. They are rows of the simulators' database: a deployment
- * bundles nothing of this folder.
+ * Users of a local registry, with passwords that everyone knows. They are rows of the simulators' database: a
+ * deployment bundles nothing of this folder.
  */
 import { createHash } from 'node:crypto';
 import type { Miniflare } from 'miniflare';
@@ -21,14 +21,16 @@ export const DEVELOPMENT_USERS: readonly DevelopmentUser[] = [
 
 export async function addDevelopmentUsers(database: Awaited<ReturnType<Miniflare['getD1Database']>>): Promise<void> {
   const now = Date.now();
-  const organization = database.prepare('INSERT INTO organizations (name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING');
+  const organization = database.prepare(
+    'INSERT INTO organizations (name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING',
+  );
   const credential = database.prepare(
     `INSERT INTO credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING`,
   );
   await database.batch([
-    ...['official', ...DEVELOPMENT_USERS.filter(({ kind }) => kind === 'organization').map(({ name }) => name)].map((name) =>
-      organization.bind(name, now),
+    ...['official', ...DEVELOPMENT_USERS.filter(({ kind }) => kind === 'organization').map(({ name }) => name)].map(
+      (name) => organization.bind(name, now),
     ),
     ...DEVELOPMENT_USERS.map(({ name, password, kind }) => {
       const owns = kind === 'organization';

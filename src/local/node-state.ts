@@ -7,13 +7,13 @@ const TIMEOUT_MILLISECONDS = 30_000;
 const state = z.object({
   /** Whether the queue could be asked; if not, what it counts is not known. */
   answers: z.boolean(),
-  /** Markers of the store: tags and manifests that central has not heard of. */
+  /** Outbox entries of the store: tags and manifests that central has not heard of. */
   depth: z.number(),
-  oldest_marker_seconds: z.number().nullable(),
+  oldest_outbox_entry_seconds: z.number().nullable(),
   parked: z.number(),
   paused: z.boolean(),
   /** Blobs whose bytes lie at the store, and that central lacks. */
-  copies: z.object({ blobs: z.number(), bytes: z.number() }),
+  copies_up: z.object({ blobs: z.number(), bytes: z.number() }),
 });
 
 const page = z.object({
@@ -31,7 +31,10 @@ const page = z.object({
     ]),
   ),
   last: z.string().nullable(),
-  /** False where the node's database cannot be asked: it does not answer, or the node is retired. Then it may have pushes that nobody has heard of. */
+  /**
+   * False where the node's database cannot be asked: it does not answer, or the node is retired. Then it may have
+   * pushes that nobody has heard of.
+   */
   complete: z.boolean(),
 });
 
@@ -76,7 +79,8 @@ export async function* onlyAt(central: Central, store: string): AsyncGenerator<O
     if (!answer.complete) yield 'incomplete';
     yield* answer.items;
     last = answer.last;
-    if (last !== null && seen.has(last)) throw new Refusal(`${central.url} answers the page after ${last} without end.`);
+    if (last !== null && seen.has(last))
+      throw new Refusal(`${central.url} answers the page after ${last} without end.`);
     if (last !== null) seen.add(last);
   } while (last !== null);
 }
@@ -95,7 +99,8 @@ export async function forget(central: Central, store: string, lost: boolean): Pr
     const answer: z.infer<typeof forgotten> = await ask(central, path, forgotten, 'DELETE');
     locations += answer.locations;
     last = answer.last;
-    if (last !== null && last <= before) throw new Refusal(`${central.url} does not come to an end: it is at ${last} again.`);
+    if (last !== null && last <= before)
+      throw new Refusal(`${central.url} does not come to an end: it is at ${last} again.`);
   } while (last !== null);
   return locations;
 }
@@ -111,7 +116,12 @@ async function ask<T>(
   let response: Response;
   let body: string;
   try {
-    response = await fetch(address, { method, headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
+    response = await fetch(address, {
+      method,
+      headers,
+      redirect: 'error',
+      signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS),
+    });
     body = await response.text();
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
@@ -124,7 +134,9 @@ async function ask<T>(
   }
   if (response.status === 503) throw new Unavailable(`${address.href} answers 503: ${body.slice(0, 500)}`);
   if (response.status === 401 || response.status === 403) {
-    throw new Refusal(`${address.href} answers ${response.status}: BERTH_USER and BERTH_PASSWORD must be an administrator's.`);
+    throw new Refusal(
+      `${address.href} answers ${response.status}: BERTH_USER and BERTH_PASSWORD must be an administrator's.`,
+    );
   }
   if (!response.ok) throw new Refusal(`${address.href} answers ${response.status}: ${body.slice(0, 500)}`);
   const parsed = shape.safeParse(parsedJson(body));

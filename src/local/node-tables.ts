@@ -41,7 +41,12 @@ export function addNode(text: string, production: Production, request: NodeReque
     ...node.hosts.map((pattern) => table('routes', { pattern, custom_domain: true })),
   ]);
   if (data === undefined) return { node, data, text: withNode };
-  const database = { binding, database_name: data.database, database_id: databaseId, migrations_dir: 'src/stores/migrations' };
+  const database = {
+    binding,
+    database_name: data.database,
+    database_id: databaseId,
+    migrations_dir: 'src/stores/migrations',
+  };
   const withStore = appendBlock(withNode, `store ${node.store}`, [
     table('d1_databases', database),
     table('r2_buckets', { binding: bucketBinding(node.store), bucket_name: data.bucket }),
@@ -103,7 +108,9 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
     throw new Refusal(`--region must be one of ${REGIONS.join(', ')}, not "${region}": the node's queue is put there.`);
   }
   if (name.length > LONGEST_NAME) {
-    throw new Refusal(`A node's name has at most ${LONGEST_NAME} characters: its bucket is berth-<name>, of 63 at most.`);
+    throw new Refusal(
+      `A node's name has at most ${LONGEST_NAME} characters: its bucket is berth-<name>, of 63 at most.`,
+    );
   }
   const stores = [...new Set(nodes.map((each) => each.store))];
   if (store !== undefined && !stores.includes(store)) {
@@ -123,12 +130,17 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
 
 function domainOf(hosts: readonly string[]): string {
   const domain = hosts.map((host) => /^index\.([^:]+)$/.exec(host)?.[1]).find((found) => found !== undefined);
-  if (domain === undefined) throw new Refusal("No host of central is index.<domain>: say the node's with --domain <domain>.");
+  if (domain === undefined)
+    throw new Refusal("No host of central is index.<domain>: say the node's with --domain <domain>.");
   return domain;
 }
 
-function requireUnused({ databases, buckets }: Production, { binding, database, bucket }: NonNullable<Change['data']>): void {
+function requireUnused(
+  { databases, buckets }: Production,
+  { binding, database, bucket }: NonNullable<Change['data']>,
+): void {
   const taken = databases.find((each) => each.binding === binding || each.database_name === database)?.database_name;
   const other = taken ?? buckets.find(({ bucket_name: name }) => name === bucket)?.bucket_name;
-  if (other !== undefined) throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has ${other} already, for something else.`);
+  if (other !== undefined)
+    throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has ${other} already, for something else.`);
 }

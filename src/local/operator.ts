@@ -48,7 +48,8 @@ export async function main(command: (args: string[], operator: Operator) => Prom
   try {
     await command(process.argv.slice(2), { print: (line) => console.log(line), run: runCommand });
   } catch (error) {
-    const expected = error instanceof Refusal || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+    const expected =
+      error instanceof Refusal || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
     console.error(expected ? (error as Error).message : error);
     process.exitCode = 1;
   }

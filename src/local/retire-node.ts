@@ -1,11 +1,20 @@
 /**
  * `npm run retire-node -- <name>`: takes a node out of `[env.production]` of `wrangler.toml`, once central has all that was
- * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run. Before that, once it is
- * deployed, `--forget <store>` asks central again, and has it forget where the store's bytes lay.
+ * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run. Before that, once
+ * it is deployed, `--forget <store>` asks central again, and has it forget where the store's bytes lay.
  */
 import { parseArgs } from 'node:util';
 import { databaseBinding } from '../config.ts';
-import { type Central, forget, InTheWay, onlyAt, type StoreState, stateOf, Unavailable, UnknownStore } from './node-state.ts';
+import {
+  type Central,
+  forget,
+  InTheWay,
+  onlyAt,
+  type StoreState,
+  stateOf,
+  Unavailable,
+  UnknownStore,
+} from './node-state.ts';
 import { type Change, removeNode, requireNode, sharesStore } from './node-tables.ts';
 import { main, type Operator, take } from './operator.ts';
 import {
@@ -140,14 +149,14 @@ async function stateOrAdvice(central: Central, store: string, name: string): Pro
 
 function requireReplicated(
   name: string,
-  { answers, depth, oldest_marker_seconds: age, parked, paused, copies }: StoreState,
+  { answers, depth, oldest_outbox_entry_seconds: age, parked, paused, copies_up }: StoreState,
 ): void {
   if (!answers) {
     throw new Refusal(
       `The queue of node ${name} does not answer: nothing is known of what central lacks. Try again, or, if the node is gone for good: npm run retire-node -- ${name} --lost`,
     );
   }
-  if (depth === 0 && copies.blobs === 0) return;
+  if (depth === 0 && copies_up.blobs === 0) return;
   const oldest = age === null ? '' : `, the oldest since ${age} seconds`;
   const held = [
     ...(paused ? ['Its queue is paused: resume it.'] : []),
@@ -157,7 +166,7 @@ function requireReplicated(
     [
       `Node ${name} has what central lacks:`,
       `  tags and manifests that central has not heard of: ${depth}${oldest}`,
-      `  blobs whose bytes lie at the node, and not at central: ${copies.blobs} (${copies.bytes} bytes)`,
+      `  blobs whose bytes lie at the node, and not at central: ${copies_up.blobs} (${copies_up.bytes} bytes)`,
       ...held,
       'Stop pushing to it, wait until both are 0, and run this again. wrangler.toml is as it was.',
       `If the node is gone for good: npm run retire-node -- ${name} --lost`,
@@ -190,7 +199,8 @@ async function listLost({ print }: Operator, central: Central, store: string): P
     print(`${error.message}\nThe list ends here: central cannot say what else is lost.`);
   }
   print(`Lost: ${counts.manifest} manifests, ${counts.tag} tags, ${counts.blob} blobs (${bytes} bytes).`);
-  if (kept > 0) print(`Another node has ${kept} more blobs that central lacks: see that they are copied before it is retired.`);
+  if (kept > 0)
+    print(`Another node has ${kept} more blobs that central lacks: see that they are copied before it is retired.`);
 }
 
 type Data = NonNullable<Change['data']>;
@@ -204,7 +214,7 @@ function printDeletion(
 ): void {
   const check = `
 First, after the deployment:
-  npx wrangler d1 execute ${database} --remote --command "SELECT count(*) FROM markers"
+  npx wrangler d1 execute ${database} --remote --command "SELECT count(*) FROM outbox"
       0, or something was pushed while the node was being retired. To get it, put ${node.name}'s tables back into wrangler.toml and deploy
   npm run retire-node -- --forget ${node.store}${lost ? ' --lost' : ''}
       refused while central lacks bytes that lie at the node; then central forgets where they lay

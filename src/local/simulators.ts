@@ -1,6 +1,6 @@
 /**
- * Berth on Cloudflare's embedded simulators (miniflare, workerd): what `npm start` runs, and every test that speaks HTTP.
- * One process, listening on loopback alone. The port picks the namespace, or the name on any of the ports does:
+ * Berth on Cloudflare's embedded simulators (miniflare, workerd): what `npm start` runs, and every test that speaks
+ * HTTP. One process, listening on loopback alone. The port picks the namespace, or the name on any of the ports does:
  * `index.localhost` is central, `index.<node>.localhost` a node.
  */
 import { randomBytes, randomInt } from 'node:crypto';
@@ -116,14 +116,18 @@ async function run(
           name: WORKER,
           modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
           bindings,
-          unsafeDirectSockets: hosts.map((each) => ({ host: LOOPBACK, port: each.port, entrypoint: entrypointOf(each) })),
+          unsafeDirectSockets: hosts.map((each) => ({
+            host: LOOPBACK,
+            port: each.port,
+            entrypoint: entrypointOf(each),
+          })),
         },
       ],
     }),
   );
   const scheduled = async (): Promise<void> => {
-    // Miniflare's own getWorker() blocks this process in a synchronous call, and workerd waits for it to read the log: neither
-    // would go on once the pipe between them is full.
+    // Miniflare's own getWorker() blocks this process in a synchronous call, and workerd waits for it to read the log:
+    // neither would go on once the pipe between them is full.
     const answer = await miniflare.dispatchFetch('http://localhost/cdn-cgi/local/scheduled?cron=*+*+*+*+*');
     if (!answer.ok) throw new Error(`the scheduled handler answered ${answer.status}: ${await answer.text()}`);
     await answer.text();
@@ -177,7 +181,10 @@ async function requireFreePort({ name, port }: LocalHost, all: readonly LocalHos
   throw new PortInUse(`port ${port} (${name}) ${problem}: Berth takes ${taken}; choose others with PORT=<first port>`);
 }
 
-/** The Worker as one module, as wrangler bundles it; with an entry point for each port, which knows by it where a request came in. */
+/**
+ * The Worker as one module, as wrangler bundles it; with an entry point for each port, which knows by it where a
+ * request came in.
+ */
 async function bundle(entryPoint: string, hosts: readonly LocalHost[]): Promise<string> {
   const from = JSON.stringify(entryPoint);
   const entries = hosts.map((each) => `export const ${entrypointOf(each)} = at('${each.port}');`);
@@ -236,7 +243,15 @@ async function workerOptions(): Promise<WorkerOptions> {
     durableObjects = {},
     ratelimits = {},
   } = all;
-  return { compatibilityDate, compatibilityFlags, bindings, d1Databases, r2Buckets, durableObjects, ratelimits } as WorkerOptions;
+  return {
+    compatibilityDate,
+    compatibilityFlags,
+    bindings,
+    d1Databases,
+    r2Buckets,
+    durableObjects,
+    ratelimits,
+  } as WorkerOptions;
 }
 
 type RegistryVar = {
@@ -269,7 +284,10 @@ function localSecrets(stateDir: string): Record<string, string> {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
   } catch {
-    const secrets = { SIGNING_KEY: randomBytes(32).toString('base64'), BOOTSTRAP_SECRET: randomBytes(32).toString('base64url') };
+    const secrets = {
+      SIGNING_KEY: randomBytes(32).toString('base64'),
+      BOOTSTRAP_SECRET: randomBytes(32).toString('base64url'),
+    };
     writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
     return secrets;
   }

@@ -36,7 +36,9 @@ Push to ${name}, which passes it on to central:
   docker tag alpine localhost:${at}/alice/alpine && docker push localhost:${at}/alice/alpine
 `,
 );
-const users = DEVELOPMENT_USERS.map(({ name, password, can }) => `  ${name.padEnd(9)} ${password.padEnd(13)} ${can}`).join('\n');
+const users = DEVELOPMENT_USERS.map(
+  ({ name, password, can }) => `  ${name.padEnd(9)} ${password.padEnd(13)} ${can}`,
+).join('\n');
 if (registry.warning !== undefined) console.error(registry.warning);
 console.log(`
 Berth is up.
@@ -59,9 +61,14 @@ ${reloads ? 'A change in src/ or wrangler.toml reloads it. ' : ''}Ctrl-C stops i
 `);
 
 const cron = setInterval(() => {
-  // Not to the screen: if that is a pipe which nobody reads, writing to it would stop this process, and with it the registry.
+  // Not to the screen: if that is a pipe which nobody reads, writing to it would stop this process, and with it the
+  // registry.
   registry.scheduled().catch((error: unknown) => {
-    registry.log.write({ timestamp: Date.now(), level: 'error', message: `the scheduled handler failed: ${String(error)}` });
+    registry.log.write({
+      timestamp: Date.now(),
+      level: 'error',
+      message: `the scheduled handler failed: ${String(error)}`,
+    });
   });
 }, MINUTE);
 

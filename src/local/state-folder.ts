@@ -1,4 +1,7 @@
-/** The folder of a local run's state. It holds secrets and the bytes of private images, so nobody but its owner may look inside. */
+/**
+ * The folder of a local run's state. It holds secrets and the bytes of private images, so nobody but its owner may look
+ * inside.
+ */
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -20,8 +23,8 @@ export class OldState extends Error {
 }
 
 /**
- * Makes the folder, or closes one that an earlier start left open to others. A folder that holds something else is somebody's
- * for another purpose, and keeps its mode.
+ * Makes the folder, or closes one that an earlier start left open to others. A folder that holds something else is
+ * somebody's for another purpose, and keeps its mode.
  * @returns what the user is to be told, if others can look inside
  * @throws OldState, and changes nothing in the folder then
  */

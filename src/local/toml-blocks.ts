@@ -1,4 +1,7 @@
-/** Blocks of tables at the end of a TOML file, each between two marks by which it is found again. All else stays as it is. */
+/**
+ * Blocks of tables at the end of a TOML file, each between two marks by which it is found again. All else stays as it
+ * is.
+ */
 
 export interface Table {
   /** `env.production.routes`: the array that it is an element of. */

@@ -1,8 +1,8 @@
 /**
- * The Worker of a local run: Berth, behind whatever passes requests on to it on the same machine. A front that ends TLS shows its
- * clients another scheme, host and port than those that Berth is asked at, and says so in `X-Forwarded-Proto` and
- * `X-Forwarded-Host`. A deployment bundles nothing of this: there anyone could write these headers, and choose by them where
- * a client takes its password. Here all who can connect are on loopback.
+ * The Worker of a local run: Berth, behind whatever passes requests on to it on the same machine. A front that ends TLS
+ * shows its clients another scheme, host and port than those that Berth is asked at, and says so in `X-Forwarded-Proto`
+ * and `X-Forwarded-Host`. A deployment bundles nothing of this: there anyone could write these headers, and choose by
+ * them where a client takes its password. Here all who can connect are on loopback.
  */
 import { type Address, createApp } from '../app.ts';
 import worker from '../index.ts';

@@ -67,7 +67,9 @@ export function writeWranglerToml(current: WranglerToml, text: string): void {
 }
 
 interface RawEnvironment {
-  readonly vars?: { readonly REGISTRY?: { readonly central: Production['central']; readonly nodes?: readonly ConfiguredNode[] } };
+  readonly vars?: {
+    readonly REGISTRY?: { readonly central: Production['central']; readonly nodes?: readonly ConfiguredNode[] };
+  };
   readonly routes?: Production['routes'];
   readonly d1_databases?: readonly Database[];
   readonly r2_buckets?: Production['buckets'];
@@ -109,6 +111,8 @@ function requireServable(raw: Raw): void {
   }
   const bound = new Set([...databases, ...buckets].map(({ binding }) => binding));
   const stores = [parsed.data.central, ...parsed.data.nodes].map(({ store }) => store);
-  const missing = stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]).find((name) => !bound.has(name));
+  const missing = stores
+    .flatMap((store) => [databaseBinding(store), bucketBinding(store)])
+    .find((name) => !bound.has(name));
   if (missing !== undefined) throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml lacks a binding: ${missing}`);
 }

@@ -1,5 +1,5 @@
 /** Removes entries of central's change log that every node has applied, once the grace time is over. */
-import { deleteFollowedEntries } from '../stores/change-log-rows.ts';
+import { deleteAppliedEntries } from '../stores/change-log-rows.ts';
 import type { Task } from './round.ts';
 
 const ENTRIES = 10_000;
@@ -10,7 +10,7 @@ export const changeLog: Task = {
   every: () => 0,
   async slice({ nodes, now, graceMilliseconds }, { database }) {
     const stores = nodes.map(({ name }) => name);
-    const removed = await deleteFollowedEntries(database, stores, now() - graceMilliseconds, ENTRIES);
+    const removed = await deleteAppliedEntries(database, stores, now() - graceMilliseconds, ENTRIES);
     return removed === 0 ? undefined : { position: undefined, counts: { removed_changes: removed } };
   },
 };

@@ -28,7 +28,9 @@ export interface MaintenanceContext extends Settings {
   readonly now: () => number;
   /** Asked between slices, and within a long one. */
   readonly mayGoOn: () => boolean;
-  /** Awaited after a slice: how long to leave the store to everyone else. @param worked milliseconds that the slice took */
+  /**
+   * Awaited after a slice: how long to leave the store to everyone else. @param worked milliseconds that the slice took
+   */
   readonly rest: (worked: number) => Promise<unknown>;
   /** Told of each blob that a store has again: a copy of it may have waited for that. */
   readonly repaired: (store: StoreName, digest: Digest) => Promise<void>;

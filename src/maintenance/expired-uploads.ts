@@ -1,4 +1,7 @@
-/** Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from reviving. */
+/**
+ * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
+ * reviving.
+ */
 import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
@@ -30,7 +33,8 @@ export const expiredUploads: Task = {
     // Sessions with and without objects are paged apart: those that stay keep no others waiting.
     const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
     let { removed } = page;
-    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of then.
+    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of
+    // then.
     const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
       try {

@@ -1,4 +1,7 @@
-/** Removes what tags no longer keep of their histories: too many entries, and too old ones. See `stores/manifests/tag-history.ts`. */
+/**
+ * Removes what tags no longer keep of their histories: too many entries, and too old ones. See
+ * `stores/manifests/tag-history.ts`.
+ */
 import { DAY } from '../durations.ts';
 import { type TagPosition, tagsWithHistory, trimHistories } from '../stores/manifests/tag-history.ts';
 import type { Task } from './round.ts';

@@ -3,15 +3,18 @@
  *
  *     cron trigger, once a minute → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
  *
- * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of it at one store: it is given
- * where it starts and says where the next one does. A *round* is all slices from one end of the store to the other. The row of a
- * task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what stops it; `/api/maintenance` and
- * `/metrics` show that row. A slice that finds nothing to do answers undefined, and leaves no row.
+ * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of it at one store: it
+ * is given where it starts and says where the next one does. A *round* is all slices from one end of the store to the
+ * other. The row of a task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what stops
+ * it; `/api/maintenance` and `/metrics` show that row. A slice that finds nothing to do answers undefined, and leaves
+ * no row.
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
- * - **Budgets.** A pass has so much time and so many slices, which its tasks share. After each slice but the last, the task
+ * - **Budgets.** A pass has so much time and so many slices, which its tasks share. After each slice but the last, the
+ *   task
  *   rests, since D1 answers one query after the other.
- * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was: its row says why, and the
+ * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was: its row says why,
+ *   and the
  *   next run tries again. Whatever it throws keeps no other task waiting, and no other store.
  * - **A clock that was ahead.** What it wrote into a row is brought back to now, so that no task rests for days.
  *
@@ -31,7 +34,9 @@ export interface Task {
   /** Milliseconds from the start of a round to the start of the next; 0 for every run. */
   readonly every: (context: MaintenanceContext) => number;
   readonly at: 'central' | 'node' | 'every store';
-  /** For so many milliseconds no other run begins a slice while one is under way; undefined if two at once do no harm. */
+  /**
+   * For so many milliseconds no other run begins a slice while one is under way; undefined if two at once do no harm.
+   */
   readonly alone?: number;
   /** How many milliseconds of a pass the task may take; undefined for all. */
   readonly share?: number;
@@ -107,7 +112,12 @@ function inOrder({ central, nodes, now }: MaintenanceContext, order: Lane['store
  * Runs slices of a task at a store until its round ends, something stops it, or there is no more time.
  * @throws what the slice throws, but for Stopped
  */
-export async function goRound(context: MaintenanceContext, task: Task, store: Store, counts: Counts = new Map()): Promise<void> {
+export async function goRound(
+  context: MaintenanceContext,
+  task: Task,
+  store: Store,
+  counts: Counts = new Map(),
+): Promise<void> {
   const { database } = store;
   while (context.mayGoOn()) {
     const at = context.now();
@@ -166,8 +176,9 @@ function neverRun(task: string): TaskState {
 const SKEW = MINUTE;
 
 /**
- * A task whose last slice, or round, lies ahead was written by a clock that has been set back since, and would rest for as long
- * as that clock was ahead. So it is due now, and its round began now; when the round before it ended is not known.
+ * A task whose last slice, or round, lies ahead was written by a clock that has been set back since, and would rest for
+ * as long as that clock was ahead. So it is due now, and its round began now; when the round before it ended is not
+ * known.
  */
 function asOf(state: TaskState, now: number): TaskState {
   const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = state;
@@ -188,7 +199,9 @@ function afterSlice(state: TaskState, { position, stopped, notBefore }: Slice, a
     position: position ?? '',
     round_ended_at: ended ? at : state.round_ended_at,
     last_slice_at: at,
-    next_at: ended ? Math.max(state.round_started_at + every, notBefore ?? 0) : (notBefore ?? Math.min(state.next_at, at)),
+    next_at: ended
+      ? Math.max(state.round_started_at + every, notBefore ?? 0)
+      : (notBefore ?? Math.min(state.next_at, at)),
     slices: state.slices + 1,
     stopped: stopped ?? null,
   };

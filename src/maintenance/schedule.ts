@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
 import { queueOf } from '../replication/durable-object.ts';
-import { copyJob } from '../replication/machine.ts';
+import { copyUpJob } from '../replication/machine.ts';
 import type { Store } from '../stores/store.ts';
 import { type MaintenanceContext, openContext } from './context.ts';
 import { type Counts, runLane } from './round.ts';
@@ -16,11 +16,11 @@ const PASS_MILLISECONDS = 20_000;
 const SMALL_STEP = 1000;
 
 /**
- * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query after
- * the other. At most for a second, whatever the slice waited for.
+ * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query
+ * after the other. At most for a second, whatever the slice waited for.
  */
 const REST_TIMES = 5;
-const LONGEST_REST = 1000;
+const LONGEST_BACKOFF = 1000;
 
 /** @param now milliseconds since the epoch */
 export async function maintain(
@@ -59,11 +59,11 @@ export function contextOf(config: Config, env: object, now: number): Maintenance
     nodes: stores.filter((store) => !isCentral(store)),
     now: () => now + clock.elapsed(),
     mayGoOn: () => !clock.isSetBack(),
-    rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_REST)),
+    rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_BACKOFF)),
     repaired: async (store, digest) => {
       if (store === central.name) return;
       // One that is not reached leaves the copy parked, which the queue's metrics show.
-      await Promise.resolve(queueOf(env, config, store).retry(store, copyJob(digest))).catch((error: unknown) => {
+      await Promise.resolve(queueOf(env, config, store).retry(store, copyUpJob(digest))).catch((error: unknown) => {
         logFailure({ queue: store, failed: 'retry', error: String(error) });
       });
     },

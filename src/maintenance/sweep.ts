@@ -1,4 +1,4 @@
-/** Sweeps what removals have left to do, of a request or of the feed. Removals take turns, a slice each. */
+/** Sweeps what removals have left to do, of a request or of the change log. Removals take turns, a slice each. */
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
 import type { Task } from './round.ts';
 

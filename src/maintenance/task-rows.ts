@@ -1,6 +1,7 @@
 /**
- * What the tasks of maintenance remember at a store: where the next slice starts, when the last one ran, what stopped it, and
- * how much they have done. A slice writes its position in the transaction of its work, or after it: every slice can be repeated.
+ * What the tasks of maintenance remember at a store: where the next slice starts, when the last one ran, what stopped
+ * it, and how much they have done. A slice writes its position in the transaction of its work, or after it: every slice
+ * can be repeated.
  */
 import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs } from '../stores/rows-read.ts';
@@ -18,7 +19,10 @@ export interface TaskState {
   readonly next_at: number;
   /** Of the round that is under way, or that ended last. */
   readonly slices: number;
-  /** Why the last slice, or one before it in its round, did not do its work, as a sentence for an operator; null where all did. */
+  /**
+   * Why the last slice, or one before it in its round, did not do its work, as a sentence for an operator; null where
+   * all did.
+   */
   readonly stopped: string | null;
 }
 
@@ -27,7 +31,8 @@ const SELECT_TASK = sql`SELECT ${COLUMNS} FROM maintenance_tasks WHERE task = ?1
 const SELECT_TASKS = sqlOfWholeTable`SELECT ${COLUMNS} FROM maintenance_tasks ORDER BY task`.reading(asManyAs('tasks'));
 const INSERT_TASK = `
   INSERT INTO maintenance_tasks (${COLUMNS})
-  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)`;
+  VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER),
+    CAST(?7 AS INTEGER), ?8)`;
 const SAVE_TASK = sql`
   ${INSERT_TASK}
   ON CONFLICT (task) DO UPDATE SET position = excluded.position, round_started_at = excluded.round_started_at,
@@ -54,12 +59,13 @@ function valuesOf(row: TaskState): Parameter[] {
 
 const SAVE_STOP = sql`
   ${INSERT_TASK}
-  ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices, stopped = excluded.stopped,
+  ON CONFLICT (task) DO UPDATE SET last_slice_at = excluded.last_slice_at, slices = excluded.slices,
+    stopped = excluded.stopped,
     round_started_at = min(round_started_at, excluded.round_started_at), next_at = min(next_at, excluded.next_at)`;
 
 /**
- * As {@link saveTask}, of a slice that failed: where the task is stays as the row says, and so does when it goes on, unless
- * that was written by a clock that was ahead.
+ * As {@link saveTask}, of a slice that failed: where the task is stays as the row says, and so does when it goes on,
+ * unless that was written by a clock that was ahead.
  */
 export function saveStop(task: TaskState): BoundStatement {
   return [SAVE_STOP, ...valuesOf(task)];
@@ -75,7 +81,9 @@ export function wakeTask(task: string): BoundStatement {
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) VALUES (?1, CAST(?2 AS INTEGER))
   ON CONFLICT (name) DO UPDATE SET value = value + excluded.value`;
-const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`.reading(asManyAs('counters'));
+const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_counters ORDER BY name`.reading(
+  asManyAs('counters'),
+);
 
 /** Adds to a counter, which only grows: `collected_bytes`. */
 export function countMaintenance(name: string, by: number): BoundStatement {

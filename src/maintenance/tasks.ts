@@ -20,8 +20,9 @@ export interface Pass {
   /** How long it goes on with what can wait for the next run: 20,000 unless said. */
   readonly milliseconds?: number;
   /**
-   * Slices of all stores together, unlimited unless said: few enough to leave most of what an invocation may ask of bindings,
-   * 10,000 times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and mostly 4.
+   * Slices of all stores together, unlimited unless said: few enough to leave most of what an invocation may ask of
+   * bindings, 10,000 times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and
+   * mostly 4.
    */
   readonly slices?: number;
   /** Left out where the configuration does not collect. */

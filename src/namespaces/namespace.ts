@@ -17,14 +17,17 @@ export interface NodeNamespace {
 /** Names one D1 database and one R2 bucket: bindings `DB_<NAME>` and `BLOBS_<NAME>`, upper case, "-" as "_". */
 export type StoreName = string;
 
-/** One host at which a namespace is served: `index.example.com`, `localhost:8787`, or `:8787` for a port of any host. */
+/**
+ * One host at which a namespace is served: `index.example.com`, `localhost:8787`, or `:8787` for a port of any host.
+ */
 export interface ServedHost {
   readonly host: string;
   readonly namespace: Namespace;
 }
 
 /**
- * The audience of an access token. Two nodes that share a store have one each: a credential may be good at only one of them.
+ * The audience of an access token. Two nodes that share a store have one each: a credential may be good at only one of
+ * them.
  */
 export function namespaceId(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : `node:${namespace.name}`;

@@ -21,9 +21,17 @@ const ERRORS = {
     'Content-Range must be <start>-<end>, both inclusive, and agree with the length of the body',
   ],
   DENIED: [403, 'DENIED', 'the credential does not allow this'],
-  DIGEST_INVALID: [400, 'DIGEST_INVALID', 'the digest is malformed, of an unsupported algorithm, or not that of the content'],
+  DIGEST_INVALID: [
+    400,
+    'DIGEST_INVALID',
+    'the digest is malformed, of an unsupported algorithm, or not that of the content',
+  ],
   HOST_UNKNOWN: [404, 'NAME_UNKNOWN', 'no registry is served under this host name: check it for typing errors'],
-  HTTPS_REQUIRED: [403, 'DENIED', 'this registry is served over https alone, so that nobody on the way can read passwords'],
+  HTTPS_REQUIRED: [
+    403,
+    'DENIED',
+    'this registry is served over https alone, so that nobody on the way can read passwords',
+  ],
   MANIFEST_BLOB_UNKNOWN: [
     400,
     'MANIFEST_BLOB_UNKNOWN',
@@ -39,7 +47,11 @@ const ERRORS = {
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
   // The spec has no code for it. Clients do not try DENIED again.
   PRECONDITION_FAILED: [412, 'DENIED', 'If-Match or If-None-Match does not agree with what is there'],
-  QUOTA_EXCEEDED: [403, 'DENIED', 'this would exceed the quota of the organization: delete images, or ask for a larger quota'],
+  QUOTA_EXCEEDED: [
+    403,
+    'DENIED',
+    'this would exceed the quota of the organization: delete images, or ask for a larger quota',
+  ],
   RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
   ROUTE_UNKNOWN: [
     404,
@@ -57,7 +69,11 @@ const ERRORS = {
   UNAUTHORIZED: [401, 'UNAUTHORIZED', 'authentication is required'],
   UNAVAILABLE: [503, 'UNAVAILABLE', 'the registry cannot answer this now: try again'],
   UNKNOWN: [500, 'UNKNOWN', 'something went wrong in the registry'],
-  UPLOAD_UNKNOWN: [404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload: it is finished, cancelled, expired, or not yours'],
+  UPLOAD_UNKNOWN: [
+    404,
+    'BLOB_UPLOAD_UNKNOWN',
+    'there is no such upload: it is finished, cancelled, expired, or not yours',
+  ],
   CONFLICT: [409, 'CONFLICT', 'this contradicts what is there'],
   FIELD_INVALID: [400, 'FIELD_INVALID', 'a field is invalid'],
   NOT_FOUND: [404, 'NOT_FOUND', 'there is no such thing'],
@@ -75,7 +91,10 @@ export interface OciErrorOptions {
   readonly cause?: unknown;
 }
 
-/** An error with a place in the table above. Thrown anywhere; written to the wire in one place (`http/error-response.ts`). */
+/**
+ * An error with a place in the table above. Thrown anywhere; written to the wire in one place
+ * (`http/error-response.ts`).
+ */
 export class OciError extends Error {
   override readonly name = 'OciError';
   readonly kind: ErrorKind;

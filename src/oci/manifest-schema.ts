@@ -1,11 +1,14 @@
 /**
- * What image-spec types, as schemas: "Image Manifest", "Image Index" and "Content Descriptors". Docker's schema 2 has the
- * same fields. Clients in Go decode these fields into types: a single wrong one makes them fail on the whole manifest, or
- * on the whole list of referrers that shows it. Unknown fields pass; null in an optional field is absence, as in Go.
+ * What image-spec types, as schemas: "Image Manifest", "Image Index" and "Content Descriptors". Docker's schema 2 has
+ * the same fields. Clients in Go decode these fields into types: a single wrong one makes them fail on the whole
+ * manifest, or on the whole list of referrers that shows it. Unknown fields pass; null in an optional field is absence,
+ * as in Go.
  */
 import { z } from 'zod';
 
-/** Fields that clients decode as integers. NaN stands for one that is not written as an integer (`json-integers.ts`). */
+/**
+ * Fields that clients decode as integers. NaN stands for one that is not written as an integer (`json-integers.ts`).
+ */
 export const INTEGERS: ReadonlySet<string> = new Set(['size', 'schemaVersion']);
 
 const should = (what: string) => ({
@@ -24,7 +27,8 @@ const optionalAnnotations = z
   .custom<object>((value) => typeof value === 'object' && !Array.isArray(value), should('an object of strings'))
   .check(({ value, issues }) => {
     const wrong = Object.entries(value ?? {}).find(([, annotation]) => typeof annotation !== 'string');
-    if (wrong !== undefined) issues.push({ code: 'custom', path: [wrong[0]], message: 'must be a string', input: value });
+    if (wrong !== undefined)
+      issues.push({ code: 'custom', path: [wrong[0]], message: 'must be a string', input: value });
   })
   .optional();
 
@@ -91,14 +95,20 @@ export function faultOf(shape: TypedShape, document: Readonly<Record<string, unk
 const DESCRIPTOR_NAMES = Object.keys(descriptor.shape);
 const PLATFORM_NAMES = Object.keys(platform.shape);
 
-function firstAmbiguousInDescriptors(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
-  for (const field of ['config', 'subject', 'layers', 'manifests', 'blobs'].filter((name) => name in SCHEMAS[shape].shape)) {
+function firstAmbiguousInDescriptors(
+  shape: TypedShape,
+  document: Readonly<Record<string, unknown>>,
+): Fault | undefined {
+  for (const field of ['config', 'subject', 'layers', 'manifests', 'blobs'].filter(
+    (name) => name in SCHEMAS[shape].shape,
+  )) {
     const value = document[field];
     for (const [i, item] of (Array.isArray(value) ? value : [value]).entries()) {
       if (!isObject(item)) continue;
       const path = Array.isArray(value) ? `${field}[${i}]` : field;
       const own = isObject(item['platform']) ? item['platform'] : {};
-      const fault = ambiguousName(item, DESCRIPTOR_NAMES, path) ?? ambiguousName(own, PLATFORM_NAMES, `${path}.platform`);
+      const fault =
+        ambiguousName(item, DESCRIPTOR_NAMES, path) ?? ambiguousName(own, PLATFORM_NAMES, `${path}.platform`);
       if (fault !== undefined) return fault;
     }
   }
@@ -107,7 +117,9 @@ function firstAmbiguousInDescriptors(shape: TypedShape, document: Readonly<Recor
 
 /** A name that is one of `names` in another case: Go's decoder takes it for the same field, others do not. */
 export function ambiguousName(object: object, names: readonly string[], path: string): Fault | undefined {
-  const variant = Object.keys(object).find((key) => !names.includes(key) && names.some((name) => isSameInAnyCase(name, key)));
+  const variant = Object.keys(object).find(
+    (key) => !names.includes(key) && names.some((name) => isSameInAnyCase(name, key)),
+  );
   if (variant === undefined) return undefined;
   return {
     path: pathOf(path === '' ? [variant] : [path, variant]),

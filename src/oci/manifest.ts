@@ -2,7 +2,8 @@
  * Manifests as a registry sees them: which blobs and manifests they reference. The bytes are what is stored and
  * served; nothing here changes them.
  *
- * - OCI images and Docker schema 2 must have a config and layers; indexes and manifest lists a list of manifests. They, and
+ * - OCI images and Docker schema 2 must have a config and layers; indexes and manifest lists a list of manifests. They,
+ *   and
  *   documents of any type that have a subject, must be typed as `manifest-schema.ts` says.
  * - A document that is both image and index is refused: two readers would see two things (GHSA-qq97-vm5h-rrhg).
  * - Any other document is stored as pushed. Descriptors found in the usual places are still recorded, so that what they
@@ -52,7 +53,10 @@ export interface Manifest {
   /** Blobs that the repository must have before the manifest is accepted. Distinct. */
   readonly requiredBlobs: readonly Digest[];
   readonly subject: Digest | undefined;
-  /** What the referrers API shows: the manifest's own artifactType, else (images only) the config's media type; '' for none. */
+  /**
+   * What the referrers API shows: the manifest's own artifactType, else (images only) the config's media type; '' for
+   * none.
+   */
   readonly artifactType: string;
 }
 
@@ -80,13 +84,14 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   if (descriptors.length > MAX_REFERENCES) throw invalid(`the manifest has more than ${MAX_REFERENCES} descriptors`);
   requireOneSize(descriptors);
   const manifest = manifestOf(text, mediaType, document, descriptors);
-  if (manifest.artifactType.length > MAX_MEDIA_TYPE_LENGTH) throw invalid('the artifact type is too long for a media type');
+  if (manifest.artifactType.length > MAX_MEDIA_TYPE_LENGTH)
+    throw invalid('the artifact type is too long for a media type');
   return manifest;
 }
 
 /**
- * Reads a manifest that was accepted once. What a push must be is judged by the version that took it, and is not asked again:
- * a descriptor that cannot be read is left out, a size that cannot is null.
+ * Reads a manifest that was accepted once. What a push must be is judged by the version that took it, and is not asked
+ * again: a descriptor that cannot be read is left out, a size that cannot is null.
  * @throws OciError MANIFEST_INVALID where parsing it would cost too much
  */
 export function readStoredManifest(text: string, mediaType: MediaType): Manifest {
@@ -236,7 +241,9 @@ function lenientDescriptor(value: unknown, kind: ReferenceKind): Descriptor[] {
 
 function artifactTypeOf(document: Record<string, unknown>, descriptors: readonly Descriptor[]): string {
   const own = document['artifactType'];
-  return typeof own === 'string' && own !== '' ? own : (descriptors.find(({ kind }) => kind === 'config')?.mediaType ?? '');
+  return typeof own === 'string' && own !== ''
+    ? own
+    : (descriptors.find(({ kind }) => kind === 'config')?.mediaType ?? '');
 }
 
 /** One digest is of one content, which has one length. */

@@ -9,7 +9,10 @@ export const MAX_MEDIA_TYPE_LENGTH = 255;
 const RESTRICTED_NAME = '[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}';
 const MEDIA_TYPE = new RegExp(`^${RESTRICTED_NAME}/${RESTRICTED_NAME}$`);
 
-/** The media type of a Content-Type header or a `mediaType` field, its parameters dropped; undefined where there is none. */
+/**
+ * The media type of a Content-Type header or a `mediaType` field, its parameters dropped; undefined where there is
+ * none.
+ */
 export function parseMediaType(text: string | undefined): MediaType | undefined {
   const bare = text?.split(';', 1)[0]?.trim() ?? '';
   return MEDIA_TYPE.test(bare) ? (bare as MediaType) : undefined;
@@ -33,8 +36,8 @@ export function shapeOf(mediaType: MediaType): 'image' | 'index' | 'other' {
 }
 
 /**
- * Whether no manifest is of this media type. A manifest is a JSON document, and artifacts name types of their own, so any
- * other type passes. These are what HTTP clients send for a body of which they know nothing.
+ * Whether no manifest is of this media type. A manifest is a JSON document, and artifacts name types of their own, so
+ * any other type passes. These are what HTTP clients send for a body of which they know nothing.
  */
 export function isNoManifest(mediaType: MediaType): boolean {
   return /^(?:application\/(?:x-www-form-urlencoded|octet-stream)|(?:multipart|text)\/.*)$/i.test(mediaType);

@@ -14,10 +14,14 @@ export interface Precondition {
 const WEAK = /^W\//i;
 
 /**
- * Reads the two headers. A weak tag never matches in If-Match, which compares strongly; in If-None-Match it counts as a strong one.
+ * Reads the two headers. A weak tag never matches in If-Match, which compares strongly; in If-None-Match it counts as a
+ * strong one.
  * @returns undefined for a request without either
  */
-export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Precondition | undefined {
+export function parsePrecondition(
+  ifMatch: string | undefined,
+  ifNoneMatch: string | undefined,
+): Precondition | undefined {
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
   return {
     ifMatch: ifMatch === undefined ? undefined : tagsOf(ifMatch).filter((tag) => !WEAK.test(tag)),
@@ -32,7 +36,9 @@ export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | 
   return (ifMatch === undefined || matches(ifMatch)) && (ifNoneMatch === undefined || !matches(ifNoneMatch));
 }
 
-/** Whether a strong entity tag is that of the content. Clients that keep the digest and not the header send no quotes. */
+/**
+ * Whether a strong entity tag is that of the content. Clients that keep the digest and not the header send no quotes.
+ */
 export function isEntityTagOf(tag: string, digest: Digest): boolean {
   return tag === `"${digest}"` || tag === digest;
 }

@@ -10,7 +10,9 @@ export type OrganizationName = string & { readonly [brand]: 'OrganizationName' }
 /** distribution-spec, "Pulling manifests": `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}` */
 export type Tag = string & { readonly [brand]: 'Tag' };
 
-export type Reference = { readonly kind: 'tag'; readonly tag: Tag } | { readonly kind: 'digest'; readonly digest: Digest };
+export type Reference =
+  | { readonly kind: 'tag'; readonly tag: Tag }
+  | { readonly kind: 'digest'; readonly digest: Digest };
 
 /** Longest repository name: many clients limit it, host included, to 255 (distribution-spec, "Pulling manifests"). */
 export const MAX_NAME_LENGTH = 255;
@@ -80,8 +82,8 @@ export function parseReference(text: string): Reference {
 }
 
 /**
- * What is asked for or deleted. A tag that no push can set is one that nothing has, as is a digest of another algorithm:
- * a 404 (distribution-spec, "Pulling manifests").
+ * What is asked for or deleted. A tag that no push can set is one that nothing has, as is a digest of another
+ * algorithm: a 404 (distribution-spec, "Pulling manifests").
  * @throws OciError DIGEST_INVALID for a malformed digest
  */
 export function parseAnyReference(text: string): Reference {

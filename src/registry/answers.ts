@@ -3,7 +3,7 @@ import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
-import { type BlobRows, type CheckedLocationRow, type LocationRow, ownLocation } from '../stores/blob-rows.ts';
+import { type BlobRows, type CheckedLocationRow, type LocationRow, localLocation } from '../stores/blob-rows.ts';
 import type { Unlinked } from '../stores/deletion/deletions.ts';
 import { type ManifestRow, SMALL_DOCUMENT_BYTES } from '../stores/manifests/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -108,10 +108,14 @@ export async function openNearest(
 }
 
 /** Where stores say by now, each of itself, that they have a blob under another key than was tried. */
-export async function movedLocations(tried: readonly LocationRow[], digest: Digest, storeOf: StoreOf): Promise<LocationRow[]> {
+export async function movedLocations(
+  tried: readonly LocationRow[],
+  digest: Digest,
+  storeOf: StoreOf,
+): Promise<LocationRow[]> {
   const asked = tried.map(async ({ store, key }) => {
     const database = storeOf(store)?.database;
-    const found = database && (await ownLocation(database, digest, store).catch(() => undefined));
+    const found = database && (await localLocation(database, digest, store).catch(() => undefined));
     return found === undefined || found.key === key || found.damage !== null ? [] : [found];
   });
   return (await Promise.all(asked)).flat();
@@ -131,8 +135,8 @@ export async function isReachable(locations: readonly LocationRow[], storeOf: St
 }
 
 /**
- * Where a blob can be read. Of one whose every location is damaged, where it has been mended meanwhile.
- * @throws OciError UNAVAILABLE, with a line in the log, while nothing is mended
+ * Where a blob can be read. Of one whose every location is damaged, where it has been repaired meanwhile.
+ * @throws OciError UNAVAILABLE, with a line in the log, while nothing is repaired
  */
 export async function readableLocations(
   { locations, damaged }: Pick<BlobRows, 'locations' | 'damaged'>,

@@ -39,8 +39,8 @@ export class AuditLog {
   }
 
   /**
-   * Notes an action that changes no row by itself, so that there is no transaction for its entry: once it is done, before
-   * whoever asked for it is told so.
+   * Notes an action that changes no row by itself, so that there is no transaction for its entry: once it is done,
+   * before whoever asked for it is told so.
    * @param store whose log it goes to
    */
   async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
@@ -92,5 +92,8 @@ function startIn(store: StoreName, from: LogPosition | undefined): AuditPosition
 function positionIn(last: string): LogPosition {
   const [, at, store = '', id] = /^(\d{1,15})\.([a-z0-9-]{1,64})\.(\d{1,15})$/.exec(last) ?? [];
   if (at !== undefined) return { at: Number(at), store, id: Number(id) };
-  throw new OciError('FIELD_INVALID', { message: 'last: must be what the page before gave', detail: { field: 'last' } });
+  throw new OciError('FIELD_INVALID', {
+    message: 'last: must be what the page before gave',
+    detail: { field: 'last' },
+  });
 }

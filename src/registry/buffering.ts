@@ -1,4 +1,7 @@
-/** What HTTP handlers need to hold bodies of requests and documents: the isolate's budget, and the reader that draws on it. */
+/**
+ * What HTTP handlers need to hold bodies of requests and documents: the isolate's budget, and the reader that draws on
+ * it.
+ */
 export { BufferedBody, SLOW_MILLISECONDS } from '../stores/uploads/buffered-body.ts';
 export { BUDGET_BYTES, isolateBudget, type Loan } from '../stores/uploads/buffer-budget.ts';
 export { STALLED_MILLISECONDS, STEP_BYTES } from '../stores/uploads/body-reader.ts';

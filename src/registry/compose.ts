@@ -24,10 +24,12 @@ export interface Surroundings {
   readonly queues: Queues;
 }
 
-/** What requests tell the replication queues. Nobody waits for it: a queue that is not reached finds its work by itself. */
+/**
+ * What requests tell the replication queues. Nobody waits for it: a queue that is not reached finds its work by itself.
+ */
 export interface Queues {
   wake(store: StoreName): void;
-  fetchBlob(store: StoreName, repository: RepositoryName, digest: Digest): void;
+  copyBlobDown(store: StoreName, repository: RepositoryName, digest: Digest): void;
 }
 
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
@@ -46,10 +48,14 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
   };
   if (namespace.kind === 'central') return new StoredRegistry(store, options);
   const replication = {
-    fetchBlob: (repository: RepositoryName, digest: Digest) => queues.fetchBlob(store.name, repository, digest),
+    copyBlobDown: (repository: RepositoryName, digest: Digest) => queues.copyBlobDown(store.name, repository, digest),
     wakeCentral: () => queues.wake(central.name),
   };
-  return new FederatedRegistry(store, central, { ...options, replication, centralHasReplicas: config.centralHasReplicas });
+  return new FederatedRegistry(store, central, {
+    ...options,
+    replication,
+    centralHasReplicas: config.centralHasReplicas,
+  });
 }
 
 /** A namespace's own copy of the control data, by which it decides. */
@@ -76,7 +82,11 @@ function bindStore(env: object, name: StoreName): Store {
   const known = stores.get(name);
   if (known !== undefined) return known;
   const bindings = env as Readonly<Record<string, unknown>>;
-  const store = openStore(name, bindings[databaseBinding(name)] as D1Database, bindings[bucketBinding(name)] as R2Bucket);
+  const store = openStore(
+    name,
+    bindings[databaseBinding(name)] as D1Database,
+    bindings[bucketBinding(name)] as R2Bucket,
+  );
   opened.set(env, stores.set(name, store));
   return store;
 }

@@ -9,14 +9,20 @@ import { ShownChanged } from '../stores/deletion/shown.ts';
 export interface Conditional {
   readonly reference: Reference;
   readonly precondition: Precondition;
-  /** Whether something has to be there anyway, and the answer is 404 where nothing is, whatever the precondition (RFC 9110 §13.2.1). */
+  /**
+   * Whether something has to be there anyway, and the answer is 404 where nothing is, whatever the precondition (RFC
+   * 9110 §13.2.1).
+   */
   readonly needed?: boolean;
 }
 
 /** Writes that may come between judging and writing before the client is told to try again. */
 const ATTEMPTS = 5;
 
-/** Judges and writes, and does so again where another write came between. @throws OciError PRECONDITION_FAILED, UNAVAILABLE */
+/**
+ * Judges and writes, and does so again where another write came between. @throws OciError PRECONDITION_FAILED,
+ * UNAVAILABLE
+ */
 export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Written>): Promise<Written> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     try {
@@ -32,7 +38,8 @@ export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Wri
 }
 
 /**
- * @param current the digest of what is there; the error does not name it: who may push or delete need not be allowed to read
+ * @param current the digest of what is there; the error does not name it: who may push or delete need not be allowed to
+ *   read
  * @throws OciError PRECONDITION_FAILED
  */
 export function requireHolds(

@@ -1,6 +1,6 @@
 /**
- * What organizations use, by one rule at every host: what central counts, and what each node's store holds that central is
- * not known to count, such as its open uploads. A quota is judged by less: each store knows its own and central's.
+ * What organizations use, by one rule at every host: what central counts, and what each node's store holds that central
+ * is not known to count, such as its open uploads. A quota is judged by less: each store knows its own and central's.
  */
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';

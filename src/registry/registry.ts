@@ -40,7 +40,10 @@ export interface StoredBlob extends BlobDescriptor {
   open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
 }
 
-/** Called before documents are read that are not small, with the bytes of all. @throws OciError UNAVAILABLE where there is no room */
+/**
+ * Called before documents are read that are not small, with the bytes of all. @throws OciError UNAVAILABLE where there
+ * is no room
+ */
 export type MakeRoom = (bytes: number) => Promise<void>;
 
 export interface Reader {
@@ -62,9 +65,9 @@ export interface Reader {
 
 export interface Writer {
   /**
-   * Answers the stamp of the write, of the manifest and all the tags.
-   * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with one
-   * per descriptor whose size contradicts what is there; QUOTA_EXCEEDED, PRECONDITION_FAILED
+   * Answers the version of the write, of the manifest and all the tags.
+   * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with
+   *   one per descriptor whose size contradicts what is there; QUOTA_EXCEEDED, PRECONDITION_FAILED
    */
   putManifest(
     repository: RepositoryName,
@@ -82,7 +85,12 @@ export interface Writer {
   /** @param start undefined to append. @throws OciError UPLOAD_UNKNOWN, ChunkOutOfOrder */
   appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress>;
   /** @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder */
-  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void>;
+  finishUpload(
+    session: PresentedSession,
+    digest: Digest,
+    start: number | undefined,
+    body: Body | undefined,
+  ): Promise<void>;
   /** @throws OciError UPLOAD_UNKNOWN */
   uploadProgress(session: PresentedSession): Promise<UploadProgress>;
   /** @throws OciError UPLOAD_UNKNOWN */
@@ -93,7 +101,10 @@ export interface Writer {
 export interface Deleter {
   /** The tag alone. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED */
   deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void>;
-  /** The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED */
+  /**
+   * The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE,
+   * PRECONDITION_FAILED
+   */
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void>;
   /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;

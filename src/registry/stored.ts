@@ -111,7 +111,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       : await findBlob(database, access.repository, digest, name);
     if (mayPush && rows.locations.length === 0) {
       requirePublic(access, rows.public);
-      // What is damaged as well: the client then sends it, which mends it.
+      // What is damaged as well: the client then sends it, which repairs it.
       throw blobUnknown(access.repository, digest);
     }
     const { size, locations } = await this.#foundBlob(access, digest, rows);
@@ -130,16 +130,20 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     condition?: Conditional,
   ): Promise<number> {
     const commit = { repository, digest, manifest, size, tags };
-    const { missing, stamp } = await this.#judged(repository, condition, (shown) =>
+    const { missing, version } = await this.#judged(repository, condition, (shown) =>
       commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
     );
     if (missing !== undefined) throw missingBlobs(repository, missing);
-    // Central's feed says nothing of pushes: nodes ask.
+    // Central's change log says nothing of pushes: nodes ask.
     if (this.#options.announces) this.#options.wake();
-    return stamp;
+    return version;
   }
 
-  async mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
+  async mountBlob(
+    repository: RepositoryName,
+    digest: Digest,
+    source: ReadAccess | PullableRepositories,
+  ): Promise<boolean> {
     const from: MountSource =
       'repository' in source
         ? { repository: source.repository, onlyIfPublic: source.condition === 'if-public' }
@@ -151,10 +155,10 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
     const reference = { kind: 'tag', tag } as const;
-    const stamp = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
+    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
       deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
     );
-    if (stamp === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
     this.#options.wake();
   }
 
@@ -165,10 +169,10 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     precondition?: Precondition,
   ): Promise<void> {
     const reference = { kind: 'digest', digest } as const;
-    const stamp = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
+    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
       deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
     );
-    if (stamp === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
     this.#options.wake();
   }
 
@@ -193,8 +197,8 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   async deleteRepository(repository: RepositoryName, by = BERTH_ITSELF): Promise<void> {
-    const stamp = await deleteRepository(this.#store.database, { ...this.#commitContext(), by }, repository);
-    if (stamp === undefined) throw nameUnknown(repository);
+    const version = await deleteRepository(this.#store.database, { ...this.#commitContext(), by }, repository);
+    if (version === undefined) throw nameUnknown(repository);
     await sweepAfterRemoval(this.#store.database, repository, this.#options.defer);
     this.#options.wake();
   }
@@ -234,14 +238,22 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     { ranges, withPublic }: PullableRepositories,
     { limit, after }: PageRequest,
   ): Promise<Page<RepositoryName>> {
-    return pageOf(await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1), limit, (name) => name);
+    return pageOf(
+      await listRepositories(this.#store.database, ranges, withPublic, after, limit + 1),
+      limit,
+      (name) => name,
+    );
   }
 
   listImages(repositories: ListableRepositories, withUntagged: boolean, page: PageRequest): Promise<Page<ListedImage>> {
     return pageOfImages(this.#store.database, repositories, withUntagged, page);
   }
 
-  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+  listImagesOf(
+    repositories: ListableRepositories,
+    reference: Reference,
+    page: PageRequest,
+  ): Promise<Page<ListedImage>> {
     return pageOfImagesOf(this.#store.database, repositories, reference, page);
   }
 

@@ -1,4 +1,7 @@
-/** Sweeping after a removal that a request made: a slice before the answer, which is all of a small repository, then the rest. */
+/**
+ * Sweeping after a removal that a request made: a slice before the answer, which is all of a small repository, then the
+ * rest.
+ */
 import { logFailure } from '../log.ts';
 import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/deletion/removals.ts';
@@ -7,7 +10,9 @@ import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 /** After a slice the store is left to everyone else for so many times as long as the slice took. */
 const REST_TIMES = 5;
 
-/** How long the sweep goes on after the answer, in milliseconds: an invocation may for 30 s. Maintenance does the rest. */
+/**
+ * How long the sweep goes on after the answer, in milliseconds: an invocation may for 30 s. Maintenance does the rest.
+ */
 const BACKGROUND_MILLISECONDS = 20_000;
 
 /** The removal is made, and holds: what fails here is left to maintenance. */

@@ -24,7 +24,12 @@ export abstract class UploadingRegistry implements Omit<Writer, 'putManifest' | 
     return this.#uploads.append(session, start, body);
   }
 
-  finishUpload(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
+  finishUpload(
+    session: PresentedSession,
+    digest: Digest,
+    start: number | undefined,
+    body: Body | undefined,
+  ): Promise<void> {
     return this.#uploads.finish(session, digest, start, body);
   }
 

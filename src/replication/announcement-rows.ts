@@ -1,9 +1,9 @@
 /**
- * Announcing: reading at a node what its markers stand for, and merging it into central in one transaction.
+ * Announcing: reading at a node what its outbox entries stand for, and merging it into central in one transaction.
  *
- * A manifest of the node without a marker is one that central has heard of. So what a marker needs is its own row and,
- * of the manifests that are reachable from it, those with markers: children before the index that lists them, manifests
- * before their tags. Then an image never resolves elsewhere before all of it does.
+ * A manifest of the node without an outbox entry is one that central has heard of. So what an outbox entry needs is its
+ * own row and, of the manifests that are reachable from it, those with outbox entries: children before the index that
+ * lists them, manifests before their tags. Then an image never resolves elsewhere before all of it does.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -12,8 +12,8 @@ import { selectClock } from '../stores/clock.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { atMost, inFull } from '../stores/rows-read.ts';
 import type { TypeClaim } from '../stores/manifests/manifest-type.ts';
-import type { Marker } from '../stores/outbox-rows.ts';
-import { type ManifestLife, jsonParts, mergeRows, type Rows, type TagRow } from '../stores/merge.ts';
+import type { OutboxEntry } from '../stores/outbox-rows.ts';
+import { type ManifestLifecycle, jsonParts, mergeRows, type Rows, type TagRow } from '../stores/merge.ts';
 import { type ManifestHeadRecord, recordKey } from '../stores/manifests/manifest-records.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 import type { StoreLimits } from '../stores/organizations/limits.ts';
@@ -22,7 +22,7 @@ import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-
 
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
-  readonly marker: Marker;
+  readonly outboxEntry: OutboxEntry;
   /** Steps from what asked for it; children have a greater one than their index. */
   readonly depth: number;
 }
@@ -39,7 +39,7 @@ interface ManifestHead {
   readonly created: number;
   readonly deleted: number;
   readonly depth: number;
-  readonly stamp: number;
+  readonly version: number;
   readonly written_at: number;
 }
 
@@ -48,7 +48,9 @@ const SELECT_TAGS = sql<TagRow>`
   CROSS JOIN tags t ON t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'key'
   WHERE asked.value ->> 'kind' = 'tag'`;
 
-/** Children that are looked at, of each level below what is announced: others are announced by their own markers. */
+/**
+ * Children that are looked at, of each level below what is announced: others are announced by their own outbox entries.
+ */
 const CHILDREN_PER_LEVEL = 20_000;
 const LEVELS = 4;
 
@@ -59,11 +61,11 @@ const CHILDREN_OF = (level: number): string => `
       CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
         ON r.repository = wanted${level - 1}.repository AND r.manifest = wanted${level - 1}.digest AND r.kind = 'child'
       LIMIT ${CHILDREN_PER_LEVEL}) AS child
-    WHERE EXISTS (SELECT 1 FROM markers k
+    WHERE EXISTS (SELECT 1 FROM outbox k
       WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;
 const BELOW = Array.from({ length: LEVELS }, (_, i) => i + 1);
 
-// A child without a marker is known at central, and so is all below it.
+// A child without an outbox entry is known at central, and so is all below it.
 const SELECT_MANIFESTS = sql<ManifestHead>`
   WITH wanted0 (repository, digest) AS MATERIALIZED (
     SELECT asked.value ->> 'repository', asked.value ->> 'key' FROM json_each(?1) AS asked
@@ -76,20 +78,21 @@ const SELECT_MANIFESTS = sql<ManifestHead>`
     SELECT repository, digest, 0 FROM wanted0
     ${BELOW.map((level) => `UNION ALL SELECT repository, digest, ${level} FROM wanted${level}`).join(' ')}
   )
-  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size, m.created_version AS created,
-    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.stamp, k.written_at
+  SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.typed, m.typed_otherwise, m.subject, m.size,
+    m.created_version AS created,
+    m.deleted_version AS deleted, max(wanted.depth) AS depth, k.version, k.written_at
   FROM wanted
-  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
+  CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = wanted.repository AND k.key = wanted.digest
   CROSS JOIN manifests m ON m.repository = wanted.repository AND m.digest = wanted.digest
   WHERE m.created_version > m.deleted_version
   GROUP BY m.repository, m.digest`.reading(atMost(LEVELS * 6 * CHILDREN_PER_LEVEL));
 
-/** What markers stand for: their tags, and the manifests that have to be announced with them, children first. */
+/** What outbox entries stand for: their tags, and the manifests that have to be announced with them, children first. */
 export async function readMarked(
   node: Database,
-  markers: readonly Marker[],
+  outboxEntries: readonly OutboxEntry[],
 ): Promise<{ readonly tags: readonly TagRow[]; readonly manifests: readonly AnnouncedManifest[] }> {
-  const asked = JSON.stringify(markers.map(({ kind, repository, key }) => ({ kind, repository, key })));
+  const asked = JSON.stringify(outboxEntries.map(({ kind, repository, key }) => ({ kind, repository, key })));
   const { tags, heads } = await node.batch({
     tags: [SELECT_TAGS, asked],
     heads: [SELECT_MANIFESTS, asked],
@@ -106,11 +109,11 @@ export async function readMarked(
     created: head.created,
     deleted: head.deleted,
     depth: head.depth,
-    marker: {
+    outboxEntry: {
       kind: 'manifest',
       repository: head.repository,
       key: head.digest,
-      stamp: head.stamp,
+      version: head.version,
       written_at: head.written_at,
     },
   }));
@@ -122,20 +125,22 @@ const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.v
   AND m.digest = blob.value ->> 'manifest' AND ${isAliveManifest('m')})`;
 const ADD_LOCATIONS = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
-  SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)
+  SELECT DISTINCT blob.value ->> 'digest', ?2, blob.value ->> 'key', blob.value ->> 'size', CAST(?3 AS INTEGER),
+    CAST(?4 AS INTEGER)
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
   ON CONFLICT (digest, store) DO UPDATE SET key = excluded.key, size = excluded.size, damage = NULL
   WHERE locations.damage IS NOT NULL AND locations.key <> excluded.key`.reading(inFull(8));
-const ADD_COPIES = sql`
-  INSERT INTO copies (store, digest, organization, size, announced_at)
+const ADD_COPIES_UP = sql`
+  INSERT INTO copies_up (store, digest, organization, size, announced_at)
   SELECT ?2, blob.value ->> 'digest', blob.value ->> 'organization', blob.value ->> 'size', CAST(?3 AS INTEGER)
   FROM json_each(?1) AS blob WHERE ${IS_NEEDED}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4 AND l.damage IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = blob.value ->> 'digest' AND l.store = ?4
+      AND l.damage IS NULL)
   ON CONFLICT DO NOTHING`;
 const SELECT_MERGED_TAGS = sql<TagRow>`
   SELECT t.repository, t.name, t.digest, t.version, t.origin FROM json_each(?1) AS sent
   CROSS JOIN tags t ON t.repository = sent.value ->> 'repository' AND t.name = sent.value ->> 'name'`;
-const SELECT_MERGED_LIVES = sql<ManifestLife>`
+const SELECT_MERGED_LIFECYCLES = sql<ManifestLifecycle>`
   SELECT m.repository, m.digest, m.created_version AS created, m.deleted_version AS deleted, m.typed,
     m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
@@ -148,7 +153,7 @@ export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'>
 /** What central makes of an announcement. */
 export interface AnnouncementReply {
   readonly tags: readonly TagRow[];
-  readonly lives: readonly ManifestLife[];
+  readonly lifecycles: readonly ManifestLifecycle[];
   /** Central's clock. */
   readonly clock: number;
   /** Of organizations with a quota, or near a limit, after the announcement. */
@@ -171,7 +176,7 @@ export async function announceTo(
   const locations = jsonParts(
     located.map(({ repository, manifest, digest, key, size }) => ({ repository, manifest, digest, key, size })),
   );
-  const copies = jsonParts(
+  const copiesUp = jsonParts(
     located.map(({ repository, manifest, digest, size }) => ({
       repository,
       manifest,
@@ -184,31 +189,36 @@ export async function announceTo(
   // Sizes come before links, which then count at once by what they are.
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
-  const { merged, lives, clock, usage } = await central.database.batch({
-    merge: mergeRows({ tags, lives: [], manifests, blobs }, now, sizes),
-    copies: copies.map((part) => [ADD_COPIES, part, store, now, central.name] as const),
+  const { merged, lifecycles, clock, usage } = await central.database.batch({
+    merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, sizes),
+    copiesUp: copiesUp.map((part) => [ADD_COPIES_UP, part, store, now, central.name] as const),
     limits: tellOfFull(repositories, limits),
     merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
-    lives: [SELECT_MERGED_LIVES, sent],
+    lifecycles: [SELECT_MERGED_LIFECYCLES, sent],
     clock: selectClock(),
     usage: selectUsageOf(repositories),
   });
-  return { tags: merged, lives, clock: clock[0]?.stamp ?? 0, usage };
+  return { tags: merged, lifecycles, clock: clock[0]?.version ?? 0, usage };
 }
 
 /** What of a reply the node does not know yet: rows that another write had won, or deletions. */
-export function news(reply: AnnouncementReply, sent: Pick<Rows, 'tags' | 'manifests'>): Pick<Rows, 'tags' | 'lives'> {
+export function news(
+  reply: AnnouncementReply,
+  sent: Pick<Rows, 'tags' | 'manifests'>,
+): Pick<Rows, 'tags' | 'lifecycles'> {
   const versions = new Map(sent.tags.map((tag) => [recordKey(tag.repository, tag.name), tag]));
-  const lives = new Map(sent.manifests.map((life) => [recordKey(life.repository, life.digest), life]));
+  const lifecycles = new Map(
+    sent.manifests.map((lifecycle) => [recordKey(lifecycle.repository, lifecycle.digest), lifecycle]),
+  );
   return {
     tags: reply.tags.filter((tag) => {
       const mine = versions.get(recordKey(tag.repository, tag.name));
       return mine?.version !== tag.version || mine.origin !== tag.origin || mine.digest !== tag.digest;
     }),
-    lives: reply.lives.filter((life) => {
-      const mine = lives.get(recordKey(life.repository, life.digest));
-      const isKnown = mine?.created === life.created && mine.deleted === life.deleted;
-      return !isKnown || mine.typed !== life.typed || mine.typedOtherwise !== life.typedOtherwise;
+    lifecycles: reply.lifecycles.filter((lifecycle) => {
+      const mine = lifecycles.get(recordKey(lifecycle.repository, lifecycle.digest));
+      const isKnown = mine?.created === lifecycle.created && mine.deleted === lifecycle.deleted;
+      return !isKnown || mine.typed !== lifecycle.typed || mine.typedOtherwise !== lifecycle.typedOtherwise;
     }),
   };
 }

@@ -1,15 +1,20 @@
-/** Applying central's feed to a node's store. */
+/** Applying central's change log to a node's store. */
 import { raiseClock, selectClock } from '../stores/clock.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { ofOrganization, unlinkAsTold } from '../stores/deletion/deletions.ts';
-import { advancePosition, type FeedEntry, type Followed, startOfFeed } from '../stores/change-log-rows.ts';
-import { type ManifestLife, mergeRows, type TagRow } from '../stores/merge.ts';
+import {
+  advancePosition,
+  type ChangeLogEntry,
+  type ChangeLogState,
+  startOfChangeLog,
+} from '../stores/change-log-rows.ts';
+import { type ManifestLifecycle, mergeRows, type TagRow } from '../stores/merge.ts';
 import { linksDeadUntil, mergeRemoval } from '../stores/deletion/removals.ts';
 import { paged } from '../stores/rows-read.ts';
 
 // Rows of control data as they were when the entries were read: only if nothing was applied since.
 const IF_AT = (store: string, position: string): string =>
-  `coalesce((SELECT position FROM followers WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
+  `coalesce((SELECT position FROM change_log_positions WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
 
 const PUT_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at, quota_bytes)
@@ -27,7 +32,8 @@ const DROP_PINS_OF = sql`
   DELETE FROM pins WHERE ${ofOrganization('repository')} AND ${IF_AT('?2', '?3')}
     AND NOT EXISTS (SELECT 1 FROM organizations o
       WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= pins.created_at)`;
-const CREDENTIAL_COLUMNS = 'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
+const CREDENTIAL_COLUMNS =
+  'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries';
 const PUT_CREDENTIAL = sql`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ${CREDENTIAL_COLUMNS.split(', ')
@@ -40,20 +46,24 @@ const DROP_CREDENTIAL_OF_NAME = sql`
   DELETE FROM credentials WHERE organization = ?1 ->> 'organization' AND name = ?1 ->> 'name' AND id <> ?1 ->> 'id'
     AND ${IF_AT('?2', '?3')}`;
 const DROP_CREDENTIAL = sql`DELETE FROM credentials WHERE id = ?1 AND ${IF_AT('?2', '?3')}`;
-const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')} ON CONFLICT DO NOTHING`;
+const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${IF_AT('?2', '?3')}
+  ON CONFLICT DO NOTHING`;
 const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
 
-/** The statements that bring a node from one position of the feed to that of the last of `entries`, to be run in one batch. */
-export function applyFeed(
+/**
+ * The statements that bring a node from one position of the change log to that of the last of `entries`, to be run in
+ * one batch.
+ */
+export function applyChangeLog(
   node: string,
   central: string,
   from: number,
-  entries: readonly FeedEntry[],
+  entries: readonly ChangeLogEntry[],
   now: number,
 ): BoundStatement[] {
   const to = entries.at(-1)?.position ?? from;
   const tags: TagRow[] = [];
-  const lives: ManifestLife[] = [];
+  const lifecycles: ManifestLifecycle[] = [];
   const others: BoundStatement[] = [];
   const removals: BoundStatement[] = [];
   for (const entry of entries) {
@@ -62,7 +72,7 @@ export function applyFeed(
         tags.push({ repository: entry.name, name: entry.key, digest: null, version: entry.version, origin: central });
         break;
       case 'manifest':
-        lives.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
+        lifecycles.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
         break;
       case 'link':
         others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
@@ -84,14 +94,17 @@ export function applyFeed(
         others.push(
           ...(entry.row === null
             ? [[DROP_CREDENTIAL, entry.name, node, from] as const]
-            : [[DROP_CREDENTIAL_OF_NAME, entry.row, node, from] as const, [PUT_CREDENTIAL, entry.row, node, from] as const]),
+            : [
+                [DROP_CREDENTIAL_OF_NAME, entry.row, node, from] as const,
+                [PUT_CREDENTIAL, entry.row, node, from] as const,
+              ]),
         );
         break;
     }
   }
   return [
     ...removals,
-    ...mergeRows({ tags: latest(tags), lives: latestLives(lives), manifests: [], blobs: [] }, now),
+    ...mergeRows({ tags: latest(tags), lifecycles: latestLifecycles(lifecycles), manifests: [], blobs: [] }, now),
     ...others,
     advancePosition(node, from, to, now),
   ];
@@ -102,14 +115,16 @@ function latest(tags: readonly TagRow[]): TagRow[] {
   return [...new Map(tags.map((tag) => [`${tag.repository}:${tag.name}`, tag])).values()];
 }
 
-function latestLives(lives: readonly ManifestLife[]): ManifestLife[] {
-  return [...new Map(lives.map((life) => [`${life.repository}@${life.digest}`, life])).values()];
+function latestLifecycles(lifecycles: readonly ManifestLifecycle[]): ManifestLifecycle[] {
+  return [
+    ...new Map(lifecycles.map((lifecycle) => [`${lifecycle.repository}@${lifecycle.digest}`, lifecycle])).values(),
+  ];
 }
 
-const SELECT_POSITION = sql`SELECT position, usage_changed FROM followers WHERE store = ?1`;
+const SELECT_POSITION = sql`SELECT position, usage_changed FROM change_log_positions WHERE store = ?1`;
 
 /** How far a node has followed; undefined for one that never has. */
-export async function followedBy(node: Database, store: string): Promise<Followed | undefined> {
+export async function changeLogStateOf(node: Database, store: string): Promise<ChangeLogState | undefined> {
   const row = await node.first<{ position: number; usage_changed: number | null }>(SELECT_POSITION, store);
   return row === undefined ? undefined : { position: row.position, usageChanged: row.usage_changed ?? undefined };
 }
@@ -125,32 +140,33 @@ const SNAPSHOT_CREDENTIALS = sql`
     .join(', ')}) AS row
   FROM credentials WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 const SNAPSHOT_PUBLIC = sql`
-  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
-  paged(2),
-);
+  SELECT name AS key, name AS row FROM public_repositories WHERE name > ?1 ORDER BY name
+    LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-const CLEAR_UNFOLLOWED = [
+const CLEAR_UNAPPLIED = [
   ['organizations', 'name'],
   ['credentials', 'id'],
   ['public_repositories', 'name'],
 ].map(([table, key]) =>
   sql`
-    DELETE FROM ${table ?? ''} WHERE ${key ?? ''} IN (SELECT ${key ?? ''} FROM ${table ?? ''} WHERE ${key ?? ''} > '' ORDER BY ${key ?? ''} LIMIT CAST(?2 AS INTEGER))
-      AND NOT EXISTS (SELECT 1 FROM followers WHERE store = ?1) RETURNING ${key ?? ''}`.reading(paged(2, 8)),
+    DELETE FROM ${table ?? ''} WHERE ${key ?? ''} IN (SELECT ${key ?? ''} FROM ${table ?? ''} WHERE ${key ?? ''} > ''
+      ORDER BY ${key ?? ''} LIMIT CAST(?2 AS INTEGER))
+      AND NOT EXISTS (SELECT 1 FROM change_log_positions WHERE store = ?1) RETURNING ${key ?? ''}`.reading(paged(2, 8)),
 );
 
 /**
- * Brings a node that has never followed the feed to its first entry: copies all control data. The entries that are there
- * are applied after it: since the node was configured none was removed, and it may have kept images that were deleted since.
+ * Brings a node that has never applied the change log to its first entry: copies all control data. The entries that are
+ * there are applied after it: since the node was configured none was removed, and it may have kept images that were
+ * deleted since.
  */
 export async function takeSnapshot(
   central: Database,
   node: { readonly name: string; readonly database: Database },
   now: number,
 ): Promise<void> {
-  const start = await startOfFeed(central);
+  const start = await startOfChangeLog(central);
   // What an attempt that broke off has left may have been revoked since.
-  for (const statement of CLEAR_UNFOLLOWED) {
+  for (const statement of CLEAR_UNAPPLIED) {
     while ((await node.database.all(statement, node.name, SNAPSHOT_ROWS)).length === SNAPSHOT_ROWS);
   }
   const tables = [
@@ -169,5 +185,5 @@ export async function takeSnapshot(
   }
   // What is pushed here from now on is later than all that central has written.
   const { clock } = await central.batch({ clock: selectClock() });
-  await node.database.batch([raiseClock(clock[0]?.stamp ?? 0), advancePosition(node.name, start, start, now)]);
+  await node.database.batch([raiseClock(clock[0]?.version ?? 0), advancePosition(node.name, start, start, now)]);
 }

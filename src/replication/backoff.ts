@@ -1,7 +1,7 @@
-import { restAfter } from './machine.ts';
+import { backoffAfter } from './machine.ts';
 
 /** How long a lane waits after a failure that is nobody's job's: doubling, until it succeeds. */
-export class Rest {
+export class Backoff {
   #began = 0;
   #until = 0;
   #attempts = 0;
@@ -9,10 +9,13 @@ export class Rest {
   begin(now: number, random: number): void {
     this.#attempts++;
     this.#began = now;
-    this.#until = now + restAfter(this.#attempts, random);
+    this.#until = now + backoffAfter(this.#attempts, random);
   }
 
-  /** In milliseconds since the epoch; 0 for not at all. A rest that began later than now is over: the clock was set back. */
+  /**
+   * In milliseconds since the epoch; 0 for not at all. A rest that began later than now is over: the clock was set
+   * back.
+   */
   untilAsOf(now: number): number {
     return this.#began > now ? Math.min(this.#until, now) : this.#until;
   }

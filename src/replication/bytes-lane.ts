@@ -1,19 +1,19 @@
 /**
- * The lane of bytes: copies blobs up to central, and fetches those that were asked for, some at once. What is under way is
- * never waited for by an announcement.
+ * The lane of bytes: copies blobs up to central, and fetches those that were asked for, some at once. What is under way
+ * is never waited for by an announcement.
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { Store } from '../stores/store.ts';
-import { Rest } from './backoff.ts';
+import { Backoff } from './backoff.ts';
 import type { Copy } from './copy-rows.ts';
-import { copyUp } from './copy.ts';
+import { copyBlobUp } from './copy-up.ts';
 import { DueBlobs, type WaitingBlob } from './due-blobs.ts';
 import { type LaneOptions, noteFailure, requireDatabases } from './failed-jobs.ts';
-import { Turns } from './fair-queue.ts';
-import { fetchBlob } from './fetch.ts';
-import { copyJob, fetchJob } from './machine.ts';
-import type { Fetch } from './queue-state.ts';
+import { FairQueue } from './fair-queue.ts';
+import { copyBlobDown } from './copy-down.ts';
+import { copyUpJob, copyDownJob } from './machine.ts';
+import type { CopyDown } from './queue-state.ts';
 import { Signal } from './signal.ts';
 import { OutOfTime } from './transfer.ts';
 
@@ -40,11 +40,11 @@ export interface BytesLaneOptions extends LaneOptions {
 
 export class BytesLane {
   readonly #options: BytesLaneOptions;
-  readonly #rest = new Rest();
+  readonly #rest = new Backoff();
   #inFlight = 0;
   /** More blobs may be due than were when the lane last looked. */
   readonly #more = new Signal();
-  readonly #turns = new Turns();
+  readonly #fairQueue = new FairQueue();
   readonly #dueBlobs: DueBlobs;
   #looked = 0;
 
@@ -84,8 +84,8 @@ export class BytesLane {
   }
 
   /**
-   * Copies blobs up, and fetches those that were asked for, some at once, until nothing is due or `mayGoOn` says no. What
-   * comes meanwhile is seen as soon as one of them is done.
+   * Copies blobs up, and fetches those that were asked for, some at once, until nothing is due or `mayGoOn` says no.
+   * What comes meanwhile is seen as soon as one of them is done.
    */
   async run(mayGoOn: () => boolean): Promise<void> {
     const { now, random } = this.#options;
@@ -149,8 +149,10 @@ export class BytesLane {
     await run.looking;
     if (run.seen === undefined || run.failures.length > 0) return undefined;
     const paused = state.paused();
-    const free = run.seen.blobs.filter(({ kind, digest }) => !run.underWay.has(digest) && !(paused && kind === 'copy'));
-    const next = this.#turns.take(free);
+    const free = run.seen.blobs.filter(
+      ({ kind, digest }) => !run.underWay.has(digest) && !(paused && kind === 'copy up'),
+    );
+    const next = this.#fairQueue.take(free);
     if (next === undefined) return undefined;
     run.seen.blobs = run.seen.blobs.filter((blob) => blob !== next);
     run.seen.taken++;
@@ -165,24 +167,24 @@ export class BytesLane {
   }
 
   #moveBlob(blob: WaitingBlob, mayGoOn: () => boolean): Promise<void> {
-    return blob.kind === 'copy' ? this.#copy(blob.copy, mayGoOn) : this.#fetch(blob.fetch, mayGoOn);
+    return blob.kind === 'copy up' ? this.#copyUp(blob.copyUp, mayGoOn) : this.#copyDown(blob.copyDown, mayGoOn);
   }
 
-  async #copy(copy: Copy, mayGoOn: () => boolean): Promise<void> {
+  async #copyUp(copyUp: Copy, mayGoOn: () => boolean): Promise<void> {
     const { state, now } = this.#options;
-    await this.#attempt(copyJob(copy.digest), async () => {
-      const bytes = await copyUp(this.#options, copy, state, mayGoOn);
+    await this.#attempt(copyUpJob(copyUp.digest), async () => {
+      const bytes = await copyBlobUp(this.#options, copyUp, state, mayGoOn);
       state.count('settled');
-      state.count('copied_bytes', bytes);
-      state.observe('settle_seconds', (now() - copy.announced_at) / 1000);
+      state.count('copied_up_bytes', bytes);
+      state.observe('settle_seconds', (now() - copyUp.announced_at) / 1000);
     });
   }
 
-  async #fetch(fetch: Fetch, mayGoOn: () => boolean): Promise<void> {
+  async #copyDown(copyDown: CopyDown, mayGoOn: () => boolean): Promise<void> {
     const { state, storeOf } = this.#options;
-    await this.#attempt(fetchJob(fetch.repository, fetch.digest), async () => {
-      state.count('fetched_bytes', await fetchBlob(this.#options, fetch, storeOf, state, mayGoOn));
-      state.removeFetch(fetch);
+    await this.#attempt(copyDownJob(copyDown.repository, copyDown.digest), async () => {
+      state.count('copied_down_bytes', await copyBlobDown(this.#options, copyDown, storeOf, state, mayGoOn));
+      state.removeCopyDown(copyDown);
     });
   }
 

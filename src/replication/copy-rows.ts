@@ -1,4 +1,7 @@
-/** Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's location. */
+/**
+ * Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's
+ * location.
+ */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
@@ -27,11 +30,13 @@ const IS_NEEDED = isReferenced('c.digest');
 const ORGANIZATIONS_PER_LOOK = 100;
 
 // By the index, from one organization to the next; of each as many, however many it has in all.
-const SELECT_COPIES = sql`
+const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
-    SELECT * FROM (SELECT organization FROM copies WHERE store = ?1 AND organization > ?2 ORDER BY organization LIMIT 1)
+    SELECT * FROM (SELECT organization FROM copies_up WHERE store = ?1 AND organization > ?2 ORDER BY organization
+      LIMIT 1)
     UNION ALL
-    SELECT (SELECT o.organization FROM copies o WHERE o.store = ?1 AND o.organization > organizations.name ORDER BY o.organization LIMIT 1)
+    SELECT (SELECT o.organization FROM copies_up o WHERE o.store = ?1 AND o.organization > organizations.name
+      ORDER BY o.organization LIMIT 1)
     FROM organizations WHERE organizations.name IS NOT NULL
     LIMIT ${String(ORGANIZATIONS_PER_LOOK)}
   )
@@ -39,38 +44,40 @@ const SELECT_COPIES = sql`
     due.value ->> 'announced_at' AS announced_at, due.value ->> 'key' AS key,
     row_number() OVER (PARTITION BY organizations.name ORDER BY due.value ->> 'size', due.value ->> 'digest') AS turn
   FROM organizations CROSS JOIN json_each((
-    SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key)) FROM (
+    SELECT json_group_array(json_object('digest', digest, 'size', size, 'announced_at', announced_at, 'key', key))
+      FROM (
       SELECT c.digest, c.size, c.announced_at, l.key
-      FROM copies c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
+      FROM copies_up c CROSS JOIN locations l ON l.digest = c.digest AND l.store = c.store AND l.damage IS NULL
       WHERE c.store = ?1 AND c.organization = organizations.name
         AND c.digest NOT IN (SELECT value FROM json_each(?4)) AND ${IS_NEEDED}
       ORDER BY c.size, c.digest LIMIT max(1, CAST(?3 AS INTEGER) / (SELECT count(name) FROM organizations))))) AS due
   WHERE organizations.name IS NOT NULL
   UNION ALL
-  SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
+  SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name
+    LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
   ORDER BY last, turn, size, digest`.reading(
   asManyAs('copies of an organization that nothing needs any more, besides a hundred each of its own'),
 );
 
-type CopyRow = Copy & { readonly last: number };
+type CopyUpRow = Copy & { readonly last: number };
 
 /**
- * At central: what to copy next from a node, of what a live manifest references. Fair between organizations: the smallest of
- * each, then the next of each.
+ * At central: what to copy next from a node, of what a live manifest references. Fair between organizations: the
+ * smallest of each, then the next of each.
  * @param after the organization after which to look; '' for the first
  * @param limit about how many; each of the organizations that were looked at has one at least
  * @returns `end`: the last organization that was looked at; undefined where there are no others after it
  */
-export async function copiesFrom(
+export async function copiesUpFrom(
   central: Database,
   store: string,
   after: string,
   limit: number,
   except: readonly Digest[],
-): Promise<{ readonly copies: readonly Copy[]; readonly end: string | undefined }> {
-  const rows = await central.all<CopyRow>(SELECT_COPIES, store, after, limit, JSON.stringify(except));
+): Promise<{ readonly copiesUp: readonly Copy[]; readonly end: string | undefined }> {
+  const rows = await central.all<CopyUpRow>(SELECT_COPIES_UP, store, after, limit, JSON.stringify(except));
   return {
-    copies: rows
+    copiesUp: rows
       .filter(({ last }) => last === 0)
       .map(({ digest, organization, size, announced_at, key }) => ({ digest, organization, size, announced_at, key })),
     end: rows.find(({ last }) => last === 1)?.organization,
@@ -83,23 +90,26 @@ const ROWS_PER_SLICE = 1000;
 // Where a slice ends: NULL for the last one.
 const SELECT_SLICE_END = sql`
   SELECT min(digest) AS digest FROM (
-    SELECT * FROM (SELECT digest FROM copies WHERE store = ?1 AND digest > ?2 ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)})
+    SELECT * FROM (SELECT digest FROM copies_up WHERE store = ?1 AND digest > ?2 ORDER BY digest
+      LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)})
     UNION ALL
     SELECT * FROM (SELECT digest FROM locations INDEXED BY locations_damaged WHERE damage IS NOT NULL AND digest > ?2
       ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}))`.reading(atMost(4 * ROWS_PER_SLICE));
 
-// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object is
-// damaged, the node's is what it is mended from.
+// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object
+// is damaged, the node's is what it is repaired from.
 const IN_SLICE = 'c.digest > ?3 AND c.digest <= ?4';
 const SELECT_ONLY_AT = sql`
   WITH only_there AS (
-    SELECT c.digest, c.organization, c.size FROM copies c WHERE c.store = ?1 AND ${IN_SLICE} AND ${IS_NEEDED}
+    SELECT c.digest, c.organization, c.size FROM copies_up c WHERE c.store = ?1 AND ${IN_SLICE} AND ${IS_NEEDED}
       AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?2 AND l.damage IS NULL)
     UNION ALL
-    SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k WHERE k.digest = c.digest LIMIT 1), l.size
-    FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1 AND l.damage IS NULL
+    SELECT c.digest, (SELECT substr(k.repository, 1, instr(k.repository, '/') - 1) FROM links k
+      WHERE k.digest = c.digest LIMIT 1), l.size
+    FROM locations c INDEXED BY locations_damaged CROSS JOIN locations l ON l.digest = c.digest AND l.store = ?1
+      AND l.damage IS NULL
     WHERE c.damage IS NOT NULL AND ${IN_SLICE} AND c.store = ?2 AND ${IS_NEEDED}
-      AND NOT EXISTS (SELECT 1 FROM copies o WHERE o.store = ?1 AND o.digest = c.digest))
+      AND NOT EXISTS (SELECT 1 FROM copies_up o WHERE o.store = ?1 AND o.digest = c.digest))
   SELECT digest, organization, size, EXISTS (
     SELECT 1 FROM json_each(?5) AS other
     CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
@@ -113,7 +123,9 @@ export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'siz
 /** After every digest. */
 const END = '~';
 
-/** At central, of live manifests: blobs whose bytes lie at a node, and that central lacks, by digest; slice by slice. */
+/**
+ * At central, of live manifests: blobs whose bytes lie at a node, and that central lacks, by digest; slice by slice.
+ */
 async function* slicesOnlyAt(
   { database, name }: CentralDatabase,
   store: string,
@@ -174,7 +186,8 @@ export interface CopiedBlob {
 }
 
 /**
- * At central: the bytes are here. Answers the key of the store's location, which is another's if it had the blob already.
+ * At central: the bytes are here. Answers the key of the store's location, which is another's if it had the blob
+ * already.
  * @param lease in milliseconds since the epoch, as `now`
  */
 export async function settle(
@@ -206,7 +219,7 @@ export async function alreadySettled(
 }
 
 const FORGET_IF_THERE = sql`
-  DELETE FROM copies WHERE store = ?1 AND digest = ?2
+  DELETE FROM copies_up WHERE store = ?1 AND digest = ?2
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
 
 // One that a removal hides takes the place of none.
@@ -224,7 +237,7 @@ const REMOVE_LINK = sql`
  * At a node: bytes that were fetched from afar. Answers the key of the store's location.
  * @param link whether the repository was not linked here before: a link that went meanwhile went on purpose
  */
-export async function keepFetched(
+export async function keepCopiedDown(
   node: { readonly name: string; readonly database: Database },
   repository: RepositoryName,
   blob: CopiedBlob,
@@ -245,10 +258,10 @@ const ADD_LINK_IF_THERE = sql`
   WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ${LINK_ANEW}`;
 
 /**
- * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew: its
- * object is about to go. Answers the key of the store's location; undefined where it has none any more.
+ * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew:
+ * its object is about to go. Answers the key of the store's location; undefined where it has none any more.
  */
-export async function linkFetched(
+export async function linkCopiedDown(
   node: { readonly name: string; readonly database: Database },
   repository: RepositoryName,
   digest: Digest,
@@ -262,7 +275,10 @@ export async function linkFetched(
   return kept[0]?.key;
 }
 
-/** At a node: takes back the link that {@link keepFetched} or {@link linkFetched} made then, because central has none any more. */
-export function removeFetchedLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+/**
+ * At a node: takes back the link that {@link keepCopiedDown} or {@link linkCopiedDown} made then, because central has
+ * none any more.
+ */
+export function removeCopiedDownLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
   return [REMOVE_LINK, repository, digest, at];
 }

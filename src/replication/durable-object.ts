@@ -1,9 +1,9 @@
 /**
- * The Durable Object of a store, near it: a thin shell around {@link Replicator}. A node's moves its pushes up and central's
- * deletions down; central's only passes wake-ups on to the nodes.
+ * The Durable Object of a store, near it: a thin shell around {@link Replicator}. A node's moves its pushes up and
+ * central's deletions down; central's only passes wake-ups on to the nodes.
  *
- * Requests wake it, and an alarm brings it back for what is left. What it remembers is small (queue-state.ts); were all of
- * it lost, the markers and central's rows would still say what has to be done.
+ * Requests wake it, and an alarm brings it back for what is left. What it remembers is small (queue-state.ts); were all
+ * of it lost, the outbox entries and central's rows would still say what has to be done.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { MINUTE } from '../durations.ts';
@@ -13,9 +13,9 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { markEverything, waitingMarkers } from '../stores/outbox-rows.ts';
+import { markEverything, waitingOutboxEntries } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { fetchImage } from './fetch.ts';
+import { copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
 import { type Counter, type Histogram, type Measure, type NamedJob } from './queue-state.ts';
 import type { Pair } from './pair.ts';
@@ -32,19 +32,26 @@ const SAFETY_MILLISECONDS = 2000;
 /** How often metadata that has failed is looked at again while bytes are moved. */
 const BESIDE_MILLISECONDS = 1000;
 
-const COUNTERS: readonly Counter[] = ['announced', 'settled', 'copied_bytes', 'fetched_bytes', 'retries', 'followed'];
+const COUNTERS: readonly Counter[] = [
+  'announced',
+  'settled',
+  'copied_up_bytes',
+  'copied_down_bytes',
+  'retries',
+  'applied',
+];
 const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
 export interface QueueStatus {
   readonly store: StoreName;
-  /** Markers that central has not heard of. */
+  /** Outbox entries that central has not heard of. */
   readonly depth: number;
   /** When the oldest was written, in milliseconds since the epoch. */
   readonly oldest: number | null;
   /** Blobs that are being copied now. */
   readonly inFlight: number;
   /** Blobs that are to be fetched. */
-  readonly fetches: number;
+  readonly copiesDown: number;
   readonly parked: number;
   readonly paused: boolean;
   readonly counters: Readonly<Record<Counter, number>>;
@@ -67,8 +74,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /**
-   * There is something to do: markers at a node, or feed entries at central. Answers when all metadata that is due has been
-   * moved; bytes follow with the alarm.
+   * There is something to do: outbox entries at a node, or change log entries at central. Answers when all metadata
+   * that is due has been moved; bytes follow with the alarm.
    */
   async wake(store: StoreName): Promise<void> {
     if (store === this.#config.central.store) return this.#wakeNodes();
@@ -80,16 +87,16 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.ctx.storage.setAlarm(Date.now());
   }
 
-  /** Central's feed has grown. */
-  async feedHasGrown(store: StoreName): Promise<void> {
-    this.#replicator(store).expectFeed();
+  /** Central's change log has grown. */
+  async changeLogHasGrown(store: StoreName): Promise<void> {
+    this.#replicator(store).expectChangeLog();
     await this.wake(store);
   }
 
   /** Asks for blobs to be copied into a node's store. */
-  async fetchBlobs(store: StoreName, repository: RepositoryName, digests: readonly Digest[]): Promise<void> {
+  async copyBlobsDown(store: StoreName, repository: RepositoryName, digests: readonly Digest[]): Promise<void> {
     await this.#remember(store);
-    this.#replicator(store).addFetches(repository, digests);
+    this.#replicator(store).addCopiesDown(repository, digests);
     await this.ctx.storage.setAlarm(Date.now());
   }
 
@@ -99,8 +106,8 @@ export class ReplicationQueue extends DurableObject<Env> {
     repository: RepositoryName,
     reference: Reference,
   ): Promise<{ digest: Digest; blobs: readonly Digest[] } | undefined> {
-    const found = await fetchImage(this.#pair(store), repository, reference);
-    if (found !== undefined) await this.fetchBlobs(store, repository, found.blobs);
+    const found = await copyImageDown(this.#pair(store), repository, reference);
+    if (found !== undefined) await this.copyBlobsDown(store, repository, found.blobs);
     return found;
   }
 
@@ -121,7 +128,8 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   async status(store: StoreName): Promise<QueueStatus> {
     const database = this.#stores.get(store)?.database;
-    const { depth, oldest } = database === undefined ? { depth: 0, oldest: null } : await waitingMarkers(database);
+    const { depth, oldest } =
+      database === undefined ? { depth: 0, oldest: null } : await waitingOutboxEntries(database);
     const counters = Object.fromEntries(COUNTERS.map((name) => [name, this.#state.counter(name)]));
     const histograms = Object.fromEntries(MEASURES.map((name) => [name, this.#state.histogram(name)]));
     return {
@@ -129,7 +137,7 @@ export class ReplicationQueue extends DurableObject<Env> {
       depth,
       oldest,
       inFlight: this.#replicators.get(store)?.inFlight ?? 0,
-      fetches: this.#state.fetchCount(),
+      copiesDown: this.#state.copyDownCount(),
       parked: this.#state.parkedCount(),
       paused: this.#state.paused(),
       counters: counters as Record<Counter, number>,
@@ -142,8 +150,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /** Which of the blobs are still to be fetched. */
-  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
-    return this.#state.fetchesLeft(repository, digests);
+  copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
+    return this.#state.copiesDownLeft(repository, digests);
   }
 
   parkedJobs(after: string, limit: number): readonly NamedJob[] {
@@ -179,7 +187,8 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.#moveMetadata(replicator, mayGoOn);
     while (work.left && mayGoOn()) {
       await Promise.race([done, new Promise((wake) => setTimeout(wake, BESIDE_MILLISECONDS))]);
-      if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now()) await this.#moveMetadata(replicator, mayGoOn);
+      if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now())
+        await this.#moveMetadata(replicator, mayGoOn);
     }
   }
 
@@ -203,7 +212,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     const { central, nodes } = this.#config;
     const stores = new Set(nodes.map(({ store }) => store));
     const outcomes = await Promise.allSettled(
-      [...stores].map((store) => queueOf(this.env, this.#config, store).feedHasGrown(store)),
+      [...stores].map((store) => queueOf(this.env, this.#config, store).changeLogHasGrown(store)),
     );
     if (attempt === 'last' || outcomes.every(({ status }) => status === 'fulfilled')) return;
     await this.#remember(central.store);
@@ -236,7 +245,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   #pair(store: StoreName): Pair {
     const { central, graceMilliseconds, limits } = this.#config;
     const [node, above] = [this.#stores.get(store), this.#stores.get(central.store)];
-    if (node === undefined || above === undefined || node === above) throw new Error(`${store} is not the store of a node`);
+    if (node === undefined || above === undefined || node === above)
+      throw new Error(`${store} is not the store of a node`);
     return { node, central: above, now: () => Date.now(), graceMilliseconds, limits };
   }
 }

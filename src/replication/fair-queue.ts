@@ -1,20 +1,21 @@
 /**
- * Whose turn it is among the blobs that wait to be moved. Pure: `bytes-lane.ts` looks what waits, asks here, and moves it.
+ * Whose turn it is among the blobs that wait to be moved. Pure: `bytes-lane.ts` looks what waits, asks here, and moves
+ * it.
  *
- * Organizations take turns, a blob each, and within one its copies and its fetches do: so what a push of many blobs, or of
- * large ones, keeps waiting is at most what is being moved already.
+ * Organizations take turns, a blob each, and within one its copies and its fetches do: so what a push of many blobs, or
+ * of large ones, keeps waiting is at most what is being moved already.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 
 export interface QueuedBlob {
-  readonly kind: 'copy' | 'fetch';
+  readonly kind: 'copy up' | 'copy down';
   readonly organization: OrganizationName;
 }
 
 /** Organizations, and kinds of theirs, whose last turn is remembered. Of others it was longer ago than of all these. */
 const REMEMBERED = 2000;
 
-export class Turns {
+export class FairQueue {
   /** When each had its last turn, counted in turns; the longest ago first. */
   readonly #last = new Map<string, number>();
   #count = 0;

@@ -3,19 +3,22 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from '../stores/database.ts';
 import { reachedFrom } from '../stores/manifests/listed-manifests.ts';
-import type { Marker } from '../stores/outbox-rows.ts';
+import type { OutboxEntry } from '../stores/outbox-rows.ts';
 import { atMost } from '../stores/rows-read.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 
-// An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own document.
+// An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own
+// document.
 const MOST_REFERENCES = 25_000;
-const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1 AND digest = ?2), 0)`;
+const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1
+  AND digest = ?2), 0)`;
 const REACHABLE = `WITH ${reachedFrom('?1', '?2', MOST)}`;
 
 const SELECT_BLOBS = sql`${REACHABLE}, named AS MATERIALIZED (
     SELECT r.digest, r.size FROM reached
     CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = reached.digest AND ${isAliveManifest('m')}
-    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1 AND r.manifest = reached.digest
+    CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = ?1
+      AND r.manifest = reached.digest
     WHERE r.kind <> 'subject' LIMIT ${MOST}
   )
   SELECT DISTINCT named.digest, coalesce(l.size, named.size) AS size, l.store FROM named
@@ -30,8 +33,16 @@ export interface BlobOfImage {
 }
 
 /** The blobs of an image, and where a store knows their bytes to lie. */
-export async function blobsOfImage(database: Database, repository: RepositoryName, digest: Digest): Promise<BlobOfImage[]> {
-  const rows = await database.all<{ digest: Digest; size: number; store: string | null }>(SELECT_BLOBS, repository, digest);
+export async function blobsOfImage(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<BlobOfImage[]> {
+  const rows = await database.all<{ digest: Digest; size: number; store: string | null }>(
+    SELECT_BLOBS,
+    repository,
+    digest,
+  );
   const blobs = Map.groupBy(rows, (row) => row.digest);
   return [...blobs].map(([blob, locations]) => ({
     digest: blob,
@@ -40,21 +51,21 @@ export async function blobsOfImage(database: Database, repository: RepositoryNam
   }));
 }
 
-const SELECT_MARKERS = sql`${REACHABLE}
-  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM reached
-  CROSS JOIN markers k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reached.digest
+const SELECT_OUTBOX_ENTRIES = sql`${REACHABLE}
+  SELECT k.kind, k.repository, k.key, k.version, k.written_at FROM reached
+  CROSS JOIN outbox k ON k.kind = 'manifest' AND k.repository = ?1 AND k.key = reached.digest
   UNION ALL
-  SELECT k.kind, k.repository, k.key, k.stamp, k.written_at FROM markers k
+  SELECT k.kind, k.repository, k.key, k.version, k.written_at FROM outbox k
   WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`.reading(atMost(16 * MOST_REFERENCES));
 
 /** What of an image a node has yet to announce. */
-export function markersOfImage(
+export function outboxEntriesOfImage(
   node: Database,
   repository: RepositoryName,
   digest: Digest,
   tag: Tag | undefined,
-): Promise<Marker[]> {
-  return node.all<Marker>(SELECT_MARKERS, repository, digest, tag ?? '');
+): Promise<OutboxEntry[]> {
+  return node.all<OutboxEntry>(SELECT_OUTBOX_ENTRIES, repository, digest, tag ?? '');
 }
 
 const SELECT_WRITE = sql`
@@ -62,7 +73,7 @@ const SELECT_WRITE = sql`
   UNION ALL
   SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
 
-/** Whether a store knows of a write of a tag, by its stamp and the store that made it. */
+/** Whether a store knows of a write of a tag, by its version and the store that made it. */
 export async function knowsWrite(
   database: Database,
   repository: RepositoryName,

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { type BlobOfImage, blobsOfImage, knowsWrite, markersOfImage } from './image-state-rows.ts';
+import { type BlobOfImage, blobsOfImage, knowsWrite, outboxEntriesOfImage } from './image-state-rows.ts';
 import { findManifest } from '../stores/manifests/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -20,7 +20,7 @@ import {
   underRemoval,
 } from '../stores/versions.ts';
 import { queueOf } from './durable-object.ts';
-import { copyJob, type Job, markerJob } from './machine.ts';
+import { copyUpJob, type Job, outboxEntryJob } from './machine.ts';
 
 export type State = 'pending' | 'announced' | 'settled' | 'parked' | 'superseded';
 
@@ -29,7 +29,7 @@ export interface ImageState {
   /** Undefined where a deletion has won. */
   readonly digest: Digest | undefined;
   readonly state: State;
-  /** The stamp of the write that is asked about. */
+  /** The version of the write that is asked about. */
   readonly version: number;
   /** The store whose write it is; undefined for an image that is asked for by digest. */
   readonly origin: string | undefined;
@@ -68,48 +68,49 @@ export async function imageState(
   const stores = new Map(composeStores(config, env).map((store) => [store.name, store]));
   const central = storeIn(stores, config.central.store);
   const here = storeIn(stores, namespace.store);
-  const [own, far] = await Promise.all([
+  const [local, remote] = await Promise.all([
     findManifest(here.database, repository, reference, 'descriptor'),
     here === central ? undefined : findManifest(central.database, repository, reference, 'descriptor'),
   ]);
-  const tag = mergeTags(own.tag, far?.tag);
-  const asked = version ?? own.tag?.version ?? tag?.version;
-  const row = [own.manifest, far?.manifest].find((manifest) =>
+  const tag = mergeTags(local.tag, remote?.tag);
+  const asked = version ?? local.tag?.version ?? tag?.version;
+  const row = [local.manifest, remote?.manifest].find((manifest) =>
     reference.kind === 'digest' ? manifest !== undefined : manifest !== undefined && manifest.digest === tag?.digest,
   );
-  const removed = Math.max(own.removed, far?.removed ?? 0);
-  const life = [own.manifest, far?.manifest]
+  const removed = Math.max(local.removed, remote?.removed ?? 0);
+  const lifecycle = [local.manifest, remote?.manifest]
     .filter((manifest) => manifest?.digest === row?.digest)
     .reduce<ManifestVersions>((a, b) => mergeManifests(a, b ?? NO_MANIFEST), underRemoval(NO_MANIFEST, removed));
-  const alive = reference.kind === 'tag' ? isVisible(tag, life) : isAlive(life);
-  const greatest = reference.kind === 'tag' ? (tag?.version ?? 0) : life.created;
+  const alive = reference.kind === 'tag' ? isVisible(tag, lifecycle) : isAlive(lifecycle);
+  const greatest = reference.kind === 'tag' ? (tag?.version ?? 0) : lifecycle.created;
   if (row === undefined || !alive || (version !== undefined && version > greatest)) {
-    if (version !== undefined && isDeletedSince(version, reference, tag, life)) {
+    if (version !== undefined && isDeletedSince(version, reference, tag, lifecycle)) {
       return deletedSince(version, tag !== undefined && removed >= tag.version ? central.name : tag?.origin);
     }
     throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
   }
-  const superseded = await isSuperseded(here, repository, reference, version, own.tag, tag);
-  const isAtCentral = here === central || isVisible(far?.tag, far?.manifest ?? NO_MANIFEST);
+  const superseded = await isSuperseded(here, repository, reference, version, local.tag, tag);
+  const isAtCentral = here === central || isVisible(remote?.tag, remote?.manifest ?? NO_MANIFEST);
 
   const tagName = reference.kind === 'tag' ? reference.tag : undefined;
-  const [markers, atCentral, atHere] = await Promise.all([
-    here === central ? [] : markersOfImage(here.database, repository, row.digest, tagName),
+  const [outboxEntries, atCentral, atHere] = await Promise.all([
+    here === central ? [] : outboxEntriesOfImage(here.database, repository, row.digest, tagName),
     blobsOfImage(central.database, repository, row.digest),
     here === central ? [] : blobsOfImage(here.database, repository, row.digest),
   ]);
   const blobs = union(atCentral, atHere);
   const settled = blobs.filter((blob) => blob.stores.includes(central.name));
   const waiting = blobs.filter((blob) => !blob.stores.includes(central.name));
-  const jobs = await jobsOf(config, env, here.name, markers.map(markerJob), waiting, central.name);
+  const jobs = await jobsOf(config, env, here.name, outboxEntries.map(outboxEntryJob), waiting, central.name);
   const [worst] = jobs.toSorted((a, b) => Number(b.parked) - Number(a.parked) || b.attempts - a.attempts);
-  // A winner that central has not heard of is seen nowhere else: whoever waits for this write goes on waiting for that one.
-  const isOwn = tag !== undefined && own.tag !== undefined && compareTags(tag, own.tag) === 0;
-  const isAnnounced = isAtCentral && !(isOwn && markers.length > 0);
+  // A winner that central has not heard of is seen nowhere else: whoever waits for this write goes on waiting for that
+  // one.
+  const isOwn = tag !== undefined && local.tag !== undefined && compareTags(tag, local.tag) === 0;
+  const isAnnounced = isAtCentral && !(isOwn && outboxEntries.length > 0);
   const state = ((): State => {
     if (superseded && isAnnounced) return 'superseded';
     if (worst?.parked === true) return 'parked';
-    if (superseded || markers.length > 0) return 'pending';
+    if (superseded || outboxEntries.length > 0) return 'pending';
     return waiting.length > 0 ? 'announced' : 'settled';
   })();
   const names = new Set(blobs.flatMap(({ stores: all }) => all));
@@ -130,8 +131,8 @@ export async function imageState(
 }
 
 /**
- * Whether another write has won over the one that is asked about. Two stores can give writes of a tag the same stamp: then it
- * is the host's own, where there is one, and else the one that won.
+ * Whether another write has won over the one that is asked about. Two stores can give writes of a tag the same version:
+ * then it is the host's own, where there is one, and else the one that won.
  * @param own the tag as the host's store has it
  * @param winner of what all stores have
  */
@@ -140,16 +141,16 @@ async function isSuperseded(
   repository: RepositoryName,
   reference: Reference,
   version: number | undefined,
-  own: TagVersion | undefined,
+  local: TagVersion | undefined,
   winner: TagVersion | undefined,
 ): Promise<boolean> {
   if (reference.kind === 'digest' || winner === undefined) return false;
-  if (version === undefined) return own !== undefined && compareTags(winner, own) > 0;
+  if (version === undefined) return local !== undefined && compareTags(winner, local) > 0;
   if (winner.version !== version) return winner.version > version;
   return winner.origin !== here.name && knowsWrite(here.database, repository, reference.tag, version, here.name);
 }
 
-/** Whether a deletion, of the tag or of its manifest, is known to have won over a write: at equal stamps it does. */
+/** Whether a deletion, of the tag or of its manifest, is known to have won over a write: at equal versions it does. */
 function isDeletedSince(
   version: number,
   reference: Reference,
@@ -180,14 +181,14 @@ async function jobsOf(
   config: Config,
   env: object,
   here: string,
-  markers: readonly string[],
+  outboxEntries: readonly string[],
   waiting: readonly BlobOfImage[],
   central: string,
 ): Promise<Job[]> {
   const byStore = new Map<string, string[]>();
-  if (markers.length > 0) byStore.set(here, [...markers]);
+  if (outboxEntries.length > 0) byStore.set(here, [...outboxEntries]);
   for (const { digest, stores } of waiting) {
-    for (const store of stores) byStore.set(store, [...(byStore.get(store) ?? []), copyJob(digest)]);
+    for (const store of stores) byStore.set(store, [...(byStore.get(store) ?? []), copyUpJob(digest)]);
   }
   byStore.delete(central);
   // A queue that does not answer leaves the state as the stores tell it.

@@ -1,13 +1,13 @@
 /**
- * What a queue does next, given what it sees and the clock. Pure: `metadata-lane.ts` looks, asks here, acts, and looks again;
- * the model in `test/model` does the same with stores of its own.
+ * What a queue does next, given what it sees and the clock. Pure: `metadata-lane.ts` looks, asks here, acts, and looks
+ * again; the model in `test/model` does the same with stores of its own.
  *
  * Nothing is dropped. What fails is tried again, alone, after a time that doubles; after a set number of attempts it is
  * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
  * everything rests for a while, and no attempt is counted.
  */
 import { MINUTE } from '../durations.ts';
-import type { Marker } from '../stores/outbox-rows.ts';
+import type { OutboxEntry } from '../stores/outbox-rows.ts';
 
 /** What is remembered of work that has failed. */
 export interface Job {
@@ -26,9 +26,9 @@ const FIRST_DELAY_MILLISECONDS = 500;
 export const LONGEST_DELAY_MILLISECONDS = 10 * MINUTE;
 const LONGEST_REST_MILLISECONDS = 15_000;
 
-/** A failure that no further attempt can mend, such as bytes that do not have their digest. */
-export class Hopeless extends Error {
-  override readonly name = 'Hopeless';
+/** A failure that no further attempt can repair, such as bytes that do not have their digest. */
+export class PermanentError extends Error {
+  override readonly name = 'PermanentError';
 }
 
 /** @param random from 0 to 1: failures of one moment must not all come back in one moment */
@@ -37,13 +37,13 @@ export function afterFailure(job: Job | undefined, error: unknown, now: number, 
   return {
     attempts,
     nextAt: now + backoff(attempts, LONGEST_DELAY_MILLISECONDS, random),
-    parked: error instanceof Hopeless || attempts >= MAX_ATTEMPTS,
+    parked: error instanceof PermanentError || attempts >= MAX_ATTEMPTS,
     error: describe(error),
   };
 }
 
 /** How long everything rests after central has not answered for the `attempts`th time, in milliseconds. */
-export function restAfter(attempts: number, random: number): number {
+export function backoffAfter(attempts: number, random: number): number {
   return backoff(attempts, LONGEST_REST_MILLISECONDS, random);
 }
 
@@ -61,46 +61,46 @@ export function isDue(job: Job | undefined, now: number): boolean {
 export interface View {
   readonly paused: boolean;
   /** Until when it rests, in milliseconds since the epoch; 0 for not at all. */
-  readonly restUntil: number;
-  /** Whether the feed may have grown since it was last read. */
-  readonly feedMayHaveGrown: boolean;
-  /** A page of markers, the oldest first. */
-  readonly markers: readonly Marker[];
-  readonly jobOf: (marker: Marker) => Job | undefined;
+  readonly backoffUntil: number;
+  /** Whether the change log may have grown since it was last read. */
+  readonly changeLogMayHaveGrown: boolean;
+  /** A page of outbox entries, the oldest first. */
+  readonly outboxEntries: readonly OutboxEntry[];
+  readonly jobOf: (outboxEntry: OutboxEntry) => Job | undefined;
 }
 
 export type Step =
-  | { readonly kind: 'follow' }
-  | { readonly kind: 'announce'; readonly markers: readonly Marker[] }
+  | { readonly kind: 'apply' }
+  | { readonly kind: 'announce'; readonly outboxEntries: readonly OutboxEntry[] }
   /** Nothing of this page is due. */
   | { readonly kind: 'turn the page' }
   | { readonly kind: 'rest'; readonly until: number | undefined };
 
 /** Deletions come before announcements, so that a node announces what it knows to be alive. */
 export function nextStep(view: View, now: number): Step {
-  if (view.restUntil > now) return { kind: 'rest', until: view.restUntil };
-  if (view.feedMayHaveGrown) return { kind: 'follow' };
-  if (view.paused || view.markers.length === 0) return { kind: 'rest', until: undefined };
-  const markers = view.markers.filter((marker) => isDue(view.jobOf(marker), now));
-  return markers.length === 0 ? { kind: 'turn the page' } : { kind: 'announce', markers };
+  if (view.backoffUntil > now) return { kind: 'rest', until: view.backoffUntil };
+  if (view.changeLogMayHaveGrown) return { kind: 'apply' };
+  if (view.paused || view.outboxEntries.length === 0) return { kind: 'rest', until: undefined };
+  const outboxEntries = view.outboxEntries.filter((outboxEntry) => isDue(view.jobOf(outboxEntry), now));
+  return outboxEntries.length === 0 ? { kind: 'turn the page' } : { kind: 'announce', outboxEntries };
 }
 
-/** Names a marker's job. A later change of the same tag or manifest is another: it may fare better. */
-export function markerJob(marker: Marker): string {
-  return `${markerJobs(marker)}${marker.stamp}`;
+/** Names an outbox entry's job. A later change of the same tag or manifest is another: it may fare better. */
+export function outboxEntryJob(outboxEntry: OutboxEntry): string {
+  return `${outboxEntryJobs(outboxEntry)}${outboxEntry.version}`;
 }
 
 /** What the jobs of all changes of a tag or manifest start with. */
-export function markerJobs({ kind, repository, key }: Pick<Marker, 'kind' | 'repository' | 'key'>): string {
+export function outboxEntryJobs({ kind, repository, key }: Pick<OutboxEntry, 'kind' | 'repository' | 'key'>): string {
   return `announce ${kind} ${repository} ${key} `;
 }
 
-export function copyJob(digest: string): string {
-  return `copy ${digest}`;
+export function copyUpJob(digest: string): string {
+  return `copy up ${digest}`;
 }
 
-export function fetchJob(repository: string, digest: string): string {
-  return `fetch ${repository} ${digest}`;
+export function copyDownJob(repository: string, digest: string): string {
+  return `copy up down ${repository} ${digest}`;
 }
 
 /** Causes go to the log: whoever may pull an image sees what is said of it. */

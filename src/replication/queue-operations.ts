@@ -7,20 +7,20 @@ import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { listOnlyAt, onlyAt } from './copy-rows.ts';
-import { endOfFeed, followers } from '../stores/change-log-rows.ts';
-import { type Marker, markersAfter, type MarkerPosition } from '../stores/outbox-rows.ts';
+import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
+import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
 import type { NamedJob } from './queue-state.ts';
 
-export interface FeedPosition {
+export interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
   /** Entries that it has yet to apply. */
   readonly behind: number;
   /** When it last asked, in milliseconds since the epoch; undefined for never. */
-  readonly followedAt: number | undefined;
+  readonly appliedAt: number | undefined;
 }
 
 export interface QueueReport {
@@ -28,8 +28,8 @@ export interface QueueReport {
   /** Undefined where the Durable Object does not answer. */
   readonly status: QueueStatus | undefined;
   /** Blobs whose bytes lie at this node, and that central lacks. */
-  readonly copies: { readonly blobs: number; readonly bytes: number };
-  readonly feed: readonly FeedPosition[];
+  readonly copiesUp: { readonly blobs: number; readonly bytes: number };
+  readonly changeLog: readonly ChangeLogPosition[];
 }
 
 /** What a node has that central has not. */
@@ -65,19 +65,19 @@ export class Replication {
   async report(store: StoreName): Promise<QueueReport> {
     const central = this.#store(this.#config.central.store);
     const queue = this.#queue(store);
-    const [status, copies, end, all] = await Promise.all([
+    const [status, copiesUp, end, all] = await Promise.all([
       Promise.resolve(queue.status(store)).catch(() => undefined),
       onlyAt(central, store),
-      endOfFeed(central.database),
-      followers(central.database),
+      endOfChangeLog(central.database),
+      storePositions(central.database),
     ]);
-    const feed = all.map(({ store: name, position, followed_at: followedAt }) => ({
+    const changeLog = all.map(({ store: name, position, applied_at: appliedAt }) => ({
       store: name,
       position,
       behind: Math.max(0, end - position),
-      followedAt,
+      appliedAt,
     }));
-    return { store, status, copies, feed };
+    return { store, status, copiesUp, changeLog };
   }
 
   async parked(store: StoreName, after: string, limit: number): Promise<readonly NamedJob[]> {
@@ -112,17 +112,23 @@ export class Replication {
     if (!inUse) await this.#requireRetired(central, store);
     const from = positionIn(last);
     let complete = inUse;
-    if (inUse && from.kind === 'marker') {
+    if (inUse && from.kind === 'outboxEntry') {
       // Of a node that is gone, central still knows which blobs went with it.
-      const markers = await markersAfter(this.#store(store).database, from.after, limit).catch((): Marker[] => {
-        complete = false;
-        return [];
-      });
-      const end = markers.at(-1);
+      const outboxEntries = await outboxEntriesAfter(this.#store(store).database, from.after, limit).catch(
+        (): OutboxEntry[] => {
+          complete = false;
+          return [];
+        },
+      );
+      const end = outboxEntries.at(-1);
       if (end !== undefined) {
         const { written_at, kind, repository, key } = end;
         return {
-          items: markers.map((marker) => ({ kind: marker.kind, repository: marker.repository, key: marker.key })),
+          items: outboxEntries.map((outboxEntry) => ({
+            kind: outboxEntry.kind,
+            repository: outboxEntry.repository,
+            key: outboxEntry.key,
+          })),
           last: JSON.stringify({ written_at, kind, repository, key }),
           complete,
         };
@@ -145,7 +151,8 @@ export class Replication {
    * Central forgets what it knows of a store that is no node's any more: as much as there is time for.
    * @param after what the answer before said; '' to start
    * @param lost whether bytes that central lacks may be forgotten as well
-   * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node is on the store, or for bytes
+   * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node is on the store, or for
+   *   bytes
    *   that central lacks, and that a live manifest needs or a client was promised
    */
   async forget(
@@ -155,7 +162,9 @@ export class Replication {
   ): Promise<{ readonly locations: number; readonly last: string | undefined }> {
     const central = this.#store(this.#config.central.store);
     if (store === central.name || this.stores.includes(store)) {
-      throw new OciError('CONFLICT', { message: `store ${store} is in use: a store is forgotten once no node is on it` });
+      throw new OciError('CONFLICT', {
+        message: `store ${store} is in use: a store is forgotten once no node is on it`,
+      });
     }
     await this.#requireRetired(central, store);
     if (!lost) requireNothingLacking(store, await onlyAt(central, store));
@@ -197,9 +206,9 @@ export class Replication {
   }
 
   /** How many of the blobs are still to come. */
-  async fetchesLeft(node: string, repository: RepositoryName, blobs: readonly Digest[]): Promise<number> {
+  async copiesDownLeft(node: string, repository: RepositoryName, blobs: readonly Digest[]): Promise<number> {
     const store = this.#config.nodes.find(({ name }) => name === node)?.store;
-    return store === undefined ? 0 : this.#queue(store).fetchesLeft(repository, blobs);
+    return store === undefined ? 0 : this.#queue(store).copiesDownLeft(repository, blobs);
   }
 
   /** @throws OciError NOT_FOUND */
@@ -216,7 +225,10 @@ export class Replication {
 }
 
 /** @throws OciError CONFLICT */
-function requireNothingLacking(store: StoreName, { blobs, bytes }: { readonly blobs: number; readonly bytes: number }): void {
+function requireNothingLacking(
+  store: StoreName,
+  { blobs, bytes }: { readonly blobs: number; readonly bytes: number },
+): void {
   if (blobs === 0) return;
   throw new OciError('CONFLICT', {
     message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}, and that a manifest needs or a client was promised`,
@@ -226,17 +238,22 @@ function requireNothingLacking(store: StoreName, { blobs, bytes }: { readonly bl
 
 function positionIn(
   last: string | undefined,
-): { kind: 'marker'; after: MarkerPosition | undefined } | { kind: 'blob'; after: string } {
-  if (last === undefined) return { kind: 'marker', after: undefined };
+): { kind: 'outboxEntry'; after: OutboxEntryPosition | undefined } | { kind: 'blob'; after: string } {
+  if (last === undefined) return { kind: 'outboxEntry', after: undefined };
   const parsed = position.safeParse(last);
   if (!parsed.success) {
-    throw new OciError('FIELD_INVALID', { message: 'last: must be what the page before gave', detail: { field: 'last' } });
+    throw new OciError('FIELD_INVALID', {
+      message: 'last: must be what the page before gave',
+      detail: { field: 'last' },
+    });
   }
   const after = parsed.data;
-  return typeof after === 'string' ? { kind: 'blob', after } : { kind: 'marker', after: after as MarkerPosition };
+  return typeof after === 'string'
+    ? { kind: 'blob', after }
+    : { kind: 'outboxEntry', after: after as OutboxEntryPosition };
 }
 
-/** The last of a page, as JSON: a marker's position, or a blob's digest. */
+/** The last of a page, as JSON: an outbox entry's position, or a blob's digest. */
 const position = z
   .string()
   .transform((text, context): unknown => {
@@ -250,7 +267,12 @@ const position = z
   .pipe(
     z.union([
       z.string(),
-      z.strictObject({ written_at: z.int(), kind: z.enum(['tag', 'manifest']), repository: z.string(), key: z.string() }),
+      z.strictObject({
+        written_at: z.int(),
+        kind: z.enum(['tag', 'manifest']),
+        repository: z.string(),
+        key: z.string(),
+      }),
     ]),
   );
 

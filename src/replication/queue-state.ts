@@ -4,7 +4,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { Job } from './machine.ts';
 
 /** A blob that a node wants in its own store. */
-export interface Fetch {
+export interface CopyDown {
   readonly repository: RepositoryName;
   readonly digest: Digest;
 }
@@ -35,7 +35,7 @@ export interface Histogram {
 }
 
 export type Measure = 'announce_seconds' | 'settle_seconds';
-export type Counter = 'announced' | 'settled' | 'copied_bytes' | 'fetched_bytes' | 'retries' | 'followed';
+export type Counter = 'announced' | 'settled' | 'copied_up_bytes' | 'copied_down_bytes' | 'retries' | 'applied';
 
 export interface QueueState {
   job(id: string): Job | undefined;
@@ -53,15 +53,15 @@ export interface QueueState {
   retry(id: string | undefined): number;
 
   /**
-   * Fetches that have not failed, or may be tried again at `now`: the first of each organization, then the next of each;
-   * of organizations by name, those after `after` before the others.
+   * Fetches that have not failed, or may be tried again at `now`: the first of each organization, then the next of
+   * each; of organizations by name, those after `after` before the others.
    */
-  dueFetches(now: number, after: string, limit: number): readonly Fetch[];
+  dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[];
   /** How many of the digests are still to be fetched for the repository. */
-  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number;
-  fetchCount(): number;
-  addFetch(fetch: Fetch): void;
-  removeFetch(fetch: Fetch): void;
+  copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number;
+  copyDownCount(): number;
+  addCopyDown(copyDown: CopyDown): void;
+  removeCopyDown(copyDown: CopyDown): void;
 
   /** @param copy names a copy: the blob, and where it goes */
   progress(copy: string): Progress | undefined;

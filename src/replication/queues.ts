@@ -6,8 +6,8 @@ import type { Queues } from '../registry/compose.ts';
 import { queueOf } from './durable-object.ts';
 
 /**
- * Wakes queues after the response. One that is not reached costs time, nothing else: the markers stay, and the cron
- * trigger wakes all queues once a minute.
+ * Wakes queues after the response. One that is not reached costs time, nothing else: the outbox entries stay, and the
+ * cron trigger wakes all queues once a minute.
  */
 export function composeQueues(config: Config, env: object, defer: (work: Promise<unknown>) => void): Queues {
   const later = (store: StoreName, what: string, work: () => Promise<unknown>): void => {
@@ -24,15 +24,17 @@ export function composeQueues(config: Config, env: object, defer: (work: Promise
   };
   return {
     wake: (store) => later(store, 'wake', () => queueOf(env, config, store).wake(store)),
-    fetchBlob: (store, repository, digest) =>
-      later(store, 'fetch', () => queueOf(env, config, store).fetchBlobs(store, repository, [digest])),
+    copyBlobDown: (store, repository, digest) =>
+      later(store, 'copy down', () => queueOf(env, config, store).copyBlobsDown(store, repository, [digest])),
   };
 }
 
 /** Once a minute: covers every wake-up that was lost. */
 export async function wakeAllQueues(config: Config, env: object): Promise<void> {
   const stores = new Set(config.nodes.map(({ store }) => store));
-  const outcomes = await Promise.allSettled([...stores].map((store) => queueOf(env, config, store).feedHasGrown(store)));
+  const outcomes = await Promise.allSettled(
+    [...stores].map((store) => queueOf(env, config, store).changeLogHasGrown(store)),
+  );
   for (const outcome of outcomes) {
     if (outcome.status === 'rejected') logFailure({ queues: String(outcome.reason) });
   }

@@ -1,11 +1,11 @@
 /**
- * A node's queue at work: two lanes, of metadata and of bytes, so that an announcement never waits for a copy. It can be
- * stopped at any point: every step is idempotent, delivery is at least once, effects are once.
+ * A node's queue at work: two lanes, of metadata and of bytes, so that an announcement never waits for a copy. It can
+ * be stopped at any point: every step is idempotent, delivery is at least once, effects are once.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { BytesLane, type BytesLaneOptions } from './bytes-lane.ts';
-import { fetchJob } from './machine.ts';
+import { copyDownJob } from './machine.ts';
 import { MetadataLane } from './metadata-lane.ts';
 
 export type ReplicatorOptions = BytesLaneOptions;
@@ -26,9 +26,9 @@ export class Replicator {
     return this.#bytes.inFlight;
   }
 
-  /** The feed may have grown: it is read again. */
-  expectFeed(): void {
-    this.#metadata.expectFeed();
+  /** The change log may have grown: it is read again. */
+  expectChangeLog(): void {
+    this.#metadata.expectChangeLog();
   }
 
   /** Everything that rests tries again at once. */
@@ -59,7 +59,7 @@ export class Replicator {
     return times.length === 0 ? undefined : Math.max(now, Math.min(...times));
   }
 
-  /** Follows the feed and announces, until nothing is due or `mayGoOn` says no. */
+  /** Follows the change log and announces, until nothing is due or `mayGoOn` says no. */
   moveMetadata(mayGoOn: () => boolean): Promise<void> {
     return this.#metadata.run(mayGoOn);
   }
@@ -70,12 +70,12 @@ export class Replicator {
   }
 
   /** Asks for blobs to be fetched. */
-  addFetches(repository: RepositoryName, digests: readonly Digest[]): void {
+  addCopiesDown(repository: RepositoryName, digests: readonly Digest[]): void {
     const { state } = this.#options;
     for (const digest of digests) {
       // Asked for anew, what was given up is tried again.
-      if (state.job(fetchJob(repository, digest))?.parked === true) state.forgetJob(fetchJob(repository, digest));
-      state.addFetch({ repository, digest });
+      if (state.job(copyDownJob(repository, digest))?.parked === true) state.forgetJob(copyDownJob(repository, digest));
+      state.addCopyDown({ repository, digest });
     }
     this.#bytes.expectMore();
   }

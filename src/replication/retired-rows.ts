@@ -1,12 +1,13 @@
 /**
- * Forgetting, at central, what a store had that is no node's any more: its locations, the copies that were due from it, and
- * how far it had followed. In slices by digest, since locations have no index by store.
+ * Forgetting, at central, what a store had that is no node's any more: its locations, the copies that were due from it,
+ * and how far it had followed. In slices by digest, since locations have no index by store.
  *
- * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a client was
- * promised them, by what is so in the transaction that deletes: a manifest may be committed on the location until then.
+ * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a
+ * client was promised them, by what is so in the transaction that deletes: a manifest may be committed on the location
+ * until then.
  */
 import type { Digest } from '../oci/digest.ts';
-import { BLOB_IS_UNUSED, LINKS_PER_BLOB } from '../stores/retention.ts';
+import { BLOB_IS_UNREFERENCED, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
@@ -26,38 +27,42 @@ const IN_SLICE = (digest: string): string => `${digest} > ?2 AND ${digest} <= ?3
 
 // Invariant 5: a lease on any location is a promise to keep the blob. What central has itself keeps it from now on.
 const KEEP_PROMISES = sql`
-  UPDATE locations AS own SET lease_until = (SELECT r.lease_until FROM locations r WHERE r.digest = own.digest AND r.store = ?1)
+  UPDATE locations AS own SET lease_until = (SELECT r.lease_until FROM locations r WHERE r.digest = own.digest
+    AND r.store = ?1)
   WHERE ${IN_SLICE('own.digest')} AND own.store = ?4 AND EXISTS (
-    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1 AND r.lease_until > own.lease_until)`.reading(
-  atMost(8 * ROWS_PER_SLICE),
-);
+    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1
+      AND r.lease_until > own.lease_until)`.reading(atMost(8 * ROWS_PER_SLICE));
 
 // Of what is damaged at the store nothing can be read: it is no loss.
 const IS_LOST_WITH_IT = `c.damage IS NULL
   AND NOT EXISTS (SELECT 1 FROM locations own WHERE own.digest = c.digest AND own.store = ?4 AND own.damage IS NULL)
-  AND NOT (${BLOB_IS_UNUSED('c.digest', '?5')})`;
+  AND NOT (${BLOB_IS_UNREFERENCED('c.digest', '?5')})`;
 
 const DELETE_LOCATIONS = sql<{ digest: Digest }>`
   DELETE FROM locations AS c WHERE ${IN_SLICE('c.digest')} AND c.store = ?1 AND (?6 = 1 OR NOT (${IS_LOST_WITH_IT}))
   RETURNING digest`.reading(atMost(4 * (LINKS_PER_BLOB + 4) * ROWS_PER_SLICE));
-const DELETE_COPIES = sql`
-  DELETE FROM copies AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
-    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(atMost(8 * ROWS_PER_SLICE));
-const SELECT_KEPT = sql<ForgottenSlice['kept']>`
-  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')} AND store = ?1`.reading(
-  atMost(2 * ROWS_PER_SLICE),
+const DELETE_COPIES_UP = sql`
+  DELETE FROM copies_up AS c WHERE c.store = ?1 AND ${IN_SLICE('c.digest')}
+    AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = c.digest AND l.store = ?1)`.reading(
+  atMost(8 * ROWS_PER_SLICE),
 );
+const SELECT_KEPT = sql<ForgottenSlice['kept']>`
+  SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')}
+    AND store = ?1`.reading(atMost(2 * ROWS_PER_SLICE));
 
 // Triggers count the locations.
 const DELETE_SUM = sql`DELETE FROM stored_bytes WHERE store = ?1 AND blobs = 0`;
-const DELETE_FOLLOWER = sql`
-  DELETE FROM followers WHERE store = ?1 AND NOT EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1)`;
+const DELETE_POSITION = sql`
+  DELETE FROM change_log_positions WHERE store = ?1 AND NOT EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1)`;
 
 const SELECT_KNOWN = sql`
-  SELECT EXISTS (SELECT 1 FROM followers WHERE store = ?1) OR EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1 AND blobs > 0)
-    OR EXISTS (SELECT 1 FROM copies WHERE store = ?1) AS known`;
+  SELECT EXISTS (SELECT 1 FROM change_log_positions WHERE store = ?1) OR EXISTS (SELECT 1 FROM stored_bytes
+    WHERE store = ?1 AND blobs > 0)
+    OR EXISTS (SELECT 1 FROM copies_up WHERE store = ?1) AS known`;
 const SELECT_STORES = sqlOfWholeTable`
-  SELECT store FROM followers UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(asManyAs('nodes'));
+  SELECT store FROM change_log_positions UNION SELECT store FROM stored_bytes WHERE blobs > 0 ORDER BY store`.reading(
+  asManyAs('nodes'),
+);
 
 /** At central: whether it knows anything of a store: that it followed, a location, or a copy that is due. */
 export async function isKnownStore(central: Database, store: string): Promise<boolean> {
@@ -97,13 +102,13 @@ export async function forgetStoreSlice(
   const { gone, kept } = await database.batch({
     promises: [KEEP_PROMISES, store, after, until, name],
     gone: [DELETE_LOCATIONS, store, after, until, name, now, lost ? 1 : 0],
-    copies: [DELETE_COPIES, store, after, until],
+    copiesUp: [DELETE_COPIES_UP, store, after, until],
     kept: [SELECT_KEPT, store, after, until],
     last:
       end === undefined
         ? [
             [DELETE_SUM, store],
-            [DELETE_FOLLOWER, store],
+            [DELETE_POSITION, store],
           ]
         : [],
   });

@@ -5,7 +5,7 @@ import { type Job, LONGEST_DELAY_MILLISECONDS } from './machine.ts';
 import {
   BUCKETS,
   type Counter,
-  type Fetch,
+  type CopyDown,
   type Histogram,
   type Measure,
   type NamedJob,
@@ -15,11 +15,12 @@ import {
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER NOT NULL, parked INTEGER NOT NULL, error TEXT NOT NULL
+    id TEXT PRIMARY KEY, attempts INTEGER NOT NULL, next_at INTEGER NOT NULL, parked INTEGER NOT NULL,
+      error TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS jobs_next ON jobs (next_at) WHERE parked = 0;
   CREATE INDEX IF NOT EXISTS jobs_parked ON jobs (id) WHERE parked = 1;
-  CREATE TABLE IF NOT EXISTS fetches (
+  CREATE TABLE IF NOT EXISTS copies_down (
     position INTEGER PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (repository, digest)
   ) STRICT;
   CREATE TABLE IF NOT EXISTS progress (copy TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -97,11 +98,11 @@ export class SqlQueueState implements QueueState {
     return cursor.toArray().length;
   }
 
-  dueFetches(now: number, after: string, limit: number): readonly Fetch[] {
+  dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[] {
     return this.#sql
       .exec<{ repository: string; digest: string }>(
         `SELECT due.repository, due.digest FROM (
-           SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM fetches f
+           SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM copies_down f
            LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
            WHERE j.id IS NULL OR (j.parked = 0 AND (j.next_at <= ? OR j.next_at > ?))) AS due
          ORDER BY row_number() OVER (PARTITION BY due.organization ORDER BY due.position),
@@ -115,27 +116,27 @@ export class SqlQueueState implements QueueState {
       .map(({ repository, digest }) => ({ repository: repository as RepositoryName, digest: digest as Digest }));
   }
 
-  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
+  copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
     return this.#sql
       .exec<{ value: number }>(
         `SELECT count(*) AS value FROM json_each(?) AS asked
-         CROSS JOIN fetches f ON f.repository = ? AND f.digest = asked.value`,
+         CROSS JOIN copies_down f ON f.repository = ? AND f.digest = asked.value`,
         JSON.stringify(digests),
         repository,
       )
       .one().value;
   }
 
-  fetchCount(): number {
-    return this.#number('SELECT count(*) AS value FROM fetches');
+  copyDownCount(): number {
+    return this.#number('SELECT count(*) AS value FROM copies_down');
   }
 
-  addFetch({ repository, digest }: Fetch): void {
-    this.#sql.exec('INSERT OR IGNORE INTO fetches (repository, digest) VALUES (?, ?)', repository, digest);
+  addCopyDown({ repository, digest }: CopyDown): void {
+    this.#sql.exec('INSERT OR IGNORE INTO copies_down (repository, digest) VALUES (?, ?)', repository, digest);
   }
 
-  removeFetch({ repository, digest }: Fetch): void {
-    this.#sql.exec('DELETE FROM fetches WHERE repository = ? AND digest = ?', repository, digest);
+  removeCopyDown({ repository, digest }: CopyDown): void {
+    this.#sql.exec('DELETE FROM copies_down WHERE repository = ? AND digest = ?', repository, digest);
   }
 
   progress(copy: string): Progress | undefined {
@@ -180,7 +181,11 @@ export class SqlQueueState implements QueueState {
   }
 
   #add(name: string, by: number): void {
-    this.#sql.exec('INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value', name, by);
+    this.#sql.exec(
+      'INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value',
+      name,
+      by,
+    );
   }
 
   #numberNamed(name: string): number {
@@ -196,6 +201,12 @@ export class SqlQueueState implements QueueState {
     return this.#sql
       .exec<JobRow>(query, ...parameters)
       .toArray()
-      .map(({ id, attempts, next_at: nextAt, parked, error }) => ({ id, attempts, nextAt, parked: parked === 1, error }));
+      .map(({ id, attempts, next_at: nextAt, parked, error }) => ({
+        id,
+        attempts,
+        nextAt,
+        parked: parked === 1,
+        error,
+      }));
   }
 }

@@ -6,7 +6,7 @@ import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { orAway } from '../registry/federated/central.ts';
-import { lifeOf, lookUpVersions } from '../stores/list-rows.ts';
+import { lifecycleOf, lookUpVersions } from '../stores/list-rows.ts';
 import { removedUntil, type RemovedUntil } from '../stores/deletion/removals.ts';
 import type { Store } from '../stores/store.ts';
 import { historyOfTag, type TagWrite, writeOfTag, type WritePosition } from '../stores/manifests/tag-history.ts';
@@ -29,7 +29,7 @@ export interface HistoryPage {
   readonly complete: boolean;
 }
 
-/** Before all writes: no stamp is greater. */
+/** Before all writes: no version is greater. */
 const START: WritePosition = { version: Number.MAX_SAFE_INTEGER, origin: '' };
 
 export class TagHistory {
@@ -49,9 +49,10 @@ export class TagHistory {
     const kept = { entries: limits.historyEntries, since: this.#now() - historyMilliseconds };
     const { answers, complete } = await this.#ask(({ database }) =>
       // One more than is asked for: it says whether a page follows.
-      Promise.all([historyOfTag(database, repository, tag, before, kept, limit + 1), removedUntil(database, repository)]).then(
-        ([history, removed]) => Object.assign(history, { removed }),
-      ),
+      Promise.all([
+        historyOfTag(database, repository, tag, before, kept, limit + 1),
+        removedUntil(database, repository),
+      ]).then(([history, removed]) => Object.assign(history, { removed })),
     );
     const ended = Math.max(...answers.map(({ answer }) => answer.removed.organization));
     const removal = this.#removalOf(answers);
@@ -87,7 +88,8 @@ export class TagHistory {
 
   /**
    * The digest that a write put a tag on.
-   * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be put back, UNAVAILABLE where a store
+   * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be put back, UNAVAILABLE
+   *   where a store
    *   that may know it is away
    */
   async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
@@ -95,10 +97,12 @@ export class TagHistory {
       Promise.all([writeOfTag(database, repository, tag, write), removedUntil(database, repository)]),
     );
     const ended = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
-    const found = write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
+    const found =
+      write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
     if (found === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     if (found === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
-    if (found.digest === null) throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
+    if (found.digest === null)
+      throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
     if ((await this.#aliveAmong(repository, [found])).size > 0) return found.digest;
     throw new OciError('CONFLICT', { message: 'the manifest of that entry was deleted: push it again' });
   }
@@ -108,11 +112,13 @@ export class TagHistory {
     if (digests.length === 0) return new Set();
     const { answers } = await this.#ask(({ database }) => lookUpVersions(database, repository, [], digests));
     const merged = (digest: Digest) =>
-      answers.reduce((life, { answer }) => mergeManifests(life, lifeOf(answer, digest)), NO_MANIFEST);
+      answers.reduce((lifecycle, { answer }) => mergeManifests(lifecycle, lifecycleOf(answer, digest)), NO_MANIFEST);
     return new Set(digests.filter((digest) => isAlive(merged(digest))));
   }
 
-  /** The latest removal of the repository, as a write of every tag that it has hidden; of version 0 where there is none. */
+  /**
+   * The latest removal of the repository, as a write of every tag that it has hidden; of version 0 where there is none.
+   */
   #removalOf(
     answers: readonly { readonly store: StoreName; readonly answer: { readonly removed: RemovedUntil } }[],
   ): TagWrite & { readonly stores: readonly StoreName[] } {
@@ -139,7 +145,7 @@ function keyOf({ version, origin }: WritePosition): string {
   return `${version} ${origin}`;
 }
 
-/** The order of pages. That of merging differs where stores gave the same stamp. */
+/** The order of pages. That of merging differs where stores gave the same version. */
 function latestFirst(a: WritePosition, b: WritePosition): number {
   return b.version - a.version || (a.origin < b.origin ? 1 : -1);
 }

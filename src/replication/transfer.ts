@@ -10,16 +10,16 @@ import { OciError } from '../oci/errors.ts';
 import { Hash } from '../stores/uploads/blob-writer.ts';
 import { type Bucket, CHANGE_MILLISECONDS } from '../stores/bucket.ts';
 import { within } from '../stores/deadline.ts';
-import { Hopeless } from './machine.ts';
+import { PermanentError } from './machine.ts';
 import type { Progress } from './queue-state.ts';
 
 /** Bytes up to which an object is copied in one piece: what a failure can cost. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Bytes of a part, the same as of those that uploads write. R2 wants at least 5 MiB, all equal but the last, and at most
- * 10,000. Between parts everybody else has a turn: where one thread does everything, as in the simulators, a part is what
- * an announcement can have to wait for.
+ * Bytes of a part, the same as of those that uploads write. R2 wants at least 5 MiB, all equal but the last, and at
+ * most 10,000. Between parts everybody else has a turn: where one thread does everything, as in the simulators, a part
+ * is what an announcement can have to wait for.
  */
 export const PART_BYTES = 8 * 1024 * 1024;
 
@@ -52,19 +52,25 @@ export interface ProgressKeeper {
 }
 
 /**
- * Answers the key of the new object, whose bytes have the digest. Its progress is kept until the caller has written a row
- * for it: a failure on the way there finds the object again.
+ * Answers the key of the new object, whose bytes have the digest. Its progress is kept until the caller has written a
+ * row for it: a failure on the way there finds the object again.
  * @param mayGoOn asked between parts
- * @throws Hopeless where they do not, OutOfTime, OciError UNAVAILABLE
+ * @throws PermanentError where they do not, OutOfTime, OciError UNAVAILABLE
  */
 export async function transfer(object: Transfer, keeper: ProgressKeeper, mayGoOn: () => boolean): Promise<string> {
   try {
-    return object.size <= WHOLE_BYTES ? await transferWhole(object, keeper) : await transferParts(object, keeper, mayGoOn);
+    return object.size <= WHOLE_BYTES
+      ? await transferWhole(object, keeper)
+      : await transferParts(object, keeper, mayGoOn);
   } catch (error) {
-    if (error instanceof Hopeless || isLostUpload(error)) keeper.forgetProgress(object.name);
+    if (error instanceof PermanentError || isLostUpload(error)) keeper.forgetProgress(object.name);
     // What R2 says otherwise may be different the next time, and is no fault of this object.
-    const own = error instanceof OciError || error instanceof OutOfTime || error instanceof Hopeless || error instanceof Gone;
-    throw own || isLostUpload(error) ? error : new OciError('UNAVAILABLE', { cause: error });
+    const local =
+      error instanceof OciError ||
+      error instanceof OutOfTime ||
+      error instanceof PermanentError ||
+      error instanceof Gone;
+    throw local || isLostUpload(error) ? error : new OciError('UNAVAILABLE', { cause: error });
   }
 }
 
@@ -129,13 +135,20 @@ async function readBack(bucket: Bucket, key: string, digest: Digest, size: numbe
   }
 }
 
-/** Bytes that go from one bucket to another without a pause leave requests and timers waiting where all share a thread. */
+/**
+ * Bytes that go from one bucket to another without a pause leave requests and timers waiting where all share a thread.
+ */
 async function othersTurn(): Promise<void> {
   await new Promise((done) => setTimeout(done));
 }
 
 /** Deletes what a copy has left that nobody needs any more, unless it is the object that is in use. */
-export async function dropProgress(name: string, to: Bucket, inUse: string | undefined, keeper: ProgressKeeper): Promise<void> {
+export async function dropProgress(
+  name: string,
+  to: Bucket,
+  inUse: string | undefined,
+  keeper: ProgressKeeper,
+): Promise<void> {
   const kept = keeper.progress(name);
   if (kept === undefined) return;
   if (kept.uploadId !== undefined)
@@ -160,6 +173,6 @@ export class Gone extends Error {
   }
 }
 
-function wrongBytes(digest: Digest): Hopeless {
-  return new Hopeless(`the object that is said to be ${digest} has other bytes: it is not copied`);
+function wrongBytes(digest: Digest): PermanentError {
+  return new PermanentError(`the object that is said to be ${digest} has other bytes: it is not copied`);
 }

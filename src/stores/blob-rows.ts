@@ -3,8 +3,9 @@
  *
  * Invariant 6: knowing a digest gives nothing; every read of a blob goes through the repository's link.
  * Invariant 5: whatever a client was promised is kept by the lease. A lease is renewed to 2 g once less than
- * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave. What is promised counts for
- * the organization: a blob that had stopped counting does so again first, and is not there for who may push where it has no room.
+ * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave. What is promised counts
+ * for the organization: a blob that had stopped counting does so again first, and is not there for who may push where
+ * it has no room.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
@@ -38,7 +39,7 @@ export interface BlobRows {
   readonly linked: boolean;
   /** Nearest first; none where it is not linked. */
   readonly locations: readonly LocationRow[];
-  /** Those of which nothing can be read until they are mended. */
+  /** Those of which nothing can be read until they are repaired. */
   readonly damaged: readonly CheckedLocationRow[];
 }
 
@@ -75,13 +76,17 @@ const SELECT_PROMISED = selectBlob(COUNTS);
 const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const COUNT_AGAIN = sql`
   UPDATE links SET released = 2
-  WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL AND NOT ${exceedsQuota('?1', BYTES)}`;
+  WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL
+    AND NOT ${exceedsQuota('?1', BYTES)}`;
 
-/** Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go. */
+/**
+ * Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go.
+ */
 const RENEW_LEASE = sql`
-  UPDATE locations SET lease_until = CAST(?4 AS INTEGER), leaving = NULL
-  WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR leaving IS NOT NULL)
-    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})))
+  UPDATE locations SET lease_until = CAST(?4 AS INTEGER), releasing = NULL
+  WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR releasing IS NOT NULL)
+    AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2
+      AND ${standsLink('k')})))
     AND (?6 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1))`;
 
 /**
@@ -89,7 +94,7 @@ const RENEW_LEASE = sql`
  * statement in every commit.
  */
 const LOCATION_CONFLICT = `
-  ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), leaving = NULL,
+  ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), releasing = NULL,
     key = iif(damage IS NULL, key, excluded.key), size = iif(damage IS NULL, size, excluded.size), damage = NULL`;
 
 // Both statements of a commit ask the same: the first changes nothing that the answer depends on.
@@ -112,7 +117,9 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
 // What a removal hides counts until it is swept, and no longer.
 const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${standsLink('links')})`;
 
-/** Linked anew, it is later than a removal that a node has yet to hear of, and in flight if it did not count any more. */
+/**
+ * Linked anew, it is later than a removal that a node has yet to hear of, and in flight if it did not count any more.
+ */
 export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
     created_at = max(links.created_at, excluded.created_at), released = iif(${COUNTS_ANEW}, 2, links.released)
@@ -123,7 +130,8 @@ const LINKED_AT = `iif(${standsLink('links')}, links.created_at, excluded.create
 
 /** As {@link RELINK}, and keeps when it was linked. */
 export const COUNT_LINK_AGAIN = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
+  ON CONFLICT (repository, digest) DO UPDATE
+    SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
   WHERE ${COUNTS_ANEW}`;
 
 /** With what its trigger reads, and two removals. */
@@ -137,7 +145,9 @@ const INSERT_LINK_OF_UPLOAD = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT ?1, ?2, CAST(?3 AS INTEGER) FROM uploads WHERE id = ?4 AND write_id = ?5 ${RELINK}`.reading(RELINKING);
 
-const SELECT_LOCATION = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
+const SELECT_LOCATION = sql<{
+  key: string;
+}>`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
 const REPLACE_LOCATION = sql`
   UPDATE locations SET key = ?4, damage = NULL WHERE digest = ?1 AND store = ?2 AND key = ?3
@@ -145,7 +155,8 @@ const REPLACE_LOCATION = sql`
 
 const SELECT_LINKED = sql<LocationRow>`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
-  WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND l.damage IS NULL AND ${COUNTS} ORDER BY l.store = ?3 DESC`;
+  WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND l.damage IS NULL AND ${COUNTS}
+    ORDER BY l.store = ?3 DESC`;
 
 /** @param linkedElsewhere whether another store has said that the repository may read the blob */
 export async function findBlob(
@@ -161,9 +172,15 @@ export async function findBlob(
 export interface PromiseOptions {
   /** As of {@link findBlob}: then the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
-  /** Whether a blob that has stopped counting for the organization may count again: only for who may push to the repository. */
+  /**
+   * Whether a blob that has stopped counting for the organization may count again: only for who may push to the
+   * repository.
+   */
   readonly countsAgain?: boolean;
-  /** Whether it is a promise only while anyone may read the repository. With `countsAgain: false`: such a caller may not push to it. */
+  /**
+   * Whether it is a promise only while anyone may read the repository. With `countsAgain: false`: such a caller may not
+   * push to it.
+   */
   readonly onlyIfPublic?: boolean;
 }
 
@@ -216,7 +233,11 @@ const SELECT_OWN_LOCATION = sql`
   SELECT store, key, size, lease_until, damage FROM locations WHERE digest = ?1 AND store = ?2`;
 
 /** What a store says of its own bytes. */
-export function ownLocation(database: Database, digest: Digest, store: string): Promise<CheckedLocationRow | undefined> {
+export function localLocation(
+  database: Database,
+  digest: Digest,
+  store: string,
+): Promise<CheckedLocationRow | undefined> {
   return database.first<CheckedLocationRow>(SELECT_OWN_LOCATION, digest, store);
 }
 
@@ -243,14 +264,16 @@ export async function findBlobsAndPromise(
   lease: LeaseTimes,
 ): Promise<BlobRows[]> {
   const promises = blobs.map(
-    ({ digest, linkedElsewhere }) => [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
+    ({ digest, linkedElsewhere }) =>
+      [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
   );
   const byDigest = await database.batch(Object.fromEntries(promises));
   return blobs.map(({ digest }) => blobRows(byDigest[digest]?.found ?? []));
 }
 
 const LINK_UNTIL = sql`
-  INSERT INTO links (repository, digest, created_at, usable_until) VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
+  INSERT INTO links (repository, digest, created_at, usable_until)
+    VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
   ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
   WHERE NOT ${standsLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
 
@@ -275,7 +298,10 @@ export interface BlobCommit {
   readonly lease: LeaseTimes;
 }
 
-/** The rows that make a written object a blob of the repository, unless that exceeds the quota: {@link selectRefused} says. */
+/**
+ * The rows that make a written object a blob of the repository, unless that exceeds the quota: {@link selectRefused}
+ * says.
+ */
 export function commitObject(blob: BlobCommit, key: string, size: number): BoundStatement[] {
   return [
     [INSERT_LOCATION, blob.digest, blob.store, key, size, blob.lease.now, blob.lease.until, blob.repository],
@@ -283,7 +309,9 @@ export function commitObject(blob: BlobCommit, key: string, size: number): Bound
   ];
 }
 
-export const SELECT_REFUSED = sql<{ refused: number }>`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
+export const SELECT_REFUSED = sql<{
+  refused: number;
+}>`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
 
 /** Gives a row if {@link commitObject}, later in the batch or before it, is refused. */
 export function selectRefused(blob: BlobCommit, size: number): BoundStatement<{ refused: number }> {
@@ -312,7 +340,10 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
   ];
 }
 
-/** Renews the lease of the blob's locations where it is due, if the repository has the blob and it counts: it is promised once more. */
+/**
+ * Renews the lease of the blob's locations where it is due, if the repository has the blob and it counts: it is
+ * promised once more.
+ */
 export function renewLease(blob: BlobCommit): BoundStatement {
   return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0, 0];
 }
@@ -329,7 +360,8 @@ export function selectLocation(blob: BlobCommit): BoundStatement<{ key: string }
 
 /**
  * Points the store's location from an object that is lost to another with the same bytes.
- * @param upload whose chunk the other object is; '' for one of its own. A session that is being removed keeps its chunk.
+ * @param upload whose chunk the other object is; '' for one of its own. A session that is being removed keeps its
+ *   chunk.
  */
 export function replaceLocation(blob: BlobCommit, from: string, to: string, upload: string): BoundStatement {
   return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];

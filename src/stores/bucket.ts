@@ -2,8 +2,8 @@
  * The one way to R2. Keys are unique for each write, never derived from a digest, and nothing is ever overwritten;
  * which object is which blob is for D1 alone to say.
  *
- * Calls are bounded in time, up to the first byte of an object that is read. Bodies are not: one that a client sends, or
- * reads, lasts as long as the client takes.
+ * Calls are bounded in time, up to the first byte of an object that is read. Bodies are not: one that a client sends,
+ * or reads, lasts as long as the client takes.
  */
 import { MINUTE } from '../durations.ts';
 import { checksumOption, type Digest } from '../oci/digest.ts';
@@ -45,7 +45,8 @@ export class Bucket {
   /**
    * Writes an object whose length is known (a stream's is that of the request's Content-Length or a FixedLengthStream).
    * @param expected R2 checks the content against it and stores nothing where it differs
-   * @param given settles once all of a stream was given: from then on R2 has as long as for bytes. Without it, a stream may
+   * @param given settles once all of a stream was given: from then on R2 has as long as for bytes. Without it, a stream
+   *   may
    *   last as long as it likes
    * @throws OciError DIGEST_INVALID, UNAVAILABLE
    */
@@ -109,7 +110,8 @@ export class Bucket {
 
   async delete(keys: readonly string[]): Promise<void> {
     // R2 deletes at most 1,000 keys a call.
-    for (let i = 0; i < keys.length; i += 1000) await within(CHANGE_MILLISECONDS, this.#r2.delete(keys.slice(i, i + 1000)));
+    for (let i = 0; i < keys.length; i += 1000)
+      await within(CHANGE_MILLISECONDS, this.#r2.delete(keys.slice(i, i + 1000)));
   }
 
   /** Whether R2 answers at all. */

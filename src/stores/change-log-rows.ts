@@ -1,7 +1,7 @@
 /**
- * The feed: central's numbered log of deletions and of changes to control data, which every node follows from its own
- * position. A deletion's entry carries its stamp. An entry for control data says only what changed: who reads it gets the
- * row as it is by then, or that it is gone.
+ * The change log: central's numbered log of deletions and of changes to control data, which every node follows from its
+ * own position. A deletion's entry carries its version. An entry for control data says only what changed: who reads it
+ * gets the row as it is by then, or that it is gone.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -11,9 +11,14 @@ import { asManyAs, paged } from './rows-read.ts';
 import type { RemovedName } from './deletion/removals.ts';
 import { type CentralUsage, selectChangedUsage } from './organizations/usage-rows.ts';
 
-export type FeedEntry = { readonly position: number; readonly recorded_at: number } & (
+export type ChangeLogEntry = { readonly position: number; readonly recorded_at: number } & (
   | { readonly kind: 'tag'; readonly name: RepositoryName; readonly key: Tag; readonly version: number }
-  | { readonly kind: 'manifest' | 'link'; readonly name: RepositoryName; readonly key: Digest; readonly version: number }
+  | {
+      readonly kind: 'manifest' | 'link';
+      readonly name: RepositoryName;
+      readonly key: Digest;
+      readonly version: number;
+    }
   /** A repository, or all that an organization has, was removed at that version. */
   | { readonly kind: 'repository'; readonly name: RemovedName; readonly version: number }
   /** `row`: JSON, or null where it is gone. */
@@ -21,110 +26,118 @@ export type FeedEntry = { readonly position: number; readonly recorded_at: numbe
 );
 
 /** ?1 repository, ?2 tag, ?3 milliseconds, ?4 commit id. */
-export const FEED_TAG = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'tag', ?1, ?2, clock.stamp, CAST(?3 AS INTEGER) FROM clock WHERE ${committed('?4')}`;
+export const CHANGE_LOG_TAG = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  SELECT 'tag', ?1, ?2, clock.version, CAST(?3 AS INTEGER) FROM clock WHERE ${committed('?4')}`;
 
 /** ?1 repository, ?2 JSON array of digests, ?3 milliseconds, ?4 commit id. */
-export const FEED_MANIFESTS = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
-  SELECT 'manifest', ?1, deleted.value, clock.stamp, CAST(?3 AS INTEGER)
+export const CHANGE_LOG_MANIFESTS = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
+  SELECT 'manifest', ?1, deleted.value, clock.version, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?4')}`;
 
-const SELECT_FEED = sql<FeedEntry>`
+const SELECT_CHANGE_LOG = sql<ChangeLogEntry>`
   SELECT f.position, f.kind, f.name, f.key, f.version, f.recorded_at, CASE f.kind
     WHEN 'visibility' THEN (SELECT json_object('name', p.name) FROM public_repositories p WHERE p.name = f.name)
     WHEN 'organization' THEN (SELECT json_object('name', o.name, 'created_at', o.created_at, 'removed_at', o.removed_at,
       'quota_bytes', o.quota_bytes) FROM organizations o WHERE o.name = f.name)
-    WHEN 'credential' THEN (SELECT json_object('id', c.id, 'kind', c.kind, 'organization', c.organization, 'name', c.name,
+    WHEN 'credential' THEN (SELECT json_object('id', c.id, 'kind', c.kind, 'organization', c.organization, 'name',
+      c.name,
       'rights', c.rights, 'repositories', c.repositories, 'secret_hash', c.secret_hash, 'created_at', c.created_at,
       'expires_at', c.expires_at, 'registries', c.registries) FROM credentials c WHERE c.id = f.name)
     END AS row
-  FROM feed f WHERE f.position > CAST(?1 AS INTEGER) ORDER BY f.position LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
+  FROM change_log f WHERE f.position > CAST(?1 AS INTEGER) ORDER BY f.position LIMIT CAST(?2 AS INTEGER)`.reading(
+  paged(2, 4),
+);
 
 const REPORT_POSITION = sql`
-  INSERT INTO followers (store, position, followed_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
-  ON CONFLICT (store) DO UPDATE SET position = excluded.position, followed_at = excluded.followed_at`;
+  INSERT INTO change_log_positions (store, position, applied_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
+  ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at`;
 
-/** How far a node has come: in the feed, and in what organizations use at central. */
-export interface Followed {
+/** How far a node has come: in the change log, and in what organizations use at central. */
+export interface ChangeLogState {
   /** Of the last entry that was applied. */
   readonly position: number;
   /** Of the last change of an organization's use; undefined for never. */
   readonly usageChanged: number | undefined;
 }
 
-/** At central: entries and changes of use after those that the node `store` has applied, and notes that it has come as far. */
-export async function readFeed(
+/**
+ * At central: entries and changes of use after those that the node `store` has applied, and notes that it has come as
+ * far.
+ */
+export async function readChangeLog(
   central: Database,
   store: string,
-  { position, usageChanged }: Followed,
+  { position, usageChanged }: ChangeLogState,
   limit: number,
   now: number,
-): Promise<{ readonly entries: readonly FeedEntry[]; readonly usage: readonly CentralUsage[] }> {
+): Promise<{ readonly entries: readonly ChangeLogEntry[]; readonly usage: readonly CentralUsage[] }> {
   const { entries, usage } = await central.batch({
     report: [REPORT_POSITION, store, position, now],
-    entries: [SELECT_FEED, position, limit],
+    entries: [SELECT_CHANGE_LOG, position, limit],
     usage: selectChangedUsage(usageChanged ?? 0, limit),
   });
   return { entries, usage };
 }
 
-export interface Follower {
+export interface StorePosition {
   readonly store: string;
   /** Of the last entry that was applied; 0 for none. */
   readonly position: number;
-  /** When the feed was last heard, in milliseconds since the epoch. */
-  readonly followed_at: number;
+  /** When the change log was last heard, in milliseconds since the epoch. */
+  readonly applied_at: number;
 }
 
-const SELECT_FOLLOWERS = sqlOfWholeTable`SELECT store, position, followed_at FROM followers ORDER BY store`.reading(
-  asManyAs('nodes'),
-);
+const SELECT_POSITIONS =
+  sqlOfWholeTable`SELECT store, position, applied_at FROM change_log_positions ORDER BY store`.reading(
+    asManyAs('nodes'),
+  );
 const SELECT_START = sqlOfWholeTable`
-  SELECT coalesce((SELECT min(position) - 1 FROM feed), (SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0) AS position`;
+  SELECT coalesce((SELECT min(position) - 1 FROM change_log), (SELECT seq FROM sqlite_sequence
+    WHERE name = 'change_log'), 0) AS position`;
 
 /** At central: every node that has ever followed. At a node: itself. */
-export function followers(database: Database): Promise<Follower[]> {
-  return database.all<Follower>(SELECT_FOLLOWERS);
+export function storePositions(database: Database): Promise<StorePosition[]> {
+  return database.all<StorePosition>(SELECT_POSITIONS);
 }
 
 /** At central: the position before the first entry that is still there. */
-export async function startOfFeed(central: Database): Promise<number> {
+export async function startOfChangeLog(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_START))?.position ?? 0;
 }
 
-const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'feed'`;
+const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'change_log'`;
 
 /** At central: the position of the last entry. */
-export async function endOfFeed(central: Database): Promise<number> {
+export async function endOfChangeLog(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_END))?.position ?? 0;
 }
 
 const ADVANCE = sql`
-  INSERT INTO followers (store, position, followed_at) VALUES (?1, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
-  ON CONFLICT (store) DO UPDATE SET position = excluded.position, followed_at = excluded.followed_at
-  WHERE followers.position = CAST(?2 AS INTEGER)`;
+  INSERT INTO change_log_positions (store, position, applied_at) VALUES (?1, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
+  ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at
+  WHERE change_log_positions.position = CAST(?2 AS INTEGER)`;
 
 /** At a node: it has applied everything between two positions. */
 export function advancePosition(store: string, from: number, to: number, now: number): BoundStatement {
   return [ADVANCE, store, from, to, now];
 }
 
-const DELETE_FOLLOWED = sql`
-  DELETE FROM feed WHERE position IN (
-    SELECT position FROM feed WHERE position <= (
+const DELETE_APPLIED = sql`
+  DELETE FROM change_log WHERE position IN (
+    SELECT position FROM change_log WHERE position <= (
       SELECT coalesce(min(coalesce(f.position, 0)), 9223372036854775807)
-      FROM json_each(?1) AS node LEFT JOIN followers f ON f.store = node.value)
+      FROM json_each(?1) AS node LEFT JOIN change_log_positions f ON f.store = node.value)
     AND recorded_at < CAST(?2 AS INTEGER) ORDER BY position LIMIT CAST(?3 AS INTEGER))
   RETURNING position`.reading(paged(3, 4));
 
 /** At central: removes entries that every node has applied, and that are older than `before`. Answers how many. */
-export async function deleteFollowedEntries(
+export async function deleteAppliedEntries(
   central: Database,
   nodes: readonly string[],
   before: number,
   limit: number,
 ): Promise<number> {
-  return (await central.all(DELETE_FOLLOWED, JSON.stringify(nodes), before, limit)).length;
+  return (await central.all(DELETE_APPLIED, JSON.stringify(nodes), before, limit)).length;
 }

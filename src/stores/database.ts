@@ -1,9 +1,10 @@
 /**
- * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them, refuse a table scan,
- * and hold it to the rows that it may read (`rows-read.ts`). `sql<Row>` states what the rows hold, so that no caller casts them.
- * A batch is one transaction in one round trip; its statements run in the order in which they are written.
+ * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them, refuse a table
+ * scan, and hold it to the rows that it may read (`rows-read.ts`). `sql<Row>` states what the rows hold, so that no
+ * caller casts them. A batch is one transaction in one round trip; its statements run in the order in which they are
+ * written.
  *
- * D1 binds JavaScript numbers as REAL: statements CAST stamps and times to INTEGER, or take lists as one JSON
+ * D1 binds JavaScript numbers as REAL: statements CAST versions and times to INTEGER, or take lists as one JSON
  * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
  */
 import { OciError } from '../oci/errors.ts';
@@ -52,7 +53,10 @@ export function sql<Row = never>(strings: TemplateStringsArray, ...fragments: re
   return declared(statements, String.raw({ raw: strings }, ...fragments));
 }
 
-/** As {@link sql}, for the few that read a whole table on purpose: one that has a row for each store or task, not for what tenants write. */
+/**
+ * As {@link sql}, for the few that read a whole table on purpose: one that has a row for each store or task, not for
+ * what tenants write.
+ */
 export function sqlOfWholeTable<Row = never>(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql<Row> {
   return declared(statementsOfWholeTables, String.raw({ raw: strings }, ...fragments));
 }
@@ -71,8 +75,8 @@ export type BoundStatement<Row = never> = readonly [statement: Sql<Row>, ...para
 
 /**
  * Statements by name. They run in the order in which the names are written. A name holds one statement, a list of
- * statements whose rows need not be told apart, or another batch. A name that looks like a whole number is refused, because
- * JavaScript moves such keys to the front.
+ * statements whose rows need not be told apart, or another batch. A name that looks like a whole number is refused,
+ * because JavaScript moves such keys to the front.
  */
 export interface Batch {
   readonly [name: string]: BoundStatement<unknown> | readonly BoundStatement<unknown>[] | Batch;
@@ -85,7 +89,8 @@ export type RowsOf<Asked> = {
 
 type Answer<Asked> = [Asked] extends [readonly unknown[]] ? RowOf<Asked>[] : RowsOf<Asked>;
 
-type RowOf<Asked> = Asked extends BoundStatement<infer Row> ? Row : Asked extends readonly (infer Each)[] ? RowOf<Each> : never;
+type RowOf<Asked> =
+  Asked extends BoundStatement<infer Row> ? Row : Asked extends readonly (infer Each)[] ? RowOf<Each> : never;
 
 export class Database {
   readonly #d1: Pick<D1Database, 'prepare' | 'batch'>;
@@ -99,8 +104,8 @@ export class Database {
   }
 
   /**
-   * To read the nearest replica, which may lag behind the primary; the primary itself where the database has no replicas
-   * (D1, "Global read replication"). For one reader: what it reads never goes back in time.
+   * To read the nearest replica, which may lag behind the primary; the primary itself where the database has no
+   * replicas (D1, "Global read replication"). For one reader: what it reads never goes back in time.
    */
   nearestReplica(): Database {
     return this.#replicas === undefined ? this : new Database(this.#replicas.withSession('first-unconstrained'));
@@ -170,7 +175,8 @@ function statementsIn(asked: Statements): readonly BoundStatement<unknown>[] {
   if (isStatement(asked)) return [asked];
   if (isList(asked)) return asked;
   return Object.entries(asked).flatMap(([name, each]) => {
-    if (/^\d+$/.test(name)) throw new TypeError(`a batch cannot name a statement ${name}: it would run before the others`);
+    if (/^\d+$/.test(name))
+      throw new TypeError(`a batch cannot name a statement ${name}: it would run before the others`);
     return statementsIn(each);
   });
 }

@@ -1,7 +1,7 @@
 /**
- * How long a store may be silent. A call to D1 or R2 that never settles would hold a request, or the one run of a queue,
- * for good: it is given up, and its store taken for one that does not answer. What was asked may have been done all the
- * same: as with an answer that is lost, whoever asks again finds it done or not.
+ * How long a store may be silent. A call to D1 or R2 that never settles would hold a request, or the one run of a
+ * queue, for good: it is given up, and its store taken for one that does not answer. What was asked may have been done
+ * all the same: as with an answer that is lost, whoever asks again finds it done or not.
  */
 import { OciError } from '../oci/errors.ts';
 
@@ -37,8 +37,8 @@ export function within<Answer>(
 }
 
 /**
- * All that a timer refers to, and less once the answer is there: what a cleared timer refers to can stay in memory for as
- * long as it would have run (workerd), which must not be every answer of half a minute.
+ * All that a timer refers to, and less once the answer is there: what a cleared timer refers to can stay in memory for
+ * as long as it would have run (workerd), which must not be every answer of half a minute.
  */
 interface Waiter {
   fail: ((error: OciError) => void) | undefined;

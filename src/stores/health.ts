@@ -7,7 +7,7 @@ export interface StoreHealth {
 }
 
 /** Any answer says that the database is there and migrated. */
-const SELECT_CLOCK = sql`SELECT stamp FROM clock WHERE id = 1`;
+const SELECT_CLOCK = sql`SELECT version FROM clock WHERE id = 1`;
 
 export async function healthOf({ database, bucket }: Store): Promise<StoreHealth> {
   const [rows, probe] = await Promise.allSettled([database.all(SELECT_CLOCK), bucket.probe()]);

@@ -20,7 +20,9 @@ const SELECT_TAGS = sql<NamedTag>`
 export interface RepositoryFacts {
   readonly exists: boolean;
   readonly public: boolean;
-  /** The greatest version of a removal of the repository or of its organization: what is not later is dead. 0 for none. */
+  /**
+   * The greatest version of a removal of the repository or of its organization: what is not later is dead. 0 for none.
+   */
   readonly removed: number;
 }
 
@@ -61,7 +63,7 @@ export interface KnownVersions {
 }
 
 /** What is known of a manifest, whether or not there is a row. */
-export function lifeOf({ manifests, removed }: KnownVersions, digest: Digest): ManifestVersions {
+export function lifecycleOf({ manifests, removed }: KnownVersions, digest: Digest): ManifestVersions {
   return underRemoval(manifests.get(digest) ?? NO_MANIFEST, removed);
 }
 
@@ -69,7 +71,7 @@ const SELECT_TAGS_AMONG = sql<NamedTag>`
   SELECT t.name, t.digest, t.version, t.origin FROM json_each(?2) AS asked
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value`;
 // Of the digests that are asked for, and of those that the tags are on here.
-const SELECT_LIVES_AMONG = sql<ManifestVersions & { digest: Digest }>`
+const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?2) AS asked
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value
   UNION
@@ -85,19 +87,21 @@ export async function lookUpVersions(
   digests: readonly Digest[],
 ): Promise<KnownVersions> {
   const asked = JSON.stringify(names);
-  const { tags, lives, facts } = await database.batch({
+  const { tags, lifecycles, facts } = await database.batch({
     tags: [SELECT_TAGS_AMONG, repository, asked],
-    lives: [SELECT_LIVES_AMONG, repository, JSON.stringify(digests), asked],
+    lifecycles: [SELECT_LIFECYCLES_AMONG, repository, JSON.stringify(digests), asked],
     facts: [SELECT_REPOSITORY, repository],
   });
   return {
     tags: new Map(tags.map((tag) => [tag.name, tag])),
-    manifests: new Map(lives.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
+    manifests: new Map(lifecycles.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
     removed: factsOf(facts[0]).removed,
   };
 }
 
-/** Bytes of documents of a page that are read with their rows. More are read by themselves, once there is room for them. */
+/**
+ * Bytes of documents of a page that are read with their rows. More are read by themselves, once there is room for them.
+ */
 const SMALL_PAGE_BYTES = 32 * 1024;
 
 export interface ReferrerRow {
@@ -137,7 +141,8 @@ export interface ReferrerPosition {
   readonly digest: string;
 }
 
-const REFERRER_COLUMNS = 'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
+const REFERRER_COLUMNS =
+  'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
 const REFERRER_NAMES = 'digest, media_type, artifact_type, size, created, deleted';
 
 // Types are compared without regard to case (RFC 9110 §8.3.1); `compareReferrers` has the same order.
@@ -145,11 +150,14 @@ const BY_TYPE = 'artifact_type COLLATE NOCASE, digest';
 
 // A page ends by count, and by the bytes of the manifests whose annotations it shows; one is always in it.
 const PAGE_OF_REFERRERS = (selection: string): string => `
-  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates, c.content,
+  SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates,
+    c.content,
     page.whole > ${String(SMALL_PAGE_BYTES)} AND ?7 = 0 AS withheld
   FROM (
-    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER () AS whole, sum(size) OVER (ORDER BY ${BY_TYPE} ROWS UNBOUNDED PRECEDING) AS bytes
-    FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1 AND subject = ?2
+    SELECT ${REFERRER_NAMES}, count(*) OVER () AS candidates, sum(size) OVER () AS whole,
+      sum(size) OVER (ORDER BY ${BY_TYPE} ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (SELECT ${REFERRER_COLUMNS} FROM manifests INDEXED BY manifests_referrers WHERE repository = ?1
+      AND subject = ?2
       AND created_version > deleted_version AND ${selection} ORDER BY ${BY_TYPE} LIMIT CAST(?5 AS INTEGER))
   ) AS page
   LEFT JOIN manifest_contents c ON c.repository = ?1 AND c.digest = page.digest
@@ -157,9 +165,8 @@ const PAGE_OF_REFERRERS = (selection: string): string => `
   WHERE (page.bytes <= CAST(?6 AS INTEGER) OR page.bytes = page.size) AND (withheld OR c.content IS NOT NULL)
   ORDER BY page.artifact_type COLLATE NOCASE, page.digest, c.part`;
 
-const SELECT_REFERRERS = sql<ReferrerPart>`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(
-  paged(5, 12),
-);
+const SELECT_REFERRERS =
+  sql<ReferrerPart>`${PAGE_OF_REFERRERS('(artifact_type COLLATE NOCASE, digest) > (?3, ?4)')}`.reading(paged(5, 12));
 const SELECT_REFERRERS_OF_TYPE =
   sql<ReferrerPart>`${PAGE_OF_REFERRERS('artifact_type = ?3 COLLATE NOCASE AND digest > ?4')}`.reading(paged(5, 12));
 
@@ -171,8 +178,8 @@ export interface Referrers extends RepositoryFacts {
 }
 
 /**
- * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one. Those that
- * `removed` hides are among them.
+ * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one.
+ * Those that `removed` hides are among them.
  */
 export async function listReferrers(
   database: Database,
@@ -204,9 +211,8 @@ export async function listReferrers(
 }
 
 const SELECT_REPOSITORIES = sql<{ name: RepositoryName }>`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
-  paged(3),
-);
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name
+    LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 const SELECT_PUBLIC_REPOSITORIES = sql<{ name: RepositoryName }>`
   SELECT name FROM public_repositories INDEXED BY public_repositories_listed

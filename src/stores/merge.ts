@@ -1,6 +1,7 @@
 /**
- * Writing rows of another store into this one, by the merge rule of `versions.ts`. Announcements, their replies, the feed
- * and what a node copies for its next pull all end here: one transaction, which can be repeated and come in any order.
+ * Writing rows of another store into this one, by the merge rule of `versions.ts`. Announcements, their replies, the
+ * change log and what a node copies for its next pull all end here: one transaction, which can be repeated and come in
+ * any order.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -19,7 +20,7 @@ export interface TagRow extends TagVersion {
 }
 
 /** What is known of a manifest's life; `created` only where the content is known to be in the store, or comes along. */
-export interface ManifestLife {
+export interface ManifestLifecycle {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly created: number;
@@ -30,7 +31,7 @@ export interface ManifestLife {
 }
 
 /** A manifest whole. */
-export interface ManifestRecord extends ManifestLife {
+export interface ManifestRecord extends ManifestLifecycle {
   readonly typed: TypeClaim;
   readonly typedOtherwise: TypeClaim;
   readonly mediaType: MediaType;
@@ -57,17 +58,17 @@ export interface BlobRecord {
 
 export interface Rows {
   readonly tags: readonly TagRow[];
-  readonly lives: readonly ManifestLife[];
+  readonly lifecycles: readonly ManifestLifecycle[];
   readonly manifests: readonly ManifestRecord[];
   readonly blobs: readonly BlobRecord[];
 }
 
-/** The greatest stamp in rows. */
-function greatestStamp({ tags, lives, manifests }: Pick<Rows, 'tags' | 'lives' | 'manifests'>): number {
+/** The greatest version in rows. */
+function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'lifecycles' | 'manifests'>): number {
   return Math.max(
     0,
     ...tags.map(({ version }) => version),
-    ...[...lives, ...manifests].map(({ created, deleted }) => Math.max(created, deleted)),
+    ...[...lifecycles, ...manifests].map(({ created, deleted }) => Math.max(created, deleted)),
   );
 }
 
@@ -77,7 +78,11 @@ const CONTENT_JSON_CHARACTERS = 500_000;
 const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
 const ORDER = (version: string, digest: string, origin: string): string =>
   `(${version}, ${digest} IS NULL, ${origin}, coalesce(${digest}, ''))`;
-const INCOMING_ORDER = ORDER("(incoming.value ->> 'version')", "(incoming.value ->> 'digest')", "(incoming.value ->> 'origin')");
+const INCOMING_ORDER = ORDER(
+  "(incoming.value ->> 'version')",
+  "(incoming.value ->> 'digest')",
+  "(incoming.value ->> 'origin')",
+);
 const STORED_ORDER = ORDER('t.version', 't.digest', 't.origin');
 const JOIN_STORED_TAG = `
   FROM json_each(?1) AS incoming CROSS JOIN tags t
@@ -90,21 +95,26 @@ const KEEP_REPLACED_TAGS = sql`
   ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} > ${STORED_ORDER} ON CONFLICT DO NOTHING`;
 const KEEP_LOST_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
-  SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
+  SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest',
+    CAST(?2 AS INTEGER)
   ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} < ${STORED_ORDER} ON CONFLICT DO NOTHING`;
 const MERGE_TAGS = sql`
   INSERT INTO tags (repository, name, version, digest, origin, visible)
-  SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG}, 0 FROM json_each(?1) AS incoming WHERE true
-  ON CONFLICT (repository, name) DO UPDATE SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG}, 0 FROM json_each(?1) AS incoming
+    WHERE true
+  ON CONFLICT (repository, name) DO UPDATE
+    SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
   WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')} > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
 
-const MERGE_LIVES = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', '', '', NULL, 0, 0, incoming.value ->> 'deleted', 0
+const MERGE_LIFECYCLES = sql`
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+    last_pull)
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', '', '', NULL, 0, 0, incoming.value ->> 'deleted',
+    0
   FROM json_each(?1) AS incoming WHERE incoming.value ->> 'deleted' > 0
   ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version
   WHERE excluded.deleted_version > manifests.deleted_version`;
-const MERGE_LIVES_OF_CONTENTS = sql`
+const MERGE_LIFECYCLES_OF_CONTENTS = sql`
   UPDATE manifests SET created_version = max(created_version, incoming.value ->> 'created'),
     deleted_version = max(deleted_version, ${hiddenUntil('manifests')}),
     typed = max(typed, coalesce(incoming.value ->> 'typed', '')),
@@ -112,22 +122,26 @@ const MERGE_LIVES_OF_CONTENTS = sql`
   FROM json_each(?1) AS incoming
   WHERE manifests.repository = incoming.value ->> 'repository' AND manifests.digest = incoming.value ->> 'digest'
     AND manifests.media_type <> '' AND (incoming.value ->> 'created' > manifests.created_version
-      OR incoming.value ->> 'typed' > manifests.typed OR incoming.value ->> 'typedOtherwise' > manifests.typed_otherwise)`;
+      OR incoming.value ->> 'typed' > manifests.typed
+        OR incoming.value ->> 'typedOtherwise' > manifests.typed_otherwise)`;
 // What comes after the removal of its repository is dead on arrival.
 const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
   incoming.value ->> 'created' <= ${removedVersion("(incoming.value ->> 'repository')")},
   ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
 const MERGE_MANIFESTS = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+    last_pull,
     typed, typed_otherwise)
   SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'mediaType',
     incoming.value ->> 'artifactType', incoming.value ->> 'subject', incoming.value ->> 'size',
-    incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed', incoming.value ->> 'typedOtherwise'
+    incoming.value ->> 'created', ${INCOMING_DELETED}, 0, incoming.value ->> 'typed',
+      incoming.value ->> 'typedOtherwise'
   FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, digest) DO UPDATE SET
     media_type = iif(manifests.media_type = '', excluded.media_type, manifests.media_type),
     artifact_type = iif(manifests.media_type = '', excluded.artifact_type, manifests.artifact_type),
-    typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise, excluded.typed_otherwise),
+    typed = max(manifests.typed, excluded.typed), typed_otherwise = max(manifests.typed_otherwise,
+      excluded.typed_otherwise),
     subject = excluded.subject, size = excluded.size,
     created_version = max(manifests.created_version, excluded.created_version),
     deleted_version = max(manifests.deleted_version, excluded.deleted_version, ${hiddenUntil('manifests')})`;
@@ -136,11 +150,13 @@ const MERGE_MANIFESTS = sql`
 const TYPE_MANIFESTS = sql`
   UPDATE manifests SET media_type = ${MEDIA_TYPE}, artifact_type = ${ARTIFACT_TYPE} WHERE (repository, digest) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
-  AND media_type <> '' AND max(typed, typed_otherwise) <> '' AND (media_type, artifact_type) <> (${MEDIA_TYPE}, ${ARTIFACT_TYPE})`;
+  AND media_type <> '' AND max(typed, typed_otherwise) <> ''
+    AND (media_type, artifact_type) <> (${MEDIA_TYPE}, ${ARTIFACT_TYPE})`;
 
 const MERGE_CONTENTS = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
-  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'part', incoming.value ->> 'content'
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'digest', incoming.value ->> 'part',
+    incoming.value ->> 'content'
   FROM json_each(?1) AS incoming WHERE true ON CONFLICT DO NOTHING`;
 const MERGE_LARGE_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
@@ -173,7 +189,8 @@ const ADD_REPOSITORIES = sql`
 const LIST_REPOSITORIES = sql`
   UPDATE repositories SET listed = 1 - listed FROM json_each(?1) AS incoming
   WHERE repositories.name = incoming.value AND listed <> EXISTS (
-    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value AND created_version > deleted_version)`;
+    SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value
+      AND created_version > deleted_version)`;
 
 // A link that a live manifest needs is newer than a removal before the manifest, heard of or not.
 const MERGE_LINKS = sql`
@@ -191,8 +208,8 @@ const MERGE_LINKS = sql`
  * @param beforeLinks what is to be done when it is known which manifests are alive, and before their blobs are linked
  */
 export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundStatement[] = []): BoundStatement[] {
-  const { tags, lives, manifests, blobs } = rows;
-  const known = [...lives, ...manifests].map(({ repository, digest, created, deleted }) => ({
+  const { tags, lifecycles, manifests, blobs } = rows;
+  const known = [...lifecycles, ...manifests].map(({ repository, digest, created, deleted }) => ({
     repository,
     digest,
     created,
@@ -203,10 +220,14 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   const references = manifests.flatMap(({ repository, digest: manifest, references: all }) =>
     all.map((reference) => ({ repository, manifest, ...reference })),
   );
-  const statements: BoundStatement[] = [raiseClock(greatestStamp(rows))];
+  const statements: BoundStatement[] = [raiseClock(greatestVersion(rows))];
   if (manifests.length > 0) statements.push([MERGE_MANIFESTS, heads], ...mergeContents(manifests));
   statements.push(...jsonParts(references).map((part): BoundStatement => [MERGE_REFERENCES, part]));
-  if (lives.length > 0) statements.push([MERGE_LIVES, JSON.stringify(lives)], [MERGE_LIVES_OF_CONTENTS, JSON.stringify(lives)]);
+  if (lifecycles.length > 0)
+    statements.push(
+      [MERGE_LIFECYCLES, JSON.stringify(lifecycles)],
+      [MERGE_LIFECYCLES_OF_CONTENTS, JSON.stringify(lifecycles)],
+    );
   if (known.length > 0) statements.push([TYPE_MANIFESTS, JSON.stringify(known)]);
   if (tags.length > 0) {
     const all = JSON.stringify(tags);

@@ -1,8 +1,8 @@
 /**
  * Mounting: linking a blob into a repository from where it already is.
  *
- * Invariant 6: a mount needs a source that the caller may read, in this transaction. It adds bytes to the organization where
- * none of its repositories has the blob: then it needs room, as an upload does.
+ * Invariant 6: a mount needs a source that the caller may read, in this transaction. It adds bytes to the organization
+ * where none of its repositories has the blob: then it needs room, as an upload does.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -21,7 +21,10 @@ import { atMost } from './rows-read.ts';
 import { standsLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
-/** Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all public ones. */
+/**
+ * Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all
+ * public ones.
+ */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
   | { readonly ranges: readonly { readonly from: string; readonly to: string }[] };
@@ -44,8 +47,10 @@ const MAY_MOUNT_FROM_ANYWHERE = `
   EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (EXISTS (
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
-        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to' AND ${standsLink('k')})
-      OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository AND ${standsLink('linked')}))`;
+        ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
+          AND ${standsLink('k')})
+      OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository
+        AND ${standsLink('linked')}))`;
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -65,9 +70,11 @@ const SELECT_REFUSED_FROM_ANYWHERE = sql<{ size: number }>`
 
 const SELECT_SOURCE = sql`
   SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
-    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to' AND ${standsLink('k')}
+    ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
+      AND ${standsLink('k')}
   UNION ALL
-  SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository AND ${standsLink('linked')}
+  SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository
+    AND ${standsLink('linked')}
   LIMIT 1`.reading(fromAnywhere);
 
 /** A repository with the blob, within ranges of names or public. */
@@ -76,7 +83,8 @@ export async function findMountSource(
   digest: Digest,
   ranges: readonly { readonly from: string; readonly to: string }[],
 ): Promise<RepositoryName | undefined> {
-  return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))?.repository;
+  return (await database.first<{ repository: RepositoryName }>(SELECT_SOURCE, digest, JSON.stringify(ranges)))
+    ?.repository;
 }
 
 /**

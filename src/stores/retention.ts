@@ -1,6 +1,6 @@
 /**
- * What keeps a blob: a live manifest of its repository that names it, a lease, or a promise. Collection, eviction and copies
- * share these conditions, each inside the statement that removes a row (invariant 5).
+ * What keeps a blob: a live manifest of its repository that names it, a lease, or a promise. Collection, eviction and
+ * copies share these conditions, each inside the statement that removes a row (invariant 5).
  */
 import { keyed, type ReadsAtMost } from './rows-read.ts';
 
@@ -27,5 +27,5 @@ export const isPromised = (digest: string, now: string): string => `EXISTS (
   SELECT 1 FROM locations o WHERE o.digest = ${digest} AND o.lease_until > CAST(${now} AS INTEGER))`;
 
 /** At central: nothing keeps the blob. */
-export const BLOB_IS_UNUSED = (digest: string, now: string): string =>
+export const BLOB_IS_UNREFERENCED = (digest: string, now: string): string =>
   `NOT ${isPromised(digest, now)} AND NOT ${isReferenced(digest)}`;

@@ -1,7 +1,7 @@
 /**
  * How many rows a statement may read. The bound stands beside the statement. It is a function of what the statement was
- * asked about, never of what a tenant stored before: D1 runs one statement at a time, so whoever reads much makes all wait.
- * `test/stores/rows-read.test.ts` holds every statement to its bound.
+ * asked about, never of what a tenant stored before: D1 runs one statement at a time, so whoever reads much makes all
+ * wait. `test/stores/rows-read.test.ts` holds every statement to its bound.
  *
  * Rows of tables and of indexes count, and so do those that triggers read: as in D1's `meta.rows_read`.
  */
@@ -31,7 +31,9 @@ export function paged(limit: number, rowsEach = 2): ReadsAtMost {
   return (run) => keyed(run) + rowsEach * run.asked(limit);
 }
 
-/** For what reads a thing whole, such as the references of a manifest: so many rows for each that it answers or writes. */
+/**
+ * For what reads a thing whole, such as the references of a manifest: so many rows for each that it answers or writes.
+ */
 export function inFull(rowsEach = 4): ReadsAtMost {
   return (run) => keyed(run) + rowsEach * (run.given + run.written);
 }
@@ -42,8 +44,8 @@ export function atMost(rows: number): ReadsAtMost {
 }
 
 /**
- * For the few that read as much as there is of something that only an administrator adds to, that limits of their own bound,
- * or that is what they are about.
+ * For the few that read as much as there is of something that only an administrator adds to, that limits of their own
+ * bound, or that is what they are about.
  */
 export function asManyAs(_what: string): ReadsAtMost {
   return () => Number.POSITIVE_INFINITY;

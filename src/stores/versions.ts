@@ -2,9 +2,9 @@
  * The merge rule: what two stores that have heard of each other agree on, whatever they heard first. Pure; the SQL that
  * merges rows (`merge.ts`) is tested against it.
  *
- * State is last-writer-wins and visibility is computed. Merging takes the greater version, row by row: it is idempotent,
- * commutative and associative, so a late copy of an older push undoes nothing, and a push after a deletion works
- * (invariant 3).
+ * State is last-writer-wins and visibility is computed. Merging takes the greater version, row by row: it is
+ * idempotent, commutative and associative, so a late copy of an older push undoes nothing, and a push after a deletion
+ * works (invariant 3).
  */
 import type { Digest } from '../oci/digest.ts';
 
@@ -12,13 +12,13 @@ import type { Digest } from '../oci/digest.ts';
 export interface TagVersion {
   /** Null: the tag was deleted. */
   readonly digest: Digest | null;
-  /** The stamp of the transaction. */
+  /** The version of the transaction. */
   readonly version: number;
   /** The store whose transaction it was. */
   readonly origin: string;
 }
 
-/** What a store knows of a manifest. Stamps; 0 for never. */
+/** What a store knows of a manifest. Versions; 0 for never. */
 export interface ManifestVersions {
   readonly created: number;
   readonly deleted: number;
@@ -53,7 +53,7 @@ export function underRemoval(manifest: ManifestVersions, removed: number): Manif
   return removed <= manifest.deleted ? manifest : { created: manifest.created, deleted: removed };
 }
 
-/** At equal stamps a deletion wins. */
+/** At equal versions a deletion wins. */
 export function isAlive({ created, deleted }: ManifestVersions): boolean {
   return created > deleted;
 }
@@ -64,11 +64,11 @@ export function isVisible(tag: TagVersion | undefined, manifest: ManifestVersion
 }
 
 /**
- * The stamp of a transaction: after the wall clock, after everything that the store has seen, and after `seen`.
- * @param now the wall clock, as a stamp
+ * The version of a transaction: after the wall clock, after everything that the store has seen, and after `seen`.
+ * @param now the wall clock, as a version
  * @param clock the store's
  * @param seen the greatest version that the caller knows from elsewhere
  */
-export function nextStamp(now: number, clock: number, seen = 0): number {
+export function nextVersion(now: number, clock: number, seen = 0): number {
   return Math.max(now, clock + 1, seen + 1);
 }

@@ -49,7 +49,11 @@ const goodClaims: JWTPayload = {
 };
 
 /** A token with whatever claims and header, signed with one of the registry's own keys. */
-function signed(claims: JWTPayload, header: { alg: string; kid?: string } = goodHeader, key = secret(1)): Promise<string> {
+function signed(
+  claims: JWTPayload,
+  header: { alg: string; kid?: string } = goodHeader,
+  key = secret(1),
+): Promise<string> {
   return new SignJWT(claims).setProtectedHeader(header).sign(key);
 }
 
@@ -57,7 +61,8 @@ function without(claim: string): JWTPayload {
   return Object.fromEntries(Object.entries(goodClaims).filter(([name]) => name !== claim));
 }
 
-const base64url = (text: string): string => new TextEncoder().encode(text).toBase64({ alphabet: 'base64url', omitPadding: true });
+const base64url = (text: string): string =>
+  new TextEncoder().encode(text).toBase64({ alphabet: 'base64url', omitPadding: true });
 
 describe('an access token', () => {
   test.each<Credential>([credential, { kind: 'platform', id: 'p' }, { kind: 'administrator', id: 'a' }])(
@@ -99,7 +104,9 @@ describe('an access token', () => {
   });
 
   test('gains nothing by a credential that lives longer', async () => {
-    expect((await issueAccessToken(keys, { ...request, credentialExpiresAt: NOW + 86_400_000 })).expiresIn).toBe(TOKEN_SECONDS);
+    expect((await issueAccessToken(keys, { ...request, credentialExpiresAt: NOW + 86_400_000 })).expiresIn).toBe(
+      TOKEN_SECONDS,
+    );
   });
 
   test('survives the rotation of the key that signed it, until that key is gone', async () => {
@@ -111,7 +118,9 @@ describe('an access token', () => {
 
 describe('a token is refused', () => {
   test('never by mistake: the one that the others are made from is good', async () => {
-    expect(await verifyAccessToken(keys, await signed(goodClaims), 'central', NOW)).toMatchObject({ kind: 'credential' });
+    expect(await verifyAccessToken(keys, await signed(goodClaims), 'central', NOW)).toMatchObject({
+      kind: 'credential',
+    });
   });
 
   test.each<[string, () => Promise<string>]>([
@@ -157,7 +166,10 @@ describe('a token is refused', () => {
     ['with scopes in a list', () => signed({ ...goodClaims, scope: ['repository:alice/app:pull'] })],
     ['of a credential of no known kind', () => signed({ ...goodClaims, credential: { ...credential, kind: 'root' } })],
     ['of a right that is none', () => signed({ ...goodClaims, credential: { ...credential, rights: ['root'] } })],
-    ['of an organization that is none', () => signed({ ...goodClaims, credential: { ...credential, organization: 'a/b' } })],
+    [
+      'of an organization that is none',
+      () => signed({ ...goodClaims, credential: { ...credential, organization: 'a/b' } }),
+    ],
     ['of half a credential', () => signed({ ...goodClaims, credential: { kind: 'organization', id: 'x' } })],
     ['of a null credential', () => signed({ ...goodClaims, credential: null })],
   ])('%s', async (_, make) => {
@@ -178,9 +190,12 @@ describe('a token is refused', () => {
     expect(await verifyAccessToken(keys, forged, 'central', NOW)).toBeUndefined();
   });
 
-  test.each(['', '.', '..', 'a.b.c', 'Bearer x', base64url('{}'), 'x'.repeat(10_000)])('that is none: %j', async (token) => {
-    expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeUndefined();
-  });
+  test.each(['', '.', '..', 'a.b.c', 'Bearer x', base64url('{}'), 'x'.repeat(10_000)])(
+    'that is none: %j',
+    async (token) => {
+      expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeUndefined();
+    },
+  );
 });
 
 describe('what an isolate remembers of tokens', () => {
@@ -206,7 +221,9 @@ describe('what an isolate remembers of tokens', () => {
 
   test('is bounded in bytes, however many scopes and patterns a token has', async () => {
     const tokens = new AccessTokens(keys);
-    const scopes = parseScopes(Array.from({ length: 32 }, (_, i) => `repository:alice/${'a'.repeat(100)}${i}:pull,push,delete`));
+    const scopes = parseScopes(
+      Array.from({ length: 32 }, (_, i) => `repository:alice/${'a'.repeat(100)}${i}:pull,push,delete`),
+    );
     const repositories = Array.from({ length: 32 }, (_, i) => `alice/${'b'.repeat(240)}${i}/*`);
     const wide = { ...request, credential: { ...credential, repositories }, scopes };
     for (let i = 0; i < 300; i++) {

@@ -33,7 +33,13 @@ interface Caller {
 }
 
 function inOrganization(organization: string, rights: readonly Action[], repositories: readonly string[]): Credential {
-  return { kind: 'organization', id: organization, organization: organization as OrganizationName, rights, repositories };
+  return {
+    kind: 'organization',
+    id: organization,
+    organization: organization as OrganizationName,
+    rights,
+    repositories,
+  };
 }
 
 function everywhereInAlice(actions: readonly Action[]): Powers {
@@ -51,12 +57,18 @@ const CALLERS: Readonly<Record<string, Caller>> = {
   alice: { credential: inOrganization('alice', ACTIONS, ['alice/*']), may: everywhereInAlice(ACTIONS) },
   'alice, to pull': { credential: inOrganization('alice', ['pull'], ['alice/*']), may: everywhereInAlice(['pull']) },
   'alice, to push': { credential: inOrganization('alice', ['push'], ['alice/*']), may: everywhereInAlice(['push']) },
-  'alice, to delete': { credential: inOrganization('alice', ['delete'], ['alice/*']), may: everywhereInAlice(['delete']) },
+  'alice, to delete': {
+    credential: inOrganization('alice', ['delete'], ['alice/*']),
+    may: everywhereInAlice(['delete']),
+  },
   'alice, for app and team': {
     credential: inOrganization('alice', ACTIONS, ['alice/app', 'alice/team/*']),
     may: { 'alice/app': ACTIONS, 'alice/team/tool': ACTIONS, 'official/base': ['pull'] },
   },
-  bob: { credential: inOrganization('bob', ACTIONS, ['bob/*']), may: { 'bob/app': ACTIONS, 'official/base': ['pull'] } },
+  bob: {
+    credential: inOrganization('bob', ACTIONS, ['bob/*']),
+    may: { 'bob/app': ACTIONS, 'official/base': ['pull'] },
+  },
   platform: {
     credential: { kind: 'platform', id: 'platform' },
     may: Object.fromEntries(REPOSITORIES.map((repository) => [repository, ['pull']])),
@@ -85,7 +97,14 @@ function byToken(asked: (repository: string) => string, enoughFor: readonly Acti
   return {
     principal: async (credential, repository) => {
       const scopes = parseScopes([asked(repository)]);
-      const request = { credential, scopes, audience: 'central', now: NOW, checkedAt: NOW, credentialExpiresAt: undefined };
+      const request = {
+        credential,
+        scopes,
+        audience: 'central',
+        now: NOW,
+        checkedAt: NOW,
+        credentialExpiresAt: undefined,
+      };
       const { token } = await issueAccessToken(keys, request);
       return verifyAccessToken(keys, token, 'central', NOW);
     },
@@ -150,7 +169,9 @@ describe.each(MATRIX)('%s, with %s', (_name, _manner, caller, way) => {
       forEachAction((action) => expected(caller, way.enoughFor, action, repository)),
     );
     // The source of a mount is judged by the credential alone.
-    expect(mayMountFrom(principal, parseRepositoryName(repository))).toBe(pulls(repository) ? 'allow' : 'allow-if-public');
+    expect(mayMountFrom(principal, parseRepositoryName(repository))).toBe(
+      pulls(repository) ? 'allow' : 'allow-if-public',
+    );
   });
 
   test('in the catalog', async () => {
@@ -161,7 +182,9 @@ describe.each(MATRIX)('%s, with %s', (_name, _manner, caller, way) => {
     expect(described(authorizeCatalog(principal))).toBe(allowed ? 'allowed' : refusal);
 
     const { ranges, withPublic } = pullable(principal);
-    const shown = REPOSITORIES.filter((repository) => ranges.some(({ from, to }) => from <= repository && repository < to));
+    const shown = REPOSITORIES.filter((repository) =>
+      ranges.some(({ from, to }) => from <= repository && repository < to),
+    );
     expect(shown).toEqual(REPOSITORIES.filter(pulls));
     expect(withPublic).toBe(true);
   });

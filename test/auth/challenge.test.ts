@@ -31,9 +31,12 @@ describe('challenge', () => {
   });
 
   // The last of the two words anywhere in a challenge is what the conformance suite takes for its scheme.
-  test.each(['https://index.example.com/', 'http://localhost:8787/'])('says its scheme once, and no other: %s', (url) => {
-    for (const error of [undefined, 'invalid_token', 'insufficient_scope'] as const) {
-      expect(challenge(new URL(url), scope, error).match(/basic|bearer/gi)).toEqual(['Bearer']);
-    }
-  });
+  test.each(['https://index.example.com/', 'http://localhost:8787/'])(
+    'says its scheme once, and no other: %s',
+    (url) => {
+      for (const error of [undefined, 'invalid_token', 'insufficient_scope'] as const) {
+        expect(challenge(new URL(url), scope, error).match(/basic|bearer/gi)).toEqual(['Bearer']);
+      }
+    },
+  );
 });

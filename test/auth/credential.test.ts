@@ -31,7 +31,11 @@ describe('an organization credential', () => {
   test.each<[pattern: string, matching: string[], others: string[]]>([
     ['alice/*', ['alice/app', 'alice/team/app', 'alice/0'], ['bob/app', 'alice-x/app', 'alicea/app', 'ali/app']],
     ['alice/app', ['alice/app'], ['alice/app2', 'alice/ap', 'alice/app/x', 'alice/app-1', 'bob/app']],
-    ['alice/team/*', ['alice/team/app', 'alice/team/a/b'], ['alice/team', 'alice/team2/app', 'alice/team-x/a', 'alice/tea/m']],
+    [
+      'alice/team/*',
+      ['alice/team/app', 'alice/team/a/b'],
+      ['alice/team', 'alice/team2/app', 'alice/team-x/a', 'alice/tea/m'],
+    ],
   ])('with the pattern %s', (pattern, matching, others) => {
     const credential = credentialOf(['pull', 'push', 'delete'], [pattern]);
     for (const repository of matching) expect(allowed(credential, repository)).toEqual(ACTIONS);
@@ -99,9 +103,22 @@ describe('administers', () => {
 
 describe('pullableRanges', () => {
   const component = fc.string({ unit: fc.constantFrom(...Array.from('a0z-._')), minLength: 1, maxLength: 4 });
-  const organization = fc.constantFrom('alice', 'alice0', 'alice-x', 'alice.x', 'alic', 'bob', 'official', 'official0', 'zz');
+  const organization = fc.constantFrom(
+    'alice',
+    'alice0',
+    'alice-x',
+    'alice.x',
+    'alic',
+    'bob',
+    'official',
+    'official0',
+    'zz',
+  );
   const repository = fc
-    .tuple(organization, fc.array(fc.oneof(fc.constantFrom('app', 'team', 'app0'), component), { minLength: 1, maxLength: 3 }))
+    .tuple(
+      organization,
+      fc.array(fc.oneof(fc.constantFrom('app', 'team', 'app0'), component), { minLength: 1, maxLength: 3 }),
+    )
     .map((parts) => parts.flat().join('/'))
     .filter((name) => {
       try {

@@ -1,11 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import type { Right } from '../../src/auth/credential.ts';
-import { administersRepository, beyondReach, type Delegate, mayOutlast, type Reach } from '../../src/auth/delegation.ts';
+import {
+  administersRepository,
+  beyondReach,
+  type Delegate,
+  mayOutlast,
+  type Reach,
+} from '../../src/auth/delegation.ts';
 import { type OrganizationName, parseRepositoryName } from '../../src/oci/reference.ts';
 
 const alice = 'alice' as OrganizationName;
 
-function admin(repositories: readonly string[], limits: Partial<Pick<Delegate, 'registries' | 'expiresAt'>> = {}): Delegate {
+function admin(
+  repositories: readonly string[],
+  limits: Partial<Pick<Delegate, 'registries' | 'expiresAt'>> = {},
+): Delegate {
   const rights: Right[] = ['pull', 'admin'];
   const credential = { kind: 'organization', id: 'a', organization: alice, rights, repositories } as const;
   return { credential, registries: null, expiresAt: undefined, ...limits };
@@ -66,6 +75,7 @@ test('an administrator gives rights that it has not, at registries where it is g
 });
 
 test('an admin of some repositories manages no others', () => {
-  const may = (name: string) => administersRepository(admin(['alice/app', 'alice/team/*']), alice, parseRepositoryName(name));
+  const may = (name: string) =>
+    administersRepository(admin(['alice/app', 'alice/team/*']), alice, parseRepositoryName(name));
   expect(['alice/app', 'alice/team/x', 'alice/other', 'alice/teams/x'].map(may)).toEqual([true, true, false, false]);
 });

@@ -20,7 +20,10 @@ function aliceWith(rights: ('pull' | 'push' | 'delete')[], repositories: string[
   return { kind: 'organization', id: 'c', organization: 'alice' as OrganizationName, rights, repositories };
 }
 
-async function granted(caller: string, asked: string): Promise<{ scopes: string; lookedUp: readonly RepositoryName[][] }> {
+async function granted(
+  caller: string,
+  asked: string,
+): Promise<{ scopes: string; lookedUp: readonly RepositoryName[][] }> {
   const lookedUp: RepositoryName[][] = [];
   const scopes = await grantable(credentials[caller], parseScopes([asked]), (names) => {
     lookedUp.push([...names]);
@@ -58,7 +61,8 @@ describe('grantable', () => {
   });
 
   test('looks up what is public once, and only of what nothing else opens', async () => {
-    const asked = 'repository:alice/app:pull repository:bob/public:pull,push repository:bob/app:push repository:bob/b:pull';
+    const asked =
+      'repository:alice/app:pull repository:bob/public:pull,push repository:bob/app:push repository:bob/b:pull';
     expect((await granted('full', asked)).lookedUp).toEqual([['bob/public', 'bob/b']]);
   });
 

@@ -21,7 +21,12 @@ test.each<[string, Credential, OrganizationName | undefined, ReturnType<typeof l
     undefined,
     { ranges: [{ from: 'alice/app', to: 'alice/app\0' }, below('alice/team')], publicWithin: below('alice') },
   ],
-  ['a pattern of another organization opens nothing', member(['bob/*']), BOB, { ranges: [], publicWithin: below('bob') }],
+  [
+    'a pattern of another organization opens nothing',
+    member(['bob/*']),
+    BOB,
+    { ranges: [], publicWithin: below('bob') },
+  ],
   [
     'without the right to pull, what is public',
     member(['alice/*'], ['push']),

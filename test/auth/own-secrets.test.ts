@@ -35,9 +35,18 @@ const WITHIN: readonly (readonly [name: string, wrap: (text: string) => Presente
   ['in a whole token as user', (text) => ({ user: btoa(`alice:${text}`), password: 'x' })],
   ['in a whole token with a newline', (text) => ({ user: 'alice', password: `${btoa(`alice:${text}`)}\n` })],
   ['in a quoted whole token', (text) => ({ user: 'alice', password: `"${btoa(`alice:${text}`)}"` })],
-  ['in a whole token over several lines', (text) => ({ user: 'a', password: btoa(`a:${text}`).replace(/(.{10})/g, '$1\n') })],
-  ['in a whole token without its first character', (text) => ({ user: 'alice', password: btoa(`alice:${text}`).slice(1) })],
-  ['in a whole token without padding', (text) => ({ user: 'alice', password: btoa(`alice:${text}`).replace(/=+$/, '') })],
+  [
+    'in a whole token over several lines',
+    (text) => ({ user: 'a', password: btoa(`a:${text}`).replace(/(.{10})/g, '$1\n') }),
+  ],
+  [
+    'in a whole token without its first character',
+    (text) => ({ user: 'alice', password: btoa(`alice:${text}`).slice(1) }),
+  ],
+  [
+    'in a whole token without padding',
+    (text) => ({ user: 'alice', password: btoa(`alice:${text}`).replace(/=+$/, '') }),
+  ],
   ['in a header', (text) => ({ user: 'alice', password: `Basic ${btoa(`alice:${text}`)}` })],
   ['in a whole token in a whole token', (text) => ({ user: 'alice', password: btoa(`alice:${btoa(`bob:${text}`)}`) })],
   ['in base64 in base64 in base64', (text) => ({ user: 'alice', password: btoa(btoa(btoa(text))) })],
@@ -71,7 +80,10 @@ test('a secret without its prefix and its last character may be a credential’s
     for (const start of [4, 5, 6]) {
       const cut = secret.slice(start, -1);
       for (const text of [cut, `"${cut}"`, btoa(`alice:${cut}\n`)]) {
-        expect([text, [...possibleSecrets({ user: 'alice', password: text })]]).toEqual([text, expect.arrayContaining([secret])]);
+        expect([text, [...possibleSecrets({ user: 'alice', password: text })]]).toEqual([
+          text,
+          expect.arrayContaining([secret]),
+        ]);
       }
     }
   }

@@ -24,7 +24,10 @@ test('asks with the token, follows nobody, and keeps nothing in a cache', async 
   });
   expect(answer).toEqual({ kind: 'good', organization: 'alice' });
   expect(calls).toMatchObject([
-    ['https://platform.test/v1/auth', { redirect: 'manual', cache: 'no-store', headers: { Authorization: `Bearer ${TOKEN}` } }],
+    [
+      'https://platform.test/v1/auth',
+      { redirect: 'manual', cache: 'no-store', headers: { Authorization: `Bearer ${TOKEN}` } },
+    ],
   ]);
 });
 
@@ -55,7 +58,11 @@ test.each([
     'an answer that names no organization as it should',
   ],
   ['a large body', answering(200, `${GOOD}${' '.repeat(100_000)}`), 'an answer of more than 65536 bytes'],
-  ['a failure', async () => Promise.reject(new Error(`cannot send Bearer ${TOKEN}`)), 'it could not be reached, or broke off'],
+  [
+    'a failure',
+    async () => Promise.reject(new Error(`cannot send Bearer ${TOKEN}`)),
+    'it could not be reached, or broke off',
+  ],
 ] as const)('%s is a platform that is away', async (_, fetcher, problem) => {
   expect(await ask(fetcher)).toEqual({ kind: 'away', problem });
 });
@@ -79,15 +86,18 @@ test('a body without an end is not read on', async () => {
 test.each([
   ['an answer', async () => new Promise<Response>(() => undefined)],
   ['a body', async () => new Response(new ReadableStream({ pull: () => new Promise(() => undefined) }))],
-] as [string, Fetcher][])('%s that never comes is waited for no longer than was set, and given up', async (_, fetcher) => {
-  let signal: AbortSignal | null | undefined;
-  const answer = await ask((url, init) => {
-    signal = init.signal;
-    return fetcher(url, init);
-  }, 20);
-  expect(answer).toEqual({ kind: 'away', problem: 'no answer within 20 ms' });
-  expect(signal?.aborted).toBe(true);
-});
+] as [string, Fetcher][])(
+  '%s that never comes is waited for no longer than was set, and given up',
+  async (_, fetcher) => {
+    let signal: AbortSignal | null | undefined;
+    const answer = await ask((url, init) => {
+      signal = init.signal;
+      return fetcher(url, init);
+    }, 20);
+    expect(answer).toEqual({ kind: 'away', problem: 'no answer within 20 ms' });
+    expect(signal?.aborted).toBe(true);
+  },
+);
 
 test('the error says to try again, and nothing of a token', () => {
   const error = new PlatformAway('status 500');

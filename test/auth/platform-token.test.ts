@@ -42,7 +42,9 @@ describe('the token that a login stands for', () => {
   });
 
   test('is the same in every form, whatever user and secret are', () => {
-    const printable = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((text) => !/\p{Cc}/u.test(text));
+    const printable = fc
+      .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+      .filter((text) => !/\p{Cc}/u.test(text));
     fc.assert(
       fc.property(
         printable.filter((text) => !text.includes(':')),

@@ -9,9 +9,13 @@ const after = await SigningKeys.import([secret(2)]);
 
 describe('a signature', () => {
   test('is HMAC-SHA256 in base64url', async () => {
-    const key = await crypto.subtle.importKey('raw', new Uint8Array(32).fill(1), { name: 'HMAC', hash: 'SHA-256' }, false, [
-      'sign',
-    ]);
+    const key = await crypto.subtle.importKey(
+      'raw',
+      new Uint8Array(32).fill(1),
+      { name: 'HMAC', hash: 'SHA-256' },
+      false,
+      ['sign'],
+    );
     const mac = new Uint8Array(await crypto.subtle.sign('HMAC', key, new TextEncoder().encode('text')));
     expect(await before.sign('text')).toBe(mac.toBase64({ alphabet: 'base64url', omitPadding: true }));
   });

@@ -77,13 +77,17 @@ export class Control {
 
   /** Waits until nodes have announced everything, and central has all bytes. */
   async settled(every = 20): Promise<void> {
-    await until('everything has settled', async () => (await this.#rows('central', 'copies')) === 0 && (await this.announced()), {
-      every,
-    });
+    await until(
+      'everything has settled',
+      async () => (await this.#rows('central', 'copies_up')) === 0 && (await this.announced()),
+      {
+        every,
+      },
+    );
   }
 
   async announced(): Promise<boolean> {
-    return (await this.#rows('node1', 'markers')) === 0 && (await this.#rows('node2', 'markers')) === 0;
+    return (await this.#rows('node1', 'outbox')) === 0 && (await this.#rows('node2', 'outbox')) === 0;
   }
 
   async #rows(store: string, table: string): Promise<number> {

@@ -1,5 +1,5 @@
-// The floor: each route is one call to a binding, or as many as the work has at least, without framework, authentication
-// or parsing.
+// The floor: each route is one call to a binding, or as many as the work has at least, without framework,
+// authentication or parsing.
 const PART_BYTES = 8 * 1024 * 1024;
 
 export default {

@@ -40,7 +40,8 @@ export async function startFloor(stateDir: string): Promise<Floor> {
     ...(await schema()),
     `INSERT INTO repositories VALUES ('${REPOSITORY}', 0, 1)`,
     `INSERT INTO tags VALUES ('${REPOSITORY}', 'latest', 'x', 1, 'central', 1)`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull) VALUES ('${REPOSITORY}', 'x', 'a/b', '', NULL, 1, 1, 0, 0)`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
+      deleted_version, last_pull) VALUES ('${REPOSITORY}', 'x', 'a/b', '', NULL, 1, 1, 0, 0)`,
     `INSERT INTO manifest_contents VALUES ('${REPOSITORY}', 'x', 0, '${MANIFEST.toString()}')`,
   ];
   for (const binding of ['DB', 'OTHER_DB']) {
@@ -52,7 +53,8 @@ export async function startFloor(stateDir: string): Promise<Floor> {
 
 /** The statement that resolves a tag. Modules of the Worker are typed for workerd, so they are loaded by address. */
 export async function statementOfTag(): Promise<string> {
-  const load = async (file: string): Promise<unknown> => import(new URL(`../../src/stores/${file}`, import.meta.url).href);
+  const load = async (file: string): Promise<unknown> =>
+    import(new URL(`../../src/stores/${file}`, import.meta.url).href);
   await load('manifests/manifest-rows.ts');
   const { allStatements } = (await load('database.ts')) as { allStatements: readonly { readonly text: string }[] };
   const statement = allStatements.find(({ text }) => text.includes('c.content') && text.includes('JOIN tags'));
@@ -63,5 +65,7 @@ export async function statementOfTag(): Promise<string> {
 async function schema(): Promise<string[]> {
   process.env['WRANGLER_LOG'] ??= 'error';
   const { unstable_splitSqlQuery } = await import('wrangler');
-  return unstable_splitSqlQuery(await readFile(new URL('../../src/stores/migrations/0001_berth.sql', import.meta.url), 'utf8'));
+  return unstable_splitSqlQuery(
+    await readFile(new URL('../../src/stores/migrations/0001_berth.sql', import.meta.url), 'utf8'),
+  );
 }

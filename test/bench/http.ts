@@ -38,18 +38,21 @@ export function send(options: Call, keepIf: (status: number) => boolean = () => 
     ? { 'Transfer-Encoding': 'chunked' }
     : { 'Content-Length': String(body?.byteLength ?? 0) };
   return new Promise((done, fail) => {
-    const outgoing = request({ host: '127.0.0.1', port, method, path, agent, headers: { ...headers, ...length } }, (response) => {
-      const kept: Buffer[] = [];
-      let bytes = 0;
-      const status = response.statusCode ?? 0;
-      const keeps = keep || keepIf(status);
-      response.on('data', (data: Buffer) => {
-        bytes += data.byteLength;
-        if (keeps) kept.push(data);
-      });
-      response.on('error', fail);
-      response.on('end', () => done({ status, headers: response.headers, bytes, body: Buffer.concat(kept) }));
-    });
+    const outgoing = request(
+      { host: '127.0.0.1', port, method, path, agent, headers: { ...headers, ...length } },
+      (response) => {
+        const kept: Buffer[] = [];
+        let bytes = 0;
+        const status = response.statusCode ?? 0;
+        const keeps = keep || keepIf(status);
+        response.on('data', (data: Buffer) => {
+          bytes += data.byteLength;
+          if (keeps) kept.push(data);
+        });
+        response.on('error', fail);
+        response.on('end', () => done({ status, headers: response.headers, bytes, body: Buffer.concat(kept) }));
+      },
+    );
     outgoing.on('error', fail);
     if (body === undefined || Buffer.isBuffer(body)) outgoing.end(body);
     else stream(outgoing, body).catch(fail);

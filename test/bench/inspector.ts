@@ -13,15 +13,22 @@ interface HeapUsage {
 }
 
 export async function connectInspector(port: number, workerPort: number): Promise<Inspector> {
-  const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { readonly webSocketDebuggerUrl: string }[];
-  const url = targets.map(({ webSocketDebuggerUrl }) => webSocketDebuggerUrl).find((each) => each.endsWith('/core:user:berth'));
+  const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as {
+    readonly webSocketDebuggerUrl: string;
+  }[];
+  const url = targets
+    .map(({ webSocketDebuggerUrl }) => webSocketDebuggerUrl)
+    .find((each) => each.endsWith('/core:user:berth'));
   if (url === undefined) throw new Error(`no inspector of the Worker: ${JSON.stringify(targets)}`);
   const socket = new WebSocket(url);
   await new Promise((done, fail) => {
     socket.addEventListener('open', done);
     socket.addEventListener('error', () => fail(new Error('the inspector does not answer')));
   });
-  const waiting = new Map<number, { readonly done: (result: unknown) => void; readonly fail: (error: Error) => void }>();
+  const waiting = new Map<
+    number,
+    { readonly done: (result: unknown) => void; readonly fail: (error: Error) => void }
+  >();
   const closed = (): void => {
     for (const { fail } of waiting.values()) fail(new Error('the inspector has closed the connection'));
   };

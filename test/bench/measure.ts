@@ -13,7 +13,11 @@ export interface Sides {
 }
 
 /** Runs both sides in turn, after one round that is not counted. */
-export async function alternate(ours: () => Promise<number>, theirs: () => Promise<number>, rounds: number): Promise<Sides> {
+export async function alternate(
+  ours: () => Promise<number>,
+  theirs: () => Promise<number>,
+  rounds: number,
+): Promise<Sides> {
   const sides = { ours: [] as number[], theirs: [] as number[] };
   for (let round = 0; round <= rounds; round++) {
     // Whoever is first changes: what the one leaves behind must not always meet the other.
@@ -60,7 +64,11 @@ export async function rate(connections: number, requests: number, work: () => Pr
  * @param every how long it rests between looks, in milliseconds: looking is work for the same machine
  * @throws after a while
  */
-export async function until(what: string, condition: () => Promise<boolean>, { seconds = 120, every = 5 } = {}): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => Promise<boolean>,
+  { seconds = 120, every = 5 } = {},
+): Promise<void> {
   const end = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);

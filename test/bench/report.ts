@@ -23,7 +23,9 @@ export async function writeReport(results: readonly Result[], tiny: boolean): Pr
   await mkdir('results', { recursive: true });
   await writeFile('results/bench.json', `${JSON.stringify(report, null, 2)}\n`);
   await writeFile('results/bench.md', sectionsOf(results));
-  console.log(`\n${machine}, Node ${process.version}, medians of ${ROUNDS} at least; results/bench.json has all of it.`);
+  console.log(
+    `\n${machine}, Node ${process.version}, medians of ${ROUNDS} at least; results/bench.json has all of it.`,
+  );
   if (tiny) console.log('The sizes were tiny: the figures mean nothing.');
   console.log(`${results.length - missed} rows reached, ${missed} missed`);
 }

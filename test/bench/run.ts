@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: Berth beside a floor Worker, in one run, on the embedded simulators. Ratios and counts are what tells
- * something: the simulators' absolute figures say nothing of Cloudflare's. `npm run bench -- nodes uploads` runs the rows
- * whose names contain one of these words; `--tiny` only shows that they work.
+ * something: the simulators' absolute figures say nothing of Cloudflare's. `npm run bench -- nodes uploads` runs the
+ * rows whose names contain one of these words; `--tiny` only shows that they work.
  */
 import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
@@ -49,7 +49,9 @@ try {
     const seconds = Math.round((performance.now() - started) / 1000);
     results.push({ name, mustReach, boundBy, seconds, ...outcome });
     const wanted = mustReach === '' ? '' : ` (${mustReach})`;
-    console.log(`${outcome.reached ? 'ok  ' : 'MISS'} ${name}: ${outcome.measured}${wanted}\n       ${outcome.details}`);
+    console.log(
+      `${outcome.reached ? 'ok  ' : 'MISS'} ${name}: ${outcome.measured}${wanted}\n       ${outcome.details}`,
+    );
   }
 } finally {
   await surroundings.stop();

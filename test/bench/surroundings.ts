@@ -71,7 +71,10 @@ export class Surroundings {
   }
 
   async startCounted(inspectorPort?: number): Promise<CountedBerth> {
-    const berth = await this.#start({ entryPoint: COUNTED_WORKER, ...(inspectorPort !== undefined && { inspectorPort }) });
+    const berth = await this.#start({
+      entryPoint: COUNTED_WORKER,
+      ...(inspectorPort !== undefined && { inspectorPort }),
+    });
     return { ...berth, control: new Control(berth.central.port) };
   }
 
@@ -84,7 +87,9 @@ export class Surroundings {
     return this.#observed((inspectorPort) => this.startCounted(inspectorPort));
   }
 
-  async #observed<Started extends Berth>(start: (inspectorPort: number) => Promise<Started>): Promise<Started & Observed> {
+  async #observed<Started extends Berth>(
+    start: (inspectorPort: number) => Promise<Started>,
+  ): Promise<Started & Observed> {
     const before = new Set(await workerdsOfThis());
     const inspectorPort = await freePort();
     const berth = await start(inspectorPort);
@@ -106,7 +111,12 @@ export class Surroundings {
       node1: new Client(port + 1, repository),
       node2: new Client(port + 2, repository),
     });
-    return { ...clients(REPOSITORY), clients, scheduled: () => registry.scheduled(), stop: this.#onStop(() => registry.stop()) };
+    return {
+      ...clients(REPOSITORY),
+      clients,
+      scheduled: () => registry.scheduled(),
+      stop: this.#onStop(() => registry.stop()),
+    };
   }
 
   /** Whoever needs something after this gets it started anew: a row that failed may have left anything behind. */

@@ -1,6 +1,6 @@
 /**
- * Berth's Worker with counted bindings, and private routes that read the counts, put a store far away or out of reach, and
- * reach into its rows. Only the bench starts it, on loopback.
+ * Berth's Worker with counted bindings, and private routes that read the counts, put a store far away or out of reach,
+ * and reach into its rows. Only the bench starts it, on loopback.
  */
 import { parseConfig } from '../../src/config.ts';
 import { collectCentral } from '../../src/maintenance/collection/central.ts';
@@ -105,7 +105,12 @@ function countStorage(storage, scope) {
     count.objectRowsWritten += cursor.rowsWritten;
     return { toArray: () => rows, one: () => rows[0] };
   };
-  const calls = { get: 'objectRowsRead', put: 'objectRowsWritten', getAlarm: 'objectRowsRead', setAlarm: 'objectRowsWritten' };
+  const calls = {
+    get: 'objectRowsRead',
+    put: 'objectRowsWritten',
+    getAlarm: 'objectRowsRead',
+    setAlarm: 'objectRowsWritten',
+  };
   for (const [name, field] of Object.entries(calls)) {
     const call = storage[name].bind(storage);
     storage[name] = (...args) => {
@@ -148,7 +153,8 @@ function wrappedFor(env) {
 }
 
 /**
- * Runs slices of one task of maintenance, as a run of its own, with its rests. Answers how many, and the most that one asked for.
+ * Runs slices of one task of maintenance, as a run of its own, with its rests. Answers how many, and the most that one
+ * asked for.
  * @param limits what a node is to stay within, to evict from it; none to collect at central
  */
 async function runSlices(env, { store, limits, milliseconds }) {

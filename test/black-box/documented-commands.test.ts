@@ -1,7 +1,7 @@
 /**
- * The command blocks of the README, of docs/deploying.md and of docs/api.md do what they say. A page's `sh` blocks run in order,
- * in one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and blocks marked
- * `sh example` need a value of the reader's.
+ * The command blocks of the README, of docs/deploying.md and of docs/api.md do what they say. A page's `sh` blocks run
+ * in order, in one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and
+ * blocks marked `sh example` need a value of the reader's.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -58,7 +58,11 @@ async function shellBlocks(page: string) {
 }
 
 /** Runs blocks in one shell that ends at the first failure. A request fails with a status from 400 on. */
-function runBlocks(page: string, blocks: readonly { text: string; line: number }[], env: Record<string, string> = {}): string {
+function runBlocks(
+  page: string,
+  blocks: readonly { text: string; line: number }[],
+  env: Record<string, string> = {},
+): string {
   const here = (text: string) =>
     text
       .replaceAll('https://index.example.com', `http://localhost:${server.port}`)
@@ -96,7 +100,9 @@ test('README.md: npm start, a push to a node and a pull from central', async () 
   const [start, ...rest] = await shellBlocks('README.md');
   // The registry of this file is what these two commands start.
   expect(start?.text).toBe('npm ci\nnpm start');
-  const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
   expect(scripts['start']).toBe('node src/local/start.ts');
   expect(rest.map(({ text }) => text).join('\n')).toMatch(/docker push localhost:8788.*docker pull localhost:8787/s);
   runBlocks('README.md', rest);
@@ -104,7 +110,10 @@ test('README.md: npm start, a push to a node and a pull from central', async () 
 
 test('docs/deploying.md: what needs no account', async () => {
   const blocks = await shellBlocks('docs/deploying.md');
-  const { BOOTSTRAP_SECRET } = JSON.parse(await readFile(join(state, 'secrets.json'), 'utf8')) as Record<string, string>;
+  const { BOOTSTRAP_SECRET } = JSON.parse(await readFile(join(state, 'secrets.json'), 'utf8')) as Record<
+    string,
+    string
+  >;
   const output = runBlocks('docs/deploying.md', blocks, { BOOTSTRAP_SECRET: BOOTSTRAP_SECRET ?? '' });
   expect(output).toContain('"status":"ok"');
   expect(output).toContain('wrangler.toml has node fra now');

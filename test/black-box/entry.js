@@ -21,7 +21,9 @@ export default {
         await Promise.all(STORES.map((store) => write(env, store)));
         return new Response(null, { status: 204 });
       case '/read':
-        return Response.json(Object.fromEntries(await Promise.all(STORES.map(async (store) => [store, await read(env, store)]))));
+        return Response.json(
+          Object.fromEntries(await Promise.all(STORES.map(async (store) => [store, await read(env, store)]))),
+        );
       default:
         return worker.fetch(request, env, ctx);
     }

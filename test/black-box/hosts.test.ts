@@ -68,7 +68,11 @@ describe('behind a proxy on this machine', () => {
         { 'X-Forwarded-Proto': 'http, https', 'X-Forwarded-Host': 'a.example.com, b.example.com' },
       ],
       // What is neither scheme nor host counts as absent.
-      [`http://localhost:${port}`, `localhost:${port}`, { 'X-Forwarded-Proto': 'ftp', 'X-Forwarded-Host': 'evil.test/"x' }],
+      [
+        `http://localhost:${port}`,
+        `localhost:${port}`,
+        { 'X-Forwarded-Proto': 'ftp', 'X-Forwarded-Host': 'evil.test/"x' },
+      ],
     ];
     for (const [seen, host, headers] of cases) {
       const answer = await ask(port, host, '/v2/', undefined, headers);
@@ -80,7 +84,9 @@ describe('behind a proxy on this machine', () => {
 
   test('a name that is served is found on every port', async () => {
     const headers = front('index.node1.localhost:8443');
-    const { token } = JSON.parse((await ask(server.current.port, 'localhost:8443', '/token', 'alice', headers)).body) as {
+    const { token } = JSON.parse(
+      (await ask(server.current.port, 'localhost:8443', '/token', 'alice', headers)).body,
+    ) as {
       token: string;
     };
     expect(audienceOf(token)).toBe('node:node1');
@@ -104,8 +110,18 @@ interface Answer {
 }
 
 /** A request with a Host header of one's own. */
-function ask(port: number, host: string, path: string, user?: string, more: Record<string, string> = {}): Promise<Answer> {
-  const headers = { Host: host, ...more, ...(user === undefined ? {} : { Authorization: loggedIn('', user).authorization }) };
+function ask(
+  port: number,
+  host: string,
+  path: string,
+  user?: string,
+  more: Record<string, string> = {},
+): Promise<Answer> {
+  const headers = {
+    Host: host,
+    ...more,
+    ...(user === undefined ? {} : { Authorization: loggedIn('', user).authorization }),
+  };
   return new Promise((done, fail) => {
     const asked = get({ host: '127.0.0.1', port, path, headers }, (response) => {
       text(response).then((body) => done({ status: response.statusCode, headers: response.headers, body }), fail);

@@ -1,4 +1,6 @@
-/** Logging in with tokens of a platform that is asked over real HTTP, and all the ways in which it can fail to answer. */
+/**
+ * Logging in with tokens of a platform that is asked over real HTTP, and all the ways in which it can fail to answer.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { freePorts, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
 import { loggedSecrets, secrets } from '../support/local/logged-secrets.ts';
@@ -81,7 +83,10 @@ describe.each([
 
   test('twenty at once are one call, good or bad', async () => {
     const good = platform.issue('acme');
-    const unknown: PlatformToken = { ...good, whole: Buffer.from(`${good.user}:${crypto.randomUUID()}`).toString('base64') };
+    const unknown: PlatformToken = {
+      ...good,
+      whole: Buffer.from(`${good.user}:${crypto.randomUUID()}`).toString('base64'),
+    };
     for (const [token, status] of [
       [good, 200],
       [unknown, 401],
@@ -116,20 +121,23 @@ describe.each([
   });
 
   const behaviours: readonly Behaviour[] = [500, 'redirect', 'garbage', 'half', 'endless'];
-  test.each(behaviours)('503 with Retry-After, and nothing else, from a platform that answers: %s', async (behaviour) => {
-    platform.behaviour = behaviour;
-    const token = platform.issue('acme');
-    for (const authorization of formsOf(token)) {
-      const response = await ping(url(), authorization);
-      expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5']);
-      expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] });
-    }
-    expect(platform.strays).toEqual([]);
-    // What the sockets between the two take, and no more.
-    expect(platform.bytesSent).toBeLessThan(64 * 1024 ** 2);
-    platform.behaviour = 'well';
-    expect((await ping(url(), `Bearer ${token.whole}`)).status).toBe(200);
-  });
+  test.each(behaviours)(
+    '503 with Retry-After, and nothing else, from a platform that answers: %s',
+    async (behaviour) => {
+      platform.behaviour = behaviour;
+      const token = platform.issue('acme');
+      for (const authorization of formsOf(token)) {
+        const response = await ping(url(), authorization);
+        expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5']);
+        expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] });
+      }
+      expect(platform.strays).toEqual([]);
+      // What the sockets between the two take, and no more.
+      expect(platform.bytesSent).toBeLessThan(64 * 1024 ** 2);
+      platform.behaviour = 'well';
+      expect((await ping(url(), `Bearer ${token.whole}`)).status).toBe(200);
+    },
+  );
 
   test('a token that the platform refuses is 401, whatever else the answer says', async () => {
     platform.behaviour = 401;
@@ -200,7 +208,8 @@ test('nothing of all this is in the log', async () => {
   const token = platform.issue('acme');
   for (const behaviour of ['well', 500, 'garbage'] as const) {
     platform.behaviour = behaviour;
-    for (const authorization of formsOf(behaviour === 'well' ? token : platform.issue('acme'))) await ping(node(), authorization);
+    for (const authorization of formsOf(behaviour === 'well' ? token : platform.issue('acme')))
+      await ping(node(), authorization);
   }
   expect(await loggedSecrets(folder, '')).toEqual([]);
 });

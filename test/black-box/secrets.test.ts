@@ -3,16 +3,27 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loggedSecrets, secrets } from '../support/local/logged-secrets.ts';
-import { type Caller, chunked, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
+import {
+  type Caller,
+  chunked,
+  comparePull,
+  imageOf,
+  loggedIn,
+  pushSteps,
+  request,
+  sha256,
+} from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 
 const server = serverForFile();
 
-const basicOf = (name: string, password: string): string => `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
+const basicOf = (name: string, password: string): string =>
+  `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
 
 async function answer<Body>(caller: Caller, method: string, path: string, body?: object): Promise<Body> {
   secrets.addAuthorization(caller.authorization);
-  const init = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  const init =
+    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
   const json = await (await request(caller, method, path, init)).text();
   secrets.addAnswer(json);
   return JSON.parse(json) as Body;

@@ -1,6 +1,6 @@
 /**
- * Makes one address of two registries: what writes goes to a node, what reads to central, as soon as central has heard of
- * all that the node has acknowledged.
+ * Makes one address of two registries: what writes goes to a node, what reads to central, as soon as central has heard
+ * of all that the node has acknowledged.
  *
  * | request                                                              | goes to |
  * | -------------------------------------------------------------------- | ------- |
@@ -9,8 +9,8 @@
  * | GET and HEAD of other blobs: central cannot know them                | node    |
  * | everything else: pushes, deletions, uploads, the ping, access tokens | node    |
  *
- * A node's access token is none of central's. So a client that has not logged in is challenged by the node, and one that has
- * is shown to central by the user's own password.
+ * A node's access token is none of central's. So a client that has not logged in is challenged by the node, and one
+ * that has is shown to central by the user's own password.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -38,7 +38,10 @@ export interface SplitFront {
 const PATIENCE_MS = 30_000;
 const LOOK_MS = 5;
 
-export async function withSplitFront(options: SplitFrontOptions, use: (front: SplitFront) => Promise<void>): Promise<void> {
+export async function withSplitFront(
+  options: SplitFrontOptions,
+  use: (front: SplitFront) => Promise<void>,
+): Promise<void> {
   const { central, node, user } = options;
   const authorization = basic(user);
   const announcements = new Announcements(options);
@@ -66,7 +69,8 @@ export async function withSplitFront(options: SplitFrontOptions, use: (front: Sp
     const { method, url = '/', headers } = incoming;
     const path = pathOf(url);
     const reads = method === 'GET' || method === 'HEAD';
-    const known = headers.authorization !== undefined && path !== undefined && (path.kind !== 'blobs' || blobs.has(path));
+    const known =
+      headers.authorization !== undefined && path !== undefined && (path.kind !== 'blobs' || blobs.has(path));
     const done = reads && known ? read(incoming, outgoing) : write(incoming, outgoing, path);
     done.catch((error: unknown) => outgoing.writeHead(504).end(String(error)));
   });
@@ -83,8 +87,8 @@ export async function withSplitFront(options: SplitFrontOptions, use: (front: Sp
 }
 
 /**
- * What central has yet to hear of. The node's queue is paused while nobody reads: so central does not hear of a write by
- * chance, in time for the next read, and deletions meet images that were never announced.
+ * What central has yet to hear of. The node's queue is paused while nobody reads: so central does not hear of a write
+ * by chance, in time for the next read, and deletions meet images that were never announced.
  */
 class Announcements {
   readonly #queue: string;
@@ -124,7 +128,8 @@ class Announcements {
       await this.pause(false);
       const deadline = Date.now() + PATIENCE_MS;
       while ((await this.#waiting()) !== 0) {
-        if (Date.now() > deadline) throw new Error(`${this.#queue} has not announced everything after ${PATIENCE_MS} ms`);
+        if (Date.now() > deadline)
+          throw new Error(`${this.#queue} has not announced everything after ${PATIENCE_MS} ms`);
         await setTimeout(LOOK_MS);
       }
       await this.pause(true);
@@ -146,8 +151,8 @@ class Announcements {
 }
 
 /**
- * The blobs that central can speak of. It hears of a blob with the first manifest of the repository that references it, and
- * of a blob's deletion, which goes through central. A blob that is then pushed again is the node's alone once more.
+ * The blobs that central can speak of. It hears of a blob with the first manifest of the repository that references it,
+ * and of a blob's deletion, which goes through central. A blob that is then pushed again is the node's alone once more.
  */
 class BlobsAtCentral {
   readonly #known = new Map<string, 'referenced' | 'deleted'>();
@@ -156,7 +161,12 @@ class BlobsAtCentral {
     return this.#known.has(`${repository}@${reference}`);
   }
 
-  note(method: string | undefined, path: Path | undefined, answer: IncomingMessage, body: Uint8Array | undefined): void {
+  note(
+    method: string | undefined,
+    path: Path | undefined,
+    answer: IncomingMessage,
+    body: Uint8Array | undefined,
+  ): void {
     const { statusCode: status, headers } = answer;
     if (body !== undefined && path !== undefined && status === 201) {
       for (const digest of blobsIn(body)) this.#known.set(`${path.repository}@${digest}`, 'referenced');

@@ -29,7 +29,11 @@ export function countFailures(totals: Totals | undefined, required: Omit<Totals,
 export function failingCases(output: string): string[] {
   const lines = output.split('\n');
   return lines
-    .map((line, index) => ({ line, next: lines[index + 1] ?? '', match: /^( *)(OCI Conformance Test.*): (\w+)$/.exec(line) }))
+    .map((line, index) => ({
+      line,
+      next: lines[index + 1] ?? '',
+      match: /^( *)(OCI Conformance Test.*): (\w+)$/.exec(line),
+    }))
     .filter(({ match }) => match !== null && match[3] !== 'Pass' && match[3] !== 'Disabled')
     .filter(({ match, next }) => !next.startsWith(`${match?.[1] ?? ''}  OCI Conformance Test`))
     .map(({ line, next }) => (/^ *- /.test(next) ? `${line.trim()} ${next.trim()}` : line.trim()));

@@ -78,7 +78,8 @@ export class CrashActor implements Actor {
     if (pending === undefined) return before;
     this.#tally.interrupt(pending, after.length === 0);
     if (after.length === 0) pending.apply(this.state);
-    else if (before.length > 0) return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...after];
+    else if (before.length > 0)
+      return [`${pending.name} was interrupted; if not done:`, ...before, 'if done:', ...after];
     return [];
   }
 

@@ -24,7 +24,9 @@ const SOURCE = 'alice/source';
 const REQUESTS_BEFORE_KILL = [ACTORS, 160] as const;
 const MILLISECONDS_AFTER_REQUEST = 30;
 
-const { values } = parseArgs({ options: { times: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' } } });
+const { values } = parseArgs({
+  options: { times: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' } },
+});
 const times = Number(values.times);
 const seed = Number(values.seed);
 if (!Number.isInteger(times) || times < 1 || !Number.isInteger(seed)) {
@@ -54,7 +56,12 @@ async function killRepeatedly(first: number, end: number): Promise<void> {
       [500, 30_000, 200_000].map((size, i) => contentOf(new Random(seed, first, i, size).bytes(size))),
     );
     const actors = Array.from({ length: ACTORS }, (_, i) => {
-      return new CrashActor(`alice/crash-${i}`, new Random(seed, first, 1000 + i), new Connection(started()).send, tally);
+      return new CrashActor(
+        `alice/crash-${i}`,
+        new Random(seed, first, 1000 + i),
+        new Connection(started()).send,
+        tally,
+      );
     });
     await prepare(new Connection(started()), shared);
     for (let kill = first; kill < end; kill++) {
@@ -79,7 +86,12 @@ async function killRepeatedly(first: number, end: number): Promise<void> {
 }
 
 /** One round: work, kill, restart, compare everything, do again what was interrupted. Answers what is wrong. */
-async function killOnce(folder: string, actors: readonly CrashActor[], material: Material, kill: number): Promise<string[]> {
+async function killOnce(
+  folder: string,
+  actors: readonly CrashActor[],
+  material: Material,
+  kill: number,
+): Promise<string[]> {
   const random = new Random(seed, kill);
   const { port } = started();
   const [least, most] = REQUESTS_BEFORE_KILL;
@@ -91,7 +103,8 @@ async function killOnce(folder: string, actors: readonly CrashActor[], material:
     if (now !== moment || --left !== 0) return;
     // What was acknowledged a moment ago is what a crash may take back.
     if (moment === 'answer') {
-      // First: the clients whose requests break off with it may be done before anything else is. The next kill waits for this.
+      // First: the clients whose requests break off with it may be done before anything else is. The next kill waits
+      // for this.
       reached.resolve();
       connection.kill().catch(() => undefined);
     } else setTimeout(reached.resolve, after);

@@ -1,6 +1,6 @@
 /**
- * BuildKit: a daemon that builds, by runc. It pulls what a build starts from, pushes what it makes, and keeps its cache in
- * the registry: as an image, or in the older form as an index that lists layers, which are no manifests.
+ * BuildKit: a daemon that builds, by runc. It pulls what a build starts from, pushes what it makes, and keeps its cache
+ * in the registry: as an image, or in the older form as an index that lists layers, which are no manifests.
  */
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,11 @@ const REFUSED = /denied|unauthorized|401|403/i;
 
 /** How a cache can be stored, and what is then found in the registry. */
 const FORMS = [
-  { form: 'an image', options: 'image-manifest=true,oci-mediatypes=true', type: 'application/vnd.oci.image.manifest.v1+json' },
+  {
+    form: 'an image',
+    options: 'image-manifest=true,oci-mediatypes=true',
+    type: 'application/vnd.oci.image.manifest.v1+json',
+  },
   {
     form: 'an index of layers',
     options: 'image-manifest=false,oci-mediatypes=true',
@@ -89,7 +93,8 @@ COPY --from=build /copied /made /
     run(user, 'build', '--progress', 'plain', ...dockerfile, ...args);
   const image = (reference: string): string[] => ['--output', `type=image,name=${host}/${reference},push=true`];
   const forget = async (): Promise<void> => succeeded(await run('alice', 'prune', '--all'));
-  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> => checks.check(`buildkit: ${name}`, body);
+  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> =>
+    checks.check(`buildkit: ${name}`, body);
 
   await check('a wrong password is refused', async () => {
     await logIn(home, host, 'alice', 'not-her-password');
@@ -106,8 +111,13 @@ COPY --from=build /copied /made /
       succeeded(await build('alice', ...image(made), '--export-cache', to));
       const manifest = await manifestOf(registry, cache);
       same([manifest.mediaType], [type]);
-      const parts = [...(manifest.layers ?? []), ...(manifest.manifests ?? []), ...(manifest.config ? [manifest.config] : [])];
-      if (!parts.some(({ mediaType }) => mediaType === CACHE_CONFIG)) throw new Error('it has no configuration of the cache');
+      const parts = [
+        ...(manifest.layers ?? []),
+        ...(manifest.manifests ?? []),
+        ...(manifest.config ? [manifest.config] : []),
+      ];
+      if (!parts.some(({ mediaType }) => mediaType === CACHE_CONFIG))
+        throw new Error('it has no configuration of the cache');
       if (!parts.some(({ mediaType }) => /layer|rootfs/.test(mediaType))) throw new Error('it lists no layer');
       return `${parts.length} blobs`;
     });

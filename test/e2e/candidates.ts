@@ -42,7 +42,10 @@ const packaged = (program: string, name = program): Need => ({
 });
 
 const GO: Need = { isMet: hasGo, remedy: `It is built from its source. ${GO_REMEDY}` };
-const ROOT: Need = { isMet: async () => process.getuid?.() === 0, remedy: 'Its daemon mounts file systems: run this as root.' };
+const ROOT: Need = {
+  isMet: async () => process.getuid?.() === 0,
+  remedy: 'Its daemon mounts file systems: run this as root.',
+};
 
 /** A client of images: what all of them do, and then what this one does besides. */
 function images<C extends Client>(
@@ -63,8 +66,16 @@ async function checkImages(client: Client, { registry, images: built, checks }: 
 
 export const CANDIDATES: readonly Candidate[] = [
   { name: 'skopeo', needs: [packaged('skopeo')], run: images(skopeo) },
-  { name: 'buildah', needs: [packaged('buildah')], run: images((registry) => containersStorageClient('buildah', registry)) },
-  { name: 'podman', needs: [packaged('podman')], run: images((registry) => containersStorageClient('podman', registry)) },
+  {
+    name: 'buildah',
+    needs: [packaged('buildah')],
+    run: images((registry) => containersStorageClient('buildah', registry)),
+  },
+  {
+    name: 'podman',
+    needs: [packaged('podman')],
+    run: images((registry) => containersStorageClient('podman', registry)),
+  },
   {
     name: 'crane',
     needs: [GO],

@@ -1,5 +1,6 @@
 /**
- * Runs other programs, each for a bounded time. A program leads its own process group, so that what it started ends with it.
+ * Runs other programs, each for a bounded time. A program leads its own process group, so that what it started ends
+ * with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
@@ -21,7 +22,11 @@ export interface CommandResult {
 const running = new Set<ChildProcess>();
 let stopping = false;
 
-export async function runCommand(program: string, args: readonly string[], options: CommandOptions): Promise<CommandResult> {
+export async function runCommand(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions,
+): Promise<CommandResult> {
   const started = performance.now();
   const { timeoutSeconds, env, directory } = options;
   return new Promise((done, fail) => {
@@ -58,7 +63,11 @@ export async function runCommand(program: string, args: readonly string[], optio
 }
 
 /** What a program printed. @throws when it fails */
-export async function commandOutput(program: string, args: readonly string[], options: CommandOptions): Promise<string> {
+export async function commandOutput(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions,
+): Promise<string> {
   const { code, output } = await runCommand(program, args, options);
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} failed (${code ?? 'stopped'}):\n${output.trim()}`);
   return output;
@@ -90,7 +99,11 @@ export async function withDaemon<T>(
   { env, isReady }: DaemonOptions,
   use: () => Promise<T>,
 ): Promise<T> {
-  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(program, args, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
   running.add(child);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

@@ -1,7 +1,8 @@
 /**
- * Signatures and attestations with a key pair of this run's own, and neither a transparency log nor a certificate authority:
- * an empty signing configuration and an empty trusted root name none. cosign has two ways to store a signature: bundles,
- * which refer to the image as their subject, and the older images under the tag `sha256-<digest>.sig`.
+ * Signatures and attestations with a key pair of this run's own, and neither a transparency log nor a certificate
+ * authority: an empty signing configuration and an empty trusted root name none. cosign has two ways to store a
+ * signature: bundles, which refer to the image as their subject, and the older images under the tag
+ * `sha256-<digest>.sig`.
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -40,7 +41,8 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
   const offline = ['-y', '--key', 'cosign.key', '--signing-config', 'services.json', '--trusted-root', 'root.json'];
   const verified = ['--key', 'cosign.pub', '--insecure-ignore-tlog', PLAIN];
   const sign = (user: User): Promise<CommandResult> => run(user, 'sign', ...offline, PLAIN, signed);
-  const verify = (user: User, reference = signed): Promise<CommandResult> => run(user, 'verify', ...verified, reference);
+  const verify = (user: User, reference = signed): Promise<CommandResult> =>
+    run(user, 'verify', ...verified, reference);
   const olderRoot = await rootOf(images.unikraft.layout);
   const older = `${registry.host}/alice/cosign/older@${olderRoot.digest}`;
   const saved = join(home, 'saved');
@@ -48,7 +50,8 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     await rm(saved, { recursive: true, force: true });
     succeeded(await run('alice', 'save', PLAIN, '--dir', saved, reference));
   };
-  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> => checks.check(`cosign: ${name}`, body);
+  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> =>
+    checks.check(`cosign: ${name}`, body);
 
   await check('make a key pair', async () => {
     succeeded(await run('alice', 'generate-key-pair'));
@@ -80,7 +83,15 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     const type = ['--type', 'spdxjson'];
     succeeded(await run('alice', 'attest', ...offline, PLAIN, ...type, '--predicate', 'sbom.json', signed));
     succeeded(await run('alice', 'verify-attestation', ...verified, ...type, signed));
-    const found = await run('alice', 'download', 'attestation', PLAIN, '--predicate-type', 'https://spdx.dev/Document', signed);
+    const found = await run(
+      'alice',
+      'download',
+      'attestation',
+      PLAIN,
+      '--predicate-type',
+      'https://spdx.dev/Document',
+      signed,
+    );
     succeeded(found);
     const bundle = JSON.parse(found.output) as { dsseEnvelope?: { payload: string } };
     const { predicate } = JSON.parse(atob(bundle.dsseEnvelope?.payload ?? '')) as { predicate: unknown };
@@ -115,7 +126,9 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     };
     await writeFile(join(home, 'payload.json'), JSON.stringify(payload));
     succeeded(await run('alice', 'sign-blob', ...offline, '--bundle', 'bundle.json', 'payload.json'));
-    const bundle = JSON.parse(await readFile(join(home, 'bundle.json'), 'utf8')) as { messageSignature: { signature: string } };
+    const bundle = JSON.parse(await readFile(join(home, 'bundle.json'), 'utf8')) as {
+      messageSignature: { signature: string };
+    };
     await writeFile(join(home, 'signature'), bundle.messageSignature.signature);
     const parts = ['--payload', 'payload.json', '--signature', 'signature'];
     const requests = await requestsDuring(registry, async () =>

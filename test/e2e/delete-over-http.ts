@@ -3,8 +3,14 @@ import type { CommandResult } from './command.ts';
 import { passwordOf } from './expectations.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
-/** For clients that only remove what is local: removes the manifest behind a reference, and answers as a client would. */
-export async function deleteOverHttp({ host }: TemporaryRegistry, user: User, reference: string): Promise<CommandResult> {
+/**
+ * For clients that only remove what is local: removes the manifest behind a reference, and answers as a client would.
+ */
+export async function deleteOverHttp(
+  { host }: TemporaryRegistry,
+  user: User,
+  reference: string,
+): Promise<CommandResult> {
   const started = performance.now();
   const colon = reference.lastIndexOf(':');
   const manifests = `http://${host}/v2/${reference.slice(0, colon)}/manifests`;

@@ -24,10 +24,14 @@ export function buildGoProgram(packagePath: string, version: string): Promise<st
   });
 }
 
-/** For modules that `go install` refuses since their go.mod excludes or replaces others: it is built in its own folder. */
+/**
+ * For modules that `go install` refuses since their go.mod excludes or replaces others: it is built in its own folder.
+ */
 export function buildInGoModule(module: string, folder: string, version: string): Promise<string> {
   return kept(basename(folder), version, async (directory) => {
-    const { Dir } = JSON.parse(await goOutput(['mod', 'download', '-json', `${module}@${version}`])) as { readonly Dir: string };
+    const { Dir } = JSON.parse(await goOutput(['mod', 'download', '-json', `${module}@${version}`])) as {
+      readonly Dir: string;
+    };
     await goOutput(['-C', Dir, 'build', '-o', join(directory, basename(folder)), `./${folder}`]);
   });
 }

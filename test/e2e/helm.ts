@@ -46,7 +46,8 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
     );
     if (actual === undefined || expected?.equals(actual) !== true) throw new Error('it has other bytes');
   };
-  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> => checks.check(`helm: ${name}`, body);
+  const check = (name: string, body: () => Promise<string | void>): Promise<boolean> =>
+    checks.check(`helm: ${name}`, body);
 
   await check('a wrong password is refused', async () =>
     failedWith(await login('alice', 'not-her-password'), /wrong|unauthorized|401/i),
@@ -56,8 +57,14 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
   }
   await check('package and push two versions of a chart', async () => {
     for (const version of ['1.0.0', '1.1.0']) {
-      await writeFile(join(home, 'web/Chart.yaml'), `apiVersion: v2\nname: web\nversion: ${version}\ndescription: a chart\n`);
-      await writeFile(join(home, 'web/templates/map.yaml'), 'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web }\n');
+      await writeFile(
+        join(home, 'web/Chart.yaml'),
+        `apiVersion: v2\nname: web\nversion: ${version}\ndescription: a chart\n`,
+      );
+      await writeFile(
+        join(home, 'web/templates/map.yaml'),
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web }\n',
+      );
       succeeded(await run('alice', 'package', 'web'));
       const chart = await readFile(join(home, `web-${version}.tgz`));
       const requests = await requestsDuring(registry, async () => succeeded(await push('alice', version)));
@@ -81,10 +88,14 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
   });
   const refused = /denied|unauthorized|401|403/i;
   for (const user of ['bob', 'nobody'] as const) {
-    await check(`${user} can't pull from alice`, async () => failedWith(await pull(user, '--version', '1.0.0'), refused));
+    await check(`${user} can't pull from alice`, async () =>
+      failedWith(await pull(user, '--version', '1.0.0'), refused),
+    );
   }
   for (const user of ['bob', 'platform', 'nobody'] as const) {
-    await check(`${user} can't push to alice`, async () => failedWith(await push(user, '1.0.0', 'alice/foreign'), refused));
+    await check(`${user} can't push to alice`, async () =>
+      failedWith(await push(user, '1.0.0', 'alice/foreign'), refused),
+    );
   }
   await check('what was deleted (over HTTP: helm cannot) is gone, and the rest stays', async () => {
     succeeded(await deleteOverHttp(registry, 'alice', 'alice/charts/web:1.1.0'));

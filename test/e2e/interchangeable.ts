@@ -1,6 +1,6 @@
 /**
- * Central and nodes are one registry: what is pushed to one node is pulled from central and from another node, before and
- * after its bytes have moved, and what is deleted at a node is gone everywhere.
+ * Central and nodes are one registry: what is pushed to one node is pulled from central and from another node, before
+ * and after its bytes have moved, and what is deleted at a node is gone everywhere.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -99,17 +99,21 @@ async function checkInterchangeable(
       for (const host of ELSEWHERE) await compare(host);
     };
 
-    await check(`push ${image.name} to ${PUSHED_TO}; when announced, pull it from ${ELSEWHERE.join(' and ')}`, async () => {
-      succeeded((await at(PUSHED_TO).push(USER, image, reference)).result);
-      const { state, digest } = await until(look, (answer) => answer.state !== 'pending');
-      if (digest !== root.digest) throw new Error(`${digest} is not ${root.digest}`);
-      await pullElsewhere();
-      return state;
-    });
+    await check(
+      `push ${image.name} to ${PUSHED_TO}; when announced, pull it from ${ELSEWHERE.join(' and ')}`,
+      async () => {
+        succeeded((await at(PUSHED_TO).push(USER, image, reference)).result);
+        const { state, digest } = await until(look, (answer) => answer.state !== 'pending');
+        if (digest !== root.digest) throw new Error(`${digest} is not ${root.digest}`);
+        await pullElsewhere();
+        return state;
+      },
+    );
     await check(`when settled, all of ${image.name} is central's too: pull it once more`, async () => {
       const { blobs, locations } = await until(look, ({ state }) => state === 'settled');
       const ofCentral = locations.find(({ store }) => store === 'central');
-      if (ofCentral?.blobs !== blobs.total) throw new Error(`central has ${ofCentral?.blobs ?? 0} of ${blobs.total} blobs`);
+      if (ofCentral?.blobs !== blobs.total)
+        throw new Error(`central has ${ofCentral?.blobs ?? 0} of ${blobs.total} blobs`);
       await pullElsewhere();
     });
     await check(`delete ${image.name} at ${DELETED_AT}: it is gone everywhere`, async () => {
@@ -137,10 +141,10 @@ async function stateOf({ url }: LocalHost, reference: string): Promise<ImageStat
 async function greatestLag(registry: TemporaryRegistry): Promise<number> {
   const lags = HOSTS.filter((name) => name !== 'central').map(async (name) => {
     const queue = `${hostNamed(registry, 'central').url}/api/replication/queues/${name}`;
-    const { feed } = (await json(queue, 'admin')) as {
-      readonly feed: readonly { readonly store: string; readonly behind: number }[];
+    const { changeLog } = (await json(queue, 'admin')) as {
+      readonly changeLog: readonly { readonly store: string; readonly behind: number }[];
     };
-    return feed.find(({ store }) => store === name)?.behind ?? Infinity;
+    return changeLog.find(({ store }) => store === name)?.behind ?? Infinity;
   });
   return Math.max(...(await Promise.all(lags)));
 }

@@ -7,7 +7,10 @@ import { failedWith, same, succeeded } from './expectations.ts';
 const ARTIFACT_TYPE = 'application/vnd.example.sbom';
 
 /** A file that is no image: pushed by itself, and attached to an image, whose referrers then name it. */
-export async function checkReferrers({ run, directory, push }: Oras, { registry, images, checks }: Surroundings): Promise<void> {
+export async function checkReferrers(
+  { run, directory, push }: Oras,
+  { registry, images, checks }: Surroundings,
+): Promise<void> {
   const file = `{"spdxVersion":"SPDX-2.3"}\n`;
   const repository = `${registry.host}/alice/oras/artifact`;
   await writeFile(join(directory, 'sbom.json'), file);

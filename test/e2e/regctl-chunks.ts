@@ -13,24 +13,34 @@ const LEAST_CHUNK = 8 * 1024 ** 2;
 /** The largest request body that Cloudflare's Free and Pro plans let through. */
 const EDGE_LIMIT = 100_000_000;
 
-/** regctl is the one client that sends a blob in several requests: at first, when told, or when a whole one is refused. */
+/**
+ * regctl is the one client that sends a blob in several requests: at first, when told, or when a whole one is refused.
+ */
 export async function checkChunks(regctl: Regctl, surroundings: Surroundings): Promise<void> {
   const { registry, images, checks } = surroundings;
   const { unikraft, large } = images;
 
   await checks.check('regctl: each blob is sent whole, in one request, unless something refuses it', async () => {
-    const { chunks, blobs } = await pushAndPull(regctl.at(registry.host, 'regctl-whole'), unikraft, 'whole', surroundings);
+    const { chunks, blobs } = await pushAndPull(
+      regctl.at(registry.host, 'regctl-whole'),
+      unikraft,
+      'whole',
+      surroundings,
+    );
     const expected = (await blobSizes(unikraft.layout)).length;
     if (chunks !== 0 || blobs !== expected) throw new Error(`${chunks} chunks, ${blobs} blobs of ${expected}`);
     return `${blobs} blobs`;
   });
-  await checks.check('regctl: told to send 1 MiB at a time, it sends the 8 MiB that the registry asks for', async () => {
-    const chunking = regctl.at(registry.host, 'regctl-chunks', '--blob-max', '1', '--blob-chunk', String(1024 ** 2));
-    const { chunks: sent } = await pushAndPull(chunking, unikraft, 'chunks', surroundings);
-    const expected = await chunksOf(unikraft, 1);
-    if (sent !== expected) throw new Error(`${sent} chunks, not ${expected}`);
-    return `${sent} chunks`;
-  });
+  await checks.check(
+    'regctl: told to send 1 MiB at a time, it sends the 8 MiB that the registry asks for',
+    async () => {
+      const chunking = regctl.at(registry.host, 'regctl-chunks', '--blob-max', '1', '--blob-chunk', String(1024 ** 2));
+      const { chunks: sent } = await pushAndPull(chunking, unikraft, 'chunks', surroundings);
+      const expected = await chunksOf(unikraft, 1);
+      if (sent !== expected) throw new Error(`${sent} chunks, not ${expected}`);
+      return `${sent} chunks`;
+    },
+  );
 
   await withFront(registry, EDGE_LIMIT, async (front) => {
     const behind = regctl.at(front.host, 'regctl-front', '--blob-max', '-1');
@@ -55,8 +65,8 @@ export async function checkChunks(regctl: Regctl, surroundings: Surroundings): P
 }
 
 /**
- * Pushes, pulls and compares; answers how many chunks and blobs the registry was sent. It is bob who does it, and what he
- * pushed is removed: regctl asks for a mount from wherever its caller may pull, and would send nothing.
+ * Pushes, pulls and compares; answers how many chunks and blobs the registry was sent. It is bob who does it, and what
+ * he pushed is removed: regctl asks for a mount from wherever its caller may pull, and would send nothing.
  */
 async function pushAndPull(
   client: Client,

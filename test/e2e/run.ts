@@ -11,14 +11,17 @@ const checks = new Checks();
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !CANDIDATES.some((candidate) => candidate.name === name));
 if (unknown.length > 0) {
-  console.error(`There is no client ${unknown.join(', ')}. There are ${CANDIDATES.map(({ name }) => name).join(', ')}.`);
+  console.error(
+    `There is no client ${unknown.join(', ')}. There are ${CANDIDATES.map(({ name }) => name).join(', ')}.`,
+  );
   process.exit(2);
 }
 
 async function checkAll(registry: TemporaryRegistry): Promise<void> {
   const images = asImages(await buildImages());
   for (const candidate of CANDIDATES) {
-    if (asked.length === 0 || asked.includes(candidate.name)) await runCandidate(candidate, { registry, images, checks });
+    if (asked.length === 0 || asked.includes(candidate.name))
+      await runCandidate(candidate, { registry, images, checks });
   }
 }
 

@@ -78,7 +78,8 @@ export class Scenario {
       const result = await pullPlatform('alice', `${this.#repository('multi-platform')}:v1`, 'linux', 'arm64');
       succeeded(result);
       const { digest } = await configOf(this.#images['multi-platform'].layout, 'arm64');
-      if (!result.output.includes(digest.replace('sha256:', ''))) throw new Error(`it is not ${digest}: ${result.output}`);
+      if (!result.output.includes(digest.replace('sha256:', '')))
+        throw new Error(`it is not ${digest}: ${result.output}`);
     });
   }
 
@@ -132,7 +133,9 @@ export class Scenario {
   async #remove(): Promise<void> {
     const { unikraft } = this.#images;
     const remove = this.#client.remove ?? ((user, reference) => deleteOverHttp(this.#registry, user, reference));
-    await this.#check("bob can't delete from alice", async () => failedWith(await remove('bob', this.#original), REFUSED));
+    await this.#check("bob can't delete from alice", async () =>
+      failedWith(await remove('bob', this.#original), REFUSED),
+    );
     await this.#check('delete', async () => succeeded(await remove('alice', this.#original)));
     for (const tag of ['v1', 'v2']) {
       await this.#check(`what was deleted can't be pulled (${tag})`, async () => {

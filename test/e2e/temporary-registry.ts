@@ -25,7 +25,11 @@ export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHo
 }
 
 /** The same registry, as one of its hosts serves it; its clients keep what they keep in a folder of their own. */
-export async function registryAt(registry: TemporaryRegistry, host: string, purpose: string): Promise<TemporaryRegistry> {
+export async function registryAt(
+  registry: TemporaryRegistry,
+  host: string,
+  purpose: string,
+): Promise<TemporaryRegistry> {
   const { port } = hostNamed(registry, host);
   const directory = join(registry.directory, `${purpose}-${host}`);
   await mkdir(directory, { recursive: true });

@@ -77,7 +77,8 @@ async function checkAt(name: keyof typeof OPEN, host: Host, { registry, images, 
   );
   await check("the platform's credential boots it there, by tag and by digest", async () => {
     const platform = new Unikraft(wireTo(registry, host), PLATFORM);
-    for (const reference of ['latest', changed.index.digest]) samePieces(await platform.pull(repository, reference), changed);
+    for (const reference of ['latest', changed.index.digest])
+      samePieces(await platform.pull(repository, reference), changed);
   });
   await check('remove it by its tag', async () => {
     const remove = (): Promise<Reply> =>
@@ -94,7 +95,12 @@ async function checkAt(name: keyof typeof OPEN, host: Host, { registry, images, 
   });
 }
 
-async function checkListed(registry: TemporaryRegistry, host: Host, repository: string, { index, layers, config }: Application) {
+async function checkListed(
+  registry: TemporaryRegistry,
+  host: Host,
+  repository: string,
+  { index, layers, config }: Application,
+) {
   const { url } = hostNamed(registry, host);
   const size = bytesOf([...layers, config]);
   const digest = `${repository}@${index.digest}`;
@@ -141,7 +147,11 @@ async function listedTags(registry: TemporaryRegistry, host: Host, repository: s
 
 /** @param body with a GET, which `fetch` refuses to send */
 async function imagesAt<Listed>(url: string, body = ''): Promise<Listed[]> {
-  const headers = { Authorization: `Bearer ${WHOLE_TOKEN}`, 'Content-Type': 'application/json', 'Content-Length': body.length };
+  const headers = {
+    Authorization: `Bearer ${WHOLE_TOKEN}`,
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+  };
   return new Promise((done, fail) => {
     const asked = request(url, { method: 'GET', headers }, (answer) => {
       const read = async (): Promise<Listed[]> => {

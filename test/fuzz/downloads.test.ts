@@ -76,13 +76,20 @@ function toldOf(selection: Selection, content: Uint8Array): Told {
       return { status: 416, contentRange: `bytes */${content.byteLength}`, bytes: new Uint8Array(0) };
     case 'part': {
       const { first, last } = selection;
-      return { status: 206, contentRange: `bytes ${first}-${last}/${content.byteLength}`, bytes: content.slice(first, last + 1) };
+      return {
+        status: 206,
+        contentRange: `bytes ${first}-${last}/${content.byteLength}`,
+        bytes: content.slice(first, last + 1),
+      };
     }
   }
 }
 
 describe('a download', () => {
-  const contents = new Map<number | 'manifest', { readonly path: string; readonly digest: string; readonly bytes: Uint8Array }>();
+  const contents = new Map<
+    number | 'manifest',
+    { readonly path: string; readonly digest: string; readonly bytes: Uint8Array }
+  >();
   let state: string;
 
   beforeEach(async () => {
@@ -103,7 +110,11 @@ describe('a download', () => {
     cases,
     async (example) => {
       const { method, range, ifRange, ifNoneMatch } = example;
-      const { path, digest, bytes } = contents.get(example.content) ?? { path: '', digest: '', bytes: new Uint8Array(0) };
+      const { path, digest, bytes } = contents.get(example.content) ?? {
+        path: '',
+        digest: '',
+        bytes: new Uint8Array(0),
+      };
       const headers = {
         ...example.headers,
         ...(range !== undefined && { Range: range }),
@@ -121,7 +132,9 @@ describe('a download', () => {
       const isWhole = method === 'HEAD' || example.content === 'manifest' || isOther;
       const accepted = matches(ifNoneMatch).flatMap((isMatch): Told[] => {
         if (isMatch) return [{ status: 304, contentRange: null, bytes: new Uint8Array(0) }];
-        const found = selections(isWhole ? undefined : range, bytes.byteLength).map((selection) => toldOf(selection, bytes));
+        const found = selections(isWhole ? undefined : range, bytes.byteLength).map((selection) =>
+          toldOf(selection, bytes),
+        );
         return method === 'HEAD' ? found.map((one) => ({ ...one, bytes: new Uint8Array(0) })) : found;
       });
       expect(accepted, JSON.stringify({ method, path, headers })).toContainEqual(told);

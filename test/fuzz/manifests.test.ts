@@ -82,7 +82,7 @@ describe('a manifest', () => {
     { regressions: MANIFEST_REGRESSIONS, restore },
   );
 
-  /** A stamp is never given back: the state is another from now on. */
+  /** A version is never given back: the state is another from now on. */
   async function restore(): Promise<void> {
     await clearManifests();
     state = await settledState();
@@ -117,7 +117,8 @@ async function referenceOf(
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<{ reference: string; tags: readonly string[]; faults: Set<Expected> }> {
   const faults = new Set<Expected>();
-  if ('tag' in reference) return { reference: reference.tag.toWellFormed(), tags: [], faults: tagFault(reference.tag, faults) };
+  if ('tag' in reference)
+    return { reference: reference.tag.toWellFormed(), tags: [], faults: tagFault(reference.tag, faults) };
   if ('digest' in reference) {
     const text = reference.digest.toWellFormed();
     // What has no colon is read as a tag, and may be a good one.

@@ -1,4 +1,6 @@
-/** Names, tags, digests and parameters in paths, with every method: what is malformed is told, and nothing else happens. */
+/**
+ * Names, tags, digests and parameters in paths, with every method: what is malformed is told, and nothing else happens.
+ */
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect } from 'vitest';
 import { HOST } from '../support/client.ts';
@@ -32,11 +34,17 @@ const resource = fc.oneof(
   { weight: 2, arbitrary: fc.oneof(goodDigest, anyTag).map((session) => ['blobs', 'uploads', session]) },
   { weight: 1, arbitrary: fc.constant(['blobs', 'uploads', '']) },
   { weight: 1, arbitrary: fc.constant(['tags', 'list']) },
-  { weight: 1, arbitrary: fc.array(fc.constantFrom('manifests', 'blobs', 'uploads', 'tags', 'list', '', 'a'), { maxLength: 5 }) },
+  {
+    weight: 1,
+    arbitrary: fc.array(fc.constantFrom('manifests', 'blobs', 'uploads', 'tags', 'list', '', 'a'), { maxLength: 5 }),
+  },
 );
 
 /** The repository that exists, or any other. */
-const name = fc.oneof({ weight: 1, arbitrary: fc.constantFrom('alice/app', 'alice%2Fapp') }, { weight: 5, arbitrary: anyName });
+const name = fc.oneof(
+  { weight: 1, arbitrary: fc.constantFrom('alice/app', 'alice%2Fapp') },
+  { weight: 5, arbitrary: anyName },
+);
 
 const page = fc.oneof(
   fc.nat(2000).map(String),
@@ -97,7 +105,8 @@ describe('a path', () => {
     } else if (!mayAlice(kind === 'session' ? 'PUT' : method, repository)) faults.push('403 DENIED');
     const isOfManifest = kind === 'manifest';
     if (isOfManifest && isPush && !item.includes(':') && !isTag(item)) faults.push('400 MANIFEST_INVALID');
-    if (isOfManifest && item.includes(':') && !(isPush ? isDigest(item) : isAnyDigest(item))) faults.push('400 DIGEST_INVALID');
+    if (isOfManifest && item.includes(':') && !(isPush ? isDigest(item) : isAnyDigest(item)))
+      faults.push('400 DIGEST_INVALID');
     if ((kind === 'blob' || kind === 'referrers') && !isAnyDigest(item)) faults.push('400 DIGEST_INVALID');
     if (isOfManifest && method === 'PUT' && isDigest(item) && item !== index.digest) faults.push('400 DIGEST_INVALID');
     if (hasBadPage(target, url)) faults.push('400 UNSUPPORTED');
@@ -149,7 +158,8 @@ describe('a path', () => {
       expectOneOf(answer, faults.length > 0 ? faults : [answerOf(target, method)], { method, path, target });
       if (answer.status < 300 && (method === 'PUT' || method === 'DELETE')) await restore();
       else await expectUnchanged(state, { method, path });
-      if (answer.status === 201) expect(answer.headers.get('Location')).toBe(`/v2/${target.name}/manifests/${index.digest}`);
+      if (answer.status === 201)
+        expect(answer.headers.get('Location')).toBe(`/v2/${target.name}/manifests/${index.digest}`);
     },
     { regressions: PATH_REGRESSIONS, restore },
   );

@@ -44,7 +44,11 @@ export const UPLOAD_REGRESSIONS: readonly (readonly Step[])[] = [
   // The end of the blob, sent to a URL from before its beginning, was told that its digest is wrong.
   [opened, on('PATCH', { body: [1] }), on('PUT', { body: [0], age: 1 })],
   // Who closes once more sends what was sent before, or is asking for something else.
-  [opened, on('PUT', { body: [0] }), on('PUT', { body: [], streamed: true, digest: { of: 'last', algorithm: 'sha256' } })],
+  [
+    opened,
+    on('PUT', { body: [0] }),
+    on('PUT', { body: [], streamed: true, digest: { of: 'last', algorithm: 'sha256' } }),
+  ],
   [opened, on('PUT'), on('PUT', { body: [0], digest: { of: 'last', algorithm: 'sha256' } })],
 ];
 

@@ -16,7 +16,9 @@ for (const [name, value] of Object.entries(values)) {
 }
 
 const { runs, seed } = values;
-console.log(`${runs} runs of each property, seed ${seed}. To replay: npm run test:fuzz -- --runs ${runs} --seed ${seed}`);
+console.log(
+  `${runs} runs of each property, seed ${seed}. To replay: npm run test:fuzz -- --runs ${runs} --seed ${seed}`,
+);
 const vitest = spawn('vitest', ['run', '--config', 'test/vitest.config.ts', '--project', 'fuzz', ...positionals], {
   stdio: 'inherit',
   env: { ...process.env, FUZZ_RUNS: runs, FUZZ_SEED: seed },

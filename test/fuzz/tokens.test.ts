@@ -14,7 +14,17 @@ import {
   scopeParameters,
 } from './generate/credentials.ts';
 import { headerText } from './generate/headers.ts';
-import { ACTIONS, type Action, CALLERS, type Caller, grantsOf, isHopeless, isPublic, may, PUBLIC } from './model/scopes.ts';
+import {
+  ACTIONS,
+  type Action,
+  CALLERS,
+  type Caller,
+  grantsOf,
+  isPermanent,
+  isPublic,
+  may,
+  PUBLIC,
+} from './model/scopes.ts';
 import { FORM_REGRESSIONS, GRANT_REGRESSIONS, TOKEN_REGRESSIONS } from './regressions.ts';
 import { type Expected, expectOneOf } from './support/answers.ts';
 import { type Answer, exchange } from './support/exchange.ts';
@@ -102,7 +112,7 @@ describe('GET /token', () => {
       const what = { header, scopes };
       await expectUnchanged(state, what);
       if (who === 'refused') return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
-      if (isHopeless(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
+      if (isPermanent(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       const token = await expectToken(answer, who, scopes, what);
       const used = await use({ authorization: `Bearer ${token}` }, action, repository);
       const granted = grantsOf(callerOf(who), scopes);
@@ -129,7 +139,12 @@ function use(as: { readonly authorization: string }, action: Action, repository:
 }
 
 /** The rule of docs/architecture.md, "Who may do what". */
-function answerTo(caller: Caller | undefined, granted: ReadonlySet<string>, action: Action, repository: string): Expected {
+function answerTo(
+  caller: Caller | undefined,
+  granted: ReadonlySet<string>,
+  action: Action,
+  repository: string,
+): Expected {
   const success: Expected = { pull: '404 NAME_UNKNOWN', push: '202', delete: '404 NAME_UNKNOWN' }[action] as Expected;
   if (action === 'pull' && isPublic(repository)) return success;
   if (caller === undefined) return '401 UNAUTHORIZED';
@@ -164,7 +179,10 @@ describe('POST /token', () => {
       { weight: 1, arbitrary: fc.constantFrom('multipart' as const, 'json' as const, 'none' as const) },
     ),
     scopes: scopeParameters,
-    excess: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1000, 66_000) }),
+    excess: fc.oneof(
+      { weight: 12, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.constantFrom(1000, 66_000) },
+    ),
     streamed: fc.boolean(),
   });
 
@@ -191,7 +209,7 @@ describe('POST /token', () => {
         return expectOneOf(answer, ['400 UNSUPPORTED'], what);
       const isNobody = grantType === 'password' && name === '' && password === '';
       if (!isNobody && caller === undefined) return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
-      if (isHopeless(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
+      if (isPermanent(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       if (isNobody) await expectToken(answer, 'nobody', scopes, what);
       else if (caller !== undefined) await expectToken(answer, caller, scopes, what);
     },
@@ -244,9 +262,15 @@ describe('an access token', () => {
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('segments' as const), count: fc.constantFrom(1, 2, 4, 5) }) },
     {
       weight: 1,
-      arbitrary: fc.record({ kind: fc.constant('text' as const), text: headerText.map((text) => text.replaceAll(' ', '')) }),
+      arbitrary: fc.record({
+        kind: fc.constant('text' as const),
+        text: headerText.map((text) => text.replaceAll(' ', '')),
+      }),
     },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('another key' as const), byte: fc.constantFrom(0, 2, 255) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constant('another key' as const), byte: fc.constantFrom(0, 2, 255) }),
+    },
     {
       weight: 3,
       arbitrary: fc.record({
@@ -302,7 +326,12 @@ describe('an access token', () => {
       const given = authorization.slice('Bearer '.length);
       const token = await forge(given, how, env.SIGNING_KEY);
       const answer = await exchange({ method: 'GET', path: '/v2/', as: { authorization: `Bearer ${token}` } });
-      expectOneOf(answer, [token === given ? '200' : '401 UNAUTHORIZED'], { caller, user: USERS[caller].name, how, token });
+      expectOneOf(answer, [token === given ? '200' : '401 UNAUTHORIZED'], {
+        caller,
+        user: USERS[caller].name,
+        how,
+        token,
+      });
       if (answer.status === 401) expect(answer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
     },
     { regressions: TOKEN_REGRESSIONS },

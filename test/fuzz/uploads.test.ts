@@ -1,4 +1,7 @@
-/** Sequences of uploads: every answer is the model's, what is refused changes nothing, and what was acknowledged can be pulled. */
+/**
+ * Sequences of uploads: every answer is the model's, what is refused changes nothing, and what was acknowledged can be
+ * pulled.
+ */
 import { beforeEach, expect } from 'vitest';
 import { steps } from './generate/uploads.ts';
 import { UPLOAD_REGRESSIONS } from './regressions.ts';

@@ -11,7 +11,15 @@ beforeEach(addUsers);
 
 type Caller = UserName | 'anonymous';
 const CALLERS: readonly Caller[] = ['anonymous', 'alice', 'aliceReader', 'aliceApp', 'bob', 'platform', 'admin'];
-const REPOSITORIES = ['alice/app', 'alice/other', 'alice/typo', 'bob/app', 'bob/open', 'bob/typo', 'official/base'] as const;
+const REPOSITORIES = [
+  'alice/app',
+  'alice/other',
+  'alice/typo',
+  'bob/app',
+  'bob/open',
+  'bob/typo',
+  'official/base',
+] as const;
 const PUSHED = new Map<string, UserName>([
   ['alice/app', 'alice'],
   ['alice/other', 'alice'],
@@ -57,12 +65,17 @@ function allowed(caller: Caller, action: 'pull' | 'push' | 'delete', repository:
   return false;
 }
 
-const refusal = (caller: Caller): readonly [number, string] => (caller === 'anonymous' ? [401, 'UNAUTHORIZED'] : [403, 'DENIED']);
+const refusal = (caller: Caller): readonly [number, string] =>
+  caller === 'anonymous' ? [401, 'UNAUTHORIZED'] : [403, 'DENIED'];
 
 async function fill(): Promise<void> {
   for (const [repository, as] of PUSHED) await putImage(repository, 1, ['latest'], { as });
   const headers = { 'Content-Type': 'application/json' };
-  await call('PATCH', '/api/organizations/bob/repositories/open', { as: 'bob', headers, body: '{"visibility":"public"}' });
+  await call('PATCH', '/api/organizations/bob/repositories/open', {
+    as: 'bob',
+    headers,
+    body: '{"visibility":"public"}',
+  });
 }
 
 describe.each(CALLERS)('%s', (caller) => {

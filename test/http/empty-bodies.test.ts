@@ -1,4 +1,7 @@
-/** An empty body is an empty body, on every route: without headers, with `Content-Length: 0`, or as an empty chunked one. */
+/**
+ * An empty body is an empty body, on every route: without headers, with `Content-Length: 0`, or as an empty chunked
+ * one.
+ */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
 
@@ -32,7 +35,12 @@ const EMPTY: Readonly<Record<string, () => BodyInit | null>> = {
   },
 };
 
-async function answer(method: string, path: string, body: BodyInit | null, headers: Record<string, string>): Promise<string> {
+async function answer(
+  method: string,
+  path: string,
+  body: BodyInit | null,
+  headers: Record<string, string>,
+): Promise<string> {
   const user = path.startsWith('/api/') ? USERS.admin : USERS.alice;
   const response = await call(method, `${HOST}${path}`, { as: { authorization: basic(user) }, headers, body });
   return `${method} ${path}: ${response.status} ${(await response.text()).replaceAll(/"(?:requestId|pinned_at)":"[^"]+"/g, '')}`;

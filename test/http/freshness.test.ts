@@ -5,7 +5,14 @@ import { addUsers } from '../support/client.ts';
 import { type HostName, ThreeHosts } from '../support/three-hosts.ts';
 
 const HOUR = 3_600_000;
-const PATHS = ['/v2/', '/token', '/v2/alice/app/manifests/latest', '/v2/_catalog', '/api/organizations/alice', '/metrics'];
+const PATHS = [
+  '/v2/',
+  '/token',
+  '/v2/alice/app/manifests/latest',
+  '/v2/_catalog',
+  '/api/organizations/alice',
+  '/metrics',
+];
 
 let hosts: ThreeHosts;
 
@@ -41,8 +48,8 @@ async function controlDataOf(database: D1Database): Promise<unknown> {
 describe('how old it may be', () => {
   test('a node that has never followed answers 503, until it has', async () => {
     await hosts.push('node1', 'alice/app', 1, 'latest');
-    await env.DB_NODE1!.prepare('DELETE FROM followers').run();
-    hosts = await ThreeHosts.openWithoutFollowing();
+    await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
+    hosts = await ThreeHosts.openWithoutApplying();
     await requireRefused('node1');
     expect(await statusOf('central', '/v2/')).toBe(200);
     expect((await hosts.call('node1', 'GET', '/healthz')).status).toBe(200);
@@ -87,7 +94,7 @@ describe('after the clock was set back by days', () => {
 
 describe('a node that is added to a registry with history', () => {
   test('takes a snapshot of the control data, and follows from there', async () => {
-    const tables = ['followers', 'organizations', 'credentials', 'public_repositories'];
+    const tables = ['change_log_positions', 'organizations', 'credentials', 'public_repositories'];
     const json = (body: object) => ({ headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     for (const [method, path, body] of [
       ['POST', 'organizations', { name: 'carol' }],
@@ -108,16 +115,18 @@ describe('a node that is added to a registry with history', () => {
       expect([path, answer.status < 300]).toEqual([path, true]);
     }
     // Entries that every node has followed may be gone by the time that another one comes.
-    await env.DB_CENTRAL.prepare('DELETE FROM feed').run();
+    await env.DB_CENTRAL.prepare('DELETE FROM change_log').run();
     await env.DB_NODE2!.batch(tables.map((table) => env.DB_NODE2!.prepare(`DELETE FROM ${table}`)));
-    await env.DB_CENTRAL.prepare("DELETE FROM followers WHERE store = 'node2'").run();
+    await env.DB_CENTRAL.prepare("DELETE FROM change_log_positions WHERE store = 'node2'").run();
     expect(await controlDataOf(env.DB_NODE2!)).toEqual([[], [], []]);
     await hosts.announce();
     const central = await controlDataOf(env.DB_CENTRAL);
     expect(await controlDataOf(env.DB_NODE2!)).toEqual(central);
     expect(await controlDataOf(env.DB_NODE1!)).toEqual(central);
 
-    const removed = await hosts.call('central', 'DELETE', '/api/organizations/alice/credentials/reader', { as: 'admin' });
+    const removed = await hosts.call('central', 'DELETE', '/api/organizations/alice/credentials/reader', {
+      as: 'admin',
+    });
     expect(removed.status).toBe(204);
     await hosts.announce();
     expect(await controlDataOf(env.DB_NODE2!)).toEqual(await controlDataOf(env.DB_CENTRAL));
@@ -126,9 +135,13 @@ describe('a node that is added to a registry with history', () => {
 
   test('has the images of before at hand', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
-    await env.DB_NODE2!.prepare('DELETE FROM followers').run();
+    await env.DB_NODE2!.prepare('DELETE FROM change_log_positions').run();
     await hosts.drain();
-    for (const path of ['manifests/latest', ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`), 'tags/list']) {
+    for (const path of [
+      'manifests/latest',
+      ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`),
+      'tags/list',
+    ]) {
       expect([path, await statusOf('node2', `/v2/alice/app/${path}`)]).toEqual([path, 200]);
     }
   });

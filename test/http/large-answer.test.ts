@@ -99,9 +99,9 @@ test('a manifest that the client has already, and one that is restored, hold not
   }>();
   const { version, origin } = history.find(({ digest }) => digest === large.digest)!;
   const borrowed: number[] = [];
-  const wait = vi.spyOn(isolateBudget, 'wait').mockImplementation(async (bytes, leaving) => {
+  const wait = vi.spyOn(isolateBudget, 'wait').mockImplementation(async (bytes, releasing) => {
     borrowed.push(bytes);
-    const loan = isolateBudget.borrow(bytes, leaving);
+    const loan = isolateBudget.borrow(bytes, releasing);
     return loan!;
   });
   expect((await ask(`${image}/restore`, 'POST', JSON.stringify({ version, origin }))).status).toBe(200);

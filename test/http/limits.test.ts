@@ -1,4 +1,6 @@
-/** What an organization may have beside bytes of blobs: manifests, tags, open uploads. Each is refused as a quota is. */
+/**
+ * What an organization may have beside bytes of blobs: manifests, tags, open uploads. Each is refused as a quota is.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -22,7 +24,9 @@ beforeEach(addUsers);
 async function imageNumbered(host: HostName, seed: number, size = 1, repository = APP): Promise<Image> {
   const content = bytesOf(1, 10);
   expect((await hosts.putBlob(host, repository, content)).status).toBe(201);
-  return imageOf(await digestOf('sha256', content), [], { annotations: { seed: String(seed), text: 'x'.repeat(size) } });
+  return imageOf(await digestOf('sha256', content), [], {
+    annotations: { seed: String(seed), text: 'x'.repeat(size) },
+  });
 }
 
 async function push(host: HostName, seed: number, reference = `tag${seed}`, repository = APP): Promise<Answered> {
@@ -77,7 +81,12 @@ describe.each(['central', 'node1'] as const)('bytes of manifests at %s', (host) 
     }
     await hosts.drain();
     const size = image.bytes.byteLength;
-    expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 2, manifest_bytes: size, bytes: 10, used: size + 10 });
+    expect(await api(host, 'GET', 'usage')).toMatchObject({
+      manifests: 2,
+      manifest_bytes: size,
+      bytes: 10,
+      used: size + 10,
+    });
     await remove(host, 'latest');
     await hosts.drain();
     expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 1, manifest_bytes: size });
@@ -152,7 +161,8 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     hosts = await ThreeHosts.open();
     expect(await pushed(host, 1)).toBe(201);
     await hosts.drain();
-    const rows = (): Promise<unknown> => DATABASES[host].prepare('SELECT repository_rows FROM usage').first('repository_rows');
+    const rows = (): Promise<unknown> =>
+      DATABASES[host].prepare('SELECT repository_rows FROM usage').first('repository_rows');
     expect(await rows()).toBe(1);
     await DATABASES[host].prepare('UPDATE usage SET repository_rows = 100000').run();
     requireRefused(await push(host, 1, 'latest', 'alice/new'), 'this repository', 'limit of 100000 repositories');
@@ -176,10 +186,15 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
       (await hosts.call(host, 'POST', `/v2/${APP}/blobs/uploads/`)).headers.get('Location') ?? '';
     const first = await hosts.call(host, 'PATCH', await location(), { body: bytesOf(1, 10) });
     expect(first.status).toBe(202);
-    const open = (): Promise<unknown> => DATABASES[host].prepare('SELECT open_uploads FROM usage').first('open_uploads');
+    const open = (): Promise<unknown> =>
+      DATABASES[host].prepare('SELECT open_uploads FROM usage').first('open_uploads');
     expect(await open()).toBe(1);
     await DATABASES[host].prepare('UPDATE usage SET open_uploads = 10000').run();
-    requireRefused(await hosts.call(host, 'PATCH', await location(), { body: bytesOf(2, 10) }), '10000', 'finish or cancel');
+    requireRefused(
+      await hosts.call(host, 'PATCH', await location(), { body: bytesOf(2, 10) }),
+      '10000',
+      'finish or cancel',
+    );
     expect(await DATABASES[host].prepare('SELECT count(*) AS count FROM uploads').first('count')).toBe(1);
     const next = await hosts.call(host, 'PATCH', first.headers.get('Location') ?? '', { body: bytesOf(3, 10) });
     expect(next.status).toBe(202);

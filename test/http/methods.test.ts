@@ -57,7 +57,11 @@ describe.each(Object.entries(PATHS))('%s', (path, methods) => {
 
   test('answers OPTIONS with its methods, to everybody, and nothing else', async () => {
     const response = await call('OPTIONS', path);
-    expect([response.status, response.headers.get('Allow'), await response.text()]).toEqual([204, `${methods}, OPTIONS`, '']);
+    expect([response.status, response.headers.get('Allow'), await response.text()]).toEqual([
+      204,
+      `${methods}, OPTIONS`,
+      '',
+    ]);
     expect(response.headers.get('Access-Control-Allow-Origin')).toBeNull();
   });
 });
@@ -66,7 +70,9 @@ test('every path of the OpenAPI document answers OPTIONS with the methods that a
   const { paths } = await (await call('GET', '/api/openapi.json')).json<{ paths: Record<string, object> }>();
   for (const [path, operations] of Object.entries(paths)) {
     const sent = await call('OPTIONS', path.replaceAll(/\{\w+\}/g, 'node1'));
-    const described = Object.keys(operations).flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
+    const described = Object.keys(operations).flatMap((method) =>
+      method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()],
+    );
     expect([path, (sent.headers.get('Allow') ?? '').split(', ').toSorted()]).toEqual([
       path,
       [...described, 'OPTIONS'].toSorted(),
@@ -75,7 +81,14 @@ test('every path of the OpenAPI document answers OPTIONS with the methods that a
 });
 
 test('a path that does not exist is 404 for every method, without Allow', async () => {
-  for (const path of ['/nothing', '/v2/alice/app/nothing', '/v1/nothing', '/api/v2.0/nothing', '/api/nothing', '/healthz/']) {
+  for (const path of [
+    '/nothing',
+    '/v2/alice/app/nothing',
+    '/v1/nothing',
+    '/api/v2.0/nothing',
+    '/api/nothing',
+    '/healthz/',
+  ]) {
     for (const method of [...METHODS, 'OPTIONS']) {
       const response = await call(method, path, { as });
       expect([path, method, response.status, response.headers.get('Allow')]).toEqual([path, method, 404, null]);
@@ -131,9 +144,18 @@ describe('Docker-Distribution-API-Version', () => {
 
 const ORIGIN = 'https://ui.example.com';
 
-async function ask(bindings: object, method: string, path: string, headers: Record<string, string> = {}): Promise<Response> {
+async function ask(
+  bindings: object,
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   const context = createExecutionContext();
-  const response = await createApp().fetch(new Request(`${HOST}${path}`, { method, headers }), { ...env, ...bindings }, context);
+  const response = await createApp().fetch(
+    new Request(`${HOST}${path}`, { method, headers }),
+    { ...env, ...bindings },
+    context,
+  );
   await waitOnExecutionContext(context);
   return response;
 }
@@ -211,7 +233,9 @@ test('a page of any other origin reads nothing; without a list none does', async
   }
   for (const method of ['GET', 'OPTIONS']) {
     const response = await ask({}, method, '/v2/', preflight('GET'));
-    const headers = [...response.headers.keys()].filter((name) => name.startsWith('access-control-') || name === 'vary');
+    const headers = [...response.headers.keys()].filter(
+      (name) => name.startsWith('access-control-') || name === 'vary',
+    );
     expect(headers).toEqual([]);
   }
 });

@@ -11,7 +11,11 @@ afterEach(stopQueues);
 interface Family {
   readonly type: string;
   readonly help: string;
-  readonly samples: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
+  readonly samples: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly value: number;
+  }[];
 }
 
 const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*';
@@ -43,7 +47,8 @@ function parse(text: string): Map<string, Family> {
     }
     const [, sample = '', labels = '', ...parts] = SAMPLE.exec(line) ?? [];
     expect(SAMPLE.test(line), line).toBe(true);
-    const names = family?.type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => `${current}${end}`) : [current];
+    const names =
+      family?.type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => `${current}${end}`) : [current];
     expect(names, line).toContain(sample);
     const pairs = [...labels.matchAll(new RegExp(LABEL, 'g'))].map(([, key = '', value = '']) => [key, value] as const);
     family?.samples.push({
@@ -97,23 +102,26 @@ test('count what was announced and copied, and what waits', async () => {
   await putImage('alice/app', 1, ['latest'], { as: 'alice', host: NODE1 });
   const waiting = await metrics();
   expect([valueOf(waiting, 'berth_queue_depth'), valueOf(waiting, 'berth_queue_paused')]).toEqual([2, 1]);
-  expect(valueOf(waiting, 'berth_queue_oldest_marker_seconds')).toBeGreaterThanOrEqual(0);
+  expect(valueOf(waiting, 'berth_queue_oldest_outbox_entry_seconds')).toBeGreaterThanOrEqual(0);
   await queue('PATCH', '', { paused: false });
-  const state = await api('GET', 'organizations/alice/repositories/app/images/latest?wait=60', { as: 'alice', host: NODE1 });
+  const state = await api('GET', 'organizations/alice/repositories/app/images/latest?wait=60', {
+    as: 'alice',
+    host: NODE1,
+  });
   expect(state.body).toMatchObject({ state: 'settled' });
   const after = await metrics();
   for (const [name, value] of Object.entries({
     berth_queue_up: 1,
     berth_queue_depth: 0,
-    berth_queue_oldest_marker_seconds: 0,
+    berth_queue_oldest_outbox_entry_seconds: 0,
     berth_queue_paused: 0,
     berth_queue_parked: 0,
-    berth_copies_blobs: 0,
-    berth_copies_bytes: 0,
+    berth_copies_up_blobs: 0,
+    berth_copies_up_bytes: 0,
     berth_announced_total: 2,
     berth_settled_total: 2,
-    berth_copied_bytes_total: 100,
-    berth_feed_lag_entries: 0,
+    berth_copied_up_bytes_total: 100,
+    berth_change_log_lag_entries: 0,
   })) {
     expect([name, valueOf(after, name)]).toEqual([name, value]);
   }
@@ -137,7 +145,9 @@ test('histograms are cumulative, end with all, and agree with their count and su
       expect(limits.at(-1)).toBe(Infinity);
       const values = buckets.map(({ value }) => value);
       expect(values).toEqual(values.toSorted((a, b) => a - b));
-      const [count, sum] = ['_count', '_sum'].map((end) => own.find((sample) => sample.name === `${name}${end}`)?.value);
+      const [count, sum] = ['_count', '_sum'].map(
+        (end) => own.find((sample) => sample.name === `${name}${end}`)?.value,
+      );
       expect(count).toBe(values.at(-1));
       expect(count).toBe(store === 'node1' ? 6 : 0);
       if (count === 0) expect(sum).toBe(0);
@@ -152,12 +162,16 @@ test('say what organizations use, at any host, and what those may use that have 
   const { body } = await api('GET', 'organizations/alice/usage', { as: 'admin' });
   const { used, ...counted } = body as { used: number; manifests: number; manifest_bytes: number; tags: number };
   expect(used).toBeGreaterThan(0);
-  const organizations = await env.DB_CENTRAL.prepare('SELECT name FROM organizations ORDER BY name').all<{ name: string }>();
+  const organizations = await env.DB_CENTRAL.prepare('SELECT name FROM organizations ORDER BY name').all<{
+    name: string;
+  }>();
   for (const host of [HOST, NODE1]) {
     const families = await metrics(host);
     const samples = families.get('berth_organization_used_bytes')?.samples ?? [];
     expect(samples[0]).toMatchObject({ labels: { organization: 'alice' }, value: used });
-    expect(samples.map(({ labels }) => labels['organization']).toSorted()).toEqual(organizations.results.map(({ name }) => name));
+    expect(samples.map(({ labels }) => labels['organization']).toSorted()).toEqual(
+      organizations.results.map(({ name }) => name),
+    );
     expect(families.get('berth_organization_quota_bytes')?.samples).toMatchObject([
       { labels: { organization: 'alice' }, value: 5000 },
     ]);

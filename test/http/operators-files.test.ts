@@ -94,7 +94,10 @@ function metricsOf(expression: string): string[] {
 function labelsOf({ expression, shown }: Query): string[] {
   const lists = [...expression.matchAll(/\b(?:by|on|without|ignoring) \(([^)]+)\)|label_values\(\w+, (\w+)\)/g)];
   const used = [...shown.matchAll(/\{\{ ?(?:\$labels\.)?(\w+) ?\}\}/g)];
-  return [...lists.flatMap(([, list, label = '']) => list?.split(', ') ?? label), ...used.map(([, label = '']) => label)];
+  return [
+    ...lists.flatMap(([, list, label = '']) => list?.split(', ') ?? label),
+    ...used.map(([, label = '']) => label),
+  ];
 }
 
 /** Prometheus itself gives these to what it scrapes. */
@@ -107,11 +110,15 @@ describe.each([
 ])('every %s', (_kind, queries) => {
   test('is found, and asks for something', () => {
     expect(queries).not.toEqual([]);
-    expect(queries.filter(({ expression }) => metricsOf(expression).length === 0 && !expression.includes('up{'))).toEqual([]);
+    expect(
+      queries.filter(({ expression }) => metricsOf(expression).length === 0 && !expression.includes('up{')),
+    ).toEqual([]);
   });
 
   test('asks for metrics that are served', () => {
-    expect(queries.flatMap(({ expression }) => metricsOf(expression)).filter((metric) => !served.has(metric))).toEqual([]);
+    expect(queries.flatMap(({ expression }) => metricsOf(expression)).filter((metric) => !served.has(metric))).toEqual(
+      [],
+    );
   });
 
   test('chooses by labels and values that the metric has', () => {
@@ -120,7 +127,9 @@ describe.each([
         for (const [matcher, label = '', pattern = ''] of matchers.matchAll(/(\w+)[=!~]+"([^"]*)"/g)) {
           expect([name, matcher, served.get(metric)?.has(label)]).toEqual([name, matcher, true]);
           // Grafana puts the stores that somebody has chosen in place of $store.
-          const missing = pattern.split('|').filter((value) => !value.startsWith('$') && !servedValues.has(`${label}=${value}`));
+          const missing = pattern
+            .split('|')
+            .filter((value) => !value.startsWith('$') && !servedValues.has(`${label}=${value}`));
           expect([name, matcher, missing]).toEqual([name, matcher, []]);
         }
       }

@@ -12,7 +12,7 @@ beforeEach(async () => {
 
 /** As a form, an image or a script of a page can make them, and as a proxy or an old browser may let them through. */
 const CHANGES = [
-  ['POST', '/api/replication/queues/node1/mark-all', 'admin'],
+  ['POST', '/api/replication/queues/node1/announce-all', 'admin'],
   ['POST', '/api/replication/queues/node1/retry', 'admin'],
   ['PUT', '/api/organizations/alice/repositories/app/images/latest/pins/node1', 'admin'],
   ['DELETE', '/api/organizations/alice/credentials/reader', 'alice'],
@@ -23,8 +23,8 @@ const CHANGES = [
 ] as const;
 
 describe.each([
-  ['Sec-Fetch-Site: cross-site', { 'Sec-Fetch-Site': 'cross-site' }],
-  ['Sec-Fetch-Site: same-site', { 'Sec-Fetch-Site': 'same-site', Origin: HOST }],
+  ['Sec-Fetch-Site: cross-site', { 'Sec-CopyDown-Site': 'cross-site' }],
+  ['Sec-Fetch-Site: same-site', { 'Sec-CopyDown-Site': 'same-site', Origin: HOST }],
   ['the Origin of another site', { Origin: 'https://other.example.com' }],
   ['the Origin of another port', { Origin: 'http://registry.localhost:8788' }],
   ['the Origin of a sandboxed page', { Origin: 'null' }],
@@ -46,15 +46,19 @@ describe.each([
 });
 
 test.each([
-  ['a page of the registry itself', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST }],
-  ['one behind a proxy that ends TLS', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') }],
-  ['its user, by the address bar', { 'Sec-Fetch-Site': 'none' }],
+  ['a page of the registry itself', { 'Sec-CopyDown-Site': 'same-origin', Origin: HOST }],
+  ['one behind a proxy that ends TLS', { 'Sec-CopyDown-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') }],
+  ['its user, by the address bar', { 'Sec-CopyDown-Site': 'none' }],
   ['a client that is no browser', {}],
 ])('%s changes what its user may', async (_name, headers) => {
   const json = { 'Content-Type': 'application/json', ...headers };
   const change = { as: 'alice', headers: json, body: '{"visibility":"public"}' } as const;
   expect((await call('PATCH', '/api/organizations/alice/repositories/app', change)).status).toBe(200);
   expect((await call('DELETE', '/v2/alice/app/manifests/latest', { as: 'alice', headers })).status).toBe(202);
-  expect((await call('DELETE', '/api/v2.0/projects/alice/repositories/app', { as: 'alice', headers })).status).toBe(200);
-  expect((await env.DB_CENTRAL.prepare("SELECT 1 FROM repositories WHERE name = 'alice/app'").all()).results).toEqual([]);
+  expect((await call('DELETE', '/api/v2.0/projects/alice/repositories/app', { as: 'alice', headers })).status).toBe(
+    200,
+  );
+  expect((await env.DB_CENTRAL.prepare("SELECT 1 FROM repositories WHERE name = 'alice/app'").all()).results).toEqual(
+    [],
+  );
 });

@@ -5,7 +5,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { addCredentials, addUsers, basic, codeOf, errorsOf, tokenOf, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { followAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
+import { applyAtNode1, naming, openWithPlatform, platformToken, type PlatformRegistry } from '../support/platform.ts';
 import { keepQueuesStill } from '../support/still-queues.ts';
 
 const HOSTS = ['central', 'node1'] as const;
@@ -20,7 +20,7 @@ beforeEach(async () => {
   vi.setSystemTime(Date.now() + tests * 10 * MINUTE);
   keepQueuesStill();
   await addUsers();
-  await followAtNode1();
+  await applyAtNode1();
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -59,13 +59,17 @@ describe.each(HOSTS)('at %s', (host) => {
   test('it pushes, pulls and deletes, with Basic, as a whole token, and with an access token', async () => {
     const registry = openKnowing();
     const query = 'scope=repository:alice/app:pull,push,delete';
-    const granted = await registry.call(host, 'GET', `/token?${query}`, { as: { authorization: token.wholeAs('alice') } });
+    const granted = await registry.call(host, 'GET', `/token?${query}`, {
+      as: { authorization: token.wholeAs('alice') },
+    });
     const { token: accessToken } = await granted.json<Granted>();
     let seed = 10;
     for (const authorization of [token.pair, token.bearer, `Bearer ${accessToken}`]) {
       const image = await putImage('alice/app', (seed += 2), ['latest'], registry.by(host, authorization));
       expect(await read(registry, host, '/v2/alice/app/manifests/latest', authorization)).toBe(200);
-      const removed = await registry.call(host, 'DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: { authorization } });
+      const removed = await registry.call(host, 'DELETE', `/v2/alice/app/manifests/${image.digest}`, {
+        as: { authorization },
+      });
       expect(removed.status).toBe(202);
     }
   });
@@ -84,7 +88,8 @@ describe.each(HOSTS)('at %s', (host) => {
     const unknown = await registry.call(host, 'GET', '/v2/', { as: { authorization: bad.pair } });
     expect(unknown.status).toBe(401);
     expect((await errorsOf(unknown))[0]?.message).toBe('wrong user name or password');
-    for (const form of [bad.pair, bad.wholeAs('alice'), bad.bearer]) expect(await read(registry, host, '/v2/', form)).toBe(401);
+    for (const form of [bad.pair, bad.wholeAs('alice'), bad.bearer])
+      expect(await read(registry, host, '/v2/', form)).toBe(401);
     const bearer = await registry.call(host, 'GET', '/v2/', { as: { authorization: bad.bearer } });
     expect(bearer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
     expect(registry.asked.length).toBe(1);
@@ -102,7 +107,9 @@ describe.each(HOSTS)('at %s', (host) => {
     // Kept, while what it gives is good for a minute at least.
     vi.setSystemTime(asked + 234_000);
     expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
-    const late = await (await registry.call(host, 'GET', '/token', { as: { authorization: token.pair } })).json<Granted>();
+    const late = await (
+      await registry.call(host, 'GET', '/token', { as: { authorization: token.pair } })
+    ).json<Granted>();
     expect(late.expires_in).toBe(61);
     expect(registry.asked.length).toBe(1);
     vi.setSystemTime(asked + 235_000);
@@ -120,20 +127,23 @@ describe.each(HOSTS)('at %s', (host) => {
     ['answers nonsense', () => new Response('{"status":"success"}')],
     ['names what is no organization', () => naming('Alice/../bob')],
     ['cannot be reached', () => Promise.reject(new Error('connection lost'))],
-  ])('while the platform %s, its tokens are 503 with Retry-After, and what Berth knows is answered', async (_, answer) => {
-    const registry = openWithPlatform(answer);
-    for (const form of [token.pair, token.wholeAs('alice'), token.bearer]) {
-      for (const path of ['/v2/', '/api/organizations/alice', ...(form === token.bearer ? [] : ['/token'])]) {
-        const response = await registry.call(host, 'GET', path, { as: { authorization: form } });
-        expect([path, response.status, response.headers.get('Retry-After')]).toEqual([path, 503, '5']);
-        expect(await codeOf(response)).toBe('UNAVAILABLE');
+  ])(
+    'while the platform %s, its tokens are 503 with Retry-After, and what Berth knows is answered',
+    async (_, answer) => {
+      const registry = openWithPlatform(answer);
+      for (const form of [token.pair, token.wholeAs('alice'), token.bearer]) {
+        for (const path of ['/v2/', '/api/organizations/alice', ...(form === token.bearer ? [] : ['/token'])]) {
+          const response = await registry.call(host, 'GET', path, { as: { authorization: form } });
+          expect([path, response.status, response.headers.get('Retry-After')]).toEqual([path, 503, '5']);
+          expect(await codeOf(response)).toBe('UNAVAILABLE');
+        }
       }
-    }
-    const before = registry.asked.length;
-    for (const as of ['alice', 'bob', 'platform'] as const)
-      expect((await registry.call(host, 'GET', '/v2/', { as })).status).toBe(200);
-    expect(registry.asked.length).toBe(before);
-  });
+      const before = registry.asked.length;
+      for (const as of ['alice', 'bob', 'platform'] as const)
+        expect((await registry.call(host, 'GET', '/v2/', { as })).status).toBe(200);
+      expect(registry.asked.length).toBe(before);
+    },
+  );
 
   test('an answer that is remembered outlasts a platform that goes away', async () => {
     let away = false;
@@ -194,7 +204,9 @@ describe.each(HOSTS)('at %s', (host) => {
     let answer: (response: Response) => void = () => undefined;
     const registry = openWithPlatform(() => new Promise<Response>((done) => (answer = done)));
     const forms = [token.pair, token.wholeAs('alice'), token.bearer, token.wholeAs(ROBOT)];
-    const statuses = Promise.all(Array.from({ length: 100 }, (_, i) => read(registry, host, '/v2/', forms[i % 4] ?? '')));
+    const statuses = Promise.all(
+      Array.from({ length: 100 }, (_, i) => read(registry, host, '/v2/', forms[i % 4] ?? '')),
+    );
     while (registry.asked.length === 0) await new Promise((done) => setTimeout(done, 1));
     answer(naming('alice'));
     expect(new Set(await statuses)).toEqual(new Set([200]));
@@ -224,7 +236,9 @@ describe.each(HOSTS)('at %s', (host) => {
     const registry = openKnowing();
     await putImage('alice/app', 1, ['latest'], registry.by(host, token.pair));
     for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
-      expect(await read(registry, host, '/api/organizations/alice/repositories/app/images/latest', authorization)).toBe(200);
+      expect(await read(registry, host, '/api/organizations/alice/repositories/app/images/latest', authorization)).toBe(
+        200,
+      );
       expect(await read(registry, host, '/api/organizations/alice/repositories', authorization)).toBe(403);
       expect(await read(registry, host, '/api/organizations', authorization)).toBe(403);
     }
@@ -251,7 +265,7 @@ describe('what the platform is not asked about', () => {
 
   async function addNewSecret(): Promise<void> {
     await addCredentials([{ kind: 'organization', name: 'new', password: NEW_SECRET, organization: 'alice' }]);
-    await followAtNode1();
+    await applyAtNode1();
   }
 
   test.each([
@@ -264,9 +278,15 @@ describe('what the platform is not asked about', () => {
     ['a whole token with the bootstrap secret', () => platformToken('alice', env.BOOTSTRAP_SECRET).bearer],
     ['a whole token of another user of Berth', () => platformToken('alice', USERS.bob.password).wholeAs('alice')],
     ...[' ', '"', '\n', '\r\n'].flatMap((after): [string, () => string][] => [
-      [`a secret of Berth with ${JSON.stringify(after)} after it`, () => withPassword(`${USERS.alice.password}${after}`)],
+      [
+        `a secret of Berth with ${JSON.stringify(after)} after it`,
+        () => withPassword(`${USERS.alice.password}${after}`),
+      ],
       [`a new secret with ${JSON.stringify(after)} after it`, () => withPassword(`${NEW_SECRET}${after}`)],
-      [`the bootstrap secret with ${JSON.stringify(after)} after it`, () => withPassword(`${env.BOOTSTRAP_SECRET}${after}`)],
+      [
+        `the bootstrap secret with ${JSON.stringify(after)} after it`,
+        () => withPassword(`${env.BOOTSTRAP_SECRET}${after}`),
+      ],
     ]),
     ['a new secret without its last character', () => withPassword(NEW_SECRET.slice(0, -1))],
     ['a new secret without its first character', () => withPassword(NEW_SECRET.slice(1))],
@@ -309,7 +329,9 @@ describe('an organization that the platform names', () => {
     const registry = openWithPlatform(() => naming('carol'));
     await putImage('carol/app', 3, ['latest'], registry.by(host, carol.pair));
     expect(await stateOf(env.DB_CENTRAL)).toMatchObject({ removed_at: null });
-    const { results } = await env.DB_CENTRAL.prepare("SELECT 1 FROM feed WHERE kind = 'organization' AND name = 'carol'").all();
+    const { results } = await env.DB_CENTRAL.prepare(
+      "SELECT 1 FROM change_log WHERE kind = 'organization' AND name = 'carol'",
+    ).all();
     expect(results.length).toBe(1);
     expect((await registry.call('central', 'GET', '/api/organizations/carol', { as: 'admin' })).status).toBe(200);
   });
@@ -318,10 +340,10 @@ describe('an organization that the platform names', () => {
     const registry = openWithPlatform(() => naming('carol'));
     expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
     expect((await registry.call('central', 'DELETE', '/api/organizations/carol', { as: 'admin' })).status).toBe(204);
-    await followAtNode1();
+    await applyAtNode1();
     for (const minutes of [1, 5, 11, 60]) {
       vi.setSystemTime(Date.now() + minutes * MINUTE);
-      await followAtNode1();
+      await applyAtNode1();
       for (const host of HOSTS) {
         const refused = await registry.call(host, 'GET', '/v2/', { as: { authorization: carol.wholeAs('carol') } });
         expect([host, refused.status, (await errorsOf(refused))[0]?.message]).toEqual([
@@ -344,7 +366,9 @@ describe('an organization that the platform names', () => {
 
   test('and that the node has heard of and central has removed is not revived by a login there', async () => {
     const registry = openWithPlatform(() => naming('carol'));
-    await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at, removed_at) VALUES ('carol', 1, 2)").run();
+    await env.DB_CENTRAL.prepare(
+      "INSERT INTO organizations (name, created_at, removed_at) VALUES ('carol', 1, 2)",
+    ).run();
     expect(await read(registry, 'node1', '/v2/', carol.pair)).toBe(200);
     expect(await stateOf(env.DB_CENTRAL)).toMatchObject({ created_at: 1, removed_at: 2 });
   });

@@ -30,7 +30,10 @@ async function api(method: string, path: string, body?: object, as: 'admin' | 'a
     headers,
     body: body === undefined ? null : JSON.stringify(body),
   });
-  return { status: answered.status, body: JSON.parse(new TextDecoder().decode(answered.bytes)) as Record<string, unknown> };
+  return {
+    status: answered.status,
+    body: JSON.parse(new TextDecoder().decode(answered.bytes)) as Record<string, unknown>,
+  };
 }
 
 const usageOf = async (organization = 'alice') => (await api('GET', `${organization}/usage`)).body;
@@ -148,7 +151,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     for (const content of [bytesOf(1, 30), bytesOf(2, 70)]) {
       expect((await hosts.putBlob(host, 'alice/other', content)).status).toBe(201);
       const digest = await contentDigest(content);
-      expect((await hosts.call(host, 'POST', `/v2/alice/third/blobs/uploads/?mount=${digest}&from=${APP}`)).status).toBe(201);
+      expect(
+        (await hosts.call(host, 'POST', `/v2/alice/third/blobs/uploads/?mount=${digest}&from=${APP}`)).status,
+      ).toBe(201);
     }
     const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     expect((await hosts.putManifest(host, 'alice/other', 'latest', image)).status).toBe(201);
@@ -160,7 +165,10 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await hosts.drain();
     await setRoom(99);
     const before = await state();
-    requireRefused(await hosts.putManifest(host, APP, 'again', image), ['manifest', `0 bytes of ${inUnits(99 + counted)}`]);
+    requireRefused(await hosts.putManifest(host, APP, 'again', image), [
+      'manifest',
+      `0 bytes of ${inUnits(99 + counted)}`,
+    ]);
     expect(await state()).toBe(before);
     await setRoom(100);
     expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
@@ -170,40 +178,43 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     ['HEAD', 404, 200],
     ['push', 403, 201],
     ['mount', 403, 201],
-  ] as const)('a blob that had stopped counting is in flight again by a %s, and not without room', async (how, refused, done) => {
-    const content = bytesOf(2, 70);
-    const digest = await contentDigest(content);
-    const image = await imageOf(await contentDigest(bytesOf(1, 30)), [digest]);
-    const again = async (): Promise<number> => {
-      if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
-      const [method, path] =
-        how === 'HEAD' ? ['HEAD', `/v2/${APP}/blobs/${digest}`] : ['POST', `${UPLOADS}?mount=${digest}&from=${APP}`];
-      return (await hosts.call(host, method, path)).status;
-    };
-    const used = (): Promise<number | null> =>
-      STORES[host][0]
-        .prepare("SELECT bytes + uploading + manifest_bytes AS used FROM usage WHERE organization = 'alice'")
-        .first<number>('used');
-    const remove = async (): Promise<void> => {
-      expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`)).status).toBe(202);
+  ] as const)(
+    'a blob that had stopped counting is in flight again by a %s, and not without room',
+    async (how, refused, done) => {
+      const content = bytesOf(2, 70);
+      const digest = await contentDigest(content);
+      const image = await imageOf(await contentDigest(bytesOf(1, 30)), [digest]);
+      const again = async (): Promise<number> => {
+        if (how === 'push') return (await hosts.putBlob(host, APP, content)).status;
+        const [method, path] =
+          how === 'HEAD' ? ['HEAD', `/v2/${APP}/blobs/${digest}`] : ['POST', `${UPLOADS}?mount=${digest}&from=${APP}`];
+        return (await hosts.call(host, method, path)).status;
+      };
+      const used = (): Promise<number | null> =>
+        STORES[host][0]
+          .prepare("SELECT bytes + uploading + manifest_bytes AS used FROM usage WHERE organization = 'alice'")
+          .first<number>('used');
+      const remove = async (): Promise<void> => {
+        expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`)).status).toBe(202);
+        await hosts.drain();
+        expect([await used(), (await usageOf())['used']]).toEqual([0, 0]);
+      };
+      await remove();
+      await setQuota(69);
+      await STORES[host][0].prepare('UPDATE locations SET lease_until = 1').run();
+      const before = await state();
+      expect(await again()).toBe(refused);
+      expect(await state()).toBe(before);
+      await setQuota(70);
+      expect([await again(), await used()]).toEqual([done, 70]);
+      expect([await again(), await used()]).toEqual([done, 70]);
+      await setRoom(100);
+      expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
       await hosts.drain();
-      expect([await used(), (await usageOf())['used']]).toEqual([0, 0]);
-    };
-    await remove();
-    await setQuota(69);
-    await STORES[host][0].prepare('UPDATE locations SET lease_until = 1').run();
-    const before = await state();
-    expect(await again()).toBe(refused);
-    expect(await state()).toBe(before);
-    await setQuota(70);
-    expect([await again(), await used()]).toEqual([done, 70]);
-    expect([await again(), await used()]).toEqual([done, 70]);
-    await setRoom(100);
-    expect((await hosts.putManifest(host, APP, 'again', image)).status).toBe(201);
-    await hosts.drain();
-    expect(await usageOf()).toMatchObject({ used: 100 + counted, in_flight: 0 });
-    await remove();
-  });
+      expect(await usageOf()).toMatchObject({ used: 100 + counted, in_flight: 0 });
+      await remove();
+    },
+  );
 
   test('deleting makes room at once', async () => {
     await setRoom(150);
@@ -259,7 +270,8 @@ describe('at nodes', () => {
     requireRefused(await push('node1', 3, 201 + manifest), [figures(2, 800, quota)]);
     expect(await pushed('node1', 4, 200)).toBe(201);
     await hosts.drain();
-    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 5, 1), [figures(3, 1000, quota)]);
+    for (const host of ['central', 'node1', 'node2'] as const)
+      requireRefused(await push(host, 5, 1), [figures(3, 1000, quota)]);
   });
 
   test('what central keeps for a node, of a blob that had stopped counting, counts there, and needs room', async () => {
@@ -310,7 +322,8 @@ describe('at nodes', () => {
     expect(await usageOf()).toMatchObject({ used: 1800 + 2 * manifest, quota });
     for (const tag of ['tag1', 'tag2'])
       expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/${tag}`)).status).toBe(200);
-    for (const host of ['central', 'node1', 'node2'] as const) requireRefused(await push(host, 3, 1), [figures(2, 1800, quota)]);
+    for (const host of ['central', 'node1', 'node2'] as const)
+      requireRefused(await push(host, 3, 1), [figures(2, 1800, quota)]);
   });
 
   test('a deletion elsewhere makes room once it is heard of', async () => {
@@ -329,7 +342,7 @@ describe('at nodes', () => {
     await hosts.drain();
     await env.DB_NODE1!.batch([
       ...['usage_blobs', 'usage_manifests'].map((table) => env.DB_NODE1!.prepare(`UPDATE ${table} SET known = 0`)),
-      env.DB_NODE1!.prepare('UPDATE followers SET usage_changed = NULL'),
+      env.DB_NODE1!.prepare('UPDATE change_log_positions SET usage_changed = NULL'),
     ]);
     await setQuota(1000 + 2 * manifest);
     expect(await pushed('node1', 2, 600)).toBe(201);
@@ -339,7 +352,7 @@ describe('at nodes', () => {
     await setQuota(1000 + manifest);
     await push('central', 1, 900);
     await env.DB_NODE2!.batch(
-      ['followers', 'organizations', 'credentials', 'usage_at_central'].map((table) =>
+      ['change_log_positions', 'organizations', 'credentials', 'usage_at_central'].map((table) =>
         env.DB_NODE2!.prepare(`DELETE FROM ${table}`),
       ),
     );
@@ -374,10 +387,13 @@ describe('the management API', () => {
     expect(organizations[0]).toMatchObject({ name: 'alice', quota: 10_000_000_000 });
   });
 
-  test.each([[{ bytes: -1 }], [{ bytes: 1.5 }], [{ bytes: '10' }], [{}], [{ bytes: 1, more: 2 }]])('refuses %j', async (body) => {
-    expect((await api('PUT', 'alice/quota', body)).status).toBe(400);
-    expect((await api('GET', 'alice')).body).toMatchObject({ quota: null });
-  });
+  test.each([[{ bytes: -1 }], [{ bytes: 1.5 }], [{ bytes: '10' }], [{}], [{ bytes: 1, more: 2 }]])(
+    'refuses %j',
+    async (body) => {
+      expect((await api('PUT', 'alice/quota', body)).status).toBe(400);
+      expect((await api('GET', 'alice')).body).toMatchObject({ quota: null });
+    },
+  );
 
   test('knows no quota of what is not there, and lets no admin of an organization set its own', async () => {
     expect((await api('PUT', 'nobody/quota', { bytes: 1 })).status).toBe(404);

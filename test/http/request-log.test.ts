@@ -59,7 +59,12 @@ describe('Analytics Engine', () => {
       authorization('alice'),
       ['manifests', 'GET', '404', 'registry.localhost:8787', 'central'],
     ],
-    ['HEAD', 'http://registry.localhost:8788/healthz', {}, ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1']],
+    [
+      'HEAD',
+      'http://registry.localhost:8788/healthz',
+      {},
+      ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1'],
+    ],
     ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '']],
   ] as const)('%s %s is one point, of route, method, status, host and namespace', async (method, path, init, blobs) => {
     const { status } = await answer(path, { ...init, method });
@@ -91,8 +96,13 @@ describe('Analytics Engine', () => {
     await answer(session, { ...login, method: 'PATCH', body: 'content' });
     const granted = await answer('/token?service=registry.localhost&scope=repository:alice/app:pull', login);
     const { token } = await granted.json<{ token: string }>();
-    await answer('/v2/alice/app/manifests/private-tag?token=in-the-query', { headers: { Authorization: `Bearer ${token}` } });
-    await answer('/token', { method: 'POST', body: new URLSearchParams({ grant_type: 'password', password: 'alice-secret' }) });
+    await answer('/v2/alice/app/manifests/private-tag?token=in-the-query', {
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    await answer('/token', {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'password', password: 'alice-secret' }),
+    });
     expect(points).toHaveLength(5);
     const written = JSON.stringify(points);
     const secrets = ['alice', token, session, basic(USERS.alice), 'private-tag', 'in-the-query', 'content'];

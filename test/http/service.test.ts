@@ -116,13 +116,18 @@ test('what can show a secret is not to be stored, errors included', async () => 
     credential,
     await call('GET', '/api/organizations/alice/credentials', { as: 'alice' }),
     await call('GET', '/api/organizations/alice/credentials'),
-    await call('POST', '/api/organizations', { as: 'alice', headers: { 'Content-Type': 'application/json' }, body: '{' }),
+    await call('POST', '/api/organizations', {
+      as: 'alice',
+      headers: { 'Content-Type': 'application/json' },
+      body: '{',
+    }),
     await call('GET', '/token', { as: 'alice' }),
     await call('GET', '/token', { as: { authorization: basic({ name: 'alice', password: 'wrong' }) } }),
     await call('POST', '/token', { body: form }),
     await call('GET', '/v1/auth', { as: 'alice' }),
   ];
-  for (const answer of answers) expect([answer.url, answer.headers.get('Cache-Control')]).toEqual([answer.url, 'no-store']);
+  for (const answer of answers)
+    expect([answer.url, answer.headers.get('Cache-Control')]).toEqual([answer.url, 'no-store']);
 });
 
 describe('health', () => {
@@ -137,7 +142,9 @@ describe('health', () => {
   });
 
   test('is 503 where one does not', async () => {
-    const failing = { prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no answer')) }) }) };
+    const failing = {
+      prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no answer')) }) }),
+    };
     const response = await callWith({ ...env, DB_CENTRAL: failing }, '/healthz');
     expect(response.status).toBe(503);
     expect(await response.json()).toMatchObject({ stores: { central: { database: 'unavailable', bucket: 'ok' } } });
@@ -173,7 +180,11 @@ describe('requests', () => {
   });
 
   test('are answered by their own URL, whatever a header says of scheme and host', async () => {
-    const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.test', Forwarded: 'host=evil.test;proto=https' };
+    const headers = {
+      'X-Forwarded-Proto': 'https',
+      'X-Forwarded-Host': 'evil.test',
+      Forwarded: 'host=evil.test;proto=https',
+    };
     const { host } = new URL(HOST);
     expect((await call('GET', '/v2/', { headers })).headers.get('WWW-Authenticate')).toBe(
       `Bearer realm="http://${host}/token",service="${host}"`,
@@ -184,8 +195,12 @@ describe('requests', () => {
     const log = vi.spyOn(console, 'log');
     const canary = 'canary-7c1f';
     await call('GET', '/v2/', { as: { authorization: basic({ name: 'alice', password: canary }) } });
-    await call('GET', `/token?scope=x&password=${canary}`, { as: { authorization: basic({ name: canary, password: canary }) } });
-    await call('POST', '/token', { body: new URLSearchParams({ grant_type: 'password', username: 'alice', password: canary }) });
+    await call('GET', `/token?scope=x&password=${canary}`, {
+      as: { authorization: basic({ name: canary, password: canary }) },
+    });
+    await call('POST', '/token', {
+      body: new URLSearchParams({ grant_type: 'password', username: 'alice', password: canary }),
+    });
     await call('GET', '/v2/', { as: { authorization: `Bearer ${canary}` } });
     await call('GET', '/api/organizations', { as: { authorization: `Bearer ${canary}` } });
     const { authorization } = await tokenFor('alice', 'repository:alice/app:pull,push');
@@ -258,7 +273,9 @@ describe('requests', () => {
 });
 
 test('a database that does not answer is 503 with Retry-After, and one that answers nonsense is 500', async () => {
-  const failing = (message: string) => ({ prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error(message)) }) }) });
+  const failing = (message: string) => ({
+    prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error(message)) }) }),
+  });
   const context = createExecutionContext();
   for (const [message, status] of [
     ['D1_ERROR: Network connection lost.', 503],

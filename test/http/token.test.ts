@@ -12,7 +12,8 @@ interface Granted {
 }
 
 function scopeOf(token: string): string {
-  return (JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))) as { scope: string }).scope;
+  return (JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))) as { scope: string })
+    .scope;
 }
 
 describe('the challenge', () => {
@@ -90,9 +91,13 @@ describe('GET /token', () => {
     try {
       // Past everything that the isolate remembers of earlier tests: the token's time counts from a look-up of its own.
       vi.setSystemTime(Date.now() + 600_000);
-      const response = await call('GET', '/token?account=alice&client_id=docker&offline_token=true&service=registry.localhost', {
-        as: 'alice',
-      });
+      const response = await call(
+        'GET',
+        '/token?account=alice&client_id=docker&offline_token=true&service=registry.localhost',
+        {
+          as: 'alice',
+        },
+      );
       expect(response.status).toBe(200);
       const granted = await response.json<Granted>();
       expect(granted.access_token).toBe(granted.token);
@@ -122,9 +127,9 @@ describe('GET /token', () => {
     expect(scopeOf(authorization)).toBe(
       'repository:alice/app:pull repository:bob/open:pull repository:official/base:pull registry:catalog:*',
     );
-    expect(scopeOf((await tokenFor(undefined, 'repository:bob/open:pull,push', 'registry:catalog:*')).authorization)).toBe(
-      'repository:bob/open:pull',
-    );
+    expect(
+      scopeOf((await tokenFor(undefined, 'repository:bob/open:pull,push', 'registry:catalog:*')).authorization),
+    ).toBe('repository:bob/open:pull');
   });
 
   test.each([
@@ -145,7 +150,13 @@ describe('POST /token', () => {
   const post = (fields: Record<string, string>) => call('POST', '/token', { body: new URLSearchParams(fields) });
 
   test('as containerd sends it', async () => {
-    const fields = { grant_type: 'password', service: 's', client_id: 'containerd', username: 'alice', password: 'alice-secret' };
+    const fields = {
+      grant_type: 'password',
+      service: 's',
+      client_id: 'containerd',
+      username: 'alice',
+      password: 'alice-secret',
+    };
     const response = await post({ ...fields, scope: 'repository:alice/app:pull,push' });
     expect(response.status).toBe(200);
     const granted = await response.json<Granted & { scope: string }>();
@@ -186,7 +197,9 @@ describe('POST /token', () => {
 
   test('another grant, or no form, is 400: the client falls back to GET', async () => {
     expect((await post({ grant_type: 'authorization_code' })).status).toBe(400);
-    expect((await call('POST', '/token', { body: '{}', headers: { 'Content-Type': 'application/json' } })).status).toBe(400);
+    expect((await call('POST', '/token', { body: '{}', headers: { 'Content-Type': 'application/json' } })).status).toBe(
+      400,
+    );
   });
 });
 
@@ -233,7 +246,8 @@ describe('no token is good for less than the minute that clients take it to be',
       for (const answer of answers) {
         expect(answer.status).toBe(status);
         if (status === 200) expect((await answer.json<Granted>()).expires_in).toBe(60);
-        else expect((await errorsOf(answer))[0]?.message).toBe('the credential ends in less than a minute: use another');
+        else
+          expect((await errorsOf(answer))[0]?.message).toBe('the credential ends in less than a minute: use another');
       }
       expect((await call('GET', '/v2/', { as: { authorization: basic(user) } })).status).toBe(200);
     } finally {
@@ -301,7 +315,8 @@ test('changing the address within its /64 does not help who guesses; another /64
     return (await call('GET', '/token', { as, headers: { 'CF-Connecting-IP': address } })).status;
   };
   const statuses: number[] = [];
-  for (let i = 0; i < 121 && statuses.at(-1) !== 429; i++) statuses.push(await guess(`2001:db8:1:2::${i.toString(16)}`));
+  for (let i = 0; i < 121 && statuses.at(-1) !== 429; i++)
+    statuses.push(await guess(`2001:db8:1:2::${i.toString(16)}`));
   expect(statuses.at(-1)).toBe(429);
   expect(await guess('2001:db8:1:3::1')).toBe(401);
 });

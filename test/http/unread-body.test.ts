@@ -16,7 +16,11 @@ function bodyOf(mebibytes: number): { request: Request; sent: () => number; canc
       cancelled = true;
     },
   });
-  return { request: new Request('http://registry/', { method: 'PUT', body }), sent: () => sent, cancelled: () => cancelled };
+  return {
+    request: new Request('http://registry/', { method: 'PUT', body }),
+    sent: () => sent,
+    cancelled: () => cancelled,
+  };
 }
 
 describe('the body of what is refused', () => {

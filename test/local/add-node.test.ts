@@ -146,7 +146,9 @@ describe('with --apply', () => {
 
   test('an id that cannot be read is asked for, and nothing is deployed', async () => {
     const before = await toml.read();
-    const { refused, ran, screen } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: 'done' } });
+    const { refused, ran, screen } = await add('fra --region weur --apply', {
+      'wrangler d1 create': { stdout: 'done' },
+    });
     expect(refused).toContain('first set database_id of DB_FRA in wrangler.toml');
     expect(ran).toHaveLength(1);
     expect(screen()).toContain('npx wrangler r2 bucket create berth-fra');
@@ -211,7 +213,12 @@ describe('refused, and nothing changes or runs', () => {
   });
 
   test.each([
-    ['central without a host index.<domain>', 'hosts = ["index.example.com"]', 'hosts = ["example.com"]', /--domain <domain>/],
+    [
+      'central without a host index.<domain>',
+      'hosts = ["index.example.com"]',
+      'hosts = ["example.com"]',
+      /--domain <domain>/,
+    ],
     [
       'a configuration that the Worker refuses',
       'grace_hours = 24\n\n[[env.p',
@@ -272,7 +279,16 @@ describe('as a process', () => {
     await toml.write((await toml.read()).replace('main = "src', `main = "${ROOT}src`));
     await add('fra --region weur');
     const wrangler = join(ROOT, 'node_modules/.bin/wrangler');
-    const args = ['deploy', '--dry-run', '--env', 'production', '--config', toml.path, '--outdir', join(toml.folder, 'worker')];
+    const args = [
+      'deploy',
+      '--dry-run',
+      '--env',
+      'production',
+      '--config',
+      toml.path,
+      '--outdir',
+      join(toml.folder, 'worker'),
+    ];
     const { stdout } = await promisify(execFile)(wrangler, args, { cwd: ROOT, env: { ...process.env, CI: 'true' } });
     expect(stdout).toMatch(/env\.DB_FRA \(berth-fra\)\s+D1 Database/);
     expect(stdout).toMatch(/env\.BLOBS_FRA \(berth-fra\)\s+R2 Bucket/);

@@ -1,11 +1,14 @@
 /**
- * Nothing in `src` reads the rows of a batch by position, where a statement that somebody adds would shift them. The types
- * refuse most of it; casts and records with any key would let it through.
+ * Nothing in `src` reads the rows of a batch by position, where a statement that somebody adds would shift them. The
+ * types refuse most of it; casts and records with any key would let it through.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 
-/** After a value: `[0]`, `[2 * i]`, `[clear.length]`, `.at(-1)`, `.slice(-4)`, `.then(([rows]) => …)`; not `[nameOf(image)]`. */
+/**
+ * After a value: `[0]`, `[2 * i]`, `[clear.length]`, `.at(-1)`, `.slice(-4)`, `.then(([rows]) => …)`; not
+ * `[nameOf(image)]`.
+ */
 const POSITION = String.raw`\s*\)*\s*(?:(?:\?\.)?\[\s*(?:-?\d|\(|\w+\s*[-+*]|[ij]\b|[\w.]+\.length)|\??\.(?:at|slice|flat|shift|pop)\(|\.then\(\s*\(?\[)`;
 
 const DESTRUCTURED = /(?<=\]\s*=\s*[^;=[]*?)\.batch\b/g;
@@ -64,7 +67,9 @@ test.each([
 test('src reads every batch by name', async () => {
   const folder = new URL('../../src/', import.meta.url);
   const files = (await readdir(folder, { recursive: true })).filter((path) => path.endsWith('.ts'));
-  const sources = await Promise.all(files.map(async (path) => [path, await readFile(new URL(path, folder), 'utf8')] as const));
+  const sources = await Promise.all(
+    files.map(async (path) => [path, await readFile(new URL(path, folder), 'utf8')] as const),
+  );
   expect(sources.filter(([, source]) => source.includes('.batch(')).length).toBeGreaterThan(20);
   const found = sources.flatMap(([path, source]) => positionalResults(source).map((line) => `src/${path}:${line}`));
   expect(found).toEqual([]);

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { ROOT } from '../support/local/operator.ts';
 
 const read = (name: string) => readFile(join(ROOT, name), 'utf8');
-const json = async (name: string) => JSON.parse(await read(name)) as { version: string; scripts: Record<string, string> };
+const json = async (name: string) =>
+  JSON.parse(await read(name)) as { version: string; scripts: Record<string, string> };
 
 const decisions = (await readdir(join(ROOT, 'docs/decisions'))).filter((name) => /^\d{4}-/.test(name));
 const pages = ['CONTRIBUTING.md', 'SECURITY.md', ...decisions.map((name) => `docs/decisions/${name}`)];

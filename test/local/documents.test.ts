@@ -1,4 +1,6 @@
-/** The README and the pages of docs: links, file names and names of tests are right, and a terminal can show the pages. */
+/**
+ * The README and the pages of docs: links, file names and names of tests are right, and a terminal can show the pages.
+ */
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +22,9 @@ describe('links', () => {
 
   test('docs/README.md links every page', async () => {
     const linked = new Set((await read('docs/README.md')).links.map(({ target }) => `docs/${target.split('#')[0]}`));
-    expect(pages.filter((name) => name.startsWith('docs/') && name !== 'docs/README.md' && !linked.has(name))).toEqual([]);
+    expect(pages.filter((name) => name.startsWith('docs/') && name !== 'docs/README.md' && !linked.has(name))).toEqual(
+      [],
+    );
   });
 
   test('a link that leads nowhere is found, with its line', async () => {

@@ -98,7 +98,7 @@ describe('on an empty D1', () => {
 
   test('each statement runs by itself, and the clock starts at 0', async () => {
     expect(await database.prepare('SELECT * FROM clock').all()).toMatchObject({
-      results: [{ id: 1, stamp: 0, commit_id: '' }],
+      results: [{ id: 1, version: 0, commit_id: '' }],
     });
   });
 
@@ -123,7 +123,9 @@ describe('on an empty D1', () => {
 
   test('docs/schema.md names nothing else in code that looks like an index, a view or a trigger', async () => {
     const all = new Set((await Promise.all(['index', 'view', 'trigger'].map(namesOf))).flat());
-    const named = [...PAGE.matchAll(/`((?:usage|count|document|link|manifests|locations|tags)_(?:of|by|in|has)_\w+)`/g)];
+    const named = [
+      ...PAGE.matchAll(/`((?:usage|count|document|link|manifests|locations|tags)_(?:of|by|in|has)_\w+)`/g),
+    ];
     expect(named.map(([, name]) => name ?? '').filter((name) => !all.has(name))).toEqual([]);
   });
 });

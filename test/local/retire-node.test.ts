@@ -68,12 +68,12 @@ function stateOf(changes: object = {}): void {
     store: 'fra',
     answers: true,
     depth: 0,
-    oldest_marker_seconds: null,
+    oldest_outbox_entry_seconds: null,
     in_flight: 0,
     parked: 0,
     paused: false,
-    feed: [{ store: 'fra', position: 7 }],
-    copies: { blobs: 0, bytes: 0 },
+    changeLog: [{ store: 'fra', position: 7 }],
+    copies_up: { blobs: 0, bytes: 0 },
   };
   central.answers[QUEUE] = { body: { ...state, ...changes } };
 }
@@ -89,7 +89,7 @@ describe('a node whose pushes have all reached central', () => {
       'wrangler.toml no longer has node fra.',
       'npm run types:generate',
       'npm run deploy',
-      'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM markers"',
+      'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM outbox"',
       'npm run retire-node -- --forget fra\n',
       'npx wrangler d1 delete berth-fra',
       'npx wrangler r2 bucket delete berth-fra',
@@ -115,7 +115,8 @@ describe('a node whose pushes have all reached central', () => {
 
   test('what was changed by hand around it stays', async () => {
     stateOf();
-    const edited = (text: string) => `${text.replace('# Everything', '# All')}\n# More.\n[env.other]\nname = "other" # kept\n`;
+    const edited = (text: string) =>
+      `${text.replace('# Everything', '# All')}\n# More.\n[env.other]\nname = "other" # kept\n`;
     await toml.write(edited(withNode).replace('store = "fra"', "store = 'fra' # its own"));
     expect((await retire('fra')).refused).toBeUndefined();
     expect(await toml.read()).toBe(edited(before));
@@ -132,13 +133,20 @@ test('a node whose tables have lost their marks is refused, with the marks that 
 
 describe('a node that has what central lacks is refused, with how much and what to do', () => {
   test.each([
-    [{ depth: 3, oldest_marker_seconds: 12 }, ['not heard of: 3, the oldest since 12 seconds', 'at central: 0 (0 bytes)']],
-    [{ copies: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at central: 2 (345 bytes)']],
-    [{ depth: 1, parked: 4, paused: true }, ['not heard of: 1\n', 'Its queue is paused', 'Parked after too many attempts: 4.']],
+    [
+      { depth: 3, oldest_outbox_entry_seconds: 12 },
+      ['not heard of: 3, the oldest since 12 seconds', 'at central: 0 (0 bytes)'],
+    ],
+    [{ copies_up: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at central: 2 (345 bytes)']],
+    [
+      { depth: 1, parked: 4, paused: true },
+      ['not heard of: 1\n', 'Its queue is paused', 'Parked after too many attempts: 4.'],
+    ],
   ])('%j', async (changes, said) => {
     stateOf(changes);
     const { refused, ran } = await retire('fra --apply');
-    for (const part of [...said, 'Stop pushing to it', 'npm run retire-node -- fra --lost']) expect(refused).toContain(part);
+    for (const part of [...said, 'Stop pushing to it', 'npm run retire-node -- fra --lost'])
+      expect(refused).toContain(part);
     expect([await toml.read(), ran]).toEqual([withNode, []]);
   });
 });
@@ -153,7 +161,7 @@ describe('--lost', () => {
   const page = (items: object[], last: string | null, complete = true) => ({ body: { items, last, complete } });
 
   test('lists everything, page by page, and goes on', async () => {
-    stateOf({ depth: 2, copies: { blobs: 2, bytes: 30 } });
+    stateOf({ depth: 2, copies_up: { blobs: 2, bytes: 30 } });
     central.answers[`${QUEUE}/only-here`] = page(
       [
         { kind: 'manifest', repository: 'alice/app', key: DIGEST },
@@ -218,7 +226,9 @@ describe('--lost', () => {
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
     expect(screen()).toContain('lost: tag      alice/app latest');
-    expect(screen()).toContain('answers 503: store fra is away\nThe list ends here: central cannot say what else is lost.');
+    expect(screen()).toContain(
+      'answers 503: store fra is away\nThe list ends here: central cannot say what else is lost.',
+    );
     expect(await toml.read()).toBe(before);
   });
 
@@ -249,22 +259,28 @@ describe('--forget, once the node is out of wrangler.toml', () => {
 
   test('is refused while central lacks bytes, which were pushed after the first look', async () => {
     const message = 'central lacks 1 blobs (70 bytes) that lie at fra';
-    central.answers[`${LOCATIONS}?lost=false&last=`] = { status: 409, body: { errors: [{ code: 'CONFLICT', message }] } };
+    central.answers[`${LOCATIONS}?lost=false&last=`] = {
+      status: 409,
+      body: { errors: [{ code: 'CONFLICT', message }] },
+    };
     const { refused } = await retire('--forget fra');
     for (const part of [message, 'Delete nothing of fra', 'npm run retire-node -- --forget fra --lost']) {
       expect(refused).toContain(part);
     }
   });
 
-  test.each(['', ' --lost'])('%s of a store that central does not know is refused: it has forgotten nothing', async (lost) => {
-    const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
-    const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
-    central.answers[`${LOCATIONS}?lost=${lost !== ''}&last=`] = answer;
-    central.answers[`${QUEUE}/only-here`] = answer;
-    const { refused, screen } = await retire(`--forget fra${lost}`);
-    for (const part of [message, 'delete nothing', 'takes the name of the store']) expect(refused).toContain(part);
-    expect(screen()).not.toContain('forgotten');
-  });
+  test.each(['', ' --lost'])(
+    '%s of a store that central does not know is refused: it has forgotten nothing',
+    async (lost) => {
+      const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
+      const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
+      central.answers[`${LOCATIONS}?lost=${lost !== ''}&last=`] = answer;
+      central.answers[`${QUEUE}/only-here`] = answer;
+      const { refused, screen } = await retire(`--forget fra${lost}`);
+      for (const part of [message, 'delete nothing', 'takes the name of the store']) expect(refused).toContain(part);
+      expect(screen()).not.toContain('forgotten');
+    },
+  );
 
   test('with --lost lists what is lost, and then goes on', async () => {
     const items = [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }];
@@ -307,7 +323,8 @@ describe('what central is not asked about', () => {
     expect(screen()).not.toContain('delete');
     const text = await toml.read();
     expect(text).not.toContain('index.fra');
-    for (const kept of ['binding = "DB_FRA"', 'binding = "BLOBS_FRA"', 'index.ams.example.com']) expect(text).toContain(kept);
+    for (const kept of ['binding = "DB_FRA"', 'binding = "BLOBS_FRA"', 'index.ams.example.com'])
+      expect(text).toContain(kept);
     stateOf();
     expect((await retire('ams')).refused).toBeUndefined();
     expect(await toml.read()).toBe(before);
@@ -319,7 +336,7 @@ describe('what central is not asked about', () => {
     const { refused, screen } = await retire('fra', {});
     expect([refused, central.asked]).toEqual([undefined, []]);
     expect(screen()).toContain('has never been deployed');
-    for (const unneeded of ['markers', '--forget']) expect(screen()).not.toContain(unneeded);
+    for (const unneeded of ['outbox', '--forget']) expect(screen()).not.toContain(unneeded);
     expect(await toml.read()).toBe(before);
   });
 });
@@ -329,7 +346,11 @@ describe('refused, and nothing changes or runs', () => {
     ['fra ams', ENVIRONMENT, /^npm run retire-node -- <name>/],
     ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\.$/],
     ['fra', {}, /^Set BERTH_USER and BERTH_PASSWORD/],
-    ['fra', { ...ENVIRONMENT, BERTH_PASSWORD: 'wrong' }, /answers 401: BERTH_USER and BERTH_PASSWORD must be an administrator's/],
+    [
+      'fra',
+      { ...ENVIRONMENT, BERTH_PASSWORD: 'wrong' },
+      /answers 401: BERTH_USER and BERTH_PASSWORD must be an administrator's/,
+    ],
     ['fra --lost', { ...ENVIRONMENT, BERTH_PASSWORD: 'wrong' }, /answers 401/],
     ['fra --url ftp://127.0.0.1', ENVIRONMENT, /^--url must be a URL/],
   ])('%s %j', async (args, environment, reason) => {
@@ -343,11 +364,15 @@ describe('refused, and nothing changes or runs', () => {
 
   test.each([
     ['an unknown store', { status: 404, body: 'no such store' }, 'answers 404: no such store'],
-    ['a store that is away', { status: 503, body: 'away' }, 'answers 503: away\nNothing is known of what central lacks.'],
+    [
+      'a store that is away',
+      { status: 503, body: 'away' },
+      'answers 503: away\nNothing is known of what central lacks.',
+    ],
     ['what is not JSON', { body: '<html>' }, 'answers what is not a state'],
     [
       'a state without depth',
-      { body: { answers: true, copies: { blobs: 0, bytes: 0 } } },
+      { body: { answers: true, copies_up: { blobs: 0, bytes: 0 } } },
       'answers what is not a state: depth: ',
     ],
     ['a depth that is no number', { body: { answers: true, depth: '0' } }, 'answers what is not a state: depth: '],
@@ -364,7 +389,9 @@ describe('refused, and nothing changes or runs', () => {
     const { port } = away.address() as AddressInfo;
     await new Promise((done) => away.close(done));
     const args = [...`fra${lost}`.split(' '), '--url', `http://127.0.0.1:${port}`, '--config', toml.path];
-    await expect(retireNodeCommand(args, recordedOperator(), ENVIRONMENT)).rejects.toThrow(/does not answer: .*ECONNREFUSED/);
+    await expect(retireNodeCommand(args, recordedOperator(), ENVIRONMENT)).rejects.toThrow(
+      /does not answer: .*ECONNREFUSED/,
+    );
     expect(await toml.read()).toBe(withNode);
   });
 });

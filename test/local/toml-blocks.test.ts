@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { appendBlock, removeBlock } from '../../src/local/toml-blocks.ts';
 
-const NODE = [{ header: 'env.production.routes', values: { pattern: 'a', custom_domain: true, hosts: ['x', 'y "z"'] } }];
+const NODE = [
+  { header: 'env.production.routes', values: { pattern: 'a', custom_domain: true, hosts: ['x', 'y "z"'] } },
+];
 const BLOCK = `
 # begin node fra: written by \`npm run add-node\`, removed by \`npm run retire-node\`
 [[env.production.routes]]

@@ -11,7 +11,9 @@ import { openRun, removeOldHistories } from '../support/maintenance.ts';
 const DAY = 86_400_000;
 const NOW = Date.UTC(2026, 0, 2);
 
-/** Entries with versions from 1, of which the last was replaced now, the one before a day ago, and so on; or all now. */
+/**
+ * Entries with versions from 1, of which the last was replaced now, the one before a day ago, and so on; or all now.
+ */
 async function addEntries(database: D1Database, tag: string, count: number, isAging = false, repository = 'alice/app') {
   await database
     .prepare(
@@ -33,9 +35,15 @@ test('of each tag so many entries stay, and none that is too old, in every store
     await addEntries(database, 'old', 5, true);
     await addEntries(database, 'few', 2);
     // Of equal versions, which stores gave that had not heard of each other, none is more than the other.
-    await database.prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1)").bind(NOW).run();
+    await database
+      .prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1)")
+      .bind(NOW)
+      .run();
   }
-  const config = parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, history_entries: 4, history_days: 2.5, collect: false } });
+  const config = parseConfig({
+    ...env,
+    REGISTRY: { ...env.REGISTRY, history_entries: 4, history_days: 2.5, collect: false },
+  });
   await maintain(config, env, NOW);
   for (const database of Object.values(DATABASES)) {
     expect(await versionsOf(database, 'many')).toEqual([5, 5, 6, 7, 8].slice(-5));

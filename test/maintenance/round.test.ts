@@ -52,7 +52,13 @@ test('a round goes on where its last slice ended, and the next begins when it is
   ]);
   const { now } = hosts;
   await run(task);
-  expect(await row()).toMatchObject({ position: '', slices: 2, round_started_at: now, round_ended_at: now, next_at: now + HOUR });
+  expect(await row()).toMatchObject({
+    position: '',
+    slices: 2,
+    round_started_at: now,
+    round_ended_at: now,
+    next_at: now + HOUR,
+  });
   await run(task);
   expect(task.starts).toEqual(['', 'a']);
   hosts.now += HOUR;

@@ -61,7 +61,8 @@ test('sessions with objects that stay keep none without objects waiting, however
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
   const insert = (state: string, count: number, expiresAt: string) =>
     env.DB_CENTRAL.prepare(
-      `INSERT INTO uploads ${numbers} SELECT '${state}' || i, 'alice/app', '${state}', 0, NULL, '', ${expiresAt} FROM n`,
+      `INSERT INTO uploads ${numbers} SELECT '${state}' || i, 'alice/app', '${state}', 0, NULL, '', ${expiresAt}
+        FROM n`,
     ).bind(count);
   await env.DB_CENTRAL.batch([
     insert('open', 10_001, 'i'),
@@ -79,7 +80,7 @@ test('sessions with objects that stay keep none without objects waiting, however
   expect((await maintain(config, env, now)).expiredUploads).toBe(1);
 }, 60_000);
 
-test('what is damaged at a node is mended, and its queue tries again to copy it', async () => {
+test('what is damaged at a node is repaired, and its queue tries again to copy it', async () => {
   const fixture = await openFixture({ now: Date.now() });
   const content = bytesOf(1, 100);
   const digest = await pushTo(fixture, content);
@@ -95,7 +96,7 @@ test('what is damaged at a node is mended, and its queue tries again to copy it'
   get.mockReturnValue({ retry } as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>);
   await maintain(parseConfig(env), env, fixture.now);
   get.mockRestore();
-  expect(retry.mock.calls).toEqual([['node1', `copy ${digest}`]]);
+  expect(retry.mock.calls).toEqual([['node1', `copy up ${digest}`]]);
   const [key] = await objectKeys(env.BLOBS_NODE1);
   const location = env.DB_NODE1!.prepare('SELECT key, damage FROM locations');
   expect((await location.all()).results).toEqual([{ key, damage: null }]);

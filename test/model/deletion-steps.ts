@@ -1,5 +1,5 @@
 /** A deletion at a node, as `FederatedDeletions` of registry/federated/deletions.ts takes it through its steps. */
-import { isAlive, isVisible, mergeTags, nextStamp, NO_MANIFEST } from '../../src/stores/versions.ts';
+import { isAlive, isVisible, mergeTags, nextVersion, NO_MANIFEST } from '../../src/stores/versions.ts';
 import { type Context, disturb, type Visit, withStore } from './context.ts';
 import { noteDeletion, noteRemoval, noteShown, noteTold } from './observed.ts';
 import {
@@ -7,7 +7,7 @@ import {
   type Deletion,
   DIGESTS,
   HOST_NAMES,
-  NO_LIVES,
+  NO_LIFECYCLES,
   NO_TAGS,
   type NodeIndex,
   put,
@@ -17,12 +17,12 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
-import { mergeLives } from './types.ts';
+import { mergeLifecycles } from './types.ts';
 import {
   deleteManifest,
   deleteTag,
   greatestTagVersion,
-  lifeAt,
+  lifecycleAt,
   mergeRemoval,
   mergeRows,
   raiseClockTo,
@@ -40,21 +40,21 @@ export function startDeletion(
   visit: Visit,
 ): void {
   const { mutation } = context;
-  const [own, central] = [world.stores[node], world.stores[CENTRAL]];
-  const knows = kind === 'tag' ? (own.tags[key] ?? central.tags[key]) !== undefined : isKnown(world, node, key);
+  const [local, central] = [world.stores[node], world.stores[CENTRAL]];
+  const knows = kind === 'tag' ? (local.tags[key] ?? central.tags[key]) !== undefined : isKnown(world, node, key);
   if (!knows) return;
-  const ownTag = kind === 'tag' ? own.tags[key] : undefined;
-  const digest = kind === 'manifest' ? key : ownTag?.digest == null ? undefined : slotOf(ownTag.digest);
+  const localTag = kind === 'tag' ? local.tags[key] : undefined;
+  const digest = kind === 'manifest' ? key : localTag?.digest == null ? undefined : slotOf(localTag.digest);
   const deletion: Deletion = {
     node,
     kind,
     key,
     next: 'ask',
-    ownTag,
-    ownLife: digest === undefined ? NO_MANIFEST : lifeAt(own, digest),
-    versions: kind === 'manifest' ? greatestTagVersion(own, key) : (ownTag?.version ?? 0),
+    localTag,
+    localLifecycle: digest === undefined ? NO_MANIFEST : lifecycleAt(local, digest),
+    versions: kind === 'manifest' ? greatestTagVersion(local, key) : (localTag?.version ?? 0),
     takeTags: NO_TAGS,
-    takeLives: NO_LIVES,
+    takeLifecycles: NO_LIFECYCLES,
     takeRemoval: 0,
   };
   const started = mutation === 'node-first' ? deleteHereFirst(context, world, deletion) : world;
@@ -68,11 +68,11 @@ export function startRemoval(context: Context, world: World, node: NodeIndex, vi
     kind: 'removal',
     key: 0,
     next: 'decide',
-    ownTag: undefined,
-    ownLife: NO_MANIFEST,
+    localTag: undefined,
+    localLifecycle: NO_MANIFEST,
     versions: world.stores[node].clock,
     takeTags: NO_TAGS,
-    takeLives: NO_LIVES,
+    takeLifecycles: NO_LIFECYCLES,
     takeRemoval: 0,
   };
   goOn(context, { world, deletion, said: `${nameOf(deletion)} begins` }, visit);
@@ -122,25 +122,25 @@ function isKnown({ stores }: World, node: NodeIndex, digest: Slot): boolean {
 
 /** Central is read: is there anything to delete? */
 function ask(context: Context, world: World, deletion: Deletion): Progress {
-  const { node, kind, key, ownTag, ownLife } = deletion;
+  const { node, kind, key, localTag, localLifecycle } = deletion;
   const central = world.stores[CENTRAL];
-  const farTag = kind === 'tag' ? central.tags[key] : undefined;
-  const winner = mergeTags(ownTag, farTag);
+  const remoteTag = kind === 'tag' ? central.tags[key] : undefined;
+  const winner = mergeTags(localTag, remoteTag);
   const digest = kind === 'manifest' ? key : winner?.digest == null ? undefined : slotOf(winner.digest);
-  const farLife = digest === undefined ? NO_MANIFEST : lifeAt(central, digest);
-  const nodeKnows = kind === 'manifest' || winner?.digest === ownTag?.digest;
-  const merged = mergeLives(nodeKnows ? ownLife : NO_MANIFEST, farLife);
+  const remoteLifecycle = digest === undefined ? NO_MANIFEST : lifecycleAt(central, digest);
+  const nodeKnows = kind === 'manifest' || winner?.digest === localTag?.digest;
+  const merged = mergeLifecycles(nodeKnows ? localLifecycle : NO_MANIFEST, remoteLifecycle);
   const isThere = kind === 'tag' ? isVisible(winner, merged) : isAlive(merged);
   if (isThere) {
     const versions =
       kind === 'tag'
         ? Math.max(deletion.versions, winner?.version ?? 0)
-        : Math.max(deletion.versions, ownLife.created, ownLife.deleted);
+        : Math.max(deletion.versions, localLifecycle.created, localLifecycle.deleted);
     return { world, deletion: { ...deletion, next: 'decide', versions }, said: 'it is there' };
   }
-  const isHere = kind === 'tag' ? isVisible(ownTag, ownLife) : isAlive(ownLife);
+  const isHere = kind === 'tag' ? isVisible(localTag, localLifecycle) : isAlive(localLifecycle);
   if (!isHere) {
-    const seen = Math.max(farTag?.version ?? 0, farLife.created, farLife.deleted, central.removed);
+    const seen = Math.max(remoteTag?.version ?? 0, remoteLifecycle.created, remoteLifecycle.deleted, central.removed);
     const raised =
       context.mutation === 'quiet-404'
         ? world.stores[node]
@@ -149,14 +149,14 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
     return { world: shown, deletion: undefined, said: `it is not found, of version ${seen} at most` };
   }
   // Central's half was done before.
-  const own = kind === 'manifest' ? key : ownTag?.digest == null ? undefined : slotOf(ownTag.digest);
-  const deleted = own === undefined ? 0 : lifeAt(central, own).deleted;
+  const local = kind === 'manifest' ? key : localTag?.digest == null ? undefined : slotOf(localTag.digest);
+  const deleted = local === undefined ? 0 : lifecycleAt(central, local).deleted;
   const taken: Deletion = {
     ...deletion,
     next: 'take',
     versions: kind === 'tag' ? Math.max(deletion.versions, winner?.version ?? 0) : deleted,
-    takeTags: kind === 'tag' ? put(NO_TAGS, key, farTag) : NO_TAGS,
-    takeLives: own === undefined ? NO_LIVES : put(NO_LIVES, own, { created: 0, deleted }),
+    takeTags: kind === 'tag' ? put(NO_TAGS, key, remoteTag) : NO_TAGS,
+    takeLifecycles: local === undefined ? NO_LIFECYCLES : put(NO_LIFECYCLES, local, { created: 0, deleted }),
   };
   return { world, deletion: taken, said: 'central has done it before' };
 }
@@ -165,34 +165,39 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
 function decide(context: Context, world: World, deletion: Deletion): Progress {
   const { kind, key, versions } = deletion;
   if (kind === 'removal') {
-    const [next, stamp] = remove(context, world, wallClock(context, world, CENTRAL), versions);
+    const [next, version] = remove(context, world, wallClock(context, world, CENTRAL), versions);
     return {
-      world: { ...next, observed: noteRemoval(next.observed, stamp) },
-      deletion: { ...deletion, next: 'take', versions: stamp, takeRemoval: stamp },
-      said: `central has removed it, stamp ${stamp}`,
+      world: { ...next, observed: noteRemoval(next.observed, version) },
+      deletion: { ...deletion, next: 'take', versions: version, takeRemoval: version },
+      said: `central has removed it, version ${version}`,
     };
   }
-  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, wallClock(context, world, CENTRAL), versions);
+  const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(
+    world,
+    key,
+    wallClock(context, world, CENTRAL),
+    versions,
+  );
   if (deleted === undefined) throw new Error('central deletes whatever a node has seen');
-  const [next, stamp] = deleted;
-  const row = { digest: null, version: stamp, origin: HOST_NAMES[CENTRAL] };
+  const [next, version] = deleted;
+  const row = { digest: null, version: version, origin: HOST_NAMES[CENTRAL] };
   return {
-    world: { ...next, observed: noteDeletion(next.observed, kind, key, stamp) },
+    world: { ...next, observed: noteDeletion(next.observed, kind, key, version) },
     deletion: {
       ...deletion,
       next: 'take',
-      versions: stamp,
+      versions: version,
       takeTags: kind === 'tag' ? put(NO_TAGS, key, row) : NO_TAGS,
-      takeLives: kind === 'tag' ? NO_LIVES : put(NO_LIVES, key, { created: 0, deleted: stamp }),
+      takeLifecycles: kind === 'tag' ? NO_LIFECYCLES : put(NO_LIFECYCLES, key, { created: 0, deleted: version }),
     },
-    said: `central has deleted it, stamp ${stamp}`,
+    said: `central has deleted it, version ${version}`,
   };
 }
 
 /** The node's store takes the outcome over, and the client is answered. */
 function take(context: Context, world: World, deletion: Deletion): Progress {
-  const { node, kind, key, versions, takeTags, takeLives, takeRemoval } = deletion;
-  const store = mergeRemoval(context, mergeRows(world.stores[node], takeTags, takeLives, false), takeRemoval);
+  const { node, kind, key, versions, takeTags, takeLifecycles, takeRemoval } = deletion;
+  const store = mergeRemoval(context, mergeRows(world.stores[node], takeTags, takeLifecycles, false), takeRemoval);
   const observed =
     kind === 'removal'
       ? SLOTS.reduce((noted, slot) => noteTold(noted, node, 'manifest', slot, versions), world.observed)
@@ -203,7 +208,7 @@ function take(context: Context, world: World, deletion: Deletion): Progress {
 /** The mistake `node-first`: a tombstone of the node's own, before central is asked. */
 function deleteHereFirst(context: Context, world: World, { node, kind, key }: Deletion): World {
   const store = world.stores[node];
-  const version = nextStamp(wallClock(context, world, node), store.clock);
+  const version = nextVersion(wallClock(context, world, node), store.clock);
   const row = { digest: null, version, origin: HOST_NAMES[node] };
   const deleted =
     kind === 'tag'

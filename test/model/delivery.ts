@@ -2,9 +2,11 @@
 import { type Context, withStore } from './context.ts';
 import { noteTold } from './observed.ts';
 import { CENTRAL, type Message, type NodeIndex, SLOTS, type World } from './state.ts';
-import { announceTo, applyFeed, applyReply, mergeRows } from './world.ts';
+import { announceTo, applyChangeLog, applyReply, mergeRows } from './world.ts';
 
-/** What a reply, a piece of the feed, or rows to keep do at a node; or a request at central, whose reply is lost. */
+/**
+ * What a reply, a piece of the change log, or rows to keep do at a node; or a request at central, whose reply is lost.
+ */
 export function deliver(context: Context, world: World, message: Message): World {
   const { node, kind } = message;
   const store = world.stores[node];
@@ -17,8 +19,8 @@ export function deliver(context: Context, world: World, message: Message): World
       return withStore(world, node, applyReply(context, store, message));
     case 'keep':
       return withStore(world, node, mergeRows(store, message.tags, message.manifests, true));
-    case 'feed': {
-      const applied = withStore(world, node, applyFeed(context, store, message));
+    case 'changeLog': {
+      const applied = withStore(world, node, applyChangeLog(context, store, message));
       return { ...applied, observed: toldOfAll(world, node, message) };
     }
   }

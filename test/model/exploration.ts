@@ -43,7 +43,9 @@ function exploreInThread(task: Task): Promise<TimedExploration> {
 }
 
 /** Explores as many at once as the machine has cores; the results come in the order of what was asked. */
-export function exploreAll(asked: readonly { readonly limits: Limits; readonly clocks: Clocks }[]): Promise<TimedExploration>[] {
+export function exploreAll(
+  asked: readonly { readonly limits: Limits; readonly clocks: Clocks }[],
+): Promise<TimedExploration>[] {
   const waiting: (() => void)[] = [];
   let free = Math.min(MOST_THREADS, availableParallelism());
   return asked.map(async ({ limits, clocks }) => {

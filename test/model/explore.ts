@@ -1,4 +1,7 @@
-/** Breadth-first: every state that can be reached, each once, and the shortest way to the first that breaks an invariant. */
+/**
+ * Breadth-first: every state that can be reached, each once, and the shortest way to the first that breaks an
+ * invariant.
+ */
 import type { Context } from './context.ts';
 import { fingerprint } from './fingerprint.ts';
 import { violation } from './invariants.ts';

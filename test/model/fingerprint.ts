@@ -1,7 +1,7 @@
 /**
- * A state's fingerprint: 64 bits, the same for states that differ only by the names of tags and manifests, by the order of
- * messages, or by entries of the feed that nobody will read again. Of ten million states two have the same by chance once
- * in 300,000 runs; then one of them would not be looked at.
+ * A state's fingerprint: 64 bits, the same for states that differ only by the names of tags and manifests, by the order
+ * of messages, or by entries of the change log that nobody will read again. Of ten million states two have the same by
+ * chance once in 300,000 runs; then one of them would not be looked at.
  */
 import { versionOf } from '../../src/stores/manifests/manifest-type.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';
@@ -12,49 +12,61 @@ import {
   DIGESTS,
   HOST_NAMES,
   HOSTS,
-  type LifeSlots,
-  type Markers,
+  type LifecycleSlots,
+  type OutboxEntries,
   type Message,
   type Pair,
   type Slot,
   type World,
 } from './state.ts';
-import { type Life, TYPES } from './types.ts';
+import { type Lifecycle, TYPES } from './types.ts';
 import { wallClock } from './world.ts';
 
-const KINDS = { request: 1, reply: 2, feed: 3, keep: 4, tag: 5, manifest: 6, ask: 7, decide: 8, take: 9, page: 10, removal: 11 };
+const KINDS = {
+  request: 1,
+  reply: 2,
+  changeLog: 3,
+  keep: 4,
+  tag: 5,
+  manifest: 6,
+  ask: 7,
+  decide: 8,
+  take: 9,
+  page: 10,
+  removal: 11,
+};
 
 /**
- * Stamps by rank. What happens next depends on their order and on gaps that the stamps still to come can close; a longer
- * gap is as good as any other.
+ * Versions by rank. What happens next depends on their order and on gaps that the versions still to come can close; a
+ * longer gap is as good as any other.
  */
 class Ranks {
-  readonly #stamps: number[] = [];
+  readonly #latest: number[] = [];
   readonly #ranks: number[] = [];
 
   clear(): void {
-    this.#stamps.length = 0;
+    this.#latest.length = 0;
   }
 
-  note(stamp: number): void {
-    let at = this.#stamps.length;
-    while (at > 0 && this.#stamps[at - 1]! > stamp) at--;
-    if (at > 0 && this.#stamps[at - 1] === stamp) return;
-    for (let i = this.#stamps.length; i > at; i--) this.#stamps[i] = this.#stamps[i - 1]!;
-    this.#stamps[at] = stamp;
+  note(version: number): void {
+    let at = this.#latest.length;
+    while (at > 0 && this.#latest[at - 1]! > version) at--;
+    if (at > 0 && this.#latest[at - 1] === version) return;
+    for (let i = this.#latest.length; i > at; i--) this.#latest[i] = this.#latest[i - 1]!;
+    this.#latest[at] = version;
   }
 
   rank(longestGap: number): void {
     let [before, rank] = [0, 0];
-    for (const [i, stamp] of this.#stamps.entries()) {
-      rank += Math.min(longestGap, stamp - before);
-      before = stamp;
+    for (const [i, version] of this.#latest.entries()) {
+      rank += Math.min(longestGap, version - before);
+      before = version;
       this.#ranks[i] = rank;
     }
   }
 
-  of(stamp: number): number {
-    return this.#ranks[this.#stamps.indexOf(stamp)]!;
+  of(version: number): number {
+    return this.#ranks[this.#latest.indexOf(version)]!;
   }
 }
 
@@ -79,7 +91,7 @@ class Fingerprinter {
     this.#twoManifests = manifests === 2;
   }
 
-  /** Notes the stamps of a world, for the calls of `of` that follow. */
+  /** Notes the versions of a world, for the calls of `of` that follow. */
   note(world: World, wallClocks: readonly number[], longestGap: number): void {
     this.#ranks.clear();
     this.#ranks.note(0);
@@ -106,16 +118,16 @@ class Fingerprinter {
     this.#b = Math.imul(b ^ (b >>> 16), 0x2c1b_3c6d);
   }
 
-  #stamp(stamp: number): void {
-    if (this.#noting) this.#ranks.note(stamp);
-    else this.#add(this.#ranks.of(stamp));
+  #version(version: number): void {
+    if (this.#noting) this.#ranks.note(version);
+    else this.#add(this.#ranks.of(version));
   }
 
   #world(
-    { operations, removals, reads, disturbances, stores, feed, astray, deletions, observed }: World,
+    { operations, removals, reads, disturbances, stores, changeLog, astray, deletions, observed }: World,
     wallClocks: readonly number[],
   ): void {
-    for (const now of wallClocks) this.#stamp(now);
+    for (const now of wallClocks) this.#version(now);
     const earliest = Math.min(...wallClocks);
     this.#add(operations);
     this.#add(removals);
@@ -124,29 +136,29 @@ class Fingerprinter {
     const first = Math.min(stores[1].position, stores[2].position);
     this.#firstPosition = first;
     for (const host of HOSTS) {
-      const { clock, tags, manifests, removed, markers, position } = stores[host];
+      const { clock, tags, manifests, removed, outboxEntries, position } = stores[host];
       // A clock that no wall clock is behind says nothing.
-      this.#stamp(clock < (host === 0 ? earliest : wallClocks[host]!) ? 0 : clock);
+      this.#version(clock < (host === 0 ? earliest : wallClocks[host]!) ? 0 : clock);
       this.#tags(tags);
-      this.#lives(manifests);
-      this.#stamp(removed);
+      this.#lifecycles(manifests);
+      this.#version(removed);
       if (host !== 0) {
-        this.#markers(markers);
+        this.#outboxEntries(outboxEntries);
         this.#add(position - first);
       }
       this.#ofManifests(observed.pushed[host]);
       this.#ofTags(observed.told[host].tags);
       this.#ofManifests(observed.told[host].manifests);
-      this.#stamp(observed.shown[host]);
+      this.#version(observed.shown[host]);
     }
     this.#tags(observed.tags);
-    this.#lives(observed.manifests);
-    this.#add(feed.length - first);
-    for (let position = first; position < feed.length; position++) {
-      const { kind, key, version } = feed[position]!;
+    this.#lifecycles(observed.manifests);
+    this.#add(changeLog.length - first);
+    for (let position = first; position < changeLog.length; position++) {
+      const { kind, key, version } = changeLog[position]!;
       this.#add(KINDS[kind]);
       this.#add(this.#keyOf(kind, key));
-      this.#stamp(version);
+      this.#version(version);
     }
     this.#unordered(astray, (message) => this.#message(message));
     this.#unordered(deletions, (deletion) => this.#deletion(deletion));
@@ -172,27 +184,38 @@ class Fingerprinter {
     this.#add(KINDS[kind]);
     this.#add(node);
     this.#tags(tags);
-    this.#lives(manifests);
-    this.#stamp(removed);
-    this.#markers(done);
-    this.#stamp(clock);
-    if (kind === 'feed') {
+    this.#lifecycles(manifests);
+    this.#version(removed);
+    this.#outboxEntries(done);
+    this.#version(clock);
+    if (kind === 'changeLog') {
       this.#add(from - this.#firstPosition);
       this.#add(to - this.#firstPosition);
     }
   }
 
-  #deletion({ node, kind, key, next, ownTag, ownLife, versions, takeTags, takeLives, takeRemoval }: Deletion): void {
+  #deletion({
+    node,
+    kind,
+    key,
+    next,
+    localTag,
+    localLifecycle,
+    versions,
+    takeTags,
+    takeLifecycles,
+    takeRemoval,
+  }: Deletion): void {
     this.#add(node);
     this.#add(KINDS[kind]);
     this.#add(this.#keyOf(kind, key));
     this.#add(KINDS[next]);
-    this.#tag(ownTag);
-    this.#life(ownLife);
-    this.#stamp(versions);
+    this.#tag(localTag);
+    this.#lifecycle(localLifecycle);
+    this.#version(versions);
     this.#tags(takeTags);
-    this.#lives(takeLives);
-    this.#stamp(takeRemoval);
+    this.#lifecycles(takeLifecycles);
+    this.#version(takeRemoval);
   }
 
   #keyOf(kind: Deletion['kind'], key: Slot): number {
@@ -200,19 +223,19 @@ class Fingerprinter {
     return key ^ (kind === 'tag' ? this.#tagSwap : this.#manifestSwap);
   }
 
-  #markers({ tags, manifests }: Markers): void {
+  #outboxEntries({ tags, manifests }: OutboxEntries): void {
     this.#ofTags(tags);
     this.#ofManifests(manifests);
   }
 
-  #ofTags(stamps: Pair<number>): void {
-    this.#stamp(stamps[this.#tagSwap]);
-    if (this.#twoTags) this.#stamp(stamps[(1 - this.#tagSwap) as Slot]);
+  #ofTags(latest: Pair<number>): void {
+    this.#version(latest[this.#tagSwap]);
+    if (this.#twoTags) this.#version(latest[(1 - this.#tagSwap) as Slot]);
   }
 
-  #ofManifests(stamps: Pair<number>): void {
-    this.#stamp(stamps[this.#manifestSwap]);
-    if (this.#twoManifests) this.#stamp(stamps[(1 - this.#manifestSwap) as Slot]);
+  #ofManifests(latest: Pair<number>): void {
+    this.#version(latest[this.#manifestSwap]);
+    if (this.#twoManifests) this.#version(latest[(1 - this.#manifestSwap) as Slot]);
   }
 
   #tags(tags: Pair<TagVersion | undefined>): void {
@@ -225,26 +248,26 @@ class Fingerprinter {
       this.#add(0);
       return;
     }
-    this.#stamp(tag.version);
+    this.#version(tag.version);
     this.#add(tag.digest === null ? 3 : 4 + ((tag.digest === DIGESTS[0] ? 0 : 1) ^ this.#manifestSwap));
     this.#add(tag.origin === HOST_NAMES[0] ? 0 : tag.origin === HOST_NAMES[1] ? 1 : 2);
   }
 
-  #lives(lives: LifeSlots): void {
-    this.#life(lives[this.#manifestSwap]);
-    if (this.#twoManifests) this.#life(lives[(1 - this.#manifestSwap) as Slot]);
+  #lifecycles(lifecycles: LifecycleSlots): void {
+    this.#lifecycle(lifecycles[this.#manifestSwap]);
+    if (this.#twoManifests) this.#lifecycle(lifecycles[(1 - this.#manifestSwap) as Slot]);
   }
 
-  #life(life: Life | undefined): void {
-    if (life === undefined) {
+  #lifecycle(lifecycle: Lifecycle | undefined): void {
+    if (lifecycle === undefined) {
       this.#add(-1);
       return;
     }
-    this.#stamp(life.created);
-    this.#stamp(life.deleted);
+    this.#version(lifecycle.created);
+    this.#version(lifecycle.deleted);
     if (!this.#twoTypes) return;
-    for (const claim of [life.claims?.typed ?? '', life.claims?.typedOtherwise ?? '']) {
-      this.#stamp(versionOf(claim));
+    for (const claim of [lifecycle.claims?.typed ?? '', lifecycle.claims?.typedOtherwise ?? '']) {
+      this.#version(versionOf(claim));
       this.#add(claim.includes(TYPES[0]) ? 1 : 0);
     }
   }
@@ -263,8 +286,8 @@ export function fingerprint(context: Context, world: World): [number, number] {
   const { limits } = context;
   const fingerprinter = fingerprinterFor(limits);
   const wallClocks = HOSTS.map((host) => wallClock(context, world, host));
-  const stampsToCome = limits.operations - world.operations + world.deletions.length;
-  fingerprinter.note(world, wallClocks, stampsToCome + 2);
+  const versionsToCome = limits.operations - world.operations + world.deletions.length;
+  fingerprinter.note(world, wallClocks, versionsToCome + 2);
   let least = fingerprinter.of(world, wallClocks, 0, 0);
   for (const tagSwap of limits.tags === 2 ? ([0, 1] as const) : ([0] as const)) {
     for (const manifestSwap of limits.manifests === 2 ? ([0, 1] as const) : ([0] as const)) {

@@ -1,9 +1,20 @@
 /** What has to hold in every state; each gives a sentence where it does not. */
 import { isAlive, isVisible } from '../../src/stores/versions.ts';
 import { isQuiet } from './observed.ts';
-import { CENTRAL, DIGESTS, HOST_NAMES, HOSTS, type HostIndex, SLOTS, type Slot, slotOf, TAG_NAMES, type World } from './state.ts';
+import {
+  CENTRAL,
+  DIGESTS,
+  HOST_NAMES,
+  HOSTS,
+  type HostIndex,
+  SLOTS,
+  type Slot,
+  slotOf,
+  TAG_NAMES,
+  type World,
+} from './state.ts';
 import { servedType } from './types.ts';
-import { type Answer, lifeAt, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
+import { type Answer, lifecycleAt, listAtNode, readAlone, readAtNode, type Setting } from './world.ts';
 
 type Kind = 'tag' | 'digest';
 
@@ -24,7 +35,9 @@ export function violation(setting: Setting, world: World): string | undefined {
         const broken =
           lostPush(world, host, kind, key, with_, without) ??
           resurrection(world, host, kind, key, with_, without) ??
-          (quiet ? (divergence(world, host, kind, key, with_) ?? wrongType(setting, world, host, kind, key, with_)) : undefined);
+          (quiet
+            ? (divergence(world, host, kind, key, with_) ?? wrongType(setting, world, host, kind, key, with_))
+            : undefined);
         if (broken !== undefined) return broken;
       }
     }
@@ -34,7 +47,9 @@ export function violation(setting: Setting, world: World): string | undefined {
   return undefined;
 }
 
-/** Read-your-writes: a push that nothing supersedes is read at the host that acknowledged it, with or without central. */
+/**
+ * Read-your-writes: a push that nothing supersedes is read at the host that acknowledged it, with or without central.
+ */
 function lostPush(
   { observed }: World,
   host: HostIndex,
@@ -56,7 +71,9 @@ function lostPush(
   return `lost push: ${HOST_NAMES[host]} acknowledged ${nameOf('digest', expected)}, nothing supersedes it, and ${nameOf(kind, key)} is ${shown(got)} there`;
 }
 
-/** No resurrection: what a host knows to be deleted, it does not serve; nor a tag that central, when asked, knows to be. */
+/**
+ * No resurrection: what a host knows to be deleted, it does not serve; nor a tag that central, when asked, knows to be.
+ */
 function resurrection(
   { observed, stores }: World,
   host: HostIndex,
@@ -65,17 +82,19 @@ function resurrection(
   withCentral: Answer,
   without: Answer,
 ): string | undefined {
-  const knows = (who: HostIndex, { digest, tag, life }: Answer): boolean => {
+  const knows = (who: HostIndex, { digest, tag, lifecycle }: Answer): boolean => {
     if (digest === undefined) return false;
     const told = observed.told[who];
-    const manifest = Math.max(told.manifests[digest], lifeAt(stores[who], digest).deleted);
-    if (kind === 'digest') return life.created <= manifest;
+    const manifest = Math.max(told.manifests[digest], lifecycleAt(stores[who], digest).deleted);
+    if (kind === 'digest') return lifecycle.created <= manifest;
     const row = stores[who].tags[key];
     const tombstone = row?.digest === null ? row.version : 0;
     return tag !== undefined && tag.version <= Math.max(told.tags[key], tombstone, manifest);
   };
   const isBack =
-    knows(host, without) || knows(host, withCentral) || (kind === 'tag' && host !== CENTRAL && knows(CENTRAL, withCentral));
+    knows(host, without) ||
+    knows(host, withCentral) ||
+    (kind === 'tag' && host !== CENTRAL && knows(CENTRAL, withCentral));
   return isBack ? `resurrection: ${nameOf(kind, key)} was deleted, and ${HOST_NAMES[host]} serves it` : undefined;
 }
 
@@ -91,8 +110,9 @@ function divergence({ observed }: World, host: HostIndex, kind: Kind, key: Slot,
 }
 
 /**
- * Once all is delivered, every host serves a manifest under one media type, by tag; by digest a node serves its own row.
- * Stores and observer agree on claims, which are made by the rule itself: what is looked for here is a store that lacks one.
+ * Once all is delivered, every host serves a manifest under one media type, by tag; by digest a node serves its own
+ * row. Stores and observer agree on claims, which are made by the rule itself: what is looked for here is a store that
+ * lacks one.
  */
 function wrongType(
   { mutation }: Setting,
@@ -100,11 +120,13 @@ function wrongType(
   host: HostIndex,
   kind: Kind,
   key: Slot,
-  { digest, life }: Answer,
+  { digest, lifecycle }: Answer,
 ): string | undefined {
   if (digest === undefined || (kind === 'digest' && host !== CENTRAL)) return undefined;
-  const [due, got] = [servedType(undefined, observed.manifests[digest]), servedType(mutation, life)];
-  return due === got ? undefined : `wrong type: ${nameOf(kind, key)} is due as ${due}, and it is ${got} at ${HOST_NAMES[host]}`;
+  const [due, got] = [servedType(undefined, observed.manifests[digest]), servedType(mutation, lifecycle)];
+  return due === got
+    ? undefined
+    : `wrong type: ${nameOf(kind, key)} is due as ${due}, and it is ${got} at ${HOST_NAMES[host]}`;
 }
 
 /** A list shows the tags that a read finds. */

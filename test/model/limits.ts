@@ -7,8 +7,8 @@ export interface Limits {
   /** Reads at a node that raise its clock, are remembered, or keep what they found. */
   readonly reads: number;
   /**
-   * Whatever takes several steps takes them at once, unless it is disturbed: overtaken by other things between its steps,
-   * repeated, lost or put off. So many disturbances there are at most.
+   * Whatever takes several steps takes them at once, unless it is disturbed: overtaken by other things between its
+   * steps, repeated, lost or put off. So many disturbances there are at most.
    */
   readonly disturbances: number;
   /** Whether manifests are pushed by digest alone too. */

@@ -1,4 +1,6 @@
-/** What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray. */
+/**
+ * What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray.
+ */
 import type { MediaType } from '../../src/oci/media-type.ts';
 import { noteDeletion, notePush, noteRemoval, noteShown, simplify } from './observed.ts';
 import { type Context, disturbed, type Visit, withStore } from './context.ts';
@@ -84,13 +86,13 @@ function push(
   visit: Visit,
 ): void {
   const before = world.stores[host];
-  const [store, stamp] = commitManifest(context, before, host, wallClock(context, world, host), digest, tag, type);
+  const [store, version] = commitManifest(context, before, host, wallClock(context, world, host), digest, tag, type);
   // The observer makes no mistakes.
-  const claims = type === undefined ? {} : claimed(undefined, before.manifests[digest], stamp, type);
-  const observed = notePush(world.observed, host, stamp, digest, tag, claims);
+  const claims = type === undefined ? {} : claimed(undefined, before.manifests[digest], version, type);
+  const observed = notePush(world.observed, host, version, digest, tag, claims);
   visit(
     () =>
-      `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}${type === undefined ? '' : `, ${type}`}, stamp ${stamp}`,
+      `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}${type === undefined ? '' : `, ${type}`}, version ${version}`,
     withStore({ ...world, observed }, host, store),
   );
 }
@@ -99,17 +101,20 @@ function deleteAtCentral(context: Context, world: World, kind: 'tag' | 'manifest
   const now = wallClock(context, world, CENTRAL);
   const deleted = (kind === 'tag' ? deleteTag : deleteManifest)(world, key, now, undefined);
   if (deleted === undefined) return;
-  const [next, stamp] = deleted;
+  const [next, version] = deleted;
   const name = kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key];
-  visit(() => `central: delete ${name}, stamp ${stamp}`, {
+  visit(() => `central: delete ${name}, version ${version}`, {
     ...next,
-    observed: noteDeletion(next.observed, kind, key, stamp),
+    observed: noteDeletion(next.observed, kind, key, version),
   });
 }
 
 function removeAtCentral(context: Context, world: World, visit: Visit): void {
-  const [next, stamp] = remove(context, world, wallClock(context, world, CENTRAL), 0);
-  visit(() => `central: remove the repository, stamp ${stamp}`, { ...next, observed: noteRemoval(next.observed, stamp) });
+  const [next, version] = remove(context, world, wallClock(context, world, CENTRAL), 0);
+  visit(() => `central: remove the repository, version ${version}`, {
+    ...next,
+    observed: noteRemoval(next.observed, version),
+  });
 }
 
 /** Reads at a node that change something: its clock, what its clients have seen, or what it keeps for the next pull. */
@@ -130,7 +135,8 @@ function reads(context: Context, before: World, node: NodeIndex, visit: Visit): 
       const found = answer.digest === undefined ? 'not found' : DIGESTS[answer.digest];
       const label = (): string =>
         `${HOST_NAMES[node]}: read ${kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key]}: ${found}, of version ${answer.seen} at most`;
-      const kept = answer.from === 'central' ? keep(node, central, answer, kind === 'tag' ? key : undefined) : undefined;
+      const kept =
+        answer.from === 'central' ? keep(node, central, answer, kind === 'tag' ? key : undefined) : undefined;
       if (kept !== undefined && !sameRows(mergeRows(store, kept.tags, kept.manifests, true), store)) {
         visit(() => `${label()}; the node keeps it`, deliver(context, next ?? world, kept));
         disturbed(context, next ?? world, kept, () => `${label()}; what the node keeps is under way`, visit);

@@ -15,22 +15,22 @@ import {
   type Told,
   type World,
 } from './state.ts';
-import { lifeAt } from './world.ts';
-import { type Life, mergeLives } from './types.ts';
+import { lifecycleAt } from './world.ts';
+import { type Lifecycle, mergeLifecycles } from './types.ts';
 
 /**
- * A host acknowledged a push. Whatever stamp it took, the push comes after all that the host's clients were shown: that
- * is what the observer holds it to.
+ * A host acknowledged a push. Whatever version it took, the push comes after all that the host's clients were shown:
+ * that is what the observer holds it to.
  */
 export function notePush(
   observed: Observed,
   host: HostIndex,
-  stamp: number,
+  taken: number,
   digest: Slot,
   tag: Slot | undefined,
-  claims: Pick<Life, 'claims'>,
+  claims: Pick<Lifecycle, 'claims'>,
 ): Observed {
-  const version = Math.max(stamp, observed.shown[host] + 1);
+  const version = Math.max(taken, observed.shown[host] + 1);
   const row = { digest: DIGESTS[digest], version, origin: HOST_NAMES[host] };
   const pushed = observed.pushed[host];
   return {
@@ -39,7 +39,7 @@ export function notePush(
     manifests: put(
       observed.manifests,
       digest,
-      mergeLives(observed.manifests[digest], { created: version, deleted: 0, ...claims }),
+      mergeLifecycles(observed.manifests[digest], { created: version, deleted: 0, ...claims }),
     ),
     pushed: putHost(observed.pushed, host, put(pushed, digest, Math.max(pushed[digest], version))),
   };
@@ -49,8 +49,8 @@ export function notePush(
 export function noteDeletion(observed: Observed, kind: 'tag' | 'manifest', key: Slot, version: number): Observed {
   const told = noteTold(observed, CENTRAL, kind, key, version);
   if (kind === 'manifest') {
-    const life = mergeLives(observed.manifests[key], { created: 0, deleted: version });
-    return { ...told, manifests: put(observed.manifests, key, life) };
+    const lifecycle = mergeLifecycles(observed.manifests[key], { created: 0, deleted: version });
+    return { ...told, manifests: put(observed.manifests, key, lifecycle) };
   }
   const row = { digest: null, version, origin: HOST_NAMES[CENTRAL] };
   return { ...told, tags: put(observed.tags, key, mergeTags(observed.tags[key], row)) };
@@ -61,8 +61,14 @@ export function noteRemoval(observed: Observed, version: number): Observed {
   return SLOTS.reduce((noted, slot) => noteDeletion(noted, 'manifest', slot, version), observed);
 }
 
-/** A host was told of a deletion: it acknowledged it, or its position in the feed passed it. */
-export function noteTold(observed: Observed, host: HostIndex, kind: 'tag' | 'manifest', key: Slot, version: number): Observed {
+/** A host was told of a deletion: it acknowledged it, or its position in the change log passed it. */
+export function noteTold(
+  observed: Observed,
+  host: HostIndex,
+  kind: 'tag' | 'manifest',
+  key: Slot,
+  version: number,
+): Observed {
   const told = observed.told[host];
   const heard: Told =
     kind === 'tag'
@@ -86,7 +92,7 @@ export function simplify(world: World, wallClocks: readonly [number, number, num
     for (const slot of SLOTS) {
       const { tags, manifests } = observed.told[host];
       if (tags[slot] > 0 && tags[slot] <= tombstoneOf(store, slot)) observed = forgetTold(observed, host, 'tags', slot);
-      if (manifests[slot] > 0 && manifests[slot] <= lifeAt(store, slot).deleted) {
+      if (manifests[slot] > 0 && manifests[slot] <= lifecycleAt(store, slot).deleted) {
         observed = forgetTold(observed, host, 'manifests', slot);
       }
       const pushed = observed.pushed[host][slot];
@@ -116,11 +122,14 @@ function tombstoneOf(store: Store, tag: Slot): number {
   return row.digest === null ? row.version : row.version - 1;
 }
 
-/** Whether every node has announced all that it marked, and has come to the end of the feed. */
-export function isQuiet({ stores, feed }: World): boolean {
+/** Whether every node has announced all that it marked, and has come to the end of the change log. */
+export function isQuiet({ stores, changeLog }: World): boolean {
   return HOSTS.every((host) => {
     if (host === CENTRAL) return true;
-    const { markers, position } = stores[host];
-    return position === feed.length && SLOTS.every((slot) => markers.tags[slot] === 0 && markers.manifests[slot] === 0);
+    const { outboxEntries, position } = stores[host];
+    return (
+      position === changeLog.length &&
+      SLOTS.every((slot) => outboxEntries.tags[slot] === 0 && outboxEntries.manifests[slot] === 0)
+    );
   });
 }

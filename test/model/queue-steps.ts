@@ -4,17 +4,17 @@
  */
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { afterFailure, type Job, nextStep, type View } from '../../src/replication/machine.ts';
-import type { Marker } from '../../src/stores/outbox-rows.ts';
+import type { OutboxEntry } from '../../src/stores/outbox-rows.ts';
 import { type Context, disturb, disturbed, type Visit, withStore } from './context.ts';
 import { deliver } from './delivery.ts';
 import {
   CENTRAL,
   DIGESTS,
   HOST_NAMES,
-  type Markers,
+  type OutboxEntries,
   type Message,
-  NO_LIVES,
-  NO_MARKERS,
+  NO_LIFECYCLES,
+  NO_OUTBOX_ENTRIES,
   NO_TAGS,
   type NodeIndex,
   put,
@@ -23,43 +23,62 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
-import { announceTo, readFeed, readMarked } from './world.ts';
+import { announceTo, readChangeLog, readMarked } from './world.ts';
 
 const REPOSITORY = 'a/b' as RepositoryName;
 const NOW = 1;
-/** Of a marker that waits for another attempt. */
+/** Of an outbox entry that waits for another attempt. */
 const WAITING: Job = afterFailure(undefined, new Error('refused'), NOW, 1);
 
-/** It looks, whether or not it has heard that the feed has grown. */
+/** It looks, whether or not it has heard that the change log has grown. */
 export function queueSteps(context: Context, world: World, node: NodeIndex, visit: Visit): void {
-  const markers = markersOf(world.stores[node].markers);
-  const view: View = { paused: false, restUntil: 0, feedMayHaveGrown: false, markers, jobOf: () => undefined };
-  const behind = world.feed.length - world.stores[node].position;
-  if (behind > 0 && nextStep({ ...view, feedMayHaveGrown: true }, NOW).kind === 'follow') follow(context, world, node, visit);
+  const outboxEntries = outboxEntriesOf(world.stores[node].outboxEntries);
+  const view: View = {
+    paused: false,
+    backoffUntil: 0,
+    changeLogMayHaveGrown: false,
+    outboxEntries,
+    jobOf: () => undefined,
+  };
+  const behind = world.changeLog.length - world.stores[node].position;
+  if (behind > 0 && nextStep({ ...view, changeLogMayHaveGrown: true }, NOW).kind === 'apply')
+    follow(context, world, node, visit);
   const step = nextStep(view, NOW);
   if (step.kind !== 'announce') return;
-  announcePage(context, world, pageOf(node, step.markers), `reads the markers of ${namesOf(step.markers)}`, visit);
-  const partly = markers.length > 1 ? disturb(context, world) : undefined;
+  announcePage(
+    context,
+    world,
+    pageOf(node, step.outboxEntries),
+    `reads the outbox entries of ${namesOf(step.outboxEntries)}`,
+    visit,
+  );
+  const partly = outboxEntries.length > 1 ? disturb(context, world) : undefined;
   if (partly === undefined) return;
-  for (const due of markers) {
-    const alone = nextStep({ ...view, jobOf: (marker) => (marker === due ? undefined : WAITING) }, NOW);
+  for (const due of outboxEntries) {
+    const alone = nextStep({ ...view, jobOf: (outboxEntry) => (outboxEntry === due ? undefined : WAITING) }, NOW);
     if (alone.kind !== 'announce') continue;
-    announcePage(context, partly, pageOf(node, alone.markers), `reads the marker of ${namesOf(alone.markers)} alone`, visit);
+    announcePage(
+      context,
+      partly,
+      pageOf(node, alone.outboxEntries),
+      `reads the outbox entry of ${namesOf(alone.outboxEntries)} alone`,
+      visit,
+    );
   }
 }
 
 /** In pieces of any size. */
 function follow(context: Context, world: World, node: NodeIndex, visit: Visit): void {
-  const behind = world.feed.length - world.stores[node].position;
+  const behind = world.changeLog.length - world.stores[node].position;
   for (let limit = 1; limit <= behind; limit++) {
-    const message = readFeed(world, node, limit);
-    const label = (): string => `${HOST_NAMES[node]}: its queue reads ${limit} of the feed`;
+    const message = readChangeLog(world, node, limit);
+    const label = (): string => `${HOST_NAMES[node]}: its queue reads ${limit} of the change log`;
     visit(label, deliver(context, world, message));
     disturbed(context, world, message, () => `${label()}, and is overtaken`, visit);
   }
 }
 
-/** The markers have been read. */
+/** The outbox entries have been read. */
 function announcePage(context: Context, world: World, page: Message, did: string, visit: Visit): void {
   const { node } = page;
   const label = (): string => `${HOST_NAMES[node]}: its queue ${did}`;
@@ -87,10 +106,19 @@ export function strays(context: Context, world: World, visit: Visit): void {
     const name = HOST_NAMES[message.node];
     switch (message.kind) {
       case 'page':
-        announcePage(context, without, { ...message, kind: 'request' }, 'goes on from the markers that it had read', visit);
+        announcePage(
+          context,
+          without,
+          { ...message, kind: 'request' },
+          'goes on from the outbox entries that it had read',
+          visit,
+        );
         break;
       case 'request':
-        visit(() => `central: an announcement of ${name} arrives late, the reply is lost`, deliver(context, without, message));
+        visit(
+          () => `central: an announcement of ${name} arrives late, the reply is lost`,
+          deliver(context, without, message),
+        );
         announceRequest(context, without, message, () => `central: an announcement of ${name} arrives late`, visit);
         break;
       default:
@@ -99,28 +127,28 @@ export function strays(context: Context, world: World, visit: Visit): void {
   }
 }
 
-function markersOf({ tags, manifests }: Markers): Marker[] {
-  const markers: Marker[] = [];
+function outboxEntriesOf({ tags, manifests }: OutboxEntries): OutboxEntry[] {
+  const outboxEntries: OutboxEntry[] = [];
   for (const slot of SLOTS) {
     const [ofManifest, ofTag] = [manifests[slot], tags[slot]];
     const common = { repository: REPOSITORY, written_at: 0 };
-    if (ofManifest > 0) markers.push({ ...common, kind: 'manifest', key: DIGESTS[slot], stamp: ofManifest });
-    if (ofTag > 0) markers.push({ ...common, kind: 'tag', key: TAG_NAMES[slot] as Tag, stamp: ofTag });
+    if (ofManifest > 0) outboxEntries.push({ ...common, kind: 'manifest', key: DIGESTS[slot], version: ofManifest });
+    if (ofTag > 0) outboxEntries.push({ ...common, kind: 'tag', key: TAG_NAMES[slot] as Tag, version: ofTag });
   }
-  return markers;
+  return outboxEntries;
 }
 
-function pageOf(node: NodeIndex, markers: readonly Marker[]): Message {
-  let done = NO_MARKERS;
-  for (const { kind, key, stamp } of markers) {
+function pageOf(node: NodeIndex, outboxEntries: readonly OutboxEntry[]): Message {
+  let done = NO_OUTBOX_ENTRIES;
+  for (const { kind, key, version } of outboxEntries) {
     done =
       kind === 'manifest'
-        ? { ...done, manifests: put(done.manifests, slotOf(key), stamp) }
-        : { ...done, tags: put(done.tags, key === TAG_NAMES[0] ? 0 : 1, stamp) };
+        ? { ...done, manifests: put(done.manifests, slotOf(key), version) }
+        : { ...done, tags: put(done.tags, key === TAG_NAMES[0] ? 0 : 1, version) };
   }
-  return { kind: 'page', node, tags: NO_TAGS, manifests: NO_LIVES, removed: 0, done, clock: 0, from: 0, to: 0 };
+  return { kind: 'page', node, tags: NO_TAGS, manifests: NO_LIFECYCLES, removed: 0, done, clock: 0, from: 0, to: 0 };
 }
 
-function namesOf(markers: readonly Marker[]): string {
-  return markers.map(({ key }) => key).join(', ');
+function namesOf(outboxEntries: readonly OutboxEntry[]): string {
+  return outboxEntries.map(({ key }) => key).join(', ');
 }

@@ -9,7 +9,7 @@ export interface Scenario {
 
 export const DEFAULT_DEPTH = 3;
 
-/** The clocks under which stamps tie: most orders of the same writes differ there. */
+/** The clocks under which versions tie: most orders of the same writes differ there. */
 const TIED = ALL_CLOCKS.filter(({ name }) => name === 'within one millisecond');
 
 /** @param depth operations on two tags and two manifests */
@@ -68,7 +68,15 @@ export function cellsOf({ limits, clocks }: Scenario): readonly [things: string,
   let under = clocks.map(({ name }) => name).join(', ');
   if (without.length === 0) under = `all ${ALL_CLOCKS.length}`;
   else if (without.length < clocks.length) under = `all but ${without.join(', ')}`;
-  return [`${tags} and ${manifests}`, pushes, String(operations), String(removals), String(reads), String(disturbances), under];
+  return [
+    `${tags} and ${manifests}`,
+    pushes,
+    String(operations),
+    String(removals),
+    String(reads),
+    String(disturbances),
+    under,
+  ];
 }
 
 /** What the default depth leaves out; `--depth` moves the numbers alone. For the log, and docs/replication.md. */
@@ -85,7 +93,15 @@ export const NOT_EXPLORED: readonly string[] = [
 ];
 
 /** Where mistakes are looked for: little, and all that can happen to it. */
-export const MISTAKEN: Limits = { tags: 1, manifests: 2, byDigest: true, operations: 3, removals: 1, reads: 1, disturbances: 1 };
+export const MISTAKEN: Limits = {
+  tags: 1,
+  manifests: 2,
+  byDigest: true,
+  operations: 3,
+  removals: 1,
+  reads: 1,
+  disturbances: 1,
+};
 
 /** Where mistakes about media types are. */
 export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, removals: 0, manifests: 1, types: 2, reads: 0, disturbances: 0 };

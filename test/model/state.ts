@@ -1,11 +1,11 @@
 /**
- * What the model is made of: central, two nodes, and what is between them. States are values: a move makes a new one and
- * shares with the old one what it left alone. Tags and manifests are slots of fixed arrays, so that two states that
+ * What the model is made of: central, two nodes, and what is between them. States are values: a move makes a new one
+ * and shares with the old one what it left alone. Tags and manifests are slots of fixed arrays, so that two states that
  * differ only by names are seen as one.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';
-import type { Life } from './types.ts';
+import type { Lifecycle } from './types.ts';
 
 export const CENTRAL = 0;
 export const HOSTS = [0, 1, 2] as const;
@@ -27,34 +27,34 @@ export function slotOf(digest: Digest): Slot {
 export type Pair<Value> = readonly [Value, Value];
 
 export type TagSlots = Pair<TagVersion | undefined>;
-export type LifeSlots = Pair<Life | undefined>;
+export type LifecycleSlots = Pair<Lifecycle | undefined>;
 export const NO_TAGS: TagSlots = [undefined, undefined];
-export const NO_LIVES: LifeSlots = [undefined, undefined];
+export const NO_LIFECYCLES: LifecycleSlots = [undefined, undefined];
 
 export function put<Value>(pair: Pair<Value>, slot: Slot, value: Value): Pair<Value> {
   return slot === 0 ? [value, pair[1]] : [pair[0], value];
 }
 
-/** The stamps of markers; 0 for none. */
-export interface Markers {
+/** The versions of outbox entries; 0 for none. */
+export interface OutboxEntries {
   readonly tags: Pair<number>;
   readonly manifests: Pair<number>;
 }
 
-export const NO_MARKERS: Markers = { tags: [0, 0], manifests: [0, 0] };
+export const NO_OUTBOX_ENTRIES: OutboxEntries = { tags: [0, 0], manifests: [0, 0] };
 
 export interface Store {
   readonly clock: number;
   readonly tags: TagSlots;
-  readonly manifests: Pair<Life>;
+  readonly manifests: Pair<Lifecycle>;
   /** The greatest version of a removal of the repository or of its organization; 0 for none. */
   readonly removed: number;
-  readonly markers: Markers;
-  /** At a node: of the last entry of the feed that it has applied. */
+  readonly outboxEntries: OutboxEntries;
+  /** At a node: of the last entry of the change log that it has applied. */
   readonly position: number;
 }
 
-export interface FeedEntry {
+export interface ChangeLogEntry {
   /** A removal is of everything: its key says nothing. */
   readonly kind: 'tag' | 'manifest' | 'removal';
   readonly key: Slot;
@@ -62,21 +62,21 @@ export interface FeedEntry {
 }
 
 /**
- * What is under way while other things happen: markers that a queue has read, a request, its reply, entries of the feed,
- * or what a node's read found at central and puts into the node's store.
+ * What is under way while other things happen: outbox entries that a queue has read, a request, its reply, entries of
+ * the change log, or what a node's read found at central and puts into the node's store.
  */
 export interface Message {
-  readonly kind: 'page' | 'request' | 'reply' | 'feed' | 'keep';
+  readonly kind: 'page' | 'request' | 'reply' | 'changeLog' | 'keep';
   readonly node: NodeIndex;
   readonly tags: TagSlots;
-  readonly manifests: LifeSlots;
-  /** A removal's version, in the feed; else 0. */
+  readonly manifests: LifecycleSlots;
+  /** A removal's version, in the change log; else 0. */
   readonly removed: number;
-  /** Markers that were read; they go when a reply is applied. */
-  readonly done: Markers;
+  /** Outbox entries that were read; they go when a reply is applied. */
+  readonly done: OutboxEntries;
   /** Central's clock, in a reply. */
   readonly clock: number;
-  /** Positions of the feed. */
+  /** Positions of the change log. */
   readonly from: number;
   readonly to: number;
 }
@@ -88,12 +88,12 @@ export interface Deletion {
   readonly key: Slot;
   /** What comes next: asking central what it knows, its transaction, or taking the outcome over. */
   readonly next: 'ask' | 'decide' | 'take';
-  readonly ownTag: TagVersion | undefined;
-  readonly ownLife: Life;
+  readonly localTag: TagVersion | undefined;
+  readonly localLifecycle: Lifecycle;
   /** The greatest version that the deletion has to exceed. */
   readonly versions: number;
   readonly takeTags: TagSlots;
-  readonly takeLives: LifeSlots;
+  readonly takeLifecycles: LifecycleSlots;
   readonly takeRemoval: number;
 }
 
@@ -102,10 +102,10 @@ export interface Observed {
   /** Every write of a tag, merged. */
   readonly tags: TagSlots;
   /** Every write and deletion of a manifest, merged. */
-  readonly manifests: Pair<Life>;
+  readonly manifests: Pair<Lifecycle>;
   /** By host: the greatest push of a manifest that it acknowledged. */
   readonly pushed: readonly [Pair<number>, Pair<number>, Pair<number>];
-  /** By host: the greatest stamp that its clients were shown, as far as its clock does not cover it. */
+  /** By host: the greatest version that its clients were shown, as far as its clock does not cover it. */
   readonly shown: readonly [number, number, number];
   /** By host: the greatest deletion that it was told of, as far as its rows do not say so. */
   readonly told: readonly [Told, Told, Told];
@@ -125,7 +125,7 @@ export interface World {
   /** How often so far something was overtaken, repeated, lost or put off. */
   readonly disturbances: number;
   readonly stores: readonly [Store, Store, Store];
-  readonly feed: readonly FeedEntry[];
+  readonly changeLog: readonly ChangeLogEntry[];
   /** What may arrive at any time, or never. */
   readonly astray: readonly Message[];
   readonly deletions: readonly Deletion[];
@@ -140,7 +140,7 @@ const EMPTY_STORE: Store = {
     { created: 0, deleted: 0 },
   ],
   removed: 0,
-  markers: NO_MARKERS,
+  outboxEntries: NO_OUTBOX_ENTRIES,
   position: 0,
 };
 
@@ -152,7 +152,7 @@ export const START: World = {
   reads: 0,
   disturbances: 0,
   stores: [EMPTY_STORE, EMPTY_STORE, EMPTY_STORE],
-  feed: [],
+  changeLog: [],
   astray: [],
   deletions: [],
   observed: {

@@ -1,6 +1,6 @@
 /**
- * The transactions of the stores, on the model's rows. Each function stands for statements of src/stores or for a method
- * of src/registry, which its comment names. What merges, what is visible and which stamp is next is asked of
+ * The transactions of the stores, on the model's rows. Each function stands for statements of src/stores or for a
+ * method of src/registry, which its comment names. What merges, what is visible and which version is next is asked of
  * `versions.ts` itself; test/stores/merge.test.ts shows that the SQL agrees with it.
  */
 import {
@@ -8,7 +8,7 @@ import {
   isAlive,
   isVisible,
   mergeTags,
-  nextStamp,
+  nextVersion,
   NO_MANIFEST,
   type TagVersion,
   underRemoval,
@@ -16,18 +16,18 @@ import {
 import type { Clocks } from './clocks.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { Mutation } from './mutations.ts';
-import { claimed, type Life, mergeLives } from './types.ts';
+import { claimed, type Lifecycle, mergeLifecycles } from './types.ts';
 import {
   CENTRAL,
   DIGESTS,
-  type FeedEntry,
+  type ChangeLogEntry,
   HOST_NAMES,
   type HostIndex,
-  type LifeSlots,
-  type Markers,
+  type LifecycleSlots,
+  type OutboxEntries,
   type Message,
-  NO_LIVES,
-  NO_MARKERS,
+  NO_LIFECYCLES,
+  NO_OUTBOX_ENTRIES,
   NO_TAGS,
   type NodeIndex,
   type Pair,
@@ -46,18 +46,18 @@ export interface Setting {
   readonly mutation: Mutation | undefined;
 }
 
-/** The wall clock of a host, as a stamp. */
+/** The wall clock of a host, as a version. */
 export function wallClock({ clocks }: Setting, world: World, host: HostIndex): number {
-  return clocks.stampAt(world.operations, host);
+  return clocks.versionAt(world.operations, host);
 }
 
-function removedLife(life: Life, removed: number): Life {
-  return { ...life, ...underRemoval({ created: life.created, deleted: life.deleted }, removed) };
+function removedLifecycle(lifecycle: Lifecycle, removed: number): Lifecycle {
+  return { ...lifecycle, ...underRemoval({ created: lifecycle.created, deleted: lifecycle.deleted }, removed) };
 }
 
 /** A manifest as a store's rows and its removal say together. */
-export function lifeAt(store: Store, digest: Slot): Life {
-  return removedLife(store.manifests[digest], store.removed);
+export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
+  return removedLifecycle(store.manifests[digest], store.removed);
 }
 
 /**
@@ -68,7 +68,8 @@ export function mergeRemoval(setting: Setting, store: Store, version: number): S
   if (version <= store.removed) return store;
   const clock = Math.max(store.clock, version);
   if (setting.mutation === 'removal-once') {
-    const left = (life: Life): Life => (life.created > 0 ? removedLife(life, version) : life);
+    const left = (lifecycle: Lifecycle): Lifecycle =>
+      lifecycle.created > 0 ? removedLifecycle(lifecycle, version) : lifecycle;
     return { ...store, clock, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
   }
   return sweep({ ...store, clock, removed: version });
@@ -76,35 +77,36 @@ export function mergeRemoval(setting: Setting, store: Store, version: number): S
 
 function sweep(store: Store): Store {
   if (store.removed === 0) return store;
-  const left = (life: Life): Life => (Math.max(life.created, life.deleted) <= store.removed ? NO_MANIFEST : life);
+  const left = (lifecycle: Lifecycle): Lifecycle =>
+    Math.max(lifecycle.created, lifecycle.deleted) <= store.removed ? NO_MANIFEST : lifecycle;
   return { ...store, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
 }
 
 /** `mergeRows` of stores/merge.ts. `whole`: manifests come with their content; a life alone makes none. */
-export function mergeRows(store: Store, tags: TagSlots, lives: LifeSlots, whole: boolean): Store {
+export function mergeRows(store: Store, tags: TagSlots, lifecycles: LifecycleSlots, whole: boolean): Store {
   let { clock } = store;
   const mergeTag = (slot: Slot): TagVersion | undefined => {
     clock = Math.max(clock, tags[slot]?.version ?? 0);
     return mergeTags(store.tags[slot], tags[slot]);
   };
-  const mergeLife = (slot: Slot): Life => {
-    const [own, come] = [store.manifests[slot], lives[slot]];
-    if (come === undefined) return own;
+  const mergeLifecycle = (slot: Slot): Lifecycle => {
+    const [local, come] = [store.manifests[slot], lifecycles[slot]];
+    if (come === undefined) return local;
     clock = Math.max(clock, come.created, come.deleted);
-    return mergeLives(own, whole || own.created > 0 ? come : { created: 0, deleted: come.deleted });
+    return mergeLifecycles(local, whole || local.created > 0 ? come : { created: 0, deleted: come.deleted });
   };
   const mergedTags = [mergeTag(0), mergeTag(1)] as const;
-  const manifests = [mergeLife(0), mergeLife(1)] as const;
+  const manifests = [mergeLifecycle(0), mergeLifecycle(1)] as const;
   return sweep({ ...store, clock, tags: mergedTags, manifests });
 }
 
-/** `raiseClockTo` of stores/clock.ts: only if the store's next stamp might not be greater. */
+/** `raiseClockTo` of stores/clock.ts: only if the store's next version might not be greater. */
 export function raiseClockTo(setting: Setting, store: Store, seen: number, now: number): Store {
-  const covered = setting.mutation === 'equal-stamp' ? seen <= now : seen < now;
+  const covered = setting.mutation === 'equal-version' ? seen <= now : seen < now;
   return covered || seen <= store.clock ? store : { ...store, clock: seen };
 }
 
-/** `commitManifest` of stores/manifests/manifest-commit.ts. Gives the stamp. */
+/** `commitManifest` of stores/manifests/manifest-commit.ts. Gives the version. */
 export function commitManifest(
   setting: Setting,
   store: Store,
@@ -114,41 +116,52 @@ export function commitManifest(
   tag: Slot | undefined,
   mediaType: MediaType | undefined,
 ): [Store, number] {
-  const stamp = nextStamp(now, store.clock);
-  const tagStamp = setting.mutation === 'stamp-per-row' && tag !== undefined ? stamp + 1 : stamp;
+  const version = nextVersion(now, store.clock);
+  const tagVersion = setting.mutation === 'version-per-row' && tag !== undefined ? version + 1 : version;
   const known = store.manifests[digest];
-  const claims = mediaType === undefined ? {} : claimed(setting.mutation, known, stamp, mediaType);
-  const manifests = put(store.manifests, digest, { ...known, ...claims, created: stamp });
-  const row = { digest: DIGESTS[digest], version: tagStamp, origin: HOST_NAMES[host] };
+  const claims = mediaType === undefined ? {} : claimed(setting.mutation, known, version, mediaType);
+  const manifests = put(store.manifests, digest, { ...known, ...claims, created: version });
+  const row = { digest: DIGESTS[digest], version: tagVersion, origin: HOST_NAMES[host] };
   const tags = tag === undefined ? store.tags : put(store.tags, tag, row);
-  const markers: Markers =
+  const outboxEntries: OutboxEntries =
     host === CENTRAL
-      ? NO_MARKERS
+      ? NO_OUTBOX_ENTRIES
       : {
-          tags: tag === undefined ? store.markers.tags : put(store.markers.tags, tag, tagStamp),
-          manifests: put(store.markers.manifests, digest, stamp),
+          tags: tag === undefined ? store.outboxEntries.tags : put(store.outboxEntries.tags, tag, tagVersion),
+          manifests: put(store.outboxEntries.manifests, digest, version),
         };
-  return [{ ...store, clock: tagStamp, tags, manifests, markers }, tagStamp];
+  return [{ ...store, clock: tagVersion, tags, manifests, outboxEntries }, tagVersion];
 }
 
-/** `deleteTag` of stores/deletion/deletions.ts, at central. `seen` is undefined for a client of central's. Undefined: nothing to delete. */
+/**
+ * `deleteTag` of stores/deletion/deletions.ts, at central. `seen` is undefined for a client of central's. Undefined:
+ * nothing to delete.
+ */
 export function deleteTag(world: World, tag: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
   const row = central.tags[tag];
-  const visible = row?.digest != null && isVisible(row, lifeAt(central, slotOf(row.digest)));
+  const visible = row?.digest != null && isVisible(row, lifecycleAt(central, slotOf(row.digest)));
   if (seen === undefined && !visible) return undefined;
-  const version = nextStamp(now, central.clock, seen);
+  const version = nextVersion(now, central.clock, seen);
   const tags = put(central.tags, tag, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
   return [withDeletion(world, { ...central, clock: version, tags }, { kind: 'tag', key: tag, version }), version];
 }
 
 /** `deleteManifests` of stores/deletion/deletions.ts, at central, of one manifest. */
-export function deleteManifest(world: World, digest: Slot, now: number, seen: number | undefined): [World, number] | undefined {
+export function deleteManifest(
+  world: World,
+  digest: Slot,
+  now: number,
+  seen: number | undefined,
+): [World, number] | undefined {
   const central = world.stores[CENTRAL];
-  if (seen === undefined && !isAlive(lifeAt(central, digest))) return undefined;
-  const version = nextStamp(now, central.clock, seen);
+  if (seen === undefined && !isAlive(lifecycleAt(central, digest))) return undefined;
+  const version = nextVersion(now, central.clock, seen);
   const manifests = put(central.manifests, digest, { ...central.manifests[digest], deleted: version });
-  return [withDeletion(world, { ...central, clock: version, manifests }, { kind: 'manifest', key: digest, version }), version];
+  return [
+    withDeletion(world, { ...central, clock: version, manifests }, { kind: 'manifest', key: digest, version }),
+    version,
+  ];
 }
 
 /**
@@ -157,9 +170,9 @@ export function deleteManifest(world: World, digest: Slot, now: number, seen: nu
  */
 export function remove(setting: Setting, world: World, now: number, seen: number): [World, number] {
   const central = world.stores[CENTRAL];
-  const version = nextStamp(now, central.clock, seen);
+  const version = nextVersion(now, central.clock, seen);
   if (setting.mutation !== 'removal-of-known') {
-    const entry: FeedEntry = { kind: 'removal', key: 0, version };
+    const entry: ChangeLogEntry = { kind: 'removal', key: 0, version };
     return [withDeletion(world, mergeRemoval(setting, central, version), entry), version];
   }
   const known = SLOTS.filter((digest) => isAlive(central.manifests[digest]));
@@ -172,8 +185,8 @@ export function remove(setting: Setting, world: World, now: number, seen: number
   return [next, version];
 }
 
-function withDeletion(world: World, central: Store, ...entries: FeedEntry[]): World {
-  return { ...world, stores: [central, world.stores[1], world.stores[2]], feed: [...world.feed, ...entries] };
+function withDeletion(world: World, central: Store, ...entries: ChangeLogEntry[]): World {
+  return { ...world, stores: [central, world.stores[1], world.stores[2]], changeLog: [...world.changeLog, ...entries] };
 }
 
 /** `greatestTagVersion` of stores/manifests/tag-history.ts. */
@@ -181,15 +194,20 @@ export function greatestTagVersion(store: Store, digest: Slot): number {
   return Math.max(0, ...store.tags.map((tag) => (tag?.digest === DIGESTS[digest] ? tag.version : 0)));
 }
 
-/** `readMarked` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' markers as they are now. */
-export function readMarked(node: NodeIndex, store: Store, page: Markers): Message {
+/**
+ * `readMarked` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' outbox
+ * entries as they are now.
+ */
+export function readMarked(node: NodeIndex, store: Store, page: OutboxEntries): Message {
   const asked = (digest: Slot): boolean =>
-    page.manifests[digest] > 0 || SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
+    page.manifests[digest] > 0 ||
+    SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
   const isSent = (digest: Slot): boolean =>
-    asked(digest) && store.markers.manifests[digest] > 0 && isAlive(lifeAt(store, digest));
+    asked(digest) && store.outboxEntries.manifests[digest] > 0 && isAlive(lifecycleAt(store, digest));
   const sentTag = (tag: Slot): TagVersion | undefined => (page.tags[tag] > 0 ? store.tags[tag] : undefined);
-  const sent = (digest: Slot): Life | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
-  const done = (digest: Slot): number => (isSent(digest) ? store.markers.manifests[digest] : page.manifests[digest]);
+  const sent = (digest: Slot): Lifecycle | undefined => (isSent(digest) ? store.manifests[digest] : undefined);
+  const done = (digest: Slot): number =>
+    isSent(digest) ? store.outboxEntries.manifests[digest] : page.manifests[digest];
   return {
     kind: 'request',
     node,
@@ -206,13 +224,15 @@ export function readMarked(node: NodeIndex, store: Store, page: Markers): Messag
 /** `announceTo` of replication/announcement-rows.ts: merges at central, answers the merged rows and central's clock. */
 export function announceTo(central: Store, request: Message): [Store, Message] {
   const merged = mergeRows(central, request.tags, request.manifests, true);
-  const tag = (slot: Slot): TagVersion | undefined => (request.tags[slot] === undefined ? undefined : merged.tags[slot]);
-  const life = (slot: Slot): Life | undefined => (request.manifests[slot] === undefined ? undefined : merged.manifests[slot]);
+  const tag = (slot: Slot): TagVersion | undefined =>
+    request.tags[slot] === undefined ? undefined : merged.tags[slot];
+  const lifecycle = (slot: Slot): Lifecycle | undefined =>
+    request.manifests[slot] === undefined ? undefined : merged.manifests[slot];
   const reply: Message = {
     ...request,
     kind: 'reply',
     tags: [tag(0), tag(1)],
-    manifests: [life(0), life(1)],
+    manifests: [lifecycle(0), lifecycle(1)],
     clock: merged.clock,
   };
   return [merged, reply];
@@ -221,35 +241,56 @@ export function announceTo(central: Store, request: Message): [Store, Message] {
 /** The last batch of `send` in replication/announce.ts: rows of the reply, central's clock, `deleteMarkers`. */
 export function applyReply(setting: Setting, store: Store, { tags, manifests, done, clock }: Message): Store {
   const merged = mergeRows(store, tags, manifests, false);
-  const left = (marker: number, announced: number): number =>
-    marker === announced || (announced > 0 && setting.mutation === 'any-marker') ? 0 : marker;
-  const markers: Markers = {
-    tags: [left(store.markers.tags[0], done.tags[0]), left(store.markers.tags[1], done.tags[1])],
-    manifests: [left(store.markers.manifests[0], done.manifests[0]), left(store.markers.manifests[1], done.manifests[1])],
+  const left = (outboxEntry: number, announced: number): number =>
+    outboxEntry === announced || (announced > 0 && setting.mutation === 'any-outboxEntry') ? 0 : outboxEntry;
+  const outboxEntries: OutboxEntries = {
+    tags: [left(store.outboxEntries.tags[0], done.tags[0]), left(store.outboxEntries.tags[1], done.tags[1])],
+    manifests: [
+      left(store.outboxEntries.manifests[0], done.manifests[0]),
+      left(store.outboxEntries.manifests[1], done.manifests[1]),
+    ],
   };
-  return { ...merged, clock: Math.max(merged.clock, clock), markers };
+  return { ...merged, clock: Math.max(merged.clock, clock), outboxEntries };
 }
 
-/** `readFeed` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: of several deletions of a thing the last. */
-export function readFeed(world: World, node: NodeIndex, limit: number): Message {
+/**
+ * `readFeed` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: of several deletions of a
+ * thing the last.
+ */
+export function readChangeLog(world: World, node: NodeIndex, limit: number): Message {
   const from = world.stores[node].position;
-  const entries = world.feed.slice(from, from + limit);
-  let [tags, manifests]: [TagSlots, LifeSlots] = [NO_TAGS, NO_LIVES];
+  const entries = world.changeLog.slice(from, from + limit);
+  let [tags, manifests]: [TagSlots, LifecycleSlots] = [NO_TAGS, NO_LIFECYCLES];
   let removed = 0;
   for (const { kind, key, version } of entries) {
     if (kind === 'removal') removed = version;
     else if (kind === 'tag') tags = put(tags, key, { digest: null, version, origin: HOST_NAMES[CENTRAL] });
     else manifests = put(manifests, key, { created: 0, deleted: version });
   }
-  return { kind: 'feed', node, tags, manifests, removed, done: NO_MARKERS, clock: 0, from, to: from + entries.length };
+  return {
+    kind: 'changeLog',
+    node,
+    tags,
+    manifests,
+    removed,
+    done: NO_OUTBOX_ENTRIES,
+    clock: 0,
+    from,
+    to: from + entries.length,
+  };
 }
 
 /** `applyFeed` of replication/apply-changes.ts: the position moves only from where the entries were read. */
-export function applyFeed(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
-  const held = setting.mutation === 'feed-holders';
+export function applyChangeLog(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
+  const held = setting.mutation === 'changeLog-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
-  const life = (slot: Slot): Life | undefined => (held && store.manifests[slot].created === 0 ? undefined : manifests[slot]);
-  const merged = mergeRemoval(setting, mergeRows(store, [tag(0), tag(1)], [life(0), life(1)], false), removed);
+  const lifecycle = (slot: Slot): Lifecycle | undefined =>
+    held && store.manifests[slot].created === 0 ? undefined : manifests[slot];
+  const merged = mergeRemoval(
+    setting,
+    mergeRows(store, [tag(0), tag(1)], [lifecycle(0), lifecycle(1)], false),
+    removed,
+  );
   return store.position === from ? { ...merged, position: to } : merged;
 }
 
@@ -259,7 +300,7 @@ export interface Answer {
   readonly digest: Slot | undefined;
   /** The tag's row that was judged, if a tag was asked for. */
   readonly tag: TagVersion | undefined;
-  readonly life: Life;
+  readonly lifecycle: Lifecycle;
   /** The greatest version that the answer shows of another store. */
   readonly seen: number;
   /** Whose content is served. */
@@ -270,30 +311,34 @@ export interface Answer {
 export function readAlone(store: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   const tag = kind === 'tag' ? store.tags[key] : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
-  const life = digest === undefined ? NO_MANIFEST : lifeAt(store, digest);
-  const resolves = kind === 'tag' ? isVisible(tag, life) : isAlive(life);
-  return { digest: resolves ? digest : undefined, tag, life, seen: 0, from: resolves ? 'own' : 'nobody' };
+  const lifecycle = digest === undefined ? NO_MANIFEST : lifecycleAt(store, digest);
+  const resolves = kind === 'tag' ? isVisible(tag, lifecycle) : isAlive(lifecycle);
+  return { digest: resolves ? digest : undefined, tag, lifecycle, seen: 0, from: resolves ? 'own' : 'nobody' };
 }
 
-/** `#find` and `#judge` of registry/federated/manifests.ts: rows of the node and of central, merged first and judged after. */
+/**
+ * `#find` and `#judge` of registry/federated/manifests.ts: rows of the node and of central, merged first and judged
+ * after.
+ */
 export function readAtNode(setting: Setting, node: Store, central: Store, kind: 'tag' | 'digest', key: Slot): Answer {
-  if (kind === 'digest' && isAlive(lifeAt(node, key))) return readAlone(node, kind, key);
+  if (kind === 'digest' && isAlive(lifecycleAt(node, key))) return readAlone(node, kind, key);
   const missed = setting.mutation === 'tombstone-miss';
   const tagOf = (store: Store): TagVersion | undefined =>
     missed && store.tags[key]?.digest === null ? undefined : store.tags[key];
-  const lifeOf = (store: Store, digest: Slot): Life =>
-    missed && !isAlive(lifeAt(store, digest)) ? NO_MANIFEST : lifeAt(store, digest);
+  const lifecycleOf = (store: Store, digest: Slot): Lifecycle =>
+    missed && !isAlive(lifecycleAt(store, digest)) ? NO_MANIFEST : lifecycleAt(store, digest);
   const tag = kind === 'tag' ? mergeTags(tagOf(node), tagOf(central)) : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
-  const life = digest === undefined ? NO_MANIFEST : mergeLives(lifeOf(node, digest), lifeOf(central, digest));
-  const resolves = kind === 'tag' ? isVisible(tag, life) : isAlive(life);
-  const farTag = kind === 'tag' ? (central.tags[key]?.version ?? 0) : 0;
+  const lifecycle =
+    digest === undefined ? NO_MANIFEST : mergeLifecycles(lifecycleOf(node, digest), lifecycleOf(central, digest));
+  const resolves = kind === 'tag' ? isVisible(tag, lifecycle) : isAlive(lifecycle);
+  const remoteTag = kind === 'tag' ? (central.tags[key]?.version ?? 0) : 0;
   return {
     digest: resolves ? digest : undefined,
     tag,
-    life,
-    seen: Math.max(farTag, life.created, life.deleted, central.removed),
-    from: !resolves || digest === undefined ? 'nobody' : isAlive(lifeAt(node, digest)) ? 'own' : 'central',
+    lifecycle,
+    seen: Math.max(remoteTag, lifecycle.created, lifecycle.deleted, central.removed),
+    from: !resolves || digest === undefined ? 'nobody' : isAlive(lifecycleAt(node, digest)) ? 'own' : 'central',
   };
 }
 
@@ -303,9 +348,10 @@ export function keep(node: NodeIndex, central: Store, answer: Answer, tag: Slot 
     kind: 'keep',
     node,
     tags: tag === undefined ? NO_TAGS : put(NO_TAGS, tag, answer.tag),
-    manifests: answer.digest === undefined ? NO_LIVES : put(NO_LIVES, answer.digest, central.manifests[answer.digest]),
+    manifests:
+      answer.digest === undefined ? NO_LIFECYCLES : put(NO_LIFECYCLES, answer.digest, central.manifests[answer.digest]),
     removed: 0,
-    done: NO_MARKERS,
+    done: NO_OUTBOX_ENTRIES,
     clock: 0,
     from: 0,
     to: 0,
@@ -323,19 +369,19 @@ export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>
   const removed = Math.max(node.removed, central.removed);
   const isShown = (store: Store, name: Slot): boolean => isListed(store, name) && store.tags[name]!.version > removed;
   const judge = (name: Slot): boolean => {
-    const [own, far] = [
+    const [local, remote] = [
       isShown(node, name) ? node.tags[name] : undefined,
       isShown(central, name) ? central.tags[name] : undefined,
     ];
-    if (own === undefined && far === undefined) return false;
-    seen = Math.max(seen, far?.version ?? 0);
-    if (own !== undefined && far !== undefined && compareTags(own, far) === 0) return true;
+    if (local === undefined && remote === undefined) return false;
+    seen = Math.max(seen, remote?.version ?? 0);
+    if (local !== undefined && remote !== undefined && compareTags(local, remote) === 0) return true;
     const tag = mergeTags(node.tags[name], central.tags[name]);
     seen = Math.max(seen, central.tags[name]?.version ?? 0);
     if (tag?.digest == null) return false;
-    const life = lifeAt(central, slotOf(tag.digest));
-    seen = Math.max(seen, life.created, life.deleted);
-    return isVisible(tag, mergeLives(lifeAt(node, slotOf(tag.digest)), life));
+    const lifecycle = lifecycleAt(central, slotOf(tag.digest));
+    seen = Math.max(seen, lifecycle.created, lifecycle.deleted);
+    return isVisible(tag, mergeLifecycles(lifecycleAt(node, slotOf(tag.digest)), lifecycle));
   };
   return { listed: [judge(0), judge(1)], seen };
 }

@@ -25,7 +25,12 @@ const SUPPORTED = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 /** Text that is a digest but for a few characters. */
 const nearDigest = fc
   .record({
-    digest: fc.constantFrom<string>(SHA256, SHA512, SHA256.replace('sha256', 'sha512'), SHA512.replace('sha512', 'sha256')),
+    digest: fc.constantFrom<string>(
+      SHA256,
+      SHA512,
+      SHA256.replace('sha256', 'sha512'),
+      SHA512.replace('sha512', 'sha256'),
+    ),
     edits: fc.array(
       fc.record({
         at: fc.nat(140),

@@ -70,7 +70,9 @@ describe('OciError', () => {
   });
 
   test('uses the codes of the specification, and few of its own', () => {
-    expect([...SPEC_CODES, ...OTHER_CODES]).toEqual(expect.arrayContaining(KINDS.map((kind) => new OciError(kind).code)));
+    expect([...SPEC_CODES, ...OTHER_CODES]).toEqual(
+      expect.arrayContaining(KINDS.map((kind) => new OciError(kind).code)),
+    );
   });
 
   test('says more where more can be said, under the same status and code', () => {

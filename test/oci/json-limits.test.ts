@@ -47,7 +47,10 @@ describe('depth', () => {
   });
 
   test('answers for every text, JSON or not', () => {
-    const text = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom(...Array.from('[]{}"\\ a\ud800')) }));
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: fc.constantFrom(...Array.from('[]{}"\\ a\ud800')) }),
+    );
     fc.assert(
       fc.property(text, fc.nat(8), (any, limit) => {
         expect(nestsDeeperThan(any, limit)).toBeTypeOf('boolean');

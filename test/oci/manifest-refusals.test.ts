@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { type Manifest, MAX_DEPTH, MAX_REFERENCES, parseManifest } from '../../src/oci/manifest.ts';
-import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST } from '../../src/oci/media-type.ts';
+import {
+  DOCKER_MANIFEST,
+  DOCKER_MANIFEST_LIST,
+  OCI_IMAGE_INDEX,
+  OCI_IMAGE_MANIFEST,
+} from '../../src/oci/media-type.ts';
 
 const OTHER_TYPE = 'application/vnd.example.thing.v1+json';
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
@@ -57,12 +62,20 @@ describe('an image is refused', () => {
     ['without layers', { config: descriptor(1) }, 'the field "layers" is missing'],
     ['with the content of an index', index, 'the field "config" is missing'],
     ['with a list of configs', { ...image, config: [descriptor(1)] }, 'the field "config" must be a descriptor'],
-    ['with one layer for a list', { ...image, layers: descriptor(2) }, 'the field "layers" must be a list of descriptors'],
+    [
+      'with one layer for a list',
+      { ...image, layers: descriptor(2) },
+      'the field "layers" must be a list of descriptors',
+    ],
     ['with a list of subjects', { ...image, subject: [] }, 'the field "subject" must be a descriptor'],
     ['with a config that is text', { ...image, config: 'sha256' }, 'the field "config" must be a descriptor'],
     ['with a null layer', { ...image, layers: [descriptor(2), null] }, 'the field "layers[1]" must be a descriptor'],
     ['with a layer without digest', { ...image, layers: [{ size: 1 }] }, 'the field "layers[0].digest" is missing'],
-    ['with a layer without size', { ...image, layers: [{ digest: digest(1) }] }, 'the field "layers[0].size" is missing'],
+    [
+      'with a layer without size',
+      { ...image, layers: [{ digest: digest(1) }] },
+      'the field "layers[0].size" is missing',
+    ],
     [
       'with a negative size',
       { ...image, config: { ...descriptor(1), size: -1 } },
@@ -107,7 +120,11 @@ describe('an index is refused', () => {
   test.each([
     ['without manifests', {}, 'the field "manifests" is missing'],
     ['with the content of an image', image, 'the field "manifests" is missing'],
-    ['with one manifest for a list', { manifests: descriptor(1) }, 'the field "manifests" must be a list of descriptors'],
+    [
+      'with one manifest for a list',
+      { manifests: descriptor(1) },
+      'the field "manifests" must be a list of descriptors',
+    ],
     ['with a child without digest', { manifests: [{}] }, 'the field "manifests[0].digest" is missing'],
   ])('%s', (_, document, message) => {
     expectRefusal(document, OCI_IMAGE_INDEX, message);
@@ -138,11 +155,19 @@ describe('the caps', () => {
 
   test.each([
     ['children', OCI_IMAGE_INDEX, (n: number) => ({ manifests: Array.from({ length: n }, (_, i) => descriptor(i)) })],
-    ['children that repeat', OCI_IMAGE_INDEX, (n: number) => ({ manifests: Array.from({ length: n }, () => descriptor(1)) })],
+    [
+      'children that repeat',
+      OCI_IMAGE_INDEX,
+      (n: number) => ({ manifests: Array.from({ length: n }, () => descriptor(1)) }),
+    ],
     [
       'config, layers and subject together',
       OCI_IMAGE_MANIFEST,
-      (n: number) => ({ ...image, layers: Array.from({ length: n - 2 }, (_, i) => descriptor(i)), subject: descriptor(1) }),
+      (n: number) => ({
+        ...image,
+        layers: Array.from({ length: n - 2 }, (_, i) => descriptor(i)),
+        subject: descriptor(1),
+      }),
     ],
     [
       'descriptors of other documents',

@@ -11,7 +11,12 @@ import {
 const ARTIFACT = 'application/vnd.example.artifact.v1+json';
 
 const digest = (n: number): string => `sha256:${n.toString(16).padStart(64, '0')}`;
-const descriptor = (n: number, more: object = {}) => ({ mediaType: 'application/x', digest: digest(n), size: n, ...more });
+const descriptor = (n: number, more: object = {}) => ({
+  mediaType: 'application/x',
+  digest: digest(n),
+  size: n,
+  ...more,
+});
 const image = { schemaVersion: 2, config: descriptor(1), layers: [descriptor(2)] };
 const index = { schemaVersion: 2, manifests: [descriptor(3)] };
 const artifact = { blobs: [descriptor(4)], subject: descriptor(5) };
@@ -56,7 +61,12 @@ const WRONG_IN_DESCRIPTOR: readonly [fields: object, path: string, problem: stri
 /** Where descriptors are. */
 const PLACES: readonly [where: string, mediaType: string, field: string, documentWith: (more: object) => object][] = [
   ['the config of an image', OCI_IMAGE_MANIFEST, 'config', (more) => ({ ...image, config: descriptor(1, more) })],
-  ['a layer of Docker', DOCKER_MANIFEST, 'layers[1]', (more) => ({ ...image, layers: [descriptor(2), descriptor(3, more)] })],
+  [
+    'a layer of Docker',
+    DOCKER_MANIFEST,
+    'layers[1]',
+    (more) => ({ ...image, layers: [descriptor(2), descriptor(3, more)] }),
+  ],
   ['the subject of an image', OCI_IMAGE_MANIFEST, 'subject', (more) => ({ ...image, subject: descriptor(5, more) })],
   ['an index', OCI_IMAGE_INDEX, 'manifests[0]', (more) => ({ manifests: [descriptor(1, more)] })],
   ["Docker's list", DOCKER_MANIFEST_LIST, 'manifests[0]', (more) => ({ manifests: [descriptor(1, more)] })],
@@ -129,7 +139,10 @@ describe('a number that Go cannot decode as an integer', () => {
   });
 
   test('is accepted in fields that image-spec does not know, and in text', () => {
-    const notes = { note: { size: 1000, schemaVersion: 1000, list: [{ size: 1000 }] }, annotations: { size: '{"size":1.5}' } };
+    const notes = {
+      note: { size: 1000, schemaVersion: 1000, list: [{ size: 1000 }] },
+      annotations: { size: '{"size":1.5}' },
+    };
     const text = written({ ...image, ...notes }, 1000, '1e3');
     expect(parse(text, OCI_IMAGE_MANIFEST)).toMatchObject({ text, references: [{ size: 1 }, { size: 2 }] });
   });
@@ -159,17 +172,22 @@ describe('null for a list, as Go writes an empty one', () => {
 
 test('a manifest that gives one digest two sizes is refused', () => {
   const layers = [descriptor(2), descriptor(2, { size: 3 })];
-  expect(() => parse({ ...image, layers }, OCI_IMAGE_MANIFEST)).toThrow(`the manifest gives ${digest(2)} two sizes, 2 and 3`);
+  expect(() => parse({ ...image, layers }, OCI_IMAGE_MANIFEST)).toThrow(
+    `the manifest gives ${digest(2)} two sizes, 2 and 3`,
+  );
 });
 
 describe('media types are compared without regard to case:', () => {
   const upper = (mediaType: MediaType): string => mediaType.replace('oci', 'OCI').replace('docker', 'DOCKER');
 
-  test.each([OCI_IMAGE_MANIFEST, DOCKER_MANIFEST])('%s in another case is an image, and is kept as pushed', (mediaType) => {
-    const pushed = upper(mediaType);
-    expect(parse(image, pushed)).toMatchObject({ mediaType: pushed, requiredBlobs: [digest(1), digest(2)] });
-    expectRefusal({ config: descriptor(1) }, pushed, 'layers', 'is missing');
-  });
+  test.each([OCI_IMAGE_MANIFEST, DOCKER_MANIFEST])(
+    '%s in another case is an image, and is kept as pushed',
+    (mediaType) => {
+      const pushed = upper(mediaType);
+      expect(parse(image, pushed)).toMatchObject({ mediaType: pushed, requiredBlobs: [digest(1), digest(2)] });
+      expectRefusal({ config: descriptor(1) }, pushed, 'layers', 'is missing');
+    },
+  );
 
   test.each([OCI_IMAGE_INDEX, DOCKER_MANIFEST_LIST])('%s in another case is an index', (mediaType) => {
     expectRefusal({}, upper(mediaType), 'manifests', 'is missing');
@@ -186,7 +204,9 @@ describe('media types are compared without regard to case:', () => {
 
   test('a foreign layer in another case may lack its bytes', () => {
     const mediaType = 'application/vnd.oci.image.layer.NonDistributable.v1.tar';
-    expect(parse({ ...image, layers: [descriptor(2, { mediaType })] }, OCI_IMAGE_MANIFEST).requiredBlobs).toEqual([digest(1)]);
+    expect(parse({ ...image, layers: [descriptor(2, { mediaType })] }, OCI_IMAGE_MANIFEST).requiredBlobs).toEqual([
+      digest(1),
+    ]);
   });
 });
 

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { annotationsOf, type Manifest, parseManifest } from '../../src/oci/manifest.ts';
-import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST } from '../../src/oci/media-type.ts';
+import {
+  DOCKER_MANIFEST,
+  DOCKER_MANIFEST_LIST,
+  OCI_IMAGE_INDEX,
+  OCI_IMAGE_MANIFEST,
+} from '../../src/oci/media-type.ts';
 
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
@@ -38,7 +43,10 @@ describe('an image', () => {
   });
 
   test.each(FOREIGN_TYPES)('may lack the bytes of a layer of type %s', (mediaType) => {
-    const { references, requiredBlobs } = parse({ ...image, layers: [descriptor(6, mediaType), layer] }, OCI_IMAGE_MANIFEST);
+    const { references, requiredBlobs } = parse(
+      { ...image, layers: [descriptor(6, mediaType), layer] },
+      OCI_IMAGE_MANIFEST,
+    );
     expect(references.map((reference) => reference.digest)).toEqual([digest(1), digest(6), digest(2)]);
     expect(requiredBlobs).toEqual([digest(1), digest(2)]);
   });
@@ -86,15 +94,18 @@ describe('an image', () => {
 });
 
 describe('an index', () => {
-  test.each([OCI_IMAGE_INDEX, DOCKER_MANIFEST_LIST])('of type %s references its children, and needs none', (mediaType) => {
-    const { references, requiredBlobs, artifactType } = parse(index, mediaType);
-    expect(references).toMatchObject([
-      { kind: 'child', digest: digest(4), size: 400 },
-      { kind: 'child', digest: digest(5), size: 500 },
-    ]);
-    expect(requiredBlobs).toEqual([]);
-    expect(artifactType).toBe('');
-  });
+  test.each([OCI_IMAGE_INDEX, DOCKER_MANIFEST_LIST])(
+    'of type %s references its children, and needs none',
+    (mediaType) => {
+      const { references, requiredBlobs, artifactType } = parse(index, mediaType);
+      expect(references).toMatchObject([
+        { kind: 'child', digest: digest(4), size: 400 },
+        { kind: 'child', digest: digest(5), size: 500 },
+      ]);
+      expect(requiredBlobs).toEqual([]);
+      expect(artifactType).toBe('');
+    },
+  );
 
   test('may list layer blobs, as caches of buildkit do', () => {
     const cache = {
@@ -118,7 +129,10 @@ describe('the subject', () => {
     ['an index', index, OCI_IMAGE_INDEX],
     ['another document', {}, OTHER_TYPE],
   ])('of %s is referenced, and not needed', (_, document, mediaType) => {
-    const { subject, references, requiredBlobs } = parse({ ...document, subject: descriptor(9, OCI_IMAGE_MANIFEST) }, mediaType);
+    const { subject, references, requiredBlobs } = parse(
+      { ...document, subject: descriptor(9, OCI_IMAGE_MANIFEST) },
+      mediaType,
+    );
     expect(subject).toBe(digest(9));
     expect(references).toContainEqual(expect.objectContaining({ kind: 'subject', digest: digest(9), size: 900 }));
     expect(requiredBlobs).not.toContain(digest(9));
@@ -168,7 +182,9 @@ describe('a document of another media type', () => {
   });
 
   test.each([-1, 1.5, 2 ** 53, '100', null, undefined])('has no size where it says %j', (size) => {
-    expect(parse({ layers: [{ ...layer, size }] }, OTHER_TYPE).references).toMatchObject([{ digest: digest(2), size: null }]);
+    expect(parse({ layers: [{ ...layer, size }] }, OTHER_TYPE).references).toMatchObject([
+      { digest: digest(2), size: null },
+    ]);
   });
 
   test('is alone in having blobs: an image with such a field references nothing by it', () => {

@@ -5,7 +5,11 @@ import { holds, parsePrecondition } from '../../src/oci/precondition.ts';
 const HERE = `sha256:${'1'.repeat(64)}` as Digest;
 const OTHER = `sha256:${'2'.repeat(64)}` as Digest;
 
-function judge(ifMatch: string | undefined, ifNoneMatch: string | undefined, current: Digest | undefined): boolean | undefined {
+function judge(
+  ifMatch: string | undefined,
+  ifNoneMatch: string | undefined,
+  current: Digest | undefined,
+): boolean | undefined {
   const precondition = parsePrecondition(ifMatch, ifNoneMatch);
   return precondition && holds(precondition, current);
 }

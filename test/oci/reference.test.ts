@@ -11,10 +11,47 @@ import {
 } from '../../src/oci/reference.ts';
 
 const GOOD_COMPONENTS = ['a', '0', 'alice', 'a.b', 'a_b', 'a__b', 'a-b', 'a---b', 'a-b.c__d', '0.0', 'x--1'];
-const BAD_COMPONENTS = ['', '.', '-', '_a', 'a_', '.a', 'a.', '-a', 'a-', 'a..b', 'a___b', 'a._b', 'a-_b', 'a.-b', 'A', 'aB'];
-const ALIEN_COMPONENTS = ['a b', 'a:b', 'a@b', 'a+b', 'a%2fb', 'ä', 'ａ', 'a\n', '\0', "a'", '"', '<a>', '$', '..', '*', '~'];
+const BAD_COMPONENTS = [
+  '',
+  '.',
+  '-',
+  '_a',
+  'a_',
+  '.a',
+  'a.',
+  '-a',
+  'a-',
+  'a..b',
+  'a___b',
+  'a._b',
+  'a-_b',
+  'a.-b',
+  'A',
+  'aB',
+];
+const ALIEN_COMPONENTS = [
+  'a b',
+  'a:b',
+  'a@b',
+  'a+b',
+  'a%2fb',
+  'ä',
+  'ａ',
+  'a\n',
+  '\0',
+  "a'",
+  '"',
+  '<a>',
+  '$',
+  '..',
+  '*',
+  '~',
+];
 
-/** The grammar of the distribution spec ("Pulling manifests"), told by hand: runs of letters and digits, and what may stand between. */
+/**
+ * The grammar of the distribution spec ("Pulling manifests"), told by hand: runs of letters and digits, and what may
+ * stand between.
+ */
 function isComponent(text: string): boolean {
   const between = text.split(/[a-z0-9]+/);
   return (
@@ -72,7 +109,9 @@ describe('repository names', () => {
   });
 
   test('are repeated in an error to 300 characters, no more', () => {
-    expect(() => parseRepositoryName('a'.repeat(5000))).toThrow(expect.objectContaining({ detail: { name: 'a'.repeat(300) } }));
+    expect(() => parseRepositoryName('a'.repeat(5000))).toThrow(
+      expect.objectContaining({ detail: { name: 'a'.repeat(300) } }),
+    );
   });
 
   test('are judged in no time, however they are made', () => {
@@ -107,9 +146,12 @@ describe('tags', () => {
     expect(parseTag(tag)).toBe(tag);
   });
 
-  test.each(['', '.a', '-a', 'a b', 'a/b', 'a+b', 'a:b', 'a\n', 'ä', 'a'.repeat(129), '<b>', "'", '%00'])('%j is none', (tag) => {
-    expect(() => parseTag(tag)).toThrow(expect.objectContaining({ kind: 'TAG_INVALID', detail: { tag } }));
-  });
+  test.each(['', '.a', '-a', 'a b', 'a/b', 'a+b', 'a:b', 'a\n', 'ä', 'a'.repeat(129), '<b>', "'", '%00'])(
+    '%j is none',
+    (tag) => {
+      expect(() => parseTag(tag)).toThrow(expect.objectContaining({ kind: 'TAG_INVALID', detail: { tag } }));
+    },
+  );
 
   test('are repeated in an error to 200 characters, no more', () => {
     expect(() => parseTag('a'.repeat(5000))).toThrow(expect.objectContaining({ detail: { tag: 'a'.repeat(200) } }));
@@ -129,7 +171,8 @@ describe('references', () => {
     const blake3 = `blake3:${'0'.repeat(64)}`;
     expect(parseAnyReference(digest)).toEqual({ kind: 'digest', digest });
     expect(parseAnyReference(blake3)).toEqual({ kind: 'digest', digest: blake3 });
-    for (const tag of ['latest', '-', '', 'a'.repeat(500)]) expect(parseAnyReference(tag)).toEqual({ kind: 'tag', tag });
+    for (const tag of ['latest', '-', '', 'a'.repeat(500)])
+      expect(parseAnyReference(tag)).toEqual({ kind: 'tag', tag });
     expect(() => parseAnyReference('sha256:0')).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID' }));
   });
 

@@ -14,10 +14,14 @@ test('it comes up while 12 clients retry, and answers nothing before it can serv
   const ask = async (at: number): Promise<void> => {
     const url = `http://127.0.0.1:${at}/v2/alice/app/tags/list`;
     const { authorization } = loggedIn('', 'alice');
-    const answer = await fetch(url, { headers: { Authorization: authorization }, signal: stopped.signal }).catch(() => undefined);
+    const answer = await fetch(url, { headers: { Authorization: authorization }, signal: stopped.signal }).catch(
+      () => undefined,
+    );
     if (answer === undefined) return;
     const { status, headers } = answer;
-    statuses.add(status === 503 && headers.has('Retry-After') ? '503 with Retry-After' : `${status}: ${await answer.text()}`);
+    statuses.add(
+      status === 503 && headers.has('Retry-After') ? '503 with Retry-After' : `${status}: ${await answer.text()}`,
+    );
   };
   const clients = Array.from({ length: CLIENTS }, async (_, i) => {
     while (!stopped.signal.aborted) await ask(port + (i % 3));
@@ -32,7 +36,9 @@ test('it comes up while 12 clients retry, and answers nothing before it can serv
     await server?.kill();
     await removeFolder(folder);
   }
-  const unforeseen = [...statuses].filter((status) => status !== '503 with Retry-After' && !status.includes('NAME_UNKNOWN'));
+  const unforeseen = [...statuses].filter(
+    (status) => status !== '503 with Retry-After' && !status.includes('NAME_UNKNOWN'),
+  );
   expect(unforeseen).toEqual([]);
   expect([...statuses].some((status) => status.startsWith('404'))).toBe(true);
 });

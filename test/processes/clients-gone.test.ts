@@ -1,4 +1,7 @@
-/** A client that goes away in the middle of a body is 499 in the log and the metrics, apart from failures of the registry. */
+/**
+ * A client that goes away in the middle of a body is 499 in the log and the metrics, apart from failures of the
+ * registry.
+ */
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -39,7 +42,8 @@ async function goAway(method: string, path: string, framing: string, body: strin
   socket.on('error', () => undefined);
   await new Promise<void>((done) => socket.on('connect', done));
   await new Promise<void>((done) => void socket.write(`${head.join('\r\n')}\r\n\r\n${body}`, () => done()));
-  // Nothing tells that it is being read: a request that was sent before this one's end has been answered is a good while.
+  // Nothing tells that it is being read: a request that was sent before this one's end has been answered is a good
+  // while.
   await (await request(loggedIn(url, 'alice'), 'GET', '/v2/')).arrayBuffer();
   await new Promise<void>((done) => {
     socket.on('close', () => done());
@@ -71,7 +75,13 @@ test.each<[name: string, method: string, path: () => Promise<string> | string, f
   ['a whole blob of unknown length', 'PUT', async () => `${await upload()}?digest=${DIGEST}`, CHUNKED, CHUNK],
   ['the last of several chunks', 'PUT', continued, LENGTH, 'a'.repeat(100_000)],
   ['the last of several chunks, of unknown length', 'PUT', continued, CHUNKED, CHUNK],
-  ['a blob without a session', 'POST', () => `/v2/alice/gone/blobs/uploads/?digest=${DIGEST}`, LENGTH, 'a'.repeat(100_000)],
+  [
+    'a blob without a session',
+    'POST',
+    () => `/v2/alice/gone/blobs/uploads/?digest=${DIGEST}`,
+    LENGTH,
+    'a'.repeat(100_000),
+  ],
   ['a manifest', 'PUT', () => '/v2/alice/gone/manifests/a', LENGTH, 'a'.repeat(100_000)],
   ['a manifest of unknown length', 'PUT', () => '/v2/alice/gone/manifests/b', CHUNKED, CHUNK],
   ['a form', 'POST', () => '/token', 'Content-Length: 1000', 'grant_type'],

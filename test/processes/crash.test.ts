@@ -1,7 +1,16 @@
 /** Invariant 1: what was acknowledged survives a kill -9 between any two requests of a push. */
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { chunked, compareBlob, comparePull, imageOf, loggedIn, pushSteps, request, sha256 } from '../support/local/push.ts';
+import {
+  chunked,
+  compareBlob,
+  comparePull,
+  imageOf,
+  loggedIn,
+  pushSteps,
+  request,
+  sha256,
+} from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 import { until } from '../support/local/server.ts';
 

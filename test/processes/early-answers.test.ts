@@ -1,6 +1,6 @@
 /**
- * Invariant 7, on the wire: what is refused before its body has been read is answered readably. Go's HTTP client sends its
- * whole body first; of a connection that the server closes meanwhile it may read no answer, but `broken pipe`.
+ * Invariant 7, on the wire: what is refused before its body has been read is answered readably. Go's HTTP client sends
+ * its whole body first; of a connection that the server closes meanwhile it may read no answer, but `broken pipe`.
  */
 import { beforeAll, expect, test } from 'vitest';
 import { buildGoClient, type GoExchange } from '../support/local/go-client.ts';
@@ -8,7 +8,10 @@ import { loggedIn, request } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
 
 const MIB = 1024 * 1024;
-/** How often a kind is sent, with Content-Length and again without. Large bodies tell no more than small ones, and take longer. */
+/**
+ * How often a kind is sent, with Content-Length and again without. Large bodies tell no more than small ones, and take
+ * longer.
+ */
 const SENT: readonly (readonly [size: number, times: number])[] = [
   [200_000, 10],
   [MIB, 10],

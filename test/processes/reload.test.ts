@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, request } from '../support/local/push.ts';
-import { processesOf, removeFolder, type Server, startServer, temporaryFolder, until } from '../support/local/server.ts';
+import {
+  processesOf,
+  removeFolder,
+  type Server,
+  startServer,
+  temporaryFolder,
+  until,
+} from '../support/local/server.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const IMAGE = imageOf(100_000);
@@ -33,7 +40,8 @@ const SOURCE = 'src/http/health.ts';
 async function sayOfConfiguration(expression: string): Promise<void> {
   const original = await readFile(join(ROOT, SOURCE), 'utf8');
   const changed = original.replace("configuration: 'ok'", `configuration: ${expression}`);
-  if (changed === original && expression !== "'ok'") throw new Error(`${SOURCE} does not say "configuration: 'ok'" any more`);
+  if (changed === original && expression !== "'ok'")
+    throw new Error(`${SOURCE} does not say "configuration: 'ok'" any more`);
   await writeFile(join(folder, SOURCE), changed);
 }
 
@@ -53,15 +61,16 @@ const reloads = (change: () => Promise<void>) => printed(`s: ${SOURCE}\n`, chang
 test('a changed source answers after a line, with the state of before, at central and at a node', async () => {
   await reloads(() => sayOfConfiguration("'changed'"));
   expect(await configuration()).toBe('changed');
-  for (const { url } of [server, ...server.nodes]) await comparePull(loggedIn(url, 'alice'), 'alice/app', 'latest', IMAGE);
+  for (const { url } of [server, ...server.nodes])
+    await comparePull(loggedIn(url, 'alice'), 'alice/app', 'latest', IMAGE);
 });
 
-test('a source that does not build is shown, and the registry of before answers until it is mended', async () => {
+test('a source that does not build is shown, and the registry of before answers until it is repaired', async () => {
   await printed('the registry of before keeps running', () => sayOfConfiguration("'a' 'b'"));
   expect(server.output()).toMatch(new RegExp(`${SOURCE}:\\d+:\\d+: ERROR: Expected`));
   expect(await configuration()).toBe('changed');
-  await reloads(() => sayOfConfiguration("'mended'"));
-  expect(await configuration()).toBe('mended');
+  await reloads(() => sayOfConfiguration("'repaired'"));
+  expect(await configuration()).toBe('repaired');
 });
 
 test('a source that builds and does not start is shown, and the next change starts the registry again', async () => {

@@ -72,7 +72,10 @@ test(
     const image = imageOf(300 * MIB);
     const layer = sha256(image.blobs[1] ?? randomBytes(0));
     await pushLarge(alice('node1'), 'alice/large', 'latest', image);
-    await vi.waitUntil(async () => (await partsCopied(layer)).length >= 3, { timeout: LONGEST_MILLISECONDS, interval: 20 });
+    await vi.waitUntil(async () => (await partsCopied(layer)).length >= 3, {
+      timeout: LONGEST_MILLISECONDS,
+      interval: 20,
+    });
     await server.current.kill();
     const before = await partsCopied(layer);
     await server.restart();

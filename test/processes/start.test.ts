@@ -45,7 +45,8 @@ test('npm start prints addresses, users and a push; its users can do what it say
   }
   expect(screen.split('\n').length).toBeLessThan(30);
   const status = async (name: string, path: string) =>
-    (await fetch(new URL(path, server.url), { headers: { Authorization: loggedIn(server.url, name).authorization } })).status;
+    (await fetch(new URL(path, server.url), { headers: { Authorization: loggedIn(server.url, name).authorization } }))
+      .status;
   expect(await status('alice', '/v2/alice/app/tags/list')).toBe(404);
   expect(await status('alice', '/v2/bob/app/tags/list')).toBe(403);
   expect(await status('platform', '/v2/bob/app/tags/list')).toBe(404);
@@ -57,7 +58,9 @@ test('it listens on loopback alone', async () => {
   const addresses = await listeningAddresses(server.pid);
   expect(addresses.length).toBeGreaterThan(0);
   // 127.0.0.1 and ::1, as /proc writes them.
-  expect(addresses.filter((address) => address !== '0100007F' && address !== '00000000000000000000000001000000')).toEqual([]);
+  expect(
+    addresses.filter((address) => address !== '0100007F' && address !== '00000000000000000000000001000000'),
+  ).toEqual([]);
 });
 
 test('state survives a restart, Ctrl-C stops everything and leaves nothing behind', async () => {
@@ -75,7 +78,9 @@ test('nobody else may read its state or its log, wherever an earlier start has l
   const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
   const log = join(folder, 'log.jsonl');
   expect([await modeOf(folder), await modeOf(log)]).toEqual(['700', '600']);
-  const inside = await Promise.all((await readdir(folder, { recursive: true })).map((name) => modeOf(join(folder, name))));
+  const inside = await Promise.all(
+    (await readdir(folder, { recursive: true })).map((name) => modeOf(join(folder, name))),
+  );
   expect(inside.filter((mode) => !mode.endsWith('00'))).toEqual([]);
   await server.interrupt();
   await chmod(folder, 0o755);

@@ -27,13 +27,16 @@ beforeEach(async () => {
   fixture = await openFixture();
 });
 
-const publish = (name: string) => env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(name).run();
+const publish = (name: string) =>
+  env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(name).run();
 
 describe('invariant 6: knowing a digest gives nothing', () => {
   test('a blob is read through the link of its repository alone', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     await expect(fixture.registry.getBlob(granted(OTHER), digest)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
-    await expect(fixture.registry.resolveBlob(granted(OTHER), digest, true)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
+    await expect(fixture.registry.resolveBlob(granted(OTHER), digest, true)).rejects.toMatchObject({
+      kind: 'BLOB_UNKNOWN',
+    });
   });
 
   test('a repository that has to be public is judged by the query that reads', async () => {
@@ -80,8 +83,12 @@ describe('mounts', () => {
   test('without a source, only from where the caller can pull', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100), OTHER);
     const ranges = (prefix: string) => [{ from: `${prefix}/`, to: `${prefix}0` }];
-    expect(await fixture.registry.mountBlob(REPOSITORY, digest, { ranges: ranges('alice'), withPublic: true })).toBe(false);
-    expect(await fixture.registry.mountBlob(REPOSITORY, digest, { ranges: ranges('bob'), withPublic: true })).toBe(true);
+    expect(await fixture.registry.mountBlob(REPOSITORY, digest, { ranges: ranges('alice'), withPublic: true })).toBe(
+      false,
+    );
+    expect(await fixture.registry.mountBlob(REPOSITORY, digest, { ranges: ranges('bob'), withPublic: true })).toBe(
+      true,
+    );
     const third = 'carol/third' as RepositoryName;
     expect(await fixture.registry.mountBlob(third, digest, { ranges: [], withPublic: true })).toBe(false);
     await publish(OTHER);
@@ -91,7 +98,9 @@ describe('mounts', () => {
 
 describe('leases', () => {
   const lease = async () =>
-    (await rowsOf<{ lease_until: number; leaving: string | null }>('SELECT lease_until, leaving FROM locations'))[0];
+    (
+      await rowsOf<{ lease_until: number; releasing: string | null }>('SELECT lease_until, releasing FROM locations')
+    )[0];
 
   test('a push promises 2 g; HEAD by who may push renews it once less than 1.75 g is left', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
@@ -118,9 +127,9 @@ describe('leases', () => {
   test('a manifest clears the mark of the blobs that it needs, and of no others', async () => {
     const image = await pushSmallImage(fixture, 1, ['latest']);
     await pushBlob(fixture, bytesOf(9, 10));
-    await env.DB_CENTRAL.prepare("UPDATE locations SET leaving = 'token'").run();
+    await env.DB_CENTRAL.prepare("UPDATE locations SET releasing = 'token'").run();
     await pushImage(fixture, image, ['latest']);
-    const marked = await rowsOf<{ digest: string }>('SELECT digest FROM locations WHERE leaving IS NOT NULL');
+    const marked = await rowsOf<{ digest: string }>('SELECT digest FROM locations WHERE releasing IS NOT NULL');
     expect(marked).toEqual([{ digest: await digestOf('sha256', bytesOf(9, 10)) }]);
   });
 
@@ -132,9 +141,9 @@ describe('leases', () => {
       () => pushBlob(fixture, bytesOf(1, 100)),
     ];
     for (const use of uses) {
-      await env.DB_CENTRAL.prepare("UPDATE locations SET leaving = 'token'").run();
+      await env.DB_CENTRAL.prepare("UPDATE locations SET releasing = 'token'").run();
       await use();
-      expect((await lease())?.leaving).toBeNull();
+      expect((await lease())?.releasing).toBeNull();
     }
   });
 });

@@ -48,7 +48,9 @@ describe('tags', () => {
   });
 
   test('of an unknown repository are unknown', async () => {
-    await expect(fixture.registry.listTags(granted(), { limit: 9, after: '' })).rejects.toMatchObject({ kind: 'NAME_UNKNOWN' });
+    await expect(fixture.registry.listTags(granted(), { limit: 9, after: '' })).rejects.toMatchObject({
+      kind: 'NAME_UNKNOWN',
+    });
   });
 
   test('a page costs the page, whatever was deleted before it', async () => {
@@ -91,7 +93,9 @@ describe('referrers', () => {
     }
     const subject = await subjectDigest();
     for (const limit of [1, 2, 100]) {
-      const all = await collect((after) => fixture.registry.listReferrers(granted(), subject, undefined, { limit, after }));
+      const all = await collect((after) =>
+        fixture.registry.listReferrers(granted(), subject, undefined, { limit, after }),
+      );
       expect(
         all
           .flat()
@@ -134,7 +138,9 @@ describe('referrers', () => {
     await fixture.registry.deleteManifest(REPOSITORY, index.digest);
     expect((await list()).items).toEqual([]);
     const unknown = granted('alice/unknown' as RepositoryName);
-    expect((await fixture.registry.listReferrers(unknown, subject, undefined, { limit: 9, after: '' })).items).toEqual([]);
+    expect((await fixture.registry.listReferrers(unknown, subject, undefined, { limit: 9, after: '' })).items).toEqual(
+      [],
+    );
   });
 });
 

@@ -38,7 +38,11 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     for (const reference of [tag('v1'), tag('latest'), { kind: 'digest', digest: image.digest } as const]) {
       const found = await fixture.registry.getManifest(granted(), reference);
       expect(new TextEncoder().encode(found.text)).toEqual(image.bytes);
-      expect(found).toMatchObject({ digest: image.digest, mediaType: image.manifest.mediaType, size: image.bytes.byteLength });
+      expect(found).toMatchObject({
+        digest: image.digest,
+        mediaType: image.manifest.mediaType,
+        size: image.bytes.byteLength,
+      });
     }
   });
 
@@ -61,7 +65,9 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     const before = await snapshot();
     const refused = pushImage(fixture, image, ['latest']);
     await expect(refused).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
-    const { entries } = (await refused.catch((error: unknown) => error)) as { entries: { detail: { digest: string } }[] };
+    const { entries } = (await refused.catch((error: unknown) => error)) as {
+      entries: { detail: { digest: string } }[];
+    };
     expect(entries.map(({ detail }) => detail.digest).toSorted()).toEqual(absent.toSorted());
     expect(await snapshot()).toBe(before);
   });
@@ -92,19 +98,23 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     const config = await pushBlob(fixture, bytesOf(1, 10));
     const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: absent, size: 1 };
     await pushImage(fixture, await imageOf(config, [], { subject }), ['with-subject']);
-    const layers = [{ mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', digest: absent, size: 1 }];
+    const layers = [
+      { mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', digest: absent, size: 1 },
+    ];
     await pushImage(fixture, await imageOf(config, [], { layers }), ['foreign']);
     expect(await tagsOf()).toEqual(['foreign', 'sparse', 'with-subject']);
   });
 });
 
-describe('stamps', () => {
+describe('latest', () => {
   test('one for a whole transaction, greater than any before, whatever the wall clock does', async () => {
     await pushSmallImage(fixture, 1, ['a', 'b']);
     fixture.now -= 60_000;
     await pushSmallImage(fixture, 3, ['a']);
     const versions = await rowsOf<{ name: string; version: number }>('SELECT name, version FROM tags ORDER BY name');
-    const manifests = await rowsOf<{ created_version: number }>('SELECT created_version FROM manifests ORDER BY created_version');
+    const manifests = await rowsOf<{ created_version: number }>(
+      'SELECT created_version FROM manifests ORDER BY created_version',
+    );
     const [older = 0, newer] = manifests.map((row) => row.created_version);
     expect(versions).toEqual([
       { name: 'a', version: newer },
@@ -120,7 +130,7 @@ describe('stamps', () => {
   });
 });
 
-describe('history and markers', () => {
+describe('history and outbox entries', () => {
   test('a tag write that is replaced is kept, also one that is deleted', async () => {
     const older = await pushSmallImage(fixture, 1, ['latest']);
     fixture.now += 1000;
@@ -131,29 +141,35 @@ describe('history and markers', () => {
     const start = fixture.now - 2000;
     expect(history).toEqual([
       { name: 'latest', version: start * 1000, origin: 'central', digest: older.digest, recorded_at: start + 1000 },
-      { name: 'latest', version: (start + 1000) * 1000, origin: 'central', digest: second.digest, recorded_at: start + 2000 },
+      {
+        name: 'latest',
+        version: (start + 1000) * 1000,
+        origin: 'central',
+        digest: second.digest,
+        recorded_at: start + 2000,
+      },
     ]);
   });
 
   test('central marks nothing; a store that announces marks what changed, once per tag', async () => {
     await pushSmallImage(fixture, 1, ['latest']);
-    expect(await rowsOf('SELECT * FROM markers')).toEqual([]);
+    expect(await rowsOf('SELECT * FROM outbox')).toEqual([]);
     const node = await fixture.fresh({ announces: true });
     node.now += 5000;
     const image = await pushSmallImage(node, 3, ['latest']);
     await pushImage(node, image, ['latest']);
     await pushImage(node, image, ['latest']);
-    const [clock] = await rowsOf<{ stamp: number }>('SELECT stamp FROM clock');
-    expect(await rowsOf('SELECT kind, repository, key, stamp, written_at FROM markers ORDER BY kind')).toEqual([
-      { kind: 'manifest', repository: REPOSITORY, key: image.digest, stamp: clock?.stamp, written_at: node.now },
-      { kind: 'tag', repository: REPOSITORY, key: 'latest', stamp: clock?.stamp, written_at: node.now },
+    const [clock] = await rowsOf<{ version: number }>('SELECT version FROM clock');
+    expect(await rowsOf('SELECT kind, repository, key, version, written_at FROM outbox ORDER BY kind')).toEqual([
+      { kind: 'manifest', repository: REPOSITORY, key: image.digest, version: clock?.version, written_at: node.now },
+      { kind: 'tag', repository: REPOSITORY, key: 'latest', version: clock?.version, written_at: node.now },
     ]);
   });
 
   test('a refused push marks nothing', async () => {
     const node = await fixture.fresh({ announces: true });
     await expect(pushImage(node, await imageOf(await digestOf('sha256', bytesOf(77, 5)), []), ['x'])).rejects.toThrow();
-    expect(await rowsOf('SELECT * FROM markers')).toEqual([]);
+    expect(await rowsOf('SELECT * FROM outbox')).toEqual([]);
   });
 });
 
@@ -162,15 +178,21 @@ describe('deletes', () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteTag(REPOSITORY, 'a' as Tag);
     await expect(fixture.registry.getManifest(granted(), tag('a'))).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
-    await expect(fixture.registry.deleteTag(REPOSITORY, 'a' as Tag)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+    await expect(fixture.registry.deleteTag(REPOSITORY, 'a' as Tag)).rejects.toMatchObject({
+      kind: 'MANIFEST_UNKNOWN',
+    });
     expect(await tagsOf()).toEqual(['b']);
-    expect((await fixture.registry.getManifest(granted(), { kind: 'digest', digest: image.digest })).digest).toBe(image.digest);
+    expect((await fixture.registry.getManifest(granted(), { kind: 'digest', digest: image.digest })).digest).toBe(
+      image.digest,
+    );
   });
 
   test('a manifest takes all its tags, and pushing it again by digest does not bring them back', async () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteManifest(REPOSITORY, image.digest);
-    await expect(fixture.registry.deleteManifest(REPOSITORY, image.digest)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+    await expect(fixture.registry.deleteManifest(REPOSITORY, image.digest)).rejects.toMatchObject({
+      kind: 'MANIFEST_UNKNOWN',
+    });
     expect(await tagsOf()).toEqual([]);
     await pushImage(fixture, image);
     expect(await tagsOf()).toEqual([]);
@@ -193,7 +215,9 @@ describe('deletes', () => {
   test('a whole repository: tags, manifests and links to blobs', async () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteRepository(REPOSITORY);
-    await expect(fixture.registry.getManifest(granted(), { kind: 'digest', digest: image.digest })).rejects.toMatchObject({
+    await expect(
+      fixture.registry.getManifest(granted(), { kind: 'digest', digest: image.digest }),
+    ).rejects.toMatchObject({
       kind: 'NAME_UNKNOWN',
     });
     await expect(fixture.registry.getBlob(granted(), first(image.manifest.requiredBlobs))).rejects.toMatchObject({
@@ -209,7 +233,8 @@ describe('deletes', () => {
     await fixture.registry.deleteTag(REPOSITORY, 't3' as Tag);
     const disagreeing = await rowsOf(`
       SELECT t.name FROM tags t LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-      WHERE t.visible <> (t.digest IS NOT NULL AND m.created_version > m.deleted_version AND t.version > m.deleted_version)`);
+      WHERE t.visible <> (t.digest IS NOT NULL AND m.created_version > m.deleted_version
+        AND t.version > m.deleted_version)`);
     expect(disagreeing).toEqual([]);
     expect(await rowsOf('SELECT * FROM tags')).toHaveLength(5);
   });

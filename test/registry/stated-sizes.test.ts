@@ -42,8 +42,11 @@ describe('a descriptor whose size contradicts what the repository holds is refus
       await documentOf(OTHER, { blobs: [wrong] }),
       await indexOf([], { manifests: [wrong] }),
     ];
-    for (const image of manifests) await expect(pushImage(fixture, image, ['a'])).rejects.toMatchObject(refusal(layer, 21, 20));
-    const wrongConfig = await imageOf(config, [layer], { config: { ...descriptorOf(config, 'application/x'), size: 0 } });
+    for (const image of manifests)
+      await expect(pushImage(fixture, image, ['a'])).rejects.toMatchObject(refusal(layer, 21, 20));
+    const wrongConfig = await imageOf(config, [layer], {
+      config: { ...descriptorOf(config, 'application/x'), size: 0 },
+    });
     await expect(pushImage(fixture, wrongConfig)).rejects.toMatchObject(refusal(config, 0, 10));
     expect(await snapshot()).toBe(before);
   });
@@ -53,7 +56,9 @@ describe('a descriptor whose size contradicts what the repository holds is refus
     const size = image.bytes.byteLength;
     const wrong = { ...descriptorOf(image.digest, image.manifest.mediaType), size: size + 1 };
     for (const field of [{ manifests: [wrong] }, { subject: wrong }]) {
-      await expect(pushImage(fixture, await indexOf([], field))).rejects.toMatchObject(refusal(image.digest, size + 1, size));
+      await expect(pushImage(fixture, await indexOf([], field))).rejects.toMatchObject(
+        refusal(image.digest, size + 1, size),
+      );
     }
     await pushImage(fixture, await indexOf([image.digest], { subject: { ...wrong, size } }), ['index']);
   });
@@ -75,7 +80,10 @@ describe('a size passes', () => {
     const image = await pushSmallImage(fixture, 1, []);
     await fixture.registry.deleteManifest('alice/app' as RepositoryName, image.digest);
     const wrong = { ...descriptorOf(image.digest, image.manifest.mediaType), size: 1 };
-    await pushImage(fixture, await indexOf([], { manifests: [wrong, descriptorOf(await contentDigest(bytesOf(9, 9)), 'a/b')] }));
+    await pushImage(
+      fixture,
+      await indexOf([], { manifests: [wrong, descriptorOf(await contentDigest(bytesOf(9, 9)), 'a/b')] }),
+    );
     const blob = await pushBlob(fixture, bytesOf(2, 20));
     await pushImage(
       fixture,

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
-import { waitingMarkers } from '../../src/stores/outbox-rows.ts';
+import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
 import { granted } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';
@@ -33,16 +33,16 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
   for (let round = 0; round < ROUNDS; round++) {
     hosts.now += LONG_MILLISECONDS;
     for (const { queue } of hosts.nodes) {
-      queue.expectFeed();
+      queue.expectChangeLog();
       await queue.moveMetadata(ALWAYS);
       await queue.moveBytes(ALWAYS);
     }
     for (const { store } of hosts.all) await sweep(run, store);
     const [waiting, copies] = await Promise.all([
-      Promise.all(hosts.nodes.map(({ store }) => waitingMarkers(store.database))),
+      Promise.all(hosts.nodes.map(({ store }) => waitingOutboxEntries(store.database))),
       neededCopies(organization),
     ]);
-    const fetches = hosts.nodes.map(({ state }) => state.fetchCount());
+    const fetches = hosts.nodes.map(({ state }) => state.copyDownCount());
     left = { waiting, copies, fetches, jobs: hosts.nodes.map(({ state }) => state.waitingJobs('', 0, 100)) };
     if (waiting.every(({ depth }) => depth === 0) && copies === 0 && fetches.every((count) => count === 0)) return;
   }
@@ -51,7 +51,7 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
 
 async function neededCopies(organization: string): Promise<number> {
   const row = await env.DB_CENTRAL.prepare(
-    `SELECT count(*) AS count FROM copies c WHERE organization = ?1 AND EXISTS (
+    `SELECT count(*) AS count FROM copies_up c WHERE organization = ?1 AND EXISTS (
       SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
       WHERE r.digest = c.digest AND m.repository GLOB ?1 || '/*' AND m.created_version > m.deleted_version)`,
   )
@@ -94,7 +94,10 @@ async function viewOf(host: Host, content: Content, run: Run): Promise<View> {
     for (const [m, { digest }] of content.manifests.entries()) {
       const read = host.registry.getManifest(granted(name), { kind: 'digest', digest });
       const { bytes } = itemAt(content.manifests, m);
-      const seen = read.then(({ text, size }) => size === bytes.byteLength && text === new TextDecoder().decode(bytes), refusal);
+      const seen = read.then(
+        ({ text, size }) => size === bytes.byteLength && text === new TextDecoder().decode(bytes),
+        refusal,
+      );
       work.push(seen.then((value) => void (alive[`${r} ${m}`] = value)));
     }
     work.push(
@@ -131,7 +134,7 @@ function refusal(error: unknown): string {
 
 async function controlOf({ store }: Host, content: Content): Promise<Record<string, unknown>> {
   const control = new ControlData(store.database);
-  const [isPublic, own, others, organization] = await Promise.all([
+  const [isPublic, local, others, organization] = await Promise.all([
     control.publicAmong(content.repositories),
     control.credentials(content.organization, '', 10),
     control.credentials(content.otherOrganization, '', 10),
@@ -139,8 +142,8 @@ async function controlOf({ store }: Host, content: Content): Promise<Record<stri
   ]);
   return {
     public: [...isPublic].toSorted(),
-    credentials: own.map(({ name }) => name),
-    secrets: [...own, ...others].map(({ secret_hash: hash }) => hash),
+    credentials: local.map(({ name }) => name),
+    secrets: [...local, ...others].map(({ secret_hash: hash }) => hash),
     organization: organization !== undefined,
   };
 }
@@ -169,9 +172,11 @@ function checkWithOracle({ tags, alive, lists, control }: View, run: Run, conten
         throw new Error(`in the end manifest ${m} of ${name} is ${seen}\n${oracle.explain(r)}`);
       }
     }
-    if (lists[`tags ${r}`] !== visible.join()) throw new Error(`${name} lists ${lists[`tags ${r}`]}, not ${visible.join()}`);
+    if (lists[`tags ${r}`] !== visible.join())
+      throw new Error(`${name} lists ${lists[`tags ${r}`]}, not ${visible.join()}`);
     const referrers = alive[`${r} 2`] === true ? itemAt(content.manifests, 2).digest : '';
-    if (lists[`referrers ${r}`] !== referrers) throw new Error(`${name} lists other referrers: ${lists[`referrers ${r}`]}`);
+    if (lists[`referrers ${r}`] !== referrers)
+      throw new Error(`${name} lists other referrers: ${lists[`referrers ${r}`]}`);
     const isListed = (lists['repositories'] ?? '').split(',').includes(name);
     const isLive = [0, 1, 2, INDEX].some((m) => alive[`${r} ${m}`] === true);
     if (isListed !== isLive) throw new Error(`the catalog ${isListed ? 'shows' : 'lacks'} ${name}`);
@@ -187,7 +192,8 @@ function checkWithOracle({ tags, alive, lists, control }: View, run: Run, conten
     }
   }
   const exists = beliefs.of('organization');
-  if (exists !== 'unsure' && exists !== control['organization']) throw new Error(`the organization should be ${exists}`);
+  if (exists !== 'unsure' && exists !== control['organization'])
+    throw new Error(`the organization should be ${exists}`);
 }
 
 async function checkVisible(hosts: Hosts): Promise<void> {
@@ -234,16 +240,16 @@ async function checkBytes(hosts: Hosts, { alive }: View, run: Run, content: Cont
   }
 }
 
-const MARK_ALL = [
-  `INSERT INTO markers SELECT 'manifest', repository, digest, created_version, 0 FROM manifests
+const ANNOUNCE_ALL = [
+  `INSERT INTO outbox SELECT 'manifest', repository, digest, created_version, 0 FROM manifests
     WHERE repository GLOB ?1 || '/*' AND created_version > deleted_version`,
-  "INSERT INTO markers SELECT 'tag', repository, name, version, 0 FROM tags WHERE repository GLOB ?1 || '/*'",
+  "INSERT INTO outbox SELECT 'tag', repository, name, version, 0 FROM tags WHERE repository GLOB ?1 || '/*'",
 ];
 
 /** A node that has announced once more all that it holds serves nothing old when central is away. */
 async function checkAlone(hosts: Hosts, { tags }: View, content: Content, together: OneBatch): Promise<void> {
   for (const database of [env.DB_NODE1, env.DB_NODE2]) {
-    await database?.batch(MARK_ALL.map((statement) => database.prepare(statement).bind(content.organization)));
+    await database?.batch(ANNOUNCE_ALL.map((statement) => database.prepare(statement).bind(content.organization)));
   }
   for (const { queue } of hosts.nodes) await queue.moveMetadata(ALWAYS);
   hosts.central.gate = AWAY;

@@ -1,10 +1,18 @@
 /**
- * What must not be said while a part is away: that something is not there, or that bytes are there which nobody can read.
- * The one exception is a HEAD of what the asked host's own store has a row for: it asks no R2 (`operation-counts.test.ts`),
- * and so does not see that R2 is away.
+ * What must not be said while a part is away: that something is not there, or that bytes are there which nobody can
+ * read. The one exception is a HEAD of what the asked host's own store has a row for: it asks no R2
+ * (`operation-counts.test.ts`), and so does not see that R2 is away.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { announced, markers, pathsOf, REPOSITORY, requireSettledEverywhere, settled, wrongRefusal } from '../support/away.ts';
+import {
+  announced,
+  outboxEntries,
+  pathsOf,
+  REPOSITORY,
+  requireSettledEverywhere,
+  settled,
+  wrongRefusal,
+} from '../support/away.ts';
 import { addUsers } from '../support/client.ts';
 import { bytesOf, contentDigest, first, imageOf } from '../support/fixture.ts';
 import { type HostName, type Part, ThreeHosts } from '../support/three-hosts.ts';
@@ -58,10 +66,14 @@ describe('a wrong 404 is worse than a 503', () => {
     const image = await imageOf(config, [digest]);
     expect((await hosts.putBlob('node1', REPOSITORY, CONFIG)).status).toBe(201);
     hosts.takeAway('central D1');
-    const mount = await hosts.call('node1', 'POST', `/v2/${REPOSITORY}/blobs/uploads/?mount=${digest}&from=alice/other`);
+    const mount = await hosts.call(
+      'node1',
+      'POST',
+      `/v2/${REPOSITORY}/blobs/uploads/?mount=${digest}&from=alice/other`,
+    );
     expect(mount.status).toBe(202);
     expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'latest', image))).toBeUndefined();
-    expect(await markers()).toBe(0);
+    expect(await outboxEntries()).toBe(0);
     hosts.giveBack();
     expect((await hosts.putManifest('node1', REPOSITORY, 'latest', image)).status).toBe(201);
     await requireSettledEverywhere(hosts, image);
@@ -98,7 +110,11 @@ describe('HEAD never says 200 for bytes that lie elsewhere, and whose every loca
     }
     // Nor is a mount promised what nobody can read.
     const [digest] = image.manifest.requiredBlobs;
-    const mount = await hosts.call('node2', 'POST', `/v2/alice/other/blobs/uploads/?mount=${digest}&from=${REPOSITORY}`);
+    const mount = await hosts.call(
+      'node2',
+      'POST',
+      `/v2/alice/other/blobs/uploads/?mount=${digest}&from=${REPOSITORY}`,
+    );
     expect(mount.status).toBe(202);
   });
 

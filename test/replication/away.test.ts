@@ -17,7 +17,7 @@ import {
   all,
   announced,
   HOST_NAMES,
-  markers,
+  outboxEntries,
   pulls,
   pathsOf,
   REPOSITORY,
@@ -68,10 +68,10 @@ describe("central's D1 is away", () => {
     hosts.takeAway('central D1');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
     await hosts.drain();
-    expect(await markers()).toBe(2);
+    expect(await outboxEntries()).toBe(2);
     expect(hosts.queueOf('node1').state.parkedCount()).toBe(0);
     await requireSettledEverywhere(hosts, image);
-    expect(await markers()).toBe(0);
+    expect(await outboxEntries()).toBe(0);
   });
 
   test('a pull from the node of what it holds: works, announced or not', async () => {
@@ -102,7 +102,8 @@ describe("central's D1 is away", () => {
     await withLooseBlobAndTag(image);
     hosts.takeAway('central D1');
     for (const host of HOST_NAMES) {
-      for (const answer of await deletions(host, image)) expect([host, wrongRefusal(answer)]).toEqual([host, undefined]);
+      for (const answer of await deletions(host, image))
+        expect([host, wrongRefusal(answer)]).toEqual([host, undefined]);
     }
     await requireSettledEverywhere(hosts, image);
     await requireSettledEverywhere(hosts, image, { tag: 'other' });
@@ -114,7 +115,7 @@ describe("central's R2 is away", () => {
     hosts.takeAway('central R2');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
     await hosts.drain();
-    expect([await markers(), await stateAt(hosts, 'node1'), hosts.queueOf('node1').state.parkedCount()]).toEqual([
+    expect([await outboxEntries(), await stateAt(hosts, 'node1'), hosts.queueOf('node1').state.parkedCount()]).toEqual([
       0,
       'announced',
       0,
@@ -232,7 +233,7 @@ describe('the queues are away', () => {
   test('a push to a node: works, waits marked', async () => {
     hosts.takeAway('queues');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
-    expect([await markers(), await stateAt(hosts, 'node1')]).toEqual([2, 'pending']);
+    expect([await outboxEntries(), await stateAt(hosts, 'node1')]).toEqual([2, 'pending']);
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
     await requireSettledEverywhere(hosts, image);
   });
@@ -250,7 +251,7 @@ describe('the queues are away', () => {
       expect([host, await pulls(hosts, host, image)]).toEqual([host, all(image, 200)]);
       expect([host, await pulls(hosts, host, old, 'old')]).toEqual([host, all(old, 200)]);
     }
-    expect(hosts.queueOf('node2').state.fetchCount()).toBe(0);
+    expect(hosts.queueOf('node2').state.copyDownCount()).toBe(0);
   });
 
   test('a deletion: works, late at nodes', async () => {

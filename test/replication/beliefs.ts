@@ -1,4 +1,7 @@
-/** What is believed of things that only central changes, and of links: the last acknowledged change, unless one got no answer. */
+/**
+ * What is believed of things that only central changes, and of links: the last acknowledged change, unless one got no
+ * answer.
+ */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 

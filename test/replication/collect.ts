@@ -1,16 +1,18 @@
 /**
- * Central lets bytes go, as far as its promises allow: of blobs that no live manifest of a linking repository references
- * and whose lease is over, while no node has an old marker. Rows first, objects after.
+ * Central lets bytes go, as far as its promises allow: of blobs that no live manifest of a linking repository
+ * references and whose lease is over, while no node has an old outbox entry. Rows first, objects after.
  */
 import { env } from 'cloudflare:workers';
-import { waitingMarkers } from '../../src/stores/outbox-rows.ts';
+import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
 import { GRACE } from '../support/fixture.ts';
 import type { Hosts } from '../support/hosts.ts';
 import type { Content } from './content.ts';
 
 const COLLECT = `
-  DELETE FROM locations WHERE store = 'central' AND digest IN (SELECT value FROM json_each(?1)) AND lease_until < CAST(?2 AS INTEGER)
-    AND NOT EXISTS (SELECT 1 FROM links k JOIN manifest_references r ON r.repository = k.repository AND r.digest = k.digest
+  DELETE FROM locations WHERE store = 'central' AND digest IN (SELECT value FROM json_each(?1))
+    AND lease_until < CAST(?2 AS INTEGER)
+    AND NOT EXISTS (SELECT 1 FROM links k JOIN manifest_references r ON r.repository = k.repository
+      AND r.digest = k.digest
       JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
       WHERE k.digest = locations.digest AND m.created_version > m.deleted_version)
   RETURNING key`;
@@ -18,7 +20,7 @@ const COLLECT = `
 export async function collectAtCentral({ nodes, central, now }: Hosts, { blobs }: Content): Promise<void> {
   for (const { store, skew } of nodes) {
     // A node that does not answer stops collection.
-    const { oldest } = await waitingMarkers(store.database).catch(() => ({ oldest: 0 }));
+    const { oldest } = await waitingOutboxEntries(store.database).catch(() => ({ oldest: 0 }));
     if (oldest !== null && oldest - skew <= now - GRACE / 2) return;
   }
   const digests = JSON.stringify(blobs.map(({ digest }) => digest));

@@ -1,12 +1,14 @@
-/** Who is next when blobs wait to be moved: organizations take turns, what comes late is seen, two are moved at once. */
+/**
+ * Who is next when blobs wait to be moved: organizations take turns, what comes late is seen, two are moved at once.
+ */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
-import { copyJob } from '../../src/replication/machine.ts';
+import { copyUpJob } from '../../src/replication/machine.ts';
 import type { Progress } from '../../src/replication/queue-state.ts';
-import { Turns, type QueuedBlob } from '../../src/replication/fair-queue.ts';
-import { copiesFrom } from '../../src/replication/copy-rows.ts';
+import { FairQueue, type QueuedBlob } from '../../src/replication/fair-queue.ts';
+import { copiesUpFrom } from '../../src/replication/copy-rows.ts';
 import { resetCounts } from '../support/counting.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from '../support/fixture.ts';
 import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
@@ -16,57 +18,55 @@ const ALWAYS = (): boolean => true;
 const at = ({ registry }: Host): Fixture => ({ registry }) as unknown as Fixture;
 const repositoryOf = (organization: string): RepositoryName => `${organization}/app` as RepositoryName;
 
-describe('turns', () => {
+describe('the fair queue', () => {
   const named = (text: string): QueuedBlob & { name: string } => {
     const [organization = '', kind] = text.split(' ');
-    return { name: text, organization: organization as OrganizationName, kind: kind === 'fetch' ? 'fetch' : 'copy' };
+    return {
+      name: text,
+      organization: organization as OrganizationName,
+      kind: kind === 'down' ? 'copy down' : 'copy up',
+    };
   };
-  const order = (turns: Turns, waiting: readonly string[], count = waiting.length): string[] => {
+  const order = (fairQueue: FairQueue, waiting: readonly string[], count = waiting.length): string[] => {
     let left = waiting.map(named);
     return Array.from({ length: count }, () => {
-      const next = turns.take(left);
+      const next = fairQueue.take(left);
       left = left.filter((item) => item !== next);
       return next?.name ?? '';
     });
   };
 
   test('of nothing is nothing', () => {
-    expect(new Turns().take([])).toBeUndefined();
+    expect(new FairQueue().take([])).toBeUndefined();
   });
 
   test('go around the organizations, however many blobs each has', () => {
-    expect(order(new Turns(), ['a copy 1', 'a copy 2', 'a copy 3', 'b copy 1', 'b copy 2', 'c copy 1'])).toEqual([
-      'a copy 1',
-      'b copy 1',
-      'c copy 1',
-      'a copy 2',
-      'b copy 2',
-      'a copy 3',
+    expect(order(new FairQueue(), ['a up 1', 'a up 2', 'a up 3', 'b up 1', 'b up 2', 'c up 1'])).toEqual([
+      'a up 1',
+      'b up 1',
+      'c up 1',
+      'a up 2',
+      'b up 2',
+      'a up 3',
     ]);
   });
 
   test('go around the kinds within an organization, and fetches do not go before the copies of others', () => {
-    expect(order(new Turns(), ['a fetch 1', 'a fetch 2', 'a fetch 3', 'b fetch 1', 'a copy 1', 'c copy 1', 'b copy 1'])).toEqual([
-      'a fetch 1',
-      'b fetch 1',
-      'c copy 1',
-      'a copy 1',
-      'b copy 1',
-      'a fetch 2',
-      'a fetch 3',
-    ]);
+    expect(
+      order(new FairQueue(), ['a down 1', 'a down 2', 'a down 3', 'b down 1', 'a up 1', 'c up 1', 'b up 1']),
+    ).toEqual(['a down 1', 'b down 1', 'c up 1', 'a up 1', 'b up 1', 'a down 2', 'a down 3']);
   });
 
   test('are remembered: who comes anew and again does not go before who waits', () => {
-    const turns = new Turns();
-    const taken = Array.from({ length: 6 }, (_, i) => order(turns, [`a copy ${i}`, `b copy 0`, `b copy 1`], 1)[0]);
+    const fairQueue = new FairQueue();
+    const taken = Array.from({ length: 6 }, (_, i) => order(fairQueue, [`a up ${i}`, `b up 0`, `b up 1`], 1)[0]);
     expect(taken.map((name) => name?.slice(0, 1))).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
   });
 
   test('are forgotten of those who had theirs longest ago', () => {
-    const turns = new Turns();
-    for (let i = 0; i < 5000; i++) turns.take([named(`o${i} copy 1`)]);
-    expect(order(turns, ['o4999 copy 2', 'o4998 copy 2', 'o1 copy 2'])).toEqual(['o1 copy 2', 'o4998 copy 2', 'o4999 copy 2']);
+    const fairQueue = new FairQueue();
+    for (let i = 0; i < 5000; i++) fairQueue.take([named(`o${i} up 1`)]);
+    expect(order(fairQueue, ['o4999 up 2', 'o4998 up 2', 'o1 up 2'])).toEqual(['o1 up 2', 'o4998 up 2', 'o4999 up 2']);
   });
 });
 
@@ -86,14 +86,15 @@ describe("central's list of copies", () => {
       env.DB_CENTRAL.prepare(`${into} FROM json_each(?1) AS r`).bind(JSON.stringify(rows));
     const [digest, repository] = [`(r.value ->> 'digest')`, `(r.value ->> 'organization') || '/app'`];
     await env.DB_CENTRAL.batch([
-      insert(`INSERT INTO copies (store, digest, organization, size, announced_at)
+      insert(`INSERT INTO copies_up (store, digest, organization, size, announced_at)
         SELECT 'node1', ${digest}, r.value ->> 'organization', r.value ->> 'size', 0`),
       insert(`INSERT INTO locations (digest, store, key, size, created_at, lease_until)
         SELECT ${digest}, 'node1', 'key of ' || ${digest}, r.value ->> 'size', 0, 0`),
       insert(`INSERT INTO links (repository, digest, created_at) SELECT ${repository}, ${digest}, 0`),
       insert(`INSERT INTO manifest_references (repository, digest, manifest, kind, size)
         SELECT ${repository}, ${digest}, 'sha256:m', 'layer', 0`),
-      insert(`INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version, last_pull)
+      insert(`INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, size, created_version,
+        deleted_version, last_pull)
         SELECT ${repository}, 'sha256:m', '', '', 0, 1, 0, 0`),
     ]);
   }
@@ -104,13 +105,13 @@ describe("central's list of copies", () => {
   });
 
   const look = (after = '', limit = 100, except: readonly Digest[] = []) =>
-    copiesFrom(hosts.central.store.database, 'node1', after, limit, except);
+    copiesUpFrom(hosts.central.store.database, 'node1', after, limit, except);
 
   test('has the smallest of each organization, then the next of each', async () => {
     await announced(3, (organization) => [4, 1, 2][organization] ?? 0);
-    const { copies, end } = await look();
+    const { copiesUp, end } = await look();
     expect(end).toBeUndefined();
-    expect(copies.map(({ organization, size }) => [organization, size])).toEqual([
+    expect(copiesUp.map(({ organization, size }) => [organization, size])).toEqual([
       ['o0000', 1000],
       ['o0001', 1001],
       ['o0002', 1002],
@@ -119,29 +120,34 @@ describe("central's list of copies", () => {
       ['o0000', 3000],
       ['o0000', 4000],
     ]);
-    expect(copies[0]).toEqual({
+    expect(copiesUp[0]).toEqual({
       digest: digestOf(0, 3),
       organization: 'o0000',
       size: 1000,
       announced_at: 0,
       key: `key of ${digestOf(0, 3)}`,
     });
-    expect((await look('', 3)).copies.map(({ size }) => size)).toEqual([1000, 1001, 1002]);
-    expect((await look('', 1, [digestOf(0, 3), digestOf(1, 0)])).copies.map(({ size }) => size)).toEqual([1002, 2000]);
-    expect(await look('o0002')).toEqual({ copies: [], end: undefined });
-    expect(await copiesFrom(hosts.central.store.database, 'node2', '', 10, [])).toEqual({ copies: [], end: undefined });
+    expect((await look('', 3)).copiesUp.map(({ size }) => size)).toEqual([1000, 1001, 1002]);
+    expect((await look('', 1, [digestOf(0, 3), digestOf(1, 0)])).copiesUp.map(({ size }) => size)).toEqual([
+      1002, 2000,
+    ]);
+    expect(await look('o0002')).toEqual({ copiesUp: [], end: undefined });
+    expect(await copiesUpFrom(hosts.central.store.database, 'node2', '', 10, [])).toEqual({
+      copiesUp: [],
+      end: undefined,
+    });
   });
 
   test('of very many organizations is looked at in parts, and reads no more than that', async () => {
     await announced(120, (organization) => (organization === 0 ? 3000 : 2));
     const first = await look();
-    expect(first.copies.map(({ organization }) => organization)).toEqual(
+    expect(first.copiesUp.map(({ organization }) => organization)).toEqual(
       Array.from({ length: 100 }, (_, o) => `o${String(o).padStart(4, '0')}`),
     );
     expect(first.end).toBe('o0099');
     resetCounts(hosts.central.counts);
     const second = await look(first.end);
-    expect([second.copies.length, second.end]).toEqual([40, undefined]);
+    expect([second.copiesUp.length, second.end]).toEqual([40, undefined]);
     await look();
     expect(hosts.central.counts.rowsRead).toBeLessThan(4000);
   });
@@ -202,11 +208,19 @@ describe('a queue', () => {
     hosts = await openHosts({ states: { node1: state, node2: new MemoryQueueState() } });
   });
 
-  /** Layers of the lengths, in one image; its config is as long as the number of layers. Answers layers, then config. */
-  async function pushLayers(node: NodeHost, organization: string, seed: number, lengths: readonly number[]): Promise<Digest[]> {
+  /**
+   * Layers of the lengths, in one image; its config is as long as the number of layers. Answers layers, then config.
+   */
+  async function pushLayers(
+    node: NodeHost,
+    organization: string,
+    seed: number,
+    lengths: readonly number[],
+  ): Promise<Digest[]> {
     const repository = repositoryOf(organization);
     const layers = [];
-    for (const [i, length] of lengths.entries()) layers.push(await pushBlob(at(node), bytesOf(seed + i, length), repository));
+    for (const [i, length] of lengths.entries())
+      layers.push(await pushBlob(at(node), bytesOf(seed + i, length), repository));
     const config = await pushBlob(at(node), bytesOf(seed + lengths.length, lengths.length), repository);
     await pushImage(at(node), await imageOf(config, layers), [`v${seed}`], repository);
     return [...layers, config];
@@ -240,34 +254,34 @@ describe('a queue', () => {
     await node1.queue.moveMetadata(ALWAYS);
     const fetched = [];
     for (const i of [1, 2, 3]) fetched.push(await pushBlob(at(central), bytesOf(50 + i, 10 * i), repositoryOf('bob')));
-    node1.queue.addFetches(repositoryOf('bob'), fetched);
+    node1.queue.addCopiesDown(repositoryOf('bob'), fetched);
     const sluice = new Sluice(central, state);
-    const fetchSluice = new Sluice(node1, state);
-    const started = (): string[] => [...sluice.started, ...fetchSluice.started];
+    const copyDownSluice = new Sluice(node1, state);
+    const started = (): string[] => [...sluice.started, ...copyDownSluice.started];
     const moving = node1.queue.moveBytes(ALWAYS);
-    await Promise.all([sluice.reached(1), fetchSluice.reached(1)]);
+    await Promise.all([sluice.reached(1), copyDownSluice.reached(1)]);
     expect(started()).toEqual([config, fetched[0]]);
     // Whichever ends, the organization that had its turn longer ago is next.
-    fetchSluice.letOneGo();
-    await fetchSluice.reached(2);
-    expect(fetchSluice.started).toEqual([fetched[0], fetched[1]]);
+    copyDownSluice.letOneGo();
+    await copyDownSluice.reached(2);
+    expect(copyDownSluice.started).toEqual([fetched[0], fetched[1]]);
     sluice.letOneGo();
     await sluice.reached(2);
     expect(sluice.started).toEqual([config, a]);
     sluice.open();
-    fetchSluice.open();
+    copyDownSluice.open();
     await moving;
     expect(sluice.started).toEqual([config, a, b]);
-    expect(fetchSluice.started).toEqual(fetched);
+    expect(copyDownSluice.started).toEqual(fetched);
   });
 
   test('fetches for every organization, although more than a look holds have asked for much before', async () => {
     const { node1 } = hosts;
     const nobodys = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
-    for (let i = 0; i < 300; i++) state.addFetch({ repository: repositoryOf(`a${i % 100}`), digest: nobodys(i) });
-    state.addFetch({ repository: repositoryOf('bob'), digest: nobodys(300) });
-    await node1.queue.moveBytes(() => state.fetchCount() > 301 - 110);
-    expect(state.fetchesLeft(repositoryOf('bob'), [nobodys(300)])).toBe(0);
+    for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: nobodys(i) });
+    state.addCopyDown({ repository: repositoryOf('bob'), digest: nobodys(300) });
+    await node1.queue.moveBytes(() => state.copyDownCount() > 301 - 110);
+    expect(state.copiesDownLeft(repositoryOf('bob'), [nobodys(300)])).toBe(0);
   });
 
   test('what comes while the last is being copied does not wait for its end', async () => {
@@ -313,7 +327,7 @@ describe('a queue', () => {
       const { node1, central } = hosts;
       const [long, config = ''] = await pushLayers(node1, 'alice', 1, [1000]);
       await node1.queue.moveMetadata(ALWAYS);
-      state.setJob(copyJob(config), { attempts: 1, nextAt: hosts.now + 500, parked: false, error: 'it failed' });
+      state.setJob(copyUpJob(config), { attempts: 1, nextAt: hosts.now + 500, parked: false, error: 'it failed' });
       const sluice = new Sluice(central, state);
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const moving = node1.queue.moveBytes(ALWAYS);
@@ -336,20 +350,20 @@ describe('a queue', () => {
       await pushLayers(node1, 'alice', 1, [1000]);
       await node1.queue.moveMetadata(ALWAYS);
       const fetched = await pushBlob(at(central), bytesOf(50, 10), repositoryOf('bob'));
-      node1.queue.addFetches(repositoryOf('bob'), [fetched]);
+      node1.queue.addCopiesDown(repositoryOf('bob'), [fetched]);
       state.setPaused(true);
       const sluice = new Sluice(central, state);
-      const fetchSluice = new Sluice(node1, state);
+      const copyDownSluice = new Sluice(node1, state);
       const moving = node1.queue.moveBytes(ALWAYS);
-      await fetchSluice.reached(1);
+      await copyDownSluice.reached(1);
       expect(sluice.started).toEqual([]);
       state.setPaused(false);
       node1.queue.wakeUp();
       await sluice.reached(1);
       sluice.open();
-      fetchSluice.open();
+      copyDownSluice.open();
       await moving;
-      expect([state.counter('settled'), state.fetchCount()]).toEqual([2, 0]);
+      expect([state.counter('settled'), state.copyDownCount()]).toEqual([2, 0]);
     });
   });
 

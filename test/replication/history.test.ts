@@ -1,4 +1,6 @@
-/** A tag's history: in pages merged over all stores, as much as is kept; and what the others know while a store is away. */
+/**
+ * A tag's history: in pages merged over all stores, as much as is kept; and what the others know while a store is away.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { addUsers, type UserName } from '../support/client.ts';
@@ -87,11 +89,18 @@ test('shows a write that a removal came after, with the removal, and the write i
   await hosts.drain();
   for (const host of ['central', 'node1'] as const) {
     const [removal, ...writes] = (await history(host)).history;
-    expect([host, removal]).toEqual([host, expect.objectContaining({ digest: null, origin: 'central', current: true })]);
+    expect([host, removal]).toEqual([
+      host,
+      expect.objectContaining({ digest: null, origin: 'central', current: true }),
+    ]);
     expect(writes[0]).toMatchObject({ version: written?.version, digest: late.digest, current: false });
     const { status, bytes } = await hosts.call(host, 'GET', `${HISTORY}?version=${written?.version}`);
     expect([host, status]).toEqual([host, 200]);
-    expect(JSON.parse(new TextDecoder().decode(bytes))).toMatchObject({ state: 'superseded', digest: null, origin: 'central' });
+    expect(JSON.parse(new TextDecoder().decode(bytes))).toMatchObject({
+      state: 'superseded',
+      digest: null,
+      origin: 'central',
+    });
   }
 });
 
@@ -138,7 +147,9 @@ test('keeps so many entries as are configured: a push removes what is more, and 
   hosts = await ThreeHosts.open({ history_entries: 3 });
   const digests: string[] = [];
   for (let i = 0; i < 6; i++) digests.unshift((await hosts.push('central', REPOSITORY, 10 * i, 'latest')).digest);
-  const kept = await env.DB_CENTRAL.prepare('SELECT digest FROM tag_history ORDER BY version DESC').all<{ digest: string }>();
+  const kept = await env.DB_CENTRAL.prepare('SELECT digest FROM tag_history ORDER BY version DESC').all<{
+    digest: string;
+  }>();
   expect(kept.results.map(({ digest }) => digest)).toEqual(digests.slice(1, 4));
   await hosts.push('central', REPOSITORY, 0, 'other');
   const shown = (await history('central')).history;
@@ -177,9 +188,9 @@ test('the fifth oldest of 600 is shown on its page, and can be put back', async 
   const fifth = all.at(-5);
   expect(fifth).toMatchObject({ version: 5, restorable: true });
   expect((await restore('node1', { version: 5, origin: 'central' })).status).toBe(200);
-  expect((await hosts.call('node1', 'HEAD', `/v2/${REPOSITORY}/manifests/latest`)).headers.get('Docker-Content-Digest')).toBe(
-    digest,
-  );
+  expect(
+    (await hosts.call('node1', 'HEAD', `/v2/${REPOSITORY}/manifests/latest`)).headers.get('Docker-Content-Digest'),
+  ).toBe(digest);
 });
 
 test('says of deletions and deleted manifests that they cannot be put back, and shows the latter only to who may push', async () => {

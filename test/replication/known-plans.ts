@@ -39,11 +39,19 @@ export const KNOWN_PLANS: readonly Plan[] = [
   // A tag is pushed again while it is announced.
   ...CALLS.map((call): Plan => ({
     skews: EQUAL,
-    steps: [push('node1', 0, ['x']), step(ANNOUNCE, { store: 'node1', call, effect: push('node1', 1, ['x']).operation })],
+    steps: [
+      push('node1', 0, ['x']),
+      step(ANNOUNCE, { store: 'node1', call, effect: push('node1', 1, ['x']).operation }),
+    ],
   })),
   // A queue is killed while it follows a deletion.
   ...CALLS.map((call): Plan => ({
     skews: EQUAL,
-    steps: [push('node1', 0, ['x']), step(ANNOUNCE), DELETE_MANIFEST, step(ANNOUNCE, { store: 'node1', call, effect: 'away' })],
+    steps: [
+      push('node1', 0, ['x']),
+      step(ANNOUNCE),
+      DELETE_MANIFEST,
+      step(ANNOUNCE, { store: 'node1', call, effect: 'away' }),
+    ],
   })),
 ];

@@ -1,4 +1,6 @@
-/** Queries that are asked at one time go to D1 in one batch: the many reads that compare hosts take fewer round trips. */
+/**
+ * Queries that are asked at one time go to D1 in one batch: the many reads that compare hosts take fewer round trips.
+ */
 
 interface Asked {
   readonly statements: readonly D1PreparedStatement[];

@@ -10,7 +10,9 @@ const NODES: readonly NodeName[] = ['node1', 'node2'];
 
 export type Target = { readonly host: HostName; readonly repository: number };
 
-/** How blobs get into a repository: sent always, only where HEAD says that they are missing, or mounted where possible. */
+/**
+ * How blobs get into a repository: sent always, only where HEAD says that they are missing, or mounted where possible.
+ */
 export type Way = 'send' | 'head' | 'mount';
 
 export type Operation =
@@ -47,8 +49,9 @@ export type Operation =
   | { readonly kind: 'collect' };
 
 /**
- * What befalls one call to a store: it fails before or after it was done, is done only later, is never answered, done or
- * not, or is the first of which none is answered until the operation ends; or another operation happens while it is held.
+ * What befalls one call to a store: it fails before or after it was done, is done only later, is never answered, done
+ * or not, or is the first of which none is answered until the operation ends; or another operation happens while it is
+ * held.
  */
 export interface Fault {
   readonly store: HostName;
@@ -108,7 +111,10 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: kind('delete tag'), ...target, tag }) },
-  { weight: 3, arbitrary: fc.record({ kind: kind('delete manifest'), ...target, image: fc.constantFrom(0, 0, 1, 2, 3) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: kind('delete manifest'), ...target, image: fc.constantFrom(0, 0, 1, 2, 3) }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: kind('delete blob'), ...target, blob: fc.constantFrom(...BLOBS) }) },
   { weight: 1, arbitrary: fc.record({ kind: kind('delete repository'), ...target }) },
   { weight: 3, arbitrary: fc.record({ kind: kind('pull'), ...target, tag }) },
@@ -126,7 +132,14 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: kind('collect') }) },
 );
 
-const failure = fc.constantFrom<Extract<Fault['effect'], string>>('before', 'after', 'late', 'stalls', 'stalls after', 'away');
+const failure = fc.constantFrom<Extract<Fault['effect'], string>>(
+  'before',
+  'after',
+  'late',
+  'stalls',
+  'stalls after',
+  'away',
+);
 
 const pause = fc.constantFrom(0, 0, 1, 1, 5000, 900_000);
 

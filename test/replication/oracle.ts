@@ -1,7 +1,7 @@
 /**
- * What may be seen, from what clients were told: no rows, no stamps. A write or deletion that was acknowledged comes after
- * those that its host had heard of; one that got no answer may come anywhere after its own start. What is seen must be
- * the outcome of something that nothing acknowledged came after.
+ * What may be seen, from what clients were told: no rows, no versions. A write or deletion that was acknowledged comes
+ * after those that its host had heard of; one that got no answer may come anywhere after its own start. What is seen
+ * must be the outcome of something that nothing acknowledged came after.
  */
 import type { HostName, NodeName } from '../support/hosts.ts';
 
@@ -105,7 +105,9 @@ export class Oracle {
       );
     }
     if (settled.length === 0) return true;
-    return events.some((event) => pushes.some((push) => ends(push, event)) && !settled.some((push) => push.after.has(event)));
+    return events.some(
+      (event) => pushes.some((push) => ends(push, event)) && !settled.some((push) => push.after.has(event)),
+    );
   }
 
   /** Whether a manifest may be seen alive, or not. */
@@ -113,7 +115,8 @@ export class Oracle {
     const events = this.#events.filter((event) => event.repository === repository);
     const pushes = events.filter((event) => event.kind === 'push' && event.manifest === manifest);
     const deletions = events.filter(
-      (event) => event.kind === 'delete repository' || (event.kind === 'delete manifest' && event.manifest === manifest),
+      (event) =>
+        event.kind === 'delete repository' || (event.kind === 'delete manifest' && event.manifest === manifest),
     );
     const settled = pushes.filter((push) => known.has(push));
     if (alive) return pushes.some((push) => !deletions.some((event) => known.has(event) && event.after.has(push)));
@@ -150,7 +153,9 @@ function closed(events: readonly Event[]): Set<Event> {
   return new Set(events.flatMap((event) => [event, ...event.after]));
 }
 
-/** Whether a deletion at a node is later than an event that the node knows of, because they are about the same thing. */
+/**
+ * Whether a deletion at a node is later than an event that the node knows of, because they are about the same thing.
+ */
 function touches(deletion: Change, event: Event): boolean {
   if (deletion.repository !== event.repository) return false;
   switch (deletion.kind) {

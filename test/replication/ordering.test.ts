@@ -1,4 +1,7 @@
-/** Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it seems. */
+/**
+ * Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it
+ * seems.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
 import { deleteManifests } from '../../src/stores/deletion/deletions.ts';
@@ -26,7 +29,7 @@ async function latestAt({ registry }: Host): Promise<string> {
 }
 
 describe('a push to a node is later than', () => {
-  test('a deletion at central that a read there has shown, of the very stamp that the push would take', async () => {
+  test('a deletion at central that a read there has shown, of the very version that the push would take', async () => {
     const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
     hosts.now += 1;
     await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
@@ -49,11 +52,13 @@ describe('a push to a node is later than', () => {
   });
 });
 
-test('a list judges a tag of which two stores have different writes of one stamp', async () => {
+test('a list judges a tag of which two stores have different writes of one version', async () => {
   await pushSmallImage(at(hosts.central), 1, ['latest']);
   const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
   const context = { origin: 'central', announces: false, now: hosts.now };
-  await deleteManifests(hosts.central.store.database, context, REPOSITORY, [image.digest], { versions: hosts.now * 1000 });
+  await deleteManifests(hosts.central.store.database, context, REPOSITORY, [image.digest], {
+    versions: hosts.now * 1000,
+  });
   expect(await latestAt(hosts.node1)).toBe('MANIFEST_UNKNOWN');
   expect((await hosts.node1.registry.listTags(granted(), { limit: 10, after: '' })).items).toEqual([]);
 });

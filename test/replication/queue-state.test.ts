@@ -5,8 +5,8 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
-import { copyJob, fetchJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
-import { BUCKETS, type Fetch, type QueueState } from '../../src/replication/queue-state.ts';
+import { copyUpJob, copyDownJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
+import { BUCKETS, type CopyDown, type QueueState } from '../../src/replication/queue-state.ts';
 import { SqlQueueState } from '../../src/replication/sql-queue-state.ts';
 import { MemoryQueueState } from '../support/memory-queue-state.ts';
 import { config, stopQueues } from '../support/queues.ts';
@@ -15,11 +15,17 @@ const APP = 'alice/app' as RepositoryName;
 const NOW = 1000;
 
 const digestNo = (i: number): Digest => `sha256:${i.toString(16).padStart(64, '0')}` as Digest;
-const fetchNo = (i: number, repository: string = APP): Fetch => ({
+const copyDownNumber = (i: number, repository: string = APP): CopyDown => ({
   repository: repository as RepositoryName,
   digest: digestNo(i),
 });
-const due = (changes: Partial<Job> = {}): Job => ({ attempts: 1, nextAt: NOW, parked: false, error: 'it failed', ...changes });
+const due = (changes: Partial<Job> = {}): Job => ({
+  attempts: 1,
+  nextAt: NOW,
+  parked: false,
+  error: 'it failed',
+  ...changes,
+});
 const waiting = due({ nextAt: NOW + 1 });
 const parked = due({ attempts: 12, nextAt: 5, parked: true });
 const idsOf = (jobs: readonly { readonly id: string }[]): string[] => jobs.map(({ id }) => id);
@@ -45,14 +51,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(idsOf(state.parkedJobs('', 10))).toEqual(['announce tag a/b', 'announce tag a/b cc 1']);
   },
   'jobs that wait are those that are parked or not due yet, by id, whatever their order was': (state) => {
-    for (const i of [5, 2, 9, 1]) state.setJob(copyJob(digestNo(i)), i === 9 ? due() : i === 2 ? parked : waiting);
-    state.setJob(fetchJob(APP, digestNo(1)), waiting);
-    const ids = [1, 2, 5].map((i) => copyJob(digestNo(i)));
-    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 10))).toEqual(ids);
-    expect(state.waitingJobs(copyJob(''), NOW, 10)[1]).toEqual({ id: ids[1], ...parked });
-    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 2))).toEqual(ids.slice(0, 2));
-    expect(idsOf(state.waitingJobs(copyJob(''), NOW + 1, 10))).toEqual([ids[1]]);
-    expect(state.waitingJobs('copy z', NOW, 10)).toEqual([]);
+    for (const i of [5, 2, 9, 1]) state.setJob(copyUpJob(digestNo(i)), i === 9 ? due() : i === 2 ? parked : waiting);
+    state.setJob(copyDownJob(APP, digestNo(1)), waiting);
+    const ids = [1, 2, 5].map((i) => copyUpJob(digestNo(i)));
+    expect(idsOf(state.waitingJobs(copyUpJob(''), NOW, 10))).toEqual(ids);
+    expect(state.waitingJobs(copyUpJob(''), NOW, 10)[1]).toEqual({ id: ids[1], ...parked });
+    expect(idsOf(state.waitingJobs(copyUpJob(''), NOW, 2))).toEqual(ids.slice(0, 2));
+    expect(idsOf(state.waitingJobs(copyUpJob(''), NOW + 1, 10))).toEqual([ids[1]]);
+    expect(state.waitingJobs('copy up z', NOW, 10)).toEqual([]);
   },
   'parked jobs come in pages by id': (state) => {
     for (const id of ['c', 'a', 'd', 'b', 'e']) state.setJob(id, id === 'd' ? waiting : parked);
@@ -71,18 +77,18 @@ const RULES: Readonly<Record<string, Rule>> = {
   'a job that would wait for longer than any failure makes it wait is due: the clock was ahead': (state) => {
     const day = 24 * 3_600_000;
     const ahead = due({ nextAt: NOW + 3 * day });
-    state.setJob(copyJob(digestNo(1)), ahead);
-    state.setJob(copyJob(digestNo(2)), due({ nextAt: NOW + LONGEST_DELAY_MILLISECONDS }));
-    state.setJob(copyJob(digestNo(3)), { ...ahead, parked: true });
+    state.setJob(copyUpJob(digestNo(1)), ahead);
+    state.setJob(copyUpJob(digestNo(2)), due({ nextAt: NOW + LONGEST_DELAY_MILLISECONDS }));
+    state.setJob(copyUpJob(digestNo(3)), { ...ahead, parked: true });
     expect(isDue(ahead, NOW)).toBe(true);
     expect(isDue({ ...ahead, parked: true }, NOW)).toBe(false);
-    expect(idsOf(state.waitingJobs(copyJob(''), NOW, 10))).toEqual([2, 3].map((i) => copyJob(digestNo(i))));
+    expect(idsOf(state.waitingJobs(copyUpJob(''), NOW, 10))).toEqual([2, 3].map((i) => copyUpJob(digestNo(i))));
     expect(state.nextAttempt(0, NOW)).toBe(NOW + LONGEST_DELAY_MILLISECONDS);
-    state.forgetJob(copyJob(digestNo(2)));
+    state.forgetJob(copyUpJob(digestNo(2)));
     expect(state.nextAttempt(0, NOW)).toBeUndefined();
-    state.addFetch(fetchNo(4));
-    state.setJob(fetchJob(APP, digestNo(4)), ahead);
-    expect(state.dueFetches(NOW, '', 10)).toEqual([fetchNo(4)]);
+    state.addCopyDown(copyDownNumber(4));
+    state.setJob(copyDownJob(APP, digestNo(4)), ahead);
+    expect(state.dueCopiesDown(NOW, '', 10)).toEqual([copyDownNumber(4)]);
   },
   'a retry makes one job due, or all that are parked': (state) => {
     for (const id of ['a', 'b']) state.setJob(id, parked);
@@ -97,46 +103,53 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(state.job('c')).toMatchObject(again);
   },
   'fetches are due in the order in which they were asked for first': (state, again) => {
-    for (const i of [3, 1, 2, 1, 3]) state.addFetch(fetchNo(i));
-    expect(again().dueFetches(NOW, '', 10)).toEqual([3, 1, 2].map((i) => fetchNo(i)));
-    expect(state.dueFetches(NOW, '', 2)).toEqual([3, 1].map((i) => fetchNo(i)));
-    state.removeFetch(fetchNo(3));
-    state.addFetch(fetchNo(3));
-    expect(state.dueFetches(NOW, '', 10)).toEqual([1, 2, 3].map((i) => fetchNo(i)));
+    for (const i of [3, 1, 2, 1, 3]) state.addCopyDown(copyDownNumber(i));
+    expect(again().dueCopiesDown(NOW, '', 10)).toEqual([3, 1, 2].map((i) => copyDownNumber(i)));
+    expect(state.dueCopiesDown(NOW, '', 2)).toEqual([3, 1].map((i) => copyDownNumber(i)));
+    state.removeCopyDown(copyDownNumber(3));
+    state.addCopyDown(copyDownNumber(3));
+    expect(state.dueCopiesDown(NOW, '', 10)).toEqual([1, 2, 3].map((i) => copyDownNumber(i)));
   },
   'organizations take turns with fetches, over all of their repositories': (state) => {
-    for (const i of [1, 2, 3]) state.addFetch(fetchNo(i, i === 2 ? 'alice/other' : APP));
-    for (const i of [4, 5]) state.addFetch(fetchNo(i, 'alic/app'));
-    const inTurn = [fetchNo(4, 'alic/app'), fetchNo(1), fetchNo(5, 'alic/app'), fetchNo(2, 'alice/other'), fetchNo(3)];
-    expect(state.dueFetches(NOW, '', 10)).toEqual(inTurn);
-    expect(state.dueFetches(NOW, '', 2)).toEqual(inTurn.slice(0, 2));
-    state.setJob(fetchJob(APP, digestNo(1)), waiting);
-    expect(state.dueFetches(NOW, '', 2)).toEqual([fetchNo(4, 'alic/app'), fetchNo(2, 'alice/other')]);
+    for (const i of [1, 2, 3]) state.addCopyDown(copyDownNumber(i, i === 2 ? 'alice/other' : APP));
+    for (const i of [4, 5]) state.addCopyDown(copyDownNumber(i, 'alic/app'));
+    const inTurn = [
+      copyDownNumber(4, 'alic/app'),
+      copyDownNumber(1),
+      copyDownNumber(5, 'alic/app'),
+      copyDownNumber(2, 'alice/other'),
+      copyDownNumber(3),
+    ];
+    expect(state.dueCopiesDown(NOW, '', 10)).toEqual(inTurn);
+    expect(state.dueCopiesDown(NOW, '', 2)).toEqual(inTurn.slice(0, 2));
+    state.setJob(copyDownJob(APP, digestNo(1)), waiting);
+    expect(state.dueCopiesDown(NOW, '', 2)).toEqual([copyDownNumber(4, 'alic/app'), copyDownNumber(2, 'alice/other')]);
   },
   'fetches of organizations after a name come first, then those of the others': (state) => {
     const names = ['a-b', 'a', 'b', 'c'];
-    for (const [i, name] of names.entries()) for (const n of [0, 10]) state.addFetch(fetchNo(i + n, `${name}/app`));
+    for (const [i, name] of names.entries())
+      for (const n of [0, 10]) state.addCopyDown(copyDownNumber(i + n, `${name}/app`));
     const organizations = (after: string, limit: number): string[] =>
-      state.dueFetches(NOW, after, limit).map(({ repository }) => repository.split('/')[0] ?? '');
+      state.dueCopiesDown(NOW, after, limit).map(({ repository }) => repository.split('/')[0] ?? '');
     expect(organizations('', 5)).toEqual(['a', 'a-b', 'b', 'c', 'a']);
     expect(organizations('a', 8)).toEqual(['a-b', 'b', 'c', 'a', 'a-b', 'b', 'c', 'a']);
     expect(organizations('aa', 3)).toEqual(['b', 'c', 'a']);
     expect(organizations('c', 2)).toEqual(['a', 'a-b']);
   },
   'a fetch that has failed is due when its job is': (state) => {
-    for (const i of [1, 2, 3, 4]) state.addFetch(fetchNo(i));
-    state.setJob(fetchJob(APP, digestNo(1)), waiting);
-    state.setJob(fetchJob(APP, digestNo(2)), parked);
-    state.setJob(fetchJob(APP, digestNo(3)), due());
-    expect(state.dueFetches(NOW, '', 10)).toEqual([3, 4].map((i) => fetchNo(i)));
-    expect(state.dueFetches(NOW + 1, '', 10)).toEqual([1, 3, 4].map((i) => fetchNo(i)));
+    for (const i of [1, 2, 3, 4]) state.addCopyDown(copyDownNumber(i));
+    state.setJob(copyDownJob(APP, digestNo(1)), waiting);
+    state.setJob(copyDownJob(APP, digestNo(2)), parked);
+    state.setJob(copyDownJob(APP, digestNo(3)), due());
+    expect(state.dueCopiesDown(NOW, '', 10)).toEqual([3, 4].map((i) => copyDownNumber(i)));
+    expect(state.dueCopiesDown(NOW + 1, '', 10)).toEqual([1, 3, 4].map((i) => copyDownNumber(i)));
   },
   'fetches are counted, all or those of an image': (state) => {
-    for (const i of [1, 2]) state.addFetch(fetchNo(i));
-    state.addFetch(fetchNo(3, 'alice/other'));
-    expect(state.fetchCount()).toBe(3);
-    expect(state.fetchesLeft(APP, [digestNo(1), digestNo(3), digestNo(4)])).toBe(1);
-    expect(state.fetchesLeft(APP, [])).toBe(0);
+    for (const i of [1, 2]) state.addCopyDown(copyDownNumber(i));
+    state.addCopyDown(copyDownNumber(3, 'alice/other'));
+    expect(state.copyDownCount()).toBe(3);
+    expect(state.copiesDownLeft(APP, [digestNo(1), digestNo(3), digestNo(4)])).toBe(1);
+    expect(state.copiesDownLeft(APP, [])).toBe(0);
   },
   'progress is as it was set last, until it is forgotten': (state, again) => {
     const parts = [{ partNumber: 1, etag: 'x' }];
@@ -161,8 +174,12 @@ const RULES: Readonly<Record<string, Rule>> = {
   'counters add up, one at a time or more': (state, again) => {
     state.count('settled');
     state.count('settled');
-    state.count('copied_bytes', 2 ** 40);
-    expect((['settled', 'copied_bytes', 'retries'] as const).map((name) => again().counter(name))).toEqual([2, 2 ** 40, 0]);
+    state.count('copied_up_bytes', 2 ** 40);
+    expect((['settled', 'copied_up_bytes', 'retries'] as const).map((name) => again().counter(name))).toEqual([
+      2,
+      2 ** 40,
+      0,
+    ]);
   },
   'a histogram counts a value in every bucket that it is at most as great as': (state) => {
     const empty = { buckets: BUCKETS.map(() => 0), count: 0, sum: 0 };

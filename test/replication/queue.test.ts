@@ -3,9 +3,9 @@ import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { afterFailure, copyJob, fetchJob, type Job, markerJob } from '../../src/replication/machine.ts';
+import { afterFailure, copyUpJob, copyDownJob, type Job, outboxEntryJob } from '../../src/replication/machine.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
-import { markersAfter } from '../../src/stores/outbox-rows.ts';
+import { outboxEntriesAfter } from '../../src/stores/outbox-rows.ts';
 import { pin } from '../../src/maintenance/eviction/pin-rows.ts';
 import { pushImage, rowsAt } from '../support/collecting.ts';
 import { resetCounts } from '../support/counting.ts';
@@ -41,7 +41,8 @@ describe('what was given up', () => {
   test('holds up no later push of the same tag', async () => {
     const { node1, central } = hosts;
     await pushSmallImage(at(node1), 1, ['latest']);
-    for (const marker of await markersAfter(node1.store.database, undefined, 10)) node1.state.setJob(markerJob(marker), PARKED);
+    for (const outboxEntry of await outboxEntriesAfter(node1.store.database, undefined, 10))
+      node1.state.setJob(outboxEntryJob(outboxEntry), PARKED);
     await node1.queue.moveMetadata(ALWAYS);
     expect(await tagAt(central, 'latest')).toBe('NAME_UNKNOWN');
     hosts.now += 1000;
@@ -56,13 +57,13 @@ describe('what was given up', () => {
   test('keeps no fetch waiting, however much of it there is', async () => {
     const { node1, central } = hosts;
     for (let i = 0; i < 1100; i++) {
-      node1.state.addFetch({ repository: REPOSITORY, digest: digestNo(i) });
-      node1.state.setJob(fetchJob(REPOSITORY, digestNo(i)), PARKED);
+      node1.state.addCopyDown({ repository: REPOSITORY, digest: digestNo(i) });
+      node1.state.setJob(copyDownJob(REPOSITORY, digestNo(i)), PARKED);
     }
     const blob = await pushBlob(at(central), bytesOf(1, 100));
-    node1.queue.addFetches(REPOSITORY, [blob]);
+    node1.queue.addCopiesDown(REPOSITORY, [blob]);
     await node1.queue.moveBytes(ALWAYS);
-    expect(node1.state.fetchesLeft(REPOSITORY, [blob])).toBe(0);
+    expect(node1.state.copiesDownLeft(REPOSITORY, [blob])).toBe(0);
     expect((await node1.registry.getBlob(granted(), blob)).size).toBe(100);
   });
 
@@ -70,7 +71,7 @@ describe('what was given up', () => {
     const { node1, central } = hosts;
     const image = await pushSmallImage(at(node1), 1, ['latest']);
     await node1.queue.moveMetadata(ALWAYS);
-    for (const digest of image.manifest.requiredBlobs) node1.state.setJob(copyJob(digest), PARKED);
+    for (const digest of image.manifest.requiredBlobs) node1.state.setJob(copyUpJob(digest), PARKED);
     resetCounts(central.counts);
     await node1.queue.moveBytes(ALWAYS);
     expect(central.counts.d1).toBe(1);
@@ -107,11 +108,14 @@ describe('after its clock was days ahead and came back', () => {
   test('what failed meanwhile is tried again at once', async () => {
     const { node1, central } = hosts;
     const image = await pushSmallImage(at(node1), 1, ['latest']);
-    for (const marker of await markersAfter(node1.store.database, undefined, 10)) {
-      node1.state.setJob(markerJob(marker), afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1));
+    for (const outboxEntry of await outboxEntriesAfter(node1.store.database, undefined, 10)) {
+      node1.state.setJob(
+        outboxEntryJob(outboxEntry),
+        afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1),
+      );
     }
     for (const digest of image.manifest.requiredBlobs) {
-      node1.state.setJob(copyJob(digest), afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1));
+      node1.state.setJob(copyUpJob(digest), afterFailure(undefined, new Error('it failed'), hosts.now + AHEAD, 1));
     }
     await node1.queue.moveMetadata(ALWAYS);
     expect(await tagAt(central, 'latest')).toBe(image.digest);

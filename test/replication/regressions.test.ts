@@ -19,7 +19,7 @@ let hosts: Hosts;
 
 beforeEach(async () => {
   hosts = await openHosts();
-  // A node's first look at the feed takes over what there is: deletions before it are none of its own.
+  // A node's first look at the change log takes over what there is: deletions before it are none of its own.
   await hosts.drain();
 });
 
@@ -41,14 +41,16 @@ test('a node that heard of a deletion first keeps size and subject of what is pu
     const found = await registry.getManifest(granted(), { kind: 'digest', digest: referrer.digest });
     expect(found.size).toBe(referrer.bytes.byteLength);
     const { items } = await registry.listReferrers(granted(), subject.digest, undefined, { limit: 10, after: '' });
-    expect(items.map(({ digest, size }) => ({ digest, size }))).toEqual([{ digest: referrer.digest, size: found.size }]);
+    expect(items.map(({ digest, size }) => ({ digest, size }))).toEqual([
+      { digest: referrer.digest, size: found.size },
+    ]);
   }
 });
 
-test('a node that was pulled from before it first followed the feed hears of deletions since', async () => {
+test('a node that was pulled from before it first applied the change log hears of deletions since', async () => {
   const repository = 'alice/new' as RepositoryName;
   const image = await pushSmallImage(at(hosts.central), 1, [], repository);
-  await env.DB_NODE1?.prepare('DELETE FROM followers').run();
+  await env.DB_NODE1?.prepare('DELETE FROM change_log_positions').run();
   const pull = (host: Host): Promise<unknown> =>
     host.registry.getManifest(granted(repository), { kind: 'digest', digest: image.digest });
   await pull(hosts.node1);

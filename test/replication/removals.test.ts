@@ -1,4 +1,7 @@
-/** Removals of repositories and organizations, over three hosts: what was written before one is dead everywhere, heard of or not. */
+/**
+ * Removals of repositories and organizations, over three hosts: what was written before one is dead everywhere, heard
+ * of or not.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
@@ -106,7 +109,8 @@ test('a push to a node after a removal that the node has not heard of stays, wit
   await hosts.drain();
   expect(await everyTag('late')).toEqual(hosts.all.map(() => image.digest));
   for (const digest of image.manifest.requiredBlobs) {
-    for (const { registry } of hosts.all) expect((await registry.resolveBlob(granted(), digest, false)).digest).toBe(digest);
+    for (const { registry } of hosts.all)
+      expect((await registry.resolveBlob(granted(), digest, false)).digest).toBe(digest);
   }
 });
 
@@ -129,7 +133,10 @@ describe('before a node has swept, a repository that is removed', () => {
   const node = (): Database => hosts.node1.store.database;
 
   async function listed(): Promise<string[]> {
-    const both = [listRepositories(node(), [{ from: 'a', to: 'b' }], false, '', 10), listRepositories(node(), [], true, '', 10)];
+    const both = [
+      listRepositories(node(), [{ from: 'a', to: 'b' }], false, '', 10),
+      listRepositories(node(), [], true, '', 10),
+    ];
     return (await Promise.all(both)).map((names) => names.join());
   }
 
@@ -184,7 +191,9 @@ test('a removal goes as tombstones do, and hides what it hid until it has gone f
   await hosts.central.registry.deleteRepository(REPOSITORY);
   const names = async (): Promise<unknown[]> =>
     Promise.all(
-      hosts.all.map(async ({ name }) => (await BINDINGS[name][0].prepare('SELECT name FROM removals').all()).results.length),
+      hosts.all.map(
+        async ({ name }) => (await BINDINGS[name][0].prepare('SELECT name FROM removals').all()).results.length,
+      ),
     );
   hosts.now += 2 * GRACE;
   await collectAll(hosts);

@@ -1,4 +1,7 @@
-/** Central's read replicas, which lag: a node is served by the nearest, and told by the primary alone that something is not there. */
+/**
+ * Central's read replicas, which lag: a node is served by the nearest, and told by the primary alone that something is
+ * not there.
+ */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';

@@ -6,7 +6,15 @@ import { type OnlyHere, Replication } from '../../src/replication/queue-operatio
 import { listOnlyAt, onlyAt } from '../../src/replication/copy-rows.ts';
 import { forgetStoreSlice } from '../../src/replication/retired-rows.ts';
 import { config } from '../support/queues.ts';
-import { type Fixture, granted, type Image, objectKeys, pushImage, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
+import {
+  type Fixture,
+  granted,
+  type Image,
+  objectKeys,
+  pushImage,
+  pushSmallImage,
+  REPOSITORY,
+} from '../support/fixture.ts';
 import { type Host, type Hosts, type NodeHost, openHosts } from '../support/hosts.ts';
 
 const ALWAYS = (): boolean => true;
@@ -70,7 +78,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     }
   });
 
-  test('two nodes retired in turn: neither is let go while central lacks it, and nothing is lost', async () => {
+  test('two nodes retired in turn: neither is released while central lacks it, and nothing is lost', async () => {
     const [node1, node2] = hosts.nodes;
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({
       kind: 'CONFLICT',
@@ -81,7 +89,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await without(node1).forget('node1', '', false)).toEqual({ locations: 2, last: undefined });
     expect(await without(node1, node2).forget('node2', '', false)).toEqual({ locations: 2, last: undefined });
     expect(await locationsAtCentral()).toEqual({ central: 2 });
-    for (const node of hosts.nodes) expect(await rowsOf('copies', node.name)).toBe(0);
+    for (const node of hosts.nodes) expect(await rowsOf('copies_up', node.name)).toBe(0);
     expect((await objectKeys(env.BLOBS_CENTRAL)).length).toBe(2);
   });
 
@@ -89,9 +97,9 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     const [node1, node2] = hosts.nodes;
     expect(await without(node1).forget('node1', '', true)).toEqual({ locations: 2, last: undefined });
     expect(await locationsAtCentral()).toEqual({ node2: 2 });
-    for (const table of ['copies', 'followers', 'stored_bytes'])
+    for (const table of ['copies_up', 'change_log_positions', 'stored_bytes'])
       expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
-    expect(await rowsOf('followers', 'node2')).toBe(1);
+    expect(await rowsOf('change_log_positions', 'node2')).toBe(1);
     expect(await lackingFrom(node2)).toEqual(IMAGE);
     await node2.queue.moveBytes(ALWAYS);
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
@@ -129,7 +137,9 @@ test('bytes that central had, and whose object there is damaged, are what it lac
   expect(await lackingFrom(node1)).toEqual(NOTHING);
   await env.DB_CENTRAL.prepare("UPDATE locations SET damage = 'missing' WHERE store = 'central' AND size = 40").run();
   expect(await lackingFrom(node1)).toEqual({ blobs: 1, bytes: 40 });
-  expect(await listOnlyAt(central.store, 'node1', [], '', 10)).toMatchObject([{ organization: ORGANIZATION, size: 40 }]);
+  expect(await listOnlyAt(central.store, 'node1', [], '', 10)).toMatchObject([
+    { organization: ORGANIZATION, size: 40 },
+  ]);
   expect(await lackingFrom(node2)).toEqual(NOTHING);
 });
 
@@ -145,7 +155,9 @@ test('what a retired store had promised, central goes on promising', async () =>
   await pushSmallImage(at(node1), 1, ['latest']);
   await hosts.drain();
   const until = hosts.now + 1_000_000_000;
-  await env.DB_CENTRAL.prepare("UPDATE locations SET lease_until = ?1 WHERE store = 'node1' AND size = 40").bind(until).run();
+  await env.DB_CENTRAL.prepare("UPDATE locations SET lease_until = ?1 WHERE store = 'node1' AND size = 40")
+    .bind(until)
+    .run();
   await env.DB_CENTRAL.prepare("UPDATE locations SET lease_until = 5 WHERE store = 'node1' AND size = 20").run();
   const leases = async (): Promise<(number | null)[]> =>
     (
@@ -171,20 +183,24 @@ async function blobsOnlyAtNode1(): Promise<Image> {
 }
 
 describe('what came in since the first look stays, unless it is given up', () => {
-  const PARTS = { locations: { node1: 2 }, copies: 2, followers: 1 };
+  const PARTS = { locations: { node1: 2 }, copies: 2, storePositions: 1 };
 
   async function parts(): Promise<unknown> {
-    const [copies, known] = [await rowsOf('copies', 'node1'), await rowsOf('followers', 'node1')];
-    return { locations: await locationsAtCentral(), copies, followers: known };
+    const [copies, known] = [await rowsOf('copies_up', 'node1'), await rowsOf('change_log_positions', 'node1')];
+    return { locations: await locationsAtCentral(), copies, storePositions: known };
   }
 
   test('a manifest that central acknowledged on bytes which lie there only', async () => {
     const { central, node1 } = hosts;
-    node1.queue.expectFeed();
+    node1.queue.expectChangeLog();
     await node1.queue.moveMetadata(ALWAYS);
     const image = await blobsOnlyAtNode1();
     await pushImage(at(central), image, ['again']);
-    expect(await forgetStoreSlice(central.store, 'node1', '', KEEPING)).toEqual({ locations: 0, kept: IMAGE, end: undefined });
+    expect(await forgetStoreSlice(central.store, 'node1', '', KEEPING)).toEqual({
+      locations: 0,
+      kept: IMAGE,
+      end: undefined,
+    });
     expect(await parts()).toEqual(PARTS);
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({ kind: 'CONFLICT', detail: IMAGE });
     expect((await central.registry.getBlob(granted(), image.manifest.requiredBlobs[0]!)).size).toBe(20);
@@ -200,13 +216,17 @@ describe('what came in since the first look stays, unless it is given up', () =>
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject(refusal);
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject(refusal);
     expect(await locationsAtCentral()).toEqual({ node1: 1 });
-    expect(await rowsOf('copies', 'node1')).toBe(1);
+    expect(await rowsOf('copies_up', 'node1')).toBe(1);
     await expect(pushImage(at(central), image)).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
     const { lease_until: until } = (await env.DB_CENTRAL.prepare('SELECT lease_until FROM locations').first<{
       lease_until: number;
     }>())!;
-    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({ locations: 0 });
-    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({ locations: 1 });
+    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until - 1, lost: false })).toMatchObject({
+      locations: 0,
+    });
+    expect(await forgetStoreSlice(central.store, 'node1', '', { now: until, lost: false })).toMatchObject({
+      locations: 1,
+    });
     expect(await locationsAtCentral()).toEqual({});
   });
 
@@ -215,7 +235,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     const image = await blobsOnlyAtNode1();
     await pushImage(at(central), image, ['again']);
     expect(await without(node1).forget('node1', '', true)).toEqual({ locations: 2, last: undefined });
-    for (const table of ['copies', 'followers', 'stored_bytes'])
+    for (const table of ['copies_up', 'change_log_positions', 'stored_bytes'])
       expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
   });
 
@@ -236,7 +256,9 @@ test('a store that central knows nothing of has not been forgotten: it says whic
   for (const lost of [false, true]) {
     await expect(replication.forget('frankfurt', '', lost)).rejects.toMatchObject({
       kind: 'NOT_FOUND',
-      message: expect.stringMatching(/nothing of a store frankfurt: .* Retired stores that central knows: node1, node2$/),
+      message: expect.stringMatching(
+        /nothing of a store frankfurt: .* Retired stores that central knows: node1, node2$/,
+      ),
     });
   }
   await replication.forget('node1', '', false);
@@ -248,14 +270,14 @@ test('a store that central knows nothing of has not been forgotten: it says whic
 });
 
 test.each([
-  ['it followed', "INSERT INTO followers (store, position, followed_at) VALUES ('retired', 1, 1)"],
+  ['it followed', "INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 1, 1)"],
   [
     'a location of it',
     "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:a', 'retired', 'k', 1, 0, 0)",
   ],
   [
     'a copy from it',
-    "INSERT INTO copies (store, digest, organization, size, announced_at) VALUES ('retired', 'sha256:a', 'alice', 1, 0)",
+    "INSERT INTO copies_up (store, digest, organization, size, announced_at) VALUES ('retired', 'sha256:a', 'alice', 1, 0)",
   ],
 ])('a store is known by %s, and by none of it once it is forgotten', async (_, row) => {
   await env.DB_CENTRAL.prepare(row).run();

@@ -4,7 +4,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
-import { waitingMarkers } from '../../src/stores/outbox-rows.ts';
+import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
 import { bodyOf, GRACE, granted } from '../support/fixture.ts';
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { Beliefs } from './beliefs.ts';
@@ -151,7 +151,11 @@ export class Run {
     if (seen !== true) throw new Error(`manifest ${manifest} is not at ${at.host}, which has just acknowledged it`);
   }
 
-  async #commit({ host, repository }: Target, manifest: number, tags: readonly string[]): Promise<Answer<void>['kind']> {
+  async #commit(
+    { host, repository }: Target,
+    manifest: number,
+    tags: readonly string[],
+  ): Promise<Answer<void>['kind']> {
     const image = this.#manifest(manifest);
     const event = this.oracle.begin(host, { kind: 'push', repository, manifest, tags });
     const { registry } = this.#hosts[host];
@@ -219,7 +223,8 @@ export class Run {
       case 'delete manifest': {
         const answer = await this.#answer(registry.deleteManifest(name, this.#manifest(change.manifest).digest));
         this.#end(event, answer);
-        if (answer.kind === 'refused' && answer.error.kind === 'MANIFEST_IN_USE') this.#checkTagsAbove(at, answer.error, known);
+        if (answer.kind === 'refused' && answer.error.kind === 'MANIFEST_IN_USE')
+          this.#checkTagsAbove(at, answer.error, known);
         else if (answer.kind === 'refused') this.#checkManifest(at, change.manifest, false, known);
         if (answer.kind !== 'answered' || this.#disturbed) return;
         if ((await this.#see(at, change.manifest)) === true) {
@@ -266,7 +271,9 @@ export class Run {
   async #pull(at: Target, tag: string): Promise<void> {
     const { registry } = this.#hosts[at.host];
     const known = this.oracle.known(at.host, !this.#faulty);
-    const answer = await this.#answer(registry.getManifest(granted(this.#repository(at)), { kind: 'tag', tag: tag as Tag }));
+    const answer = await this.#answer(
+      registry.getManifest(granted(this.#repository(at)), { kind: 'tag', tag: tag as Tag }),
+    );
     if (answer.kind === 'failed') return;
     const manifest = answer.kind === 'answered' ? this.#numberOf(answer.value.digest) : null;
     this.#checkTag(at, tag, manifest, known);
@@ -286,7 +293,8 @@ export class Run {
     for (const digest of this.#manifest(manifest).manifest.requiredBlobs) {
       this.beliefs.linked(this.#repository(at), digest);
       const read = await this.#answer(readBlob(this.#hosts[at.host], this.#repository(at), digest));
-      if (read.kind === 'answered' && !equal(read.value, this.#bytes(digest))) throw new Error(`${digest} has other bytes`);
+      if (read.kind === 'answered' && !equal(read.value, this.#bytes(digest)))
+        throw new Error(`${digest} has other bytes`);
       if (read.kind !== 'answered' && !this.#disturbed) {
         throw new Error(`blob ${digest} of manifest ${manifest} cannot be read at ${at.host}`);
       }
@@ -314,12 +322,12 @@ export class Run {
     let left = turns;
     const mayGoOn = (): boolean => left-- > 0;
     queue.wakeUp();
-    queue.expectFeed();
+    queue.expectChangeLog();
     await (kind === 'bytes' ? queue.moveBytes(mayGoOn) : queue.moveMetadata(mayGoOn));
     this.#busy.delete(lane);
     if (kind === 'bytes') return;
     if (this.#disturbed || turns < 100) return;
-    if ((await waitingMarkers(store.database)).depth === 0) this.oracle.exchanged(node);
+    if ((await waitingOutboxEntries(store.database)).depth === 0) this.oracle.exchanged(node);
   }
 
   #checkTag({ host, repository }: Target, tag: string, seen: number | null, known: ReadonlySet<Event>): void {
@@ -338,7 +346,9 @@ export class Run {
 
   #checkManifest({ host, repository }: Target, manifest: number, alive: boolean, known: ReadonlySet<Event>): void {
     if (this.oracle.manifestMayBe(repository, manifest, alive, known)) return;
-    throw new Error(`manifest ${manifest} is ${alive ? 'alive' : 'gone'} at ${host}\n${this.oracle.explain(repository)}`);
+    throw new Error(
+      `manifest ${manifest} is ${alive ? 'alive' : 'gone'} at ${host}\n${this.oracle.explain(repository)}`,
+    );
   }
 
   #end(event: Event, { kind }: Answer<unknown>): void {
@@ -380,7 +390,18 @@ export class Run {
   }
 }
 
-function credential(organization: Content['organization'], name: string): Parameters<Administration['createCredential']>[0] {
+function credential(
+  organization: Content['organization'],
+  name: string,
+): Parameters<Administration['createCredential']>[0] {
   const repositories = [`${organization}/*`];
-  return { kind: 'organization', organization, name, rights: ['pull'], repositories, registries: null, expiresAt: null };
+  return {
+    kind: 'organization',
+    organization,
+    name,
+    rights: ['pull'],
+    repositories,
+    registries: null,
+    expiresAt: null,
+  };
 }

@@ -13,7 +13,7 @@ import {
   all,
   announced,
   HOST_NAMES,
-  markers,
+  outboxEntries,
   pulls,
   REPOSITORY,
   requireSettledEverywhere,
@@ -79,7 +79,7 @@ describe("central's D1 stalls", () => {
     expect(await pulls(hosts, 'node1', pushed)).toEqual(all(pushed, 200));
     expect(await pulls(hosts, 'node2', image, 'old')).toEqual(all(image, 503));
     await hosts.drain();
-    expect([await markers(), hosts.queueOf('node1').state.parkedCount()]).toEqual([2, 0]);
+    expect([await outboxEntries(), hosts.queueOf('node1').state.parkedCount()]).toEqual([2, 0]);
     await requireSettledEverywhere(hosts, pushed);
   });
 });
@@ -109,16 +109,19 @@ test.each<['stall' | 'stall after', 'central' | 'node1']>([
   await runInDurableObject(queueOf(env, config, 'node1'), async (_queue: ReplicationQueue, state) => {
     const queue = new ReplicationQueue(state, faulty(env, plan));
     // Those that come while a run stalls wait for the next, which does what they came for.
-    await Promise.all([queue.feedHasGrown('node1'), queue.wake('node1'), queue.wake('node1')]);
+    await Promise.all([queue.changeLogHasGrown('node1'), queue.wake('node1'), queue.wake('node1')]);
     await queue.retry('node1', undefined);
     await state.storage.deleteAlarm();
-    for (const table of ['jobs', 'fetches', 'progress', 'numbers']) state.storage.sql.exec(`DELETE FROM ${table}`);
+    for (const table of ['jobs', 'copies_down', 'progress', 'numbers']) state.storage.sql.exec(`DELETE FROM ${table}`);
   });
-  expect([stalls < 0, await markers()]).toEqual([true, 0]);
+  expect([stalls < 0, await outboxEntries()]).toEqual([true, 0]);
   await requireSettledEverywhere(hosts, image);
 });
 
 test('a node gives central less time than a store that it cannot do without', async () => {
-  await expect(answerOfCentral(stalledCall())).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '5' } });
+  await expect(answerOfCentral(stalledCall())).rejects.toMatchObject({
+    kind: 'UNAVAILABLE',
+    headers: { 'Retry-After': '5' },
+  });
   expect(CENTRAL_MILLISECONDS).toBe(5000);
 });

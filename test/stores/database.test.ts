@@ -30,7 +30,11 @@ describe('a batch by name', () => {
       after: [COUNT],
       list: [LIST],
     });
-    expect({ before, after, list }).toEqual({ before: [{ pins: 0 }], after: [{ pins: 1 }], list: [{ reference: 'v1' }] });
+    expect({ before, after, list }).toEqual({
+      before: [{ pins: 0 }],
+      after: [{ pins: 1 }],
+      list: [{ reference: 'v1' }],
+    });
     expectTypeOf(after).toEqualTypeOf<{ pins: number }[]>();
     expectTypeOf(list).toEqualTypeOf<{ reference: string }[]>();
   });
@@ -48,7 +52,10 @@ describe('a batch by name', () => {
         Object.entries(repositories).map(([name, tag]) => [name, { add: add(tag), count: [COUNT] as const }] as const),
       ),
     );
-    expect(byRepository).toMatchObject({ 'alice/app': { count: [{ pins: 1 }] }, 'alice/base': { count: [{ pins: 2 }] } });
+    expect(byRepository).toMatchObject({
+      'alice/app': { count: [{ pins: 1 }] },
+      'alice/base': { count: [{ pins: 2 }] },
+    });
     expectTypeOf(byRepository).toEqualTypeOf<Record<string, { readonly count: { pins: number }[] }>>();
   });
 
@@ -92,7 +99,9 @@ describe('a batch by name', () => {
 
   test.each(['0', '7', '10'])('refuses the name %s, which would run first, and runs nothing', async (name) => {
     const ran: unknown[][] = [];
-    await expect(noting(ran).batch({ count: [COUNT, 1], inner: { [name]: [COUNT, 2] as const } })).rejects.toThrow(TypeError);
+    await expect(noting(ran).batch({ count: [COUNT, 1], inner: { [name]: [COUNT, 2] as const } })).rejects.toThrow(
+      TypeError,
+    );
     expect(ran).toEqual([]);
   });
 });

@@ -115,7 +115,7 @@ describe('R2', () => {
     expect([budget.inUse(), vi.getTimerCount()]).toEqual([0, 0]);
   });
 
-  test('what comes late is let go of: the body of an object, a multipart upload', async () => {
+  test('what comes late is released: the body of an object, a multipart upload', async () => {
     const [got, created] = [Promise.withResolvers<object>(), Promise.withResolvers<object>()];
     const slow = { get: () => got.promise, createMultipartUpload: () => created.promise };
     const late = new Bucket(slow as unknown as R2Bucket);

@@ -1,6 +1,6 @@
 /**
- * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they are
- * applied, come late, never answer, or break off. `npm run test:faults -- --runs 1 --seed <n>` runs one seed alone.
+ * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they
+ * are applied, come late, never answer, or break off. `npm run test:faults -- --runs 1 --seed <n>` runs one seed alone.
  *
  * | what a client sees while stores fail | 503 UNAVAILABLE with Retry-After, a body that breaks off, or the truth     |
  * | once they have healed                | every request, made again, succeeds; everything acknowledged is whole      |
@@ -49,47 +49,51 @@ const seeds = Array.from({ length: runs }, (_, i) => firstSeed + i);
 const leaks: Partial<Record<LeakReason, number>> = {};
 const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
 
-test.each(seeds)('seed %i: failures of the stores are told as such, and cost nothing that was acknowledged', async (seed) => {
-  const random = new Random(seed);
-  await addUsers();
-  const client = new FaultyClient(app, random, REPOSITORY, outcomes);
-  const material: Material = {
-    sizes: seed % 30 === 0 ? LARGE_SIZES : SIZES,
-    shared: await Promise.all([200, 3000].map((size) => contentOf(random.bytes(size)))),
-    source: SOURCE,
-  };
-  for (const blob of material.shared) expect(await client.send(postWhole(SOURCE, blob).request)).toMatchObject({ status: 201 });
-  try {
-    const { actor } = client;
-    const images: Document[] = [];
-    client.fail();
-    for (let i = 0; i < JOBS; i++) {
-      await (await nextJob(actor, material, images)).run();
-      await actor.read();
-    }
+test.each(seeds)(
+  'seed %i: failures of the stores are told as such, and cost nothing that was acknowledged',
+  async (seed) => {
+    const random = new Random(seed);
+    await addUsers();
+    const client = new FaultyClient(app, random, REPOSITORY, outcomes);
+    const material: Material = {
+      sizes: seed % 30 === 0 ? LARGE_SIZES : SIZES,
+      shared: await Promise.all([200, 3000].map((size) => contentOf(random.bytes(size)))),
+      source: SOURCE,
+    };
+    for (const blob of material.shared)
+      expect(await client.send(postWhole(SOURCE, blob).request)).toMatchObject({ status: 201 });
+    try {
+      const { actor } = client;
+      const images: Document[] = [];
+      client.fail();
+      for (let i = 0; i < JOBS; i++) {
+        await (await nextJob(actor, material, images)).run();
+        await actor.read();
+      }
 
-    // Sessions expire, leases do not; what fails of their removal is done by the next one.
-    const later = Date.now() + 1.5 * DAY;
-    await maintain(config, client.env, later);
-    client.heal();
-    await maintain(config, client.env, later);
-    expect(await env.DB_CENTRAL.prepare('SELECT count(*) AS n FROM uploads').first('n')).toBe(0);
-    actor.state.session = undefined;
-    expect(await differences(client.send, actor.state)).toEqual([]);
-    const left = await unreferencedObjects();
-    expect(left.filter((key) => client.explanationOf(key) === undefined)).toEqual([]);
-    for (const key of left) {
-      const reason = client.explanationOf(key);
-      if (reason !== undefined) leaks[reason] = (leaks[reason] ?? 0) + 1;
+      // Sessions expire, leases do not; what fails of their removal is done by the next one.
+      const later = Date.now() + 1.5 * DAY;
+      await maintain(config, client.env, later);
+      client.heal();
+      await maintain(config, client.env, later);
+      expect(await env.DB_CENTRAL.prepare('SELECT count(*) AS n FROM uploads').first('n')).toBe(0);
+      actor.state.session = undefined;
+      expect(await differences(client.send, actor.state)).toEqual([]);
+      const left = await unreferencedObjects();
+      expect(left.filter((key) => client.explanationOf(key) === undefined)).toEqual([]);
+      for (const key of left) {
+        const reason = client.explanationOf(key);
+        if (reason !== undefined) leaks[reason] = (leaks[reason] ?? 0) + 1;
+      }
+    } catch (error) {
+      const lines = lastPrinted(8).map((line) => line.slice(0, 700));
+      throw new Error(
+        `npm run test:faults -- --runs 1 --seed ${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`,
+        { cause: error },
+      );
     }
-  } catch (error) {
-    const lines = lastPrinted(8).map((line) => line.slice(0, 700));
-    throw new Error(
-      `npm run test:faults -- --runs 1 --seed ${seed}\n${client.history(12)}\n${lines.join('\n')}\n${String(error)}`,
-      { cause: error },
-    );
-  }
-});
+  },
+);
 
 afterAll(() => {
   showConsole();

@@ -1,6 +1,12 @@
 /** Invariant 8: memory is bounded per isolate, whatever the size and number of blobs in flight. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { BUDGET_BYTES, BufferBudget, PART_BYTES, RESERVED_BYTES, SMALL_BYTES } from '../../src/stores/uploads/buffer-budget.ts';
+import {
+  BUDGET_BYTES,
+  BufferBudget,
+  PART_BYTES,
+  RESERVED_BYTES,
+  SMALL_BYTES,
+} from '../../src/stores/uploads/buffer-budget.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { bodyOf, bytesOf, granted, openFixture, REPOSITORY, session, SUBJECT } from '../support/fixture.ts';
 
@@ -47,8 +53,8 @@ test('uploads at once share the budget: past it each goes on with a small buffer
   const contents = Array.from({ length: 6 }, (_, i) => bytesOf(i, PART_BYTES + 5 + i));
   const borrowed: number[] = [];
   const borrow = budget.borrow.bind(budget);
-  vi.spyOn(budget, 'borrow').mockImplementation((bytes, leaving) => {
-    const loan = borrow(bytes, leaving);
+  vi.spyOn(budget, 'borrow').mockImplementation((bytes, reserve) => {
+    const loan = borrow(bytes, reserve);
     borrowed.push(budget.inUse());
     return loan;
   });
@@ -75,11 +81,16 @@ test('an upload that fails returns what it borrowed', async () => {
   const budget = new BufferBudget();
   const { registry } = await openFixture({
     budget,
-    bucket: { put: () => Promise.reject(new Error('R2 is away')), delete: async () => undefined } as unknown as R2Bucket,
+    bucket: {
+      put: () => Promise.reject(new Error('R2 is away')),
+      delete: async () => undefined,
+    } as unknown as R2Bucket,
   });
   const open = await registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   for (const length of ['known', 'unknown'] as const) {
-    await expect(registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 5000), length))).rejects.toMatchObject({
+    await expect(
+      registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 5000), length)),
+    ).rejects.toMatchObject({
       kind: 'UNAVAILABLE',
     });
     expect(budget.inUse()).toBe(0);

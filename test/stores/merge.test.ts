@@ -1,15 +1,18 @@
-/** The SQL of merging and of stamps does what `versions.ts` says, in all small cases. Each case has a repository of its own. */
+/**
+ * The SQL of merging and of versions does what `versions.ts` says, in all small cases. Each case has a repository of
+ * its own.
+ */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { STAMPS_PER_MILLISECOND } from '../../src/stores/clock.ts';
+import { VERSIONS_PER_MILLISECOND } from '../../src/stores/clock.ts';
 import { type BoundStatement, Database } from '../../src/stores/database.ts';
 import { deleteManifests, deleteTag } from '../../src/stores/deletion/deletions.ts';
 import { commitManifest } from '../../src/stores/manifests/manifest-commit.ts';
 import { NO_CLAIMS } from '../../src/stores/manifests/manifest-type.ts';
-import { type ManifestLife, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
+import { type ManifestLifecycle, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
 import {
   compareTags,
   isAlive,
@@ -17,7 +20,7 @@ import {
   type ManifestVersions,
   mergeManifests,
   mergeTags,
-  nextStamp,
+  nextVersion,
   NO_MANIFEST,
   type TagVersion,
 } from '../../src/stores/versions.ts';
@@ -39,7 +42,7 @@ const TAGS: readonly (TagVersion | undefined)[] = [
   ),
 ];
 /** Only of manifests whose content the store has is `created` known. */
-const LIVES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =>
+const LIFECYCLES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =>
   [0, 1, 2, 3].map((deleted) => ({ created, deleted })),
 );
 
@@ -47,35 +50,51 @@ interface Case {
   readonly repository: RepositoryName;
   readonly tags: readonly (TagVersion | undefined)[];
   /** Of M, one after the other; whole ones bring the content. */
-  readonly lives: readonly (ManifestVersions & { readonly whole: boolean })[];
+  readonly lifecycles: readonly (ManifestVersions & { readonly whole: boolean })[];
 }
 
 function tagRow(repository: RepositoryName, tag: TagVersion): TagRow {
   return { ...tag, repository, name: NAME };
 }
 
-function whole(life: ManifestLife): ManifestRecord {
+function whole(lifecycle: ManifestLifecycle): ManifestRecord {
   const mediaType = 'application/vnd.oci.image.manifest.v1+json' as MediaType;
-  return { ...NO_CLAIMS, ...life, mediaType, artifactType: '', subject: null, size: 2, references: [], contents: ['{}'] };
+  return {
+    ...NO_CLAIMS,
+    ...lifecycle,
+    mediaType,
+    artifactType: '',
+    subject: null,
+    size: 2,
+    references: [],
+    contents: ['{}'],
+  };
 }
 
 /** The cases' steps, in their order: each is one `mergeRows`, of many repositories at once. */
 async function run(cases: readonly Case[]): Promise<void> {
   for (let start = 0; start < cases.length; start += CASES_PER_BATCH) {
     const some = cases.slice(start, start + CASES_PER_BATCH);
-    const steps = Math.max(...some.map(({ tags, lives }) => Math.max(tags.length, lives.length)));
+    const steps = Math.max(...some.map(({ tags, lifecycles }) => Math.max(tags.length, lifecycles.length)));
     const statements: BoundStatement[] = [];
     for (let step = 0; step < steps; step++) {
       const tags = some.flatMap(({ repository, tags: all }) => {
         const tag = all[step];
         return tag === undefined ? [] : [tagRow(repository, tag)];
       });
-      const lives = some.flatMap(({ repository, lives: all }) => {
-        const life = all[step];
-        return life === undefined ? [] : [{ ...life, repository, digest: M }];
+      const lifecycles = some.flatMap(({ repository, lifecycles: all }) => {
+        const lifecycle = all[step];
+        return lifecycle === undefined ? [] : [{ ...lifecycle, repository, digest: M }];
       });
-      const manifests = lives.filter((life) => life.whole && life.created > 0).map((life) => whole(life));
-      statements.push(...mergeRows({ tags, lives: lives.filter((life) => !life.whole), manifests, blobs: [] }, NOW));
+      const manifests = lifecycles
+        .filter((lifecycle) => lifecycle.whole && lifecycle.created > 0)
+        .map((lifecycle) => whole(lifecycle));
+      statements.push(
+        ...mergeRows(
+          { tags, lifecycles: lifecycles.filter((lifecycle) => !lifecycle.whole), manifests, blobs: [] },
+          NOW,
+        ),
+      );
     }
     await database.batch(statements);
   }
@@ -85,7 +104,7 @@ interface Merged {
   readonly repository: RepositoryName;
   readonly tag: TagVersion | undefined;
   readonly visible: boolean;
-  readonly life: ManifestVersions;
+  readonly lifecycle: ManifestVersions;
   readonly listed: boolean;
   readonly history: readonly string[];
 }
@@ -96,24 +115,26 @@ function nameOf({ version, origin, digest }: TagVersion): string {
 
 /** What the store made of the cases. */
 async function merged(cases: readonly Case[]): Promise<Merged[]> {
-  const tags = await rowsOf<TagRow & { visible: number }>('SELECT repository, digest, version, origin, visible FROM tags');
-  const lives = await rowsOf<{ repository: RepositoryName } & ManifestVersions>(
+  const tags = await rowsOf<TagRow & { visible: number }>(
+    'SELECT repository, digest, version, origin, visible FROM tags',
+  );
+  const lifecycles = await rowsOf<{ repository: RepositoryName } & ManifestVersions>(
     `SELECT repository, created_version AS created, deleted_version AS deleted FROM manifests WHERE digest = '${M}'`,
   );
   const listed = await rowsOf<{ name: RepositoryName }>('SELECT name FROM repositories WHERE listed = 1');
   const history = await rowsOf<TagRow>('SELECT repository, digest, version, origin FROM tag_history');
   const tagOf = new Map(tags.map((tag) => [tag.repository, tag]));
-  const lifeOf = new Map(lives.map((life) => [life.repository, life]));
+  const lifecycleOf = new Map(lifecycles.map((lifecycle) => [lifecycle.repository, lifecycle]));
   const isListed = new Set(listed.map(({ name }) => name));
   const historyOf = Map.groupBy(history, ({ repository }) => repository);
   return cases.map(({ repository }) => {
     const tag = tagOf.get(repository);
-    const life = lifeOf.get(repository);
+    const lifecycle = lifecycleOf.get(repository);
     return {
       repository,
       tag: tag === undefined ? undefined : { digest: tag.digest, version: tag.version, origin: tag.origin },
       visible: tag?.visible === 1,
-      life: life === undefined ? NO_MANIFEST : { created: life.created, deleted: life.deleted },
+      lifecycle: lifecycle === undefined ? NO_MANIFEST : { created: lifecycle.created, deleted: lifecycle.deleted },
       listed: isListed.has(repository),
       history: (historyOf.get(repository) ?? []).map(nameOf).toSorted(),
     };
@@ -121,28 +142,31 @@ async function merged(cases: readonly Case[]): Promise<Merged[]> {
 }
 
 /** What `versions.ts` says of them. */
-function expected({ repository, tags, lives }: Case): Merged {
+function expected({ repository, tags, lifecycles }: Case): Merged {
   const writes = tags.filter((tag) => tag !== undefined);
   const winner = writes.reduce<TagVersion | undefined>((best, tag) => mergeTags(best, tag), undefined);
-  const life = lives.reduce<ManifestVersions>(
-    (known, come) => mergeManifests(known, come.whole || known.created > 0 ? come : { created: 0, deleted: come.deleted }),
+  const lifecycle = lifecycles.reduce<ManifestVersions>(
+    (known, come) =>
+      mergeManifests(known, come.whole || known.created > 0 ? come : { created: 0, deleted: come.deleted }),
     NO_MANIFEST,
   );
   const lost = writes.filter((tag) => winner !== undefined && compareTags(tag, winner) !== 0);
   return {
     repository,
     tag: winner,
-    visible: isVisible(winner, winner?.digest === M ? life : NO_MANIFEST),
-    life,
-    listed: isAlive(life),
+    visible: isVisible(winner, winner?.digest === M ? lifecycle : NO_MANIFEST),
+    lifecycle,
+    listed: isAlive(lifecycle),
     history: [...new Set(lost.map(nameOf))].toSorted(),
   };
 }
 
-/** A store takes one stamp once: writes of one stamp and origin are one write. */
+/** A store takes one version once: writes of one version and origin are one write. */
 function isPossible(tags: readonly (TagVersion | undefined)[]): boolean {
   const writes = tags.filter((tag) => tag !== undefined);
-  return writes.every((a) => writes.every((b) => a.version !== b.version || a.origin !== b.origin || a.digest === b.digest));
+  return writes.every((a) =>
+    writes.every((b) => a.version !== b.version || a.origin !== b.origin || a.digest === b.digest),
+  );
 }
 
 async function check(cases: readonly Case[]): Promise<void> {
@@ -159,13 +183,13 @@ describe('mergeRows agrees with versions.ts', () => {
     const pairs = TAGS.flatMap((a) => TAGS.map((b) => [a, b])).filter((tags) => isPossible(tags));
     expect(pairs.length).toBeGreaterThan(300);
     const alive = { created: 1, deleted: 0, whole: true };
-    await check(pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [alive] })));
+    await check(pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lifecycles: [alive] })));
   });
 
-  test('on which of equal stamps wins, whatever the digests', async () => {
+  test('on which of equal versions wins, whatever the digests', async () => {
     const equal = TAGS.filter((tag) => tag?.version === 2);
     const pairs = equal.flatMap((a) => equal.map((b) => [a, b]));
-    const cases = pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [] }));
+    const cases = pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lifecycles: [] }));
     await run(cases);
     const rows = await merged(cases);
     expect(rows.map(({ tag }) => tag)).toEqual(cases.map((one) => expected(one).tag));
@@ -177,8 +201,8 @@ describe('mergeRows agrees with versions.ts', () => {
     [false, true],
     [false, false],
   ])('on two lives of a manifest: the first with content %s, the second %s', async (first, second) => {
-    const pairs = LIVES.flatMap((a) =>
-      LIVES.map(
+    const pairs = LIFECYCLES.flatMap((a) =>
+      LIFECYCLES.map(
         (b) =>
           [
             { ...a, whole: first },
@@ -187,21 +211,23 @@ describe('mergeRows agrees with versions.ts', () => {
       ),
     );
     // A manifest comes whole only where it was created.
-    const possible = pairs.filter((lives) => lives.every((life) => !life.whole || life.created > 0));
-    await check(possible.map((lives, i) => ({ repository: repositoryOf(i), tags: [], lives })));
+    const possible = pairs.filter((lifecycles) =>
+      lifecycles.every((lifecycle) => !lifecycle.whole || lifecycle.created > 0),
+    );
+    await check(possible.map((lifecycles, i) => ({ repository: repositoryOf(i), tags: [], lifecycles })));
   });
 
   test('on what is visible and listed: a tag, then a life of its manifest, or the other way around', async () => {
     const cases: Case[] = [];
     for (const tag of TAGS) {
-      for (const a of LIVES.filter(({ created }) => created > 0)) {
-        for (const b of LIVES) {
-          const lives = [
+      for (const a of LIFECYCLES.filter(({ created }) => created > 0)) {
+        for (const b of LIFECYCLES) {
+          const lifecycles = [
             { ...a, whole: true },
             { ...b, whole: false },
           ];
           for (const tags of [[tag], [undefined, tag], [undefined, undefined, tag]]) {
-            cases.push({ repository: repositoryOf(cases.length), tags, lives });
+            cases.push({ repository: repositoryOf(cases.length), tags, lifecycles });
           }
         }
       }
@@ -212,23 +238,25 @@ describe('mergeRows agrees with versions.ts', () => {
 
   test('on three writes of a tag in every order', async () => {
     const some = TAGS.filter((tag) => tag !== undefined && tag.version < 3);
-    const triples = some.flatMap((a) => some.flatMap((b) => some.map((c) => [a, b, c]))).filter((tags) => isPossible(tags));
-    await check(triples.map((tags, i) => ({ repository: repositoryOf(i), tags, lives: [] })));
+    const triples = some
+      .flatMap((a) => some.flatMap((b) => some.map((c) => [a, b, c])))
+      .filter((tags) => isPossible(tags));
+    await check(triples.map((tags, i) => ({ repository: repositoryOf(i), tags, lifecycles: [] })));
   });
 });
 
-describe('stamps agree with nextStamp', () => {
+describe('versions agree with nextStamp', () => {
   const WALL_CLOCKS = [0, 1, 2];
   const CLOCKS = [0, 999, 1000, 1001, 1999, 2000, 5000];
   const SEEN = [undefined, 0, 999, 1000, 2000, 7000];
   const repository = repositoryOf(0);
 
-  async function setClock(stamp: number): Promise<void> {
-    await env.DB_CENTRAL.prepare('UPDATE clock SET stamp = ?1').bind(stamp).run();
+  async function setClock(version: number): Promise<void> {
+    await env.DB_CENTRAL.prepare('UPDATE clock SET version = ?1').bind(version).run();
   }
 
   async function clock(): Promise<number> {
-    return (await rowsOf<{ stamp: number }>('SELECT stamp FROM clock'))[0]?.stamp ?? -1;
+    return (await rowsOf<{ version: number }>('SELECT version FROM clock'))[0]?.version ?? -1;
   }
 
   test('of pushes', async () => {
@@ -239,12 +267,12 @@ describe('stamps agree with nextStamp', () => {
         const context = { origin: 'node1', announces: true, now };
         // No blob is needed, so nothing is missing.
         const commit = { repository, digest, manifest: { ...manifest, requiredBlobs: [] }, size: 2, tags: [NAME] };
-        expect(await commitManifest(database, context, commit)).toEqual({ stamp: expect.any(Number) });
-        const stamp = nextStamp(now * STAMPS_PER_MILLISECOND, before);
-        expect(await clock()).toBe(stamp);
-        expect(await rowsOf('SELECT version FROM tags')).toEqual([{ version: stamp }]);
-        expect(await rowsOf('SELECT created_version FROM manifests')).toEqual([{ created_version: stamp }]);
-        expect(await rowsOf('SELECT stamp FROM markers')).toEqual([{ stamp }, { stamp }]);
+        expect(await commitManifest(database, context, commit)).toEqual({ version: expect.any(Number) });
+        const version = nextVersion(now * VERSIONS_PER_MILLISECOND, before);
+        expect(await clock()).toBe(version);
+        expect(await rowsOf('SELECT version FROM tags')).toEqual([{ version: version }]);
+        expect(await rowsOf('SELECT created_version FROM manifests')).toEqual([{ created_version: version }]);
+        expect(await rowsOf('SELECT version FROM outbox')).toEqual([{ version }, { version }]);
       }
     }
   });
@@ -260,12 +288,14 @@ describe('stamps agree with nextStamp', () => {
             () => deleteManifests(database, context, repository, [M], versions),
           ]) {
             await setClock(before);
-            // Without anything seen elsewhere there is nothing to delete, and no stamp is taken.
-            const stamp = seen === undefined ? undefined : nextStamp(now * STAMPS_PER_MILLISECOND, before, seen);
-            expect(await remove()).toBe(stamp);
-            expect(await clock()).toBe(stamp ?? before);
+            // Without anything seen elsewhere there is nothing to delete, and no version is taken.
+            const version = seen === undefined ? undefined : nextVersion(now * VERSIONS_PER_MILLISECOND, before, seen);
+            expect(await remove()).toBe(version);
+            expect(await clock()).toBe(version ?? before);
           }
-          await env.DB_CENTRAL.batch(['tags', 'manifests'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
+          await env.DB_CENTRAL.batch(
+            ['tags', 'manifests'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)),
+          );
         }
       }
     }

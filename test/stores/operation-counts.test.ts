@@ -51,7 +51,14 @@ test('PUT, GET and HEAD of a manifest, GET and HEAD of a blob', async () => {
     await fixture.settled();
     return { ...fixture.counts, rowsRead: 0, rowsWritten: 0 };
   };
-  const cost = (d1: number, classB = 0): object => ({ classA: 0, classB, r2Deletes: 0, d1, rowsRead: 0, rowsWritten: 0 });
+  const cost = (d1: number, classB = 0): object => ({
+    classA: 0,
+    classB,
+    r2Deletes: 0,
+    d1,
+    rowsRead: 0,
+    rowsWritten: 0,
+  });
   const latest = { kind: 'tag', tag: 'latest' as Tag } as const;
   const blob = first(image.manifest.requiredBlobs);
   expect(await counted(() => pushImage(fixture, image, ['latest']))).toEqual(cost(1));

@@ -25,7 +25,9 @@ function scans(steps: readonly string[]): string[] {
 
 async function planOf(statement: string): Promise<string[]> {
   const parameters = Math.max(0, ...[...statement.matchAll(/\?(\d+)/g)].map(([, number]) => Number(number)));
-  const query = env.DB_CENTRAL.prepare(`EXPLAIN QUERY PLAN ${statement}`).bind(...Array.from({ length: parameters }, () => null));
+  const query = env.DB_CENTRAL.prepare(`EXPLAIN QUERY PLAN ${statement}`).bind(
+    ...Array.from({ length: parameters }, () => null),
+  );
   return (await query.all<{ detail: string }>()).results.map(({ detail }) => detail);
 }
 

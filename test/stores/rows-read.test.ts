@@ -28,7 +28,8 @@ test('every statement reads what it may, in a store that an adversary has filled
     });
     for (const { statement, read, bound } of readings) {
       ran.add(statement.text);
-      if (read > bound) tooMany.set(statement.text, `${name}: ${read} rows instead of ${bound}: ${shortened(statement.text)}`);
+      if (read > bound)
+        tooMany.set(statement.text, `${name}: ${read} rows instead of ${bound}: ${shortened(statement.text)}`);
     }
   }
   expect([...tooMany.values()]).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * A store as somebody leaves it who wants others to wait: many rows beside, before and around whatever can be asked for.
- * Filled by SQL. What is one thing to ask for is named here.
+ * A store as somebody leaves it who wants others to wait: many rows beside, before and around whatever can be asked
+ * for. Filled by SQL. What is one thing to ask for is named here.
  */
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
@@ -13,7 +13,10 @@ export const MALLORY = 'mallory' as OrganizationName;
 /** A blob that 10,000 repositories have, and that 40,000 dead manifests and 10,000 subjects of {@link BIG} name. */
 export const COMMON_BYTES = bytesOf(77, 50);
 export const COMMON: Digest = await digestOf('sha256', COMMON_BYTES);
-/** A blob that 10,000 private repositories have, and that only dead manifests name: 20,000 of {@link BIG}, and one of each other. */
+/**
+ * A blob that 10,000 private repositories have, and that only dead manifests name: 20,000 of {@link BIG}, and one of
+ * each other.
+ */
 export const UNNEEDED = digest('6', 0);
 /** With 100,000 earlier writes. */
 export const TAG = 'moved' as Tag;
@@ -38,42 +41,65 @@ const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 /** How many rows, and what: SQL with `i` from 0. */
 const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Dead manifests, whose digests come before all others, and what they name.
-  [40_000, `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, ''`],
   [
     40_000,
-    `manifest_references (repository, digest, manifest, kind, size, live) SELECT '${BIG}', '${COMMON}', ${d('0')}, 'layer', 50, 0`,
+    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, ''`,
+  ],
+  [
+    40_000,
+    `manifest_references (repository, digest, manifest, kind, size, live)
+      SELECT '${BIG}', '${COMMON}', ${d('0')}, 'layer', 50, 0`,
   ],
   [
     10_000,
-    `manifest_references (repository, digest, manifest, kind, size, live) SELECT '${BIG}', '${COMMON}', ${d('1')}, 'subject', 0, 1`,
+    `manifest_references (repository, digest, manifest, kind, size, live)
+      SELECT '${BIG}', '${COMMON}', ${d('1')}, 'subject', 0, 1`,
   ],
   [
     20_000,
-    `manifest_references (repository, digest, manifest, kind, size, live) SELECT '${BIG}', '${UNNEEDED}', ${d('0')}, 'layer', 50, 0`,
+    `manifest_references (repository, digest, manifest, kind, size, live)
+      SELECT '${BIG}', '${UNNEEDED}', ${d('0')}, 'layer', 50, 0`,
   ],
   [1, `links (repository, digest, created_at, released) SELECT '${BIG}', '${UNNEEDED}', 0, 1`],
-  [REPOSITORIES, `links (repository, digest, created_at, released) SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', 0, 1`],
   [
     REPOSITORIES,
-    `manifest_references (repository, digest, manifest, kind, size, live) SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', ${d('2')}, 'layer', 50, 0`,
+    `links (repository, digest, created_at, released) SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', 0, 1`,
+  ],
+  [
+    REPOSITORIES,
+    `manifest_references (repository, digest, manifest, kind, size, live)
+      SELECT 'mallory/p' || printf('%05d', i), '${UNNEEDED}', ${d('2')}, 'layer', 50, 0`,
   ],
   [
     1,
-    `locations (digest, store, key, size, created_at, lease_until) SELECT '${UNNEEDED}', 'central', 'blobs/unneeded', 50, 0, 0`,
+    `locations (digest, store, key, size, created_at, lease_until)
+      SELECT '${UNNEEDED}', 'central', 'blobs/unneeded', 50, 0, 0`,
   ],
-  [1, `locations (digest, store, key, size, created_at, lease_until) SELECT '${UNNEEDED}', 'node1', 'blobs/unneeded', 50, 0, 0`],
+  [
+    1,
+    `locations (digest, store, key, size, created_at, lease_until)
+      SELECT '${UNNEEDED}', 'node1', 'blobs/unneeded', 50, 0, 0`,
+  ],
   // Indexes that list each other.
-  [4000, `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, ''`],
   [
     4000,
-    `manifest_references (repository, digest, manifest, kind, size) SELECT '${BIG}', ${d('a', 'i + 1')}, '${TOP}', 'child', 0`,
+    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, ''`,
+  ],
+  [
+    4000,
+    `manifest_references (repository, digest, manifest, kind, size)
+      SELECT '${BIG}', ${d('a', 'i + 1')}, '${TOP}', 'child', 0`,
   ],
   [
     146_000,
     `manifest_references (repository, digest, manifest, kind, size)
      SELECT '${BIG}', ${d('a', 'i / 36 + i % 36 + 1')}, ${d('a', 'i / 36')}, 'child', 0 WHERE i / 36 > 0`,
   ],
-  [4000, `manifest_references (repository, digest, manifest, kind, size) SELECT '${BIG}', '${TAGGED}', ${d('a')}, 'child', 0`],
+  [
+    4000,
+    `manifest_references (repository, digest, manifest, kind, size)
+      SELECT '${BIG}', '${TAGGED}', ${d('a')}, 'child', 0`,
+  ],
   // Referrers.
   [
     5000,
@@ -82,10 +108,14 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [5000, `manifest_contents (repository, digest, part, content) SELECT '${BIG}', ${d('b')}, 0, '{}'`],
   [
     5000,
-    `manifest_references (repository, digest, manifest, kind, size) SELECT '${BIG}', '${SUBJECT_OF_MANY}', ${d('b')}, 'subject', 0`,
+    `manifest_references (repository, digest, manifest, kind, size)
+      SELECT '${BIG}', '${SUBJECT_OF_MANY}', ${d('b')}, 'subject', 0`,
   ],
   // Tags: dead ones first, many of one manifest, one that was moved often.
-  [1, `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, ''`],
+  [
+    1,
+    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, ''`,
+  ],
   [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'c' || printf('%05d', i), '${TAGGED}', 999999, 'central', 0`],
@@ -95,30 +125,43 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Repositories: public ones without an image first; all have one blob.
   [REPOSITORIES, `repositories SELECT 'mallory/' || printf('%05d', i), 0, 0`],
   [REPOSITORIES, `public_repositories (name) SELECT 'mallory/' || printf('%05d', i)`],
-  [REPOSITORIES, `links (repository, digest, created_at, released) SELECT 'mallory/' || printf('%05d', i), '${COMMON}', 0, 1`],
+  [
+    REPOSITORIES,
+    `links (repository, digest, created_at, released) SELECT 'mallory/' || printf('%05d', i), '${COMMON}', 0, 1`,
+  ],
   [
     REPOSITORIES,
     `manifests (${MANIFEST_COLUMNS}) SELECT 'mallory/' || printf('%05d', i), ${d('2')}, '${IMAGE}', '', NULL, 1, 1000, 2000, 0, 1, ''`,
   ],
   [
     REPOSITORIES,
-    `manifest_references (repository, digest, manifest, kind, size, live) SELECT 'mallory/' || printf('%05d', i), '${COMMON}', ${d('2')}, 'layer', 50, 0`,
+    `manifest_references (repository, digest, manifest, kind, size, live)
+      SELECT 'mallory/' || printf('%05d', i), '${COMMON}', ${d('2')}, 'layer', 50, 0`,
   ],
   [1, `repositories SELECT '${BIG}', 0, 1`],
   [20_000, `links (repository, digest, created_at, released) SELECT '${BIG}', ${d('e')}, 0, 1`],
   [
     20_000,
-    `locations (digest, store, key, size, created_at, lease_until) SELECT ${d('e')}, iif(i % 2, 'central', 'node1'), 'blobs/e' || i, 10, 0, 0`,
+    `locations (digest, store, key, size, created_at, lease_until)
+      SELECT ${d('e')}, iif(i % 2, 'central', 'node1'), 'blobs/e' || i, 10, 0, 0`,
   ],
   [
     5000,
-    `locations (digest, store, key, size, created_at, lease_until, damage) SELECT ${d('d')}, 'central', 'blobs/d' || i, 10, 0, 0, 'missing'`,
+    `locations (digest, store, key, size, created_at, lease_until, damage)
+      SELECT ${d('d')}, 'central', 'blobs/d' || i, 10, 0, 0, 'missing'`,
   ],
-  [1, `locations (digest, store, key, size, created_at, lease_until) SELECT '${COMMON}', 'central', 'blobs/common', 50, 0, 0`],
-  [20_000, `copies SELECT 'node1', ${d('e')}, 'org' || (i / 10), 10, 0`],
+  [
+    1,
+    `locations (digest, store, key, size, created_at, lease_until)
+      SELECT '${COMMON}', 'central', 'blobs/common', 50, 0, 0`,
+  ],
+  [20_000, `copies_up SELECT 'node1', ${d('e')}, 'org' || (i / 10), 10, 0`],
   [20_000, `usage_blobs SELECT '${MALLORY}', ${d('e')}, NULL, 1, 0, 0`],
   [10_000, `usage_blobs SELECT 'org' || i, '${COMMON}', NULL, 1, 0, 0`],
-  [10_000, `usage (organization, blobs, bytes, unreferenced, uploading, changed) SELECT 'org' || i, 1, 10, 0, 0, i + 1`],
+  [
+    10_000,
+    `usage (organization, blobs, bytes, unreferenced, uploading, changed) SELECT 'org' || i, 1, 10, 0, 0, i + 1`,
+  ],
   // Control data: removed organizations first, many credentials of one.
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'a' || printf('%05d', i), 0, 1, NULL`],
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'org' || i, 0, NULL, 1000`],
@@ -129,19 +172,20 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
      SELECT 'id' || i, 'organization', '${MALLORY}', 'c' || printf('%05d', i), '[]', '[]', 'hash' || i, 0`,
   ],
   // What waits.
-  [20_000, `feed (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
-  [20_000, `markers SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],
+  [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
+  [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],
   [20_000, `uploads SELECT printf('%036d', i), '${BIG}', 'open', 10, NULL, '', i`],
   [20_000, `upload_chunks SELECT printf('%036d', i), 0, 10, 'blobs/u' || i`],
   [20_000, `uploads SELECT printf('f%035d', i), '${BIG}', 'finished', 10, NULL, '', 1000000 + i`],
-  [20_000, `departed SELECT i, 'blobs/x' || i, 10`],
+  [20_000, `delete_queue SELECT i, 'blobs/x' || i, 10`],
   [20_000, `orphans (key, size, first_seen) SELECT 'blobs/o' || printf('%05d', i), i, 0`],
   [10_000, `pins SELECT '${BIG}', 'p' || i, 0`],
   [
     20_000,
-    `audit (at, action, organization, repository, key, subject, name, host) SELECT i, 'delete tag', '${MALLORY}', '${BIG}', '', '', '', ''`,
+    `audit (at, action, organization, repository, key, subject, name, host)
+      SELECT i, 'delete tag', '${MALLORY}', '${BIG}', '', '', '', ''`,
   ],
-  [100, `followers SELECT 'other' || i, 0, 0, NULL`],
+  [100, `change_log_positions SELECT 'other' || i, 0, 0, NULL`],
 ];
 
 export async function fillAsAdversary(database: D1Database): Promise<void> {
@@ -150,7 +194,9 @@ export async function fillAsAdversary(database: D1Database): Promise<void> {
       const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${count - 1})`;
       const [into, select] = insert.split(/ SELECT (.*)/s);
       const [columns, where] = (select ?? '').split(' WHERE ');
-      await database.prepare(`INSERT OR IGNORE INTO ${into} ${numbers} SELECT ${columns} FROM n WHERE ${where ?? 'true'}`).run();
+      await database
+        .prepare(`INSERT OR IGNORE INTO ${into} ${numbers} SELECT ${columns} FROM n WHERE ${where ?? 'true'}`)
+        .run();
     }
   });
 }

@@ -37,7 +37,9 @@ export async function applicationOf({ kernel, rootfs, rom }: Parts): Promise<App
     ...(kernel === undefined
       ? []
       : [await layerOf(TAR, kernel.bytes, ['org.unikraft.kernel.image', '/unikraft/bin/kernel'], kernel.from)]),
-    ...(rootfs === undefined ? [] : [await layerOf(TAR, rootfs, ['org.unikraft.kernel.initrd', '/unikraft/bin/initrd'])]),
+    ...(rootfs === undefined
+      ? []
+      : [await layerOf(TAR, rootfs, ['org.unikraft.kernel.initrd', '/unikraft/bin/initrd'])]),
     ...(rom === undefined ? [] : [await layerOf(ROM, rom)]),
   ];
   const config = await document(`${OCI}.config.v1+json`, {

@@ -9,9 +9,11 @@ export const REPOSITORY = 'alice/app';
 export const HOST_NAMES = Object.keys(ORIGINS) as HostName[];
 
 export const pathsOf = (image: Image, tag = 'latest'): string[] =>
-  [`manifests/${tag}`, `manifests/${image.digest}`, ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`)].map(
-    (path) => `/v2/${REPOSITORY}/${path}`,
-  );
+  [
+    `manifests/${tag}`,
+    `manifests/${image.digest}`,
+    ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`),
+  ].map((path) => `/v2/${REPOSITORY}/${path}`);
 
 /** Undefined for a client that is told to come back, in the form that OCI clients know. */
 export function wrongRefusal({ status, headers, code, bytes }: Answered): string | undefined {
@@ -21,7 +23,12 @@ export function wrongRefusal({ status, headers, code, bytes }: Answered): string
 }
 
 /** Every part of the image, with GET and with HEAD: 200 and its bytes, or 503. */
-export async function pulls(hosts: ThreeHosts, host: HostName, image: Image, tag?: string): Promise<(number | string)[]> {
+export async function pulls(
+  hosts: ThreeHosts,
+  host: HostName,
+  image: Image,
+  tag?: string,
+): Promise<(number | string)[]> {
   const answers: (number | string)[] = [];
   for (const path of pathsOf(image, tag)) {
     for (const method of ['GET', 'HEAD']) {
@@ -56,9 +63,9 @@ export async function requireSettledEverywhere(
   for (const host of HOST_NAMES) expect([host, await pulls(hosts, host, image, tag)]).toEqual([host, all(image, 200)]);
 }
 
-/** Markers of node1. */
-export async function markers(): Promise<number> {
-  const { results } = await env.DB_NODE1!.prepare('SELECT key FROM markers').all();
+/** Outbox entries of node1. */
+export async function outboxEntries(): Promise<number> {
+  const { results } = await env.DB_NODE1!.prepare('SELECT key FROM outbox').all();
   return results.length;
 }
 

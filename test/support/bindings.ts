@@ -16,7 +16,9 @@ let tables: readonly string[] | undefined;
 /** Leaves every store with its schema, a clock at 0, and nothing else. */
 export async function clearStores(): Promise<void> {
   if (tables === undefined) {
-    const { results } = await env.DB_CENTRAL.prepare(`SELECT name FROM sqlite_master WHERE ${TABLES}`).all<{ name: string }>();
+    const { results } = await env.DB_CENTRAL.prepare(`SELECT name FROM sqlite_master WHERE ${TABLES}`).all<{
+      name: string;
+    }>();
     tables = results.map(({ name }) => name);
   }
   const names = tables.filter((name) => name !== 'clock');
@@ -24,7 +26,7 @@ export async function clearStores(): Promise<void> {
     Object.values(BINDINGS).map(async ([database, bucket]) => {
       await database.batch([
         ...names.map((name) => database.prepare(`DELETE FROM ${name}`)),
-        database.prepare("UPDATE clock SET stamp = 0, commit_id = ''"),
+        database.prepare("UPDATE clock SET version = 0, commit_id = ''"),
       ]);
       for (;;) {
         const { objects } = await bucket.list();

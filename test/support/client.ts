@@ -24,7 +24,13 @@ export interface NewUser extends User {
 /** Who exists in a test: declared, then put into the empty store by {@link addUsers}. */
 export const USERS = {
   alice: { kind: 'organization', name: 'alice', password: 'alice-secret', organization: 'alice' },
-  aliceReader: { kind: 'organization', name: 'reader', password: 'reader-secret', organization: 'alice', rights: ['pull'] },
+  aliceReader: {
+    kind: 'organization',
+    name: 'reader',
+    password: 'reader-secret',
+    organization: 'alice',
+    rights: ['pull'],
+  },
   aliceApp: {
     kind: 'organization',
     name: 'app-only',
@@ -111,12 +117,18 @@ async function rememberSecrets(response: Response, path: string): Promise<void> 
 }
 
 /** The value of an Authorization header with an access token for the scopes. */
-export function tokenFor(as: UserName | undefined, ...scopes: readonly string[]): Promise<{ readonly authorization: string }> {
+export function tokenFor(
+  as: UserName | undefined,
+  ...scopes: readonly string[]
+): Promise<{ readonly authorization: string }> {
   return tokenOf(as === undefined ? {} : { as }, ...scopes);
 }
 
 /** As {@link tokenFor}, for any caller and host. */
-export async function tokenOf(caller: CallOptions, ...scopes: readonly string[]): Promise<{ readonly authorization: string }> {
+export async function tokenOf(
+  caller: CallOptions,
+  ...scopes: readonly string[]
+): Promise<{ readonly authorization: string }> {
   const query = new URLSearchParams(scopes.map((scope) => ['scope', scope]));
   const response = await call('GET', `/token?${query.toString()}`, caller);
   const { token } = await response.json<{ token: string }>();
@@ -126,7 +138,9 @@ export async function tokenOf(caller: CallOptions, ...scopes: readonly string[])
 export async function errorsOf(
   response: Response,
 ): Promise<{ code: string; message: string; detail: Record<string, unknown> }[]> {
-  const { errors } = await response.json<{ errors: { code: string; message: string; detail: Record<string, unknown> }[] }>();
+  const { errors } = await response.json<{
+    errors: { code: string; message: string; detail: Record<string, unknown> }[];
+  }>();
   return errors;
 }
 

@@ -27,7 +27,11 @@ export async function collectAll(hosts: Hosts): Promise<void> {
   await removeAppliedChanges(context);
 }
 
-export async function pushBlob({ registry }: Host, seed: number, repository: RepositoryName = REPOSITORY): Promise<Digest> {
+export async function pushBlob(
+  { registry }: Host,
+  seed: number,
+  repository: RepositoryName = REPOSITORY,
+): Promise<Digest> {
   const bytes = bytesOf(seed, 100);
   const digest = await contentDigest(bytes);
   await registry.putBlob(repository, digest, bodyOf(bytes));
@@ -35,7 +39,12 @@ export async function pushBlob({ registry }: Host, seed: number, repository: Rep
 }
 
 /** An image of a config and a layer, pushed whole. */
-export async function pushImage(host: Host, seed: number, tags: readonly string[], repository = REPOSITORY): Promise<Image> {
+export async function pushImage(
+  host: Host,
+  seed: number,
+  tags: readonly string[],
+  repository = REPOSITORY,
+): Promise<Image> {
   const image = await imageOf(await pushBlob(host, seed, repository), [await pushBlob(host, seed + 1, repository)]);
   await putManifest(host, image, tags, repository);
   return image;
@@ -80,7 +89,11 @@ export async function rowsAt<Row = Record<string, unknown>>(
 
 /** Stores in whose own rows a blob has a location there. */
 export async function locationsOf(host: HostName, digest: Digest): Promise<string[]> {
-  const rows = await rowsAt<{ store: string }>(host, 'SELECT store FROM locations WHERE digest = ?1 ORDER BY store', digest);
+  const rows = await rowsAt<{ store: string }>(
+    host,
+    'SELECT store FROM locations WHERE digest = ?1 ORDER BY store',
+    digest,
+  );
   return rows.map(({ store }) => store);
 }
 
@@ -89,14 +102,18 @@ export function objectsAt(host: HostName): Promise<string[]> {
 }
 
 export async function stoppedAt(host: HostName, task = 'collect'): Promise<string | null> {
-  const rows = await rowsAt<{ stopped: string | null }>(host, 'SELECT stopped FROM maintenance_tasks WHERE task = ?1', task);
+  const rows = await rowsAt<{ stopped: string | null }>(
+    host,
+    'SELECT stopped FROM maintenance_tasks WHERE task = ?1',
+    task,
+  );
   return rows[0]?.stopped ?? null;
 }
 
 /** Kept whatever has been deleted. */
 const LASTING = new Set([
   'clock',
-  'followers',
+  'change_log_positions',
   'maintenance_tasks',
   'maintenance_counters',
   'organizations',

@@ -9,7 +9,10 @@ export async function putBlob(
   options: CallOptions = { as: 'alice' },
 ): Promise<Digest> {
   const digest = await contentDigest(content);
-  const response = await call('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { ...options, body: content });
+  const response = await call('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, {
+    ...options,
+    body: content,
+  });
   if (response.status !== 201) throw new Error(`push of a blob: ${response.status} ${await response.text()}`);
   return digest;
 }

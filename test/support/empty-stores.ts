@@ -1,6 +1,6 @@
 /**
- * Every test starts with empty stores that have the schema. Test files share one runtime, since starting one for each costs
- * more than most of them run: this file is evaluated before each, and leaves nothing of the file before.
+ * Every test starts with empty stores that have the schema. Test files share one runtime, since starting one for each
+ * costs more than most of them run: this file is evaluated before each, and leaves nothing of the file before.
  */
 import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

@@ -1,6 +1,6 @@
 /**
- * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, never, or in the middle
- * of an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
+ * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, never, or in the
+ * middle of an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
  */
 import { stalledCall } from './stalled-calls.ts';
 
@@ -80,7 +80,12 @@ class Caller {
     this.#message = message;
   }
 
-  async call<Result>(kind: CallKind, keys: readonly string[], apply: () => Promise<Result>, streams = false): Promise<Result> {
+  async call<Result>(
+    kind: CallKind,
+    keys: readonly string[],
+    apply: () => Promise<Result>,
+    streams = false,
+  ): Promise<Result> {
     return (await this.breakable(kind, keys, apply, async () => undefined, streams)).result;
   }
 
@@ -131,7 +136,9 @@ export function faultyD1(database: D1Database, store: string, plan: Plan): D1Dat
   const sessionOf = (session: Pick<D1Database, 'prepare' | 'batch'>) => ({
     prepare: (query: string) => statementOf(session.prepare(query)),
     batch: (statements: D1PreparedStatement[]) =>
-      caller.call('batch', [], () => session.batch(statements.map((statement) => originals.get(statement) ?? statement))),
+      caller.call('batch', [], () =>
+        session.batch(statements.map((statement) => originals.get(statement) ?? statement)),
+      ),
   });
   return {
     ...sessionOf(database),
@@ -151,7 +158,8 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
     uploadId: upload.uploadId,
     uploadPart: (...args: Parameters<R2MultipartUpload['uploadPart']>) =>
       caller.call('uploadPart', [upload.key], () => upload.uploadPart(...args)),
-    complete: (parts: R2UploadedPart[]) => caller.call('completeMultipartUpload', [upload.key], () => upload.complete(parts)),
+    complete: (parts: R2UploadedPart[]) =>
+      caller.call('completeMultipartUpload', [upload.key], () => upload.complete(parts)),
     abort: () => caller.call('abort', [upload.key], () => upload.abort()),
   });
   const faultyBucket = {
@@ -178,7 +186,8 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
 
 /** An object whose body breaks off after the part `breakAt` of it. */
 function brokenObject(object: R2ObjectBody, breakAt: number): R2ObjectBody {
-  const length = object.range !== undefined && 'length' in object.range ? (object.range.length ?? object.size) : object.size;
+  const length =
+    object.range !== undefined && 'length' in object.range ? (object.range.length ?? object.size) : object.size;
   const body = broken(object.body, Math.floor(Math.min(length, object.size) * breakAt));
   const response = new Response(body);
   const replaced: Record<string, unknown> = {

@@ -63,7 +63,9 @@ export class FaultyClient {
     this.#random = random;
     this.outcomes = outcomes;
     const unlimited = { limit: async () => ({ success: true }) };
-    this.env = faulty({ ...env, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited }, (call) => this.#decide(call));
+    this.env = faulty({ ...env, CREDENTIAL_CHECKS: unlimited, ADDRESS_CHECKS: unlimited }, (call) =>
+      this.#decide(call),
+    );
     this.actor = new FaultyActor(repository, random, this);
   }
 
@@ -95,7 +97,9 @@ export class FaultyClient {
     secrets.addLocation(response.headers.get('Location') ?? '');
     const content = await bodyOf(response, method);
     await Promise.all(deferred);
-    this.#requests.push(`${method} ${path.slice(0, 160)}: ${response.status}${content === undefined ? ', broke off' : ''}`);
+    this.#requests.push(
+      `${method} ${path.slice(0, 160)}: ${response.status}${content === undefined ? ', broke off' : ''}`,
+    );
     return { status: response.status, header: (name) => response.headers.get(name), body: content };
   };
 
@@ -117,7 +121,10 @@ export class FaultyClient {
     return this.#requests
       .map((line, request) => {
         const calls = this.#made.filter((call) => call.request === request);
-        return [line, ...calls.map(({ kind, fault, keys }) => `  ${kind} ${JSON.stringify(fault)} ${keys.join(' ')}`)].join('\n');
+        return [
+          line,
+          ...calls.map(({ kind, fault, keys }) => `  ${kind} ${JSON.stringify(fault)} ${keys.join(' ')}`),
+        ].join('\n');
       })
       .slice(-count)
       .join('\n');
@@ -181,7 +188,9 @@ class FaultyActor implements Actor {
     }
   }
 
-  /** Tries again while the answer is 503, at last with stores that have healed. Looks at what has been done in between. */
+  /**
+   * Tries again while the answer is 503, at last with stores that have healed. Looks at what has been done in between.
+   */
   async #answered(
     request: Outgoing,
     allowed: (attempt: number) => readonly number[],
@@ -194,7 +203,9 @@ class FaultyActor implements Actor {
       if (allowed(attempt).includes(answer.status)) return answer;
       if (attempt >= ATTEMPTS || !isUnavailable(answer)) {
         const text = answer.body === undefined ? '' : new TextDecoder().decode(answer.body);
-        throw new Error(`${request.method} ${request.path}: ${answer.status}, not ${allowed(attempt).join(' or ')}: ${text}`);
+        throw new Error(
+          `${request.method} ${request.path}: ${answer.status}, not ${allowed(attempt).join(' or ')}: ${text}`,
+        );
       }
       outcomes.unavailable++;
       this.#client.heal();
@@ -207,7 +218,8 @@ class FaultyActor implements Actor {
   /** A change that was answered with 503 has been made or not, as a whole. */
   async #requireNotHalf(states: readonly RepositoryState[]): Promise<void> {
     const wrong = await differencesOfEach(this.#client.send, states, { only: 'what differs' });
-    if (wrong.every((found) => found.length > 0)) throw new Error(`neither not done nor done: ${JSON.stringify(wrong)}`);
+    if (wrong.every((found) => found.length > 0))
+      throw new Error(`neither not done nor done: ${JSON.stringify(wrong)}`);
   }
 }
 

@@ -75,7 +75,11 @@ export function ifPublic(repository: RepositoryName = REPOSITORY): ReadAccess {
   return { repository, condition: 'if-public' };
 }
 
-export function session(progress: UploadProgress, repository: RepositoryName = REPOSITORY, subject = SUBJECT): PresentedSession {
+export function session(
+  progress: UploadProgress,
+  repository: RepositoryName = REPOSITORY,
+  subject = SUBJECT,
+): PresentedSession {
   return { repository, subject, reference: progress.reference };
 }
 
@@ -173,7 +177,10 @@ export async function imageOf(
   });
 }
 
-export async function indexOf(children: readonly Digest[], extra: Readonly<Record<string, unknown>> = {}): Promise<Image> {
+export async function indexOf(
+  children: readonly Digest[],
+  extra: Readonly<Record<string, unknown>> = {},
+): Promise<Image> {
   const manifests = children.map((digest) => descriptorOf(digest, `${OCI}.manifest.v1+json`));
   return documentOf(`${OCI}.index.v1+json`, { manifests, ...extra });
 }
@@ -228,7 +235,7 @@ export async function rowsOf<Row>(query: string, ...parameters: (string | number
 /** Objects that are neither a blob's location, nor a chunk of an upload, nor about to be deleted. */
 export async function unreferencedObjects(): Promise<string[]> {
   const rows = await rowsOf<{ key: string }>(
-    'SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM departed',
+    'SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM delete_queue',
   );
   const known = new Set(rows.map(({ key }) => key));
   return (await objectKeys()).filter((key) => !known.has(key));
@@ -237,10 +244,14 @@ export async function unreferencedObjects(): Promise<string[]> {
 /** Refused logins are counted whatever else they change. */
 const REFUSED: Readonly<Record<string, string>> = { audit: " WHERE action <> 'refuse login'" };
 
-/** All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing. */
+/**
+ * All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing.
+ */
 export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
   const all = async <Row>(query: string): Promise<Row[]> => (await database.prepare(query).all<Row>()).results;
-  const tables = await all<{ name: string }>(`SELECT name FROM sqlite_master WHERE ${TABLES} AND name <> 'followers'`);
+  const tables = await all<{ name: string }>(
+    `SELECT name FROM sqlite_master WHERE ${TABLES} AND name <> 'change_log_positions'`,
+  );
   const contents = await Promise.all(
     tables.map(async ({ name }) => [name, await all(`SELECT * FROM ${name}${REFUSED[name] ?? ''}`)] as const),
   );

@@ -1,4 +1,7 @@
-/** Central and two nodes over the test's own stores: clocks that the test drives, queues that it runs, gates on every binding. */
+/**
+ * Central and two nodes over the test's own stores: clocks that the test drives, queues that it runs, gates on every
+ * binding.
+ */
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
@@ -135,7 +138,7 @@ export async function openHosts({
       });
     let queue = newQueue();
     const replication = {
-      fetchBlob: (repository: RepositoryName, digest: Digest) => queue.addFetches(repository, [digest]),
+      copyBlobDown: (repository: RepositoryName, digest: Digest) => queue.addCopiesDown(repository, [digest]),
       wakeCentral: () => undefined,
     };
     const registry = new FederatedRegistry(store(name), store('central'), {
@@ -168,7 +171,7 @@ export async function openHosts({
       await hosts.settled();
       // Twice: what one announces, the other follows.
       for (const { queue } of [...nodes, ...nodes]) {
-        queue.expectFeed();
+        queue.expectChangeLog();
         queue.wakeUp();
         await queue.moveMetadata(ALWAYS);
         await queue.moveBytes(ALWAYS);

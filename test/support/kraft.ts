@@ -1,7 +1,7 @@
 /**
- * The requests of `kraft`, one after another: it pushes and pulls with the Go library go-containerregistry (`pkg/v1/remote`),
- * as crane does. Blobs: HEAD, POST, one PATCH with its length, an empty PUT. The manifest is put by its digest, then the
- * index to the tag, each after a HEAD.
+ * The requests of `kraft`, one after another: it pushes and pulls with the Go library go-containerregistry
+ * (`pkg/v1/remote`), as crane does. Blobs: HEAD, POST, one PATCH with its length, an empty PUT. The manifest is put by
+ * its digest, then the index to the tag, each after a HEAD.
  */
 import type { Application, Piece } from './application.ts';
 import { challengeIn, expectStatus, type Reply, type Wire } from './wire.ts';
@@ -66,7 +66,9 @@ export class Kraft {
     if (found.status !== 200) return found;
     // Its version of the library asks for no right to delete.
     const headers = await this.#authorize(repository, 'push,pull');
-    return this.#wire.request('DELETE', `/v2/${repository}/manifests/${found.headers.get('Docker-Content-Digest')}`, { headers });
+    return this.#wire.request('DELETE', `/v2/${repository}/manifests/${found.headers.get('Docker-Content-Digest')}`, {
+      headers,
+    });
   }
 
   /** `kraft cloud image rm <name>`, of the token's own organization. */
@@ -77,7 +79,9 @@ export class Kraft {
 
   /** The image storage of `kraft cloud quotas`. */
   summary(organization: string): Promise<Reply> {
-    return this.#wire.request('GET', `/api/v2.0/projects/${organization}/summary`, { headers: { Authorization: this.#basic() } });
+    return this.#wire.request('GET', `/api/v2.0/projects/${organization}/summary`, {
+      headers: { Authorization: this.#basic() },
+    });
   }
 
   /** `kraft pkg ls --update`: answers the references of the catalog's indexes, those that are tagged `latest`. */
@@ -89,12 +93,15 @@ export class Kraft {
     for (const repository of repositories) {
       const authorized = { ...(await this.#authorize(repository, 'pull')), Accept: MANIFEST_TYPES };
       const index = await this.#wire.request('GET', `/v2/${repository}/manifests/latest`, { headers: authorized });
-      if (expectStatus(index, 200, 404).status === 200) found.push(`${repository}@${index.headers.get('Docker-Content-Digest')}`);
+      if (expectStatus(index, 200, 404).status === 200)
+        found.push(`${repository}@${index.headers.get('Docker-Content-Digest')}`);
     }
     return found;
   }
 
-  /** What versions of 2023 and 2024 ask after a push, in a loop until it is so: whether the index is among all images. */
+  /**
+   * What versions of 2023 and 2024 ask after a push, in a loop until it is so: whether the index is among all images.
+   */
   async isListed(repository: string, { digest }: Piece): Promise<boolean> {
     const headers = { Authorization: `Bearer ${btoa(`${this.#login.user}:${this.#login.secret}`)}` };
     const { bytes } = expectStatus(await this.#wire.request('GET', '/v1/images/list', { headers }), 200);
@@ -102,7 +109,11 @@ export class Kraft {
     return data.images.some((image) => image.digest === `${repository}@${digest}`);
   }
 
-  async #pushBlob(repository: string, headers: Readonly<Record<string, string>>, { digest, bytes }: Piece): Promise<void> {
+  async #pushBlob(
+    repository: string,
+    headers: Readonly<Record<string, string>>,
+    { digest, bytes }: Piece,
+  ): Promise<void> {
     const there = await this.#wire.request('HEAD', `/v2/${repository}/blobs/${digest}`, { headers });
     if (expectStatus(there, 200, 404).status === 200) return;
     const opened = await this.#wire.request('POST', `/v2/${repository}/blobs/uploads/`, {
@@ -128,7 +139,10 @@ export class Kraft {
     { mediaType, bytes }: Piece,
   ): Promise<void> {
     const typed = { ...headers, 'Content-Type': mediaType };
-    const answer = await this.#wire.request('PUT', `/v2/${repository}/manifests/${reference}`, { headers: typed, body: bytes });
+    const answer = await this.#wire.request('PUT', `/v2/${repository}/manifests/${reference}`, {
+      headers: typed,
+      body: bytes,
+    });
     expectStatus(answer, 201);
   }
 

@@ -56,7 +56,8 @@ export function gateR2(bucket: R2Bucket, gate: Gate): R2Bucket {
   const wrapUpload = (upload: R2MultipartUpload) => ({
     key: upload.key,
     uploadId: upload.uploadId,
-    uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) => gate('uploadPart', () => upload.uploadPart(...part)),
+    uploadPart: (...part: Parameters<R2MultipartUpload['uploadPart']>) =>
+      gate('uploadPart', () => upload.uploadPart(...part)),
     complete: (parts: R2UploadedPart[]) => gate('complete', () => upload.complete(parts)),
     abort: () => gate('abort', () => upload.abort()),
   });

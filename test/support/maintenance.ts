@@ -21,7 +21,10 @@ import { GRACE } from './fixture.ts';
 type Parts = Parameters<typeof openContext>[0];
 
 /** A run that goes on until nothing is due and never rests, with the settings of the test's configuration. */
-export function openRun(stores: Pick<Parts, 'central' | 'nodes' | 'now'>, changes: Partial<Parts> = {}): MaintenanceContext {
+export function openRun(
+  stores: Pick<Parts, 'central' | 'nodes' | 'now'>,
+  changes: Partial<Parts> = {},
+): MaintenanceContext {
   return openContext({
     ...parseConfig(env),
     graceMilliseconds: GRACE,

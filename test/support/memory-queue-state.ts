@@ -1,11 +1,14 @@
-/** A queue's state in memory, for tests that run a queue without its Durable Object; queue-state.test.ts holds it to the other's rules. */
+/**
+ * A queue's state in memory, for tests that run a queue without its Durable Object; queue-state.test.ts holds it to the
+ * other's rules.
+ */
 import type { Digest } from '../../src/oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../../src/oci/reference.ts';
-import { fetchJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
+import { copyDownJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
 import {
   BUCKETS,
   type Counter,
-  type Fetch,
+  type CopyDown,
   type Histogram,
   type Measure,
   type NamedJob,
@@ -15,7 +18,7 @@ import {
 
 export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
-  readonly #fetches = new Map<string, Fetch>();
+  readonly #fetches = new Map<string, CopyDown>();
   readonly #progress = new Map<string, Progress>();
   readonly #counters = new Map<Counter, number>();
   readonly #observed = new Map<Measure, number[]>();
@@ -64,9 +67,9 @@ export class MemoryQueueState implements QueueState {
     return due.length;
   }
 
-  dueFetches(now: number, after: string, limit: number): readonly Fetch[] {
+  dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[] {
     const due = [...this.#fetches.values()].filter(({ repository, digest }) =>
-      isDue(this.#jobs.get(fetchJob(repository, digest)), now),
+      isDue(this.#jobs.get(copyDownJob(repository, digest)), now),
     );
     const queues = [...Map.groupBy(due, ({ repository }) => organizationOf(repository))]
       .toSorted(([a], [b]) => Number(a <= after) - Number(b <= after) || (a < b ? -1 : 1))
@@ -76,17 +79,17 @@ export class MemoryQueueState implements QueueState {
       .flat()
       .slice(0, limit);
   }
-  fetchesLeft(repository: RepositoryName, digests: readonly Digest[]): number {
+  copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
     return digests.filter((digest) => this.#fetches.has(`${repository} ${digest}`)).length;
   }
-  fetchCount(): number {
+  copyDownCount(): number {
     return this.#fetches.size;
   }
-  addFetch(fetch: Fetch): void {
+  addCopyDown(fetch: CopyDown): void {
     const name = `${fetch.repository} ${fetch.digest}`;
     if (!this.#fetches.has(name)) this.#fetches.set(name, { ...fetch });
   }
-  removeFetch(fetch: Fetch): void {
+  removeCopyDown(fetch: CopyDown): void {
     this.#fetches.delete(`${fetch.repository} ${fetch.digest}`);
   }
 

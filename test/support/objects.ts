@@ -1,4 +1,6 @@
-/** What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and mend objects. */
+/**
+ * What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and repair objects.
+ */
 import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
 import type { MaintenanceContext } from '../../src/maintenance/context.ts';
@@ -13,7 +15,11 @@ export const DAY = 24 * 3_600_000;
 export const ORPHAN_DAYS = 30;
 const BYTES_PER_DAY = 1e12;
 
-export const DATABASES: Record<HostName, D1Database> = { central: env.DB_CENTRAL, node1: env.DB_NODE1!, node2: env.DB_NODE2! };
+export const DATABASES: Record<HostName, D1Database> = {
+  central: env.DB_CENTRAL,
+  node1: env.DB_NODE1!,
+  node2: env.DB_NODE2!,
+};
 export const BUCKETS: Record<HostName, R2Bucket> = {
   central: env.BLOBS_CENTRAL,
   node1: env.BLOBS_NODE1!,
@@ -32,7 +38,11 @@ export function at({ registry }: Host): Fixture {
   return { registry } as unknown as Fixture;
 }
 
-export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial<MaintenanceContext> = {}): MaintenanceContext {
+export function contextOf(
+  hosts: Hosts,
+  bindings: object = env,
+  changes: Partial<MaintenanceContext> = {},
+): MaintenanceContext {
   const store = (name: HostName): Store => {
     const suffix = name.toUpperCase();
     const found = bindings as Readonly<Record<string, unknown>>;
@@ -42,10 +52,10 @@ export function contextOf(hosts: Hosts, bindings: object = env, changes: Partial
   return openRun({ central, nodes, now: () => hosts.now }, changes);
 }
 
-/** One run of maintenance over all stores: compares, mends, hashes, mends. */
+/** One run of maintenance over all stores: compares, repairs, hashes, repairs. */
 export async function lookAfter(context: MaintenanceContext, orphanDays = ORPHAN_DAYS): Promise<Digest[]> {
-  const mended: Digest[] = [];
-  const note = async (_store: string, digest: Digest): Promise<void> => void mended.push(digest);
+  const repaired: Digest[] = [];
+  const note = async (_store: string, digest: Digest): Promise<void> => void repaired.push(digest);
   for (const store of [context.central, ...context.nodes]) {
     await repair(context, store, note);
     await compareObjects(context, store, orphanDays * DAY);
@@ -53,7 +63,7 @@ export async function lookAfter(context: MaintenanceContext, orphanDays = ORPHAN
     await scrub(context, store, BYTES_PER_DAY);
     await repair(context, store, note);
   }
-  return mended;
+  return repaired;
 }
 
 interface LocationOf {
@@ -61,7 +71,11 @@ interface LocationOf {
   readonly damage: string | null;
 }
 
-export async function locationAt(name: HostName, digest: Digest, store: HostName = name): Promise<LocationOf | undefined> {
+export async function locationAt(
+  name: HostName,
+  digest: Digest,
+  store: HostName = name,
+): Promise<LocationOf | undefined> {
   const query = DATABASES[name].prepare('SELECT key, damage FROM locations WHERE digest = ?1 AND store = ?2');
   return (await query.bind(digest, store).first<LocationOf>()) ?? undefined;
 }

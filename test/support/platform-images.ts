@@ -15,7 +15,12 @@ export function wholeOf(user: UserName): { readonly authorization: string } {
 
 export interface CentralImage {
   readonly name: string;
-  readonly tags: readonly { readonly name: string; readonly digest: string; readonly size: number; readonly push_time: string }[];
+  readonly tags: readonly {
+    readonly name: string;
+    readonly digest: string;
+    readonly size: number;
+    readonly push_time: string;
+  }[];
 }
 
 export interface NodeImage {

@@ -11,7 +11,12 @@ export type HostName = 'central' | 'node1';
 export interface PlatformRegistry {
   /** Of the tokens that the platform was asked about, in their order. */
   readonly asked: string[];
-  call(host: HostName, method: string, path: string, options?: Omit<CallOptions, 'host' | 'fetcher'>): Promise<Response>;
+  call(
+    host: HostName,
+    method: string,
+    path: string,
+    options?: Omit<CallOptions, 'host' | 'fetcher'>,
+  ): Promise<Response>;
   /** For helpers that make requests. */
   by(host: HostName, authorization: string): CallOptions;
   /** As {@link by}, for requests without a login. */
@@ -79,10 +84,10 @@ export function openWithPlatform(
 }
 
 /** Tells node1 of all that central has, as far as deciding who may do what needs it. */
-export async function followAtNode1(): Promise<void> {
+export async function applyAtNode1(): Promise<void> {
   const node = env.DB_NODE1!;
   await node
-    .prepare("INSERT OR REPLACE INTO followers (store, position, followed_at) VALUES ('node1', 0, ?1)")
+    .prepare("INSERT OR REPLACE INTO change_log_positions (store, position, applied_at) VALUES ('node1', 0, ?1)")
     .bind(Date.now())
     .run();
   for (const table of ['organizations', 'credentials', 'public_repositories']) {

@@ -23,15 +23,15 @@ export async function stopQueues(): Promise<void> {
   for (const store of [...STORES, config.central.store]) {
     await runInDurableObject(queueOf(env, config, store), async (_queue: ReplicationQueue, { storage }) => {
       await storage.deleteAlarm();
-      for (const table of ['jobs', 'fetches', 'progress', 'numbers']) storage.sql.exec(`DELETE FROM ${table}`);
+      for (const table of ['jobs', 'copies_down', 'progress', 'numbers']) storage.sql.exec(`DELETE FROM ${table}`);
     });
   }
   await evictAllDurableObjects();
 }
 
-/** All nodes hear what central's feed says. */
+/** All nodes hear what central's change log says. */
 export async function follow(): Promise<void> {
-  for (const store of STORES) await queueOf(env, config, store).feedHasGrown(store);
+  for (const store of STORES) await queueOf(env, config, store).changeLogHasGrown(store);
 }
 
 export interface ApiAnswer {
@@ -61,7 +61,10 @@ export function queue(method: string, path = '', body?: object): Promise<ApiAnsw
 }
 
 /** Asks until the answer is as `isRight` wants it, and gives that one. */
-export async function eventually<Answer>(ask: () => Promise<Answer>, isRight: (answer: Answer) => boolean): Promise<Answer> {
+export async function eventually<Answer>(
+  ask: () => Promise<Answer>,
+  isRight: (answer: Answer) => boolean,
+): Promise<Answer> {
   let last: Answer | undefined;
   await vi.waitUntil(async () => isRight((last = await ask())), { timeout: 30_000, interval: 50 });
   if (last === undefined) throw new Error('nothing was answered');

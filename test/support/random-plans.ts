@@ -1,4 +1,6 @@
-/** Plans by chance, each carried out from a fresh start: the first that fails is shrunk, printed and can be replayed. */
+/**
+ * Plans by chance, each carried out from a fresh start: the first that fails is shrunk, printed and can be replayed.
+ */
 import * as fc from 'fast-check';
 import { minimal, type Plainer } from './minimal.ts';
 
@@ -73,5 +75,7 @@ export async function explain<Step, Plan extends { readonly steps: readonly Step
   const smallest = await minimal(plan, plainer, failureOf);
   const { steps, ...rest } = smallest;
   const failure = (await failureOf(smallest)) ?? 'only the whole plan fails';
-  return [failure, ...[rest, ...steps].map((part) => JSON.stringify(part)), `npm run ${script} -- ${replay}`].join('\n');
+  return [failure, ...[rest, ...steps].map((part) => JSON.stringify(part)), `npm run ${script} -- ${replay}`].join(
+    '\n',
+  );
 }

@@ -12,7 +12,11 @@ export interface Change {
 }
 
 /** A chunk, at the end of the session. */
-export function patch(session: Session, bytes: Uint8Array<ArrayBuffer>, how: 'chunked' | 'with range' | 'with length'): Change {
+export function patch(
+  session: Session,
+  bytes: Uint8Array<ArrayBuffer>,
+  how: 'chunked' | 'with range' | 'with length',
+): Change {
   const end = session.size + bytes.byteLength;
   const headers = how === 'with range' ? { 'Content-Range': `${session.size}-${end - 1}` } : {};
   return {
@@ -55,7 +59,10 @@ export function postWhole(repository: string, blob: Content): Change {
 export function mount(repository: string, blob: Content, from: string): Change {
   return {
     name: 'mount',
-    request: { method: 'POST', path: `/v2/${repository}/blobs/uploads/?mount=${blob.digest}&from=${encodeURIComponent(from)}` },
+    request: {
+      method: 'POST',
+      path: `/v2/${repository}/blobs/uploads/?mount=${blob.digest}&from=${encodeURIComponent(from)}`,
+    },
     status: 201,
     statusIfDone: 201,
     apply: (state) => addBlob(state, blob),

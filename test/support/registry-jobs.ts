@@ -51,7 +51,9 @@ export async function nextJob(actor: Actor, material: Material, images: Document
     case 'image':
       return pushImage(actor, material, images, random.chance(0.2) ? [] : [tag()]);
     case 'moved':
-      return pushImage(actor, material, images, [...new Set([random.pick([...state.tags.keys()]) ?? tag(), tag(), tag()])]);
+      return pushImage(actor, material, images, [
+        ...new Set([random.pick([...state.tags.keys()]) ?? tag(), tag(), tag()]),
+      ]);
     case 'tagged': {
       const document = random.pick(images.filter(({ blobs }) => blobs.every((digest) => state.blobs.has(digest))));
       if (document === undefined) return pushImage(actor, material, images, [tag()]);
@@ -160,7 +162,10 @@ function remove(actor: Actor, change: Change, isThere: () => boolean): Job {
   return { name: 'delete', run };
 }
 
-export async function contentOf(bytes: Uint8Array<ArrayBuffer>, algorithm: 'sha256' | 'sha512' = 'sha256'): Promise<Content> {
+export async function contentOf(
+  bytes: Uint8Array<ArrayBuffer>,
+  algorithm: 'sha256' | 'sha512' = 'sha256',
+): Promise<Content> {
   const hash = new Uint8Array(await crypto.subtle.digest(algorithm.replace('sha', 'SHA-'), bytes));
   return { bytes, digest: `${algorithm}:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}` };
 }

@@ -98,7 +98,9 @@ export function expectationsOf(state: RepositoryState): Expectation[] {
     ...[...state.gone].map((path) => status(`${at}/${path}`, 404)),
     state.known ? list(`${at}/tags/list`, 'tags', [...state.tags.keys()]) : status(`${at}/tags/list`, 404),
   ];
-  const subjects = new Set([...state.manifests.values()].flatMap(({ subject }) => (subject === undefined ? [] : [subject])));
+  const subjects = new Set(
+    [...state.manifests.values()].flatMap(({ subject }) => (subject === undefined ? [] : [subject])),
+  );
   for (const subject of subjects) {
     const referrers = [...state.manifests.values()].filter((document) => document.subject === subject);
     expected.push(
@@ -123,7 +125,9 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
     check: (answer) => {
       if (answer.status !== 200) return `HEAD ${path}: ${answer.status}`;
       const [size, named] = [answer.header('Content-Length'), answer.header('Docker-Content-Digest')];
-      return size === String(bytes.byteLength) && named === digest ? undefined : `HEAD ${path}: ${named}, ${size} bytes`;
+      return size === String(bytes.byteLength) && named === digest
+        ? undefined
+        : `HEAD ${path}: ${named}, ${size} bytes`;
     },
   });
   const tail = (path: string, { digest, bytes }: Content): Expectation[] => {
@@ -135,7 +139,9 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
         promise: digest,
         bytes: bytes.byteLength - from,
         check: (answer) =>
-          answer.status === 206 && equal(answer.body, bytes.subarray(from)) ? undefined : `range of ${path}: ${answer.status}`,
+          answer.status === 206 && equal(answer.body, bytes.subarray(from))
+            ? undefined
+            : `range of ${path}: ${answer.status}`,
       },
     ];
   };
@@ -156,18 +162,23 @@ export async function differences(client: Client, state: RepositoryState): Promi
 }
 
 /**
- * As {@link differences}, for several states that it may be in; what they have in common is asked for once, or not at all.
- * What one of them lacks and another has is not there, rather than anything else.
+ * As {@link differences}, for several states that it may be in; what they have in common is asked for once, or not at
+ * all. What one of them lacks and another has is not there, rather than anything else.
  */
 export async function differencesOfEach(
   client: Client,
   states: readonly RepositoryState[],
-  { compared = { bytes: 0 }, only = 'everything' }: { compared?: { bytes: number }; only?: 'everything' | 'what differs' } = {},
+  {
+    compared = { bytes: 0 },
+    only = 'everything',
+  }: { compared?: { bytes: number }; only?: 'everything' | 'what differs' } = {},
 ): Promise<string[][]> {
   const promised = states.map(expectationsOf);
   const paths = promised.map((expectations) => new Set(expectations.map(({ request }) => request.path)));
   const isCommon = ({ request: { path }, promise }: Expectation): boolean =>
-    promised.every((expectations) => expectations.some((other) => other.request.path === path && other.promise === promise));
+    promised.every((expectations) =>
+      expectations.some((other) => other.request.path === path && other.promise === promise),
+    );
   const answers = new Map<string, Answer>();
   const found: string[][] = states.map(() => []);
   for (const [i, expectations] of promised.entries()) {
@@ -198,7 +209,8 @@ function whole(path: string, { digest, bytes }: Content): Expectation {
     check: (answer) => {
       if (answer.status !== 200) return `GET ${path}: ${answer.status}`;
       if (answer.body === undefined) return `GET ${path}: the body broke off`;
-      if (answer.header('Docker-Content-Digest') !== digest) return `GET ${path}: ${answer.header('Docker-Content-Digest')}`;
+      if (answer.header('Docker-Content-Digest') !== digest)
+        return `GET ${path}: ${answer.header('Docker-Content-Digest')}`;
       return equal(answer.body, bytes) ? undefined : `GET ${path}: other bytes`;
     },
   };

@@ -9,15 +9,15 @@ import * as audit from '../../src/stores/organizations/audit-rows.ts';
 import * as blobs from '../../src/stores/blob-rows.ts';
 import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
 import * as collection from '../../src/maintenance/collection/collection-rows.ts';
-import * as consents from '../../src/maintenance/collection/release-rows.ts';
+import * as release from '../../src/maintenance/collection/release-rows.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import { Database } from '../../src/stores/database.ts';
 import * as deletions from '../../src/stores/deletion/deletions.ts';
 import * as departed from '../../src/maintenance/collection/delete-queue-rows.ts';
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
-import * as feed from '../../src/stores/change-log-rows.ts';
-import * as followed from '../../src/replication/apply-changes.ts';
+import * as changeLog from '../../src/stores/change-log-rows.ts';
+import * as applied from '../../src/replication/apply-changes.ts';
 import { healthOf } from '../../src/stores/health.ts';
 import * as lists from '../../src/registry/images/list-rows.ts';
 import * as images from '../../src/replication/image-state-rows.ts';
@@ -26,7 +26,7 @@ import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
 import { goRound } from '../../src/maintenance/round.ts';
 import * as maintenance from '../../src/maintenance/task-rows.ts';
 import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
-import * as markers from '../../src/stores/outbox-rows.ts';
+import * as outboxEntries from '../../src/stores/outbox-rows.ts';
 import { mergeRows } from '../../src/stores/merge.ts';
 import * as mounts from '../../src/stores/mount-rows.ts';
 import * as orphans from '../../src/maintenance/integrity/orphan-rows.ts';
@@ -43,7 +43,18 @@ import * as tombstones from '../../src/maintenance/collection/tombstone-rows.ts'
 import * as usage from '../../src/stores/organizations/usage-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
-import { BIG, COMMON, COMMON_BYTES, digest, MALLORY, SUBJECT_OF_MANY, TAG, TAGGED, TOP, UNNEEDED } from './adversary.ts';
+import {
+  BIG,
+  COMMON,
+  COMMON_BYTES,
+  digest,
+  MALLORY,
+  SUBJECT_OF_MANY,
+  TAG,
+  TAGGED,
+  TOP,
+  UNNEEDED,
+} from './adversary.ts';
 import {
   bodyOf,
   bytesOf,
@@ -146,13 +157,19 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       'a session that is cancelled',
       async () => {
         const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
-        await registry.cancelUpload(session(await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer)), BIG));
+        await registry.cancelUpload(
+          session(await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer)), BIG),
+        );
       },
     ],
     ['mount from a repository', () => registry.mountBlob(SMALL, COMMON, granted('mallory/00001' as RepositoryName))],
     [
       'mount from anywhere',
-      () => registry.mountBlob('bob/x' as RepositoryName, COMMON, { ranges: [{ from: 'bob/', to: 'bob0' }], withPublic: true }),
+      () =>
+        registry.mountBlob('bob/x' as RepositoryName, COMMON, {
+          ranges: [{ from: 'bob/', to: 'bob0' }],
+          withPublic: true,
+        }),
     ],
     [
       'mount of what only others have',
@@ -162,7 +179,10 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
       'mount of what nobody has',
       () => registry.mountBlob('bob/x' as RepositoryName, digest('9', 9), { ranges: [], withPublic: true }),
     ],
-    ['push an image', async () => pushImage(fixture, await imageOf(COMMON, [await contentDigest(layer)]), [TAG, 'new'], BIG)],
+    [
+      'push an image',
+      async () => pushImage(fixture, await imageOf(COMMON, [await contentDigest(layer)]), [TAG, 'new'], BIG),
+    ],
     ['push a large index', async () => pushImage(fixture, await indexOf(large), ['large'], BIG)],
     [
       'push an index of a large one',
@@ -202,7 +222,10 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['referrers of a type', () => registry.listReferrers(granted(BIG), SUBJECT_OF_MANY, 'a/1', PAGE)],
     ['the catalog', () => registry.listRepositories({ ranges: [{ from: 'm', to: 'n' }], withPublic: true }, PAGE)],
     ['images', () => lists.listImages(database, ALL, { part: 'tagged', repository: '', key: '' }, 10, true)],
-    ['images without a tag', () => lists.listImages(database, ALL, { part: 'untagged', repository: BIG, key: '' }, 10, true)],
+    [
+      'images without a tag',
+      () => lists.listImages(database, ALL, { part: 'untagged', repository: BIG, key: '' }, 10, true),
+    ],
     ['images by digest', () => registry.findImages(asked)],
     ['images of a digest', () => lists.findInRepositories(database, ALL, { kind: 'digest', digest: TAGGED }, '', 10)],
     ['images of a tag', () => lists.findInRepositories(database, ALL, { kind: 'tag', tag: TAG }, 'mallory/b', 10)],
@@ -213,7 +236,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['trim histories', () => history.trimHistories(database, [{ repository: BIG, name: TAG }], KEPT, 10)],
     ['a write of a tag', () => images.knowsWrite(database, BIG, TAG, 1005, 'central')],
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
-    ['markers of an image', () => images.markersOfImage(database, BIG, TOP, TAG)],
+    ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],
     ['pulls', () => recordPulls(database, BIG, [TAGGED, TOP], NOW)],
     ['what a node asks of links', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],
     [
@@ -222,20 +245,29 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ],
     ['a public blob', () => blobs.findBlobAndPromise(database, BIG, COMMON, 'central', LEASE, { onlyIfPublic: true })],
     ['a blob', () => blobs.findBlob(database, BIG, COMMON, 'central')],
-    ['a location', () => blobs.ownLocation(database, COMMON, 'central')],
+    ['a location', () => blobs.localLocation(database, COMMON, 'central')],
     ['where to mount from', () => mounts.findMountSource(database, UNNEEDED, [{ from: 'bob/', to: 'bob0' }])],
-    ['a mount from elsewhere', () => mounts.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW)],
+    [
+      'a mount from elsewhere',
+      () => mounts.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW),
+    ],
     ['the greatest version', () => history.greatestTagVersion(database, BIG, [TAGGED])],
     [
       'a blob counts again',
-      () => database.batch([blobs.countAgain({ repository: BIG, digest: digest('e', 2), store: 'central', lease: LEASE })]),
+      () =>
+        database.batch([blobs.countAgain({ repository: BIG, digest: digest('e', 2), store: 'central', lease: LEASE })]),
     ],
     ['a link until', () => database.batch([blobs.linkUntil(BIG, COMMON, NOW, NOW + GRACE)])],
     [
       'an entry of the audit log',
       () =>
         database.batch([
-          audit.audit('delete blob', { organization: MALLORY, repository: BIG, key: '' }, { subject: 'id5', host: '' }, NOW),
+          audit.audit(
+            'delete blob',
+            { organization: MALLORY, repository: BIG, key: '' },
+            { subject: 'id5', host: '' },
+            NOW,
+          ),
         ]),
     ],
     ['audit', () => audit.auditBefore(database, undefined, 0, { at: 50, id: 1 }, 10)],
@@ -263,9 +295,12 @@ function control(database: Database, data: ControlData): [string, Operation][] {
   return [
     [
       'a refused login',
-      () => database.batch([countRefusedLogin({ user: 'c09999', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW)]),
+      () =>
+        database.batch([
+          countRefusedLogin({ user: 'c09999', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW),
+        ]),
     ],
-    ['followed at', () => data.followedAt('node1')],
+    ['followed at', () => data.appliedAt('node1')],
     ['log in', () => data.credentialBySecret('hash5')],
     ['credentials', () => data.credentials(MALLORY, '', 10)],
     ['add a credential', () => data.addCredential(credential)],
@@ -300,10 +335,10 @@ type Named = ReturnType<typeof openStore>;
 function replication(central: Named, node: Named): [string, Operation][] {
   const { database } = central;
   const blob = { digest: COMMON, key: 'blobs/n', size: 50 };
-  const waiting: markers.Marker[] = [
-    { kind: 'tag', repository: BIG, key: TAG, stamp: 1, written_at: 1 },
-    { kind: 'manifest', repository: BIG, key: TOP, stamp: 1, written_at: 1 },
-    { kind: 'manifest', repository: BIG, key: digest('f', 3), stamp: 1, written_at: 1 },
+  const waiting: outboxEntries.OutboxEntry[] = [
+    { kind: 'tag', repository: BIG, key: TAG, version: 1, written_at: 1 },
+    { kind: 'manifest', repository: BIG, key: TOP, version: 1, written_at: 1 },
+    { kind: 'manifest', repository: BIG, key: digest('f', 3), version: 1, written_at: 1 },
   ];
   const announced = async (): Promise<void> => {
     const { tags } = await announcements.readMarked(database, waiting);
@@ -320,7 +355,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     };
     await announcements.announceTo(central, sent, NOW, NOW);
   };
-  const lives = [
+  const lifecycles = [
     { repository: BIG, digest: digest('0', 7), created: 5_000_000, deleted: 0, mediaType: 'a/b' as MediaType },
     { repository: BIG, digest: digest('b', 7), created: 0, deleted: 5_000_000 },
   ];
@@ -338,7 +373,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     references: [],
     contents: ['x'.repeat(600_000)],
   };
-  const entries: feed.FeedEntry[] = [
+  const entries: changeLog.ChangeLogEntry[] = [
     { position: 1, recorded_at: NOW, kind: 'tag', name: BIG, key: tag('d00001'), version: 5_000_000 },
     { position: 2, recorded_at: NOW, kind: 'manifest', name: BIG, key: digest('b', 9), version: 5_000_000 },
     { position: 3, recorded_at: NOW, kind: 'link', name: BIG, key: COMMON, version: 0 },
@@ -358,36 +393,47 @@ function replication(central: Named, node: Named): [string, Operation][] {
   ];
   return [
     ['announce', announced],
-    ['merge', () => database.batch(mergeRows({ tags: [], lives, manifests: [large], blobs: [] }, NOW))],
-    ['leave tags to central', () => database.batch(usage.leaveTagsToCentral([{ repository: BIG, name: TAG, digest: TAGGED }]))],
-    ['leave to central', () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }]))],
+    ['merge', () => database.batch(mergeRows({ tags: [], lifecycles, manifests: [large], blobs: [] }, NOW))],
+    [
+      'leave tags to central',
+      () => database.batch(usage.leaveTagsToCentral([{ repository: BIG, name: TAG, digest: TAGGED }])),
+    ],
+    [
+      'leave to central',
+      () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }])),
+    ],
     [
       'follow use',
       () =>
         database.batch(
-          usage.followUsage('node1', undefined, [{ organization: MALLORY, bytes: 1, manifests: 1, tags: 1, changed: 5 }]),
+          usage.applyUsage('node1', undefined, [
+            { organization: MALLORY, bytes: 1, manifests: 1, tags: 1, changed: 5 },
+          ]),
         ),
     ],
-    ['markers', () => markers.markersAfter(database, undefined, 10)],
-    ['markers that went', () => database.batch([markers.deleteMarkers(waiting)])],
-    ['the oldest marker', () => markers.oldestMarker(database)],
-    ['the least stamp', () => markers.leastStamp(database)],
-    ['how many wait', () => markers.waitingMarkers(database)],
-    ['copies', () => copies.copiesFrom(database, 'node1', '', 100, [COMMON])],
+    ['outbox', () => outboxEntries.outboxEntriesAfter(database, undefined, 10)],
+    ['outbox entries that went', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
+    ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
+    ['the least version', () => outboxEntries.leastVersion(database)],
+    ['how many wait', () => outboxEntries.waitingOutboxEntries(database)],
+    ['copies_up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
     ['how much lies only there', () => copies.onlyAt(central, 'node1')],
     ['what lies only there', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
     ['settle', () => copies.settle(central, 'node1', blob, NOW, NOW)],
     ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
-    ['keep what was fetched', () => copies.keepFetched(node, SMALL, blob, NOW, NOW, true)],
-    ['link what was fetched', () => copies.linkFetched(node, SMALL, COMMON, NOW)],
-    ['unlink what was fetched', () => database.batch([copies.removeFetchedLink(BIG, COMMON, NOW)])],
-    ['the feed', () => feed.readFeed(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW)],
-    ['followers', () => feed.followers(database)],
-    ['where the feed starts', () => feed.startOfFeed(database)],
-    ['where the feed ends', () => feed.endOfFeed(database)],
-    ['apply the feed', () => database.batch(followed.applyFeed('node1', 'central', 0, entries, NOW))],
-    ['followed', () => followed.followedBy(database, 'node1')],
-    ['old entries', () => feed.deleteFollowedEntries(database, ['other1'], NOW, 10)],
+    ['keep what was fetched', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],
+    ['link what was fetched', () => copies.linkCopiedDown(node, SMALL, COMMON, NOW)],
+    ['unlink what was fetched', () => database.batch([copies.removeCopiedDownLink(BIG, COMMON, NOW)])],
+    [
+      'the change log',
+      () => changeLog.readChangeLog(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW),
+    ],
+    ['change_log_positions', () => changeLog.storePositions(database)],
+    ['where the change log starts', () => changeLog.startOfChangeLog(database)],
+    ['where the change log ends', () => changeLog.endOfChangeLog(database)],
+    ['apply the change log', () => database.batch(applied.applyChangeLog('node1', 'central', 0, entries, NOW))],
+    ['applied', () => applied.changeLogStateOf(database, 'node1')],
+    ['old entries', () => changeLog.deleteAppliedEntries(database, ['other1'], NOW, 10)],
     ['the clock', () => database.batch([selectClock()])],
     ['the clock, raised', () => raiseClockTo(database, NOW * 1000, NOW)],
     ['health', () => healthOf(central)],
@@ -427,7 +473,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       'unused links',
       () =>
         database.batch([
-          collection.deleteUnusedLinks(
+          collection.deleteUnreferencedLinks(
             [
               { digest: COMMON, repository: BIG },
               { digest: digest('e', 8), repository: BIG },
@@ -441,15 +487,25 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       'unused blobs',
       () =>
         database.batch(
-          collection.collectBlobs('central', [{ digest: COMMON }, { digest: UNNEEDED }, { digest: digest('e', 10) }], NOW),
+          collection.collectBlobs(
+            'central',
+            [{ digest: COMMON }, { digest: UNNEEDED }, { digest: digest('e', 10) }],
+            NOW,
+          ),
         ),
     ],
-    ['copies of nothing', () => database.batch([collection.forgetCopies([{ digest: digest('e', 11), store: 'node1' }])])],
-    ['mark', () => consents.markLeaving(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
-    ['consent', () => consents.consent(central, 'node1', [COMMON, UNNEEDED, digest('e', 13)], true, NOW, NOW)],
-    ['leave', () => consents.leave(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW)],
+    [
+      'copies of nothing',
+      () => database.batch([collection.forgetCopiesUp([{ digest: digest('e', 11), store: 'node1' }])]),
+    ],
+    ['mark', () => release.markReleasing(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
+    ['release', () => release.release(central, 'node1', [COMMON, UNNEEDED, digest('e', 13)], true, NOW, NOW)],
+    ['leave', () => release.leave(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW)],
     ['due objects', () => departed.dueObjects(database, NOW, 10)],
-    ['forget objects', () => database.batch([departed.forgetDeparted([{ delete_after: 1, key: 'blobs/x1', size: 10 }])])],
+    [
+      'forget objects',
+      () => database.batch([departed.forgetQueuedObjects([{ delete_after: 1, key: 'blobs/x1', size: 10 }])]),
+    ],
     ['stored bytes', () => departed.storedBytes(database, 'central')],
     ['least used', () => evictions.leastUsed(database, { used_at: -1, repository: '', digest: '' }, 20)],
     ['unsettled', () => evictions.unsettledAmong(central, [COMMON])],
@@ -504,7 +560,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       () =>
         database.batch([
           scrub.markDamaged(COMMON, 'central', 'x', 'missing'),
-          scrub.mendLocation(digest('d', 2), 'central', 'blobs/d2', { key: 'k', size: 1 }),
+          scrub.repairLocation(digest('d', 2), 'central', 'blobs/d2', { key: 'k', size: 1 }),
         ]),
     ],
     ['damaged locations', () => scrub.damagedLocations(database, { digest: '', store: '' }, 10)],
@@ -512,14 +568,17 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
     ['wanted blobs of many', () => scrub.wantedBlobs(central, { digest: UNNEEDED, repository: 'mallory/a' }, 100)],
     [
       'add a wanted location',
-      () => database.batch([scrub.addWantedLocation({ digest: digest('e', 17), key: 'w', size: 1 }, 'node9', NOW, NOW)]),
+      () =>
+        database.batch([scrub.addWantedLocation({ digest: digest('e', 17), key: 'w', size: 1 }, 'node9', NOW, NOW)]),
     ],
     ['dead tags', () => tombstones.tagTombstones(database, START, Number.MAX_SAFE_INTEGER, 10)],
     [
       'forget tags',
       async () => {
         const dead10 = await tombstones.tagTombstones(database, START, Number.MAX_SAFE_INTEGER, 10);
-        await database.batch(tombstones.forgetTags([...dead10, { repository: BIG, name: TAG, version: 1 }], ['other1'], 1e15));
+        await database.batch(
+          tombstones.forgetTags([...dead10, { repository: BIG, name: TAG, version: 1 }], ['other1'], 1e15),
+        );
         await tombstones.knownTags(database, dead10);
       },
     ],
@@ -548,10 +607,13 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
         ),
     ],
     ['known deletions', async () => tombstones.knownDeletions(database, await dead())],
-    ['empty repositories', () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])])],
+    [
+      'empty repositories',
+      () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])]),
+    ],
     ['old audit', () => audit.deleteOldAudit(database, NOW, 10)],
-    ['mark everything', () => markers.markEverything(database, NOW)],
-    ['a snapshot', () => followed.takeSnapshot(database, node, NOW)],
+    ['mark everything', () => outboxEntries.markEverything(database, NOW)],
+    ['a snapshot', () => applied.takeSnapshot(database, node, NOW)],
   ];
 }
 

@@ -20,7 +20,11 @@ const LATEST = Number.MAX_SAFE_INTEGER - 1;
 const SLICES = 40;
 
 /** @param lists what is asked once more in the middle of a sweep */
-export function removing(fixture: Fixture, database: Database, lists: readonly [string, Operation][]): [string, Operation][] {
+export function removing(
+  fixture: Fixture,
+  database: Database,
+  lists: readonly [string, Operation][],
+): [string, Operation][] {
   const { registry } = fixture;
   const midway = lists.map(([name, operation]): [string, Operation] => [`during the sweep: ${name}`, operation]);
   return [
@@ -49,7 +53,10 @@ export function removing(fixture: Fixture, database: Database, lists: readonly [
     ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(() => undefined)],
     ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
     ['hear of a removal', () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW))],
-    ['hear of the removal of a repository', () => database.batch(mergeRemoval({ name: BIG, version: LATEST - 1 }, NOW))],
+    [
+      'hear of the removal of a repository',
+      () => database.batch(mergeRemoval({ name: BIG, version: LATEST - 1 }, NOW)),
+    ],
     [
       'sweep an organization',
       async () => {

@@ -13,7 +13,8 @@ const known = new Map<string, Sql>();
 
 /** Of the modules that are loaded by the time that one is asked for. */
 function declared(query: string): Sql {
-  if (known.size === 0) for (const statement of [...allStatements, ...wholeTableStatements]) known.set(statement.text, statement);
+  if (known.size === 0)
+    for (const statement of [...allStatements, ...wholeTableStatements]) known.set(statement.text, statement);
   const statement = known.get(query);
   if (statement === undefined) throw new Error(`a statement that nobody declared: ${query}`);
   return statement;

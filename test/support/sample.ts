@@ -1,4 +1,7 @@
-/** What `npm test` carries out of the suites with very many cases: one in {@link SAMPLE}. `npm run test:long` carries out all. */
+/**
+ * What `npm test` carries out of the suites with very many cases: one in {@link SAMPLE}. `npm run test:long` carries
+ * out all.
+ */
 import { env } from 'cloudflare:workers';
 
 declare global {

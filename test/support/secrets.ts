@@ -53,7 +53,8 @@ export class Secrets {
   addLocation(location: string): void {
     // A repository may be named so, too.
     const reference = /\/blobs\/uploads\/([^/?]+)(?:\?|$)/.exec(location)?.[1];
-    if (reference !== undefined) this.add('the signature of an upload', reference.slice(reference.lastIndexOf('.') + 1));
+    if (reference !== undefined)
+      this.add('the signature of an upload', reference.slice(reference.lastIndexOf('.') + 1));
   }
 
   /** The JSON of an answer that may give a token, or the secret of a new credential. */

@@ -1,6 +1,6 @@
 /**
- * Calls to stores that never settle, without the time that the code under test would wait for them: the timer that it sets
- * right after such a call, which is the call's deadline, passes at once. All other timers are as they were.
+ * Calls to stores that never settle, without the time that the code under test would wait for them: the timer that it
+ * sets right after such a call, which is the call's deadline, passes at once. All other timers are as they were.
  */
 import { afterAll, beforeAll, vi } from 'vitest';
 

@@ -4,9 +4,9 @@ import { vi } from 'vitest';
 
 const STILL = {
   wake: async () => undefined,
-  feedHasGrown: async () => undefined,
-  fetchBlobs: async () => undefined,
-  fetchesLeft: async () => 0,
+  changeLogHasGrown: async () => undefined,
+  copyBlobsDown: async () => undefined,
+  copiesDownLeft: async () => 0,
   status: () => Promise.reject(new Error('this queue does not answer')),
   jobs: async () => [],
   parkedJobs: async () => [],
@@ -16,5 +16,7 @@ const STILL = {
 };
 
 export function keepQueuesStill(): void {
-  vi.spyOn(env.REPLICATION_QUEUE, 'get').mockReturnValue(STILL as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>);
+  vi.spyOn(env.REPLICATION_QUEUE, 'get').mockReturnValue(
+    STILL as unknown as ReturnType<typeof env.REPLICATION_QUEUE.get>,
+  );
 }

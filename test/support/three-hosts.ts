@@ -83,7 +83,7 @@ export class ThreeHosts {
   }
 
   /** Nodes that have yet to hear of central; they may have done so in stores that another has left. */
-  static async openWithoutFollowing(settings: object = {}): Promise<ThreeHosts> {
+  static async openWithoutApplying(settings: object = {}): Promise<ThreeHosts> {
     return new ThreeHosts(settings);
   }
 
@@ -92,7 +92,7 @@ export class ThreeHosts {
    * @param settings of REGISTRY, beside those of `wrangler.test.toml`
    */
   static async open(settings: object = {}): Promise<ThreeHosts> {
-    const hosts = await ThreeHosts.openWithoutFollowing(settings);
+    const hosts = await ThreeHosts.openWithoutApplying(settings);
     await hosts.drain();
     return hosts;
   }
@@ -119,7 +119,7 @@ export class ThreeHosts {
   /** Follows and announces; no bytes are copied. */
   async announce(): Promise<void> {
     for (const { replicator } of [...this.#queues.values(), ...this.#queues.values()]) {
-      replicator.expectFeed();
+      replicator.expectChangeLog();
       replicator.wakeUp();
       await replicator.moveMetadata(ALWAYS);
     }
@@ -150,7 +150,11 @@ export class ThreeHosts {
   wireTo(host: HostName): Wire {
     return new Wire(ORIGINS[host], async (url, { method, headers, body = null }) => {
       const response = await this.fetch(new Request(url, { method, headers, body }));
-      return { status: response.status, headers: response.headers, bytes: new Uint8Array(await response.arrayBuffer()) };
+      return {
+        status: response.status,
+        headers: response.headers,
+        bytes: new Uint8Array(await response.arrayBuffer()),
+      };
     });
   }
 
@@ -163,11 +167,18 @@ export class ThreeHosts {
     const response = await this.fetch(request);
     const bytes = new Uint8Array(await response.arrayBuffer());
     const isError = response.status >= 400 && bytes.byteLength > 0;
-    const { errors } = isError ? (JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string }[] }) : { errors: [] };
+    const { errors } = isError
+      ? (JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string }[] })
+      : { errors: [] };
     return { status: response.status, headers: response.headers, bytes, code: errors[0]?.code };
   }
 
-  async putBlob(host: HostName, repository: string, content: Uint8Array<ArrayBuffer>, as: UserName = 'alice'): Promise<Answered> {
+  async putBlob(
+    host: HostName,
+    repository: string,
+    content: Uint8Array<ArrayBuffer>,
+    as: UserName = 'alice',
+  ): Promise<Answered> {
     const digest = await contentDigest(content);
     return this.call(host, 'POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, { as, body: content });
   }
@@ -197,7 +208,9 @@ export class ThreeHosts {
   async evict(node: NodeName, digests: readonly Digest[]): Promise<void> {
     const [database, bucket] = node === 'node1' ? [env.DB_NODE1!, env.BLOBS_NODE1!] : [env.DB_NODE2!, env.BLOBS_NODE2!];
     for (const digest of digests) {
-      const row = database.prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2 RETURNING key').bind(digest, node);
+      const row = database
+        .prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2 RETURNING key')
+        .bind(digest, node);
       const { results } = await row.all<{ key: string }>();
       await env.DB_CENTRAL.prepare('DELETE FROM locations WHERE digest = ?1 AND store = ?2').bind(digest, node).run();
       await bucket.delete(results.map(({ key }) => key));
@@ -238,12 +251,12 @@ export class ThreeHosts {
         const queue = await reached();
         if (queue !== undefined) return queue.replicator.moveMetadata(ALWAYS);
         for (const each of this.#queues.values()) {
-          each.replicator.expectFeed();
+          each.replicator.expectChangeLog();
           await each.replicator.moveMetadata(ALWAYS);
         }
       },
-      fetchBlobs: async (_store: string, repository: RepositoryName, digests: readonly Digest[]) =>
-        (await reached())?.replicator.addFetches(repository, digests),
+      copyBlobsDown: async (_store: string, repository: RepositoryName, digests: readonly Digest[]) =>
+        (await reached())?.replicator.addCopiesDown(repository, digests),
       parkedJobs: async (after: string, limit: number) => this.#queues.get(name)?.state.parkedJobs(after, limit) ?? [],
       jobs: async (ids: readonly string[]) => ids.map((id) => this.#queues.get(name)?.state.job(id)),
     };

@@ -1,7 +1,7 @@
 /**
- * The requests of `unikraft`, one after another: it pushes and pulls with containerd's client (`core/remotes/docker`). Blobs:
- * HEAD, POST (for a mount, where the layer was read from another repository), one PUT with all of it. Manifest and index are
- * both put to the tag, in this order.
+ * The requests of `unikraft`, one after another: it pushes and pulls with containerd's client (`core/remotes/docker`).
+ * Blobs: HEAD, POST (for a mount, where the layer was read from another repository), one PUT with all of it. Manifest
+ * and index are both put to the tag, in this order.
  */
 import type { Application, Piece } from './application.ts';
 import type { Login } from './kraft.ts';
@@ -101,7 +101,12 @@ export class Unikraft {
     const path = `/v2/${repository}/manifests/${tag}`;
     const found = await this.#ask(scopes, 'HEAD', path, { headers: { Accept: `${mediaType}, */*` } });
     if (expectStatus(found, 200, 404).headers.get('Docker-Content-Digest') === digest) return;
-    expectStatus(await this.#ask(scopes, 'PUT', path, { headers: { 'Content-Type': mediaType }, body: bytes }), 200, 201, 204);
+    expectStatus(
+      await this.#ask(scopes, 'PUT', path, { headers: { 'Content-Type': mediaType }, body: bytes }),
+      200,
+      201,
+      204,
+    );
   }
 
   /** With the token for the scopes; the very first request goes without, and is challenged. */
@@ -132,7 +137,8 @@ export class Unikraft {
     });
     const headers = { 'Content-Type': 'application/x-www-form-urlencoded; charset=utf-8' };
     const answer = await this.#wire.request('POST', realm, { headers, body: form.toString() });
-    return (JSON.parse(new TextDecoder().decode(expectStatus(answer, 200).bytes)) as { access_token: string }).access_token;
+    return (JSON.parse(new TextDecoder().decode(expectStatus(answer, 200).bytes)) as { access_token: string })
+      .access_token;
   }
 }
 

@@ -2,12 +2,13 @@
 
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
-// A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it, or none ever has
-// or has since it was renewed.
+// A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it,
+// or none ever has or has since it was renewed.
 const SCAN = `
   WITH uses AS (
     SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
-      EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository AND m.digest = r.manifest
+      EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m ON m.repository = r.repository
+        AND m.digest = r.manifest
         WHERE r.repository = k.repository AND r.digest = k.digest AND r.kind <> 'subject'
           AND m.created_version > m.deleted_version) AS live,
       k.released = 2 OR (k.released = 0 AND NOT EXISTS (SELECT 1 FROM manifest_references r
@@ -17,7 +18,8 @@ const SCAN = `
   GROUP BY organization, digest HAVING sum(live) + sum(fresh) > 0 ORDER BY organization, digest`;
 
 const SESSIONS = `
-  SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading, count(*) AS sessions FROM uploads WHERE state = 'open' GROUP BY 1`;
+  SELECT ${ORGANIZATION('repository')} AS organization, sum(size) AS uploading, count(*) AS sessions FROM uploads
+    WHERE state = 'open' GROUP BY 1`;
 
 interface Blob {
   readonly organization: string;
@@ -38,7 +40,8 @@ const TAGS = `
   AND (repository, name) NOT IN (SELECT repository, name FROM known_tags) GROUP BY 1`;
 
 const REPOSITORIES = `
-  SELECT ${ORGANIZATION('name')} AS organization, sum(listed) AS repositories, count(*) AS repository_rows FROM repositories GROUP BY 1`;
+  SELECT ${ORGANIZATION('name')} AS organization, sum(listed) AS repositories, count(*) AS repository_rows
+    FROM repositories GROUP BY 1`;
 
 export interface Sums {
   blobs: number;
@@ -149,7 +152,8 @@ export async function keptUsage(database: D1Database): Promise<Counted> {
   const columns = Object.keys(NOTHING);
   const sums = await rows<Sums & { organization: string }>(
     database,
-    `SELECT organization, ${columns.join(', ')} FROM usage WHERE ${columns.map((column) => `${column} <> 0`).join(' OR ')}`,
+    `SELECT organization, ${columns.join(', ')} FROM usage
+      WHERE ${columns.map((column) => `${column} <> 0`).join(' OR ')}`,
   );
   return { blobs, manifests, sums: Object.fromEntries(sums.map(({ organization, ...sum }) => [organization, sum])) };
 }

@@ -1,6 +1,8 @@
 /** `tags.visible` is kept beside the versions that it follows from: here it is computed afresh, store by store. */
 
-/** Gives the tags of a store whose `visible` is not what its own versions say: but for those that are about to be swept. */
+/**
+ * Gives the tags of a store whose `visible` is not what its own versions say: but for those that are about to be swept.
+ */
 export const WRONGLY_VISIBLE = `
   SELECT t.repository, t.name, t.visible FROM tags t
   LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest

@@ -1,6 +1,6 @@
 /**
- * A client's connection to one registry: it sends, and notes what goes over it. For clients that are replayed request by
- * request, inside of workerd and over HTTP alike: only Web types are used.
+ * A client's connection to one registry: it sends, and notes what goes over it. For clients that are replayed request
+ * by request, inside of workerd and over HTTP alike: only Web types are used.
  */
 
 export interface Reply {

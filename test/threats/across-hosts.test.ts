@@ -36,7 +36,11 @@ async function tokenAt(host: HostName, as: As, scope: string): Promise<{ readonl
 
 function api(host: HostName, method: string, path: string, as: As, body?: object) {
   const headers = { 'Content-Type': 'application/json' };
-  return hosts.call(host, method, `/api/${path}`, { as, headers, body: body === undefined ? null : JSON.stringify(body) });
+  return hosts.call(host, method, `/api/${path}`, {
+    as,
+    headers,
+    body: body === undefined ? null : JSON.stringify(body),
+  });
 }
 
 async function linksOf(repository: string): Promise<string[]> {
@@ -106,7 +110,9 @@ describe('a mount across stores takes only what the caller may pull', () => {
       ];
       for (const as of callers) {
         for (const from of ['&from=bob/secret', '', '&from=bob%2Fsecret&from=alice/app']) {
-          const answer = await hosts.call('node1', 'POST', `/v2/alice/app/blobs/uploads/?mount=${secret}${from}`, { as });
+          const answer = await hosts.call('node1', 'POST', `/v2/alice/app/blobs/uploads/?mount=${secret}${from}`, {
+            as,
+          });
           expect([from, answer.status]).toEqual([from, 202]);
         }
         expect(await status('node1', `/v2/alice/app/blobs/${secret}`, as)).toBe(404);
@@ -123,15 +129,18 @@ describe('a mount across stores takes only what the caller may pull', () => {
       Promise.all(
         [env.DB_CENTRAL, env.DB_NODE1!].map(
           async (database) =>
-            (await database.prepare('SELECT store, lease_until, leaving FROM locations ORDER BY digest, store').all()).results,
+            (await database.prepare('SELECT store, lease_until, releasing FROM locations ORDER BY digest, store').all())
+              .results,
         ),
       );
     for (const database of [env.DB_CENTRAL, env.DB_NODE1!]) {
-      await database.prepare("UPDATE locations SET lease_until = 1, leaving = 'token'").run();
+      await database.prepare("UPDATE locations SET lease_until = 1, releasing = 'token'").run();
     }
     const before = await leases();
     for (const as of ['alice', 'official'] as const) {
-      const answer = await hosts.call('node1', 'POST', `/v2/alice/app/blobs/uploads/?mount=${secret}&from=bob/secret`, { as });
+      const answer = await hosts.call('node1', 'POST', `/v2/alice/app/blobs/uploads/?mount=${secret}&from=bob/secret`, {
+        as,
+      });
       expect([as, answer.status]).toEqual([as, as === 'alice' ? 202 : 403]);
     }
     expect(await leases()).toEqual(before);
@@ -217,7 +226,7 @@ describe('what a node is told by central', () => {
   test('a credential of an organization that is removed at central ends with it', async () => {
     await addCredentials([{ kind: 'organization', name: 'carol', password: 'carol-secret', organization: 'carol' }]);
     const as = { authorization: basic({ name: 'carol', password: 'carol-secret' }) };
-    await env.DB_NODE1!.prepare('DELETE FROM followers').run();
+    await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
     await hosts.announce();
     expect(await status('node1', '/v2/', as)).toBe(200);
     expect((await api('central', 'DELETE', 'organizations/carol', 'admin')).status).toBe(204);
@@ -228,11 +237,22 @@ describe('what a node is told by central', () => {
 
 describe('a pull through a node creates nothing that the caller could not', () => {
   const contents = async (): Promise<unknown> => {
-    const tables = ['repositories', 'manifests', 'tags', 'links', 'locations', 'markers', 'public_repositories', 'tag_history'];
+    const tables = [
+      'repositories',
+      'manifests',
+      'tags',
+      'links',
+      'locations',
+      'outbox',
+      'public_repositories',
+      'tag_history',
+    ];
     return Promise.all(
       [env.DB_CENTRAL, env.DB_NODE1!, env.DB_NODE2!].map(async (database) =>
         Promise.all(
-          tables.map(async (table) => (await database.prepare(`SELECT count(*) AS n FROM ${table}`).first<{ n: number }>())?.n),
+          tables.map(
+            async (table) => (await database.prepare(`SELECT count(*) AS n FROM ${table}`).first<{ n: number }>())?.n,
+          ),
         ),
       ),
     );
@@ -277,7 +297,7 @@ describe('a pull through a node creates nothing that the caller could not', () =
     const [central] = (await contents()) as unknown[];
     await hosts.drain();
     expect(((await contents()) as unknown[])[0]).toEqual(central);
-    const { results } = await env.DB_NODE1!.prepare('SELECT key FROM markers').all();
+    const { results } = await env.DB_NODE1!.prepare('SELECT key FROM outbox').all();
     expect(results).toEqual([]);
   });
 });

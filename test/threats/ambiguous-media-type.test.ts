@@ -39,10 +39,16 @@ describe.each(HOSTS_AND_NODES)('ambiguous media type: refused at $name', (host) 
       { manifests, CONFIG: config },
     ]) {
       for (const mediaType of type === undefined ? [undefined, IMAGE] : [undefined, type]) {
-        const body = utf8(JSON.stringify({ schemaVersion: 2, ...(mediaType === undefined ? {} : { mediaType }), ...fields }));
+        const body = utf8(
+          JSON.stringify({ schemaVersion: 2, ...(mediaType === undefined ? {} : { mediaType }), ...fields }),
+        );
         for (const reference of ['latest', await digestOf('sha256', body)]) {
           const headers: Record<string, string> = type === undefined ? {} : { 'Content-Type': type };
-          const response = await host.call('PUT', `/v2/alice/app/manifests/${reference}`, { as: 'alice', headers, body });
+          const response = await host.call('PUT', `/v2/alice/app/manifests/${reference}`, {
+            as: 'alice',
+            headers,
+            body,
+          });
           expect([Object.keys(fields), response.status, await codeOf(response)]).toEqual([
             Object.keys(fields),
             400,
@@ -76,7 +82,10 @@ describe.each(HOSTS_AND_NODES)('ambiguous media type: refused at $name', (host) 
     const body = utf8(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: [] }));
     await host.call('PUT', '/v2/alice/app/manifests/latest', { as: 'alice', headers: { 'Content-Type': INDEX }, body });
     for (const accept of [IMAGE, INDEX, 'text/html', '*/*']) {
-      const response = await host.call('GET', '/v2/alice/app/manifests/latest', { as: 'alice', headers: { Accept: accept } });
+      const response = await host.call('GET', '/v2/alice/app/manifests/latest', {
+        as: 'alice',
+        headers: { Accept: accept },
+      });
       expect([accept, response.headers.get('Content-Type'), await response.text()]).toEqual([
         accept,
         INDEX,

@@ -38,25 +38,28 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
     ];
   };
 
-  test.each<Member>(['pusher', 'blind-pusher', 'reader2', 'manager'])('%s deletes nothing: tag, digest, blob', async (name) => {
-    const image = await host.putImage('alice/app', 1, ['a', 'b', 'c']);
-    const loose = await host.putBlob('alice/app', image.bytes);
-    const callers = await presented(name);
-    const before = await host.snapshotWithoutUse();
-    for (const as of callers) {
-      for (const path of [
-        'manifests/a',
-        'manifests/c',
-        `manifests/${image.digest}`,
-        `blobs/${loose}`,
-        `blobs/${first(image.manifest.requiredBlobs)}`,
-        'manifests/none',
-      ]) {
-        expect([path, (await host.call('DELETE', `/v2/alice/app/${path}`, { as })).status]).toEqual([path, 403]);
+  test.each<Member>(['pusher', 'blind-pusher', 'reader2', 'manager'])(
+    '%s deletes nothing: tag, digest, blob',
+    async (name) => {
+      const image = await host.putImage('alice/app', 1, ['a', 'b', 'c']);
+      const loose = await host.putBlob('alice/app', image.bytes);
+      const callers = await presented(name);
+      const before = await host.snapshotWithoutUse();
+      for (const as of callers) {
+        for (const path of [
+          'manifests/a',
+          'manifests/c',
+          `manifests/${image.digest}`,
+          `blobs/${loose}`,
+          `blobs/${first(image.manifest.requiredBlobs)}`,
+          'manifests/none',
+        ]) {
+          expect([path, (await host.call('DELETE', `/v2/alice/app/${path}`, { as })).status]).toEqual([path, 403]);
+        }
       }
-    }
-    expect(await host.snapshotWithoutUse()).toBe(before);
-  });
+      expect(await host.snapshotWithoutUse()).toBe(before);
+    },
+  );
 
   test.each<Member>(['deleter', 'reader2', 'manager'])(
     '%s writes nothing: a new tag, an old one, several, a digest',
@@ -67,7 +70,10 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
       const before = await host.snapshotWithoutUse();
       for (const as of callers) {
         for (const reference of ['a', 'new', index.digest, `${index.digest}?tag=a&tag=b`, `${index.digest}?tag=new`]) {
-          expect([reference, (await host.putManifest('alice/app', reference, index, as)).status]).toEqual([reference, 403]);
+          expect([reference, (await host.putManifest('alice/app', reference, index, as)).status]).toEqual([
+            reference,
+            403,
+          ]);
         }
       }
       expect(await host.snapshotWithoutUse()).toBe(before);
@@ -83,7 +89,10 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
       ['b', 200],
       [image.digest, 200],
     ] as const) {
-      expect([reference, await host.read(`/v2/alice/app/manifests/${reference}`, 'alice')]).toEqual([reference, status]);
+      expect([reference, await host.read(`/v2/alice/app/manifests/${reference}`, 'alice')]).toEqual([
+        reference,
+        status,
+      ]);
     }
   });
 
@@ -92,7 +101,10 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
     const [as] = await presented('pusher');
     const headers = { 'X-HTTP-Method-Override': 'DELETE', 'X-HTTP-Method': 'DELETE' };
     for (const method of ['POST', 'PATCH', 'GET']) {
-      await host.call(method, '/v2/alice/app/manifests/a?_method=DELETE', { ...(as === undefined ? {} : { as }), headers });
+      await host.call(method, '/v2/alice/app/manifests/a?_method=DELETE', {
+        ...(as === undefined ? {} : { as }),
+        headers,
+      });
     }
     expect(await host.read('/v2/alice/app/manifests/a', 'alice')).toBe(200);
   });

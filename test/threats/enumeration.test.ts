@@ -57,7 +57,9 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
       expect(await scopeGiven(host, user, 'repository:bob/secret:pull,push')).toBe('');
       expect(await scopeGiven(host, user, 'repository:bob/absent:pull,push')).toBe('');
     }
-    expect(await scopeGiven(host, 'aliceReader', 'repository:alice/absent:pull,push')).toBe('repository:alice/absent:pull');
+    expect(await scopeGiven(host, 'aliceReader', 'repository:alice/absent:pull,push')).toBe(
+      'repository:alice/absent:pull',
+    );
   });
 
   test('a mount that is not allowed looks like one of a blob that does not exist', async () => {
@@ -65,7 +67,9 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     const [secret = ''] = image.manifest.requiredBlobs;
     const none = `sha256:${'0'.repeat(64)}`;
     const headersOf = async (digest: string, from: string) => {
-      const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${digest}&from=${from}`, { as: 'alice' });
+      const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${digest}&from=${from}`, {
+        as: 'alice',
+      });
       return [response.status, [...response.headers.keys()], await response.text()];
     };
     const unknown = await headersOf(none, 'bob/absent');

@@ -1,4 +1,7 @@
-/** A hostile node or upstream, and invariant 4: a node whose bucket holds other bytes than its rows say spreads them to no store. */
+/**
+ * A hostile node or upstream, and invariant 4: a node whose bucket holds other bytes than its rows say spreads them to
+ * no store.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -53,7 +56,7 @@ describe.each([
   ['small, checked by R2 in one put', 1000],
   ['large, in parts, read back through a hash', WHOLE_BYTES + 1_000_000],
 ])('a hostile node or upstream: other bytes under a digest at a node, %s', (_how, size) => {
-  test('are never settled: the copy is parked, which the image and the queue say; mended, it settles', async () => {
+  test('are never settled: the copy is parked, which the image and the queue say; repaired, it settles', async () => {
     const { layer, content } = await spoiled(size);
     await hosts.drain();
     await hosts.drain();
@@ -62,7 +65,9 @@ describe.each([
     expect(await objectsOf(env.BLOBS_CENTRAL)).toBe(1);
     const wrong = { attempts: 1, last_error: expect.stringContaining(layer) };
     expect(await json(IMAGE, 'alice')).toMatchObject({ state: 'parked', ...wrong, blobs: { copied: 1, total: 2 } });
-    expect(await json('replication/queues/node1/parked', 'admin')).toMatchObject({ jobs: [{ job: `copy ${layer}`, ...wrong }] });
+    expect(await json('replication/queues/node1/parked', 'admin')).toMatchObject({
+      jobs: [{ job: `copy ${layer}`, ...wrong }],
+    });
 
     await write(layer, content);
     const { state, replicator } = hosts.queueOf('node1');
@@ -78,7 +83,7 @@ describe.each([
     const { layer } = await spoiled(size);
     await hosts.announce();
     const { replicator, state } = hosts.queueOf('node2');
-    replicator.addFetches('alice/app' as Parameters<typeof replicator.addFetches>[0], [layer]);
+    replicator.addCopiesDown('alice/app' as Parameters<typeof replicator.addCopiesDown>[0], [layer]);
     await replicator.moveBytes(() => true);
     expect(await keyAt(env.DB_NODE2!, 'node2', layer)).toBeUndefined();
     expect(await objectsOf(env.BLOBS_NODE2!)).toBe(0);
@@ -89,7 +94,9 @@ describe.each([
 describe('a hostile node or upstream: what was deleted does not come back through a node', () => {
   const content = bytesOf(5, 100);
   const read = async (path: string): Promise<number[]> =>
-    Promise.all((['central', 'node1', 'node2'] as const).map(async (host) => (await hosts.call(host, 'GET', path)).status));
+    Promise.all(
+      (['central', 'node1', 'node2'] as const).map(async (host) => (await hosts.call(host, 'GET', path)).status),
+    );
 
   test.each(['central', 'node1', 'node2'] as const)('a blob that all stores hold, deleted at %s', async (where) => {
     for (const host of ['central', 'node1', 'node2'] as const) await hosts.putBlob(host, 'alice/app', content);
@@ -107,7 +114,7 @@ describe('a hostile node or upstream: what was deleted does not come back throug
     const path = `/v2/alice/app/blobs/${await contentDigest(content)}`;
     await hosts.putBlob('central', 'alice/app', content);
     expect((await hosts.call('node2', 'GET', path)).status).toBe(200);
-    expect(hosts.queueOf('node2').state.fetchCount()).toBe(1);
+    expect(hosts.queueOf('node2').state.copyDownCount()).toBe(1);
     expect((await hosts.call('central', 'DELETE', path)).status).toBe(202);
     await hosts.drain();
     expect(await read(path)).toEqual([404, 404, 404]);

@@ -13,7 +13,13 @@ type Store = readonly [database: D1Database, bucket: R2Bucket];
  * @param audience of access tokens that are given there
  * @param stores whose contents a request there can change
  */
-function hostAt(name: string, origin: string, audience: string, stores: readonly Store[], fetcher?: CallOptions['fetcher']) {
+function hostAt(
+  name: string,
+  origin: string,
+  audience: string,
+  stores: readonly Store[],
+  fetcher?: CallOptions['fetcher'],
+) {
   const by = (as: As | undefined): CallOptions => ({ host: origin, fetcher, ...(as === undefined ? {} : { as }) });
   return {
     name,
@@ -22,7 +28,8 @@ function hostAt(name: string, origin: string, audience: string, stores: readonly
     call: (method: string, path: string, options: Omit<CallOptions, 'host'> = {}) =>
       call(method, path, { ...options, host: origin, fetcher }),
     tokenFor: (as: As | undefined, ...scopes: readonly string[]) => tokenOf(by(as), ...scopes),
-    putBlob: (repository: string, content: Uint8Array<ArrayBuffer>, as: As = 'alice') => putBlob(repository, content, by(as)),
+    putBlob: (repository: string, content: Uint8Array<ArrayBuffer>, as: As = 'alice') =>
+      putBlob(repository, content, by(as)),
     putImage: (repository: string, seed: number, tags: readonly string[], as: As = 'alice') =>
       putImage(repository, seed, tags, by(as)),
     putManifest: (repository: string, reference: string, image: Image, as: As = 'alice') =>
@@ -58,14 +65,14 @@ export type Host = ReturnType<typeof hostAt>;
 const CENTRAL: Store = [env.DB_CENTRAL, env.BLOBS_CENTRAL];
 const NODE1: Store = [env.DB_NODE1!, env.BLOBS_NODE1!];
 
-const world = await ThreeHosts.openWithoutFollowing();
+const world = await ThreeHosts.openWithoutApplying();
 
 /** A node, which hears of the users before its first request in a test, and of changes as they are made. */
 async function atNode(request: Request): Promise<Response> {
   const known = env.DB_NODE1!.prepare('SELECT id FROM credentials LIMIT 1');
   while ((await known.first()) === null) {
-    // As one that was just added: users that a test puts into central's store are not in its feed.
-    await env.DB_NODE1!.prepare('DELETE FROM followers').run();
+    // As one that was just added: users that a test puts into central's store are not in its change log.
+    await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
     await world.announce();
   }
   return world.fetch(request);

@@ -42,7 +42,10 @@ const FIELDS: readonly (readonly [
   ['the repository', (text) => ({ method: 'GET', path: `/v2/alice/${encode(text)}/manifests/latest` })],
   ['the organization', (text) => ({ method: 'GET', path: `/v2/${encode(text)}/app/tags/list` })],
   ['the tag', (text) => ({ method: 'GET', path: `/v2/alice/app/manifests/${encode(text)}` })],
-  ['the tag that is pushed', (text) => ({ method: 'PUT', path: `/v2/alice/app/manifests/${encode(text)}`, body: '{}' })],
+  [
+    'the tag that is pushed',
+    (text) => ({ method: 'PUT', path: `/v2/alice/app/manifests/${encode(text)}`, body: '{}' }),
+  ],
   ['the tag that is deleted', (text) => ({ method: 'DELETE', path: `/v2/alice/app/manifests/${encode(text)}` })],
   ['the digest', (text) => ({ method: 'GET', path: `/v2/alice/app/blobs/sha256:${encode(text)}` })],
   ['the subject', (text) => ({ method: 'GET', path: `/v2/alice/app/referrers/${encode(text)}` })],
@@ -56,8 +59,14 @@ const FIELDS: readonly (readonly [
   ['where a list goes on', (text) => ({ method: 'GET', path: `/v2/alice/app/tags/list?n=1&last=${encode(text)}` })],
   ['the size of a page', (text) => ({ method: 'GET', path: `/v2/_catalog?n=${encode(text)}` })],
   ['where the catalog goes on', (text) => ({ method: 'GET', path: `/v2/_catalog?last=${encode(text)}` })],
-  ['the blob to mount', (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?mount=${encode(text)}&from=bob/app` })],
-  ['the digest of an upload', (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?digest=${encode(text)}` })],
+  [
+    'the blob to mount',
+    (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?mount=${encode(text)}&from=bob/app` }),
+  ],
+  [
+    'the digest of an upload',
+    (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?digest=${encode(text)}` }),
+  ],
   [
     'the algorithm of an upload',
     (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?digest-algorithm=${encode(text)}` }),
@@ -65,7 +74,12 @@ const FIELDS: readonly (readonly [
   ['the session', (text) => ({ method: 'GET', path: `/v2/alice/app/blobs/uploads/${encode(text)}` })],
   [
     'the media type',
-    (text) => ({ method: 'PUT', path: '/v2/alice/app/manifests/x', headers: { 'Content-Type': header(text) }, body: '{}' }),
+    (text) => ({
+      method: 'PUT',
+      path: '/v2/alice/app/manifests/x',
+      headers: { 'Content-Type': header(text) },
+      body: '{}',
+    }),
   ],
   [
     'the range',
@@ -85,20 +99,37 @@ const FIELDS: readonly (readonly [
   ],
   ['the path', (text) => ({ method: 'GET', path: `/${encode(text)}` })],
   ['an organization to manage', (text) => ({ method: 'GET', path: `/api/organizations/${encode(text)}/usage` })],
-  ['a repository to manage', (text) => ({ method: 'DELETE', path: `/api/organizations/alice/repositories/${encode(text)}` })],
-  ['a credential to remove', (text) => ({ method: 'DELETE', path: `/api/organizations/alice/credentials/${encode(text)}` })],
+  [
+    'a repository to manage',
+    (text) => ({ method: 'DELETE', path: `/api/organizations/alice/repositories/${encode(text)}` }),
+  ],
+  [
+    'a credential to remove',
+    (text) => ({ method: 'DELETE', path: `/api/organizations/alice/credentials/${encode(text)}` }),
+  ],
   [
     'where a list of the API goes on',
     (text) => ({ method: 'GET', path: `/api/organizations/alice/credentials?last=${encode(text)}` }),
   ],
-  ['a new repository', (text) => ({ method: 'POST', path: '/api/organizations/alice/repositories', ...json({ name: text }) })],
+  [
+    'a new repository',
+    (text) => ({ method: 'POST', path: '/api/organizations/alice/repositories', ...json({ name: text }) }),
+  ],
   [
     'a new credential',
-    (text) => ({ method: 'POST', path: '/api/organizations/alice/credentials', ...json({ name: text, rights: ['pull'] }) }),
+    (text) => ({
+      method: 'POST',
+      path: '/api/organizations/alice/credentials',
+      ...json({ name: text, rights: ['pull'] }),
+    }),
   ],
   [
     'the rights of a credential',
-    (text) => ({ method: 'POST', path: '/api/organizations/alice/credentials', ...json({ name: 'x', rights: [text] }) }),
+    (text) => ({
+      method: 'POST',
+      path: '/api/organizations/alice/credentials',
+      ...json({ name: 'x', rights: [text] }),
+    }),
   ],
   [
     'the pattern of a credential',
@@ -128,7 +159,8 @@ describe.each(HOSTS_AND_NODES)(
         const response = await host.call(method, path, { as: 'alice', headers, body });
         const answer = await response.text();
         expect([text, response.status < 500]).toEqual([text, true]);
-        for (const name of ['X-Evil', 'Set-Cookie']) expect([text, name, response.headers.get(name)]).toEqual([text, name, null]);
+        for (const name of ['X-Evil', 'Set-Cookie'])
+          expect([text, name, response.headers.get(name)]).toEqual([text, name, null]);
         expect([text, response.headers.get('Content-Type') ?? 'application/json']).toEqual([
           text,
           expect.stringMatching(/^application\//),
@@ -166,14 +198,19 @@ describe.each(HOSTS_AND_NODES)(
       }
       expect(await credentials()).toEqual(before);
       expect(
-        (await host.call('GET', '/v2/', { as: { authorization: basic({ name: 'alice', password: 'alice-secret' }) } })).status,
+        (await host.call('GET', '/v2/', { as: { authorization: basic({ name: 'alice', password: 'alice-secret' }) } }))
+          .status,
       ).toBe(200);
     });
 
     test('in annotations and media types: given back as they were, as JSON', async () => {
       const subject = await indexOf([]);
       await host.putManifest('alice/app', 'subject', subject);
-      const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: subject.bytes.byteLength };
+      const descriptor = {
+        mediaType: subject.manifest.mediaType,
+        digest: subject.digest,
+        size: subject.bytes.byteLength,
+      };
       for (const text of HOSTILE.map((each) => each.toWellFormed().slice(0, 200))) {
         const annotations = Object.fromEntries([[text, text]]);
         const image = await documentOf('application/vnd.oci.image.index.v1+json', {
@@ -183,9 +220,13 @@ describe.each(HOSTS_AND_NODES)(
           artifactType: text,
         });
         expect([text, (await host.putManifest('alice/app', image.digest, image)).status]).toEqual([text, 201]);
-        const response = await host.call('GET', `/v2/alice/app/referrers/${subject.digest}?artifactType=${encode(text)}`, {
-          as: 'alice',
-        });
+        const response = await host.call(
+          'GET',
+          `/v2/alice/app/referrers/${subject.digest}?artifactType=${encode(text)}`,
+          {
+            as: 'alice',
+          },
+        );
         const { manifests } = await response.json<{ manifests: { artifactType: string; annotations: object }[] }>();
         expect(manifests).toMatchObject([{ artifactType: text, digest: image.digest }]);
         expect(JSON.stringify(manifests[0]?.annotations)).toBe(JSON.stringify(annotations));
@@ -206,7 +247,9 @@ describe.each(HOSTS_AND_NODES)(
       const asPage = { as: 'alice' as const, headers: { 'Content-Type': 'text/html' }, body: bytes };
       expect((await host.call('PUT', '/v2/alice/app/manifests/page', asPage)).status).toBe(400);
       const page = utf8('<html><script>alert(1)</script></html>');
-      const blob = await host.call('GET', `/v2/alice/app/blobs/${await host.putBlob('alice/app', page)}`, { as: 'alice' });
+      const blob = await host.call('GET', `/v2/alice/app/blobs/${await host.putBlob('alice/app', page)}`, {
+        as: 'alice',
+      });
       expect(blob.headers.get('Content-Type')).toBe('application/octet-stream');
       expect(blob.headers.get('X-Content-Type-Options')).toBe('nosniff');
       await blob.arrayBuffer();

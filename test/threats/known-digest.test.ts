@@ -26,7 +26,12 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
       for (const method of ['GET', 'HEAD']) {
         for (const path of [`blobs/${secret}`, `manifests/${image.digest}`]) {
           const own = await host.call(method, `/v2/alice/app/${path}`, { as: 'alice', headers });
-          expect([method, path, own.status, own.headers.get('Docker-Content-Digest')]).toEqual([method, path, 404, null]);
+          expect([method, path, own.status, own.headers.get('Docker-Content-Digest')]).toEqual([
+            method,
+            path,
+            404,
+            null,
+          ]);
           const foreign = await host.call(method, `/v2/bob/secret/${path}`, { as: 'alice', headers });
           expect([method, path, foreign.status]).toEqual([method, path, 403]);
         }
@@ -58,7 +63,8 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
   test('by mounting it from where the caller could not pull at that time', async () => {
     await host.publish('bob', 'secret');
     expect(
-      (await host.call('POST', `/v2/alice/open/blobs/uploads/?mount=${secret}&from=bob/secret`, { as: 'alice' })).status,
+      (await host.call('POST', `/v2/alice/open/blobs/uploads/?mount=${secret}&from=bob/secret`, { as: 'alice' }))
+        .status,
     ).toBe(201);
     await host.call('PATCH', '/api/organizations/bob/repositories/secret', {
       as: 'bob',
@@ -73,7 +79,9 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
   test('by mounting from an own repository that the credential does not cover', async () => {
     const other = await host.putBlob('alice/other', bytesOf(90, 10));
     for (const from of ['&from=alice/other', '']) {
-      const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${other}${from}`, { as: 'aliceApp' });
+      const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${other}${from}`, {
+        as: 'aliceApp',
+      });
       expect(response.status).toBe(202);
     }
     expect(await host.read(`/v2/alice/app/blobs/${other}`, 'aliceApp')).toBe(404);
@@ -95,7 +103,8 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
       () => host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${secret}`, { as: 'alice' }),
       () => host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${secret}`, { as: 'alice', body: 'other bytes' }),
       async () => host.call('PUT', `${await host.open('alice/app')}?digest=${secret}`, { as: 'alice' }),
-      async () => host.call('PUT', `${await host.open('alice/app')}?digest=${secret}`, { as: 'alice', body: 'other bytes' }),
+      async () =>
+        host.call('PUT', `${await host.open('alice/app')}?digest=${secret}`, { as: 'alice', body: 'other bytes' }),
     ];
     for (const attempt of attempts) {
       expect((await attempt()).status).toBe(400);

@@ -4,13 +4,13 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, codeOf } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { bytesOf } from '../support/fixture.ts';
-import { followAtNode1, naming, openWithPlatform, platformToken } from '../support/platform.ts';
+import { applyAtNode1, naming, openWithPlatform, platformToken } from '../support/platform.ts';
 import { keepQueuesStill } from '../support/still-queues.ts';
 
 beforeEach(async () => {
   keepQueuesStill();
   await addUsers();
-  await followAtNode1();
+  await applyAtNode1();
 });
 afterEach(() => vi.restoreAllMocks());
 
@@ -23,7 +23,8 @@ const organizations = new Map([
   [second.whole, 'alice'],
   [bob.whole, 'bob'],
 ]);
-const open = () => openWithPlatform((token) => (organizations.has(token) ? naming(organizations.get(token)) : undefined));
+const open = () =>
+  openWithPlatform((token) => (organizations.has(token) ? naming(organizations.get(token)) : undefined));
 
 describe.each(['central', 'node1'] as const)('at %s', (host) => {
   test('a token of one organization cannot touch another', async () => {
@@ -76,7 +77,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
     // Nor once the right name has logged in.
     expect((await registry.call(host, 'GET', '/v2/', { as: { authorization: bob.wholeAs('bob') } })).status).toBe(200);
-    expect((await registry.call(host, 'GET', '/v2/', { as: { authorization: bob.wholeAs('alice') } })).status).toBe(401);
+    expect((await registry.call(host, 'GET', '/v2/', { as: { authorization: bob.wholeAs('alice') } })).status).toBe(
+      401,
+    );
   });
 
   test("a robot's token for which the platform names another organization is refused", async () => {
@@ -95,27 +98,39 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
         const response = await registry.call(host, 'POST', `/v2/${name}/app/blobs/uploads/`, { as: { authorization } });
         expect([response.status, await codeOf(response)]).toEqual([403, 'DENIED']);
       }
-      const { results } = await env.DB_CENTRAL.prepare('SELECT name FROM organizations WHERE name = ?1').bind(name).all();
+      const { results } = await env.DB_CENTRAL.prepare('SELECT name FROM organizations WHERE name = ?1')
+        .bind(name)
+        .all();
       expect(results).toHaveLength(name === 'official' ? 1 : 0);
     },
   );
 
-  test.each(['Alice', 'alice/app', '../alice', 'alice*', '*', 'alice:pull', 'alice\r\nX-Evil: 1', "alice' OR 1=1 --", '<b>', ''])(
-    'an organization named %j is none: 503, and never a pass',
-    async (name) => {
-      const registry = openWithPlatform(() => naming(name));
-      const odd = platformToken('someone', `secret-for-${crypto.randomUUID()}`);
-      for (const authorization of [odd.pair, odd.bearer, odd.wholeAs(name)]) {
-        const response = await registry.call(host, 'GET', '/v2/', { as: { authorization } });
-        expect([401, 503]).toContain(response.status);
-        if (authorization !== odd.wholeAs(name)) expect(response.status).toBe(503);
-      }
-    },
-  );
+  test.each([
+    'Alice',
+    'alice/app',
+    '../alice',
+    'alice*',
+    '*',
+    'alice:pull',
+    'alice\r\nX-Evil: 1',
+    "alice' OR 1=1 --",
+    '<b>',
+    '',
+  ])('an organization named %j is none: 503, and never a pass', async (name) => {
+    const registry = openWithPlatform(() => naming(name));
+    const odd = platformToken('someone', `secret-for-${crypto.randomUUID()}`);
+    for (const authorization of [odd.pair, odd.bearer, odd.wholeAs(name)]) {
+      const response = await registry.call(host, 'GET', '/v2/', { as: { authorization } });
+      expect([401, 503]).toContain(response.status);
+      if (authorization !== odd.wholeAs(name)) expect(response.status).toBe(503);
+    }
+  });
 
   test('an upload belongs to the token that began it, and not to another of its organization', async () => {
     const registry = open();
-    const begun = await registry.call(host, 'POST', '/v2/alice/app/blobs/uploads/', { as: { authorization: alice.pair } });
+    const begun = await registry.call(host, 'POST', '/v2/alice/app/blobs/uploads/', {
+      as: { authorization: alice.pair },
+    });
     const location = begun.headers.get('Location') ?? '';
     for (const authorization of [second.pair, second.bearer]) {
       const foreign = await registry.call(host, 'PATCH', location, { as: { authorization }, body: bytesOf(1, 10) });
@@ -123,7 +138,10 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
     expect((await registry.call(host, 'PATCH', location, { as: 'alice', body: bytesOf(1, 10) })).status).toBe(404);
     // The same token in another form goes on with it.
-    const own = await registry.call(host, 'PATCH', location, { as: { authorization: alice.bearer }, body: bytesOf(1, 10) });
+    const own = await registry.call(host, 'PATCH', location, {
+      as: { authorization: alice.bearer },
+      body: bytesOf(1, 10),
+    });
     expect(own.status).toBe(202);
   });
 });

@@ -1,4 +1,7 @@
-/** The next owner of an organization's name gets nothing of what was under it, from any store, whoever has heard of what. */
+/**
+ * The next owner of an organization's name gets nothing of what was under it, from any store, whoever has heard of
+ * what.
+ */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { addUsers, basic } from '../support/client.ts';
@@ -90,7 +93,10 @@ test('no history of a tag, at any host, before the nodes have heard of the remov
   hosts.giveBack();
   await hosts.drain();
   for (const host of HOSTS) {
-    expect([host, await json(host, `${IMAGES}/latest/history`)]).toEqual([host, { history: [], last: null, complete: true }]);
+    expect([host, await json(host, `${IMAGES}/latest/history`)]).toEqual([
+      host,
+      { history: [], last: null, complete: true },
+    ]);
   }
   for (const host of HOSTS) {
     expect((await hosts.call(host, 'GET', `${IMAGES}/latest`, { as: owner })).status).toBe(404);
@@ -111,7 +117,9 @@ test('no entry of the audit log; who administers the registry has them all', asy
   }
   const { bytes } = await hosts.call('central', 'GET', '/api/audit', { as: 'admin' });
   const { entries } = JSON.parse(new TextDecoder().decode(bytes)) as { entries: { action: string }[] };
-  expect(entries.map(({ action }) => action)).toEqual(expect.arrayContaining(['delete repository', 'remove organization']));
+  expect(entries.map(({ action }) => action)).toEqual(
+    expect.arrayContaining(['delete repository', 'remove organization']),
+  );
 });
 
 test('no upload that was open counts, and no session goes on', async () => {

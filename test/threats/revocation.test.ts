@@ -28,7 +28,9 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
       await host.putImage('alice/app', 1, ['latest']);
       const scopes = ['repository:alice/app:pull,push', 'registry:catalog:*'];
       const early = await host.tokenFor('aliceApp', ...scopes);
-      expect((await host.call('DELETE', '/api/organizations/alice/credentials/app-only', { as: 'alice' })).status).toBe(204);
+      expect((await host.call('DELETE', '/api/organizations/alice/credentials/app-only', { as: 'alice' })).status).toBe(
+        204,
+      );
       const removed = Date.now();
       pass(wait);
       const late = await host.tokenFor('aliceApp', ...scopes);
@@ -39,7 +41,11 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
       // The password is remembered for a minute at most, and gives no token from then on.
       expect(await host.read('/v2/alice/app/tags/list', 'aliceApp')).toBe(401);
       expect(await host.read('/token', 'aliceApp')).toBe(401);
-      const form = new URLSearchParams({ grant_type: 'password', username: 'app-only', password: USERS.aliceApp.password });
+      const form = new URLSearchParams({
+        grant_type: 'password',
+        username: 'app-only',
+        password: USERS.aliceApp.password,
+      });
       expect((await host.call('POST', '/token', { body: form })).status).toBe(401);
 
       vi.setSystemTime(removed + 5 * MINUTE);
@@ -108,7 +114,11 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
       ['DELETE', '/api/v2.0/projects/alice/repositories/app', undefined],
     ] as const) {
       const sent = body === undefined ? {} : { headers, body };
-      expect([method, path, (await host.call(method, path, { as: leaver, ...sent })).status]).toEqual([method, path, 401]);
+      expect([method, path, (await host.call(method, path, { as: leaver, ...sent })).status]).toEqual([
+        method,
+        path,
+        401,
+      ]);
     }
     expect(await host.snapshotWithoutUse()).toBe(before);
   });
@@ -117,7 +127,9 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     const headers = { 'Content-Type': 'application/json' };
     await host.call('DELETE', '/api/organizations/alice/credentials/reader', { as: 'alice' });
     const body = '{"name":"reader","rights":["pull"]}';
-    expect((await host.call('POST', '/api/organizations/alice/credentials', { as: 'alice', headers, body })).status).toBe(201);
+    expect(
+      (await host.call('POST', '/api/organizations/alice/credentials', { as: 'alice', headers, body })).status,
+    ).toBe(201);
     pass(MINUTE);
     expect(await host.read('/v2/', 'aliceReader')).toBe(401);
   });

@@ -46,7 +46,13 @@ describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $nam
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
     const location = await host.open('alice/app', { authorization });
-    const planted = [authorization.slice(-43), USERS.alice.password, env.BOOTSTRAP_SECRET, env.SIGNING_KEY, location.slice(-43)];
+    const planted = [
+      authorization.slice(-43),
+      USERS.alice.password,
+      env.BOOTSTRAP_SECRET,
+      env.SIGNING_KEY,
+      location.slice(-43),
+    ];
     expect(secrets.find(takePrinted())).toEqual([]);
     for (const text of planted) {
       console.log(`leaked: ${text}`);
@@ -60,7 +66,9 @@ describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $nam
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
     const failing = {
-      prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no such table: x: SQLITE_ERROR')) }) }),
+      prepare: () => ({
+        bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no such table: x: SQLITE_ERROR')) }),
+      }),
     };
     for (const header of [authorization, basic(USERS.bob)]) {
       const context = createExecutionContext();
@@ -85,7 +93,10 @@ describe('an empty registry', () => {
 
   async function statusWith(bindings: object, path: string, authorization: string): Promise<number> {
     const context = createExecutionContext();
-    const headers = { Authorization: authorization, 'CF-Connecting-IP': `2001:db8::${Math.trunc(address++).toString(16)}` };
+    const headers = {
+      Authorization: authorization,
+      'CF-Connecting-IP': `2001:db8::${Math.trunc(address++).toString(16)}`,
+    };
     const response = await createApp().fetch(new Request(`${HOST}${path}`, { headers }), bindings, context);
     await waitOnExecutionContext(context);
     return response.status;
@@ -93,7 +104,17 @@ describe('an empty registry', () => {
   let address = 1;
 
   test('knows no user whom everyone knows', async () => {
-    for (const name of ['admin', 'root', 'administrator', 'berth', 'registry', 'alice', 'platform', 'bootstrap', 'official']) {
+    for (const name of [
+      'admin',
+      'root',
+      'administrator',
+      'berth',
+      'registry',
+      'alice',
+      'platform',
+      'bootstrap',
+      'official',
+    ]) {
       for (const password of [
         '',
         name,

@@ -74,20 +74,32 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['a key behind a jku', (claims) => signed(claims(), { ...HEADER, jku: 'http://192.0.2.1/keys.json' }, OTHER_KEY)],
   ['a key behind an x5u', (claims) => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
   ['the kid as the key', (claims) => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
-  ['an empty key, the kid a device', (claims) => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1))],
+  [
+    'an empty key, the kid a device',
+    (claims) => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1)),
+  ],
   ['a kid of SQL', (claims) => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
   ['a kid of the prototype', (claims) => signed(claims(), { ...HEADER, kid: 'constructor' }, OTHER_KEY)],
   ['no kid', (claims) => signed(claims(), { alg: 'HS256' })],
   ['another kid', (claims) => signed(claims(), { ...HEADER, kid: '000000000000' })],
-  ['a critical extension that is not understood', (claims) => hmac(claims(), { ...HEADER, crit: ['b64'], b64: false }, KEY)],
+  [
+    'a critical extension that is not understood',
+    (claims) => hmac(claims(), { ...HEADER, crit: ['b64'], b64: false }, KEY),
+  ],
   ['the audience of another node', (claims) => signed(claims({ aud: 'node:eu-1' }))],
-  ['the audience of another host', (claims) => signed(claims({ aud: claims().aud === 'central' ? 'node:node1' : 'central' }))],
+  [
+    'the audience of another host',
+    (claims) => signed(claims({ aud: claims().aud === 'central' ? 'node:node1' : 'central' })),
+  ],
   ['no audience', (claims) => signed(Object.fromEntries(Object.entries(claims()).filter(([name]) => name !== 'aud')))],
   ['an audience in other letters', (claims) => signed(claims({ aud: String(claims().aud).toUpperCase() }))],
   ['another issuer', (claims) => signed(claims({ iss: 'another' }))],
   ['an end in the past', (claims) => signed(claims({ iat: now() - 120, exp: now() - 60 }))],
   ['an end that is text', (claims) => signed(claims({ exp: `${now() + 60}` as unknown as number }))],
-  ['an end beyond five minutes, from a start before', (claims) => signed(claims({ iat: now() - 400, exp: now() + 3600 }))],
+  [
+    'an end beyond five minutes, from a start before',
+    (claims) => signed(claims({ iat: now() - 400, exp: now() + 3600 })),
+  ],
   ['a start in the future', (claims) => signed(claims({ iat: now() + 60 }))],
   ['a start at which it is not yet valid', (claims) => signed(claims({ nbf: now() + 60 }))],
   [
@@ -101,62 +113,71 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['a credential of no kind', (claims) => signed(claims({ credential: { id: 'id-of-alice' } }))],
 ];
 
-describe.each(HOSTS_AND_NODES)('token forgery: key taken from the token, alg, kid, audience: refused at $name', (host) => {
-  const claims: Claims = (changes) => claimsFor(host.audience, changes);
-  const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
+describe.each(HOSTS_AND_NODES)(
+  'token forgery: key taken from the token, alg, kid, audience: refused at $name',
+  (host) => {
+    const claims: Claims = (changes) => claimsFor(host.audience, changes);
+    const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
 
-  test('never by mistake: what the forgeries are made from is good', async () => {
-    await host.putImage('alice/app', 1, ['latest']);
-    const as = { authorization: `Bearer ${await signed(claims())}` };
-    expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(200);
-    expect(
-      await host.read('/v2/alice/app/manifests/latest', { authorization: `Bearer ${await hmac(claims(), HEADER, KEY)}` }),
-    ).toBe(200);
-  });
+    test('never by mistake: what the forgeries are made from is good', async () => {
+      await host.putImage('alice/app', 1, ['latest']);
+      const as = { authorization: `Bearer ${await signed(claims())}` };
+      expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(200);
+      expect(
+        await host.read('/v2/alice/app/manifests/latest', {
+          authorization: `Bearer ${await hmac(claims(), HEADER, KEY)}`,
+        }),
+      ).toBe(200);
+    });
 
-  test.each(FORGERIES)('%s', async (_what, forge) => {
-    await host.putImage('alice/app', 1, ['latest']);
-    await host.putImage('bob/open', 1, ['latest'], 'bob');
-    await host.publish('bob', 'open');
-    const token = await forge(claims);
-    for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
-      for (const path of paths) {
-        const response = await host.call('GET', path, { as: { authorization: `${scheme} ${token}` } });
-        expect([path, response.status, await codeOf(response)]).toEqual([path, 401, 'UNAUTHORIZED']);
-        expect(response.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
+    test.each(FORGERIES)('%s', async (_what, forge) => {
+      await host.putImage('alice/app', 1, ['latest']);
+      await host.putImage('bob/open', 1, ['latest'], 'bob');
+      await host.publish('bob', 'open');
+      const token = await forge(claims);
+      for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
+        for (const path of paths) {
+          const response = await host.call('GET', path, { as: { authorization: `${scheme} ${token}` } });
+          expect([path, response.status, await codeOf(response)]).toEqual([path, 401, 'UNAUTHORIZED']);
+          expect(response.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
+        }
       }
-    }
-    expect(await host.read('/api/organizations/alice', { authorization: `Bearer ${token}` })).toBe(401);
-    expect(await host.read('/v2/', { authorization: `Basic ${btoa(`alice:${token}`)}` })).toBe(401);
-  });
+      expect(await host.read('/api/organizations/alice', { authorization: `Bearer ${token}` })).toBe(401);
+      expect(await host.read('/v2/', { authorization: `Basic ${btoa(`alice:${token}`)}` })).toBe(401);
+    });
 
-  test('each part of a good token changed, at every end of it', async () => {
-    const { authorization } = await host.tokenFor('aliceReader', 'repository:alice/app:pull');
-    const token = authorization.slice('Bearer '.length);
-    const parts = token.split('.');
-    for (const [i, part] of parts.entries()) {
-      for (const at of [0, 5, part.length - 6]) {
-        const other = part[at] === 'A' ? 'B' : 'A';
-        const changed = parts.with(i, `${part.slice(0, at)}${other}${part.slice(at + 1)}`).join('.');
-        expect([i, at, await host.read('/v2/', { authorization: `Bearer ${changed}` })]).toEqual([i, at, 401]);
+    test('each part of a good token changed, at every end of it', async () => {
+      const { authorization } = await host.tokenFor('aliceReader', 'repository:alice/app:pull');
+      const token = authorization.slice('Bearer '.length);
+      const parts = token.split('.');
+      for (const [i, part] of parts.entries()) {
+        for (const at of [0, 5, part.length - 6]) {
+          const other = part[at] === 'A' ? 'B' : 'A';
+          const changed = parts.with(i, `${part.slice(0, at)}${other}${part.slice(at + 1)}`).join('.');
+          expect([i, at, await host.read('/v2/', { authorization: `Bearer ${changed}` })]).toEqual([i, at, 401]);
+        }
       }
-    }
-    for (const cut of [
-      parts.slice(0, 2).join('.'),
-      `${parts.slice(0, 2).join('.')}.`,
-      parts.slice(1).join('.'),
-      `${token}.${token}`,
-      `${token}.`,
-      `.${token}`,
-    ]) {
-      expect(await host.read('/v2/', { authorization: `Bearer ${cut}` })).toBe(401);
-    }
-  });
+      for (const cut of [
+        parts.slice(0, 2).join('.'),
+        `${parts.slice(0, 2).join('.')}.`,
+        parts.slice(1).join('.'),
+        `${token}.${token}`,
+        `${token}.`,
+        `.${token}`,
+      ]) {
+        expect(await host.read('/v2/', { authorization: `Bearer ${cut}` })).toBe(401);
+      }
+    });
 
-  test('what a token says it may do is bounded by its scopes and its credential, not by what is asked', async () => {
-    const reader = await host.tokenFor('aliceReader', 'repository:alice/app:pull,push,delete', 'repository:bob/app:pull');
-    expect((await host.call('POST', '/v2/alice/app/blobs/uploads/', { as: reader })).status).toBe(403);
-    expect(await host.read('/v2/bob/app/tags/list', reader)).toBe(403);
-    expect(await host.read('/v2/', { authorization: `Bearer ${env.BOOTSTRAP_SECRET}` })).toBe(401);
-  });
-});
+    test('what a token says it may do is bounded by its scopes and its credential, not by what is asked', async () => {
+      const reader = await host.tokenFor(
+        'aliceReader',
+        'repository:alice/app:pull,push,delete',
+        'repository:bob/app:pull',
+      );
+      expect((await host.call('POST', '/v2/alice/app/blobs/uploads/', { as: reader })).status).toBe(403);
+      expect(await host.read('/v2/bob/app/tags/list', reader)).toBe(403);
+      expect(await host.read('/v2/', { authorization: `Bearer ${env.BOOTSTRAP_SECRET}` })).toBe(401);
+    });
+  },
+);

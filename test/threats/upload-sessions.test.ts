@@ -19,7 +19,12 @@ const DIGEST = await digestOf('sha256', WHOLE);
 const referenceOf = (location: string): string => location.slice(location.lastIndexOf('/') + 1);
 
 /** Every request that can be made of a session. Answers what they were answered. */
-async function tryAll(host: Host, repository: string, reference: string, as: As): Promise<(number | string | undefined)[]> {
+async function tryAll(
+  host: Host,
+  repository: string,
+  reference: string,
+  as: As,
+): Promise<(number | string | undefined)[]> {
   const path = `/v2/${repository}/blobs/uploads/${reference}`;
   const answers: (number | string | undefined)[] = [];
   for (const [method, query, body] of [
@@ -34,7 +39,16 @@ async function tryAll(host: Host, repository: string, reference: string, as: As)
   return answers;
 }
 
-const UNKNOWN = [404, 'BLOB_UPLOAD_UNKNOWN', 404, 'BLOB_UPLOAD_UNKNOWN', 404, 'BLOB_UPLOAD_UNKNOWN', 404, 'BLOB_UPLOAD_UNKNOWN'];
+const UNKNOWN = [
+  404,
+  'BLOB_UPLOAD_UNKNOWN',
+  404,
+  'BLOB_UPLOAD_UNKNOWN',
+  404,
+  'BLOB_UPLOAD_UNKNOWN',
+  404,
+  'BLOB_UPLOAD_UNKNOWN',
+];
 const DENIED = [403, 'DENIED', 403, 'DENIED', 403, 'DENIED', 403, 'DENIED'];
 
 async function started(host: Host): Promise<string> {
@@ -59,7 +73,9 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
     const location = await started(host);
     await tryAll(host, repository, referenceOf(location), as);
     expect((await host.call('PUT', `${location}?digest=${DIGEST}`, { as: 'alice', body: END })).status).toBe(201);
-    expect((await host.call('HEAD', `/v2/alice/app/blobs/${DIGEST}`, { as: 'alice' })).headers.get('Content-Length')).toBe('70');
+    expect(
+      (await host.call('HEAD', `/v2/alice/app/blobs/${DIGEST}`, { as: 'alice' })).headers.get('Content-Length'),
+    ).toBe('70');
   });
 
   test('a token of the owner that is for another repository does not help', async () => {
@@ -72,10 +88,17 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
   test.each([{ store: 'other' }, { store: 'node:eu-1' }, { store: '' }])('of another store: %o', async ({ store }) => {
     const signer = await SigningKeys.import([env.SIGNING_KEY]);
     const owner = { store, repository: 'alice/app' as RepositoryName, subject: 'id-of-alice' };
-    const reference = { id: crypto.randomUUID(), offset: 0, expiresAt: Date.now() + 60_000, algorithm: 'sha256' } as const;
+    const reference = {
+      id: crypto.randomUUID(),
+      offset: 0,
+      expiresAt: Date.now() + 60_000,
+      algorithm: 'sha256',
+    } as const;
     const own = await formatUploadReference(signer, { ...owner, store: host.name }, reference);
     expect(await host.read(`/v2/alice/app/blobs/uploads/${own}`, 'alice')).toBe(204);
-    expect(await tryAll(host, 'alice/app', await formatUploadReference(signer, owner, reference), 'alice')).toEqual(UNKNOWN);
+    expect(await tryAll(host, 'alice/app', await formatUploadReference(signer, owner, reference), 'alice')).toEqual(
+      UNKNOWN,
+    );
   });
 
   test('one that is cancelled or expired is unknown to its owner too', async () => {

@@ -15,7 +15,8 @@ const chunked = (content: Uint8Array<ArrayBuffer>): ReadableStream =>
 
 async function patched(host: Host, location: string, ...bodies: readonly BodyInit[]): Promise<string> {
   let next = location;
-  for (const body of bodies) next = (await host.call('PATCH', next, { as: 'alice', body })).headers.get('Location') ?? '';
+  for (const body of bodies)
+    next = (await host.call('PATCH', next, { as: 'alice', body })).headers.get('Location') ?? '';
   return next;
 }
 
@@ -23,14 +24,19 @@ const finish = (host: Host, location: string, digest: string, body: BodyInit | n
   host.call('PUT', `${location}?digest=${digest}`, { as: 'alice', body });
 
 /** Every way to bring CONTENT under a digest. */
-const WAYS: readonly (readonly [string, (host: Host, digest: string, open: () => Promise<string>) => Promise<Response>])[] = [
+const WAYS: readonly (readonly [
+  string,
+  (host: Host, digest: string, open: () => Promise<string>) => Promise<Response>,
+])[] = [
   [
     'POST with the blob',
-    (host, digest) => host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: CONTENT }),
+    (host, digest) =>
+      host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: CONTENT }),
   ],
   [
     'POST with the blob, without a length',
-    (host, digest) => host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: chunked(CONTENT) }),
+    (host, digest) =>
+      host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: chunked(CONTENT) }),
   ],
   ['POST, PUT with the blob', async (host, digest, open) => finish(host, await open(), digest, CONTENT)],
   [
@@ -90,7 +96,9 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
       [full, null],
       [empty, CONTENT],
     ] as const) {
-      expect((await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body })).status).toBe(400);
+      expect(
+        (await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body })).status,
+      ).toBe(400);
       expect((await finish(host, await host.open('alice/app'), digest, body)).status).toBe(400);
     }
     expect(await unreferencedObjects()).toEqual([]);
@@ -114,9 +122,9 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
 
   test('a wrong upload of a blob that is there leaves the right bytes', async () => {
     const digest = await host.putBlob('alice/app', CONTENT);
-    expect((await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: OTHER })).status).toBe(
-      400,
-    );
+    expect(
+      (await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: OTHER })).status,
+    ).toBe(400);
     const blob = await host.call('GET', `/v2/alice/app/blobs/${digest}`, { as: 'alice' });
     expect(new Uint8Array(await blob.arrayBuffer())).toEqual(CONTENT);
   });

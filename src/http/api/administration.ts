@@ -2,7 +2,7 @@ import { Administration } from '../../auth/administration.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext } from '../context.ts';
 
-/** Control data is written at central, whichever host is asked; the nodes hear of it by the feed. */
+/** Control data is written at central, whichever host is asked; the nodes hear of it by the change log. */
 export function administrationOf(c: AppContext): Administration {
   const { central } = c.get('runtime').config;
   const changed = (): void => c.get('queues').wake(central.store);

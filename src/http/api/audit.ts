@@ -57,7 +57,13 @@ export function noteOfStore(c: AppContext, action: AuditAction, store: StoreName
 }
 
 /** Notes what is done to an image, in the log of the store where it is done. */
-export function noteOfImage(c: AppContext, store: StoreName, action: AuditAction, repository: RepositoryName, key: string) {
+export function noteOfImage(
+  c: AppContext,
+  store: StoreName,
+  action: AuditAction,
+  repository: RepositoryName,
+  key: string,
+) {
   return auditLogOf(c).note(
     store,
     action,
@@ -95,7 +101,9 @@ function mayRead(c: AppContext, organization: OrganizationName, entry: LoggedAct
   return entry.action !== 'create credential' && entry.action !== 'remove credential';
 }
 
-/** Central's answer: a node's copy may still be of an earlier organization of this name, whose log is not the caller's. */
+/**
+ * Central's answer: a node's copy may still be of an earlier organization of this name, whose log is not the caller's.
+ */
 async function ownedSince(c: AppContext, name: OrganizationName): Promise<number> {
   const organization = await composeControlData(c.env, c.get('runtime').config.central).organization(name);
   if (organization !== undefined) return organization.created_at;

@@ -1,6 +1,6 @@
 /**
- * Who calls the management API: a credential, with Basic or as a whole token, or whoever has the bootstrap secret, as a Bearer token. Access
- * tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
+ * Who calls the management API: a credential, with Basic or as a whole token, or whoever has the bootstrap secret, as a
+ * Bearer token. Access tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
  */
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
@@ -11,13 +11,24 @@ import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
 import { actor } from '../access.ts';
-import { addressOf, limitersOf, logInFrom, logInWithWholeToken, noteRefusedLogin, notingLimit } from '../authenticate.ts';
+import {
+  addressOf,
+  limitersOf,
+  logInFrom,
+  logInWithWholeToken,
+  noteRefusedLogin,
+  notingLimit,
+} from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Where the OpenAPI document is. */
 export const DOCUMENT = '/api/openapi.json';
 
-const BOOTSTRAP: Delegate = { credential: { kind: 'administrator', id: 'bootstrap' }, registries: null, expiresAt: undefined };
+const BOOTSTRAP: Delegate = {
+  credential: { kind: 'administrator', id: 'bootstrap' },
+  registries: null,
+  expiresAt: undefined,
+};
 
 /** Everything but the description of the API needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
 export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
@@ -37,7 +48,8 @@ export function callerAsActor(c: AppContext): Actor {
 
 /** @throws OciError DENIED */
 export function requireAdministrator(c: AppContext): void {
-  if (c.get('caller').kind !== 'administrator') throw new OciError('DENIED', { message: 'only an administrator may do this' });
+  if (c.get('caller').kind !== 'administrator')
+    throw new OciError('DENIED', { message: 'only an administrator may do this' });
 }
 
 /** @throws OciError DENIED */
@@ -47,10 +59,16 @@ export function requireAdministratorOf(c: AppContext, organization: Organization
 }
 
 /** An admin of the organization, for a repository that its patterns hold. @throws OciError DENIED */
-export function requireAdministratorOfRepository(c: AppContext, organization: OrganizationName, name: RepositoryName): void {
+export function requireAdministratorOfRepository(
+  c: AppContext,
+  organization: OrganizationName,
+  name: RepositoryName,
+): void {
   requireAdministratorOf(c, organization);
   if (administersRepository(c.get('delegate'), organization, name)) return;
-  throw new OciError('DENIED', { message: `the credential may not administer ${name}: it is none of its repositories` });
+  throw new OciError('DENIED', {
+    message: `the credential may not administer ${name}: it is none of its repositories`,
+  });
 }
 
 /**
@@ -99,7 +117,8 @@ const ACCESS_TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
   const { bootstrapSecret, central } = c.get('runtime').config;
-  // The login that a whole token was tried as has counted it, and noted it for its user. It may be the secret all the same.
+  // The login that a whole token was tried as has counted it, and noted it for its user. It may be the secret all the
+  // same.
   const isCounted = parseWholeToken(secret) !== undefined;
   if (!isCounted) await notingLimit(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
   if (bootstrapSecret === undefined) return undefined;

@@ -55,7 +55,11 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministratorOf(c, organization);
     const asked = c.req.valid('json');
     const own = c.get('caller');
-    const { name, rights, repositories = own.kind === 'organization' ? own.repositories : [`${organization}/*`] } = asked;
+    const {
+      name,
+      rights,
+      repositories = own.kind === 'organization' ? own.repositories : [`${organization}/*`],
+    } = asked;
     const foreign = foreignPattern(organization, repositories);
     if (foreign !== undefined) {
       const field = `repositories.${foreign}`;
@@ -153,7 +157,9 @@ function endFor(c: AppContext, asked: string | null | undefined): number | null 
   const end = asked === null ? null : Date.parse(asked);
   if (mayOutlast(delegate, end)) return end;
   const own = formatTime(delegate.expiresAt ?? 0);
-  throw new OciError('DENIED', { message: `expires_at: the credential itself ends at ${own}, and makes none that ends later` });
+  throw new OciError('DENIED', {
+    message: `expires_at: the credential itself ends at ${own}, and makes none that ends later`,
+  });
 }
 
 /** @throws OciError DENIED */
@@ -162,7 +168,9 @@ function requireWithinReach(c: AppContext, reach: Reach): void {
   if (beyond !== undefined) throw new OciError('DENIED', { message: `the credential itself has not ${beyond}` });
 }
 
-/** By whom; and never of a credential that may do more. Its end does not count: taking away outlasts who does it anyway. */
+/**
+ * By whom; and never of a credential that may do more. Its end does not count: taking away outlasts who does it anyway.
+ */
 function removal(c: AppContext) {
   return { by: callerAsActor(c), require: (found: Reach) => requireWithinReach(c, found) };
 }

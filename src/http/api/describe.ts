@@ -8,7 +8,9 @@ type Header = Readonly<
   Record<string, { readonly description: string; readonly schema: { readonly type: 'string' | 'integer' } }>
 >;
 
-const REQUEST_ID: Header = { 'X-Request-Id': { description: 'Of the request, as the log has it', schema: { type: 'string' } } };
+const REQUEST_ID: Header = {
+  'X-Request-Id': { description: 'Of the request, as the log has it', schema: { type: 'string' } },
+};
 const RETRY_AFTER: Header = { 'Retry-After': { description: 'Seconds', schema: { type: 'integer' } } };
 const ALLOW: Header = { Allow: { description: 'The methods that the path has', schema: { type: 'string' } } };
 const CHALLENGE: Header = { 'WWW-Authenticate': { description: 'How to log in', schema: { type: 'string' } } };
@@ -58,7 +60,9 @@ function withShared<Responses extends RouteConfig['responses']>(
   responses: Responses,
 ): Responses {
   const errors = Object.entries(ERRORS).filter(([, { of }]) => of?.(method, { ...request }) !== false);
-  const shown = Object.entries(responses).map(([status, response]) => [status, { headers: REQUEST_ID, ...response }] as const);
+  const shown = Object.entries(responses).map(
+    ([status, response]) => [status, { headers: REQUEST_ID, ...response }] as const,
+  );
   const shared = errors.map(([status, { description, headers }]) => {
     return [status, { description, headers: { ...headers, ...REQUEST_ID }, ...json(errorBody) }] as const;
   });

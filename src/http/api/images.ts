@@ -4,7 +4,13 @@ import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
 import { readStoredManifest } from '../../oci/manifest.ts';
 import { namespaceId } from '../../namespaces/namespace.ts';
-import { parseAnyReference, parseReference, parseRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts';
+import {
+  parseAnyReference,
+  parseReference,
+  parseRepositoryName,
+  parseTag,
+  type RepositoryName,
+} from '../../oci/reference.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import { imageState, type ImageState, isFinal } from '../../replication/image-state.ts';
 import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts';
@@ -31,7 +37,7 @@ import { noteOfImage } from './audit.ts';
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
 const states = new SharedLooks<ImageState>();
-const fetches = new SharedLooks<number>();
+const copies_down = new SharedLooks<number>();
 
 export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
@@ -61,12 +67,18 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     { params: imageParam, query: historyQuery },
     {
       200: {
-        description: 'A page, the latest first. Writes of manifests that were deleted are shown only to callers who may push',
+        description:
+          'A page, the latest first. Writes of manifests that were deleted are shown only to callers who may push',
         ...json(
           z.object({
             history: z.array(historyEntry),
-            last: z.string().nullable().openapi({ description: 'How to ask for the next page; null where there is none' }),
-            complete: z.boolean().openapi({ description: 'false where a store does not answer: it may know of other writes' }),
+            last: z
+              .string()
+              .nullable()
+              .openapi({ description: 'How to ask for the next page; null where there is none' }),
+            complete: z
+              .boolean()
+              .openapi({ description: 'false where a store does not answer: it may know of other writes' }),
           }),
         ),
       },
@@ -89,7 +101,10 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     'Put a tag back to an entry of its history',
     { params: imageParam, ...body(restoreRequest) },
     {
-      200: { description: 'The tag is on that manifest again', ...json(z.object({ digest: z.string(), version: z.int() })) },
+      200: {
+        description: 'The tag is on that manifest again',
+        ...json(z.object({ digest: z.string(), version: z.int() })),
+      },
     },
   );
   api.openapi(restore, async (c) => {
@@ -98,13 +113,16 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const digest = await historyOf(c).restorable(repository, tag, c.req.valid('json'));
     const registry = c.get('registry');
     const access = { repository, condition: 'granted' } as const;
-    const stored = await registry.getManifest(access, { kind: 'digest', digest }, roomFor(c)).catch((error: unknown) => {
-      if (!(error instanceof OciError) || error.status !== 404) throw error;
-      throw new OciError('UNAVAILABLE', {
-        message: 'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',
-        headers: { 'Retry-After': '5' },
+    const stored = await registry
+      .getManifest(access, { kind: 'digest', digest }, roomFor(c))
+      .catch((error: unknown) => {
+        if (!(error instanceof OciError) || error.status !== 404) throw error;
+        throw new OciError('UNAVAILABLE', {
+          message:
+            'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',
+          headers: { 'Retry-After': '5' },
+        });
       });
-    });
     const manifest = readStoredManifest(stored.text, stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
     await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
@@ -130,15 +148,20 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
     await noteOfImage(c, store, 'prefetch image', repository, reference);
-    const look = (): Promise<number> => replication.fetchesLeft(node, repository, blobs);
-    const left = await fetches.until(`${node} ${repository} ${digest}`, look, (count) => count === 0, c.req.valid('query').wait);
+    const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
+    const left = await copies_down.until(
+      `${node} ${repository} ${digest}`,
+      look,
+      (count) => count === 0,
+      c.req.valid('query').wait,
+    );
     return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
   });
 }
 
 /**
- * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who runs
- * the nodes.
+ * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who
+ * runs the nodes.
  */
 function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
   return caller.kind !== 'organization' || allows(caller, 'push', repository);

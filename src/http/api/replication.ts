@@ -5,7 +5,16 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator, requireGoodAt } from './caller.ts';
 import { noteOfStore } from './audit.ts';
 import { body, describe, json } from './describe.ts';
-import { forgetQuery, onlyHere, pageQuery, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
+import {
+  forgetQuery,
+  onlyHere,
+  pageQuery,
+  parkedJob,
+  queue,
+  queueChange,
+  retryRequest,
+  storeParam,
+} from './schemas.ts';
 
 const QUEUES = '/api/replication/queues';
 const QUEUE = `${QUEUES}/{store}` as const;
@@ -99,7 +108,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
 
   const mark = describe(
     'post',
-    `${QUEUE}/mark-all`,
+    `${QUEUE}/announce-all`,
     'Announce everything that a node holds once more: after central was restored',
     { params: storeParam },
     {
@@ -130,9 +139,9 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
           z.object({
             items: z.array(onlyHere),
             last: z.string().nullable(),
-            complete: z
-              .boolean()
-              .openapi({ description: "false where the node's database does not answer, or no node is on the store any more" }),
+            complete: z.boolean().openapi({
+              description: "false where the node's database does not answer, or no node is on the store any more",
+            }),
           }),
         ),
       },
@@ -181,24 +190,24 @@ export function replicationOf(c: AppContext): Replication {
   return new Replication(c.get('runtime').config, c.env);
 }
 
-function view({ store, status, copies, feed }: QueueReport): z.infer<typeof queue> {
+function view({ store, status, copiesUp, changeLog }: QueueReport): z.infer<typeof queue> {
   const now = Date.now();
   const oldest = status?.oldest ?? null;
   return {
     store,
     answers: status !== undefined,
     depth: status?.depth ?? 0,
-    oldest_marker_seconds: oldest === null ? null : secondsSince(oldest, now),
+    oldest_outbox_entry_seconds: oldest === null ? null : secondsSince(oldest, now),
     in_flight: status?.inFlight ?? 0,
-    fetches: status?.fetches ?? 0,
+    copies_down: status?.copiesDown ?? 0,
     parked: status?.parked ?? 0,
     paused: status?.paused ?? false,
-    copies: { ...copies },
-    feed: feed.map(({ store: name, position, behind, followedAt }) => ({
+    copies_up: { ...copiesUp },
+    changeLog: changeLog.map(({ store: name, position, behind, appliedAt }) => ({
       store: name,
       position,
       behind,
-      seconds_since: followedAt === undefined ? null : secondsSince(followedAt, now),
+      seconds_since: appliedAt === undefined ? null : secondsSince(appliedAt, now),
     })),
   };
 }

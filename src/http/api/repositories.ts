@@ -13,7 +13,14 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import { newRepository, organizationParam, pageQuery, repository, repositoryChange, repositoryParam } from './schemas.ts';
+import {
+  newRepository,
+  organizationParam,
+  pageQuery,
+  repository,
+  repositoryChange,
+  repositoryParam,
+} from './schemas.ts';
 
 const REPOSITORIES = '/api/organizations/{organization}/repositories';
 const REPOSITORY = `${REPOSITORIES}/{repository}` as const;

@@ -30,7 +30,8 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   api.use('/api/*', noStore, authenticateCaller, smallBodiesOnly);
   api.use('/api/*', async (c, next) => {
     const takesJson = ['POST', 'PUT', 'PATCH'].includes(c.req.method);
-    if (takesJson && c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? '')) throw notJson();
+    if (takesJson && c.req.raw.body !== null && !/^application\/json\b/.test(c.req.header('Content-Type') ?? ''))
+      throw notJson();
     await next();
   });
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
@@ -67,5 +68,8 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
 }
 
 function notJson(cause?: Error): OciError {
-  return new OciError('FIELD_INVALID', { message: 'the body must be JSON, with Content-Type: application/json', cause });
+  return new OciError('FIELD_INVALID', {
+    message: 'the body must be JSON, with Content-Type: application/json',
+    cause,
+  });
 }

@@ -3,7 +3,12 @@ import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
 import { AUDIT_ACTIONS } from '../../registry/audit-log.ts';
-import { isOrganizationName, isRepositoryName, type OrganizationName, type RepositoryName } from '../../oci/reference.ts';
+import {
+  isOrganizationName,
+  isRepositoryName,
+  type OrganizationName,
+  type RepositoryName,
+} from '../../oci/reference.ts';
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
 
@@ -15,7 +20,10 @@ export const organizationName = z
 
 const credentialName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "_" and "-", and start with a letter or digit')
+  .regex(
+    /^[a-z0-9][a-z0-9._-]{0,62}$/,
+    'must be 1 to 63 of a-z, 0-9, ".", "_" and "-", and start with a letter or digit',
+  )
   .openapi({ example: 'ci' });
 
 /** The part of a repository's name after its organization. */
@@ -25,7 +33,10 @@ export const repositoryPath = z
     (path) => isRepositoryName(`o/${path}`),
     'must be lowercase letters and digits, separated by ".", "_", "__", "-" or "/"',
   )
-  .openapi({ example: 'app', description: 'Name of the repository within its organization; encode "/" as %2F in a path' });
+  .openapi({
+    example: 'app',
+    description: 'Name of the repository within its organization; encode "/" as %2F in a path',
+  });
 
 export const organizationParam = z.object({ organization: organizationName });
 export const credentialParam = z.object({ name: credentialName });
@@ -44,7 +55,12 @@ const pageSize = z
     context.addIssue({ code: 'custom', message: 'must be a whole number, 1 or more' });
     return z.NEVER;
   })
-  .openapi({ type: 'integer', minimum: 1, default: PAGE, description: `Items of a page: above ${MAX_PAGE}, ${MAX_PAGE}` });
+  .openapi({
+    type: 'integer',
+    minimum: 1,
+    default: PAGE,
+    description: `Items of a page: above ${MAX_PAGE}, ${MAX_PAGE}`,
+  });
 
 export const pageQuery = z.object({
   n: pageSize,
@@ -52,9 +68,15 @@ export const pageQuery = z.object({
 });
 
 export const newOrganization = z.strictObject({ name: organizationName }).openapi('NewOrganization');
-const quotaBytes = z.int().nonnegative().nullable().openapi({ example: 10_000_000_000, description: 'Bytes; null for no limit' });
+const quotaBytes = z
+  .int()
+  .nonnegative()
+  .nullable()
+  .openapi({ example: 10_000_000_000, description: 'Bytes; null for no limit' });
 
-export const organization = z.object({ name: organizationName, created_at: time, quota: quotaBytes }).openapi('Organization');
+export const organization = z
+  .object({ name: organizationName, created_at: time, quota: quotaBytes })
+  .openapi('Organization');
 export const newQuota = z.strictObject({ bytes: quotaBytes }).openapi('NewQuota');
 
 const rights = z
@@ -62,15 +84,23 @@ const rights = z
   .min(1, 'needs at least one right')
   .openapi({ example: ['pull', 'push'] });
 
-const pattern = z.string().openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
+const pattern = z
+  .string()
+  .openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
 
-const expiry = time.nullable().optional().openapi({ description: 'null for never; without, it ends when the caller does' });
+const expiry = time
+  .nullable()
+  .optional()
+  .openapi({ description: 'null for never; without, it ends when the caller does' });
 
 const registries = z
   .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
   .min(1)
   .max(64)
-  .openapi({ example: ['node1'], description: 'Where it is good: "central" and names of nodes; without, where the caller is' });
+  .openapi({
+    example: ['node1'],
+    description: 'Where it is good: "central" and names of nodes; without, where the caller is',
+  });
 
 export const newOrganizationCredential = z
   .strictObject({
@@ -152,14 +182,16 @@ export const usage = z
     limits: z
       .object({ manifests: z.int(), tags: z.int() })
       .openapi({ description: 'How many of each it may have, also without a quota' }),
-    complete: z
-      .boolean()
-      .openapi({ description: 'false where the store of a node does not answer: what only that node knows of is missing' }),
+    complete: z.boolean().openapi({
+      description: 'false where the store of a node does not answer: what only that node knows of is missing',
+    }),
   })
   .openapi('Usage');
 
 export const errorBody = z
-  .object({ errors: z.array(z.object({ code: z.string(), message: z.string(), detail: z.record(z.string(), z.unknown()) })) })
+  .object({
+    errors: z.array(z.object({ code: z.string(), message: z.string(), detail: z.record(z.string(), z.unknown()) })),
+  })
   .openapi('Errors');
 
 export const storeParam = z.object({
@@ -181,15 +213,17 @@ export const queue = z
     store: z.string(),
     answers: z.boolean().openapi({ description: 'Whether the queue could be asked; if not, what it counts is 0' }),
     depth: z.int().openapi({ description: 'Tags and manifests that central has not heard of' }),
-    oldest_marker_seconds: seconds.openapi({ description: 'How long the oldest of them has waited; null for none' }),
+    oldest_outbox_entry_seconds: seconds.openapi({
+      description: 'How long the oldest of them has waited; null for none',
+    }),
     in_flight: z.int().openapi({ description: 'Blobs that are being copied now' }),
-    fetches: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
+    copies_down: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
     parked: z.int().openapi({ description: 'Jobs that were given up, and wait for an operator' }),
     paused: z.boolean(),
-    copies: z
+    copies_up: z
       .object({ blobs: z.int(), bytes: z.int() })
       .openapi({ description: 'Blobs whose bytes lie at this node, and that central lacks' }),
-    feed: z.array(
+    changeLog: z.array(
       z.object({
         store: z.string(),
         position: z.int(),
@@ -219,7 +253,9 @@ export const onlyHere = z
   ])
   .openapi('OnlyHere');
 
-export const imageParam = repositoryParam.extend({ reference: z.string().openapi({ description: 'A tag or a digest' }) });
+export const imageParam = repositoryParam.extend({
+  reference: z.string().openapi({ description: 'A tag or a digest' }),
+});
 
 export const pinParam = imageParam.extend({ node: z.string().openapi({ description: 'The name of a node' }) });
 export const pin = z.object({ node: z.string(), pinned_at: time }).openapi('Pin');
@@ -228,14 +264,14 @@ export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });
 
-/** A stamp, as `Berth-Version` of a push said it. */
+/** A version, as `Berth-Version` of a push said it. */
 const version = z
   .string()
   .optional()
   .transform((text = '', context) => {
     if (text === '') return undefined;
-    const stamp = wholeNumber(text);
-    if (stamp !== undefined && stamp >= 1 && stamp < Number.MAX_SAFE_INTEGER) return stamp;
+    const version = wholeNumber(text);
+    if (version !== undefined && version >= 1 && version < Number.MAX_SAFE_INTEGER) return version;
     context.addIssue({ code: 'custom', message: 'must be a number that a push was answered in Berth-Version' });
     return z.NEVER;
   });
@@ -254,9 +290,9 @@ const amount = z.object({ copied: z.int(), total: z.int() });
 export const image = z
   .object({
     digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
-    state: z
-      .enum(['pending', 'announced', 'settled', 'parked', 'superseded'])
-      .openapi({ description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that' }),
+    state: z.enum(['pending', 'announced', 'settled', 'parked', 'superseded']).openapi({
+      description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that',
+    }),
     version: z.int().openapi({ description: 'Of the write that is asked about' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
     blobs: amount.openapi({ description: 'That central has' }),
@@ -272,7 +308,9 @@ export const historyEntry = z
     version: z.int(),
     origin: z.string(),
     digest: z.string().nullable().openapi({ description: 'null for a deletion' }),
-    replaced_at: time.nullable().openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
+    replaced_at: time
+      .nullable()
+      .openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
     stores: z.array(z.string()).openapi({ description: 'That know of the write' }),
     current: z.boolean(),
     restorable: z.boolean().openapi({ description: 'false for a deletion, and where the manifest was deleted' }),
@@ -287,8 +325,8 @@ export const historyQuery = pageQuery.extend({
     .string()
     .transform((text, context) => {
       if (text === '') return undefined;
-      const [, stamp, origin] = WRITE_POSITION.exec(text) ?? [];
-      if (stamp !== undefined && origin !== undefined) return { version: Number(stamp), origin };
+      const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
+      if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
       context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
       return z.NEVER;
     })
@@ -305,14 +343,18 @@ export const prefetched = z
 export const storeMaintenance = z
   .object({
     store: z.string(),
-    answers: z.boolean().openapi({ description: "Whether the store's database could be asked; if not, nothing is listed" }),
+    answers: z
+      .boolean()
+      .openapi({ description: "Whether the store's database could be asked; if not, nothing is listed" }),
     tasks: z.array(
       z.object({
         task: z.string(),
         last_slice_at: time.openapi({ description: 'When it last ran' }),
         next_at: time.openapi({ description: 'It runs again with the first minute after' }),
         round_started_at: time,
-        round_ended_at: time.nullable().openapi({ description: 'When it last came to the end of the store; null for never' }),
+        round_ended_at: time
+          .nullable()
+          .openapi({ description: 'When it last came to the end of the store; null for never' }),
         slices: z.int().openapi({ description: 'Of the round that is under way, or that ended last' }),
         stopped: z.string().nullable().openapi({ description: 'What keeps it from its work' }),
       }),
@@ -340,7 +382,10 @@ export const auditEntry = z
       .nullable()
       .openapi({ description: "The credential; null for Berth's own maintenance" }),
     host: z.string().nullable().openapi({ description: 'That was asked' }),
-    address: z.string().nullable().openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
+    address: z
+      .string()
+      .nullable()
+      .openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
     count: z.int().openapi({ description: 'Of refused logins: how many there were in the hour, at least' }),
     store: z.string().openapi({ description: 'Whose log it is in' }),
   })

@@ -1,6 +1,6 @@
 /**
- * Waiting for something by looking at it again and again. Of the requests of an isolate that wait for the same thing one
- * looks, and the others see what it saw; the longer they wait, the rarer the looks.
+ * Waiting for something by looking at it again and again. Of the requests of an isolate that wait for the same thing
+ * one looks, and the others see what it saw; the longer they wait, the rarer the looks.
  *
  * Only what was seen is shared: a promise of another request may never settle. A look that does not end is taken over.
  */
@@ -22,14 +22,23 @@ export class SharedLooks<Answer> {
   readonly #looks = new Map<string, Look<Answer>>();
 
   /**
-   * Looks until `isDone`, or for `seconds`. The first look is the request's own: what it waits for may be younger than what
-   * another has seen.
+   * Looks until `isDone`, or for `seconds`. The first look is the request's own: what it waits for may be younger than
+   * what another has seen.
    * @param key names what is looked at: for the same key, every `look` sees the same
    */
-  async until(key: string, look: () => Promise<Answer>, isDone: (answer: Answer) => boolean, seconds: number): Promise<Answer> {
+  async until(
+    key: string,
+    look: () => Promise<Answer>,
+    isDone: (answer: Answer) => boolean,
+    seconds: number,
+  ): Promise<Answer> {
     const end = Date.now() + seconds * 1000;
     let answer: Answer = await this.#look(key, look);
-    for (let pause = FIRST_PAUSE; !isDone(answer) && Date.now() + pause <= end; pause = Math.min(pause * GROWTH, LONGEST_PAUSE)) {
+    for (
+      let pause = FIRST_PAUSE;
+      !isDone(answer) && Date.now() + pause <= end;
+      pause = Math.min(pause * GROWTH, LONGEST_PAUSE)
+    ) {
       await new Promise((wake) => setTimeout(wake, pause));
       const now = Date.now();
       const last = this.#looks.get(key);

@@ -75,7 +75,8 @@ export async function listAll(
   const namespace = namespaceAsked(c);
   const scope = listable(callerOf(c), namespace);
   const found = await c.get('registry').listImages(scope, withUntagged, page, alsoFromAfar);
-  if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '') throw mayNotList(callerOf(c), namespace);
+  if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '')
+    throw mayNotList(callerOf(c), namespace);
   return found;
 }
 

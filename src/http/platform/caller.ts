@@ -1,6 +1,6 @@
 /**
- * Who calls the platform API: a credential, as `Bearer` with the whole platform token, the base64 of `<user>:<secret>`, or
- * with Basic in any form that the registry takes. Access tokens are for the OCI API alone.
+ * Who calls the platform API: a credential, as `Bearer` with the whole platform token, the base64 of `<user>:<secret>`,
+ * or with Basic in any form that the registry takes. Access tokens are for the OCI API alone.
  */
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
@@ -49,7 +49,8 @@ async function loginOf(c: AppContext): Promise<Login | undefined> {
 
 function notLoggedIn(): OciError {
   return new OciError('UNAUTHORIZED', {
-    message: 'log in with a platform token, as Authorization: Bearer <token>, or with Basic: this one is missing or wrong',
+    message:
+      'log in with a platform token, as Authorization: Bearer <token>, or with Basic: this one is missing or wrong',
     headers: { 'WWW-Authenticate': 'Bearer realm="Berth"' },
   });
 }

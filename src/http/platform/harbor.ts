@@ -1,10 +1,16 @@
 /**
- * The two requests of Harbor's API that Unikraft's clients make: to remove a repository, and for an organization's quota.
+ * The two requests of Harbor's API that Unikraft's clients make: to remove a repository, and for an organization's
+ * quota.
  */
 import type { Hono } from 'hono';
 import { administers } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
-import { isOrganizationName, type OrganizationName, parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
+import {
+  isOrganizationName,
+  type OrganizationName,
+  parseRepositoryName,
+  type RepositoryName,
+} from '../../oci/reference.ts';
 import { actor, requireWrite } from '../access.ts';
 import { administrationOf } from '../api/administration.ts';
 import { usageOf } from '../../registry/organization-usage.ts';
@@ -50,6 +56,7 @@ function projectOf(c: AppContext): OrganizationName {
 /** @throws OciError DENIED */
 function requireMember(c: AppContext, organization: OrganizationName): void {
   const caller = callerOf(c);
-  if (administers(caller, organization) || (caller.kind === 'organization' && caller.organization === organization)) return;
+  if (administers(caller, organization) || (caller.kind === 'organization' && caller.organization === organization))
+    return;
   throw new OciError('DENIED', { message: `this credential does not belong to ${organization}` });
 }

@@ -15,7 +15,9 @@ export function registryHost(c: AppContext, namespace: Namespace): string {
   if (isAsked && host.startsWith(REGISTRY)) return host;
   const hosts = c
     .get('runtime')
-    .config.hosts.flatMap((served) => (namespaceName(served.namespace) === namespaceName(namespace) ? [served.host] : []));
+    .config.hosts.flatMap((served) =>
+      namespaceName(served.namespace) === namespaceName(namespace) ? [served.host] : [],
+    );
   const registry = hosts.find((each) => each.startsWith(REGISTRY));
   // One that is served by its name is found on every port.
   if (registry !== undefined) return registry.includes(':') || port === '' ? registry : `${registry}:${port}`;
@@ -30,8 +32,8 @@ export function hostOfImages(c: AppContext): string {
 }
 
 /**
- * A name may come as clients write it elsewhere: after a host that this deployment serves, with or without its `index.` or
- * `api.`.
+ * A name may come as clients write it elsewhere: after a host that this deployment serves, with or without its `index.`
+ * or `api.`.
  */
 export function withoutHost(c: AppContext, name: string): string {
   const [host = '', rest] = name.split(/\/(.*)/s, 2);

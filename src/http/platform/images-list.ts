@@ -1,7 +1,8 @@
 /**
  * `GET /v1/images/list`, for older clients: what is asked for comes in the body, although it is a GET. They ask in a loop,
  * until the image that they have just pushed is listed: to central, and they ask a node. So a node lists what it would
- * serve: what is asked for by name is looked for in its own store first, the whole list is of its own store and central's.
+ * serve: what is asked for by name is looked for in its own store first, the whole list is of its own store and
+ * central's.
  */
 import type { Hono } from 'hono';
 import { z } from 'zod';

@@ -31,7 +31,11 @@ export function imageRoutes(platform: Hono<AppEnv>): void {
 const FILTERS = ['details', 'namespace', 'digest', 'tag'] as const;
 
 /** As the platform writes lists. A list is as it is now. */
-export function success(c: AppContext, images: readonly object[], headers: Readonly<Record<string, string>> = {}): Response {
+export function success(
+  c: AppContext,
+  images: readonly object[],
+  headers: Readonly<Record<string, string>> = {},
+): Response {
   return c.json({ status: 'success', data: { images } }, 200, { 'Cache-Control': 'no-store', ...headers });
 }
 

@@ -24,7 +24,8 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
     const range = ifRangeHolds(c, digest) ? parseRange(c.req.header('Range'), blob.size) : undefined;
     const length = range?.length ?? blob.size;
     const headers = headersOf(digest, length);
-    if (range !== undefined) headers['Content-Range'] = `bytes ${range.offset}-${range.offset + length - 1}/${blob.size}`;
+    if (range !== undefined)
+      headers['Content-Range'] = `bytes ${range.offset}-${range.offset + length - 1}/${blob.size}`;
     if (length === 0) return c.body(null, 200, headers);
     return c.body(await blob.open(range), range === undefined ? 200 : 206, headers);
   });

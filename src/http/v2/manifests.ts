@@ -49,7 +49,9 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const manifest = parseManifest(bytes, c.req.header('Content-Type'));
     const precondition = preconditionOf(c);
     const condition = precondition && { reference, precondition };
-    const version = await c.get('registry').putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
+    const version = await c
+      .get('registry')
+      .putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
     // Names this write to who asks how far it has come (docs/replication.md, "A push to a node").

@@ -11,8 +11,8 @@ export function preconditionOf(c: AppContext): Precondition | undefined {
 }
 
 /**
- * For what would make a blob: judges by whether the repository has it. Its digest is its content, so a blob that comes or
- * goes before the write changes nothing that the client could lose.
+ * For what would make a blob: judges by whether the repository has it. Its digest is its content, so a blob that comes
+ * or goes before the write changes nothing that the client could lose.
  * @throws OciError PRECONDITION_FAILED; UNAVAILABLE where it is not known
  */
 export async function requireBlobAsAsked(c: AppContext, repository: RepositoryName, digest: Digest): Promise<void> {

@@ -22,7 +22,9 @@ export function referrerRoutes(v2: Hono<AppEnv>): void {
     const page: Page<Referrer> =
       nameProblem(name)?.kind === 'NAME_UNKNOWN'
         ? { items: [], last: undefined }
-        : await c.get('registry').listReferrers(requireRead(c, repositoryOf(c)), subject, artifactType, request, roomFor(c));
+        : await c
+            .get('registry')
+            .listReferrers(requireRead(c, repositoryOf(c)), subject, artifactType, request, roomFor(c));
     const manifests = page.items.map(({ mediaType, size, digest, artifactType: type, annotations }) => ({
       mediaType,
       size,

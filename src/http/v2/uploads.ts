@@ -28,7 +28,10 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     if (mount !== undefined) {
       const blob = parseDigest(mount, 'the parameter mount');
       await requireBlobAsAsked(c, repository, blob);
-      if ((from === undefined || isRepositoryName(from)) && (await registry.mountBlob(repository, blob, mountSource(c, from)))) {
+      if (
+        (from === undefined || isRepositoryName(from)) &&
+        (await registry.mountBlob(repository, blob, mountSource(c, from)))
+      ) {
         return blobCreated(c, repository, blob);
       }
     } else if (digest !== undefined) {

@@ -1,14 +1,14 @@
 /**
  * Collecting at central: blobs that no live manifest of a linking repository references, and that nobody was promised.
  *
- * Invariant 5: first the rows go, in one transaction whose deleting statement states every condition, and their keys are
- * kept there; then the objects (`delete-objects.ts`). Nothing goes while a node lags or does not answer
+ * Invariant 5: first the rows go, in one transaction whose deleting statement states every condition, and their keys
+ * are kept there; then the objects (`delete-objects.ts`). Nothing goes while a node lags or does not answer
  * (`replication-lag.ts`). Manifests that are alive are never collected, tagged or not: so children of a live index and
  * referrers of a live subject stay.
  */
 import type { Task } from '../round.ts';
 import { collectBlobs } from './collection-rows.ts';
-import { removeUnused } from './unreferenced.ts';
+import { removeUnreferenced } from './unreferenced.ts';
 
 export const collectCentral: Task = {
   name: 'collect',
@@ -16,9 +16,9 @@ export const collectCentral: Task = {
   every: ({ graceMilliseconds }) => graceMilliseconds / 4,
   async slice({ lag, now }, central, { position }) {
     await lag.requireShort();
-    return removeUnused(central, position, now(), async (unused) => {
+    return removeUnreferenced(central, position, now(), async (unreferenced) => {
       await lag.requireShort();
-      await central.database.batch(collectBlobs(central.name, unused, now()));
+      await central.database.batch(collectBlobs(central.name, unreferenced, now()));
       return undefined;
     });
   },

@@ -1,31 +1,32 @@
 /**
- * What nobody needs: links and locations, of which one statement finds candidates page by page and another removes them.
+ * What nobody needs: links and locations, of which one statement finds candidates page by page and another removes
+ * them.
  *
- * Invariant 5: the statement that removes a row states every condition by itself, so nothing can come between looking and
- * removing. A link is kept by a live manifest of its repository that names the blob, by a lease of the blob, and by
- * `usable_until`; a location by its blob's leases and by a live manifest of any repository with a link. A reference counts
- * whatever its kind, since old buildkit lists blobs as manifests of an index; only a subject is none.
+ * Invariant 5: the statement that removes a row states every condition by itself, so nothing can come between looking
+ * and removing. A link is kept by a live manifest of its repository that names the blob, by a lease of the blob, and by
+ * `usable_until`; a location by its blob's leases and by a live manifest of any repository with a link. A reference
+ * counts whatever its kind, since old buildkit lists blobs as manifests of an index; only a subject is none.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
-import { BLOB_IS_UNUSED, isPromised, namedIn, perBlob } from '../../stores/retention.ts';
+import { BLOB_IS_UNREFERENCED, isPromised, namedIn, perBlob } from '../../stores/retention.ts';
 import { paged } from '../../stores/rows-read.ts';
 import { forgetNamedOrphans } from '../integrity/orphan-rows.ts';
 
-const LINK_IS_UNUSED = (now: string): string => `
+const LINK_IS_UNREFERENCED = (now: string): string => `
   (k.usable_until IS NULL OR k.usable_until <= CAST(${now} AS INTEGER))
   AND NOT ${isPromised('k.digest', now)} AND NOT ${namedIn('k.repository', 'k.digest')}`;
 
 const LINK_PAGE = sql`
-  SELECT k.digest, k.repository, ${LINK_IS_UNUSED('?4')} AS unused
+  SELECT k.digest, k.repository, ${LINK_IS_UNREFERENCED('?4')} AS unreferenced
   FROM links k INDEXED BY links_by_digest WHERE (k.digest, k.repository) > (?1, ?2)
   ORDER BY k.digest, k.repository LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 8));
 
 const DELETE_LINKS = sql`
   DELETE FROM links AS k WHERE (k.repository, k.digest) IN (
     SELECT candidate.value ->> 'repository', candidate.value ->> 'digest' FROM json_each(?1) AS candidate)
-  AND ${LINK_IS_UNUSED('?2')}`;
+  AND ${LINK_IS_UNREFERENCED('?2')}`;
 
 export interface LinkPosition {
   readonly digest: string;
@@ -36,7 +37,7 @@ export interface LinkRow {
   readonly digest: Digest;
   readonly repository: RepositoryName;
   /** 1 for a candidate. */
-  readonly unused: number;
+  readonly unreferenced: number;
 }
 
 /** Links by digest, and which of them nobody needs. `now`: milliseconds since the epoch. */
@@ -44,15 +45,15 @@ export function linksAfter(database: Database, after: LinkPosition, limit: numbe
   return database.all<LinkRow>(LINK_PAGE, after.digest, after.repository, limit, now);
 }
 
-export function deleteUnusedLinks(links: readonly LinkPosition[], now: number): BoundStatement {
+export function deleteUnreferencedLinks(links: readonly LinkPosition[], now: number): BoundStatement {
   return [DELETE_LINKS, JSON.stringify(links.map(({ repository, digest }) => ({ repository, digest }))), now];
 }
 
-// Links that nobody needs went before, so a blob that has one left is no candidate: its manifests need not be looked at.
-// Leases of other stores are left to the statement that removes.
+// Links that nobody needs went before, so a blob that has one left is no candidate: its manifests need not be looked
+// at. Leases of other stores are left to the statement that removes.
 const LOCATION_PAGE = sql`
   SELECT l.digest, l.store, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM links k WHERE k.digest = l.digest) AS unused
+    SELECT 1 FROM links k WHERE k.digest = l.digest) AS unreferenced
   FROM locations l WHERE (l.digest, l.store) > (?1, ?2) ORDER BY l.digest, l.store LIMIT CAST(?3 AS INTEGER)`.reading(
   paged(3, 4),
 );
@@ -66,7 +67,7 @@ export interface StoredLocation {
   readonly digest: Digest;
   readonly store: string;
   /** 1 for a candidate. */
-  readonly unused: number;
+  readonly unreferenced: number;
 }
 
 /** Locations by digest, and which of them nobody needs. `now`: milliseconds since the epoch. */
@@ -79,41 +80,49 @@ export function locationsAfter(
   return database.all<StoredLocation>(LOCATION_PAGE, after.digest, after.store, limit, now);
 }
 
-const DEPART = sql`
-  INSERT INTO departed (delete_after, key, size)
-  SELECT CAST(?3 AS INTEGER), l.key, l.size FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
-  WHERE l.store = ?2 AND ${BLOB_IS_UNUSED('l.digest', '?4')}`.reading(perBlob);
+const QUEUE_OBJECTS = sql`
+  INSERT INTO delete_queue (delete_after, key, size)
+  SELECT CAST(?3 AS INTEGER), l.key, l.size FROM json_each(?1) AS candidate
+    CROSS JOIN locations l ON l.digest = candidate.value
+  WHERE l.store = ?2 AND ${BLOB_IS_UNREFERENCED('l.digest', '?4')}`.reading(perBlob);
 
 const DELETE_LOCATIONS = sql`
-  DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1)) AND ${BLOB_IS_UNUSED('l.digest', '?2')}
+  DELETE FROM locations AS l WHERE l.digest IN (SELECT value FROM json_each(?1))
+    AND ${BLOB_IS_UNREFERENCED('l.digest', '?2')}
 `.reading(perBlob);
 
-const DELETE_COPIES = sql`
-  DELETE FROM copies WHERE (store, digest) IN (
+const DELETE_COPIES_UP = sql`
+  DELETE FROM copies_up WHERE (store, digest) IN (
     SELECT l.store, l.digest FROM json_each(?1) AS candidate CROSS JOIN locations l ON l.digest = candidate.value
-    WHERE ${BLOB_IS_UNUSED('l.digest', '?2')})`.reading(perBlob);
+    WHERE ${BLOB_IS_UNREFERENCED('l.digest', '?2')})`.reading(perBlob);
 
-const FORGET_COPIES = sql`
-  DELETE FROM copies WHERE (store, digest) IN (
+const FORGET_COPIES_UP = sql`
+  DELETE FROM copies_up WHERE (store, digest) IN (
     SELECT candidate.value ->> 'store', candidate.value ->> 'digest' FROM json_each(?1) AS candidate)
-  AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = copies.digest AND l.store = copies.store)`;
+  AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = copies_up.digest AND l.store = copies_up.store)`;
 
 /**
  * At central: removes all locations of blobs that nobody needs, in one batch, with the copies that were due from them.
  * Only central's own objects go with their rows: of a node's bytes central merely knows no more.
  */
-export function collectBlobs(central: string, candidates: readonly { readonly digest: Digest }[], now: number): BoundStatement[] {
+export function collectBlobs(
+  central: string,
+  candidates: readonly { readonly digest: Digest }[],
+  now: number,
+): BoundStatement[] {
   const distinct = [...new Set(candidates.map(({ digest }) => digest))];
   const digests = JSON.stringify(distinct);
   return [
     forgetNamedOrphans(distinct, central),
-    [DEPART, digests, central, now, now],
-    [DELETE_COPIES, digests, now],
+    [QUEUE_OBJECTS, digests, central, now, now],
+    [DELETE_COPIES_UP, digests, now],
     [DELETE_LOCATIONS, digests, now],
   ];
 }
 
 /** Copies that were due from locations that are gone. */
-export function forgetCopies(copies: readonly { readonly digest: Digest; readonly store: string }[]): BoundStatement {
-  return [FORGET_COPIES, JSON.stringify(copies.map(({ digest, store }) => ({ digest, store })))];
+export function forgetCopiesUp(
+  copiesUp: readonly { readonly digest: Digest; readonly store: string }[],
+): BoundStatement {
+  return [FORGET_COPIES_UP, JSON.stringify(copiesUp.map(({ digest, store }) => ({ digest, store })))];
 }

@@ -1,7 +1,7 @@
 /** Deletes objects whose rows have gone. First the objects, then their keys: killed in between, it is done again. */
 import type { Task } from '../round.ts';
 import { Stopped } from '../stopped.ts';
-import { dueObjects, forgetDeparted } from './delete-queue-rows.ts';
+import { dueObjects, forgetQueuedObjects } from './delete-queue-rows.ts';
 
 /** What R2 deletes in one call. */
 const OBJECTS = 1000;
@@ -16,7 +16,7 @@ export const deleteObjects: Task = {
     await bucket.delete(due.map(({ key }) => key)).catch((cause: unknown) => {
       throw new Stopped(`the bucket of ${name} does not answer: ${String(cause)}`, { cause });
     });
-    const { gone } = await database.batch({ gone: forgetDeparted(due) });
+    const { gone } = await database.batch({ gone: forgetQueuedObjects(due) });
     return {
       position: due.length < OBJECTS ? undefined : due.at(-1)?.key,
       counts: { collected_objects: gone.length, collected_bytes: gone.reduce((sum, { size }) => sum + size, 0) },

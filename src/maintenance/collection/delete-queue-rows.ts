@@ -1,11 +1,11 @@
 /**
- * Objects whose locations have gone. Their keys are written in the transaction that removes the location, and go once the
- * object has: so a run that is killed in between leaks nothing, and no object goes before its row has.
+ * Objects whose locations have gone. Their keys are written in the transaction that removes the location, and go once
+ * the object has: so a run that is killed in between leaks nothing, and no object goes before its row has.
  */
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { paged } from '../../stores/rows-read.ts';
 
-export interface Departed {
+export interface QueuedObject {
   readonly delete_after: number;
   readonly key: string;
   /** Bytes. */
@@ -13,21 +13,21 @@ export interface Departed {
 }
 
 const SELECT_DUE = sql`
-  SELECT delete_after, key, size FROM departed WHERE delete_after <= CAST(?1 AS INTEGER)
+  SELECT delete_after, key, size FROM delete_queue WHERE delete_after <= CAST(?1 AS INTEGER)
   ORDER BY delete_after, key LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** Objects whose time has come by `now`, in milliseconds since the epoch. */
-export function dueObjects(database: Database, now: number, limit: number): Promise<Departed[]> {
-  return database.all<Departed>(SELECT_DUE, now, limit);
+export function dueObjects(database: Database, now: number, limit: number): Promise<QueuedObject[]> {
+  return database.all<QueuedObject>(SELECT_DUE, now, limit);
 }
 
-const FORGET = sql<Pick<Departed, 'size'>>`
-  DELETE FROM departed WHERE (delete_after, key) IN (
+const FORGET = sql<Pick<QueuedObject, 'size'>>`
+  DELETE FROM delete_queue WHERE (delete_after, key) IN (
     SELECT gone.value ->> 'delete_after', gone.value ->> 'key' FROM json_each(?1) AS gone)
   RETURNING size`;
 
 /** Gives the sizes of those that were still there: another run may have forgotten the same ones. */
-export function forgetDeparted(gone: readonly Departed[]): BoundStatement<Pick<Departed, 'size'>> {
+export function forgetQueuedObjects(gone: readonly QueuedObject[]): BoundStatement<Pick<QueuedObject, 'size'>> {
   return [FORGET, JSON.stringify(gone.map(({ delete_after, key }) => ({ delete_after, key })))];
 }
 

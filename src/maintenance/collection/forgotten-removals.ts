@@ -1,11 +1,11 @@
 /**
- * When the rows of removals go: as tombstones do, once no older write can come any more. The tags that a removal hides go
- * before it, with their histories, since nothing else hides them.
+ * When the rows of removals go: as tombstones do, once no older write can come any more. The tags that a removal hides
+ * go before it, with their histories, since nothing else hides them.
  */
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { rangeOf, type Removal, type RemovedName } from '../../stores/deletion/removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../../stores/rows-read.ts';
-import { FOLLOWED_UNTIL, withEntries } from './tombstone-rows.ts';
+import { APPLIED_UNTIL, withEntries } from './tombstone-rows.ts';
 
 /** Rows of one table that a slice looks at. */
 const ROWS = 200;
@@ -14,8 +14,10 @@ const slice: ReadsAtMost = (run) => keyed(run) + 8 * ROWS + 12 * run.written;
 
 const SELECT_REMOVALS = sql`
   SELECT name, version, position, swept = 1 AND version <= CAST(?3 AS INTEGER) AND version < CAST(?4 AS INTEGER)
-    AND version < ${FOLLOWED_UNTIL('?5')} AS due
-  FROM removals WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading((run) => paged(2)(run) + withEntries(run));
+    AND version < ${APPLIED_UNTIL('?5')} AS due
+  FROM removals WHERE name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
+  (run) => paged(2)(run) + withEntries(run),
+);
 
 export interface ForgettableRemoval extends Removal {
   readonly position: string;
@@ -25,9 +27,9 @@ export interface ForgettableRemoval extends Removal {
 
 /**
  * Removals after `last`, in byte order.
- * @param until the stamp up to which the grace time is over
- * @param before the least stamp that a removal which stays may have
- * @param followers whose positions in the feed count: at central the nodes' stores, at a node none
+ * @param until the version up to which the grace time is over
+ * @param before the least version that a removal which stays may have
+ * @param nodeNames whose positions in the change log count: at central the nodes' stores, at a node none
  */
 export function removalsAfter(
   database: Database,
@@ -35,16 +37,19 @@ export function removalsAfter(
   limit: number,
   until: number,
   before: number,
-  followers: readonly string[],
+  nodeNames: readonly string[],
 ): Promise<ForgettableRemoval[]> {
-  return database.all<ForgettableRemoval>(SELECT_REMOVALS, last, limit, until, before, JSON.stringify(followers));
+  return database.all<ForgettableRemoval>(SELECT_REMOVALS, last, limit, until, before, JSON.stringify(nodeNames));
 }
 
 const SELECT_KNOWN = sql`
   SELECT x.name FROM json_each(?1) AS asked CROSS JOIN removals x ON x.name = asked.value`;
 
 /** At central: which of the removals it still knows. */
-export async function knownRemovals(central: Database, names: readonly RemovedName[]): Promise<ReadonlySet<RemovedName>> {
+export async function knownRemovals(
+  central: Database,
+  names: readonly RemovedName[],
+): Promise<ReadonlySet<RemovedName>> {
   const rows = await central.all<{ name: RemovedName }>(SELECT_KNOWN, JSON.stringify(names));
   return new Set(rows.map(({ name }) => name));
 }
@@ -61,14 +66,19 @@ const TAGS = `FROM tags WHERE (repository, name) >= (max(?1, ?4), ?2) AND reposi
 const HISTORY = `
   FROM tag_history WHERE (repository, name, version) >= (max(?1, ?4), ?2, CAST(?3 AS INTEGER)) AND repository < ?5
   ORDER BY repository, name, version`;
-const END_OF_TAGS = sql<End>`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
-const END_OF_HISTORY = sql<End>`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(slice);
+const END_OF_TAGS = sql<End>`SELECT repository, name, 0 AS version ${TAGS} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(
+  slice,
+);
+const END_OF_HISTORY = sql<End>`SELECT repository, name, version ${HISTORY} LIMIT 1 OFFSET ${String(ROWS - 1)}`.reading(
+  slice,
+);
 const DELETE_TAGS = sql`
   DELETE FROM tags WHERE (repository, name) IN (SELECT repository, name ${TAGS} LIMIT ${String(ROWS)})
     AND version <= CAST(?6 AS INTEGER)`.reading(slice);
 const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
-    SELECT repository, name, version, origin ${HISTORY} LIMIT ${String(ROWS)}) AND version <= CAST(?6 AS INTEGER)`.reading(slice);
+    SELECT repository, name, version, origin ${HISTORY} LIMIT ${String(ROWS)})
+      AND version <= CAST(?6 AS INTEGER)`.reading(slice);
 const SAVE = sql`UPDATE removals SET position = ?3 WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1`;
 const FORGET = sql<{ name: RemovedName }>`
   DELETE FROM removals WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 1 RETURNING name`;
@@ -76,7 +86,10 @@ const FORGET = sql<{ name: RemovedName }>`
 type Place = readonly [repository: string, name: string, version: number];
 
 /** One slice of forgetting a removal that is due. Answers whether it has gone. */
-export async function forgetRemoval(database: Database, { name, version, position }: ForgettableRemoval): Promise<boolean> {
+export async function forgetRemoval(
+  database: Database,
+  { name, version, position }: ForgettableRemoval,
+): Promise<boolean> {
   const { from, to } = rangeOf(name);
   const [tags, history] = position === '' ? [FIRST, FIRST] : (JSON.parse(position) as [Place | null, Place | null]);
   const looked = async (place: Place | null, [end, deletes]: readonly [Sql<End>, Sql<never>]) => {
@@ -89,7 +102,10 @@ export async function forgetRemoval(database: Database, { name, version, positio
     const [last] = ends;
     return last === undefined ? null : ([last.repository, last.name, last.version] as const);
   };
-  const next = [await looked(tags, [END_OF_TAGS, DELETE_TAGS]), await looked(history, [END_OF_HISTORY, DELETE_HISTORY])];
+  const next = [
+    await looked(tags, [END_OF_TAGS, DELETE_TAGS]),
+    await looked(history, [END_OF_HISTORY, DELETE_HISTORY]),
+  ];
   const statement: BoundStatement<{ name: RemovedName }> = next.every((place) => place === null)
     ? [FORGET, name, version]
     : [SAVE, name, version, JSON.stringify(next)];

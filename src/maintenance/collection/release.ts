@@ -1,8 +1,10 @@
-/** Letting a node's bytes go: marked at the node, consented to by central, removed at the node. See `consent-rows.ts`. */
+/**
+ * Letting a node's bytes go: marked at the node, released to by central, removed at the node. See `release-rows.ts`.
+ */
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { leaseTimes } from '../../stores/blob-rows.ts';
-import { consent, leave, type Left, markLeaving } from './release-rows.ts';
+import { release, leave, type Left, markReleasing } from './release-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { answerOf, Stopped } from '../stopped.ts';
@@ -10,20 +12,23 @@ import { answerOf, Stopped } from '../stopped.ts';
 /** After its row has gone, an object stays for who is reading it. */
 const READERS_MILLISECONDS = HOUR;
 
-export interface LetGo {
+export interface Released {
   readonly left: readonly Left[];
-  /** Why central consented only to what it has itself; null where that was no less than all, undefined where nothing was asked. */
+  /**
+   * Why central released only to what it has itself; null where that was no less than all, undefined where nothing was
+   * asked.
+   */
   readonly stopped: string | null | undefined;
 }
 
 /** Of some blobs of a node, those go that nothing at the node needs and that central can spare. @throws Stopped */
-export async function letGo(
+export async function releaseBlobs(
   { central, lag, now, graceMilliseconds }: MaintenanceContext,
   node: Store,
   digests: readonly Digest[],
-): Promise<LetGo> {
+): Promise<Released> {
   const token = crypto.randomUUID();
-  const marked = await markLeaving(node, digests, token, now());
+  const marked = await markReleasing(node, digests, token, now());
   if (marked.length === 0) return { left: [], stopped: undefined };
   const stopped = await lag.requireShort().then(
     () => null,
@@ -33,7 +38,10 @@ export async function letGo(
     },
   );
   const { until } = leaseTimes(now(), graceMilliseconds);
-  const given = await answerOf("central's database", consent(central, node.name, marked, stopped === null, now(), until));
+  const given = await answerOf(
+    "central's database",
+    release(central, node.name, marked, stopped === null, now(), until),
+  );
   const at = now();
   const left = await leave(node, marked, given, token, at, at + READERS_MILLISECONDS);
   return { left, stopped: given.length < marked.length ? stopped : null };

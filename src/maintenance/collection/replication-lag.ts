@@ -2,11 +2,11 @@
  * What the nodes have yet to announce to central. Every answer is used for g / 8, then the nodes are asked again.
  *
  * Invariant 5: a node commits manifests on links that central keeps bytes for; so nothing is collected while the oldest
- * marker of any node is g / 2 old or older, or cannot be read. Renewed lease (2 g) ≥ least lease after a HEAD (1.75 g) ≥
- * oldest usable link (g) + greatest age of a marker (g / 2) + time that a collection takes (g / 4). The transaction that
- * relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
+ * outbox entry of any node is g / 2 old or older, or cannot be read. Renewed lease (2 g) ≥ least lease after a HEAD
+ * (1.75 g) ≥ oldest usable link (g) + greatest age of an outbox entry (g / 2) + time that a collection takes (g / 4).
+ * The transaction that relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
  */
-import { leastStamp, oldestMarker } from '../../stores/outbox-rows.ts';
+import { leastVersion, oldestOutboxEntry } from '../../stores/outbox-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
@@ -19,7 +19,7 @@ interface Nodes {
 export class ReplicationLag {
   readonly #of: Nodes;
   #shortAt: number | undefined;
-  readonly #stamps = new Map<Store, { readonly at: number; readonly stamp: number }>();
+  readonly #latest = new Map<Store, { readonly at: number; readonly version: number }>();
 
   constructor(of: Nodes) {
     this.#of = of;
@@ -32,7 +32,7 @@ export class ReplicationLag {
     if (this.#isFresh(this.#shortAt, at)) return;
     const asked = nodes.map(async ({ name, database }) => ({
       name,
-      oldest: await answerOf(`the database of ${name}`, oldestMarker(database)),
+      oldest: await answerOf(`the database of ${name}`, oldestOutboxEntry(database)),
     }));
     for (const { name, oldest } of await Promise.all(asked)) {
       if (oldest === undefined || oldest > at - graceMilliseconds / 2) continue;
@@ -44,21 +44,21 @@ export class ReplicationLag {
   }
 
   /**
-   * The stamp of the oldest change at a node that central has not heard of: what was deleted after it is still needed. The
-   * greatest number if there is none.
+   * The version of the oldest change at a node that central has not heard of: what was deleted after it is still
+   * needed. The greatest number if there is none.
    *
-   * Finding one reads all markers of its node. A change that is made after that has a stamp of then, and what is forgotten
-   * is older than that by g; one that is announced meanwhile keeps for longer what it might have needed.
+   * Finding one reads all outbox entries of its node. A change that is made after that has a version of then, and what
+   * is forgotten is older than that by g; one that is announced meanwhile keeps for longer what it might have needed.
    * @throws Stopped
    */
-  async leastStamp(node: Store): Promise<number> {
+  async leastVersion(node: Store): Promise<number> {
     const at = this.#of.now();
-    const known = this.#stamps.get(node);
-    if (known !== undefined && this.#isFresh(known.at, at)) return known.stamp;
-    const asked = answerOf(`the database of ${node.name}`, leastStamp(node.database));
-    const stamp = (await asked) ?? Number.MAX_SAFE_INTEGER;
-    this.#stamps.set(node, { at, stamp });
-    return stamp;
+    const known = this.#latest.get(node);
+    if (known !== undefined && this.#isFresh(known.at, at)) return known.version;
+    const asked = answerOf(`the database of ${node.name}`, leastVersion(node.database));
+    const version = (await asked) ?? Number.MAX_SAFE_INTEGER;
+    this.#latest.set(node, { at, version });
+    return version;
   }
 
   #isFresh(readAt: number | undefined, at: number): boolean {

@@ -1,18 +1,22 @@
 /**
  * Tombstones, and when they go. A tombstone is an answer to a late copy of an older push; it goes once no such copy can
- * come any more: it is older than the grace time, every node has followed the feed past it, and no node has a marker of a
- * change that was made before it. At a node it goes after central's.
+ * come any more: it is older than the grace time, every node has applied the change log past it, and no node has an
+ * outbox entry of a change that was made before it. At a node it goes after central's.
  *
  * Invariant 3: nothing deleted comes back.
  *
- * - A manifest's deletion hides tags that were written before it, and the feed says nothing of these. A node may have an
- *   older write of such a tag, which would show again once central's hidden row is gone. So before the manifest's deletion
+ * - A manifest's deletion hides tags that were written before it, and the change log says nothing of these. A node may
+ *   have an
+ *   older write of such a tag, which would show again once central's hidden row is gone. So before the manifest's
+ * deletion
  *   is forgotten, each hidden tag becomes a tombstone of its own, with the version that it has: of equal versions a
- *   deletion wins, so this changes no answer, and every node hears of it by the feed. A manifest's deletion is forgotten
+ *   deletion wins, so this changes no answer, and every node hears of it by the change log. A manifest's deletion is
+ * forgotten
  *   only while it hides no tag.
  * - What a removal hides is hidden by its row: it needs no tombstone of its own, and goes before that row does.
  * - Of a manifest that was pushed again, the deletion is forgotten in the same way; its row stays.
- * - What is left of a deleted manifest but its versions goes after the grace time. The row is then one of a manifest that
+ * - What is left of a deleted manifest but its versions goes after the grace time. The row is then one of a manifest
+ *   that
  *   was never here (`media_type` empty), so that no merge of versions alone revives it without its document.
  */
 import type { Digest } from '../../oci/digest.ts';
@@ -42,10 +46,11 @@ export interface TombstonePosition {
 
 const SELECT_TAGS = sql`
   SELECT repository, name, version FROM tags INDEXED BY tags_deleted
-  WHERE digest IS NULL AND version <= CAST(?4 AS INTEGER) AND (version, repository, name) > (CAST(?1 AS INTEGER), ?2, ?3)
+  WHERE digest IS NULL AND version <= CAST(?4 AS INTEGER)
+    AND (version, repository, name) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
-/** Tombstones of tags up to a stamp. */
+/** Tombstones of tags up to a version. */
 export function tagTombstones(
   database: Database,
   after: TombstonePosition,
@@ -61,7 +66,7 @@ const SELECT_DELETIONS = sql`
     AND (deleted_version, repository, digest) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY deleted_version, repository, digest LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
-/** Deletions of manifests up to a stamp, also of those that were pushed again. */
+/** Deletions of manifests up to a version, also of those that were pushed again. */
 export function manifestDeletions(
   database: Database,
   after: TombstonePosition,
@@ -71,44 +76,50 @@ export function manifestDeletions(
   return database.all<ManifestDeletion>(SELECT_DELETIONS, after.version, after.repository, after.key, until, limit);
 }
 
-/** Entries of the feed, of those that a node has yet to follow, that are looked at: where there are more, nothing goes. */
+/**
+ * Entries of the change log, of those that a node has yet to follow, that are looked at: where there are more, nothing
+ * goes.
+ */
 const ENTRIES = 10_000;
-// Entries are not in the order of their stamps: hidden tags are told of late.
-export const FOLLOWED_UNTIL = (nodes: string): string => `(
+// Entries are not in the order of their versions: hidden tags are told of late.
+export const APPLIED_UNTIL = (nodes: string): string => `(
   SELECT iif(count(*) > ${ENTRIES}, 0, coalesce(min(iif(f.version > 0, f.version, NULL)), 9223372036854775807)) FROM (
-    SELECT version FROM feed WHERE position > (
+    SELECT version FROM change_log WHERE position > (
       SELECT coalesce(min(coalesce(w.position, 0)), 9223372036854775807)
-      FROM json_each(${nodes}) AS node LEFT JOIN followers w ON w.store = node.value)
+      FROM json_each(${nodes}) AS node LEFT JOIN change_log_positions w ON w.store = node.value)
     ORDER BY position LIMIT ${ENTRIES + 1}) AS f)`;
 export const withEntries: ReadsAtMost = (run) => inFull()(run) + 3 * ENTRIES;
 
 type ForgottenTag = Pick<TagTombstone, 'repository' | 'name'>;
 type ForgottenDeletion = Pick<ManifestDeletion, 'repository' | 'digest'>;
 
-const LISTED_TAGS = "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
+const LISTED_TAGS =
+  "SELECT tag.value ->> 'repository', tag.value ->> 'name', tag.value ->> 'version' FROM json_each(?1) AS tag";
 const TAG_GOES = `(t.repository, t.name, t.version) IN (${LISTED_TAGS}) AND t.digest IS NULL
-  AND t.version < CAST(?3 AS INTEGER) AND t.version < ${FOLLOWED_UNTIL('?2')}`;
+  AND t.version < CAST(?3 AS INTEGER) AND t.version < ${APPLIED_UNTIL('?2')}`;
 const DELETE_TAGS = sql<ForgottenTag>`
   DELETE FROM tags AS t WHERE ${TAG_GOES} RETURNING repository, name`.reading(withEntries);
 const DELETE_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name) IN (
     SELECT tag.value ->> 'repository', tag.value ->> 'name' FROM json_each(?1) AS tag WHERE NOT EXISTS (
-      SELECT 1 FROM tags t WHERE t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name'))`.reading(inFull());
+      SELECT 1 FROM tags t WHERE t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name'))`.reading(
+  inFull(),
+);
 
 /**
  * Removes tombstones of tags that are due, with the tags' histories. Returns the tombstones.
- * @param followers whose positions in the feed count: at central the nodes' stores, at a node none
- * @param before the least stamp that a tombstone which stays may have
+ * @param nodeNames whose positions in the change log count: at central the nodes' stores, at a node none
+ * @param before the least version that a tombstone which stays may have
  * @param withHistory those whose history goes as well: not where another store has the tag still
  */
 export function forgetTags(
   tags: readonly TagTombstone[],
-  followers: readonly string[],
+  nodeNames: readonly string[],
   before: number,
   withHistory: readonly TagTombstone[] = tags,
 ): BoundStatement<ForgottenTag>[] {
   return [
-    [DELETE_TAGS, JSON.stringify(tags), JSON.stringify(followers), before],
+    [DELETE_TAGS, JSON.stringify(tags), JSON.stringify(nodeNames), before],
     [DELETE_HISTORY, JSON.stringify(withHistory)],
   ];
 }
@@ -122,8 +133,8 @@ const KEEP_HIDDEN_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
   ON CONFLICT DO NOTHING`.reading(asManyAs('tags on the manifests'));
-const FEED_HIDDEN_TAGS = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_HIDDEN_TAGS = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(
   asManyAs('tags on the manifests'),
 );
@@ -141,7 +152,7 @@ export function deleteHiddenTags(
   const list = JSON.stringify(deletions);
   return [
     [KEEP_HIDDEN_TAGS, list, now],
-    ...(isCentral ? [[FEED_HIDDEN_TAGS, list, now] as const] : []),
+    ...(isCentral ? [[CHANGE_LOG_HIDDEN_TAGS, list, now] as const] : []),
     [DELETE_HIDDEN_TAGS, list, central],
   ];
 }
@@ -160,7 +171,8 @@ const STRIP_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${NAMES})
     AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
-  UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0,
+  UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
+    subject = NULL, size = 0, last_pull = 0,
     image_size = NULL, image_kind = NULL
   WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
 
@@ -171,7 +183,7 @@ export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundState
 }
 
 const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS INTEGER)
-  AND m.deleted_version < ${FOLLOWED_UNTIL('?2')}
+  AND m.deleted_version < ${APPLIED_UNTIL('?2')}
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version
       AND t.version > ${removedVersion('m.repository')})`;
@@ -185,10 +197,10 @@ const FORGET_DELETIONS = sql<ForgottenDeletion>`
 /** Forgets deletions that are due, and returns them. Parameters as of {@link forgetTags}. */
 export function forgetDeletions(
   deletions: readonly ManifestDeletion[],
-  followers: readonly string[],
+  nodeNames: readonly string[],
   before: number,
 ): BoundStatement<ForgottenDeletion>[] {
-  const parameters = [JSON.stringify(deletions), JSON.stringify(followers), before] as const;
+  const parameters = [JSON.stringify(deletions), JSON.stringify(nodeNames), before] as const;
   return [
     [DELETE_MANIFESTS, ...parameters],
     [FORGET_DELETIONS, ...parameters],

@@ -1,5 +1,7 @@
-/** Forgetting deletions that everyone has heard of: central's first, then those of each node. See `tombstone-rows.ts`. */
-import { stampOf } from '../../stores/clock.ts';
+/**
+ * Forgetting deletions that everyone has heard of: central's first, then those of each node. See `tombstone-rows.ts`.
+ */
+import { versionOf } from '../../stores/clock.ts';
 import { forgetRemoval, knownRemovals, removalsAfter } from './forgotten-removals.ts';
 import type { Store } from '../../stores/store.ts';
 import {
@@ -34,18 +36,24 @@ export const tombstones: Task = {
   every: ({ graceMilliseconds }) => graceMilliseconds / 4,
   async slice(context, store, { position }) {
     const from: Position = position === '' ? START : JSON.parse(position);
-    const until = stampOf(context.now() - context.graceMilliseconds);
-    const before = await leastStampFor(context, store);
+    const until = versionOf(context.now() - context.graceMilliseconds);
+    const before = await leastVersionFor(context, store);
     switch (from.phase) {
       case 'manifests': {
         const page = await manifestDeletions(store.database, from, until, ROWS);
-        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetManifests(context, store, page, before) };
-        const end = page.map(({ deleted: version, repository, digest: key }) => ({ version, repository, key })).at(ROWS - 1);
+        const counts = {
+          forgotten_deletions: page.length === 0 ? 0 : await forgetManifests(context, store, page, before),
+        };
+        const end = page
+          .map(({ deleted: version, repository, digest: key }) => ({ version, repository, key }))
+          .at(ROWS - 1);
         return { position: positionAt(end === undefined ? { phase: 'tags' } : { phase: 'manifests', ...end }), counts };
       }
       case 'tags': {
         const page = await tagTombstones(store.database, from, until, ROWS);
-        const counts = { forgotten_deletions: page.length === 0 ? 0 : await forgetTagTombstones(context, store, page, before) };
+        const counts = {
+          forgotten_deletions: page.length === 0 ? 0 : await forgetTagTombstones(context, store, page, before),
+        };
         const end = page.map(({ version, repository, name: key }) => ({ version, repository, key })).at(ROWS - 1);
         return { position: positionAt(end === undefined ? { phase: 'removals' } : { phase: 'tags', ...end }), counts };
       }
@@ -59,10 +67,13 @@ function positionAt(start: Partial<Position>): string {
   return JSON.stringify({ ...START, ...start });
 }
 
-/** The least stamp of the changes that may still be on their way to a store: to central from any node, to a node its own. */
-async function leastStampFor({ central, nodes, lag }: MaintenanceContext, store: Store): Promise<number> {
+/**
+ * The least version of the changes that may still be on their way to a store: to central from any node, to a node its
+ * own.
+ */
+async function leastVersionFor({ central, nodes, lag }: MaintenanceContext, store: Store): Promise<number> {
   const from = store === central ? nodes : [store];
-  return Math.min(...(await Promise.all(from.map((node) => lag.leastStamp(node)))), Number.MAX_SAFE_INTEGER);
+  return Math.min(...(await Promise.all(from.map((node) => lag.leastVersion(node)))), Number.MAX_SAFE_INTEGER);
 }
 
 /** The first that is due, as far as one slice goes. Those that are not stay. */
@@ -74,8 +85,8 @@ async function forgetRemovals(
   before: number,
 ): Promise<Slice> {
   const isCentral = store === central;
-  const followers = isCentral ? nodes.map(({ name }) => name) : [];
-  const page = await removalsAfter(store.database, last, ROWS, until, before, followers);
+  const nodeNames = isCentral ? nodes.map(({ name }) => name) : [];
+  const page = await removalsAfter(store.database, last, ROWS, until, before, nodeNames);
   const names = page.filter(({ due }) => due === 1).map(({ name }) => name);
   const known = isCentral ? new Set() : await answerOf("central's database", knownRemovals(central.database, names));
   const removal = page.find(({ name, due }) => due === 1 && !known.has(name));
@@ -84,7 +95,10 @@ async function forgetRemovals(
     return { position: end === undefined ? undefined : positionAt({ phase: 'removals', key: end }) };
   }
   const isForgotten = await forgetRemoval(store.database, removal);
-  return { position: positionAt({ phase: 'removals', key: last }), counts: { forgotten_deletions: isForgotten ? 1 : 0 } };
+  return {
+    position: positionAt({ phase: 'removals', key: last }),
+    counts: { forgotten_deletions: isForgotten ? 1 : 0 },
+  };
 }
 
 /** Answers how many deletions are forgotten. */

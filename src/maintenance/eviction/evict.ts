@@ -1,24 +1,31 @@
 /**
- * Evicting images from a node that is over its limit of bytes, or that nobody has pulled there for long: whole, the least
- * recently pulled first, and only those that central has all of.
+ * Evicting images from a node that is over its limit of bytes, or that nobody has pulled there for long: whole, the
+ * least recently pulled first, and only those that central has all of.
  *
  * An image is a manifest that no live index lists, with all that it lists. Its rows leave first, in one transaction
- * (`eviction-rows.ts`), then the bytes that nothing else here needs (`let-go.ts`): killed in between, the node's collection
- * lets them go. An image whose bytes were promised to somebody stays until that is over.
+ * (`eviction-rows.ts`), then the bytes that nothing else here needs (`release.ts`): killed in between, the node's
+ * collection lets them go. An image whose bytes were promised to somebody stays until that is over.
  *
- * A round takes what is idle, and then, if the node is over its limit, has it collected: bytes that nothing needs go before
- * any that are of use. Only once a whole round of collection has ended do further images leave, until the rest fits. After an
- * eviction that was cut short it is the same again, since what it left behind is such bytes too.
+ * A round takes what is idle, and then, if the node is over its limit, has it collected: bytes that nothing needs go
+ * before any that are of use. Only once a whole round of collection has ended do further images leave, until the rest
+ * fits. After an eviction that was cut short it is the same again, since what it left behind is such bytes too.
  */
 import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
 import { storedBytes } from '../collection/delete-queue-rows.ts';
-import { evictImage, type ImageAtNode, imagesAt, leastUsed, unsettledAmong, type UsePosition } from './eviction-rows.ts';
+import {
+  evictImage,
+  type ImageAtNode,
+  imagesAt,
+  leastUsed,
+  unsettledAmong,
+  type UsePosition,
+} from './eviction-rows.ts';
 import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import { collectNode } from '../collection/node.ts';
 import type { MaintenanceContext } from '../context.ts';
-import { letGo, type LetGo } from '../collection/release.ts';
+import { releaseBlobs, type Released } from '../collection/release.ts';
 import { goRound, type Slice, type Task } from '../round.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
@@ -29,14 +36,14 @@ const IMAGES = 20;
 /** References of the images that a slice reads at once, unless one alone has more. */
 const REFERENCES = 20_000;
 
-/** Digests that are let go at once. */
+/** Digests that are released at once. */
 const DIGESTS = 5000;
 
 /**
  * Where a slice starts: among images; with `collection`, once a round of collection has ended.
  *
- * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it is less
- * idle than it looks. Only if that does not make enough room, a second pass takes those as well.
+ * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it
+ * is less idle than it looks. Only if that does not make enough room, a second pass takes those as well.
  */
 interface Position extends UsePosition {
   readonly pass: Pass;
@@ -48,7 +55,13 @@ interface Position extends UsePosition {
 type Pass = 'idle' | 1 | 2;
 type Collection = 'awaited' | 'begun';
 
-const startOf = (pass: Pass, stopped?: string): Position => ({ pass, used_at: -1, repository: '', digest: '', stopped });
+const startOf = (pass: Pass, stopped?: string): Position => ({
+  pass,
+  used_at: -1,
+  repository: '',
+  digest: '',
+  stopped,
+});
 const once = (collection: Collection): Position => ({ ...startOf(1), collection });
 
 export const evict: Task = {
@@ -88,8 +101,8 @@ interface Step extends Pick<Slice, 'stopped'> {
 }
 
 /**
- * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that was under
- * way already does not do. Where it fails, the round is over.
+ * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that
+ * was under way already does not do. Where it fails, the round is over.
  */
 async function collectFirst(context: MaintenanceContext, node: Store, collection: Collection): Promise<Step> {
   const task = await taskState(node.database, 'collect');
@@ -120,7 +133,12 @@ function hasEnded(task: TaskState | undefined): boolean {
   return task !== undefined && task.position === '' && task.next_at > 0;
 }
 
-async function evictSlice(context: MaintenanceContext, node: Store, limits: EvictionLimits, from: Position): Promise<Step> {
+async function evictSlice(
+  context: MaintenanceContext,
+  node: Store,
+  limits: EvictionLimits,
+  from: Position,
+): Promise<Step> {
   const { central, now } = context;
   let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
   const idleBefore = limits.idleMilliseconds === undefined ? -Infinity : now() - limits.idleMilliseconds;
@@ -135,7 +153,8 @@ async function evictSlice(context: MaintenanceContext, node: Store, limits: Evic
 
   const images = read.filter((image) => mayLeave(image, from.pass, idleBefore, now()));
   const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
-  const unsettled = blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
+  const unsettled =
+    blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
   const left: ImageAtNode[] = [];
   for (const image of images) {
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
@@ -147,7 +166,7 @@ async function evictSlice(context: MaintenanceContext, node: Store, limits: Evic
   }
   let stopped: string | undefined;
   try {
-    const kept = await letGoOf(context, node, left);
+    const kept = await releaseSlice(context, node, left);
     stopped = kept === undefined ? from.stopped : (kept ?? undefined);
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
@@ -162,14 +181,21 @@ async function evictSlice(context: MaintenanceContext, node: Store, limits: Evic
   return { next: isOver && pass === 1 ? startOf(2, stopped) : undefined, stopped };
 }
 
-/** Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link letGo}. @throws Stopped */
-async function letGoOf(context: MaintenanceContext, node: Store, images: readonly ImageAtNode[]): Promise<LetGo['stopped']> {
-  let stopped: LetGo['stopped'];
+/**
+ * Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link releaseBlobs}. @throws
+ * Stopped
+ */
+async function releaseSlice(
+  context: MaintenanceContext,
+  node: Store,
+  images: readonly ImageAtNode[],
+): Promise<Released['stopped']> {
+  let stopped: Released['stopped'];
   const digests = [
     ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
   for (let i = 0; i < digests.length; i += DIGESTS) {
-    const gone = await letGo(context, node, digests.slice(i, i + DIGESTS));
+    const gone = await releaseBlobs(context, node, digests.slice(i, i + DIGESTS));
     const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
     if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
     stopped = gone.stopped ?? stopped ?? gone.stopped;

@@ -1,10 +1,11 @@
 /**
- * Evicting an image from a node: its rows leave, whole, and its bytes follow (`consent-rows.ts`). It is no deletion: no stamp,
- * no marker, no entry of the feed; central has all of it.
+ * Evicting an image from a node: its rows leave, whole, and its bytes follow (`release-rows.ts`). It is no deletion: no
+ * version, no outbox entry, no entry of the change log; central has all of it.
  *
- * Invariant 1: what central has not heard of has a marker, and an image with a marker stays; so does one that was pulled, or
- * pinned, since it was chosen. It is one transaction, judged in its first statements: the row of `evictions` that they leave
- * is what the others look for, and is gone at its end. An image can list more digests than one parameter takes.
+ * Invariant 1: what central has not heard of has an outbox entry, and an image with an outbox entry stays; so does one
+ * that was pulled, or pinned, since it was chosen. It is one transaction, judged in its first statements: the row of
+ * `evictions` that they leave is what the others look for, and is gone at its end. An image can list more digests than
+ * one parameter takes.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -48,7 +49,10 @@ export function leastUsed(node: Database, after: UsePosition, limit: number): Pr
 
 /** Of each level below an image; what it lists beyond these stays, and is an image by itself. */
 const MOST_LISTED = 25_000;
-/** What all of an image may name, which {@link imagesAt} counts before it reads: a little more than one manifest of 4 MiB. */
+/**
+ * What all of an image may name, which {@link imagesAt} counts before it reads: a little more than one manifest of 4
+ * MiB.
+ */
 const MOST_REFERENCES = 60_000;
 
 const MEMBERS = `
@@ -68,7 +72,8 @@ const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM
   ofMembers,
 );
 
-// Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them does.
+// Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them
+// does.
 const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
     SELECT DISTINCT digest FROM (
       SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
@@ -116,7 +121,8 @@ interface NeededBlob {
 }
 
 /**
- * What images consist of at a node: the first of `roots`, as many as have so many references together, and one at least.
+ * What images consist of at a node: the first of `roots`, as many as have so many references together, and one at
+ * least.
  * @param references of all that is read at once; a manifest of 4 MB has tens of thousands
  */
 export async function imagesAt(
@@ -124,7 +130,9 @@ export async function imagesAt(
   roots: readonly Root[],
   references: number,
 ): Promise<ImageAtNode[]> {
-  const counts = await node.database.batch(byName(roots, ({ repository, digest }) => [COUNT_REFERENCES, repository, digest]));
+  const counts = await node.database.batch(
+    byName(roots, ({ repository, digest }) => [COUNT_REFERENCES, repository, digest]),
+  );
   let left = references;
   const read = roots.filter((root, i) => (left -= counts[nameOf(root)]?.[0]?.count ?? 0) >= 0 || i === 0);
   const images = await node.database.batch(
@@ -181,9 +189,9 @@ const TAGS_OF_MEMBERS = `json_each(?3) AS member
 // ?3 digests of its members, ?4 when it was last used.
 const GIVE_UP = sql`
   DELETE FROM evictions WHERE token = ?1 AND (
-    EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN markers k
+    EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN outbox k
       ON k.kind = 'manifest' AND k.repository = ?2 AND k.key = member.value)
-    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN markers k
+    OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN outbox k
       ON k.kind = 'tag' AND k.repository = ?2 AND k.key = t.name)
     OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN pins p
       ON p.repository = ?2 AND p.reference = member.value)
@@ -198,29 +206,30 @@ const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
 const LISTED = '(SELECT value FROM json_each(?3))';
 
 // Those of one depth, after what lists them: one that another index lists, or that has a tag of its own, stays.
-const IS_LEAVING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
+const IS_RELEASING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
   AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
   AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
 // A deletion that hides tags is still known, as of a manifest that was never here.
 const LEAVE_TOMBSTONES = sql`
-  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '', subject = NULL, size = 0, last_pull = 0
-  WHERE ${IS_LEAVING} AND deleted_version > 0`.reading(inFull(16));
-const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_LEAVING}`.reading(inFull(16));
+  UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
+    subject = NULL, size = 0, last_pull = 0
+  WHERE ${IS_RELEASING} AND deleted_version > 0`.reading(inFull(16));
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_RELEASING}`.reading(inFull(16));
 
 const HAS_LEFT = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
   WHERE m.repository = ?2 AND m.digest = ${digest} AND m.created_version > m.deleted_version) AND ${BEGUN}`;
 const DELETE_CONTENTS = sql`
-  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('manifest_contents.digest')}`.reading(
-  inFull(),
-);
+  DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED}
+    AND ${HAS_LEFT('manifest_contents.digest')}`.reading(inFull());
 const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
   WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`.reading(references);
 // Hidden ones go with the tombstone; writes that only this store knows are not forgotten for want of room.
 const DELETE_TAGS = sql`
-  DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED} AND ${HAS_LEFT('tags.digest')}
+  DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED}
+    AND ${HAS_LEFT('tags.digest')}
     AND NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
     AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(
@@ -241,7 +250,8 @@ const UNLIST_REPOSITORY = sql`
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?2 AND created_version > deleted_version)`;
 const FORGET_EMPTY_REPOSITORY = sql`
   DELETE FROM repositories WHERE name = ?2 AND ${BEGUN}
-    AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?2) AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = ?2)`;
+    AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?2) AND NOT EXISTS (SELECT 1 FROM tags
+      WHERE repository = ?2)`;
 const RESUME_AT = sql`UPDATE maintenance_tasks SET position = ?2 WHERE task = 'evict' AND ${BEGUN}`;
 const COUNT = sql`
   INSERT INTO maintenance_counters (name, value) SELECT 'evicted_images', 1 WHERE ${BEGUN}
@@ -249,7 +259,7 @@ const COUNT = sql`
 const END = sql<{ token: string }>`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
 
 /**
- * At a node: an image's rows leave, if it still may. Bytes stay until they are let go.
+ * At a node: an image's rows leave, if it still may. Bytes stay until they are released.
  * @param now milliseconds since the epoch
  * @param resumeAt where the task goes on if it is killed before it has let the bytes go
  * @returns whether it left

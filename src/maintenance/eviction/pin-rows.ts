@@ -39,6 +39,10 @@ export async function unpin(
 }
 
 /** When it was pinned, in milliseconds since the epoch; undefined where it is not. */
-export async function pinnedAt(node: Database, repository: RepositoryName, reference: Tag | Digest): Promise<number | undefined> {
+export async function pinnedAt(
+  node: Database,
+  repository: RepositoryName,
+  reference: Tag | Digest,
+): Promise<number | undefined> {
   return (await node.first<{ created_at: number }>(SELECT_PIN, repository, reference))?.created_at;
 }

@@ -28,7 +28,9 @@ export class Pins {
       node: name,
       pinnedAt: await pinnedAt(this.#store(name).database, repository, textOf(reference)),
     }));
-    return (await Promise.all(asked)).flatMap(({ node, pinnedAt: at }) => (at === undefined ? [] : [{ node, pinnedAt: at }]));
+    return (await Promise.all(asked)).flatMap(({ node, pinnedAt: at }) =>
+      at === undefined ? [] : [{ node, pinnedAt: at }],
+    );
   }
 
   /** Once more changes nothing. @throws OciError NOT_FOUND */

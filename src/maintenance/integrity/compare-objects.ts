@@ -6,10 +6,10 @@
  * | no     | yes | asked for by its key once more, then its location is damaged                                           |
  * | yes    | no  | an orphan, once it is older than an hour; deleted after as long as the database can be restored to     |
  *
- * A slice lists a range of keys and then walks the rows for it, in that order: an object that has just been written is not
- * in the list, and one that is in the list has had its row before the walk. That an object is an orphan can still be
- * wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it was
- * first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
+ * A slice lists a range of keys and then walks the rows for it, in that order: an object that has just been written is
+ * not in the list, and one that is in the list has had its row before the walk. That an object is an orphan can still
+ * be wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it
+ * was first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
  */
 import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
@@ -21,7 +21,10 @@ import type { MaintenanceContext } from '../context.ts';
 import type { Task } from '../round.ts';
 import { noteDamage } from './damage.ts';
 
-/** Keys of one slice: what is held in memory at once, of one store, since one is compared at a time. Each slice walks all locations, so few large ones cost least. */
+/**
+ * Keys of one slice: what is held in memory at once, of one store, since one is compared at a time. Each slice walks
+ * all locations, so few large ones cost least.
+ */
 const KEYS_PER_SLICE = 100_000;
 
 /** Requests to R2 about single objects in one slice: all that a run may make are 10,000. */
@@ -55,7 +58,12 @@ interface Compared {
   readonly deleted: number;
 }
 
-async function compareSlice(context: MaintenanceContext, store: Store, after: string, firstSeenBy: number): Promise<Compared> {
+async function compareSlice(
+  context: MaintenanceContext,
+  store: Store,
+  after: string,
+  firstSeenBy: number,
+): Promise<Compared> {
   const listed = await list(context, store, after);
   const others = new Set(await otherKeys(store.database, after, listed.end));
   const missing: NamedKey[] = [];

@@ -1,4 +1,7 @@
-/** Noting that a location's object is lost or wrong: from then on nothing is read or copied from it, until it is mended. */
+/**
+ * Noting that a location's object is lost or wrong: from then on nothing is read or copied from it, until it is
+ * repaired.
+ */
 import { logFailure } from '../../log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Damage } from '../../stores/blob-rows.ts';
@@ -7,12 +10,12 @@ import { markDamaged } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 
-/** The task that mends what is damaged. */
+/** The task that repairs what is damaged. */
 export const REPAIR = 'repair';
 
 /**
- * Marks a location of a store as damaged, unless it has another key by now; and central's row of it, which reads at other
- * hosts go by.
+ * Marks a location of a store as damaged, unless it has another key by now; and central's row of it, which reads at
+ * other hosts go by.
  */
 export async function noteDamage(
   { central }: MaintenanceContext,
@@ -28,5 +31,6 @@ export async function noteDamage(
   logFailure({ damaged: digest, store: store.name, key, problem: damage });
   await store.database.batch([countMaintenance('damaged_found', 1)]);
   // If central does not answer, the repair marks it.
-  if (store !== central) await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);
+  if (store !== central)
+    await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);
 }

@@ -1,6 +1,6 @@
 /**
- * Orphans: objects of a store's bucket that no row names. They are kept for as long as the database can be restored to an
- * earlier moment, which may name them again.
+ * Orphans: objects of a store's bucket that no row names. They are kept for as long as the database can be restored to
+ * an earlier moment, which may name them again.
  *
  * An orphan becomes a blob's location, or is deleted, and one transaction decides which: adopting takes the row of one
  * that is not `deleting`, deleting begins with that mark.
@@ -25,7 +25,11 @@ const SELECT_ORPHANS = sql`
   SELECT key, first_seen FROM orphans WHERE key > ?1 AND key <= coalesce(nullif(?2, ''), '~')`.reading(inFull());
 
 /** Those with a key after `after` and up to `to`, and when they were first seen, in milliseconds since the epoch. */
-export async function orphansBetween(database: Database, after: string, to: string): Promise<ReadonlyMap<string, number>> {
+export async function orphansBetween(
+  database: Database,
+  after: string,
+  to: string,
+): Promise<ReadonlyMap<string, number>> {
   const rows = await database.all<{ key: string; first_seen: number }>(SELECT_ORPHANS, after, to);
   return new Map(rows.map(({ key, first_seen: firstSeen }) => [key, firstSeen]));
 }
@@ -44,7 +48,11 @@ const BEGIN_DELETING = sql`
   WHERE key IN (SELECT value FROM json_each(?1)) AND first_seen <= CAST(?2 AS INTEGER) RETURNING key`;
 
 /** Marks those that were first seen by `firstSeenBy`: nothing adopts them from here on. Answers their keys. */
-export async function beginDeleting(database: Database, keys: readonly string[], firstSeenBy: number): Promise<string[]> {
+export async function beginDeleting(
+  database: Database,
+  keys: readonly string[],
+  firstSeenBy: number,
+): Promise<string[]> {
   return (await database.all<{ key: string }>(BEGIN_DELETING, JSON.stringify(keys), firstSeenBy)).map(({ key }) => key);
 }
 
@@ -52,7 +60,8 @@ const FORGET_ORPHANS = sql`DELETE FROM orphans WHERE key IN (SELECT value FROM j
 
 const FORGET_NAMED = sql`
   DELETE FROM orphans WHERE key IN (
-    SELECT l.key FROM json_each(?1) AS leaving CROSS JOIN locations l ON l.digest = leaving.value AND l.store = ?2)`;
+    SELECT l.key FROM json_each(?1) AS releasing CROSS JOIN locations l ON l.digest = releasing.value
+      AND l.store = ?2)`;
 
 /** Objects that rows name are no orphans, whatever was seen before: what is about to go must not be adopted. */
 export function forgetNamedOrphans(digests: readonly Digest[], store: string): BoundStatement {
@@ -74,9 +83,20 @@ const SELECT_CANDIDATES = sql`
  * @param size 0 for any, the smallest first
  * @param after the last of the page before; undefined for the beginning
  */
-export function candidates(database: Database, size: number, after: Orphan | undefined, limit: number): Promise<Candidate[]> {
+export function candidates(
+  database: Database,
+  size: number,
+  after: Orphan | undefined,
+  limit: number,
+): Promise<Candidate[]> {
   const from = after ?? { size, key: '' };
-  return database.all<Candidate>(SELECT_CANDIDATES, from.size, from.key, size === 0 ? Number.MAX_SAFE_INTEGER : size, limit);
+  return database.all<Candidate>(
+    SELECT_CANDIDATES,
+    from.size,
+    from.key,
+    size === 0 ? Number.MAX_SAFE_INTEGER : size,
+    limit,
+  );
 }
 
 const SET_SHA256 = sql`UPDATE orphans SET sha256 = ?2 WHERE key = ?1`;
@@ -87,7 +107,7 @@ export function setOrphanDigest(key: string, algorithm: Algorithm, digest: Diges
   return [algorithm === 'sha256' ? SET_SHA256 : SET_SHA512, key, digest];
 }
 
-const MEND_BY_ORPHAN = sql`
+const REPAIR_BY_ORPHAN = sql`
   UPDATE locations SET key = ?4, size = (SELECT size FROM orphans WHERE key = ?4), damage = NULL
   WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NOT NULL
     AND EXISTS (SELECT 1 FROM orphans WHERE key = ?4 AND deleting = 0)`;
@@ -117,7 +137,7 @@ export async function adoptOrphan(
   const take: BoundStatement =
     damaged === undefined
       ? [ADD_LOCATION_OF_ORPHAN, digest, name, key, now, lease]
-      : [MEND_BY_ORPHAN, digest, name, damaged, key];
+      : [REPAIR_BY_ORPHAN, digest, name, damaged, key];
   const { adopted } = await database.batch({ take, adopted: [FORGET_ADOPTED, digest, name, key] });
   return adopted.length > 0;
 }

@@ -1,21 +1,21 @@
 /**
- * Mending blobs: finding their bytes, checked by digest, and pointing the store's location at them.
+ * Repairing blobs: finding their bytes, checked by digest, and pointing the store's location at them.
  *
  * The bytes come from an orphan of the store's own bucket, if one has them, and otherwise from any store that says of
- * itself that it has the blob. Nothing is overwritten: a copy has a key of its own, the location is compared and set, and
- * the object that it pointed at before becomes an orphan.
+ * itself that it has the blob. Nothing is overwritten: a copy has a key of its own, the location is compared and set,
+ * and the object that it pointed at before becomes an orphan.
  */
 import { logFailure, logLine } from '../../log.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
-import { Hopeless } from '../../replication/machine.ts';
+import { PermanentError } from '../../replication/machine.ts';
 import type { Progress } from '../../replication/queue-state.ts';
 import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../../replication/transfer.ts';
-import { type Damage, leaseTimes, ownLocation } from '../../stores/blob-rows.ts';
+import { type Damage, leaseTimes, localLocation } from '../../stores/blob-rows.ts';
 import { Hash } from '../../stores/uploads/blob-writer.ts';
 import { unavailable } from '../../stores/bucket.ts';
 import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orphan-rows.ts';
 import { repairProgress, saveRepairProgress } from './repair-rows.ts';
-import { addWantedLocation, type Location, mendLocation, soundAmong } from './scrub-rows.ts';
+import { addWantedLocation, type Location, repairLocation, soundAmong } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
@@ -29,12 +29,19 @@ export interface Lacking {
   readonly damaged: { readonly key: string; readonly damage: Damage } | undefined;
 }
 
-/** Orphans of a size that are held at once; and of those of any size, all that are hashed for a blob whose size is not known. */
+/**
+ * Orphans of a size that are held at once; and of those of any size, all that are hashed for a blob whose size is not
+ * known.
+ */
 const CANDIDATES = 1000;
 
 /** Answers those of the blobs that the store has by now. One that fails keeps none of the others waiting. */
-export async function mend(context: MaintenanceContext, store: Store, blobs: readonly Lacking[]): Promise<Digest[]> {
-  const mended: Digest[] = [];
+export async function repairBlob(
+  context: MaintenanceContext,
+  store: Store,
+  blobs: readonly Lacking[],
+): Promise<Digest[]> {
+  const repaired: Digest[] = [];
   const elsewhere = await locationsElsewhere(
     context,
     store,
@@ -44,33 +51,37 @@ export async function mend(context: MaintenanceContext, store: Store, blobs: rea
     if (!context.mayGoOn()) break;
     try {
       if (
-        (await mendByItself(store, blob)) ||
-        (await mendByOrphan(context, store, blob)) ||
-        (await mendByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []))
+        (await repairByItself(store, blob)) ||
+        (await repairByOrphan(context, store, blob)) ||
+        (await repairByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []))
       ) {
-        mended.push(blob.digest);
-        logLine({ mended: blob.digest, store: store.name });
+        repaired.push(blob.digest);
+        logLine({ repaired: blob.digest, store: store.name });
       }
     } catch (error) {
       if (error instanceof OutOfTime) break;
-      logFailure({ unmended: blob.digest, store: store.name, error: String(error) });
+      logFailure({ unrepaired: blob.digest, store: store.name, error: String(error) });
     }
   }
-  return mended;
+  return repaired;
 }
 
 /** An object that was missing may have been put back. */
-async function mendByItself({ name, database, bucket }: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+async function repairByItself({ name, database, bucket }: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
   if (damaged?.damage !== 'missing') return false;
   const { key } = damaged;
   const content = await bucket.get(key);
   if (content === undefined || (await hashOf(algorithmOf(digest), content)) !== digest) return false;
-  const { mended } = await database.batch({ mended: mendLocation(digest, name, key, { key, size }) });
-  return mended.length > 0;
+  const { repaired } = await database.batch({ repaired: repairLocation(digest, name, key, { key, size }) });
+  return repaired.length > 0;
 }
 
 /** Orphans are hashed when a blob of their size is lacking, once each. */
-async function mendByOrphan(context: MaintenanceContext, store: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+async function repairByOrphan(
+  context: MaintenanceContext,
+  store: Store,
+  { digest, size, damaged }: Lacking,
+): Promise<boolean> {
   const algorithm = algorithmOf(digest);
   for (let last: Candidate | undefined; ;) {
     const page = await candidates(store.database, size, last, CANDIDATES);
@@ -112,7 +123,7 @@ async function locationsElsewhere(
   return Map.groupBy(answers.flat(), ({ digest }) => digest);
 }
 
-async function mendByCopy(
+async function repairByCopy(
   context: MaintenanceContext,
   store: Store,
   { digest, damaged }: Lacking,
@@ -124,7 +135,7 @@ async function mendByCopy(
       return await copyFrom(context, store, digest, damaged?.key, source);
     } catch (error) {
       if (error instanceof OutOfTime) throw error;
-      if (error instanceof Hopeless) await noteDamage(context, source.store, source, 'wrong bytes');
+      if (error instanceof PermanentError) await noteDamage(context, source.store, source, 'wrong bytes');
       else if (error instanceof Gone) await noteDamage(context, source.store, source, 'missing');
       failure = error;
     }
@@ -143,7 +154,11 @@ async function copyFrom(
   const { name, database, bucket } = store;
   const keeper = new Keeper(await repairProgress(database, digest));
   try {
-    const copy = await transfer({ name: digest, from: from.bucket, key, to: bucket, digest, size }, keeper, context.mayGoOn);
+    const copy = await transfer(
+      { name: digest, from: from.bucket, key, to: bucket, digest, size },
+      keeper,
+      context.mayGoOn,
+    );
     const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
     // A row that names it may be collected, and the object with it: no later attempt may name it again.
     if (keeper.saved) await saveRepairProgress(database, digest, undefined);
@@ -153,11 +168,11 @@ async function copyFrom(
       taken:
         damaged === undefined
           ? addWantedLocation({ digest, key: copy, size }, name, now, until)
-          : mendLocation(digest, name, damaged, { key: copy, size }),
+          : repairLocation(digest, name, damaged, { key: copy, size }),
     });
     const took = taken.length > 0;
-    // Otherwise somebody else has mended it, maybe another run with this same object; or nobody wants it any more.
-    const inUse = took ? copy : (await ownLocation(database, digest, name))?.key;
+    // Otherwise somebody else has repaired it, maybe another run with this same object; or nobody wants it any more.
+    const inUse = took ? copy : (await localLocation(database, digest, name))?.key;
     if (inUse !== copy) await bucket.delete([copy]);
     return took;
   } finally {
@@ -165,7 +180,10 @@ async function copyFrom(
   }
 }
 
-/** How far a copy has come. What a run that is killed does not save is an object without a row, or a multipart upload that R2 ends. */
+/**
+ * How far a copy has come. What a run that is killed does not save is an object without a row, or a multipart upload
+ * that R2 ends.
+ */
 class Keeper implements ProgressKeeper {
   readonly #saved: string | undefined;
   #progress: Progress | undefined;

@@ -1,22 +1,23 @@
 /**
- * Repair: what is damaged in a store is mended from orphans and from other stores, and at central what live manifests need
- * and no store is known to have: so after its database was restored to an earlier moment.
+ * Repair: what is damaged in a store is repaired from orphans and from other stores, and at central what live manifests
+ * need and no store is known to have: so after its database was restored to an earlier moment.
  *
- * A damaged location is tried every few minutes until it is mended, by this or by a push; its row stays as long as that.
+ * A damaged location is tried every few minutes until it is repaired, by this or by a push; its row stays as long as
+ * that.
  */
 import { MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable } from '../../oci/errors.ts';
-import { ownLocation } from '../../stores/blob-rows.ts';
+import { localLocation } from '../../stores/blob-rows.ts';
 import { taskState } from '../task-rows.ts';
-import { type DamagedLocation, damagedLocations, markDamaged, mendLocation, wantedBlobs } from './scrub-rows.ts';
+import { type DamagedLocation, damagedLocations, markDamaged, repairLocation, wantedBlobs } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import type { Task } from '../round.ts';
 import { comparison } from './compare-objects.ts';
 import { REPAIR } from './damage.ts';
-import { mend } from './repair-blob.ts';
+import { repairBlob } from './repair-blob.ts';
 
 const DAMAGED_PER_PAGE = 20;
 const LINKS_PER_PAGE = 5000;
@@ -24,7 +25,7 @@ const LINKS_PER_PAGE = 5000;
 /** Digests of lost blobs that a line of the log names. */
 const LOST_IN_LOG = 20;
 
-/** Mends what is damaged in a store. What cannot be mended is tried again in the next round. */
+/** Repairs what is damaged in a store. What cannot be repaired is tried again in the next round. */
 export const repair: Task = {
   name: REPAIR,
   at: 'every store',
@@ -34,8 +35,8 @@ export const repair: Task = {
     const page = await damagedLocations(store.database, { digest, store: name }, DAMAGED_PER_PAGE);
     if (page.length === 0 && position === '') return undefined;
     const own = page.filter((location) => location.store === store.name);
-    const found = await mendOwn(context, store, own);
-    for (const location of page) if (location.store !== store.name) await followNode(context, store, location);
+    const found = await repairOwn(context, store, own);
+    for (const location of page) if (location.store !== store.name) await repairAtNode(context, store, location);
     for (const each of found) await context.repaired(store.name, each);
     const counts = { repaired: found.length };
     // Without time for all of them, the page is the next run's as well.
@@ -45,14 +46,19 @@ export const repair: Task = {
   },
 };
 
-async function mendOwn(context: MaintenanceContext, store: Store, own: readonly DamagedLocation[]): Promise<Digest[]> {
+async function repairOwn(
+  context: MaintenanceContext,
+  store: Store,
+  own: readonly DamagedLocation[],
+): Promise<Digest[]> {
   const { central } = context;
   if (own.length === 0) return [];
-  // Central reads and copies from nodes by its own rows: those of damaged objects first, those of the mended ones after.
+  // Central reads and copies from nodes by its own rows: those of damaged objects first, those of the repaired ones
+  // after.
   if (store !== central) {
     await central.database.batch(own.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage)));
   }
-  const found = await mend(
+  const found = await repairBlob(
     context,
     store,
     own.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } })),
@@ -64,7 +70,11 @@ async function mendOwn(context: MaintenanceContext, store: Store, own: readonly 
 }
 
 /** At central: a node's location that was damaged is where the node says, by now. */
-async function followNode({ central, nodes }: MaintenanceContext, store: Store, location: DamagedLocation): Promise<void> {
+async function repairAtNode(
+  { central, nodes }: MaintenanceContext,
+  store: Store,
+  location: DamagedLocation,
+): Promise<void> {
   const node = nodes.find(({ name }) => name === location.store);
   if (store !== central || node === undefined) return;
   try {
@@ -76,9 +86,9 @@ async function followNode({ central, nodes }: MaintenanceContext, store: Store, 
 }
 
 async function pointAt(central: Store, node: Store, { digest, key }: DamagedLocation): Promise<void> {
-  const now = await ownLocation(node.database, digest, node.name);
+  const now = await localLocation(node.database, digest, node.name);
   if (now === undefined || now.damage !== null) return;
-  await central.database.batch([mendLocation(digest, node.name, key, now)]);
+  await central.database.batch([repairLocation(digest, node.name, key, now)]);
 }
 
 /**
@@ -95,7 +105,7 @@ export const wanted: Task = {
     if (orphansAreKnown === undefined || (position === '' && (ended ?? 0) >= orphansAreKnown)) return undefined;
     const [digest = '', repository = ''] = position.split(' ');
     const page = await wantedBlobs(central, { digest, repository }, LINKS_PER_PAGE);
-    const found = await mend(
+    const found = await repairBlob(
       context,
       central,
       page.wanted.map((blob) => ({ ...blob, damaged: undefined })),

@@ -1,10 +1,13 @@
-/** How far large objects have come that are copied in place of damaged ones: one run of maintenance may not be enough. */
+/**
+ * How far large objects have come that are copied in place of damaged ones: one run of maintenance may not be enough.
+ */
 import type { Digest } from '../../oci/digest.ts';
 import { type Database, sql } from '../../stores/database.ts';
 
 const SELECT_PROGRESS = sql`SELECT progress FROM repairs WHERE digest = ?1`;
 const SAVE_PROGRESS = sql`
-  INSERT INTO repairs (digest, progress) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE SET progress = excluded.progress`;
+  INSERT INTO repairs (digest, progress) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE
+    SET progress = excluded.progress`;
 const FORGET_PROGRESS = sql`DELETE FROM repairs WHERE digest = ?1`;
 
 export async function repairProgress(database: Database, digest: Digest): Promise<string | undefined> {

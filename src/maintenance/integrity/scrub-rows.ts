@@ -1,8 +1,8 @@
 /**
  * Locations as the scrub sees them: what to hash next, which keys rows name, and what is damaged.
  *
- * Every change of a location here is guarded by the key that was looked at: a push that has replaced the object meanwhile
- * is not undone.
+ * Every change of a location here is guarded by the key that was looked at: a push that has replaced the object
+ * meanwhile is not undone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { CheckedLocationRow, Damage } from '../../stores/blob-rows.ts';
@@ -19,17 +19,23 @@ export interface Location {
 /** Locations, of any store and damaged ones too, that one statement looks at for sound ones. */
 const LOCATIONS_PER_LOOK = 5000;
 const SELECT_SOUND_LOCATIONS = sql`
-  WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest LIMIT ${String(LOCATIONS_PER_LOOK)})
-  SELECT * FROM (SELECT 0 AS last, digest, key, size FROM page WHERE store = ?2 AND damage IS NULL ORDER BY digest LIMIT CAST(?3 AS INTEGER))
+  WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest
+    LIMIT ${String(LOCATIONS_PER_LOOK)})
+  SELECT * FROM (SELECT 0 AS last, digest, key, size FROM page WHERE store = ?2 AND damage IS NULL ORDER BY digest
+    LIMIT CAST(?3 AS INTEGER))
   UNION ALL
-  SELECT 1, digest, '', 0 FROM (SELECT digest FROM page ORDER BY digest LIMIT 1 OFFSET ${String(LOCATIONS_PER_LOOK - 1)})`.reading(
-  atMost(6 * LOCATIONS_PER_LOOK),
-);
+  SELECT 1, digest, '', 0 FROM (SELECT digest FROM page ORDER BY digest
+    LIMIT 1 OFFSET ${String(LOCATIONS_PER_LOOK - 1)})`.reading(atMost(6 * LOCATIONS_PER_LOOK));
 
 type SoundRow = Location & { readonly last: number };
 
 /** Locations of a store by digest, without those that are known to be damaged. @param after '' for the beginning */
-export async function soundLocations(database: Database, store: string, after: string, limit: number): Promise<Location[]> {
+export async function soundLocations(
+  database: Database,
+  store: string,
+  after: string,
+  limit: number,
+): Promise<Location[]> {
   for (let from = after; ;) {
     const rows = await database.all<SoundRow>(SELECT_SOUND_LOCATIONS, from, store, limit);
     const sound = rows.flatMap(({ last, digest, key, size }) => (last === 0 ? [{ digest, key, size }] : []));
@@ -40,7 +46,8 @@ export async function soundLocations(database: Database, store: string, after: s
 }
 
 const SELECT_SOUND_AMONG = sql`
-  SELECT l.digest, l.key, l.size FROM json_each(?1) AS asked CROSS JOIN locations l ON l.digest = asked.value AND l.store = ?2
+  SELECT l.digest, l.key, l.size FROM json_each(?1) AS asked CROSS JOIN locations l ON l.digest = asked.value
+    AND l.store = ?2
   WHERE l.damage IS NULL`;
 
 /** Where a store says of itself that it has some of the digests. */
@@ -58,8 +65,8 @@ export interface NamedKey {
 type KeyRow = NamedKey & { readonly last: 0 };
 type LastRow = { readonly last: 1; readonly digest: Digest };
 
-// Keys have no index: it would be one more row written by every push, for something that is asked once a day. A range of
-// keys is a walk through the table, and the ranges are so large that few are needed.
+// Keys have no index: it would be one more row written by every push, for something that is asked once a day. A range
+// of keys is a walk through the table, and the ranges are so large that few are needed.
 const ROWS_PER_PAGE = 20_000;
 const SELECT_KEYS = sql`
   WITH page AS MATERIALIZED (
@@ -74,7 +81,12 @@ const SELECT_KEYS = sql`
  * All locations of a store with a key after `after` and up to `to`, in pages, by walking the table.
  * @param to '' for no end
  */
-export async function* namedKeys(database: Database, store: string, after: string, to: string): AsyncGenerator<NamedKey[]> {
+export async function* namedKeys(
+  database: Database,
+  store: string,
+  after: string,
+  to: string,
+): AsyncGenerator<NamedKey[]> {
   for (let from: string = ''; ;) {
     const rows = await database.all<KeyRow | LastRow>(SELECT_KEYS, from, store, after, to);
     const end = rows.at(-1);
@@ -88,19 +100,20 @@ export async function* namedKeys(database: Database, store: string, after: strin
 const SELECT_CHUNK_KEYS = sql`
   SELECT upload AS first, start AS second, key FROM upload_chunks WHERE (upload, start) > (?1, CAST(?2 AS INTEGER))
   ORDER BY upload, start LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
-const SELECT_DEPARTED_KEYS = sql`
-  SELECT delete_after AS first, key AS second, key FROM departed WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2)
+const SELECT_QUEUED_KEYS = sql`
+  SELECT delete_after AS first, key AS second, key FROM delete_queue
+    WHERE (delete_after, key) > (CAST(?1 AS INTEGER), ?2)
   ORDER BY delete_after, key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 /**
- * Keys that rows other than locations name, by walking the tables in pages. Read before and after the locations, it misses none
- * that moves. @param to '' for no end
+ * Keys that rows other than locations name, by walking the tables in pages. Read before and after the locations, it
+ * misses none that moves. @param to '' for no end
  */
 export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
   const keys: string[] = [];
   for (const [select, start] of [
     [SELECT_CHUNK_KEYS, { first: '', second: -1 }],
-    [SELECT_DEPARTED_KEYS, { first: -1, second: '' }],
+    [SELECT_QUEUED_KEYS, { first: -1, second: '' }],
   ] as const) {
     let from: { readonly first: string | number; readonly second: string | number } | undefined = start;
     while (from !== undefined) {
@@ -121,7 +134,12 @@ const MARK_DAMAGED = sql<{ digest: Digest }>`
   UPDATE locations SET damage = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NULL RETURNING digest`;
 
 /** Gives a row if the location has still that key and was not known to be damaged. */
-export function markDamaged(digest: Digest, store: string, key: string, damage: Damage): BoundStatement<{ digest: Digest }> {
+export function markDamaged(
+  digest: Digest,
+  store: string,
+  key: string,
+  damage: Damage,
+): BoundStatement<{ digest: Digest }> {
   return [MARK_DAMAGED, digest, store, key, damage];
 }
 
@@ -133,7 +151,9 @@ export interface DamagedLocation extends CheckedLocationRow {
 
 const SELECT_DAMAGED = sql`
   SELECT digest, store, key, size, lease_until, damage FROM locations INDEXED BY locations_damaged
-  WHERE damage IS NOT NULL AND (digest, store) > (?1, ?2) ORDER BY digest, store LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
+  WHERE damage IS NOT NULL AND (digest, store) > (?1, ?2) ORDER BY digest, store LIMIT CAST(?3 AS INTEGER)`.reading(
+  paged(3),
+);
 
 export function damagedLocations(
   database: Database,
@@ -143,18 +163,18 @@ export function damagedLocations(
   return database.all<DamagedLocation>(SELECT_DAMAGED, after.digest, after.store, limit);
 }
 
-const MEND_LOCATION = sql<{ digest: Digest }>`
+const REPAIR_LOCATION = sql<{ digest: Digest }>`
   UPDATE locations SET key = ?4, size = CAST(?5 AS INTEGER), damage = NULL
   WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NOT NULL RETURNING digest`;
 
 /** Points a damaged location to an object that has the bytes. Gives a row if it was still the same, and damaged. */
-export function mendLocation(
+export function repairLocation(
   digest: Digest,
   store: string,
   from: string,
   to: { key: string; size: number },
 ): BoundStatement<{ digest: Digest }> {
-  return [MEND_LOCATION, digest, store, from, to.key, to.size];
+  return [REPAIR_LOCATION, digest, store, from, to.key, to.size];
 }
 
 const ADD_WANTED_LOCATION = sql<{ digest: Digest }>`
@@ -193,9 +213,12 @@ const SELECT_WANTED = sql`
     SELECT digest, repository FROM links INDEXED BY links_by_digest
     WHERE (digest, repository) > (?1, ?2) ORDER BY digest, repository LIMIT CAST(?3 AS INTEGER))
   SELECT 0 AS last, page.digest, page.repository, (SELECT r.size FROM ${NAMED}) AS size FROM page
-  WHERE EXISTS (SELECT 1 FROM ${NAMED}) AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = page.digest AND (l.damage IS NULL OR l.store = ?4))
+  WHERE EXISTS (SELECT 1 FROM ${NAMED}) AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = page.digest
+    AND (l.damage IS NULL OR l.store = ?4))
   UNION ALL
-  SELECT * FROM (SELECT 1, digest, repository, 0 FROM page ORDER BY digest DESC, repository DESC LIMIT 1)`.reading(paged(3, 12));
+  SELECT * FROM (SELECT 1, digest, repository, 0 FROM page ORDER BY digest DESC, repository DESC LIMIT 1)`.reading(
+  paged(3, 12),
+);
 
 /**
  * At central: those of a page of links whose blob a live manifest needs while no store is known to have it. Damaged
@@ -207,7 +230,13 @@ export async function wantedBlobs(
   after: LinkPosition,
   links: number,
 ): Promise<{ readonly wanted: readonly WantedBlob[]; readonly end: LinkPosition | undefined }> {
-  const rows = await central.database.all<WantedRow>(SELECT_WANTED, after.digest, after.repository, links, central.name);
+  const rows = await central.database.all<WantedRow>(
+    SELECT_WANTED,
+    after.digest,
+    after.repository,
+    links,
+    central.name,
+  );
   const sizes = new Map<string, number>();
   for (const { last, digest, size } of rows) if (last === 0) sizes.set(digest, Math.max(size, sizes.get(digest) ?? 0));
   const end = rows.find(({ last }) => last === 1);

@@ -26,7 +26,10 @@ const LEAST_COST = 256 * 1024;
 /** Above, an object is paid for before it is read: a run that is killed meanwhile has used the budget as well. */
 const LARGE_BYTES = 256 * 1024 * 1024;
 
-/** Above, an object is not read: it would not end within a run. The comparison with the listing still misses it if it is gone. */
+/**
+ * Above, an object is not read: it would not end within a run. The comparison with the listing still misses it if it is
+ * gone.
+ */
 export const MAX_SCRUB_BYTES = 32 * 1024 ** 3;
 
 /** After as many runs that were killed or failed at an object, it is passed over until the next round. */

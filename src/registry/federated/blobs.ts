@@ -1,8 +1,8 @@
 /**
  * Blobs at a node: read from the nearest location, and reused from central.
  *
- * Invariant 5: what a HEAD, a mount or a commit answers from central's copy is kept there first, by central's lease; the
- * link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
+ * Invariant 5: what a HEAD, a mount or a commit answers from central's copy is kept there first, by central's lease;
+ * the link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -49,19 +49,24 @@ export class FederatedBlobs {
 
   async get(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
     const { node } = this.#federation;
-    const own = await findBlob(node.database, access.repository, digest, node.name).catch(orAway);
-    if (own instanceof OciError) return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, own));
-    requirePublic(access, own.public);
-    const near = own.locations.length > 0;
-    return this.#blobAt(access, digest, near ? own.locations : await this.#locationsAtCentral(access.repository, digest, own));
+    const local = await findBlob(node.database, access.repository, digest, node.name).catch(orAway);
+    if (local instanceof OciError)
+      return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, local));
+    requirePublic(access, local.public);
+    const near = local.locations.length > 0;
+    return this.#blobAt(
+      access,
+      digest,
+      near ? local.locations : await this.#locationsAtCentral(access.repository, digest, local),
+    );
   }
 
   /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
   async #locationsWithoutNode(access: ReadAccess, digest: Digest, away: OciError): Promise<readonly LocationRow[]> {
     const { central } = this.#federation;
-    const far = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
-    requirePublic(access, far.public);
-    const locations = await readableLocations(far, digest, this.#federation.options.storeOf);
+    const remote = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
+    requirePublic(access, remote.public);
+    const locations = await readableLocations(remote, digest, this.#federation.options.storeOf);
     if (locations.length === 0) throw away;
     return locations;
   }
@@ -74,36 +79,48 @@ export class FederatedBlobs {
     const { node, central, options } = this.#federation;
     const { repository } = access;
     const lease = this.#lease();
-    const own = mayPush
+    const local = mayPush
       ? await findBlobAndPromise(node.database, repository, digest, node.name, lease)
       : await findBlob(node.database, repository, digest, node.name).catch(orAway);
-    if (own instanceof OciError) {
-      return { digest, size: await this.#reachableSize(digest, await this.#locationsWithoutNode(access, digest, own)) };
+    if (local instanceof OciError) {
+      return {
+        digest,
+        size: await this.#reachableSize(digest, await this.#locationsWithoutNode(access, digest, local)),
+      };
     }
-    requirePublic(access, own.public);
-    const [near] = own.locations;
+    requirePublic(access, local.public);
+    const [near] = local.locations;
     if (near !== undefined) return { digest, size: near.size };
     if (!mayPush)
-      return { digest, size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, own)) };
-    let far: BlobRows;
+      return {
+        digest,
+        size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, local)),
+      };
+    let remote: BlobRows;
     try {
-      far = await answerOfCentral(
-        findBlobAndPromise(central.database, repository, digest, central.name, lease, { linkedElsewhere: own.linked }),
+      remote = await answerOfCentral(
+        findBlobAndPromise(central.database, repository, digest, central.name, lease, {
+          linkedElsewhere: local.linked,
+        }),
       );
     } catch (error) {
       // Whoever may push uploads it, then.
       if (isUnavailable(error)) throw blobUnknown(repository, digest);
       throw error;
     }
-    const { locations } = far;
-    if ((!own.linked && !far.linked) || !(await isReachable(locations, options.storeOf))) throw blobUnknown(repository, digest);
+    const { locations } = remote;
+    if ((!local.linked && !remote.linked) || !(await isReachable(locations, options.storeOf)))
+      throw blobUnknown(repository, digest);
     const size = locations[0]?.size ?? 0;
-    const until = usableUntil(far.locations, options.graceMilliseconds);
+    const until = usableUntil(remote.locations, options.graceMilliseconds);
     await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
     return { digest, size };
   }
 
-  /** Locally, where the node has source and bytes; otherwise from central, which may also be away: then the client uploads. */
+  /**
+   * Locally, where the node has source and bytes; otherwise from central, which may also be away: then the client
+   * uploads.
+   */
   async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;
     try {
@@ -115,11 +132,14 @@ export class FederatedBlobs {
   }
 
   /**
-   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store. Answers their sizes,
-   * in bytes, where central has them.
+   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store. Answers their
+   * sizes, in bytes, where central has them.
    * @throws OciError UNAVAILABLE: whether the blobs are missing is for central to say
    */
-  async promiseFromCentral(repository: RepositoryName, digests: readonly Digest[]): Promise<ReadonlyMap<Digest, number>> {
+  async promiseFromCentral(
+    repository: RepositoryName,
+    digests: readonly Digest[],
+  ): Promise<ReadonlyMap<Digest, number>> {
     const { node, central, options } = this.#federation;
     const lease = this.#lease();
     const linked = await linkedAmong(node.database, repository, digests);
@@ -128,7 +148,9 @@ export class FederatedBlobs {
     for (let i = 0; i < digests.length; i += BLOBS_PER_BATCH) {
       const wanted = digests.slice(i, i + BLOBS_PER_BATCH);
       const asked = wanted.map((digest) => ({ digest, linkedElsewhere: linked.has(digest) }));
-      const found = await answerOfCentral(findBlobsAndPromise(central.database, repository, asked, central.name, lease));
+      const found = await answerOfCentral(
+        findBlobsAndPromise(central.database, repository, asked, central.name, lease),
+      );
       for (const [at, { locations }] of found.entries()) {
         const digest = wanted[at];
         const [location] = locations;
@@ -158,18 +180,18 @@ export class FederatedBlobs {
     const onlyIfPublic = from.condition === 'if-public';
     // What the source's organization has stopped counting is not for others to count again.
     const asked = { countsAgain: false, onlyIfPublic };
-    const own = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
-    if (onlyIfPublic && !own.public) return false;
-    const far = await answerOfCentral(
+    const local = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
+    if (onlyIfPublic && !local.public) return false;
+    const remote = await answerOfCentral(
       findBlobAndPromise(central.database, from.repository, digest, central.name, lease, {
         ...asked,
-        linkedElsewhere: own.linked,
+        linkedElsewhere: local.linked,
       }),
     );
-    if (onlyIfPublic && !far.public) return false;
-    const [nearest] = far.locations;
-    if (nearest === undefined || !(await isReachable(far.locations, options.storeOf))) return false;
-    const until = usableUntil(far.locations, options.graceMilliseconds);
+    if (onlyIfPublic && !remote.public) return false;
+    const [nearest] = remote.locations;
+    if (nearest === undefined || !(await isReachable(remote.locations, options.storeOf))) return false;
+    const until = usableUntil(remote.locations, options.graceMilliseconds);
     if (organizationOf(from.repository) === organizationOf(repository)) {
       await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
     } else await linkFromElsewhere(node.database, repository, { digest, size: nearest.size }, lease.now, until);
@@ -177,12 +199,16 @@ export class FederatedBlobs {
   }
 
   /** @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
-  async #locationsAtCentral(repository: RepositoryName, digest: Digest, own: BlobRows): Promise<readonly LocationRow[]> {
+  async #locationsAtCentral(
+    repository: RepositoryName,
+    digest: Digest,
+    local: BlobRows,
+  ): Promise<readonly LocationRow[]> {
     const { central, options } = this.#federation;
-    const far = await answerOfCentral(findBlob(central.database, repository, digest, central.name, own.linked));
-    const damaged = [...own.damaged, ...far.damaged];
-    const locations = await readableLocations({ locations: far.locations, damaged }, digest, options.storeOf);
-    if ((!own.linked && !far.linked) || locations.length === 0) throw blobUnknown(repository, digest);
+    const remote = await answerOfCentral(findBlob(central.database, repository, digest, central.name, local.linked));
+    const damaged = [...local.damaged, ...remote.damaged];
+    const locations = await readableLocations({ locations: remote.locations, damaged }, digest, options.storeOf);
+    if ((!local.linked && !remote.linked) || locations.length === 0) throw blobUnknown(repository, digest);
     return locations;
   }
 
@@ -201,25 +227,31 @@ export class FederatedBlobs {
   ): Promise<ReadableStream<Uint8Array>> {
     const { node, options } = this.#federation;
     const opened =
-      (await openNearest(locations, range, options.storeOf)) ?? (await this.#openElsewhere(access, digest, locations, range));
+      (await openNearest(locations, range, options.storeOf)) ??
+      (await this.#openElsewhere(access, digest, locations, range));
     if (opened === undefined) throw bytesUnreachable(digest, locations);
-    if (opened.location.store !== node.name) options.replication.fetchBlob(access.repository, digest);
+    if (opened.location.store !== node.name) options.replication.copyBlobDown(access.repository, digest);
     return opened.content;
   }
 
-  async #openElsewhere(access: ReadAccess, digest: Digest, tried: readonly LocationRow[], range: ByteRange | undefined) {
+  async #openElsewhere(
+    access: ReadAccess,
+    digest: Digest,
+    tried: readonly LocationRow[],
+    range: ByteRange | undefined,
+  ) {
     const { options } = this.#federation;
     const moved = await movedLocations(tried, digest, options.storeOf);
     const opened = await openNearest(moved, range, options.storeOf);
     if (opened !== undefined) return opened;
-    const own: BlobRows = { public: false, linked: true, locations: [], damaged: [] };
+    const local: BlobRows = { public: false, linked: true, locations: [], damaged: [] };
     const keys = new Set(tried.map(({ key }) => key));
-    const far = await this.#locationsAtCentral(access.repository, digest, own).catch((error: unknown) => {
+    const remote = await this.#locationsAtCentral(access.repository, digest, local).catch((error: unknown) => {
       if (isUnavailable(error)) return [];
       throw error;
     });
     return openNearest(
-      far.filter(({ key }) => !keys.has(key)),
+      remote.filter(({ key }) => !keys.has(key)),
       range,
       options.storeOf,
     );

@@ -9,14 +9,16 @@ import type { StoredRegistryOptions } from '../stored.ts';
 /** What else has to be done for a node, by queues that outlive the request. */
 export interface QueueSignals {
   /** A blob was read from afar: copy it here for the next time. */
-  fetchBlob(repository: RepositoryName, digest: Digest): void;
-  /** The feed has grown: the nodes' queues should follow it. */
+  copyBlobDown(repository: RepositoryName, digest: Digest): void;
+  /** The change log has grown: the nodes' queues should follow it. */
   wakeCentral(): void;
 }
 
 export interface FederatedOptions extends StoredRegistryOptions {
   readonly replication: QueueSignals;
-  /** Whether to read the nearest replica of central's database. Where it has none, a session costs and gives nothing. */
+  /**
+   * Whether to read the nearest replica of central's database. Where it has none, a session costs and gives nothing.
+   */
   readonly centralHasReplicas: boolean;
 }
 

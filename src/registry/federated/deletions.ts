@@ -1,8 +1,8 @@
 /**
  * Deletions at a node go through central: the node's store is read for the versions of what is to go, central's
- * transaction takes a stamp above them and writes tombstone and feed entry, the node's store takes the tombstone over, and
- * then the client is answered. With central away, or too slow to answer, it is 503. A retry finishes the node's half if
- * central's was done, before or after the client was answered.
+ * transaction takes a version above them and writes tombstone and change log entry, the node's store takes the
+ * tombstone over, and then the client is answered. With central away, or too slow to answer, it is 503. A retry
+ * finishes the node's half if central's was done, before or after the client was answered.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -22,7 +22,7 @@ import {
 import type { Shown } from '../../stores/deletion/shown.ts';
 import { requireNoTagAbove, type TagAbove, tagsOfManifest } from '../../stores/manifests/tags-above.ts';
 import { findManifest } from '../../stores/manifests/manifest-rows.ts';
-import { type ManifestLife, mergeRows, type TagRow } from '../../stores/merge.ts';
+import { type ManifestLifecycle, mergeRows, type TagRow } from '../../stores/merge.ts';
 import {
   isAlive,
   isVisible,
@@ -33,7 +33,7 @@ import {
   underRemoval,
 } from '../../stores/versions.ts';
 import { linksDeadUntil, knownRepository, mergeRemoval, removedBefore } from '../../stores/deletion/removals.ts';
-import { lifeOf, lookUpVersions } from '../../stores/list-rows.ts';
+import { lifecycleOf, lookUpVersions } from '../../stores/list-rows.ts';
 import { putCentralUsage, selectUsageOf } from '../../stores/organizations/usage-rows.ts';
 import { requireHolds } from '../conditional.ts';
 import { manifestUnknown, nameUnknown, requireUnlinked } from '../answers.ts';
@@ -50,49 +50,61 @@ export class FederatedDeletions {
   /** @throws ShownChanged where central has to be asked again */
   async tag(repository: RepositoryName, tag: Tag, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
-    const own = await lookUpVersions(node.database, repository, [tag], []);
-    const ownTag = own.tags.get(tag);
-    const digests = ownTag?.digest == null ? [] : [ownTag.digest];
-    const far = await answerOfCentral(lookUpVersions(central.database, repository, [tag], digests));
-    const winner = mergeTags(ownTag, far.tags.get(tag));
-    const merged = winner?.digest == null ? NO_MANIFEST : mergeManifests(lifeOf(own, winner.digest), lifeOf(far, winner.digest));
+    const local = await lookUpVersions(node.database, repository, [tag], []);
+    const localTag = local.tags.get(tag);
+    const digests = localTag?.digest == null ? [] : [localTag.digest];
+    const remote = await answerOfCentral(lookUpVersions(central.database, repository, [tag], digests));
+    const winner = mergeTags(localTag, remote.tags.get(tag));
+    const merged =
+      winner?.digest == null
+        ? NO_MANIFEST
+        : mergeManifests(lifecycleOf(local, winner.digest), lifecycleOf(remote, winner.digest));
     if (isVisible(winner, merged)) {
-      const versions = Math.max(ownTag?.version ?? 0, winner?.version ?? 0);
+      const versions = Math.max(localTag?.version ?? 0, winner?.version ?? 0);
       let shown: Shown | undefined;
       if (precondition !== undefined) {
         requireHolds({ precondition }, winner?.digest ?? undefined);
-        const farTag = far.tags.get(tag);
-        const isShown = farTag?.digest != null && isVisible(farTag, lifeOf(far, farTag.digest));
-        shown = { reference: { kind: 'tag', tag }, version: isShown ? farTag.version : null };
+        const remoteTag = remote.tags.get(tag);
+        const isShown = remoteTag?.digest != null && isVisible(remoteTag, lifecycleOf(remote, remoteTag.digest));
+        shown = { reference: { kind: 'tag', tag }, version: isShown ? remoteTag.version : null };
       }
       const deleted = deleteTag(central.database, this.#context(by), repository, tag, { versions }, shown);
-      const stamp = await answerOfCentral(deleted);
-      await this.#take([{ repository, name: tag, digest: null, version: stamp ?? 0, origin: central.name }], []);
+      const version = await answerOfCentral(deleted);
+      await this.#take([{ repository, name: tag, digest: null, version: version ?? 0, origin: central.name }], []);
       this.#federation.options.replication.wakeCentral();
       return;
     }
     // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
-    const visibleHere = ownTag?.digest != null && isVisible(ownTag, lifeOf(own, ownTag.digest));
+    const visibleHere = localTag?.digest != null && isVisible(localTag, lifecycleOf(local, localTag.digest));
     if (!visibleHere) {
-      await this.#show([far.tags.get(tag)?.version ?? 0, far.removed, ...[...far.manifests.values()].map(greatestOf)]);
+      await this.#show([
+        remote.tags.get(tag)?.version ?? 0,
+        remote.removed,
+        ...[...remote.manifests.values()].map(greatestOf),
+      ]);
       throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
     }
-    const tombstone = far.tags.get(tag);
-    const lives = digests.map((digest) => ({ repository, digest, created: 0, deleted: lifeOf(far, digest).deleted }));
-    await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lives);
+    const tombstone = remote.tags.get(tag);
+    const lifecycles = digests.map((digest) => ({
+      repository,
+      digest,
+      created: 0,
+      deleted: lifecycleOf(remote, digest).deleted,
+    }));
+    await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lifecycles);
   }
 
   /** @throws ShownChanged where central has to be asked again */
   async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
-    const [own, tags] = await Promise.all([
+    const [local, tags] = await Promise.all([
       findManifest(node.database, repository, reference, 'descriptor'),
       tagsOfManifest(node.database, repository, digest),
     ]);
-    const far = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
-    const here = underRemoval(own.manifest ?? NO_MANIFEST, own.removed);
-    const there = underRemoval(far.manifest ?? NO_MANIFEST, far.removed);
+    const remote = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
+    const here = underRemoval(local.manifest ?? NO_MANIFEST, local.removed);
+    const there = underRemoval(remote.manifest ?? NO_MANIFEST, remote.removed);
     if (isAlive(mergeManifests(here, there))) {
       let shown: Shown | undefined;
       if (precondition !== undefined) {
@@ -102,14 +114,16 @@ export class FederatedDeletions {
       requireNoTagAbove(repository, digest, await this.#stillAbove(repository, tags.above));
       const versions = Math.max(here.created, here.deleted, tags.version);
       const context = this.#context(by);
-      const stamp = await answerOfCentral(deleteManifest(central.database, context, repository, digest, { versions }, shown));
-      await this.#take([], [{ repository, digest, created: 0, deleted: stamp ?? 0 }]);
+      const version = await answerOfCentral(
+        deleteManifest(central.database, context, repository, digest, { versions }, shown),
+      );
+      await this.#take([], [{ repository, digest, created: 0, deleted: version ?? 0 }]);
       this.#federation.options.replication.wakeCentral();
       return;
     }
     if (!isAlive(here)) {
       await this.#show([greatestOf(there)]);
-      throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
+      throw manifestUnknown(repository, reference, local.repositoryExists || remote.repositoryExists);
     }
     await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
@@ -119,20 +133,22 @@ export class FederatedDeletions {
     if (above.length === 0) return above;
     const { database } = this.#federation.central;
     const [tags, indexes] = [above.map(({ tag }) => tag), above.map(({ index }) => index)];
-    const far = await answerOfCentral(lookUpVersions(database, repository, tags, indexes));
+    const remote = await answerOfCentral(lookUpVersions(database, repository, tags, indexes));
     return above.filter(({ tag, index, ...write }) => {
-      const own = { ...write, digest: index };
-      // A tag is never later than its manifest's last push, so that the index is alive where the tag outlives its deletion.
-      return mergeTags(own, far.tags.get(tag)) === own && own.version > lifeOf(far, index).deleted;
+      const local = { ...write, digest: index };
+      // A tag is never later than its manifest's last push, so that the index is alive where the tag outlives its
+      // deletion.
+      return mergeTags(local, remote.tags.get(tag)) === local && local.version > lifecycleOf(remote, index).deleted;
     });
   }
 
   async blob(repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
-    const own = await blobUse(node.database, repository, digest);
-    if (own.manifest !== undefined) throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: own.manifest } });
+    const local = await blobUse(node.database, repository, digest);
+    if (local.manifest !== undefined)
+      throw new OciError('BLOB_IN_USE', { detail: { digest, manifest: local.manifest } });
     const now = options.now();
-    const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, own.linked));
+    const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, local.linked));
     requireUnlinked(repository, digest, result);
     await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#room(repository))]);
     options.replication.wakeCentral();
@@ -141,8 +157,8 @@ export class FederatedDeletions {
   /** What is only here so far goes as well: nothing that the node holds is later than its clock. */
   async repository(repository: RepositoryName, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
-    const own = await knownRepository(node.database, repository);
-    const seen = own.exists ? { versions: own.clock } : undefined;
+    const local = await knownRepository(node.database, repository);
+    const seen = local.exists ? { versions: local.clock } : undefined;
     const version = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository, seen));
     if (version === undefined) {
       await this.#show([await answerOfCentral(removedBefore(central.database, repository))]);
@@ -162,11 +178,11 @@ export class FederatedDeletions {
   async #isKnown(repository: RepositoryName, tag: Tag): Promise<boolean> {
     const { node, central } = this.#federation;
     const reference = { kind: 'tag', tag } as const;
-    const [own, far] = await Promise.all([
+    const [local, remote] = await Promise.all([
       findManifest(node.database, repository, reference, 'descriptor'),
       answerOfCentral(findManifest(central.database, repository, reference, 'descriptor')),
     ]);
-    return own.repositoryExists || far.repositoryExists;
+    return local.repositoryExists || remote.repositoryExists;
   }
 
   /** A 404 says what central has: what the client then pushes here is later. */
@@ -176,14 +192,17 @@ export class FederatedDeletions {
   }
 
   /** The node's store takes over what central has decided, and the room that a manifest makes. */
-  async #take(tags: readonly TagRow[], lives: readonly ManifestLife[]): Promise<void> {
+  async #take(tags: readonly TagRow[], lifecycles: readonly ManifestLifecycle[]): Promise<void> {
     const { node, options } = this.#federation;
-    const [life] = lives;
-    const room = life === undefined ? [] : await this.#room(life.repository);
-    await node.database.batch([...mergeRows({ tags, lives, manifests: [], blobs: [] }, options.now()), ...room]);
+    const [lifecycle] = lifecycles;
+    const room = lifecycle === undefined ? [] : await this.#room(lifecycle.repository);
+    await node.database.batch([...mergeRows({ tags, lifecycles, manifests: [], blobs: [] }, options.now()), ...room]);
   }
 
-  /** What the organization uses at central by now: so there is room here at once. The node hears of it later if central does not say. */
+  /**
+   * What the organization uses at central by now: so there is room here at once. The node hears of it later if central
+   * does not say.
+   */
   async #room(repository: RepositoryName): Promise<BoundStatement[]> {
     const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) });
     return answerOfCentral(told).then(

@@ -1,11 +1,11 @@
 /**
- * What is at central already adds nothing to an organization, although a node counts it as its own until it has announced it:
- * so a push that a node has no room for is judged once more by what central has of it.
+ * What is at central already adds nothing to an organization, although a node counts it as its own until it has
+ * announced it: so a push that a node has no room for is judged once more by what central has of it.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
-import { lifeOf, lookUpVersions } from '../../stores/list-rows.ts';
+import { lifecycleOf, lookUpVersions } from '../../stores/list-rows.ts';
 import type { KnownAtCentral } from '../../stores/organizations/organization-limits.ts';
 import { isAlive, isVisible } from '../../stores/versions.ts';
 import { answerOfCentral, type Federation } from './central.ts';
@@ -20,14 +20,16 @@ export async function requireKnownAtCentral(
 ): Promise<KnownAtCentral> {
   if (!(refusal instanceof OciError) || refusal.kind !== 'QUOTA_EXCEEDED') throw refusal;
   // With the tags come their manifests.
-  const far = await answerOfCentral(lookUpVersions(central.database, repository, tags, [digest])).catch((error: unknown) => {
-    throw isUnavailable(error) ? refusal : error;
-  });
+  const remote = await answerOfCentral(lookUpVersions(central.database, repository, tags, [digest])).catch(
+    (error: unknown) => {
+      throw isUnavailable(error) ? refusal : error;
+    },
+  );
   const known = {
-    manifest: isAlive(lifeOf(far, digest)),
+    manifest: isAlive(lifecycleOf(remote, digest)),
     tags: tags.filter((name) => {
-      const tag = far.tags.get(name);
-      return isVisible(tag, lifeOf(far, tag?.digest ?? digest));
+      const tag = remote.tags.get(name);
+      return isVisible(tag, lifecycleOf(remote, tag?.digest ?? digest));
     }),
   };
   if (!known.manifest && known.tags.length === 0) throw refusal;

@@ -8,7 +8,7 @@ import { raiseClockTo } from '../../stores/clock.ts';
 import {
   compareReferrers,
   type KnownVersions,
-  lifeOf,
+  lifecycleOf,
   listReferrers,
   listRepositories,
   listTags,
@@ -52,15 +52,15 @@ export class FederatedLists {
     const names: Tag[] = [];
     let from = after;
     for (let round = 0; ; round++) {
-      const [own, far] = await Promise.all([
+      const [local, remote] = await Promise.all([
         listTags(node.database, repository, from, limit + 1),
         answerOfCentral(listTags(central.database, repository, from, limit + 1)),
       ]);
-      requirePublic(access, own.public);
-      if (!own.exists && !far.exists) throw nameUnknown(repository);
-      const cut = lowerEnd([own.tags, far.tags], limit + 1, ({ name }) => name);
-      const pages = [upTo(own.tags, cut), upTo(far.tags, cut)] as const;
-      names.push(...(await this.#visibleTags(repository, ...pages, own.removed, far.removed)));
+      requirePublic(access, local.public);
+      if (!local.exists && !remote.exists) throw nameUnknown(repository);
+      const cut = lowerEnd([local.tags, remote.tags], limit + 1, ({ name }) => name);
+      const pages = [upTo(local.tags, cut), upTo(remote.tags, cut)] as const;
+      names.push(...(await this.#visibleTags(repository, ...pages, local.removed, remote.removed)));
       if (cut === undefined || names.length > limit) return pageOf(names, limit, (name) => name);
       from = cut;
       if (round === ROUNDS - 1) return { items: names, last: cut };
@@ -85,34 +85,43 @@ export class FederatedLists {
           listReferrers(node.database, repository, subject, { ...page, whole }),
           answerOfCentral(listReferrers(central.database, repository, subject, { ...page, whole })),
         ]);
-      let [own, far] = await ask(false);
-      requirePublic(access, own.public);
-      const withheld = own.withheld + far.withheld;
+      let [local, remote] = await ask(false);
+      requirePublic(access, local.public);
+      const withheld = local.withheld + remote.withheld;
       // One room is enough for what is large: who holds one does not wait for another.
       if (withheld > 0 && round > 0) return { items: rows.map(referrerOf), last: from };
       if (withheld > 0) {
         await makeRoom?.(withheld);
-        [own, far] = await ask(true);
-        requirePublic(access, own.public);
+        [local, remote] = await ask(true);
+        requirePublic(access, local.public);
       }
       // As the stores order them.
-      const ends = [own, far].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
+      const ends = [local, remote].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
       const cut = ends.toSorted(compareReferrers)[0];
       const isWithin = (row: ReferrerRow): boolean => cut === undefined || compareReferrers(row, cut) <= 0;
-      const both = new Map([...far.referrers, ...own.referrers].filter(isWithin).map((row) => [row.digest, row]));
+      const both = new Map([...remote.referrers, ...local.referrers].filter(isWithin).map((row) => [row.digest, row]));
       const candidates = [...both.values()].toSorted(compareReferrers);
       const digests = candidates.map(({ digest }) => digest);
       const missingAt = (shown: readonly ReferrerRow[]): Digest[] => {
         const known = new Set(shown.map(({ digest }) => digest));
         return digests.filter((digest) => !known.has(digest));
       };
-      const [ofNode, ofCentral] = await this.#lookUp(repository, [], missingAt(own.referrers), [], missingAt(far.referrers));
-      const removed = Math.max(own.removed, far.removed);
-      const known = lifeIn(own.referrers, far.referrers, ofNode, ofCentral);
-      const lives = (digest: Digest): ManifestVersions => underRemoval(known(digest), removed);
-      const seen = Math.max(far.removed, ...digests.map((digest) => Math.max(lives(digest).created, lives(digest).deleted)));
+      const [ofNode, ofCentral] = await this.#lookUp(
+        repository,
+        [],
+        missingAt(local.referrers),
+        [],
+        missingAt(remote.referrers),
+      );
+      const removed = Math.max(local.removed, remote.removed);
+      const known = lifecycleIn(local.referrers, remote.referrers, ofNode, ofCentral);
+      const lifecycles = (digest: Digest): ManifestVersions => underRemoval(known(digest), removed);
+      const seen = Math.max(
+        remote.removed,
+        ...digests.map((digest) => Math.max(lifecycles(digest).created, lifecycles(digest).deleted)),
+      );
       await raiseClockTo(node.database, seen, options.now());
-      rows.push(...candidates.filter(({ digest }) => isAlive(lives(digest))));
+      rows.push(...candidates.filter(({ digest }) => isAlive(lifecycles(digest))));
       const shown = rows.slice(0, limit);
       const last = shown.at(-1);
       if (rows.length > limit && last !== undefined) return { items: shown.map(referrerOf), last: positionOf(last) };
@@ -122,21 +131,24 @@ export class FederatedLists {
     }
   }
 
-  /** A repository is listed where it holds a live manifest; one that was emptied elsewhere goes with the feed. */
-  async repositories({ ranges, withPublic }: PullableRepositories, { limit, after }: PageRequest): Promise<Page<RepositoryName>> {
+  /** A repository is listed where it holds a live manifest; one that was emptied elsewhere goes with the change log. */
+  async repositories(
+    { ranges, withPublic }: PullableRepositories,
+    { limit, after }: PageRequest,
+  ): Promise<Page<RepositoryName>> {
     const { node, central } = this.#federation;
-    const [own, far] = await Promise.all([
+    const [local, remote] = await Promise.all([
       listRepositories(node.database, ranges, withPublic, after, limit + 1),
       answerOfCentral(listRepositories(central.database, ranges, withPublic, after, limit + 1)),
     ]);
-    const names = [...new Set([...own, ...far])].toSorted();
+    const names = [...new Set([...local, ...remote])].toSorted();
     return pageOf(names, limit, (name) => name);
   }
 
   async #visibleTags(
     repository: RepositoryName,
-    own: readonly NamedTag[],
-    far: readonly NamedTag[],
+    local: readonly NamedTag[],
+    remote: readonly NamedTag[],
     removedHere: number,
     removedAfar: number,
   ): Promise<Tag[]> {
@@ -144,15 +156,17 @@ export class FederatedLists {
     const removed = Math.max(removedHere, removedAfar);
     const shown = (tags: readonly NamedTag[]): Map<Tag, NamedTag> =>
       new Map(tags.filter(({ version }) => version > removed).map((tag) => [tag.name, tag]));
-    const [ownTags, farTags] = [shown(own), shown(far)];
-    const names = [...new Set([...ownTags.keys(), ...farTags.keys()])].toSorted();
+    const [localTags, remoteTags] = [shown(local), shown(remote)];
+    const names = [...new Set([...localTags.keys(), ...remoteTags.keys()])].toSorted();
     // Where both show the same write, both have judged it. Of the rest, each may know what the other does not.
-    const doubtful = names.filter((name) => !isSameWrite(ownTags.get(name), farTags.get(name)));
-    const digests = doubtful.flatMap((name) => [ownTags.get(name)?.digest, farTags.get(name)?.digest].filter((d) => d != null));
+    const doubtful = names.filter((name) => !isSameWrite(localTags.get(name), remoteTags.get(name)));
+    const digests = doubtful.flatMap((name) =>
+      [localTags.get(name)?.digest, remoteTags.get(name)?.digest].filter((d) => d != null),
+    );
     const [ofNode, ofCentral] = await this.#lookUp(repository, doubtful, digests, doubtful, digests);
     const seen = Math.max(
       removedAfar,
-      ...far.map(({ version }) => version),
+      ...remote.map(({ version }) => version),
       ...[...ofCentral.tags.values()].map(({ version }) => version),
       ...[...ofCentral.manifests.values()].map(({ created, deleted }) => Math.max(created, deleted)),
     );
@@ -162,7 +176,7 @@ export class FederatedLists {
       if (!isDoubtful.has(name)) return true;
       const tag = mergeTags(ofNode.tags.get(name), ofCentral.tags.get(name));
       if (tag?.digest == null) return false;
-      return isVisible(tag, mergeManifests(lifeOf(ofNode, tag.digest), lifeOf(ofCentral, tag.digest)));
+      return isVisible(tag, mergeManifests(lifecycleOf(ofNode, tag.digest), lifecycleOf(ofCentral, tag.digest)));
     });
   }
 
@@ -190,7 +204,11 @@ function isSameWrite(a: TagVersion | undefined, b: TagVersion | undefined): bool
 }
 
 /** The lower of the last keys of the pages that are full; undefined where both end. */
-function lowerEnd<Item>(pages: readonly (readonly Item[])[], full: number, key: (item: Item) => string): string | undefined {
+function lowerEnd<Item>(
+  pages: readonly (readonly Item[])[],
+  full: number,
+  key: (item: Item) => string,
+): string | undefined {
   const ends = pages.flatMap((page) => (page.length >= full ? page.slice(-1).map(key) : []));
   return ends.toSorted()[0];
 }
@@ -207,16 +225,16 @@ function byDigest(rows: readonly ReferrerRow[]): ReadonlyMap<Digest, ReferrerRow
   return new Map(rows.map((row) => [row.digest, row]));
 }
 
-function lifeIn(
-  own: readonly ReferrerRow[],
-  far: readonly ReferrerRow[],
+function lifecycleIn(
+  local: readonly ReferrerRow[],
+  remote: readonly ReferrerRow[],
   ofNode: KnownVersions,
   ofCentral: KnownVersions,
 ): (digest: Digest) => { created: number; deleted: number } {
-  const [ownRows, farRows] = [byDigest(own), byDigest(far)];
+  const [localRows, remoteRows] = [byDigest(local), byDigest(remote)];
   return (digest) =>
     mergeManifests(
-      ownRows.get(digest) ?? ofNode.manifests.get(digest) ?? NO_MANIFEST,
-      farRows.get(digest) ?? ofCentral.manifests.get(digest) ?? NO_MANIFEST,
+      localRows.get(digest) ?? ofNode.manifests.get(digest) ?? NO_MANIFEST,
+      remoteRows.get(digest) ?? ofCentral.manifests.get(digest) ?? NO_MANIFEST,
     );
 }

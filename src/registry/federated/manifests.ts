@@ -16,7 +16,14 @@ import {
 import { mergeClaims, NO_CLAIMS, typeOf } from '../../stores/manifests/manifest-type.ts';
 import { mergeRows } from '../../stores/merge.ts';
 import { leaveTagsToCentral, leaveToCentral } from '../../stores/organizations/usage-rows.ts';
-import { isAlive, mergeManifests, mergeTags, NO_MANIFEST, type TagVersion, underRemoval } from '../../stores/versions.ts';
+import {
+  isAlive,
+  mergeManifests,
+  mergeTags,
+  NO_MANIFEST,
+  type TagVersion,
+  underRemoval,
+} from '../../stores/versions.ts';
 import type { ReadAccess } from '../access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves, textOf } from '../answers.ts';
 import { answerOfCentral, CentralAway, type Federation, orAway } from './central.ts';
@@ -58,7 +65,8 @@ export class FederatedManifests {
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
     try {
       const { row, keep, tag } = await this.#find(access, reference, 'descriptor');
-      // Who pulls may resolve the tag by HEAD, and get all else by digest: the tag would never be kept. Who pushes moves it.
+      // Who pulls may resolve the tag by HEAD, and get all else by digest: the tag would never be kept. Who pushes
+      // moves it.
       if (keep && reference.kind === 'tag' && !mayPush) {
         this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
       }
@@ -69,7 +77,10 @@ export class FederatedManifests {
     }
   }
 
-  /** The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError UNAVAILABLE */
+  /**
+   * The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError
+   * UNAVAILABLE
+   */
   async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
     try {
       return (await this.#find({ repository, condition: 'granted' }, reference, 'descriptor')).row.digest;
@@ -79,7 +90,10 @@ export class FederatedManifests {
     }
   }
 
-  /** Central is read at its nearest replica, if it has any. They lag: that something is not there is for the primary to say. */
+  /**
+   * Central is read at its nearest replica, if it has any. They lag: that something is not there is for the primary to
+   * say.
+   */
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { central, options } = this.#federation;
     const { database } = central;
@@ -99,32 +113,33 @@ export class FederatedManifests {
     const { repository } = access;
     const ofNode = findManifest(node.database, repository, reference, want).catch(orAway);
     if (reference.kind === 'digest') {
-      const own = await ofNode;
-      if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
-      requirePublic(access, own.public);
-      if (own.manifest !== undefined && isAlive(own.manifest)) return this.#found(own, own.manifest, node.database);
-      const far = await answerOfCentral(findManifest(central, repository, reference, want));
-      return this.#judge(central, access, reference, own, far, want);
+      const local = await ofNode;
+      if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
+      requirePublic(access, local.public);
+      if (local.manifest !== undefined && isAlive(local.manifest))
+        return this.#found(local, local.manifest, node.database);
+      const remote = await answerOfCentral(findManifest(central, repository, reference, want));
+      return this.#judge(central, access, reference, local, remote, want);
     }
-    const [own, far] = await Promise.all([
+    const [local, remote] = await Promise.all([
       ofNode,
       answerOfCentral(findManifest(central, repository, reference, want)).catch(orAway),
     ]);
-    if (own instanceof OciError) return this.#fromCentral(access, reference, own, want);
-    requirePublic(access, own.public);
-    if (!(far instanceof OciError)) return this.#judge(central, access, reference, own, far, want);
-    if (own.manifest !== undefined && resolves(reference, own.tag, own.manifest))
-      return this.#found(own, own.manifest, node.database);
-    throw far;
+    if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
+    requirePublic(access, local.public);
+    if (!(remote instanceof OciError)) return this.#judge(central, access, reference, local, remote, want);
+    if (local.manifest !== undefined && resolves(reference, local.tag, local.manifest))
+      return this.#found(local, local.manifest, node.database);
+    throw remote;
   }
 
   /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
   async #fromCentral(access: ReadAccess, reference: Reference, away: OciError, want: Want): Promise<Found> {
     const { central } = this.#federation;
-    const far = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
-    requirePublic(access, far.public);
-    if (far.manifest === undefined || !resolves(reference, far.tag, far.manifest)) throw away;
-    return { ...this.#found(far, far.manifest, central.database), keep: false };
+    const remote = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
+    requirePublic(access, remote.public);
+    if (remote.manifest === undefined || !resolves(reference, remote.tag, remote.manifest)) throw away;
+    return { ...this.#found(remote, remote.manifest, central.database), keep: false };
   }
 
   #found(rows: ManifestRows, row: ManifestRow, database: Database): Found {
@@ -137,46 +152,55 @@ export class FederatedManifests {
     access: ReadAccess,
     reference: Reference,
     nodeRows: ManifestRows,
-    farRows: ManifestRows,
+    remoteRows: ManifestRows,
     want: Want,
   ): Promise<Found> {
     const { node, options } = this.#federation;
     const { repository } = access;
-    let [own, far] = [nodeRows, farRows];
-    const tag = mergeTags(own.tag, far.tag);
+    let [local, remote] = [nodeRows, remoteRows];
+    const tag = mergeTags(local.tag, remote.tag);
     const digest = reference.kind === 'digest' ? reference.digest : (tag?.digest ?? undefined);
     if (digest !== undefined && reference.kind === 'tag') {
       // Where the stores have the tag on different manifests, each may know what the other does not of the winner.
       const winner = { kind: 'digest', digest } as const;
-      if (own.manifest?.digest !== digest) own = await findManifest(node.database, repository, winner, want);
-      if (far.manifest?.digest !== digest) far = await answerOfCentral(findManifest(central, repository, winner, want));
+      if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want);
+      if (remote.manifest?.digest !== digest)
+        remote = await answerOfCentral(findManifest(central, repository, winner, want));
     }
-    const known = mergeManifests(own.manifest ?? NO_MANIFEST, far.manifest ?? NO_MANIFEST);
-    const merged = underRemoval(known, Math.max(own.removed, far.removed));
-    const seen = Math.max(farRows.tag?.version ?? 0, merged.created, merged.deleted);
+    const known = mergeManifests(local.manifest ?? NO_MANIFEST, remote.manifest ?? NO_MANIFEST);
+    const merged = underRemoval(known, Math.max(local.removed, remote.removed));
+    const seen = Math.max(remoteRows.tag?.version ?? 0, merged.created, merged.deleted);
     await raiseClockTo(node.database, seen, options.now());
     const visible = digest !== undefined && resolves(reference, tag, merged);
-    if (!visible) throw manifestUnknown(repository, reference, own.repositoryExists || far.repositoryExists);
-    const live = [own, far].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
+    if (!visible) throw manifestUnknown(repository, reference, local.repositoryExists || remote.repositoryExists);
+    const live = [local, remote].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
     const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
     if (latest?.manifest === undefined) throw new CentralAway();
     // The same bytes, but not always the same media type.
-    const claims = mergeClaims(own.manifest ?? NO_CLAIMS, far.manifest ?? NO_CLAIMS);
+    const claims = mergeClaims(local.manifest ?? NO_CLAIMS, remote.manifest ?? NO_CLAIMS);
     const mediaType = typeOf(claims, merged.deleted)?.mediaType ?? latest.manifest.mediaType;
-    const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === own ? node.database : central);
+    const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === local ? node.database : central);
     // What the node has yet to hear of a manifest that it holds is kept as well: its tag, or its media type.
-    const isNew = tag !== nodeRows.tag || (latest === own && own.manifest?.mediaType !== mediaType);
+    const isNew = tag !== nodeRows.tag || (latest === local && local.manifest?.mediaType !== mediaType);
     return { ...found, tag, keep: found.keep || isNew };
   }
 
-  /** What was fetched from afar is kept for the next time, with its stamps and without a marker: central has it. */
-  async #keep(repository: RepositoryName, reference: Reference, digest: Digest, tag: TagVersion | undefined): Promise<void> {
+  /**
+   * What was fetched from afar is kept for the next time, with its versions and without an outbox entry: central has
+   * it.
+   */
+  async #keep(
+    repository: RepositoryName,
+    reference: Reference,
+    digest: Digest,
+    tag: TagVersion | undefined,
+  ): Promise<void> {
     const { node, central, options } = this.#federation;
     const heads = await readHeads(central.database, [{ repository, digest }]);
     const { manifests, blobs } = await readManifests(central.database, node.name, heads);
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
-    const merged = mergeRows({ tags, lives: [], manifests, blobs }, options.now());
+    const merged = mergeRows({ tags, lifecycles: [], manifests, blobs }, options.now());
     await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
     // Kept for having been pulled: it is not the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));

@@ -2,8 +2,8 @@
  * A node's registry: its own store's and central's, composed. Writes go to the node's store alone; reads merge the rows
  * of both and judge after; deletions go through central, and reach the node's store before they are answered.
  *
- * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer if
- * central has it; only a HEAD by who may push is 404, so that the client uploads.
+ * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer
+ * if central has it; only a HEAD by who may push is 404, so that the client uploads.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -11,7 +11,7 @@ import type { Manifest } from '../../oci/manifest.ts';
 import type { Precondition } from '../../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import { BERTH_ITSELF } from '../../stores/organizations/audit-rows.ts';
-import { raiseClockTo, stampOf, type CommitContext } from '../../stores/clock.ts';
+import { raiseClockTo, versionOf, type CommitContext } from '../../stores/clock.ts';
 import { type Committed, commitManifest, type ManifestCommit } from '../../stores/manifests/manifest-commit.ts';
 import { findShown } from '../../stores/deletion/shown.ts';
 import { requireStatedSizes } from '../../stores/manifests/stated-sizes.ts';
@@ -119,7 +119,7 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     }
     if (committed.missing !== undefined) throw missingBlobs(repository, committed.missing);
     options.wake();
-    return committed.stamp;
+    return committed.version;
   }
 
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
@@ -130,7 +130,12 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return untilUndisturbed(() => this.#deletions.tag(repository, tag, by, precondition));
   }
 
-  deleteManifest(repository: RepositoryName, digest: Digest, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
+  deleteManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    by = BERTH_ITSELF,
+    precondition?: Precondition,
+  ): Promise<void> {
     return untilUndisturbed(() => this.#deletions.manifest(repository, digest, by, precondition));
   }
 
@@ -169,39 +174,43 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
   ): Promise<Page<ListedImage>> {
     const { node, central } = this.#federation;
     if (!alsoFromAfar) return pageOfImages(node.database, repositories, withUntagged, page);
-    const [own, far] = await Promise.all([
+    const [local, remote] = await Promise.all([
       rowsOfImages(node.database, repositories, withUntagged, page),
       answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orAway),
     ]);
     // Who has pushed to the node asks until that is listed: without central, it is all the same.
-    if (far instanceof OciError) return pageMadeOf(own, page);
-    const stamps = [
-      ...far.tagged.map(({ version, created }) => Math.max(version, created)),
-      ...far.untagged.map(({ created }) => created),
+    if (remote instanceof OciError) return pageMadeOf(local, page);
+    const latest = [
+      ...remote.tagged.map(({ version, created }) => Math.max(version, created)),
+      ...remote.untagged.map(({ created }) => created),
     ];
-    await this.#hasShown(Math.max(0, ...stamps));
-    return pageMadeOf(mergeImagePages(own, far, page), page);
+    await this.#hasShown(Math.max(0, ...latest));
+    return pageMadeOf(mergeImagePages(local, remote, page), page);
   }
 
-  listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>> {
+  listImagesOf(
+    repositories: ListableRepositories,
+    reference: Reference,
+    page: PageRequest,
+  ): Promise<Page<ListedImage>> {
     return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
   }
 
   async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
     const { node, central } = this.#federation;
-    const own = await imagesAmong(node.database, images);
-    const missing = alsoFromAfar ? images.filter((_, i) => own[i] === undefined) : [];
-    if (missing.length === 0) return distinctImages(own);
-    const far = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
-    const seen = far.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
-    // The last stamp of the latest millisecond: none that is shown is greater.
-    await this.#hasShown(stampOf(Math.max(0, ...seen) + 1) - 1);
-    return distinctImages([...own, ...far]);
+    const local = await imagesAmong(node.database, images);
+    const missing = alsoFromAfar ? images.filter((_, i) => local[i] === undefined) : [];
+    if (missing.length === 0) return distinctImages(local);
+    const remote = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
+    const seen = remote.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
+    // The last version of the latest millisecond: none that is shown is greater.
+    await this.#hasShown(versionOf(Math.max(0, ...seen) + 1) - 1);
+    return distinctImages([...local, ...remote]);
   }
 
-  /** What is written here from now on is later than what a client was shown of central. @param stamp the greatest */
-  #hasShown(stamp: number): Promise<void> {
+  /** What is written here from now on is later than what a client was shown of central. @param version the greatest */
+  #hasShown(version: number): Promise<void> {
     const { node, options } = this.#federation;
-    return raiseClockTo(node.database, stamp, options.now());
+    return raiseClockTo(node.database, version, options.now());
   }
 }

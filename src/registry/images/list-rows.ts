@@ -17,7 +17,7 @@ export interface ImageRow {
   readonly digest: Digest;
   /** Of the manifest's document. */
   readonly bytes: number;
-  /** Stamp of the manifest's last push. */
+  /** Version of the manifest's last push. */
   readonly created: number;
   /** Bytes of its distinct blobs. */
   readonly size: number;
@@ -26,7 +26,7 @@ export interface ImageRow {
 
 export interface NamedVersion {
   readonly name: Tag;
-  /** Stamp of the tag's push. */
+  /** Version of the tag's push. */
   readonly version: number;
 }
 
@@ -59,8 +59,10 @@ const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
   ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM public_repositories p INDEXED BY public_repositories_listed
-  CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1 AND t.name > iif(p.name = ?1, ?2, '')
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER}
+    FROM public_repositories p INDEXED BY public_repositories_listed
+  CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1
+    AND t.name > iif(p.name = ?1, ?2, '')
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(
   asManyAs('public repositories with images, but without a tag'),
@@ -79,8 +81,11 @@ const SELECT_UNTAGGED = sql<Selected<ImageRow>>`
   ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
 const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p INDEXED BY public_repositories_listed
-  CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE} AND m.digest > iif(p.name = ?1, ?2, '')
-  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
+  CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE}
+    AND m.digest > iif(p.name = ?1, ?2, '')
+  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(
+  paged(4, 8),
+);
 
 /** Where a page starts: after this tag, or after this digest among what has no tag. */
 export interface ImagePosition {
@@ -151,8 +156,14 @@ function pages<Row>(
   ];
 }
 
-/** Rows of several ranges, which may overlap, or of several stores: each once. SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same. */
-export function inOrder<Row extends { readonly repository: string }>(rows: readonly Row[], key: (row: Row) => string): Row[] {
+/**
+ * Rows of several ranges, which may overlap, or of several stores: each once. SQLite compares UTF-8 bytes; names are
+ * ASCII, where UTF-16 order is the same.
+ */
+export function inOrder<Row extends { readonly repository: string }>(
+  rows: readonly Row[],
+  key: (row: Row) => string,
+): Row[] {
   const byKey = new Map(rows.map((row) => [`${row.repository} ${key(row)}`, row]));
   return [...byKey.values()].toSorted((a, b) => compare(a.repository, b.repository) || compare(key(a), key(b)));
 }
@@ -178,12 +189,12 @@ const tagsOfImage = (asked: string): string => `(
 
 const SELECT_AMONG = sql`
   SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${tagsOfImage("(asked.value ->> 'tag')")} FROM json_each(?1) AS asked
-  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = coalesce(asked.value ->> 'digest', (
+  CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository'
+    AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
     WHERE t.repository = asked.value ->> 'repository' AND t.name = asked.value ->> 'tag' AND ${IS_SHOWN}))
-  WHERE ${isAliveManifest('m')} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = m.repository))`.reading(
-  (run) => keyed(run) + 2 * MAX_TAGS * run.keys,
-);
+  WHERE ${isAliveManifest('m')} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p
+    WHERE p.name = m.repository))`.reading((run) => keyed(run) + 2 * MAX_TAGS * run.keys);
 
 /** An image by itself, with its tags in byte order: {@link MAX_TAGS} at most, among them the one that is asked for. */
 export interface FoundImageRow extends ImageRow {
@@ -203,7 +214,10 @@ export interface AskedImage {
   readonly granted: boolean;
 }
 
-/** Images by their references, each with its place among those that were asked for: what is not there, or not to be seen, is left out. */
+/**
+ * Images by their references, each with its place among those that were asked for: what is not there, or not to be
+ * seen, is left out.
+ */
 export async function findImages(
   database: Database,
   asked: readonly AskedImage[],
@@ -220,13 +234,11 @@ const AMONG_REPOSITORIES = (repositories: string): string => `
   LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
     SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))`;
 const SELECT_IN_RANGE = sql<Walked>`${AMONG_REPOSITORIES(`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
-  paged(3, 2 * MAX_TAGS),
-);
+  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name
+    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 2 * MAX_TAGS));
 const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
-  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`)}`.reading(
-  paged(3, 2 * MAX_TAGS),
-);
+  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name
+    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 2 * MAX_TAGS));
 
 export interface WalkedImages {
   readonly images: readonly FoundImageRow[];

@@ -1,6 +1,6 @@
 /** Lists of images over one store: at a node its own, which is what lies near. */
 import type { Reference } from '../../oci/reference.ts';
-import { STAMPS_PER_MILLISECOND } from '../../stores/clock.ts';
+import { VERSIONS_PER_MILLISECOND } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
 import {
   findImages,
@@ -43,15 +43,15 @@ export function rowsOfImages(
  * Rows of two stores from one position on, as rows of one. What is before the last of the page is in its store's rows,
  * since these are as many as the page has. Of two writes of a tag the later is shown.
  */
-export function mergeImagePages(own: ImagePage, far: ImagePage, { limit }: PageRequest): ImagePage {
-  const tagged = new Map(far.tagged.map((row) => [`${row.repository}:${row.tag}`, row]));
-  for (const row of own.tagged) {
+export function mergeImagePages(local: ImagePage, remote: ImagePage, { limit }: PageRequest): ImagePage {
+  const tagged = new Map(remote.tagged.map((row) => [`${row.repository}:${row.tag}`, row]));
+  for (const row of local.tagged) {
     const key = `${row.repository}:${row.tag}`;
     const other = tagged.get(key);
     if (other === undefined || other.version < row.version) tagged.set(key, row);
   }
-  const untagged = new Map(far.untagged.map((row) => [keyOf(row), row]));
-  for (const row of own.untagged) {
+  const untagged = new Map(remote.untagged.map((row) => [keyOf(row), row]));
+  for (const row of local.untagged) {
     const other = untagged.get(keyOf(row));
     // It has a tag, or an index that it is part of, where either store knows of one.
     untagged.set(keyOf(row), { ...(other ?? row), shown: row.shown && (other?.shown ?? true) });
@@ -80,7 +80,10 @@ export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<Liste
   const items = [...images.values(), ...untagged];
   if (found.untagged.length <= looked.length) return { items, last: undefined };
   const lastDigest = looked.at(-1);
-  return { items, last: lastDigest === undefined ? UNTAGGED : `${UNTAGGED}${lastDigest.repository}@${lastDigest.digest}` };
+  return {
+    items,
+    last: lastDigest === undefined ? UNTAGGED : `${UNTAGGED}${lastDigest.repository}@${lastDigest.digest}`,
+  };
 }
 
 export async function pageOfImagesOf(
@@ -122,7 +125,9 @@ function positionOf(after: string): ImagePosition {
   const part = after.startsWith(UNTAGGED) ? 'untagged' : 'tagged';
   const rest = part === 'untagged' ? after.slice(UNTAGGED.length) : after;
   const end = rest.indexOf(part === 'untagged' ? '@' : ':');
-  return end < 0 ? { part, repository: rest, key: '' } : { part, repository: rest.slice(0, end), key: rest.slice(end + 1) };
+  return end < 0
+    ? { part, repository: rest, key: '' }
+    : { part, repository: rest.slice(0, end), key: rest.slice(end + 1) };
 }
 
 function keyOf({ repository, digest }: Pick<ListedImage, 'repository' | 'digest'>): string {
@@ -141,6 +146,6 @@ function tagsOf(tags: readonly NamedVersion[]): ListedImage['tags'] {
   return tags.map(({ name, version }) => ({ name, pushedAt: millisecondsOf(version) }));
 }
 
-function millisecondsOf(stamp: number): number {
-  return Math.floor(stamp / STAMPS_PER_MILLISECOND);
+function millisecondsOf(version: number): number {
+  return Math.floor(version / VERSIONS_PER_MILLISECOND);
 }

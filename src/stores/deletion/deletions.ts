@@ -1,22 +1,29 @@
 /**
- * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of an
- * older push cannot undo it, and a push after it works. At central, each is an entry of the feed and of the audit log as
- * well, in the same transaction.
+ * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of
+ * an older push cannot undo it, and a push after it works. At central, each is an entry of the change log and of the
+ * audit log as well, in the same transaction.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, stampOf, type CommitContext, type Taken } from '../clock.ts';
+import { committed, versionOf, type CommitContext, type Taken } from '../clock.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { inFull } from '../rows-read.ts';
-import { FEED_MANIFESTS, FEED_TAG } from '../change-log-rows.ts';
-import { isAliveManifest, liveReferencesTo, readsReferences, removedVersion, standsLink, writeRemoval } from './removals.ts';
+import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
+import {
+  isAliveManifest,
+  liveReferencesTo,
+  readsReferences,
+  removedVersion,
+  standsLink,
+  writeRemoval,
+} from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
 import { INSERT_HISTORY } from '../manifests/tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } from '../manifests/tags-above.ts';
 
 /**
- * What a node knows of a thing that it asks central to delete: the deletion's stamp is greater than `versions`, and
+ * What a node knows of a thing that it asks central to delete: the deletion's version is greater than `versions`, and
  * happens although central may never have heard of the thing.
  */
 export interface SeenElsewhere {
@@ -24,14 +31,15 @@ export interface SeenElsewhere {
 }
 
 /**
- * ?1 the wall clock as a stamp, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions' own.
+ * ?1 the wall clock as a version, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions'
+ * own.
  * @param always holds whatever was seen elsewhere
  */
-const takeStampAfter = (condition: string, always = 'true'): Sql<Taken> => sql<Taken>`
-  UPDATE clock SET stamp = max(CAST(?1 AS INTEGER), stamp + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
-  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING stamp`;
+const takeVersionAfter = (condition: string, always = 'true'): Sql<Taken> => sql<Taken>`
+  UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
+  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING version`;
 
-const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(
+const TAKE_VERSION_IF_TAG_IS_VISIBLE = takeVersionAfter(
   `EXISTS (
   SELECT 1 FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.repository = ?4 AND t.name = ?5 AND ${isAliveManifest('m')}
@@ -41,11 +49,12 @@ const TAKE_STAMP_IF_TAG_IS_VISIBLE = takeStampAfter(
 
 const DELETE_TAG = sql`
   INSERT INTO tags (repository, name, digest, version, origin, visible)
-  SELECT ?1, ?2, NULL, clock.stamp, ?3, 0 FROM clock WHERE ${committed('?4')}
-  ON CONFLICT (repository, name) DO UPDATE SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
+  SELECT ?1, ?2, NULL, clock.version, ?3, 0 FROM clock WHERE ${committed('?4')}
+  ON CONFLICT (repository, name) DO UPDATE
+    SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
 
 /**
- * Deletes a tag; its manifest stays. Answers the deletion's stamp, or undefined where there was nothing to delete.
+ * Deletes a tag; its manifest stays. Answers the deletion's version, or undefined where there was nothing to delete.
  * @param shown what the store has to show still
  * @throws ShownChanged
  */
@@ -59,30 +68,40 @@ export async function deleteTag(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const expected = shownParameter(shown);
-  const { stamped, judged } = await database.batch({
-    stamped: [TAKE_STAMP_IF_TAG_IS_VISIBLE, stampOf(context.now), id, seen?.versions ?? null, repository, tag, expected],
+  const { versioned, judged } = await database.batch({
+    versioned: [
+      TAKE_VERSION_IF_TAG_IS_VISIBLE,
+      versionOf(context.now),
+      id,
+      seen?.versions ?? null,
+      repository,
+      tag,
+      expected,
+    ],
     judged: [SELECT_STILL_SHOWN, expected, repository],
     history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
     tag: [DELETE_TAG, repository, tag, context.origin, id],
-    feed: [FEED_TAG, repository, tag, context.now, id],
+    changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
     audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
   });
-  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
-  return stamped[0]?.stamp;
+  if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
+  return versioned[0]?.version;
 }
 
 const MANIFESTS_ARE_ALIVE = `EXISTS (
   SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
   WHERE ${isAliveManifest('m')})`;
-const TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE = takeStampAfter(MANIFESTS_ARE_ALIVE);
-const TAKE_STAMP_IF_MANIFEST_MAY_GO = takeStampAfter(
+const TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE = takeVersionAfter(MANIFESTS_ARE_ALIVE);
+const TAKE_VERSION_IF_MANIFEST_MAY_GO = takeVersionAfter(
   MANIFESTS_ARE_ALIVE,
   `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
 ).reading(READS_TAGS_ABOVE);
 
 const DELETE_MANIFESTS = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-  SELECT ?1, deleted.value, '', '', NULL, 0, 0, clock.stamp, 0 FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')}
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+    last_pull)
+  SELECT ?1, deleted.value, '', '', NULL, 0, 0, clock.version, 0 FROM clock CROSS JOIN json_each(?2) AS deleted
+    WHERE ${committed('?3')}
   ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`.reading(inFull(8));
 
 // Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
@@ -93,9 +112,10 @@ const HIDE_TAGS_OF_MANIFESTS = sql`
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})
-    AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1 AND created_version > deleted_version)`;
+    AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1
+      AND created_version > deleted_version)`;
 
-/** Deletes manifests, which hides all their tags. Answers the stamp, or undefined where none was alive. */
+/** Deletes manifests, which hides all their tags. Answers the version, or undefined where none was alive. */
 export async function deleteManifests(
   database: Database,
   context: CommitContext,
@@ -105,11 +125,18 @@ export async function deleteManifests(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const list = JSON.stringify(digests);
-  const { stamped } = await database.batch({
-    stamped: [TAKE_STAMP_IF_MANIFESTS_ARE_ALIVE, stampOf(context.now), id, seen?.versions ?? null, repository, list],
+  const { versioned } = await database.batch({
+    versioned: [
+      TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE,
+      versionOf(context.now),
+      id,
+      seen?.versions ?? null,
+      repository,
+      list,
+    ],
     deletion: deletionOf(context, repository, digests, id),
   });
-  return stamped[0]?.stamp;
+  return versioned[0]?.version;
 }
 
 const SELECT_JUDGED = sql<{ still: number; alive: number }>`
@@ -133,19 +160,27 @@ export async function deleteManifest(
   const id = crypto.randomUUID();
   const list = JSON.stringify([digest]);
   const expected = shownParameter(shown);
-  const { stamped, judged, above } = await database.batch({
-    stamped: [TAKE_STAMP_IF_MANIFEST_MAY_GO, stampOf(context.now), id, seen?.versions ?? null, repository, list, expected],
+  const { versioned, judged, above } = await database.batch({
+    versioned: [
+      TAKE_VERSION_IF_MANIFEST_MAY_GO,
+      versionOf(context.now),
+      id,
+      seen?.versions ?? null,
+      repository,
+      list,
+      expected,
+    ],
     judged: [SELECT_JUDGED, expected, repository, digest],
     above: [SELECT_TAGS_ABOVE, repository, list],
     deletion: deletionOf(context, repository, [digest], id),
   });
-  if (stamped.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
+  if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   const isThere = seen !== undefined || judged[0]?.alive === 1;
-  if (stamped.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
-  return stamped[0]?.stamp;
+  if (versioned.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
+  return versioned[0]?.version;
 }
 
-/** The statements that delete manifests if their batch took a stamp. */
+/** The statements that delete manifests if their batch took a version. */
 function deletionOf(
   context: CommitContext,
   repository: RepositoryName,
@@ -157,16 +192,16 @@ function deletionOf(
     [DELETE_MANIFESTS, repository, list, id],
     [HIDE_TAGS_OF_MANIFESTS, repository, list, id],
     [UNLIST_EMPTY_REPOSITORY, repository, id],
-    [FEED_MANIFESTS, repository, list, context.now, id],
+    [CHANGE_LOG_MANIFESTS, repository, list, context.now, id],
     auditCommitted('delete manifest', repository, digests, context.by ?? BERTH_ITSELF, context.now, id),
   ];
 }
 
-const TAKE_STAMP_IF_REPOSITORY_EXISTS = takeStampAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
+const TAKE_VERSION_IF_REPOSITORY_EXISTS = takeVersionAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
 /**
- * Removes a repository: hides everything that it shows, and its visibility: pushed again, it is private. A sweep takes the
- * rows away. Answers the removal's stamp, or undefined where the repository did not exist.
+ * Removes a repository: hides everything that it shows, and its visibility: pushed again, it is private. A sweep takes
+ * the rows away. Answers the removal's version, or undefined where the repository did not exist.
  */
 export async function deleteRepository(
   database: Database,
@@ -175,12 +210,12 @@ export async function deleteRepository(
   seen?: SeenElsewhere,
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
-  const { stamped } = await database.batch({
-    stamped: [TAKE_STAMP_IF_REPOSITORY_EXISTS, stampOf(context.now), id, seen?.versions ?? null, repository],
+  const { versioned } = await database.batch({
+    versioned: [TAKE_VERSION_IF_REPOSITORY_EXISTS, versionOf(context.now), id, seen?.versions ?? null, repository],
     removal: writeRemoval(repository, id, context.now),
     audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
   });
-  return stamped[0]?.stamp;
+  return versioned[0]?.version;
 }
 
 const IS_REFERENCED = `EXISTS (
@@ -188,15 +223,14 @@ const IS_REFERENCED = `EXISTS (
 const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})`;
 
 // It tells of what is deleted after it.
-const FEED_LINK = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_LINK = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
     AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 
 const DELETE_LINK = sql<{ digest: Digest }>`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED} RETURNING digest`.reading(
-  readsReferences,
-);
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED}
+    RETURNING digest`.reading(readsReferences);
 
 const SELECT_BLOB_USE = sql<{ linked: number; manifest: string | null }>`
   SELECT ${IS_LINKED} AS linked, (
@@ -218,7 +252,7 @@ export async function unlinkBlob(
 ): Promise<Unlinked> {
   const { use, deleted } = await database.batch({
     use: [SELECT_BLOB_USE, repository, digest],
-    feed: [FEED_LINK, repository, digest, now, known ? 1 : 0],
+    changeLog: [CHANGE_LOG_LINK, repository, digest, now, known ? 1 : 0],
     audit: auditLink(repository, digest, by, now),
     deleted: [DELETE_LINK, repository, digest],
   });
@@ -227,7 +261,9 @@ export async function unlinkBlob(
   return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };
 }
 
-/** What a store says of the use of a blob in a repository: whether it is linked, and a live manifest that references it. */
+/**
+ * What a store says of the use of a blob in a repository: whether it is linked, and a live manifest that references it.
+ */
 export async function blobUse(
   database: Database,
   repository: RepositoryName,
@@ -238,9 +274,8 @@ export async function blobUse(
 }
 
 const UNLINK_AS_TOLD = sql`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER) AND NOT ${IS_REFERENCED}`.reading(
-  readsReferences,
-);
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER)
+    AND NOT ${IS_REFERENCED}`.reading(readsReferences);
 
 /** At a node: what central says was unlinked then. A link that was made since, or that a live manifest needs, stays. */
 export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
@@ -252,7 +287,7 @@ export function ofOrganization(column: string): string {
   return `${column} >= ?1 || '/' AND ${column} < ?1 || '0'`;
 }
 
-const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
+const TAKE_VERSION_IF_NAME_IS_FREE_AGAIN = takeVersionAfter(
   'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at <= CAST(?5 AS INTEGER))',
 );
 
@@ -260,17 +295,24 @@ const TAKE_STAMP_IF_NAME_IS_FREE_AGAIN = takeStampAfter(
  * Before the name of a removed organization is given away, if it was removed before `freeBefore`: removes what its last
  * access tokens still pushed.
  */
-export function clearRemovedOrganization(name: OrganizationName, now: number, freeBefore: number): BoundStatement<Taken>[] {
+export function clearRemovedOrganization(
+  name: OrganizationName,
+  now: number,
+  freeBefore: number,
+): BoundStatement<Taken>[] {
   const id = crypto.randomUUID();
-  return [[TAKE_STAMP_IF_NAME_IS_FREE_AGAIN, stampOf(now), id, null, name, freeBefore], ...writeRemoval(name, id, now)];
+  return [
+    [TAKE_VERSION_IF_NAME_IS_FREE_AGAIN, versionOf(now), id, null, name, freeBefore],
+    ...writeRemoval(name, id, now),
+  ];
 }
 
-const TAKE_STAMP_IF_REMOVED_NOW = takeStampAfter(
+const TAKE_VERSION_IF_REMOVED_NOW = takeVersionAfter(
   'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at = CAST(?5 AS INTEGER))',
 );
 
 /** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
 export function clearOrganization(name: OrganizationName, now: number): BoundStatement<Taken>[] {
   const id = crypto.randomUUID();
-  return [[TAKE_STAMP_IF_REMOVED_NOW, stampOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
+  return [[TAKE_VERSION_IF_REMOVED_NOW, versionOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
 }

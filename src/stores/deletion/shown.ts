@@ -1,6 +1,7 @@
 /**
  * What a store shows under a reference, so that a write can be made to depend on it: it is read and judged, and the
- * transaction that writes goes through only if the same is still shown. With that, the judgement is part of the transaction.
+ * transaction that writes goes through only if the same is still shown. With that, the judgement is part of the
+ * transaction.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
@@ -9,7 +10,9 @@ import { isAliveManifest, removedVersion } from './removals.ts';
 
 export interface Shown {
   readonly reference: Reference;
-  /** The version of the tag, or of the manifest's last push; null where the reference does not resolve in this store. */
+  /**
+   * The version of the tag, or of the manifest's last push; null where the reference does not resolve in this store.
+   */
   readonly version: number | null;
 }
 

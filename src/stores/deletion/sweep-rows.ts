@@ -2,9 +2,11 @@
  * Sweeping: taking away what a removal hides, in slices of bounded rows. A slice is one transaction that also moves the
  * removal's position, so it can be killed anywhere and repeated; two sweeps of one removal do no harm.
  *
- * Tags are hidden first: a list that reads shown tags finds the manifest of each. Then manifests go, with their documents and
- * references: a blob that a live manifest names is told from one that only dead ones named by the references that are left.
- * Tags stay, hidden, for the tag's history, and go with the removal's row (`maintenance/collection/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since stays.
+ * Tags are hidden first: a list that reads shown tags finds the manifest of each. Then manifests go, with their
+ * documents and references: a blob that a live manifest names is told from one that only dead ones named by the
+ * references that are left. Tags stay, hidden, for the tag's history, and go with the removal's row
+ * (`maintenance/collection/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since
+ * stays.
  */
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { rangeOf, type RemovedName } from './removals.ts';
@@ -33,7 +35,8 @@ const AFTER = (key: string): string => `(repository, ${key}) > (max(?1, ?3), ?2)
 const PAGE = (from: string, key: string): string =>
   `SELECT repository, ${key} FROM ${from} ${AFTER(key)} ORDER BY repository, ${key} LIMIT ${ROWS_PER_SLICE}`;
 const END = (from: string, key: string): string =>
-  `SELECT repository, ${key} AS key FROM ${from} ${AFTER(key)} ORDER BY repository, ${key} LIMIT 1 OFFSET ${ROWS_PER_SLICE - 1}`;
+  `SELECT repository, ${key} AS key FROM ${from} ${AFTER(key)} ORDER BY repository, ${key}
+    LIMIT 1 OFFSET ${ROWS_PER_SLICE - 1}`;
 
 const MANIFESTS = `
   SELECT repository, digest, row_number() OVER rows AS place, sum(size) OVER rows AS bytes
@@ -48,11 +51,12 @@ const DEAD_MANIFESTS = `
 const SELECT_MANIFESTS = sql<
   Row & { taken: number }
 >`SELECT repository, digest AS key, ${IS_TAKEN} AS taken FROM (${MANIFESTS}) ORDER BY place`.reading(slice);
-const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
-const DELETE_REFERENCES = sql`
-  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(
+const DELETE_CONTENTS = sql`DELETE FROM manifest_contents WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(
   slice,
 );
+const DELETE_REFERENCES = sql`
+  DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
+    WHERE (repository, manifest) IN (${DEAD_MANIFESTS})`.reading(slice);
 const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE (repository, digest) IN (${DEAD_MANIFESTS})`.reading(slice);
 
 const TAGS = ['tags WHERE', 'name'] as const;
@@ -67,22 +71,26 @@ const DELETE_LINKS = sql`
       WHERE r.repository = links.repository AND r.digest = links.digest AND r.live = 1)`.reading(slice);
 const PINS = ['pins WHERE', 'reference'] as const;
 const DELETE_PINS = sql`
-  DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(slice);
+  DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
+  slice,
+);
 // Its chunks go as those of any other session that has expired.
 const UPLOADS = ["uploads INDEXED BY uploads_open WHERE state = 'open' AND", 'id'] as const;
 const CANCEL_UPLOADS = sql`
   UPDATE uploads SET state = 'cancelled', expires_at = min(expires_at, CAST(?5 AS INTEGER))
-  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open' AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(
-  slice,
-);
+  WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open'
+    AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(slice);
 
-// One bound, where the index is to start. No name has a control character, so this is what comes after ?1; ?2 is empty here.
+// One bound, where the index is to start. No name has a control character, so this is what comes after ?1; ?2 is empty
+// here.
 const NAMES = 'FROM repositories WHERE name >= max(?1 || ?2 || char(1), ?3) AND name < ?4 ORDER BY name';
 const PAGE_OF_NAMES = `SELECT name ${NAMES} LIMIT ${ROWS_PER_SLICE}`;
 const IS_EMPTY = `NOT EXISTS (
-  SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = repositories.name AND created_version > deleted_version)`;
+  SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = repositories.name
+    AND created_version > deleted_version)`;
 const DELETE_REPOSITORIES = sql`
-  DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER) AND ${IS_EMPTY}`.reading(slice);
+  DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER)
+    AND ${IS_EMPTY}`.reading(slice);
 // A removal may also have unlisted one in which something is alive.
 const LIST_REPOSITORIES = sql`
   UPDATE repositories SET listed = 1 - listed WHERE name IN (${PAGE_OF_NAMES}) AND listed = ${IS_EMPTY}`.reading(slice);
@@ -103,7 +111,9 @@ const OTHERS: readonly Swept[] = [
   { table: 'uploads', end: sql<Row>`${END(...UPLOADS)}`.reading(slice), statements: [[CANCEL_UPLOADS, 'dead_until']] },
   {
     table: 'repositories',
-    end: sql<Row>`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(slice),
+    end: sql<Row>`SELECT name AS repository, '' AS key ${NAMES} LIMIT 1 OFFSET ${String(ROWS_PER_SLICE - 1)}`.reading(
+      slice,
+    ),
     statements: [[LIST_REPOSITORIES], [DELETE_REPOSITORIES, 'dead_until']],
   },
 ];
@@ -136,7 +146,12 @@ export async function sweepSlice(database: Database, name: RemovedName): Promise
 }
 
 /** Answers where the next slice goes on. */
-async function sweepFrom(database: Database, name: RemovedName, removal: RemovalRow, from: Position): Promise<Position> {
+async function sweepFrom(
+  database: Database,
+  name: RemovedName,
+  removal: RemovalRow,
+  from: Position,
+): Promise<Position> {
   const { tags, manifests, ...others } = from;
   const shown = tags === undefined ? {} : await sweepOthers(database, name, removal, { tags });
   if (shown['tags'] !== undefined) return { ...from, ...shown };
@@ -165,7 +180,12 @@ async function sweepManifests(
 }
 
 /** Answers where to go on in the tables that have not been looked at whole. */
-async function sweepOthers(database: Database, name: RemovedName, removal: RemovalRow, places: Position): Promise<Position> {
+async function sweepOthers(
+  database: Database,
+  name: RemovedName,
+  removal: RemovalRow,
+  places: Position,
+): Promise<Position> {
   const { from, to } = rangeOf(name);
   const slices = OTHERS.flatMap(({ table, end, statements }) => {
     const place = places[table];
@@ -185,9 +205,8 @@ async function sweepOthers(database: Database, name: RemovedName, removal: Remov
 }
 
 const SELECT_UNSWEPT = sql`
-  SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(
-  paged(2),
-);
+  SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name
+    LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /** Names of removals that have to be swept, after `last`, in byte order. */
 export async function unsweptRemovals(database: Database, last: string, limit: number): Promise<RemovedName[]> {

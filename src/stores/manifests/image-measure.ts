@@ -3,11 +3,12 @@
  * index those of all that it lists and the store has; and `manifests.image_kind`, what it boots beside a kernel.
  *
  * Both follow from the manifest's document and references, and are set in the transaction that writes these: NULL says
- * that they are not known. A manifest that comes after an index that lists it makes the index's unknown again, and the first
- * list that shows the index measures it.
+ * that they are not known. A manifest that comes after an index that lists it makes the index's unknown again, and the
+ * first list that shows the index measures it.
  *
- * Bounded, since a push waits for it: an index may list indexes, and many indexes one manifest. What is read of an image
- * follows from the size of its own document, so that a small index of large ones costs no more than other small ones.
+ * Bounded, since a push waits for it: an index may list indexes, and many indexes one manifest. What is read of an
+ * image follows from the size of its own document, so that a small index of large ones costs no more than other small
+ * ones.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -65,7 +66,9 @@ const IS_UNMEASURED = "m.image_size IS NULL AND m.media_type <> ''";
 const FORGET_INDEXES = sql`
   WITH ${indexesAbove(`SELECT m.repository, m.digest FROM ${ASKED} WHERE ${IS_UNMEASURED}`, 'CAST(?2 AS INTEGER)')}
   UPDATE manifests SET image_size = NULL, image_kind = NULL
-  WHERE (repository, digest) IN (SELECT repository, digest FROM above) AND image_size IS NOT NULL`.reading(paged(2, 24));
+  WHERE (repository, digest) IN (SELECT repository, digest FROM above) AND image_size IS NOT NULL`.reading(
+  paged(2, 24),
+);
 
 const MEASURE = sql`
   UPDATE manifests SET (image_size, image_kind) = ${SIZE_AND_KIND('CAST(?2 AS INTEGER)')}
@@ -80,13 +83,18 @@ export interface Measured {
   readonly bytes: number;
 }
 
-/** Measures manifests that were not yet; after their references, contents and links. Indexes that wait for them are measured later. */
+/**
+ * Measures manifests that were not yet; after their references, contents and links. Indexes that wait for them are
+ * measured later.
+ */
 export function measureImages(manifests: readonly Measured[]): BoundStatement[] {
   if (manifests.length === 0) return [];
   return [[FORGET_INDEXES, keysOf(manifests), manifests.length - 1 + MAX_INDEXES], ...measure(manifests)];
 }
 
-/** As {@link measureImages}, for rows that lists have found unmeasured: as many as one list may read, and one at least. */
+/**
+ * As {@link measureImages}, for rows that lists have found unmeasured: as many as one list may read, and one at least.
+ */
 export async function measureFound(database: Database, manifests: readonly Measured[]): Promise<void> {
   let left = REFERENCES_PER_LIST;
   const measured = manifests.filter((manifest, i) => (left -= referencesOf(manifest)) >= 0 || i === 0);

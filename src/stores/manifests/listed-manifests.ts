@@ -1,6 +1,7 @@
 /**
- * SQL for what indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts what it answers, after
- * it has read all that any of these lists. Here a level ends at its LIMIT, and no level reads more rows than it may answer.
+ * SQL for what indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts what it answers,
+ * after it has read all that any of these lists. Here a level ends at its LIMIT, and no level reads more rows than it
+ * may answer.
  */
 
 /** Indexes may list indexes; nothing that is more levels below an image counts as a part of it. */
@@ -9,8 +10,8 @@ const LEVELS_BELOW = 4;
 const LEVELS_ABOVE = 4;
 
 /**
- * Common table expressions, the last of them `reached (digest, depth)`: a manifest and all that it lists, each once and at its
- * greatest depth.
+ * Common table expressions, the last of them `reached (digest, depth)`: a manifest and all that it lists, each once and
+ * at its greatest depth.
  * @param repository SQL of its name
  * @param manifest SQL of a digest
  * @param most SQL of how many a level may have
@@ -28,8 +29,8 @@ export function reachedFrom(repository: string, manifest: string, most: string):
 }
 
 /**
- * Common table expressions, the last of them `above (repository, digest)`: the indexes that list manifests, and those that
- * list these.
+ * Common table expressions, the last of them `above (repository, digest)`: the indexes that list manifests, and those
+ * that list these.
  * @param manifests SQL that selects their repositories and digests
  * @param most SQL of how many a level may have
  */

@@ -8,7 +8,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { OciError } from '../../oci/errors.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
-import { committed, stampOf, takeStamp, type CommitContext } from '../clock.ts';
+import { committed, versionOf, takeVersion, type CommitContext } from '../clock.ts';
 import { type Database, sql } from '../database.ts';
 import { DEFAULT_LIMITS } from '../organizations/limits.ts';
 import { measureImages } from './image-measure.ts';
@@ -30,16 +30,20 @@ import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from '../del
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
 
-/** Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for it until `now`. */
+/**
+ * Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for
+ * it until `now`.
+ */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
     SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
-      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest AND l.damage IS NULL)))`;
+      AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest
+        AND l.damage IS NULL)))`;
 
 const SELECT_MISSING_BLOBS = sql<{ digest: Digest }>`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
 // Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
-const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
+const TAKE_VERSION_IF_BLOBS_ARE_THERE = takeVersion(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
     AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
@@ -47,8 +51,8 @@ const TAKE_STAMP_IF_BLOBS_ARE_THERE = takeStamp(
 
 /** Bytes that were about to leave the store stay, now that a manifest needs them. */
 const KEEP_BLOBS = sql`
-  UPDATE locations SET leaving = NULL
-  WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND leaving IS NOT NULL
+  UPDATE locations SET releasing = NULL
+  WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND releasing IS NOT NULL
     AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})`;
 
 const UPSERT_REPOSITORY = sql`
@@ -60,23 +64,27 @@ const UPSERT_REPOSITORY = sql`
 const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.created_version > m.deleted_version)
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2 AND m.deleted_version >= tags.version)
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
+      AND m.created_version > m.deleted_version)
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
+      AND m.deleted_version >= tags.version)
     AND version > ${removedVersion('?1')}`;
 
 const HIDDEN_UNTIL = hiddenUntil('manifests');
 const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;
 const TYPE = `iif(${KEEPS_TYPE}, manifests.media_type, excluded.media_type)`;
 const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.artifact_type)`;
-const NEW_CLAIM = CLAIM('clock.stamp', '?3', '?4');
+const NEW_CLAIM = CLAIM('clock.version', '?3', '?4');
 const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
 
 // A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
 const UPSERT_MANIFEST = sql`
-  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull,
+  INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+    last_pull,
     typed, typed_otherwise)
-  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.stamp, 0, 0,
-    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock WHERE ${committed('?7')}
+  SELECT ?1, ?2, ?3, ?4, ?5, CAST(?6 AS INTEGER), clock.version, 0, 0,
+    iif(${IS_OF_MANIFEST('?3')}, ${NEW_CLAIM}, ''), iif(${IS_OF_MANIFEST('?3')}, '', ${NEW_CLAIM}) FROM clock
+      WHERE ${committed('?7')}
   ON CONFLICT (repository, digest) DO UPDATE SET
     media_type = ${TYPE}, artifact_type = ${TYPE_OF_ARTIFACT}, subject = excluded.subject, size = excluded.size,
     created_version = excluded.created_version, deleted_version = max(manifests.deleted_version, ${HIDDEN_UNTIL}),
@@ -102,15 +110,15 @@ const INSERT_REFERENCES = sql`
 
 const UPSERT_TAGS = sql`
   INSERT INTO tags (repository, name, digest, version, origin, visible)
-  SELECT ?1, tag.value, ?3, clock.stamp, ?4, 1 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
+  SELECT ?1, tag.value, ?3, clock.version, ?4, 1 FROM clock CROSS JOIN json_each(?2) AS tag WHERE ${committed('?5')}
   ON CONFLICT (repository, name) DO UPDATE SET
     digest = excluded.digest, version = excluded.version, origin = excluded.origin, visible = 1`;
 
-const UPSERT_MARKERS = sql`
-  INSERT INTO markers (kind, repository, key, stamp, written_at)
-  SELECT marker.value ->> 'kind', ?1, marker.value ->> 'key', clock.stamp, CAST(?3 AS INTEGER)
+const UPSERT_OUTBOX_ENTRIES = sql`
+  INSERT INTO outbox (kind, repository, key, version, written_at)
+  SELECT marker.value ->> 'kind', ?1, marker.value ->> 'key', clock.version, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS marker WHERE ${committed('?4')}
-  ON CONFLICT (kind, repository, key) DO UPDATE SET stamp = excluded.stamp, written_at = excluded.written_at`;
+  ON CONFLICT (kind, repository, key) DO UPDATE SET version = excluded.version, written_at = excluded.written_at`;
 
 export interface ManifestCommit {
   readonly repository: RepositoryName;
@@ -125,17 +133,22 @@ export interface ManifestCommit {
   readonly known?: KnownAtCentral;
 }
 
-/** The stamp of the write; or the blobs that are missing, and nothing was written. */
+/** The version of the write; or the blobs that are missing, and nothing was written. */
 export type Committed =
-  | { readonly stamp: number; readonly missing?: undefined }
-  | { readonly missing: readonly Digest[]; readonly stamp?: undefined };
+  | { readonly version: number; readonly missing?: undefined }
+  | { readonly missing: readonly Digest[]; readonly version?: undefined };
 
 /**
- * Writes a manifest, its references, tags, history and markers in one transaction, if every blob that it needs is there.
+ * Writes a manifest, its references, tags, history and outbox entries in one transaction, if every blob that it needs
+ * is there.
  * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
  * @throws ShownChanged
  */
-export async function commitManifest(database: Database, context: CommitContext, commit: ManifestCommit): Promise<Committed> {
+export async function commitManifest(
+  database: Database,
+  context: CommitContext,
+  commit: ManifestCommit,
+): Promise<Committed> {
   const { repository, digest, manifest, size, tags, known } = commit;
   const shown = shownParameter(commit.shown);
   const added = addition(digest, size, tags, context.limits, known);
@@ -143,13 +156,15 @@ export async function commitManifest(database: Database, context: CommitContext,
   const required = JSON.stringify(manifest.requiredBlobs);
   const references = JSON.stringify(manifest.references);
   const tagList = JSON.stringify(tags);
-  const markers = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
-  const named = [...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob])))];
-  const { missing, stamped, contradicted, judged } = await database.batch({
+  const outboxEntries = [{ kind: 'manifest', key: digest }, ...tags.map((tag) => ({ kind: 'tag', key: tag }))];
+  const named = [
+    ...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob]))),
+  ];
+  const { missing, versioned, contradicted, judged } = await database.batch({
     missing: [SELECT_MISSING_BLOBS, required, repository, context.now],
-    stamped: [
-      TAKE_STAMP_IF_BLOBS_ARE_THERE,
-      stampOf(context.now),
+    versioned: [
+      TAKE_VERSION_IF_BLOBS_ARE_THERE,
+      versionOf(context.now),
       id,
       required,
       repository,
@@ -186,7 +201,7 @@ export async function commitManifest(database: Database, context: CommitContext,
           ],
     announcement: context.announces
       ? [
-          [UPSERT_MARKERS, repository, JSON.stringify(markers), context.now, id],
+          [UPSERT_OUTBOX_ENTRIES, repository, JSON.stringify(outboxEntries), context.now, id],
           [RENEW_LINKS, repository, required, context.now, id],
         ]
       : [],
@@ -195,14 +210,19 @@ export async function commitManifest(database: Database, context: CommitContext,
   });
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
-  const [clock] = stamped;
+  const [clock] = versioned;
   if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
   if (clock === undefined) throw await refusal(database, context, commit, added);
-  return { stamp: clock.stamp };
+  return { version: clock.version };
 }
 
 /** Why there was no room for the manifest: a limit of the organization, or its quota. */
-async function refusal(database: Database, context: CommitContext, commit: ManifestCommit, added: string): Promise<OciError> {
+async function refusal(
+  database: Database,
+  context: CommitContext,
+  commit: ManifestCommit,
+  added: string,
+): Promise<OciError> {
   const { repository, size } = commit;
   return (
     (await limitExceeded(database, repository, added, context.limits)) ??

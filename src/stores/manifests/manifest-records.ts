@@ -1,4 +1,6 @@
-/** Manifests as they pass from one store to another: the heads of live ones, then whole, with the blobs that they need. */
+/**
+ * Manifests as they pass from one store to another: the heads of live ones, then whole, with the blobs that they need.
+ */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
@@ -32,7 +34,13 @@ const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; conten
   SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
   ORDER BY c.repository, c.digest, c.part`.reading(inFull());
-const SELECT_REFERENCES = sql<{ repository: RepositoryName; manifest: Digest; digest: Digest; kind: string; size: number }>`
+const SELECT_REFERENCES = sql<{
+  repository: RepositoryName;
+  manifest: Digest;
+  digest: Digest;
+  kind: string;
+  size: number;
+}>`
   SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
     ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));

@@ -18,7 +18,9 @@ export interface ManifestRows {
   readonly public: boolean;
   /** Undefined for a reference by digest, and for a tag that the store has never heard of. */
   readonly tag: TagVersion | undefined;
-  /** The greatest version of a removal of the repository or of its organization, which `manifest` has seen; 0 for none. */
+  /**
+   * The greatest version of a removal of the repository or of its organization, which `manifest` has seen; 0 for none.
+   */
   readonly removed: number;
   /** The manifest that the reference means here, dead or alive. */
   readonly manifest: ManifestRow | undefined;
@@ -95,7 +97,11 @@ export async function findManifest(
 ): Promise<ManifestRows> {
   const rows =
     reference.kind === 'tag'
-      ? await database.all<Joined>(want === 'content' ? SELECT_BY_TAG : SELECT_DESCRIPTOR_BY_TAG, repository, reference.tag)
+      ? await database.all<Joined>(
+          want === 'content' ? SELECT_BY_TAG : SELECT_DESCRIPTOR_BY_TAG,
+          repository,
+          reference.tag,
+        )
       : await database.all<Joined>(
           want === 'content' ? SELECT_BY_DIGEST : SELECT_DESCRIPTOR_BY_DIGEST,
           repository,
@@ -107,7 +113,8 @@ export async function findManifest(
     repositoryExists: first.known === 1,
     public: first.public === 1,
     removed: first.removed,
-    tag: first.version === null ? undefined : { digest: first.tag_digest, version: first.version, origin: first.origin },
+    tag:
+      first.version === null ? undefined : { digest: first.tag_digest, version: first.version, origin: first.origin },
     manifest:
       first.digest === null
         ? undefined
@@ -135,7 +142,12 @@ export async function readContents(database: Database, repository: RepositoryNam
 const RECORD_PULL = sql`UPDATE manifests SET last_pull = CAST(?3 AS INTEGER) WHERE repository = ?1 AND digest = ?2`;
 
 /** Notes that a manifest was pulled within the hour that starts at `hour`. */
-export async function recordPull(database: Database, repository: RepositoryName, digest: Digest, hour: number): Promise<void> {
+export async function recordPull(
+  database: Database,
+  repository: RepositoryName,
+  digest: Digest,
+  hour: number,
+): Promise<void> {
   await database.run(RECORD_PULL, repository, digest, hour);
 }
 

@@ -1,11 +1,11 @@
 /**
- * The media type of a manifest whose document does not say it. A push of a live manifest under another type does not change
- * it; after a deletion, the next push decides.
+ * The media type of a manifest whose document does not say it. A push of a live manifest under another type does not
+ * change it; after a deletion, the next push decides.
  *
- * Two stores that have not heard of each other can give one manifest two types. So what is stored are claims: the latest of
- * the types that OCI's and Docker's images and indexes have, and the latest of all other types. Each merges by taking the
- * later one. A claim that is not later than the manifest's deletion does not count; of the others, a manifest's type comes
- * first. The SQL (`merge.ts`) is tested against this.
+ * Two stores that have not heard of each other can give one manifest two types. So what is stored are claims: the
+ * latest of the types that OCI's and Docker's images and indexes have, and the latest of all other types. Each merges
+ * by taking the later one. A claim that is not later than the manifest's deletion does not count; of the others, a
+ * manifest's type comes first. The SQL (`merge.ts`) is tested against this.
  */
 import {
   DOCKER_MANIFEST,
@@ -29,7 +29,7 @@ export interface TypeClaims {
 
 export const NO_CLAIMS: TypeClaims = { typed: '', typedOtherwise: '' };
 
-/** Stamps have 16 digits, and no more: `Number.MAX_SAFE_INTEGER` has as many. */
+/** Versions have 16 digits, and no more: `Number.MAX_SAFE_INTEGER` has as many. */
 const VERSION_DIGITS = 16;
 
 function claimOf(version: number, mediaType: string, artifactType: string): TypeClaim {
@@ -64,7 +64,7 @@ export function typeOf(
   return { mediaType: mediaType as MediaType, artifactType: artifactType.join(' ') };
 }
 
-/** The stamp of the push; 0 for no claim. */
+/** The version of the push; 0 for no claim. */
 export function versionOf(claim: TypeClaim): number {
   return Number(claim.slice(0, VERSION_DIGITS));
 }

@@ -1,6 +1,6 @@
 /**
- * Descriptors say how long the content is that they name. Clients stop at that length and fail on another, so a manifest
- * whose descriptors contradict what the repository holds could never be pulled.
+ * Descriptors say how long the content is that they name. Clients stop at that length and fail on another, so a
+ * manifest whose descriptors contradict what the repository holds could never be pulled.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -18,8 +18,8 @@ export interface Contradiction {
 }
 
 /**
- * Rows of {@link Contradiction}. `references` names the parameter that has descriptors as JSON. Looks only at live manifests
- * of the repository and at blobs that it links: what another tenant holds must not show.
+ * Rows of {@link Contradiction}. `references` names the parameter that has descriptors as JSON. Looks only at live
+ * manifests of the repository and at blobs that it links: what another tenant holds must not show.
  */
 export const CONTRADICTIONS = (references: string, repository: string): string => `
   SELECT digest, stated, actual FROM (
@@ -27,7 +27,8 @@ export const CONTRADICTIONS = (references: string, repository: string): string =
       (SELECT m.size FROM manifests m WHERE m.repository = ${repository} AND m.digest = reference.value ->> 'digest'
         AND ${isAliveManifest('m')}),
       (SELECT l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
-        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' AND ${standsLink('k')} LIMIT 1)) AS actual
+        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' AND ${standsLink('k')}
+          LIMIT 1)) AS actual
     FROM json_each(${references}) AS reference)
   WHERE stated <> actual`;
 

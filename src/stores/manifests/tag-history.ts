@@ -1,7 +1,7 @@
 /**
- * A tag write that is replaced is kept, with its version, its origin and when it was replaced: of each tag so many, and for so
- * long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes by
- * maintenance (`maintenance/histories.ts`), and is not shown from before that.
+ * A tag write that is replaced is kept, with its version, its origin and when it was replaced: of each tag so many, and
+ * for so long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes
+ * by maintenance (`maintenance/histories.ts`), and is not shown from before that.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -24,7 +24,10 @@ const oldestKept = (repository: string, name: string, entries: string): string =
 /** Entries that one push removes at most of each tag: more than it adds. */
 const REMOVED_BY_PUSH = 10;
 
-/** Between {@link INSERT_HISTORY} and the tags themselves. ?1 repository, ?2 JSON array of tags, ?3 how many entries each keeps, ?4 commit id. */
+/**
+ * Between {@link INSERT_HISTORY} and the tags themselves. ?1 repository, ?2 JSON array of tags, ?3 how many entries
+ * each keeps, ?4 commit id.
+ */
 export const TRIM_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
     WITH kept (name, oldest) AS MATERIALIZED (
@@ -61,9 +64,8 @@ const SELECT_TAGS_WITH_HISTORY = sql`
     UNION ALL
     SELECT ${NEXT_TAG}, position + 1 FROM page WHERE page.tag IS NOT NULL AND position < CAST(?3 AS INTEGER)
   )
-  SELECT tag ->> 0 AS repository, tag ->> 1 AS name FROM page WHERE position > 0 AND tag IS NOT NULL ORDER BY position`.reading(
-  paged(3, 8),
-);
+  SELECT tag ->> 0 AS repository, tag ->> 1 AS name FROM page WHERE position > 0 AND tag IS NOT NULL
+    ORDER BY position`.reading(paged(3, 8));
 
 /** Tags that have a history, in order. */
 export function tagsWithHistory(database: Database, after: TagPosition, limit: number): Promise<TagPosition[]> {
@@ -102,7 +104,8 @@ export interface TagWrite {
 /** Where a page of a history starts: at what comes after this write, the latest first. */
 export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
 
-const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1 AND name = ?2`;
+const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1
+  AND name = ?2`;
 const SELECT_HISTORY = sql<TagWrite>`
   SELECT version, origin, digest, recorded_at FROM (
     SELECT version, origin, digest, recorded_at FROM tag_history

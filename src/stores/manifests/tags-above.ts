@@ -19,7 +19,10 @@ export interface TagAbove {
   readonly origin: string;
 }
 
-/** Indexes of each level above that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes through. */
+/**
+ * Indexes of each level above that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes
+ * through.
+ */
 const MAX_INDEXES = 1000;
 /** Tags that a refusal names. */
 const MAX_TAGS = 10;
@@ -33,21 +36,30 @@ const TAGS_ABOVE = (repository: string, manifests: string): string => `
   WHERE t.visible = 1 AND t.version > ${removedVersion(repository)}`;
 
 /** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
-export const IS_BELOW_TAG = (repository: string, manifests: string): string => `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
+export const IS_BELOW_TAG = (repository: string, manifests: string): string =>
+  `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
 
-/** Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a tag. */
+/**
+ * Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a
+ * tag.
+ */
 export const READS_TAGS_ABOVE = atMost(40 * MAX_INDEXES);
 
 /** ?1 repository, ?2 JSON array of digests. Gives those of one index together. */
-export const SELECT_TAGS_ABOVE = sql<TagAbove>`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
+export const SELECT_TAGS_ABOVE = sql<TagAbove>`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(
+  READS_TAGS_ABOVE,
+);
 
 // Central judges the tags that it has heard of.
 const SELECT_UNANNOUNCED_TAGS_ABOVE = sql<TagAbove>`
   SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
-  WHERE EXISTS (SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
+  WHERE EXISTS (SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
   LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
-/** At a node: the greatest version of the manifest's tags, 0 for none; and tags above it that central may not have heard of. */
+/**
+ * At a node: the greatest version of the manifest's tags, 0 for none; and tags above it that central may not have heard
+ * of.
+ */
 export async function tagsOfManifest(
   database: Database,
   repository: RepositoryName,

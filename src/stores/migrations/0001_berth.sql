@@ -1,9 +1,9 @@
 CREATE TABLE clock (
   id INTEGER PRIMARY KEY CHECK (id = 1),
-  stamp INTEGER NOT NULL,
+  version INTEGER NOT NULL,
   commit_id TEXT NOT NULL
 ) STRICT;
-INSERT INTO clock (id, stamp, commit_id) VALUES (1, 0, '');
+INSERT INTO clock (id, version, commit_id) VALUES (1, 0, '');
 
 CREATE TABLE repositories (
   name TEXT PRIMARY KEY,
@@ -106,7 +106,7 @@ CREATE TABLE locations (
   size INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
   lease_until INTEGER NOT NULL,
-  leaving TEXT,
+  releasing TEXT,
   damage TEXT CHECK (damage IN ('missing', 'wrong bytes')),
   PRIMARY KEY (digest, store)
 ) STRICT, WITHOUT ROWID;
@@ -239,17 +239,17 @@ BEGIN
   WHERE repository = NEW.repository AND digest = NEW.digest;
 END;
 
-CREATE TABLE markers (
+CREATE TABLE outbox (
   kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest')),
   repository TEXT NOT NULL,
   key TEXT NOT NULL,
-  stamp INTEGER NOT NULL,
+  version INTEGER NOT NULL,
   written_at INTEGER NOT NULL,
   PRIMARY KEY (kind, repository, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX markers_in_order ON markers (written_at, kind, repository, key);
+CREATE INDEX outbox_in_order ON outbox (written_at, kind, repository, key);
 
-CREATE TABLE feed (
+CREATE TABLE change_log (
   position INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL
     CHECK (kind IN ('tag', 'manifest', 'link', 'repository', 'visibility', 'organization', 'credential')),
@@ -259,14 +259,14 @@ CREATE TABLE feed (
   recorded_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE followers (
+CREATE TABLE change_log_positions (
   store TEXT PRIMARY KEY,
   position INTEGER NOT NULL,
-  followed_at INTEGER NOT NULL,
+  applied_at INTEGER NOT NULL,
   usage_changed INTEGER
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE copies (
+CREATE TABLE copies_up (
   store TEXT NOT NULL,
   digest TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -274,7 +274,7 @@ CREATE TABLE copies (
   announced_at INTEGER NOT NULL,
   PRIMARY KEY (store, digest)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX copies_in_turn ON copies (store, organization, size);
+CREATE INDEX copies_up_in_turn ON copies_up (store, organization, size);
 
 CREATE TABLE maintenance_tasks (
   task TEXT PRIMARY KEY,
@@ -292,7 +292,7 @@ CREATE TABLE maintenance_counters (
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE departed (
+CREATE TABLE delete_queue (
   delete_after INTEGER NOT NULL,
   key TEXT NOT NULL,
   size INTEGER NOT NULL,

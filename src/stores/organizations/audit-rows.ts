@@ -1,7 +1,8 @@
 /**
- * The audit log: who changed or deleted what, when, through which host. An entry is written in the transaction of the change,
- * so that there is no change without one and no entry without its change. Changes are in central's log; evictions and pins in
- * that of the node's store. What is no row of a store, such as a paused queue, is noted before its caller is answered.
+ * The audit log: who changed or deleted what, when, through which host. An entry is written in the transaction of the
+ * change, so that there is no change without one and no entry without its change. Changes are in central's log;
+ * evictions and pins in that of the node's store. What is no row of a store, such as a paused queue, is noted before
+ * its caller is answered.
  *
  * Refused logins are counted instead, in the store that decided: refused-login-rows.ts.
  */
@@ -97,7 +98,9 @@ export function ofRepository(repository: RepositoryName): AuditSubject {
   return { organization: organizationOf(repository), repository, key: '' };
 }
 
-/** An entry for a blob, as the statement straight after that of the feed's entry: none where that wrote nothing. */
+/**
+ * An entry for a blob, as the statement straight after that of the change log's entry: none where that wrote nothing.
+ */
 export function auditLink(repository: RepositoryName, digest: Digest, by: Actor, now: number): BoundStatement {
   return auditChanged('delete blob', { ...ofRepository(repository), key: digest }, by, now);
 }
@@ -106,7 +109,7 @@ const AUDIT_COMMITTED = sql`
   ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, key.value, ${WHO('?6', '?7')}
   FROM clock CROSS JOIN json_each(?5) AS key WHERE ${committed('?8')}`;
 
-/** An entry for each key, in a batch that takes a stamp under `commitId`; none if it did not. */
+/** An entry for each key, in a batch that takes a version under `commitId`; none if it did not. */
 export function auditCommitted(
   action: AuditAction,
   repository: RepositoryName,
@@ -159,7 +162,8 @@ export type AuditPosition = Pick<AuditEntry, 'at' | 'id'>;
 
 /**
  * The latest first; of one organization, or of all.
- * @param since milliseconds since the epoch: an organization's next owner is not shown what was done under its name before
+ * @param since milliseconds since the epoch: an organization's next owner is not shown what was done under its name
+ *   before
  */
 export function auditBefore(
   database: Database,
@@ -175,7 +179,8 @@ export function auditBefore(
 
 const DELETE_OLD = sql`
   DELETE FROM audit WHERE id IN (
-    SELECT id FROM audit INDEXED BY audit_by_time WHERE at < CAST(?1 AS INTEGER) ORDER BY at, id LIMIT CAST(?2 AS INTEGER))
+    SELECT id FROM audit INDEXED BY audit_by_time WHERE at < CAST(?1 AS INTEGER) ORDER BY at, id
+      LIMIT CAST(?2 AS INTEGER))
   RETURNING id`.reading(paged(2, 6));
 
 /** Removes entries from before `before`, in milliseconds since the epoch. Answers how many. */

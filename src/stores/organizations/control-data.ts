@@ -42,14 +42,13 @@ export interface OrganizationRow {
 const CREDENTIAL_COLUMNS =
   'id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, last_used_at, registries';
 
-const SELECT_FOLLOWED_AT = sql`SELECT followed_at FROM followers WHERE store = ?1`;
+const SELECT_APPLIED_AT = sql`SELECT applied_at FROM change_log_positions WHERE store = ?1`;
 const SELECT_CREDENTIAL_BY_SECRET = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE secret_hash = ?1`;
 const SELECT_ANY_CREDENTIAL_BY_SECRET = sql`
   SELECT c.id FROM json_each(?1) AS asked CROSS JOIN credentials c ON c.secret_hash = asked.value LIMIT 1`;
 const SELECT_CREDENTIALS = sql`
-  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(
-  paged(3),
-);
+  SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name > ?2 ORDER BY name
+    LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 const INSERT_CREDENTIAL = sql<{ id: string }>`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
@@ -58,20 +57,21 @@ const INSERT_CREDENTIAL = sql<{ id: string }>`
 const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
 const DELETE_CREDENTIAL = sql<{ id: string }>`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
-// The feed tells the nodes what to look at again. A removal's entry is written while the row is still there to be found.
-const FEED_CREDENTIAL = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+// The change log tells the nodes what to look at again. A removal's entry is written while the row is still there to be
+// found.
+const CHANGE_LOG_CREDENTIAL = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
-const FEED_CREATED_ORGANIZATION = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_CREATED_ORGANIZATION = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
   WHERE name = ?1 AND created_at = CAST(?2 AS INTEGER) AND removed_at IS NULL`;
-const FEED_REMOVED_ORGANIZATION = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_REMOVED_ORGANIZATION = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations
   WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
-const FEED_VISIBILITY = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_VISIBILITY = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'visibility', name, '', 0, CAST(?3 AS INTEGER) FROM repositories
   WHERE name = ?1 AND EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) <> ?2`;
 
@@ -82,15 +82,16 @@ const SELECT_ORGANIZATION = sql`
 const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
 // Never one that was removed: its row stays.
 const INSERT_UNKNOWN_ORGANIZATION = sql`
-  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL) ON CONFLICT (name) DO NOTHING`;
+  INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
+    ON CONFLICT (name) DO NOTHING`;
 const SELECT_ORGANIZATIONS = sql`
   SELECT name, created_at, quota_bytes FROM organizations INDEXED BY organizations_there
   WHERE name > ?1 AND removed_at IS NULL ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 const SET_QUOTA = sql<OrganizationRow>`
   UPDATE organizations SET quota_bytes = CAST(?2 AS INTEGER) WHERE name = ?1 AND removed_at IS NULL
   RETURNING name, created_at, quota_bytes`;
-const FEED_QUOTA = sql`
-  INSERT INTO feed (kind, name, key, version, recorded_at)
+const CHANGE_LOG_QUOTA = sql`
+  INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 
 // A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
@@ -139,9 +140,9 @@ export class ControlData {
     this.#database = database;
   }
 
-  /** At a node: when it last heard central's feed, in milliseconds since the epoch; undefined for never. */
-  async followedAt(store: string): Promise<number | undefined> {
-    return (await this.#database.first<{ followed_at: number }>(SELECT_FOLLOWED_AT, store))?.followed_at;
+  /** At a node: when it last heard central's change log, in milliseconds since the epoch; undefined for never. */
+  async appliedAt(store: string): Promise<number | undefined> {
+    return (await this.#database.first<{ applied_at: number }>(SELECT_APPLIED_AT, store))?.applied_at;
   }
 
   credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
@@ -160,11 +161,22 @@ export class ControlData {
   /** Answers false where the name is taken, or the organization does not exist. */
   async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
-    const values = [id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries] as const;
+    const values = [
+      id,
+      kind,
+      organization,
+      name,
+      rights,
+      repositories,
+      secret_hash,
+      created_at,
+      expires_at,
+      registries,
+    ] as const;
     const { added } = await this.#database.batch({
       added: [INSERT_CREDENTIAL, ...values],
       audit: auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
-      feed: [FEED_CREDENTIAL, id, created_at],
+      changeLog: [CHANGE_LOG_CREDENTIAL, id, created_at],
     });
     return added.length > 0;
   }
@@ -176,7 +188,7 @@ export class ControlData {
   /** By its id: under its name there may be another by now. */
   async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const { removed } = await this.#database.batch({
-      feed: [FEED_CREDENTIAL, id, now],
+      changeLog: [CHANGE_LOG_CREDENTIAL, id, now],
       audit: auditCredential(id, by, now),
       removed: [DELETE_CREDENTIAL, id],
     });
@@ -208,7 +220,7 @@ export class ControlData {
     await this.#database.batch([
       [INSERT_UNKNOWN_ORGANIZATION, name, now],
       auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
-      [FEED_CREATED_ORGANIZATION, name, now],
+      [CHANGE_LOG_CREATED_ORGANIZATION, name, now],
     ]);
   }
 
@@ -225,16 +237,19 @@ export class ControlData {
       clear: clearRemovedOrganization(name, now, freeBefore),
       added: [INSERT_ORGANIZATION, name, now, freeBefore],
       audit: auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
-      feed: [FEED_CREATED_ORGANIZATION, name, now],
+      changeLog: [CHANGE_LOG_CREATED_ORGANIZATION, name, now],
     });
     return added.length > 0;
   }
 
-  /** Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone by this. */
+  /**
+   * Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone
+   * by this.
+   */
   async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const { removed } = await this.#database.batch({
       removed: [REMOVE_ORGANIZATION_IF_EMPTY, name, now],
-      feed: [FEED_REMOVED_ORGANIZATION, name, now],
+      changeLog: [CHANGE_LOG_REMOVED_ORGANIZATION, name, now],
       audit: auditOrganization(name, by, now),
       credentials: [DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION, name],
       clear: clearOrganization(name, now),
@@ -267,7 +282,7 @@ export class ControlData {
 
   async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
-      [FEED_VISIBILITY, repository, isPublic ? 1 : 0, now],
+      [CHANGE_LOG_VISIBILITY, repository, isPublic ? 1 : 0, now],
       [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
       auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
     ]);
@@ -288,8 +303,13 @@ export class ControlData {
   ): Promise<OrganizationRow | undefined> {
     const { changed } = await this.#database.batch({
       changed: [SET_QUOTA, name, bytes],
-      audit: auditChanged('set quota', { organization: name, repository: '', key: bytes === null ? '' : String(bytes) }, by, now),
-      feed: [FEED_QUOTA, name, now],
+      audit: auditChanged(
+        'set quota',
+        { organization: name, repository: '', key: bytes === null ? '' : String(bytes) },
+        by,
+        now,
+      ),
+      changeLog: [CHANGE_LOG_QUOTA, name, now],
     });
     return changed[0];
   }

@@ -1,11 +1,11 @@
 /**
- * The limits that hold for an organization without a quota as well: how many manifests, tags and repositories it has, and how
- * many bytes of manifests one store's database keeps for it.
+ * The limits that hold for an organization without a quota as well: how many manifests, tags and repositories it has,
+ * and how many bytes of manifests one store's database keeps for it.
  *
- * The counts are columns of `usage`, which triggers keep (`0001_berth.sql`). They are judged in the statement that takes
- * the commit's stamp, so that of two pushes that fit only one by one, one is stored. What adds nothing is never refused,
- * and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and bytes are those
- * of its own database alone.
+ * The counts are columns of `usage`, which triggers keep (`0001_berth.sql`). They are judged in the statement that
+ * takes the commit's version, so that of two pushes that fit only one by one, one is stored. What adds nothing is never
+ * refused, and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and
+ * bytes are those of its own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
@@ -30,7 +30,13 @@ export function addition(
 ): string {
   const { manifests, tags: most, manifestBytes } = limits;
   const unknown = tags.filter((tag) => !known.tags.includes(tag));
-  return JSON.stringify({ digest, size, tags: unknown, known: known.manifest ? 1 : 0, limits: [manifests, most, manifestBytes] });
+  return JSON.stringify({
+    digest,
+    size,
+    tags: unknown,
+    known: known.manifest ? 1 : 0,
+    limits: [manifests, most, manifestBytes],
+  });
 }
 
 /** SQL for the bytes that a manifest adds to the organization: none if it lives in one of its repositories already. */
@@ -53,11 +59,14 @@ export function hasTooManyRepositories(repository: string): string {
 export function excessOf(repository: string, added: string): string {
   const row = `FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${added} ->> 'digest'`;
   return `(SELECT CASE
-      WHEN ${hasTooManyRepositories(repository)} AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.name = ${repository})
+      WHEN ${hasTooManyRepositories(repository)} AND NOT EXISTS (SELECT 1 FROM repositories r
+        WHERE r.name = ${repository})
         THEN 'repositories'
-      WHEN new.manifests > 0 AND new.manifests + ${counted('manifests', repository)} > ${added} ->> '$.limits[0]' THEN 'manifests'
+      WHEN new.manifests > 0 AND new.manifests + ${counted('manifests', repository)} > ${added} ->> '$.limits[0]'
+        THEN 'manifests'
       WHEN new.tags > 0 AND new.tags + ${counted('tags', repository)} > ${added} ->> '$.limits[1]' THEN 'tags'
-      WHEN new.bytes > 0 AND new.bytes + ${kept('stored_manifest_bytes', repository)} > ${added} ->> '$.limits[2]' THEN 'bytes'
+      WHEN new.bytes > 0 AND new.bytes + ${kept('stored_manifest_bytes', repository)} > ${added} ->> '$.limits[2]'
+        THEN 'bytes'
       END
     FROM (SELECT
       NOT (${added} ->> 'known' OR EXISTS (SELECT 1 ${row} AND m.created_version > m.deleted_version)) AS manifests,
@@ -67,14 +76,18 @@ export function excessOf(repository: string, added: string): string {
 }
 
 const SELECT_EXCESS = sql`
-  SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests, ${counted('tags', '?1')} AS tags,
+  SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests,
+    ${counted('tags', '?1')} AS tags,
     ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes`;
 
 type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes';
 
 type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
-/** The refusal of an {@link addition} that exceeds a limit, with the figures as they are now; undefined where none is exceeded. */
+/**
+ * The refusal of an {@link addition} that exceeds a limit, with the figures as they are now; undefined where none is
+ * exceeded.
+ */
 export async function limitExceeded(
   database: Database,
   repository: RepositoryName,
@@ -145,10 +158,13 @@ const TELL_OF_FULL = sql`
     AND (manifests > CAST(?2 AS INTEGER) OR tags > CAST(?3 AS INTEGER))`;
 
 /**
- * At central, after manifests or tags were added: from when an organization is near a limit, nodes are told of each change,
- * as they are of organizations with a quota.
+ * At central, after manifests or tags were added: from when an organization is near a limit, nodes are told of each
+ * change, as they are of organizations with a quota.
  */
-export function tellOfFull(repositories: readonly RepositoryName[], limits: StoreLimits = DEFAULT_LIMITS): BoundStatement {
+export function tellOfFull(
+  repositories: readonly RepositoryName[],
+  limits: StoreLimits = DEFAULT_LIMITS,
+): BoundStatement {
   const organizations = JSON.stringify([...new Set(repositories.map(organizationOf))]);
   return [TELL_OF_FULL, organizations, limits.manifests - NEAR, limits.tags - NEAR];
 }

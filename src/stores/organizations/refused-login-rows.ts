@@ -1,6 +1,7 @@
 /**
- * Refused logins in the audit log: one entry for each hour, user and address, with how many there were. What was presented
- * may be a secret in the wrong field, so a user is named only if it is one: anything else counts under no name.
+ * Refused logins in the audit log: one entry for each hour, user and address, with how many there were. What was
+ * presented may be a secret in the wrong field, so a user is named only if it is one: anything else counts under no
+ * name.
  */
 import { HOUR } from '../../durations.ts';
 import { type BoundStatement, sql } from '../database.ts';
@@ -34,15 +35,18 @@ const INSERT_REFUSED = sql`
       UNION ALL SELECT '', ?2 WHERE ?2 = 'bootstrap'
       UNION ALL SELECT '', '' LIMIT 1)
   INSERT INTO audit (at, action, organization, repository, key, subject, name, host, count)
-  SELECT CAST(?1 AS INTEGER), 'refuse login', iif(free, organization, ''), '', iif(free, known.name, ''), iif(free, ?4, ''), '',
+  SELECT CAST(?1 AS INTEGER), 'refuse login', iif(free, organization, ''), '', iif(free, known.name, ''), iif(free, ?4,
+    ''), '',
     iif(free, ?5, ''), CAST(?6 AS INTEGER)
   FROM room CROSS JOIN known WHERE true
-  ON CONFLICT (at, organization, key, subject) WHERE action = 'refuse login' DO UPDATE SET count = count + excluded.count`.reading(
-  paged(7),
-);
+  ON CONFLICT (at, organization, key, subject) WHERE action = 'refuse login' DO UPDATE
+    SET count = count + excluded.count`.reading(paged(7));
 
 /** @param now milliseconds since the epoch: the entry is of the hour that it is in */
-export function countRefusedLogin({ user, organization, address, host, count }: RefusedLogin, now: number): BoundStatement {
+export function countRefusedLogin(
+  { user, organization, address, host, count }: RefusedLogin,
+  now: number,
+): BoundStatement {
   const hour = now - (now % HOUR);
   return [INSERT_REFUSED, hour, user, organization, address, host, count, REFUSED_LOGINS_AN_HOUR];
 }

@@ -24,23 +24,33 @@ export const COUNTED = (alias = 'usage'): string => `${alias}.bytes + ${alias}.u
 const USED = `coalesce((SELECT ${COUNTED()} FROM usage WHERE organization = o.name), 0)
   + coalesce((SELECT bytes FROM usage_at_central WHERE organization = o.name), 0)`;
 
-/** SQL that holds where `bytes` more would exceed the quota of a repository's organization, whose row it may call `o`. */
+/**
+ * SQL that holds where `bytes` more would exceed the quota of a repository's organization, whose row it may call `o`.
+ */
 export function exceedsQuota(repository: string, bytes: string): string {
   return `EXISTS (SELECT 1 FROM organizations o WHERE o.name = ${ofRepository(repository)} AND o.quota_bytes IS NOT NULL
     AND ${bytes} > 0 AND ${USED} + ${bytes} > o.quota_bytes)`;
 }
 
-/** SQL that holds where a blob counts for the organization of a repository. A link whose blob does not is of deleted manifests. */
+/**
+ * SQL that holds where a blob counts for the organization of a repository. A link whose blob does not is of deleted
+ * manifests.
+ */
 export function counts(repository: string, digest: string): string {
-  return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)} AND u.digest = ${digest})`;
+  return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)}
+    AND u.digest = ${digest})`;
 }
 
 /** SQL for the bytes that a blob adds to the organization `o`: none if it counts already. */
 export function addedBy(digest: string, bytes: string): string {
-  return `iif(EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name AND u.digest = ${digest}), 0, ${bytes})`;
+  return `iif(EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name
+    AND u.digest = ${digest}), 0, ${bytes})`;
 }
 
-/** SQL for the bytes that a manifest adds to `o`: of those of its blobs (a JSON array) that the repository has, and that do not count yet. */
+/**
+ * SQL for the bytes that a manifest adds to `o`: of those of its blobs (a JSON array) that the repository has, and that
+ * do not count yet.
+ */
 export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))
     FROM json_each(${blobs}) AS blob CROSS JOIN links k ON k.repository = ${repository} AND k.digest = blob.value
@@ -52,7 +62,10 @@ const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM org
 /** The refusal of a write that {@link exceedsQuota}, with the figures as they are now. */
 export async function quotaExceeded(database: Database, repository: RepositoryName, what: string): Promise<OciError> {
   const organization = organizationOf(repository);
-  const { quota, used } = (await database.first<{ quota: number | null; used: number }>(SELECT_LIMIT, organization)) ?? {
+  const { quota, used } = (await database.first<{ quota: number | null; used: number }>(
+    SELECT_LIMIT,
+    organization,
+  )) ?? {
     quota: null,
     used: 0,
   };
@@ -89,7 +102,10 @@ const SELECT_CHANGED = sql<CentralUsage>`
   SELECT organization, ${COUNTED()} AS bytes, manifests, tags, changed FROM usage
   WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** At central: the use of organizations with a quota, or near a limit, that has changed after `changed`, in the order of change. */
+/**
+ * At central: the use of organizations with a quota, or near a limit, that has changed after `changed`, in the order of
+ * change.
+ */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement<CentralUsage> {
   return [SELECT_CHANGED, changed, limit];
 }
@@ -97,7 +113,8 @@ export function selectChangedUsage(changed: number, limit: number): BoundStateme
 const SELECT_USAGE_OF = sql<CentralUsage>`
   SELECT u.organization, ${COUNTED('u')} AS bytes, u.manifests, u.tags, u.changed FROM json_each(?1) AS asked
   CROSS JOIN usage u ON u.organization = asked.value
-  WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization AND o.quota_bytes IS NOT NULL)`;
+  WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization
+    AND o.quota_bytes IS NOT NULL)`;
 
 /** At central: the use of those of the repositories' organizations that have a quota, or are near a limit. */
 export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement<CentralUsage> {
@@ -179,35 +196,36 @@ export function sizeOfBlobElsewhere(repository: RepositoryName, digest: string, 
   return [SIZE_OF_BLOB_ELSEWHERE, organizationOf(repository), digest, bytes];
 }
 
-const NEVER_FOLLOWED = '(SELECT usage_changed FROM followers WHERE store = ?1) IS NULL';
+const NEVER_APPLIED = '(SELECT usage_changed FROM change_log_positions WHERE store = ?1) IS NULL';
 // Once, at a node that held images before it counted: all that it does not have to announce is known at central.
 const LEAVE_ALL_TO_CENTRAL = [
   sqlOfWholeTable`
-  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_FOLLOWED} AND (organization, digest) IN (
+  UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_APPLIED} AND (organization, digest) IN (
       SELECT ${ofRepository('r.repository')}, r.digest FROM manifests m
-      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = m.repository AND r.manifest = m.digest
+      CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest ON r.repository = m.repository
+        AND r.manifest = m.digest
       WHERE m.created_version > m.deleted_version AND r.kind <> 'subject' AND NOT EXISTS (
-        SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
+        SELECT 1 FROM outbox k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
   sqlOfWholeTable`
-  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND ${NEVER_FOLLOWED} AND (organization, digest) IN (
+  UPDATE usage_manifests SET known = 1 WHERE known = 0 AND ${NEVER_APPLIED} AND (organization, digest) IN (
     SELECT ${ofRepository('m.repository')}, m.digest FROM manifests m
     WHERE m.created_version > m.deleted_version AND NOT EXISTS (
-      SELECT 1 FROM markers k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
+      SELECT 1 FROM outbox k WHERE k.kind = 'manifest' AND k.repository = m.repository AND k.key = m.digest))`,
   sqlOfWholeTable`
   INSERT INTO known_tags (repository, name)
-  SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_FOLLOWED} AND NOT EXISTS (
-    SELECT 1 FROM markers k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
+  SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_APPLIED} AND NOT EXISTS (
+    SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
   ON CONFLICT DO NOTHING`,
 ].map((statement) => statement.reading(asManyAs('what a node held before it first heard of use at central')));
 
 const ADVANCE_USAGE = sql`
-  UPDATE followers SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
+  UPDATE change_log_positions SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
 
 /**
  * At a node: a page of what has changed at central, and that it has come so far.
  * @param from how far it had come; undefined for never
  */
-export function followUsage(node: string, from: number | undefined, told: readonly CentralUsage[]): BoundStatement[] {
+export function applyUsage(node: string, from: number | undefined, told: readonly CentralUsage[]): BoundStatement[] {
   const to = told.at(-1)?.changed ?? from ?? 0;
   return [
     ...(from === undefined ? LEAVE_ALL_TO_CENTRAL.map((statement): BoundStatement => [statement, node]) : []),

@@ -1,4 +1,7 @@
-/** What is shown of the use of organizations: by central's rows of what they have, by a node's of what central has yet to hear of. */
+/**
+ * What is shown of the use of organizations: by central's rows of what they have, by a node's of what central has yet
+ * to hear of.
+ */
 import type { OrganizationName } from '../../oci/reference.ts';
 import { type Database, sql, sqlOfWholeTable } from '../database.ts';
 import { asManyAs } from '../rows-read.ts';
@@ -53,7 +56,10 @@ const SELECT_MOST_USAGE = sqlOfWholeTable`
   SELECT o.name AS organization, ${USAGE_COLUMNS} FROM organizations o LEFT JOIN usage u ON u.organization = o.name
   WHERE o.removed_at IS NULL ORDER BY used DESC, o.name LIMIT CAST(?1 AS INTEGER)`.reading(asManyAs('organizations'));
 
-/** Organizations with what they use by central's rows, those that use most first. Reads a row or two of each that there is. */
+/**
+ * Organizations with what they use by central's rows, those that use most first. Reads a row or two of each that there
+ * is.
+ */
 export function mostUsage(central: Database, limit: number): Promise<UsageOfNamed[]> {
   return central.all(SELECT_MOST_USAGE, limit);
 }

@@ -1,6 +1,7 @@
 /**
- * Makes one object out of what a client sent, and answers for its digest: invariant 4 is kept here and in the comparison
- * that `upload-rows.ts` makes for a single chunk. What is written on the way and not needed in the end is discarded.
+ * Makes one object out of what a client sent, and answers for its digest: invariant 4 is kept here and in the
+ * comparison that `upload-rows.ts` makes for a single chunk. What is written on the way and not needed in the end is
+ * discarded.
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';

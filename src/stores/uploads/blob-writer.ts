@@ -1,12 +1,13 @@
 /**
  * Writes the body of a request to R2 once, hashing it natively on the way, within bounded memory.
  *
- * Each read fills a reused buffer that is on loan from the isolate's budget, and goes to the hash and to R2 side by side. The
- * buffer is small until the body has filled it: then it grows, where the budget has room.
+ * Each read fills a reused buffer that is on loan from the isolate's budget, and goes to the hash and to R2 side by
+ * side. The buffer is small until the body has filled it: then it grows, where the budget has room.
  *
  * - Length known: one `put` of a FixedLengthStream.
  * - Length unknown: one `put` if the body fits one part, else a multipart upload of equal parts.
- * - Length unknown and no room for a part: one object for each small buffer. They become one blob when the upload is closed,
+ * - Length unknown and no room for a part: one object for each small buffer. They become one blob when the upload is
+ *   closed,
  *   as separate chunks do.
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
@@ -194,7 +195,12 @@ export class BlobWriter {
     }
   }
 
-  async #writeParts(body: BufferedBody, first: Uint8Array<ArrayBuffer>, hash: Hash, newKey: () => string): Promise<Piece> {
+  async #writeParts(
+    body: BufferedBody,
+    first: Uint8Array<ArrayBuffer>,
+    hash: Hash,
+    newKey: () => string,
+  ): Promise<Piece> {
     const key = newKey();
     const upload = await this.#bucket.createMultipartUpload(key);
     try {

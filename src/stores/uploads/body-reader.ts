@@ -2,8 +2,9 @@
  * Reads the body of a request. One place tells its ways to fail from failures of a store: the client went away
  * (CLIENT_GONE), or it has stopped sending (BODY_STALLED).
  *
- * A body arrives in pieces of 4 KiB, and JavaScript for each costs more than hashing them: so the runtime fills a buffer with
- * many of them. Only the first few bytes are read without one, so that a client that sends nothing holds nothing.
+ * A body arrives in pieces of 4 KiB, and JavaScript for each costs more than hashing them: so the runtime fills a
+ * buffer with many of them. Only the first few bytes are read without one, so that a client that sends nothing holds
+ * nothing.
  */
 import { OciError } from '../../oci/errors.ts';
 import { within } from '../deadline.ts';
@@ -64,11 +65,14 @@ export class BodyReader {
   }
 
   async #readAtLeast(bytes: number, view: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-    const { value, done } = await within(STALLED_MILLISECONDS, this.#reader.readAtLeast(bytes, view), undefined, stalled).catch(
-      (cause: unknown) => {
-        throw cause instanceof OciError ? cause : new OciError('CLIENT_GONE', { cause });
-      },
-    );
+    const { value, done } = await within(
+      STALLED_MILLISECONDS,
+      this.#reader.readAtLeast(bytes, view),
+      undefined,
+      stalled,
+    ).catch((cause: unknown) => {
+      throw cause instanceof OciError ? cause : new OciError('CLIENT_GONE', { cause });
+    });
     if (done || value === undefined || value.byteLength < bytes) this.#ended = true;
     return value ?? new Uint8Array(0);
   }

@@ -16,7 +16,10 @@ export const PART_BYTES = 5 * 1024 * 1024;
 export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
-/** The reserve, and three parts with R2's copies. An isolate has 128 MiB, also for its code, its requests, caches and garbage. */
+/**
+ * The reserve, and three parts with R2's copies. An isolate has 128 MiB, also for its code, its requests, caches and
+ * garbage.
+ */
 export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
 /** What the first buffers of bodies leave free, so that one which has filled it can go on. */
@@ -54,9 +57,9 @@ export class BufferBudget {
     this.#remember = remember;
   }
 
-  /** Borrows `bytes` if, with them gone, at least `leaving` bytes are left; else answers undefined. */
-  borrow(bytes: number, leaving = 0): Loan | undefined {
-    const most = this.#limit - leaving - bytes;
+  /** Borrows `bytes` if, with them gone, at least `reserve` bytes are left; else answers undefined. */
+  borrow(bytes: number, reserve = 0): Loan | undefined {
+    const most = this.#limit - reserve - bytes;
     if (this.#bytes > most) this.#sweepNowAndThen();
     if (this.#bytes > most) return undefined;
     const loan = { bytes };
@@ -67,11 +70,14 @@ export class BufferBudget {
     return loan;
   }
 
-  /** As {@link BufferBudget.borrow}, as soon as there is room. @throws OciError UNAVAILABLE after {@link WAIT_MILLISECONDS} */
-  async wait(bytes: number, leaving = 0): Promise<Loan> {
-    const loan = this.borrow(bytes, leaving);
+  /**
+   * As {@link BufferBudget.borrow}, as soon as there is room. @throws OciError UNAVAILABLE after {@link
+   * WAIT_MILLISECONDS}
+   */
+  async wait(bytes: number, reserve = 0): Promise<Loan> {
+    const loan = this.borrow(bytes, reserve);
     if (loan !== undefined) return loan;
-    if (bytes + leaving > this.#limit) throw noRoom();
+    if (bytes + reserve > this.#limit) throw noRoom();
     const place = { bytes: 0 };
     this.#waiting = this.#waiting.filter((reference) => reference.deref() !== undefined);
     if (this.#waiting.length >= MAX_WAITING) throw noRoom();
@@ -80,7 +86,7 @@ export class BufferBudget {
       // By looking, with timers of its own: what another request has to resolve may never be.
       for (let waited = 0; waited < WAIT_MILLISECONDS; waited += LOOK_MILLISECONDS) {
         await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
-        const later = this.borrow(bytes, leaving);
+        const later = this.borrow(bytes, reserve);
         if (later !== undefined) return later;
       }
       throw noRoom();

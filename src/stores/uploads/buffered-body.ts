@@ -1,7 +1,7 @@
 /**
- * The body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, which it borrows from
- * when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others wait for room.
- * A document, of which a piece is of no use, is given up instead.
+ * The body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, which it borrows
+ * from when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others
+ * wait for room. A document, of which a piece is of no use, is given up instead.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -20,7 +20,7 @@ export interface Buffering {
   /** A buffer of this size will do where the budget has no room for a larger one; smaller ones wait for room. */
   readonly least: number;
   /** Bytes of the budget that are left to others, besides what buffers of a size leave. */
-  readonly leaving?: number;
+  readonly reserve?: number;
   /** Whether a piece may be shorter than its buffer although the body goes on. */
   readonly givesWay: boolean;
   /** Whether a body that fills a buffer slowly fails with BODY_STALLED while others wait for room. */
@@ -46,7 +46,10 @@ export class BufferedBody {
     this.#buffering = buffering;
   }
 
-  /** The next piece; undefined at the end. @throws OciError CLIENT_GONE, BODY_STALLED, UNAVAILABLE where there is no room */
+  /**
+   * The next piece; undefined at the end. @throws OciError CLIENT_GONE, BODY_STALLED, UNAVAILABLE where there is no
+   * room
+   */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!(await this.#reader.hasMore())) return undefined;
     if (this.#loan === undefined) await this.#grow();
@@ -125,9 +128,9 @@ export class BufferedBody {
     const size = sizes.find((each) => each > this.#size);
     if (size === undefined) return false;
     const bytes = size * copies;
-    const leaving = Math.max(this.#leftBy(size), this.#buffering.leaving ?? 0);
+    const reserve = Math.max(this.#leftBy(size), this.#buffering.reserve ?? 0);
     const isNeeded = this.#loan === undefined || this.#size < least;
-    const loan = isNeeded ? await this.#budget.wait(bytes, leaving) : this.#budget.borrow(bytes, RESERVED_BYTES);
+    const loan = isNeeded ? await this.#budget.wait(bytes, reserve) : this.#budget.borrow(bytes, RESERVED_BYTES);
     if (loan === undefined) return false;
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
     this.#loan = loan;
@@ -142,7 +145,8 @@ export class BufferedBody {
   #leftBy(size: number): number {
     if (size > SMALL_BYTES) return RESERVED_BYTES;
     if (size <= STEP_BYTES) return FIRST_RESERVED_BYTES;
-    // Less than first buffers leave, so that a document grows whatever they hold; some, so that one which has arrived is used.
+    // Less than first buffers leave, so that a document grows whatever they hold; some, so that one which has arrived
+    // is used.
     return this.#buffering.isGivenUp === true ? FIRST_RESERVED_BYTES / 2 : 0;
   }
 

@@ -40,7 +40,11 @@ export interface UploadReference {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const NUMBER = /^(?:0|[1-9]\d{0,15})$/;
 
-export async function formatUploadReference(signer: Signer, owner: SessionOwner, reference: UploadReference): Promise<string> {
+export async function formatUploadReference(
+  signer: Signer,
+  owner: SessionOwner,
+  reference: UploadReference,
+): Promise<string> {
   const fields = [reference.id, reference.offset, reference.expiresAt, reference.algorithm].join('.');
   return `${fields}.${await signer.sign(signedText(owner, fields))}`;
 }
@@ -61,7 +65,11 @@ export async function parseUploadReference(
     NUMBER.test(expiresAt) &&
     (algorithm === 'sha256' || algorithm === 'sha512') &&
     rest.length === 0;
-  if (!wellFormed || !(await signer.verify(signedText(owner, fields), segment.slice(end + 1))) || Number(expiresAt) <= now) {
+  if (
+    !wellFormed ||
+    !(await signer.verify(signedText(owner, fields), segment.slice(end + 1))) ||
+    Number(expiresAt) <= now
+  ) {
     throw new OciError('UPLOAD_UNKNOWN');
   }
   return { id, offset: Number(offset), expiresAt: Number(expiresAt), algorithm };

@@ -40,7 +40,8 @@ const INSERT_UPLOAD = sql`
 
 const ADVANCE_UPLOAD = sql`
   UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
-  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER) AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
+  WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
+    AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
 
 // The session's own bytes become the blob's. Its rest was not counted yet.
 const FINISH_UPLOAD = sql`
@@ -71,7 +72,9 @@ const INSERT_CHUNKS = sql`
 
 const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
-const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(inFull());
+const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(
+  inFull(),
+);
 
 const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
   DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
@@ -79,16 +82,16 @@ const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
 const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(inFull());
 
 const SELECT_EXPIRED_WITH_CHUNKS = sql`
-  SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at LIMIT CAST(?3 AS INTEGER)) AS expired
+  SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at
+    LIMIT CAST(?3 AS INTEGER)) AS expired
   WHERE EXISTS (SELECT 1 FROM upload_chunks WHERE upload = expired.id) LIMIT CAST(?2 AS INTEGER)`.reading(paged(3, 4));
 
 const EXPIRED_AFTER =
   'expires_at <= CAST(?1 AS INTEGER) AND (expires_at, id) > (CAST(?3 AS INTEGER), ?4) ORDER BY expires_at, id';
 
 const SELECT_END_OF_EXPIRED = sql<ExpiredPosition>`
-  SELECT expires_at AS expiresAt, id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(
-  paged(2),
-);
+  SELECT expires_at AS expiresAt, id FROM uploads WHERE ${EXPIRED_AFTER}
+    LIMIT 1 OFFSET CAST(?2 AS INTEGER) - 1`.reading(paged(2));
 
 const DELETE_EXPIRED_WITHOUT_CHUNKS = sql<{ id: string }>`
   DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE ${EXPIRED_AFTER} LIMIT CAST(?2 AS INTEGER))
@@ -100,7 +103,12 @@ const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
 /** Takes a session that has no row yet: its first chunk, or the whole blob at once. */
 export function insertUpload(
   upload: UploadIdentity,
-  row: { readonly state: 'open' | 'finished'; readonly size: number; readonly digest: Digest | null; readonly writeId: string },
+  row: {
+    readonly state: 'open' | 'finished';
+    readonly size: number;
+    readonly digest: Digest | null;
+    readonly writeId: string;
+  },
 ): BoundStatement {
   return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
 }
@@ -150,7 +158,10 @@ export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStat
   return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
 }
 
-/** Closes a session whatever its state, so that no request takes its objects from here on; one that is a blob is not its own. */
+/**
+ * Closes a session whatever its state, so that no request takes its objects from here on; one that is a blob is not its
+ * own.
+ */
 export function closeUpload(id: string, store: string, writeId: string): BoundStatement[] {
   return [
     [CLOSE_UPLOAD, id, writeId],
@@ -159,7 +170,12 @@ export function closeUpload(id: string, store: string, writeId: string): BoundSt
 }
 
 /** Ids of sessions that have expired and still have objects, the oldest first, among so many that have expired. */
-export async function expiredWithChunks(database: Database, now: number, limit: number, among: number): Promise<string[]> {
+export async function expiredWithChunks(
+  database: Database,
+  now: number,
+  limit: number,
+  among: number,
+): Promise<string[]> {
   return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
 }
 

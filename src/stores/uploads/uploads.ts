@@ -9,8 +9,9 @@
  * | hashed with another algorithm     | the object is read back once                                      |
  *
  * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
- * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object that lost, failed or was a duplicate is deleted. If D1 fails while it commits,
- * the object stays: the transaction may have happened.
+ * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object
+ * that lost, failed or was a duplicate is deleted. If D1 fails while it commits, the object stays: the transaction may
+ * have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -85,10 +86,17 @@ export class Uploads {
   /** Opens a session. Writes nothing. */
   async open(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
     const expiresAt = this.#options.now() + SESSION_MILLISECONDS;
-    return this.#progress(this.#owner({ repository, subject }), { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm });
+    return this.#progress(this.#owner({ repository, subject }), {
+      id: crypto.randomUUID(),
+      offset: 0,
+      expiresAt,
+      algorithm,
+    });
   }
 
-  /** Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED */
+  /**
+   * Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED
+   */
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
@@ -127,7 +135,10 @@ export class Uploads {
     const writeId = crypto.randomUUID();
     const take =
       upload.offset === 0
-        ? insertUpload({ ...upload, repository: owner.repository }, { state: 'open', size, digest: written.digest, writeId })
+        ? insertUpload(
+            { ...upload, repository: owner.repository },
+            { state: 'open', size, digest: written.digest, writeId },
+          )
         : advanceUpload(upload.id, upload.offset, size, writeId);
     const { taken } = await this.#store.database.batch({
       take,
@@ -147,7 +158,12 @@ export class Uploads {
    * with the same digest succeeds as well: who got no answer the first time asks again.
    * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
    */
-  async finish(session: PresentedSession, digest: Digest, start: number | undefined, body: Body | undefined): Promise<void> {
+  async finish(
+    session: PresentedSession,
+    digest: Digest,
+    start: number | undefined,
+    body: Body | undefined,
+  ): Promise<void> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
@@ -183,7 +199,12 @@ export class Uploads {
     this.#discardChunks(upload.id, chunks);
   }
 
-  async #finishWhole(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+  async #finishWhole(
+    owner: SessionOwner,
+    upload: UploadReference,
+    digest: Digest,
+    body: Body | undefined,
+  ): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
       // What is not the blob may be its end, sent to a URL from before the last chunk.
       if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
@@ -191,7 +212,10 @@ export class Uploads {
       throw refusal;
     });
     const writeId = crypto.randomUUID();
-    const take = insertUpload({ ...upload, repository: owner.repository }, { state: 'finished', size, digest, writeId });
+    const take = insertUpload(
+      { ...upload, repository: owner.repository },
+      { state: 'finished', size, digest, writeId },
+    );
     await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });
   }
 
@@ -229,7 +253,12 @@ export class Uploads {
   }
 
   /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
-  async #finishJoined(owner: SessionOwner, upload: UploadReference, digest: Digest, body: Body | undefined): Promise<void> {
+  async #finishJoined(
+    owner: SessionOwner,
+    upload: UploadReference,
+    digest: Digest,
+    body: Body | undefined,
+  ): Promise<void> {
     const { session, chunks } = await this.#store.database.batch({
       session: selectUpload(upload.id),
       chunks: selectChunks(upload.id),
@@ -238,7 +267,9 @@ export class Uploads {
     if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     const tail =
-      body?.length === undefined && body !== undefined ? await this.#writer.write(body, algorithmOf(digest)) : undefined;
+      body?.length === undefined && body !== undefined
+        ? await this.#writer.write(body, algorithmOf(digest))
+        : undefined;
     try {
       const pieces = [...chunks, ...(tail?.pieces ?? [])];
       const size = upload.offset + (tail?.size ?? body?.length ?? 0);
@@ -254,7 +285,9 @@ export class Uploads {
     }
   }
 
-  /** Commits an object as the session's blob. `fresh` is one that this request wrote: nobody else can have a use for it. */
+  /**
+   * Commits an object as the session's blob. `fresh` is one that this request wrote: nobody else can have a use for it.
+   */
   async #commit(
     owner: SessionOwner,
     upload: UploadReference,
@@ -296,9 +329,9 @@ export class Uploads {
   }
 
   /**
-   * Whether an object that was just written is the blob's from now on. The one that the store has stays, unless it is gone: then the
-   * new one takes its place, and is no chunk of `upload` any more. It is looked for even where it is the new one, so that
-   * how long an upload takes does not tell whether another tenant has the blob.
+   * Whether an object that was just written is the blob's from now on. The one that the store has stays, unless it is
+   * gone: then the new one takes its place, and is no chunk of `upload` any more. It is looked for even where it is the
+   * new one, so that how long an upload takes does not tell whether another tenant has the blob.
    */
   async #becomes(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
@@ -311,7 +344,10 @@ export class Uploads {
     return location[0]?.key === key;
   }
 
-  /** A session that is closed once more promises its blob anew, which must still be there: else the client has to start again. @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * A session that is closed once more promises its blob anew, which must still be there: else the client has to start
+   * again. @throws OciError UPLOAD_UNKNOWN
+   */
   async #requireWhole(blob: BlobCommit): Promise<void> {
     const { linked, location } = await this.#store.database.batch({
       count: countAgain(blob),
@@ -320,11 +356,17 @@ export class Uploads {
       location: selectLocation(blob),
     });
     const key = location[0]?.key;
-    if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key))) throw new OciError('UPLOAD_UNKNOWN');
+    if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key)))
+      throw new OciError('UPLOAD_UNKNOWN');
   }
 
   /** Refuses early, before a body is read, what the rows already say is out of order. */
-  async #requireAt(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined, start: number): Promise<void> {
+  async #requireAt(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    start: number,
+  ): Promise<void> {
     if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
       throw await this.#refusal(owner, upload, row);
     }
@@ -347,7 +389,8 @@ export class Uploads {
     const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
     if (!isInOrder) return this.#refusal(owner, upload, row);
     const { database } = this.#store;
-    const exceeded = row === undefined && what === 'chunk' ? await uploadsExceeded(database, owner.repository) : undefined;
+    const exceeded =
+      row === undefined && what === 'chunk' ? await uploadsExceeded(database, owner.repository) : undefined;
     return exceeded ?? noRoomFor(database, owner.repository, what, size);
   }
 
@@ -357,7 +400,11 @@ export class Uploads {
   }
 
   async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {
-    return { id: upload.id, size: upload.offset, reference: await formatUploadReference(this.#options.signer, owner, upload) };
+    return {
+      id: upload.id,
+      size: upload.offset,
+      reference: await formatUploadReference(this.#options.signer, owner, upload),
+    };
   }
 
   #parse(owner: SessionOwner, session: PresentedSession): Promise<UploadReference> {

@@ -32,7 +32,10 @@ async function insert(control: Control, store: string, count: number, into: stri
   }
 }
 
-/** Images of some layers each, with all that a push has written but their contents. At central, a node may have the bytes too. */
+/**
+ * Images of some layers each, with all that a push has written but their contents. At central, a node may have the
+ * bytes too.
+ */
 async function insertImages(
   control: Control,
   store: 'central' | 'node1',
@@ -58,7 +61,8 @@ async function insertImages(
     store,
     images,
     'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
-    `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000, 1000 + i, 0, 0 FROM n`,
+    `SELECT ${repository('i')}, ${manifestDigest('i')}, 'application/vnd.oci.image.manifest.v1+json', '', NULL, 1000,
+      1000 + i, 0, 0 FROM n`,
   );
   await insert(
     control,
@@ -78,17 +82,27 @@ async function insertImages(
 
 /** Deletes every tenth image, long ago as far as collection is concerned. */
 async function deleteSome(control: Control, images: number): Promise<void> {
-  const digests = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + ${GARBAGE} FROM n WHERE i + ${GARBAGE} < ${images})
+  const digests = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + ${GARBAGE} FROM n
+    WHERE i + ${GARBAGE} < ${images})
     SELECT 'bench/r' || (i % 100), ${manifestDigest('i')} FROM n`;
-  await control.sql('central', `UPDATE manifests SET deleted_version = 10000000 WHERE (repository, digest) IN (${digests})`);
+  await control.sql(
+    'central',
+    `UPDATE manifests SET deleted_version = 10000000 WHERE (repository, digest) IN (${digests})`,
+  );
 }
 
 /** Blobs that were pushed, and that no manifest has named. */
 async function insertUnused(control: Control, count: number): Promise<void> {
   const digest = `'sha256:' || printf('%063xf', ${scattered('i')})`;
-  const location = `SELECT ${digest}, 'central', 'bench/unused/' || i, 1000, 0, 0 FROM n`;
+  const location = `SELECT ${digest}, 'central', 'bench/unreferenced/' || i, 1000, 0, 0 FROM n`;
   await insert(control, 'central', count, 'locations (digest, store, key, size, created_at, lease_until)', location);
-  await insert(control, 'central', count, 'links (repository, digest, created_at)', `SELECT 'bench/unused', ${digest}, 0 FROM n`);
+  await insert(
+    control,
+    'central',
+    count,
+    'links (repository, digest, created_at)',
+    `SELECT 'bench/unreferenced', ${digest}, 0 FROM n`,
+  );
 }
 
 /** Due, and at the beginning of a round. */
@@ -103,7 +117,7 @@ async function hasEnded(control: Control, store: string, task: string): Promise<
   const [row] = await control.sql<{ ended: number | null; departed: number }>(
     store,
     `SELECT (SELECT round_ended_at FROM maintenance_tasks WHERE task = '${task}' AND position = '') AS ended,
-       EXISTS (SELECT 1 FROM departed WHERE delete_after <= ${Date.now()}) AS departed`,
+       EXISTS (SELECT 1 FROM delete_queue WHERE delete_after <= ${Date.now()}) AS delete_queue`,
   );
   return row?.ended !== null && row?.departed === 0;
 }
@@ -145,7 +159,10 @@ async function round(
       }
     },
   );
-  const [row] = await control.sql<{ slices: number }>(store, `SELECT slices FROM maintenance_tasks WHERE task = '${task}'`);
+  const [row] = await control.sql<{ slices: number }>(
+    store,
+    `SELECT slices FROM maintenance_tasks WHERE task = '${task}'`,
+  );
   const operations = await control.counts({ scope: 'slices' });
   return { operations, most, slices: row?.slices ?? 0, runs, seconds: milliseconds / 1000, before, peak };
 }
@@ -299,7 +316,9 @@ const noticing: Row = {
         return { kind, median: at(0.5), p99: at(0.99) };
       });
       return outcome(
-        ratios.map(({ kind, median: middle, p99 }) => `${kind} ${middle.toFixed(2)} ×, p99 ${p99.toFixed(2)} ×`).join('; '),
+        ratios
+          .map(({ kind, median: middle, p99 }) => `${kind} ${middle.toFixed(2)} ×, p99 ${p99.toFixed(2)} ×`)
+          .join('; '),
         [
           ...ratios.flatMap(({ kind, median: middle, p99 }) => [
             ...(middle <= MEDIAN_LIMIT ? [] : [`the median ${kind} is slower`]),

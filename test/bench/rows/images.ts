@@ -42,7 +42,10 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   const operations = action === 'push' ? pushed : await control.countsOf(pull);
   const { dollars, parts } = priceOf(operations);
   const counts = `${operations.roundTrips} D1 round trips, ${operations.statements} statements`;
-  return outcome(`a million: ${inDollars(dollars)}`, [], `${parts}; ${counts}`, { operations, dollarsPerMillion: dollars });
+  return outcome(`a million: ${inDollars(dollars)}`, [], `${parts}; ${counts}`, {
+    operations,
+    dollarsPerMillion: dollars,
+  });
 }
 
 function row(action: Action, boundBy: string): Row {

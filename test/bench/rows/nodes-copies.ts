@@ -16,12 +16,21 @@ const CONNECTIONS = 8;
 const BACKLOG_LIMIT = 16 * MIB;
 
 async function setPaused({ central }: Berth, paused: boolean): Promise<void> {
-  const options = { path: '/api/replication/queues/node1', headers: { ...basic('admin'), 'Content-Type': 'application/json' } };
+  const options = {
+    path: '/api/replication/queues/node1',
+    headers: { ...basic('admin'), 'Content-Type': 'application/json' },
+  };
   await call(200, { ...options, port: central.port, method: 'PATCH', body: Buffer.from(JSON.stringify({ paused })) });
 }
 
 async function announcedCount({ central }: Berth): Promise<number> {
-  const { body } = await call(200, { port: central.port, method: 'GET', path: '/metrics', headers: basic('admin'), keep: true });
+  const { body } = await call(200, {
+    port: central.port,
+    method: 'GET',
+    path: '/metrics',
+    headers: basic('admin'),
+    keep: true,
+  });
   const [, count] = /^berth_announced_total\{[^}]*"node1"[^}]*\} (\d+)/m.exec(body.toString()) ?? [];
   if (count === undefined) throw new Error('the metrics do not say how much node1 has announced');
   return Number(count);
@@ -51,7 +60,7 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
       await control.quiet();
       await control.sql(
         'central',
-        `INSERT INTO copies SELECT 'node1', digest, 'alice', size, ${Date.now()} FROM locations
+        `INSERT INTO copies_up SELECT 'node1', digest, 'alice', size, ${Date.now()} FROM locations
          WHERE store = 'node1' AND digest IN (${digests})`,
         `DELETE FROM locations WHERE store = 'central' AND digest IN (${digests})`,
       );
@@ -110,7 +119,7 @@ export const nodesCopies: readonly Row[] = [
   {
     name: `nodes: ${TAGS.toLocaleString('en')} tags pushed while central is away, and one ${REPEATED.toLocaleString('en')} times`,
     mustReach: `each announced once, isolate + ${inMebibytes(BACKLOG_LIMIT)} at most`,
-    boundBy: 'pages of 100 markers, each announced in one transaction',
+    boundBy: 'pages of 100 outbox entries, each announced in one transaction',
     run: async (surroundings) => {
       const berth = await surroundings.startCountedObserved();
       const { control, inspector } = berth;
@@ -134,7 +143,8 @@ export const nodesCopies: readonly Row[] = [
             await control.link('central', 0);
             await berth.scheduled();
             seconds =
-              (await timed(() => until('all is announced', () => control.announced(), { seconds: 300, every: 100 }))) / 1000;
+              (await timed(() => until('all is announced', () => control.announced(), { seconds: 300, every: 100 }))) /
+              1000;
           },
         );
         await control.quiet();

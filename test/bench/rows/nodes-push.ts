@@ -31,7 +31,10 @@ async function pushImage(
   const before = await control.counts({ store: 'central' });
   const manifest = await timed(() => node.pushManifest(image, 'pushed'));
   const by = await control.counts({ scope: 'request', store: 'central' });
-  const atCentral = [before, by].reduce((most, each) => (each.roundTrips + each.classA + each.classB > 0 ? each : most), NONE);
+  const atCentral = [before, by].reduce(
+    (most, each) => (each.roundTrips + each.classA + each.classB > 0 ? each : most),
+    NONE,
+  );
   return { ms: blobs + manifest, atCentral };
 }
 
@@ -54,7 +57,12 @@ export const nodesPush: readonly Row[] = [
         return ms;
       };
       const rounds = surroundings.tiny ? 2 : ROUNDS;
-      const compared = await compare({ limit: 1.05, rounds, ours: () => push(FAR_MILLISECONDS), theirs: () => push(0) });
+      const compared = await compare({
+        limit: 1.05,
+        rounds,
+        ours: () => push(FAR_MILLISECONDS),
+        theirs: () => push(0),
+      });
       await control.link('central', 0);
       const calls = asked.reduce((total, { roundTrips, classA, classB }) => total + roundTrips + classA + classB, 0);
       return outcome(

@@ -55,7 +55,10 @@ async function timeUntilSeen({ central, node1, node2, config }: Hosts): Promise<
   return performance.now() - start;
 }
 
-/** Pulls an image at both nodes, and waits until each holds its row: then it answers by the digest without asking central. */
+/**
+ * Pulls an image at both nodes, and waits until each holds its row: then it answers by the digest without asking
+ * central.
+ */
 async function heldAtNodes({ control, node1, node2 }: Hosts, digest: string): Promise<void> {
   for (const [store, client] of Object.entries({ node1, node2 })) {
     await client.request(200, 'GET', `manifests/${digest}`);
@@ -70,8 +73,8 @@ async function heldAtNodes({ control, node1, node2 }: Hosts, digest: string): Pr
 }
 
 /**
- * From the 202 for a deletion until every host answers 404, in milliseconds. A manifest is asked for by its digest as well:
- * a node that holds it hears of its deletion from the feed alone. For a tag a node always asks central.
+ * From the 202 for a deletion until every host answers 404, in milliseconds. A manifest is asked for by its digest as
+ * well: a node that holds it hears of its deletion from the change log alone. For a tag a node always asks central.
  */
 async function timeUntilGone(hosts: Hosts, host: Client, kind: 'manifest' | 'tag', tag: string): Promise<number> {
   const image = imageOf(hosts.config);
@@ -95,8 +98,14 @@ async function slowestPing({ node1 }: Hosts, going: () => boolean): Promise<numb
   return slowest;
 }
 
-/** Pushes, seen one after the other while a layer of the same node is copied: only those that ended before the copy did. */
-async function timesWhileCopied(hosts: Hosts, bytes: number, delay: number): Promise<{ times: number[]; slowest: number }> {
+/**
+ * Pushes, seen one after the other while a layer of the same node is copied: only those that ended before the copy did.
+ */
+async function timesWhileCopied(
+  hosts: Hosts,
+  bytes: number,
+  delay: number,
+): Promise<{ times: number[]; slowest: number }> {
   const { control, node1 } = hosts;
   const content = largeContent(bytes);
   await control.link('central', 0);
@@ -104,7 +113,7 @@ async function timesWhileCopied(hosts: Hosts, bytes: number, delay: number): Pro
   await node1.pushByPatch(content, content.digest, false);
   await control.link('central', delay);
   const copying = async (): Promise<boolean> =>
-    (await control.sql('central', `SELECT 1 FROM copies WHERE digest = '${content.digest}'`)).length > 0;
+    (await control.sql('central', `SELECT 1 FROM copies_up WHERE digest = '${content.digest}'`)).length > 0;
   await node1.pushManifest(imageOf(hosts.config, [{ digest: content.digest, size: content.byteLength }]), 'large');
   await until('the layer is announced', copying);
   const times: number[] = [];
@@ -185,7 +194,8 @@ export const nodesSeen: readonly Row[] = [
   {
     name: `nodes: deletion at any host, gone at all, central ${FAR_MILLISECONDS} ms away`,
     mustReach: 'p99 ≤ 1000 ms, of manifests and of tags',
-    boundBy: "at a node: the deletion at central before its own; of a manifest, elsewhere: a wake-up, and central's feed",
+    boundBy:
+      "at a node: the deletion at central before its own; of a manifest, elsewhere: a wake-up, and central's change log",
     run: async (surroundings) => {
       const hosts = await hostsOf(surroundings, 'alice/deleted');
       await hosts.control.link('central', FAR_MILLISECONDS);

@@ -46,8 +46,11 @@ async function fill(berth: CountedBerth, { tags, referrers }: typeof SMALL): Pro
   ]);
   const digest = "'sha256:' || printf('%064x', i)";
   await insert(control, referrers, [
-    `INSERT INTO manifest_contents SELECT '${repository}', ${digest}, 0, '{"annotations":{"number":"' || i || '"}}' FROM n`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull) SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', 'application/other',
+    `INSERT INTO manifest_contents SELECT '${repository}', ${digest}, 0, '{"annotations":{"number":"' || i || '"}}'
+      FROM n`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
+      deleted_version, last_pull) SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json',
+      'application/other',
        '${image.digest}', 40, 1, 0, 0 FROM n`,
   ]);
   return { ...berth, client, subject: image.digest };
@@ -70,7 +73,8 @@ function row(name: string, path: (repository: Filled) => string, boundBy: string
       const { small, large } = await bothSizes(surroundings);
       const read = async (repository: Filled) => {
         await repository.client.logIn();
-        return (await repository.control.countsOf(() => repository.client.request(200, 'GET', path(repository)))).rowsRead;
+        return (await repository.control.countsOf(() => repository.client.request(200, 'GET', path(repository))))
+          .rowsRead;
       };
       const time = async (repository: Filled) => {
         await repository.client.logIn();
@@ -79,10 +83,18 @@ function row(name: string, path: (repository: Filled) => string, boundBy: string
         });
       };
       const rows = { small: await read(small), large: await read(large) };
-      const compared = await compare({ limit: LIMIT, rounds: ROUNDS, ours: () => time(large), theirs: () => time(small) });
+      const compared = await compare({
+        limit: LIMIT,
+        rounds: ROUNDS,
+        ours: () => time(large),
+        theirs: () => time(small),
+      });
       return outcome(
         `${compared.measured}, ${rows.large} and ${rows.small} rows`,
-        [...(rows.large === rows.small ? [] : ['the rows read differ']), ...(compared.reached ? [] : [`more than ${LIMIT} ×`])],
+        [
+          ...(rows.large === rows.small ? [] : ['the rows read differ']),
+          ...(compared.reached ? [] : [`more than ${LIMIT} ×`]),
+        ],
         `${REQUESTS} requests: ${compared.details}`,
         { ...compared.figures, rows },
       );

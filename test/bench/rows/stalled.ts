@@ -1,4 +1,7 @@
-/** Memory of the isolate while a thousand clients have stopped sending, or reading, of each kind of request with a large body or answer. */
+/**
+ * Memory of the isolate while a thousand clients have stopped sending, or reading, of each kind of request with a large
+ * body or answer.
+ */
 import { basic, blobOf, type Client, type Document } from '../client.ts';
 import { until } from '../measure.ts';
 import { inMebibytes, watch } from '../memory.ts';
@@ -40,7 +43,12 @@ const KINDS: readonly Kind[] = [
   ],
   [
     'PUT of a manifest, a byte short of 4 MiB',
-    () => ({ method: 'PUT', path: '/v2/alice/bench/manifests/stalled', headers: length(4 * MIB), sent: ones(4 * MIB - 1) }),
+    () => ({
+      method: 'PUT',
+      path: '/v2/alice/bench/manifests/stalled',
+      headers: length(4 * MIB),
+      sent: ones(4 * MIB - 1),
+    }),
   ],
   [
     'PUT of a manifest without length, 1 MiB',
@@ -52,7 +60,12 @@ const KINDS: readonly Kind[] = [
   ],
   [
     'POST to the management API, a byte short of 64 KiB',
-    () => ({ method: 'POST', path: '/api/organizations', headers: { ...length(65_536), ...JSON_TYPE }, sent: ones(65_535) }),
+    () => ({
+      method: 'POST',
+      path: '/api/organizations',
+      headers: { ...length(65_536), ...JSON_TYPE },
+      sent: ones(65_535),
+    }),
   ],
   [
     'PATCH that is refused, 1 byte',
@@ -114,7 +127,10 @@ export const stalled: readonly Row[] = [
           const { headers } = await central.request(202, 'POST', 'blobs/uploads/', { headers: alice });
           const request = make(headers.location ?? '');
           const login = request.path.startsWith('/api/') ? basic('admin') : alice;
-          const asked = Array.from({ length: count }, () => ({ ...request, headers: { ...login, ...request.headers } }));
+          const asked = Array.from({ length: count }, () => ({
+            ...request,
+            headers: { ...login, ...request.headers },
+          }));
           const { isolate } = await watch(berth, async () => {
             answers[name] = await stall(central.port, asked, surroundings.tiny ? 2000 : MILLISECONDS);
           });

@@ -4,8 +4,8 @@ import type { TemporaryRegistry } from '../temporary-registry.ts';
 import type { User } from './client.ts';
 
 /**
- * What skopeo, buildah and podman share: where they keep their state, and how they trust. All of it is below `home`, which
- * each client has for itself: one that remembers where another left a blob would mount it and never upload.
+ * What skopeo, buildah and podman share: where they keep their state, and how they trust. All of it is below `home`,
+ * which each client has for itself: one that remembers where another left a blob would mount it and never upload.
  */
 export async function containersEnvironment(
   registry: TemporaryRegistry,

@@ -1,7 +1,7 @@
 /**
- * buildah and podman: they keep images in a storage of their own, where layers are unpacked. An index is therefore sent as a
- * list that refers to where its images are; a single image goes through the storage, as most are pushed. Layers that are not
- * compressed they compress on the way out, so that the size is not known when the upload begins.
+ * buildah and podman: they keep images in a storage of their own, where layers are unpacked. An index is therefore sent
+ * as a list that refers to where its images are; a single image goes through the storage, as most are pushed. Layers
+ * that are not compressed they compress on the way out, so that the size is not known when the upload begins.
  */
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -12,14 +12,24 @@ import { containersEnvironment } from './containers-environment.ts';
 
 type Run = (user: User, ...args: readonly string[]) => Promise<CommandResult>;
 
-export async function containersStorageClient(name: 'buildah' | 'podman', registry: TemporaryRegistry): Promise<Client> {
+export async function containersStorageClient(
+  name: 'buildah' | 'podman',
+  registry: TemporaryRegistry,
+): Promise<Client> {
   const { host } = registry;
   const home = join(registry.directory, name);
   const environment = await containersEnvironment(registry, home);
   const remote = (reference: string): string => `docker://${host}/${reference}`;
 
   const inStorage = (storage: string, directory = home): Run => {
-    const options = ['--root', join(home, storage, 'root'), '--runroot', join(home, storage, 'run'), '--storage-driver', 'vfs'];
+    const options = [
+      '--root',
+      join(home, storage, 'root'),
+      '--runroot',
+      join(home, storage, 'run'),
+      '--storage-driver',
+      'vfs',
+    ];
     if (name === 'podman') options.push('--tmpdir', join(home, storage, 'tmp'));
     return (user, ...args) =>
       runCommand(name, [...options, ...args], { timeoutSeconds: TIMEOUT_SECONDS, env: environment(user), directory });

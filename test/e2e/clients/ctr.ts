@@ -1,7 +1,7 @@
 /**
- * containerd, by its own client. The daemon keeps its content, its sockets and its snapshots below the run's folder. Its
- * namespaces do not share content: what is pulled into a new one comes from the registry. Of images that are not for this
- * machine, such as unikernels, the content is fetched and nothing is unpacked; `pull` unpacks one platform.
+ * containerd, by its own client. The daemon keeps its content, its sockets and its snapshots below the run's folder.
+ * Its namespaces do not share content: what is pulled into a new one comes from the registry. Of images that are not
+ * for this machine, such as unikernels, the content is fetched and nothing is unpacked; `pull` unpacks one platform.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,10 @@ import { type Client, type Image, TIMEOUT_SECONDS, type User } from './client.ts
 
 const SENT = 'sent';
 
-export async function withCtr({ host, directory }: TemporaryRegistry, use: (client: Client) => Promise<void>): Promise<void> {
+export async function withCtr(
+  { host, directory }: TemporaryRegistry,
+  use: (client: Client) => Promise<void>,
+): Promise<void> {
   const home = join(directory, 'containerd');
   const socket = join(home, 'containerd.sock');
   await mkdir(home, { recursive: true });
@@ -49,7 +52,16 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
   const load = async ({ name, layout }: Image): Promise<string> => {
     const archive = join(home, `${name}.tar`);
     await commandOutput('tar', ['-C', layout, '-cf', archive, '.'], { timeoutSeconds: TIMEOUT_SECONDS });
-    const { code, output } = await ctr(SENT, 'images', 'import', '--all-platforms', '--no-unpack', '--base-name', name, archive);
+    const { code, output } = await ctr(
+      SENT,
+      'images',
+      'import',
+      '--all-platforms',
+      '--no-unpack',
+      '--base-name',
+      name,
+      archive,
+    );
     await rm(archive);
     if (code !== 0) throw new Error(output);
     return `${name}:${name}`;
@@ -90,12 +102,23 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
     },
     async push(user, image, reference) {
       const name = await nameOf(image);
-      return { result: await ctr(SENT, 'images', 'push', ...access(user), `${host}/${reference}`, name), layout: image.layout };
+      return {
+        result: await ctr(SENT, 'images', 'push', ...access(user), `${host}/${reference}`, name),
+        layout: image.layout,
+      };
     },
     pull: (user, _image, reference, layout) =>
       fetched(user, reference, async (namespace, name) => {
         const archive = `${layout}.tar`;
-        const result = await ctr(namespace, 'images', 'export', '--skip-manifest-json', '--all-platforms', archive, name);
+        const result = await ctr(
+          namespace,
+          'images',
+          'export',
+          '--skip-manifest-json',
+          '--all-platforms',
+          archive,
+          name,
+        );
         if (result.code !== 0) return result;
         await mkdir(layout);
         await commandOutput('tar', ['-C', layout, '-xf', archive], { timeoutSeconds: TIMEOUT_SECONDS });
@@ -116,6 +139,8 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
       ),
     // What it has fetched from a repository it mounts from there.
     copy: (user, _image, from, to) =>
-      fetched(user, from, (namespace, name) => ctr(namespace, 'images', 'push', ...access(user), `${host}/${to}`, name)),
+      fetched(user, from, (namespace, name) =>
+        ctr(namespace, 'images', 'push', ...access(user), `${host}/${to}`, name),
+      ),
   };
 }

@@ -35,14 +35,30 @@ export async function oras({ host, directory }: TemporaryRegistry): Promise<Oras
     login: (user, password) => run(user, 'login', ...plain(user), '-u', user, '-p', password, host),
     async push(user: User, image: Image, reference: string): Promise<Pushed> {
       const source = `${image.layout}:${image.name}`;
-      const result = await run(user, 'cp', '--no-tty', '--from-oci-layout', ...to(user), source, `${host}/${reference}`);
+      const result = await run(
+        user,
+        'cp',
+        '--no-tty',
+        '--from-oci-layout',
+        ...to(user),
+        source,
+        `${host}/${reference}`,
+      );
       return { result, layout: image.layout };
     },
     pull: (user, image, reference, layout) =>
       run(user, 'cp', '--no-tty', ...from(user), '--to-oci-layout', `${host}/${reference}`, `${layout}:${image.name}`),
     async pullPlatform(user, reference, os, architecture) {
       const one = ['--platform', `${os}/${architecture}`, `${host}/${reference}`];
-      const pulled = await run(user, 'cp', '--no-tty', ...from(user), '--to-oci-layout', ...one, join(home, 'platform:v1'));
+      const pulled = await run(
+        user,
+        'cp',
+        '--no-tty',
+        ...from(user),
+        '--to-oci-layout',
+        ...one,
+        join(home, 'platform:v1'),
+      );
       return pulled.code === 0 ? run(user, 'manifest', 'fetch-config', '--descriptor', ...plain(user), ...one) : pulled;
     },
     copy: (user, _image, source, target) =>

@@ -52,7 +52,8 @@ export async function regctl({ host, directory }: TemporaryRegistry): Promise<Re
       },
       copy: (user, _image, from, to) => runPlain(user, 'image', 'copy', `${registry}/${from}`, `${registry}/${to}`),
       listTags: (user, repository) => runPlain(user, 'tag', 'ls', `${registry}/${repository}`),
-      remove: (user, reference) => runPlain(user, 'manifest', 'delete', '--force-tag-dereference', `${registry}/${reference}`),
+      remove: (user, reference) =>
+        runPlain(user, 'manifest', 'delete', '--force-tag-dereference', `${registry}/${reference}`),
     };
   };
   return { ...at(host, 'regctl'), at };

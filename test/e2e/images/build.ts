@@ -1,4 +1,6 @@
-/** Makes the images of `fixtures.ts` as OCI layouts, and keeps them until the code or the data that makes them changes. */
+/**
+ * Makes the images of `fixtures.ts` as OCI layouts, and keeps them until the code or the data that makes them changes.
+ */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -26,7 +28,12 @@ export async function buildImages(): Promise<Readonly<Record<ImageName, string>>
   return Object.fromEntries(names.map((name) => [name, join(finished, name)])) as Record<ImageName, string>;
 }
 
-async function writeImage(layout: string, name: string, { kind, manifests }: ImageSource, layers: Layers): Promise<void> {
+async function writeImage(
+  layout: string,
+  name: string,
+  { kind, manifests }: ImageSource,
+  layers: Layers,
+): Promise<void> {
   const written: Descriptor[] = [];
   for (const source of manifests) {
     written.push({
@@ -57,7 +64,10 @@ async function writeManifest(layout: string, source: ManifestSource, layers: Lay
   });
 }
 
-function withAnnotations(descriptor: Descriptor | undefined, annotations: Readonly<Record<string, string>> | undefined): object {
+function withAnnotations(
+  descriptor: Descriptor | undefined,
+  annotations: Readonly<Record<string, string>> | undefined,
+): object {
   return { ...descriptor, ...(annotations && { annotations }) };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Files out of Debian packages. apt keeps its lists in the cache folder, so that this needs no root, changes nothing of the
- * machine, and gets packages of another architecture too.
+ * Files out of Debian packages. apt keeps its lists in the cache folder, so that this needs no root, changes nothing of
+ * the machine, and gets packages of another architecture too.
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,7 +30,9 @@ export class DebianPackages {
       return await readFile(join(unpacked, found));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new PackagesUnavailable(`Debian's package ${name} (${architecture}) could not be had: ${reason}`, { cause: error });
+      throw new PackagesUnavailable(`Debian's package ${name} (${architecture}) could not be had: ${reason}`, {
+        cause: error,
+      });
     }
   }
 

@@ -8,8 +8,15 @@ export interface Platform {
 }
 
 export type FileSource =
-  /** The first file of a Debian package whose path matches. A meta package stands for the package that it depends on. */
-  | { readonly kind: 'debian'; readonly package: string; readonly architecture: 'amd64' | 'arm64'; readonly path: RegExp }
+  /**
+   * The first file of a Debian package whose path matches. A meta package stands for the package that it depends on.
+   */
+  | {
+      readonly kind: 'debian';
+      readonly package: string;
+      readonly architecture: 'amd64' | 'arm64';
+      readonly path: RegExp;
+    }
   /** A cpio archive with busybox and this `/init`. */
   | { readonly kind: 'initramfs'; readonly busybox: string; readonly init: string }
   | { readonly kind: 'noise'; readonly seed: string; readonly mebibytes: number };
@@ -42,7 +49,11 @@ export const FILES: Readonly<Record<string, FileSource>> = {
   'busybox-amd64': { kind: 'debian', package: 'busybox-static', architecture: 'amd64', path: BUSYBOX },
   'busybox-arm64': { kind: 'debian', package: 'busybox-static', architecture: 'arm64', path: BUSYBOX },
   initrd: { kind: 'initramfs', busybox: 'busybox-amd64', init: '#!/bin/sh\necho "Hello from Berth"\nexec /bin/sh\n' },
-  'changed-initrd': { kind: 'initramfs', busybox: 'busybox-amd64', init: '#!/bin/sh\necho "Hello again"\nexec /bin/sh\n' },
+  'changed-initrd': {
+    kind: 'initramfs',
+    busybox: 'busybox-amd64',
+    init: '#!/bin/sh\necho "Hello again"\nexec /bin/sh\n',
+  },
   noise: { kind: 'noise', seed: 'berth', mebibytes: 600 },
 };
 
@@ -52,7 +63,11 @@ const KERNEL_PATH = '/unikraft/bin/kernel';
 const INITRD_PATH = '/unikraft/bin/initrd';
 
 function initrdLayer(file: string): LayerSource {
-  return { gzip: false, entries: [{ path: INITRD_PATH, file }], annotations: { 'org.unikraft.kernel.initrd': INITRD_PATH } };
+  return {
+    gzip: false,
+    entries: [{ path: INITRD_PATH, file }],
+    annotations: { 'org.unikraft.kernel.initrd': INITRD_PATH },
+  };
 }
 
 export const LAYERS: Readonly<Record<string, LayerSource>> = {
@@ -71,7 +86,12 @@ export const LAYERS: Readonly<Record<string, LayerSource>> = {
 const KRAFTCLOUD: Platform = {
   architecture: 'x86_64',
   os: 'kraftcloud',
-  'os.features': ['CONFIG_LIBVFSCORE_AUTOMOUNT_CI=y', 'CONFIG_LIBUKBUS_PCI=y', 'CONFIG_LIBUKNETDEV=y', 'CONFIG_PAGING=y'],
+  'os.features': [
+    'CONFIG_LIBVFSCORE_AUTOMOUNT_CI=y',
+    'CONFIG_LIBUKBUS_PCI=y',
+    'CONFIG_LIBUKNETDEV=y',
+    'CONFIG_PAGING=y',
+  ],
 };
 
 function unikraft(initrd: string): ImageSource {

@@ -41,7 +41,9 @@ export class Layers {
     if (source === undefined) throw new Error(`there is no layer ${name}`);
     const entries: TarEntry[] = [];
     for (const { path, file, linkTo = '' } of source.entries) {
-      entries.push(file === undefined ? { kind: 'link', path, linkTo } : { kind: 'file', path, content: await this.#file(file) });
+      entries.push(
+        file === undefined ? { kind: 'link', path, linkTo } : { kind: 'file', path, content: await this.#file(file) },
+      );
     }
     const diff = createHash('sha256');
     const archive = Readable.from(hashed(tar(entries), diff));

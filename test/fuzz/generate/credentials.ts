@@ -101,7 +101,10 @@ const malformed = fc
   )
   .map((header): Presented => ({ header, who: 'refused' }));
 
-const nobody = fc.constantFrom<Presented>({ header: undefined, who: 'nobody' }, { header: `Basic ${btoa(':')}`, who: 'nobody' });
+const nobody = fc.constantFrom<Presented>(
+  { header: undefined, who: 'nobody' },
+  { header: `Basic ${btoa(':')}`, who: 'nobody' },
+);
 
 export const presented = fc.oneof(
   { weight: 5, arbitrary: basic },
@@ -130,14 +133,22 @@ export const repositoryOfScope = fc.oneof(
 const actions = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.uniqueArray(fc.constantFrom('pull', 'push', 'delete', '*'), { maxLength: 4 }).map((list) => list.join(',')),
+    arbitrary: fc
+      .uniqueArray(fc.constantFrom('pull', 'push', 'delete', '*'), { maxLength: 4 })
+      .map((list) => list.join(',')),
   },
-  { weight: 1, arbitrary: fc.constantFrom('', ',', 'PULL', 'pull;push', 'pull push', 'pull,,push', 'admin', 'pull:push', '**') },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('', ',', 'PULL', 'pull;push', 'pull push', 'pull,,push', 'admin', 'pull:push', '**'),
+  },
 );
 
 const scope = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(repositoryOfScope, actions).map(([name, list]) => `repository:${name}:${list}`) },
-  { weight: 1, arbitrary: fc.tuple(anyName, actions).map(([name, list]) => `repository:${name.toWellFormed()}:${list}`) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(anyName, actions).map(([name, list]) => `repository:${name.toWellFormed()}:${list}`),
+  },
   {
     weight: 1,
     arbitrary: fc

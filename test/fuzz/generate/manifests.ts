@@ -39,7 +39,11 @@ export type Growth =
   | { readonly descriptors: number }
   | { readonly bytes: number };
 
-const type = fc.constantFrom('application/vnd.oci.image.config.v1+json', 'application/vnd.oci.image.layer.v1.tar', 'a/b');
+const type = fc.constantFrom(
+  'application/vnd.oci.image.config.v1+json',
+  'application/vnd.oci.image.layer.v1.tar',
+  'a/b',
+);
 const foreign = fc.constantFrom(
   'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
   'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
@@ -51,8 +55,23 @@ const foreign = fc.constantFrom(
 export const BLOB_SIZE = 30;
 const present = fc.constantFrom(...BLOBS.slice(0, 3));
 const size = fc.constant(BLOB_SIZE);
-const text = fc.oneof({ weight: 4, arbitrary: fc.string({ maxLength: 4 }) }, { weight: 1, arbitrary: fc.constant(null) });
-const oneOfThem: fc.Arbitrary<Json> = fc.constantFrom<Json>(null, true, 5, 'x', 'eA==', [], ['a'], [5], {}, { a: 'b' }, { a: 5 });
+const text = fc.oneof(
+  { weight: 4, arbitrary: fc.string({ maxLength: 4 }) },
+  { weight: 1, arbitrary: fc.constant(null) },
+);
+const oneOfThem: fc.Arbitrary<Json> = fc.constantFrom<Json>(
+  null,
+  true,
+  5,
+  'x',
+  'eA==',
+  [],
+  ['a'],
+  [5],
+  {},
+  { a: 'b' },
+  { a: 5 },
+);
 /** Fields of a descriptor that may be left out: of their types, and of others. */
 const optional: fc.Arbitrary<Record<string, Json>> = fc.oneof(
   { weight: 12, arbitrary: fc.constant({}) },
@@ -72,7 +91,10 @@ const optional: fc.Arbitrary<Record<string, Json>> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc
-      .tuple(fc.constantFrom('urls', 'annotations', 'data', 'artifactType', 'platform', 'Size', 'URLS', 'unknown'), oneOfThem)
+      .tuple(
+        fc.constantFrom('urls', 'annotations', 'data', 'artifactType', 'platform', 'Size', 'URLS', 'unknown'),
+        oneOfThem,
+      )
       .map(([key, value]) => ({ [key]: value })),
   },
   {
@@ -104,7 +126,11 @@ const scalar: fc.Arbitrary<Json> = fc.constantFrom<Json>(null, true, 0, -1, 'x',
 const badDescriptor: fc.Arbitrary<Json> = fc.oneof(
   scalar,
   fc.record({ mediaType: type, digest: badDigest, size: fc.nat(99) }),
-  fc.record({ mediaType: type, digest: present, size: fc.constantFrom<Json>(-1, 0.5, 2 ** 53, 1e300, '1', null, true) }),
+  fc.record({
+    mediaType: type,
+    digest: present,
+    size: fc.constantFrom<Json>(-1, 0.5, 2 ** 53, 1e300, '1', null, true),
+  }),
   fc.record({ mediaType: fc.constantFrom<Json>(null, 5, [], {}), digest: present, size: fc.constant(1) }),
   fc.record({ digest: fc.constantFrom<Json>(null, 5, [], {}), size: fc.constant(1) }),
   fc.record({ mediaType: fc.constantFrom('a'.repeat(255), 'a'.repeat(256)), digest: present, size: fc.constant(1) }),
@@ -116,7 +142,10 @@ const list = fc.array(descriptor, { maxLength: 3 });
 const mostly = (good: fc.Arbitrary<Json>, bad: fc.Arbitrary<Json>): fc.Arbitrary<Json> =>
   fc.oneof({ weight: 12, arbitrary: good }, { weight: 1, arbitrary: bad });
 const one = mostly(descriptor, fc.oneof(badDescriptor, list));
-const several = mostly(list, fc.oneof(scalar, descriptor, fc.tuple(badDescriptor), fc.tuple(descriptor, badDescriptor)));
+const several = mostly(
+  list,
+  fc.oneof(scalar, descriptor, fc.tuple(badDescriptor), fc.tuple(descriptor, badDescriptor)),
+);
 
 const fields = {
   config: fc.record({ config: one }),
@@ -125,7 +154,9 @@ const fields = {
   blobs: fc.record({ blobs: several }),
   subject: fc.record({ subject: one }),
   annotations: fc.record({ annotations: fc.oneof(fc.dictionary(fc.string(), fc.string(), { maxKeys: 3 }), scalar) }),
-  artifactType: fc.record({ artifactType: fc.oneof(scalar, headerText, fc.constantFrom('a'.repeat(255), 'a'.repeat(256))) }),
+  artifactType: fc.record({
+    artifactType: fc.oneof(scalar, headerText, fc.constantFrom('a'.repeat(255), 'a'.repeat(256))),
+  }),
   version: fc.record({ schemaVersion: fc.constantFrom<Json>(1, 2, 3, '1', null) }),
   variant: fc.constantFrom<Record<string, Json>>(
     { Layers: [] },
@@ -138,9 +169,13 @@ const fields = {
     { schemaversion: 2 },
     { ArtifactType: 'a/b' },
   ),
-  other: fc.dictionary(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.jsonValue({ maxDepth: 2 }) as fc.Arbitrary<Json>, {
-    maxKeys: 2,
-  }),
+  other: fc.dictionary(
+    fc.string({ unit: 'grapheme', maxLength: 8 }),
+    fc.jsonValue({ maxDepth: 2 }) as fc.Arbitrary<Json>,
+    {
+      maxKeys: 2,
+    },
+  ),
 };
 
 const OTHER_TYPE = 'application/vnd.example.thing+json';
@@ -182,7 +217,9 @@ function documentOf(mediaType: string): fc.Arbitrary<{ readonly [key: string]: J
     : isIndex
       ? fc.tuple(fields.manifests)
       : fc.tuple(fc.oneof(fields.blobs, fields.layers, fields.manifests));
-  const added = extra.chain((key) => (key === 'none' ? fc.constant({}) : (fields[key] as fc.Arbitrary<Record<string, Json>>)));
+  const added = extra.chain((key) =>
+    key === 'none' ? fc.constant({}) : (fields[key] as fc.Arbitrary<Record<string, Json>>),
+  );
   const left = fc.oneof(
     { weight: 12, arbitrary: fc.constant('') },
     { weight: 1, arbitrary: fc.constantFrom('config', 'layers', 'manifests') },
@@ -213,7 +250,10 @@ const growth: fc.Arbitrary<Growth> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ depth: fc.constantFrom(1000, 100_000) }) },
   { weight: 1, arbitrary: fc.record({ values: fc.constantFrom(150_000, 201_000) }) },
   { weight: 1, arbitrary: fc.record({ descriptors: fc.constantFrom(4000, 4096, 4097, 4100) }) },
-  { weight: 1, arbitrary: fc.record({ bytes: fc.constantFrom(4 * 2 ** 20 - 1, 4 * 2 ** 20, 4 * 2 ** 20 + 1, 5 * 2 ** 20) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ bytes: fc.constantFrom(4 * 2 ** 20 - 1, 4 * 2 ** 20, 4 * 2 ** 20 + 1, 5 * 2 ** 20) }),
+  },
 );
 
 const encoding: fc.Arbitrary<Encoding> = fc.oneof(

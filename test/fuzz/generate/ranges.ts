@@ -8,7 +8,9 @@ export const SIZES = [0, 1, 2, 17, 1000] as const;
 const position = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.tuple(fc.constantFrom(...SIZES), fc.integer({ min: -2, max: 2 })).map(([size, by]) => Math.max(0, size + by)),
+    arbitrary: fc
+      .tuple(fc.constantFrom(...SIZES), fc.integer({ min: -2, max: 2 }))
+      .map(([size, by]) => Math.max(0, size + by)),
   },
   { weight: 2, arbitrary: fc.nat(1100) },
   { weight: 1, arbitrary: fc.constantFrom(2 ** 31, 2 ** 32, 2 ** 53 - 1, 999_999_999_999_999) },

@@ -21,7 +21,11 @@ export type Tampering =
   | { readonly put: string; readonly at: number; readonly instead: boolean }
   | { readonly field: 0 | 1 | 2 | 3; readonly value: string };
 
-export type ChunkRange = 'none' | 'right' | { readonly startBy: number; readonly endBy: number } | { readonly text: string };
+export type ChunkRange =
+  | 'none'
+  | 'right'
+  | { readonly startBy: number; readonly endBy: number }
+  | { readonly text: string };
 
 export type Step =
   | {
@@ -69,7 +73,10 @@ const rarely = <Value>(value: Value, arbitrary: fc.Arbitrary<Value>, weight = 6)
 
 const digest: fc.Arbitrary<NamedDigest> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ of: fc.constant('all' as const), algorithm }) },
-  { weight: 3, arbitrary: fc.record({ of: fc.constantFrom('body' as const, 'other' as const, 'last' as const), algorithm }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ of: fc.constantFrom('body' as const, 'other' as const, 'last' as const), algorithm }),
+  },
   { weight: 1, arbitrary: badDigest.map((text) => ({ text })) },
   { weight: 1, arbitrary: fc.constant('none' as const) },
 );
@@ -92,7 +99,20 @@ const tampering: fc.Arbitrary<Tampering> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       field: fc.constantFrom(0 as const, 1 as const, 2 as const, 3 as const),
-      value: fc.constantFrom('0', '1', '3', '00', '-1', '1e3', '', '9'.repeat(16), 'sha512', 'sha256', 'md5', '99999999999999'),
+      value: fc.constantFrom(
+        '0',
+        '1',
+        '3',
+        '00',
+        '-1',
+        '1e3',
+        '',
+        '9'.repeat(16),
+        'sha512',
+        'sha256',
+        'md5',
+        '99999999999999',
+      ),
     }),
   },
 );
@@ -100,7 +120,10 @@ const tampering: fc.Arbitrary<Tampering> = fc.oneof(
 const range: fc.Arbitrary<ChunkRange> = fc.oneof(
   { weight: 6, arbitrary: fc.constant('none' as const) },
   { weight: 4, arbitrary: fc.constant('right' as const) },
-  { weight: 2, arbitrary: fc.record({ startBy: fc.integer({ min: -2, max: 2 }), endBy: fc.integer({ min: -2, max: 2 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ startBy: fc.integer({ min: -2, max: 2 }), endBy: fc.integer({ min: -2, max: 2 }) }),
+  },
   { weight: 1, arbitrary: badContentRange.map((text) => ({ text })) },
 );
 
@@ -114,12 +137,23 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('open' as const),
       user,
       repository,
-      algorithm: rarely<string | undefined>(undefined, fc.constantFrom('sha256', 'sha512', 'sha512', 'md5', '', 'SHA256'), 2),
+      algorithm: rarely<string | undefined>(
+        undefined,
+        fc.constantFrom('sha256', 'sha512', 'sha512', 'md5', '', 'SHA256'),
+        2,
+      ),
     }),
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: fc.constant('whole' as const), user, repository, body: bytes, streamed: fc.boolean(), digest }),
+    arbitrary: fc.record({
+      kind: fc.constant('whole' as const),
+      user,
+      repository,
+      body: bytes,
+      streamed: fc.boolean(),
+      digest,
+    }),
   },
   {
     weight: 1,

@@ -43,7 +43,8 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
   const named = typeof own === 'string' ? bareType(own) : undefined;
   if (contentType !== undefined && declared === undefined) faults.add(INVALID);
   if (own === undefined ? declared === undefined : named === undefined) faults.add(INVALID);
-  if (declared !== undefined && named !== undefined && declared.toLowerCase() !== named.toLowerCase()) faults.add(INVALID);
+  if (declared !== undefined && named !== undefined && declared.toLowerCase() !== named.toLowerCase())
+    faults.add(INVALID);
   const mediaType = named ?? declared ?? '';
   const shape = shapeOf(mediaType);
 
@@ -52,7 +53,8 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
   const { config, layers, manifests, subject } = document;
   if (manifests !== undefined && (layers !== undefined || config !== undefined)) faults.add(INVALID);
   const known = ['config', 'layers', 'manifests', 'subject', 'mediaType'];
-  const isVariant = (key: string): boolean => known.some((one) => one !== key && one.toLowerCase() === key.toLowerCase());
+  const isVariant = (key: string): boolean =>
+    known.some((one) => one !== key && one.toLowerCase() === key.toLowerCase());
   if (Object.keys(document).some(isVariant)) faults.add(INVALID);
 
   const isTyped = shape !== 'other' || (subject !== undefined && subject !== null);
@@ -65,7 +67,12 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     if ((sizes.get(digest) ?? size) !== size) faults.add(INVALID);
     sizes.set(digest, size);
   };
-  const check = (value: Json | undefined, kind: 'one' | 'list', isNeeded: (type: string) => boolean, isGood = isDigest): void => {
+  const check = (
+    value: Json | undefined,
+    kind: 'one' | 'list',
+    isNeeded: (type: string) => boolean,
+    isGood = isDigest,
+  ): void => {
     if (value === undefined || value === null) return;
     if (Array.isArray(value) !== (kind === 'list')) {
       faults.add(INVALID);
@@ -175,7 +182,8 @@ function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expe
   const { digest, size, mediaType, data, platform } = value;
   if (typeof digest !== 'string' || !isSize(size)) return INVALID;
   if (mediaType !== undefined && typeof mediaType !== 'string') return INVALID;
-  if (!isListOfTexts(value['urls']) || !hasTexts(value['annotations']) || !isTextOrAbsent(value['artifactType'])) return INVALID;
+  if (!isListOfTexts(value['urls']) || !hasTexts(value['annotations']) || !isTextOrAbsent(value['artifactType']))
+    return INVALID;
   if (!isAbsent(data) && !(typeof data === 'string' && isBase64(data))) return INVALID;
   if (!hasNames(value, DESCRIPTOR_NAMES) || (!isAbsent(platform) && !isPlatform(platform))) return INVALID;
   return isGood(digest) ? undefined : BAD_DIGEST;
@@ -190,7 +198,8 @@ function isPlatform(value: Json | undefined): boolean {
 function isBase64(text: string): boolean {
   const digits = text.endsWith('==') ? text.slice(0, -2) : text.endsWith('=') ? text.slice(0, -1) : text;
   return (
-    text.length % 4 === 0 && every(digits, (character) => isAlphanumeric(character) || character === '+' || character === '/')
+    text.length % 4 === 0 &&
+    every(digits, (character) => isAlphanumeric(character) || character === '+' || character === '/')
   );
 }
 
@@ -200,7 +209,9 @@ function textIn(object: { readonly [key: string]: Json }, key: string): string {
 }
 
 function subjectOf(subject: Json | undefined): string | undefined {
-  return subject !== undefined && isObject(subject) && typeof subject['digest'] === 'string' ? subject['digest'] : undefined;
+  return subject !== undefined && isObject(subject) && typeof subject['digest'] === 'string'
+    ? subject['digest']
+    : undefined;
 }
 
 /** Layers whose bytes may be anywhere else. */

@@ -37,7 +37,8 @@ function isSeparator(text: string): boolean {
 }
 
 export function isTag(text: string): boolean {
-  const isWord = (character: string): boolean => isLowercase(character.toLowerCase()) || isDigit(character) || character === '_';
+  const isWord = (character: string): boolean =>
+    isLowercase(character.toLowerCase()) || isDigit(character) || character === '_';
   return (
     text.length >= 1 &&
     text.length <= 128 &&
@@ -56,11 +57,15 @@ const HEX_DIGITS = new Map([
 export function isDigest(text: string): boolean {
   const [algorithm = '', hex = '', ...rest] = text.split(':');
   return (
-    rest.length === 0 && hex.length === HEX_DIGITS.get(algorithm) && every(hex, (digit) => '0123456789abcdef'.includes(digit))
+    rest.length === 0 &&
+    hex.length === HEX_DIGITS.get(algorithm) &&
+    every(hex, (digit) => '0123456789abcdef'.includes(digit))
   );
 }
 
-/** A digest of any algorithm: runs of lowercase letters and digits with one of `+._-` between them, a colon, and text. */
+/**
+ * A digest of any algorithm: runs of lowercase letters and digits with one of `+._-` between them, a colon, and text.
+ */
 export function isAnyDigest(text: string): boolean {
   const colon = text.indexOf(':');
   const [algorithm, encoded] = [text.slice(0, colon), text.slice(colon + 1)];
@@ -70,7 +75,10 @@ export function isAnyDigest(text: string): boolean {
   const isAlphanumeric = (character: string): boolean => isLowercase(character) || isDigit(character);
   return (
     runs.every((part) => part !== '' && every(part, isAlphanumeric)) &&
-    every(encoded, (character) => '=_-'.includes(character) || (isAscii(character) && isAlphanumeric(character.toLowerCase())))
+    every(
+      encoded,
+      (character) => '=_-'.includes(character) || (isAscii(character) && isAlphanumeric(character.toLowerCase())),
+    )
   );
 }
 

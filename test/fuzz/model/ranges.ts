@@ -1,4 +1,7 @@
-/** Ranges of downloads (RFC 9110 §14) and of chunks (distribution-spec, "Pushing a blob in chunks"), position by position. */
+/**
+ * Ranges of downloads (RFC 9110 §14) and of chunks (distribution-spec, "Pushing a blob in chunks"), position by
+ * position.
+ */
 import { isDigits } from './text.ts';
 
 export type Selection =
@@ -6,16 +9,23 @@ export type Selection =
   /** Both inclusive. */
   | { readonly kind: 'part'; readonly first: number; readonly last: number };
 
-/** What a Range header may select of `size` bytes. A server may answer with the whole wherever it does not understand. */
+/**
+ * What a Range header may select of `size` bytes. A server may answer with the whole wherever it does not understand.
+ */
 export function selections(header: string | undefined, size: number): Selection[] {
   const whole = { kind: 'whole' } as const;
   if (header === undefined) return [whole];
   const bare = header.replaceAll(' ', '');
   const [unit = '', ...sets] = bare.split('=');
   const [first = '', last = '', ...more] = sets.join('=').split('-');
-  const isRange = unit.toLowerCase() === 'bytes' && more.length === 0 && bare.includes('-') && isDigits(first) && isDigits(last);
+  const isRange =
+    unit.toLowerCase() === 'bytes' && more.length === 0 && bare.includes('-') && isDigits(first) && isDigits(last);
   if (!isRange || (first === '' && last === '')) return [whole];
-  const selection = select(first === '' ? undefined : BigInt(first), last === '' ? undefined : BigInt(last), BigInt(size));
+  const selection = select(
+    first === '' ? undefined : BigInt(first),
+    last === '' ? undefined : BigInt(last),
+    BigInt(size),
+  );
   const isUsual = bare === header && unit === 'bytes';
   return isUsual ? [selection] : [selection, whole];
 }

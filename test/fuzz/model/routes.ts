@@ -15,7 +15,8 @@ const NOTHING = { kind: 'nothing', name: '', item: '' } as const;
 export function targetOf(pathname: string, method: string): Target {
   const [empty, version, ...segments] = pathname.split('/').map(decodeOnce);
   if (empty !== '' || version !== 'v2') return NOTHING;
-  if (segments.length === 0 || (segments.length === 1 && segments[0] === '')) return { kind: 'ping', name: '', item: '' };
+  if (segments.length === 0 || (segments.length === 1 && segments[0] === ''))
+    return { kind: 'ping', name: '', item: '' };
   if (segments.length === 1 && segments[0] === '_catalog') return { kind: 'catalog', name: '', item: '' };
   return ofRepository(segments, method);
 }

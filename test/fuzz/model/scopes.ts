@@ -1,4 +1,7 @@
-/** Scopes of Docker's token flow, and who may be granted them (docs/authentication.md; docs/architecture.md, "Who may do what"). */
+/**
+ * Scopes of Docker's token flow, and who may be granted them (docs/authentication.md; docs/architecture.md, "Who may do
+ * what").
+ */
 import { isRepositoryName, isSpecName, organizationOf } from './names.ts';
 import { every } from './text.ts';
 
@@ -17,7 +20,12 @@ export interface Caller {
 export const CALLERS: Readonly<Record<'alice' | 'aliceReader' | 'aliceApp' | 'bob' | 'platform' | 'admin', Caller>> = {
   alice: { organization: 'alice', rights: [...ACTIONS], patterns: ['alice/*'], pullsAll: false },
   aliceReader: { organization: 'alice', rights: ['pull'], patterns: ['alice/*'], pullsAll: false },
-  aliceApp: { organization: 'alice', rights: ['pull', 'push'], patterns: ['alice/app', 'alice/team/*'], pullsAll: false },
+  aliceApp: {
+    organization: 'alice',
+    rights: ['pull', 'push'],
+    patterns: ['alice/app', 'alice/team/*'],
+    pullsAll: false,
+  },
   bob: { organization: 'bob', rights: [...ACTIONS], patterns: ['bob/*'], pullsAll: false },
   platform: { organization: undefined, rights: [], patterns: [], pullsAll: true },
   admin: { organization: undefined, rights: [], patterns: [], pullsAll: false },
@@ -57,14 +65,15 @@ export function grantsOf(caller: Caller | undefined, parameters: readonly string
     if (text === 'registry:catalog:*' && caller !== undefined) grants.add('catalog');
     const { repository, actions } = parse(text);
     for (const action of actions) {
-      if (may(caller, action, repository) || (action === 'pull' && isPublic(repository))) grants.add(`${repository} ${action}`);
+      if (may(caller, action, repository) || (action === 'pull' && isPublic(repository)))
+        grants.add(`${repository} ${action}`);
     }
   }
   return grants;
 }
 
 /** Whether all that is asked for is to push to a name that the spec permits, and Berth does not. */
-export function isHopeless(parameters: readonly string[]): boolean {
+export function isPermanent(parameters: readonly string[]): boolean {
   const texts = textsOf(parameters);
   const { repository, actions } = parse(texts[0] ?? '', isSpecName);
   return texts.length === 1 && actions.includes('push') && !isRepositoryName(repository);
@@ -78,7 +87,10 @@ function parse(text: string, isName = isRepositoryName): { repository: string; a
   if (first < 0 || first === last) return none;
   const [type, repository, list] = [text.slice(0, first), text.slice(first + 1, last), text.slice(last + 1)];
   const isType = type === 'repository' || /^repository\([a-z0-9]+\)$/.test(type);
-  const isList = every(list, (character) => (character >= 'a' && character <= 'z') || character === ',' || character === '*');
+  const isList = every(
+    list,
+    (character) => (character >= 'a' && character <= 'z') || character === ',' || character === '*',
+  );
   if (!isType || !isList || !isName(repository)) return none;
   const asked = list.split(',');
   return { repository, actions: ACTIONS.filter((action) => asked.includes(action) || asked.includes('*')) };

@@ -1,6 +1,6 @@
 /**
- * Upload sessions as the distribution spec has them ("Pushing blobs"): what a session has received, which URLs of it were
- * given out, and what each request is answered. A request that is refused leaves the session as it was.
+ * Upload sessions as the distribution spec has them ("Pushing blobs"): what a session has received, which URLs of it
+ * were given out, and what each request is answered. A request that is refused leaves the session as it was.
  */
 import type { Expected } from '../support/answers.ts';
 import { concatenate } from './digests.ts';
@@ -44,10 +44,12 @@ export function answersTo(session: Session, request: SessionRequest, isBlobThere
   if (request.method === 'PATCH' || request.method === 'PUT') chunkFaults(session, request, faults);
   if (request.method === 'PUT' && !request.isDigest) faults.add('400 DIGEST_INVALID');
   if (session.state !== 'open') {
-    const isAgain = request.method === 'PUT' && session.state === 'finished' && request.digest === session.digest && isBlobThere;
+    const isAgain =
+      request.method === 'PUT' && session.state === 'finished' && request.digest === session.digest && isBlobThere;
     const isSame = isAgain && faults.size === 0;
     // Who asks again sends the same. A body that is not the blob may be its end, or may make it another request.
-    const isOther = request.method === 'PUT' && (hasBody(request) || request.streamed) && request.digestOfBody !== request.digest;
+    const isOther =
+      request.method === 'PUT' && (hasBody(request) || request.streamed) && request.digestOfBody !== request.digest;
     if (!isSame || isOther) faults.add(UNKNOWN);
     if (isOther) faults.add('400 DIGEST_INVALID');
     return isSame ? ['201', ...faults] : [...faults];
@@ -79,7 +81,8 @@ function hasBody({ body }: SessionRequest): boolean {
 /** What a request that has succeeded makes of the session. */
 export function apply(session: Session, { method, body, digest }: SessionRequest): void {
   if (session.state !== 'open') return;
-  if (method === 'PATCH' || method === 'PUT') session.received = concatenate(session.received, body ?? new Uint8Array(0));
+  if (method === 'PATCH' || method === 'PUT')
+    session.received = concatenate(session.received, body ?? new Uint8Array(0));
   if (method === 'PUT') Object.assign(session, { state: 'finished', digest });
   if (method === 'DELETE') session.state = 'cancelled';
 }

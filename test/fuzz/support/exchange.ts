@@ -64,7 +64,9 @@ export async function exchange({ method, path, body, streamed = false, ...option
 /** The code of a well-formed error document (distribution-spec, "Error Codes"). */
 function codeIn(bytes: Uint8Array, headers: Headers, said: string): string {
   expect(headers.get('Content-Type'), said).toMatch(/^application\/json\b/);
-  const { errors, ...rest } = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)) as OciErrors;
+  const { errors, ...rest } = JSON.parse(
+    new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
+  ) as OciErrors;
   expect(rest, said).toEqual({});
   expect(errors.length, said).toBeGreaterThan(0);
   for (const { code, message, detail, ...others } of errors) {

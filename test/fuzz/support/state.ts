@@ -14,7 +14,7 @@ const CONTENT = [
   'manifest_references',
   'tags',
   'tag_history',
-  'markers',
+  'outbox',
   'locations',
   'links',
   'uploads',
@@ -25,7 +25,9 @@ const MANIFESTS = CONTENT.slice(0, 7);
 interface State {
   /** All rows, without the notes of last use, and the keys of all objects. */
   readonly text: string;
-  /** Whether nothing is left that a response leaves to be deleted: every object belongs to a blob or to an open session. */
+  /**
+   * Whether nothing is left that a response leaves to be deleted: every object belongs to a blob or to an open session.
+   */
   readonly isSettled: boolean;
 }
 
@@ -47,8 +49,10 @@ async function composeQuery(): Promise<string> {
   });
   return `SELECT json_object(${parts.join(', ')}) AS rows,
     (SELECT json_group_array(key) FROM locations) AS blobs,
-    (SELECT json_group_array(c.key) FROM upload_chunks c JOIN uploads u ON u.id = c.upload AND u.state = 'open') AS chunks,
-    (SELECT count(*) FROM upload_chunks c WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = c.upload AND u.state = 'open')) AS ended`;
+    (SELECT json_group_array(c.key) FROM upload_chunks c JOIN uploads u ON u.id = c.upload
+      AND u.state = 'open') AS chunks,
+    (SELECT count(*) FROM upload_chunks c WHERE NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = c.upload
+      AND u.state = 'open')) AS ended`;
 }
 
 async function stateNow(): Promise<State> {
@@ -57,7 +61,10 @@ async function stateNow(): Promise<State> {
   const [[found], keys] = await Promise.all([read, objectKeys()]);
   if (found === undefined) throw new Error('a query without a table has one row');
   const known = new Set([...(JSON.parse(found.blobs) as string[]), ...(JSON.parse(found.chunks) as string[])]);
-  return { text: JSON.stringify([found.rows, keys]), isSettled: found.ended === 0 && keys.every((key) => known.has(key)) };
+  return {
+    text: JSON.stringify([found.rows, keys]),
+    isSettled: found.ended === 0 && keys.every((key) => known.has(key)),
+  };
 }
 
 /** The state once what the last response left to be deleted has been. */

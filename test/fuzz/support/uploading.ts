@@ -105,7 +105,10 @@ export class Uploading {
   }
 
   async #deleteBlob({ blob }: StepOf<'delete blob'>): Promise<void> {
-    const { repository, digest } = this.#pushed[blob] ?? { repository: 'alice/app', digest: `sha256:${'0'.repeat(64)}` };
+    const { repository, digest } = this.#pushed[blob] ?? {
+      repository: 'alice/app',
+      digest: `sha256:${'0'.repeat(64)}`,
+    };
     const isThere = this.#blobs.delete(`${repository} ${digest}`);
     const as = repository.startsWith('bob/') ? 'bob' : 'alice';
     await this.#ask(
@@ -161,7 +164,13 @@ export class Uploading {
 
   async #ask(sent: Sent, expected: Iterable<Expected>, effect: 'changes nothing' | 'writes'): Promise<Answer> {
     const answer = await exchange(sent);
-    const what = { after: this.#last, method: sent.method, path: sent.path, headers: sent.headers, body: sent.body?.toHex() };
+    const what = {
+      after: this.#last,
+      method: sent.method,
+      path: sent.path,
+      headers: sent.headers,
+      body: sent.body?.toHex(),
+    };
     expectOneOf(answer, expected, what);
     if (answer.status >= 400 || effect === 'changes nothing') await expectUnchanged(this.#state, what);
     else this.#state = await settledState();

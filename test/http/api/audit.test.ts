@@ -60,7 +60,12 @@ describe('the audit log', () => {
     await deleted('/api/organizations/alice/credentials/reader', 'admin');
     await deleted('/api/organizations/official', 'admin');
 
-    const common = { organization: 'alice', repository: 'alice/app', host: 'registry.localhost:8787', store: 'central' };
+    const common = {
+      organization: 'alice',
+      repository: 'alice/app',
+      host: 'registry.localhost:8787',
+      store: 'central',
+    };
     const admin = { id: 'id-of-admin', name: 'admin' };
     const { entries, last } = await log();
     expect(last).toBeNull();
@@ -108,7 +113,7 @@ describe('the audit log', () => {
       ['PATCH', queue, { paused: true }],
       ['PATCH', queue, { paused: false }],
       ['POST', `${queue}/retry`, {}],
-      ['POST', `${queue}/mark-all`],
+      ['POST', `${queue}/announce-all`],
     ];
     for (const [method, path, body] of changes) {
       const { status } = await api(method, path, { as: 'admin', host: NODE1, ...(body !== undefined && { body }) });
@@ -279,7 +284,9 @@ describe('the audit log', () => {
     const end = Date.parse(entry!.at) + 90 * 24 * 3_600_000;
     expect((await maintain(config, env, end - MINUTE)).auditEntries).toBe(0);
     expect((await log()).entries).toHaveLength(1);
-    expect((await maintain({ ...config, auditMilliseconds: config.auditMilliseconds - 1 }, env, end)).auditEntries).toBe(1);
+    expect(
+      (await maintain({ ...config, auditMilliseconds: config.auditMilliseconds - 1 }, env, end)).auditEntries,
+    ).toBe(1);
     expect((await log()).entries).toEqual([]);
   });
 });
@@ -331,7 +338,9 @@ describe('refused logins in the audit log', () => {
     const headers = { 'CF-Connecting-IP': '198.51.100.20' };
     expect((await call('GET', '/api/organizations', { as: bootstrap, headers })).status).toBe(401);
     const entries = await eventually(refusals, (found) => total(found) === 9);
-    const sorted = entries.toSorted((a, b) => (`${a.key} ${a.store} ${a.count}` < `${b.key} ${b.store} ${b.count}` ? -1 : 1));
+    const sorted = entries.toSorted((a, b) =>
+      `${a.key} ${a.store} ${a.count}` < `${b.key} ${b.store} ${b.count}` ? -1 : 1,
+    );
     const hour = new Date(Math.floor(Date.now() / 3_600_000) * 3_600_000).toISOString();
     const common = {
       at: hour,

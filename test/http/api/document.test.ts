@@ -1,6 +1,6 @@
 /**
- * The OpenAPI document against the answers: every operation is asked in every way that the document tells apart, and each
- * answer must be one that it describes, with its status, its headers and its body.
+ * The OpenAPI document against the answers: every operation is asked in every way that the document tells apart, and
+ * each answer must be one that it describes, with its status, its headers and its body.
  */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
@@ -22,7 +22,11 @@ interface Response_ {
 interface Operation {
   readonly responses: Readonly<Record<string, Response_>>;
   readonly requestBody?: object;
-  readonly parameters?: readonly { readonly name: string; readonly in: 'path' | 'query'; readonly schema: JsonSchema }[];
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: 'path' | 'query';
+    readonly schema: JsonSchema;
+  }[];
 }
 
 interface Document {
@@ -100,7 +104,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   [`patch ${QUEUE}`]: { body: body({ paused: false }) },
   [`get ${QUEUE}/parked`]: {},
   [`post ${QUEUE}/retry`]: { body: body({}) },
-  [`post ${QUEUE}/mark-all`]: {},
+  [`post ${QUEUE}/announce-all`]: {},
   [`get ${QUEUE}/only-here`]: {},
   'delete /api/replication/stores/{store}/locations': { parameters: { store: 'retired' } },
 };
@@ -171,7 +175,10 @@ async function ask(
   content: string | ReadableStream | undefined,
 ): Promise<Response> {
   const context = createExecutionContext();
-  const headers = { Authorization: basic(USERS.admin), ...(content !== undefined && { 'Content-Type': 'application/json' }) };
+  const headers = {
+    Authorization: basic(USERS.admin),
+    ...(content !== undefined && { 'Content-Type': 'application/json' }),
+  };
   const request = new Request(`${HOST}${path}`, { method, headers, body: content ?? null });
   const response = await createApp().fetch(request, { ...env, ...bindings }, context);
   await waitOnExecutionContext(context);
@@ -196,7 +203,9 @@ const AWAY = {
 };
 
 test('the document has an example of every operation here', () => {
-  const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((m) => `${m} ${path}`));
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((m) => `${m} ${path}`),
+  );
   expect(Object.keys(EXAMPLES).toSorted()).toEqual(operations.toSorted());
 });
 
@@ -243,7 +252,11 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
       'a store that is away': 503,
       'too many logins': 429,
       ...(upper !== 'GET' && { 'a large body': 413, 'a body that stalls': 408 }),
-      ...(requestBody !== undefined && { 'a bad body': 400, 'a body that is no JSON': 400, 'a body of another type': 400 }),
+      ...(requestBody !== undefined && {
+        'a bad body': 400,
+        'a body that is no JSON': 400,
+        'a body of another type': 400,
+      }),
     });
     expect(success).toContain(String(statuses['who may']));
     for (const response of answers.values()) await expectDescribed(key, response);

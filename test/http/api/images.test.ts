@@ -29,7 +29,8 @@ beforeEach(startQueues);
 afterEach(stopQueues);
 
 const at = (host: string) => ({ as: 'alice', host }) as const;
-const pushTo = (host: string, seed: number, tag = 'latest'): Promise<Image> => putImage('alice/app', seed, [tag], at(host));
+const pushTo = (host: string, seed: number, tag = 'latest'): Promise<Image> =>
+  putImage('alice/app', seed, [tag], at(host));
 const CENTRAL = 'http://registry.localhost:8787';
 const state = (query = '', host = NODE1): Promise<ApiAnswer> => api('GET', `${LATEST}${query}`, at(host));
 const settled = (host = NODE1): Promise<ApiAnswer> => state('?wait=60', host);
@@ -138,7 +139,7 @@ describe('an image that was pushed to a node', () => {
     expect((await state('', CENTRAL)).body).toMatchObject(announced);
 
     await env.BLOBS_NODE1!.put(key, layer);
-    const job = `copy ${await digestOf('sha256', LAYER)}`;
+    const job = `copy up ${await digestOf('sha256', LAYER)}`;
     expect((await queue('POST', '/retry', { job })).body).toEqual({ retried: 1 });
     const done = { state: 'settled', blobs: { copied: 2, total: 2 }, attempts: 0, last_error: null };
     expect((await settled()).body).toMatchObject(done);
@@ -151,18 +152,22 @@ describe('an image that was pushed to a node', () => {
     });
   });
 
-  test('is parked when a node has other bytes, with what was wrong; mended and tried again, it settles', async () => {
+  test('is parked when a node has other bytes, with what was wrong; repaired and tried again, it settles', async () => {
     await queue('PATCH', '', { paused: true });
     await pushTo(NODE1, 1);
     const key = await keyOfLayer();
     await env.BLOBS_NODE1!.put(key, bytesOf(99, LAYER.byteLength));
     await queue('PATCH', '', { paused: false });
     const layer = await digestOf('sha256', LAYER);
-    expect((await settled()).body).toMatchObject({ state: 'parked', attempts: 1, last_error: expect.stringContaining(layer) });
-    expect((await queue('GET', '/parked')).body).toEqual({
-      jobs: [{ job: `copy ${layer}`, attempts: 1, last_error: expect.stringContaining(layer) }],
+    expect((await settled()).body).toMatchObject({
+      state: 'parked',
+      attempts: 1,
+      last_error: expect.stringContaining(layer),
     });
-    expect((await queue('GET')).body).toMatchObject({ parked: 1, depth: 0, copies: { blobs: 1, bytes: 70 } });
+    expect((await queue('GET', '/parked')).body).toEqual({
+      jobs: [{ job: `copy up ${layer}`, attempts: 1, last_error: expect.stringContaining(layer) }],
+    });
+    expect((await queue('GET')).body).toMatchObject({ parked: 1, depth: 0, copies_up: { blobs: 1, bytes: 70 } });
     await env.BLOBS_NODE1!.put(key, LAYER);
     expect((await queue('POST', '/retry', {})).body).toEqual({ retried: 1 });
     expect((await settled()).body).toMatchObject({ state: 'settled' });
@@ -202,7 +207,11 @@ describe('an image that was pushed to a node', () => {
       const image = await pushTo(NODE1, 1);
       for (const reference of ['latest', `${image.digest}?tag=latest`]) {
         const version = await push(image, NODE1, reference);
-        expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({ state: 'settled', version, origin: 'node1' });
+        expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({
+          state: 'settled',
+          version,
+          origin: 'node1',
+        });
         const byDigest = `${IMAGES}/${image.digest}?version=${version}`;
         expect((await api('GET', byDigest, at(NODE1))).body).toMatchObject({ state: 'settled', version });
       }
@@ -233,7 +242,11 @@ describe('an image that was pushed to a node', () => {
       const won = await pushTo(NODE1, 5);
       expect(await digestAt(CENTRAL)).toBe(first.digest);
       const asked = `?version=${lost}`;
-      expect((await state(`${asked}&wait=0.5`)).body).toMatchObject({ state: 'pending', version: lost, digest: won.digest });
+      expect((await state(`${asked}&wait=0.5`)).body).toMatchObject({
+        state: 'pending',
+        version: lost,
+        digest: won.digest,
+      });
       const waiting = state(`${asked}&wait=60`);
       await queue('PATCH', '', { paused: false });
       expect((await waiting).body).toMatchObject({ state: 'superseded', version: lost, digest: won.digest });
@@ -244,10 +257,14 @@ describe('an image that was pushed to a node', () => {
       await queue('PATCH', '', { paused: true });
       const lost = await push(await pushTo(NODE1, 1), NODE1);
       const won = await pushTo(NODE1, 5);
-      const marker = env.DB_NODE1!.prepare("SELECT stamp FROM markers WHERE kind = 'tag' AND key = 'latest'");
-      const stamp = (await marker.first<number>('stamp')) ?? 0;
+      const outboxEntry = env.DB_NODE1!.prepare("SELECT version FROM outbox WHERE kind = 'tag' AND key = 'latest'");
+      const version = (await outboxEntry.first<number>('version')) ?? 0;
       await runInDurableObject(queueOf(env, config, 'node1'), (_: ReplicationQueue, { storage }) => {
-        storage.sql.exec('INSERT INTO jobs VALUES (?, 12, 0, 1, ?)', `announce tag alice/app latest ${stamp}`, 'it failed');
+        storage.sql.exec(
+          'INSERT INTO jobs VALUES (?, 12, 0, 1, ?)',
+          `announce tag alice/app latest ${version}`,
+          'it failed',
+        );
       });
       expect((await state(`?version=${lost}&wait=60`)).body).toMatchObject({
         state: 'parked',
@@ -256,21 +273,21 @@ describe('an image that was pushed to a node', () => {
       });
     });
 
-    test("is superseded by another store's write of the same stamp, where that one has won", async () => {
+    test("is superseded by another store's write of the same version, where that one has won", async () => {
       const lost = await putImage('alice/app', 1, ['other'], at(NODE1));
       const won = await putImage('alice/app', 5, ['other'], at(NODE2));
       await queue('PATCH', '', { paused: true });
-      const stamp = (Date.now() + 3_600_000) * 1000;
+      const version = (Date.now() + 3_600_000) * 1000;
       for (const database of [env.DB_NODE1!, env.DB_NODE2!]) {
         await database
-          .prepare('UPDATE clock SET stamp = ?1')
-          .bind(stamp - 1)
+          .prepare('UPDATE clock SET version = ?1')
+          .bind(version - 1)
           .run();
       }
-      expect([await push(lost, NODE1), await push(won, NODE2)]).toEqual([stamp, stamp]);
-      const ofWinner = { state: 'settled', digest: won.digest, version: stamp, origin: 'node2' };
+      expect([await push(lost, NODE1), await push(won, NODE2)]).toEqual([version, version]);
+      const ofWinner = { state: 'settled', digest: won.digest, version: version, origin: 'node2' };
       expect((await settled(NODE2)).body).toMatchObject(ofWinner);
-      const asked = `?version=${stamp}&wait=60`;
+      const asked = `?version=${version}&wait=60`;
       for (const query of ['', asked]) {
         expect((await state(query)).body).toMatchObject({ ...ofWinner, state: 'superseded' });
       }
@@ -295,7 +312,11 @@ describe('an image that was pushed to a node', () => {
             name,
             {
               status: 200,
-              body: { ...DELETED, version, origin: name === image.digest ? null : what === 'digest' ? 'node1' : 'central' },
+              body: {
+                ...DELETED,
+                version,
+                origin: name === image.digest ? null : what === 'digest' ? 'node1' : 'central',
+              },
             },
           ]);
           expect((await api('GET', `${IMAGES}/${name}`, at(host))).status).toBe(404);
@@ -304,7 +325,11 @@ describe('an image that was pushed to a node', () => {
       }
       const again = await push(image, NODE1);
       expect((await state(`?version=${again}&wait=60`)).body).toMatchObject({ state: 'settled', version: again });
-      expect((await state(`?version=${version}`)).body).toMatchObject({ state: 'superseded', version, digest: image.digest });
+      expect((await state(`?version=${version}`)).body).toMatchObject({
+        state: 'superseded',
+        version,
+        digest: image.digest,
+      });
     });
 
     test('is unknown to a host that has not heard of it, whatever that has under the tag', async () => {
@@ -420,9 +445,11 @@ describe('history', () => {
     const old = await putImage('alice/app', 1, ['latest'], at(CENTRAL));
     await putImage('alice/app', 5, ['latest'], at(CENTRAL));
     // A stricter version came between the push and the restore.
-    const loosen = `UPDATE manifest_contents SET content = replace(content, '{"', '{"annotations":{"a":1},"SchemaVersion":"2","')`;
+    const loosen = `UPDATE manifest_contents
+      SET content = replace(content, '{"', '{"annotations":{"a":1},"SchemaVersion":"2","')`;
     await env.DB_CENTRAL.prepare(`${loosen} WHERE digest = ?1`).bind(old.digest).run();
-    const read = async (): Promise<string> => (await call('GET', `/v2/alice/app/manifests/${old.digest}`, at(CENTRAL))).text();
+    const read = async (): Promise<string> =>
+      (await call('GET', `/v2/alice/app/manifests/${old.digest}`, at(CENTRAL))).text();
     const before = await read();
     expect(before).toContain('"SchemaVersion":"2"');
 
@@ -472,9 +499,9 @@ describe('prefetch', () => {
     expect(results.map(({ digest }) => digest).toSorted()).toEqual([...image.manifest.requiredBlobs].toSorted());
     for (const { key } of results) expect(await env.BLOBS_NODE2!.head(key)).not.toBeNull();
     const rows = await env
-      .DB_NODE2!.prepare('SELECT (SELECT count(*) FROM markers) AS markers, (SELECT digest FROM tags) AS tag')
+      .DB_NODE2!.prepare('SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT digest FROM tags) AS tag')
       .first();
-    expect(rows).toEqual({ markers: 0, tag: image.digest });
+    expect(rows).toEqual({ outboxEntries: 0, tag: image.digest });
   });
 
   test('of what is not there, to where nobody is, and without saying where', async () => {
@@ -486,7 +513,11 @@ describe('prefetch', () => {
       [LATEST, { node: 'central' }, 404],
       [LATEST, {}, 400],
     ] as const) {
-      expect([path, body, (await api('POST', `${path}/prefetch`, { as: 'alice', body })).status]).toEqual([path, body, status]);
+      expect([path, body, (await api('POST', `${path}/prefetch`, { as: 'alice', body })).status]).toEqual([
+        path,
+        body,
+        status,
+      ]);
     }
   });
 });

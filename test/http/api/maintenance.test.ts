@@ -74,6 +74,8 @@ test('whether anything is collected', async () => {
     [false, { as: 'admin', fetcher }],
   ] as const) {
     expect(await (await call('GET', '/api/maintenance', as)).json()).toMatchObject({ collects });
-    expect(await (await call('GET', '/metrics', as)).text()).toContain(`\nberth_collection_enabled ${collects ? 1 : 0}\n`);
+    expect(await (await call('GET', '/metrics', as)).text()).toContain(
+      `\nberth_collection_enabled ${collects ? 1 : 0}\n`,
+    );
   }
 });

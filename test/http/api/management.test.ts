@@ -31,7 +31,10 @@ function api(method: string, path: string, as: CallOptions['as'], body?: object)
 describe('from nothing, with the bootstrap secret', () => {
   test('an organization, its first credential, a push with it', async () => {
     expect((await api('POST', 'organizations', bootstrap, { name: 'carol' })).status).toBe(201);
-    const created = await api('POST', 'organizations/carol/credentials', bootstrap, { name: 'laptop', rights: ['pull', 'push'] });
+    const created = await api('POST', 'organizations/carol/credentials', bootstrap, {
+      name: 'laptop',
+      rights: ['pull', 'push'],
+    });
     expect(created.status).toBe(201);
     const credential = await created.json<{ secret: string }>();
     expect(credential).toMatchObject({
@@ -60,7 +63,9 @@ describe('from nothing, with the bootstrap secret', () => {
       ).json<{ secret: string }>();
       const as = { authorization: basic({ name: `the-${kind}`, password: secret }) };
       expect((await api('GET', 'organizations', as)).status).toBe(kind === 'administrator' ? 200 : 403);
-      expect((await call('GET', '/v2/alice/app/manifests/x', { as })).status).toBe(kind === 'administrator' ? 403 : 404);
+      expect((await call('GET', '/v2/alice/app/manifests/x', { as })).status).toBe(
+        kind === 'administrator' ? 403 : 404,
+      );
     }
     const { credentials } = await (
       await api('GET', 'credentials', bootstrap)
@@ -144,7 +149,11 @@ describe('what is wrong is said', () => {
     ['organizations/alice/credentials', { name: 'x', rights: ['own'] }, 'rights.0'],
     ['organizations/alice/credentials', { name: '-x', rights: ['pull'] }, 'name'],
     ['organizations/alice/credentials', { name: 'x', rights: ['pull'], repositories: ['bob/*'] }, 'repositories.0'],
-    ['organizations/alice/credentials', { name: 'x', rights: ['pull'], repositories: ['alice/*', '*'] }, 'repositories.1'],
+    [
+      'organizations/alice/credentials',
+      { name: 'x', rights: ['pull'], repositories: ['alice/*', '*'] },
+      'repositories.1',
+    ],
     ['organizations/alice/credentials', { name: 'x', rights: ['pull'], expires_at: 'soon' }, 'expires_at'],
     ['organizations/alice/repositories', { name: 'App' }, 'name'],
     ['organizations/alice/repositories', { name: 'app', visibility: 'secret' }, 'visibility'],
@@ -225,7 +234,9 @@ describe('repositories', () => {
     await putImage('alice/team/app', 1, ['latest']);
     const manifest = '/v2/alice/team/app/manifests/latest';
     expect((await call('GET', manifest)).status).toBe(401);
-    const changed = await api('PATCH', 'organizations/alice/repositories/team%2Fapp', 'alice', { visibility: 'public' });
+    const changed = await api('PATCH', 'organizations/alice/repositories/team%2Fapp', 'alice', {
+      visibility: 'public',
+    });
     expect(await changed.json()).toMatchObject({ name: 'alice/team/app', visibility: 'public' });
     expect((await call('GET', manifest)).status).toBe(200);
     expect((await call('GET', manifest, { as: 'bob' })).status).toBe(200);
@@ -236,9 +247,9 @@ describe('repositories', () => {
   });
 
   test('can be made before the first push', async () => {
-    expect((await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early', visibility: 'public' })).status).toBe(
-      201,
-    );
+    expect(
+      (await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early', visibility: 'public' })).status,
+    ).toBe(201);
     expect((await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early' })).status).toBe(409);
     expect(await (await call('GET', '/v2/alice/early/tags/list')).json()).toEqual({ name: 'alice/early', tags: [] });
   });
@@ -300,7 +311,9 @@ test('a credential ends when it said so', async () => {
   try {
     const expires = new Date(Date.now() + 120_000).toISOString();
     const body = { name: 'short', rights: ['pull'], expires_at: expires };
-    const { secret } = await (await api('POST', 'organizations/alice/credentials', 'alice', body)).json<{ secret: string }>();
+    const { secret } = await (
+      await api('POST', 'organizations/alice/credentials', 'alice', body)
+    ).json<{ secret: string }>();
     const as = { authorization: basic({ name: 'short', password: secret }) };
     const token = await (await call('GET', '/token', { as })).json<{ expires_in: number }>();
     expect(token.expires_in).toBeLessThanOrEqual(120);
@@ -332,7 +345,8 @@ describe('n of a list', () => {
   test.each(['', '1001', '99999999999999999999', '9'.repeat(400)])(
     '%j is absent where empty, and above the most the most',
     async (n) => {
-      for (const list of LISTS) expect([list, (await api('GET', `${list}?n=${n}`, 'admin')).status]).toEqual([list, 200]);
+      for (const list of LISTS)
+        expect([list, (await api('GET', `${list}?n=${n}`, 'admin')).status]).toEqual([list, 200]);
     },
   );
 
@@ -353,19 +367,23 @@ describe('n of a list', () => {
       `INSERT INTO organizations (name, created_at) ${names} SELECT printf('o%05d', i), 0 FROM n`,
     ).run();
     const sizeOf = async (query: string) =>
-      (await (await api('GET', `organizations${query}`, 'admin')).json<{ organizations: unknown[] }>()).organizations.length;
+      (await (await api('GET', `organizations${query}`, 'admin')).json<{ organizations: unknown[] }>()).organizations
+        .length;
     expect([await sizeOf('?n=99999999999999999999'), await sizeOf('?n='), await sizeOf('')]).toEqual([1000, 100, 100]);
   });
 });
 
 test('a write that is asked about by no version, or by none that a push can have been answered', async () => {
   await putImage('alice/app', 1, ['latest']);
-  const asked = (version: string) => api('GET', `organizations/alice/repositories/app/images/latest?version=${version}`, 'alice');
+  const asked = (version: string) =>
+    api('GET', `organizations/alice/repositories/app/images/latest?version=${version}`, 'alice');
   expect((await asked('')).status).toBe(200);
   for (const version of ['0', '-1', '1.5', '1e15', '0x10', 'x', '99999999999999999999']) {
     const response = await asked(version);
     expect([version, response.status]).toEqual([version, 400]);
-    expect((await errorsOf(response))[0]?.message).toBe('version: must be a number that a push was answered in Berth-Version');
+    expect((await errorsOf(response))[0]?.message).toBe(
+      'version: must be a number that a push was answered in Berth-Version',
+    );
   }
 });
 
@@ -410,7 +428,7 @@ test('the OpenAPI document describes every route, and is made of the schemas', a
       'patch /api/replication/queues/{store}',
       'get /api/replication/queues/{store}/parked',
       'post /api/replication/queues/{store}/retry',
-      'post /api/replication/queues/{store}/mark-all',
+      'post /api/replication/queues/{store}/announce-all',
       'get /api/replication/queues/{store}/only-here',
       'delete /api/replication/stores/{store}/locations',
       'patch /api/organizations/{organization}/repositories/{repository}',

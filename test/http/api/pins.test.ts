@@ -30,7 +30,10 @@ test('by digest as well', async () => {
 
 test('a node that there is not, a reference that is none, and callers who may not', async () => {
   const nowhere = await pins('PUT', '1.2/pins/nowhere');
-  expect([nowhere.status, await nowhere.text()]).toEqual([404, expect.stringContaining('there is no node nowhere') as string]);
+  expect([nowhere.status, await nowhere.text()]).toEqual([
+    404,
+    expect.stringContaining('there is no node nowhere') as string,
+  ]);
   expect((await pins('PUT', '-/pins/node1')).status).toBe(400);
   expect((await pins('PUT', '1.2/pins/node1', 'alice')).status).toBe(403);
   expect((await pins('GET', '1.2/pins', 'alice')).status).toBe(403);

@@ -5,7 +5,16 @@ import { Replicator } from '../../../src/replication/replicator.ts';
 import { call, type UserName } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, type Image } from '../../support/fixture.ts';
-import { api, type ApiAnswer, eventually, follow, NODE1, queue, startQueues, stopQueues } from '../../support/queues.ts';
+import {
+  api,
+  type ApiAnswer,
+  eventually,
+  follow,
+  NODE1,
+  queue,
+  startQueues,
+  stopQueues,
+} from '../../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -21,12 +30,12 @@ const IDLE = {
   store: 'node1',
   answers: true,
   depth: 0,
-  oldest_marker_seconds: null,
+  oldest_outbox_entry_seconds: null,
   in_flight: 0,
-  fetches: 0,
+  copies_down: 0,
   parked: 0,
   paused: false,
-  copies: { blobs: 0, bytes: 0 },
+  copies_up: { blobs: 0, bytes: 0 },
 };
 
 interface Page {
@@ -64,7 +73,7 @@ describe('who may', () => {
     ['PATCH', 'queues/node1', { paused: false }, 200],
     ['GET', 'queues/node1/parked', undefined, 200],
     ['POST', 'queues/node1/retry', {}, 200],
-    ['POST', 'queues/node1/mark-all', undefined, 202],
+    ['POST', 'queues/node1/announce-all', undefined, 202],
     ['GET', 'queues/node1/only-here', undefined, 200],
   ] as const;
 
@@ -132,7 +141,10 @@ describe('a store that is retired', () => {
     expect(await locations('retired')).toEqual({ status: 200, body: { locations: 1, last: null } });
     expect(await locations('retired')).toMatchObject({ status: 404, body: { errors: [{ code: 'NOT_FOUND' }] } });
     await insert.run();
-    expect(await locations('retired', '?lost=true&last=x')).toEqual({ status: 200, body: { locations: 0, last: null } });
+    expect(await locations('retired', '?lost=true&last=x')).toEqual({
+      status: 200,
+      body: { locations: 0, last: null },
+    });
     for (const store of ['node1', 'central']) {
       expect(await locations(store)).toMatchObject({ status: 409, body: { errors: [{ code: 'CONFLICT' }] } });
     }
@@ -148,14 +160,16 @@ describe('a store that is retired', () => {
 describe('a queue', () => {
   test('is listed with all others, and says how far the nodes have followed', async () => {
     const { body } = await api('GET', 'replication/queues', { as: 'admin' });
-    const { queues } = body as { queues: { store: string; feed: { store: string; behind: number; seconds_since: number }[] }[] };
+    const { queues } = body as {
+      queues: { store: string; changeLog: { store: string; behind: number; seconds_since: number }[] }[];
+    };
     expect(queues).toMatchObject([IDLE, { ...IDLE, store: 'node2' }]);
-    for (const { feed } of queues) {
-      expect(feed.map(({ store, behind }) => [store, behind])).toEqual([
+    for (const { changeLog } of queues) {
+      expect(changeLog.map(({ store, behind }) => [store, behind])).toEqual([
         ['node1', 0],
         ['node2', 0],
       ]);
-      for (const { seconds_since: age } of feed) expect(age).toBeGreaterThanOrEqual(0);
+      for (const { seconds_since: age } of changeLog) expect(age).toBeGreaterThanOrEqual(0);
     }
     expect((await queue('GET')).body).toMatchObject(IDLE);
   });
@@ -165,10 +179,16 @@ describe('a queue', () => {
     await settled('old');
     expect((await queue('PATCH', '', { paused: true })).body).toMatchObject({ paused: true });
     const image = await pushToNode1(5);
-    expect((await queue('GET')).body).toMatchObject({ depth: 2, paused: true, oldest_marker_seconds: expect.any(Number) });
+    expect((await queue('GET')).body).toMatchObject({
+      depth: 2,
+      paused: true,
+      oldest_outbox_entry_seconds: expect.any(Number),
+    });
     expect((await call('DELETE', `/v2/alice/app/manifests/${old.digest}`, { as: 'alice' })).status).toBe(202);
     await follow();
-    const { results } = await env.DB_NODE1!.prepare('SELECT digest FROM manifests WHERE deleted_version > created_version').all();
+    const { results } = await env
+      .DB_NODE1!.prepare('SELECT digest FROM manifests WHERE deleted_version > created_version')
+      .all();
     expect(results).toEqual([{ digest: old.digest }]);
     expect(await atCentral('/v2/alice/app/manifests/latest')).toBe(404);
     expect((await queue('PATCH', '', { paused: false })).body).toMatchObject({ paused: false, depth: 0 });
@@ -201,7 +221,7 @@ describe('a queue', () => {
       () => queue('GET'),
       ({ body }) => (body as { parked: number }).parked === 4,
     );
-    const ids = rows.results.map(({ digest }) => `copy ${digest}`).toSorted();
+    const ids = rows.results.map(({ digest }) => `copy up ${digest}`).toSorted();
     const page = async (query: string): Promise<string[]> =>
       ((await queue('GET', `/parked?${query}`)).body as { jobs: { job: string }[] }).jobs.map(({ job }) => job);
     expect(await page('n=3')).toEqual(ids.slice(0, 3));
@@ -219,7 +239,7 @@ describe('a queue', () => {
       async () => page(''),
       (left) => left.length === 3 && !left.includes(one ?? ''),
     );
-    expect((await queue('POST', '/retry', { job: 'copy of nothing' })).body).toEqual({ retried: 0 });
+    expect((await queue('POST', '/retry', { job: 'copy up of nothing' })).body).toEqual({ retried: 0 });
     expect((await queue('POST', '/retry', {})).body).toEqual({ retried: 3 });
     for (const tag of ['latest', 'other']) expect((await settled(tag)).body).toMatchObject({ state: 'settled' });
     expect((await queue('GET')).body).toMatchObject(IDLE);
@@ -233,7 +253,11 @@ describe('a queue', () => {
     for (const n of [1, 3, 4, 100]) {
       expect((await allOnlyHere(n)).items.map(({ key }) => key).toSorted()).toEqual(marked);
     }
-    expect((await onlyHere(undefined, 100)).items).toContainEqual({ kind: 'tag', repository: 'alice/app', key: 'latest' });
+    expect((await onlyHere(undefined, 100)).items).toContainEqual({
+      kind: 'tag',
+      repository: 'alice/app',
+      key: 'latest',
+    });
 
     // Announced, and not copied.
     const { results } = await env.DB_NODE1!.prepare('SELECT key FROM locations').all<{ key: string }>();
@@ -261,8 +285,12 @@ describe('a queue', () => {
     ];
     await env.DB_CENTRAL.batch(tables.map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
     expect(await atCentral('/v2/alice/app/manifests/latest')).toBe(404);
-    expect((await queue('POST', '/mark-all')).status).toBe(202);
-    expect((await settled()).body).toMatchObject({ digest: image.digest, state: 'settled', blobs: { copied: 2, total: 2 } });
+    expect((await queue('POST', '/announce-all')).status).toBe(202);
+    expect((await settled()).body).toMatchObject({
+      digest: image.digest,
+      state: 'settled',
+      blobs: { copied: 2, total: 2 },
+    });
     for (const path of ['manifests/latest', ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`)]) {
       expect(await atCentral(`/v2/alice/app/${path}`)).toBe(200);
     }

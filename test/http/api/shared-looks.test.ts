@@ -59,7 +59,9 @@ test('the look of a request that was cancelled is taken over', async () => {
 
 test('a look that fails fails for the one that looked: the others look themselves', async () => {
   const looks = new SharedLooks<number>();
-  const failing = expect(looks.until('same', async () => Promise.reject(new Error('away')), is(1), 60)).rejects.toThrow('away');
+  const failing = expect(looks.until('same', async () => Promise.reject(new Error('away')), is(1), 60)).rejects.toThrow(
+    'away',
+  );
   const waiting = looks.until('same', vi.fn(async () => 1).mockResolvedValueOnce(0), is(1), 60);
   await vi.advanceTimersByTimeAsync(1000);
   await failing;

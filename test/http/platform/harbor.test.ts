@@ -30,7 +30,9 @@ const remove = (project: string, name: string, as: UserName | { readonly authori
   call('DELETE', `/api/v2.0/projects/${project}/repositories/${name}`, { as });
 
 async function listed(): Promise<string[]> {
-  return (await imagesIn<CentralImage>(await call('GET', '/v1/images', { as: wholeOf('alice') }))).map(({ name }) => name);
+  return (await imagesIn<CentralImage>(await call('GET', '/v1/images', { as: wholeOf('alice') }))).map(
+    ({ name }) => name,
+  );
 }
 
 describe('removing a repository', () => {
@@ -95,11 +97,15 @@ describe('removing a repository', () => {
 });
 
 describe('the summary of an organization', () => {
-  const summary = (project: string, as: UserName) => call('GET', `/api/v2.0/projects/${project}/summary`, { as: wholeOf(as) });
+  const summary = (project: string, as: UserName) =>
+    call('GET', `/api/v2.0/projects/${project}/summary`, { as: wholeOf(as) });
 
   test('has what it uses, in distinct blobs and manifests, and no limit', async () => {
     const answer = await summary('alice', 'alice');
-    expect([answer.status, await answer.json()]).toEqual([200, { quota: { hard: { storage: -1 }, used: { storage: used } } }]);
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      { quota: { hard: { storage: -1 }, used: { storage: used } } },
+    ]);
     expect((await summary('alice', 'aliceReader')).status).toBe(200);
     expect((await summary('alice', 'admin')).status).toBe(200);
   });

@@ -22,7 +22,11 @@ async function list(path = '', user: UserName = 'alice'): Promise<CentralImage[]
 
 async function errorOf(response: Response): Promise<unknown[]> {
   const { status, errors } = await response.json<{ status: string; errors: { status: number; message: string }[] }>();
-  return [response.status, status, errors.map((error) => [Object.keys(error).join(), error.status, error.message !== ''])];
+  return [
+    response.status,
+    status,
+    errors.map((error) => [Object.keys(error).join(), error.status, error.message !== '']),
+  ];
 }
 
 const refused = (status: number) => [status, 'error', [['status,message', status, true]]];
@@ -40,7 +44,12 @@ describe('what an organization owns', () => {
     const app = await putImage('alice/app', 1, ['latest', 'v1']);
     const deep = await putImage('alice/team/app', 2, ['latest']);
     await putImage('bob/app', 3, ['latest'], { as: 'bob' });
-    const tag = (name: string, digest: string) => ({ name, digest, size: 100, push_time: expect.any(String) as string });
+    const tag = (name: string, digest: string) => ({
+      name,
+      digest,
+      size: 100,
+      push_time: expect.any(String) as string,
+    });
     const listed = await list();
     expect(listed).toEqual([
       { name: 'alice/app', tags: [tag('latest', app.digest), tag('v1', app.digest)] },
@@ -57,7 +66,9 @@ describe('what an organization owns', () => {
     await putImage('alice/gone', 9, ['latest']);
     await call('DELETE', '/v2/alice/app/manifests/old', { as: 'alice' });
     await call('DELETE', `/api/v2.0/projects/alice/repositories/gone`, { as: wholeOf('alice') });
-    expect((await list()).map(({ name, tags }) => [name, tags.map((tag) => tag.name)])).toEqual([['alice/app', ['latest']]]);
+    expect((await list()).map(({ name, tags }) => [name, tags.map((tag) => tag.name)])).toEqual([
+      ['alice/app', ['latest']],
+    ]);
     await call('DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: 'alice' });
     expect(await list()).toEqual([]);
   });
@@ -91,14 +102,16 @@ describe('what an organization owns', () => {
 
 describe('who may list what', () => {
   beforeEach(async () => {
-    for (const name of ['alice/app', 'alice/other', 'alice/team/one', 'alice/open']) await putImage(name, 1, ['latest']);
+    for (const name of ['alice/app', 'alice/other', 'alice/team/one', 'alice/open'])
+      await putImage(name, 1, ['latest']);
     await putImage('bob/app', 1, ['latest'], { as: 'bob' });
     await putImage('bob/open', 1, ['latest'], { as: 'bob' });
     await putImage('official/base', 1, ['latest'], { as: 'official' });
     await makePublic('alice', 'open');
   });
 
-  const names = async (user: UserName, path = ''): Promise<string[]> => (await list(path, user)).map(({ name }) => name);
+  const names = async (user: UserName, path = ''): Promise<string[]> =>
+    (await list(path, user)).map(({ name }) => name);
 
   test('a credential lists what it covers, and what is public', async () => {
     const all = ['alice/app', 'alice/open', 'alice/other', 'alice/team/one'];
@@ -225,7 +238,8 @@ describe('pages', () => {
     while (path !== undefined) {
       const response: Response = await call('GET', path, { as: wholeOf('alice') });
       const link = response.headers.get('Link');
-      for (const { name, tags } of await imagesIn<CentralImage>(response)) seen.push(...tags.map((tag) => `${name}:${tag.name}`));
+      for (const { name, tags } of await imagesIn<CentralImage>(response))
+        seen.push(...tags.map((tag) => `${name}:${tag.name}`));
       path = link === null ? undefined : /^<([^>]+)>/.exec(link)?.[1];
       expect(path === undefined || path.includes('details=true')).toBe(true);
       count++;
@@ -250,19 +264,30 @@ describe('pages', () => {
     expect(await errorOf(await call('GET', `/v1/images?n=${n}`, { as: wholeOf('alice') }))).toEqual(refused(400));
   });
 
-  test.each(['', 'x', '@', '@@', '@alice', ':', 'alice/app', 'alice/app:', '@alice/app@', 'zzz', "' OR 1=1", '\u{10ffff}', '%'])(
-    'any position is a position: %s',
-    async (last) => {
-      await putImage('alice/app', 1, ['latest']);
-      await putImage('bob/app', 1, ['latest'], { as: 'bob' });
-      const query = new URLSearchParams({ last });
-      for (const path of ['/v1/images', '/v1/image-store', '/v1/images/list']) {
-        const response = await call('GET', `${path}?${query.toString()}`, { as: wholeOf('alice') });
-        expect(response.status).toBe(200);
-        expect(await response.text()).not.toContain('bob');
-      }
-    },
-  );
+  test.each([
+    '',
+    'x',
+    '@',
+    '@@',
+    '@alice',
+    ':',
+    'alice/app',
+    'alice/app:',
+    '@alice/app@',
+    'zzz',
+    "' OR 1=1",
+    '\u{10ffff}',
+    '%',
+  ])('any position is a position: %s', async (last) => {
+    await putImage('alice/app', 1, ['latest']);
+    await putImage('bob/app', 1, ['latest'], { as: 'bob' });
+    const query = new URLSearchParams({ last });
+    for (const path of ['/v1/images', '/v1/image-store', '/v1/images/list']) {
+      const response = await call('GET', `${path}?${query.toString()}`, { as: wholeOf('alice') });
+      expect(response.status).toBe(200);
+      expect(await response.text()).not.toContain('bob');
+    }
+  });
 
   test('n=0 shows nothing', async () => {
     await putImage('alice/app', 1, ['latest']);
@@ -312,7 +337,12 @@ describe('filters', () => {
 
     await call('DELETE', `/v2/alice/many/manifests/${many.digest}`, { as: 'alice' });
     await putImage('alice/many', 1, ['z']);
-    for (const query of ['&tag=alice/many:z', '&tag=z', `&digest=alice/many@${many.digest}`, `&tag=z&digest=${many.digest}`])
+    for (const query of [
+      '&tag=alice/many:z',
+      '&tag=z',
+      `&digest=alice/many@${many.digest}`,
+      `&tag=z&digest=${many.digest}`,
+    ])
       expect([query, await shown(query)]).toEqual([query, ['z']]);
   });
 

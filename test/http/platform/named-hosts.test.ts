@@ -1,9 +1,11 @@
-/** Names of images and registries, where hosts have names: some are of a registry, `index.…`, some of an API, `api.…`. */
+/**
+ * Names of images and registries, where hosts have names: some are of a registry, `index.…`, some of an API, `api.…`.
+ */
 import { beforeEach, expect, test } from 'vitest';
 import { addUsers } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { type CentralImage, imagesIn, type NodeImage, wholeOf } from '../../support/platform-images.ts';
-import { followAtNode1, openWithPlatform } from '../../support/platform.ts';
+import { applyAtNode1, openWithPlatform } from '../../support/platform.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 import { ORIGINS } from '../../support/three-hosts.ts';
 
@@ -16,14 +18,19 @@ const REGISTRY = {
 };
 
 const at = (host: string, path: string): Promise<Response> =>
-  openWithPlatform(() => undefined, { REGISTRY, PLATFORM_AUTH_URL: undefined }).call('central', 'GET', `https://${host}${path}`, {
-    as: wholeOf('alice'),
-  });
+  openWithPlatform(() => undefined, { REGISTRY, PLATFORM_AUTH_URL: undefined }).call(
+    'central',
+    'GET',
+    `https://${host}${path}`,
+    {
+      as: wholeOf('alice'),
+    },
+  );
 
 beforeEach(async () => {
   keepQueuesStill();
   await addUsers();
-  await followAtNode1();
+  await applyAtNode1();
 });
 
 test.each([

@@ -21,9 +21,12 @@ async function imagesAt<Image>(host: HostName, path: string): Promise<Image[]> {
   return (JSON.parse(text) as { data: { images: Image[] } }).data.images;
 }
 
-const atNode = (host: HostName, query = ''): Promise<NodeImage[]> => imagesAt<NodeImage>(host, `/v1/image-store${query}`);
+const atNode = (host: HostName, query = ''): Promise<NodeImage[]> =>
+  imagesAt<NodeImage>(host, `/v1/image-store${query}`);
 const tagsAtCentral = async (): Promise<string[]> =>
-  (await imagesAt<CentralImage>('central', '/v1/images')).flatMap(({ name, tags }) => tags.map((tag) => `${name}:${tag.name}`));
+  (await imagesAt<CentralImage>('central', '/v1/images')).flatMap(({ name, tags }) =>
+    tags.map((tag) => `${name}:${tag.name}`),
+  );
 
 /** A GET with a body, which `Request` does not make: a POST whose method is said to be another. */
 async function listWithBody(
@@ -158,8 +161,15 @@ describe('what a node lists', () => {
     hosts.giveBack();
     hosts.takeAway('node1 D1');
     const answer = await hosts.call('node1', 'GET', '/v1/image-store', { as: wholeOf('alice') });
-    const { status, errors } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { status: string; errors: object[] };
-    expect([answer.status, status, errors]).toEqual([503, 'error', [{ status: 503, message: expect.any(String) as string }]]);
+    const { status, errors } = JSON.parse(new TextDecoder().decode(answer.bytes)) as {
+      status: string;
+      errors: object[];
+    };
+    expect([answer.status, status, errors]).toEqual([
+      503,
+      'error',
+      [{ status: 503, message: expect.any(String) as string }],
+    ]);
     expect(answer.headers.get('Retry-After')).not.toBeNull();
   });
 });
@@ -220,6 +230,7 @@ test('what stores measure agrees, whichever way the rows came', async () => {
   await hosts.call('node1', 'GET', '/v2/alice/other/manifests/latest');
   await hosts.drain();
   const rows = async (database: D1Database) =>
-    (await database.prepare('SELECT repository, digest, image_size, image_kind FROM manifests ORDER BY 1, 2').all()).results;
+    (await database.prepare('SELECT repository, digest, image_size, image_kind FROM manifests ORDER BY 1, 2').all())
+      .results;
   expect(await rows(env.DB_NODE1!)).toEqual(await rows(env.DB_CENTRAL));
 });

@@ -29,7 +29,9 @@ async function pushAt(host: HostName): Promise<void> {
 }
 
 /** Boots at node1, and answers what each store was asked for by that. */
-async function boot(reference: string): Promise<Readonly<Record<HostName, { readonly d1: number; readonly gets: number }>>> {
+async function boot(
+  reference: string,
+): Promise<Readonly<Record<HostName, { readonly d1: number; readonly gets: number }>>> {
   const client = new Unikraft(hosts.wireTo('node1'), PLATFORM);
   await client.logIn(REPOSITORY);
   for (const counts of Object.values(hosts.counts)) resetCounts(counts);

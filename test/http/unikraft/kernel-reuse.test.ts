@@ -114,6 +114,10 @@ test('unikraft puts the manifest to the tag before the index: the tag ends on th
 test('unikraft reads a node’s image at central with ?ns=', async () => {
   await new Unikraft(hosts.wireTo('node1'), LOGIN).push(REPOSITORY, 'latest', first);
   await hosts.announce();
-  const got = await new Unikraft(hosts.wireTo('central'), LOGIN).pull(REPOSITORY, 'latest', '?ns=index.node1.localhost');
+  const got = await new Unikraft(hosts.wireTo('central'), LOGIN).pull(
+    REPOSITORY,
+    'latest',
+    '?ns=index.node1.localhost',
+  );
   expect(got.size).toBe(everything(first).length);
 });

@@ -42,7 +42,11 @@ interface Built {
 async function build(host: HostName, organization: 'alice' | 'bob', from = RUNTIME): Promise<Built> {
   const application = await applicationOf({ kernel: { bytes: KERNEL, from }, rootfs: bytesOf(3, 2000) });
   const wire = hosts.wireTo(host);
-  const mounts = await new Unikraft(wire, loginAt(host, organization)).push(`${organization}/app`, 'latest', application);
+  const mounts = await new Unikraft(wire, loginAt(host, organization)).push(
+    `${organization}/app`,
+    'latest',
+    application,
+  );
   return { wire, application, mounts };
 }
 
@@ -56,7 +60,10 @@ function bytesSent(wire: Wire): number {
   return wire.takeExchanges().reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-function allBut({ config, layers, manifest, index }: Application, kernel: 'without the kernel' | 'with the kernel'): number {
+function allBut(
+  { config, layers, manifest, index }: Application,
+  kernel: 'without the kernel' | 'with the kernel',
+): number {
   const sent = kernel === 'with the kernel' ? layers : layers.slice(1);
   return bytesOfPieces([...sent, config, manifest, index]);
 }
@@ -100,13 +107,16 @@ describe('an organization builds on an official runtime', () => {
   });
 });
 
-test.each(['central', 'node1'] as const)("another organization's kernel is not mounted at %s: it is sent", async (host) => {
-  const owner = new Unikraft(hosts.wireTo('central'), loginAt('central', 'bob'));
-  await owner.push('bob/runtime', 'latest', runtime);
-  const { wire, application, mounts } = await build(host, 'alice', 'bob/runtime');
-  expect(mounts).toEqual([202]);
-  expect(bytesSent(wire)).toBe(allBut(application, 'with the kernel'));
-});
+test.each(['central', 'node1'] as const)(
+  "another organization's kernel is not mounted at %s: it is sent",
+  async (host) => {
+    const owner = new Unikraft(hosts.wireTo('central'), loginAt('central', 'bob'));
+    await owner.push('bob/runtime', 'latest', runtime);
+    const { wire, application, mounts } = await build(host, 'alice', 'bob/runtime');
+    expect(mounts).toEqual([202]);
+    expect(bytesSent(wire)).toBe(allBut(application, 'with the kernel'));
+  },
+);
 
 test('who has not logged in reads nothing of it', async () => {
   await pushRuntime('central');

@@ -4,7 +4,7 @@ import { applicationOf } from '../../support/application.ts';
 import { addUsers } from '../../support/client.ts';
 import { bytesOf } from '../../support/fixture.ts';
 import { Kraft, type Login } from '../../support/kraft.ts';
-import { followAtNode1, naming, openWithPlatform, platformToken } from '../../support/platform.ts';
+import { applyAtNode1, naming, openWithPlatform, platformToken } from '../../support/platform.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 import { ORIGINS } from '../../support/three-hosts.ts';
 import { Unikraft } from '../../support/unikraft.ts';
@@ -17,7 +17,7 @@ const TOKEN = platformToken(ROBOT, SECRET);
 beforeEach(async () => {
   keepQueuesStill();
   await addUsers();
-  await followAtNode1();
+  await applyAtNode1();
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -34,7 +34,11 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
       const { Authorization: authorization, ...headers } = sent;
       const as = authorization === undefined ? {} : { as: { authorization } };
       const response = await registry.call(host, method, url, { headers, body, ...as });
-      return { status: response.status, headers: response.headers, bytes: new Uint8Array(await response.arrayBuffer()) };
+      return {
+        status: response.status,
+        headers: response.headers,
+        bytes: new Uint8Array(await response.arrayBuffer()),
+      };
     };
     const wire = new Wire(ORIGINS[host], send);
     const client = open(wire, login);
@@ -43,7 +47,8 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     const got = await client.pull('alice/app', 'latest');
     for (const { digest, bytes } of application.layers) expect(got.get(digest)).toEqual(bytes);
     await expect(client.push('bob/app', 'latest', application)).rejects.toThrow(/40[13] in place of/);
-    const removed = client instanceof Kraft ? client.removeImage('alice/app', 'latest') : client.delete('alice/app', 'latest');
+    const removed =
+      client instanceof Kraft ? client.removeImage('alice/app', 'latest') : client.delete('alice/app', 'latest');
     expectStatus(await removed, 202);
     expect(new Set(registry.asked)).toEqual(new Set([TOKEN.whole]));
   });

@@ -47,7 +47,12 @@ describe.each(CLIENTS)('%s', (_name, open) => {
       const { bytes } = await hosts.call('node1', 'GET', '/v1/image-store', { as: wholeOf('alice') });
       const { data } = JSON.parse(new TextDecoder().decode(bytes)) as { data: { images: NodeImage[] } };
       expect(data.images.map((image) => [image.url, image.tags, image.initrd_or_rom, image.size_in_bytes])).toEqual([
-        [`registry.localhost:8788/alice/rom@${rom.index.digest}`, ['latest'], true, bytesOfPieces([...rom.layers, rom.config])],
+        [
+          `registry.localhost:8788/alice/rom@${rom.index.digest}`,
+          ['latest'],
+          true,
+          bytesOfPieces([...rom.layers, rom.config]),
+        ],
       ]);
       const kinds = await env.DB_NODE1!.prepare('SELECT DISTINCT image_kind FROM manifests').all();
       expect(kinds.results).toEqual([{ image_kind: 'rom' }]);

@@ -140,7 +140,11 @@ describe('uploads', () => {
   test('a chunk out of order is 416 with where to go on, and GET says the same', async () => {
     const location = (await patch(await open(), bytesOf(1, 10), '0-9')).headers.get('Location') ?? '';
     const refused = await patch(location, bytesOf(2, 10), '20-29');
-    expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([416, '0-9', 'BLOB_UPLOAD_INVALID']);
+    expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([
+      416,
+      '0-9',
+      'BLOB_UPLOAD_INVALID',
+    ]);
     const asked = await call('GET', `${refused.headers.get('Location')}?digest=sha256:x`, { as });
     expect([asked.status, asked.headers.get('Range')]).toEqual([204, '0-9']);
     expect((await patch(asked.headers.get('Location') ?? '', bytesOf(2, 10), '10-19')).status).toBe(202);
@@ -173,9 +177,17 @@ describe('uploads', () => {
     const [digest, part] = [await digestOf('sha256', whole), await digestOf('sha256', bytesOf(1, 10))];
     const nothing = () => new Response('').body!.pipeThrough(new IdentityTransformStream());
     const refused = await call('PUT', `${stale}?digest=${digest}`, { as, body: whole.slice(10) });
-    expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([416, '0-9', 'BLOB_UPLOAD_INVALID']);
+    expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([
+      416,
+      '0-9',
+      'BLOB_UPLOAD_INVALID',
+    ]);
     const chunk = await call('PATCH', stale, { as, body: nothing() });
-    expect([chunk.status, chunk.headers.get('Range'), await codeOf(chunk)]).toEqual([416, '0-9', 'BLOB_UPLOAD_INVALID']);
+    expect([chunk.status, chunk.headers.get('Range'), await codeOf(chunk)]).toEqual([
+      416,
+      '0-9',
+      'BLOB_UPLOAD_INVALID',
+    ]);
     expect((await call('PATCH', current, { as, body: nothing() })).status).toBe(202);
     expect((await call('PUT', `${current}?digest=${part}`, { as })).status).toBe(201);
     const late = await call('PATCH', stale, { as, body: nothing() });
@@ -193,10 +205,9 @@ describe('uploads', () => {
     ] as const) {
       const query = new URLSearchParams({ mount: digest, from });
       const refused = await call('POST', `/v2/${repository}/blobs/uploads/?${query.toString()}`, { as: user });
-      expect([refused.status, refused.headers.get('Location')?.startsWith(`/v2/${repository}/blobs/uploads/`)]).toEqual([
-        202,
-        true,
-      ]);
+      expect([refused.status, refused.headers.get('Location')?.startsWith(`/v2/${repository}/blobs/uploads/`)]).toEqual(
+        [202, true],
+      );
     }
     expect((await call('POST', `/v2/alice/fourth/blobs/uploads/?mount=${digest}`, { as })).status).toBe(201);
     expect((await call('POST', `/v2/bob/fourth/blobs/uploads/?mount=${digest}`, { as: 'bob' })).status).toBe(202);
@@ -266,6 +277,8 @@ describe('DELETE of a blob', () => {
     expect(refused.status).toBe(405);
     expect(await errorsOf(refused)).toMatchObject([{ code: 'UNSUPPORTED', detail: { manifest: image.digest } }]);
     await call('DELETE', `/v2/alice/app/manifests/${image.digest}`, { as });
-    expect([(await call('DELETE', path, { as })).status, (await call('DELETE', path, { as })).status]).toEqual([202, 404]);
+    expect([(await call('DELETE', path, { as })).status, (await call('DELETE', path, { as })).status]).toEqual([
+      202, 404,
+    ]);
   });
 });

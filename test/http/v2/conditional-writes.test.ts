@@ -118,7 +118,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     const first = await imageWith('first');
     await put(host, 'latest', first);
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
-    const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-Match': `"${first.digest}"` })));
+    const answers = await Promise.all(
+      images.map((image) => put(host, 'latest', image, { 'If-Match': `"${first.digest}"` })),
+    );
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 412)).toHaveLength(7);
   });
@@ -149,7 +151,8 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
               : await hosts.call(host, 'PUT', `${await openUpload()}?digest=${digest}`, { headers, body: bytes });
         return [answered.status, answered.code];
       };
-      const openUpload = async (): Promise<string> => (await hosts.call(host, 'POST', uploads)).headers.get('Location') ?? '';
+      const openUpload = async (): Promise<string> =>
+        (await hosts.call(host, 'POST', uploads)).headers.get('Location') ?? '';
       expect(await send({ 'If-Match': '*' })).toEqual([412, 'DENIED']);
       expect(await send({ 'If-None-Match': '*' })).toEqual([201, undefined]);
       expect(await send({ 'If-None-Match': '*' })).toEqual([412, 'DENIED']);

@@ -42,7 +42,13 @@ describe('tags', () => {
     const tags = await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as });
     expect([tags.status, (await tags.json<{ tags: string[] }>()).tags.length]).toEqual([200, size]);
     const digest = `sha256:${'0'.repeat(64)}`;
-    const paths = ['/v2/_catalog', `/v2/alice/app/referrers/${digest}`, '/v1/images', '/v1/image-store', '/v1/images/list'];
+    const paths = [
+      '/v2/_catalog',
+      `/v2/alice/app/referrers/${digest}`,
+      '/v1/images',
+      '/v1/image-store',
+      '/v1/images/list',
+    ];
     for (const path of paths) expect([path, (await call('GET', `${path}?n=${n}`, { as })).status]).toEqual([path, 200]);
   });
 
@@ -59,13 +65,25 @@ describe('tags', () => {
 
   test('hostile strings in the parameters select nothing, break nothing and come back encoded', async () => {
     const subject = await putImage('alice/app', 1, ['a', 'b', 'c']);
-    for (const hostile of ["' OR 1=1 --", '">;rel="x"<script>', 'a\r\nX-Evil: 1', '%00', '😀', '\u0000', 'x'.repeat(5000)]) {
+    for (const hostile of [
+      "' OR 1=1 --",
+      '">;rel="x"<script>',
+      'a\r\nX-Evil: 1',
+      '%00',
+      '😀',
+      '\u0000',
+      'x'.repeat(5000),
+    ]) {
       const encoded = encodeURIComponent(hostile);
       const tags = await call('GET', `/v2/alice/app/tags/list?n=1&last=${encoded}`, { as });
       expect([tags.status, tags.headers.get('X-Evil')]).toEqual([200, null]);
-      const referrers = await call('GET', `/v2/alice/app/referrers/${subject.digest}?artifactType=${encoded}&last=${encoded}`, {
-        as,
-      });
+      const referrers = await call(
+        'GET',
+        `/v2/alice/app/referrers/${subject.digest}?artifactType=${encoded}&last=${encoded}`,
+        {
+          as,
+        },
+      );
       expect([referrers.status, (await referrers.json<{ manifests: unknown[] }>()).manifests]).toEqual([200, []]);
       expect((await call('GET', `/v2/_catalog?last=${encoded}`, { as })).status).toBe(200);
     }
@@ -80,7 +98,11 @@ describe('tags', () => {
 describe('referrers', () => {
   test('an OCI index, filtered if asked, in linked pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
-    const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: subject.bytes.byteLength };
+    const descriptor = {
+      mediaType: subject.manifest.mediaType,
+      digest: subject.digest,
+      size: subject.bytes.byteLength,
+    };
     const config = await putBlob('alice/app', bytesOf(9, 10));
     for (const [artifactType, note] of [
       ['application/a', 'one'],
@@ -106,14 +128,28 @@ describe('referrers', () => {
     expect(filtered.headers.get('OCI-Filters-Applied')).toBe('artifactType');
     expect(filtered.headers.get('Content-Type')).toBe('application/vnd.oci.image.index.v1+json');
     expect(filtered.headers.get('Cache-Control')).toBe('no-transform');
-    expect(await filtered.json<Index>()).toMatchObject({ schemaVersion: 2, manifests: [{ artifactType: 'application/b' }] });
+    expect(await filtered.json<Index>()).toMatchObject({
+      schemaVersion: 2,
+      manifests: [{ artifactType: 'application/b' }],
+    });
   });
 
   test('types are filtered without regard to case, and shown as they were pushed, in pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
-    const descriptor = { mediaType: subject.manifest.mediaType, digest: subject.digest, size: subject.bytes.byteLength };
+    const descriptor = {
+      mediaType: subject.manifest.mediaType,
+      digest: subject.digest,
+      size: subject.bytes.byteLength,
+    };
     const config = await putBlob('alice/app', bytesOf(9, 10));
-    const types = ['application/A', 'application/a', 'Application/a', 'application/B', 'application/b', 'application/ab'];
+    const types = [
+      'application/A',
+      'application/a',
+      'Application/a',
+      'application/B',
+      'application/b',
+      'application/ab',
+    ];
     for (const artifactType of types) {
       const image = await imageOf(config, [], { artifactType, subject: descriptor });
       expect((await putManifest('alice/app', image.digest, image)).status).toBe(201);
@@ -144,7 +180,11 @@ describe('the catalog', () => {
     await putImage('bob/open', 1, ['latest'], { as: 'bob' });
     await putImage('official/base', 1, ['latest'], { as: 'official' });
     const headers = { 'Content-Type': 'application/json' };
-    await call('PATCH', '/api/organizations/bob/repositories/open', { as: 'bob', headers, body: '{"visibility":"public"}' });
+    await call('PATCH', '/api/organizations/bob/repositories/open', {
+      as: 'bob',
+      headers,
+      body: '{"visibility":"public"}',
+    });
     const everyone = ['bob/open', 'official/base'];
     const expected: [UserName, string[]][] = [
       ['alice', ['alice/app', 'alice/secret', ...everyone]],

@@ -11,7 +11,11 @@ const MANIFESTS = '/v2/alice/app/manifests';
 describe('PUT', () => {
   test('answers where the manifest is and what it is', async () => {
     const config = await putBlob('alice/app', bytesOf(1, 10));
-    const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+    const subject = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: `sha256:${'0'.repeat(64)}`,
+      size: 1,
+    };
     const image = await imageOf(config, [], { subject });
     const response = await putManifest('alice/app', 'latest', image);
     expect(response.status).toBe(201);
@@ -26,15 +30,25 @@ describe('PUT', () => {
   test('by digest with tag parameters sets them all', async () => {
     const image = await indexOf([]);
     const tags = Array.from({ length: 12 }, (_, i) => `t${i}`);
-    const response = await putManifest('alice/app', `${image.digest}?${tags.map((tag) => `tag=${tag}`).join('&')}`, image);
+    const response = await putManifest(
+      'alice/app',
+      `${image.digest}?${tags.map((tag) => `tag=${tag}`).join('&')}`,
+      image,
+    );
     expect(response.status).toBe(201);
     expect((response.headers.get('OCI-Tag') ?? '').split(', ')).toEqual(tags);
     for (const tag of tags)
-      expect((await call('HEAD', `${MANIFESTS}/${tag}`, { as })).headers.get('Docker-Content-Digest')).toBe(image.digest);
+      expect((await call('HEAD', `${MANIFESTS}/${tag}`, { as })).headers.get('Docker-Content-Digest')).toBe(
+        image.digest,
+      );
   });
 
   test('of an index with a subject says so too', async () => {
-    const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+    const subject = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: `sha256:${'0'.repeat(64)}`,
+      size: 1,
+    };
     const response = await putManifest('alice/app', 'latest', await indexOf([], { subject }));
     expect(response.headers.get('OCI-Subject')).toBe(subject.digest);
   });
@@ -100,7 +114,13 @@ describe('PUT', () => {
       ['latest', json, '', 400, 'MANIFEST_INVALID'],
       ['latest', 'nonsense', '{}', 400, 'MANIFEST_INVALID'],
       ['latest', json, '{"schemaVersion":2}', 400, 'MANIFEST_INVALID'],
-      ['latest', 'application/vnd.docker.distribution.manifest.v1+json', '{"schemaVersion":1}', 400, 'MANIFEST_INVALID'],
+      [
+        'latest',
+        'application/vnd.docker.distribution.manifest.v1+json',
+        '{"schemaVersion":1}',
+        400,
+        'MANIFEST_INVALID',
+      ],
       ['-bad', json, new TextDecoder().decode(image.bytes), 400, 'MANIFEST_INVALID'],
       ['a'.repeat(129), json, new TextDecoder().decode(image.bytes), 400, 'MANIFEST_INVALID'],
       ['sha256:abc', json, new TextDecoder().decode(image.bytes), 400, 'DIGEST_INVALID'],
@@ -122,7 +142,10 @@ describe('GET and HEAD', () => {
     const image = await putImage('alice/app', 1, ['latest']);
     for (const reference of ['latest', image.digest]) {
       for (const method of ['GET', 'HEAD']) {
-        const response = await call(method, `${MANIFESTS}/${reference}?ns=elsewhere`, { as, headers: { Accept: 'text/html' } });
+        const response = await call(method, `${MANIFESTS}/${reference}?ns=elsewhere`, {
+          as,
+          headers: { Accept: 'text/html' },
+        });
         expect(response.status).toBe(200);
         expect(Object.fromEntries(response.headers)).toMatchObject({
           'content-type': image.manifest.mediaType,
@@ -140,7 +163,10 @@ describe('GET and HEAD', () => {
   test('If-None-Match is 304 without a body', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     for (const method of ['GET', 'HEAD']) {
-      const response = await call(method, `${MANIFESTS}/latest`, { as, headers: { 'If-None-Match': `"${image.digest}"` } });
+      const response = await call(method, `${MANIFESTS}/latest`, {
+        as,
+        headers: { 'If-None-Match': `"${image.digest}"` },
+      });
       expect([response.status, await response.text()]).toEqual([304, '']);
     }
   });
@@ -156,10 +182,25 @@ describe('GET and HEAD', () => {
       for (const method of ['GET', 'HEAD']) {
         const status = async (header: string): Promise<number> =>
           (await call(method, path, { as, headers: { 'If-None-Match': header } })).status;
-        for (const header of [digest, `W/${digest}`, `w/"${digest}"`, `"${other}", ${digest}`, `${other},${digest}`, ' * ']) {
+        for (const header of [
+          digest,
+          `W/${digest}`,
+          `w/"${digest}"`,
+          `"${other}", ${digest}`,
+          `${other},${digest}`,
+          ' * ',
+        ]) {
           expect([method, header, await status(header)]).toEqual([method, header, 304]);
         }
-        for (const header of ['', other, `"${other}"`, digest.slice(0, -1), `"${digest}`, '"*"', digest.toUpperCase()]) {
+        for (const header of [
+          '',
+          other,
+          `"${other}"`,
+          digest.slice(0, -1),
+          `"${digest}`,
+          '"*"',
+          digest.toUpperCase(),
+        ]) {
           expect([method, header, await status(header)]).toEqual([method, header, 200]);
         }
       }
@@ -193,10 +234,14 @@ describe('GET and HEAD', () => {
 
 test('DELETE: 202 at once, then 404; by tag the manifest stays', async () => {
   const image = await putImage('alice/app', 1, ['a', 'b']);
-  const status = async (method: string, reference: string) => (await call(method, `${MANIFESTS}/${reference}`, { as })).status;
-  expect([await status('DELETE', 'a'), await status('DELETE', 'a'), await status('GET', 'a'), await status('GET', 'b')]).toEqual([
-    202, 404, 404, 200,
-  ]);
+  const status = async (method: string, reference: string) =>
+    (await call(method, `${MANIFESTS}/${reference}`, { as })).status;
+  expect([
+    await status('DELETE', 'a'),
+    await status('DELETE', 'a'),
+    await status('GET', 'a'),
+    await status('GET', 'b'),
+  ]).toEqual([202, 404, 404, 200]);
   expect([await status('DELETE', image.digest), await status('DELETE', image.digest)]).toEqual([202, 404]);
   expect([await status('GET', 'b'), await status('GET', image.digest)]).toEqual([404, 404]);
 });

@@ -68,8 +68,18 @@ describe('a repository that is not there', () => {
         for (const reference of ['typo', ZERO]) {
           const codeFor = async (repository: string) =>
             (await hosts.call(host, method, `/v2/${repository}/manifests/${reference}`)).code;
-          expect([host, method, reference, await codeFor('alice/typo')]).toEqual([host, method, reference, 'NAME_UNKNOWN']);
-          expect([host, method, reference, await codeFor('alice/app')]).toEqual([host, method, reference, 'MANIFEST_UNKNOWN']);
+          expect([host, method, reference, await codeFor('alice/typo')]).toEqual([
+            host,
+            method,
+            reference,
+            'NAME_UNKNOWN',
+          ]);
+          expect([host, method, reference, await codeFor('alice/app')]).toEqual([
+            host,
+            method,
+            reference,
+            'MANIFEST_UNKNOWN',
+          ]);
         }
       }
     }
@@ -120,22 +130,28 @@ describe.each([
     expect(await snapshot()).toBe(before);
   });
 
-  test.each(['pull,push', 'push', '*', 'push,pull,delete'])('gets no token to push to it alone (%s)', async (actions) => {
-    const scope = `repository:${name}:${actions}`;
-    const form = { grant_type: 'password', username: 'alice', password: USERS.alice.password, scope };
-    for (const response of [
-      await call('GET', `/token?${new URLSearchParams({ scope }).toString()}`, { as }),
-      await call('GET', `/token?${new URLSearchParams({ scope }).toString()}`),
-      await call('POST', '/token', { body: new URLSearchParams(form) }),
-    ]) {
-      expect(response.status).toBe(403);
-      const [error] = await errorsOf(response);
-      expect([error?.code, error?.message]).toEqual(['DENIED', expect.stringContaining(problem)]);
-    }
-  });
+  test.each(['pull,push', 'push', '*', 'push,pull,delete'])(
+    'gets no token to push to it alone (%s)',
+    async (actions) => {
+      const scope = `repository:${name}:${actions}`;
+      const form = { grant_type: 'password', username: 'alice', password: USERS.alice.password, scope };
+      for (const response of [
+        await call('GET', `/token?${new URLSearchParams({ scope }).toString()}`, { as }),
+        await call('GET', `/token?${new URLSearchParams({ scope }).toString()}`),
+        await call('POST', '/token', { body: new URLSearchParams(form) }),
+      ]) {
+        expect(response.status).toBe(403);
+        const [error] = await errorsOf(response);
+        expect([error?.code, error?.message]).toEqual(['DENIED', expect.stringContaining(problem)]);
+      }
+    },
+  );
 
   test('gets a token that is good for the rest, if more is asked for, or only to pull', async () => {
-    for (const scopes of [[`repository:${name}:pull`], [`repository:${name}:pull,push`, 'repository:alice/base:pull']]) {
+    for (const scopes of [
+      [`repository:${name}:pull`],
+      [`repository:${name}:pull,push`, 'repository:alice/base:pull'],
+    ]) {
       const token = await tokenFor(as, ...scopes);
       expect(await answer('GET', `/v2/${name}/manifests/latest`, { as: token })).toEqual([404, 'NAME_UNKNOWN']);
     }
@@ -158,7 +174,11 @@ test('what no registry may hold is NAME_INVALID for every method', async () => {
       ['PUT', 'manifests/latest'],
       ['POST', 'blobs/uploads/'],
     ] as const) {
-      expect([method, name, await answer(method, `/v2/${name}/${path}`)]).toEqual([method, name, [400, 'NAME_INVALID']]);
+      expect([method, name, await answer(method, `/v2/${name}/${path}`)]).toEqual([
+        method,
+        name,
+        [400, 'NAME_INVALID'],
+      ]);
     }
   }
 });

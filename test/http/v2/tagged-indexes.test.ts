@@ -29,7 +29,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await hosts.putManifest(host, REPOSITORY, 'v1', index);
     const refused = await remove(host, child.digest);
     expect([refused.status, refused.code]).toEqual([405, 'UNSUPPORTED']);
-    const { errors } = JSON.parse(new TextDecoder().decode(refused.bytes)) as { errors: [{ message: string; detail: object }] };
+    const { errors } = JSON.parse(new TextDecoder().decode(refused.bytes)) as {
+      errors: [{ message: string; detail: object }];
+    };
     expect(errors[0].detail).toMatchObject({ digest: child.digest, index: index.digest, tags: ['latest', 'v1'] });
     expect(errors[0].message).toContain(
       `the index ${index.digest} lists this manifest and is tagged latest, v1 in ${REPOSITORY}`,

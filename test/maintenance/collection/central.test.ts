@@ -2,7 +2,11 @@
 import { beforeEach, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
-import { collectBlobs, deleteUnusedLinks, linksAfter } from '../../../src/maintenance/collection/collection-rows.ts';
+import {
+  collectBlobs,
+  deleteUnreferencedLinks,
+  linksAfter,
+} from '../../../src/maintenance/collection/collection-rows.ts';
 import {
   contextOf,
   HOUR,
@@ -48,7 +52,7 @@ test('a blob goes with its link and its object when its lease is over, and not a
   await collect();
   expect(await locationsOf('central', blob)).toEqual([]);
   expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM departed')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
   expect(await objectsAt('central')).toEqual([]);
   expect(await rowsAt('central', "SELECT value FROM maintenance_counters WHERE name = 'collected_bytes'")).toEqual([
     { value: 100 },
@@ -138,13 +142,13 @@ test.each<[string, (blob: Digest) => Promise<unknown>]>([
   hosts.now += 3 * GRACE;
   const { database } = hosts.central.store;
   const links = await linksAfter(database, { digest: '', repository: '' }, 10, hosts.now);
-  expect(links).toMatchObject([{ unused: 1 }]);
+  expect(links).toMatchObject([{ unreferenced: 1 }]);
   await use(blob);
-  await database.batch([deleteUnusedLinks(links, hosts.now)]);
+  await database.batch([deleteUnreferencedLinks(links, hosts.now)]);
   await database.batch(collectBlobs('central', [{ digest: blob }], hosts.now));
   expect(await locationsOf('central', blob)).toEqual(['central']);
   expect(await rowsAt('central', 'SELECT * FROM links WHERE repository = ?1', REPOSITORY)).toHaveLength(1);
-  expect(await rowsAt('central', 'SELECT * FROM departed')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
 test('a node commits on no link whose time is over: central may have let the bytes go', async () => {
@@ -153,10 +157,12 @@ test('a node commits on no link whose time is over: central may have let the byt
   hosts.now += 3 * GRACE;
   await collect();
   expect(await objectsAt('central')).toEqual([]);
-  await expect(putManifest(hosts.node1, await imageOf(blob, []), ['a'])).rejects.toMatchObject({ kind: 'MANIFEST_BLOB_UNKNOWN' });
+  await expect(putManifest(hosts.node1, await imageOf(blob, []), ['a'])).rejects.toMatchObject({
+    kind: 'MANIFEST_BLOB_UNKNOWN',
+  });
 });
 
-test('a node with an old marker stops collection, and says so; at half the grace time, not before', async () => {
+test('a node with an old outbox entry stops collection, and says so; at half the grace time, not before', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   await pushImage(hosts.node1, 10, ['a']);
@@ -231,5 +237,5 @@ test('killed between row and object, the object goes in the next run', async () 
   hosts.now += HOUR;
   await collect();
   expect(await objectsAt('central')).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM departed')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
 });

@@ -1,4 +1,7 @@
-/** A host's clock was days ahead for a while: what was done meanwhile must not keep maintenance's tasks waiting for days. */
+/**
+ * A host's clock was days ahead for a while: what was done meanwhile must not keep maintenance's tasks waiting for
+ * days.
+ */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
@@ -51,7 +54,9 @@ test('every task is due again as soon as the clock is right', async () => {
   const now = start + 3 * GRACE;
   for (let i = 0; i < 3; i++) await maintain(config, env, now + i * MINUTE);
   const after = await tasks();
-  const rests = [...after].filter(([, { last_slice_at: at, next_at: next }]) => at > now + 3 * MINUTE || next > now + DAY + HOUR);
+  const rests = [...after].filter(
+    ([, { last_slice_at: at, next_at: next }]) => at > now + 3 * MINUTE || next > now + DAY + HOUR,
+  );
   expect(rests.map(([name]) => name)).toEqual([]);
   const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' delete_queue'));
   expect(repeated.filter((name) => (after.get(name)?.last_slice_at ?? 0) < now)).toEqual([]);

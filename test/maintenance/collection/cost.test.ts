@@ -11,7 +11,8 @@ import { collectCentral } from '../../support/maintenance.ts';
 async function fill(images: number): Promise<void> {
   const hex = (i: string): string => `'sha256:' || printf('%064x', ${i})`;
   const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${images * 10} - 1)`;
-  const garbage = `WITH RECURSIVE n (i) AS (SELECT 1100000 UNION ALL SELECT i + 1 FROM n WHERE i < 1100000 + ${images} - 1)`;
+  const garbage = `WITH RECURSIVE n (i) AS (SELECT 1100000 UNION ALL SELECT i + 1 FROM n
+    WHERE i < 1100000 + ${images} - 1)`;
   const manifest = `'sha256:' || printf('f%063x', i / 10)`;
   const statements = [
     `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
@@ -33,8 +34,13 @@ test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices',
   resetCounts(counts);
   await collectCentral(contextOf(hosts));
   expect(await rowsAt('central', 'SELECT count(*) AS left FROM locations')).toEqual([{ left: 5000 }]);
-  const slices = await rowsAt<{ slices: number }>('central', "SELECT slices FROM maintenance_tasks WHERE task = 'collect'");
-  console.log(JSON.stringify({ rowsReadABlob: counts.rowsRead / 5500, rowsWrittenAGarbageBlob: counts.rowsWritten / 500 }));
+  const slices = await rowsAt<{ slices: number }>(
+    'central',
+    "SELECT slices FROM maintenance_tasks WHERE task = 'collect'",
+  );
+  console.log(
+    JSON.stringify({ rowsReadABlob: counts.rowsRead / 5500, rowsWrittenAGarbageBlob: counts.rowsWritten / 500 }),
+  );
   expect(counts.rowsRead / 5500).toBeLessThanOrEqual(12);
   expect(slices[0]?.slices).toBe(12);
 
@@ -58,9 +64,15 @@ test('after each slice but the last, the store is left to others for a while, wh
   let asked = 0;
   // A clock that is a second later each time that it is asked: a slice asks more than once.
   await collectCentral(
-    contextOf(hosts, { now: () => now + 1000 * asked++, rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)) }),
+    contextOf(hosts, {
+      now: () => now + 1000 * asked++,
+      rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)),
+    }),
   );
-  const [task] = await rowsAt<{ slices: number }>('central', "SELECT slices FROM maintenance_tasks WHERE task = 'collect'");
+  const [task] = await rowsAt<{ slices: number }>(
+    'central',
+    "SELECT slices FROM maintenance_tasks WHERE task = 'collect'",
+  );
   expect(worked).toHaveLength((task?.slices ?? 0) - 1);
   for (const milliseconds of worked) expect(milliseconds).toBeGreaterThanOrEqual(1000);
 });

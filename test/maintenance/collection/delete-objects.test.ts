@@ -18,7 +18,7 @@ beforeEach(async () => {
   hosts = await openHosts();
   for (const key of ['blobs/a', 'blobs/b']) {
     await BUCKETS.central.put(key, bytesOf(1, 100));
-    await rowsAt('central', 'INSERT INTO departed (delete_after, key, size) VALUES (?1, ?2, 100)', hosts.now, key);
+    await rowsAt('central', 'INSERT INTO delete_queue (delete_after, key, size) VALUES (?1, ?2, 100)', hosts.now, key);
   }
 });
 

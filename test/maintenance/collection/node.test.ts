@@ -1,13 +1,13 @@
-/** A node's bytes go only with central's consent, and only while nobody there has use for them. */
+/** A node's bytes go only with central's release, and only while nobody there has use for them. */
 import { beforeEach, expect, test } from 'vitest';
-import { letGo } from '../../../src/maintenance/collection/release.ts';
+import { releaseBlobs } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { announceTo, readMarked } from '../../../src/replication/announcement-rows.ts';
 import { readManifests } from '../../../src/stores/manifests/manifest-records.ts';
 import { collectBlobs } from '../../../src/maintenance/collection/collection-rows.ts';
-import { consent, leave, markLeaving } from '../../../src/maintenance/collection/release-rows.ts';
-import { markersAfter } from '../../../src/stores/outbox-rows.ts';
+import { release, leave, markReleasing } from '../../../src/maintenance/collection/release-rows.ts';
+import { outboxEntriesAfter } from '../../../src/stores/outbox-rows.ts';
 import {
   contextOf,
   HOUR,
@@ -49,10 +49,10 @@ test('what was pushed to a node and never referenced goes: the row at once, the 
   hosts.now += 1;
   await collect();
   expect(await objectsAt('node1')).toEqual([]);
-  expect(await rowsAt('node1', 'SELECT * FROM departed')).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
-test('without consent nothing goes: central needs the bytes, and has none of its own', async () => {
+test('without release nothing goes: central needs the bytes, and has none of its own', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
   // As if the node had forgotten its manifest: central still lives by the bytes.
@@ -60,7 +60,7 @@ test('without consent nothing goes: central needs the bytes, and has none of its
   hosts.now += 3 * GRACE;
   await collect();
   expect(await locationsOf('node1', image.manifest.requiredBlobs[0]!)).toEqual(['node1']);
-  expect(await rowsAt('node1', 'SELECT * FROM locations WHERE leaving IS NOT NULL')).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT * FROM locations WHERE releasing IS NOT NULL')).toEqual([]);
   await pull(hosts.central, 'a' as Tag);
 
   // Once central has them itself, they may go; and central keeps what the node has promised.
@@ -119,7 +119,7 @@ test('what stops a slice is said until the round after it, however little later 
   expect(await locationsOf('node1', loose)).toEqual([]);
 });
 
-test('a lagging node is no reason where central could consent to all', async () => {
+test('a lagging node is no reason where central could release to all', async () => {
   const settled = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   await hosts.node1.registry.deleteManifest(REPOSITORY, settled.digest);
@@ -149,21 +149,21 @@ const USES: readonly [name: string, use: (blob: Digest) => Promise<unknown>][] =
   ['a manifest', async (blob) => putManifest(hosts.node1, await imageOf(blob, []))],
 ];
 
-test.each(USES)('%s after the consent keeps the row, and a later consent needs a new mark', async (_name, use) => {
+test.each(USES)('%s after the release keeps the row, and a later release needs a new mark', async (_name, use) => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   const { node1, central } = { node1: hosts.node1.store, central: hosts.central.store };
-  const marked = await markLeaving(node1, [blob], 'first', hosts.now);
+  const marked = await markReleasing(node1, [blob], 'first', hosts.now);
   expect(marked).toEqual([blob]);
-  const given = await consent(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
+  const given = await release(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
   expect(given).toEqual([blob]);
   await use(blob);
   expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await locationsOf('node1', blob)).toEqual(['node1']);
-  // Even with the promise over and the blob marked once more, the old consent is worth nothing.
+  // Even with the promise over and the blob marked once more, the old release is worth nothing.
   hosts.now += 3 * GRACE;
   await hosts.node1.registry.deleteManifest(REPOSITORY, (await imageOf(blob, [])).digest).catch(() => undefined);
-  await markLeaving(node1, [blob], 'second', hosts.now);
+  await markReleasing(node1, [blob], 'second', hosts.now);
   expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(1);
 });
@@ -179,11 +179,11 @@ test('a blob that lies at central too, under a lease there, is not collected: it
   expect(row?.lease_until).toBe(hosts.now + 2 * GRACE);
 });
 
-test('a promise of central about bytes that only the node has holds the consent back', async () => {
+test('a promise of central about bytes that only the node has holds the release back', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
   await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
-  hosts.node1.queue.expectFeed();
+  hosts.node1.queue.expectChangeLog();
   await hosts.node1.queue.moveMetadata(() => true);
   const [blob] = image.manifest.requiredBlobs as [Digest, ...Digest[]];
   hosts.now += 2 * GRACE - 1;
@@ -205,7 +205,7 @@ test('central forgets a node’s location with the blob; the bytes stay until th
   hosts.now += 3 * GRACE;
   await collectCentral(contextOf(hosts));
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM copies_up')).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(2);
   // A push that the node takes on its own bytes makes them known again.
   await putManifest(hosts.node1, image, ['b']);
@@ -225,7 +225,7 @@ test('killed after each of its steps, the way out is gone to its end the next ti
     };
     hosts.node1.gate = kill;
     hosts.central.gate = kill;
-    await letGo(contextOf(hosts), hosts.node1.store, [blob]).catch(() => undefined);
+    await releaseBlobs(contextOf(hosts), hosts.node1.store, [blob]).catch(() => undefined);
     hosts.node1.gate = async (_call, work) => work();
     hosts.central.gate = async (_call, work) => work();
   }
@@ -235,13 +235,13 @@ test('killed after each of its steps, the way out is gone to its end the next ti
   await collect();
   expect(await locationsOf('node1', blob)).toEqual([]);
   expect(await objectsAt('node1')).toEqual([]);
-  expect(await rowsAt('node1', 'SELECT * FROM departed')).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
 test('central forgets copies of all nodes with a blob, whichever of its locations it met first', async () => {
   for (const host of hosts.nodes) await pushImage(host, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
-  expect(await rowsAt('central', 'SELECT * FROM copies')).toHaveLength(4);
+  expect(await rowsAt('central', 'SELECT * FROM copies_up')).toHaveLength(4);
   const [{ digest }] = (await rowsAt<{ digest: Digest }>('central', 'SELECT DISTINCT digest FROM manifests')) as [
     { digest: Digest },
   ];
@@ -250,28 +250,29 @@ test('central forgets copies of all nodes with a blob, whichever of its location
   const { database } = hosts.central.store;
   const blobs = await rowsAt<{ digest: Digest }>('central', "SELECT digest FROM locations WHERE store = 'node1'");
   await database.batch(collectBlobs('central', blobs, hosts.now));
-  expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM copies_up')).toEqual([]);
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
 });
 
 test('an announcement that comes late names no bytes that have left: its manifest was deleted', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
-  const { markers, late } = await readAnnouncement();
+  const { outboxEntries, late } = await readAnnouncement();
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += GRACE;
   await late();
-  expect(markers).toHaveLength(2);
+  expect(outboxEntries).toHaveLength(2);
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM copies')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM copies_up')).toEqual([]);
   expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
 });
 
 /** What node1 has to announce now, sent when the test says. */
 async function readAnnouncement() {
   const { store } = hosts.node1;
-  const markers = await markersAfter(store.database, undefined, 10);
-  const { tags, manifests } = await readMarked(store.database, markers);
+  const outboxEntries = await outboxEntriesAfter(store.database, undefined, 10);
+  const { tags, manifests } = await readMarked(store.database, outboxEntries);
   const whole = await readManifests(store.database, store.name, manifests);
-  const late = () => announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);
-  return { markers, late };
+  const late = () =>
+    announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);
+  return { outboxEntries, late };
 }

@@ -1,7 +1,16 @@
 /** Deletions are forgotten once everyone has heard of them, and nothing that was deleted comes back. */
 import { beforeEach, expect, test } from 'vitest';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
-import { collectAll, contextOf, leftovers, pull, pushImage, putManifest, rowsAt, stoppedAt } from '../../support/collecting.ts';
+import {
+  collectAll,
+  contextOf,
+  leftovers,
+  pull,
+  pushImage,
+  putManifest,
+  rowsAt,
+  stoppedAt,
+} from '../../support/collecting.ts';
 import { GRACE, granted, indexOf, REPOSITORY } from '../../support/fixture.ts';
 import { type HostName, type Hosts, openHosts } from '../../support/hosts.ts';
 import { collectTombstones } from '../../support/maintenance.ts';
@@ -46,7 +55,7 @@ test('not before the grace time', async () => {
   expect(await tombstones('central')).toEqual([]);
 });
 
-test('a node with an older marker keeps it, wherever the tombstone is; announced, the old push changes nothing', async () => {
+test('a node with an older outbox entry keeps it, wherever the tombstone is; announced, the old push changes nothing', async () => {
   const image = await pushImage(hosts.central, 1, []);
   await hosts.drain();
   await putManifest(hosts.node1, image, ['a']);
@@ -134,22 +143,24 @@ test('of a manifest that was pushed again, the deletion is forgotten and the row
     hosts.now += GRACE;
     await forget();
     await hosts.drain();
-    await expect(hosts.node1.registry.getManifest(granted(), byTag('a'))).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+    await expect(hosts.node1.registry.getManifest(granted(), byTag('a'))).rejects.toMatchObject({
+      kind: 'MANIFEST_UNKNOWN',
+    });
   }
   expect(await deletions('central')).toEqual([]);
   expect(await deletions('node1')).toEqual([]);
   await pull(hosts.node1, 'b' as Tag);
 });
 
-test('a deleted manifest has no content left after the grace time, and a merge of its stamps alone revives nothing', async () => {
+test('a deleted manifest has no content left after the grace time, and a merge of its versions alone revives nothing', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += 1.5 * GRACE;
-  // A marker that is older holds the tombstone; what it was a manifest of goes.
+  // An outbox entry that is older holds the tombstone; what it was a manifest of goes.
   await rowsAt(
     'node2',
-    "INSERT INTO markers (kind, repository, key, stamp, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)",
+    "INSERT INTO outbox (kind, repository, key, version, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)",
     hosts.now,
   );
   await forget();
@@ -184,8 +195,8 @@ test('when everything has been deleted, and all times are over, nothing is left'
   expect(await leftovers()).toEqual([]);
 });
 
-/** Databases that count how often somebody reads all markers. */
-function countingMarkerReads(reads: HostName[]) {
+/** Databases that count how often somebody reads all outbox entries. */
+function countingOutboxEntryReads(reads: HostName[]) {
   return (database: D1Database, name: HostName): D1Database =>
     new Proxy(database, {
       get(target, property) {
@@ -198,27 +209,30 @@ function countingMarkerReads(reads: HostName[]) {
     });
 }
 
-test('markers are read once in a run, however many deletions are forgotten', async () => {
+test('outbox entries are read once in a run, however many deletions are forgotten', async () => {
   const reads: HostName[] = [];
-  hosts = await openHosts({ reach: countingMarkerReads(reads) });
+  hosts = await openHosts({ reach: countingOutboxEntryReads(reads) });
   await hosts.drain();
   for (const host of ['central', 'node1'] as const) {
     await rowsAt(
       host,
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
-       INSERT INTO tags (repository, name, digest, version, origin, visible) SELECT ?1, 't' || i, NULL, i, 'central', 0 FROM n`,
+       INSERT INTO tags (repository, name, digest, version, origin, visible) SELECT ?1, 't' || i, NULL, i, 'central', 0
+         FROM n`,
       REPOSITORY,
     );
   }
   await forget();
-  expect(await rowsAt('central', "SELECT slices FROM maintenance_tasks WHERE task = 'tombstones'")).toEqual([{ slices: 5 }]);
+  expect(await rowsAt('central', "SELECT slices FROM maintenance_tasks WHERE task = 'tombstones'")).toEqual([
+    { slices: 5 },
+  ]);
   for (const host of ['central', 'node1'] as const) expect(await tombstones(host)).toEqual([]);
   expect(reads.toSorted()).toEqual(['node1', 'node2']);
 });
 
-test('markers are read again after an eighth of the grace time: a run can be held up', async () => {
+test('outbox entries are read again after an eighth of the grace time: a run can be held up', async () => {
   const reads: HostName[] = [];
-  hosts = await openHosts({ reach: countingMarkerReads(reads) });
+  hosts = await openHosts({ reach: countingOutboxEntryReads(reads) });
   await hosts.drain();
   // The first slice of central, and the second.
   let slices = 0;

@@ -45,23 +45,26 @@ test('no image leaves for want of room before a round of collection has ended th
 test.each([
   ['central does not answer', 'D1_ERROR: Network connection lost.'],
   ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
-])('bytes of an image whose rows have left count before the next image does, where %s in between', async (_when, error) => {
-  const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
-  let calls = 0;
-  hosts.central.gate = async (_call, ask) => {
-    // First it is asked what it has, then to consent.
-    if (++calls > 1) throw new Error(error);
-    return ask();
-  };
-  await run(hosts, 400).catch(() => undefined);
-  hosts.central.gate = async (_call, ask) => ask();
-  expect(await used(hosts)).toBe(600);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-  hosts.now += HOUR;
-  await run(hosts, 400);
-  expect(await used(hosts)).toBe(400);
-  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-});
+])(
+  'bytes of an image whose rows have left count before the next image does, where %s in between',
+  async (_when, error) => {
+    const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
+    let calls = 0;
+    hosts.central.gate = async (_call, ask) => {
+      // First it is asked what it has, then to release.
+      if (++calls > 1) throw new Error(error);
+      return ask();
+    };
+    await run(hosts, 400).catch(() => undefined);
+    hosts.central.gate = async (_call, ask) => ask();
+    expect(await used(hosts)).toBe(600);
+    expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+    hosts.now += HOUR;
+    await run(hosts, 400);
+    expect(await used(hosts)).toBe(400);
+    expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  },
+);
 
 test('and where the node itself fails in between', async () => {
   const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
@@ -96,8 +99,10 @@ test('images of more layers than one parameter of D1 takes leave, one at a time'
   const fill = (host: 'central' | 'node1'): string[] => [
     `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0 FROM json_each('[1000000, 1000001]')`,
+    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
+      deleted_version, last_pull)
+     SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0
+       FROM json_each('[1000000, 1000001]')`,
     `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
   ];
   for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
@@ -135,7 +140,8 @@ test('says what kept bytes from going with their image', async () => {
   await pushImage(hosts.node2, 50, ['c']);
   hosts.now += GRACE / 2;
   hosts.central.gate = async (call, work) => {
-    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have promised some.
+    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have
+    // promised some.
     if (call === 'batch') await rowsAt('central', "DELETE FROM locations WHERE store = 'central'");
     return work();
   };

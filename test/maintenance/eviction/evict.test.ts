@@ -1,9 +1,21 @@
-/** A node over its limits lets images go that central has, whole, the least recently pulled first; a pull brings them back. */
+/**
+ * A node over its limits lets images go that central has, whole, the least recently pulled first; a pull brings them
+ * back.
+ */
 import { beforeEach, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { pin } from '../../../src/maintenance/eviction/pin-rows.ts';
-import { HOUR, locationsOf, objectsAt, pull, pushBlob, pushImage, putManifest, rowsAt } from '../../support/collecting.ts';
+import {
+  HOUR,
+  locationsOf,
+  objectsAt,
+  pull,
+  pushBlob,
+  pushImage,
+  putManifest,
+  rowsAt,
+} from '../../support/collecting.ts';
 import { DAY, manifests, run, settled, used } from '../../support/evicting.ts';
 import { GRACE, granted, type Image, imageOf, indexOf, REPOSITORY } from '../../support/fixture.ts';
 import { type Hosts, openHosts } from '../../support/hosts.ts';
@@ -26,14 +38,16 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
   expect(await rowsAt('node1', 'SELECT * FROM manifest_references WHERE manifest = ?1', b.digest)).toEqual([]);
   expect(await rowsAt('node1', 'SELECT * FROM manifest_contents WHERE digest = ?1', b.digest)).toEqual([]);
   expect(await rowsAt('node1', 'SELECT * FROM links')).toHaveLength(4);
-  expect(await rowsAt('node1', 'SELECT * FROM markers')).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM feed')).toEqual([]);
+  expect(await rowsAt('node1', 'SELECT * FROM outbox')).toEqual([]);
+  expect(await rowsAt('central', 'SELECT * FROM change_log')).toEqual([]);
   expect(await rowsAt('central', "SELECT * FROM locations WHERE store = 'node1'")).toHaveLength(4);
   expect(await objectsAt('node1')).toHaveLength(6);
   hosts.now += HOUR;
   await run(hosts, 400);
   expect(await objectsAt('node1')).toHaveLength(4);
-  expect(await rowsAt('node1', "SELECT name, value FROM maintenance_counters WHERE name LIKE 'evicted%' ORDER BY name")).toEqual([
+  expect(
+    await rowsAt('node1', "SELECT name, value FROM maintenance_counters WHERE name LIKE 'evicted%' ORDER BY name"),
+  ).toEqual([
     { name: 'evicted_bytes', value: 200 },
     { name: 'evicted_images', value: 1 },
   ]);
@@ -61,7 +75,11 @@ test('nothing goes that fits, and without limits nothing goes', async () => {
 
 test('what nobody has pulled for so long goes, at that moment and not before', async () => {
   const [a] = await settled(hosts, 'a', 'b');
-  const [row] = await rowsAt<{ used_at: number }>('node1', 'SELECT used_at FROM manifests WHERE digest = ?1', a!.digest);
+  const [row] = await rowsAt<{ used_at: number }>(
+    'node1',
+    'SELECT used_at FROM manifests WHERE digest = ?1',
+    a!.digest,
+  );
   hosts.now = (row?.used_at ?? 0) + 10 * DAY;
   await run(hosts, undefined, 10 * DAY);
   expect(await used(hosts)).toBe(400);
@@ -101,7 +119,7 @@ test('a manifest that was pushed again, and has yet to be announced, stays', asy
 test('a tag that was written again and has yet to be announced keeps its image', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   await putManifest(hosts.node1, a, ['again']);
-  await rowsAt('node1', "DELETE FROM markers WHERE kind = 'manifest'");
+  await rowsAt('node1', "DELETE FROM outbox WHERE kind = 'manifest'");
   await run(hosts, 0);
   expect(await manifests()).toEqual([a.digest]);
 });
@@ -241,14 +259,14 @@ test('pulled between the choice and the eviction, an image stays', async () => {
   expect(await manifests()).toEqual([a.digest]);
 });
 
-test('a manifest that needs the bytes between consent and removal keeps them', async () => {
+test('a manifest that needs the bytes between release and removal keeps them', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   const [blob] = a.manifest.requiredBlobs as [Digest, ...Digest[]];
   const other = 'alice/other' as RepositoryName;
   let calls = 0;
   hosts.central.gate = async (call, ask) => {
     const result = await ask();
-    // First it is asked what it has, then to consent.
+    // First it is asked what it has, then to release.
     if (call === 'batch' && ++calls === 1) {
       await hosts.node1.registry.mountBlob(other, blob, granted()).catch(() => undefined);
       await putManifest(hosts.node1, await imageOf(blob, []), ['m'], other).catch(() => undefined);

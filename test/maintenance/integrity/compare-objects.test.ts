@@ -77,7 +77,9 @@ describe('an object without a row', () => {
   test('that a row names again, as a restored database may, stays and is no orphan', async () => {
     const digest = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await keyAt('central', digest);
-    const { results } = await DATABASES.central.prepare('SELECT * FROM locations').all<Record<string, string | number | null>>();
+    const { results } = await DATABASES.central
+      .prepare('SELECT * FROM locations')
+      .all<Record<string, string | number | null>>();
     await DATABASES.central.prepare('DELETE FROM locations').run();
     hosts.now += DAY;
     await compare();

@@ -1,4 +1,7 @@
-/** What is damaged is 503 to readers and unknown to pushers, until it is mended: from a store that has it, an orphan, or a push. */
+/**
+ * What is damaged is 503 to readers and unknown to pushers, until it is repaired: from a store that has it, an orphan,
+ * or a push.
+ */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -84,7 +87,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     }
   });
 
-  test('is unknown to who may push it, neither mounted nor committed on, and a push mends it', async () => {
+  test('is unknown to who may push it, neither mounted nor committed on, and a push repairs it', async () => {
     for (const host of hosts.all) {
       await expect(host.registry.resolveBlob(granted(), layer, true)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
       expect(await host.registry.mountBlob(OTHER, layer, granted())).toBe(false);
@@ -97,7 +100,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     expect(await locationAt('central', layer)).toMatchObject({ damage: null });
   });
 
-  test('is mended by a push in every form', async () => {
+  test('is repaired by a push in every form', async () => {
     const open = () => hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
     const { registry } = hosts.central;
     const spoilAgain = async (): Promise<void> => {
@@ -121,7 +124,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     expect(results).toEqual([]);
   });
 
-  test('is mended by a push to a node, which central then reads and copies', async () => {
+  test('is repaired by a push to a node, which central then reads and copies', async () => {
     await pushBlob(at(hosts.node1), CONTENT);
     const config = await pushBlob(at(hosts.node1), bytesOf(2, 30));
     await pushImage(at(hosts.node1), await imageOf(config, [layer]), ['node']);
@@ -134,7 +137,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
 });
 
 describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
-  test('at central is mended from a node that has it, under a new key', async () => {
+  test('at central is repaired from a node that has it, under a new key', async () => {
     const { layer } = await image(hosts.central);
     const key = await keyAt('central', layer);
     await read(hosts.node1, layer);
@@ -142,9 +145,9 @@ describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
     await damage('central', layer);
     errorLines();
     expect(await lookAfter(contextOf(hosts))).toEqual([layer]);
-    const mended = await locationAt('central', layer);
-    expect(mended).toMatchObject({ damage: null });
-    expect(mended?.key).not.toBe(key);
+    const repaired = await locationAt('central', layer);
+    expect(repaired).toMatchObject({ damage: null });
+    expect(repaired?.key).not.toBe(key);
     expect(await read(hosts.central, layer)).toEqual(CONTENT);
     expect(await counterAt('central', 'repaired')).toBe(1);
     // What was wrong is kept, as any object without a row.
@@ -153,7 +156,7 @@ describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
     expect(await orphansAt('central')).toEqual(problem === 'missing' ? [] : [key]);
   });
 
-  test("at a node is mended from central, and central's row of it follows", async () => {
+  test("at a node is repaired from central, and central's row of it follows", async () => {
     const { layer } = await image(hosts.node1);
     await hosts.drain();
     expect(await locationAt('central', layer, 'node1')).toMatchObject({ key: await keyAt('node1', layer) });
@@ -229,7 +232,8 @@ test('of very many orphans of its size, the last one is tried as well', async ()
   await DATABASES.central
     .prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
-       INSERT INTO orphans (key, size, first_seen, sha256) SELECT 'blobs/' || printf('%04d', i), 100, ?1, 'sha256:' || i FROM n`,
+       INSERT INTO orphans (key, size, first_seen, sha256)
+         SELECT 'blobs/' || printf('%04d', i), 100, ?1, 'sha256:' || i FROM n`,
     )
     .bind(hosts.now)
     .run();
@@ -287,5 +291,7 @@ test('a manifest whose blobs are sound is committed beside one that is damaged',
   errorLines();
   await lookAfter(contextOf(hosts));
   await pushSmallImage(at(hosts.central), 40, ['sound']);
-  expect(await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'sound' as Tag }, false)).toBeDefined();
+  expect(
+    await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'sound' as Tag }, false),
+  ).toBeDefined();
 });

@@ -8,7 +8,7 @@ import { parseConfig } from '../../../src/config.ts';
 import { maintain } from '../../../src/maintenance/schedule.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
-import { fetchImage } from '../../../src/replication/fetch.ts';
+import { copyImageDown } from '../../../src/replication/copy-down.ts';
 import { markEverything } from '../../../src/stores/outbox-rows.ts';
 import {
   bodyOf,
@@ -69,7 +69,9 @@ async function restore(host: HostName, rows: Dump): Promise<void> {
       all.map((row) => {
         const columns = Object.keys(row);
         const values = columns.map((_, i) => `?${i + 1}`).join();
-        return database.prepare(`REPLACE INTO ${table} (${columns.join()}) VALUES (${values})`).bind(...Object.values(row));
+        return database
+          .prepare(`REPLACE INTO ${table} (${columns.join()}) VALUES (${values})`)
+          .bind(...Object.values(row));
       }),
     ),
   ]);
@@ -95,7 +97,11 @@ async function push(
   const layer = await send(content, repository);
   const configuration = bytesOf(seed + 1, 2000 + seed);
   const config = await pushBlob(at(host), configuration, repository);
-  const descriptor = (digest: Digest, { byteLength: size }: Uint8Array) => ({ mediaType: 'application/x.blob', digest, size });
+  const descriptor = (digest: Digest, { byteLength: size }: Uint8Array) => ({
+    mediaType: 'application/x.blob',
+    digest,
+    size,
+  });
   const image = await imageOf(config, [layer], {
     config: descriptor(config, configuration),
     layers: [descriptor(layer, content)],
@@ -187,7 +193,7 @@ describe('an older database, a newer bucket', () => {
     const pair = { node: node1.store, central: central.store, now: () => hosts.now, graceMilliseconds: GRACE };
     underWay = await push(central, 'under-way', 70, finish);
     for (const image of [pulled, known, underWay])
-      await fetchImage(pair, image.repository, { kind: 'tag', tag: 'latest' as Tag });
+      await copyImageDown(pair, image.repository, { kind: 'tag', tag: 'latest' as Tag });
     for (const blob of pulled.manifest.requiredBlobs) await read(node1, blob, pulled.repository);
     atNode = await push(node1, 'at-node', 60);
     await hosts.drain();
@@ -202,18 +208,20 @@ describe('an older database, a newer bucket', () => {
     await forgetSessions('central');
     const positions = await Promise.all(
       (['node1', 'node2'] as const).map((name) =>
-        DATABASES[name].prepare('SELECT position FROM followers').first<number>('position'),
+        DATABASES[name].prepare('SELECT position FROM change_log_positions').first<number>('position'),
       ),
     );
     const next = Math.max(...positions.map((position) => position ?? 0)) + 1;
     await env.DB_CENTRAL.prepare(
-      "INSERT INTO feed (position, kind, name, key, version, recorded_at) VALUES (?1, 'visibility', '', '', 0, 0)",
+      "INSERT INTO change_log (position, kind, name, key, version, recorded_at) VALUES (?1, 'visibility', '', '', 0, 0)",
     )
       .bind(next)
       .run();
-    await env.DB_CENTRAL.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'wanted', 'repair')").run();
+    await env.DB_CENTRAL.prepare(
+      "DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'wanted', 'repair')",
+    ).run();
     for (const node of hosts.nodes) {
-      await DATABASES[node.name].prepare('DELETE FROM followers').run();
+      await DATABASES[node.name].prepare('DELETE FROM change_log_positions').run();
       await markEverything(node.store.database, hosts.now);
     }
     await hosts.drain();
@@ -224,15 +232,18 @@ describe('an older database, a newer bucket', () => {
     // The bytes of what only central had are not found by themselves.
     await expect(read(central, known.layer, known.repository)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
     hosts.now = Date.now() + 2 * HOUR;
-    const mended = await lookAfter(contextOf(hosts));
-    expect(mended).toEqual([]);
+    const repaired = await lookAfter(contextOf(hosts));
+    expect(repaired).toEqual([]);
     await hosts.drain();
-    for (const image of [before, pulled, known, underWay, atNode]) for (const host of hosts.all) await expectWhole(host, image);
+    for (const image of [before, pulled, known, underWay, atNode])
+      for (const host of hosts.all) await expectWhole(host, image);
     // Forgotten sessions count for nobody.
     expect(await env.DB_CENTRAL.prepare('SELECT sum(uploading) AS bytes FROM usage').first('bytes')).toBe(0);
 
     // Found in the bucket, not copied from elsewhere.
-    const { results } = await env.DB_CENTRAL.prepare("SELECT value FROM maintenance_counters WHERE name = 'repaired'").all();
+    const { results } = await env.DB_CENTRAL.prepare(
+      "SELECT value FROM maintenance_counters WHERE name = 'repaired'",
+    ).all();
     expect(results).toEqual([{ value: known.manifest.requiredBlobs.length + underWay.manifest.requiredBlobs.length }]);
     // Tags at central are the restored ones and those that came back.
     await expect(resolve(central, unknown)).rejects.toMatchObject({ kind: 'NAME_UNKNOWN' });
@@ -243,7 +254,8 @@ describe('an older database, a newer bucket', () => {
     await lookAfter(contextOf(hosts));
     await hosts.drain();
     await collectForLong();
-    for (const image of [before, pulled, known, underWay, atNode]) for (const host of hosts.all) await expectWhole(host, image);
+    for (const image of [before, pulled, known, underWay, atNode])
+      for (const host of hosts.all) await expectWhole(host, image);
     expect(await orphansAt('central')).toEqual([]);
   });
 
@@ -256,7 +268,8 @@ describe('an older database, a newer bucket', () => {
     await expect(read(central, deleted.layer, deleted.repository)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
     await central.registry.deleteManifest(deleted.repository, deleted.digest);
     await hosts.drain();
-    for (const host of hosts.all) await expect(resolve(host, deleted)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
+    for (const host of hosts.all)
+      await expect(resolve(host, deleted)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
   });
 
   test('what no node has is kept in the bucket for 30 days: a push of its manifest would find its bytes', async () => {

@@ -36,7 +36,9 @@ function contextOfTwo(hosts: Hosts, bindings: object = env): MaintenanceContext 
   return { ...context, nodes: context.nodes.slice(0, 1) };
 }
 
-/** One run that makes so many calls, the last of which happens without an answer. Answers whether it came to its end. */
+/**
+ * One run that makes so many calls, the last of which happens without an answer. Answers whether it came to its end.
+ */
 async function killedAt(hosts: Hosts, calls: number): Promise<boolean> {
   let made = 0;
   const plan: Plan = () => {
@@ -54,7 +56,7 @@ async function killedAt(hosts: Hosts, calls: number): Promise<boolean> {
   return made < calls;
 }
 
-test('killed at its calls, then run again: all is mended, orphans alone are deleted, and nothing else is', async () => {
+test('killed at its calls, then run again: all is repaired, orphans alone are deleted, and nothing else is', async () => {
   const hosts = await openHostsNow();
   errorLines();
   let calls = 1;

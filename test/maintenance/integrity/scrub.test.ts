@@ -37,7 +37,12 @@ async function pushed(count: number, size = SIZE): Promise<Digest[]> {
   return digests.toSorted();
 }
 
-function task(): Promise<{ position: string; next_at: number; round_ended_at: number | null; stopped: string | null } | null> {
+function task(): Promise<{
+  position: string;
+  next_at: number;
+  round_ended_at: number | null;
+  stopped: string | null;
+} | null> {
   return DATABASES.central.prepare("SELECT * FROM maintenance_tasks WHERE task = 'scrub'").first();
 }
 
@@ -77,7 +82,8 @@ describe('what it finds', () => {
   test("damage at a node is noted in central's row of it as well", async () => {
     const digest = await pushBlob(at(hosts.node1), bytesOf(1, 100));
     const key = await keyAt('node1', digest);
-    const announced = 'INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES (?1, ?2, ?3, 100, 0, 0)';
+    const announced =
+      'INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES (?1, ?2, ?3, 100, 0, 0)';
     await DATABASES.central.prepare(announced).bind(digest, 'node1', key).run();
     await spoil('node1', digest);
     const context = contextOf(hosts);

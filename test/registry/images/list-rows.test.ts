@@ -45,7 +45,8 @@ async function fill(organization: string, images: number, organizations = 1): Pr
       `INSERT INTO tags SELECT ${name}, 't' || i, ${digest}, 1000, 'central', 1 FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${digest}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
       `INSERT INTO manifests ${columns} SELECT ${name}, ${child}, 'a/b', '', NULL, 2, 1, 0, 0, 1, '' FROM n`,
-      `INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT ${name}, ${child}, ${digest}, 'child', 1 FROM n`,
+      `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+        SELECT ${name}, ${child}, ${digest}, 'child', 1 FROM n`,
     ]),
   );
 }
@@ -72,23 +73,27 @@ async function costOf(work: () => Promise<unknown>): Promise<Cost> {
 
 async function costs(): Promise<Record<string, Cost>> {
   const { registry } = fixture;
-  const own = listable(ALICE, undefined);
+  const local = listable(ALICE, undefined);
   const some = listable({ ...ALICE, repositories: ['alice/r000001', 'alice/r000003', 'alice/x/*'] }, undefined);
   const all = listable(PLATFORM, undefined);
   const ofBob = listable(ALICE, 'bob' as OrganizationName);
   const first = { limit: 10, after: '' };
   const access = granted('alice/r000001' as RepositoryName);
   return {
-    'own, first page': await costOf(() => registry.listImages(own, false, first)),
-    'own, later page': await costOf(() => registry.listImages(own, false, { limit: 10, after: 'alice/r000002:t29' })),
-    'own, with what has no tag': await costOf(() => registry.listImages(own, true, first)),
-    'own, what has no tag': await costOf(() => registry.listImages(own, true, { limit: 10, after: '@' })),
+    'own, first page': await costOf(() => registry.listImages(local, false, first)),
+    'own, later page': await costOf(() => registry.listImages(local, false, { limit: 10, after: 'alice/r000002:t29' })),
+    'own, with what has no tag': await costOf(() => registry.listImages(local, true, first)),
+    'own, what has no tag': await costOf(() => registry.listImages(local, true, { limit: 10, after: '@' })),
     'some repositories': await costOf(() => registry.listImages(some, false, first)),
     'everything, first page': await costOf(() => registry.listImages(all, false, first)),
     "another's, public": await costOf(() => registry.listImages(ofBob, false, first)),
-    'by digest alone': await costOf(() => registry.listImagesOf(own, { kind: 'digest', digest: digestOf(15) }, first)),
-    'by tag alone': await costOf(() => registry.listImagesOf(own, { kind: 'tag', tag: 't15' as Tag }, first)),
-    'one by digest': await costOf(() => registry.findImages([{ access, reference: { kind: 'digest', digest: digestOf(15) } }])),
+    'by digest alone': await costOf(() =>
+      registry.listImagesOf(local, { kind: 'digest', digest: digestOf(15) }, first),
+    ),
+    'by tag alone': await costOf(() => registry.listImagesOf(local, { kind: 'tag', tag: 't15' as Tag }, first)),
+    'one by digest': await costOf(() =>
+      registry.findImages([{ access, reference: { kind: 'digest', digest: digestOf(15) } }]),
+    ),
     'one by tag': await costOf(() => registry.findImages([{ access, reference: { kind: 'tag', tag: 't15' as Tag } }])),
   };
 }
@@ -138,7 +143,9 @@ test('pushing again measures nothing', async () => {
   expect([again.trips, row]).toEqual([1, { image_size: 5, image_kind: 'rom' }]);
 });
 
-const LISTS = allStatements.map(({ text }) => text).filter((text) => /image_size AS size/.test(text) && /ORDER BY/.test(text));
+const LISTS = allStatements
+  .map(({ text }) => text)
+  .filter((text) => /image_size AS size/.test(text) && /ORDER BY/.test(text));
 
 test('every list is found by the check below', () => {
   expect(LISTS).toHaveLength(6);

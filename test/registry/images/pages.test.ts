@@ -35,22 +35,24 @@ async function cost(work: () => Promise<unknown>): Promise<[node: number, centra
 
 test('what a node has costs it one round trip, what only central has one there as well', async () => {
   const near = await push(hosts.node1, 1, 'near');
-  const far = await push(hosts.central, 10, 'far');
+  const remote = await push(hosts.central, 10, 'far');
   hosts.now += 1000;
   const { registry } = hosts.node1;
   const wanted = ({ digest }: Image) => [{ access: granted(), reference: { kind: 'digest', digest } as const }];
   const found = async (image: Image, alsoFromAfar: boolean) =>
     (await registry.findImages(wanted(image), alsoFromAfar)).map(({ digest, size }) => [digest, size]);
   expect(await cost(() => registry.findImages(wanted(near), true))).toEqual([1, 0, 0]);
-  expect(await cost(() => registry.findImages(wanted(far), false))).toEqual([1, 0, 0]);
-  expect(await cost(() => registry.findImages(wanted(far), true))).toEqual([1, 1, 0]);
+  expect(await cost(() => registry.findImages(wanted(remote), false))).toEqual([1, 0, 0]);
+  expect(await cost(() => registry.findImages(wanted(remote), true))).toEqual([1, 1, 0]);
   expect(await found(near, true)).toEqual([[near.digest, 60]]);
-  expect(await found(far, true)).toEqual([[far.digest, 60]]);
-  expect(await found(far, false)).toEqual([]);
+  expect(await found(remote, true)).toEqual([[remote.digest, 60]]);
+  expect(await found(remote, false)).toEqual([]);
   const all = { ranges: [{ from: 'alice/', to: 'alice0' }], publicWithin: undefined };
   expect(await cost(() => registry.listImages(all, true, { limit: 10, after: '' }))).toEqual([1, 0, 0]);
   const listed = await registry.listImages(all, true, { limit: 10, after: '' });
-  expect(listed.items.map(({ digest, tags }) => [digest, tags.map(({ name }) => name)])).toEqual([[near.digest, ['near']]]);
+  expect(listed.items.map(({ digest, tags }) => [digest, tags.map(({ name }) => name)])).toEqual([
+    [near.digest, ['near']],
+  ]);
 });
 
 test('the list of all that the node serves costs each store one round trip a page, however the pages are cut', async () => {
@@ -75,7 +77,9 @@ test('the list of all that the node serves costs each store one round trip a pag
     while (after !== undefined) {
       const page: Page<ListedImage> = await node1.registry.listImages(all, true, { limit, after }, true);
       found.push(
-        page.items.flatMap(({ digest, tags }): string[] => (tags.length === 0 ? [digest] : tags.map(({ name }) => name))),
+        page.items.flatMap(({ digest, tags }): string[] =>
+          tags.length === 0 ? [digest] : tags.map(({ name }) => name),
+        ),
       );
       after = page.last;
     }
@@ -94,9 +98,9 @@ test('the list of all that the node serves costs each store one round trip a pag
 
 test('what is shown of a clock that is ahead is before what is pushed next', async () => {
   hosts.central.skew = 60_000;
-  const far = await push(hosts.central, 1, 'latest');
+  const remote = await push(hosts.central, 1, 'latest');
   const wanted = [{ access: granted(), reference: { kind: 'tag', tag: 'latest' as Tag } as const }];
-  expect((await hosts.node1.registry.findImages(wanted, true)).map(({ digest }) => digest)).toEqual([far.digest]);
+  expect((await hosts.node1.registry.findImages(wanted, true)).map(({ digest }) => digest)).toEqual([remote.digest]);
   const near = await push(hosts.node1, 10, 'latest');
   await hosts.drain();
   const current = await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'latest' as Tag }, false);

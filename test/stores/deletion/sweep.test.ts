@@ -49,12 +49,20 @@ async function fill(count: number): Promise<void> {
   const layer = "'sha256:' || printf('%064x', i + 10000000)";
   const shared = `'sha256:${'f'.repeat(64)}'`;
   const insert = (into: string, values: string) =>
-    env.DB_CENTRAL.prepare(`INSERT INTO ${into} ${rows} SELECT ${values} FROM n WHERE ?2 <> ''`).bind(count, REPOSITORY);
+    env.DB_CENTRAL.prepare(`INSERT INTO ${into} ${rows} SELECT ${values} FROM n WHERE ?2 <> ''`).bind(
+      count,
+      REPOSITORY,
+    );
   await env.DB_CENTRAL.batch([
     env.DB_CENTRAL.prepare(`INSERT INTO repositories (name, created_at, listed) VALUES (?1, 0, 1)`).bind(REPOSITORY),
-    insert('locations (digest, store, key, size, created_at, lease_until)', `${layer}, 'central', 'blobs/' || i, 10, 0, 0`),
+    insert(
+      'locations (digest, store, key, size, created_at, lease_until)',
+      `${layer}, 'central', 'blobs/' || i, 10, 0, 0`,
+    ),
     insert('links (repository, digest, created_at)', `?2, ${layer}, 0`),
-    env.DB_CENTRAL.prepare(`INSERT INTO links (repository, digest, created_at) VALUES (?1, ${shared}, 0)`).bind(REPOSITORY),
+    env.DB_CENTRAL.prepare(`INSERT INTO links (repository, digest, created_at) VALUES (?1, ${shared}, 0)`).bind(
+      REPOSITORY,
+    ),
     insert(
       'manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)',
       `?2, ${digest}, 'a/b', 'a/c', iif(i = 1, NULL, 'sha256:' || printf('%064x', 1)), 2, i, 0, 0`,
@@ -71,7 +79,8 @@ async function fill(count: number): Promise<void> {
 
 async function remove(): Promise<void> {
   const context = { origin: 'central', announces: false, now: fixture.now };
-  if ((await deleteRepository(database, context, REPOSITORY)) === undefined) throw new Error('there was nothing to remove');
+  if ((await deleteRepository(database, context, REPOSITORY)) === undefined)
+    throw new Error('there was nothing to remove');
 }
 
 async function sweepAll(): Promise<number> {
@@ -81,7 +90,9 @@ async function sweepAll(): Promise<number> {
 const TABLES = ['manifests', 'manifest_contents', 'manifest_references', 'links', 'usage_blobs', 'repositories'];
 
 async function rowsLeft(): Promise<number[]> {
-  return Promise.all(TABLES.map(async (table) => first(await rowsOf<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)).n));
+  return Promise.all(
+    TABLES.map(async (table) => first(await rowsOf<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)).n),
+  );
 }
 
 const refused = (error: { kind: string }): string => error.kind;
@@ -91,7 +102,7 @@ const LAYER = `sha256:${(10_000_001).toString(16).padStart(64, '0')}` as Digest;
 
 test('hiding a repository reads and writes as many rows, however many it holds', async () => {
   const cost: number[][] = [];
-  // The first also begins the feed's numbers.
+  // The first also begins the change log's numbers.
   for (const count of [10, 10, 1000]) {
     await fill(count);
     resetCounts(counts);
@@ -99,7 +110,9 @@ test('hiding a repository reads and writes as many rows, however many it holds',
     cost.push([counts.d1, counts.rowsRead, counts.rowsWritten]);
     await sweepAll();
     await env.DB_CENTRAL.batch(
-      ['locations', 'removals', 'tags', 'feed', 'audit'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)),
+      ['locations', 'removals', 'tags', 'change_log', 'audit'].map((table) =>
+        env.DB_CENTRAL.prepare(`DELETE FROM ${table}`),
+      ),
     );
   }
   expect(cost[2]).toEqual(cost[1]);
@@ -110,13 +123,19 @@ test('nothing of it is shown before the first slice, nor between two, by any rea
   await remove();
   const seen = async (): Promise<unknown> => ({
     tag: await fixture.registry.resolveManifest(granted(), FIRST).then(() => 'there', refused),
-    digest: await fixture.registry.resolveManifest(granted(), { kind: 'digest', digest: DIGEST }).then(() => 'there', refused),
+    digest: await fixture.registry
+      .resolveManifest(granted(), { kind: 'digest', digest: DIGEST })
+      .then(() => 'there', refused),
     blob: await fixture.registry.resolveBlob(granted(), LAYER, false).then(() => 'there', refused),
     promised: await fixture.registry.resolveBlob(granted(), LAYER, true).then(() => 'there', refused),
     tags: await fixture.registry.listTags(granted(), page).then(({ items }) => items, refused),
     referrers: (await fixture.registry.listReferrers(granted(), DIGEST, undefined, page)).items,
-    repositories: (await fixture.registry.listRepositories({ ranges: [{ from: 'a', to: 'b' }], withPublic: false }, page)).items,
-    images: (await fixture.registry.listImages({ ranges: [{ from: 'a', to: 'b' }], publicWithin: undefined }, true, page)).items,
+    repositories: (
+      await fixture.registry.listRepositories({ ranges: [{ from: 'a', to: 'b' }], withPublic: false }, page)
+    ).items,
+    images: (
+      await fixture.registry.listImages({ ranges: [{ from: 'a', to: 'b' }], publicWithin: undefined }, true, page)
+    ).items,
     deleted: await fixture.registry.deleteTag(REPOSITORY, FIRST.tag).then(() => 'done', refused),
     removed: await fixture.registry.deleteRepository(REPOSITORY).then(() => 'done', refused),
   });
@@ -150,7 +169,9 @@ test('a slice costs what it takes, not what is left', async () => {
       costs.push([counts.rowsRead, counts.rowsWritten]);
     }
     most.push([0, 1].map((i) => Math.max(...costs.map((cost) => cost[i] ?? 0))));
-    await env.DB_CENTRAL.batch(['locations', 'removals', 'tags'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
+    await env.DB_CENTRAL.batch(
+      ['locations', 'removals', 'tags'].map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)),
+    );
   }
   const [small = [], large = []] = most;
   expect(large[0]).toBeLessThanOrEqual((small[0] ?? 0) * 1.1);
@@ -246,11 +267,13 @@ test('a large repository is removed by an answer and swept after it, a small one
   expect(await rowsLeft()).toEqual(TABLES.map(() => 0));
 });
 
-test('the feed has one entry for a removal, and the audit log too', async () => {
+test('the change log has one entry for a removal, and the audit log too', async () => {
   await fill(MANY);
   await remove();
-  expect(await rowsOf('SELECT kind, name FROM feed')).toEqual([{ kind: 'repository', name: REPOSITORY }]);
-  expect(await rowsOf('SELECT action, repository FROM audit')).toEqual([{ action: 'delete repository', repository: REPOSITORY }]);
+  expect(await rowsOf('SELECT kind, name FROM change_log')).toEqual([{ kind: 'repository', name: REPOSITORY }]);
+  expect(await rowsOf('SELECT action, repository FROM audit')).toEqual([
+    { action: 'delete repository', repository: REPOSITORY },
+  ]);
 });
 
 test('a tag that the removal hides does not keep what its index lists from being deleted', async () => {
@@ -269,7 +292,9 @@ test('a manifest that is pushed again has no media type of before the removal', 
   const bytes = utf8('{"schemaVersion":2,"manifests":[]}');
   const pushAs = (mediaType: string): Promise<unknown> =>
     contentDigest(bytes).then((digest) =>
-      fixture.registry.putManifest(REPOSITORY, digest, parseManifest(bytes, mediaType), bytes.byteLength, ['latest' as Tag]),
+      fixture.registry.putManifest(REPOSITORY, digest, parseManifest(bytes, mediaType), bytes.byteLength, [
+        'latest' as Tag,
+      ]),
     );
   await pushAs('application/vnd.oci.image.index.v1+json');
   await remove();

@@ -68,7 +68,7 @@ function recordOf({ digest, manifest, bytes }: Image): ManifestRecord {
 }
 
 async function merge(...images: readonly Image[]): Promise<void> {
-  const rows = { tags: [], lives: [], manifests: images.map(recordOf), blobs: [] };
+  const rows = { tags: [], lifecycles: [], manifests: images.map(recordOf), blobs: [] };
   await new Database(env.DB_CENTRAL).batch(mergeRows(rows, fixture.now));
 }
 
@@ -110,8 +110,10 @@ describe('rows that come from another store', () => {
 
   test('measure nothing that is known only to be deleted', async () => {
     const image = await romOf(2, 100);
-    const life = { repository: REPOSITORY, digest: image.digest, created: 0, deleted: 3 };
-    await new Database(env.DB_CENTRAL).batch(mergeRows({ tags: [], lives: [life], manifests: [], blobs: [] }, fixture.now));
+    const lifecycle = { repository: REPOSITORY, digest: image.digest, created: 0, deleted: 3 };
+    await new Database(env.DB_CENTRAL).batch(
+      mergeRows({ tags: [], lifecycles: [lifecycle], manifests: [], blobs: [] }, fixture.now),
+    );
     expect(await measured(image)).toEqual([null, null]);
     await merge(image);
     expect(await measured(image)).toEqual([105, 'rom']);
@@ -246,7 +248,11 @@ test.each([
   ['layers that are none', '{"layers":"x"}', ''],
   ['layers of everything', '{"layers":[null,1,"a",[],{},{"annotations":[]},{"annotations":"x"},{"mediaType":{}}]}', ''],
   ['an initrd by its media type', '{"layers":[{"mediaType":"application/vnd.unikraft.initrd.v1"}]}', 'initrd'],
-  ['an initrd by its annotation', '{"layers":[{"annotations":{"org.unikraft.kernel.initrd":"/unikraft/bin/initrd"}}]}', 'initrd'],
+  [
+    'an initrd by its annotation',
+    '{"layers":[{"annotations":{"org.unikraft.kernel.initrd":"/unikraft/bin/initrd"}}]}',
+    'initrd',
+  ],
   [
     'an initrd and a ROM',
     '{"layers":[{"mediaType":"application/vnd.unikraft.rom.v1"},{"mediaType":"application/vnd.unikraft.initrd.v1"}]}',

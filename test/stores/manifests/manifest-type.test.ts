@@ -1,12 +1,20 @@
-/** The SQL of media types does what `manifest-type.ts` says, in all small cases. Each case has a repository of its own. */
+/**
+ * The SQL of media types does what `manifest-type.ts` says, in all small cases. Each case has a repository of its own.
+ */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { type MediaType, OCI_IMAGE_INDEX } from '../../../src/oci/media-type.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { commitManifest } from '../../../src/stores/manifests/manifest-commit.ts';
-import { claimsAfterPush, mergeClaims, NO_CLAIMS, type TypeClaims, typeOf } from '../../../src/stores/manifests/manifest-type.ts';
-import { type ManifestLife, type ManifestRecord, mergeRows } from '../../../src/stores/merge.ts';
+import {
+  claimsAfterPush,
+  mergeClaims,
+  NO_CLAIMS,
+  type TypeClaims,
+  typeOf,
+} from '../../../src/stores/manifests/manifest-type.ts';
+import { type ManifestLifecycle, type ManifestRecord, mergeRows } from '../../../src/stores/merge.ts';
 import { type ManifestVersions, mergeManifests, NO_MANIFEST } from '../../../src/stores/versions.ts';
 import { documentOf, first, type Image, indexOf, rowsOf } from '../../support/fixture.ts';
 
@@ -19,7 +27,11 @@ const IMAGE = await indexOf([], { mediaType: undefined });
 type Row = ManifestVersions & TypeClaims;
 
 function pushedAs(known: Row, version: number, mediaType: MediaType): Row {
-  return { ...known, created: version, ...claimsAfterPush(known, version, { mediaType, artifactType: `of ${mediaType}` }) };
+  return {
+    ...known,
+    created: version,
+    ...claimsAfterPush(known, version, { mediaType, artifactType: `of ${mediaType}` }),
+  };
 }
 
 const NOTHING: Row = { ...NO_MANIFEST, ...NO_CLAIMS };
@@ -29,13 +41,28 @@ const ROWS: readonly Row[] = [OCI_IMAGE_INDEX, OTHER, MORE].flatMap((type) =>
   [1, 3].flatMap((version) => {
     const pushed = pushedAs(NOTHING, version, type);
     const deleted = { ...pushed, deleted: 2 };
-    return [pushed, deleted, pushedAs(pushed, 4, OTHER), pushedAs(deleted, 4, OCI_IMAGE_INDEX), pushedAs(deleted, 5, MORE)];
+    return [
+      pushed,
+      deleted,
+      pushedAs(pushed, 4, OTHER),
+      pushedAs(deleted, 4, OCI_IMAGE_INDEX),
+      pushedAs(deleted, 5, MORE),
+    ];
   }),
 );
 
 function recordOf(repository: RepositoryName, row: Row): ManifestRecord {
   const type = typeOf(row, row.deleted) ?? { mediaType: OTHER, artifactType: '' };
-  return { ...row, ...type, repository, digest: IMAGE.digest, subject: null, size: 2, references: [], contents: ['{}'] };
+  return {
+    ...row,
+    ...type,
+    repository,
+    digest: IMAGE.digest,
+    subject: null,
+    size: 2,
+    references: [],
+    contents: ['{}'],
+  };
 }
 
 interface Stored extends Row {
@@ -45,7 +72,8 @@ interface Stored extends Row {
 
 async function storedIn(): Promise<Map<RepositoryName, Stored>> {
   const rows = await rowsOf<Stored & { repository: RepositoryName }>(
-    `SELECT repository, created_version AS created, deleted_version AS deleted, typed, typed_otherwise AS typedOtherwise,
+    `SELECT repository, created_version AS created, deleted_version AS deleted, typed,
+      typed_otherwise AS typedOtherwise,
       media_type AS mediaType, artifact_type AS artifactType FROM manifests`,
   );
   return new Map(rows.map(({ repository, ...row }) => [repository, row]));
@@ -59,22 +87,26 @@ function mergedOf(rows: readonly Row[]): Stored {
 }
 
 describe('merging rows', () => {
-  const cases = ROWS.flatMap((a, i) => ROWS.map((b, j) => ({ repository: `alice/r${i}x${j}` as RepositoryName, a, b })));
+  const cases = ROWS.flatMap((a, i) =>
+    ROWS.map((b, j) => ({ repository: `alice/r${i}x${j}` as RepositoryName, a, b })),
+  );
   const expected = new Map(cases.map(({ repository, a, b }) => [repository, mergedOf([a, b])]));
 
   test('whole, one after the other, decides the media type as the rule does', async () => {
     for (const side of ['a', 'b'] as const) {
       const manifests = cases.map((each) => recordOf(each.repository, each[side]));
-      await database.batch(mergeRows({ tags: [], lives: [], manifests, blobs: [] }, 1));
+      await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
     }
     expect(await storedIn()).toEqual(expected);
   });
 
   test('of which the second comes without its content, as in the reply to an announcement, does too', async () => {
     const manifests = cases.map(({ repository, a }) => recordOf(repository, a));
-    const lives: ManifestLife[] = cases.map(({ repository, b }) => Object.assign({ repository, digest: IMAGE.digest }, b));
-    await database.batch(mergeRows({ tags: [], lives: [], manifests, blobs: [] }, 1));
-    await database.batch(mergeRows({ tags: [], lives, manifests: [], blobs: [] }, 1));
+    const lifecycles: ManifestLifecycle[] = cases.map(({ repository, b }) =>
+      Object.assign({ repository, digest: IMAGE.digest }, b),
+    );
+    await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
+    await database.batch(mergeRows({ tags: [], lifecycles, manifests: [], blobs: [] }, 1));
     expect(await storedIn()).toEqual(expected);
   });
 
@@ -89,17 +121,30 @@ describe('merging rows', () => {
   });
 });
 
-test.each([OCI_IMAGE_INDEX, OTHER])('a push under %s sets claims and media type as the rule does', async (mediaType) => {
-  const pushed: Image = await documentOf(mediaType, { mediaType: undefined, manifests: [], artifactType: `of ${mediaType}` });
-  for (const [i, row] of [NOTHING, ...ROWS].entries()) {
-    const repository = `alice/p${i}` as RepositoryName;
-    const manifests = row === NOTHING ? [] : [{ ...recordOf(repository, row), digest: pushed.digest }];
-    await database.batch(mergeRows({ tags: [], lives: [], manifests, blobs: [] }, 1));
-    const context = { origin: 'central', announces: false, now: 1 };
-    const { manifest, digest } = pushed;
-    const { stamp = 0 } = await commitManifest(database, context, { repository, digest, manifest, size: 2, tags: [] });
-    const { created: _created, ...found } = (await storedIn()).get(repository) ?? first([]);
-    const { created: _, ...due } = mergedOf([pushedAs(row, stamp, mediaType)]);
-    expect(found).toEqual(due);
-  }
-});
+test.each([OCI_IMAGE_INDEX, OTHER])(
+  'a push under %s sets claims and media type as the rule does',
+  async (mediaType) => {
+    const pushed: Image = await documentOf(mediaType, {
+      mediaType: undefined,
+      manifests: [],
+      artifactType: `of ${mediaType}`,
+    });
+    for (const [i, row] of [NOTHING, ...ROWS].entries()) {
+      const repository = `alice/p${i}` as RepositoryName;
+      const manifests = row === NOTHING ? [] : [{ ...recordOf(repository, row), digest: pushed.digest }];
+      await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
+      const context = { origin: 'central', announces: false, now: 1 };
+      const { manifest, digest } = pushed;
+      const { version = 0 } = await commitManifest(database, context, {
+        repository,
+        digest,
+        manifest,
+        size: 2,
+        tags: [],
+      });
+      const { created: _created, ...found } = (await storedIn()).get(repository) ?? first([]);
+      const { created: _, ...due } = mergedOf([pushedAs(row, version, mediaType)]);
+      expect(found).toEqual(due);
+    }
+  },
+);

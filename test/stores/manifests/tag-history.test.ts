@@ -49,7 +49,9 @@ test('rows read do not depend on the length of the history', async () => {
 test('a push removes a bounded part of what is more than is kept, the oldest first, and in the end all', async () => {
   await rowsReadWith(ENTRIES + 25);
   const versions = async (): Promise<number[]> =>
-    (await rowsOf<{ version: number }>('SELECT version FROM tag_history ORDER BY version')).map(({ version }) => version);
+    (await rowsOf<{ version: number }>('SELECT version FROM tag_history ORDER BY version')).map(
+      ({ version }) => version,
+    );
   expect((await versions())[0]).toBe(11);
   const fixture = await openFixture();
   const image = await pushSmallImage(fixture, 1, []);

@@ -1,4 +1,7 @@
-/** What keeping the use of organizations costs: D1 rows of a push, with the triggers and without. No round trip, as `operation-counts.test.ts` says. */
+/**
+ * What keeping the use of organizations costs: D1 rows of a push, with the triggers and without. No round trip, as
+ * `operation-counts.test.ts` says.
+ */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { OrganizationName } from '../../../src/oci/reference.ts';

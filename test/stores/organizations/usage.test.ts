@@ -1,10 +1,20 @@
-/** What organizations use is kept by triggers: after each step of whatever is done, the columns say what a scan says. */
+/**
+ * What organizations use is kept by triggers: after each step of whatever is done, the columns say what a scan says.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import { inUnits } from '../../../src/stores/organizations/usage-rows.ts';
 import { addUsers, type UserName } from '../../support/client.ts';
-import { bytesOf, contentDigest, descriptorOf, type Image, imageOf, indexOf, subjectOf } from '../../support/fixture.ts';
+import {
+  bytesOf,
+  contentDigest,
+  descriptorOf,
+  type Image,
+  imageOf,
+  indexOf,
+  subjectOf,
+} from '../../support/fixture.ts';
 import { Random } from '../../support/random.ts';
 import { type HostName, ThreeHosts } from '../../support/three-hosts.ts';
 import { keptUsage, scannedUsage } from '../../support/usage.ts';
@@ -140,7 +150,13 @@ class Walk {
 
   async #put(host: HostName, repository: string, as: UserName, image: Image): Promise<string> {
     this.#images.push(image);
-    const { status } = await hosts.putManifest(host, repository, this.#random.chance(0.5) ? 'latest' : image.digest, image, as);
+    const { status } = await hosts.putManifest(
+      host,
+      repository,
+      this.#random.chance(0.5) ? 'latest' : image.digest,
+      image,
+      as,
+    );
     return `${host} PUT manifest ${repository}: ${status}`;
   }
 }
@@ -232,7 +248,12 @@ describe('what counts', () => {
     const subject = subjectOf(image);
     const config = bytesOf(9, 5);
     await put('alice/app', config);
-    await hosts.putManifest('central', 'alice/app', 'signed', await imageOf(await contentDigest(config), [], { subject }));
+    await hosts.putManifest(
+      'central',
+      'alice/app',
+      'signed',
+      await imageOf(await contentDigest(config), [], { subject }),
+    );
     await hosts.putManifest('central', 'alice/app', 'index', await indexOf([image.digest]));
     expect(await used('alice')).toBe(105);
   });
@@ -256,12 +277,14 @@ describe('what counts', () => {
     await run('UPDATE usage_blobs SET size = 100, known = 1');
     expect(await row()).toEqual({ size: 100, live: 0, fresh: 1, known: 1 });
     await run(
-      `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version, last_pull)
+      `INSERT INTO manifests (repository, digest, media_type, artifact_type, size, created_version, deleted_version,
+        last_pull)
        VALUES ('alice/app', 'sha256:2', 'm', '', 1, 1, 0, 0)`,
     );
     for (const kind of ['config', 'layer']) {
       await run(
-        `INSERT INTO manifest_references (repository, digest, manifest, kind, size) VALUES ('alice/app', 'sha256:1', 'sha256:2', '${kind}', 100)`,
+        `INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+          VALUES ('alice/app', 'sha256:1', 'sha256:2', '${kind}', 100)`,
       );
     }
     expect(await row()).toEqual({ size: 100, live: 1, fresh: 0, known: 1 });

@@ -144,7 +144,10 @@ describe('room', () => {
   test('is waited for no longer than ten seconds: then 503 with Retry-After', async () => {
     const budget = new BufferBudget(10);
     const loan = budget.borrow(10);
-    const failed = expect(budget.wait(1)).rejects.toMatchObject({ kind: 'UNAVAILABLE', headers: { 'Retry-After': '10' } });
+    const failed = expect(budget.wait(1)).rejects.toMatchObject({
+      kind: 'UNAVAILABLE',
+      headers: { 'Retry-After': '10' },
+    });
     await vi.advanceTimersByTimeAsync(WAIT_MILLISECONDS);
     await failed;
     expect([loan?.bytes, budget.inUse(), vi.getTimerCount()]).toEqual([10, 10, 0]);

@@ -21,7 +21,8 @@ afterEach(() => void vi.useRealTimers());
 function takingEverything(): { bucket: Bucket; deleted: string[][]; sizes: number[] } {
   const deleted: string[][] = [];
   const sizes: number[] = [];
-  const put = async (_key: string, body: BodyInit) => void sizes.push((await new Response(body).arrayBuffer()).byteLength);
+  const put = async (_key: string, body: BodyInit) =>
+    void sizes.push((await new Response(body).arrayBuffer()).byteLength);
   const r2 = { put, delete: async (keys: string[]) => void deleted.push(keys) };
   return { bucket: new Bucket(r2 as unknown as R2Bucket), deleted, sizes };
 }
@@ -40,21 +41,24 @@ test.each<[sent: number, length: number | undefined, most: number]>([
   [1, 100_000_000, STEP_BYTES],
   [STEP_BYTES + 1, undefined, 2 * SMALL_BYTES],
   [SMALL_BYTES + 1, undefined, 2 * PART_BYTES],
-])('%i bytes of a body of %s bytes, and no more: it borrows %i until it is given up with 408', async (bytes, length, most) => {
-  const budget = new BufferBudget();
-  const { bucket, deleted } = takingEverything();
-  const { stream, sent } = stalledBody(bytes);
-  const failed = expect(new BlobWriter(bucket, budget).write({ stream, length }, 'sha256')).rejects.toMatchObject({
-    kind: 'BODY_STALLED',
-    status: 408,
-  });
-  await sent;
-  await vi.waitUntil(() => budget.inUse() === most);
-  await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
-  await failed;
-  expect([budget.inUse(), vi.getTimerCount()]).toEqual([0, 0]);
-  expect(deleted.flat()).toHaveLength(length === undefined ? 0 : 1);
-});
+])(
+  '%i bytes of a body of %s bytes, and no more: it borrows %i until it is given up with 408',
+  async (bytes, length, most) => {
+    const budget = new BufferBudget();
+    const { bucket, deleted } = takingEverything();
+    const { stream, sent } = stalledBody(bytes);
+    const failed = expect(new BlobWriter(bucket, budget).write({ stream, length }, 'sha256')).rejects.toMatchObject({
+      kind: 'BODY_STALLED',
+      status: 408,
+    });
+    await sent;
+    await vi.waitUntil(() => budget.inUse() === most);
+    await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);
+    await failed;
+    expect([budget.inUse(), vi.getTimerCount()]).toEqual([0, 0]);
+    expect(deleted.flat()).toHaveLength(length === undefined ? 0 : 1);
+  },
+);
 
 test('a slow body gives its large buffer up while others wait for room, and goes on in a small one', async () => {
   const budget = new BufferBudget(RESERVED_BYTES + 2 * (PART_BYTES + SMALL_BYTES));
@@ -81,7 +85,13 @@ test('a slow body gives its large buffer up while others wait for room, and goes
   expect(budget.inUse()).toBe(rest!.bytes + PART_BYTES);
 });
 
-const WHOLE: Buffering = { sizes: [STEP_BYTES, SMALL_BYTES], least: SMALL_BYTES, givesWay: false, isGivenUp: true, copies: 1 };
+const WHOLE: Buffering = {
+  sizes: [STEP_BYTES, SMALL_BYTES],
+  least: SMALL_BYTES,
+  givesWay: false,
+  isGivenUp: true,
+  copies: 1,
+};
 
 test('a document that comes slowly is given up while others wait for room, and the one that waits is served', async () => {
   const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);

@@ -67,7 +67,12 @@ describe('one session, closed twice at once', () => {
       bucket: bucketWith({
         get: async (key: string) => {
           const object = await env.BLOBS_CENTRAL.get(key);
-          await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, undefined);
+          await fixture.registry.finishUpload(
+            session(progress),
+            await digestOf('sha256', content),
+            undefined,
+            undefined,
+          );
           return object;
         },
       }),
@@ -81,18 +86,21 @@ describe('one session, closed twice at once', () => {
     expect(await unreferencedObjects()).toEqual([]);
   });
 
-  test.each(['one chunk', 'several chunks'])('by many with the same digest (%s): all succeed, one object stays', async (how) => {
-    let progress = await uploadOf(how === 'one chunk' ? content : content.slice(0, 1000));
-    if (how !== 'one chunk')
-      progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(content.slice(1000)));
-    const digest = await digestOf('sha256', content);
-    await Promise.all(
-      Array.from({ length: 6 }, () => fixture.registry.finishUpload(session(progress), digest, undefined, undefined)),
-    );
-    await fixture.settled();
-    expect(await readsBack()).toBe(true);
-    expect(await unreferencedObjects()).toEqual([]);
-  });
+  test.each(['one chunk', 'several chunks'])(
+    'by many with the same digest (%s): all succeed, one object stays',
+    async (how) => {
+      let progress = await uploadOf(how === 'one chunk' ? content : content.slice(0, 1000));
+      if (how !== 'one chunk')
+        progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(content.slice(1000)));
+      const digest = await digestOf('sha256', content);
+      await Promise.all(
+        Array.from({ length: 6 }, () => fixture.registry.finishUpload(session(progress), digest, undefined, undefined)),
+      );
+      await fixture.settled();
+      expect(await readsBack()).toBe(true);
+      expect(await unreferencedObjects()).toEqual([]);
+    },
+  );
 });
 
 describe('an answer that got lost', () => {
@@ -118,11 +126,11 @@ describe('an answer that got lost', () => {
       const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
       const digest = await digestOf('sha256', content);
       const losing = await fixture.fresh({ database: losingAnswer() });
-      await expect(losing.registry.finishUpload(session(open), digest, undefined, bodyOf(content, length))).rejects.toMatchObject(
-        {
-          kind: 'UNAVAILABLE',
-        },
-      );
+      await expect(
+        losing.registry.finishUpload(session(open), digest, undefined, bodyOf(content, length)),
+      ).rejects.toMatchObject({
+        kind: 'UNAVAILABLE',
+      });
       await losing.registry.finishUpload(session(open), digest, undefined, bodyOf(content, length));
       await losing.settled();
       expect(await readsBack()).toBe(true);
@@ -222,7 +230,9 @@ test('an empty chunk, or an empty blob, does not revive a cancelled session', as
 test('a chunk without Content-Length that is not as long as its Content-Range says is refused', async () => {
   const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   const body = { ...bodyOf(content, 'unknown'), announced: 6000 };
-  await expect(fixture.registry.appendChunk(session(open), 0, body)).rejects.toMatchObject({ kind: 'CONTENT_RANGE_INVALID' });
+  await expect(fixture.registry.appendChunk(session(open), 0, body)).rejects.toMatchObject({
+    kind: 'CONTENT_RANGE_INVALID',
+  });
   expect((await fixture.registry.uploadProgress(session(open))).size).toBe(0);
   expect(await unreferencedObjects()).toEqual([]);
 });
@@ -261,7 +271,11 @@ test('the empty blob can be closed once more as well', async () => {
 });
 
 test('a join whose write fails without reading does not wait for it', async () => {
-  const progress = await fixture.registry.appendChunk(session(await uploadOf(content)), undefined, bodyOf(bytesOf(2, 2_000_000)));
+  const progress = await fixture.registry.appendChunk(
+    session(await uploadOf(content)),
+    undefined,
+    bodyOf(bytesOf(2, 2_000_000)),
+  );
   const failing = await fixture.fresh({
     bucket: bucketWith({ put: () => Promise.reject(new Error('put: internal error (10001)')) }),
   });

@@ -67,7 +67,10 @@ describe('an upload reference is unknown', () => {
     ['another offset', [id, '1235', expiresAt, algorithm, signature]],
     ['a later end', [id, offset, `${NOW + 9000}`, algorithm, signature]],
     ['another algorithm', [id, offset, expiresAt, 'sha512', signature]],
-    ['another signature', [id, offset, expiresAt, algorithm, `${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`]],
+    [
+      'another signature',
+      [id, offset, expiresAt, algorithm, `${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`],
+    ],
     [
       'an unkeyed hash for a signature',
       [id, offset, expiresAt, algorithm, unkeyed.toBase64({ alphabet: 'base64url', omitPadding: true })],

@@ -8,10 +8,18 @@ import { bodyOf, bytesOf, type Fixture, openFixture, session, SUBJECT } from '..
 const MALLORY = 'mallory/app' as RepositoryName;
 const BOB = 'bob/app' as RepositoryName;
 
-type Upload = (fixture: Fixture, repository: RepositoryName, bytes: Uint8Array<ArrayBuffer>, digest: Digest) => Promise<void>;
+type Upload = (
+  fixture: Fixture,
+  repository: RepositoryName,
+  bytes: Uint8Array<ArrayBuffer>,
+  digest: Digest,
+) => Promise<void>;
 
 const WAYS: readonly (readonly [name: string, upload: Upload])[] = [
-  ['POST with the digest', ({ registry }, repository, bytes, digest) => registry.putBlob(repository, digest, bodyOf(bytes))],
+  [
+    'POST with the digest',
+    ({ registry }, repository, bytes, digest) => registry.putBlob(repository, digest, bodyOf(bytes)),
+  ],
   [
     'POST and PUT',
     async ({ registry }, repository, bytes, digest) => {

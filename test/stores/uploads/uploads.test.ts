@@ -3,7 +3,12 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import type { UploadProgress } from '../../../src/registry/registry.ts';
-import { BufferBudget, FIRST_RESERVED_BYTES, PART_BYTES, SMALL_BYTES } from '../../../src/stores/uploads/buffer-budget.ts';
+import {
+  BufferBudget,
+  FIRST_RESERVED_BYTES,
+  PART_BYTES,
+  SMALL_BYTES,
+} from '../../../src/stores/uploads/buffer-budget.ts';
 import { ChunkOutOfOrder } from '../../../src/stores/uploads/upload-session.ts';
 import {
   bodyOf,
@@ -33,13 +38,19 @@ async function stored(content: Uint8Array<ArrayBuffer>, algorithm: 'sha256' | 's
   const blob = await fixture.registry.getBlob(granted(), await digestOf(algorithm, content));
   const read = content.byteLength === 0 ? new Uint8Array(0) : await bytesIn(await blob.open());
   return (
-    blob.size === content.byteLength && read.every((byte, i) => byte === content[i]) && read.byteLength === content.byteLength
+    blob.size === content.byteLength &&
+    read.every((byte, i) => byte === content[i]) &&
+    read.byteLength === content.byteLength
   );
 }
 
-async function pushChunks(chunks: readonly Uint8Array<ArrayBuffer>[], length: 'known' | 'unknown'): Promise<UploadProgress> {
+async function pushChunks(
+  chunks: readonly Uint8Array<ArrayBuffer>[],
+  length: 'known' | 'unknown',
+): Promise<UploadProgress> {
   let progress = open;
-  for (const chunk of chunks) progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(chunk, length));
+  for (const chunk of chunks)
+    progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(chunk, length));
   return progress;
 }
 
@@ -73,7 +84,9 @@ describe('one PATCH, then an empty PUT', () => {
     const content = bytesOf(1, 5000);
     const progress = await pushChunks([content], 'unknown');
     const other = await digestOf('sha512', bytesOf(2, 5000));
-    await expect(fixture.registry.finishUpload(session(progress), other, undefined, undefined)).rejects.toThrow(OciError);
+    await expect(fixture.registry.finishUpload(session(progress), other, undefined, undefined)).rejects.toThrow(
+      OciError,
+    );
     await fixture.registry.finishUpload(session(progress), await digestOf('sha512', content), undefined, undefined);
     expect(await stored(content, 'sha512')).toBe(true);
   });
@@ -94,7 +107,12 @@ describe('a whole blob in one PUT', () => {
     'length %s, %i bytes',
     async (length, size) => {
       const content = bytesOf(size, size);
-      await fixture.registry.finishUpload(session(open), await digestOf('sha256', content), undefined, bodyOf(content, length));
+      await fixture.registry.finishUpload(
+        session(open),
+        await digestOf('sha256', content),
+        undefined,
+        bodyOf(content, length),
+      );
       expect(await stored(content)).toBe(true);
       await fixture.settled();
       expect(await unreferencedObjects()).toEqual([]);
@@ -102,7 +120,12 @@ describe('a whole blob in one PUT', () => {
   );
 
   test('the empty blob', async () => {
-    await fixture.registry.finishUpload(session(open), await digestOf('sha256', new Uint8Array(0)), undefined, undefined);
+    await fixture.registry.finishUpload(
+      session(open),
+      await digestOf('sha256', new Uint8Array(0)),
+      undefined,
+      undefined,
+    );
     expect(await stored(new Uint8Array(0))).toBe(true);
   });
 });
@@ -115,7 +138,12 @@ describe('several chunks', () => {
   ] as const)('of length %s, %j bytes, are joined in order', async (length, sizes) => {
     const chunks = sizes.map((size, i) => bytesOf(i + 1, size));
     const progress = await pushChunks(chunks, length);
-    await fixture.registry.finishUpload(session(progress), await digestOf('sha256', concat(chunks)), undefined, undefined);
+    await fixture.registry.finishUpload(
+      session(progress),
+      await digestOf('sha256', concat(chunks)),
+      undefined,
+      undefined,
+    );
     expect(await stored(concat(chunks))).toBe(true);
     await fixture.settled();
     expect(await unreferencedObjects()).toEqual([]);
@@ -183,7 +211,9 @@ describe('invariant 4: nothing is stored under a digest that it does not have', 
     );
     const before = await snapshot();
     const body = last === 0 ? undefined : bodyOf(bytesOf(7, last));
-    await expect(fixture.registry.finishUpload(session(progress), await wrong(), undefined, body)).rejects.toMatchObject({
+    await expect(
+      fixture.registry.finishUpload(session(progress), await wrong(), undefined, body),
+    ).rejects.toMatchObject({
       kind: 'DIGEST_INVALID',
     });
     await fixture.settled();
@@ -227,21 +257,27 @@ describe('order', () => {
           (error: unknown) => (error as OciError).kind,
         ),
       );
-      expect((await Promise.all(attempts)).toSorted()).toEqual([...Array.from({ length: 7 }, () => 'CHUNK_OUT_OF_ORDER'), 'won']);
+      expect((await Promise.all(attempts)).toSorted()).toEqual([
+        ...Array.from({ length: 7 }, () => 'CHUNK_OUT_OF_ORDER'),
+        'won',
+      ]);
     }
     await fixture.settled();
     expect(await unreferencedObjects()).toEqual([]);
   });
 
-  test.each([undefined, 100_000])('a chunk that breaks off leaves the session at its old offset (length %s)', async (length) => {
-    const progress = await pushChunks([bytesOf(1, 10)], 'known');
-    await expect(
-      fixture.registry.appendChunk(session(progress), undefined, brokenBody(bytesOf(2, 5000), length)),
-    ).rejects.toThrow();
-    expect((await fixture.registry.uploadProgress(session(progress))).size).toBe(10);
-    await fixture.settled();
-    expect(await unreferencedObjects()).toEqual([]);
-  });
+  test.each([undefined, 100_000])(
+    'a chunk that breaks off leaves the session at its old offset (length %s)',
+    async (length) => {
+      const progress = await pushChunks([bytesOf(1, 10)], 'known');
+      await expect(
+        fixture.registry.appendChunk(session(progress), undefined, brokenBody(bytesOf(2, 5000), length)),
+      ).rejects.toThrow();
+      expect((await fixture.registry.uploadProgress(session(progress))).size).toBe(10);
+      await fixture.settled();
+      expect(await unreferencedObjects()).toEqual([]);
+    },
+  );
 });
 
 describe('sessions', () => {
@@ -269,24 +305,29 @@ describe('sessions', () => {
     }
   });
 
-  test.each(['fresh', 'with a chunk'])('a cancelled one (%s) is unknown from then on, and leaves nothing', async (state) => {
-    const progress = state === 'fresh' ? open : await pushChunks([bytesOf(1, 10)], 'known');
-    await fixture.registry.cancelUpload(session(progress));
-    await expect(fixture.registry.cancelUpload(session(progress))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
-    await expect(fixture.registry.uploadProgress(session(progress))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
-    for (const reference of [open, progress]) {
-      const late = bytesOf(2, 10);
-      await expect(fixture.registry.appendChunk(session(reference), undefined, bodyOf(late))).rejects.toMatchObject({
+  test.each(['fresh', 'with a chunk'])(
+    'a cancelled one (%s) is unknown from then on, and leaves nothing',
+    async (state) => {
+      const progress = state === 'fresh' ? open : await pushChunks([bytesOf(1, 10)], 'known');
+      await fixture.registry.cancelUpload(session(progress));
+      await expect(fixture.registry.cancelUpload(session(progress))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
+      await expect(fixture.registry.uploadProgress(session(progress))).rejects.toMatchObject({
         kind: 'UPLOAD_UNKNOWN',
       });
-      await expect(
-        fixture.registry.finishUpload(session(reference), await digestOf('sha256', late), undefined, bodyOf(late)),
-      ).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
-    }
-    await fixture.settled();
-    expect(await unreferencedObjects()).toEqual([]);
-    expect(await rowsOf('SELECT key FROM upload_chunks')).toEqual([]);
-  });
+      for (const reference of [open, progress]) {
+        const late = bytesOf(2, 10);
+        await expect(fixture.registry.appendChunk(session(reference), undefined, bodyOf(late))).rejects.toMatchObject({
+          kind: 'UPLOAD_UNKNOWN',
+        });
+        await expect(
+          fixture.registry.finishUpload(session(reference), await digestOf('sha256', late), undefined, bodyOf(late)),
+        ).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
+      }
+      await fixture.settled();
+      expect(await unreferencedObjects()).toEqual([]);
+      expect(await rowsOf('SELECT key FROM upload_chunks')).toEqual([]);
+    },
+  );
 
   test('a finished one is unknown from then on, but to who closes it once more with the same digest', async () => {
     const progress = await pushChunks([bytesOf(1, 10)], 'known');

@@ -56,7 +56,8 @@ async function push(name: string): Promise<void> {
   const { host, repository, tag } = reference;
   const caller = callerAt(host);
   for (const step of pushSteps(repository, tag, image(name))) await step.run(caller);
-  // The next command comes at once here, and not when a person has typed it: other registries have to know the image by then.
+  // The next command comes at once here, and not when a person has typed it: other registries have to know the image by
+  // then.
   const [organization = '', ...rest] = repository.split('/');
   const images = `${caller.url}/api/organizations/${organization}/repositories/${encodeURIComponent(rest.join('/'))}/images`;
   const waited = await fetch(`${images}/${tag}?wait=60`, { headers: { Authorization: caller.authorization } });

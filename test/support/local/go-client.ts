@@ -1,4 +1,7 @@
-/** Requests as Go's HTTP client makes them, which sends on whatever it is answered meanwhile: docker, containerd and crane do. */
+/**
+ * Requests as Go's HTTP client makes them, which sends on whatever it is answered meanwhile: docker, containerd and
+ * crane do.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';

@@ -13,7 +13,10 @@ export const secrets = new Secrets();
  * @param screen shows the passwords of the development users: that is its purpose
  */
 export async function loggedSecrets(stateDir: string, screen: string): Promise<string[]> {
-  const own = JSON.parse(await readFile(join(stateDir, 'secrets.json'), 'utf8').catch(() => '{}')) as Record<string, string>;
+  const own = JSON.parse(await readFile(join(stateDir, 'secrets.json'), 'utf8').catch(() => '{}')) as Record<
+    string,
+    string
+  >;
   for (const [name, secret] of Object.entries(own)) secrets.add(name, secret);
   const passwords = new Secrets();
   for (const { name, password } of DEVELOPMENT_USERS) {

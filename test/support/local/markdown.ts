@@ -92,7 +92,10 @@ function linksOf(prose: readonly Line[]): Link[] {
   const text = prose.map((line) => line.text).join('\n');
   const visible = text.replaceAll(/`[^`]*`/g, (span) => span.replaceAll(/[^\n]/g, '.'));
   const lineAt = (offset: number): number => prose[visible.slice(0, offset).split('\n').length - 1]?.number ?? 0;
-  const inline = [...visible.matchAll(INLINE_LINK)].map(({ 1: target = '', index }) => ({ target, line: lineAt(index) }));
+  const inline = [...visible.matchAll(INLINE_LINK)].map(({ 1: target = '', index }) => ({
+    target,
+    line: lineAt(index),
+  }));
   const byReference = [...visible.matchAll(REFERENCE_LINK)].map(({ 1: name = '', index }) => ({
     target: definitions.get(name.toLowerCase()) ?? '',
     line: lineAt(index),

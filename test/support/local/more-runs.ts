@@ -1,7 +1,7 @@
 /**
  * `npm run test:convergence -- [--runs N] [--seed S] [--path P]`, `npm run test:collection -- …`, `npm run test:faults -- …`:
- * a suite of random plans at full length, of which `npm test` runs a sample; or the one plan that failed. Without a seed, the
- * plans differ each time. It first prints the command that repeats them.
+ * a suite of random plans at full length, of which `npm test` runs a sample; or the one plan that failed. Without a
+ * seed, the plans differ each time. It first prints the command that repeats them.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,10 @@ import { parseArgs } from 'node:util';
 
 const TESTS = {
   convergence: ['test/replication/convergence.test.ts'],
-  collection: ['test/maintenance/collection/interleavings.test.ts', 'test/maintenance/collection/planted-mistakes.test.ts'],
+  collection: [
+    'test/maintenance/collection/interleavings.test.ts',
+    'test/maintenance/collection/planted-mistakes.test.ts',
+  ],
   faults: ['test/stores/faults.test.ts'],
 } as const;
 
@@ -23,7 +26,8 @@ const { values, positionals } = parseArgs({
 });
 const [name = ''] = positionals;
 const tests = Object.hasOwn(TESTS, name) ? TESTS[name as keyof typeof TESTS] : undefined;
-if (tests === undefined) throw new Error(`there is no suite of random plans called "${name}": ${Object.keys(TESTS).join(', ')}`);
+if (tests === undefined)
+  throw new Error(`there is no suite of random plans called "${name}": ${Object.keys(TESTS).join(', ')}`);
 const { runs, seed, path } = values;
 console.log(`npm run test:${name} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}`);
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));

@@ -90,7 +90,10 @@ export class PlatformServer {
     this.asked.push(token);
     const organization = this.#organizations.get(token);
     const json = { 'Content-Type': 'application/json' };
-    const body = JSON.stringify({ status: 'success', data: { organization_name: organization, registry: 'index.example.com' } });
+    const body = JSON.stringify({
+      status: 'success',
+      data: { organization_name: organization, registry: 'index.example.com' },
+    });
     const well = (): void => {
       if (organization === undefined) response.writeHead(401, json).end('{"status":"error","errors":[{"status":401}]}');
       else response.writeHead(200, json).end(body);

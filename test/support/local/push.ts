@@ -16,7 +16,11 @@ export function sha256(content: Buffer): string {
 export function imageOf(...layerSizes: readonly number[]): LocalImage {
   const config = randomBytes(200);
   const layers = layerSizes.map((size) => randomBytes(size));
-  const descriptor = (content: Buffer, mediaType: string) => ({ mediaType, digest: sha256(content), size: content.byteLength });
+  const descriptor = (content: Buffer, mediaType: string) => ({
+    mediaType,
+    digest: sha256(content),
+    size: content.byteLength,
+  });
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -97,7 +101,12 @@ export async function putManifest(caller: Caller, repository: string, tag: strin
 }
 
 /** Pulls everything and compares every byte. */
-export async function comparePull(caller: Caller, repository: string, reference: string, image: LocalImage): Promise<void> {
+export async function comparePull(
+  caller: Caller,
+  repository: string,
+  reference: string,
+  image: LocalImage,
+): Promise<void> {
   const manifest = await expectStatus(200, request(caller, 'GET', `/v2/${repository}/manifests/${reference}`));
   if (!Buffer.from(await manifest.arrayBuffer()).equals(image.manifest)) throw new Error('the manifest differs');
   for (const blob of image.blobs) await compareBlob(caller, repository, blob);
@@ -110,7 +119,8 @@ export async function compareBlob(caller: Caller, repository: string, blob: Buff
 
 async function expectStatus(status: number, pending: Promise<Response>): Promise<Response> {
   const response = await pending;
-  if (response.status !== status) throw new Error(`expected ${status}, got ${response.status}: ${await response.text()}`);
+  if (response.status !== status)
+    throw new Error(`expected ${status}, got ${response.status}: ${await response.text()}`);
   return response;
 }
 

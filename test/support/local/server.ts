@@ -42,7 +42,11 @@ export async function removeFolder(folder: string): Promise<void> {
 }
 
 /** @param command what Node runs: `npm start`, unless told otherwise */
-export async function startServer(stateDir: string, port?: number, command: readonly string[] = [START]): Promise<Server> {
+export async function startServer(
+  stateDir: string,
+  port?: number,
+  command: readonly string[] = [START],
+): Promise<Server> {
   const at = port ?? (await freePorts())[0] ?? 0;
   const child = spawn(process.execPath, command, {
     env: { ...process.env, PORT: String(at), STATE_DIR: stateDir },
@@ -109,7 +113,9 @@ export async function listeningAddresses(group: number): Promise<string[]> {
       if (inode !== undefined) inodes.add(inode);
     }
   }
-  const tables = await Promise.all(['tcp', 'tcp6'].map((name) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '')));
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((name) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '')),
+  );
   return tables
     .flatMap((table) => table.split('\n').slice(1))
     .map((line) => line.trim().split(/\s+/))

@@ -54,8 +54,13 @@ const imageOf = (subject: Subject): string => `${of(subject)}/repositories/${pat
 /** The narrowest name that only a pattern for the whole organization holds. */
 const anywhereIn = (subject: Subject): string => `${organizationOf(subject.repository)}/any/thing`;
 
-/** What is asked of a new credential, beside its name; and what that comes to. Left out is what the maker has itself. */
-const NEW_CREDENTIALS: readonly (readonly [fields: (subject: Subject) => object, granted: (subject: Subject) => Granted])[] = [
+/**
+ * What is asked of a new credential, beside its name; and what that comes to. Left out is what the maker has itself.
+ */
+const NEW_CREDENTIALS: readonly (readonly [
+  fields: (subject: Subject) => object,
+  granted: (subject: Subject) => Granted,
+])[] = [
   [() => ({ rights: ['pull', 'admin'] }), () => ({ rights: ['pull', 'admin'], registries: [] })],
   [() => ({ rights: ['admin'], expires_at: null }), () => ({ rights: ['admin'], registries: [], end: null })],
   [
@@ -95,7 +100,7 @@ const QUEUE_ROUTES: readonly (readonly [method: string, path: string, status: nu
   ['GET', '/parked', 200],
   ['GET', '/only-here', 200],
   ['POST', '/retry', 200, {}],
-  ['POST', '/mark-all', 202],
+  ['POST', '/announce-all', 202],
 ];
 
 const ROUTES: readonly Route[] = [
@@ -114,7 +119,8 @@ const ROUTES: readonly Route[] = [
     holdsAt: EVERYWHERE,
     method: 'DELETE',
     path: of,
-    answer: ({ organization }) => ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
+    answer: ({ organization }) =>
+      ({ full: [409, 'CONFLICT'], vacant: [204], absent: [404, 'NOT_FOUND'] } as const)[organization],
   },
   {
     needs: 'registry',
@@ -356,7 +362,8 @@ describe('a list shows no caller more than it administers', () => {
           organization === 'alice' &&
           (repositories ?? ['alice/*']).every((pattern) => manages(identity, pattern.replace('*', 'any/thing'))),
       ).map(({ name }) => name),
-    audit: (identity) => AUDITED.filter((name) => (name === '' ? manages(identity, 'alice/any/thing') : manages(identity, name))),
+    audit: (identity) =>
+      AUDITED.filter((name) => (name === '' ? manages(identity, 'alice/any/thing') : manages(identity, name))),
   };
   const NAMES: Readonly<Record<string, (body: never) => string[]>> = {
     repositories: ({ repositories }: { repositories: { name: string }[] }) => repositories.map(({ name }) => name),

@@ -31,7 +31,13 @@ export interface Limited {
 }
 
 /** `scopes`: of the access token; `all` is every action on every repository and the catalog. */
-export type Presented = 'basic' | 'token for all' | 'token for nothing' | 'bootstrap secret' | 'nothing' | 'something bad';
+export type Presented =
+  | 'basic'
+  | 'token for all'
+  | 'token for nothing'
+  | 'bootstrap secret'
+  | 'nothing'
+  | 'something bad';
 
 export interface Caller {
   readonly name: string;
@@ -80,7 +86,12 @@ function limitsIn({ registries, expiresAt }: Limited): Limited {
 export const OWNER = 'alice-pull-push-delete-admin';
 
 /** Belongs to no caller: the management API may remove it. */
-export const VICTIM: NewUser = { kind: 'organization', name: 'victim', password: 'password-of-victim', organization: 'alice' };
+export const VICTIM: NewUser = {
+  kind: 'organization',
+  name: 'victim',
+  password: 'password-of-victim',
+  organization: 'alice',
+};
 
 const WITH_RIGHTS = subsets.map((rights) => member(['alice', ...rights].join('-'), 'alice', rights));
 
@@ -217,7 +228,9 @@ function everyCaller(host: HostName): readonly Caller[] {
     refused('a tampered token', async () => `Bearer ${await tamperedToken(host)}`),
     refused('a token that the platform does not know', async () => UNKNOWN_TO_PLATFORM.pair),
     refused('another scheme', async () => 'Digest username="alice"'),
-    refused('the bootstrap secret as a password', async () => basic({ name: 'bootstrap', password: env.BOOTSTRAP_SECRET })),
+    refused('the bootstrap secret as a password', async () =>
+      basic({ name: 'bootstrap', password: env.BOOTSTRAP_SECRET }),
+    ),
     {
       name: 'the bootstrap secret',
       identity: { kind: 'administrator' },

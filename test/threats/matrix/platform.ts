@@ -1,6 +1,6 @@
 /**
- * Who may list and remove through the platform API: every caller × every route × what it is asked of; callers with Basic
- * also with the whole token, which is the same base64.
+ * Who may list and remove through the platform API: every caller × every route × what it is asked of; callers with
+ * Basic also with the whole token, which is the same base64.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
@@ -32,7 +32,9 @@ const listed = (path: string): readonly Target[] =>
 const shows = ({ identity }: Caller, { name, visibility }: Target): boolean =>
   visibility === 'public' || may(identity, 'pull', name);
 
-/** Of an organization, or of all: what the caller may pull. Nothing at all is refused, unless there just is nothing yet. */
+/**
+ * Of an organization, or of all: what the caller may pull. Nothing at all is refused, unless there just is nothing yet.
+ */
 function listOf(caller: Caller, organization: string | undefined, path: string): Expected {
   const { identity } = caller;
   const lists = listed(path)
@@ -91,7 +93,10 @@ const ROUTES: readonly Route[] = [
     name: 'every image with a digest',
     method: 'GET',
     path: ({ image }, { name }) => `/v1/images?digest=${image.digest}&namespace=${organizationOf(name)}`,
-    expected: (caller, { name }) => ({ status: 200, lists: listOf(caller, organizationOf(name), '/v1/images').lists ?? [] }),
+    expected: (caller, { name }) => ({
+      status: 200,
+      lists: listOf(caller, organizationOf(name), '/v1/images').lists ?? [],
+    }),
   },
   { name: 'who am I', method: 'GET', path: () => '/v1/auth', expected: () => ({ status: 200 }) },
   {
@@ -119,7 +124,9 @@ const ROUTES: readonly Route[] = [
 
 function namesIn(text: string): string[] {
   const { images } = (JSON.parse(text) as { data: { images: Record<string, string>[] } }).data;
-  const names = images.map(({ name, url, digest }) => name ?? (url?.replace(/^[^/]+\//, '') ?? digest ?? '').replace(/@.*/, ''));
+  const names = images.map(
+    ({ name, url, digest }) => name ?? (url?.replace(/^[^/]+\//, '') ?? digest ?? '').replace(/@.*/, ''),
+  );
   return [...new Set(names)].toSorted();
 }
 
@@ -131,7 +138,8 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   const response = await world.ask(route.method, path, authorization);
   const text = await response.text();
   expect({ where, status: response.status, text }).toEqual({ where, status: expected.status, text });
-  if (expected.lists !== undefined) expect({ where, lists: namesIn(text) }).toEqual({ where, lists: expected.lists.toSorted() });
+  if (expected.lists !== undefined)
+    expect({ where, lists: namesIn(text) }).toEqual({ where, lists: expected.lists.toSorted() });
   if (expected.status >= 400) {
     const { errors } = JSON.parse(text) as { errors: { status: number }[] };
     expect([where, errors.map(({ status }) => status)]).toEqual([where, [expected.status]]);
@@ -150,7 +158,10 @@ async function formsOf(caller: Caller): Promise<(string | undefined)[]> {
 export function describePlatformMatrix(where: Place): void {
   const callers = callersOf(where.host);
   const targets = repositoriesOf(where);
-  const [reads, removals] = [ROUTES.filter(({ method }) => method === 'GET'), ROUTES.filter(({ method }) => method !== 'GET')];
+  const [reads, removals] = [
+    ROUTES.filter(({ method }) => method === 'GET'),
+    ROUTES.filter(({ method }) => method !== 'GET'),
+  ];
   const combinations = callers.length * ROUTES.length * targets.length;
   let asked = 0;
   beforeAll(async () => {
@@ -165,7 +176,8 @@ export function describePlatformMatrix(where: Place): void {
     test.each(callers)('$name', async (caller) => {
       for (const authorization of await formsOf(caller)) {
         // Reads change nothing: so they may overlap.
-        for (const target of targets) await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
+        for (const target of targets)
+          await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
         expect(await world.changes(), 'what reads changed').toEqual([]);
         for (const target of targets) {
           for (const route of removals) {

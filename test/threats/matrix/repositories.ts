@@ -23,8 +23,8 @@ export const REPOSITORIES: readonly Target[] = [
 ];
 
 /**
- * The host that is asked, and the store that all content is in. Another store that the host has knows who may do what, and
- * nothing else.
+ * The host that is asked, and the store that all content is in. Another store that the host has knows who may do what,
+ * and nothing else.
  */
 export interface Place {
   readonly host: 'central' | 'node1';

@@ -82,7 +82,13 @@ export const ROUTES: readonly Route[] = [
     path: () => 'tags/list',
     answers: { whole: [200], empty: [200], absent: [404, 'NAME_UNKNOWN'] },
   },
-  { name: 'GET referrers', method: 'GET', needs: 'pull', path: ({ image }) => `referrers/${image.digest}`, answers: always(200) },
+  {
+    name: 'GET referrers',
+    method: 'GET',
+    needs: 'pull',
+    path: ({ image }) => `referrers/${image.digest}`,
+    answers: always(200),
+  },
   {
     name: 'PUT manifest by tag',
     method: 'PUT',
@@ -108,7 +114,13 @@ export const ROUTES: readonly Route[] = [
     answers: always(201),
   },
   { name: 'POST upload', method: 'POST', needs: 'push', path: () => 'blobs/uploads/', answers: always(202) },
-  { name: 'POST upload without a slash', method: 'POST', needs: 'push', path: () => 'blobs/uploads', answers: always(202) },
+  {
+    name: 'POST upload without a slash',
+    method: 'POST',
+    needs: 'push',
+    path: () => 'blobs/uploads',
+    answers: always(202),
+  },
   {
     name: 'POST upload with the blob',
     method: 'POST',

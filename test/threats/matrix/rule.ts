@@ -29,7 +29,9 @@ export function may(identity: Identity, action: Action, repository: string): boo
       return action === 'pull' && organization === 'official';
     case 'organization':
       if (action === 'pull' && organization === 'official') return true;
-      return identity.organization === organization && identity.rights.includes(action) && identity.covers.test(repository);
+      return (
+        identity.organization === organization && identity.rights.includes(action) && identity.covers.test(repository)
+      );
   }
 }
 
@@ -65,7 +67,10 @@ export function expectedOfV2({ host }: Place, caller: Caller, route: Route, targ
   return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
 }
 
-/** 201 only from where the caller can pull, and where the blob is; else an upload is opened as if nothing had been asked. */
+/**
+ * 201 only from where the caller can pull, and where the blob is; else an upload is opened as if nothing had been
+ * asked.
+ */
 function mounted(identity: Identity, { blob, from }: NonNullable<Route['mounts']>): Answer {
   const source = from === '' ? blob : from;
   return source === blob && (source === 'public' || may(identity, 'pull', SOURCES[source])) ? [201] : [202];
@@ -83,7 +88,8 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 export interface ApiRoute {
   /**
    * Who manages: administrators of the whole registry, or also those of the organization, or only those of its admins
-   * that cover the repository. Or whoever may pull from the repository, or push to it; or push to it, or runs the nodes.
+   * that cover the repository. Or whoever may pull from the repository, or push to it; or push to it, or runs the
+   * nodes.
    */
   readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
   /** Registries where it holds, at all of which the caller's credential has to be good. */

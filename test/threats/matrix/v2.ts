@@ -29,14 +29,25 @@ function casesOf(caller: Caller, target: Target): Case[] {
   }));
 }
 
-async function run(caller: Caller, authorization: string | undefined, { where, route, target, expected }: Case): Promise<string> {
+async function run(
+  caller: Caller,
+  authorization: string | undefined,
+  { where, route, target, expected }: Case,
+): Promise<string> {
   // Of whoever is asked for nothing else, the owner's: knowing it must not help.
   const subject = caller.subject ?? `id-of-${OWNER}`;
   const session =
-    route.inSession === true ? await world.session(target.state === 'whole' ? target.name : 'alice/elsewhere', subject) : '';
+    route.inSession === true
+      ? await world.session(target.state === 'whole' ? target.name : 'alice/elsewhere', subject)
+      : '';
   const path = route.path(world, session);
   const body = route.body?.(world);
-  const response = await world.ask(route.method, path.startsWith('/') ? path : `/v2/${target.name}/${path}`, authorization, body);
+  const response = await world.ask(
+    route.method,
+    path.startsWith('/') ? path : `/v2/${target.name}/${path}`,
+    authorization,
+    body,
+  );
   const text = new TextDecoder().decode(await response.arrayBuffer());
   const [status, code] = expected.answer;
   const challenge = response.headers.get('WWW-Authenticate');
@@ -45,10 +56,18 @@ async function run(caller: Caller, authorization: string | undefined, { where, r
     status: response.status,
     code: code === undefined || route.method === 'HEAD' ? code : codeIn(text),
     challenge:
-      challenge === null || expected.challenge?.every((part) => challenge.includes(part)) ? expected.challenge : challenge,
+      challenge === null || expected.challenge?.every((part) => challenge.includes(part))
+        ? expected.challenge
+        : challenge,
     challenged: challenge !== null,
   };
-  expect(answer).toEqual({ where, status, code, challenge: expected.challenge, challenged: expected.challenge !== undefined });
+  expect(answer).toEqual({
+    where,
+    status,
+    code,
+    challenge: expected.challenge,
+    challenged: expected.challenge !== undefined,
+  });
   if (route.needs === 'catalog' && status === 200) {
     const { repositories } = JSON.parse(text) as { repositories: string[] };
     expect([where, repositories]).toEqual([where, expectedCatalog(caller, REPOSITORIES)]);
@@ -72,7 +91,8 @@ function shapeOf(response: Response, text: string, session: string, { name }: Ta
 
 /** Reads, then deletes, then what creates: no answer depends on those before it, but for what {@link isFelt} tells. */
 function inOrder(cases: readonly Case[]): Case[] {
-  const rank = ({ route: { method } }: Case) => (method === 'GET' || method === 'HEAD' ? 0 : method === 'DELETE' ? 1 : 2);
+  const rank = ({ route: { method } }: Case) =>
+    method === 'GET' || method === 'HEAD' ? 0 : method === 'DELETE' ? 1 : 2;
   return cases.toSorted((a, b) => rank(a) - rank(b));
 }
 

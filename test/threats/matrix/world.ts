@@ -8,7 +8,7 @@ import { BINDINGS, TABLES } from '../../support/bindings.ts';
 import { addCredentials, basic, type CallOptions } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, type Image, indexOf, objectKeys } from '../../support/fixture.ts';
-import { followAtNode1, naming, openWithPlatform, type PlatformRegistry } from '../../support/platform.ts';
+import { applyAtNode1, naming, openWithPlatform, type PlatformRegistry } from '../../support/platform.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 import { OWNER, PLATFORM_TOKEN, USERS_OF_MATRIX } from './callers.ts';
 import { organizationOf, type Place, REPOSITORIES, SOURCES } from './repositories.ts';
@@ -38,7 +38,8 @@ export interface World {
   ): Promise<Response>;
 }
 
-const publish = (name: string) => env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(name).run();
+const publish = (name: string) =>
+  env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(name).run();
 
 /** Fills the empty stores. */
 export async function createWorld({ host, store }: Place): Promise<World> {
@@ -49,7 +50,7 @@ export async function createWorld({ host, store }: Place): Promise<World> {
   await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('vacant', 0)").run();
   for (const { name, visibility } of REPOSITORIES) if (visibility === 'public') await publish(name);
   await publish(SOURCES.public);
-  if (host === 'node1') await followAtNode1();
+  if (host === 'node1') await applyAtNode1();
 
   const registry = openWithPlatform((token) => (token === PLATFORM_TOKEN.whole ? naming('alice') : undefined));
   const asOwnerOf = (repository: string): CallOptions => {
@@ -151,7 +152,10 @@ async function savedState(store: keyof typeof BINDINGS): Promise<SavedState> {
       const found = await database.batch<{ name: string }>(compare);
       const keys = await objectKeys(bucket);
       const moved = keys.length !== objects.size || keys.some((key) => !objects.has(key));
-      const changed = [...found.flatMap(({ results }) => results.map(({ name }) => name)), ...(moved ? ['objects'] : [])];
+      const changed = [
+        ...found.flatMap(({ results }) => results.map(({ name }) => name)),
+        ...(moved ? ['objects'] : []),
+      ];
       return changed.map((name) => `${store}: ${name}`);
     },
   };

@@ -55,5 +55,5 @@ export const work: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: kind('collect node'), node, turns }) },
   { weight: 3, arbitrary: fc.record({ kind: kind('evict'), node, turns, by: kind('bytes', 'idleness') }) },
   { weight: 2, arbitrary: fc.record({ kind: kind('tombstones'), turns }) },
-  { weight: 1, arbitrary: fc.record({ kind: kind('expired uploads', 'feed') }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('expired uploads', 'change_log') }) },
 );

@@ -1,4 +1,7 @@
-/** The end of a run: all is exchanged and whole; then all is deleted, the feed followed, all times over, and nothing is left. */
+/**
+ * The end of a run: all is exchanged and whole; then all is deleted, the change log followed, all times over, and
+ * nothing is left.
+ */
 import { isAlive } from '../../../../src/stores/versions.ts';
 import { itemAt } from '../../../replication/reads.ts';
 import { BINDINGS, TABLES } from '../../../support/bindings.ts';
@@ -11,7 +14,10 @@ import type { Run } from './run.ts';
 const HOUR = 3_600_000;
 const QUARTER = 15 * 60_000;
 const TURNS = 100;
-/** Leases are over; then what goes an hour after its row, and entries of the feed; then what others had to forget first. */
+/**
+ * Leases are over; then what goes an hour after its row, and entries of the change log; then what others had to forget
+ * first.
+ */
 const PAUSES = [2 * GRACE + HOUR, GRACE + HOUR, GRACE + HOUR, 2 * GRACE + HOUR, GRACE + HOUR];
 
 /** What stays: control data, clocks, positions, what maintenance remembers, and the log of who did what. */
@@ -19,7 +25,7 @@ const KEPT_TABLES = [
   'clock',
   'organizations',
   'credentials',
-  'followers',
+  'change_log_positions',
   'maintenance_tasks',
   'maintenance_counters',
   'audit*',
@@ -73,10 +79,12 @@ const WORK: readonly Operation[] = [
   ...NODES.map((node): Operation => ({ kind: 'collect node', node, turns: TURNS })),
   { kind: 'collect central', turns: TURNS, away: null },
   { kind: 'tombstones', turns: TURNS },
-  { kind: 'feed' },
+  { kind: 'change_log' },
 ];
 
-/** Rows and objects, each in a line. An object that a killed isolate had written and no row ever named is for the scrub. */
+/**
+ * Rows and objects, each in a line. An object that a killed isolate had written and no row ever named is for the scrub.
+ */
 async function whatIsLeft({ writers, seen }: Run): Promise<string[]> {
   const rows = await Promise.all(HOST_NAMES.map(rowsIn));
   const objects = HOST_NAMES.flatMap((name) =>
@@ -105,5 +113,7 @@ async function rowsIn(name: HostName): Promise<string[]> {
     'usage WHERE blobs <> 0 OR bytes <> 0 OR uploading <> 0',
   ];
   const contents = await database.batch<object>(rows.map((from) => database.prepare(`SELECT * FROM ${from} LIMIT 5`)));
-  return contents.flatMap(({ results }, i) => results.map((row) => `${name}: ${rows[i]?.split(' ')[0]} ${JSON.stringify(row)}`));
+  return contents.flatMap(({ results }, i) =>
+    results.map((row) => `${name}: ${rows[i]?.split(' ')[0]} ${JSON.stringify(row)}`),
+  );
 }

@@ -45,7 +45,9 @@ export function checkStores(facts: Facts, { now }: World): void {
   }
   for (const { host, repository, digest } of promises.all(now)) {
     if (!seen.isReadable(host, itemAt(content.repositories, repository), digest)) {
-      throw new Error(`blob ${nameOf(content, digest)} of repository ${repository} was promised at ${host}, and is lost`);
+      throw new Error(
+        `blob ${nameOf(content, digest)} of repository ${repository} was promised at ${host}, and is lost`,
+      );
     }
   }
 }
@@ -73,9 +75,9 @@ function checkManifest(
     throw new Error(`manifest ${manifest} is ${alive ? 'alive' : 'gone'} at ${host}\n${oracle.explain(repository)}`);
   }
   // Elsewhere it may have been deleted after what this host shows.
-  const { deleted } = seen.life(HOST_NAMES, name, digest);
-  const lives = [shown, seen.life([host, 'central'], name, digest)];
-  if (!lives.some((life) => isAlive(life) && life.created > deleted)) return;
+  const { deleted } = seen.lifecycle(HOST_NAMES, name, digest);
+  const lifecycles = [shown, seen.lifecycle([host, 'central'], name, digest)];
+  if (!lifecycles.some((lifecycle) => isAlive(lifecycle) && lifecycle.created > deleted)) return;
   for (const blob of document.requiredBlobs) {
     if (!seen.isReadable(host, name, blob)) {
       throw new Error(

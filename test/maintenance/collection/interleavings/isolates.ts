@@ -36,7 +36,8 @@ export class World {
     for (const name of HOST_NAMES) {
       const host = hosts[name];
       host.skew = this.#skews[name];
-      host.gate = (call, work) => (name === away ? Promise.reject(new Error(`${name} is away`)) : isolate.pass(name, call, work));
+      host.gate = (call, work) =>
+        name === away ? Promise.reject(new Error(`${name} is away`)) : isolate.pass(name, call, work);
     }
     return isolate;
   }

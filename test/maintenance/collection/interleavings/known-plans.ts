@@ -30,7 +30,7 @@ const COLLECT: Operation = { kind: 'collect central', turns: ALL, away: null };
 const COLLECT_NODE: Operation = { kind: 'collect node', node: 'node1', turns: ALL };
 const EVICT: Operation = { kind: 'evict', node: 'node1', turns: ALL, by: 'idleness' };
 
-/** Calls of an eviction at which it marks, asks central, has its consent, and removes. */
+/** Calls of an eviction at which it marks, asks central, has its release, and removes. */
 const CALLS = [6, 8, 9, 10];
 
 export const KNOWN_PLANS: readonly Plan[] = [
@@ -72,7 +72,8 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   })),
-  // A copy is killed when central has the row, and central's collection when it has none any more; then the copy is due again.
+  // A copy is killed when central has the row, and central's collection when it has none any more; then the copy is due
+  // again.
   {
     skews: EQUAL,
     steps: [

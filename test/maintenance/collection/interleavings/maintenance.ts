@@ -39,7 +39,7 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
     case 'expired uploads':
       for (const { store } of hosts.all) await removeExpired(context, store);
       return;
-    case 'feed':
+    case 'change_log':
       return removeAppliedChanges(context);
   }
 }
@@ -47,7 +47,9 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
 /** Otherwise hours lie between the rounds of a task. */
 export async function makeDue(work: Work): Promise<void> {
   const stores = 'node' in work ? [work.node] : work.kind === 'tombstones' ? HOST_NAMES : (['central'] as const);
-  await Promise.all(stores.map((store) => BINDINGS[store][0].prepare('UPDATE maintenance_tasks SET next_at = 0').run()));
+  await Promise.all(
+    stores.map((store) => BINDINGS[store][0].prepare('UPDATE maintenance_tasks SET next_at = 0').run()),
+  );
 }
 
 export function isWork(operation: Operation): operation is Work {
@@ -57,7 +59,7 @@ export function isWork(operation: Operation): operation is Work {
     case 'evict':
     case 'tombstones':
     case 'expired uploads':
-    case 'feed':
+    case 'change_log':
       return true;
     default:
       return false;

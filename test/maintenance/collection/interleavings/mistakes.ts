@@ -9,13 +9,13 @@ import type { Reach } from './isolates.ts';
 type Rewriting = readonly [from: RegExp, to: string];
 
 export const MISTAKES = {
-  'a node collecting without central’s consent': [
+  'a node collecting without central’s release': [
     [
       /(SELECT asked\.value AS digest FROM json_each\(\?1\) AS asked WHERE) \?5 = 1 AND [\s\S]*$/,
       '$1 ?5 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM locations own WHERE own.digest = asked.value AND own.store = ?4)',
     ],
   ],
-  'consent kept across a cleared mark': [[/l\.leaving = \?3 AND/, '?3 IS NOT NULL AND']],
+  'release kept across a cleared mark': [[/l\.leaving = \?3 AND/, '?3 IS NOT NULL AND']],
   'eviction without renewing central’s lease': [
     [/max\(lease_until, CAST\(\?6 AS INTEGER\)\)/, 'max(lease_until, ?6 - ?6)'],
     // The second defence: what a live manifest of the node names does not leave.
@@ -24,7 +24,9 @@ export const MISTAKES = {
   'collecting while a node lags': [
     [/SELECT min\(written_at\) AS written_at FROM markers INDEXED BY markers_in_order/, 'SELECT NULL AS written_at'],
   ],
-  'leases renewed only below g': [[/(digest = \?2 AND \(lease_until < CAST\(\?3 AS INTEGER\))/, `$1 - ${0.75 * GRACE}`]],
+  'leases renewed only below g': [
+    [/(digest = \?2 AND \(lease_until < CAST\(\?3 AS INTEGER\))/, `$1 - ${0.75 * GRACE}`],
+  ],
   'a commit on a link of any age': [
     [/k\.usable_until > CAST\((\?\d) AS INTEGER\)/, 'k.usable_until > CAST($1 AS INTEGER) - 1e18'],
   ],
@@ -37,7 +39,10 @@ export const MISTAKES = {
 } as const satisfies Record<string, readonly Rewriting[]>;
 
 /** Databases whose statements are rewritten, and how many statements were, by rewriting. */
-export function planted(rewritings: readonly Rewriting[]): { readonly reach: Reach; readonly counts: readonly number[] } {
+export function planted(rewritings: readonly Rewriting[]): {
+  readonly reach: Reach;
+  readonly counts: readonly number[];
+} {
   const counts = rewritings.map(() => 0);
   const rewritten = (query: string): string =>
     rewritings.reduce((text, [from, to], i) => {
@@ -50,7 +55,10 @@ export function planted(rewritings: readonly Rewriting[]): { readonly reach: Rea
       prepare: (query: string) => session.prepare(rewritten(query)),
       batch: (statements: D1PreparedStatement[]) => session.batch(statements),
     });
-    return { ...reached(database), withSession: (start?: string) => reached(database.withSession(start)) } as D1Database;
+    return {
+      ...reached(database),
+      withSession: (start?: string) => reached(database.withSession(start)),
+    } as D1Database;
   };
   return { reach, counts };
 }

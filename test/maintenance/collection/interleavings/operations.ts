@@ -23,7 +23,7 @@ export type Work =
   | { readonly kind: 'collect node'; readonly node: NodeName; readonly turns: number }
   | { readonly kind: 'evict'; readonly node: NodeName; readonly turns: number; readonly by: 'bytes' | 'idleness' }
   | { readonly kind: 'tombstones'; readonly turns: number }
-  | { readonly kind: 'expired uploads' | 'feed' };
+  | { readonly kind: 'expired uploads' | 'change_log' };
 
 export type Operation =
   /** Blobs that an image needs. */

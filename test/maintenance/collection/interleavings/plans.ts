@@ -1,7 +1,7 @@
 /**
- * Plans by chance. A quarter are any operations in any order. The others start from a situation in which bytes are at risk, with
- * times around the limits at which a rule changes its mind; mostly, operations by chance come between, and isolates
- * are stopped.
+ * Plans by chance. A quarter are any operations in any order. The others start from a situation in which bytes are at
+ * risk, with times around the limits at which a rule changes its mind; mostly, operations by chance come between, and
+ * isolates are stopped.
  */
 import * as fc from 'fast-check';
 import { image, kind, manifest, MINUTE, node, pause, tag, tags, target, turns, way, work } from './chances.ts';
@@ -13,7 +13,12 @@ const request: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: kind('commit'), ...target, manifest, tags }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: kind('upload'), ...target, blob: fc.constantFrom(...BLOBS), end: kind('left', 'cancelled') }),
+    arbitrary: fc.record({
+      kind: kind('upload'),
+      ...target,
+      blob: fc.constantFrom(...BLOBS),
+      end: kind('left', 'cancelled'),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ kind: kind('delete tag'), ...target, tag }) },
   { weight: 2, arbitrary: fc.record({ kind: kind('delete manifest'), ...target, manifest }) },
@@ -29,7 +34,11 @@ const queue: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: kind('bytes'), node, turns }) },
 );
 
-const operation = fc.oneof({ weight: 4, arbitrary: request }, { weight: 2, arbitrary: queue }, { weight: 3, arbitrary: work });
+const operation = fc.oneof(
+  { weight: 4, arbitrary: request },
+  { weight: 2, arbitrary: queue },
+  { weight: 3, arbitrary: work },
+);
 
 const stop: fc.Arbitrary<Stop> = fc.record({
   call: fc.nat(9),

@@ -1,7 +1,7 @@
 /**
  * What clients were promised: that a blob is kept for g, and that a manifest which needs it can be committed. A promise
- * ends with a deletion by a client; and what a node says of a blob that was deleted elsewhere is none before the node has
- * heard of it.
+ * ends with a deletion by a client; and what a node says of a blob that was deleted elsewhere is none before the node
+ * has heard of it.
  */
 import type { Digest } from '../../../../src/oci/digest.ts';
 import { HOST_NAMES, type HostName } from '../../../support/hosts.ts';
@@ -30,7 +30,9 @@ export class Promises {
 
   made(promised: Promised): void {
     const { host, repository, digest } = promised;
-    const clouded = [...this.#deletions].some((deletion) => deletion.ahead.has(host) && concerns(deletion, repository, digest));
+    const clouded = [...this.#deletions].some(
+      (deletion) => deletion.ahead.has(host) && concerns(deletion, repository, digest),
+    );
     if (!clouded) this.#kept.set(`${host} ${repository} ${digest}`, promised);
   }
 
@@ -47,7 +49,7 @@ export class Promises {
     };
   }
 
-  /** A node has followed all that central's feed says. */
+  /** A node has followed all that central's change log says. */
   followed(node: HostName): void {
     for (const deletion of this.#deletions) if (deletion.ended) deletion.ahead.delete(node);
   }

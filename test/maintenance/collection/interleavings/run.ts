@@ -2,7 +2,7 @@
 import type { Digest } from '../../../../src/oci/digest.ts';
 import { OciError } from '../../../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../../../src/oci/reference.ts';
-import { waitingMarkers } from '../../../../src/stores/outbox-rows.ts';
+import { waitingOutboxEntries } from '../../../../src/stores/outbox-rows.ts';
 import type { Registry } from '../../../../src/registry/registry.ts';
 import { isAlive } from '../../../../src/stores/versions.ts';
 import type { Content } from '../../../replication/content.ts';
@@ -130,7 +130,8 @@ export class Run {
     const { hosts } = work.isolate;
     switch (operation.kind) {
       case 'blobs':
-        for (const digest of this.#required(operation.manifest)) await this.#offer(operation, digest, operation.way, work);
+        for (const digest of this.#required(operation.manifest))
+          await this.#offer(operation, digest, operation.way, work);
         return;
       case 'commit':
         return this.#commit(operation, operation.manifest, operation.tags, work);
@@ -166,7 +167,7 @@ export class Run {
       case 'evict':
       case 'tombstones':
       case 'expired uploads':
-      case 'feed':
+      case 'change_log':
         return carryOutWork(operation, hosts, () => this.#world.timeAt('central'));
     }
   }
@@ -223,7 +224,8 @@ export class Run {
     if (!(answer instanceof OciError)) return this.#end(event, true, work);
     if (answer.kind !== 'MANIFEST_BLOB_UNKNOWN') throw answer;
     this.#end(event, false, work);
-    if (kept && areKept()) throw new Error(`manifest ${manifest} was refused at ${host} although its blobs were promised`);
+    if (kept && areKept())
+      throw new Error(`manifest ${manifest} was refused at ${host} although its blobs were promised`);
   }
 
   async #delete({ host, repository }: Target, change: Change, work: Working): Promise<void> {
@@ -264,9 +266,11 @@ export class Run {
         : isAlive(this.seen.shown(host, name, itemAt(this.content.manifests, what).digest));
     const found = answer instanceof OciError ? null : answer.digest;
     if (typeof what === 'string') {
-      if (found !== expected) throw new Error(`${host} serves ${found} for ${what}, and its rows say ${String(expected)}`);
+      if (found !== expected)
+        throw new Error(`${host} serves ${found} for ${what}, and its rows say ${String(expected)}`);
       this.oracle.shown(host, repository, what);
-    } else if ((found !== null) !== expected) throw new Error(`${host} ${found === null ? 'lacks' : 'serves'} manifest ${what}`);
+    } else if ((found !== null) !== expected)
+      throw new Error(`${host} ${found === null ? 'lacks' : 'serves'} manifest ${what}`);
     const manifest = this.content.manifests.findIndex(({ digest }) => digest === found);
     if (answer instanceof OciError || manifest < 0) return;
     if (answer.text !== new TextDecoder().decode(itemAt(this.content.manifests, manifest).bytes)) {
@@ -287,17 +291,20 @@ export class Run {
     }
   }
 
-  async #runQueue({ kind, node, turns }: Extract<Operation, { kind: 'metadata' | 'bytes' }>, work: Working): Promise<void> {
+  async #runQueue(
+    { kind, node, turns }: Extract<Operation, { kind: 'metadata' | 'bytes' }>,
+    work: Working,
+  ): Promise<void> {
     const { isolate } = work;
     const { queue, store } = isolate.hosts[node];
     queue.wakeUp();
-    queue.expectFeed();
+    queue.expectChangeLog();
     const mayGoOn = turnsLeft(turns);
     if (kind === 'bytes') return queue.moveBytes(mayGoOn);
     await queue.moveMetadata(mayGoOn);
     if (turns < ALL_TURNS || isolate.wasHalted) return;
     this.promises.followed(node);
-    if ((await waitingMarkers(store.database)).depth === 0) this.oracle.exchanged(node);
+    if ((await waitingOutboxEntries(store.database)).depth === 0) this.oracle.exchanged(node);
   }
 
   #required(manifest: number): readonly Digest[] {

@@ -1,6 +1,6 @@
 /**
- * Situations in which bytes are at risk, with times around the limits at which a rule of collection changes its mind. Each is
- * what a rule is for.
+ * Situations in which bytes are at risk, with times around the limits at which a rule of collection changes its mind.
+ * Each is what a rule is for.
  */
 import * as fc from 'fast-check';
 import { GRACE } from '../../../support/fixture.ts';
@@ -59,7 +59,7 @@ const promised: fc.Arbitrary<Step[]> = fc
         operation: { kind: 'blobs', host: at, repository: 0, manifest: number, way: how },
         stop: slow === null ? null : { call: 0, at: 'after', resume: 1 },
       },
-      slow === null ? [] : after(HOUR - 1, { kind: 'feed' }),
+      slow === null ? [] : after(HOUR - 1, { kind: 'change_log' }),
       after(collected, COLLECT),
       NODES.map(collectNode),
       after(committed, { kind: 'commit', host: at, repository: 0, manifest: number, tags: ['x'] }),
@@ -144,7 +144,12 @@ const between: fc.Arbitrary<Step[]> = fc
 
 /** As {@link between}, where central is about to remove rows: the blob is pushed, or found, once more. */
 const taken: fc.Arbitrary<Step[]> = fc
-  .record({ number: image, call: fc.integer({ min: 3, max: 8 }), how: fc.constantFrom<Way>(...FORMS, 'head'), late: limit })
+  .record({
+    number: image,
+    call: fc.integer({ min: 3, max: 8 }),
+    how: fc.constantFrom<Way>(...FORMS, 'head'),
+    late: limit,
+  })
   .map(({ number, call, how, late }) =>
     steps(
       { kind: 'blobs', host: 'central', repository: 0, manifest: number, way: 'digest' },
@@ -157,8 +162,8 @@ const taken: fc.Arbitrary<Step[]> = fc
   );
 
 /**
- * A node is about to let go of what central has as well, and stands still. Meanwhile all of it is deleted and collected at
- * central; the node's bytes are used again, for another repository; and others come to need them.
+ * A node is about to released what central has as well, and stands still. Meanwhile all of it is deleted and collected
+ * at central; the node's bytes are used again, for another repository; and others come to need them.
  */
 const consented: fc.Arbitrary<Step[]> = fc
   .record({
@@ -175,7 +180,11 @@ const consented: fc.Arbitrary<Step[]> = fc
       { kind: 'blobs', host: at, repository: 1, manifest: number, way: 'mount or digest' },
       metadata(at),
       bytes(at),
-      { pause: 2 * GRACE + 1, operation: { kind: 'evict', node: at, turns: ALL, by }, stop: { call, at: 'after', resume: 9 } },
+      {
+        pause: 2 * GRACE + 1,
+        operation: { kind: 'evict', node: at, turns: ALL, by },
+        stop: { call, at: 'after', resume: 9 },
+      },
       { kind: 'delete manifest', host: 'central', repository: 0, manifest: number },
       followed ? metadata(at) : COLLECT,
       after(2 * GRACE + 1, COLLECT),
@@ -190,7 +199,9 @@ const consented: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** An image is evicted that central has deleted; another of the node's, which shares a layer, is yet to be announced. */
+/**
+ * An image is evicted that central has deleted; another of the node's, which shares a layer, is yet to be announced.
+ */
 const shared: fc.Arbitrary<Step[]> = fc
   .record({ at: node, by: kind('bytes', 'idleness'), followed: fc.boolean(), late: fc.oneof(short, limit) })
   .map(({ at, by, followed, late }) =>
@@ -226,14 +237,24 @@ const evicted: fc.Arbitrary<Step[]> = fc
   .map(({ at, source, number, by, call, first, over, followed, resume }) => {
     const gone: Operation = { kind: 'delete manifest', host: 'central', repository: 0, manifest: number };
     const again: Operation = { kind: 'commit', host: at, repository: 0, manifest: number, tags: ['x'] };
-    const start = steps(pushed(source, number, 0), EXCHANGED, { kind: 'pull', host: at, repository: 0, tag: 'x' }, bytes(at));
+    const start = steps(
+      pushed(source, number, 0),
+      EXCHANGED,
+      { kind: 'pull', host: at, repository: 0, tag: 'x' },
+      bytes(at),
+    );
     const evict: Step = {
       pause: 2 * GRACE + 1,
       operation: { kind: 'evict', node: at, turns: ALL, by },
       stop: { call, at: 'after', resume },
     };
     const heard = followed ? metadata(at) : [];
-    const tail = steps(after(over, COLLECT), metadata(at), { kind: 'pull', host: at, repository: 0, tag: 'x' }, COLLECT);
+    const tail = steps(
+      after(over, COLLECT),
+      metadata(at),
+      { kind: 'pull', host: at, repository: 0, tag: 'x' },
+      COLLECT,
+    );
     const rest = steps(tail, after(HOUR, { kind: 'evict', node: at, turns: ALL, by }), COLLECT);
     switch (first) {
       case 'evict':

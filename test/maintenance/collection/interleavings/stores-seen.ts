@@ -82,45 +82,48 @@ export class StoresSeen {
   }
 
   /** What is known of a manifest in some stores. */
-  life(stores: readonly HostName[], repository: RepositoryName, digest: Digest): ManifestVersions {
-    const lives = stores.map((name) => {
+  lifecycle(stores: readonly HostName[], repository: RepositoryName, digest: Digest): ManifestVersions {
+    const lifecycles = stores.map((name) => {
       const { manifests, removals } = this.store(name);
       const removed = Math.max(removals.get(repository) ?? 0, removals.get(organizationOf(repository)) ?? 0);
       return underRemoval(manifests.get(`${repository}@${digest}`) ?? NO_MANIFEST, removed);
     });
-    return lives.reduce(mergeManifests);
+    return lifecycles.reduce(mergeManifests);
   }
 
   /** What a host shows by digest: the node's own row where it is alive, else what it and central know. */
   shown(host: HostName, repository: RepositoryName, digest: Digest): ManifestVersions {
-    const own = this.life([host], repository, digest);
-    return isAlive(own) ? own : this.life([host, 'central'], repository, digest);
+    const local = this.lifecycle([host], repository, digest);
+    return isAlive(local) ? local : this.lifecycle([host, 'central'], repository, digest);
   }
 
   /** The digest that a host shows for a tag while central answers; null for none. */
   tag(host: HostName, repository: RepositoryName, tag: Tag | string): Digest | null {
-    const [own, far] = [host, 'central' as const].map((name) => this.store(name).tags.get(`${repository}:${tag}`));
-    const winner = mergeTags(own, far);
+    const [local, remote] = [host, 'central' as const].map((name) => this.store(name).tags.get(`${repository}:${tag}`));
+    const winner = mergeTags(local, remote);
     if (winner?.digest == null) return null;
-    return isVisible(winner, this.life([host, 'central'], repository, winner.digest)) ? winner.digest : null;
+    return isVisible(winner, this.lifecycle([host, 'central'], repository, winner.digest)) ? winner.digest : null;
   }
 
   /** Whether a client of a host can read a blob. */
   isReadable(host: HostName, repository: RepositoryName, digest: Digest): boolean {
     const link = `${repository}@${digest}`;
     const [here, central] = [this.store(host), this.store('central')];
-    const own = here.links.has(link);
-    if (own && this.#hasBytes(here, digest)) return true;
-    return (own || central.links.has(link)) && this.#hasBytes(central, digest);
+    const local = here.links.has(link);
+    if (local && this.#hasBytes(here, digest)) return true;
+    return (local || central.links.has(link)) && this.#hasBytes(central, digest);
   }
 
   #hasBytes({ locations }: StoreSeen, digest: Digest): boolean {
-    return locations.some((location) => location.digest === digest && this.object(location.store, location.key) === digest);
+    return locations.some(
+      (location) => location.digest === digest && this.object(location.store, location.key) === digest,
+    );
   }
 
   #isDue(name: HostName, part: 'database' | 'bucket'): boolean {
     return (
-      this.#world.touched.has(`${name} ${part}`) || (part === 'database' ? this.#stores : this.#objects).get(name) === undefined
+      this.#world.touched.has(`${name} ${part}`) ||
+      (part === 'database' ? this.#stores : this.#objects).get(name) === undefined
     );
   }
 
@@ -140,7 +143,10 @@ export class StoresSeen {
     const rows = <Row>(list: readonly unknown[]): readonly Row[] => list as readonly Row[];
     const seen: StoreSeen = {
       tags: new Map(
-        rows<TagVersion & { repository: string; name: string }>(tags).map((row) => [`${row.repository}:${row.name}`, row]),
+        rows<TagVersion & { repository: string; name: string }>(tags).map((row) => [
+          `${row.repository}:${row.name}`,
+          row,
+        ]),
       ),
       manifests: new Map(
         rows<ManifestVersions & { repository: string; digest: string }>(manifests).map((row) => [
@@ -175,7 +181,8 @@ export class StoresSeen {
     await Promise.all(
       fresh.map(async (key) => {
         const object = await bucket.get(key);
-        if (object !== null) this.#digests.set(key, await digestOf('sha256', new Uint8Array(await object.arrayBuffer())));
+        if (object !== null)
+          this.#digests.set(key, await digestOf('sha256', new Uint8Array(await object.arrayBuffer())));
       }),
     );
     this.#objects.set(name, new Set(keys));

@@ -4,55 +4,55 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { readHeads, readManifests } from '../stores/manifests/manifest-records.ts';
-import { findBlob, ownLocation } from '../stores/blob-rows.ts';
-import { keepFetched, linkFetched, removeFetchedLink } from './copy-rows.ts';
+import { findBlob, localLocation } from '../stores/blob-rows.ts';
+import { keepCopiedDown, linkCopiedDown, removeCopiedDownLink } from './copy-rows.ts';
 import { findManifest, recordPulls } from '../stores/manifests/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
 import { leaveTagsToCentral, leaveToCentral } from '../stores/organizations/usage-rows.ts';
 import { isAlive, isVisible } from '../stores/versions.ts';
-import { Hopeless } from './machine.ts';
+import { PermanentError } from './machine.ts';
 import type { Pair } from './pair.ts';
-import type { Fetch } from './queue-state.ts';
+import type { CopyDown } from './queue-state.ts';
 import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
 
 /** Copies one blob down. Answers the bytes that were copied. */
-export async function fetchBlob(
+export async function copyBlobDown(
   { node, central, now }: Pair,
-  { repository, digest }: Fetch,
+  { repository, digest }: CopyDown,
   storeOf: (name: string) => Store | undefined,
   keeper: ProgressKeeper,
   mayGoOn: () => boolean,
 ): Promise<number> {
   const name = `down ${digest}`;
-  const own = await findBlob(node.database, repository, digest, node.name);
-  const [near] = own.locations;
-  if (own.linked && near !== undefined) {
+  const local = await findBlob(node.database, repository, digest, node.name);
+  const [near] = local.locations;
+  if (local.linked && near !== undefined) {
     await dropProgress(name, node.bucket, near.key, keeper);
     return 0;
   }
-  const far = await findBlob(central.database, repository, digest, central.name, own.linked);
-  if (far.locations.length === 0) return 0;
-  const there = await ownLocation(node.database, digest, node.name);
+  const remote = await findBlob(central.database, repository, digest, central.name, local.linked);
+  if (remote.locations.length === 0) return 0;
+  const there = await localLocation(node.database, digest, node.name);
   const here = there?.damage === null ? there : undefined;
   const at = now();
   let copied = 0;
-  let kept = here === undefined || own.linked ? here?.key : await linkFetched(node, repository, digest, at);
+  let kept = here === undefined || local.linked ? here?.key : await linkCopiedDown(node, repository, digest, at);
   if (kept === undefined) {
-    const { key, size } = await fromNearest(far.locations);
+    const { key, size } = await fromNearest(remote.locations);
     copied = size;
     // A row that names it may be collected at once, and the object with it: no later attempt may name it again.
     keeper.forgetProgress(name);
     // Nobody was promised it: its manifest keeps it, and central has it.
-    kept = await keepFetched(node, repository, { digest, key, size }, at, at, !own.linked);
+    kept = await keepCopiedDown(node, repository, { digest, key, size }, at, at, !local.linked);
     if (kept !== key) await node.bucket.delete([key]);
   } else await dropProgress(name, node.bucket, kept, keeper);
-  // Unlinked at central meanwhile: an entry of the feed before this link would not have met it.
-  const again = own.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
-  if (!again) await node.database.batch([removeFetchedLink(repository, digest, at)]);
+  // Unlinked at central meanwhile: an entry of the change log before this link would not have met it.
+  const again = local.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
+  if (!again) await node.database.batch([removeCopiedDownLink(repository, digest, at)]);
   return copied;
 
-  async function fromNearest(locations: typeof far.locations): Promise<{ key: string; size: number }> {
+  async function fromNearest(locations: typeof remote.locations): Promise<{ key: string; size: number }> {
     let failure: unknown;
     for (const location of locations) {
       const from = storeOf(location.store)?.bucket;
@@ -63,7 +63,7 @@ export async function fetchBlob(
       } catch (error) {
         if (error instanceof OutOfTime) throw error;
         // Another location may have the bytes; of those that all fail, one may do the next time.
-        if (failure === undefined || failure instanceof Hopeless) failure = error;
+        if (failure === undefined || failure instanceof PermanentError) failure = error;
       }
     }
     throw failure ?? new OciError('UNAVAILABLE', { message: 'no location of the blob can be read' });
@@ -71,10 +71,10 @@ export async function fetchBlob(
 }
 
 /**
- * Copies an image's rows into a node's store, with central's stamps and without markers, and says which blobs it needs;
- * undefined where central does not have it.
+ * Copies an image's rows into a node's store, with central's versions and without outbox entries, and says which blobs
+ * it needs; undefined where central does not have it.
  */
-export async function fetchImage(
+export async function copyImageDown(
   { node, central, now }: Pair,
   repository: RepositoryName,
   reference: Reference,
@@ -92,7 +92,10 @@ export async function fetchImage(
       level.map((digest) => ({ repository, digest })),
     );
     const whole = await readManifests(central.database, node.name, heads);
-    await node.database.batch([...mergeRows({ tags: [], lives: [], ...whole }, now()), ...leaveToCentral(whole.manifests)]);
+    await node.database.batch([
+      ...mergeRows({ tags: [], lifecycles: [], ...whole }, now()),
+      ...leaveToCentral(whole.manifests),
+    ]);
     // What is wanted here is not the first to be evicted, however old it is.
     await recordPulls(node.database, repository, level, Math.floor(now() / HOUR) * HOUR);
     for (const { digest } of whole.blobs) blobs.add(digest);
@@ -101,7 +104,7 @@ export async function fetchImage(
   }
   if (reference.kind === 'tag' && tag !== undefined) {
     const row = { ...tag, repository, name: reference.tag };
-    const merged = mergeRows({ tags: [row], lives: [], manifests: [], blobs: [] }, now());
+    const merged = mergeRows({ tags: [row], lifecycles: [], manifests: [], blobs: [] }, now());
     await node.database.batch([...merged, ...leaveTagsToCentral([row])]);
   }
   return { digest: manifest.digest, blobs: [...blobs] };

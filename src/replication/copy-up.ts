@@ -1,11 +1,11 @@
 /** Settling: the bytes of what was announced are copied to central, which then has a location of its own. */
-import { leaseTimes, ownLocation } from '../stores/blob-rows.ts';
+import { leaseTimes, localLocation } from '../stores/blob-rows.ts';
 import { alreadySettled, type Copy, settle } from './copy-rows.ts';
 import type { Pair } from './pair.ts';
 import { dropProgress, type ProgressKeeper, transfer } from './transfer.ts';
 
 /** Copies one blob up. Answers the bytes that were copied: none if central had got it elsewhere. */
-export async function copyUp(
+export async function copyBlobUp(
   { node, central, now, graceMilliseconds }: Pair,
   copy: Copy,
   keeper: ProgressKeeper,
@@ -18,9 +18,9 @@ export async function copyUp(
     return 0;
   }
   // What the node says of itself: an object that was lost may have been replaced since it was announced.
-  const location = await ownLocation(node.database, copy.digest, node.name);
+  const location = await localLocation(node.database, copy.digest, node.name);
   if (location !== undefined && location.damage !== null) {
-    throw new Error(`the object of ${copy.digest} is damaged (${location.damage}): it is copied once it is mended`);
+    throw new Error(`the object of ${copy.digest} is damaged (${location.damage}): it is copied once it is repaired`);
   }
   const { key, size } = location ?? copy;
   forgetWhatMayHaveLeft(name, keeper, now() - graceMilliseconds);
@@ -35,8 +35,9 @@ export async function copyUp(
 }
 
 /**
- * Invariant 5: an object that a row has named may be about to go, once that row was collected. A row that is written here
- * stays for its lease of 2 g, so for g the object of an attempt whose row is not there can be used; after that not any more.
+ * Invariant 5: an object that a row has named may be about to go, once that row was collected. A row that is written
+ * here stays for its lease of 2 g, so for g the object of an attempt whose row is not there can be used; after that not
+ * any more.
  */
 function forgetWhatMayHaveLeft(name: string, keeper: ProgressKeeper, before: number): void {
   const namedAt = keeper.progress(name)?.namedAt;
