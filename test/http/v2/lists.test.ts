@@ -7,7 +7,7 @@ beforeEach(addUsers);
 
 const as = 'alice';
 
-/** Follows Link from page to page. */
+/** Follows Link from page to page, and returns the bodies. */
 async function follow<Body>(path: string): Promise<Body[]> {
   const pages: Body[] = [];
   for (let next: string | undefined = path; next !== undefined;) {
@@ -36,7 +36,7 @@ describe('tags', () => {
     expect((await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as })).status).toBe(400);
   });
 
-  test.each(['', '99999999999999999999', '9'.repeat(400), '0002'])('n=%s is answered in every list', async (n) => {
+  test.each(['', '99999999999999999999', '9'.repeat(400), '0002'])('n=%s is accepted by every list', async (n) => {
     await putImage('alice/app', 1, ['a', 'b', 'c']);
     const size = n === '0002' ? 2 : 3;
     const tags = await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as });
@@ -52,7 +52,7 @@ describe('tags', () => {
     for (const path of paths) expect([path, (await call('GET', `${path}?n=${n}`, { as })).status]).toEqual([path, 200]);
   });
 
-  test('n above the largest page is cut to it', async () => {
+  test('n above the maximum page size is cut to it', async () => {
     const { env } = await import('cloudflare:workers');
     await putImage('alice/app', 1, ['latest']);
     const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
@@ -89,14 +89,14 @@ describe('tags', () => {
     }
   });
 
-  test('of an unknown repository are 404', async () => {
+  test('tags of an unknown repository are 404', async () => {
     const response = await call('GET', '/v2/alice/typo/tags/list', { as });
     expect([response.status, await codeOf(response)]).toEqual([404, 'NAME_UNKNOWN']);
   });
 });
 
 describe('referrers', () => {
-  test('an OCI index, filtered if asked, in linked pages', async () => {
+  test('are an OCI index, filtered on request, in linked pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
     const descriptor = {
       mediaType: subject.manifest.mediaType,
@@ -134,7 +134,7 @@ describe('referrers', () => {
     });
   });
 
-  test('types are filtered without regard to case, and shown as they were pushed, in pages', async () => {
+  test('are filtered by type without regard to case, and shown as they were pushed, in pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
     const descriptor = {
       mediaType: subject.manifest.mediaType,
@@ -164,7 +164,7 @@ describe('referrers', () => {
     expect((await shown('')).toSorted()).toEqual(types.toSorted());
   });
 
-  test('never 404, also for an unknown repository or the zero digest; a malformed digest is 400', async () => {
+  test('are never 404, even for an unknown repository or the zero digest; a malformed digest is 400', async () => {
     const zero = `sha256:${'0'.repeat(64)}`;
     const response = await call('GET', `/v2/alice/typo/referrers/${zero}`, { as });
     expect([response.status, (await response.json<{ manifests: unknown[] }>()).manifests]).toEqual([200, []]);
@@ -200,7 +200,7 @@ describe('the catalog', () => {
     expect(paged.map(({ repositories }) => repositories.length)).toEqual([3, 1]);
   });
 
-  test('needs a login, and of a token its scope', async () => {
+  test('requires a login, and for a token its scope', async () => {
     expect((await call('GET', '/v2/_catalog')).status).toBe(401);
     const narrow = await call('GET', '/v2/_catalog', { as: await tokenFor('alice', 'repository:alice/app:pull') });
     expect(narrow.status).toBe(401);
