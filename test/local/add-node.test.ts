@@ -7,7 +7,7 @@ import { addNodeCommand } from '../../src/local/add-node.ts';
 import { recordedOperator, ROOT, wranglerTomlForEachTest } from '../support/local/operator.ts';
 
 const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
-/** What wrangler prints when it has created a database, for a configuration in TOML. */
+/** What wrangler prints when it has created a database: TOML for the configuration. */
 const CREATED = `✅ Successfully created DB 'berth-fra' in region WEUR
 Created your new D1 database.
 
@@ -79,7 +79,7 @@ describe('without --apply', () => {
     ]);
   });
 
-  test('a domain of its own, and a region that D1 and R2 have no hint for', async () => {
+  test('a domain may be given, and a region without a location hint of D1 and R2 uses another hint', async () => {
     const { screen } = await add('sao-paulo --region sam --domain example.net');
     const text = await toml.read();
     expect(text).toContain('hosts = ["index.sao-paulo.example.net"]\nstore = "sao-paulo"\nregion = "sam"\n');
@@ -88,7 +88,7 @@ describe('without --apply', () => {
     expect(screen()).toContain('wrangler d1 create berth-sao-paulo --location enam');
   });
 
-  test('two nodes, the second on the store of the first', async () => {
+  test('a second node may share the store of the first', async () => {
     await add('fra --region weur');
     const before = await toml.read();
     const { screen } = await add('ams --region weur --store fra');
@@ -110,7 +110,7 @@ custom_domain = true
 });
 
 describe('with --apply', () => {
-  test('the commands run in order, and the id of the database goes into wrangler.toml', async () => {
+  test("the commands run in order, and the database's id is written to wrangler.toml", async () => {
     const before = await toml.read();
     const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: CREATED } });
     expect(refused).toBeUndefined();
@@ -131,7 +131,7 @@ describe('with --apply', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('what is left is printed if a later command fails', async () => {
+  test('the remaining commands are printed if a later command fails', async () => {
     const before = await toml.read();
     const answers = { 'wrangler d1 create': { stdout: CREATED }, 'wrangler r2 bucket create': { status: 1 } };
     const { refused, ran, screen } = await add('fra --region weur --apply', answers);
@@ -144,7 +144,7 @@ describe('with --apply', () => {
     expect(await toml.read()).toBe(before + block(ID));
   });
 
-  test('an id that cannot be read is asked for, and nothing is deployed', async () => {
+  test('the user is asked for an id that cannot be read, and nothing is deployed', async () => {
     const before = await toml.read();
     const { refused, ran, screen } = await add('fra --region weur --apply', {
       'wrangler d1 create': { stdout: 'done' },
@@ -156,7 +156,7 @@ describe('with --apply', () => {
   });
 });
 
-describe('refused, and nothing changes or runs', () => {
+describe('is refused, and nothing changes or runs', () => {
   test.each([
     ['fra', /^npm run add-node -- <name> --region <region>/],
     ['fra ams --region weur', /^npm run add-node -- <name> --region <region>/],
@@ -176,14 +176,14 @@ describe('refused, and nothing changes or runs', () => {
     expect([await toml.read(), ran]).toEqual([before, []]);
   });
 
-  test('a node twice', async () => {
+  test('the same node twice', async () => {
     await add('fra --region weur');
     const before = await toml.read();
     expect((await add('fra --region weur')).refused).toMatch(/^wrangler.toml has node fra already\./);
     expect(await toml.read()).toBe(before);
   });
 
-  test('the store of another node, unless it is named', async () => {
+  test('the store of another node, unless --store names it', async () => {
     await toml.write(
       (await toml.read()) + block(ID).replace('name = "fra"', 'name = "ams"').replaceAll('index.fra', 'index.ams'),
     );
@@ -243,7 +243,7 @@ describe('refused, and nothing changes or runs', () => {
 describe('as a process', () => {
   const script = join(ROOT, 'src/local/add-node.ts');
 
-  test('wrangler and npm of the PATH run in the folder of wrangler.toml; a refusal is a line and status 1', async () => {
+  test('wrangler and npm from the PATH run in the folder of wrangler.toml; a refusal prints one line and exits with 1', async () => {
     const bin = join(toml.folder, 'bin');
     await mkdir(bin);
     const noted = join(toml.folder, 'noted');

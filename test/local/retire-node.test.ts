@@ -10,7 +10,7 @@ const ENVIRONMENT = { BERTH_USER: 'operator', BERTH_PASSWORD: 'secret' };
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 const toml = wranglerTomlForEachTest();
 
-/** A central that answers what a test says, to the one administrator that it knows. */
+/** A central with the answers that a test sets, for the one administrator that it knows. */
 const central = {
   server: undefined as Server | undefined,
   url: '',
@@ -79,7 +79,7 @@ function stateOf(changes: object = {}): void {
 }
 
 describe('a node whose pushes have all reached central', () => {
-  test('goes from wrangler.toml, which is as before the node; the commands are printed', async () => {
+  test('is removed from wrangler.toml, which is as it was before the node, and the commands are printed', async () => {
     stateOf();
     const { refused, ran, screen } = await retire('fra');
     expect([refused, ran]).toEqual([undefined, []]);
@@ -98,14 +98,14 @@ describe('a node whose pushes have all reached central', () => {
     }
   });
 
-  test('with --apply it is deployed, and nothing deletes data', async () => {
+  test('is deployed with --apply, and nothing deletes data', async () => {
     stateOf();
     const { refused, ran, screen } = await retire('fra --apply');
     expect([refused, ran]).toEqual([undefined, ['npm run types:generate', 'npm run deploy']]);
     expect(screen()).toContain('npx wrangler d1 delete berth-fra');
   });
 
-  test('a deployment that fails is said', async () => {
+  test('a deployment that fails is reported', async () => {
     stateOf();
     const { refused, screen } = await retire('fra --apply', ENVIRONMENT, { 'npm run deploy': { status: 1 } });
     expect(refused).toContain('npm run deploy failed.');
@@ -113,7 +113,7 @@ describe('a node whose pushes have all reached central', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('what was changed by hand around it stays', async () => {
+  test('manual changes around the node stay', async () => {
     stateOf();
     const edited = (text: string) =>
       `${text.replace('# Everything', '# All')}\n# More.\n[env.other]\nname = "other" # kept\n`;
@@ -123,7 +123,7 @@ describe('a node whose pushes have all reached central', () => {
   });
 });
 
-test('a node whose tables have lost their marks is refused, with the marks that are missing', async () => {
+test('a node whose tables lost their marks is refused, and the missing marks are named', async () => {
   stateOf();
   const unmarked = withNode.replace('# end node fra\n', '');
   await toml.write(unmarked);
@@ -131,7 +131,7 @@ test('a node whose tables have lost their marks is refused, with the marks that 
   expect(await toml.read()).toBe(unmarked);
 });
 
-describe('a node that has what central lacks is refused, with how much and what to do', () => {
+describe('a node that has what central lacks is refused, with how much it is and what to do', () => {
   test.each([
     [
       { depth: 3, oldest_outbox_entry_seconds: 12 },
@@ -151,7 +151,7 @@ describe('a node that has what central lacks is refused, with how much and what 
   });
 });
 
-test('a node whose queue does not answer is not taken for empty', async () => {
+test('a node whose queue does not answer is not assumed empty', async () => {
   stateOf({ answers: false });
   const { refused } = await retire('fra');
   expect(refused).toContain('The queue of node fra does not answer: nothing is known of what central lacks.');
@@ -160,7 +160,7 @@ test('a node whose queue does not answer is not taken for empty', async () => {
 describe('--lost', () => {
   const page = (items: object[], last: string | null, complete = true) => ({ body: { items, last, complete } });
 
-  test('lists everything, page by page, and goes on', async () => {
+  test('lists everything, page by page, and continues', async () => {
     stateOf({ depth: 2, copies_up: { blobs: 2, bytes: 30 } });
     central.answers[`${QUEUE}/only-here`] = page(
       [
@@ -190,7 +190,7 @@ describe('--lost', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('counts apart what another node has', async () => {
+  test('counts separately what another node has', async () => {
     const blob = { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 };
     central.answers[`${QUEUE}/only-here`] = page(
       [
@@ -205,7 +205,7 @@ describe('--lost', () => {
     );
   });
 
-  test('says where pushes may be lost that central has not heard of', async () => {
+  test('says that unannounced pushes may be missing from the list', async () => {
     central.answers[`${QUEUE}/only-here`] = page(
       [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }],
       null,
@@ -220,7 +220,7 @@ describe('--lost', () => {
     expect(screen()).toContain(`lost: blob     alice ${DIGEST} (10 bytes)`);
   });
 
-  test('goes on where central cannot tell, and says so', async () => {
+  test('continues when central cannot answer, and says so', async () => {
     central.answers[`${QUEUE}/only-here`] = page([{ kind: 'tag', repository: 'alice/app', key: 'latest' }], 'x');
     central.answers[`${QUEUE}/only-here?last=x`] = { status: 503, body: 'store fra is away' };
     const { refused, screen } = await retire('fra --lost');
@@ -232,7 +232,7 @@ describe('--lost', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('is refused where the pages have no end', async () => {
+  test('is refused when the pages never end', async () => {
     for (const query of ['', '?last=x', '?last=y']) {
       central.answers[`${QUEUE}/only-here${query}`] = page([], query === '?last=x' ? 'y' : 'x');
     }
@@ -241,12 +241,12 @@ describe('--lost', () => {
   });
 });
 
-describe('--forget, once the node is out of wrangler.toml', () => {
+describe('--forget, once the node is no longer in wrangler.toml', () => {
   const LOCATIONS = '/api/replication/stores/fra/locations';
 
   beforeEach(() => toml.write(before));
 
-  test('has central forget the store, as often as it takes', async () => {
+  test('makes central forget the store, in as many requests as it takes', async () => {
     central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 3, last: DIGEST } };
     const rest = `${LOCATIONS}?lost=false&last=${encodeURIComponent(DIGEST)}`;
     central.answers[rest] = { body: { locations: 4, last: null } };
@@ -257,7 +257,7 @@ describe('--forget, once the node is out of wrangler.toml', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('is refused while central lacks bytes, which were pushed after the first look', async () => {
+  test('is refused while central lacks bytes that were pushed after the first check', async () => {
     const message = 'central lacks 1 blobs (70 bytes) that lie at fra';
     central.answers[`${LOCATIONS}?lost=false&last=`] = {
       status: 409,
@@ -270,7 +270,7 @@ describe('--forget, once the node is out of wrangler.toml', () => {
   });
 
   test.each(['', ' --lost'])(
-    '%s of a store that central does not know is refused: it has forgotten nothing',
+    '%s is refused for a store that central does not know, since it forgot nothing',
     async (lost) => {
       const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
       const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
@@ -282,7 +282,7 @@ describe('--forget, once the node is out of wrangler.toml', () => {
     },
   );
 
-  test('with --lost lists what is lost, and then goes on', async () => {
+  test('with --lost lists what is lost, and then continues', async () => {
     const items = [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }];
     central.answers[`${QUEUE}/only-here`] = { body: { items, last: null, complete: false } };
     central.answers[`${LOCATIONS}?lost=true&last=`] = { body: { locations: 1, last: null } };
@@ -297,24 +297,24 @@ describe('--forget, once the node is out of wrangler.toml', () => {
     ]);
   });
 
-  test('is refused where it does not get on', async () => {
+  test('is refused when it makes no progress', async () => {
     central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 0, last: '' } };
     expect((await retire('--forget fra')).refused).toContain('does not come to an end');
   });
 
-  test('is refused for a store that a node is on, without asking', async () => {
+  test('is refused for a store that a node uses, without asking central', async () => {
     await toml.write(withNode);
     const { refused } = await retire('--forget fra');
     expect([refused, central.asked]).toEqual(['Node fra is on store fra: retire it first.', []]);
   });
 
-  test('names a store, not a node as well', async () => {
+  test("accepts a store's name without a node's name", async () => {
     expect((await retire('fra --forget fra')).refused).toMatch(/^npm run retire-node/);
   });
 });
 
-describe('what central is not asked about', () => {
-  test('a node on a store that another node is on: the store stays, and goes with the last', async () => {
+describe('central is not asked about', () => {
+  test('a node whose store another node uses: the store stays until the last node is retired', async () => {
     const add = ['ams', '--region', 'weur', '--store', 'fra', '--config', toml.path];
     await addNodeCommand(add, recordedOperator());
     const { refused, screen } = await retire('fra', {});
@@ -330,7 +330,7 @@ describe('what central is not asked about', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('a node that has never been deployed', async () => {
+  test('a node that was never deployed', async () => {
     await toml.write(before);
     await addNodeCommand(['fra', '--region', 'weur', '--config', toml.path], recordedOperator());
     const { refused, screen } = await retire('fra', {});
@@ -341,7 +341,7 @@ describe('what central is not asked about', () => {
   });
 });
 
-describe('refused, and nothing changes or runs', () => {
+describe('is refused, and nothing changes or runs', () => {
   test.each([
     ['fra ams', ENVIRONMENT, /^npm run retire-node -- <name>/],
     ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\.$/],
@@ -383,7 +383,7 @@ describe('refused, and nothing changes or runs', () => {
     expect([await toml.read(), ran]).toEqual([withNode, []]);
   });
 
-  test.each(['', ' --lost'])('a central that does not answer at all%s', async (lost) => {
+  test.each(['', ' --lost'])('a central that does not answer is refused%s', async (lost) => {
     const away = createServer();
     await new Promise<void>((done) => away.listen(0, '127.0.0.1', done));
     const { port } = away.address() as AddressInfo;
