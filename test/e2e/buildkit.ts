@@ -122,7 +122,7 @@ COPY --from=build /copied /made /
         throw new Error('the manifest lists no layer');
       return `${parts.length} blobs`;
     });
-    await check(`with nothing but the cache as ${form}, nothing is made anew`, async () => {
+    await check(`with only the cache as ${form}, no step runs again`, async () => {
       await forget();
       const from = ['--import-cache', `type=registry,ref=${host}/${cache}`];
       const result = await build('alice', ...image(again), ...from);
@@ -135,7 +135,7 @@ COPY --from=build /copied /made /
     });
   }
 
-  await check('pull what was pushed: its files are whole', async () => {
+  await check('pull the image: its files are whole', async () => {
     await forget();
     await mkdir(join(home, 'pulled'));
     await writeFile(join(home, 'pulled/Dockerfile'), `FROM ${host}/alice/buildkit/app:made-0\n`);

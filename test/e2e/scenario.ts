@@ -138,7 +138,7 @@ export class Scenario {
     );
     await this.#check('delete', async () => succeeded(await remove('alice', this.#original)));
     for (const tag of ['v1', 'v2']) {
-      await this.#check(`what was deleted can't be pulled (${tag})`, async () => {
+      await this.#check(`a deleted image can't be pulled (${tag})`, async () => {
         failedWith(await this.#pull('alice', unikraft, `${this.#repository('unikraft')}:${tag}`), ABSENT);
       });
     }

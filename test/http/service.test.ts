@@ -267,7 +267,7 @@ describe('requests', () => {
     }
   });
 
-  test('from a browser to / are told what this is', async () => {
+  test('from a browser to / get a page that explains the registry', async () => {
     expect(await (await call('GET', '/')).text()).toContain('docker login registry.localhost:8787');
   });
 });

@@ -204,7 +204,7 @@ describe('is refused, and nothing changes or runs', () => {
       '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra"\n',
       /has berth-fra already/,
     ],
-    ['what is not TOML', 'a = = b\n', /^wrangler.toml cannot be parsed: /],
+    ['a file that is not TOML', 'a = = b\n', /^wrangler.toml cannot be parsed: /],
   ])('%s', async (_, appended, reason) => {
     await toml.write(`${await toml.read()}\n${appended}`);
     const before = await toml.read();

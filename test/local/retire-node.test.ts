@@ -369,13 +369,13 @@ describe('is refused, and nothing changes or runs', () => {
       { status: 503, body: 'away' },
       'answers 503: away\nNothing is known of what central lacks.',
     ],
-    ['what is not JSON', { body: '<html>' }, 'answers what is not a state'],
+    ['an answer that is not JSON', { body: '<html>' }, 'answers what is not a state'],
     [
       'a state without depth',
       { body: { answers: true, copies_up: { blobs: 0, bytes: 0 } } },
       'answers what is not a state: depth: ',
     ],
-    ['a depth that is no number', { body: { answers: true, depth: '0' } }, 'answers what is not a state: depth: '],
+    ['a depth that is not a number', { body: { answers: true, depth: '0' } }, 'answers what is not a state: depth: '],
   ])('%s', async (_, answer, reason) => {
     central.answers[QUEUE] = answer;
     const { refused, ran } = await retire('fra --apply');

@@ -76,7 +76,7 @@ describe("central's D1 is away", () => {
     expect(await outboxEntries()).toBe(0);
   });
 
-  test('a pull from the node of what it holds works, announced or not', async () => {
+  test('a pull at the node works, announced or not', async () => {
     const old = await announced(hosts, 1, 'old');
     hosts.takeAway('central D1');
     const image = await hosts.push('node1', REPOSITORY, 3, 'latest');
@@ -84,7 +84,7 @@ describe("central's D1 is away", () => {
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test('a pull elsewhere of what was announced works at a node that has copied it down, else it is 503', async () => {
+  test('a pull elsewhere works at a node that has copied it down, else it is 503', async () => {
     const [copied, other] = [await settled(hosts, 1, 'copied'), await settled(hosts, 3, 'other')];
     expect(await pulls(hosts, 'node2', copied, 'copied')).toEqual(all(copied, 200));
     await hosts.drain();
@@ -126,13 +126,13 @@ describe("central's R2 is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds works', async () => {
+  test('a pull at the node works', async () => {
     const image = await settled(hosts, 1);
     hosts.takeAway('central R2');
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test("a pull elsewhere of what was announced uses the node's location, settled or not", async () => {
+  test("a pull elsewhere uses the node's location, settled or not", async () => {
     const old = await settled(hosts, 1, 'old');
     hosts.takeAway('central R2');
     const image = await announced(hosts, 3);
@@ -188,7 +188,7 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds uses central, if settled, else it is 503', async () => {
+  test('a pull at the node uses central, if settled, else it is 503', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway(...NODE1);
     for (const host of ['node1', 'central'] as const) {
@@ -198,7 +198,7 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test("a pull from the node uses central's bytes when only its bucket is away, if settled, else it is 503", async () => {
+  test("a pull at the node uses central's bytes when only its bucket is away, if settled, else it is 503", async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway('node1 R2');
     for (const [path, status] of [
@@ -210,7 +210,7 @@ describe("the node's store is away", () => {
     }
   });
 
-  test('a pull elsewhere of what was announced uses central, if settled, else it is 503', async () => {
+  test('a pull elsewhere uses central, if settled, else it is 503', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway(...NODE1);
     expect(await pulls(hosts, 'node2', old, 'old')).toEqual(all(old, 200));
@@ -240,13 +240,13 @@ describe('the queues are away', () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds works', async () => {
+  test('a pull at the node works', async () => {
     const image = await announced(hosts, 1);
     hosts.takeAway('queues');
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test('a pull elsewhere of what was announced works, but is not copied down', async () => {
+  test('a pull elsewhere works, but is not copied down', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway('queues');
     for (const host of ['central', 'node2'] as const) {

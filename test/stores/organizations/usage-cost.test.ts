@@ -54,8 +54,8 @@ async function costs(seed: number): Promise<Record<string, readonly [written: nu
   const image = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS));
   await measure('PUT of a manifest of 11 new blobs', () => pushImage(fixture, image, ['latest']));
   const next = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS), { annotations: { n: '2' } });
-  await measure('PUT of another of the same blobs', () => pushImage(fixture, next, ['latest']));
-  await measure('PUT of one that is there', () => pushImage(fixture, next, ['latest']));
+  await measure('PUT of another with the same blobs', () => pushImage(fixture, next, ['latest']));
+  await measure('PUT of an existing one', () => pushImage(fixture, next, ['latest']));
   await measure('DELETE of the second', () => registry.deleteManifest(REPOSITORY, next.digest));
   return rows;
 }
@@ -87,8 +87,8 @@ test('a push writes and reads this many rows more with the triggers than without
       'POST, PATCH and PUT': 4,
       // Two of these are for the manifest, and one is for a new tag.
       'PUT of a manifest of 11 new blobs': 24,
-      'PUT of another of the same blobs': 2,
-      'PUT of one that is there': 0,
+      'PUT of another with the same blobs': 2,
+      'PUT of an existing one': 0,
       'DELETE of the second': 25,
     },
     // With a quota, an index also has the changes that nodes must apply.
@@ -97,8 +97,8 @@ test('a push writes and reads this many rows more with the triggers than without
       'POST and PUT': 4,
       'POST, PATCH and PUT': 10,
       'PUT of a manifest of 11 new blobs': 29,
-      'PUT of another of the same blobs': 4,
-      'PUT of one that is there': 0,
+      'PUT of another with the same blobs': 4,
+      'PUT of an existing one': 0,
       'DELETE of the second': 29,
     },
   });

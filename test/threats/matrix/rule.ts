@@ -85,8 +85,8 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 export interface ApiRoute {
   /**
    * The callers that may use the route. `registry`: administrators. `organization`: also the organization's admins.
-   * `repository`: of those admins, only the ones whose credential covers the repository. `pull`, `push`: whoever may
-   * pull from it, or push to it. `prefetch`: whoever may push to it, or runs the nodes.
+   * `repository`: of those admins, only the ones whose credential covers the repository. `pull`, `push`: callers that may
+   * pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
    */
   readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
   /** Registries that the route changes: the caller's credential must be good at all of them. */
