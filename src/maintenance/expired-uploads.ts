@@ -46,8 +46,10 @@ export const expiredUploads: Task = {
     }
     const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
+    const counts = { removed_uploads: removed };
+    if (last === undefined) return { position: undefined, counts };
     // One page a run.
-    return { position: last && JSON.stringify(last), notBefore: at + MINUTE / 2, counts: { removed_uploads: removed } };
+    return { position: JSON.stringify(last), notBefore: at + MINUTE / 2, counts };
   },
 };
 
