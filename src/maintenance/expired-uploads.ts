@@ -2,7 +2,6 @@
  * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
  * reviving.
  */
-import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -46,10 +45,7 @@ export const expiredUploads: Task = {
     }
     const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
-    const counts = { removed_uploads: removed };
-    if (last === undefined) return { position: undefined, counts };
-    // One page a run.
-    return { position: JSON.stringify(last), notBefore: at + MINUTE / 2, counts };
+    return { position: last && JSON.stringify(last), counts: { removed_uploads: removed } };
   },
 };
 
