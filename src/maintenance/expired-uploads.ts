@@ -16,7 +16,7 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Rows of sessions without objects that one run removes. */
+/** Sessions that a slice looks at for those without objects, and for those with objects. */
 const ROWS = 10_000;
 
 /** Sessions with objects that one run removes: three round trips each. */
@@ -30,11 +30,12 @@ export const expiredUploads: Task = {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
     // Sessions with and without objects are paged apart: those that stay keep no others waiting.
-    const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
-    let { removed } = page;
-    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of
-    // then.
-    const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
+    const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
+    let removed = withoutObjects;
+    // Without collection they stay: in a database that was restored to an earlier moment, a blob's only bytes can look
+    // like a chunk of a session of then.
+    const mayGo = collects && position === '';
+    const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
       try {
         await removeSession(store, id);
@@ -43,7 +44,6 @@ export const expiredUploads: Task = {
         logFailure({ upload: id, error: String(error) });
       }
     }
-    const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
     return { position: last && JSON.stringify(last), counts: { removed_uploads: removed } };
   },
