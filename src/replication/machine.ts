@@ -100,7 +100,7 @@ export function copyUpJob(digest: string): string {
 }
 
 export function copyDownJob(repository: string, digest: string): string {
-  return `copy up down ${repository} ${digest}`;
+  return `copy down ${repository} ${digest}`;
 }
 
 /** Causes go to the log: whoever may pull an image sees what is said of it. */

@@ -87,7 +87,7 @@ describe.each([
     await replicator.moveBytes(() => true);
     expect(await keyAt(env.DB_NODE2!, 'node2', layer)).toBeUndefined();
     expect(await objectsOf(env.BLOBS_NODE2!)).toBe(0);
-    expect(state.parkedJobs('', 10)).toMatchObject([{ id: `fetch alice/app ${layer}`, parked: true }]);
+    expect(state.parkedJobs('', 10)).toMatchObject([{ id: `copy down alice/app ${layer}`, parked: true }]);
   });
 });
 
