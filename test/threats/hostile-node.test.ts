@@ -66,7 +66,7 @@ describe.each([
     const wrong = { attempts: 1, last_error: expect.stringContaining(layer) };
     expect(await json(IMAGE, 'alice')).toMatchObject({ state: 'parked', ...wrong, blobs: { copied: 1, total: 2 } });
     expect(await json('replication/queues/node1/parked', 'admin')).toMatchObject({
-      jobs: [{ job: `copy ${layer}`, ...wrong }],
+      jobs: [{ job: `copy up ${layer}`, ...wrong }],
     });
 
     await write(layer, content);
