@@ -1,4 +1,4 @@
-/** A registry over one store: the truth of a namespace, without any other. */
+/** A registry over a single store. Central is one; a node combines its own with central's (`federated/registry.ts`). */
 import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
@@ -62,13 +62,13 @@ import type {
 } from './registry.ts';
 
 export interface StoredRegistryOptions extends UploadOptions {
-  /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
+  /** Whether tags and manifests written here have to be announced to central. True at a node. */
   readonly announces: boolean;
-  /** What organizations may have: the defaults, unless told. */
+  /** What organizations may have; the defaults if undefined. */
   readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
-  /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
+  /** Finds any store by name, to read bytes that are elsewhere; undefined if it is not configured. */
   readonly storeOf: StoreOf;
 }
 
@@ -111,7 +111,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       : await findBlob(database, access.repository, digest, name);
     if (mayPush && rows.locations.length === 0) {
       requirePublic(access, rows.public);
-      // What is damaged as well: the client then sends it, which repairs it.
+      // A damaged blob also counts as unknown: the client then uploads it again, which repairs it.
       throw blobUnknown(access.repository, digest);
     }
     const { size, locations } = await this.#foundBlob(access, digest, rows);
@@ -134,7 +134,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
     );
     if (missing !== undefined) throw missingBlobs(repository, missing);
-    // Central's change log says nothing of pushes: nodes ask.
+    // Central does not wake nodes: its change log has no pushes, because nodes read central for them.
     if (this.#options.announces) this.#options.wake();
     return version;
   }
@@ -176,7 +176,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     this.#options.wake();
   }
 
-  /** Writes if the condition holds, and only while what it was judged by is shown. */
+  /** Writes if the condition holds. The write fails if what the condition was checked against has changed since. */
   #judged<Written>(
     repository: RepositoryName,
     condition: Conditional | undefined,
@@ -204,12 +204,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   async listTags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
-    // One more than asked for: it says whether a page follows.
+    // One tag more than asked for tells whether another page follows.
     const found = await listTags(this.#store.database, access.repository, after, limit + 1);
     requirePublic(access, found.public);
     if (!found.exists) throw nameUnknown(access.repository);
     const { items, last } = pageOf(found.tags, limit, ({ name }) => name);
-    // While a sweep is under way, a page can be shorter.
+    // A page can be shorter while a removal is being swept.
     return { items: items.filter(({ version }) => version > found.removed).map(({ name }) => name), last };
   }
 
@@ -261,13 +261,13 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
-  /** As a read of the reference is told. */
+  /** Returns the error that a read of the reference would get. */
   async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
     const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
     return manifestUnknown(repository, reference, repositoryExists);
   }
 
-  /** Bytes of its own are there; of those that only nodes have, one must be within reach. */
+  /** Trusts this store's own location. If only other stores have locations, checks that one still has its object. */
   async #isWithinReach(locations: readonly LocationRow[]): Promise<boolean> {
     return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
   }
@@ -285,7 +285,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return { size: nearest.size, locations };
   }
 
-  /** Asks for the locations once more if none has its object. */
+  /** Opens the nearest location. If none has its object, reads the locations again and tries the new ones. */
   async #open(
     access: ReadAccess,
     digest: Digest,
@@ -307,7 +307,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return found.content;
   }
 
-  /** Kept to the hour, after the response: eviction wants to know which images nobody pulls. */
+  /** Records a pull, to the hour and after the response. Eviction needs to know which images nobody pulls. */
   #recordPull(repository: RepositoryName, { digest, lastPull }: ManifestRow): void {
     const hour = Math.floor(this.#options.now() / HOUR) * HOUR;
     if (lastPull < hour) this.#options.defer(recordPull(this.#store.database, repository, digest, hour));

@@ -243,7 +243,7 @@ function positionIn(
   const parsed = position.safeParse(last);
   if (!parsed.success) {
     throw new OciError('FIELD_INVALID', {
-      message: 'last: must be what the page before gave',
+      message: 'last: must be the value that the previous page returned',
       detail: { field: 'last' },
     });
   }

@@ -170,10 +170,10 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     repositories: ListableRepositories,
     withUntagged: boolean,
     page: PageRequest,
-    alsoFromAfar = false,
+    withCentral = false,
   ): Promise<Page<ListedImage>> {
     const { node, central } = this.#federation;
-    if (!alsoFromAfar) return pageOfImages(node.database, repositories, withUntagged, page);
+    if (!withCentral) return pageOfImages(node.database, repositories, withUntagged, page);
     const [local, remote] = await Promise.all([
       rowsOfImages(node.database, repositories, withUntagged, page),
       answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orAway),
@@ -196,10 +196,10 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
   }
 
-  async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
+  async findImages(images: WantedImages, withCentral: boolean): Promise<readonly ListedImage[]> {
     const { node, central } = this.#federation;
     const local = await imagesAmong(node.database, images);
-    const missing = alsoFromAfar ? images.filter((_, i) => local[i] === undefined) : [];
+    const missing = withCentral ? images.filter((_, i) => local[i] === undefined) : [];
     if (missing.length === 0) return distinctImages(local);
     const remote = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
     const seen = remote.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
