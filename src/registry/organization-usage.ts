@@ -16,7 +16,7 @@ import {
   type UsageOfNamed,
 } from '../stores/organizations/usage-shown.ts';
 import { composeStores } from './compose.ts';
-import { orAway } from './federated/central.ts';
+import { orUnavailable } from './federated/central.ts';
 
 /** How long to wait for a node's database, in milliseconds. */
 const NODE_MILLISECONDS = 5000;
@@ -64,7 +64,7 @@ async function amongNodes(
   organizations: readonly OrganizationName[],
 ): Promise<{ readonly rows: readonly UsageOfNamed[]; readonly complete: boolean }> {
   const answers = await Promise.all(
-    nodes.map(({ database }) => within(NODE_MILLISECONDS, usageAmong(database, organizations)).catch(orAway)),
+    nodes.map(({ database }) => within(NODE_MILLISECONDS, usageAmong(database, organizations)).catch(orUnavailable)),
   );
   const rows = answers.flatMap((answer) => (answer instanceof OciError ? [] : answer));
   return { rows, complete: !answers.some((answer) => answer instanceof OciError) };

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { orAway } from '../registry/federated/central.ts';
+import { orUnavailable } from '../registry/federated/central.ts';
 import { lifecycleOf, lookUpVersions } from '../stores/list-rows.ts';
 import { removedUntil, type RemovedUntil } from '../stores/deletion/removals.ts';
 import type { Store } from '../stores/store.ts';
@@ -133,7 +133,7 @@ export class TagHistory {
     readonly complete: boolean;
   }> {
     const asked = await Promise.all(
-      this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orAway) })),
+      this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orUnavailable) })),
     );
     const answers = asked.flatMap(({ store, answer }) => (answer instanceof OciError ? [] : [{ store, answer }]));
     if (answers.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
