@@ -93,9 +93,7 @@ export interface OciErrorOptions {
   readonly cause?: unknown;
 }
 
-/**
- * An error from the table above. Any code may throw it; only `http/error-response.ts` writes it to the wire.
- */
+/** An error from the table above. Any code may throw it; only `http/error-response.ts` writes it to the wire. */
 export class OciError extends Error {
   override readonly name = 'OciError';
   readonly kind: ErrorKind;

@@ -29,7 +29,10 @@ export function parsePrecondition(
   };
 }
 
-/** @param current the digest of what is stored; undefined if nothing is */
+/**
+ * Returns whether a precondition holds.
+ * @param current the digest of what is stored; undefined if nothing is
+ */
 export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | undefined): boolean {
   const matches = (tags: readonly string[]): boolean =>
     current !== undefined && tags.some((tag) => tag === '*' || isEntityTagOf(tag, current));

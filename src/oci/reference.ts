@@ -26,6 +26,7 @@ const ORGANIZATION = new RegExp(`^${COMPONENT}$`);
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 /**
+ * Parses the name of a repository.
  * @throws OciError NAME_INVALID for a name that the spec forbids; NAME_UNKNOWN for a name that the spec permits but no
  *   repository here can have. The message says what is wrong.
  */

@@ -73,6 +73,10 @@ export async function textOf(
   return whole.length === 0 ? undefined : whole.join('');
 }
 
+/**
+ * Cuts a page from the items of a list.
+ * @param found at least one item more than `limit`, if there are that many
+ */
 export function pageOf<Item>(found: readonly Item[], limit: number, key: (item: Item) => string): Page<Item> {
   const items = found.slice(0, limit);
   const last = items.at(-1);
@@ -156,7 +160,10 @@ export async function readableLocations(
   return moved;
 }
 
-/** @param locations the locations that were tried: each becomes a line in the log */
+/**
+ * Returns the error for a blob whose bytes cannot be read, and logs why.
+ * @param locations the locations that were tried: each becomes a line in the log
+ */
 export function bytesUnreachable(
   digest: Digest,
   locations: readonly (Pick<CheckedLocationRow, 'store' | 'key'> & Partial<CheckedLocationRow>)[],

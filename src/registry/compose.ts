@@ -33,6 +33,7 @@ export interface Queues {
   copyBlobDown(store: StoreName, repository: RepositoryName, digest: Digest): void;
 }
 
+/** Composes a namespace's registry: over central's store alone, or over a node's store and central's. */
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { config, signer, now, defer, env, queues } = surroundings;
   const [store, central] = [bindStore(env, namespace.store), bindStore(env, config.central.store)];

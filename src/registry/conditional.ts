@@ -38,6 +38,7 @@ export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Wri
 }
 
 /**
+ * Checks a precondition.
  * @param current the digest of what is stored. The error does not name it, because a caller with the right to push or
  *   delete may lack the right to read.
  * @throws OciError PRECONDITION_FAILED

@@ -26,7 +26,10 @@ export interface WholeUsage extends OrganizationUsage {
   readonly complete: boolean;
 }
 
-/** @throws OciError UNAVAILABLE if central does not answer */
+/**
+ * Returns what an organization uses at central and at all nodes.
+ * @throws OciError UNAVAILABLE if central does not answer
+ */
 export async function usageOf(config: Config, env: object, organization: OrganizationName): Promise<WholeUsage> {
   const { central, nodes } = storesOf(config, env);
   const [atCentral, others] = await Promise.all([

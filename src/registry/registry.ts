@@ -36,7 +36,10 @@ export interface BlobDescriptor {
 }
 
 export interface StoredBlob extends BlobDescriptor {
-  /** Opens the bytes, or a range of them that lies within the blob. @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
+  /**
+   * Opens the bytes, or a range of them that lies within the blob.
+   * @throws OciError BLOB_UNKNOWN, UNAVAILABLE
+   */
   open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
 }
 
@@ -48,17 +51,25 @@ export interface StoredBlob extends BlobDescriptor {
 export type MakeRoom = (bytes: number) => Promise<void>;
 
 export interface Reader {
-  /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
+  /**
+   * Reads a manifest with its document.
+   * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
+   */
   getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest>;
   /**
+   * Looks up a manifest without its document.
    * @param mayPush whether the caller may push. If so, a manifest is reported as unknown when the registry cannot tell,
    *   so that the client pushes it.
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
    */
   resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor>;
-  /** @throws OciError BLOB_UNKNOWN */
+  /**
+   * Looks up a blob whose bytes the caller wants to open.
+   * @throws OciError BLOB_UNKNOWN
+   */
   getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob>;
   /**
+   * Looks up a blob without opening its bytes.
    * @param mayPush whether the caller may push. If so, the answer promises to keep the blob for the grace time.
    * @throws OciError BLOB_UNKNOWN
    */
@@ -81,24 +92,38 @@ export interface Writer {
   ): Promise<number>;
   /** Mounts a blob from another repository, and returns whether it is in the repository now. */
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean>;
-  /** @throws OciError DIGEST_INVALID */
+  /**
+   * Writes a blob that arrives in a single request.
+   * @throws OciError DIGEST_INVALID
+   */
   putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void>;
+  /** Opens an upload session. */
   openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress>;
   /**
+   * Adds a chunk to an upload.
    * @param start the offset at which the client says the chunk starts; undefined to append
    * @throws OciError UPLOAD_UNKNOWN, ChunkOutOfOrder
    */
   appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress>;
-  /** @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder */
+  /**
+   * Finishes an upload: adds the last chunk, if there is one, and commits the blob.
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder
+   */
   finishUpload(
     session: PresentedSession,
     digest: Digest,
     start: number | undefined,
     body: Body | undefined,
   ): Promise<void>;
-  /** @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * Returns how far an upload has come.
+   * @throws OciError UPLOAD_UNKNOWN
+   */
   uploadProgress(session: PresentedSession): Promise<UploadProgress>;
-  /** @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * Cancels an upload, and deletes its bytes.
+   * @throws OciError UPLOAD_UNKNOWN
+   */
   cancelUpload(session: PresentedSession): Promise<void>;
 }
 
@@ -114,7 +139,10 @@ export interface Deleter {
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED
    */
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void>;
-  /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
+  /**
+   * Removes a blob from a repository. Other repositories keep it.
+   * @throws OciError BLOB_UNKNOWN, BLOB_IN_USE
+   */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
   /**
    * Deletes a repository with everything in it.

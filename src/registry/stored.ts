@@ -1,4 +1,7 @@
-/** A registry over a single store. Central is one; a node combines its own with central's (`federated/registry.ts`). */
+/**
+ * A registry over a single store, such as central's. A node combines its own store with central's
+ * (`federated/registry.ts`).
+ */
 import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';

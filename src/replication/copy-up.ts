@@ -35,7 +35,7 @@ export async function copyBlobUp(
 }
 
 /**
- * Forgets the object of an earlier attempt if that attempt may have written a row for it before `before`.
+ * Forgets the object of an earlier attempt if a row may have named it by the time `before`.
  *
  * Invariant 5: once a row for the object has been collected, the object is about to be deleted. Such a row stays for
  * its lease of 2 g. So for g after the attempt, a missing row means that it was never written, and the object can be

@@ -74,8 +74,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /**
-   * There is something to do: outbox entries at a node, or change log entries at central. Answers when all metadata
-   * that is due has been moved; bytes follow with the alarm.
+   * Wakes the queue because there are new outbox entries at a node, or new change log entries at central. Resolves when
+   * all metadata that is due has been moved; the alarm then moves the bytes.
    */
   async wake(store: StoreName): Promise<void> {
     if (store === this.#config.central.store) return this.#wakeNodes();

@@ -12,8 +12,8 @@ export interface QueuedBlob {
 }
 
 /**
- * How many last turns to remember, of organizations and of their kinds of copies. Any other turn was longer ago than
- * all of these.
+ * How many last turns to remember, of organizations and of their kinds of copies. A turn that is not remembered was
+ * longer ago than all of these.
  */
 const REMEMBERED = 2000;
 

@@ -151,9 +151,7 @@ async function isSuperseded(
   return winner.origin !== here.name && knowsWrite(here.database, repository, reference.tag, version, here.name);
 }
 
-/**
- * Returns whether a deletion of the tag or its manifest has won over a write. At equal versions the deletion wins.
- */
+/** Returns whether a deletion of the tag or its manifest has won over a write. At equal versions the deletion wins. */
 function isDeletedSince(
   version: number,
   reference: Reference,

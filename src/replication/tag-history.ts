@@ -93,8 +93,7 @@ export class TagHistory {
   /**
    * Returns the digest that a write gave to a tag, if the write can be restored.
    * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be restored, UNAVAILABLE
-   *   if
-   *   a store that may know it does not answer
+   *   if a store that may know it does not answer
    */
   async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
     const { answers, complete } = await this.#ask(({ database }) =>

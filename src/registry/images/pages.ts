@@ -19,6 +19,7 @@ import type { ListedImage, Page, PageRequest } from '../registry.ts';
 /** The most repositories that one page searches for a tag or digest. */
 const MAX_WALKED = 1000;
 
+/** Returns a page of the images in one store. */
 export async function pageOfImages(
   database: Database,
   repositories: ListableRepositories,
@@ -62,6 +63,7 @@ export function mergeImagePages(local: ImagePage, remote: ImagePage, { limit }: 
   };
 }
 
+/** Makes a page from the rows of one store, or from those that {@link mergeImagePages} has merged. */
 export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<ListedImage> {
   const tagged = found.tagged.slice(0, limit);
   const images = new Map<string, ListedImage>();
@@ -86,6 +88,7 @@ export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<Liste
   };
 }
 
+/** Returns a page of the images in one store that have a given tag or digest. */
 export async function pageOfImagesOf(
   database: Database,
   repositories: ListableRepositories,
