@@ -133,7 +133,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     condition?: Conditional,
   ): Promise<number> {
     const commit = { repository, digest, manifest, size, tags };
-    const { missing, version } = await this.#judged(repository, condition, (shown) =>
+    const { missing, version } = await this.#writeIfHolds(repository, condition, (shown) =>
       commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
     );
     if (missing !== undefined) throw missingBlobs(repository, missing);
@@ -158,10 +158,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
     const reference = { kind: 'tag', tag } as const;
-    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
-      deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
+    const version = await this.#writeIfHolds(
+      repository,
+      precondition && { reference, precondition, needed: true },
+      (shown) => deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
     );
-    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#notFound(repository, reference);
     this.#options.wake();
   }
 
@@ -172,15 +174,18 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     precondition?: Precondition,
   ): Promise<void> {
     const reference = { kind: 'digest', digest } as const;
-    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
-      deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
+    const version = await this.#writeIfHolds(
+      repository,
+      precondition && { reference, precondition, needed: true },
+      (shown) =>
+        deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
     );
-    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#notFound(repository, reference);
     this.#options.wake();
   }
 
   /** Writes if the condition holds. The write fails if what the condition was checked against has changed since. */
-  #judged<Written>(
+  #writeIfHolds<Written>(
     repository: RepositoryName,
     condition: Conditional | undefined,
     write: (shown: Shown | undefined) => Promise<Written>,
@@ -265,7 +270,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   /** Returns the error that a read of the reference would get. */
-  async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
+  async #notFound(repository: RepositoryName, reference: Reference): Promise<OciError> {
     const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
     return manifestUnknown(repository, reference, repositoryExists);
   }

@@ -58,14 +58,14 @@ export class TagHistory {
         removedUntil(database, repository),
       ]).then(([history, removed]) => Object.assign(history, { removed })),
     );
-    const ended = Math.max(...answers.map(({ answer }) => answer.removed.organization));
+    const organizationRemoved = Math.max(...answers.map(({ answer }) => answer.removed.organization));
     const removal = this.#removalOf(answers);
     const rows = answers.flatMap(({ answer: { current } }) => (current === undefined ? [] : [current]));
     const current = [...rows, removal].toSorted((a, b) => compareTags(b, a))[0];
     const merged = new Map<string, TagWrite & { readonly stores: readonly StoreName[] }>();
     // The history shows the removal only if it has hidden a write.
     const hides = answers.some(({ answer }) =>
-      answer.writes.some(({ version }) => version > ended && version <= removal.version),
+      answer.writes.some(({ version }) => version > organizationRemoved && version <= removal.version),
     );
     if (hides && removal.version < before.version) merged.set(keyOf(removal), removal);
     for (const { store, answer } of answers) {
@@ -75,7 +75,7 @@ export class TagHistory {
         merged.set(keyOf(write), { ...write, recorded_at: recordedAt, stores: [...(known?.stores ?? []), store] });
       }
     }
-    const sorted = [...merged.values()].filter(({ version }) => version > ended).toSorted(latestFirst);
+    const sorted = [...merged.values()].filter(({ version }) => version > organizationRemoved).toSorted(latestFirst);
     const writes = sorted.slice(0, limit);
     const alive = await this.#aliveAmong(repository, writes);
     const entries = writes.map(({ version, origin, digest, recorded_at, stores }) => ({
@@ -99,9 +99,11 @@ export class TagHistory {
     const { answers, complete } = await this.#ask(({ database }) =>
       Promise.all([writeOfTag(database, repository, tag, write), removedUntil(database, repository)]),
     );
-    const ended = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
+    const organizationRemoved = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
     const found =
-      write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
+      write.version > organizationRemoved
+        ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0]
+        : undefined;
     if (found === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
     if (found === undefined)
       throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry: list it again' });

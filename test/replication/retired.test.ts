@@ -263,7 +263,7 @@ test('a store that central knows nothing of has not been forgotten: it says whic
   await replication.forget('node2', '', false);
   await expect(replication.forget('node1', '', false)).rejects.toMatchObject({
     kind: 'NOT_FOUND',
-    message: expect.stringMatching(/forgotten already, or is called otherwise\. .*: none$/),
+    message: expect.stringMatching(/forgotten already, or its name is different\. .*: none$/),
   });
 });
 

@@ -123,7 +123,7 @@ export class FederatedManifests {
       if (local.manifest !== undefined && isAlive(local.manifest))
         return this.#found(local, local.manifest, node.database);
       const remote = await answerOfCentral(findManifest(central, repository, reference, want));
-      return this.#judge(central, access, reference, local, remote, want);
+      return this.#resolveMerged(central, access, reference, local, remote, want);
     }
     const [local, remote] = await Promise.all([
       ofNode,
@@ -131,7 +131,7 @@ export class FederatedManifests {
     ]);
     if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
     requirePublic(access, local.public);
-    if (!(remote instanceof OciError)) return this.#judge(central, access, reference, local, remote, want);
+    if (!(remote instanceof OciError)) return this.#resolveMerged(central, access, reference, local, remote, want);
     if (local.manifest !== undefined && resolves(reference, local.tag, local.manifest))
       return this.#found(local, local.manifest, node.database);
     throw remote;
@@ -155,7 +155,7 @@ export class FederatedManifests {
     return { row, contents: rows.contents, tag: rows.tag, from, database, keep: from === 'central' };
   }
 
-  async #judge(
+  async #resolveMerged(
     central: Database,
     access: ReadAccess,
     reference: Reference,

@@ -134,10 +134,10 @@ export async function listImages(
     await measureFound(database, unmeasured);
     [tagged, untagged] = await select();
   }
-  return { tagged: tagged.map(judged), untagged: untagged.map(judged) };
+  return { tagged: tagged.map(withShown), untagged: untagged.map(withShown) };
 }
 
-function judged<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
+function withShown<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
   return Object.assign(measured(row), { shown: shown === 1 });
 }
 
