@@ -236,8 +236,8 @@ function requireNothingLacking(
   if (blobs === 0) return;
   throw new OciError('CONFLICT', {
     message:
-      `central lacks ${blobs} blobs (${bytes} bytes) that ${store} has: a manifest needs them or a client was promised ` +
-      'them. Copy them up first, or repeat the request with lost=true to give them up',
+      `central lacks ${blobs} blobs (${bytes} bytes) that ${store} has: a manifest needs them or a client was ` +
+      'promised them. Copy them up first, or repeat the request with lost=true to give them up',
     detail: { blobs, bytes },
   });
 }
