@@ -117,7 +117,7 @@ interface SliceEnd {
  * are as old as the changes that they stand for: so nothing is collected before central has heard of them again. In
  * slices: interrupted, it can be repeated.
  */
-export async function markEverything(node: Database, now: number): Promise<void> {
+export async function announceAll(node: Database, now: number): Promise<void> {
   for (const { end, mark } of ANNOUNCE_ALL) {
     let from: SliceEnd | undefined = { repository: '', key: '' };
     while (from !== undefined) {

@@ -23,7 +23,7 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
-import { announceTo, readChangeLog, readMarked } from './world.ts';
+import { announceTo, readChangeLog, readToAnnounce } from './world.ts';
 
 const REPOSITORY = 'a/b' as RepositoryName;
 const NOW = 1;
@@ -83,7 +83,7 @@ function announcePage(context: Context, world: World, page: Message, did: string
   const { node } = page;
   const label = (): string => `${HOST_NAMES[node]}: its queue ${did}`;
   if (page.kind === 'page') disturbed(context, world, page, () => `${label()}, and is overtaken`, visit);
-  const request = readMarked(node, world.stores[node], page.done);
+  const request = readToAnnounce(node, world.stores[node], page.done);
   disturbed(context, world, request, () => `${label()} and sends an announcement, which is under way`, visit);
   const next = announceRequest(context, world, request, () => `${label()} and announces`, visit);
   disturbed(context, next, request, () => `${label()} and announces, and will once more`, visit);

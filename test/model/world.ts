@@ -195,10 +195,10 @@ export function greatestTagVersion(store: Store, digest: Slot): number {
 }
 
 /**
- * `readMarked` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' outbox
+ * `readToAnnounce` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' outbox
  * entries as they are now.
  */
-export function readMarked(node: NodeIndex, store: Store, page: OutboxEntries): Message {
+export function readToAnnounce(node: NodeIndex, store: Store, page: OutboxEntries): Message {
   const asked = (digest: Slot): boolean =>
     page.manifests[digest] > 0 ||
     SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);

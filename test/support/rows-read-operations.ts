@@ -341,7 +341,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     { kind: 'manifest', repository: BIG, key: digest('f', 3), version: 1, written_at: 1 },
   ];
   const announced = async (): Promise<void> => {
-    const { tags } = await announcements.readMarked(database, waiting);
+    const { tags } = await announcements.readToAnnounce(database, waiting);
     const heads = await records.readHeads(
       database,
       [TAGGED, digest('b', 1)].map((of) => ({ repository: BIG, digest: of })),
@@ -612,7 +612,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])]),
     ],
     ['old audit', () => audit.deleteOldAudit(database, NOW, 10)],
-    ['mark everything', () => outboxEntries.markEverything(database, NOW)],
+    ['mark everything', () => outboxEntries.announceAll(database, NOW)],
     ['a snapshot', () => applied.takeSnapshot(database, node, NOW)],
   ];
 }

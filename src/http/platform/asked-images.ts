@@ -63,31 +63,31 @@ function repositoryAsked(name: string): RepositoryName {
 
 /**
  * Everything of the organization that is asked about.
- * @param alsoFromAfar whether a node shows what central has as well
+ * @param withCentral whether a node shows what central has as well
  * @throws OciError DENIED where there is nothing that the caller may pull
  */
 export async function listAll(
   c: AppContext,
   withUntagged: boolean,
-  alsoFromAfar: boolean,
+  withCentral: boolean,
   page: PageRequest,
 ): Promise<Page<ListedImage>> {
   const namespace = namespaceAsked(c);
   const scope = listable(callerOf(c), namespace);
-  const found = await c.get('registry').listImages(scope, withUntagged, page, alsoFromAfar);
+  const found = await c.get('registry').listImages(scope, withUntagged, page, withCentral);
   if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '')
     throw mayNotList(callerOf(c), namespace);
   return found;
 }
 
 /**
- * @param alsoFromAfar whether a node shows what only central has
+ * @param withCentral whether a node shows what only central has
  * @throws OciError DENIED where none was found, and not all may be looked for
  */
 export async function find(
   c: AppContext,
   asked: readonly RequestedImage[],
-  alsoFromAfar: boolean,
+  withCentral: boolean,
   page: PageRequest,
 ): Promise<Page<ListedImage>> {
   const named: { access: ReadAccess; reference: Reference }[] = [];
@@ -101,7 +101,7 @@ export async function find(
     const isGranted = allows(callerOf(c), 'pull', repository);
     named.push({ access: { repository, condition: isGranted ? 'granted' : 'if-public' }, reference });
   }
-  const images = await c.get('registry').findImages(named, alsoFromAfar);
+  const images = await c.get('registry').findImages(named, withCentral);
   const closed = named.find(({ access }) => access.condition === 'if-public');
   if (images.length === 0 && closed !== undefined) {
     throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });

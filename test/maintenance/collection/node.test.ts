@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { releaseBlobs } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
-import { announceTo, readMarked } from '../../../src/replication/announcement-rows.ts';
+import { announceTo, readToAnnounce } from '../../../src/replication/announcement-rows.ts';
 import { readManifests } from '../../../src/stores/manifests/manifest-records.ts';
 import { collectBlobs } from '../../../src/maintenance/collection/collection-rows.ts';
 import { release, leave, markReleasing } from '../../../src/maintenance/collection/release-rows.ts';
@@ -270,7 +270,7 @@ test('an announcement that comes late names no bytes that have left: its manifes
 async function readAnnouncement() {
   const { store } = hosts.node1;
   const outboxEntries = await outboxEntriesAfter(store.database, undefined, 10);
-  const { tags, manifests } = await readMarked(store.database, outboxEntries);
+  const { tags, manifests } = await readToAnnounce(store.database, outboxEntries);
   const whole = await readManifests(store.database, store.name, manifests);
   const late = () =>
     announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);
