@@ -13,7 +13,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { markEverything, waitingOutboxEntries } from '../stores/outbox-rows.ts';
+import { announceAll, waitingOutboxEntries } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
@@ -175,8 +175,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /** Announces everything that a node holds once more: for a central whose database was restored. */
-  async markEverything(store: StoreName): Promise<void> {
-    await markEverything(this.#pair(store).node.database, Date.now());
+  async announceAll(store: StoreName): Promise<void> {
+    await announceAll(this.#pair(store).node.database, Date.now());
     await this.wake(store);
   }
 

@@ -92,8 +92,8 @@ export class Replication {
     await this.#queue(store).setPaused(store, paused);
   }
 
-  async markEverything(store: StoreName): Promise<void> {
-    await this.#queue(store).markEverything(store);
+  async announceAll(store: StoreName): Promise<void> {
+    await this.#queue(store).announceAll(store);
   }
 
   /**

@@ -612,7 +612,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])]),
     ],
     ['old audit', () => audit.deleteOldAudit(database, NOW, 10)],
-    ['mark everything', () => outboxEntries.markEverything(database, NOW)],
+    ['announce all', () => outboxEntries.announceAll(database, NOW)],
     ['a snapshot', () => applied.takeSnapshot(database, node, NOW)],
   ];
 }

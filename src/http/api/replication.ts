@@ -119,7 +119,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
     requireGoodAtStore(c, store);
-    await replicationOf(c).markEverything(store);
+    await replicationOf(c).announceAll(store);
     await noteOfStore(c, 'announce all', store);
     return c.body(null, 202);
   });

@@ -6,7 +6,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, versionOf, type CommitContext, type Taken } from '../clock.ts';
+import { committed, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { inFull } from '../rows-read.ts';
 import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
@@ -35,7 +35,7 @@ export interface SeenElsewhere {
  * own.
  * @param always holds whatever was seen elsewhere
  */
-const takeVersionAfter = (condition: string, always = 'true'): Sql<Taken> => sql<Taken>`
+const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> => sql<TakenVersion>`
   UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
   WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING version`;
 
@@ -299,7 +299,7 @@ export function clearRemovedOrganization(
   name: OrganizationName,
   now: number,
   freeBefore: number,
-): BoundStatement<Taken>[] {
+): BoundStatement<TakenVersion>[] {
   const id = crypto.randomUUID();
   return [
     [TAKE_VERSION_IF_NAME_IS_FREE_AGAIN, versionOf(now), id, null, name, freeBefore],
@@ -312,7 +312,7 @@ const TAKE_VERSION_IF_REMOVED_NOW = takeVersionAfter(
 );
 
 /** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
-export function clearOrganization(name: OrganizationName, now: number): BoundStatement<Taken>[] {
+export function clearOrganization(name: OrganizationName, now: number): BoundStatement<TakenVersion>[] {
   const id = crypto.randomUUID();
   return [[TAKE_VERSION_IF_REMOVED_NOW, versionOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
 }

@@ -20,7 +20,7 @@ export const ROWS_PER_SLICE = 100;
 const BYTES_PER_SLICE = 256 * 1024;
 
 /** A page, each of its rows with what hangs on it; and what triggers read for each row that is written. */
-const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.given + run.written);
+const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.returned + run.written);
 
 interface RemovalRow {
   readonly version: number;

@@ -9,7 +9,7 @@ import { maintain } from '../../../src/maintenance/schedule.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { copyImageDown } from '../../../src/replication/copy-down.ts';
-import { markEverything } from '../../../src/stores/outbox-rows.ts';
+import { announceAll } from '../../../src/stores/outbox-rows.ts';
 import {
   bodyOf,
   bytesOf,
@@ -222,7 +222,7 @@ describe('an older database, a newer bucket', () => {
     ).run();
     for (const node of hosts.nodes) {
       await DATABASES[node.name].prepare('DELETE FROM change_log_positions').run();
-      await markEverything(node.store.database, hosts.now);
+      await announceAll(node.store.database, hosts.now);
     }
     await hosts.drain();
   });
@@ -330,7 +330,7 @@ describe('an older database of a node, a newer bucket', () => {
     for (let days = 1; days <= 3; days++) await cron(false, hosts.now + days * DAY);
     await forgetSessions('node1');
     await DATABASES.node1.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'repair')").run();
-    await markEverything(node1.store.database, hosts.now);
+    await announceAll(node1.store.database, hosts.now);
     hosts.now = Date.now() + 2 * HOUR;
     await hosts.drain();
     await lookAfter(contextOf(hosts));
