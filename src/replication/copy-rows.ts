@@ -8,7 +8,7 @@ import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
-import { standsLink } from '../stores/deletion/removals.ts';
+import { isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
 /** A blob whose bytes are announced at a node, and that central has yet to get. */
@@ -224,7 +224,7 @@ const FORGET_IF_THERE = sql`
 
 // One that a removal hides takes the place of none.
 const LINK_ANEW = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${standsLink('links')}`;
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${isAliveLink('links')}`;
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
 // A manifest that was committed meanwhile keeps it.

@@ -15,7 +15,7 @@ import {
   liveReferencesTo,
   readsReferences,
   removedVersion,
-  standsLink,
+  isAliveLink,
   writeRemoval,
 } from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
@@ -220,7 +220,7 @@ export async function deleteRepository(
 
 const IS_REFERENCED = `EXISTS (
   SELECT 1 FROM ${liveReferencesTo('?1', '?2')})`;
-const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})`;
+const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${isAliveLink('k')})`;
 
 // It tells of what is deleted after it.
 const CHANGE_LOG_LINK = sql`
@@ -229,7 +229,7 @@ const CHANGE_LOG_LINK = sql`
     AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 
 const DELETE_LINK = sql<{ digest: Digest }>`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED}
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${isAliveLink('links')} AND NOT ${IS_REFERENCED}
     RETURNING digest`.reading(readsReferences);
 
 const SELECT_BLOB_USE = sql<{ linked: number; manifest: string | null }>`

@@ -75,7 +75,7 @@ export function liveReferencesTo(repository: string, digest: string, kind = 'tru
 }
 
 /** SQL that holds for a row of `links` that a sweep will not take away. Two rows at most are read. */
-export function standsLink(link: string): string {
+export function isAliveLink(link: string): string {
   const of = (name: string): string => `NOT EXISTS (SELECT 1 FROM removals x INDEXED BY removals_unswept
     WHERE x.swept = 0 AND x.name = ${name} AND x.dead_until >= ${link}.created_at)`;
   return `(${of(`${link}.repository`)} AND ${of(ofRepository(`${link}.repository`))})`;

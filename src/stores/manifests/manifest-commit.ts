@@ -25,7 +25,7 @@ import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHO
 import { CONTRADICTIONS, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organizations/usage-rows.ts';
 import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
-import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from '../deletion/removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from '../deletion/removals.ts';
 
 /** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
 const CONTENT_ROW_BYTES = 1_000_000;
@@ -36,7 +36,7 @@ const CONTENT_ROW_BYTES = 1_000_000;
  */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
-    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${isAliveLink('k')}
       AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest
         AND l.damage IS NULL)))`;
 

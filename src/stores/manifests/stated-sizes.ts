@@ -6,7 +6,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { ManifestReference } from '../../oci/manifest.ts';
 import { sql } from '../database.ts';
-import { isAliveManifest, standsLink } from '../deletion/removals.ts';
+import { isAliveManifest, isAliveLink } from '../deletion/removals.ts';
 
 /** A descriptor, and the content that the repository holds under its digest. */
 export interface Contradiction {
@@ -27,7 +27,7 @@ export const CONTRADICTIONS = (references: string, repository: string): string =
       (SELECT m.size FROM manifests m WHERE m.repository = ${repository} AND m.digest = reference.value ->> 'digest'
         AND ${isAliveManifest('m')}),
       (SELECT l.size FROM links k CROSS JOIN locations l ON l.digest = k.digest
-        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' AND ${standsLink('k')}
+        WHERE k.repository = ${repository} AND k.digest = reference.value ->> 'digest' AND ${isAliveLink('k')}
           LIMIT 1)) AS actual
     FROM json_each(${references}) AS reference)
   WHERE stated <> actual`;
