@@ -19,7 +19,7 @@ import {
   excessOf,
   type KnownAtCentral,
   limitExceeded,
-  tellOfFull,
+  reportNearLimits,
 } from '../organizations/organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
 import { CONTRADICTIONS, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
@@ -206,7 +206,7 @@ export async function commitManifest(
         ]
       : [],
     measure: measureImages([{ repository, digest, bytes: size }]),
-    limits: context.announces ? [] : [tellOfFull([repository], context.limits)],
+    limits: context.announces ? [] : [reportNearLimits([repository], context.limits)],
   });
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
