@@ -112,15 +112,17 @@ export async function limitExceeded(
 function messageOf(organization: OrganizationName, excess: Limit, used: number, limit: number): string {
   if (excess === 'bytes') {
     return (
-      `this manifest would exceed the ${inUnits(limit)} of manifests that a store keeps for the organization ${organization}, ` +
-      `deleted ones included until they are collected: ${inUnits(used)} are used. Delete images and try again a day later, ` +
-      'or ask the operator for a larger limit'
+      `this manifest would exceed the limit of ${inUnits(limit)} of manifests of the organization ${organization}: ` +
+      `${inUnits(used)} are used, and deleted manifests count until they are collected. ` +
+      'Delete images and try again a day later, or ask the operator for a larger limit'
     );
   }
   const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];
   return (
     `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, which has ${used}. ` +
-    (excess === 'repositories' ? 'Remove others first' : 'Delete images, or ask the operator for a larger limit')
+    (excess === 'repositories'
+      ? 'Remove other repositories first'
+      : 'Delete images, or ask the operator for a larger limit')
   );
 }
 
@@ -145,8 +147,8 @@ export async function uploadsExceeded(database: Database, repository: Repository
   const organization = organizationOf(repository);
   return new OciError('QUOTA_EXCEEDED', {
     message:
-      `this upload would exceed the ${MAX_OPEN_UPLOADS} that the organization ${organization} may have open at once: ` +
-      'finish or cancel others, or wait until they expire, a day after they were opened',
+      `this upload would exceed the limit of ${MAX_OPEN_UPLOADS} open uploads of the organization ${organization}: ` +
+      'finish or cancel other uploads, or wait until they expire, a day after they were opened',
     detail: { organization, limit: 'uploads', most: MAX_OPEN_UPLOADS },
   });
 }
