@@ -32,7 +32,7 @@ export interface CheckedLocationRow extends LocationRow {
 
 export type Damage = 'missing' | 'wrong bytes';
 
-/** What one query tells about a blob in a repository. */
+/** What one query says about a blob in a repository. */
 export interface BlobRows {
   /** Whether anyone may read the repository. */
   readonly public: boolean;
@@ -62,7 +62,7 @@ type Joined = { readonly public: number; readonly linked: number } & (
   | CheckedLocationRow
 );
 
-// The clock has exactly one row. Joining from it, the query always tells whether the repository is public.
+// The clock has exactly one row. The query joins from it, so that it always says whether the repository is public.
 const selectBlob = (isLinked: string): Sql<Joined> => sql<Joined>`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
     l.store, l.key, l.size, l.lease_until, l.damage

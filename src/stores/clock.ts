@@ -68,8 +68,8 @@ export function raiseClock(seen: number): BoundStatement {
 }
 
 /**
- * Raises the store's clock to `seen`, a version from another store that is about to be shown to a client. In normal
- * operation versions are below the wall clock, so the next one is greater anyway and nothing is written.
+ * Raises the store's clock to `seen`, a version from another store that is about to be shown to a client, so that the
+ * store's next version is greater. In normal operation versions are below the wall clock; then nothing is written.
  * @param seen the greatest version that will be shown
  * @param now milliseconds since the epoch
  */

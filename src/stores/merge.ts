@@ -107,7 +107,8 @@ const MERGE_TAGS = sql`
     WHERE true
   ON CONFLICT (repository, name) DO UPDATE
     SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
-  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')} > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
+  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')}
+    > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
 
 const MERGE_LIFECYCLES = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,

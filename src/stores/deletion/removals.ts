@@ -51,7 +51,8 @@ export function isAliveManifest(manifest: string): string {
  */
 export function hiddenUntil(manifest: string): string {
   const removed = removedVersion(`${manifest}.repository`);
-  return `iif(${manifest}.created_version > ${manifest}.deleted_version AND ${manifest}.created_version <= ${removed}, ${removed}, 0)`;
+  return `iif(${manifest}.created_version > ${manifest}.deleted_version
+    AND ${manifest}.created_version <= ${removed}, ${removed}, 0)`;
 }
 
 /**
@@ -92,7 +93,7 @@ export function rangeOf(name: RemovedName): { readonly from: string; readonly to
   return name.includes('/') ? { from: name, to: `${name}\u0000` } : { from: `${name}/`, to: `${name}0` };
 }
 
-// SQL that holds if the store has no removal of this name that is as late as this one.
+// SQL that holds if the store does not have this removal yet, nor a later one of the same name.
 const IS_NEWS = 'NOT EXISTS (SELECT 1 FROM removals WHERE name = ?1 AND version >= CAST(?2 AS INTEGER))';
 const HIDE_PUBLIC = sql`DELETE FROM public_repositories WHERE name >= ?3 AND name < ?4 AND ${IS_NEWS}`.reading(
   inFull(),

@@ -43,7 +43,8 @@ export async function findShown(
  * for NULL.
  */
 export const STILL_SHOWN = (shown: string, repository: string): string => `
-  (${shown} IS NULL OR (SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
+  (${shown} IS NULL OR (
+    SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
 
 /** Returns 0 or 1; for a transaction that did not write. ?1 {@link shownParameter}, ?2 repository. */
 export const SELECT_STILL_SHOWN = sql<{ still: number }>`SELECT ${STILL_SHOWN('?1', '?2')} AS still`;

@@ -1,5 +1,5 @@
 /**
- * Sweeping: deleting what a removal hides, in slices of bounded rows. A slice can be interrupted anywhere and repeated,
+ * Sweeping: deleting what a removal hides, in slices of few rows. A slice can be interrupted anywhere and repeated,
  * because the removal's position moves only after its transactions; two sweeps of one removal do no harm.
  *
  * Tags are hidden first, so that a list of visible tags always finds their manifests. Then manifests are deleted with
@@ -21,7 +21,7 @@ export const ROWS_PER_SLICE = 100;
  */
 const BYTES_PER_SLICE = 256 * 1024;
 
-/** A page and what belongs to each of its rows, and what triggers read for each row that is written. */
+/** Bounds a slice: a page, what belongs to each of its rows, and what triggers read for each row that is written. */
 const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.returned + run.written);
 
 interface RemovalRow {

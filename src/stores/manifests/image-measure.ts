@@ -27,11 +27,11 @@ export type ImageKind = '' | 'initrd' | 'rom';
 const LEAST_REFERENCES = 1000;
 const MOST_REFERENCES = 25_000;
 /**
- * One reference may be read for every so many bytes of the document. That is ten for each of the document's own
- * references, which take some 150 bytes each.
+ * How many bytes of a document allow one reference to be read. One of the document's own references takes some 150
+ * bytes, and so allows ten.
  */
 const BYTES_PER_REFERENCE = 15;
-/** How many indexes that were pushed before what they list become unmeasured again. */
+/** The most indexes that become unmeasured again because a manifest that they list was pushed after them. */
 const MAX_INDEXES = 20;
 /** How many references one list may read to measure what it shows. Later lists measure the rest. */
 const REFERENCES_PER_LIST = 60_000;
@@ -55,7 +55,8 @@ const HAS_CHILDREN = `EXISTS (SELECT 1 FROM manifest_references r INDEXED BY man
 // filtered.
 const SIZE_AND_KIND = (references: string): string => `(
   WITH ${reachedFrom('manifests.repository', 'manifests.digest', references)}, named AS MATERIALIZED (
-    SELECT r.digest, r.size, r.kind FROM reached CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    SELECT r.digest, r.size, r.kind
+    FROM reached CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
       ON r.repository = manifests.repository AND r.manifest = reached.digest
     LIMIT ${references}
   ), blobs (digest, size) AS (
@@ -63,7 +64,8 @@ const SIZE_AND_KIND = (references: string): string => `(
       SELECT 1 FROM links k WHERE k.repository = manifests.repository AND k.digest = named.digest)
   )
   SELECT
-    (SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (SELECT max(size) AS size FROM blobs GROUP BY digest)),
+    (SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER)
+      FROM (SELECT max(size) AS size FROM blobs GROUP BY digest)),
     (SELECT max(coalesce(m.image_kind, iif(${HAS_CHILDREN}, '', ${KIND_OF_DOCUMENT}), '')) FROM reached
       CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = reached.digest))`;
 

@@ -25,7 +25,8 @@ export function reachedFrom(repository: string, manifest: string, most: string):
       LIMIT ${most})`);
   }
   const all = levels.map((_, level) => `SELECT digest, ${level} AS depth FROM level${level}`).join(' UNION ALL ');
-  return `${levels.join(', ')}, reached (digest, depth) AS MATERIALIZED (SELECT digest, max(depth) FROM (${all}) GROUP BY digest)`;
+  return `${levels.join(', ')}, reached (digest, depth) AS MATERIALIZED (
+    SELECT digest, max(depth) FROM (${all}) GROUP BY digest)`;
 }
 
 /**
@@ -38,7 +39,8 @@ export function indexesAbove(manifests: string, most: string): string {
   const levels = [`below0 (repository, digest) AS MATERIALIZED (${manifests})`];
   for (let level = 1; level <= LEVELS_ABOVE; level++) {
     levels.push(`below${level} (repository, digest) AS MATERIALIZED (
-      SELECT r.repository, r.manifest FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
+      SELECT r.repository, r.manifest
+      FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
         ON r.repository = below${level - 1}.repository AND r.digest = below${level - 1}.digest AND r.kind = 'child'
       LIMIT ${most})`);
   }

@@ -12,7 +12,7 @@ import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from '../deletion/removals.ts';
 import { type ManifestVersions, type TagVersion, underRemoval } from '../versions.ts';
 
-/** What one query tells about a reference and its repository. */
+/** What one query says about a reference and its repository. */
 export interface ManifestRows {
   readonly repositoryExists: boolean;
   readonly public: boolean;
@@ -71,7 +71,8 @@ const MANIFEST_COLUMNS =
 const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
 const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
 
-// The clock has exactly one row. Joining from it, the query always tells about the repository.
+// The clock has exactly one row. The query joins from it, so that it always returns a row with the facts about the
+// repository.
 const BY_TAG = `
   FROM clock
   LEFT JOIN tags t ON t.repository = ?1 AND t.name = ?2

@@ -83,7 +83,8 @@ function later(a: TypeClaim, b: TypeClaim): TypeClaim {
 
 /** SQL that holds for the media types whose claims go to `typed`. */
 export const IS_OF_MANIFEST = (mediaType: string): string =>
-  `lower(${mediaType}) IN ('${OCI_IMAGE_MANIFEST}', '${OCI_IMAGE_INDEX}', '${DOCKER_MANIFEST}', '${DOCKER_MANIFEST_LIST}')`;
+  `lower(${mediaType}) IN (
+    '${OCI_IMAGE_MANIFEST}', '${OCI_IMAGE_INDEX}', '${DOCKER_MANIFEST}', '${DOCKER_MANIFEST_LIST}')`;
 
 /** SQL for a claim. */
 export const CLAIM = (version: string, mediaType: string, artifactType: string): string =>
@@ -93,7 +94,8 @@ const CLAIM_VERSION = (claim: string): string => `CAST(substr(${claim}, 1, ${Str
 const CLAIM_TYPES = (claim: string): string => `substr(${claim}, ${String(VERSION_DIGITS + 2)})`;
 /** SQL for the types of the claim that counts, in a row of `manifests`. */
 const COUNTING_TYPES = CLAIM_TYPES(`CASE WHEN ${CLAIM_VERSION('typed')} > deleted_version THEN typed
-  WHEN ${CLAIM_VERSION('typed_otherwise')} > deleted_version THEN typed_otherwise ELSE max(typed, typed_otherwise) END`);
+  WHEN ${CLAIM_VERSION('typed_otherwise')} > deleted_version THEN typed_otherwise
+  ELSE max(typed, typed_otherwise) END`);
 
 /** SQL for {@link typeOf}, in a row of `manifests` that has a claim. */
 export const MEDIA_TYPE = `substr(${COUNTING_TYPES}, 1, instr(${COUNTING_TYPES}, ' ') - 1)`;

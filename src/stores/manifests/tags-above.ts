@@ -80,7 +80,9 @@ export function requireNoTagAbove(repository: RepositoryName, digest: Digest, ab
   const { index } = first;
   const tags = above.filter((each) => each.index === index).map(({ tag }) => tag);
   throw new OciError('MANIFEST_IN_USE', {
-    message: `the index ${index} lists this manifest and is tagged ${tags.join(', ')} in ${repository}: delete the index, or its tags, first`,
+    message:
+      `the index ${index} lists this manifest and is tagged ${tags.join(', ')} in ${repository}: ` +
+      'delete the index, or its tags, first',
     detail: { digest, index, tags },
   });
 }

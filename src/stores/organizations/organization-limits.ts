@@ -119,7 +119,8 @@ function messageOf(organization: OrganizationName, excess: Limit, used: number, 
   }
   const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];
   return (
-    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, which has ${used}. ` +
+    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, ` +
+    `which has ${used}. ` +
     (excess === 'repositories'
       ? 'Remove other repositories first'
       : 'Delete images, or ask the operator for a larger limit')

@@ -43,7 +43,8 @@ export const NO_USAGE: OrganizationUsage = {
 
 const USAGE_COLUMNS = `coalesce(${COUNTED('u')}, 0) AS used, coalesce(u.unreferenced + u.uploading, 0) AS in_flight,
   coalesce(u.blobs, 0) AS blobs, coalesce(u.bytes, 0) AS bytes, coalesce(u.manifests, 0) AS manifests,
-  coalesce(u.manifest_bytes, 0) AS manifest_bytes, coalesce(u.tags, 0) AS tags, coalesce(u.repositories, 0) AS repositories, o.quota_bytes AS quota`;
+  coalesce(u.manifest_bytes, 0) AS manifest_bytes, coalesce(u.tags, 0) AS tags,
+  coalesce(u.repositories, 0) AS repositories, o.quota_bytes AS quota`;
 
 const SELECT_USAGE = sql`
   SELECT ${USAGE_COLUMNS} FROM clock LEFT JOIN organizations o ON o.name = ?1 LEFT JOIN usage u ON u.organization = ?1

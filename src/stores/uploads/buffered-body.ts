@@ -1,7 +1,7 @@
 /**
  * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
  * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
- * while others wait for room. For a document, part of which is useless, slow reading fails instead.
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
