@@ -264,8 +264,8 @@ export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });
 
-/** A version, as `Berth-Version` of a push said it. */
-const version = z
+/** The version that the answer to a push gave in `Berth-Version`. */
+const versionOfPush = z
   .string()
   .optional()
   .transform((text = '', context) => {
@@ -277,7 +277,7 @@ const version = z
   });
 
 export const stateQuery = waitQuery.extend({
-  version: version.openapi({
+  version: versionOfPush.openapi({
     type: 'integer',
     description:
       'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
