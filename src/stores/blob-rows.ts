@@ -358,8 +358,7 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
 }
 
 /**
- * Promises the blob again: renews the leases of its locations that are due, if the repository has the blob and it
- * counts.
+ * Promises the blob again, if the repository has it and it counts: renews those leases of its locations that are due.
  */
 export function renewLease(blob: BlobCommit): BoundStatement {
   return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0, 0];

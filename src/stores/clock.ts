@@ -55,7 +55,7 @@ export function committed(commit: string): string {
 
 const SELECT_CLOCK = sql<{ version: number }>`SELECT version FROM clock WHERE id = 1`;
 
-/** Returns the greatest version that the store has seen. */
+/** Selects the greatest version that the store has seen. */
 export function selectClock(): BoundStatement<{ version: number }> {
   return [SELECT_CLOCK];
 }

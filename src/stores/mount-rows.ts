@@ -23,8 +23,8 @@ import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /**
- * Where a mount may take a blob from: one repository, or any repository that is public or whose name is in a range.
- * `onlyIfPublic` means that the repository must be public.
+ * Where a mount may take a blob from: one repository, which `onlyIfPublic` requires to be public, or any repository
+ * that is public or whose name is in a range.
  */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
@@ -42,10 +42,10 @@ const MAY_MOUNT_FROM_REPOSITORY = `
  * How many repositories with the blob are searched for a public one. If none is among them, the client uploads the
  * blob.
  */
-const LINKS_LOOKED_AT = 1000;
+const LINKS_EXAMINED = 1000;
 const LINKED = (digest: string): string =>
-  `(SELECT k.repository, k.created_at FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_LOOKED_AT}) AS linked`;
-const fromAnywhere = atMost(3 * LINKS_LOOKED_AT);
+  `(SELECT k.repository, k.created_at FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_EXAMINED}) AS linked`;
+const fromAnywhere = atMost(3 * LINKS_EXAMINED);
 
 const MAY_MOUNT_FROM_ANYWHERE = `
   EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)

@@ -79,7 +79,7 @@ export interface OutboxDepth {
 }
 
 /** Counts the outbox entries. */
-export async function waitingOutboxEntries(database: Database): Promise<OutboxDepth> {
+export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   return (await database.first<OutboxDepth>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
 }
 
@@ -116,7 +116,7 @@ interface SliceEnd {
 /**
  * Writes an outbox entry for everything that a node holds, for a central whose database was restored to an earlier
  * moment. The entries are as old as the changes that they stand for, so nothing is collected before central has
- * received these changes again. Works in slices, and can be repeated if it is interrupted.
+ * received these changes again. Works in slices; if it is interrupted, it can be repeated.
  * @param now milliseconds since the epoch
  */
 export async function announceAll(node: Database, now: number): Promise<void> {

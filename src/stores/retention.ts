@@ -1,6 +1,7 @@
 /**
- * What keeps a blob: a live manifest of its repository that names it, a lease, or a promise. Collection, eviction and
- * copies share these conditions. Each uses them inside the statement that removes a row (invariant 5).
+ * What keeps a blob: a live manifest of its repository that names it, or a lease, which records a promise to a client.
+ * Collection, eviction and copies share these conditions. Each uses them inside the statement that removes a row
+ * (invariant 5).
  */
 import { keyed, type ReadsAtMost } from './rows-read.ts';
 

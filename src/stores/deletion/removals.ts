@@ -102,13 +102,13 @@ const FORGET_REPOSITORIES = sql`DELETE FROM repositories WHERE name >= ?3 AND na
   inFull(),
 );
 /** How many unannounced changes are examined. If there are more, one of them may be later than the removal. */
-const OUTBOX_ENTRIES_SEEN = 100;
+const OUTBOX_ENTRIES_EXAMINED = 100;
 const UNLIST_REPOSITORY = sql`
   UPDATE repositories SET listed = 0
   WHERE name = ?1 AND listed = 1 AND created_at <= CAST(?3 AS INTEGER) AND ${IS_NEWS} AND (
-    SELECT count(*) < ${String(OUTBOX_ENTRIES_SEEN)} AND coalesce(max(version), 0) <= CAST(?2 AS INTEGER) FROM (
+    SELECT count(*) < ${String(OUTBOX_ENTRIES_EXAMINED)} AND coalesce(max(version), 0) <= CAST(?2 AS INTEGER) FROM (
       SELECT version FROM outbox WHERE kind = 'manifest' AND repository = ?1
-        LIMIT ${String(OUTBOX_ENTRIES_SEEN)}))`.reading((run) => keyed(run) + 2 * OUTBOX_ENTRIES_SEEN);
+        LIMIT ${String(OUTBOX_ENTRIES_EXAMINED)}))`.reading((run) => keyed(run) + 2 * OUTBOX_ENTRIES_EXAMINED);
 const MERGE_REMOVAL = sql`
   INSERT INTO removals (name, version, dead_until, swept, position)
   VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), 0, '')

@@ -21,8 +21,8 @@ import { keyed, paged } from '../rows-read.ts';
 export type ImageKind = '' | 'initrd' | 'rom';
 
 /**
- * How many references are read on each level at and below a manifest: at least and at most. If an image has more, its
- * size is too small.
+ * The range of the limit for the references that are read on each level at and below a manifest. If an image has more,
+ * its measured size is too small.
  */
 const LEAST_REFERENCES = 1000;
 const MOST_REFERENCES = 25_000;

@@ -124,10 +124,7 @@ const SELECT_HISTORY = sql<TagWrite>`
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4))
   ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => keyed(run) + 3 * run.asked(5));
 
-/**
- * Returns the writes of a tag that a store keeps, latest first and including the current one, and the current one by
- * itself.
- */
+/** Returns the current write of a tag in a store, and a page of all its writes that the store keeps, latest first. */
 export async function historyOfTag(
   database: Database,
   repository: RepositoryName,

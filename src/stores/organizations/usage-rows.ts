@@ -1,9 +1,9 @@
 /**
- * What organizations use of a store, and whether they may use more.
+ * How much of a store organizations use, and whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only
- * one at a time, never both of them succeed at one store. A write that adds nothing is never refused.
+ * one at a time, they never both succeed at one store. A write that adds nothing is never refused.
  *
  * At a node the usage has two parts: what the node uses that central is not known to count, and what central last
  * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
