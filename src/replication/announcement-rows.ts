@@ -18,7 +18,7 @@ import { type ManifestLifecycle, jsonParts, mergeRows, type Rows, type TagRow } 
 import { type ManifestHeadRecord, recordKey } from '../stores/manifests/manifest-records.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 import type { StoreLimits } from '../stores/organizations/limits.ts';
-import { tellOfFull } from '../stores/organizations/organization-limits.ts';
+import { reportNearLimits } from '../stores/organizations/organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-rows.ts';
 
 /** A live manifest that has to be announced. */
@@ -198,7 +198,7 @@ export async function announceTo(
   const { merged, lifecycles, clock, usage } = await central.database.batch({
     merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, sizes),
     copiesUp: copiesUp.map((part) => [ADD_COPIES_UP, part, store, now, central.name] as const),
-    limits: tellOfFull(repositories, limits),
+    limits: reportNearLimits(repositories, limits),
     merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     lifecycles: [SELECT_MERGED_LIFECYCLES, sent],
     clock: selectClock(),

@@ -1,7 +1,7 @@
 /** The SQL that applies central's change log to a node's store. */
 import { raiseClock, selectClock } from '../stores/clock.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
-import { ofOrganization, unlinkAsTold } from '../stores/deletion/deletions.ts';
+import { ofOrganization, applyUnlink } from '../stores/deletion/deletions.ts';
 import {
   advancePosition,
   type ChangeLogEntry,
@@ -75,7 +75,7 @@ export function applyChangeLog(
         lifecycles.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
         break;
       case 'link':
-        others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
+        others.push(applyUnlink(entry.name, entry.key, entry.recorded_at));
         break;
       case 'repository':
         removals.push(...mergeRemoval(entry, linksDeadUntil(entry, now, entry.recorded_at)));

@@ -8,7 +8,7 @@ import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
-import { standsLink } from '../stores/deletion/removals.ts';
+import { isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
 /** A blob that was announced by a node, and that still has to be copied up to central. */
@@ -235,7 +235,7 @@ const FORGET_IF_THERE = sql`
 
 // A link that a removal hides counts as missing, so it is replaced.
 const LINK_ANEW = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${standsLink('links')}`;
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${isAliveLink('links')}`;
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
 // A manifest that was committed in the meantime keeps the link.

@@ -13,7 +13,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { announceAll, waitingOutboxEntries } from '../stores/outbox-rows.ts';
+import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
@@ -131,8 +131,7 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   async status(store: StoreName): Promise<QueueStatus> {
     const database = this.#stores.get(store)?.database;
-    const { depth, oldest } =
-      database === undefined ? { depth: 0, oldest: null } : await waitingOutboxEntries(database);
+    const { depth, oldest } = database === undefined ? { depth: 0, oldest: null } : await outboxDepth(database);
     const counters = Object.fromEntries(COUNTERS.map((name) => [name, this.#state.counter(name)]));
     const histograms = Object.fromEntries(MEASURES.map((name) => [name, this.#state.histogram(name)]));
     return {

@@ -415,7 +415,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     ['outbox entries that went', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
     ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
     ['the least version', () => outboxEntries.leastVersion(database)],
-    ['how many wait', () => outboxEntries.waitingOutboxEntries(database)],
+    ['how many wait', () => outboxEntries.outboxDepth(database)],
     ['copies_up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
     ['how much lies only there', () => copies.onlyAt(central, 'node1')],
     ['what lies only there', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
@@ -612,7 +612,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])]),
     ],
     ['old audit', () => audit.deleteOldAudit(database, NOW, 10)],
-    ['mark everything', () => outboxEntries.announceAll(database, NOW)],
+    ['announce all', () => outboxEntries.announceAll(database, NOW)],
     ['a snapshot', () => applied.takeSnapshot(database, node, NOW)],
   ];
 }

@@ -35,7 +35,7 @@ export function recordReads(database: D1Database, readings: Reading[]): D1Databa
     const run = {
       keys: lists.reduce<number>((sum, length) => sum + (length ?? 0), 0),
       asked: (parameter: number) => lists[parameter - 1] ?? (Number(values[parameter - 1]) || 0),
-      given: result.results.length,
+      returned: result.results.length,
       written,
     };
     readings.push({ statement, read, bound: statement.readsAtMost(run) });

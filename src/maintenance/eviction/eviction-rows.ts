@@ -93,7 +93,7 @@ const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
   FROM named
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
   LEFT JOIN locations l ON l.digest = named.digest AND l.store = ?3`.reading(
-  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.given,
+  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.returned,
 );
 
 export interface ImageAtNode {

@@ -21,7 +21,7 @@ import {
   deleteManifest,
   deleteRepository,
   deleteTag,
-  unlinkAsTold,
+  applyUnlink,
   unlinkBlob,
 } from '../../stores/deletion/deletions.ts';
 import type { Shown } from '../../stores/deletion/shown.ts';
@@ -158,7 +158,7 @@ export class FederatedDeletions {
     const now = options.now();
     const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, local.linked));
     requireUnlinked(repository, digest, result);
-    await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#usageAtCentral(repository))]);
+    await node.database.batch([applyUnlink(repository, digest, now), ...(await this.#usageAtCentral(repository))]);
     options.replication.wakeCentral();
   }
 

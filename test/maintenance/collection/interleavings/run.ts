@@ -2,7 +2,7 @@
 import type { Digest } from '../../../../src/oci/digest.ts';
 import { OciError } from '../../../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../../../src/oci/reference.ts';
-import { waitingOutboxEntries } from '../../../../src/stores/outbox-rows.ts';
+import { outboxDepth } from '../../../../src/stores/outbox-rows.ts';
 import type { Registry } from '../../../../src/registry/registry.ts';
 import { isAlive } from '../../../../src/stores/versions.ts';
 import type { Content } from '../../../replication/content.ts';
@@ -304,7 +304,7 @@ export class Run {
     await queue.moveMetadata(mayGoOn);
     if (turns < ALL_TURNS || isolate.wasHalted) return;
     this.promises.followed(node);
-    if ((await waitingOutboxEntries(store.database)).depth === 0) this.oracle.exchanged(node);
+    if ((await outboxDepth(store.database)).depth === 0) this.oracle.exchanged(node);
   }
 
   #required(manifest: number): readonly Digest[] {
