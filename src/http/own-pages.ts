@@ -23,7 +23,7 @@ export const ownPagesOnly = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 function isOfOtherPage(c: AppContext): boolean {
-  if (OTHER_SITES.has(c.req.header('Sec-CopyDown-Site') ?? '')) return true;
+  if (OTHER_SITES.has(c.req.header('Sec-Fetch-Site') ?? '')) return true;
   const origin = c.req.header('Origin');
   // `null` is the origin of a sandboxed page. The scheme is not compared: a proxy may have ended TLS.
   return origin !== undefined && URL.parse(origin)?.host !== c.get('url').host;
