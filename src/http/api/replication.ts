@@ -203,7 +203,7 @@ function view({ store, status, copiesUp, changeLog }: QueueReport): z.infer<type
     parked: status?.parked ?? 0,
     paused: status?.paused ?? false,
     copies_up: { ...copiesUp },
-    changeLog: changeLog.map(({ store: name, position, behind, appliedAt }) => ({
+    change_log: changeLog.map(({ store: name, position, behind, appliedAt }) => ({
       store: name,
       position,
       behind,

@@ -223,7 +223,7 @@ export const queue = z
     copies_up: z
       .object({ blobs: z.int(), bytes: z.int() })
       .openapi({ description: 'Blobs whose bytes lie at this node, and that central lacks' }),
-    changeLog: z.array(
+    change_log: z.array(
       z.object({
         store: z.string(),
         position: z.int(),
