@@ -57,7 +57,9 @@ export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: 0 });
 }
 
-/** Like {@link readSmallBody}, but for a caller who has not logged in. Keeps half of the budget free for those who have. */
+/**
+ * Like {@link readSmallBody}, but for a caller who has not logged in. Keeps half of the budget free for those who have.
+ */
 export function readBodyOfAnybody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: BUDGET_BYTES / 2 });
 }

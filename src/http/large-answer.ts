@@ -41,7 +41,8 @@ export function releaseRoom(c: AppContext): void {
 }
 
 /**
- * Returns an answer with a text. If {@link roomFor} made room for it, it is sent in pieces, as fast as the client reads.
+ * Returns an answer with a text. If {@link roomFor} made room for it, it is sent in pieces, as fast as the client
+ * reads.
  * @param size bytes of the text; undefined if unknown
  */
 export function textAnswer(c: AppContext, text: string, headers: Record<string, string>, size?: number): Response {

@@ -1,4 +1,6 @@
-/** Parses byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks"). */
+/**
+ * Parses byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks").
+ */
 import { OciError } from '../oci/errors.ts';
 
 export interface ByteRange {

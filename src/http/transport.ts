@@ -7,9 +7,9 @@ import type { AppEnv } from './context.ts';
 const STRICT_TRANSPORT_SECURITY = 'max-age=31536000';
 
 /**
- * Refuses plain HTTP, except to hosts whose connections never leave the machine. It does so before anything looks at the
- * request, because a challenge would make the client send its password, which anyone on the way could read. Over HTTPS
- * it tells browsers to use HTTPS only; RFC 6797 §7.2 forbids this header over plain HTTP.
+ * Refuses plain HTTP, except to hosts whose connections never leave the machine. It does so before anything looks at
+ * the request, because a challenge would make the client send its password, which anyone on the way could read. Over
+ * HTTPS it tells browsers to use HTTPS only; RFC 6797 §7.2 forbids this header over plain HTTP.
  * @throws OciError HTTPS_REQUIRED
  */
 export const encryptedOnly = createMiddleware<AppEnv>(async (c, next) => {

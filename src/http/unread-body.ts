@@ -1,6 +1,6 @@
 /**
- * Reads the rest of a request's body if the handler answered without it. If the answer overtakes the body, the connection
- * is reset, and a client that is still sending never sees the answer: Go's client reports `broken pipe`.
+ * Reads the rest of a request's body if the handler answered without it. If the answer overtakes the body, the
+ * connection is reset, and a client that is still sending never sees the answer: Go's client reports `broken pipe`.
  */
 import { createMiddleware } from 'hono/factory';
 import { releaseBody } from './body.ts';
