@@ -79,7 +79,7 @@ function render(reports: readonly QueueReport[], now: number): string {
     family(
       'berth_queue_parked',
       'gauge',
-      'Jobs that failed too often and wait for an operator.',
+      'Jobs that replication gave up on, until an operator retries them.',
       ofQueues(({ parked }) => parked),
     ),
     family(

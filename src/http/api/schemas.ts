@@ -221,7 +221,7 @@ export const queue = z
     }),
     in_flight: z.int().openapi({ description: 'Blobs that are being copied now' }),
     copies_down: z.int().openapi({ description: 'Blobs that have yet to be copied down to the node' }),
-    parked: z.int().openapi({ description: 'Jobs that failed too often and wait for an operator' }),
+    parked: z.int().openapi({ description: 'Jobs that replication gave up on, until an operator retries them' }),
     paused: z.boolean(),
     copies_up: z
       .object({ blobs: z.int(), bytes: z.int() })
@@ -271,7 +271,7 @@ export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });
 
-/** A version that a push answered in `Berth-Version`. */
+/** A version that a push returned in `Berth-Version`. */
 const version = z
   .string()
   .optional()
@@ -279,7 +279,7 @@ const version = z
     if (text === '') return undefined;
     const version = wholeNumber(text);
     if (version !== undefined && version >= 1 && version < Number.MAX_SAFE_INTEGER) return version;
-    context.addIssue({ code: 'custom', message: 'must be a number that a push answered in Berth-Version' });
+    context.addIssue({ code: 'custom', message: 'must be a version that a push returned in Berth-Version' });
     return z.NEVER;
   });
 
