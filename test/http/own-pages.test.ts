@@ -23,8 +23,8 @@ const CHANGES = [
 ] as const;
 
 describe.each([
-  ['Sec-Fetch-Site: cross-site', { 'Sec-CopyDown-Site': 'cross-site' }],
-  ['Sec-Fetch-Site: same-site', { 'Sec-CopyDown-Site': 'same-site', Origin: HOST }],
+  ['Sec-Fetch-Site: cross-site', { 'Sec-Fetch-Site': 'cross-site' }],
+  ['Sec-Fetch-Site: same-site', { 'Sec-Fetch-Site': 'same-site', Origin: HOST }],
   ['the Origin of another site', { Origin: 'https://other.example.com' }],
   ['the Origin of another port', { Origin: 'http://registry.localhost:8788' }],
   ['the Origin of a sandboxed page', { Origin: 'null' }],
@@ -34,7 +34,7 @@ describe.each([
     const response = await call(method, path, { as, headers });
     expect([response.status, await response.text()]).toEqual([
       403,
-      expect.stringContaining('a page of another origin may change nothing here'),
+      expect.stringContaining('a page of another origin may not change anything here'),
     ]);
     expect(await snapshotWithoutUse()).toBe(before);
   });
@@ -46,9 +46,9 @@ describe.each([
 });
 
 test.each([
-  ['a page of the registry itself', { 'Sec-CopyDown-Site': 'same-origin', Origin: HOST }],
-  ['one behind a proxy that ends TLS', { 'Sec-CopyDown-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') }],
-  ['its user, by the address bar', { 'Sec-CopyDown-Site': 'none' }],
+  ['a page of the registry itself', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST }],
+  ['one behind a proxy that ends TLS', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') }],
+  ['its user, by the address bar', { 'Sec-Fetch-Site': 'none' }],
   ['a client that is no browser', {}],
 ])('%s changes what its user may', async (_name, headers) => {
   const json = { 'Content-Type': 'application/json', ...headers };
