@@ -1,6 +1,6 @@
 /**
- * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
- * reviving.
+ * Removes expired upload sessions: those that never finished, and the rows of finished ones, which kept them from being
+ * reused until they expired.
  */
 import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
@@ -17,10 +17,10 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Rows of sessions without objects that one run removes. */
+/** Sessions without objects that one run removes. */
 const ROWS = 10_000;
 
-/** Sessions with objects that one run removes: three round trips each. */
+/** Sessions with objects that one run removes. Each takes three round trips. */
 const SESSIONS = 100;
 
 export const expiredUploads: Task = {
@@ -30,11 +30,11 @@ export const expiredUploads: Task = {
   async slice({ now, collects }, store, { position }) {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
-    // Sessions with and without objects are paged apart: those that stay keep no others waiting.
+    // Sessions with and without objects are paged separately, so that a session that fails to go delays no other.
     const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
     let { removed } = page;
-    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of
-    // then.
+    // After a database restore, the only copy of a blob's bytes can look like a chunk of an old session. So
+    // a registry that does not collect keeps such objects.
     const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
       try {
@@ -46,13 +46,13 @@ export const expiredUploads: Task = {
     }
     const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
-    // One page a run.
+    // Each run removes one page.
     return { position: last && JSON.stringify(last), notBefore: at + MINUTE / 2, counts: { removed_uploads: removed } };
   },
 };
 
 async function removeSession({ name, database, bucket }: Store, id: string): Promise<void> {
-  // A client that is about to finish it comes too late from here on.
+  // Closing the session first makes a client's closing request fail from here on.
   const { chunks } = await database.batch({
     close: closeUpload(id, name, crypto.randomUUID()),
     chunks: selectChunks(id),

@@ -1,4 +1,7 @@
-/** Sweeps what removals have left to do, of a request or of the change log. Removals take turns, a slice each. */
+/**
+ * Sweeps what removed repositories and organizations have left, whether a request or the change log removed them. The
+ * removals take turns, one slice each.
+ */
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
 import type { Task } from './round.ts';
 

@@ -60,7 +60,7 @@ test('a slice reads and removes a bounded number of rows, however long the histo
   const store = openStore('central', countD1(env.DB_CENTRAL, counts), env.BLOBS_CENTRAL);
   const read: number[] = [];
   const written: number[] = [];
-  const rest = async (): Promise<void> => {
+  const pause = async (): Promise<void> => {
     read.push(counts.rowsRead);
     written.push(counts.rowsWritten);
     counts.rowsRead = 0;
@@ -69,7 +69,7 @@ test('a slice reads and removes a bounded number of rows, however long the histo
   const config = parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, history_entries: 10 } });
   const context = openRun(
     { central: store, nodes: [], now: () => NOW },
-    { limits: config.limits, historyMilliseconds: NOW, mayGoOn: () => read.length < slices, rest },
+    { limits: config.limits, historyMilliseconds: NOW, mayGoOn: () => read.length < slices, pause },
   );
   await removeOldHistories(context, store);
   expect(await versionsOf(env.DB_CENTRAL, 'long')).toEqual(Array.from({ length: 10 }, (_, i) => long - 9 + i));

@@ -29,7 +29,7 @@ export function openRun(
     ...parseConfig(env),
     graceMilliseconds: GRACE,
     mayGoOn: () => true,
-    rest: () => Promise.resolve(),
+    pause: () => Promise.resolve(),
     repaired: () => Promise.resolve(),
     ...stores,
     ...changes,

@@ -500,7 +500,10 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
     ],
     ['mark', () => release.markReleasing(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
     ['release', () => release.release(central, 'node1', [COMMON, UNNEEDED, digest('e', 13)], true, NOW, NOW)],
-    ['leave', () => release.leave(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW)],
+    [
+      'remove released',
+      () => release.removeReleased(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW),
+    ],
     ['due objects', () => departed.dueObjects(database, NOW, 10)],
     [
       'forget objects',

@@ -66,7 +66,7 @@ test('after each slice but the last, the store is left to others for a while, wh
   await collectCentral(
     contextOf(hosts, {
       now: () => now + 1000 * asked++,
-      rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)),
+      pause: (milliseconds) => Promise.resolve(worked.push(milliseconds)),
     }),
   );
   const [task] = await rowsAt<{ slices: number }>(

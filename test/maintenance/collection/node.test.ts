@@ -6,7 +6,7 @@ import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { announceTo, readMarked } from '../../../src/replication/announcement-rows.ts';
 import { readManifests } from '../../../src/stores/manifests/manifest-records.ts';
 import { collectBlobs } from '../../../src/maintenance/collection/collection-rows.ts';
-import { release, leave, markReleasing } from '../../../src/maintenance/collection/release-rows.ts';
+import { markReleasing, release, removeReleased } from '../../../src/maintenance/collection/release-rows.ts';
 import { outboxEntriesAfter } from '../../../src/stores/outbox-rows.ts';
 import {
   contextOf,
@@ -155,16 +155,16 @@ test.each(USES)('%s after the release keeps the row, and a later release needs a
   const { node1, central } = { node1: hosts.node1.store, central: hosts.central.store };
   const marked = await markReleasing(node1, [blob], 'first', hosts.now);
   expect(marked).toEqual([blob]);
-  const given = await release(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
-  expect(given).toEqual([blob]);
+  const released = await release(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
+  expect(released).toEqual([blob]);
   await use(blob);
-  expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
+  expect(await removeReleased(node1, marked, released, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await locationsOf('node1', blob)).toEqual(['node1']);
   // Even with the promise over and the blob marked once more, the old release is worth nothing.
   hosts.now += 3 * GRACE;
   await hosts.node1.registry.deleteManifest(REPOSITORY, (await imageOf(blob, [])).digest).catch(() => undefined);
   await markReleasing(node1, [blob], 'second', hosts.now);
-  expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
+  expect(await removeReleased(node1, marked, released, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(1);
 });
 

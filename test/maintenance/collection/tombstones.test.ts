@@ -236,7 +236,7 @@ test('outbox entries are read again after an eighth of the grace time: a run can
   await hosts.drain();
   // The first slice of central, and the second.
   let slices = 0;
-  const rest = async (): Promise<void> => void (hosts.now += GRACE / 8);
-  await collectTombstones(contextOf(hosts, { mayGoOn: () => slices++ < 2, rest }));
+  const pause = async (): Promise<void> => void (hosts.now += GRACE / 8);
+  await collectTombstones(contextOf(hosts, { mayGoOn: () => slices++ < 2, pause }));
   expect(reads.toSorted()).toEqual(['node1', 'node1', 'node2', 'node2']);
 });
