@@ -128,7 +128,7 @@ test('finishing a session while it is being removed fails, and leaves no blob wi
   expect(await rowsOf('SELECT digest FROM locations')).toEqual([]);
 });
 
-test('a run collects at central and nodes and evicts by the configured limits, unless told not to collect', async () => {
+test('a run collects at every store and evicts by the configured limits, unless told not to collect', async () => {
   const hosts = await openHosts();
   await pushBlob(hosts.central, 1);
   await pushBlob(hosts.node2, 2);
@@ -193,7 +193,7 @@ async function inSlice(now: number): Promise<string[]> {
   return found.flat();
 }
 
-test('stores are compared one at a time, a different one first each minute, and a failure delays no other', async () => {
+test('stores are compared one at a time, another one first each minute, and a failure delays no other', async () => {
   const firsts = new Set<string>();
   for (let minute = 0; minute < 3; minute++) {
     const now = Date.UTC(2026, 0, 2) + minute * 60_000;

@@ -59,7 +59,7 @@ test('a blob goes with its link and its object when its lease ends, and not a mo
   ]);
 });
 
-test('a blob that a live manifest references stays, tagged or not, and goes after the manifest is deleted', async () => {
+test('a blob that a live manifest references stays until the manifest is deleted', async () => {
   const image = await pushImage(hosts.central, 1, []);
   hosts.now += 3 * GRACE;
   await collect();
@@ -187,7 +187,7 @@ test('a node that does not answer stops collection, which reports it', async () 
   expect(await stoppedAt('central')).toMatch(/node2 does not answer/);
 });
 
-test('a failure of its own database in the middle stops collection, which reports it once the database answers', async () => {
+test('a failing database of its own stops collection, which reports it once the database answers', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   let batches = 0;

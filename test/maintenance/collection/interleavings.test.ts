@@ -23,11 +23,7 @@ const PLAINER: Plainer<Step, Plan> = {
 };
 
 test(
-  titled(
-    'nothing live or promised is lost, and nothing deleted stays',
-    env.COLLECTION,
-    'test:collection',
-  ),
+  titled('nothing live or promised is lost, and nothing deleted stays', env.COLLECTION, 'test:collection'),
   async () => {
     const found = await firstFailure(TRIAL, env.COLLECTION);
     if (found !== undefined) throw new Error(await explain(found, PLAINER, carryOut, 'test:collection'));
