@@ -72,8 +72,8 @@ function apply(context: Context, world: World, node: NodeIndex, visit: Visit): v
   const behind = world.changeLog.length - world.stores[node].position;
   for (let limit = 1; limit <= behind; limit++) {
     const message = readChangeLog(world, node, limit);
-    const label = (): string =>
-      `${HOST_NAMES[node]}: its queue reads ${limit} ${limit === 1 ? 'entry' : 'entries'} of the change log`;
+    const entries = limit === 1 ? '1 entry' : `${limit} entries`;
+    const label = (): string => `${HOST_NAMES[node]}: its queue reads ${entries} of the change log`;
     visit(label, deliver(context, world, message));
     disturbed(context, world, message, () => `${label()}, and is overtaken`, visit);
   }

@@ -63,7 +63,8 @@ function isWithin(a: Limits, b: Limits): boolean {
 /** Returns a scenario as a row of the table in docs/replication.md. */
 export function cellsOf({ limits, clocks }: Scenario): readonly [things: string, ...counts: string[]] {
   const { tags, manifests, byDigest, operations, removals, reads, disturbances, types } = limits;
-  const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${types === undefined ? '' : ', under two media types'}`;
+  const withTypes = types === undefined ? '' : ', under two media types';
+  const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${withTypes}`;
   const without = ALL_CLOCKS.filter((set) => !clocks.includes(set)).map(({ name }) => name);
   let under = clocks.map(({ name }) => name).join(', ');
   if (without.length === 0) under = `all ${ALL_CLOCKS.length}`;
