@@ -1,4 +1,4 @@
-/** The HTTP surfaces, and what every request passes on its way to one. */
+/** Assembles the app: the middleware that every request passes, and the routes of each API. */
 import { Hono } from 'hono';
 import { AccessTokens } from './auth/access-token.ts';
 import { Freshness } from './auth/freshness.ts';
@@ -30,18 +30,18 @@ import { OciError } from './oci/errors.ts';
 import { composeRegistry } from './registry/compose.ts';
 import { composeQueues } from './replication/queues.ts';
 
-/** Where a request was sent to. */
+/** The address that a client sent its request to. */
 export interface Address {
-  /** As its client sent it. */
+  /** The URL as the client wrote it. */
   readonly url: URL;
-  /** The port that it came in on, where that can be another than the URL's. */
+  /** The port that the request came in on, if it can differ from the URL's. */
   readonly port?: string;
 }
 
 /**
- * @param addressOf where a request was sent to: a deployment believes its URL alone, since a client could write
- *   anything into
- *   a header
+ * Builds the app with all its routes.
+ * @param addressOf finds the address that a request was sent to. A deployment uses the request's URL only, because a
+ *   client can put anything into a header.
  */
 export function createApp(
   addressOf: (request: Request) => Address = ({ url }) => ({ url: new URL(url) }),
@@ -98,8 +98,8 @@ export function createApp(
 const runtimes = new WeakMap<object, Runtime>();
 
 /**
- * Configuration and keys, read by the first request of an isolate. Only the result is shared: a promise that another
- * request made may never settle.
+ * Returns the configuration, the keys and the caches of this isolate. The first request creates them. Requests share
+ * the result but never a promise: a promise made by another request may never settle.
  * @throws ConfigError
  */
 export async function loadRuntime(env: object): Promise<Runtime> {
@@ -107,7 +107,7 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   if (loaded !== undefined) return loaded;
   const config = parseConfig(env);
   const keys = await SigningKeys.import(config.signingKeys);
-  // Of requests that began at once the first to get here is the one whose memory all share.
+  // Requests that start at the same time all use the runtime of whichever gets here first.
   const first = runtimes.get(env);
   if (first !== undefined) return first;
   const { platformAuthUrl: url } = config;

@@ -1,6 +1,6 @@
 /**
- * Configuration: the variables and secrets of `wrangler.toml`, parsed once per isolate.
- * Half a configuration serves nothing: the first bad or missing value is named, and every request answers 503.
+ * Configuration: the variables and secrets of `wrangler.toml`, parsed once per isolate. If a value is missing or
+ * invalid, every request answers 503 with a message that names the first such value.
  */
 import { z } from 'zod';
 import { DAY, HOUR } from './durations.ts';
@@ -17,47 +17,44 @@ export interface Config {
   readonly hosts: readonly ServedHost[];
   readonly central: CentralNamespace;
   readonly nodes: readonly NodeNamespace[];
-  /** Central's first. Two nodes may share one. */
+  /** Central's store comes first. Two nodes may share a store. */
   readonly stores: readonly StoreName[];
-  /** Whether central's database has read replicas, of which nodes ask the nearest. */
+  /** Whether central's database has read replicas. Nodes then read from the nearest one. */
   readonly centralHasReplicas: boolean;
-  /**
-   * g of the collection rules: for how long a blob that was pushed, mounted or found by HEAD is kept without a
-   * manifest.
-   */
+  /** How long a blob without a manifest is kept after a push, a mount or a HEAD. The collection rules call this g. */
   readonly graceMilliseconds: number;
-  /** For how long the audit log is kept. */
+  /** How long the audit log is kept. */
   readonly auditMilliseconds: number;
-  /** What each store lets an organization have, whether or not it has a quota. */
+  /** How much each store lets an organization have, with or without a quota. */
   readonly limits: StoreLimits;
-  /** For how long a replaced write of a tag is kept in its history. */
+  /** How long a tag's history keeps a write that another write replaced. */
   readonly historyMilliseconds: number;
   /**
-   * Whether anything is collected or evicted, expired uploads and orphans included: an operator stops it while a
-   * database is restored.
+   * Whether maintenance collects and evicts anything, including expired uploads and orphans. An operator turns this
+   * off while restoring a database.
    */
   readonly collects: boolean;
-  /** What nodes are to stay within, by store. */
+  /** The limits above which maintenance evicts images from nodes, by store. */
   readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
-  /** Of each store, bytes that are read and compared with their digests; 0 for none. */
+  /** Bytes of each store that the scrub reads and compares with their digests each day; 0 turns the scrub off. */
   readonly scrubBytesPerDay: number;
-  /** For how long an object is kept that no row names: as long as a database can be restored to an earlier moment. */
+  /** How long an object that no row names is kept. It must be as long as a database can be restored back in time. */
   readonly orphanMilliseconds: number;
-  /** Base64, at least 32 bytes. The first signs; both verify. */
+  /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
-  /** Origins whose pages may read what their user may read: `https://ui.example.com`. */
+  /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];
-  /** Acts as an administrator, to create the first credential. */
+  /** Grants administrator access, so that an operator can create the first credential. */
   readonly bootstrapSecret: string | undefined;
-  /** Base URL of the platform that is asked about tokens which Berth does not know, without a slash at its end. */
+  /** Base URL of the platform that checks tokens unknown to Berth, without a trailing slash. */
   readonly platformAuthUrl: string | undefined;
 }
 
-/** When images leave a node's store again. */
+/** When images are evicted from a node's store. */
 export interface EvictionLimits {
-  /** Of its own blobs; undefined for no limit. */
+  /** Bytes of blobs that the store may hold; undefined for no limit. */
   readonly bytes: number | undefined;
-  /** Without a pull there; undefined for no limit. */
+  /** How long an image may go without a pull from this store; undefined for no limit. */
   readonly idleMilliseconds: number | undefined;
 }
 
@@ -70,7 +67,7 @@ const host = z
   .regex(/^[a-z0-9.-]*(?::\d+)?$/, 'must be a host name in lower case, <host>:<port>, or :<port>')
   .min(1);
 
-/** Where a Durable Object or a bucket can be asked to lie (Cloudflare, "Data location", location hints). */
+/** Location hints for Durable Objects and buckets (Cloudflare, "Data location"). */
 export const REGIONS = ['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me'] as const;
 
 const storeName = z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be lowercase letters, digits and "-"');
@@ -93,7 +90,7 @@ const node = z.strictObject({
   idle_days: z.number().positive().optional(),
 });
 
-/** As browsers write it in the header Origin, with which it is compared. */
+/** Must equal what browsers write in the header Origin, because the two are compared as strings. */
 const origin = z
   .string()
   .refine(
@@ -101,7 +98,7 @@ const origin = z
     'must be an origin without a path: https://ui.example.com',
   );
 
-/** Of the variable REGISTRY: which namespaces are served where. */
+/** The shape of the variable REGISTRY: the namespaces, the hosts they are served at, and their limits. */
 export const registry = z
   .strictObject({
     central: z.strictObject({ hosts, store: storeName, replicas: z.boolean().default(false) }),
@@ -128,19 +125,19 @@ export const registry = z
       const problem = (path: string, message: string): void =>
         context.addIssue({ code: 'custom', path: ['nodes', i, path], message });
       if (store === central.store) problem('store', "must not be central's");
-      if (names.has(name)) problem('name', 'is the name of another node as well');
+      if (names.has(name)) problem('name', 'another node already has this name');
       names.add(name);
       for (const one of served) {
-        if (taken.has(one)) problem('hosts', `${one} is a host of another namespace as well`);
+        if (taken.has(one)) problem('hosts', `${one} is already a host of another namespace`);
         taken.add(one);
       }
     }
   });
 
-/** Plain HTTP is for development: to hosts whose connections never leave the machine, wherever Berth runs. */
+/** Hosts whose connections never leave the machine. Plain HTTP is allowed only to these, for development. */
 const LOOPBACK = /^(?:localhost|.+\.localhost|127\.0\.0\.1|\[::1\])$/;
 
-/** @param hostname as `URL` has it */
+/** Returns whether a connection to the host stays on this machine. @param hostname as `URL.hostname` writes it */
 export function isLoopback(hostname: string): boolean {
   return LOOPBACK.test(hostname);
 }
@@ -171,7 +168,7 @@ const environment = z.object({
   PLATFORM_AUTH_URL: platformUrl.optional(),
 });
 
-/** @throws ConfigError naming the first value that is bad or missing */
+/** Parses the Worker's variables and secrets. @throws ConfigError naming the first missing or invalid value */
 export function parseConfig(env: object): Config {
   const parsed = environment.safeParse(env);
   if (!parsed.success) {
@@ -214,7 +211,7 @@ export function parseConfig(env: object): Config {
     const url = new URL(PLATFORM_AUTH_URL);
     if (resolveNamespace(config.hosts, url) !== undefined)
       throw new ConfigError(
-        `PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${url.host}`,
+        `PLATFORM_AUTH_URL: must not point to this registry, which would then ask itself: ${url.host} is its own host`,
       );
   }
   const bindings = config.stores.flatMap((store) => [databaseBinding(store), bucketBinding(store)]);
@@ -224,7 +221,7 @@ export function parseConfig(env: object): Config {
   return config;
 }
 
-/** Of nodes that share a store, the smaller limit counts. */
+/** Returns the limits by store. If nodes share a store, the smallest limit applies. */
 function evictionLimits(nodes: readonly z.infer<typeof node>[]): Map<StoreName, EvictionLimits> {
   return new Map(
     [...Map.groupBy(nodes, ({ store }) => store)].map(([store, sharing]) => {

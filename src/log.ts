@@ -1,14 +1,14 @@
 /**
- * Lines of the log: JSON, with the time first, so that a file of them reads and sorts without a tool. An object that
- * names a line's subject comes first of the rest: `{"time":"2026-11-30T06:20:59.123Z","scheduled":"maintenance",…}`.
+ * Log lines are JSON with the time first, so that a log file can be read and sorted without a tool. The field that says
+ * what the line is about comes next: `{"time":"2026-11-30T06:20:59.123Z","scheduled":"maintenance",…}`.
  */
 
-/** Writes a line of what happened. */
+/** Logs an event. */
 export function logLine(fields: Readonly<Record<string, unknown>>): void {
   console.log(lineOf(fields));
 }
 
-/** Writes a line of what went wrong. */
+/** Logs a failure. */
 export function logFailure(fields: Readonly<Record<string, unknown>>): void {
   console.error(lineOf(fields));
 }

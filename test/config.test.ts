@@ -203,13 +203,13 @@ describe('the error of a configuration names', () => {
     ['nodes.0.name', 'must not be "central"', [node('central')]],
     [
       'nodes.1.name',
-      'is the name of another node as well',
+      'another node already has this name',
       [node('fra'), node('fra', { hosts: ['other.example.com'] })],
     ],
     ['nodes.0.store', "must not be central's", [node('fra', { store: 'central' })]],
     [
       'nodes.0.hosts',
-      'index.example.com is a host of another namespace as well',
+      'index.example.com is already a host of another namespace',
       [node('fra', { hosts: ['index.example.com'] })],
     ],
     ['nodes.0.hosts', 'needs at least one host', [node('fra', { hosts: [] })]],
@@ -256,7 +256,7 @@ describe('the error of a configuration names', () => {
   ])('a platform that is the registry itself: %s', (url) => {
     const env = { ...withNodes(node('fra')), DB_FRA: {}, BLOBS_FRA: {} };
     expect(problemOf({ ...env, PLATFORM_AUTH_URL: url })).toBe(
-      `PLATFORM_AUTH_URL: must not be a host of this registry, which would ask itself: ${new URL(url).host}`,
+      `PLATFORM_AUTH_URL: must not point to this registry, which would then ask itself: ${new URL(url).host} is its own host`,
     );
   });
 

@@ -1,9 +1,9 @@
 /**
- * Access tokens: what Docker's token flow gives for a credential. A JWT (RFC 7519), HS256, for one namespace, at most
- * five minutes. It carries what its credential may do, so that most requests need no look-up; revoking a credential is
- * felt everywhere once its tokens have run out.
+ * Access tokens, which Docker's token flow issues for a credential. A token is a JWT (RFC 7519), signed with HS256,
+ * valid for one namespace and at most five minutes. It carries what its credential may do, so most requests need no
+ * look-up. Revoking a credential takes full effect once its tokens have expired.
  *
- * Nothing in a token chooses how it is verified: the algorithm is fixed, and its key id only picks among the configured
+ * A token cannot choose how it is verified: the algorithm is fixed, and the key id only selects one of the configured
  * keys.
  */
 import { jwtVerify, SignJWT } from 'jose';
@@ -15,22 +15,22 @@ import { ANONYMOUS, type Principal } from './principal.ts';
 import { formatScope, parseScopes, type Scope } from './scope.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
-/** By how much the clocks of two machines may differ, in seconds. */
+/** How far the clocks of two machines may differ, in seconds. */
 export const SKEW_SECONDS = 5;
 
-/** With the skew, five minutes. */
+/** How long a token is valid, in seconds: together with the skew, five minutes. */
 export const TOKEN_SECONDS = 300 - SKEW_SECONDS;
 
 /**
- * Older clients take every token to be good for so long: none is given for less (Docker, "Token Authentication
- * Specification").
+ * The shortest validity of a token, in seconds. Older clients assume that every token is valid for this long (Docker,
+ * "Token Authentication Specification").
  */
 export const LEAST_TOKEN_SECONDS = 60;
 
-/** What a look-up of a credential gives is over everywhere this long after it. */
+/** How long after a look-up of a credential every token from that look-up has expired. */
 export const TOKEN_EFFECT_MILLISECONDS = (TOKEN_SECONDS + SKEW_SECONDS) * 1000;
 
-/** For how long a look-up can be kept at most: a token that is given for it then is good for long enough. */
+/** How long a look-up may be cached. A token issued at the end of this time is still valid for long enough. */
 export const KEPT_MILLISECONDS = (TOKEN_SECONDS - LEAST_TOKEN_SECONDS) * 1000;
 
 const ISSUER = 'berth';
@@ -56,16 +56,19 @@ const claims = z.object({
 });
 
 export interface TokenRequest {
-  /** Undefined for an anonymous caller, whose token grants what is public. */
+  /** Undefined for an anonymous caller. The token then grants what is public. */
   readonly credential: Credential | undefined;
   readonly scopes: readonly Scope[];
   /** The namespace that the token is for. */
   readonly audience: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** When the credential was last looked up: the token's time counts from then, so that revoking is felt in time. */
+  /**
+   * When the credential was last looked up. The token's validity counts from then, so that revoking takes effect in
+   * time.
+   */
   readonly checkedAt: number;
-  /** When the credential ends; no token outlives it. */
+  /** When the credential expires. No token outlives it. */
   readonly credentialExpiresAt: number | undefined;
 }
 
@@ -75,6 +78,7 @@ export interface IssuedToken {
   readonly expiresIn: number;
 }
 
+/** Issues a token, signed with the current key. */
 export async function issueAccessToken(keys: SigningKeys, request: TokenRequest): Promise<IssuedToken> {
   const issuedAt = Math.floor(request.now / 1000);
   const end = request.credentialExpiresAt === undefined ? Infinity : Math.floor(request.credentialExpiresAt / 1000);
@@ -91,7 +95,7 @@ export async function issueAccessToken(keys: SigningKeys, request: TokenRequest)
   return { token, expiresIn: expiresAt - issuedAt };
 }
 
-/** The principal of a token, or undefined if it is forged, expired, or for another namespace. */
+/** Returns the principal of a token, or undefined if it is forged, expired, or for another namespace. */
 export async function verifyAccessToken(
   keys: SigningKeys,
   token: string,
@@ -101,10 +105,10 @@ export async function verifyAccessToken(
   return (await verify(keys, token, audience, now))?.principal;
 }
 
-/** Room for the tokens that an isolate remembers. Most take 2 KB; one with the most patterns and scopes takes 50 KB. */
+/** Room for the tokens that an isolate caches. Most take 2 KB; the largest, with many patterns and scopes, 50 KB. */
 const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
-/** Verifies a token once per isolate: the same one comes with every request of a push or a pull. */
+/** Verifies each token once per isolate, because every request of a push or pull carries the same token. */
 export class AccessTokens {
   readonly #keys: SigningKeys;
   readonly #verified = new BoundedCache<Verified>(REMEMBERED_BYTES);
@@ -113,7 +117,7 @@ export class AccessTokens {
     this.#keys = keys;
   }
 
-  /** As {@link verifyAccessToken}. */
+  /** Like {@link verifyAccessToken}, with a cache. */
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
     const hash = await hashOf(`${audience} ${token}`);
     const known = this.#verified.get(hash);
@@ -125,7 +129,7 @@ export class AccessTokens {
     return verified.principal;
   }
 
-  /** Bytes that the tokens take, as estimated. */
+  /** Estimated bytes that the cached tokens take. */
   get bytes(): number {
     return this.#verified.bytes;
   }
@@ -137,7 +141,7 @@ async function hashOf(text: string): Promise<string> {
 
 interface Verified {
   readonly principal: Principal;
-  /** Milliseconds since the epoch. One that was issued later than now is not good: the clock was set back. */
+  /** Milliseconds since the epoch. An entry issued later than now is not used, because the clock was set back. */
   readonly issuedAt: number;
   readonly expiresAt: number;
 }

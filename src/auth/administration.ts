@@ -1,4 +1,4 @@
-/** Managing organizations, credentials and repositories: what the management API does, without HTTP. */
+/** Manages organizations, credentials and repositories: the management API without HTTP. */
 import { MINUTE } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
@@ -16,10 +16,10 @@ import { includesAll } from './delegation.ts';
 import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
-/** How long a removed organization's name rests: until every access token of its time has run out. */
-const NAME_REST_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
+/** How long a removed organization's name stays taken: until every access token from its time has expired. */
+const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
-/** Credentials of one query where not all of an organization's are shown. */
+/** Credentials that one query reads if the caller may see only some of the organization's. */
 const CREDENTIALS_LOOKED_AT = 1000;
 
 export interface OrganizationSummary {
@@ -37,9 +37,9 @@ export interface CredentialSummary {
   readonly name: string;
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];
-  /** 'central' and names of nodes at which it is good; null for all. */
+  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
   readonly registries: readonly string[] | null;
-  /** Milliseconds since the epoch, as the times below. */
+  /** Milliseconds since the epoch, like the times below. */
   readonly createdAt: number;
   readonly expiresAt: number | null;
   readonly lastUsedAt: number | null;
@@ -67,7 +67,7 @@ export class Administration {
   readonly #now: () => number;
   readonly #changed: () => void;
 
-  /** @param changed called after every change, of which the nodes have to hear */
+  /** @param changed called after every change that the nodes have to apply */
   constructor(control: ControlData, now: () => number, changed: () => void) {
     this.#control = control;
     this.#now = now;
@@ -85,7 +85,7 @@ export class Administration {
     return organizationSummary(row);
   }
 
-  /** @param bytes null for no limit. @throws OciError NOT_FOUND */
+  /** Sets the quota. @param bytes null for no limit. @throws OciError NOT_FOUND */
   async setQuota(name: OrganizationName, bytes: number | null, by?: Actor): Promise<OrganizationSummary> {
     const row = await this.#control.setQuota(name, bytes, this.#now(), by);
     if (row === undefined) throw noOrganization(name);
@@ -96,23 +96,27 @@ export class Administration {
   /** @throws OciError CONFLICT */
   async createOrganization(name: OrganizationName, by?: Actor): Promise<OrganizationSummary> {
     const createdAt = this.#now();
-    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_REST_MILLISECONDS, by))) {
+    if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_TAKEN_MILLISECONDS, by))) {
       throw conflict(
-        `the organization ${name} exists already, or was removed within the last ${NAME_REST_MILLISECONDS / MINUTE} minutes`,
+        `the organization ${name} already exists, or was removed in the last ` +
+          `${NAME_TAKEN_MILLISECONDS / MINUTE} minutes: choose another name, or wait`,
       );
     }
     this.#changed();
     return { name, createdAt, quota: null };
   }
 
-  /** Removes its credentials as well. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
+  /** Removes an organization and its credentials. @throws OciError NOT_FOUND, CONFLICT while it has repositories */
   async removeOrganization(name: OrganizationName, by?: Actor): Promise<void> {
     if (await this.#control.removeOrganization(name, this.#now(), by)) return this.#changed();
     await this.organization(name);
     throw conflict(`the organization ${name} still has repositories: remove them first`);
   }
 
-  /** @param within patterns: those that hold repositories outside of them are not shown; all are unless told */
+  /**
+   * Lists credentials by name.
+   * @param within patterns; a credential with repositories outside them is left out. All are listed by default.
+   */
   async credentials(
     organization: OrganizationName | '',
     after: string,
@@ -133,12 +137,13 @@ export class Administration {
     return found.slice(0, limit);
   }
 
-  /** Answers the secret, which nobody can read again. @throws OciError NOT_FOUND, CONFLICT */
+  /** Creates a credential, and returns its secret, which cannot be read again. @throws OciError NOT_FOUND, CONFLICT */
   async createCredential(
     credential: NewCredential,
     by?: Actor,
   ): Promise<CredentialSummary & { readonly secret: string }> {
-    const secret = `berth_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
+    const random = crypto.getRandomValues(new Uint8Array(32));
+    const secret = `berth_${random.toBase64({ alphabet: 'base64url', omitPadding: true })}`;
     const row = {
       id: crypto.randomUUID(),
       kind: credential.kind,
@@ -153,15 +158,15 @@ export class Administration {
     };
     if (!(await this.#control.addCredential(row, by))) {
       if (credential.organization !== '') await this.organization(credential.organization);
-      throw conflict(`a credential named ${credential.name} exists already`);
+      throw conflict(`a credential named ${credential.name} already exists: remove it first, or choose another name`);
     }
     this.#changed();
     return { ...summaryOf({ ...row, last_used_at: null }), secret };
   }
 
   /**
-   * Access tokens that it was given for run out within five minutes.
-   * @throws OciError NOT_FOUND, and what `require` throws, which is shown the credential
+   * Removes a credential. Access tokens issued to it expire within five minutes.
+   * @throws OciError NOT_FOUND, and whatever `options.require` throws
    */
   async removeCredential(
     organization: OrganizationName | '',
@@ -176,7 +181,10 @@ export class Administration {
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
 
-  /** @param within patterns: repositories outside of them are not shown; all are unless told */
+  /**
+   * Lists repositories by name.
+   * @param within patterns; repositories outside them are left out. All are listed by default.
+   */
   async repositories(
     organization: OrganizationName,
     after: string,
@@ -194,7 +202,7 @@ export class Administration {
     return repositoryOf(row);
   }
 
-  /** Before its first push, which would create it as well. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
+  /** Creates a repository before its first push. @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED */
   async createRepository(
     organization: OrganizationName,
     name: RepositoryName,
@@ -204,7 +212,7 @@ export class Administration {
     if (!(await this.#control.addRepository(name, this.#now(), by))) {
       await this.organization(organization);
       if ((await this.#control.repository(name)) === undefined) throw repositoriesExceeded(organization);
-      throw conflict(`the repository ${name} exists already`);
+      throw conflict(`the repository ${name} already exists`);
     }
     if (isPublic) await this.setVisibility(name, true, by);
     return this.repository(name);

@@ -1,10 +1,11 @@
 /**
- * The rule of who may do what, written once:
+ * The rule that decides who may do what:
  *
- * - No or bad credentials: 401 with a challenge, unless the repository is public and the action is to pull.
- * - An access token without a scope that its credential may have: 401 `insufficient_scope`, naming the scope.
- * - A known caller without the right: 403, whether the repository exists or not.
- * - 404 only inside what the caller may read.
+ * - Without credentials: 401 with a challenge, except for a pull from a public repository.
+ * - With wrong credentials: 401 with a challenge, always.
+ * - An access token that lacks a scope which its credential allows: 401 `insufficient_scope`, with the scope.
+ * - A known caller without the right: 403, whether or not the repository exists.
+ * - A 404 is only for content that the caller may read.
  *
  * Invariant 6: no request reads or writes a repository that its credential does not cover.
  */
@@ -15,23 +16,24 @@ import { covers, type Scope } from './scope.ts';
 
 export type Decision =
   | { readonly outcome: 'allow' }
-  /** To pull, if the store says that the repository is public; `otherwise` if not. */
+  /** Allows the pull if the store finds that the repository is public, and refuses it with `otherwise` if not. */
   | { readonly outcome: 'allow-if-public'; readonly otherwise: Refusal }
   | Refusal;
 
 export type Refusal =
-  /** 401, with the scope that would help; and why, where something was presented. */
+  /** 401, with the scope that the client should ask for and, if it presented something, why that was refused. */
   | { readonly outcome: 'unauthenticated'; readonly scope: Scope | undefined; readonly reason?: string }
   /** 401 insufficient_scope */
   | { readonly outcome: 'insufficient-scope'; readonly scope: Scope }
   /** 403 */
   | { readonly outcome: 'denied' };
 
-/** What a client should ask for: pushing reads as well. */
+/** Returns the scope that a client should ask for. A push needs to pull, too. */
 function scopeFor(action: Action, repository: RepositoryName): Scope {
   return { type: 'repository', name: repository, actions: action === 'push' ? ['pull', 'push'] : [action] };
 }
 
+/** Decides whether the principal may do the action in the repository. */
 export function authorize(principal: Principal, action: Action, repository: RepositoryName): Decision {
   const scope = scopeFor(action, repository);
   const conditional = (otherwise: Refusal): Decision =>
@@ -46,24 +48,29 @@ export function authorize(principal: Principal, action: Action, repository: Repo
   return { outcome: 'allow' };
 }
 
-/** The source of a mount is judged by the credential: clients mount with a token for the target alone. */
+/**
+ * Decides whether the principal may mount from a repository. It ignores the token's scopes, because clients mount with
+ * a token for the target only.
+ */
 export function mayMountFrom(principal: Principal, source: RepositoryName): 'allow' | 'allow-if-public' {
   const granted = principal.kind === 'credential' && allows(principal.credential, 'pull', source);
   return granted ? 'allow' : 'allow-if-public';
 }
 
-/** For the catalog, and for mounts that name no source. */
+/** Returns what the principal may pull, for the catalog and for mounts without a source. */
 export function pullable(principal: Principal): { ranges: { from: string; to: string }[]; withPublic: boolean } {
   return { ranges: principal.kind === 'credential' ? pullableRanges(principal.credential) : [], withPublic: true };
 }
 
-/** Whether the caller has logged in at all. @param scope what to ask for, if anything */
+/** Decides whether the caller has logged in at all. @param scope the scope for the challenge, if any */
 export function authorizeLogin(principal: Principal, scope?: Scope): { readonly outcome: 'allow' } | Refusal {
   if (principal.kind === 'credential') return { outcome: 'allow' };
   return { outcome: 'unauthenticated', scope, ...(principal.kind === 'refused' && { reason: principal.reason }) };
 }
 
-/** The catalog is for callers who have logged in, with a token that asked for it. */
+/**
+ * Decides whether the caller may list the catalog: it must have logged in, and a token must have the catalog's scope.
+ */
 export function authorizeCatalog(principal: Principal): { readonly outcome: 'allow' } | Refusal {
   const scope: Scope = { type: 'catalog' };
   const refusal = authorizeLogin(principal, scope);

@@ -1,10 +1,10 @@
-/** What a client logs in with. */
+/** The user and password that a client presents. */
 export interface Presented {
   readonly user: string;
   readonly password: string;
 }
 
-/** The user and password of `Authorization: Basic` (RFC 7617); undefined where it is malformed. */
+/** Parses the value of `Authorization: Basic` (RFC 7617); returns undefined if it is malformed. */
 export function parseBasic(encoded: string): Presented | undefined {
   let decoded: string;
   try {
@@ -16,7 +16,7 @@ export function parseBasic(encoded: string): Presented | undefined {
   return colon < 0 ? undefined : { user: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
 }
 
-/** skopeo without credentials sends an empty user and password: an anonymous caller. */
+/** Returns whether the caller is anonymous: without credentials, skopeo sends an empty user and password. */
 export function isEmpty({ user, password }: Presented): boolean {
   return user === '' && password === '';
 }

@@ -1,11 +1,11 @@
 /**
- * What an isolate remembers, within a number of bytes: the oldest makes room. Keys are hashes, so that neither a secret
- * nor anything as long as a client likes is in them.
+ * A cache limited in bytes, which evicts its oldest entries. Keys are hashes, so that they hold no secrets and clients
+ * cannot make them long.
  */
 
-/** Of an entry that is not its text: a hash of 64 characters, and objects around the value. */
+/** Bytes of an entry besides its value: a hash of 64 characters, and the objects around the value. */
 const ENTRY_BYTES = 400;
-/** An object takes a few times what it takes as JSON. */
+/** Estimated bytes of memory per character of the value's JSON. */
 const BYTES_A_CHARACTER = 4;
 
 export class BoundedCache<Value> {
@@ -22,7 +22,7 @@ export class BoundedCache<Value> {
     return this.#entries.get(hash)?.value;
   }
 
-  /** @param value of plain objects, lists, texts and numbers: what JSON has */
+  /** Stores a value. @param value anything that JSON can represent */
   set(hash: string, value: Value): void {
     this.#delete(hash);
     const bytes = ENTRY_BYTES + BYTES_A_CHARACTER * JSON.stringify(value).length;
@@ -34,7 +34,7 @@ export class BoundedCache<Value> {
     }
   }
 
-  /** As estimated. */
+  /** Estimated bytes that all entries take. */
   get bytes(): number {
     return this.#bytes;
   }

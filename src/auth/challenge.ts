@@ -1,8 +1,8 @@
 import { formatScope, type Scope } from './scope.ts';
 
 /**
- * The value of `WWW-Authenticate`: one challenge, for the token flow (RFC 6750 §3, with Docker's `service`).
- * The realm is on the request's own host: clients refuse others.
+ * Returns the value of `WWW-Authenticate`: one challenge for the token flow (RFC 6750 §3, with Docker's `service`). The
+ * realm is on the host of the request, because clients refuse any other.
  */
 export function challenge(origin: URL, scope?: Scope, error?: 'invalid_token' | 'insufficient_scope'): string {
   const parameters = [

@@ -1,7 +1,7 @@
 /**
- * What logins are counted by: an IPv4 address, or the /64 of an IPv6 address, of which whoever has one has 2^64 (RFC
- * 6177).
- * @param address as `CF-Connecting-IP` has it; what is no IPv6 address stays as it is
+ * Returns the address that logins are counted by: an IPv4 address, or the /64 of an IPv6 address. Anyone with one IPv6
+ * address has the 2^64 addresses of a /64 (RFC 6177).
+ * @param address as `CF-Connecting-IP` has it; anything but an IPv6 address is returned unchanged
  */
 export function limitedAddress(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
@@ -15,7 +15,7 @@ export function limitedAddress(address: string): string {
   return `${groups.map((group) => group.toLowerCase().replace(/^0+(?=.)/, '')).join(':')}::/64`;
 }
 
-/** An IPv4 address at the end stands for two. */
+/** Splits into groups of 16 bits. An IPv4 address at the end counts as two groups. */
 function groupsOf(text: string): string[] {
   return text === '' ? [] : text.split(':').flatMap((group) => (group.includes('.') ? ['0', '0'] : [group]));
 }

@@ -1,16 +1,16 @@
 /**
- * Credentials: who a secret belongs to, and what it may do. Pure; `login.ts` finds them.
+ * Credentials: who a secret belongs to, and what it may do. This file is pure; `login.ts` looks credentials up.
  *
  * An *organization* credential has rights on repositories of its organization. A *platform* credential pulls from every
  * organization and can do nothing else: nodes boot images with it. An *administrator* manages organizations,
- * credentials and repositories; of images it sees what every logged-in caller does.
+ * credentials and repositories. Like every logged-in caller, it sees only public and official images.
  */
 import { isRepositoryName, type OrganizationName, organizationOf, type RepositoryName } from '../oci/reference.ts';
 
 export const RIGHTS = ['pull', 'push', 'delete', 'admin'] as const;
 export type Right = (typeof RIGHTS)[number];
 
-/** Exactly one repository, or with `/*` at its end everything below a path: `alice/app`, `alice/*`. */
+/** One repository, or with `/*` at the end all repositories below a path: `alice/app`, `alice/*`. */
 export type RepositoryPattern = string;
 
 export type Credential =
@@ -23,13 +23,13 @@ export type Credential =
     }
   | { readonly kind: 'platform' | 'administrator'; readonly id: string };
 
-/** What a caller can do to a repository through the OCI API. */
+/** An action on a repository through the OCI API. */
 export type Action = 'pull' | 'push' | 'delete';
 
-/** Its repositories can be pulled by every caller who has logged in. */
+/** Every caller who has logged in may pull from this organization. */
 export const OFFICIAL_ORGANIZATION = 'official';
 
-/** Whether the credential by itself allows the action; what is public is known to the store. */
+/** Returns whether the credential by itself allows the action. The store knows which repositories are public. */
 export function allows(credential: Credential, action: Action, repository: RepositoryName): boolean {
   const organization = organizationOf(repository);
   if (action === 'pull' && organization === OFFICIAL_ORGANIZATION) return true;
@@ -47,7 +47,7 @@ export function allows(credential: Credential, action: Action, repository: Repos
   }
 }
 
-/** Whether the credential may manage an organization: its credentials, visibility, and removal of repositories. */
+/** Returns whether the credential may manage an organization: its credentials, and its repositories. */
 export function administers(credential: Credential, organization: OrganizationName): boolean {
   if (credential.kind === 'administrator') return true;
   return (
@@ -57,7 +57,7 @@ export function administers(credential: Credential, organization: OrganizationNa
   );
 }
 
-/** Names that the credential may pull, as ranges in byte order (`from` inclusive, `to` exclusive). */
+/** Returns the names that the credential may pull, as ranges in byte order (`from` inclusive, `to` exclusive). */
 export function pullableRanges(credential: Credential): { from: string; to: string }[] {
   switch (credential.kind) {
     case 'platform':
@@ -66,29 +66,29 @@ export function pullableRanges(credential: Credential): { from: string; to: stri
       return [below(OFFICIAL_ORGANIZATION)];
     case 'organization': {
       const patterns = credential.repositories.filter((pattern) => isPatternOf(credential.organization, pattern));
-      const own = credential.rights.includes('pull') ? patterns.map(rangeOf) : [];
-      return [...own, below(OFFICIAL_ORGANIZATION)];
+      const granted = credential.rights.includes('pull') ? patterns.map(rangeOf) : [];
+      return [...granted, below(OFFICIAL_ORGANIZATION)];
     }
   }
 }
 
-/** Whether `text` is a pattern for repositories of the organization. */
+/** Returns whether `text` is a pattern for repositories of the organization. */
 export function isPatternOf(organization: OrganizationName, text: string): boolean {
   const name = text.endsWith('/*') ? `${text.slice(0, -1)}x` : text;
   return isRepositoryName(name) && organizationOf(name) === organization;
 }
 
-/** Whether a pattern holds a repository. */
+/** Returns whether a repository matches a pattern. */
 export function matches(pattern: RepositoryPattern, repository: RepositoryName): boolean {
   return pattern.endsWith('/*') ? repository.startsWith(pattern.slice(0, -1)) : pattern === repository;
 }
 
-/** Names that a pattern holds, in byte order (`from` inclusive, `to` exclusive). */
+/** Returns the range of names that match a pattern, in byte order (`from` inclusive, `to` exclusive). */
 export function rangeOf(pattern: RepositoryPattern): { from: string; to: string } {
   return pattern.endsWith('/*') ? below(pattern.slice(0, -2)) : { from: pattern, to: `${pattern}\u0000` };
 }
 
-/** Everything that starts with `path/`: "0" is the character after "/". */
+/** Returns the range of names that start with `path/`. "0" is the character after "/". */
 function below(path: string): { from: string; to: string } {
   return { from: `${path}/`, to: `${path}0` };
 }

@@ -1,14 +1,14 @@
 /**
- * What a credential creates or changes is never more than itself: its rights, its repositories, its registries, its
- * end. Otherwise a credential that was limited would be good for one that is not. Pure; the management API asks.
+ * A credential cannot create or change a credential that exceeds it in rights, repositories, registries or expiry.
+ * Otherwise a limited credential could create an unlimited one. This file is pure; the management API calls it.
  *
- * Administrators and the bootstrap secret stand above organizations: of them, only registries and the end count.
+ * Administrators and the bootstrap secret stand above organizations, so only their registries and expiry limit them.
  */
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { administers, matches, type RepositoryPattern, type Right } from './credential.ts';
 import type { Login } from './login.ts';
 
-/** Who asks. */
+/** The caller, with its limits. */
 export type Delegate = Pick<Login, 'credential' | 'registries' | 'expiresAt'>;
 
 /** What a credential may do, and where. */
@@ -19,7 +19,7 @@ export interface Reach {
   readonly registries: readonly string[] | null;
 }
 
-/** Whether the caller may manage a repository: an admin of its organization whose patterns hold it. */
+/** Returns whether the caller administers the organization and its patterns match the repository. */
 export function administersRepository(
   { credential }: Delegate,
   organization: OrganizationName,
@@ -29,7 +29,10 @@ export function administersRepository(
   return credential.kind !== 'organization' || credential.repositories.some((pattern) => matches(pattern, name));
 }
 
-/** Patterns of what the caller manages in an organization that it administers: lists show it no other names. */
+/**
+ * Returns the patterns of the repositories that the caller manages, in an organization that it administers. Lists show
+ * the caller no other names.
+ */
 export function administeredPatterns(
   { credential }: Delegate,
   organization: OrganizationName,
@@ -37,17 +40,21 @@ export function administeredPatterns(
   return credential.kind === 'organization' ? credential.repositories : [`${organization}/*`];
 }
 
-/** Whether some patterns hold every repository of others. */
+/** Returns whether every repository that matches `others` matches `patterns`. */
 export function includesAll(patterns: readonly RepositoryPattern[], others: readonly RepositoryPattern[]): boolean {
   return others.every((other) => patterns.some((pattern) => includes(pattern, other)));
 }
 
-/** The first part of `reach` that the caller itself has not, in words: `the right push`. Undefined where it has all. */
+/**
+ * Describes the first part of `reach` that the caller lacks, such as `the right push`; undefined if it lacks nothing.
+ */
 export function beyondReach({ credential, registries }: Delegate, reach: Reach): string | undefined {
   if (credential.kind === 'organization') {
     const right = reach.rights.find((each) => !credential.rights.includes(each));
     if (right !== undefined) return `the right ${right}`;
-    const repositories = reach.repositories.find((each) => !credential.repositories.some((own) => includes(own, each)));
+    const repositories = reach.repositories.find(
+      (each) => !credential.repositories.some((pattern) => includes(pattern, each)),
+    );
     if (repositories !== undefined) return `the repositories ${repositories}`;
   }
   if (registries === null) return undefined;
@@ -56,12 +63,15 @@ export function beyondReach({ credential, registries }: Delegate, reach: Reach):
   return registry === undefined ? undefined : `the registry ${registry}`;
 }
 
-/** Whether what the caller makes may end then. @param end milliseconds since the epoch; null for never */
+/**
+ * Returns whether a credential created by the caller may expire at `end`.
+ * @param end milliseconds since the epoch; null for never
+ */
 export function mayOutlast({ expiresAt }: Delegate, end: number | null): boolean {
   return expiresAt === undefined || (end !== null && end <= expiresAt);
 }
 
-/** Whether a pattern holds every repository of another. */
+/** Returns whether every repository that matches `other` matches `pattern`. */
 function includes(pattern: RepositoryPattern, other: RepositoryPattern): boolean {
   return pattern === other || (pattern.endsWith('/*') && other.startsWith(pattern.slice(0, -1)));
 }

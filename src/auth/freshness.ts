@@ -1,16 +1,16 @@
 /**
- * How old a node's copy of the control data may be. It is seconds old while central answers; while central does not, a
- * node goes on deciding by it for a day, and then decides nothing: a credential that was revoked long ago must not be
- * good.
+ * Limits how old a node's copy of the control data may be. While central answers, the copy is seconds old. While
+ * central is down, the node goes on using its copy for a day and then refuses every request, because a credential that
+ * was revoked long ago must not work.
  */
 import { DAY, MINUTE } from '../durations.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
 
-/** For how long a copy is usable, in milliseconds. */
+/** How long a copy is usable, in milliseconds. */
 export const USABLE_MILLISECONDS = DAY;
 
-/** How often an isolate looks, in milliseconds. */
+/** How often an isolate checks the age of the copy, in milliseconds. */
 const LOOK_MILLISECONDS = MINUTE;
 
 /** How far the clock of the queue may be ahead of an isolate's, in milliseconds. */
@@ -18,14 +18,16 @@ const SKEW_MILLISECONDS = MINUTE;
 
 interface Look {
   readonly at: number;
-  /** When the node last heard central's change log, in milliseconds since the epoch. */
+  /** When the node last read central's change log, in milliseconds since the epoch; undefined if never. */
   readonly appliedAt: number | undefined;
 }
 
 export class Freshness {
   readonly #looks = new Map<string, Look>();
 
-  /** @throws OciError UNAVAILABLE where a node has not heard of central for too long, or never */
+  /**
+   * Checks that the copy is usable. @throws OciError UNAVAILABLE if the node has not heard from central for too long
+   */
   async require(
     store: string,
     control: ControlData,
@@ -38,13 +40,15 @@ export class Freshness {
       return;
     }
     const look = await this.#look(store, control, now).catch((error: unknown) => {
-      // The store itself is away: then nothing is decided by it, but by central's.
+      // If the node's own store is down, central's control data decides instead.
       if (isUnavailable(error)) return undefined;
       throw error;
     });
     if (look === undefined ? last === undefined : isUsable(look, now)) return;
     throw new OciError('UNAVAILABLE', {
-      message: 'this node has not heard from the central registry for too long to know who may do what',
+      message:
+        'this node has not heard from the central registry for too long to check credentials: ' +
+        'try again later, or use the central registry',
       headers: { 'Retry-After': '30' },
     });
   }
@@ -57,7 +61,7 @@ export class Freshness {
   }
 }
 
-/** A time that lies ahead was written by a clock that has been set back since: how old the copy is, is not known. */
+/** Returns whether the copy is usable. A time in the future comes from a clock set back since: the age is unknown. */
 function isUsable({ appliedAt }: Look, now: number): boolean {
   return appliedAt !== undefined && appliedAt <= now + SKEW_MILLISECONDS && now - appliedAt < USABLE_MILLISECONDS;
 }

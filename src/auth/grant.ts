@@ -3,8 +3,9 @@ import { allows, type Credential } from './credential.ts';
 import type { Scope } from './scope.ts';
 
 /**
- * The part of the asked scopes that a token may carry: what the credential allows, and pulling what is public.
- * @param publicAmong looks up which of the repositories are public; asked only about those that nothing else opens
+ * Returns the part of the requested scopes that a token may carry: what the credential allows, and pulls from public
+ * repositories.
+ * @param publicAmong looks up which repositories are public; called only for those that the credential does not allow
  */
 export async function grantable(
   credential: Credential | undefined,

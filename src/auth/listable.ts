@@ -1,7 +1,7 @@
 /**
- * The repositories whose images a caller may list: those of its organization, or of one that it names, as far as it may
- * pull them. Of others' it sees what is public. A credential of no organization that names none sees all that it may
- * pull.
+ * Finds the repositories whose images a caller may list. They belong to the organization that the caller names or, by
+ * default, to its own, and it must be able to pull from them: they match its patterns or are public. A credential
+ * without an organization that names none may list everything that it may pull.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { type Credential, pullableRanges } from './credential.ts';
@@ -15,11 +15,11 @@ export interface NameRange {
 
 export interface Listable {
   readonly ranges: readonly NameRange[];
-  /** Where public repositories come on top; undefined where the ranges hold everything. */
+  /** Public repositories in this range are listed too; undefined if the ranges cover everything already. */
   readonly publicWithin: NameRange | undefined;
 }
 
-/** Every name. */
+/** The range of every name. */
 const ALL: NameRange = { from: '', to: '\u{7f}' };
 
 export function listable(credential: Credential, named: OrganizationName | undefined): Listable {

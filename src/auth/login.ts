@@ -1,13 +1,14 @@
 /**
- * Finding the credential behind what a client presents as user and password.
+ * Finds the credential for the user and password that a client presents.
  *
- * The forms in use: user and secret; and from Unikraft's clients the organization with the whole platform token, which
- * is the base64 of `<user>:<secret>`. A user is an organization, a credential's own name, or
- * `robot$<organization>.users.kraftcloud`. What Berth does not know, the platform is asked about, where there is one.
+ * Clients present a user and a secret. Unikraft's clients present the organization and the whole platform token, which
+ * is the base64 of `<user>:<secret>`. The user is an organization, the name of a credential, or
+ * `robot$<organization>.users.kraftcloud`. If Berth does not know the secret, it asks the platform, if one is
+ * configured.
  *
- * Known good secrets are remembered by the isolate for a minute. Checks of all others are counted by the rate limiter
- * for each address and user, before anything is looked up. What is managed is changed only by a login that is looked up
- * for that request: a removed credential that is still remembered could otherwise make another that stays.
+ * An isolate remembers good logins for a minute. The rate limiter counts all other checks, per address and user, before
+ * anything is looked up. A change through the management API always looks its login up again. Otherwise a removed
+ * credential that is still remembered could create another one that stays.
  */
 import { HOUR, MINUTE } from '../durations.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -18,51 +19,54 @@ import { parseBasic, type Presented } from './basic.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import type { Credential, RepositoryPattern, Right } from './credential.ts';
 
-/** What a good login gives. */
+/** The result of a successful login. */
 export interface Login {
   readonly credential: Credential;
-  /** 'central' and names of nodes, where it is good; null for everywhere. */
+  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
   readonly registries: readonly string[] | null;
-  /** When the credential was last looked up, in milliseconds since the epoch: what it gives ends five minutes after. */
+  /**
+   * When the credential was last looked up, in milliseconds since the epoch. Tokens from this login expire five minutes
+   * later.
+   */
   readonly checkedAt: number;
-  /** When the credential ends, likewise. */
+  /** When the credential expires, in milliseconds since the epoch; undefined for never. */
   readonly expiresAt: number | undefined;
 }
 
 export interface LoginOptions {
   readonly control: ControlData;
-  /** The store of `control`: what one store approved is not remembered as good for another. */
+  /** The store of `control`. A login that one store approved is not remembered as good for another. */
   readonly decidedBy: StoreName;
-  /** Where else the use of a credential is noted: at a node, central's. */
+  /** A second place to record the use of a credential: a node also records it at central. */
   readonly noteAlso?: ControlData | undefined;
-  /** At which registry: 'central', or a node's name. */
+  /** The registry that the client logs in to: 'central', or a node's name. */
   readonly registry: string;
   readonly limiters: Limiters;
-  /** Where the request comes from. */
+  /** The client's address. */
   readonly address: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
   readonly knownGood: KnownGood;
-  /** Whether a login that is remembered as good is looked up all the same: for changes, which outlast it. */
+  /** Whether to look up a login even if it is remembered as good. Set it for changes, because they last. */
   readonly looksAgain?: boolean;
-  /** Asked last, about a secret that Berth does not know. */
+  /** Called last, for a secret that Berth does not know. */
   readonly elsewhere?: ((presented: Presented) => Promise<Login | undefined>) | undefined;
 }
 
-/** Workers' rate limiting bindings. */
+/** The Workers rate limiting bindings. */
 export interface Limiters {
-  /** For each address and user. */
+  /** Counts per address and user. */
   readonly ofUser: RateLimit;
-  /** For each address, whoever it says it is: changing the user name must not help. */
+  /** Counts per address, so that changing the user name does not help. */
   readonly ofAddress: RateLimit;
 }
 
-/** How long a good secret is good without being asked for again, in milliseconds. */
+/** How long a good login is remembered, in milliseconds. */
 const KNOWN_GOOD_MILLISECONDS = MINUTE;
 const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
 
-/** What an isolate remembers of good logins: never a secret, only hashes. */
+/** The good logins that an isolate remembers. It keeps hashes of secrets, never the secrets themselves. */
 export class KnownGood {
   readonly #logins = new BoundedCache<{ readonly login: Login; readonly since: number; readonly until: number }>(
     KNOWN_GOOD_BYTES,
@@ -70,7 +74,7 @@ export class KnownGood {
 
   get(hash: string, now: number): Login | undefined {
     const entry = this.#logins.get(hash);
-    // One of a time that lies ahead was remembered before the clock was set back.
+    // An entry from the future was stored before the clock was set back, so it is not used.
     return entry !== undefined && entry.since <= now && entry.until > now ? entry.login : undefined;
   }
 
@@ -85,7 +89,8 @@ export class KnownGood {
 }
 
 /**
- * @returns undefined for a wrong user or password
+ * Checks a user and password.
+ * @returns undefined if the user or password is wrong
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE, and what `elsewhere` throws
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
@@ -106,7 +111,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
   const known = knownGood.get(pairHash, now);
   if (known !== undefined && !looksAgain) return known;
 
-  // Nobody guesses what is remembered: an administrator may change more than sixty things a minute.
+  // A remembered login is no guess, so it is not counted: an administrator may make more than sixty changes a minute.
   if (known === undefined) await countCheck(limiters, address, presented.user);
   const whole = parseWholeToken(presented.password);
   let isOurs = false;
@@ -124,18 +129,18 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
       defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
     return login;
   }
-  // A secret of Berth's own is shown to nobody, however wrong the rest is.
+  // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.
   const login = isOurs ? undefined : await elsewhere?.(presented);
   if (login !== undefined) knownGood.remember(pairHash, login, now);
   return login;
 }
 
 /**
- * Counts a check of something that is not known to be good.
+ * Counts a check of a login that is not known to be good.
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
  */
 export async function countCheck({ ofUser, ofAddress }: Limiters, address: string, user: string): Promise<void> {
-  // A user name can be of any length; a key should not.
+  // The user name is hashed because it can have any length, which a key must not.
   const key = `${address} ${await hashSecret(user)}`;
   const outcomes = await Promise.all([ofUser.limit({ key }), ofAddress.limit({ key: address })]).catch(
     (cause: unknown) => {
@@ -149,14 +154,14 @@ export async function countCheck({ ofUser, ofAddress }: Limiters, address: strin
   });
 }
 
-/** Hex SHA-256. Secrets are 256 random bits: there is nothing that a slow hash would protect. */
+/** Returns the SHA-256 in hex. Secrets are 256 random bits, so a slow hash would protect nothing. */
 export async function hashSecret(secret: string): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))).toHex();
 }
 
 /**
- * The user and secret within a whole platform token, base64 of `<user>:<secret>`. Access tokens have a ".", and are
- * none.
+ * Returns the user and secret within a whole platform token, the base64 of `<user>:<secret>`; undefined for any other
+ * text. An access token is never taken for one, because it has a ".".
  */
 export function parseWholeToken(text: string): Presented | undefined {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
@@ -171,10 +176,10 @@ export function parseWholeToken(text: string): Presented | undefined {
   return parts;
 }
 
-/** Of random bytes that happen to be UTF-8 with a colon, this tells a token. */
+/** Distinguishes a token from random bytes that happen to decode as UTF-8 with a colon. */
 const CONTROL_CHARACTER = /\p{Cc}/u;
 
-/** `<organization>` of `robot$<organization>.users.kraftcloud`. */
+/** Returns the `<organization>` of `robot$<organization>.users.kraftcloud`; undefined for any other user. */
 export function robotOrganization(user: string): string | undefined {
   return /^robot\$(.+)\.users\.kraftcloud$/.exec(user)?.[1];
 }
@@ -187,7 +192,7 @@ function isUserOf(row: CredentialRow, user: string): boolean {
   return user === row.name || (row.organization !== '' && [user, robotOrganization(user)].includes(row.organization));
 }
 
-/** Undefined for a row that contradicts itself: nobody gets more than what was written. */
+/** Returns the login for a row; undefined if the row contradicts itself, so that nobody gains rights from it. */
 function loginOf(row: CredentialRow, checkedAt: number): Login | undefined {
   const credential = credentialOf(row);
   if (credential === undefined) return undefined;

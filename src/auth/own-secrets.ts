@@ -1,27 +1,33 @@
 /**
- * Berth's own secrets in what a client presents, also those that are nearly right: with a quote or a newline around
- * them, cut, within base64 within base64. Nothing that has a part of one is shown to the platform. Pure.
+ * Finds Berth's own secrets in what a client presents, so that they are never sent to the platform. It also finds
+ * secrets that are nearly right: quoted, followed by a newline, cut off, or in nested base64. A login that contains any
+ * part of a secret stays here. This file is pure.
  *
- * A caller cannot use this to guess a secret piece by piece: a fragment is too long to be guessed at once.
+ * A caller cannot guess a secret piece by piece with it, because one fragment is already too long to guess.
  */
 import type { Presented } from './basic.ts';
 
-/** Characters of a secret that a text may not have in common with it: half of the shortest bootstrap secret. */
+/**
+ * A text that shares this many consecutive characters with a secret holds it: half of the shortest bootstrap secret.
+ */
 const FRAGMENT = 12;
 
-/** Every secret that Berth makes starts so. */
+/** The start of every secret that Berth generates. */
 const PREFIX = 'berth_';
 
-/** Of a secret of Berth's own. */
+/** The number of characters in a secret that Berth generates. */
 const SECRET_LENGTH = PREFIX.length + 43;
 
-/** What Berth makes: secrets, also without their first characters; and access tokens, by the issuer in their claims. */
+/**
+ * Matches what Berth generates: secrets, even without their first characters, and access tokens, by the issuer in their
+ * claims.
+ */
 const OWN_FORM = /berth_|(?:erth|rth|th)_[\w-]{24}|"iss":"berth"/i;
 
-/** How much is read in all, in characters: the base64 of a token within a token has a third of it. */
+/** The most characters that are searched in all. The base64 of a token within a token takes a third of this. */
 const MAX_READ = 64 * 1024;
 
-/** Whether any part of what is presented is of Berth's own making, or of one of the `secrets`. */
+/** Returns whether the login contains anything that Berth generated, or a fragment of one of the `secrets`. */
 export function holdsOwnSecret({ user, password }: Presented, secrets: readonly string[]): boolean {
   const fragments = new Set(secrets.flatMap((secret) => fragmentsOf(binaryOf(secret))));
   const { texts, isWhole } = readings(user, password);
@@ -31,8 +37,8 @@ export function holdsOwnSecret({ user, password }: Presented, secrets: readonly 
 }
 
 /**
- * Secrets that were presented with quotes or spaces around them, without their first characters, or without their
- * prefix and their last character: if they are any.
+ * Returns the secrets that the client may have meant: what it presented without quotes and spaces around it, with the
+ * first characters added, or with the prefix and the last character added. The caller must check whether they exist.
  */
 export function possibleSecrets({ user, password }: Presented): Set<string> {
   const { texts } = readings(user, password);
@@ -45,26 +51,28 @@ export function possibleSecrets({ user, password }: Presented): Set<string> {
   return new Set([...[...completed, ...bare].slice(0, MAX_POSSIBLE), ...ended]);
 }
 
-/** Each is looked up. */
+/** The most secrets that are looked up. */
 const MAX_POSSIBLE = 16;
 
-/** All but the last of the 43 characters. What has more of the prefix before them is of {@link OWN_FORM}. */
+/**
+ * Matches all but the last of the 43 characters. {@link OWN_FORM} already matches if more of the prefix comes first.
+ */
 const WITHOUT_LAST = /^(?:h?_)?([\w-]{42})$/;
 
-/** The last of 43 base64url characters has 4 bits of the 256. */
+/** The possible last characters: the last of 43 base64url characters carries 4 of the 256 bits. */
 const LAST_CHARACTERS = 'AEIMQUYcgkosw048'.split('');
 
-/** Each is looked up with every last character. */
+/** The most secrets without a last character that are looked up, each with every last character. */
 const MAX_ENDLESS = 4;
 
 /**
- * The texts themselves, and what their base64 says, in any of its alphabets, from any of its characters on, and what
- * that says in turn. As bytes, one character each. Not whole where that comes to more than any token does.
+ * Returns the texts, and everything that their base64 decodes to, repeatedly. It tries both alphabets and starts at any
+ * character. Each character of a result is a byte. `isWhole` is false if that is more than any token has.
  */
 function readings(...presented: readonly string[]): { readonly texts: readonly string[]; readonly isWhole: boolean } {
   const texts = new Set(presented.flatMap((text) => [binaryOf(text), binaryOf(text.replace(/[\s"'`]+/g, ''))]));
   let size = 0;
-  // A set is walked in order, what is added meanwhile included.
+  // The loop also visits what is added to the set while it runs.
   for (const text of texts) {
     size += text.length;
     if (size > MAX_READ) return { texts: [...texts], isWhole: false };
@@ -77,7 +85,7 @@ function base64Within(text: string): string[] {
   const runs = text.match(/[A-Za-z0-9+/_-]{16,}/g) ?? [];
   return runs.flatMap((run) => {
     const standard = run.replaceAll('-', '+').replaceAll('_', '/');
-    // One whose first characters are missing is read from where a group of four starts again.
+    // If the first characters are missing, a group of four starts at one of the next four.
     return [0, 1, 2, 3].map((start) => {
       const groups = Math.floor((standard.length - start) / 4);
       const rest = (standard.length - start) % 4;
@@ -90,7 +98,7 @@ function fragmentsOf(text: string): string[] {
   return Array.from({ length: Math.max(0, text.length - FRAGMENT + 1) }, (_, i) => text.slice(i, i + FRAGMENT));
 }
 
-/** UTF-8, one character for each byte. */
+/** Returns the UTF-8 bytes of a text, each as one character. */
 function binaryOf(text: string): string {
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('');
 }

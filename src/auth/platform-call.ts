@@ -1,25 +1,25 @@
 /**
- * Asking the platform whose a token is: `GET <url>/v1/auth`. One call, bounded in time and size, that follows nobody
- * elsewhere: what is not clearly good or clearly bad is a platform that cannot be asked. Nothing that is thrown or
- * logged here has anything of the token, so errors of `fetch` are not passed on.
+ * Asks the platform whose token it is: `GET <url>/v1/auth`. The call is bounded in time and size and follows no
+ * redirects. Unless the answer clearly says good or bad, the platform counts as unavailable. Errors of `fetch` are not
+ * passed on, because no error or log line may contain any part of the token.
  */
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
 import { isRefusal, organizationIn } from './platform-token.ts';
 
-/** From the call to the end of its answer. */
+/** How long a call may take, to the end of its answer. */
 export const CALL_MILLISECONDS = 5000;
 
-/** An answer has some hundred bytes. */
+/** The most bytes of an answer. A normal answer has a few hundred. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 export type PlatformAnswer =
   | { readonly kind: 'good'; readonly organization: OrganizationName }
   | { readonly kind: 'bad' }
-  /** Neither: `problem` is for the log. */
+  /** The platform could not be asked. `problem` is for the log. */
   | { readonly kind: 'away'; readonly problem: string };
 
-/** The platform cannot be asked: 503, and never a guess. */
+/** The error for a platform that cannot be asked: 503, because Berth never guesses whether a token is good. */
 export class PlatformAway extends OciError {
   constructor(problem: string) {
     super('UNAVAILABLE', {
@@ -35,7 +35,7 @@ export interface PlatformCallOptions {
   readonly milliseconds?: number;
 }
 
-/** Never rejects. @param url the platform's base URL, without a slash at its end */
+/** Asks the platform about a token. Never rejects. @param url the platform's base URL, without a trailing slash */
 export async function askPlatform(
   url: string,
   token: string,
@@ -52,7 +52,7 @@ export async function askPlatform(
   });
   const answer = await Promise.race([answered, late.promise]);
   clearTimeout(timer);
-  // Whatever is still under way is of no use to anyone.
+  // Nobody needs what is still running after the race.
   controller.abort();
   return answer;
 }
@@ -67,7 +67,7 @@ async function answerOf(
   const response = await fetcher(`${url}/v1/auth`, { headers, redirect: 'manual', cache: 'no-store', signal });
   const { status } = response;
   if (status !== 200) {
-    // 403 is also what stands before the platform says to all that Berth asks: then it says nothing of the token.
+    // A proxy in front of the platform may answer 403 to everything. Such an answer says nothing about the token.
     if (status === 403 && isRefusal((await textOf(response, MAX_ANSWER_BYTES)) ?? '')) return { kind: 'bad' };
     await response.body?.cancel();
     return status === 401 ? { kind: 'bad' } : { kind: 'away', problem: `status ${status}` };
@@ -75,11 +75,11 @@ async function answerOf(
   const body = await textOf(response, MAX_ANSWER_BYTES);
   if (body === undefined) return { kind: 'away', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes` };
   const organization = organizationIn(body);
-  if (organization === undefined) return { kind: 'away', problem: 'an answer that names no organization as it should' };
+  if (organization === undefined) return { kind: 'away', problem: 'an answer that does not name a valid organization' };
   return { kind: 'good', organization };
 }
 
-/** Undefined for more than `limit` bytes, of which no more is read. */
+/** Reads the body; returns undefined, and stops reading, after `limit` bytes. */
 async function textOf({ body }: Response, limit: number): Promise<string | undefined> {
   if (body === null) return '';
   const decoder = new TextDecoder();

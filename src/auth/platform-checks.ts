@@ -1,27 +1,25 @@
 /**
- * What an isolate remembers of the platform's answers, and who asks: concurrent checks of one token are one call.
+ * Caches the platform's answers in an isolate. Concurrent checks of the same token share one call.
  *
- * - Tokens are known by their SHA-256 alone.
- * - A good answer is kept so long that an access token which is given for it at the end is still good for a minute.
- *   Nothing
- *   that it gives lasts longer than five minutes from when the platform was asked.
- * - Bad tokens are anybody's to make up: however many there are, no good answer is forgotten for one.
- * - The call of one request is awaited by others. A request that is cancelled never settles what it has begun, so the
- *   call
- *   goes on after its response (`defer`), and whoever waits does so for as long as a call can take, then asks itself.
+ * - Tokens are stored only as their SHA-256.
+ * - A good answer is kept only so long that an access token issued at the end is still valid for a minute. Nothing that
+ *   is issued for it lasts longer than five minutes from when the platform was asked.
+ * - Anyone can make up bad tokens, so they have their own room: no number of them evicts a good answer.
+ * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
+ *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { hashSecret } from './login.ts';
 import { CALL_MILLISECONDS, type PlatformAnswer, PlatformAway } from './platform-call.ts';
 
-/** For how long a bad token is bad without being asked for again. */
+/** How long a bad answer is kept, in milliseconds. */
 const BAD_MILLISECONDS = 10_000;
 
-/** How long a call that does not end is waited for. */
+/** How long to wait for another request's call, in milliseconds. */
 const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 
-/** Of good answers, of bad ones, and of calls: each is a few hundred bytes. */
+/** The most good answers, bad answers and calls, each, that are kept. An entry takes a few hundred bytes. */
 const ENTRIES = 1000;
 
 /** Times are in milliseconds since the epoch. */
@@ -34,14 +32,14 @@ export interface CheckedToken {
 interface Kept {
   /** Undefined for a bad token. */
   readonly checked: CheckedToken | undefined;
-  /** Good from here; later than now if the clock was set back. */
+  /** The start of its validity. It is later than now if the clock was set back. */
   readonly since: number;
   readonly until: number;
 }
 
 interface Call {
   readonly since: number;
-  /** Never rejects; of a request that was cancelled, it may never settle. */
+  /** Never rejects. It may never settle if the request that made the call was cancelled. */
   readonly outcome: Promise<Kept | PlatformAnswer>;
 }
 
@@ -65,7 +63,8 @@ export class PlatformChecks {
   }
 
   /**
-   * @param defer lets work go on after the response: `ctx.waitUntil`
+   * Returns what the platform says about a token.
+   * @param defer lets work continue after the response: `ctx.waitUntil`
    * @returns undefined for a bad token
    * @throws PlatformAway
    */
@@ -129,7 +128,7 @@ async function withinTime<Value>(work: Promise<Value>, milliseconds: number): Pr
   return first;
 }
 
-/** Maps are in the order in which their entries were put there: the oldest makes room. */
+/** Adds an entry, and evicts the oldest if the map is full. Maps keep the order of insertion. */
 function remember<Value>(map: Map<string, Value>, key: string, value: Value): void {
   map.delete(key);
   const [oldest] = map.keys();

@@ -1,9 +1,9 @@
 /**
- * Logging in with a token of the platform, for a login that Berth itself does not know.
+ * Logs in with a platform token, for a login that Berth itself does not know.
  *
- * An organization that the platform names and Berth has never heard of is created: so it can be managed, and removed.
- * One that was removed here stays removed until an administrator creates it again, whatever the platform says: its
- * tokens are refused, and nothing here clears `removed_at`.
+ * If the platform names an organization that is new to Berth, Berth creates it, so that it can be managed and removed.
+ * A removed organization stays removed until an administrator creates it again, whatever the platform says: its tokens
+ * are refused, and nothing here clears `removed_at`.
  */
 import { OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
@@ -16,20 +16,21 @@ import { credentialOfToken, fingerprintOf, isReserved, isUserOfToken, platformTo
 
 export interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
-  /** Who decides which organizations there are. */
+  /** Decides which organizations exist. */
   readonly control: ControlData;
-  /** At a node: central's, where they are written. */
+  /** At a node, central's control data, where organizations are created; undefined at central. */
   readonly central: ControlData | undefined;
-  /** Secrets of the configuration, which are shown to nobody. */
+  /** The secrets of the configuration, which must not be sent to the platform. */
   readonly secrets: readonly string[];
-  /** That is asked, for the audit log. */
+  /** The host that received the request, for the audit log. */
   readonly host: string;
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
 }
 
 /**
- * @returns undefined for a bad token, or one that is not of the user that came with it
+ * Checks a login with the platform.
+ * @returns undefined if the token is bad or does not belong to the user that came with it
  * @throws OciError UNAVAILABLE; DENIED for an organization that was removed, or whose name is reserved
  */
 export async function logInWithPlatform(
@@ -46,7 +47,7 @@ export async function logInWithPlatform(
   if (!isUserOfToken(presented.user, token, organization)) return undefined;
   if (isReserved(organization)) {
     throw new OciError('DENIED', {
-      message: `the name ${organization} is reserved in this registry: no platform's token is for it`,
+      message: `the name ${organization} is reserved in this registry: platform tokens cannot use it`,
     });
   }
   const credential = credentialOfToken(organization, await fingerprintOf(token));
@@ -57,7 +58,7 @@ export async function logInWithPlatform(
         message: `the organization ${organization} was removed from this registry: an administrator can create it again`,
       });
     case 'unknown':
-      // A node needs no row to go on, and does not wait for central.
+      // A node does not need the row to continue, so it does not wait for central.
       if (central === undefined) await control.addUnknownOrganization(organization, now, by);
       else defer(central.addUnknownOrganization(organization, now, by).catch(() => undefined));
       break;
@@ -71,7 +72,7 @@ export async function logInWithPlatform(
   };
 }
 
-/** Whether a credential's secret was presented in a form that {@link possibleSecrets} repairs. */
+/** Returns whether the login is a credential's secret in a damaged form that {@link possibleSecrets} restores. */
 async function isNearlyKnown(presented: Presented, control: ControlData): Promise<boolean> {
   const hashes = await Promise.all([...possibleSecrets(presented)].map(hashSecret));
   return control.knowsSecretAmong(hashes);

@@ -1,9 +1,9 @@
 /**
- * Tokens of a compute platform that Berth does not know itself. Pure: what a client presents → the token to ask about,
- * and the platform's answer → what the token may use. `platform-call.ts` asks.
+ * Tokens of a compute platform, which Berth does not know itself. This file is pure: it finds the platform token in
+ * what a client presents, and turns the platform's answer into a credential. `platform-call.ts` asks the platform.
  *
- * Rights come from the platform's answer alone. The user name that came with the token can only take them away: one
- * that speaks of another organization is as wrong as a wrong password.
+ * Rights come only from the platform's answer. The user name that came with the token cannot add any: if it belongs to
+ * another organization, the login fails like one with a wrong password.
  */
 import { z } from 'zod';
 import { isOrganizationName, type OrganizationName } from '../oci/reference.ts';
@@ -12,19 +12,19 @@ import { type Credential, OFFICIAL_ORGANIZATION } from './credential.ts';
 import { parseWholeToken, robotOrganization } from './login.ts';
 
 export interface PlatformToken {
-  /** Base64 of `<user>:<secret>`, as the platform takes it. */
+  /** Base64 of `<user>:<secret>`, as the platform accepts it. */
   readonly token: string;
   /** The user within it. */
   readonly user: string;
   readonly secret: string;
 }
 
-/** Characters: the platform's tokens have some hundred. What is longer is none. */
+/** The most characters of a token. The platform's tokens have a few hundred. */
 const MAX_TOKEN_LENGTH = 4096;
 
 /**
- * The token that a login stands for: the password, where it is a whole token, else the base64 of user and password.
- * Undefined where there can be none.
+ * Returns the token of a login: the password if it is a whole token, otherwise the base64 of user and password. Returns
+ * undefined if the login cannot be a token.
  */
 export function platformTokenOf({ user, password }: Presented): PlatformToken | undefined {
   const whole = parseWholeToken(password);
@@ -37,8 +37,8 @@ export function platformTokenOf({ user, password }: Presented): PlatformToken | 
 }
 
 /**
- * Whether a user name may come with a token of the organization: the organization, its robot, or the token's own user.
- * A robot of another organization is refused wherever it is named, also within the token.
+ * Returns whether a user name may come with a token of the organization: it must be the organization, its robot, or the
+ * token's own user. A robot of another organization is refused, even if the token itself names it.
  */
 export function isUserOfToken(user: string, { user: own }: PlatformToken, organization: OrganizationName): boolean {
   const robots = [user, own].flatMap((name) => robotOrganization(name) ?? []);
@@ -54,8 +54,8 @@ const answer = z.object({
 });
 
 /**
- * Names that a platform may use, but not here: every caller reads the images of `official`, and the others are users of
- * a registry's own.
+ * Names that no platform organization may have in Berth. Every caller reads the images of `official`; the other names
+ * look like users of the registry itself.
  */
 const RESERVED: ReadonlySet<string> = new Set([
   OFFICIAL_ORGANIZATION,
@@ -67,24 +67,24 @@ const RESERVED: ReadonlySet<string> = new Set([
   'platform',
 ]);
 
-/** Whether an organization of this name is never a platform's. */
+/** Returns whether no platform organization may have this name. */
 export function isReserved(organization: OrganizationName): boolean {
   return RESERVED.has(organization);
 }
 
 const refusal = z.object({ status: z.literal('error') });
 
-/** The organization that an answer with status 200 names; undefined where it is no answer. */
+/** Returns the organization that an answer with status 200 names; undefined if the body has another form. */
 export function organizationIn(body: string): OrganizationName | undefined {
   return answer.safeParse(jsonOf(body)).data?.data.organization_name;
 }
 
-/** Whether a body is of an error that the platform itself writes. */
+/** Returns whether a body is an error written by the platform itself. */
 export function isRefusal(body: string): boolean {
   return refusal.safeParse(jsonOf(body)).success;
 }
 
-/** Undefined for what is no JSON. */
+/** Parses JSON; returns undefined if it is malformed. */
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -93,13 +93,13 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** Characters of base64url: 96 bits. */
+/** Base64url characters of a fingerprint: 96 bits. */
 const FINGERPRINT_LENGTH = 16;
 
 /**
- * Tells tokens apart, and says nothing of them as long as the platform's secrets are random and long: it has no key,
- * and others could be guessed by it. It does not depend on the signing key, since upload sessions are signed over it:
- * they outlast a rotation of the key.
+ * Returns a fingerprint that tells tokens apart. It reveals nothing about a long random secret, but a weak secret could
+ * be guessed from it, because it uses no key. It must not depend on the signing key: upload sessions are signed over
+ * the fingerprint and must survive a rotation of the key.
  */
 export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(`platform token\n${token}`));
@@ -107,8 +107,9 @@ export async function fingerprintOf({ token }: PlatformToken): Promise<string> {
 }
 
 /**
- * What a token may do: use images of its organization. Managing it takes a credential with the right `admin`.
- * @param fingerprint tells tokens of an organization apart: upload sessions belong to one of them, and so do log lines
+ * Returns the credential of a token. It may use the images of its organization, but not manage it: that takes a
+ * credential with the right `admin`.
+ * @param fingerprint tells the tokens of an organization apart in upload sessions and log lines
  */
 export function credentialOfToken(organization: OrganizationName, fingerprint: string): Credential {
   return {

@@ -1,15 +1,15 @@
-/** Who makes a request. */
+/** The caller of a request. */
 import type { Credential } from './credential.ts';
 import type { Scope } from './scope.ts';
 
 export type Principal =
   | { readonly kind: 'anonymous' }
-  /** Who presented something that is not good: told to log in whatever is asked for, also for what is public. */
+  /** Presented wrong credentials. Such a caller is told to log in, even for what is public. */
   | { readonly kind: 'refused'; readonly reason: string }
   | {
       readonly kind: 'credential';
       readonly credential: Credential;
-      /** What its access token was given for; undefined where the credential itself was presented. */
+      /** The scopes of its access token; undefined if the caller presented the credential itself. */
       readonly scopes: readonly Scope[] | undefined;
     };
 

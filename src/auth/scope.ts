@@ -1,5 +1,5 @@
 /**
- * Scopes of access tokens, in the grammar that Docker's token flow gave the field:
+ * Scopes of access tokens, in the grammar of Docker's token flow:
  * `repository:<name>:<action>[,<action>]` and `registry:catalog:*`.
  */
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts';
@@ -9,17 +9,17 @@ export type Scope =
   | { readonly type: 'repository'; readonly name: RepositoryName; readonly actions: readonly Action[] }
   | { readonly type: 'catalog' };
 
-/** Scopes of one token. Clients ask for one or two, and for another for each repository that they mount from. */
+/** The most scopes of a token. Clients ask for one or two, plus one for each repository that they mount from. */
 const MAX_SCOPES = 32;
-/** Characters of them all: every request of the client carries them. */
+/** The most characters of all scopes together. Every request of the client carries them. */
 const MAX_CHARACTERS = 4096;
 
 const ACTIONS: readonly Action[] = ['pull', 'push', 'delete'];
 
 /**
- * Parses what clients send: several parameters, and several scopes in one, separated by spaces.
- * What is not understood, or beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}, is left out; a token grants the
- * allowed part of what was asked.
+ * Parses the scopes that clients send, in several parameters or separated by spaces within one. It leaves out scopes
+ * that it does not understand, and those beyond {@link MAX_SCOPES} or {@link MAX_CHARACTERS}. This is allowed because a
+ * token may always grant less than what was requested.
  */
 export function parseScopes(parameters: readonly string[]): Scope[] {
   let characters = 0;
@@ -31,7 +31,9 @@ export function parseScopes(parameters: readonly string[]): Scope[] {
     });
 }
 
-/** The name of the repository, or what is none, that a client asks to push to and for nothing else. */
+/**
+ * Returns the repository name that a client wants to push to, if that is its only scope. The name may be invalid.
+ */
 export function nameOfOnlyPush(parameters: readonly string[]): string | undefined {
   const [text = '', ...others] = textsOf(parameters);
   const { name, actions } = repositoryIn(text);
@@ -59,8 +61,8 @@ export function formatScope(scope: Scope): string {
 }
 
 /**
- * Whether the scopes of a token cover an action. Older clients delete with `pull,push`: for a credential that may
- * delete, a token that was asked for pushing is enough.
+ * Returns whether the scopes of a token cover an action. A token for pushing also covers deletion, because older
+ * clients delete with `pull,push`. The credential must still have the right to delete.
  */
 export function covers(scopes: readonly Scope[], action: Action, repository: RepositoryName): boolean {
   const sufficient: readonly Action[] = action === 'delete' ? ['delete', 'push'] : [action];

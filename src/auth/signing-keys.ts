@@ -1,7 +1,6 @@
 /**
- * The Worker's signing keys: two at a time, so that they can be rotated. The first signs; both verify.
- * A key is known by its id, a prefix of its own SHA-256: which of the configured keys made a signature, never which key
- * to use.
+ * The Worker's signing keys. There can be two, so that they can be rotated: the first signs, and both verify. The id of
+ * a key is a prefix of its SHA-256. An id only selects one of the configured keys; it cannot bring in another.
  */
 export interface SigningKey {
   readonly id: string;
@@ -15,7 +14,7 @@ export class SigningKeys {
     this.#keys = keys;
   }
 
-  /** @param secrets base64, the signing one first */
+  /** Imports the keys. @param secrets base64, with the signing key first */
   static async import(secrets: readonly string[]): Promise<SigningKeys> {
     const [first, ...others] = await Promise.all(secrets.map(importKey));
     if (first === undefined) throw new TypeError('a signing key is needed');
@@ -30,13 +29,13 @@ export class SigningKeys {
     return this.#keys.find((key) => key.id === id);
   }
 
-  /** HMAC-SHA256 in base64url. */
+  /** Returns the HMAC-SHA256 of a text, in base64url. */
   async sign(text: string): Promise<string> {
     const mac = await crypto.subtle.sign('HMAC', this.current.key, new TextEncoder().encode(text));
     return new Uint8Array(mac).toBase64({ alphabet: 'base64url', omitPadding: true });
   }
 
-  /** In constant time. */
+  /** Returns whether one of the keys made the signature. The comparison takes constant time. */
   async verify(text: string, signature: string): Promise<boolean> {
     if (!/^[A-Za-z0-9_-]{43}$/.test(signature)) return false;
     const mac = Uint8Array.fromBase64(signature, { alphabet: 'base64url' });

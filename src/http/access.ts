@@ -1,4 +1,4 @@
-/** Handlers ask here before they touch the registry: the rule itself is `auth/authorize.ts`. */
+/** The checks that handlers make before they touch the registry. The rule itself is in `auth/authorize.ts`. */
 import { authorize, authorizeCatalog, authorizeLogin, mayMountFrom, pullable } from '../auth/authorize.ts';
 import type { Action, Credential } from '../auth/credential.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -7,7 +7,7 @@ import type { Actor } from '../registry/registry.ts';
 import type { AppContext } from './context.ts';
 import { refusalError } from './error-response.ts';
 
-/** @throws OciError UNAUTHORIZED, DENIED */
+/** Checks that the caller may pull, or may if the repository is public. @throws OciError UNAUTHORIZED, DENIED */
 export function requireRead(c: AppContext, repository: RepositoryName): ReadAccess {
   const decision = authorize(c.get('principal'), 'pull', repository);
   switch (decision.outcome) {
@@ -21,13 +21,13 @@ export function requireRead(c: AppContext, repository: RepositoryName): ReadAcce
   }
 }
 
-/** Anyone who has logged in. @throws OciError UNAUTHORIZED */
+/** Checks that the caller has logged in. @throws OciError UNAUTHORIZED */
 export function requireLogin(c: AppContext): void {
   const decision = authorizeLogin(c.get('principal'));
   if (decision.outcome !== 'allow') throw refusalError(decision, c.get('url'), 'log in');
 }
 
-/** Answers the credential that acts. @throws OciError UNAUTHORIZED, DENIED */
+/** Checks that the caller may do the action, and returns its credential. @throws OciError UNAUTHORIZED, DENIED */
 export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, repository: RepositoryName): Credential {
   const principal = c.get('principal');
   const decision = authorize(principal, action, repository);
@@ -39,23 +39,24 @@ export function requireWrite(c: AppContext, action: Exclude<Action, 'pull'>, rep
   throw refusalError(refusal, c.get('url'), whatIs(action, repository));
 }
 
-/** For the audit log: the credential that acts, and the host that it asked. */
+/** Returns what the audit log records about the caller: its credential, and the host that it called. */
 export function actor(c: AppContext, subject: string): Actor {
   return { subject, host: c.get('url').host };
 }
 
-/** Whether the caller may push: a HEAD is a promise to those alone. */
+/** Returns whether the caller may push. Only to such callers does a HEAD promise that the content stays. */
 export function mayPush(c: AppContext, repository: RepositoryName): boolean {
   return authorize(c.get('principal'), 'push', repository).outcome === 'allow';
 }
 
+/** Returns the repository that a mount may read from or, without a `from`, all that the caller may pull. */
 export function mountSource(c: AppContext, from: RepositoryName | undefined): ReadAccess | PullableRepositories {
   const principal = c.get('principal');
   if (from === undefined) return pullable(principal);
   return { repository: from, condition: mayMountFrom(principal, from) === 'allow' ? 'granted' : 'if-public' };
 }
 
-/** The repositories that the catalog may show. @throws OciError UNAUTHORIZED */
+/** Returns the repositories that the catalog may show to the caller. @throws OciError UNAUTHORIZED */
 export function requireCatalog(c: AppContext): PullableRepositories {
   const principal = c.get('principal');
   const decision = authorizeCatalog(principal);

@@ -26,8 +26,9 @@ const INVALID_TOKEN: Principal = {
 };
 
 /**
- * Says who makes a request of the OCI API: nobody, a credential, or an access token. Who presented something wrong is
- * told so by the handler, which knows the scope to ask for: clients that fetch a token without one fail again.
+ * Sets the principal of an OCI request: anonymous, a credential, or the holder of an access token. It does not refuse
+ * wrong credentials itself. The handler does, because only the handler knows the scope for the challenge: a client that
+ * gets a token without that scope would fail again.
  */
 export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
   const principal = await principalOf(c);
@@ -63,16 +64,16 @@ async function principalOf(c: AppContext): Promise<Principal> {
   }
 }
 
-/** A JWT has dots, and base64 none: enough to tell them apart on the way of every request. */
+/** Tells an access token from a whole token. A JWT contains dots and base64 does not, so this needs no decoding. */
 function looksLikeAccessToken(value: string): boolean {
   return value.includes('.');
 }
 
 /**
- * Checks a whole token, base64 of `<user>:<secret>`, that came by itself: `Bearer <whole token>`.
- * @param by as of {@link logInFrom}
- * @returns undefined for one that is bad, or no whole token
- * @throws as {@link logInFrom}
+ * Checks a whole token, the base64 of `<user>:<secret>`, that was presented alone as `Bearer <whole token>`.
+ * @param by see {@link logInFrom}
+ * @returns undefined if the token is wrong or is not a whole token
+ * @throws the errors of {@link logInFrom}
  */
 export async function logInWithWholeToken(
   c: AppContext,
@@ -81,16 +82,16 @@ export async function logInWithWholeToken(
 ): Promise<Login | undefined> {
   const parts = parseWholeToken(token);
   if (parts === undefined) return undefined;
-  // One made of a user and a whole token is what a client keeps that logged in with those.
+  // A client that logged in with a user and a whole token keeps the base64 of the two: a token within a token.
   const isNested = parseWholeToken(parts.password) !== undefined;
   return logInFrom(c, isNested ? parts : { user: parts.user, password: token }, by);
 }
 
 /**
  * Checks a user and password that came with this request.
- * @param by whose control data decides: for what is done at central, whichever host is asked, central's, which is asked
- *   again for each change
- * @returns undefined if they are wrong
+ * @param by whose control data decides. Pass 'central' for operations that run at central on behalf of any host. Each
+ *   change then looks the credential up again instead of trusting the cache.
+ * @returns undefined if the user or password is wrong
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE; DENIED for a platform's token of an organization that was removed
  */
 export async function logInFrom(
@@ -105,7 +106,7 @@ export async function logInFrom(
   try {
     return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
-    // While the node's own store is away, what central can serve is served by its control data.
+    // While the node's own store is down, central's control data decides, so that the node can serve what central has.
     if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
     throw error;
   }
@@ -153,7 +154,7 @@ async function logInBy(
   return login;
 }
 
-/** What a check of a login answers. One that the limit refuses counts as a refused login. */
+/** Awaits a check of a login. If the rate limit refuses it, counts it as a refused login. */
 export async function notingLimit<Answer>(
   c: AppContext,
   user: string,
@@ -168,8 +169,9 @@ export async function notingLimit<Answer>(
 }
 
 /**
- * Counts a refused login in the audit log of the store that decided. Of the address it keeps what is the same for the
- * same address, which only the signing key can make. Never rejects: the login is refused all the same.
+ * Counts a refused login in the audit log of the store that decided. It stores an HMAC of the address under the signing
+ * key: equal addresses look equal, but the address cannot be recovered. Never rejects, because the login is refused
+ * anyway.
  */
 export async function noteRefusedLogin(c: AppContext, user: string, decider: Namespace): Promise<void> {
   const { refusedLogins, keys } = c.get('runtime');
@@ -191,14 +193,14 @@ export async function noteRefusedLogin(c: AppContext, user: string, decider: Nam
     .catch(() => undefined);
 }
 
-/** Of base64url: 96 bits. */
+/** Base64url characters of the address's HMAC that are kept: 96 bits. */
 const ADDRESS_CHARACTERS = 16;
 
 export function limitersOf(c: AppContext): Limiters {
   return { ofUser: c.env.CREDENTIAL_CHECKS, ofAddress: c.env.ADDRESS_CHECKS };
 }
 
-/** Cloudflare says where a request comes from; the local simulators do not. */
+/** Returns the address that logins are counted by. Cloudflare reports it; the local simulators do not. */
 export function addressOf(c: AppContext): string {
   return limitedAddress(c.req.header('CF-Connecting-IP') ?? 'local');
 }

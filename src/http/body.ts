@@ -1,4 +1,7 @@
-/** Bodies of requests that are read whole are on loan from the isolate's budget until the request has been answered. */
+/**
+ * Reads whole request bodies into memory. Their bytes are on loan from the isolate's budget until the request has been
+ * answered.
+ */
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
 import { BUDGET_BYTES, BufferedBody, COPIES_OF_DOCUMENT, isolateBudget, STEP_BYTES } from '../registry/buffering.ts';
@@ -6,61 +9,64 @@ import type { Body } from '../registry/registry.ts';
 import type { AppContext, AppEnv } from './context.ts';
 import { wholeNumber } from './whole-number.ts';
 
-/** The body of a request, without reading it; undefined where there is none. @throws OciError SIZE_INVALID */
+/** Returns the request's body without reading it, or undefined if there is none. @throws OciError SIZE_INVALID */
 export function bodyOf(request: Request): Body | undefined {
   const header = request.headers.get('Content-Length');
   const length = header === null ? undefined : wholeNumber(header);
   if (header !== null && length === undefined)
-    throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number of bytes' });
+    throw new OciError('SIZE_INVALID', { message: 'Content-Length must be a number of bytes' });
   return request.body === null || length === 0 ? undefined : { stream: request.body, length };
 }
 
-/** The first buffer: most documents fit. */
+/** The size of the first buffer. Most documents fit into it. */
 const FIRST_BYTES = 4096;
 
 interface Whole {
-  /** Bytes of the body. */
+  /** The most bytes that the body may have. */
   readonly limit: number;
   readonly tooLarge: 'MANIFEST_TOO_LARGE' | 'BODY_TOO_LARGE';
-  /** Bytes of the budget that are left to others. */
+  /** Bytes of the budget that must stay free for others. */
   readonly reserve: number;
 }
 
-/** Bodies that requests have in memory. */
+/** The bodies that requests hold in memory. */
 const held = new WeakMap<AppContext, BufferedBody>();
 
-/** Gives back what the request has borrowed for its body, once it has been answered. */
+/** Returns the bytes borrowed for the request's body to the budget. Call it once the request has been answered. */
 export function releaseBody(c: AppContext): void {
   held.get(c)?.close();
 }
 
 /**
- * Reads a whole body of at most `limit` bytes, and holds it until the request has been answered.
- * @throws OciError MANIFEST_TOO_LARGE without reading on, UNAVAILABLE where there is no room, CLIENT_GONE, BODY_STALLED
+ * Reads a body of at most `limit` bytes, and holds it until the request has been answered.
+ * @throws OciError MANIFEST_TOO_LARGE, without reading further; UNAVAILABLE if there is no room; CLIENT_GONE,
+ *   BODY_STALLED
  */
 export function readManifestBody(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit, tooLarge: 'MANIFEST_TOO_LARGE', reserve: 0 });
 }
 
-/** A form or a JSON document, in bytes. */
+/** The most bytes of a form or a JSON document. */
 const SMALL_LIMIT = 64 * 1024;
 
 /**
- * As {@link readManifestBody}, of a document of a caller who has logged in. @throws OciError BODY_TOO_LARGE,
- * SIZE_INVALID
+ * Reads a form or a JSON document from a caller who has logged in.
+ * @throws the errors of {@link readManifestBody}, but OciError BODY_TOO_LARGE for its MANIFEST_TOO_LARGE; SIZE_INVALID
  */
 export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: 0 });
 }
 
-/** As {@link readSmallBody}, of anybody's body. Half of the budget is for those who have logged in. */
+/**
+ * Like {@link readSmallBody}, but for a caller who has not logged in. Keeps half of the budget free for those who have.
+ */
 export function readBodyOfAnybody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: BUDGET_BYTES / 2 });
 }
 
 /**
- * Reads the body of a form or a JSON document before the handlers, which find it in memory. An empty body is none,
- * whatever the headers say of it.
+ * Reads the body before the handlers run, so that they find it in memory. An empty body counts as none, whatever its
+ * headers say.
  */
 export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   const { raw } = c.req;
@@ -68,7 +74,7 @@ export const smallBodiesOnly = createMiddleware<AppEnv>(async (c, next) => {
   const bytes = await (isOfCaller ? readSmallBody(c) : readBodyOfAnybody(c));
   const headers = new Headers(raw.headers);
   if (bytes.byteLength === 0) headers.delete('Content-Type');
-  // Of a GET, nobody reads it.
+  // No handler reads the body of a GET.
   const isKept = bytes.byteLength > 0 && raw.method !== 'GET' && raw.method !== 'HEAD';
   c.req.raw = new Request(raw.url, { method: raw.method, headers, body: isKept ? bytes : null });
   await next();
@@ -85,7 +91,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Pr
     least: most,
     reserve,
     givesWay: false,
-    isGivenUp: true,
+    failsWhenSlow: true,
     copies: 1,
   });
   held.set(c, buffered);

@@ -14,7 +14,7 @@ import type { OciError } from '../oci/errors.ts';
 import type { Queues } from '../registry/compose.ts';
 import type { Registry } from '../registry/registry.ts';
 
-/** What is read once per isolate. */
+/** What an isolate creates once and shares between its requests. */
 export interface Runtime {
   readonly config: Config;
   readonly keys: SigningKeys;
@@ -22,28 +22,28 @@ export interface Runtime {
   readonly knownGood: KnownGood;
   readonly refusedLogins: RefusedLogins;
   readonly freshness: Freshness;
-  /** Undefined where no platform is configured. */
+  /** Undefined if no platform is configured. */
   readonly platformChecks: PlatformChecks | undefined;
 }
 
 export interface Variables {
   requestId: string;
-  /** Of the request as its client sent it, parsed once. */
+  /** The URL as the client sent it, parsed once. */
   url: URL;
-  /** The port that it came in on. */
+  /** The port that the request came in on. */
   port: string;
-  /** What the request's log line says besides what every line does. */
+  /** Fields of the request's log line beyond those that every line has. */
   logFields: Record<string, string | number>;
   runtime: Runtime;
   namespace: Namespace;
   registry: Registry;
   queues: Queues;
   principal: Principal;
-  /** Of the management API. */
+  /** The caller of the management API. */
   caller: Credential;
-  /** The caller with what limits it, which also limits what it makes. */
+  /** The caller and its limits. What it creates can never exceed these limits. */
   delegate: Delegate;
-  /** What the caller is told if the repository that it reads turns out not to be public. */
+  /** The error to answer with if the repository that is read turns out not to be public. */
   refusalUnlessPublic: OciError;
 }
 

@@ -1,18 +1,18 @@
 /**
- * Pages of other origins may read what their user may read, if the operator lists the origin: registry browsers run in
- * the page. They never write, and no cookie or login of the browser's goes with their requests.
+ * Lets pages of other origins read what their user may read, if the operator lists the origin. Registry browsers run as
+ * such pages. They can never write, and the browser adds no cookies or logins of its own to their requests.
  */
 import { cors } from 'hono/cors';
 import { createMiddleware } from 'hono/factory';
 import type { AppContext, AppEnv } from './context.ts';
 
-/** `GET /token` included: a page logs its user in by it. */
+/** These also allow `GET /token`, by which a page logs its user in. */
 const READ_METHODS = ['GET', 'HEAD'];
 
-/** Headers of requests that a browser would otherwise hold back (Fetch, "CORS-safelisted request-header"). */
+/** Request headers that a browser would not send otherwise (Fetch, "CORS-safelisted request-header"). */
 const REQUEST_HEADERS = ['Authorization', 'Accept', 'Range', 'If-Range', 'If-None-Match'];
 
-/** Headers of answers that a page would otherwise not see (Fetch, "CORS-safelisted response-header name"). */
+/** Response headers that a page could not read otherwise (Fetch, "CORS-safelisted response-header name"). */
 const ANSWER_HEADERS = [
   'Accept-Ranges',
   'Content-Range',
@@ -26,7 +26,7 @@ const ANSWER_HEADERS = [
   'X-Request-Id',
 ];
 
-/** Seconds for which a browser need not ask again. Chromium keeps an answer for two hours at most. */
+/** Seconds for which a browser may cache the preflight's answer. Chromium caches it for two hours at most. */
 const MAX_AGE = 7200;
 
 const readable = cors({
@@ -37,7 +37,7 @@ const readable = cors({
   maxAge: MAX_AGE,
 });
 
-/** Answers OPTIONS as well, where any origin is listed. */
+/** Adds the CORS headers to answers of reads and, if any origin is listed, answers preflight requests. */
 export const readableElsewhere = createMiddleware<AppEnv>(async (c, next) => {
   const isRead = c.req.method === 'OPTIONS' || READ_METHODS.includes(c.req.method);
   return originsOf(c).length === 0 || !isRead ? next() : readable(c, next);

@@ -7,7 +7,7 @@ import { OciError } from '../oci/errors.ts';
 import { NotPublic } from '../registry/access.ts';
 import type { AppContext } from './context.ts';
 
-/** Turns anything thrown into an {@link OciError}; what is not foreseen becomes UNKNOWN, and its cause is logged. */
+/** Turns anything thrown into an {@link OciError}. An unexpected error becomes UNKNOWN, and its cause is logged. */
 export function asOciError(error: unknown, c: AppContext): OciError {
   if (error instanceof OciError) return error;
   if (error instanceof NotPublic) return c.get('refusalUnlessPublic');
@@ -33,14 +33,14 @@ export function errorResponse(error: unknown, c: AppContext): Response {
   return c.json({ errors }, known.status as ContentfulStatusCode, { ...known.headers });
 }
 
-/** For the request's log line. */
+/** Adds the error's code to the request's log line and, if the status is 500 or more, its cause. */
 export function noteError(error: OciError, c: AppContext): void {
   const fields = c.get('logFields');
   fields['error'] = error.code;
   if (error.status >= 500) fields['cause'] = describeCause(error);
 }
 
-/** @param what the credential would have to allow: `pull from alice/app` */
+/** Returns the error of a refusal. @param what what the credential would have to allow: `pull from alice/app` */
 export function refusalError(refusal: Refusal, url: URL, what: string): OciError {
   switch (refusal.outcome) {
     case 'unauthenticated':
@@ -52,7 +52,7 @@ export function refusalError(refusal: Refusal, url: URL, what: string): OciError
       });
     case 'insufficient-scope':
       return new OciError('UNAUTHORIZED', {
-        message: 'the access token was not asked for this scope',
+        message: 'the access token does not have the scope that this needs: request a new one with it',
         headers: { 'WWW-Authenticate': challenge(url, refusal.scope, 'insufficient_scope') },
       });
     case 'denied':
@@ -60,7 +60,7 @@ export function refusalError(refusal: Refusal, url: URL, what: string): OciError
   }
 }
 
-/** Causes go to the log, never to the client. */
+/** Describes the cause for the log. A cause never goes to the client. */
 function describeCause(error: OciError): string {
   const { cause } = error;
   if (cause instanceof Error) return cause.stack ?? `${cause.name}: ${cause.message}`;

@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import { composeControlData } from '../registry/compose.ts';
 import type { AppEnv } from './context.ts';
 
-/** A node that has not heard from central for too long decides nothing. @throws OciError UNAVAILABLE */
+/** Refuses a request to a node that has not heard from central for too long. @throws OciError UNAVAILABLE */
 export const controlDataIsFresh = createMiddleware<AppEnv>(async (c, next) => {
   const namespace = c.get('namespace');
   if (namespace.kind === 'node') {

@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { healthOfStore } from '../registry/compose.ts';
 import type { AppEnv } from './context.ts';
 
-/** `GET /healthz`: whether the host's own store answers. That the configuration is good is known by then. */
+/** `GET /healthz`: reports whether this host's store answers. A request with a bad configuration never gets here. */
 export function healthRoutes(): Hono<AppEnv> {
   const health = new Hono<AppEnv>();
   health.get('/healthz', async (c) => {

@@ -1,6 +1,6 @@
 /**
- * Documents that are not small are on loan from the isolate's budget, from before they are read until their client has
- * got the answer. A client that stops reading loses it: others may wait for the room.
+ * Sends answers that may be large. Their bytes are on loan from the isolate's budget, from before the document is read
+ * until the client has received it. A client that stops reading loses its answer, because others may wait for the room.
  */
 import {
   BUDGET_BYTES,
@@ -13,36 +13,37 @@ import {
 import type { MakeRoom } from '../registry/registry.ts';
 import type { AppContext } from './context.ts';
 
-/** What documents leave to the bodies of requests. */
+/** Bytes of the budget that answers leave for the bodies of requests. */
 const LEFT_TO_BODIES = BUDGET_BYTES / 2;
 
-/** Of a string that goes out. */
+/** Memory that a string takes while it is sent. */
 const BYTES_PER_CHARACTER = 2;
-/** Characters that are written at once. */
+/** Characters that are written at a time. */
 const PIECE_CHARACTERS = 16 * 1024;
 const LOOK_MILLISECONDS = 1000;
 
-/** What requests have borrowed for their answers. */
+/** What requests have borrowed to build their answers. */
 const held = new WeakMap<AppContext, Loan>();
 
-/** Room for what the answer of a request is made of; once for each request. */
+/** Returns a function that waits for room for the request's answer. Call that function once per request. */
 export function roomFor(c: AppContext): MakeRoom {
   return async (bytes) => {
-    // Of the largest, one at a time.
+    // The cap makes the largest documents wait for each other.
     const most = Math.min(bytes * COPIES_OF_DOCUMENT, BUDGET_BYTES - LEFT_TO_BODIES);
     held.set(c, await isolateBudget.wait(most, LEFT_TO_BODIES));
   };
 }
 
-/** Gives back what the request has borrowed, unless its answer is still going out. */
+/** Returns what the request has borrowed to the budget, unless its answer is still being sent. */
 export function releaseRoom(c: AppContext): void {
   const loan = held.get(c);
   if (loan !== undefined) isolateBudget.giveBack(loan);
 }
 
 /**
- * An answer with a text. One for which room was made goes out in pieces, as its client takes them.
- * @param size bytes of the text; undefined where they are not known
+ * Returns an answer with a text. If {@link roomFor} made room for it, it is sent in pieces, as fast as the client
+ * reads.
+ * @param size bytes of the text; undefined if unknown
  */
 export function textAnswer(c: AppContext, text: string, headers: Record<string, string>, size?: number): Response {
   const whole = held.get(c);
@@ -76,14 +77,15 @@ async function send(
   }
 }
 
-/** Never between the halves of a character. */
+/** Returns where a piece ends: never between the two halves of a surrogate pair. */
 function endOfPiece(text: string, from: number): number {
   const to = Math.min(text.length, from + PIECE_CHARACTERS);
   return to < text.length && /[\uD800-\uDBFF]/.test(text.charAt(to - 1)) ? to - 1 : to;
 }
 
 /**
- * Until the client has taken a piece. @throws Error where it does not, or where it is slow while others wait for room
+ * Waits until the client has taken a piece.
+ * @throws Error if the client takes nothing for too long, or is slow while others wait for room
  */
 async function inTime(writing: Promise<void>): Promise<void> {
   const begunAt = Date.now();
@@ -91,7 +93,7 @@ async function inTime(writing: Promise<void>): Promise<void> {
   const givenUp = new Promise<never>((_, fail) => {
     const look = (): void => {
       const waited = Date.now() - begunAt;
-      if (waited >= (isolateBudget.isAwaited() ? SLOW_MILLISECONDS : STALLED_MILLISECONDS))
+      if (waited >= (isolateBudget.hasWaiters() ? SLOW_MILLISECONDS : STALLED_MILLISECONDS))
         fail(new Error('the client has stopped reading'));
       else timer = setTimeout(look, LOOK_MILLISECONDS);
     };

@@ -1,20 +1,22 @@
 /**
- * The path of a request as the log may have it: without secrets, however the client has written them, and whether or
- * not the router knows the path. A client that builds a path wrongly puts its upload session's reference where no route
- * looks for one.
+ * Removes secrets from the path of a request before it is logged, however the client encoded them and whether or not a
+ * route matches. A client that builds a path wrongly can put its upload session's reference where no route expects it.
  */
 
-/** Times that a path is decoded: more layers than any client or proxy adds by mistake. */
+/** How often a path is decoded at most: more layers than clients and proxies add by mistake. */
 const LAYERS = 8;
 
-/** The reference of an upload session is signed: its id is enough, however the rest is written. */
+/** An upload session's reference: the log keeps its id and drops the rest, which holds a signature. */
 const SESSION = /(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/s;
 
-/** Signatures, tokens and generated secrets: 256 bits in base64url and more. Names and digests have no upper case. */
+/**
+ * Runs that may be signatures, tokens or generated secrets: 256 bits or more in base64url. Names and digests are spared
+ * because they have no upper case.
+ */
 const LONG = /[\w-]{40,}/g;
 const UPPER_CASE = /[A-Z]/;
 
-/** @param path as the router has it, or a part of it that has a field of its own */
+/** Returns the path without secrets. @param path as the router has it, or a part of it with its own log field */
 export function loggedPath(path: string): string {
   let decoded = path;
   for (let i = 0; i < LAYERS && decoded.includes('%'); i++) decoded = decodedOnce(decoded);
@@ -22,7 +24,7 @@ export function loggedPath(path: string): string {
   return shown === decoded ? path : shown;
 }
 
-/** Undoes one layer of percent-encoding; what is not UTF-8 stays as it is. */
+/** Undoes one layer of percent-encoding. Bytes that are not UTF-8 stay encoded. */
 function decodedOnce(text: string): string {
   return text.replaceAll(/(?:%[\dA-Fa-f]{2})+/g, (encoded) => {
     try {

@@ -1,19 +1,18 @@
 /**
- * Which methods a path has, as the routes themselves say: for 405, Allow and OPTIONS (RFC 9110 §9.3.7, §10.2.1,
- * §15.5.6).
+ * Finds the methods of a path in the router, for 405, Allow and OPTIONS (RFC 9110 §9.3.7, §10.2.1, §15.5.6).
  */
 import type { Hono, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { OciError } from '../oci/errors.ts';
 import type { AppContext, AppEnv } from './context.ts';
 
-/** Methods that routes are made of. HEAD comes with GET, OPTIONS with any. */
+/** Methods that routes register. HEAD comes with GET, and OPTIONS with any of them. */
 const ROUTED = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
-/** Hono registers what runs for every method, middleware above all, as this. */
+/** Hono's name for handlers of every method, which middleware is. */
 const EVERY_METHOD = 'ALL';
 
-/** Empty for a path that does not exist. */
+/** Returns the methods of a path; none if no route matches it. */
 export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
   const routed = ROUTED.filter((method) => {
     const [matches] = app.router.match(method, path);
@@ -24,8 +23,8 @@ export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
 }
 
 /**
- * Says with OPTIONS and with every 405 which methods there are. A 405 leaves out the one that it refuses, which the
- * path may have at other times.
+ * Adds Allow to the answer of OPTIONS and to every 405. On a 405 it leaves out the refused method, which may have a
+ * route: DELETE of a blob that is in use answers 405.
  */
 export function sayMethods(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
@@ -41,12 +40,12 @@ export function sayMethods(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** Needs no login: which routes there are is no secret. {@link sayMethods} has written the answer's headers. */
+/** Answers OPTIONS without a login, because the routes are no secret. {@link sayMethods} has set the headers. */
 export const answerOptions = createMiddleware<AppEnv>(async (c, next) =>
   c.req.method === 'OPTIONS' ? c.body(null, 204) : next(),
 );
 
-/** What is wrong with a request that no route takes. */
+/** Returns the error for a request that no route matches. */
 export function noRoute(app: Hono<AppEnv>, c: AppContext): OciError {
   return new OciError(methodsOf(app, c.req.path).length > 0 ? 'METHOD_UNSUPPORTED' : 'ROUTE_UNKNOWN');
 }

@@ -1,6 +1,6 @@
 /**
- * `GET /metrics`, in Prometheus' text format, for administrators: what D1 and the Durable Objects hold. Requests are counted
- * by Analytics Engine (`request-log.ts`): an isolate knows only its own.
+ * `GET /metrics` shows administrators what D1 and the Durable Objects hold, in Prometheus' text format. Requests are
+ * counted in Analytics Engine instead (`request-log.ts`), because an isolate knows only its own.
  */
 import { Hono } from 'hono';
 import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';
@@ -10,7 +10,7 @@ import { type QueueReport, Replication } from '../replication/queue-operations.t
 import { authenticateCaller, requireAdministrator } from './api/caller.ts';
 import type { AppEnv } from './context.ts';
 
-/** Organizations with samples of their own: each costs Prometheus five series. */
+/** The most organizations that get samples. Each costs Prometheus five series. */
 const ORGANIZATIONS = 1000;
 
 export function metricsRoutes(): Hono<AppEnv> {
@@ -49,19 +49,19 @@ function render(reports: readonly QueueReport[], now: number): string {
     family(
       'berth_queue_up',
       'gauge',
-      'Whether the replication queue of a store answers.',
+      'Whether the replication queue of the store answers.',
       reports.map(({ store, status }) => [{ store }, status === undefined ? 0 : 1]),
     ),
     family(
       'berth_queue_depth',
       'gauge',
-      'Tags and manifests of a node that central has not heard of.',
+      'Tags and manifests that are not yet announced to central.',
       ofQueues(({ depth }) => depth),
     ),
     family(
       'berth_queue_oldest_outbox_entry_seconds',
       'gauge',
-      'How long the oldest of them has waited; 0 for none.',
+      'Age of the oldest outbox entry; 0 if there is none.',
       ofQueues(({ oldest }) => age(oldest)),
     ),
     family(
@@ -73,13 +73,13 @@ function render(reports: readonly QueueReport[], now: number): string {
     family(
       'berth_queue_copies_down',
       'gauge',
-      'Blobs that a node has yet to fetch from afar.',
+      'Blobs that have yet to be copied down to the node.',
       ofQueues(({ copiesDown }) => copiesDown),
     ),
     family(
       'berth_queue_parked',
       'gauge',
-      'Jobs that were given up, and wait for an operator.',
+      'Jobs that replication gave up on, until an operator retries them.',
       ofQueues(({ parked }) => parked),
     ),
     family(
@@ -91,83 +91,83 @@ function render(reports: readonly QueueReport[], now: number): string {
     family(
       'berth_copies_up_blobs',
       'gauge',
-      'Blobs whose bytes lie at a node, and that central lacks.',
+      'Blobs that have yet to be copied up to central.',
       reports.map(({ store, copiesUp }) => [{ store }, copiesUp.blobs]),
     ),
     family(
       'berth_copies_up_bytes',
       'gauge',
-      'Bytes of these blobs.',
+      'Bytes of the blobs that have yet to be copied up.',
       reports.map(({ store, copiesUp }) => [{ store }, copiesUp.bytes]),
     ),
     family(
       'berth_change_log_lag_entries',
       'gauge',
-      "Entries of central's change log that a node has yet to apply.",
+      "Entries of central's change log that the node has yet to apply.",
       changeLog.map(({ store, behind }) => [{ store }, behind]),
     ),
     family(
       'berth_change_log_age_seconds',
       'gauge',
-      'Since a node last asked for the change log.',
+      'Time since the node last read the change log.',
       changeLog.map(({ store, appliedAt }) => [{ store }, age(appliedAt)]),
     ),
     family(
       'berth_announced_total',
       'counter',
-      'Outbox entries that were announced.',
+      'Outbox entries announced to central.',
       ofQueues(({ counters }) => counters.announced),
     ),
     family(
       'berth_settled_total',
       'counter',
-      'Blobs that were settled at central.',
+      'Blobs settled at central.',
       ofQueues(({ counters }) => counters.settled),
     ),
     family(
       'berth_copied_up_bytes_total',
       'counter',
-      'Bytes that were copied to central.',
+      'Bytes copied up to central.',
       ofQueues(({ counters }) => counters.copied_up_bytes),
     ),
     family(
       'berth_copied_down_bytes_total',
       'counter',
-      'Bytes that were fetched to a node.',
+      'Bytes copied down to the node.',
       ofQueues(({ counters }) => counters.copied_down_bytes),
     ),
     family(
       'berth_retries_total',
       'counter',
-      'Attempts that failed and are made again.',
+      'Failed attempts that are retried.',
       ofQueues(({ counters }) => counters.retries),
     ),
     family(
       'berth_change_log_applied_total',
       'counter',
-      'Change log entries that were applied.',
+      'Entries of the change log that the node applied.',
       ofQueues(({ counters }) => counters.applied),
     ),
     histogram(
       'berth_announce_seconds',
-      'From the push to a node to its announcement at central.',
+      'Time from the push to a node until central has the announcement.',
       known.map(({ store, histograms }) => [store, histograms.announce_seconds]),
     ),
     histogram(
       'berth_settle_seconds',
-      'From the announcement of a blob to its bytes at central.',
+      'Time from the announcement of a blob until central has its bytes.',
       known.map(({ store, histograms }) => [store, histograms.settle_seconds]),
     ),
   ].join('');
 }
 
-/** Counters come as the stores have them: `collected_bytes` is `berth_collected_bytes_total`. */
+/** Renders the counters under their names in the stores: `collected_bytes` becomes `berth_collected_bytes_total`. */
 function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolean, now: number): string {
   const tasks = stores.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
   const ofTasks = (value: (task: TaskState) => number): Sample[] =>
     tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
   const names = new Set(stores.flatMap(({ known }) => [...(known?.counters.keys() ?? [])]));
-  // Tasks that have yet to run have no samples.
+  // A task has no samples until it has run.
   const gauges =
     tasks.length === 0
       ? []
@@ -175,25 +175,25 @@ function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolea
           family(
             'berth_maintenance_last_slice_seconds',
             'gauge',
-            'Since a task of maintenance last ran on a store.',
+            'Time since the maintenance task last ran on the store.',
             ofTasks(({ last_slice_at: at }) => Math.max(0, (now - at) / 1000)),
           ),
           family(
             'berth_maintenance_next_slice_seconds',
             'gauge',
-            'Until it may run again; 0 for at once.',
+            'Time until the maintenance task may run again; 0 if it may run now.',
             ofTasks(({ next_at: at }) => Math.max(0, (at - now) / 1000)),
           ),
           family(
             'berth_maintenance_slices',
             'gauge',
-            'Slices of the round that is under way, or that ended last.',
+            'Slices of the round in progress or, between rounds, of the last one.',
             ofTasks(({ slices }) => slices),
           ),
           family(
             'berth_maintenance_stopped',
             'gauge',
-            'Whether something keeps the task from its work: /api/maintenance says what.',
+            'Whether something stops the task: /api/maintenance shows the reason.',
             ofTasks(({ stopped }) => (stopped === null ? 0 : 1)),
           ),
         ];
@@ -201,7 +201,7 @@ function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolea
     family(
       `berth_${name}_total`,
       'counter',
-      'What maintenance has done: docs/operations.md has the list.',
+      'Work that maintenance has done: see the list in docs/operations.md.',
       stores.flatMap(({ store, known }): Sample[] => {
         const value = known?.counters.get(name);
         return value === undefined ? [] : [[{ store }, value]];
@@ -211,14 +211,14 @@ function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolea
   const enabled = family(
     'berth_collection_enabled',
     'gauge',
-    'Whether the configuration lets anything be collected or evicted.',
+    'Whether the configuration allows collection and eviction.',
     [[{}, collects ? 1 : 0]],
   );
   return [enabled, ...gauges, ...counters].join('');
 }
 
 function renderUsage(usage: Awaited<ReturnType<typeof usageOfMost>>): string {
-  const shown = `Of the ${ORGANIZATIONS} organizations that use most.`;
+  const shown = `Only for the ${ORGANIZATIONS} organizations that use the most.`;
   const quotas = usage.flatMap(({ organization, quota }): Sample[] =>
     quota === null ? [] : [[{ organization }, quota]],
   );
@@ -229,23 +229,23 @@ function renderUsage(usage: Awaited<ReturnType<typeof usageOfMost>>): string {
   return [
     gauge(
       'used_bytes',
-      'Bytes that an organization uses of its quota.',
+      'Bytes that count against the quota of the organization.',
       each(({ used }) => used),
     ),
-    gauge('quota_bytes', 'Bytes that it may use; without a quota no sample.', quotas),
+    gauge('quota_bytes', 'Bytes that the organization may use; no sample without a quota.', quotas),
     gauge(
       'manifest_bytes',
-      'Bytes of its manifests, part of what it uses.',
+      'Bytes of its manifests; part of used_bytes.',
       each((row) => row.manifest_bytes),
     ),
     gauge(
       'manifests',
-      'Its live manifests.',
+      'Live manifests of the organization.',
       each(({ manifests }) => manifests),
     ),
     gauge(
       'tags',
-      'Its tags.',
+      'Tags of the organization.',
       each(({ tags }) => tags),
     ),
   ].join('');
@@ -271,7 +271,7 @@ function header(name: string, type: string, help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
 }
 
-/** Labels are names of stores and organizations, and numbers: nothing in them needs escaping. */
+/** Renders a sample. Labels are numbers and names of stores, tasks and organizations: nothing needs escaping. */
 function line(name: string, labels: Readonly<Record<string, string>>, value: number): string {
   const inner = Object.entries(labels)
     .map(([label, text]) => `${label}="${text}"`)

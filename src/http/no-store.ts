@@ -2,8 +2,8 @@ import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './context.ts';
 
 /**
- * For answers that can show a secret, and for errors instead of them: nobody on the way keeps a copy (RFC 9111
- * §5.2.2.5).
+ * Forbids caches to keep the answer (RFC 9111 §5.2.2.5), for routes whose answers can show a secret. Their errors are
+ * not cached either.
  */
 export const noStore = createMiddleware<AppEnv>(async (c, next) => {
   await next();

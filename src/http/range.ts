@@ -1,4 +1,6 @@
-/** Byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks"). */
+/**
+ * Parses byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks").
+ */
 import { OciError } from '../oci/errors.ts';
 
 export interface ByteRange {
@@ -7,8 +9,9 @@ export interface ByteRange {
 }
 
 /**
- * The one range that a Range header asks of `size` bytes; undefined for the whole: no header, another unit, or several
- * ranges, which a server may ignore.
+ * Parses a Range header for content of `size` bytes.
+ * @returns the range; undefined for the whole content. That is: no header, another unit, or several ranges, which a
+ *   server may ignore.
  * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
@@ -23,8 +26,9 @@ export function parseRange(header: string | undefined, size: number): ByteRange 
 }
 
 /**
- * Where a chunk starts, by its Content-Range, `<start>-<end>` inclusive; undefined to append.
- * @param length of the body, if known
+ * Returns where a chunk starts, from its Content-Range `<start>-<end>`, both inclusive.
+ * @param length bytes of the body, if known
+ * @returns undefined without the header: the chunk is then appended
  * @throws OciError CONTENT_RANGE_INVALID
  */
 export function parseChunkStart(header: string | undefined, length: number | undefined): number | undefined {
@@ -35,7 +39,7 @@ export function parseChunkStart(header: string | undefined, length: number | und
   return range?.offset;
 }
 
-/** How many bytes a chunk's Content-Range announces. @throws OciError CONTENT_RANGE_INVALID */
+/** Returns how many bytes a chunk's Content-Range announces. @throws OciError CONTENT_RANGE_INVALID */
 export function announcedLength(header: string | undefined): number | undefined {
   return parseContentRange(header)?.length;
 }
@@ -44,7 +48,8 @@ function parseContentRange(header: string | undefined, length?: number): ByteRan
   if (header === undefined) return undefined;
   const [, start, end] = /^(?:bytes[ =])?(\d+)-(\d+)(?:\/(?:\d+|\*))?$/.exec(header.trim()) ?? [];
   if (start === undefined || end === undefined) throw invalidContentRange(header, length);
-  // Exact, however great the numbers are: a chunk that starts beyond the upload's end is told where that is.
+  // BigInt keeps any number exact. A chunk that starts far beyond the upload's end must get CHUNK_OUT_OF_ORDER, which
+  // tells the client where to continue.
   const chunk = BigInt(end) - BigInt(start) + 1n;
   if (chunk < 0n) throw invalidContentRange(header, length);
   return { offset: safe(BigInt(start)), length: safe(chunk) };

@@ -5,8 +5,8 @@ import type { AppContext, AppEnv } from './context.ts';
 import { loggedPath } from './logged-path.ts';
 
 /**
- * Gives every request an id, which its response, its error bodies and its log line carry; and writes that line, as
- * JSON. The line names what was asked for, never what it was asked with: no header, no query, no body.
+ * Gives every request an id, which its response, error bodies and log line carry, and writes the log line as JSON. The
+ * line has the path and the outcome, but never headers, the query or a body, since these can hold secrets.
  */
 export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();
@@ -20,7 +20,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const { method, path } = c.req;
   const [{ status }, ms] = [c.res, Date.now() - started];
   logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...fields });
-  // For dashboards, where bound: requests by route, status and host.
+  // Dashboards count requests by route, status and host. The binding is optional.
   const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
   requests?.writeDataPoint({
     indexes: [host],
@@ -46,14 +46,14 @@ const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
 ];
 
 /**
- * What was asked for, without names: a dataset has room for few distinct values.
- * @param path as the router has it, since both must see the same
+ * Returns the kind of route without names, because a dataset has room for few distinct values.
+ * @param path as the router has it, since both must see the same path
  */
 export function routeOf(path: string): string {
   return ROUTES.find(([, pattern]) => pattern.test(path))?.[0] ?? 'other';
 }
 
-/** '' where the host is unknown, or the configuration bad. */
+/** Returns the namespace's name; '' if the host is unknown or the configuration is invalid. */
 function namespaceOf(c: AppContext): string {
   const namespace = c.get('namespace') as Namespace | undefined;
   return namespace === undefined ? '' : namespaceName(namespace);

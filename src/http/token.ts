@@ -1,7 +1,8 @@
 /**
  * The token endpoint: Docker's GET, and the OAuth 2.0 POST that containerd tries first. Anonymous callers get a token
- * as well, for what is public. The allowed part of what is asked is granted; nothing is refused but a wrong password,
- * and a push to a name that no repository can have.
+ * for what is public. A token grants the part of the requested scopes that the caller may have; the rest is left out,
+ * not refused. The endpoint refuses wrong passwords, credentials that are about to expire, and pushes to names that no
+ * repository can have.
  */
 import { Hono } from 'hono';
 import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';
@@ -38,7 +39,7 @@ export function tokenRoutes(): Hono<AppEnv> {
           await issue(c, await loginOf(c, { user: text(form, 'username'), password: text(form, 'password') }), scopes),
         );
       case 'refresh_token': {
-        // The identity token of a client is the whole platform token, which names its user.
+        // A client's identity token is the whole platform token, which contains the user.
         const login = await logInWithWholeToken(c, text(form, 'refresh_token'));
         if (login === undefined) throw wrongPassword();
         return oauthAnswer(c, await issue(c, login, scopes));
@@ -57,7 +58,7 @@ interface Issued extends IssuedToken {
   readonly issuedAt: number;
 }
 
-/** @throws OciError UNAUTHORIZED for a credential that ends too soon, DENIED, UNAVAILABLE */
+/** Issues a token. @throws OciError UNAUTHORIZED for a credential that expires too soon, DENIED, UNAVAILABLE */
 async function issue(c: AppContext, login: Login | undefined, asked: readonly string[]): Promise<Issued> {
   const pushedTo = nameOfOnlyPush(asked);
   if (pushedTo !== undefined) requirePushableName(c.get('url'), pushedTo);
@@ -77,7 +78,7 @@ async function issue(c: AppContext, login: Login | undefined, asked: readonly st
   return { ...issued, scopes, issuedAt: now };
 }
 
-/** As Docker's "Token Authentication Specification" says. */
+/** Answers in the form of Docker's "Token Authentication Specification". */
 function answer(c: AppContext, { token, expiresIn, issuedAt }: Issued, more: object = {}): Response {
   const body = {
     token,
@@ -89,26 +90,26 @@ function answer(c: AppContext, { token, expiresIn, issuedAt }: Issued, more: obj
   return c.json(body, 200);
 }
 
-/** As Docker's "OAuth2 Token Authentication" says, which requires `scope`: what was granted. */
+/** Answers in the form of Docker's "OAuth2 Token Authentication", which requires `scope`: the granted scopes. */
 function oauthAnswer(c: AppContext, issued: Issued): Response {
   return answer(c, issued, { scope: issued.scopes.map(formatScope).join(' ') });
 }
 
 /**
- * A token that is good for less than a minute is not given: clients take it for good after it has ended. Nor can it
- * outlive its credential, so the credential gets none in its last minute.
+ * Returns the error for a token that would be valid for less than a minute: clients would go on using it after its end.
+ * A token cannot outlive its credential, so a credential gets no tokens in its last minute.
  */
 function tooShort(credentialExpiresAt: number | undefined, now: number): OciError {
   if (credentialExpiresAt !== undefined && credentialExpiresAt < now + LEAST_TOKEN_SECONDS * 1000) {
     return new OciError('UNAUTHORIZED', {
-      message: 'the credential ends in less than a minute: use another',
+      message: 'the credential expires in less than a minute: use another credential',
       headers: BASIC,
     });
   }
   return new OciError('UNAVAILABLE', { headers: { 'Retry-After': '1' } });
 }
 
-/** @throws OciError UNAUTHORIZED, if it is wrong; undefined is an anonymous caller */
+/** Checks the login; returns undefined for an anonymous caller. @throws OciError UNAUTHORIZED if it is wrong */
 async function loginOf(c: AppContext, presented: Presented | undefined): Promise<Login | undefined> {
   if (presented === undefined) throw wrongPassword();
   if (isEmpty(presented)) return undefined;
@@ -127,7 +128,7 @@ async function formOf(c: AppContext): Promise<FormData> {
     return await c.req.raw.formData();
   } catch (cause) {
     throw new OciError('PARAMETER_INVALID', {
-      message: 'the body must be a form, application/x-www-form-urlencoded',
+      message: 'the body must be a form: send it as application/x-www-form-urlencoded',
       cause,
     });
   }

@@ -3,13 +3,13 @@ import { isLoopback } from '../config.ts';
 import { OciError } from '../oci/errors.ts';
 import type { AppEnv } from './context.ts';
 
-/** A year, in seconds. Subdomains are the operator's to speak for. */
+/** One year, in seconds. It does not cover subdomains: that is for the operator to decide. */
 const STRICT_TRANSPORT_SECURITY = 'max-age=31536000';
 
 /**
- * Refuses plain HTTP, except to hosts whose connections never leave the machine, before anything of the request is
- * looked at: a challenge would ask the client for its password, which all on the way could read. Over HTTPS, browsers
- * are told to stay there (RFC 6797 §7.2: never over plain HTTP).
+ * Refuses plain HTTP, except to hosts whose connections never leave the machine. It does so before anything looks at
+ * the request, because a challenge would make the client send its password, which anyone on the way could read. Over
+ * HTTPS it tells browsers to use HTTPS only; RFC 6797 §7.2 forbids this header over plain HTTP.
  * @throws OciError HTTPS_REQUIRED
  */
 export const encryptedOnly = createMiddleware<AppEnv>(async (c, next) => {

@@ -1,25 +1,25 @@
 /**
- * Reads on where a handler has answered without its request's body. The connection of an answer that overtakes the body
- * is reset, and a client that is still sending never sees the answer: Go's reports `broken pipe`.
+ * Reads the rest of a request's body if the handler answered without it. If the answer overtakes the body, the
+ * connection is reset, and a client that is still sending never sees the answer: Go's client reports `broken pipe`.
  */
 import { createMiddleware } from 'hono/factory';
 import { releaseBody } from './body.ts';
 import type { AppEnv } from './context.ts';
 import { releaseRoom } from './large-answer.ts';
 
-/**
- * Bytes that are read on for at most. A client that has more to send finds its connection closed, as it would at any
- * limit.
- */
+/** The most bytes that are read and dropped. A client with more to send finds its connection closed. */
 const MAX_BYTES = 64 * 1024 ** 2;
 /** Bodies arrive in pieces of 4 KiB. */
 const PIECE_BYTES = 4096;
-/** How long at most, in milliseconds. */
+/** How long reading goes on at most, in milliseconds. */
 export const READ_ON_MILLISECONDS = 5000;
 
-/** Outermost, so that every answer goes out after the body: a challenge, a refusal, an error of ours. */
+/**
+ * Delays every answer until the body has been read. It must be the outermost middleware, so that challenges, refusals
+ * and internal errors wait too.
+ */
 export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
-  // A handler may put another request in its place.
+  // A handler may replace `c.req.raw`, so the original is kept here.
   const { raw } = c.req;
   await next();
   releaseBody(c);
@@ -27,7 +27,7 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   await discardBody(raw);
 });
 
-/** Reads and drops what nobody has read of a body. Reads nothing of one that is too long to be read to its end. */
+/** Reads and drops the unread part of a body. A body whose stated length is over the limit is left alone. */
 export async function discardBody({ body, headers }: Request): Promise<void> {
   if (body === null || body.locked || Number(headers.get('Content-Length') ?? 0) > MAX_BYTES) return;
   const reader = body.getReader({ mode: 'byob' });
@@ -35,7 +35,7 @@ export async function discardBody({ body, headers }: Request): Promise<void> {
   const timer = setTimeout(resolve, READ_ON_MILLISECONDS, 'over');
   const readOn = async (): Promise<void> => {
     let size = 0;
-    // Small, for as long as nothing comes: a thousand clients may have stopped sending.
+    // Small, because a thousand clients may have stopped sending while their buffers wait.
     let buffer = new ArrayBuffer(PIECE_BYTES);
     while (size <= MAX_BYTES) {
       const { done, value } = await reader.read(new Uint8Array(buffer));
@@ -44,7 +44,7 @@ export async function discardBody({ body, headers }: Request): Promise<void> {
       ({ buffer } = value);
     }
   };
-  // A client that has gone away needs no answer.
+  // A read fails when the client has gone away: then no answer is needed.
   const outcome = await Promise.race([readOn().catch(() => undefined), over]);
   clearTimeout(timer);
   if (outcome !== 'over') reader.releaseLock();

@@ -1,6 +1,6 @@
 /**
- * `npm run add-node -- <name> --region <region>`: writes a node into `[env.production]` of `wrangler.toml`, and prints
- * the commands that make its database and bucket and deploy it, or runs them.
+ * `npm run add-node -- <name> --region <region>`: adds a node to `[env.production]` of `wrangler.toml`, and prints or runs
+ * the commands that create its database and bucket and deploy it.
  */
 import { parseArgs } from 'node:util';
 import { REGIONS } from '../config.ts';
@@ -18,13 +18,13 @@ import {
 const USAGE = `npm run add-node -- <name> --region <region> [--domain <domain>] [--store <store>] [--apply]
 
   <name>      lowercase letters, digits and "-". The node is served at index.<name>.<domain>
-  --region    where its database, bucket and queue are put: ${REGIONS.join(', ')}
-  --domain    central's <domain>, of index.<domain>, unless set
+  --region    where its database, bucket and queue are created: ${REGIONS.join(', ')}
+  --domain    defaults to central's: the <domain> of its host index.<domain>
   --store     the store of another node, to share its database and bucket
-  --apply     runs the commands, instead of printing them
-  --config    another file than wrangler.toml`;
+  --apply     runs the commands instead of printing them
+  --config    a file to use instead of wrangler.toml`;
 
-/** @throws Refusal */
+/** Runs the command. @throws Refusal */
 export async function addNodeCommand(args: string[], operator: Operator): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
@@ -44,14 +44,14 @@ export async function addNodeCommand(args: string[], operator: Operator): Promis
   const current = await readWranglerToml(config);
   const request: NodeRequest = { name, region, domain, store };
   const change = addNode(current.text, current.production, request);
-  // Before anything is created: whether the Worker takes the file has nothing to do with the id.
+  // This check comes before anything is created. It does not need the database's id.
   await requireGoodToml(change.text);
 
   const { node, data } = change;
   const location = dataLocation(region);
   if (data !== undefined && location !== region) {
     operator.print(
-      `D1 and R2 take no hint ${region}: the database and the bucket are put in ${location}, the queue in ${region}.`,
+      `D1 and R2 have no location hint ${region}: the database and bucket go to ${location}, the queue to ${region}.`,
     );
   }
   const create = data === undefined ? [] : [databaseStep(data, location)];
@@ -59,14 +59,12 @@ export async function addNodeCommand(args: string[], operator: Operator): Promis
   const id = apply ? create.map((step) => createdDatabase(operator, step, current.folder))[0] : undefined;
   writeWranglerToml(current, addNode(current.text, current.production, request, id).text);
   operator.print(
-    `wrangler.toml has node ${node.name} now: ${node.hosts.join(', ')}, store ${node.store}, region ${node.region}.`,
+    `Added node ${node.name} to wrangler.toml: ${node.hosts.join(', ')}, store ${node.store}, region ${node.region}.`,
   );
   const unread = apply && data !== undefined && id === undefined;
   take(operator, apply ? rest : [...create, ...rest], current.folder, apply && !unread);
   if (unread)
-    throw new Refusal(
-      `\nWhat wrangler printed has no database id: first set database_id of ${data.binding} in wrangler.toml.`,
-    );
+    throw new Refusal(`\nwrangler printed no database id: first set database_id of ${data.binding} in wrangler.toml.`);
 }
 
 type Data = NonNullable<Change['data']>;
@@ -76,11 +74,11 @@ function databaseStep({ database, binding }: Data, location: string): Step {
   return { command: ['wrangler', 'd1', 'create', database, '--location', location], note };
 }
 
-/** The id of the database that was created; undefined where it could not be read. */
+/** Creates the database and returns its id; undefined if wrangler's output has none. @throws Refusal */
 function createdDatabase(operator: Operator, { command }: Step, folder: string): string | undefined {
   operator.print(`\n> ${command.join(' ')}`);
   const { status, stdout } = operator.run(command, folder, true);
-  if (status !== 0) throw new Refusal(`\n${shown(command)} failed. wrangler.toml is as it was.`);
+  if (status !== 0) throw new Refusal(`\n${shown(command)} failed. wrangler.toml is unchanged.`);
   return /database_id"?\s*[=:]\s*"([0-9a-f-]{36})"/.exec(stdout)?.[1];
 }
 

@@ -1,6 +1,6 @@
 /**
- * What changes in the sources of a local run. It compares times instead of asking the system for events: those differ
- * between systems, miss files that an editor replaces, and never come from some mounted folders.
+ * Watches the sources of a local run by comparing modification times. It does not use the system's file events, because
+ * they differ between systems, miss files that an editor replaces, and never come from some mounted folders.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -12,10 +12,10 @@ const SOURCES = join(ROOT, 'src');
 const INTERVAL = 250;
 
 /**
- * Calls back with the paths that were written, added or removed since the last call, relative to the repository. It
- * waits until nothing has changed for a moment, so that saving many files is one change, and until the last call has
- * settled.
- * @returns a function that ends it
+ * Calls `changed` with the paths that were written, added or removed since the last call, relative to the repository.
+ * It first waits until the last call has settled and nothing has changed for a moment, so that saving many files is one
+ * change.
+ * @returns a function that stops watching
  */
 export function watchSources(changed: (paths: readonly string[]) => Promise<void>): () => void {
   let before = timesOfSources();
@@ -39,7 +39,7 @@ export function watchSources(changed: (paths: readonly string[]) => Promise<void
     try {
       now = timesOfSources();
     } catch {
-      // A folder has gone while it was read: the next look sees what is there.
+      // A folder disappeared while it was being read. The next look sees the new state.
       return [];
     }
     const paths = new Set([...before.keys(), ...now.keys()]);
@@ -51,7 +51,7 @@ export function watchSources(changed: (paths: readonly string[]) => Promise<void
   return () => clearTimeout(timer);
 }
 
-/** By path, when each file was last written. */
+/** Returns when each file was last written, by path. */
 function timesOfSources(): Map<string, number> {
   const entries = readdirSync(SOURCES, { recursive: true, withFileTypes: true });
   const sources = entries.filter(({ name }) => /\.(?:ts|sql)$/.test(name));

@@ -1,6 +1,6 @@
 /**
- * Brings the databases of a local run up to the present schema, before anything listens on its ports: a client that
- * retries while the registry starts finds a closed port, never half a schema.
+ * Migrates the databases of a local run before anything listens on its ports, so that a client which retries during the
+ * start finds a closed port and never half a schema.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,13 +14,14 @@ const WORKER = 'databases';
 
 export interface DatabasesOptions {
   readonly stateDir: string;
-  /** By binding, as wrangler.toml names them. */
+  /** The databases, by their bindings in wrangler.toml. */
   readonly databases: Readonly<Record<string, string>>;
-  /** Whether each gets the users of `development-users.ts`. */
+  /** Whether to add the users of `development-users.ts` to each. */
   readonly developmentUsers: boolean;
   readonly log: LogFile;
 }
 
+/** Creates and migrates the databases, and adds the development users. */
 export async function prepareDatabases({
   stateDir,
   databases,
@@ -57,12 +58,16 @@ export async function prepareDatabases({
 
 type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>;
 
-/** Applies what wrangler's `d1 migrations apply` would, and remembers it in the same table. */
+/** Applies the migrations that wrangler's `d1 migrations apply` would, and records them in the same table. */
 async function migrate(database: LocalDatabase): Promise<void> {
   const { unstable_splitSqlQuery } = await import('wrangler');
   await database
     .prepare(
-      'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)',
+      `CREATE TABLE IF NOT EXISTS d1_migrations (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         name TEXT UNIQUE,
+         applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+       )`,
     )
     .run();
   const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();

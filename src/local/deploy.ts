@@ -1,4 +1,4 @@
-/** `npm run deploy`: migrations on every database, then the code. Stops at the first failure. */
+/** `npm run deploy`: migrates every database, then deploys the code. Stops at the first failure. */
 import { spawnSync } from 'node:child_process';
 import { unstable_readConfig } from 'wrangler';
 import { ENVIRONMENT, isUnset, WRANGLER_TOML } from './wrangler-toml.ts';
@@ -22,6 +22,6 @@ function wrangler(...args: string[]): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-// Code runs on the schema before and after its own: so the schema goes first.
+// The schema goes first, because the old code works with the new schema.
 for (const { binding } of databases) wrangler('d1', 'migrations', 'apply', binding, '--remote');
 wrangler('deploy');

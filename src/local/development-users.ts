@@ -1,6 +1,6 @@
 /**
- * Users of a local registry, with passwords that everyone knows. They are rows of the simulators' database: a
- * deployment bundles nothing of this folder.
+ * Users of a local registry, with well-known passwords. They exist only in the simulators' databases, because a
+ * deployment bundles nothing from this folder.
  */
 import { createHash } from 'node:crypto';
 import type { Miniflare } from 'miniflare';
@@ -19,6 +19,7 @@ export const DEVELOPMENT_USERS: readonly DevelopmentUser[] = [
   { name: 'admin', password: 'admin-dev', kind: 'administrator', can: 'administers, under /api/' },
 ];
 
+/** Adds the development users and their organizations to a database, unless they exist. */
 export async function addDevelopmentUsers(database: Awaited<ReturnType<Miniflare['getD1Database']>>): Promise<void> {
   const now = Date.now();
   const organization = database.prepare(

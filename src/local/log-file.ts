@@ -1,7 +1,7 @@
-/** `log.jsonl` of a local run: one JSON object a line, each with its time first. */
+/** `log.jsonl` of a local run: one JSON object per line, with its time first. */
 import { createWriteStream, fchmodSync, fstatSync, openSync } from 'node:fs';
 
-/** What workerd writes for a line of its own, or of the Worker's console. */
+/** A message from workerd: its own, or one from the Worker's console. */
 export interface LoggedMessage {
   /** Milliseconds since the epoch. */
   readonly timestamp: number;
@@ -14,14 +14,16 @@ export interface LogFile {
   readonly end: () => Promise<void>;
 }
 
-/** Opens the log to append to it; only its owner may read it, since it names private repositories. */
+/** Opens the log for appending. Only its owner may read it, because it names private repositories. */
 export function openLog(path: string): LogFile {
   const fd = openSync(path, 'a', 0o600);
-  // It can be a link to a device.
+  // The path can be a link to a device, whose mode must not change.
   if (fstatSync(fd).isFile()) fchmodSync(fd, 0o600);
   const file = createWriteStream(path, { fd });
-  // A disk that is full must not end the registry: lines are lost until the next start.
-  file.once('error', (error) => console.error(`the log ${path} cannot be written any more: ${error.message}`));
+  // A full disk must not stop the registry. Lines are lost until the next start.
+  file.once('error', (error) =>
+    console.error(`cannot write the log ${path}: ${error.message}. Logging stops until the next start.`),
+  );
   return {
     write: (logged) => {
       if (file.writable) file.write(`${lineOf(logged)}\n`);
@@ -30,7 +32,10 @@ export function openLog(path: string): LogFile {
   };
 }
 
-/** Lines of the Worker are JSON with a time already. Those of workerd itself are text, often of several lines. */
+/**
+ * Returns the log line for a message. The Worker's messages already are JSON with a time; those of workerd are text,
+ * often of several lines.
+ */
 export function lineOf({ timestamp, level, message }: LoggedMessage): string {
   if (isLine(message)) return message;
   return JSON.stringify({ time: new Date(timestamp).toISOString(), level, workerd: message });

@@ -1,18 +1,19 @@
-/** What central's management API knows of a node's store that replication has not finished; and having it forgotten. */
+/** Asks central's management API what it lacks of a node's store, and makes central forget the store. */
 import { z } from 'zod';
 import { Refusal } from './wrangler-toml.ts';
 
 const TIMEOUT_MILLISECONDS = 30_000;
+const CHECK_URL = 'Check that --url is a central registry of this version.';
 
 const state = z.object({
-  /** Whether the queue could be asked; if not, what it counts is not known. */
+  /** Whether the queue answers. If not, its counts are unknown. */
   answers: z.boolean(),
-  /** Outbox entries of the store: tags and manifests that central has not heard of. */
+  /** Outbox entries of the store: tags and manifests that are not yet announced to central. */
   depth: z.number(),
   oldest_outbox_entry_seconds: z.number().nullable(),
   parked: z.number(),
   paused: z.boolean(),
-  /** Blobs whose bytes lie at the store, and that central lacks. */
+  /** Blobs of the store that have yet to be copied up to central. */
   copies_up: z.object({ blobs: z.number(), bytes: z.number() }),
 });
 
@@ -32,8 +33,8 @@ const page = z.object({
   ),
   last: z.string().nullable(),
   /**
-   * False where the node's database cannot be asked: it does not answer, or the node is retired. Then it may have
-   * pushes that nobody has heard of.
+   * False if the node's database does not answer, or if the node is retired. Then the node may have pushes that nobody
+   * else knows of.
    */
   complete: z.boolean(),
 });
@@ -47,27 +48,27 @@ export type OnlyHere = z.infer<typeof page>['items'][number];
 
 export interface Central {
   readonly url: string;
-  /** An administrator's. */
+  /** The name of an administrator's credential. */
   readonly user: string;
   readonly password: string;
 }
 
-/** Central will not do it as things are: the message says what stands in the way. */
+/** Central refuses for now. The message says why. */
 export class InTheWay extends Refusal {}
 
-/** Central knows of no such store: the message says which ones it knows. */
+/** Central does not know the store. The message names those that it knows. */
 export class UnknownStore extends Refusal {}
 
-/** Central, or the node's store behind it, did not answer: what it would have said is not known. */
+/** Central, or the node's store behind it, did not answer. */
 export class Unavailable extends Refusal {}
 
-/** @throws Unavailable, Refusal */
+/** Returns the state of the store's queue. @throws Unavailable, Refusal */
 export async function stateOf(central: Central, store: string): Promise<StoreState> {
   return ask(central, `/api/replication/queues/${store}`, state);
 }
 
 /**
- * What lies at the store and not at central, page by page.
+ * Yields everything that the store has and central lacks, page by page, and 'incomplete' for each incomplete page.
  * @throws Unavailable, Refusal
  */
 export async function* onlyAt(central: Central, store: string): AsyncGenerator<OnlyHere | 'incomplete'> {
@@ -80,14 +81,14 @@ export async function* onlyAt(central: Central, store: string): AsyncGenerator<O
     yield* answer.items;
     last = answer.last;
     if (last !== null && seen.has(last))
-      throw new Refusal(`${central.url} answers the page after ${last} without end.`);
+      throw new Refusal(`${central.url} repeats the page after ${last}. ${CHECK_URL}`);
     if (last !== null) seen.add(last);
   } while (last !== null);
 }
 
 /**
- * Central forgets where the bytes of a store lay that no node is on. Answers how many locations went.
- * @param lost whether bytes that central lacks may be forgotten as well
+ * Makes central forget the blob locations of a store that no node uses. Returns the number of locations.
+ * @param lost whether central may also forget blobs whose bytes it lacks
  * @throws InTheWay, UnknownStore, Unavailable, Refusal
  */
 export async function forget(central: Central, store: string, lost: boolean): Promise<number> {
@@ -95,12 +96,13 @@ export async function forget(central: Central, store: string, lost: boolean): Pr
   let locations = 0;
   do {
     const before: string = last;
-    const path = `/api/replication/stores/${encodeURIComponent(store)}/locations?lost=${lost}&last=${encodeURIComponent(before)}`;
-    const answer: z.infer<typeof forgotten> = await ask(central, path, forgotten, 'DELETE');
+    const path = `/api/replication/stores/${encodeURIComponent(store)}/locations`;
+    const query = `?lost=${lost}&last=${encodeURIComponent(before)}`;
+    const answer: z.infer<typeof forgotten> = await ask(central, `${path}${query}`, forgotten, 'DELETE');
     locations += answer.locations;
     last = answer.last;
     if (last !== null && last <= before)
-      throw new Refusal(`${central.url} does not come to an end: it is at ${last} again.`);
+      throw new Refusal(`${central.url} makes no progress: it is at ${last} again. ${CHECK_URL}`);
   } while (last !== null);
   return locations;
 }
@@ -142,9 +144,8 @@ async function ask<T>(
   const parsed = shape.safeParse(parsedJson(body));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new Refusal(
-    `${address.href} answers what is not ${method === 'GET' ? 'a state' : 'an answer'}: ${issue?.path.join('.')}: ${issue?.message}`,
-  );
+  const field = `${issue?.path.join('.')}: ${issue?.message}`;
+  throw new Refusal(`${address.href} answers in an unexpected form: ${field}. ${CHECK_URL}`);
 }
 
 function parsedJson(text: string): unknown {

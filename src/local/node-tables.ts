@@ -1,4 +1,4 @@
-/** What a node is in `wrangler.toml`: the tables to add for a new one, and those to remove with an old one. */
+/** The tables of a node in `wrangler.toml`: adds them for a new node, and removes them with a retired one. */
 import { bucketBinding, databaseBinding, REGIONS, registry } from '../config.ts';
 import { appendBlock, removeBlock, type Table } from './toml-blocks.ts';
 import { type ConfiguredNode, ENVIRONMENT, type Production, Refusal } from './wrangler-toml.ts';
@@ -7,29 +7,30 @@ export interface NodeRequest {
   readonly name: string;
   /** One of {@link REGIONS}. */
   readonly region: string;
-  /** Central's, unless set. */
+  /** The domain of the node's host; central's by default. */
   readonly domain?: string | undefined;
-  /** Another node's, to share it. */
+  /** The store of another node, to share it. */
   readonly store?: string | undefined;
 }
 
 export interface Change {
   readonly node: ConfiguredNode;
-  /** The store's database and bucket, if they come or go with the node. */
+  /** The store's database and bucket, if they are added or removed with the node. */
   readonly data: { readonly binding: string; readonly database: string; readonly bucket: string } | undefined;
   readonly text: string;
 }
 
-/** Where D1 and R2 put the data of a region that they have no hint for. */
+/** The D1 and R2 location hints for regions that they have no hint for. */
 const NEAREST: Readonly<Record<string, string>> = { sam: 'enam', afr: 'weur', me: 'eeur' };
 const NO_DATABASE = '00000000-0000-0000-0000-000000000000';
 const LONGEST_NAME = 57;
 
+/** Returns the location hint that D1 and R2 take for a region. */
 export function dataLocation(region: string): string {
   return NEAREST[region] ?? region;
 }
 
-/** @throws Refusal */
+/** Adds the tables of a new node. @throws Refusal */
 export function addNode(text: string, production: Production, request: NodeRequest, databaseId = NO_DATABASE): Change {
   const node = nodeOf(production, request);
   const shared = production.nodes.some(({ store }) => store === node.store);
@@ -54,7 +55,7 @@ export function addNode(text: string, production: Production, request: NodeReque
   return { node, data, text: withStore };
 }
 
-/** @throws Refusal */
+/** Removes the tables of a node, and those of its store if no other node uses it. @throws Refusal */
 export function removeNode(text: string, production: Production, name: string): Change {
   const node = requireNode(production, name);
   const withoutNode = requireRemoved(text, `node ${name}`);
@@ -75,12 +76,12 @@ function requireRemoved(text: string, block: string): string {
   const removed = removeBlock(text, block);
   if (removed !== undefined) return removed;
   throw new Refusal(
-    `wrangler.toml has no "# begin ${block}:" and "# end ${block}", as \`npm run add-node\` writes them: ` +
-      `put these lines around the tables of ${block}, or take the tables out by hand.`,
+    `wrangler.toml has no "# begin ${block}:" and "# end ${block}", which \`npm run add-node\` writes: ` +
+      `put these lines around the tables of ${block}, or remove the tables by hand.`,
   );
 }
 
-/** @throws Refusal */
+/** Returns the node of that name. @throws Refusal */
 export function requireNode({ nodes }: Production, name: string): ConfiguredNode {
   const node = nodes.find((each) => each.name === name);
   if (node !== undefined) return node;
@@ -88,6 +89,7 @@ export function requireNode({ nodes }: Production, name: string): ConfiguredNode
   throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has no node ${name}. Its nodes: ${names}.`);
 }
 
+/** Returns whether another node uses the node's store. */
 export function sharesStore({ nodes }: Production, node: ConfiguredNode): boolean {
   return nodes.some(({ name, store }) => store === node.store && name !== node.name);
 }
@@ -100,25 +102,25 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   const { central, nodes } = production;
   if (nodes.some((each) => each.name === name)) {
     throw new Refusal(
-      `wrangler.toml has node ${name} already. \`npm run deploy\` deploys it once its database_id is set; ` +
-        `\`npm run retire-node -- ${name}\` takes it out.`,
+      `wrangler.toml already has node ${name}. \`npm run deploy\` deploys it once its database_id is set; ` +
+        `\`npm run retire-node -- ${name}\` removes it.`,
     );
   }
   if (!(REGIONS as readonly string[]).includes(region)) {
-    throw new Refusal(`--region must be one of ${REGIONS.join(', ')}, not "${region}": the node's queue is put there.`);
+    throw new Refusal(`--region must be one of ${REGIONS.join(', ')}, not "${region}": the node's queue goes there.`);
   }
   if (name.length > LONGEST_NAME) {
     throw new Refusal(
-      `A node's name has at most ${LONGEST_NAME} characters: its bucket is berth-<name>, of 63 at most.`,
+      `A node's name must have at most ${LONGEST_NAME} characters, because its bucket berth-<name> may have 63.`,
     );
   }
   const stores = [...new Set(nodes.map((each) => each.store))];
   if (store !== undefined && !stores.includes(store)) {
     const others = stores.length === 0 ? 'there is no other node' : `theirs are ${stores.join(', ')}`;
-    throw new Refusal(`--store names the store of another node, to share it, and "${store}" is none: ${others}.`);
+    throw new Refusal(`--store must name the store of another node, to share it, and "${store}" is none: ${others}.`);
   }
   if (store === undefined && stores.includes(name)) {
-    throw new Refusal(`Store ${name} is another node's. --store ${name} shares it; else choose another name.`);
+    throw new Refusal(`Store ${name} belongs to another node. Share it with --store ${name}, or choose another name.`);
   }
   const node = { name, hosts: [`index.${name}.${domain ?? domainOf(central.hosts)}`], store: store ?? name, region };
   const parsed = registry.safeParse({ central, nodes: [...nodes, node] });
@@ -131,7 +133,7 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
 function domainOf(hosts: readonly string[]): string {
   const domain = hosts.map((host) => /^index\.([^:]+)$/.exec(host)?.[1]).find((found) => found !== undefined);
   if (domain === undefined)
-    throw new Refusal("No host of central is index.<domain>: say the node's with --domain <domain>.");
+    throw new Refusal('No host of central has the form index.<domain>: pass the domain with --domain <domain>.');
   return domain;
 }
 
@@ -142,5 +144,7 @@ function requireUnused(
   const taken = databases.find((each) => each.binding === binding || each.database_name === database)?.database_name;
   const other = taken ?? buckets.find(({ bucket_name: name }) => name === bucket)?.bucket_name;
   if (other !== undefined)
-    throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has ${other} already, for something else.`);
+    throw new Refusal(
+      `[env.${ENVIRONMENT}] of wrangler.toml already has ${other}, for something else: rename or remove it.`,
+    );
 }

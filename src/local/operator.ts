@@ -1,10 +1,10 @@
-/** What the commands for operators share: what they print, run, and do when they refuse. */
+/** Shared by the commands for operators: printing, running commands, and refusing. */
 import { spawnSync } from 'node:child_process';
 import { Refusal } from './wrangler-toml.ts';
 
 export interface Operator {
   readonly print: (line: string) => void;
-  /** Runs a command in a folder. With `keep`, what it prints on stdout is answered as well; then it can ask nothing. */
+  /** Runs a command in a folder. With `keep`, it returns the command's stdout, and the command cannot prompt. */
   readonly run: (command: readonly string[], folder: string, keep?: boolean) => Ran;
 }
 
@@ -18,7 +18,7 @@ export interface Step {
   readonly note?: string;
 }
 
-/** Runs the steps, or only prints them. The first that fails ends it, and what is left is printed. */
+/** Runs the steps if `apply`, and prints those that are left. @throws Refusal if a step fails */
 export function take(operator: Operator, steps: readonly Step[], folder: string, apply: boolean): void {
   const left = apply ? steps.slice(runAll(operator, steps, folder)) : steps;
   if (left.length === 0) return;
@@ -38,12 +38,13 @@ function runAll(operator: Operator, steps: readonly Step[], folder: string): num
   return steps.length;
 }
 
+/** Formats a command for the user to copy. */
 export function shown(command: readonly string[]): string {
   const words = command.map((word) => (/^[\w./:=@-]+$/.test(word) ? word : JSON.stringify(word)));
   return [...(command[0] === 'wrangler' ? ['npx'] : []), ...words].join(' ');
 }
 
-/** Runs a command of `package.json`: a refusal is a sentence and status 1. */
+/** Runs a command of `package.json`. A refusal prints its message and exits with status 1. */
 export async function main(command: (args: string[], operator: Operator) => Promise<void>): Promise<void> {
   try {
     await command(process.argv.slice(2), { print: (line) => console.log(line), run: runCommand });

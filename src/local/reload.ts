@@ -1,15 +1,16 @@
 /**
- * `npm run dev`: a local registry that is replaced by a new one when a source, a migration or wrangler.toml changes.
- * The state stays, since it lies in the state folder. Sources that do not build replace nothing.
+ * `npm run dev`: runs a local registry, and replaces it when a source, a migration or wrangler.toml changes. The state
+ * survives in the state folder. If the sources do not build, the old registry stays.
  */
 import { watchSources } from './changed-sources.ts';
 import { buildLocalRegistry, type LocalOptions, type LocalRegistry, startLocalRegistry } from './simulators.ts';
 
-/** The one file of `src/local` that is part of the Worker. This process has loaded the others, and keeps them. */
+/** The only file of `src/local` in the Worker. This process has loaded the others and cannot reload them. */
 const LOCAL_WORKER = 'src/local/worker.ts';
 
 /**
- * @param say prints a line, or an error of several
+ * Starts a registry that reloads.
+ * @param say prints a message of one or more lines
  * @throws PortInUse
  */
 export async function startReloading(options: LocalOptions, say: (text: string) => void): Promise<LocalRegistry> {
@@ -23,7 +24,7 @@ export async function startReloading(options: LocalOptions, say: (text: string) 
     try {
       built = await buildLocalRegistry(options);
     } catch (error) {
-      say(`${messageOf(error)}\nNot reloaded: the registry of before keeps running.`);
+      say(`${messageOf(error)}\nNot reloaded: the previous registry keeps running.`);
       return;
     }
     try {
@@ -32,7 +33,7 @@ export async function startReloading(options: LocalOptions, say: (text: string) 
       current = await built.start();
       say(`Reloaded in ${((Date.now() - start) / 1000).toFixed(1)} s: ${paths.join(', ')}`);
     } catch (error) {
-      say(`${messageOf(error)}\nThe registry is down: it starts again with the next change.`);
+      say(`${messageOf(error)}\nThe registry is down. It starts again after the next change.`);
     }
   };
 

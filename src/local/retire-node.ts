@@ -1,7 +1,8 @@
 /**
- * `npm run retire-node -- <name>`: takes a node out of `[env.production]` of `wrangler.toml`, once central has all that was
- * pushed to it. Its database and bucket stay: the commands that delete them are printed, never run. Before that, once
- * it is deployed, `--forget <store>` asks central again, and has it forget where the store's bytes lay.
+ * `npm run retire-node -- <name>`: removes a node from `[env.production]` of `wrangler.toml`, once central has everything
+ * that was pushed to it. The node's database and bucket stay: the command prints how to delete them, but never does it.
+ * After the deployment and before the deletion, `--forget <store>` checks central again and makes it forget the store's
+ * blob locations.
  */
 import { parseArgs } from 'node:util';
 import { databaseBinding } from '../config.ts';
@@ -31,15 +32,15 @@ import {
 const USAGE = `npm run retire-node -- <name> [--lost] [--url <url>] [--apply]
 npm run retire-node -- --forget <store> [--lost] [--url <url>]
 
-  --lost      goes on although central lacks what lies at the node, and lists it
-  --forget    after the deployment: central forgets where the bytes of the store lay
-  --url       central's, unless it is https:// and its first host in wrangler.toml
-  --apply     deploys, instead of printing how
-  --config    another file than wrangler.toml
+  --lost      continues even if central lacks data of the node, and lists that data
+  --forget    after the deployment: makes central forget the store's blob locations
+  --url       central's URL; defaults to https:// and its first host in wrangler.toml
+  --apply     deploys instead of printing how
+  --config    a file to use instead of wrangler.toml
 
-BERTH_USER and BERTH_PASSWORD are the name and secret of an administrator's credential.`;
+Set BERTH_USER and BERTH_PASSWORD to the name and secret of an administrator's credential.`;
 
-/** @throws Refusal */
+/** Runs the command. @throws Refusal */
 export async function retireNodeCommand(args: string[], operator: Operator, environment = process.env): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
@@ -66,7 +67,7 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     current.production.databases.find(({ binding }) => binding === databaseBinding(node.store))?.database_id,
   );
   if (sharesStore(current.production, node)) {
-    operator.print(`Another node is on store ${node.store}: the store stays, and nothing of it is lost.`);
+    operator.print(`Another node uses store ${node.store}: the store stays, and nothing is lost.`);
   } else if (!deployed) {
     operator.print(`Node ${name} has never been deployed: its database_id is not set.`);
   } else {
@@ -75,10 +76,10 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     else requireReplicated(name, await stateOrAdvice(central, node.store, name));
   }
   writeWranglerToml(current, change.text);
-  operator.print(`wrangler.toml no longer has node ${name}.`);
+  operator.print(`Removed node ${name} from wrangler.toml.`);
   const steps = [
     { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
-    { command: ['npm', 'run', 'deploy'], note: `from then on ${node.hosts.join(', ')} answers nothing` },
+    { command: ['npm', 'run', 'deploy'], note: `after this, ${node.hosts.join(', ')} no longer answers` },
   ];
   take(operator, steps, current.folder, apply);
   if (change.data !== undefined) printDeletion(operator, change.data, node, deployed, lost);
@@ -97,7 +98,7 @@ async function forgetStore(
   { url, lost, environment }: ForgetOptions,
 ): Promise<void> {
   const user = production.nodes.find((node) => node.store === store)?.name;
-  if (user !== undefined) throw new Refusal(`Node ${user} is on store ${store}: retire it first.`);
+  if (user !== undefined) throw new Refusal(`Node ${user} uses store ${store}: retire it first.`);
   try {
     const central = centralOf(production, url, environment);
     if (lost) await listLost(operator, central, store);
@@ -106,15 +107,17 @@ async function forgetStore(
   } catch (error) {
     if (error instanceof UnknownStore) {
       throw new Refusal(
-        `${error.message}.\nNothing was forgotten, and nothing is known of what lies there: delete nothing. --forget takes the name of ` +
-          `the store, which need not be the node's: the commands that were printed when the node was retired have it.`,
+        `${error.message}.\nCentral has forgotten nothing, and cannot tell what the store holds: delete nothing. ` +
+          "--forget takes the name of the store, which may differ from the node's: " +
+          'see the commands that were printed when the node was retired.',
       );
     }
     if (!(error instanceof InTheWay)) throw error;
     throw new Refusal(
-      `${error.message}.\nDelete nothing of ${store}. If something was pushed while it was being retired: put its tables back into ` +
-        `wrangler.toml, deploy, and retire it again. What no manifest needs was promised to a client, for twice the grace time at ` +
-        `most: run this again after that. If it is gone for good: npm run retire-node -- --forget ${store} --lost`,
+      `${error.message}.\nDelete nothing of ${store}. If something was pushed during the retirement, put the tables ` +
+        'back into wrangler.toml, deploy, and retire the node again. If central only promised the blobs to a client, ' +
+        'wait for twice the grace time, then run this again. If the data is gone for good: ' +
+        `npm run retire-node -- --forget ${store} --lost`,
     );
   }
 }
@@ -123,14 +126,14 @@ function centralOf({ central }: Production, url: string | undefined, environment
   const { BERTH_USER: user = '', BERTH_PASSWORD: password = '' } = environment;
   if (user === '' || password === '') {
     throw new Refusal(
-      "Set BERTH_USER and BERTH_PASSWORD to an administrator's credential: central is asked what the node holds.",
+      "Set BERTH_USER and BERTH_PASSWORD to an administrator's credential: central has to say what the node holds.",
     );
   }
   const given = url ?? `https://${central.hosts[0]}`;
   if (!/^https?:\/\//.test(given) || !URL.canParse(given)) throw new Refusal(`--url must be a URL, not "${given}".`);
   const { protocol, hostname } = new URL(given);
   if (protocol === 'http:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)) {
-    throw new Refusal('--url must be https: the password of an administrator is sent to it.');
+    throw new Refusal("--url must be https, because the command sends an administrator's password there.");
   }
   return { url: given, user, password };
 }
@@ -141,8 +144,8 @@ async function stateOrAdvice(central: Central, store: string, name: string): Pro
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
     throw new Refusal(
-      `${error.message}\nNothing is known of what central lacks. Try again; if the node's database or bucket is gone for good, ` +
-        `\`npm run retire-node -- ${name} --lost\`.`,
+      `${error.message}\nIt is unknown what central lacks. Try again. If the node's database or bucket is gone for ` +
+        `good: npm run retire-node -- ${name} --lost`,
     );
   }
 }
@@ -153,35 +156,36 @@ function requireReplicated(
 ): void {
   if (!answers) {
     throw new Refusal(
-      `The queue of node ${name} does not answer: nothing is known of what central lacks. Try again, or, if the node is gone for good: npm run retire-node -- ${name} --lost`,
+      `The queue of node ${name} does not answer, so it is unknown what central lacks. Try again. ` +
+        `If the node is gone for good: npm run retire-node -- ${name} --lost`,
     );
   }
   if (depth === 0 && copies_up.blobs === 0) return;
-  const oldest = age === null ? '' : `, the oldest since ${age} seconds`;
+  const oldest = age === null ? '' : `, the oldest for ${age} seconds`;
   const held = [
     ...(paused ? ['Its queue is paused: resume it.'] : []),
-    ...(parked > 0 ? [`Parked after too many attempts: ${parked}. Look for the reason, and retry them.`] : []),
+    ...(parked > 0 ? [`Parked jobs: ${parked}. Find out why they failed, and retry them.`] : []),
   ];
   throw new Refusal(
     [
-      `Node ${name} has what central lacks:`,
-      `  tags and manifests that central has not heard of: ${depth}${oldest}`,
-      `  blobs whose bytes lie at the node, and not at central: ${copies_up.blobs} (${copies_up.bytes} bytes)`,
+      `Central does not have everything that node ${name} has:`,
+      `  tags and manifests not yet announced to central: ${depth}${oldest}`,
+      `  blobs not yet copied up to central: ${copies_up.blobs} (${copies_up.bytes} bytes)`,
       ...held,
-      'Stop pushing to it, wait until both are 0, and run this again. wrangler.toml is as it was.',
+      'Stop pushing to it, wait until both are 0, and run this again. wrangler.toml is unchanged.',
       `If the node is gone for good: npm run retire-node -- ${name} --lost`,
     ].join('\n'),
   );
 }
 
-/** Everything that goes with the store; where central can't tell, that is said. */
+/** Lists everything that is lost with the store, and says so if the list is incomplete. */
 async function listLost({ print }: Operator, central: Central, store: string): Promise<void> {
   const counts = { manifest: 0, tag: 0, blob: 0 };
   let [bytes, kept] = [0, 0];
   try {
     for await (const item of onlyAt(central, store)) {
       if (item === 'incomplete') {
-        print("The node's database could not be asked: pushes that central has not heard of are not in this list.");
+        print("The node's database does not answer. The list lacks pushes that were not announced to central.");
         continue;
       }
       if (item.kind === 'blob' && item.elsewhere) {
@@ -196,11 +200,11 @@ async function listLost({ print }: Operator, central: Central, store: string): P
     }
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
-    print(`${error.message}\nThe list ends here: central cannot say what else is lost.`);
+    print(`${error.message}\nThe list ends here, because central cannot tell what else is lost.`);
   }
   print(`Lost: ${counts.manifest} manifests, ${counts.tag} tags, ${counts.blob} blobs (${bytes} bytes).`);
   if (kept > 0)
-    print(`Another node has ${kept} more blobs that central lacks: see that they are copied before it is retired.`);
+    print(`Another node has ${kept} more blobs that central lacks. Do not retire it before they are copied up.`);
 }
 
 type Data = NonNullable<Change['data']>;
@@ -215,15 +219,16 @@ function printDeletion(
   const check = `
 First, after the deployment:
   npx wrangler d1 execute ${database} --remote --command "SELECT count(*) FROM outbox"
-      0, or something was pushed while the node was being retired. To get it, put ${node.name}'s tables back into wrangler.toml and deploy
+      must be 0. Otherwise something was pushed during the retirement:
+      put ${node.name}'s tables back into wrangler.toml and deploy to get it
   npm run retire-node -- --forget ${node.store}${lost ? ' --lost' : ''}
-      refused while central lacks bytes that lie at the node; then central forgets where they lay
-Then, for good:`;
+      refuses while central lacks bytes that the node has; otherwise central forgets the blob locations
+Then delete the data for good:`;
   operator.print(`
 The database and the bucket stay until you delete them.${deployed ? check : ''}
   npx wrangler d1 delete ${database}
   npx wrangler r2 bucket delete ${bucket}
-      once it is empty: npx wrangler r2 bucket lifecycle add ${bucket} all --expire-days 1`);
+      needs an empty bucket. To empty it: npx wrangler r2 bucket lifecycle add ${bucket} all --expire-days 1`);
 }
 
 if (import.meta.main) await main(retireNodeCommand);

@@ -1,7 +1,7 @@
 /**
- * Berth on Cloudflare's embedded simulators (miniflare, workerd): what `npm start` runs, and every test that speaks
- * HTTP. One process, listening on loopback alone. The port picks the namespace, or the name on any of the ports does:
- * `index.localhost` is central, `index.<node>.localhost` a node.
+ * Runs Berth on Cloudflare's embedded simulators (miniflare, workerd), for `npm start` and for every test that uses
+ * HTTP. It is one process, and listens on loopback only. A request selects its namespace by the port, or on any port by
+ * the host: `index.localhost` is central, and `index.<node>.localhost` is a node.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,39 +15,41 @@ import { type LogFile, openLog } from './log-file.ts';
 import { openStateFolder, SECRETS } from './state-folder.ts';
 
 export interface LocalOptions {
-  /** Central's. The nodes of wrangler.toml's top level have the next ones, in their order. */
+  /** Central's port. The nodes of wrangler.toml's top level get the next ports, in their order. */
   readonly port: number;
-  /** Holds databases, buckets, secrets and the log. */
+  /** The folder for databases, buckets, secrets and the log. */
   readonly stateDir: string;
-  /** Replaces variables of wrangler.toml. */
+  /** Variables that replace those of wrangler.toml. */
   readonly vars?: Readonly<Record<string, JsonValue>>;
-  /** Whether the users of `development-users.ts` exist. */
+  /** Whether to add the users of `development-users.ts`; true by default. */
   readonly developmentUsers?: boolean;
-  /** A module that is the Worker instead of `src/local/worker.ts`, and exports all that `src/index.ts` does. */
+  /**
+   * A module to use as the Worker instead of `src/local/worker.ts`. It must export everything that `src/index.ts` does.
+   */
   readonly entryPoint?: string;
-  /** Where workerd's inspector listens; nowhere unless told. */
+  /** The port of workerd's inspector, which is off by default. */
   readonly inspectorPort?: number;
 }
 
 export interface LocalHost {
-  /** `central`, or a node's. */
+  /** `central`, or the name of a node. */
   readonly name: string;
   readonly url: string;
   readonly port: number;
-  /** The host name at which it is served on every port. */
+  /** The host name that selects this namespace on every port. */
   readonly alias: string;
 }
 
 export interface LocalRegistry {
-  /** Central's. */
+  /** Central's URL. */
   readonly url: string;
-  /** Central first. */
+  /** The hosts, with central first. */
   readonly hosts: readonly LocalHost[];
   readonly logFile: string;
   readonly log: LogFile;
-  /** What the user is to be told, if anything is amiss. */
+  /** A warning to show to the user, if any. */
   readonly warning: string | undefined;
-  /** Fires the cron trigger, which the simulators never do by themselves. */
+  /** Fires the cron trigger, because the simulators never do. */
   scheduled(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -62,18 +64,18 @@ export class PortInUse extends Error {
   override readonly name = 'PortInUse';
 }
 
-/** A registry whose Worker is built and whose configuration is read. Nothing runs yet. */
+/** A registry that is built and configured, but not running. */
 export interface BuiltRegistry {
   /** @throws PortInUse, OldState */
   start(): Promise<LocalRegistry>;
 }
 
-/** @throws PortInUse, OldState */
+/** Builds and starts a local registry. @throws PortInUse, OldState */
 export async function startLocalRegistry(options: LocalOptions): Promise<LocalRegistry> {
   return (await buildLocalRegistry(options)).start();
 }
 
-/** @throws BuildFailure of esbuild, whose message has the errors */
+/** Builds a local registry. @throws esbuild's BuildFailure, whose message lists the errors */
 export async function buildLocalRegistry(options: LocalOptions): Promise<BuiltRegistry> {
   const worker = await workerOptions();
   const hosts = localHosts(worker.bindings.REGISTRY, options.port);
@@ -126,8 +128,8 @@ async function run(
     }),
   );
   const scheduled = async (): Promise<void> => {
-    // Miniflare's own getWorker() blocks this process in a synchronous call, and workerd waits for it to read the log:
-    // neither would go on once the pipe between them is full.
+    // Do not use miniflare's getWorker(): it blocks this process in a synchronous call, while workerd waits for this
+    // process to read the log. Once the pipe between them is full, they would deadlock.
     const answer = await miniflare.dispatchFetch('http://localhost/cdn-cgi/local/scheduled?cron=*+*+*+*+*');
     if (!answer.ok) throw new Error(`the scheduled handler answered ${answer.status}: ${await answer.text()}`);
     await answer.text();
@@ -138,7 +140,7 @@ async function run(
   };
   try {
     await miniflare.ready;
-    // A node decides by its own copy of the control data, which this brings it for the first time.
+    // A node needs a copy of the control data before it can answer. This run brings it the first one.
     await scheduled();
   } catch (error) {
     await stop();
@@ -147,16 +149,16 @@ async function run(
   return { url: `http://localhost:${port}`, hosts, logFile, log, warning, scheduled, stop };
 }
 
-/** A port that nothing listens on now. */
+/** Returns a port that nothing listens on. */
 export async function freePort(): Promise<number> {
   const [port = 0] = await freePorts(1);
   return port;
 }
 
-/** Consecutive ports that nothing listens on now: as many as `npm start` takes, unless told otherwise. */
+/** Returns consecutive ports that nothing listens on; by default as many as `npm start` uses. */
 export async function freePorts(count = 3): Promise<number[]> {
   for (let attempt = 0; attempt < 1000; attempt++) {
-    // Below those from which systems take the ports of outgoing connections, which could come in between.
+    // Stay below the range that systems use for outgoing connections, which could take a port in the meantime.
     const ports = Array.from({ length: count }, (_, i) => i);
     const first = randomInt(20_000, 32_768 - count);
     const free = await Promise.all(ports.map((i) => isFree(first + i)));
@@ -178,12 +180,14 @@ async function requireFreePort({ name, port }: LocalHost, all: readonly LocalHos
   if (port <= HIGHEST_PORT && (await isFree(port))) return;
   const problem = port > HIGHEST_PORT ? 'does not exist' : 'is in use';
   const taken = `${all[0]?.port} to ${all.at(-1)?.port}`;
-  throw new PortInUse(`port ${port} (${name}) ${problem}: Berth takes ${taken}; choose others with PORT=<first port>`);
+  throw new PortInUse(
+    `port ${port} (${name}) ${problem}: Berth needs ${taken}; choose other ports with PORT=<first port>`,
+  );
 }
 
 /**
- * The Worker as one module, as wrangler bundles it; with an entry point for each port, which knows by it where a
- * request came in.
+ * Bundles the Worker into one module, as wrangler does, and adds an entry point for each port, so that the Worker knows
+ * which port a request came in on.
  */
 async function bundle(entryPoint: string, hosts: readonly LocalHost[]): Promise<string> {
   const from = JSON.stringify(entryPoint);
@@ -215,7 +219,7 @@ function entrypointOf({ port }: LocalHost): string {
   return `port${port}`;
 }
 
-/** The part of wrangler's options that Berth uses: wrangler types all of them loosely. */
+/** The options of wrangler that Berth uses, because wrangler's own types are loose. */
 interface WorkerOptions {
   readonly compatibilityDate: string;
   readonly compatibilityFlags: string[];
@@ -228,9 +232,9 @@ interface WorkerOptions {
 
 type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
 
-/** Bindings and compatibility of wrangler.toml's top level, as the simulators take them. */
+/** Reads the bindings and compatibility settings of wrangler.toml's top level, in the form that the simulators take. */
 async function workerOptions(): Promise<WorkerOptions> {
-  // wrangler reads this when it is loaded, and warns of secrets that are set further down.
+  // wrangler reads this when it is loaded. Otherwise it warns about missing secrets, which are set later.
   process.env['WRANGLER_LOG'] ??= 'error';
   const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
   const { workerOptions: all } = unstable_getMiniflareWorkerOptions(join(ROOT, 'wrangler.toml'));
@@ -268,7 +272,7 @@ function localHosts({ nodes = [] }: RegistryVar, port: number): LocalHost[] {
   }));
 }
 
-/** The same registry, with each namespace served at its port under any host name, and at its alias on any port. */
+/** Serves each namespace at its port under any host name, and at its alias on any port. */
 function registryVar({ central, nodes = [], ...rest }: RegistryVar, served: readonly LocalHost[]): JsonValue {
   const [ofCentral = [], ...ofNodes] = served.map(({ alias, port }) => [alias, `:${port}`]);
   return {
@@ -278,7 +282,7 @@ function registryVar({ central, nodes = [], ...rest }: RegistryVar, served: read
   };
 }
 
-/** Secrets of this state alone, made at its first start. */
+/** Returns the secrets of this state folder, which its first start generates. */
 function localSecrets(stateDir: string): Record<string, string> {
   const file = join(stateDir, SECRETS);
   try {

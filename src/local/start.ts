@@ -1,4 +1,4 @@
-/** `npm start`: a registry on this machine, until Ctrl-C. `npm run dev` is the same with `--reload`. */
+/** `npm start`: runs a registry on this machine until Ctrl-C. `npm run dev` does the same with `--reload`. */
 import { MINUTE } from '../durations.ts';
 import { DEVELOPMENT_USERS } from './development-users.ts';
 import { startReloading } from './reload.ts';
@@ -13,7 +13,7 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
   process.exit(1);
 }
 
-// What the simulators write is for this user alone, wherever it lies.
+// Only this user may read what the simulators write, wherever they write it.
 process.umask(0o077);
 const reloads = process.argv.includes('--reload');
 const starting = reloads
@@ -44,7 +44,7 @@ console.log(`
 Berth is up.
 
 ${hosts}
-            (each by its port under any name, or by its name on any port)
+            (use its port with any name, or its name with any port)
   API       ${registry.url}/api/openapi.json
   state     ${stateDir} (STATE_DIR), requests in ${registry.logFile}
 
@@ -57,12 +57,12 @@ Push to central:
 
   skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
 ${pushesToNodes.join('')}
-${reloads ? 'A change in src/ or wrangler.toml reloads it. ' : ''}Ctrl-C stops it.
+${reloads ? 'Changes in src/ or wrangler.toml reload it. ' : ''}Ctrl-C stops it.
 `);
 
 const cron = setInterval(() => {
-  // Not to the screen: if that is a pipe which nobody reads, writing to it would stop this process, and with it the
-  // registry.
+  // Failures go to the log, not to the screen. The screen may be a pipe that nobody reads, and writing to a full pipe
+  // would block this process and with it the registry.
   registry.scheduled().catch((error: unknown) => {
     registry.log.write({
       timestamp: Date.now(),
@@ -85,7 +85,10 @@ const stop = (): void => {
     },
   );
 };
-/** The simulators' own handlers, which each start of them adds, would end the process before everything has stopped. */
+/**
+ * Replaces the signal handlers that the simulators add at each start, because they end the process before everything
+ * has stopped.
+ */
 function takeSignals(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.removeAllListeners(signal);

@@ -1,38 +1,40 @@
 /**
- * The folder of a local run's state. It holds secrets and the bytes of private images, so nobody but its owner may look
- * inside.
+ * The state folder of a local run. It holds secrets and the bytes of private images, so only its owner may look inside.
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a start leaves in it, by which a later one knows its own folder. */
+/** A file that every start leaves in the folder. A later start recognizes its own folder by it. */
 export const SECRETS = 'secrets.json';
 
-/** Written before the databases are made. Versions before 0.2.0, whose databases had another schema, wrote none. */
+/**
+ * A file that is written before the databases are created. Versions before 0.2.0, whose databases had another schema,
+ * did not write it.
+ */
 const SCHEMA = 'schema';
 const FIRST_MIGRATION = '0001_berth.sql';
 
-/** Where the simulators keep databases. */
+/** The folder where the simulators keep databases. */
 const DATABASES = 'd1';
 
 const OTHERS = 0o077;
 
-/** The folder's databases have a schema that no migration leads on from. */
+/** The folder's databases have a schema that no migration starts from. */
 export class OldState extends Error {
   override readonly name = 'OldState';
 }
 
 /**
- * Makes the folder, or closes one that an earlier start left open to others. A folder that holds something else is
- * somebody's for another purpose, and keeps its mode.
- * @returns what the user is to be told, if others can look inside
- * @throws OldState, and changes nothing in the folder then
+ * Creates the folder, or makes an existing one private. If the folder holds something else, it was made for another
+ * purpose, so its mode is not changed.
+ * @returns a warning for the user if others can look inside
+ * @throws OldState, without changing anything in the folder
  */
 export function openStateFolder(path: string): string | undefined {
   const schema = join(path, SCHEMA);
   if (existsSync(join(path, DATABASES)) && !existsSync(schema)) {
     throw new OldState(
-      `the databases in ${path} were made by a version before 0.2.0, and this version cannot read them: ` +
+      `the databases in ${path} were created by a version before 0.2.0, and this version cannot read them: ` +
         'move or delete that folder, then start again',
     );
   }
@@ -40,7 +42,7 @@ export function openStateFolder(path: string): string | undefined {
   const names = readdirSync(path);
   writeFileSync(schema, `${FIRST_MIGRATION}\n`, { mode: 0o600 });
   if ((statSync(path).mode & OTHERS) === 0) return undefined;
-  const warning = `${path} can be read by other users of this machine: chmod 700 ${path}`;
+  const warning = `other users of this machine can read ${path}: run chmod 700 ${path}`;
   if (names.length > 0 && !names.includes(SECRETS)) return warning;
   try {
     chmodSync(path, 0o700);

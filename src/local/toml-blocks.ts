@@ -1,14 +1,15 @@
 /**
- * Blocks of tables at the end of a TOML file, each between two marks by which it is found again. All else stays as it
- * is.
+ * Adds blocks of tables to the end of a TOML file and removes them. Each block lies between two marks, by which it is
+ * found again. The rest of the file stays as it is.
  */
 
 export interface Table {
-  /** `env.production.routes`: the array that it is an element of. */
+  /** The array that the table is an element of, such as `env.production.routes`. */
   readonly header: string;
   readonly values: Readonly<Record<string, string | boolean | readonly string[]>>;
 }
 
+/** Appends a block to the text. */
 export function appendBlock(text: string, name: string, tables: readonly Table[]): string {
   const lines = tables.map(({ header, values }) =>
     [`[[${header}]]`, ...Object.entries(values).map(([key, value]) => `${key} = ${literal(value)}`)].join('\n'),
@@ -17,7 +18,7 @@ export function appendBlock(text: string, name: string, tables: readonly Table[]
   return `${text.endsWith('\n') ? text : `${text}\n`}\n${begin}\n${lines.join('\n\n')}\n# end ${name}\n`;
 }
 
-/** Answers undefined where the file has no such block. */
+/** Removes a block from the text; returns undefined if the text has no such block. */
 export function removeBlock(text: string, name: string): string | undefined {
   const begin = text.indexOf(`\n# begin ${name}:`);
   const end = `\n# end ${name}\n`;

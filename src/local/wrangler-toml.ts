@@ -1,4 +1,4 @@
-/** `wrangler.toml`'s production environment: read, and checked as the Worker would. */
+/** Reads the production environment of `wrangler.toml`, and checks it as the Worker would. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { bucketBinding, databaseBinding, registry } from '../config.ts';
 export const WRANGLER_TOML = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 export const ENVIRONMENT = 'production';
 
-/** What a command will not do; its message says why, and what can be done. */
+/** A command refuses. The message says why, and what to do. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
 }
@@ -20,7 +20,7 @@ export interface ConfiguredNode {
   readonly region: string;
 }
 
-/** The arrays in which a node has elements. */
+/** Central, and the arrays that a node has elements in. */
 export interface Production {
   readonly central: { readonly hosts: readonly string[]; readonly store: string };
   readonly nodes: readonly ConfiguredNode[];
@@ -38,13 +38,13 @@ export interface Database {
 
 export interface WranglerToml {
   readonly file: string;
-  /** The folder in which wrangler and npm run. */
+  /** The folder to run wrangler and npm in. */
   readonly folder: string;
   readonly text: string;
   readonly production: Production;
 }
 
-/** @throws Refusal if it has no production environment that the Worker could serve */
+/** Reads the file. @throws Refusal if the Worker could not serve its production environment */
 export async function readWranglerToml(file: string): Promise<WranglerToml> {
   const text = readFileSync(file, 'utf8');
   const raw = await parse(text);
@@ -52,12 +52,12 @@ export async function readWranglerToml(file: string): Promise<WranglerToml> {
   return { file, folder: dirname(file), text, production: productionOf(raw) };
 }
 
-/** Checks that the Worker would take a changed text. @throws Refusal */
+/** Checks that the Worker could serve a changed text. @throws Refusal */
 export async function requireGoodToml(text: string): Promise<void> {
   requireServable(await parse(text));
 }
 
-/** Whether no database has been created: `npm run deploy` deploys nothing then. */
+/** Returns whether the database has yet to be created. `npm run deploy` refuses to deploy then. */
 export function isUnset(databaseId: string | undefined): boolean {
   return databaseId === undefined || /^[0-]+$/.test(databaseId);
 }
@@ -79,7 +79,7 @@ interface Raw {
   readonly env?: Readonly<Record<string, RawEnvironment>>;
 }
 
-/** wrangler reads files only, so the text goes through one. */
+/** Parses the text. wrangler only reads files, so the text goes through a temporary one. */
 async function parse(text: string): Promise<Raw> {
   const { experimental_readRawConfig } = await import('wrangler');
   const folder = mkdtempSync(join(tmpdir(), 'berth-toml-'));
@@ -88,7 +88,7 @@ async function parse(text: string): Promise<Raw> {
     writeFileSync(copy, text);
     return experimental_readRawConfig({ config: copy }).rawConfig as Raw;
   } catch (error) {
-    throw new Refusal(`wrangler.toml cannot be parsed: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Refusal(`cannot parse wrangler.toml: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -100,14 +100,14 @@ function productionOf(raw: Raw): Production {
   return { central, nodes, routes, databases, buckets };
 }
 
-/** The Worker's own judgement of what it serves, and that each store is bound. */
+/** Checks the configuration as the Worker does, and that each store has its bindings. @throws Refusal */
 function requireServable(raw: Raw): void {
   const { vars, d1_databases: databases = [], r2_buckets: buckets = [] } = raw.env?.[ENVIRONMENT] ?? {};
   const parsed = registry.safeParse(vars?.REGISTRY);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const path = ['REGISTRY', ...(issue?.path ?? [])].join('.');
-    throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml would be refused: ${path}: ${issue?.message}`);
+    throw new Refusal(`The Worker would refuse [env.${ENVIRONMENT}] of wrangler.toml: ${path}: ${issue?.message}`);
   }
   const bound = new Set([...databases, ...buckets].map(({ binding }) => binding));
   const stores = [parsed.data.central, ...parsed.data.nodes].map(({ store }) => store);

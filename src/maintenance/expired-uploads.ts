@@ -1,8 +1,7 @@
 /**
- * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
- * reviving.
+ * Removes expired upload sessions: those that never finished, and the rows of finished ones, which kept them from being
+ * reused until they expired.
  */
-import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -17,10 +16,10 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Rows of sessions without objects that one run removes. */
+/** Sessions that a slice looks at for those without objects, and for those with objects. */
 const ROWS = 10_000;
 
-/** Sessions with objects that one run removes: three round trips each. */
+/** Sessions with objects that one run removes. Each takes three round trips. */
 const SESSIONS = 100;
 
 export const expiredUploads: Task = {
@@ -31,11 +30,12 @@ export const expiredUploads: Task = {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
     // Sessions with and without objects are paged apart: those that stay keep no others waiting.
-    const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
-    let { removed } = page;
-    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of
-    // then.
-    const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
+    const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
+    let removed = withoutObjects;
+    // Without collection they stay: in a database that was restored to an earlier moment, a blob's only bytes can look
+    // like a chunk of a session of then.
+    const mayGo = collects && position === '';
+    const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
       try {
         await removeSession(store, id);
@@ -44,15 +44,13 @@ export const expiredUploads: Task = {
         logFailure({ upload: id, error: String(error) });
       }
     }
-    const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
-    // One page a run.
-    return { position: last && JSON.stringify(last), notBefore: at + MINUTE / 2, counts: { removed_uploads: removed } };
+    return { position: last && JSON.stringify(last), counts: { removed_uploads: removed } };
   },
 };
 
 async function removeSession({ name, database, bucket }: Store, id: string): Promise<void> {
-  // A client that is about to finish it comes too late from here on.
+  // Closing the session first makes a client's closing request fail from here on.
   const { chunks } = await database.batch({
     close: closeUpload(id, name, crypto.randomUUID()),
     chunks: selectChunks(id),

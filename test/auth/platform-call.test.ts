@@ -50,12 +50,12 @@ test.each([
   ['an endless refusal', answering(403, `${REFUSAL}${' '.repeat(100_000)}`), 'status 403'],
   ['another kind of success', answering(202, GOOD), 'status 202'],
   ['a redirect', answering(302, null, { Location: 'https://elsewhere.test/v1/auth' }), 'status 302'],
-  ['no body', answering(200), 'an answer that names no organization as it should'],
-  ['a body that is not JSON', answering(200, '<html>'), 'an answer that names no organization as it should'],
+  ['no body', answering(200), 'an answer that does not name a valid organization'],
+  ['a body that is not JSON', answering(200, '<html>'), 'an answer that does not name a valid organization'],
   [
     'an invalid organization',
     answering(200, GOOD.replace('alice', '../bob')),
-    'an answer that names no organization as it should',
+    'an answer that does not name a valid organization',
   ],
   ['a large body', answering(200, `${GOOD}${' '.repeat(100_000)}`), 'an answer of more than 65536 bytes'],
   [

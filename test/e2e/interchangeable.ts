@@ -142,8 +142,8 @@ async function stateOf({ url }: LocalHost, reference: string): Promise<ImageStat
 async function greatestLag(registry: TemporaryRegistry): Promise<number> {
   const lags = HOSTS.filter((name) => name !== 'central').map(async (name) => {
     const queue = `${hostNamed(registry, 'central').url}/api/replication/queues/${name}`;
-    const { changeLog } = (await json(queue, 'admin')) as {
-      readonly changeLog: readonly { readonly store: string; readonly behind: number }[];
+    const { change_log: changeLog } = (await json(queue, 'admin')) as {
+      readonly change_log: readonly { readonly store: string; readonly behind: number }[];
     };
     return changeLog.find(({ store }) => store === name)?.behind ?? Infinity;
   });

@@ -34,7 +34,7 @@ describe.each([
     const response = await call(method, path, { as, headers });
     expect([response.status, await response.text()]).toEqual([
       403,
-      expect.stringContaining('a page of another origin may change nothing here'),
+      expect.stringContaining('a page of another origin may not change anything here'),
     ]);
     expect(await snapshotWithoutUse()).toBe(before);
   });

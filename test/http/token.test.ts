@@ -248,7 +248,9 @@ describe('no token lasts less than the minute that clients assume', () => {
         expect(answer.status).toBe(status);
         if (status === 200) expect((await answer.json<Granted>()).expires_in).toBe(60);
         else
-          expect((await errorsOf(answer))[0]?.message).toBe('the credential ends in less than a minute: use another');
+          expect((await errorsOf(answer))[0]?.message).toBe(
+            'the credential expires in less than a minute: use another credential',
+          );
       }
       expect((await call('GET', '/v2/', { as: { authorization: basic(user) } })).status).toBe(200);
     } finally {

@@ -66,7 +66,7 @@ describe('without --apply', () => {
         .split('\n')
         .map((line) => line.trim()),
     ).toEqual([
-      'wrangler.toml has node fra now: index.fra.example.com, store fra, region weur.',
+      'Added node fra to wrangler.toml: index.fra.example.com, store fra, region weur.',
       '',
       'Left to do:',
       'npx wrangler d1 create berth-fra --location weur',
@@ -79,16 +79,16 @@ describe('without --apply', () => {
     ]);
   });
 
-  test('a domain may be given, and a region without a location hint of D1 and R2 uses another hint', async () => {
+  test('a node can have its own domain, and a region that D1 and R2 have no hint for', async () => {
     const { screen } = await add('sao-paulo --region sam --domain example.net');
     const text = await toml.read();
     expect(text).toContain('hosts = ["index.sao-paulo.example.net"]\nstore = "sao-paulo"\nregion = "sam"\n');
     expect(text).toContain('binding = "DB_SAO_PAULO"');
-    expect(screen()).toContain('D1 and R2 take no hint sam');
+    expect(screen()).toContain('D1 and R2 have no location hint sam');
     expect(screen()).toContain('wrangler d1 create berth-sao-paulo --location enam');
   });
 
-  test('a second node may share the store of the first', async () => {
+  test('a second node can share the store of the first', async () => {
     await add('fra --region weur');
     const before = await toml.read();
     const { screen } = await add('ams --region weur --store fra');
@@ -110,7 +110,7 @@ custom_domain = true
 });
 
 describe('with --apply', () => {
-  test("the commands run in order, and the database's id is written to wrangler.toml", async () => {
+  test('the commands run in order, and wrangler.toml gets the id of the database', async () => {
     const before = await toml.read();
     const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: CREATED } });
     expect(refused).toBeUndefined();
@@ -126,7 +126,7 @@ describe('with --apply', () => {
   test('nothing changes if the database cannot be created', async () => {
     const before = await toml.read();
     const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { status: 1 } });
-    expect(refused).toContain('npx wrangler d1 create berth-fra --location weur failed. wrangler.toml is as it was.');
+    expect(refused).toContain('npx wrangler d1 create berth-fra --location weur failed. wrangler.toml is unchanged.');
     expect(ran).toHaveLength(1);
     expect(await toml.read()).toBe(before);
   });
@@ -156,7 +156,7 @@ describe('with --apply', () => {
   });
 });
 
-describe('is refused, and nothing changes or runs', () => {
+describe('a refusal changes and runs nothing', () => {
   test.each([
     ['fra', /^npm run add-node -- <name> --region <region>/],
     ['fra ams --region weur', /^npm run add-node -- <name> --region <region>/],
@@ -166,9 +166,9 @@ describe('is refused, and nothing changes or runs', () => {
     ['f_a --region weur', /^The Worker would refuse this node: name: /],
     ['central --region weur', /^The Worker would refuse this node: name: must not be "central"$/],
     ['fra --region weur --domain a/b', /^The Worker would refuse this node: hosts\.0: must be a host name/],
-    [`${'a'.repeat(58)} --region weur`, /^A node's name has at most 57 characters/],
-    ['fra --region weur --store central', /^--store names the store of another node.*there is no other node/],
-    ['fra --region weur --store ams', /^--store names the store of another node/],
+    [`${'a'.repeat(58)} --region weur`, /^A node's name must have at most 57 characters/],
+    ['fra --region weur --store central', /^--store must name the store of another node.*there is no other node/],
+    ['fra --region weur --store ams', /^--store must name the store of another node/],
   ])('%s', async (args, reason) => {
     const before = await toml.read();
     const { refused, ran } = await add(`${args} --apply`);
@@ -176,19 +176,19 @@ describe('is refused, and nothing changes or runs', () => {
     expect([await toml.read(), ran]).toEqual([before, []]);
   });
 
-  test('the same node twice', async () => {
+  test('a node cannot be added twice', async () => {
     await add('fra --region weur');
     const before = await toml.read();
-    expect((await add('fra --region weur')).refused).toMatch(/^wrangler.toml has node fra already\./);
+    expect((await add('fra --region weur')).refused).toMatch(/^wrangler.toml already has node fra\./);
     expect(await toml.read()).toBe(before);
   });
 
-  test('the store of another node, unless --store names it', async () => {
+  test('a node cannot use the store of another node, unless --store names it', async () => {
     await toml.write(
       (await toml.read()) + block(ID).replace('name = "fra"', 'name = "ams"').replaceAll('index.fra', 'index.ams'),
     );
     expect((await add('fra --region weur')).refused).toBe(
-      "Store fra is another node's. --store fra shares it; else choose another name.",
+      'Store fra belongs to another node. Share it with --store fra, or choose another name.',
     );
     expect((await add('fra --region weur --store fra')).refused).toBeUndefined();
   });
@@ -197,14 +197,14 @@ describe('is refused, and nothing changes or runs', () => {
     [
       'a database of that name',
       '[[env.production.d1_databases]]\nbinding = "DB_FRA"\ndatabase_name = "old"\n',
-      /has old already/,
+      /already has old/,
     ],
     [
       'a bucket of that name',
       '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra"\n',
-      /has berth-fra already/,
+      /already has berth-fra/,
     ],
-    ['a file that is not TOML', 'a = = b\n', /^wrangler.toml cannot be parsed: /],
+    ['a file that is not TOML', 'a = = b\n', /^cannot parse wrangler.toml: /],
   ])('%s', async (_, appended, reason) => {
     await toml.write(`${await toml.read()}\n${appended}`);
     const before = await toml.read();
@@ -229,7 +229,7 @@ describe('is refused, and nothing changes or runs', () => {
       'routes that are written as a value',
       '[[env.production.routes]]\npattern = "index.example.com"\ncustom_domain = true\n',
       'routes = [{ pattern = "index.example.com", custom_domain = true }]\n',
-      /cannot be parsed/,
+      /cannot parse/,
     ],
   ])('%s', async (_, text, replacement, reason) => {
     const before = (await toml.read()).replace(text, replacement);
@@ -271,7 +271,7 @@ describe('as a process', () => {
     expect(await toml.read()).toContain(`database_id = "${ID}"`);
     await expect(promisify(execFile)(process.execPath, args, { env })).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^wrangler.toml has node fra already\..*\n$/),
+      stderr: expect.stringMatching(/^wrangler.toml already has node fra\..*\n$/),
     });
   });
 

@@ -72,21 +72,21 @@ function stateOf(changes: object = {}): void {
     in_flight: 0,
     parked: 0,
     paused: false,
-    changeLog: [{ store: 'fra', position: 7 }],
+    change_log: [{ store: 'fra', position: 7 }],
     copies_up: { blobs: 0, bytes: 0 },
   };
   central.answers[QUEUE] = { body: { ...state, ...changes } };
 }
 
 describe('a node whose pushes have all reached central', () => {
-  test('is removed from wrangler.toml, which is as it was before the node, and the commands are printed', async () => {
+  test('is removed from wrangler.toml without a trace, and the commands are printed', async () => {
     stateOf();
     const { refused, ran, screen } = await retire('fra');
     expect([refused, ran]).toEqual([undefined, []]);
     expect(await toml.read()).toBe(before);
     expect(central.asked).toEqual([QUEUE]);
     for (const said of [
-      'wrangler.toml no longer has node fra.',
+      'Removed node fra from wrangler.toml.',
       'npm run types:generate',
       'npm run deploy',
       'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM outbox"',
@@ -98,14 +98,14 @@ describe('a node whose pushes have all reached central', () => {
     }
   });
 
-  test('is deployed with --apply, and nothing deletes data', async () => {
+  test('is removed by a deployment with --apply, and nothing deletes data', async () => {
     stateOf();
     const { refused, ran, screen } = await retire('fra --apply');
     expect([refused, ran]).toEqual([undefined, ['npm run types:generate', 'npm run deploy']]);
     expect(screen()).toContain('npx wrangler d1 delete berth-fra');
   });
 
-  test('a deployment that fails is reported', async () => {
+  test('a failed deployment is reported', async () => {
     stateOf();
     const { refused, screen } = await retire('fra --apply', ENVIRONMENT, { 'npm run deploy': { status: 1 } });
     expect(refused).toContain('npm run deploy failed.');
@@ -113,10 +113,10 @@ describe('a node whose pushes have all reached central', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('manual changes around the node stay', async () => {
+  test('is removed without undoing changes made by hand around it', async () => {
     stateOf();
     const edited = (text: string) =>
-      `${text.replace('# Everything', '# All')}\n# More.\n[env.other]\nname = "other" # kept\n`;
+      `${text.replace("# Berth's whole", '# The whole')}\n# More.\n[env.other]\nname = "other" # kept\n`;
     await toml.write(edited(withNode).replace('store = "fra"', "store = 'fra' # its own"));
     expect((await retire('fra')).refused).toBeUndefined();
     expect(await toml.read()).toBe(edited(before));
@@ -135,13 +135,10 @@ describe('a node that has what central lacks is refused, with how much it is and
   test.each([
     [
       { depth: 3, oldest_outbox_entry_seconds: 12 },
-      ['not heard of: 3, the oldest since 12 seconds', 'at central: 0 (0 bytes)'],
+      ['announced to central: 3, the oldest for 12 seconds', 'copied up to central: 0 (0 bytes)'],
     ],
-    [{ copies_up: { blobs: 2, bytes: 345 } }, ['not heard of: 0\n', 'at central: 2 (345 bytes)']],
-    [
-      { depth: 1, parked: 4, paused: true },
-      ['not heard of: 1\n', 'Its queue is paused', 'Parked after too many attempts: 4.'],
-    ],
+    [{ copies_up: { blobs: 2, bytes: 345 } }, ['announced to central: 0\n', 'copied up to central: 2 (345 bytes)']],
+    [{ depth: 1, parked: 4, paused: true }, ['announced to central: 1\n', 'Its queue is paused', 'Parked jobs: 4.']],
   ])('%j', async (changes, said) => {
     stateOf(changes);
     const { refused, ran } = await retire('fra --apply');
@@ -154,7 +151,7 @@ describe('a node that has what central lacks is refused, with how much it is and
 test('a node whose queue does not answer is not assumed empty', async () => {
   stateOf({ answers: false });
   const { refused } = await retire('fra');
-  expect(refused).toContain('The queue of node fra does not answer: nothing is known of what central lacks.');
+  expect(refused).toContain('The queue of node fra does not answer, so it is unknown what central lacks.');
 });
 
 describe('--lost', () => {
@@ -185,12 +182,12 @@ describe('--lost', () => {
       `lost: blob     alice ${DIGEST} (10 bytes)`,
       `lost: blob     bob ${DIGEST} (20 bytes)`,
       'Lost: 1 manifests, 1 tags, 2 blobs (30 bytes).',
-      'wrangler.toml no longer has node fra.',
+      'Removed node fra from wrangler.toml.',
     ]);
     expect(await toml.read()).toBe(before);
   });
 
-  test('counts separately what another node has', async () => {
+  test('counts what another node has separately', async () => {
     const blob = { kind: 'blob', organization: 'alice', key: DIGEST, size: 10 };
     central.answers[`${QUEUE}/only-here`] = page(
       [
@@ -205,7 +202,7 @@ describe('--lost', () => {
     );
   });
 
-  test('says that unannounced pushes may be missing from the list', async () => {
+  test('warns if pushes may be lost that were not announced to central', async () => {
     central.answers[`${QUEUE}/only-here`] = page(
       [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }],
       null,
@@ -215,28 +212,28 @@ describe('--lost', () => {
     expect(refused).toBeUndefined();
     expect(screen()).toContain('npm run retire-node -- --forget fra --lost\n');
     expect(screen()).toContain(
-      "The node's database could not be asked: pushes that central has not heard of are not in this list.",
+      "The node's database does not answer. The list lacks pushes that were not announced to central.",
     );
     expect(screen()).toContain(`lost: blob     alice ${DIGEST} (10 bytes)`);
   });
 
-  test('continues when central cannot answer, and says so', async () => {
+  test('continues if central cannot tell what is lost, and says so', async () => {
     central.answers[`${QUEUE}/only-here`] = page([{ kind: 'tag', repository: 'alice/app', key: 'latest' }], 'x');
     central.answers[`${QUEUE}/only-here?last=x`] = { status: 503, body: 'store fra is away' };
     const { refused, screen } = await retire('fra --lost');
     expect(refused).toBeUndefined();
     expect(screen()).toContain('lost: tag      alice/app latest');
     expect(screen()).toContain(
-      'answers 503: store fra is away\nThe list ends here: central cannot say what else is lost.',
+      'answers 503: store fra is away\nThe list ends here, because central cannot tell what else is lost.',
     );
     expect(await toml.read()).toBe(before);
   });
 
-  test('is refused when the pages never end', async () => {
+  test('refuses if the pages never end', async () => {
     for (const query of ['', '?last=x', '?last=y']) {
       central.answers[`${QUEUE}/only-here${query}`] = page([], query === '?last=x' ? 'y' : 'x');
     }
-    expect((await retire('fra --lost')).refused).toContain('without end');
+    expect((await retire('fra --lost')).refused).toContain('repeats the page after');
     expect(await toml.read()).toBe(withNode);
   });
 });
@@ -246,7 +243,7 @@ describe('--forget, once the node is no longer in wrangler.toml', () => {
 
   beforeEach(() => toml.write(before));
 
-  test('makes central forget the store, in as many requests as it takes', async () => {
+  test('asks central to forget the store until it is done', async () => {
     central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 3, last: DIGEST } };
     const rest = `${LOCATIONS}?lost=false&last=${encodeURIComponent(DIGEST)}`;
     central.answers[rest] = { body: { locations: 4, last: null } };
@@ -270,7 +267,7 @@ describe('--forget, once the node is no longer in wrangler.toml', () => {
   });
 
   test.each(['', ' --lost'])(
-    '%s is refused for a store that central does not know, since it forgot nothing',
+    '%s of a store that central does not know is refused, and forgets nothing',
     async (lost) => {
       const message = 'central knows nothing of a store fra. Retired stores that central knows: frankfurt';
       const answer = { status: 404, body: { errors: [{ code: 'NOT_FOUND', message, detail: {} }] } };
@@ -282,7 +279,7 @@ describe('--forget, once the node is no longer in wrangler.toml', () => {
     },
   );
 
-  test('with --lost lists what is lost, and then continues', async () => {
+  test('lists what is lost and continues with --lost', async () => {
     const items = [{ kind: 'blob', organization: 'alice', key: DIGEST, size: 10, elsewhere: false }];
     central.answers[`${QUEUE}/only-here`] = { body: { items, last: null, complete: false } };
     central.answers[`${LOCATIONS}?lost=true&last=`] = { body: { locations: 1, last: null } };
@@ -290,36 +287,36 @@ describe('--forget, once the node is no longer in wrangler.toml', () => {
     expect(refused).toBeUndefined();
     expect(central.asked).toEqual([`${QUEUE}/only-here`, `DELETE ${LOCATIONS}?lost=true&last=`]);
     expect(screen().split('\n')).toEqual([
-      "The node's database could not be asked: pushes that central has not heard of are not in this list.",
+      "The node's database does not answer. The list lacks pushes that were not announced to central.",
       `lost: blob     alice ${DIGEST} (10 bytes)`,
       'Lost: 0 manifests, 0 tags, 1 blobs (10 bytes).',
       'Central has forgotten store fra: 1 locations.',
     ]);
   });
 
-  test('is refused when it makes no progress', async () => {
+  test('refuses if central makes no progress', async () => {
     central.answers[`${LOCATIONS}?lost=false&last=`] = { body: { locations: 0, last: '' } };
-    expect((await retire('--forget fra')).refused).toContain('does not come to an end');
+    expect((await retire('--forget fra')).refused).toContain('makes no progress');
   });
 
-  test('is refused for a store that a node uses, without asking central', async () => {
+  test('is refused without asking central for a store that a node uses', async () => {
     await toml.write(withNode);
     const { refused } = await retire('--forget fra');
-    expect([refused, central.asked]).toEqual(['Node fra is on store fra: retire it first.', []]);
+    expect([refused, central.asked]).toEqual(['Node fra uses store fra: retire it first.', []]);
   });
 
-  test("accepts a store's name without a node's name", async () => {
+  test('cannot be combined with the name of a node', async () => {
     expect((await retire('fra --forget fra')).refused).toMatch(/^npm run retire-node/);
   });
 });
 
 describe('central is not asked about', () => {
-  test('a node whose store another node uses: the store stays until the last node is retired', async () => {
+  test('a node that shares its store, which stays until the last of them is retired', async () => {
     const add = ['ams', '--region', 'weur', '--store', 'fra', '--config', toml.path];
     await addNodeCommand(add, recordedOperator());
     const { refused, screen } = await retire('fra', {});
     expect([refused, central.asked]).toEqual([undefined, []]);
-    expect(screen()).toContain('Another node is on store fra: the store stays');
+    expect(screen()).toContain('Another node uses store fra: the store stays');
     expect(screen()).not.toContain('delete');
     const text = await toml.read();
     expect(text).not.toContain('index.fra');
@@ -341,7 +338,7 @@ describe('central is not asked about', () => {
   });
 });
 
-describe('is refused, and nothing changes or runs', () => {
+describe('a refusal changes and runs nothing', () => {
   test.each([
     ['fra ams', ENVIRONMENT, /^npm run retire-node -- <name>/],
     ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\.$/],
@@ -364,18 +361,14 @@ describe('is refused, and nothing changes or runs', () => {
 
   test.each([
     ['an unknown store', { status: 404, body: 'no such store' }, 'answers 404: no such store'],
-    [
-      'a store that is away',
-      { status: 503, body: 'away' },
-      'answers 503: away\nNothing is known of what central lacks.',
-    ],
-    ['an answer that is not JSON', { body: '<html>' }, 'answers what is not a state'],
+    ['a store that is away', { status: 503, body: 'away' }, 'answers 503: away\nIt is unknown what central lacks.'],
+    ['an answer that is not JSON', { body: '<html>' }, 'answers in an unexpected form'],
     [
       'a state without depth',
       { body: { answers: true, copies_up: { blobs: 0, bytes: 0 } } },
-      'answers what is not a state: depth: ',
+      'answers in an unexpected form: depth: ',
     ],
-    ['a depth that is not a number', { body: { answers: true, depth: '0' } }, 'answers what is not a state: depth: '],
+    ['a depth that is not a number', { body: { answers: true, depth: '0' } }, 'answers in an unexpected form: depth: '],
   ])('%s', async (_, answer, reason) => {
     central.answers[QUEUE] = answer;
     const { refused, ran } = await retire('fra --apply');

@@ -65,8 +65,8 @@ test('after a changed source is reloaded, central and a node answer with the ear
     await comparePull(loggedIn(url, 'alice'), 'alice/app', 'latest', IMAGE);
 });
 
-test('a source that does not build is reported, and the old registry answers until it is repaired', async () => {
-  await printed('the registry of before keeps running', () => sayOfConfiguration("'a' 'b'"));
+test('a source that does not build is reported, and the previous registry answers until it is repaired', async () => {
+  await printed('the previous registry keeps running', () => sayOfConfiguration("'a' 'b'"));
   expect(server.output()).toMatch(new RegExp(`${SOURCE}:\\d+:\\d+: ERROR: Expected`));
   expect(await configuration()).toBe('changed');
   await reloads(() => sayOfConfiguration("'repaired'"));
@@ -74,7 +74,7 @@ test('a source that does not build is reported, and the old registry answers unt
 });
 
 test('a source that builds but does not start is reported, and the next change starts the registry again', async () => {
-  await printed('starts again with the next change', async () => {
+  await printed('starts again after the next change', async () => {
     const source = await readFile(join(ROOT, SOURCE), 'utf8');
     await writeFile(join(folder, SOURCE), `${source}\nthrow new Error('thrown at the start');\n`);
   });

@@ -112,7 +112,7 @@ test('a state from before 0.2.0 is refused with one line, and stays unchanged', 
   await chmod(folder, 0o755);
   const before = await contentOf(folder);
   await expect(startServer(folder, server.port)).rejects.toThrow(
-    `the databases in ${folder} were made by a version before 0.2.0, and this version cannot read them: ` +
+    `the databases in ${folder} were created by a version before 0.2.0, and this version cannot read them: ` +
       'move or delete that folder, then start again',
   );
   expect(await contentOf(folder)).toEqual(before);
@@ -142,7 +142,7 @@ test('every line of the log is JSON, with its time first', async () => {
 test('a port in use, and an invalid port, are reported in one line', async () => {
   const [first = 0] = await freePorts();
   const takenBy = (port: number, name: string, start: number) =>
-    `port ${port} (${name}) is in use: Berth takes ${start} to ${start + 2}; choose others with PORT=<first port>`;
+    `port ${port} (${name}) is in use: Berth needs ${start} to ${start + 2}; choose other ports with PORT=<first port>`;
   await expect(startServer(folder, server.port)).rejects.toThrow(takenBy(server.port, 'central', server.port));
   const other = createServer();
   await new Promise<void>((done) => other.listen(first + 1, '127.0.0.1', done));

@@ -1,4 +1,4 @@
-/** The audit log over HTTP, and noting in it what no transaction notes by itself. */
+/** The audit log over HTTP. It also records the actions that no transaction records by itself. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { matches } from '../../auth/credential.ts';
 import { administeredPatterns } from '../../auth/delegation.ts';
@@ -14,11 +14,11 @@ import { describe, json } from './describe.ts';
 import { auditEntry, auditQuery, organizationParam } from './schemas.ts';
 
 const page = {
-  description: 'A page, the latest first; it may have fewer entries than asked for although another follows',
+  description: 'A page of entries, latest first. A page may be short although more pages follow',
   ...json(
     z.object({
       entries: z.array(auditEntry),
-      last: z.string().nullable().openapi({ description: 'How to ask for the next page; null where there is none' }),
+      last: z.string().nullable().openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
     }),
   ),
 };
@@ -27,7 +27,7 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   const all = describe(
     'get',
     '/api/audit',
-    'List who changed or deleted what, and refused logins',
+    'List changes and deletions with who made them, and refused logins',
     { query: auditQuery },
     { 200: page },
   );
@@ -39,7 +39,7 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   const ofOrganization = describe(
     'get',
     '/api/organizations/{organization}/audit',
-    'List who changed or deleted what of an organization, and refused logins for it',
+    "List an organization's changes and deletions with who made them, and its refused logins",
     { params: organizationParam, query: auditQuery },
     { 200: page },
   );
@@ -50,13 +50,13 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** Notes in central's log what is done to a queue, or to a store. */
+/** Records an action on a queue or a store, in central's audit log. */
 export function noteOfStore(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
   const about = { organization: '', repository: '', key: store };
   return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 
-/** Notes what is done to an image, in the log of the store where it is done. */
+/** Records an action on an image, in the audit log of the store where it happens. */
 export function noteOfImage(
   c: AppContext,
   store: StoreName,
@@ -77,7 +77,7 @@ function auditLogOf(c: AppContext): AuditLog {
   return new AuditLog(c.get('runtime').config, c.env);
 }
 
-/** @throws OciError NOT_FOUND for an organization that is gone, unless to an administrator */
+/** Reads a page. @throws OciError NOT_FOUND for an organization that is gone, unless the caller is an administrator */
 async function auditPage(
   c: AppContext,
   organization: OrganizationName | undefined,
@@ -90,8 +90,8 @@ async function auditPage(
 }
 
 /**
- * Whether an entry names nothing that a caller is not shown elsewhere: it is about one of its repositories, about the
- * organization, or the caller's own. What becomes of a credential is about all of the organization.
+ * Returns whether a caller may see an entry: one about a repository that it administers, one about the organization, or
+ * an action of its own. Entries about credentials are only for callers who administer the whole organization.
  */
 function mayRead(c: AppContext, organization: OrganizationName, entry: LoggedAction['entry']): boolean {
   const delegate = c.get('delegate');
@@ -102,7 +102,8 @@ function mayRead(c: AppContext, organization: OrganizationName, entry: LoggedAct
 }
 
 /**
- * Central's answer: a node's copy may still be of an earlier organization of this name, whose log is not the caller's.
+ * Returns when the organization was created. It asks central, because a node's copy may still be of an earlier
+ * organization with this name, whose log the caller must not see.
  */
 async function ownedSince(c: AppContext, name: OrganizationName): Promise<number> {
   const organization = await composeControlData(c.env, c.get('runtime').config.central).organization(name);

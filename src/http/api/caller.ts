@@ -1,6 +1,6 @@
 /**
- * Who calls the management API: a credential, with Basic or as a whole token, or whoever has the bootstrap secret, as a
- * Bearer token. Access tokens are for the OCI API alone: one that was asked for to pull must not be good for managing.
+ * Authenticates callers of the management API: a credential, with Basic or as a whole token, or the bootstrap secret as
+ * a Bearer token. Access tokens work in the OCI API only: a token requested for a pull must not allow management.
  */
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
@@ -21,7 +21,7 @@ import {
 } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
-/** Where the OpenAPI document is. */
+/** The path of the OpenAPI document. */
 export const DOCUMENT = '/api/openapi.json';
 
 const BOOTSTRAP: Delegate = {
@@ -30,7 +30,7 @@ const BOOTSTRAP: Delegate = {
   expiresAt: undefined,
 };
 
-/** Everything but the description of the API needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
+/** Requires a login for everything but the OpenAPI document. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
 export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
   if (c.req.path !== DOCUMENT) {
     const delegate = await callerOf(c);
@@ -41,24 +41,27 @@ export const authenticateCaller = createMiddleware<AppEnv>(async (c, next) => {
   await next();
 });
 
-/** For the audit log. */
+/** Returns what the audit log records about the caller. */
 export function callerAsActor(c: AppContext): Actor {
   return actor(c, c.get('caller').id);
 }
 
-/** @throws OciError DENIED */
+/** Checks that the caller is an administrator. @throws OciError DENIED */
 export function requireAdministrator(c: AppContext): void {
   if (c.get('caller').kind !== 'administrator')
     throw new OciError('DENIED', { message: 'only an administrator may do this' });
 }
 
-/** @throws OciError DENIED */
+/** Checks that the caller administers the organization. @throws OciError DENIED */
 export function requireAdministratorOf(c: AppContext, organization: OrganizationName): void {
   if (administers(c.get('caller'), organization)) return;
   throw new OciError('DENIED', { message: `the credential may not administer ${organization}` });
 }
 
-/** An admin of the organization, for a repository that its patterns hold. @throws OciError DENIED */
+/**
+ * Checks that the caller administers the organization and that its patterns match the repository. @throws OciError
+ * DENIED
+ */
 export function requireAdministratorOfRepository(
   c: AppContext,
   organization: OrganizationName,
@@ -67,23 +70,25 @@ export function requireAdministratorOfRepository(
   requireAdministratorOf(c, organization);
   if (administersRepository(c.get('delegate'), organization, name)) return;
   throw new OciError('DENIED', {
-    message: `the credential may not administer ${name}: it is none of its repositories`,
+    message: `the credential may not administer ${name}: its repository patterns do not match it`,
   });
 }
 
 /**
- * For what holds at registries: the caller's credential must be good at each of them.
- * @param names 'central' and names of nodes; all registries unless told
+ * Checks that the caller's credential is valid at each registry that a change takes effect at.
+ * @param names 'central' and names of nodes; all registries by default
  * @throws OciError DENIED
  */
 export function requireGoodAt(c: AppContext, names: readonly string[] = registryNames(c)): void {
   const { registries } = c.get('delegate');
   const missing = registries === null ? undefined : names.find((name) => !registries.includes(name));
   if (missing === undefined) return;
-  throw new OciError('DENIED', { message: `the credential is not good at ${missing}, where this would hold as well` });
+  throw new OciError('DENIED', {
+    message: `the credential is not valid at ${missing}, where this change would take effect too`,
+  });
 }
 
-/** 'central' and the names of all nodes. */
+/** Returns 'central' and the names of all nodes. */
 export function registryNames(c: AppContext): string[] {
   return ['central', ...c.get('runtime').config.nodes.map(({ name }) => name)];
 }
@@ -99,7 +104,7 @@ async function callerOf(c: AppContext): Promise<Delegate> {
   const caller = login ?? (isBearer ? await bootstrapOf(c, value) : undefined);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
-      message: 'log in with a credential that has the right admin, or with the bootstrap secret',
+      message: 'log in with a credential that has the admin right, or with the bootstrap secret',
       headers: { 'WWW-Authenticate': 'Basic realm="Berth", charset="UTF-8"' },
     });
   }
@@ -112,17 +117,17 @@ async function loginOf(c: AppContext, value: string): Promise<Login | undefined>
   return logInFrom(c, presented, 'central');
 }
 
-/** Of access tokens: a JWT, whose header begins with `{"`. */
+/** The form of access tokens: a JWT, whose header starts with `{"`, which is `eyJ` in base64. */
 const ACCESS_TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
   const { bootstrapSecret, central } = c.get('runtime').config;
-  // The login that a whole token was tried as has counted it, and noted it for its user. It may be the secret all the
-  // same.
+  // If the secret looks like a whole token, the login attempt above has already counted it and recorded it for its
+  // user. It may still be the bootstrap secret.
   const isCounted = parseWholeToken(secret) !== undefined;
   if (!isCounted) await notingLimit(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
   if (bootstrapSecret === undefined) return undefined;
-  // Hashes have equal lengths, and a comparison of them that ends early says nothing of the secret.
+  // Comparing hashes leaks nothing about the secret, even though the comparison stops at the first difference.
   if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
   const isGuess = !isCounted && !ACCESS_TOKEN.test(secret);
   if (isGuess) c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', central));

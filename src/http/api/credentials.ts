@@ -22,15 +22,18 @@ import {
 const OF_ORGANIZATION = '/api/organizations/{organization}/credentials';
 const OF_REGISTRY = '/api/credentials';
 
-const page = { description: 'A page, by name', ...json(z.object({ credentials: z.array(credential) })) };
-const created = { description: 'Created: the only time that the secret is shown', ...json(createdCredential) };
-const removed = { description: 'Removed. Access tokens that it was given for run out within five minutes' };
+const page = {
+  description: 'A page of credentials, in order of their names',
+  ...json(z.object({ credentials: z.array(credential) })),
+};
+const created = { description: 'Created. The secret is shown only this once', ...json(createdCredential) };
+const removed = { description: 'Removed. Access tokens issued to it expire within five minutes' };
 
 export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     OF_ORGANIZATION,
-    'List the credentials of an organization whose repositories the credential administers',
+    "List an organization's credentials, as far as the caller administers their repositories",
     { params: organizationParam, query: pageQuery },
     { 200: page },
   );
@@ -138,38 +141,40 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** Where a new credential is good: as the caller is, unless told. @throws OciError FIELD_INVALID */
+/** Returns the registries of a new credential: those of the caller by default. @throws OciError FIELD_INVALID */
 function registriesFor(c: AppContext, names: readonly string[] | undefined): readonly string[] | null {
   if (names === undefined) return c.get('delegate').registries;
   const known = registryNames(c);
   const unknown = names.find((name) => !known.includes(name));
   if (unknown === undefined) return [...new Set(names)];
   throw new OciError('FIELD_INVALID', {
-    message: `registries: there is no registry ${unknown}; there are ${known.join(', ')}`,
+    message: `registries: there is no registry ${unknown}; choose from ${known.join(', ')}`,
     detail: { field: 'registries' },
   });
 }
 
-/** When a new credential ends: with the caller, unless told. @throws OciError DENIED */
+/** Returns when a new credential expires: with the caller by default. @throws OciError DENIED */
 function endFor(c: AppContext, asked: string | null | undefined): number | null {
   const delegate = c.get('delegate');
   if (asked === undefined) return delegate.expiresAt ?? null;
   const end = asked === null ? null : Date.parse(asked);
   if (mayOutlast(delegate, end)) return end;
-  const own = formatTime(delegate.expiresAt ?? 0);
+  const latest = formatTime(delegate.expiresAt ?? 0);
   throw new OciError('DENIED', {
-    message: `expires_at: the credential itself ends at ${own}, and makes none that ends later`,
+    message: `expires_at: must not be later than ${latest}, when the caller's own credential expires`,
   });
 }
 
-/** @throws OciError DENIED */
+/** Checks that the caller has everything that `reach` has. @throws OciError DENIED */
 function requireWithinReach(c: AppContext, reach: Reach): void {
   const beyond = beyondReach(c.get('delegate'), reach);
-  if (beyond !== undefined) throw new OciError('DENIED', { message: `the credential itself has not ${beyond}` });
+  if (beyond !== undefined)
+    throw new OciError('DENIED', { message: `the caller's own credential does not have ${beyond}` });
 }
 
 /**
- * By whom; and never of a credential that may do more. Its end does not count: taking away outlasts who does it anyway.
+ * Returns the options of a removal. They refuse to remove a credential that may do more than the caller. Its expiry
+ * does not matter, because a removal outlasts the caller anyway.
  */
 function removal(c: AppContext) {
   return { by: callerAsActor(c), require: (found: Reach) => requireWithinReach(c, found) };

@@ -1,4 +1,4 @@
-/** Shorthands for the descriptions of routes. */
+/** Helps to describe routes for the OpenAPI document. */
 import { createRoute, type RouteConfig, type z } from '@hono/zod-openapi';
 import { errorBody } from './schemas.ts';
 
@@ -9,28 +9,36 @@ type Header = Readonly<
 >;
 
 const REQUEST_ID: Header = {
-  'X-Request-Id': { description: 'Of the request, as the log has it', schema: { type: 'string' } },
+  'X-Request-Id': { description: 'The id of the request, which its log line has too', schema: { type: 'string' } },
 };
-const RETRY_AFTER: Header = { 'Retry-After': { description: 'Seconds', schema: { type: 'integer' } } };
-const ALLOW: Header = { Allow: { description: 'The methods that the path has', schema: { type: 'string' } } };
+const RETRY_AFTER: Header = {
+  'Retry-After': { description: 'Seconds to wait before the next attempt', schema: { type: 'integer' } },
+};
+const ALLOW: Header = { Allow: { description: 'The methods that the path supports', schema: { type: 'string' } } };
 const CHALLENGE: Header = { 'WWW-Authenticate': { description: 'How to log in', schema: { type: 'string' } } };
 
 interface Described {
   readonly description: string;
   readonly headers?: Header;
-  /** Which operations it is of; all unless told. */
+  /** Whether an operation can answer with it; all operations can by default. */
   readonly of?: (method: Method, request: Readonly<Record<string, unknown>>) => boolean;
 }
 
 const ERRORS: Readonly<Record<number, Described>> = {
-  400: { description: 'A field is invalid: the message names it', of: (_, request) => Object.keys(request).length > 0 },
-  401: { description: 'No or wrong credentials', headers: CHALLENGE },
+  400: {
+    description: 'A field is invalid. The message names it',
+    of: (_, request) => Object.keys(request).length > 0,
+  },
+  401: { description: 'The credentials are missing or wrong', headers: CHALLENGE },
   403: { description: 'The credential may not do this' },
-  404: { description: 'There is no such thing', of: (_, request) => 'params' in request },
-  405: { description: 'Of another method: the path does not have it', headers: ALLOW },
+  404: {
+    description: 'Something that the path or a field names does not exist',
+    of: (_, request) => 'params' in request,
+  },
+  405: { description: 'The path does not support the method', headers: ALLOW },
   408: { description: 'The body stopped arriving' },
-  409: { description: 'It exists already, or is still in use', of: (method) => method !== 'get' },
-  413: { description: 'The body has more than 64 KiB' },
+  409: { description: 'It already exists, or is still in use', of: (method) => method !== 'get' },
+  413: { description: 'The body is larger than 64 KiB' },
   429: { description: 'Too many logins', headers: RETRY_AFTER },
   503: { description: 'A store does not answer, or the registry is not configured', headers: RETRY_AFTER },
 };
@@ -43,7 +51,7 @@ export function body<Schema extends z.ZodType>(schema: Schema) {
   return { body: { ...json(schema), required: true } } as const;
 }
 
-/** A route of the management API, with the errors and headers that it shares with others. */
+/** Returns a route of the management API with the errors and headers that all routes share. */
 export function describe<
   const M extends Method,
   const P extends string,

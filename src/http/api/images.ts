@@ -1,4 +1,4 @@
-/** One image: how far it has come, its tag's history, and fetching it ahead. */
+/** One image: its replication state, the history of its tag, and prefetching it to a node. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { allows, type Credential } from '../../auth/credential.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -37,18 +37,18 @@ import { noteOfImage } from './audit.ts';
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
 const states = new SharedLooks<ImageState>();
-const copies_down = new SharedLooks<number>();
+const copiesDown = new SharedLooks<number>();
 
 export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     IMAGE,
-    'Look how far an image has come, or wait until it has',
+    "Show an image's replication state, or wait until the state is final",
     {
       params: imageParam,
       query: stateQuery,
     },
-    { 200: { description: 'Its state, as this host sees it', ...json(image) } },
+    { 200: { description: 'The state, as this host sees it', ...json(image) } },
   );
   api.openapi(get, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
@@ -63,22 +63,22 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const history = describe(
     'get',
     `${IMAGE}/history`,
-    "List a tag's writes from all stores, those that lost included",
+    "List a tag's writes from all stores, including those that lost",
     { params: imageParam, query: historyQuery },
     {
       200: {
         description:
-          'A page, the latest first. Writes of manifests that were deleted are shown only to callers who may push',
+          'A page of writes, latest first. Only callers who may push see writes of manifests that were deleted',
         ...json(
           z.object({
             history: z.array(historyEntry),
             last: z
               .string()
               .nullable()
-              .openapi({ description: 'How to ask for the next page; null where there is none' }),
+              .openapi({ description: 'Send it as `last` to get the next page; null on the last' }),
             complete: z
               .boolean()
-              .openapi({ description: 'false where a store does not answer: it may know of other writes' }),
+              .openapi({ description: 'false if a store does not answer, since it may know of other writes' }),
           }),
         ),
       },
@@ -88,7 +88,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
     const { n, last: before } = c.req.valid('query');
     const { entries, last, complete } = await historyOf(c).page(repository, parseTag(reference), before, n);
-    // A reader does not learn the digests of manifests that were deleted. A deletion of the tag names none.
+    // A reader must not learn the digests of deleted manifests. An entry for the tag's deletion has no digest.
     const mayPush = allows(c.get('caller'), 'push', repository);
     const shown = entries.filter(({ digest, restorable }) => mayPush || digest === null || restorable);
     const next = last === undefined ? null : `${last.version}.${last.origin}`;
@@ -98,11 +98,11 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const restore = describe(
     'post',
     `${IMAGE}/restore`,
-    'Put a tag back to an entry of its history',
+    'Restore a tag to an entry of its history',
     { params: imageParam, ...body(restoreRequest) },
     {
       200: {
-        description: 'The tag is on that manifest again',
+        description: 'The tag names that manifest again',
         ...json(z.object({ digest: z.string(), version: z.int() })),
       },
     },
@@ -119,7 +119,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
         if (!(error instanceof OciError) || error.status !== 404) throw error;
         throw new OciError('UNAVAILABLE', {
           message:
-            'the manifest of that entry has yet to reach this host: try again, or at the host that it was pushed to',
+            'the manifest of that entry has not reached this host yet: ' +
+            'try again, or use the host that it was pushed to',
           headers: { 'Retry-After': '5' },
         });
       });
@@ -138,7 +139,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       query: waitQuery,
       ...body(prefetchRequest),
     },
-    { 200: { description: 'How far the copy is', ...json(prefetched) } },
+    { 200: { description: 'The progress of the copy', ...json(prefetched) } },
   );
   api.openapi(prefetch, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'prefetch');
@@ -149,7 +150,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
     await noteOfImage(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
-    const left = await copies_down.until(
+    const left = await copiesDown.until(
       `${node} ${repository} ${digest}`,
       look,
       (count) => count === 0,
@@ -160,14 +161,14 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
 }
 
 /**
- * Copying to a node takes its room, so a public image is not enough: it takes the right to push, or a credential of who
- * runs the nodes.
+ * Returns whether the caller may prefetch. Copies use up the node's space, so it is not enough that the image is
+ * public: the caller needs the right to push, or a platform or administrator credential.
  */
 function mayPrefetch(caller: Credential, repository: RepositoryName): boolean {
   return caller.kind !== 'organization' || allows(caller, 'push', repository);
 }
 
-/** @throws OciError DENIED */
+/** Checks that the caller may do the action with the image. @throws OciError DENIED */
 async function requireImage(
   c: AppContext,
   { organization, repository: path, reference }: z.infer<typeof imageParam>,
@@ -179,7 +180,7 @@ async function requireImage(
   if (may) return { repository, reference };
   const control = composeControlData(c.env, c.get('namespace'));
   if (action === 'pull' && (await control.publicAmong([repository])).has(repository)) return { repository, reference };
-  const what = { pull: 'pull from', push: 'push to', prefetch: 'prefetch: it may not push to' }[action];
+  const what = { pull: 'pull from', push: 'push to', prefetch: 'prefetch, since it may not push to' }[action];
   throw new OciError('DENIED', { message: `this credential may not ${what} ${repository}` });
 }
 

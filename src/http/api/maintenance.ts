@@ -1,4 +1,4 @@
-/** What maintenance does with the stores. */
+/** The state of maintenance, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { maintenanceOf, type StoreMaintenance } from '../../maintenance/report.ts';
 import type { AppEnv } from '../context.ts';
@@ -8,7 +8,7 @@ import { describe, json } from './describe.ts';
 import { storeMaintenance } from './schemas.ts';
 
 const maintenance = z.object({
-  collects: z.boolean().openapi({ description: 'Whether the configuration lets anything be collected or evicted' }),
+  collects: z.boolean().openapi({ description: 'Whether the configuration allows collection and eviction' }),
   stores: z.array(storeMaintenance),
 });
 
@@ -16,9 +16,9 @@ export function maintenanceRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     '/api/maintenance',
-    'Look at collection, eviction and the scrub: when they last ran, what they did, what stopped them',
+    'Show the maintenance tasks of every store: when they last ran, what they did, and what stops them',
     {},
-    { 200: { description: 'One for each store', ...json(maintenance) } },
+    { 200: { description: 'One entry per store', ...json(maintenance) } },
   );
   api.openapi(get, async (c) => {
     requireAdministrator(c);

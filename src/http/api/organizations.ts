@@ -17,7 +17,10 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     'List organizations',
     { query: pageQuery },
     {
-      200: { description: 'A page, by name', ...json(z.object({ organizations: z.array(organization) })) },
+      200: {
+        description: 'A page of organizations, in order of their names',
+        ...json(z.object({ organizations: z.array(organization) })),
+      },
     },
   );
   api.openapi(list, async (c) => {
@@ -39,10 +42,10 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     ORGANIZATION,
-    'Look at an organization',
+    'Show an organization',
     { params: organizationParam },
     {
-      200: { description: 'It exists', ...json(organization) },
+      200: { description: 'The organization', ...json(organization) },
     },
   );
   api.openapi(get, async (c) => {
@@ -54,7 +57,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   const remove = describe(
     'delete',
     ORGANIZATION,
-    'Remove an organization without repositories, and its credentials',
+    'Remove an organization that has no repositories, with its credentials',
     { params: organizationParam },
     {
       204: { description: 'Removed' },
@@ -73,7 +76,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
     'Limit what an organization may store, or lift the limit',
     { params: organizationParam, ...body(newQuota) },
     {
-      200: { description: 'The limit holds', ...json(organization) },
+      200: { description: 'Changed', ...json(organization) },
     },
   );
   api.openapi(limit, async (c) => {
@@ -90,7 +93,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   const use = describe(
     'get',
     `${ORGANIZATION}/usage`,
-    'What an organization stores',
+    'Show how much an organization stores',
     { params: organizationParam },
     {
       200: { description: 'Counts and bytes', ...json(usage) },

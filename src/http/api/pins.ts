@@ -1,4 +1,4 @@
-/** Images that an administrator has pinned to nodes: they are never evicted there. */
+/** Pins: an image that an administrator has pinned to a node is never evicted there. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type Pin, Pins } from '../../maintenance/eviction/pins.ts';
 import { parseReference, parseRepositoryName, type Reference, type RepositoryName } from '../../oci/reference.ts';
@@ -16,7 +16,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
     PINS,
     'List the nodes that an image is pinned to',
     { params: imageParam },
-    { 200: { description: 'By this tag or digest', ...json(z.object({ pins: z.array(pin) })) } },
+    { 200: { description: 'The pins made by this tag or digest', ...json(z.object({ pins: z.array(pin) })) } },
   );
   api.openapi(list, async (c) => {
     requireAdministrator(c);
@@ -27,9 +27,9 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   const put = describe(
     'put',
     `${PINS}/{node}`,
-    'Pin an image to a node, where it is then never evicted: by tag, what the tag names at the time',
+    'Pin an image to a node, where it is then never evicted. A pinned tag protects whichever image it names',
     { params: pinParam },
-    { 200: { description: 'It is pinned, whether or not it lies there already', ...json(pin) } },
+    { 200: { description: 'Pinned, whether or not the node has the image already', ...json(pin) } },
   );
   api.openapi(put, async (c) => {
     requireAdministrator(c);

@@ -1,4 +1,4 @@
-/** Queues of the nodes, for administrators. */
+/** The replication queues of the nodes, for administrators. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type QueueReport, Replication } from '../../replication/queue-operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -24,10 +24,10 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     QUEUES,
-    'Look at the replication queues of all nodes',
+    'Show the replication queues of all nodes',
     {},
     {
-      200: { description: 'One for each store of a node', ...json(z.object({ queues: z.array(queue) })) },
+      200: { description: 'One entry per store of a node', ...json(z.object({ queues: z.array(queue) })) },
     },
   );
   api.openapi(list, async (c) => {
@@ -40,10 +40,13 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     QUEUE,
-    "Look at a node's replication queue",
+    "Show a node's replication queue",
     { params: storeParam },
     {
-      200: { description: 'What waits, what runs, what is parked, and how far each node has followed', ...json(queue) },
+      200: {
+        description: 'What waits, what runs, what is parked, and how much of the change log each node has applied',
+        ...json(queue),
+      },
     },
   );
   api.openapi(get, async (c) => {
@@ -54,7 +57,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const change = describe(
     'patch',
     QUEUE,
-    'Pause or resume a queue: deletions still come down to a node that is paused',
+    'Pause or resume a queue. A paused node still applies deletions from central',
     {
       params: storeParam,
       ...body(queueChange),
@@ -75,10 +78,10 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const parked = describe(
     'get',
     `${QUEUE}/parked`,
-    'List what was given up, with its last error',
+    'List the parked jobs with their last errors',
     { params: storeParam, query: pageQuery },
     {
-      200: { description: 'A page, by job', ...json(z.object({ jobs: z.array(parkedJob) })) },
+      200: { description: 'A page of jobs, in order of their ids', ...json(z.object({ jobs: z.array(parkedJob) })) },
     },
   );
   api.openapi(parked, async (c) => {
@@ -91,10 +94,10 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const retry = describe(
     'post',
     `${QUEUE}/retry`,
-    'Try one parked job again, or all',
+    'Retry one parked job, or all',
     { params: storeParam, ...body(retryRequest) },
     {
-      200: { description: 'How many are tried again', ...json(z.object({ retried: z.int() })) },
+      200: { description: 'The number of jobs that are retried', ...json(z.object({ retried: z.int() })) },
     },
   );
   api.openapi(retry, async (c) => {
@@ -106,20 +109,20 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     return c.json({ retried }, 200);
   });
 
-  const mark = describe(
+  const announceAll = describe(
     'post',
     `${QUEUE}/announce-all`,
-    'Announce everything that a node holds once more: after central was restored',
+    'Announce everything that a node holds again, after central has been restored',
     { params: storeParam },
     {
-      202: { description: 'Marked' },
+      202: { description: 'Everything is in the outbox, and is announced from now on' },
     },
   );
-  api.openapi(mark, async (c) => {
+  api.openapi(announceAll, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
     requireGoodAtStore(c, store);
-    await replicationOf(c).markEverything(store);
+    await replicationOf(c).announceAll(store);
     await noteOfStore(c, 'announce all', store);
     return c.body(null, 202);
   });
@@ -127,20 +130,20 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const only = describe(
     'get',
     `${QUEUE}/only-here`,
-    'List what central does not have yet: what is lost if the node is',
+    'List what would be lost with the node, because central does not have it yet',
     {
       params: storeParam,
-      query: pageQuery.extend({ last: z.string().optional().openapi({ description: 'What the page before gave' }) }),
+      query: pageQuery.extend({ last: z.string().optional().openapi({ description: '`last` of the previous page' }) }),
     },
     {
       200: {
-        description: 'A page',
+        description: 'A page of tags, manifests and blobs that central lacks',
         ...json(
           z.object({
             items: z.array(onlyHere),
             last: z.string().nullable(),
             complete: z.boolean().openapi({
-              description: "false where the node's database does not answer, or no node is on the store any more",
+              description: "false if the node's database does not answer, or if no node uses the store any more",
             }),
           }),
         ),
@@ -157,11 +160,11 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   const forget = describe(
     'delete',
     LOCATIONS,
-    'Forget where the bytes of a retired store lay: once no node is on it, and central has them',
+    "Forget a retired store's blob locations, once no node uses the store and central has the bytes",
     { params: storeParam, query: forgetQuery },
     {
       200: {
-        description: 'Forgotten, or as much as there was time for',
+        description: 'How many locations were forgotten. Unless `last` is null, call again with it for the rest',
         ...json(z.object({ locations: z.int(), last: z.string().nullable() })),
       },
     },
@@ -177,7 +180,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** A queue is of all nodes on its store. @throws OciError DENIED */
+/** Checks that the caller's credential is valid at every node that shares the store's queue. @throws OciError DENIED */
 function requireGoodAtStore(c: AppContext, store: string): void {
   const sharing = c.get('runtime').config.nodes.filter((node) => node.store === store);
   requireGoodAt(
@@ -203,7 +206,7 @@ function view({ store, status, copiesUp, changeLog }: QueueReport): z.infer<type
     parked: status?.parked ?? 0,
     paused: status?.paused ?? false,
     copies_up: { ...copiesUp },
-    changeLog: changeLog.map(({ store: name, position, behind, appliedAt }) => ({
+    change_log: changeLog.map(({ store: name, position, behind, appliedAt }) => ({
       store: name,
       position,
       behind,

@@ -29,10 +29,13 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   const list = describe(
     'get',
     REPOSITORIES,
-    'List the repositories of an organization that the credential administers',
+    'List the repositories of an organization that the caller administers',
     { params: organizationParam, query: pageQuery },
     {
-      200: { description: 'A page, by name', ...json(z.object({ repositories: z.array(repository) })) },
+      200: {
+        description: 'A page of repositories, in order of their names',
+        ...json(z.object({ repositories: z.array(repository) })),
+      },
     },
   );
   api.openapi(list, async (c) => {
@@ -47,7 +50,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   const create = describe(
     'post',
     REPOSITORIES,
-    'Create a repository before its first push, which would create it as well',
+    'Create a repository before its first push. A push would also create it',
     { params: organizationParam, ...body(newRepository) },
     { 201: { description: 'Created', ...json(repository) } },
   );
@@ -67,10 +70,10 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     REPOSITORY,
-    'Look at a repository',
+    'Show a repository',
     { params: repositoryParam },
     {
-      200: { description: 'It exists', ...json(repository) },
+      200: { description: 'The repository', ...json(repository) },
     },
   );
   api.openapi(get, async (c) => {
@@ -96,7 +99,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   const remove = describe(
     'delete',
     REPOSITORY,
-    'Remove a repository: every tag, manifest and link to a blob',
+    'Remove a repository with its tags, manifests and links to blobs',
     { params: repositoryParam },
     {
       204: { description: 'Removed' },
@@ -109,7 +112,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** The repository, which the caller may administer. @throws OciError DENIED */
+/** Returns the repository after checking that the caller administers it. @throws OciError DENIED */
 function administered(c: AppContext, organization: OrganizationName, path: string): RepositoryName {
   const name = parseRepositoryName(`${organization}/${path}`);
   requireAdministratorOfRepository(c, organization, name);
@@ -120,9 +123,11 @@ function view({ name, createdAt, public: isPublic }: RepositorySummary): z.infer
   return { name, visibility: isPublic ? 'public' : 'private', created_at: formatTime(createdAt) };
 }
 
-/** A name of its own may fit, and be too long with its organization. @throws OciError FIELD_INVALID */
+/**
+ * Checks the length of the full name. The organization may make a valid name too long. @throws OciError FIELD_INVALID
+ */
 function requireShortName(full: string): void {
   if (isRepositoryName(full)) return;
-  const message = `name: with its organization, it may have ${MAX_NAME_LENGTH} characters`;
+  const message = `name: must have at most ${MAX_NAME_LENGTH} characters together with its organization`;
   throw new OciError('FIELD_INVALID', { message, detail: { field: 'name' } });
 }

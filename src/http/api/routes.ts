@@ -37,7 +37,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   api.openAPIRegistry.registerComponent('securitySchemes', 'login', {
     type: 'http',
     scheme: 'basic',
-    description: 'An administrator, or a credential of the organization with the right admin',
+    description: 'An administrator, or a credential of the organization with the admin right',
   });
   api.openAPIRegistry.registerComponent('securitySchemes', 'bootstrap', {
     type: 'http',
@@ -59,9 +59,9 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
       version: '1',
       license: { name: 'Apache-2.0' },
       description:
-        'A method that a path does not have is answered 405, and OPTIONS on any path 204, both with Allow, which names the ' +
-        'methods that it has. Every path that can be read with GET answers HEAD too. What changes something is answered 403 to a ' +
-        'page of another origin.',
+        'An unsupported method is answered with 405, and OPTIONS on any path with 204. Both answers list the ' +
+        'supported methods in Allow. Every path that supports GET also supports HEAD. A change that a page of ' +
+        'another origin requests is answered with 403.',
     },
   });
   return api;

@@ -1,4 +1,4 @@
-/** What the management API takes and gives. Requests are checked by these, and the OpenAPI document is made of them. */
+/** The schemas of the management API. They check requests, and the OpenAPI document is generated from them. */
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
@@ -43,7 +43,7 @@ export const credentialParam = z.object({ name: credentialName });
 export const organizationCredentialParam = organizationParam.extend({ name: credentialName });
 export const repositoryParam = organizationParam.extend({ repository: repositoryPath });
 
-/** Items of a page where the client asks for none in particular, and the most that it gets. */
+/** The default and the greatest number of items on a page. */
 const [PAGE, MAX_PAGE] = [100, 1000];
 
 const pageSize = z
@@ -59,7 +59,7 @@ const pageSize = z
     type: 'integer',
     minimum: 1,
     default: PAGE,
-    description: `Items of a page: above ${MAX_PAGE}, ${MAX_PAGE}`,
+    description: `Items per page. A number above ${MAX_PAGE} counts as ${MAX_PAGE}`,
   });
 
 export const pageQuery = z.object({
@@ -86,12 +86,12 @@ const rights = z
 
 const pattern = z
   .string()
-  .openapi({ example: 'alice/*', description: 'One repository, or with /* at its end all below a path' });
+  .openapi({ example: 'alice/*', description: 'A repository or, with /* at the end, all repositories below a path' });
 
 const expiry = time
   .nullable()
   .optional()
-  .openapi({ description: 'null for never; without, it ends when the caller does' });
+  .openapi({ description: "When the credential expires; null for never. The default is the caller's own expiry" });
 
 const registries = z
   .array(z.string().regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, 'must be "central" or the name of a node'))
@@ -99,7 +99,8 @@ const registries = z
   .max(64)
   .openapi({
     example: ['node1'],
-    description: 'Where it is good: "central" and names of nodes; without, where the caller is',
+    description:
+      'Where the credential is valid: "central" and names of nodes. The default is where the caller is valid',
   });
 
 export const newOrganizationCredential = z
@@ -111,13 +112,13 @@ export const newOrganizationCredential = z
       .min(1)
       .max(32)
       .optional()
-      .openapi({ description: "Without, the caller's own, or all of the organization" }),
+      .openapi({ description: "The default is the caller's own, or all of the organization for an administrator" }),
     registries: registries.optional(),
     expires_at: expiry,
   })
   .openapi('NewOrganizationCredential');
 
-/** Patterns may name the credential's own organization only. */
+/** Returns the index of the first pattern that is not of the organization; undefined if all are. */
 export function foreignPattern(name: OrganizationName, patterns: readonly string[]): number | undefined {
   const index = patterns.findIndex((text) => !isPatternOf(name, text));
   return index < 0 ? undefined : index;
@@ -142,12 +143,12 @@ export const credential = z
     registries: registries.nullable(),
     created_at: time,
     expires_at: time.nullable(),
-    last_used_at: time.nullable().openapi({ description: 'To the hour' }),
+    last_used_at: time.nullable().openapi({ description: 'The last use, accurate to an hour' }),
   })
   .openapi('Credential');
 
 export const createdCredential = credential
-  .extend({ secret: z.string().openapi({ description: 'The password. It is shown once and stored as a hash.' }) })
+  .extend({ secret: z.string().openapi({ description: 'The password. It is shown only once, and stored as a hash' }) })
   .openapi('CreatedCredential');
 
 const visibility = z.enum(['public', 'private']);
@@ -168,22 +169,24 @@ export const usage = z
   .object({
     repositories: z.int(),
     manifests: z.int().openapi({ description: 'Live manifests of all its repositories' }),
-    manifest_bytes: z.int().openapi({ description: 'Bytes of these, each distinct one once' }),
+    manifest_bytes: z.int().openapi({ description: 'Bytes of these manifests, with each distinct one counted once' }),
     tags: z.int(),
     blobs: z.int().openapi({
       description: 'Distinct blobs that manifests of the organization reference, or that none has referenced yet',
     }),
     bytes: z.int().openapi({ description: 'Bytes of these blobs' }),
-    used: z.int().openapi({ description: 'What the quota limits: bytes of manifests, of blobs and of open uploads' }),
+    used: z
+      .int()
+      .openapi({ description: 'Bytes that count against the quota: those of manifests, blobs and open uploads' }),
     in_flight: z
       .int()
-      .openapi({ description: 'Of them, bytes of open uploads and of blobs that no manifest has referenced yet' }),
+      .openapi({ description: 'The part of `used` in open uploads and in blobs that no manifest has referenced yet' }),
     quota: quotaBytes,
     limits: z
       .object({ manifests: z.int(), tags: z.int() })
-      .openapi({ description: 'How many of each it may have, also without a quota' }),
+      .openapi({ description: 'How many the organization may have, with or without a quota' }),
     complete: z.boolean().openapi({
-      description: 'false where the store of a node does not answer: what only that node knows of is missing',
+      description: "false if a node's store does not answer. Then everything that only that node knows of is missing",
     }),
   })
   .openapi('Usage');
@@ -199,11 +202,11 @@ export const storeParam = z.object({
 });
 
 export const forgetQuery = z.object({
-  last: z.string().default('').openapi({ description: 'What the answer before gave, until it is null' }),
+  last: z.string().default('').openapi({ description: '`last` of the previous answer, until it is null' }),
   lost: z
     .stringbool({ truthy: ['true'], falsy: ['false'] })
     .default(false)
-    .openapi({ type: 'boolean', description: 'Whether locations go as well whose bytes central lacks' }),
+    .openapi({ type: 'boolean', description: 'If true, also forgets locations of blobs that central does not hold' }),
 });
 
 const seconds = z.int().nullable();
@@ -211,24 +214,26 @@ const seconds = z.int().nullable();
 export const queue = z
   .object({
     store: z.string(),
-    answers: z.boolean().openapi({ description: 'Whether the queue could be asked; if not, what it counts is 0' }),
-    depth: z.int().openapi({ description: 'Tags and manifests that central has not heard of' }),
+    answers: z.boolean().openapi({ description: 'Whether the queue answers. If not, its counts are 0' }),
+    depth: z.int().openapi({ description: 'Tags and manifests that are not yet announced to central' }),
     oldest_outbox_entry_seconds: seconds.openapi({
-      description: 'How long the oldest of them has waited; null for none',
+      description: 'Age of the oldest outbox entry; null if there is none',
     }),
     in_flight: z.int().openapi({ description: 'Blobs that are being copied now' }),
-    copies_down: z.int().openapi({ description: 'Blobs that the node has yet to fetch from afar' }),
-    parked: z.int().openapi({ description: 'Jobs that were given up, and wait for an operator' }),
+    copies_down: z.int().openapi({ description: 'Blobs that have yet to be copied down to the node' }),
+    parked: z.int().openapi({ description: 'Jobs that replication gave up on, until an operator retries them' }),
     paused: z.boolean(),
     copies_up: z
       .object({ blobs: z.int(), bytes: z.int() })
-      .openapi({ description: 'Blobs whose bytes lie at this node, and that central lacks' }),
-    changeLog: z.array(
+      .openapi({ description: 'Blobs that have yet to be copied up to central' }),
+    change_log: z.array(
       z.object({
         store: z.string(),
         position: z.int(),
         behind: z.int().openapi({ description: 'Entries that the node has yet to apply' }),
-        seconds_since: seconds.openapi({ description: 'Since it last asked' }),
+        seconds_since: seconds.openapi({
+          description: 'Seconds since the node last read the change log; null if it never has',
+        }),
       }),
     ),
   })
@@ -236,7 +241,7 @@ export const queue = z
 
 export const queueChange = z.strictObject({ paused: z.boolean() }).openapi('QueueChange');
 export const retryRequest = z
-  .strictObject({ job: z.string().optional().openapi({ description: 'Without, all parked jobs' }) })
+  .strictObject({ job: z.string().optional().openapi({ description: 'The default is all parked jobs' }) })
   .openapi('Retry');
 export const parkedJob = z.object({ job: z.string(), attempts: z.int(), last_error: z.string() }).openapi('ParkedJob');
 
@@ -248,7 +253,9 @@ export const onlyHere = z
       organization: z.string(),
       key: z.string(),
       size: z.int(),
-      elsewhere: z.boolean().openapi({ description: 'Whether another node has it: then it is not lost with this one' }),
+      elsewhere: z
+        .boolean()
+        .openapi({ description: 'Whether another node has it. If so, it would not be lost with this one' }),
     }),
   ])
   .openapi('OnlyHere');
@@ -264,24 +271,24 @@ export const waitQuery = z.object({
   wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: 'Seconds to wait for a final state' }),
 });
 
-/** A version, as `Berth-Version` of a push said it. */
-const version = z
+/** A version that a push returned in `Berth-Version`. */
+const versionOfPush = z
   .string()
   .optional()
   .transform((text = '', context) => {
     if (text === '') return undefined;
     const version = wholeNumber(text);
     if (version !== undefined && version >= 1 && version < Number.MAX_SAFE_INTEGER) return version;
-    context.addIssue({ code: 'custom', message: 'must be a number that a push was answered in Berth-Version' });
+    context.addIssue({ code: 'custom', message: 'must be a version that a push returned in Berth-Version' });
     return z.NEVER;
   });
 
 export const stateQuery = waitQuery.extend({
-  version: version.openapi({
+  version: versionOfPush.openapi({
     type: 'integer',
     description:
-      'Of the write that is asked about, as its answer said in Berth-Version; the default is what the host has. Of writes ' +
-      "of two stores with the same version it is the host's own, or else the one that won",
+      'The version of the write to show, as its answer had it in Berth-Version. The default is the write that the ' +
+      "host has. If writes at two stores have the same version, it means the host's own, or else the one that won",
   }),
 });
 
@@ -289,13 +296,15 @@ const amount = z.object({ copied: z.int(), total: z.int() });
 
 export const image = z
   .object({
-    digest: z.string().nullable().openapi({ description: 'null where a deletion has won over the write' }),
+    digest: z.string().nullable().openapi({ description: 'null if a deletion has won over the write' }),
     state: z.enum(['pending', 'announced', 'settled', 'parked', 'superseded']).openapi({
-      description: 'superseded: another write, or a deletion, has won, and is announced; what follows is of that',
+      description:
+        'superseded: another write or a deletion has won and is announced. ' +
+        'All fields but `version` then describe the winner',
     }),
-    version: z.int().openapi({ description: 'Of the write that is asked about' }),
+    version: z.int().openapi({ description: 'The version of the requested write' }),
     origin: z.string().nullable().openapi({ description: 'The store that the tag was written at' }),
-    blobs: amount.openapi({ description: 'That central has' }),
+    blobs: amount.openapi({ description: 'How many blobs central has, of how many' }),
     bytes: amount,
     attempts: z.int(),
     last_error: z.string().nullable(),
@@ -310,14 +319,14 @@ export const historyEntry = z
     digest: z.string().nullable().openapi({ description: 'null for a deletion' }),
     replaced_at: time
       .nullable()
-      .openapi({ description: 'When another write was heard of; null for one that was not replaced' }),
-    stores: z.array(z.string()).openapi({ description: 'That know of the write' }),
+      .openapi({ description: 'When a store learned of the write that replaced this one; null if none did' }),
+    stores: z.array(z.string()).openapi({ description: 'The stores that know of the write' }),
     current: z.boolean(),
-    restorable: z.boolean().openapi({ description: 'false for a deletion, and where the manifest was deleted' }),
+    restorable: z.boolean().openapi({ description: 'false for a deletion, and if the manifest was deleted' }),
   })
   .openapi('HistoryEntry');
 
-/** `<version>.<origin>` of the last entry of a page. */
+/** `<version>.<origin>` of the last entry on a page. */
 const WRITE_POSITION = /^(\d{1,16})\.([a-z0-9-]*)$/;
 
 export const historyQuery = pageQuery.extend({
@@ -327,11 +336,11 @@ export const historyQuery = pageQuery.extend({
       if (text === '') return undefined;
       const [, version, origin] = WRITE_POSITION.exec(text) ?? [];
       if (version !== undefined && origin !== undefined) return { version: Number(version), origin };
-      context.addIssue({ code: 'custom', message: 'must be what the page before gave' });
+      context.addIssue({ code: 'custom', message: 'must be `last` of the previous page' });
       return z.NEVER;
     })
     .optional()
-    .openapi({ type: 'string', description: 'What the page before gave' }),
+    .openapi({ type: 'string', description: '`last` of the previous page' }),
 });
 
 export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
@@ -343,28 +352,28 @@ export const prefetched = z
 export const storeMaintenance = z
   .object({
     store: z.string(),
-    answers: z
-      .boolean()
-      .openapi({ description: "Whether the store's database could be asked; if not, nothing is listed" }),
+    answers: z.boolean().openapi({ description: "Whether the store's database answers. If not, nothing is listed" }),
     tasks: z.array(
       z.object({
         task: z.string(),
-        last_slice_at: time.openapi({ description: 'When it last ran' }),
-        next_at: time.openapi({ description: 'It runs again with the first minute after' }),
+        last_slice_at: time.openapi({ description: 'When the task last ran' }),
+        next_at: time.openapi({ description: 'When the task may run again. It runs at the next full minute' }),
         round_started_at: time,
         round_ended_at: time
           .nullable()
-          .openapi({ description: 'When it last came to the end of the store; null for never' }),
-        slices: z.int().openapi({ description: 'Of the round that is under way, or that ended last' }),
-        stopped: z.string().nullable().openapi({ description: 'What keeps it from its work' }),
+          .openapi({ description: 'When the task last finished the whole store; null for never' }),
+        slices: z.int().openapi({ description: 'Slices of the round in progress or, between rounds, of the last one' }),
+        stopped: z.string().nullable().openapi({ description: 'What stops the task; null if nothing does' }),
       }),
     ),
-    counters: z.record(z.string(), z.int()).openapi({ description: 'What it has done so far' }),
+    counters: z
+      .record(z.string(), z.int())
+      .openapi({ description: 'The work that maintenance has done on the store so far' }),
   })
   .openapi('StoreMaintenance');
 
 export const auditQuery = pageQuery.extend({
-  last: z.string().optional().openapi({ description: 'What the page before gave' }),
+  last: z.string().optional().openapi({ description: '`last` of the previous page' }),
 });
 
 export const auditEntry = z
@@ -376,17 +385,16 @@ export const auditEntry = z
     key: z
       .string()
       .nullable()
-      .openapi({ description: 'The tag, the digest, the name of the credential or store, the quota in bytes' }),
+      .openapi({ description: 'The tag, the digest, the name of the credential or store, or the quota in bytes' }),
     by: z
       .object({ id: z.string(), name: z.string().nullable() })
       .nullable()
-      .openapi({ description: "The credential; null for Berth's own maintenance" }),
-    host: z.string().nullable().openapi({ description: 'That was asked' }),
-    address: z
-      .string()
-      .nullable()
-      .openapi({ description: 'Of refused logins: the same for the same address, and nothing more' }),
-    count: z.int().openapi({ description: 'Of refused logins: how many there were in the hour, at least' }),
-    store: z.string().openapi({ description: 'Whose log it is in' }),
+      .openapi({ description: "The credential that acted; null for Berth's own maintenance" }),
+    host: z.string().nullable().openapi({ description: 'The host that received the request' }),
+    address: z.string().nullable().openapi({
+      description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
+    }),
+    count: z.int().openapi({ description: 'Refused logins only: the least number of them in the hour' }),
+    store: z.string().openapi({ description: 'The store whose log has the entry' }),
   })
   .openapi('AuditEntry');

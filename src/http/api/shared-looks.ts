@@ -1,30 +1,31 @@
 /**
- * Waiting for something by looking at it again and again. Of the requests of an isolate that wait for the same thing
- * one looks, and the others see what it saw; the longer they wait, the rarer the looks.
+ * Waits for something by looking at it repeatedly. When several requests of an isolate wait for the same thing, one
+ * request looks and the others use what it saw. The longer they wait, the less often they look.
  *
- * Only what was seen is shared: a promise of another request may never settle. A look that does not end is taken over.
+ * Requests share the results of looks, never promises: a promise of another request may never settle. If a look takes
+ * too long, another request looks itself.
  */
 
-/** Between the first two looks, and between looks at the end of a minute, in milliseconds. */
+/** The pause after the first look, and the longest pause, in milliseconds. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [200, 2000];
 const GROWTH = 1.25;
-/** For how long a look of another request is waited for, and one that has ended is kept. */
+/** How long to wait for a look of another request, and how long to keep a finished one. */
 const KEPT_MILLISECONDS = 5000;
 
 interface Look<Answer> {
   readonly begunAt: number;
-  /** Undefined while it is under way. */
+  /** Undefined until the look has finished. */
   readonly seen: { readonly answer: Answer } | undefined;
 }
 
 export class SharedLooks<Answer> {
-  /** The oldest first. */
+  /** In order of their start. */
   readonly #looks = new Map<string, Look<Answer>>();
 
   /**
-   * Looks until `isDone`, or for `seconds`. The first look is the request's own: what it waits for may be younger than
-   * what another has seen.
-   * @param key names what is looked at: for the same key, every `look` sees the same
+   * Looks until `isDone`, or for `seconds`, and returns the last answer. The first look is always the request's own,
+   * because the change that it waits for may be more recent than another request's look.
+   * @param key identifies the thing that `look` looks at
    */
   async until(
     key: string,

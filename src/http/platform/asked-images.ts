@@ -1,4 +1,4 @@
-/** Which images a request of the platform API asks for, and whether the caller may see them. */
+/** Parses which images a request of the platform API asks for, and finds those that the caller may see. */
 import { allows, type Credential, OFFICIAL_ORGANIZATION } from '../../auth/credential.ts';
 import { listable } from '../../auth/listable.ts';
 import { parseAnyDigest } from '../../oci/digest.ts';
@@ -11,7 +11,7 @@ import type { AppContext } from '../context.ts';
 import { callerOf } from './caller.ts';
 import { withoutHost } from './hosts.ts';
 
-/** An image by its repository; or, without one, every image with the tag or digest. */
+/** An image of a repository or, without a repository, every image with the tag or digest. */
 export interface RequestedImage {
   readonly repository: RepositoryName | undefined;
   readonly reference: Reference;
@@ -21,7 +21,7 @@ export interface ImageRequestedByDigest extends RequestedImage {
   readonly reference: Extract<Reference, { readonly kind: 'digest' }>;
 }
 
-/** `?namespace=`. @throws OciError PARAMETER_INVALID */
+/** Returns the organization that `?namespace=` names. @throws OciError PARAMETER_INVALID */
 export function namespaceAsked(c: AppContext): OrganizationName | undefined {
   const namespace = c.req.query('namespace');
   if (namespace === undefined || namespace === '') return undefined;
@@ -30,7 +30,8 @@ export function namespaceAsked(c: AppContext): OrganizationName | undefined {
 }
 
 /**
- * `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere; with a digest, that goes first.
+ * Parses `<repository>:<tag>`, or a tag alone. A repository without a tag means `latest`, as everywhere. If the text
+ * also has a digest, the digest counts and the tag is ignored.
  * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID
  */
 export function parseTagAsked(c: AppContext, text: string): RequestedImage {
@@ -41,7 +42,7 @@ export function parseTagAsked(c: AppContext, text: string): RequestedImage {
   return { repository: repositoryAsked(repository), reference: { kind: 'tag', tag: parseTag(tag) } };
 }
 
-/** `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
+/** Parses `<repository>@<digest>`, or a digest alone. @throws OciError NAME_INVALID, DIGEST_INVALID */
 export function parseDigestAsked(c: AppContext, text: string): ImageRequestedByDigest {
   const name = withoutHost(c, text);
   const at = name.indexOf('@');
@@ -56,52 +57,53 @@ function splitTag(name: string): [repository: string, tag?: string] {
   return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name];
 }
 
-/** kraft leaves the organization of official images out. @throws OciError NAME_INVALID */
+/** Parses a repository. kraft leaves out the organization of official images. @throws OciError NAME_INVALID */
 function repositoryAsked(name: string): RepositoryName {
   return parseRepositoryName(name.includes('/') ? name : `${OFFICIAL_ORGANIZATION}/${name}`);
 }
 
 /**
- * Everything of the organization that is asked about.
- * @param alsoFromAfar whether a node shows what central has as well
- * @throws OciError DENIED where there is nothing that the caller may pull
+ * Lists every image of the requested organization that the caller may pull.
+ * @param withCentral whether a node also lists what central has
+ * @throws OciError DENIED if there is nothing that the caller may pull
  */
 export async function listAll(
   c: AppContext,
   withUntagged: boolean,
-  alsoFromAfar: boolean,
+  withCentral: boolean,
   page: PageRequest,
 ): Promise<Page<ListedImage>> {
   const namespace = namespaceAsked(c);
   const scope = listable(callerOf(c), namespace);
-  const found = await c.get('registry').listImages(scope, withUntagged, page, alsoFromAfar);
+  const found = await c.get('registry').listImages(scope, withUntagged, page, withCentral);
   if (scope.ranges.length === 0 && found.items.length === 0 && page.after === '')
     throw mayNotList(callerOf(c), namespace);
   return found;
 }
 
 /**
- * @param alsoFromAfar whether a node shows what only central has
- * @throws OciError DENIED where none was found, and not all may be looked for
+ * Finds the requested images.
+ * @param withCentral whether a node also shows images that only central has
+ * @throws OciError DENIED if it finds none and the caller may not pull from every named repository
  */
 export async function find(
   c: AppContext,
   asked: readonly RequestedImage[],
-  alsoFromAfar: boolean,
+  withCentral: boolean,
   page: PageRequest,
 ): Promise<Page<ListedImage>> {
   const named: { access: ReadAccess; reference: Reference }[] = [];
   for (const { repository, reference } of asked) {
     if (repository === undefined) {
       if (asked.length > 1)
-        throw new OciError('FIELD_INVALID', { message: 'of several images, each is asked for with its repository' });
+        throw new OciError('FIELD_INVALID', { message: 'to ask for several images, name the repository of each' });
       const scope = listable(callerOf(c), namespaceAsked(c));
       return c.get('registry').listImagesOf(scope, reference, page);
     }
     const isGranted = allows(callerOf(c), 'pull', repository);
     named.push({ access: { repository, condition: isGranted ? 'granted' : 'if-public' }, reference });
   }
-  const images = await c.get('registry').findImages(named, alsoFromAfar);
+  const images = await c.get('registry').findImages(named, withCentral);
   const closed = named.find(({ access }) => access.condition === 'if-public');
   if (images.length === 0 && closed !== undefined) {
     throw new OciError('DENIED', { message: `this credential may not pull from ${closed.access.repository}` });

@@ -1,6 +1,6 @@
 /**
- * Who calls the platform API: a credential, as `Bearer` with the whole platform token, the base64 of `<user>:<secret>`,
- * or with Basic in any form that the registry takes. Access tokens are for the OCI API alone.
+ * Authenticates callers of the platform API. They send the whole platform token, the base64 of `<user>:<secret>`, as
+ * `Bearer`, or log in with Basic in any form that the registry accepts. Access tokens work in the OCI API only.
  */
 import { createMiddleware } from 'hono/factory';
 import { isEmpty, parseBasic } from '../../auth/basic.ts';
@@ -10,7 +10,7 @@ import { OciError } from '../../oci/errors.ts';
 import { logInFrom, logInWithWholeToken } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
-/** Everything needs a login. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
+/** Requires a login for every request. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
 export const authenticatePlatformCaller = createMiddleware<AppEnv>(async (c, next) => {
   const credential = await credentialOf(c);
   c.set('principal', { kind: 'credential', credential, scopes: undefined });
@@ -18,7 +18,7 @@ export const authenticatePlatformCaller = createMiddleware<AppEnv>(async (c, nex
   await next();
 });
 
-/** The caller's credential. */
+/** Returns the caller's credential. @throws OciError UNAUTHORIZED */
 export function callerOf(c: AppContext): Credential {
   const principal = c.get('principal');
   if (principal.kind !== 'credential') throw notLoggedIn();
@@ -32,7 +32,7 @@ async function credentialOf(c: AppContext): Promise<Credential> {
 }
 
 async function loginOf(c: AppContext): Promise<Login | undefined> {
-  // What changes something removes a repository, whose visibility is control data: no copy decides that.
+  // The only change here removes a repository, whose visibility is control data. So central decides, not a node's copy.
   const by = c.req.method === 'GET' || c.req.method === 'HEAD' ? 'this registry' : 'central';
   const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
   switch (scheme.toLowerCase()) {
@@ -49,8 +49,7 @@ async function loginOf(c: AppContext): Promise<Login | undefined> {
 
 function notLoggedIn(): OciError {
   return new OciError('UNAUTHORIZED', {
-    message:
-      'log in with a platform token, as Authorization: Bearer <token>, or with Basic: this one is missing or wrong',
+    message: 'the platform token is missing or wrong: log in with Authorization: Bearer <token>, or with Basic',
     headers: { 'WWW-Authenticate': 'Bearer realm="Berth"' },
   });
 }

@@ -4,12 +4,15 @@ import type { ErrorKind, OciError } from '../../oci/errors.ts';
 import type { AppContext } from '../context.ts';
 import { asOciError, noteError } from '../error-response.ts';
 
-/** Whether a request is of the platform API, and its errors are written so, whoever finds them. */
+/** Returns whether a path belongs to the platform API. All its errors are written here, whatever throws them. */
 export function isPlatformPath(path: string): boolean {
   return /^\/(?:v1|api\/v2\.0)(?:\/|$)/.test(path);
 }
 
-/** `kraft` takes an error with this word in it for a warning that there is nothing to remove: it is Harbor's. */
+/**
+ * Errors whose message gets Harbor's code NOT_FOUND. `kraft` shows such an error as a warning that there is nothing to
+ * remove.
+ */
 const MISSING: ReadonlySet<ErrorKind> = new Set(['BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'NOT_FOUND']);
 
 export function platformErrorResponse(error: unknown, c: AppContext): Response {

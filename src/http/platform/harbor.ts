@@ -1,6 +1,6 @@
 /**
- * The two requests of Harbor's API that Unikraft's clients make: to remove a repository, and for an organization's
- * quota.
+ * The two requests of Harbor's API that Unikraft's clients make: one removes a repository, the other reads an
+ * organization's quota.
  */
 import type { Hono } from 'hono';
 import { administers } from '../../auth/credential.ts';
@@ -17,7 +17,7 @@ import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { callerOf } from './caller.ts';
 
-/** What Harbor writes where there is no limit. */
+/** Harbor's value for no limit. */
 const UNLIMITED = -1;
 
 export function harborRoutes(platform: Hono<AppEnv>): void {
@@ -38,7 +38,10 @@ export function harborRoutes(platform: Hono<AppEnv>): void {
   });
 }
 
-/** Slashes within a repository's name are encoded, by Harbor's own clients twice. @throws OciError NAME_INVALID */
+/**
+ * Returns the repository that the path names. Clients encode the slashes in its name, Harbor's own clients twice.
+ * @throws OciError NAME_INVALID
+ */
 function repositoryOf(c: AppContext): RepositoryName {
   const name = c.req.param('name') ?? '';
   const repository = parseRepositoryName(`${projectOf(c)}/${name.replaceAll(/%2f/gi, '/')}`);
@@ -46,14 +49,14 @@ function repositoryOf(c: AppContext): RepositoryName {
   return repository;
 }
 
-/** @throws OciError NAME_INVALID */
+/** Returns the organization that the path names as a project. @throws OciError NAME_INVALID */
 function projectOf(c: AppContext): OrganizationName {
   const project = c.req.param('project') ?? '';
   if (isOrganizationName(project)) return project;
   throw new OciError('NAME_INVALID', { message: 'the project must be the name of an organization' });
 }
 
-/** @throws OciError DENIED */
+/** Checks that the caller belongs to the organization or administers it. @throws OciError DENIED */
 function requireMember(c: AppContext, organization: OrganizationName): void {
   const caller = callerOf(c);
   if (administers(caller, organization) || (caller.kind === 'organization' && caller.organization === organization))

@@ -1,6 +1,6 @@
 /**
- * Hosts in names of images. A namespace may be served at several, of which the one that starts with `index.` is its
- * registry's: the clients find a node's API at `api.<node>`, and its images at `<node>`.
+ * Finds the hosts that stand in names of images. A namespace may be served at several hosts; the one that starts with
+ * `index.` is its registry. Clients call a node's API at `api.<node>`, and name its images `<node>/…`.
  */
 import { type Namespace, namespaceName, resolveNamespace } from '../../namespaces/namespace.ts';
 import type { AppContext } from '../context.ts';
@@ -8,7 +8,7 @@ import type { AppContext } from '../context.ts';
 const REGISTRY = 'index.';
 const API = 'api.';
 
-/** The host of a namespace's registry, as the caller can reach it, with its port. */
+/** Returns the host of a namespace's registry as the caller can reach it, with its port. */
 export function registryHost(c: AppContext, namespace: Namespace): string {
   const { host, hostname, port } = c.get('url');
   const isAsked = namespaceName(namespace) === namespaceName(c.get('namespace'));
@@ -19,21 +19,21 @@ export function registryHost(c: AppContext, namespace: Namespace): string {
       namespaceName(served.namespace) === namespaceName(namespace) ? [served.host] : [],
     );
   const registry = hosts.find((each) => each.startsWith(REGISTRY));
-  // One that is served by its name is found on every port.
+  // A host name without a port is served on every port, so the caller's port reaches it.
   if (registry !== undefined) return registry.includes(':') || port === '' ? registry : `${registry}:${port}`;
   if (isAsked) return host;
-  // One without a name is the asked one, at another port.
+  // A host without a name, `:<port>`, is served at the name that the caller used.
   return hosts.find((each) => !each.startsWith(':')) ?? `${hostname}${hosts[0] ?? ''}`;
 }
 
-/** What names of images start with, of the namespace that is asked: the platform leaves `index.` and `api.` out. */
+/** Returns the host in names of this namespace's images. The platform leaves out `index.` and `api.`. */
 export function hostOfImages(c: AppContext): string {
   return registryHost(c, c.get('namespace')).replace(/^(?:index|api)\./, '');
 }
 
 /**
- * A name may come as clients write it elsewhere: after a host that this deployment serves, with or without its `index.`
- * or `api.`.
+ * Removes the host from the name of an image, if this deployment serves that host. The name may leave out the host's
+ * `index.` or `api.`.
  */
 export function withoutHost(c: AppContext, name: string): string {
   const [host = '', rest] = name.split(/\/(.*)/s, 2);

@@ -1,8 +1,7 @@
 /**
- * `GET /v1/images/list`, for older clients: what is asked for comes in the body, although it is a GET. They ask in a loop,
- * until the image that they have just pushed is listed: to central, and they ask a node. So a node lists what it would
- * serve: what is asked for by name is looked for in its own store first, the whole list is of its own store and
- * central's.
+ * `GET /v1/images/list`, for older clients, which put their query into the body of the GET. They push an image to central
+ * and then ask a node in a loop until it lists the image. So a node lists everything that it would serve: it looks for
+ * named images in its own store first, then at central, and an unfiltered list covers both stores.
  */
 import type { Hono } from 'hono';
 import { z } from 'zod';
@@ -14,7 +13,7 @@ import { linkToNext, pageRequest } from '../v2/pagination.ts';
 import { type RequestedImage, find, listAll, parseDigestAsked, parseTagAsked } from './asked-images.ts';
 import { success } from './images.ts';
 
-/** Images that one request may ask for. */
+/** The most images that one request may ask for. */
 const MAX_ASKED = 100;
 
 const item = z.object({ digest: z.string().optional(), tag: z.string().optional() });
@@ -29,7 +28,7 @@ export function imagesListRoutes(platform: Hono<AppEnv>): void {
   });
 }
 
-/** Undefined where nothing in particular is asked for. @throws OciError FIELD_INVALID, BODY_TOO_LARGE */
+/** Parses the body; returns undefined if it names no images. @throws OciError FIELD_INVALID, BODY_TOO_LARGE */
 async function askedIn(c: AppContext): Promise<RequestedImage[] | undefined> {
   const bytes = await readSmallBody(c);
   if (bytes.byteLength === 0) return undefined;
@@ -53,12 +52,14 @@ function jsonOf(bytes: Uint8Array): unknown {
 
 function notAList(cause?: unknown): OciError {
   return new OciError('FIELD_INVALID', {
-    message: `the body must be absent, or JSON: a list of at most ${MAX_ASKED} of {"tag":"<repository>:<tag>"} and {"digest":"<repository>@<digest>"}`,
+    message:
+      `send no body, or a JSON list of at most ${MAX_ASKED} items: ` +
+      '{"tag":"<repository>:<tag>"} or {"digest":"<repository>@<digest>"}',
     cause,
   });
 }
 
-/** The last three are of the image's config, a blob, which a list does not read. */
+/** The last three fields stay empty: they come from the image's config, a blob, which a list does not read. */
 function view({ repository, digest, tags, size, kind }: ListedImage): object {
   return {
     status: 'success',

@@ -1,6 +1,6 @@
 /**
- * `GET /v1/images` and `GET /v1/image-store`. Central lists what an organization owns, repository by repository; a node
- * what lies in its own store, image by image, also what has no tag.
+ * `GET /v1/images` and `GET /v1/image-store`. Central lists the images of an organization by repository. A node lists
+ * the images in its own store one by one, including those without tags.
  */
 import type { Hono } from 'hono';
 import type { ListedImage, Page, PageRequest } from '../../registry/registry.ts';
@@ -30,7 +30,7 @@ export function imageRoutes(platform: Hono<AppEnv>): void {
 /** Parameters that a link to the next page repeats. */
 const FILTERS = ['details', 'namespace', 'digest', 'tag'] as const;
 
-/** As the platform writes lists. A list is as it is now. */
+/** Answers with a list in the platform's form. Caches must not keep it, because it is only true now. */
 export function success(
   c: AppContext,
   images: readonly object[],
@@ -47,14 +47,14 @@ async function pageOf(c: AppContext, withUntagged: boolean, request: PageRequest
     const asked = byDigest ?? byTag;
     return asked === undefined ? listAll(c, withUntagged, false, request) : find(c, [asked], false, request);
   }
-  // Looked for by its tag, an image shows that tag, however many it has.
+  // Searching by tag makes the image show that tag, however many tags it has.
   const page = await find(c, [{ ...byTag, repository: byTag.repository ?? byDigest.repository }], false, request);
   const isAsked = (image: ListedImage): boolean =>
     image.digest === byDigest.reference.digest && [undefined, image.repository].includes(byDigest.repository);
   return { ...page, items: page.items.filter(isAsked) };
 }
 
-/** What has no tag is not shown: there is no place for it. */
+/** Groups images by repository. It leaves out images without tags, because this form has no place for them. */
 function byRepository(images: readonly ListedImage[]): object[] {
   const repositories = Map.groupBy(images, ({ repository }) => repository);
   return [...repositories].flatMap(([name, each]) => {
@@ -65,7 +65,7 @@ function byRepository(images: readonly ListedImage[]): object[] {
   });
 }
 
-/** The last three are of the image's config, a blob, which a list does not read. */
+/** The last three fields stay empty: they come from the image's config, a blob, which a list does not read. */
 function imageAtNode(c: AppContext, { repository, digest, tags, size, createdAt, kind }: ListedImage): object {
   return {
     url: `${hostOfImages(c)}/${repository}@${digest}`,

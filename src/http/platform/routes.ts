@@ -1,4 +1,4 @@
-/** The platform's images API, as Unikraft Cloud's clients call it, one file per resource. docs/platform-api.md */
+/** The platform's images API, which Unikraft Cloud's clients call, one file per resource. See docs/platform-api.md. */
 import { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
 import { authenticatePlatformCaller } from './caller.ts';
@@ -7,7 +7,7 @@ import { imageRoutes } from './images.ts';
 import { imagesListRoutes } from './images-list.ts';
 import { whoRoutes } from './who.ts';
 
-/** To be mounted before the management API, whose rules for `/api/` are not those of `/api/v2.0/`. */
+/** Returns the routes. Mount them before the management API, whose rules for `/api/` do not apply to `/api/v2.0/`. */
 export function platformRoutes(): Hono<AppEnv> {
   const platform = new Hono<AppEnv>();
   platform.use('/v1/*', authenticatePlatformCaller);

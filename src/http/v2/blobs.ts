@@ -35,7 +35,8 @@ export function blobRoutes(v2: Hono<AppEnv>): void {
     const { id } = requireWrite(c, 'delete', repository);
     const precondition = preconditionOf(c);
     if (precondition !== undefined) {
-      // A digest always has the same content: nothing can come between.
+      // No transaction is needed: a digest always has the same content, so a concurrent write cannot change the
+      // outcome.
       await c.get('registry').resolveBlob({ repository, condition: 'granted' }, digest, false);
       requireHolds({ precondition }, digest);
     }
@@ -52,7 +53,9 @@ function target(c: AppContext) {
   return { repository, digest };
 }
 
-/** A resumed download that names other content gets all of this one (RFC 9110 §13.1.5). */
+/**
+ * Returns whether the Range applies. If If-Range names other content, the client gets all of this (RFC 9110 §13.1.5).
+ */
 function ifRangeHolds(c: AppContext, digest: Digest): boolean {
   const header = c.req.header('If-Range');
   return header === undefined || isEntityTagOf(header, digest);

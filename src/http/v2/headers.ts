@@ -1,14 +1,14 @@
 import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from '../context.ts';
 
-/** Headers of every answer under `/v2/`, whoever gives it: errors, challenges and unknown paths too. */
+/** Sets the headers of every answer under `/v2/`, including errors, challenges and unknown paths. */
 export const v2Headers = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   const { headers } = c.res;
-  // docker before 23 takes a registry for one of version 1 whose challenge lacks it.
+  // docker before version 23 takes a registry whose challenge lacks this header for a v1 registry.
   headers.set('Docker-Distribution-API-Version', 'registry/2.0');
-  // Manifests come with the media type that they were pushed with, which can be that of a page: a browser runs nothing
-  // of it.
+  // A manifest is served with the media type that it was pushed with. If that is text/html, the browser must run
+  // nothing.
   headers.set('Content-Security-Policy', "default-src 'none'; sandbox");
   headers.set('X-Content-Type-Options', 'nosniff');
 });

@@ -12,10 +12,10 @@ import { loggedPath } from '../logged-path.ts';
 import { isNotModified, preconditionOf } from './precondition.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
-/** Tags that one request may set; the spec asks for 10 at least ("Pushing Manifests", tag parameters). */
+/** The most tags that one request may set. The spec demands at least 10 ("Pushing Manifests", tag parameters). */
 const MAX_TAGS = 100;
 
-/** Characters of a reference that the log shows: what is asked for may be no tag. */
+/** The most characters of a reference that the log shows. A client may send anything as a reference. */
 const MAX_SHOWN = 200;
 
 const PATH = routeOf('/manifests/:reference');
@@ -30,7 +30,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     }
     const manifest = await c.get('registry').getManifest(access, reference, roomFor(c));
     if (isNotModified(c, manifest.digest)) return c.body(null, 304, headersOf(manifest));
-    // A string goes out as UTF-8, of which the manifest's bytes were read: as the same bytes.
+    // The text was decoded from the manifest's UTF-8, so encoding it again gives the same bytes.
     return textAnswer(c, manifest.text, headersOf(manifest), manifest.size);
   });
 
@@ -42,7 +42,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
     const digest = await digestOf(reference.kind === 'digest' ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', {
-        message: 'the manifest does not have the digest that it was pushed by',
+        message: 'the manifest does not match the digest in the URL: push it under its own digest',
         detail: { digest: reference.digest, actual: digest },
       });
     }
@@ -54,7 +54,7 @@ export function manifestRoutes(v2: Hono<AppEnv>): void {
       .putManifest(repository, digest, manifest, bytes.byteLength, tags, condition);
     c.header('Location', `/v2/${repository}/manifests/${digest}`);
     c.header('Docker-Content-Digest', digest);
-    // Names this write to who asks how far it has come (docs/replication.md, "A push to a node").
+    // Identifies this write in later requests for its replication state (docs/replication.md, "A push to a node").
     c.header('Berth-Version', String(version));
     if (manifest.subject !== undefined) c.header('OCI-Subject', manifest.subject);
     if (reference.kind === 'digest') for (const tag of tags) c.header('OCI-Tag', tag, { append: true });
@@ -80,7 +80,7 @@ function target(c: AppContext, parse = parseAnyReference) {
   return { repository, reference };
 }
 
-/** One invalid tag refuses all. @throws OciError TAG_INVALID, TOO_MANY_TAGS */
+/** Returns the tags to set. One invalid tag refuses the whole push. @throws OciError TAG_INVALID, TOO_MANY_TAGS */
 function tagsOf(c: AppContext, reference: Reference): Tag[] {
   if (reference.kind === 'tag') return [reference.tag];
   const tags = new Set((c.req.queries('tag') ?? []).map(parseTag));

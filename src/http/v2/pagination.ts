@@ -3,11 +3,12 @@ import type { Page, PageRequest } from '../../registry/registry.ts';
 import type { AppContext } from '../context.ts';
 import { wholeNumber } from '../whole-number.ts';
 
-/** Items of a page where the client asks for none in particular, and the most that it gets. */
+/** The default and the greatest number of items on a page. */
 export const MAX_PAGE = 1000;
 
 /**
- * `n` and `last` (distribution-spec, "Listing Tags"). An empty `n` is none; beyond `most` it is `most`.
+ * Parses `n` and `last` (distribution-spec, "Listing Tags"). An empty `n` counts as absent; an `n` above `most` becomes
+ * `most`.
  * @throws OciError PARAMETER_INVALID
  */
 export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
@@ -22,7 +23,7 @@ export function pageRequest(c: AppContext, most = MAX_PAGE): PageRequest {
   return { limit, after: c.req.query('last') ?? '' };
 }
 
-/** The Link to the next page, with the parameters of this one that are named; no header on the last. */
+/** Returns the Link to the next page, with the named parameters of this request; no header on the last page. */
 export function linkToNext(
   c: AppContext,
   path: string,

@@ -5,15 +5,15 @@ import type { RepositoryName } from '../../oci/reference.ts';
 import { requireHolds } from '../../registry/conditional.ts';
 import type { AppContext } from '../context.ts';
 
-/** What a request that writes wants to be there, or not to be there; undefined where it says nothing of it. */
+/** Returns the If-Match or If-None-Match of a write; undefined if the request has neither. */
 export function preconditionOf(c: AppContext): Precondition | undefined {
   return parsePrecondition(c.req.header('If-Match'), c.req.header('If-None-Match'));
 }
 
 /**
- * For what would make a blob: judges by whether the repository has it. Its digest is its content, so a blob that comes
- * or goes before the write changes nothing that the client could lose.
- * @throws OciError PRECONDITION_FAILED; UNAVAILABLE where it is not known
+ * Checks the precondition of a request that creates a blob against whether the repository has the blob. The blob may
+ * still come or go before the write. The client cannot lose anything by that, because the digest fixes the content.
+ * @throws OciError PRECONDITION_FAILED; UNAVAILABLE if it cannot find out whether the blob exists
  */
 export async function requireBlobAsAsked(c: AppContext, repository: RepositoryName, digest: Digest): Promise<void> {
   const precondition = preconditionOf(c);
@@ -31,7 +31,7 @@ export async function requireBlobAsAsked(c: AppContext, repository: RepositoryNa
   requireHolds({ precondition }, isThere ? digest : undefined);
 }
 
-/** Whether the client of a GET or HEAD has this content already: its If-None-Match names it (RFC 9110 §13.1.2). */
+/** Returns whether the If-None-Match of a GET or HEAD says that the client has the content (RFC 9110 §13.1.2). */
 export function isNotModified(c: AppContext, digest: Digest): boolean {
   const precondition = parsePrecondition(undefined, c.req.header('If-None-Match'));
   return precondition !== undefined && !holds(precondition, digest);

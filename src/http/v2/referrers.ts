@@ -9,7 +9,7 @@ import { roomFor, textAnswer } from '../large-answer.ts';
 import { linkToNext, pageRequest } from './pagination.ts';
 import { repositoryOf, routeOf } from './target.ts';
 
-/** Referrers of a page: their annotations come from the manifests' own bytes. */
+/** The most referrers on a page. Few, because their annotations are read from the bytes of each manifest. */
 const MAX_REFERRERS = 100;
 
 export function referrerRoutes(v2: Hono<AppEnv>): void {
@@ -18,7 +18,7 @@ export function referrerRoutes(v2: Hono<AppEnv>): void {
     const subject = parseAnyDigest(c.req.param('digest') ?? '');
     const artifactType = c.req.query('artifactType');
     const request = pageRequest(c, MAX_REFERRERS);
-    // Never 404 (distribution-spec, "Listing Referrers"), also where no repository can be.
+    // The spec forbids 404 (distribution-spec, "Listing Referrers"), even for a name that no repository can have.
     const page: Page<Referrer> =
       nameProblem(name)?.kind === 'NAME_UNKNOWN'
         ? { items: [], last: undefined }

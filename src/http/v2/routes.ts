@@ -13,7 +13,8 @@ import { uploadRoutes } from './uploads.ts';
 export function v2Routes(): Hono<AppEnv> {
   const v2 = new Hono<AppEnv>();
   v2.use('/v2/*', authenticate);
-  // Anonymous callers are challenged even where public repositories exist: clients decide by this whether to log in.
+  // Clients decide by this answer whether to log in, so it challenges anonymous callers although some content is
+  // public.
   v2.on('GET', ['/v2', '/v2/'], (c) => {
     requireLogin(c);
     return c.json({});

@@ -3,7 +3,8 @@ import type { AppContext } from '../context.ts';
 import { requirePushableName } from '../push-name.ts';
 
 /**
- * The route of what belongs to a repository, whose name ends before the last such tail: a tag may be named "manifests".
+ * Returns the route pattern of a resource in a repository. The repository's name ends before the last occurrence of the
+ * tail, because a tag may be named "manifests".
  * @param tail `/manifests/:reference`
  */
 export function routeOf(tail: string): string {
@@ -13,7 +14,7 @@ export function routeOf(tail: string): string {
 /** Methods of a push. */
 const PUSHES: ReadonlySet<string> = new Set(['POST', 'PATCH', 'PUT']);
 
-/** The repository that the path names. @throws OciError NAME_INVALID, NAME_UNKNOWN; DENIED to a push */
+/** Returns the repository that the path names. @throws OciError NAME_INVALID, NAME_UNKNOWN; DENIED for a push */
 export function repositoryOf(c: AppContext): RepositoryName {
   const name = c.req.param('name') ?? '';
   if (PUSHES.has(c.req.method)) requirePushableName(c.get('url'), name);

@@ -14,8 +14,8 @@ const SESSIONS = routeOf('/blobs/uploads/');
 const SESSION = routeOf('/blobs/uploads/:session');
 
 /**
- * What a chunk should have at least. Closing an upload reads an object for each chunk, and one request may make 10,000
- * such calls. Shorter chunks are taken all the same: not every client reads the header.
+ * The recommended least number of bytes in a chunk. Closing an upload reads one object per chunk, and a request may
+ * make 10,000 such calls. Shorter chunks are accepted too, because not every client reads the header.
  */
 const CHUNK_MIN_LENGTH = 8 * 1024 ** 2;
 
@@ -95,7 +95,7 @@ function blobCreated(c: AppContext, repository: RepositoryName, digest: string):
   return c.body(null, 201, { Location: `/v2/${repository}/blobs/${digest}`, 'Docker-Content-Digest': digest });
 }
 
-/** `Range` is `0-<end>`, inclusive and without a unit; of an empty upload it is `0-0`. */
+/** Returns the headers of an upload's progress. `Range` is `0-<end>`, inclusive and without a unit; `0-0` if empty. */
 function progressHeaders(repository: RepositoryName, { id, reference, size }: UploadProgress): Record<string, string> {
   return {
     Location: `/v2/${repository}/blobs/uploads/${reference}`,
@@ -104,7 +104,7 @@ function progressHeaders(repository: RepositoryName, { id, reference, size }: Up
   };
 }
 
-/** The refusal of a chunk that is out of order gives the range that the session has. */
+/** Adds the session's range to the error of a chunk that is out of order, so that the client can continue there. */
 async function saysWhereToGoOn<T>(repository: RepositoryName, taken: Promise<T>): Promise<T> {
   try {
     return await taken;

@@ -1,18 +1,21 @@
-/** Deletes objects whose rows have gone. First the objects, then their keys: killed in between, it is done again. */
+/**
+ * Deletes objects whose rows have gone. The objects go before their keys in the delete queue, so a run that is killed
+ * in between deletes them again.
+ */
 import type { Task } from '../round.ts';
 import { Stopped } from '../stopped.ts';
 import { dueObjects, forgetQueuedObjects } from './delete-queue-rows.ts';
 
-/** What R2 deletes in one call. */
+/** R2 deletes at most this many objects in one call. */
 const OBJECTS = 1000;
 
 export const deleteObjects: Task = {
   name: 'delete_queue',
   at: 'every store',
   every: () => 0,
-  async slice({ now }, { name, database, bucket }, { position, stopped }) {
+  async slice({ now }, { name, database, bucket }, { position }) {
     const due = await dueObjects(database, now(), OBJECTS);
-    if (due.length === 0) return position === '' && stopped === null ? undefined : { position: undefined };
+    if (due.length === 0) return position === '' ? undefined : { position: undefined };
     await bucket.delete(due.map(({ key }) => key)).catch((cause: unknown) => {
       throw new Stopped(`the bucket of ${name} does not answer: ${String(cause)}`, { cause });
     });

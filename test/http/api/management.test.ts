@@ -382,7 +382,7 @@ test('an empty version asks about the current write, and one that no push can ha
     const response = await asked(version);
     expect([version, response.status]).toEqual([version, 400]);
     expect((await errorsOf(response))[0]?.message).toBe(
-      'version: must be a number that a push was answered in Berth-Version',
+      'version: must be a version that a push returned in Berth-Version',
     );
   }
 });

@@ -161,10 +161,10 @@ describe('a queue', () => {
   test("is listed with all others, with each node's position in the change log", async () => {
     const { body } = await api('GET', 'replication/queues', { as: 'admin' });
     const { queues } = body as {
-      queues: { store: string; changeLog: { store: string; behind: number; seconds_since: number }[] }[];
+      queues: { store: string; change_log: { store: string; behind: number; seconds_since: number }[] }[];
     };
     expect(queues).toMatchObject([IDLE, { ...IDLE, store: 'node2' }]);
-    for (const { changeLog } of queues) {
+    for (const { change_log: changeLog } of queues) {
       expect(changeLog.map(({ store, behind }) => [store, behind])).toEqual([
         ['node1', 0],
         ['node2', 0],

@@ -39,8 +39,8 @@ test('a local image costs the node one round trip, and an image that only centra
   hosts.now += 1000;
   const { registry } = hosts.node1;
   const wanted = ({ digest }: Image) => [{ access: granted(), reference: { kind: 'digest', digest } as const }];
-  const found = async (image: Image, withRemote: boolean) =>
-    (await registry.findImages(wanted(image), withRemote)).map(({ digest, size }) => [digest, size]);
+  const found = async (image: Image, withCentral: boolean) =>
+    (await registry.findImages(wanted(image), withCentral)).map(({ digest, size }) => [digest, size]);
   expect(await cost(() => registry.findImages(wanted(near), true))).toEqual([1, 0, 0]);
   expect(await cost(() => registry.findImages(wanted(remote), false))).toEqual([1, 0, 0]);
   expect(await cost(() => registry.findImages(wanted(remote), true))).toEqual([1, 1, 0]);
