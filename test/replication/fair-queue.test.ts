@@ -187,7 +187,7 @@ class Sluice {
     while (this.started.length < count) await new Promise<void>((wake) => (this.#wake = wake));
   }
 
-  letOneGo(): void {
+  releaseOne(): void {
     this.#held.shift()?.();
   }
 
@@ -238,7 +238,7 @@ describe('a queue', () => {
     await node1.queue.moveMetadata(ALWAYS);
     for (const next of [late[1], b, late[0], c, d]) {
       const before = sluice.started.length;
-      sluice.letOneGo();
+      sluice.releaseOne();
       await sluice.reached(before + 1);
       expect(sluice.started.at(-1)).toBe(next);
     }
@@ -262,10 +262,10 @@ describe('a queue', () => {
     await Promise.all([sluice.reached(1), copyDownSluice.reached(1)]);
     expect(started()).toEqual([config, copiesDown[0]]);
     // Whichever copy ends, the organization whose turn was longer ago is next.
-    copyDownSluice.letOneGo();
+    copyDownSluice.releaseOne();
     await copyDownSluice.reached(2);
     expect(copyDownSluice.started).toEqual([copiesDown[0], copiesDown[1]]);
-    sluice.letOneGo();
+    sluice.releaseOne();
     await sluice.reached(2);
     expect(sluice.started).toEqual([config, a]);
     sluice.open();
@@ -291,7 +291,7 @@ describe('a queue', () => {
     const sluice = new Sluice(central, state);
     const moving = node1.queue.moveBytes(ALWAYS);
     await sluice.reached(2);
-    sluice.letOneGo();
+    sluice.releaseOne();
     expect(sluice.started).toContain(only);
     const late = await pushLayers(node1, 'bob', 11, [50]);
     await node1.queue.moveMetadata(ALWAYS);

@@ -25,7 +25,7 @@ export type Seen = number | null;
 export class Oracle {
   readonly #events: Event[] = [];
   /** The events that a host's next write comes after. */
-  readonly #heard: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
+  readonly #known: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
   /** The events whose outcome a host has itself; it may know of later ones than these. */
   readonly #has: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
 
@@ -33,11 +33,11 @@ export class Oracle {
   begin(host: HostName, change: Change): Event {
     // A deletion at a node is later than what its node and central know about the same thing. One that only finishes
     // what another has begun at central is not.
-    const heard =
+    const earlier =
       change.kind === 'push' || host === 'central'
-        ? [...this.#heard[host]]
-        : [...this.#heard[host], ...this.#heard.central].filter((event) => touches(change, event));
-    const event: Event = { ...change, host, after: closed(heard), acknowledged: false };
+        ? [...this.#known[host]]
+        : [...this.#known[host], ...this.#known.central].filter((event) => touches(change, event));
+    const event: Event = { ...change, host, after: closed(earlier), acknowledged: false };
     return event;
   }
 
@@ -47,7 +47,7 @@ export class Oracle {
     this.#events.push(event);
     if (!acknowledged) return;
     for (const host of event.kind === 'push' ? [event.host] : [event.host, 'central' as const]) {
-      this.#hear(host, [event]);
+      this.#learn(host, [event]);
       this.#has[host].add(event);
     }
   }
@@ -56,15 +56,15 @@ export class Oracle {
   exchanged(node: NodeName): void {
     const up = [...this.#has[node]].filter(({ kind }) => kind === 'push');
     const down = [...this.#has.central].filter(({ kind }) => kind !== 'push');
-    this.#hear('central', up);
-    this.#hear(node, down);
+    this.#learn('central', up);
+    this.#learn(node, down);
     for (const event of up) this.#has.central.add(event);
     for (const event of down) this.#has[node].add(event);
   }
 
   /** Records that a client was shown a tag at a node, from both stores. */
   shown(node: HostName, repository: number, tag: string): void {
-    this.#hear(
+    this.#learn(
       node,
       [...this.#has.central].filter(
         (event) =>
@@ -143,8 +143,8 @@ export class Oracle {
       .join('\n');
   }
 
-  #hear(host: HostName, events: readonly Event[]): void {
-    for (const event of closed(events)) this.#heard[host].add(event);
+  #learn(host: HostName, events: readonly Event[]): void {
+    for (const event of closed(events)) this.#known[host].add(event);
   }
 }
 

@@ -9,7 +9,7 @@ import {
   api,
   type ApiAnswer,
   eventually,
-  follow,
+  applyChangeLog,
   NODE1,
   queue,
   startQueues,
@@ -185,7 +185,7 @@ describe('a queue', () => {
       oldest_outbox_entry_seconds: expect.any(Number),
     });
     expect((await call('DELETE', `/v2/alice/app/manifests/${old.digest}`, { as: 'alice' })).status).toBe(202);
-    await follow();
+    await applyChangeLog();
     const { results } = await env
       .DB_NODE1!.prepare('SELECT digest FROM manifests WHERE deleted_version > created_version')
       .all();
@@ -249,9 +249,9 @@ describe('a queue', () => {
     expect(await allOnlyHere(10)).toEqual({ items: [], pages: 1 });
     await queue('PATCH', '', { paused: true });
     const images = [await pushToNode1(1), await pushToNode1(5, 'other')];
-    const marked = [...images.map(({ digest }) => digest), 'latest', 'other'].toSorted();
+    const unannounced = [...images.map(({ digest }) => digest), 'latest', 'other'].toSorted();
     for (const n of [1, 3, 4, 100]) {
-      expect((await allOnlyHere(n)).items.map(({ key }) => key).toSorted()).toEqual(marked);
+      expect((await allOnlyHere(n)).items.map(({ key }) => key).toSorted()).toEqual(unannounced);
     }
     expect((await onlyHere(undefined, 100)).items).toContainEqual({
       kind: 'tag',

@@ -8,7 +8,7 @@ beforeEach(addUsers);
 const as = 'alice';
 
 /** Follows Link from page to page, and returns the bodies. */
-async function follow<Body>(path: string): Promise<Body[]> {
+async function pagesFrom<Body>(path: string): Promise<Body[]> {
   const pages: Body[] = [];
   for (let next: string | undefined = path; next !== undefined;) {
     const response: Response = await call('GET', next, { as });
@@ -22,12 +22,12 @@ async function follow<Body>(path: string): Promise<Body[]> {
 describe('tags', () => {
   test('pages are linked', async () => {
     await putImage('alice/app', 1, ['c', 'a', 'b']);
-    const pages = await follow<{ name: string; tags: string[] }>('/v2/alice/app/tags/list?n=2');
+    const pages = await pagesFrom<{ name: string; tags: string[] }>('/v2/alice/app/tags/list?n=2');
     expect(pages).toEqual([
       { name: 'alice/app', tags: ['a', 'b'] },
       { name: 'alice/app', tags: ['c'] },
     ]);
-    expect(await follow('/v2/alice/app/tags/list?last=a')).toEqual([{ name: 'alice/app', tags: ['b', 'c'] }]);
+    expect(await pagesFrom('/v2/alice/app/tags/list?last=a')).toEqual([{ name: 'alice/app', tags: ['b', 'c'] }]);
     const none = await call('GET', '/v2/alice/app/tags/list?n=0', { as });
     expect([await none.json(), none.headers.get('Link')]).toEqual([{ name: 'alice/app', tags: [] }, null]);
   });
@@ -59,7 +59,7 @@ describe('tags', () => {
     await env.DB_CENTRAL.prepare(
       `INSERT INTO tags ${numbers} SELECT 'alice/app', printf('t%05d', i), 'x', 1, 'central', 1 FROM n`,
     ).run();
-    const pages = await follow<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
+    const pages = await pagesFrom<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
     expect(pages.map(({ tags }) => tags.length)).toEqual([1000, 201]);
   });
 
@@ -118,12 +118,12 @@ describe('referrers', () => {
       manifests: { artifactType: string; annotations: { note: string } }[];
     };
     const path = `/v2/alice/app/referrers/${subject.digest}`;
-    const pages = await follow<Index>(`${path}?n=2&artifactType=application/a`);
+    const pages = await pagesFrom<Index>(`${path}?n=2&artifactType=application/a`);
     expect(pages.flatMap(({ manifests }) => manifests.map(({ annotations }) => annotations.note)).toSorted()).toEqual([
       'one',
       'three',
     ]);
-    expect((await follow<Index>(`${path}?n=1`)).flatMap(({ manifests }) => manifests)).toHaveLength(3);
+    expect((await pagesFrom<Index>(`${path}?n=1`)).flatMap(({ manifests }) => manifests)).toHaveLength(3);
     const filtered = await call('GET', `${path}?artifactType=application/b`, { as });
     expect(filtered.headers.get('OCI-Filters-Applied')).toBe('artifactType');
     expect(filtered.headers.get('Content-Type')).toBe('application/vnd.oci.image.index.v1+json');
@@ -156,7 +156,7 @@ describe('referrers', () => {
     }
     type Index = { manifests: { artifactType: string }[] };
     const shown = async (query: string): Promise<string[]> =>
-      (await follow<Index>(`/v2/alice/app/referrers/${subject.digest}?n=1${query}`)).flatMap(({ manifests }) =>
+      (await pagesFrom<Index>(`/v2/alice/app/referrers/${subject.digest}?n=1${query}`)).flatMap(({ manifests }) =>
         manifests.map(({ artifactType }) => artifactType),
       );
     expect((await shown('&artifactType=application/A')).toSorted()).toEqual(types.slice(0, 3).toSorted());
@@ -196,7 +196,7 @@ describe('the catalog', () => {
     for (const [user, repositories] of expected) {
       expect(await (await call('GET', '/v2/_catalog', { as: user })).json()).toEqual({ repositories });
     }
-    const paged = await follow<{ repositories: string[] }>('/v2/_catalog?n=3');
+    const paged = await pagesFrom<{ repositories: string[] }>('/v2/_catalog?n=3');
     expect(paged.map(({ repositories }) => repositories.length)).toEqual([3, 1]);
   });
 
