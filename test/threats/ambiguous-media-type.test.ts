@@ -11,7 +11,7 @@ const DOCKER = 'application/vnd.docker.distribution';
 const IMAGE = `${OCI}.manifest.v1+json`;
 const INDEX = `${OCI}.index.v1+json`;
 
-describe.each(HOSTS_AND_NODES)('ambiguous media type: refused at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('an ambiguous media type is refused at $name', (host) => {
   const descriptor = async () => ({
     mediaType: 'application/x',
     digest: await host.putBlob('alice/app', bytesOf(1, 10)),

@@ -28,7 +28,7 @@ beforeEach(async () => {
   );
 });
 
-describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with deletes off: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a right allows nothing beyond it at $name', (host) => {
   const presented = async (name: Member): Promise<As[]> => {
     const as = { authorization: basic(userOf(name)) };
     return [

@@ -5,7 +5,7 @@ import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS_AND_NODES)('a deleted blob comes back through another repository: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a deleted blob does not come back at $name', (host) => {
   const content = bytesOf(1, 100);
   const ways = [
     ['a push', () => host.putBlob('bob/app', content, 'bob')],

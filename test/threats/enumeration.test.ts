@@ -22,7 +22,7 @@ async function scopeGiven(host: Host, as: 'alice' | 'aliceReader' | undefined, s
 }
 
 // The tests in test/threats/matrix compare the answers of each route about unknown and forbidden repositories.
-describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('enumeration and timing reveal nothing at $name', (host) => {
   test('a wrong user, a wrong password, and another’s password are refused alike', async () => {
     const wrong = [
       { name: 'alice', password: 'not-the-secret' },

@@ -55,7 +55,7 @@ async function objectsOf(bucket: R2Bucket): Promise<number> {
 describe.each([
   ['small, checked by R2 in one put', 1000],
   ['large, in parts, read back through a hash', WHOLE_BYTES + 1_000_000],
-])('a hostile node or upstream: other bytes under a digest at a node, %s', (_how, size) => {
+])("a hostile node's other bytes under a digest, %s,", (_how, size) => {
   test('are never settled: the copy is parked, and the image and the queue say so; after a repair it settles', async () => {
     const { layer, content } = await spoiled(size);
     await hosts.drain();

@@ -6,7 +6,7 @@ import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('knowing a digest does not give its content at $name', (host) => {
   let secret: Digest;
   let image: Image;
   beforeEach(async () => {

@@ -10,7 +10,7 @@ async function catalog(host: Host, as: As | undefined, query = ''): Promise<stri
   return (await response.json<{ repositories?: string[] }>()).repositories ?? [];
 }
 
-describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('private repositories are neither listed nor pulled at $name', (host) => {
   beforeEach(async () => {
     await host.putImage('alice/app', 1, ['latest']);
     await host.putImage('alice/other', 1, ['latest']);

@@ -5,7 +5,7 @@ import { HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-describe.each(HOSTS_AND_NODES)('a pull creates repositories: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a pull creates nothing at $name', (host) => {
   test.each(['alice', 'aliceReader', 'bob', 'platform', 'admin', 'official', undefined] as const)(
     'by %s',
     async (user) => {

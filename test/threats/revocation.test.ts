@@ -18,7 +18,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('no right outlives its revocation at $name', (host) => {
   const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
 
   // An isolate that remembers the password still issues tokens 59 seconds after the removal.

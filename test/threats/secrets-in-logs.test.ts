@@ -41,7 +41,7 @@ describe('the search for secrets finds what is planted', () => {
   });
 });
 
-describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('no secret is logged at $name', (host) => {
   test('what a test prints is searched for the secrets that it used', async () => {
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');

@@ -56,7 +56,7 @@ async function started(host: Host): Promise<string> {
   return patched.headers.get('Location') ?? '';
 }
 
-describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (host) => {
+describe.each(HOSTS_AND_NODES)("another's upload session is unknown at $name", (host) => {
   test.each<[string, string, As, readonly unknown[]]>([
     ['another repository', 'alice/other', 'alice', UNKNOWN],
     ['a repository below', 'alice/app/below', 'alice', UNKNOWN],
@@ -108,7 +108,7 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
   });
 });
 
-describe.each(HOSTS_AND_NODES)('unsigned upload state deserialised: never at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('unsigned upload state is never accepted at $name', (host) => {
   test('a reference with any character changed, cut or added is unknown, and changes nothing', async () => {
     const reference = referenceOf(await started(host));
     const before = await snapshot();
@@ -138,7 +138,7 @@ describe.each(HOSTS_AND_NODES)('unsigned upload state deserialised: never at $na
     ['a signature by an unknown key', async () => forged(await SigningKeys.import([btoa('x'.repeat(32))]))],
     ['a path', () => '..%2F..%2Fblobs%2Fsha256'],
     ['only an id', () => crypto.randomUUID()],
-  ])('%s is none', async (_what, make) => {
+  ])('%s is unknown', async (_what, make) => {
     const before = await snapshot();
     expect(await tryAll(host, 'alice/app', await make(), 'alice')).toEqual(UNKNOWN);
     expect(await snapshot()).toBe(before);

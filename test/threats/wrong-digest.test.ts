@@ -60,7 +60,7 @@ const WAYS: readonly (readonly [
   ],
 ];
 
-describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => {
+describe.each(HOSTS_AND_NODES)('a wrong digest is refused at $name', (host) => {
   describe.each<Algorithm>(['sha256', 'sha512'])('%s', (algorithm) => {
     test.each(WAYS)('%s', async (_way, upload) => {
       const wrong = await digestOf(algorithm, OTHER);
