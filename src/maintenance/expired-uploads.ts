@@ -2,7 +2,6 @@
  * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
  * reviving.
  */
-import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -17,7 +16,7 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Rows of sessions without objects that one run removes. */
+/** Sessions that a slice looks at for those without objects, and for those with objects. */
 const ROWS = 10_000;
 
 /** Sessions with objects that one run removes: three round trips each. */
@@ -31,11 +30,12 @@ export const expiredUploads: Task = {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
     // Sessions with and without objects are paged apart: those that stay keep no others waiting.
-    const page = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
-    let { removed } = page;
-    // To a database that was restored to an earlier moment, a blob's only bytes can look like a chunk of a session of
-    // then.
-    const withObjects = collects ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
+    const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
+    let removed = withoutObjects;
+    // Without collection they stay: in a database that was restored to an earlier moment, a blob's only bytes can look
+    // like a chunk of a session of then.
+    const mayGo = collects && position === '';
+    const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
       try {
         await removeSession(store, id);
@@ -44,10 +44,8 @@ export const expiredUploads: Task = {
         logFailure({ upload: id, error: String(error) });
       }
     }
-    const { last } = page;
     if (removed === 0 && last === undefined && position === '') return undefined;
-    // One page a run.
-    return { position: last && JSON.stringify(last), notBefore: at + MINUTE / 2, counts: { removed_uploads: removed } };
+    return { position: last && JSON.stringify(last), counts: { removed_uploads: removed } };
   },
 };
 

@@ -3,20 +3,17 @@
  *
  *     cron trigger, once a minute → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
  *
- * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of it at one store: it
- * is given where it starts and says where the next one does. A *round* is all slices from one end of the store to the
- * other. The row of a task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what stops
- * it; `/api/maintenance` and `/metrics` show that row. A slice that finds nothing to do answers undefined, and leaves
- * no row.
+ * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of its work at one store:
+ * it is given where it starts, and returns where the next one does. A *round* is all slices from one end of the store to
+ * the other. The row of a task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what
+ * stops it; `/api/maintenance` and `/metrics` show that row. A slice that finds nothing to do leaves no row.
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
  * - **Budgets.** A pass has so much time and so many slices, which its tasks share. After each slice but the last, the
- *   task
- *   rests, since D1 answers one query after the other.
- * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was: its row says why,
- *   and the
- *   next run tries again. Whatever it throws keeps no other task waiting, and no other store.
- * - **A clock that was ahead.** What it wrote into a row is brought back to now, so that no task rests for days.
+ *   task rests, because D1 answers one query after the other.
+ * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was. The row says why
+ *   until a later slice succeeds. A failure delays neither the other tasks nor the other stores.
+ * - **A clock that was ahead.** Times that it wrote into a row are brought back to now, so that no task waits for days.
  *
  * Adding a task is one file, and one line in `tasks.ts`.
  */
@@ -134,8 +131,8 @@ export async function goRound(
     };
     try {
       const slice = await task.slice(context, store, state, save);
-      if (slice === undefined) return;
-      await save(slice);
+      if (slice === undefined && state.stopped === null) return;
+      await save(slice ?? { position: undefined });
     } catch (error) {
       const stop = stopOf(error, store);
       // The position stays as the row says: the slice may have written where to go on.

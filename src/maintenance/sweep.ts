@@ -1,4 +1,6 @@
-/** Sweeps what removals have left to do, of a request or of the change log. Removals take turns, a slice each. */
+/** Sweeps the rows that a removal left behind. Removals take turns, a slice each. */
+import type { Database } from '../stores/database.ts';
+import type { RemovedName } from '../stores/deletion/removals.ts';
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
 import type { Task } from './round.ts';
 
@@ -7,10 +9,15 @@ export const sweep: Task = {
   at: 'every store',
   every: () => 0,
   async slice(_context, { database }, { position }) {
-    const [name] = await unsweptRemovals(database, position, 1);
-    const [first = name] = position === '' || name !== undefined ? [] : await unsweptRemovals(database, '', 1);
-    if (first === undefined) return position === '' ? undefined : { position: undefined };
-    await sweepSlice(database, first);
-    return { position: first };
+    const name = await nextRemoval(database, position);
+    if (name === undefined) return position === '' ? undefined : { position: undefined };
+    await sweepSlice(database, name);
+    return { position: name };
   },
 };
+
+/** After the last removal comes the first again, since each may need many slices. Undefined if none is left. */
+async function nextRemoval(database: Database, last: string): Promise<RemovedName | undefined> {
+  const [name] = await unsweptRemovals(database, last, 1);
+  return name === undefined && last !== '' ? nextRemoval(database, '') : name;
+}

@@ -103,7 +103,7 @@ export class SqlQueueState implements QueueState {
       .exec<{ repository: string; digest: string }>(
         `SELECT due.repository, due.digest FROM (
            SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM copies_down f
-           LEFT JOIN jobs j ON j.id = 'fetch ' || f.repository || ' ' || f.digest
+           LEFT JOIN jobs j ON j.id = 'copy down ' || f.repository || ' ' || f.digest
            WHERE j.id IS NULL OR (j.parked = 0 AND (j.next_at <= ? OR j.next_at > ?))) AS due
          ORDER BY row_number() OVER (PARTITION BY due.organization ORDER BY due.position),
            due.organization <= ?, due.organization LIMIT ?`,

@@ -247,7 +247,9 @@ describe('no token is good for less than the minute that clients take it to be',
         expect(answer.status).toBe(status);
         if (status === 200) expect((await answer.json<Granted>()).expires_in).toBe(60);
         else
-          expect((await errorsOf(answer))[0]?.message).toBe('the credential expires in less than a minute: use another credential');
+          expect((await errorsOf(answer))[0]?.message).toBe(
+            'the credential expires in less than a minute: use another credential',
+          );
       }
       expect((await call('GET', '/v2/', { as: { authorization: basic(user) } })).status).toBe(200);
     } finally {

@@ -81,6 +81,14 @@ test('a slice that stops says why, and is tried again where it was', async () =>
   expect(await row()).toMatchObject({ position: '', slices: 3, stopped: null });
 });
 
+test('a slice that has nothing to do clears what stopped the one before', async () => {
+  const task = taskOf([throws(new Stopped('node1 lags'))]);
+  await run(task);
+  expect(await row()).toMatchObject({ stopped: 'node1 lags', next_at: 0 });
+  await run(task);
+  expect(await row()).toMatchObject({ position: '', stopped: null });
+});
+
 test('a store that does not answer is said to, and logged', async () => {
   const error = new OciError('UNAVAILABLE', { cause: new Error('gone') });
   await expect(run(taskOf([throws(error)]))).rejects.toBe(error);

@@ -66,7 +66,7 @@ describe.each([
     const wrong = { attempts: 1, last_error: expect.stringContaining(layer) };
     expect(await json(IMAGE, 'alice')).toMatchObject({ state: 'parked', ...wrong, blobs: { copied: 1, total: 2 } });
     expect(await json('replication/queues/node1/parked', 'admin')).toMatchObject({
-      jobs: [{ job: `copy ${layer}`, ...wrong }],
+      jobs: [{ job: `copy up ${layer}`, ...wrong }],
     });
 
     await write(layer, content);
@@ -87,7 +87,7 @@ describe.each([
     await replicator.moveBytes(() => true);
     expect(await keyAt(env.DB_NODE2!, 'node2', layer)).toBeUndefined();
     expect(await objectsOf(env.BLOBS_NODE2!)).toBe(0);
-    expect(state.parkedJobs('', 10)).toMatchObject([{ id: `fetch alice/app ${layer}`, parked: true }]);
+    expect(state.parkedJobs('', 10)).toMatchObject([{ id: `copy down alice/app ${layer}`, parked: true }]);
   });
 });
 

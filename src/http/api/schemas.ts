@@ -272,7 +272,7 @@ export const waitQuery = z.object({
 });
 
 /** A version that a push returned in `Berth-Version`. */
-const version = z
+const versionOfPush = z
   .string()
   .optional()
   .transform((text = '', context) => {
@@ -284,7 +284,7 @@ const version = z
   });
 
 export const stateQuery = waitQuery.extend({
-  version: version.openapi({
+  version: versionOfPush.openapi({
     type: 'integer',
     description:
       'The version of the write to show, as its answer had it in Berth-Version. The default is the write that the ' +

@@ -10,9 +10,9 @@ export const deleteObjects: Task = {
   name: 'delete_queue',
   at: 'every store',
   every: () => 0,
-  async slice({ now }, { name, database, bucket }, { position, stopped }) {
+  async slice({ now }, { name, database, bucket }, { position }) {
     const due = await dueObjects(database, now(), OBJECTS);
-    if (due.length === 0) return position === '' && stopped === null ? undefined : { position: undefined };
+    if (due.length === 0) return position === '' ? undefined : { position: undefined };
     await bucket.delete(due.map(({ key }) => key)).catch((cause: unknown) => {
       throw new Stopped(`the bucket of ${name} does not answer: ${String(cause)}`, { cause });
     });

@@ -501,7 +501,7 @@ describe('prefetch', () => {
     const rows = await env
       .DB_NODE2!.prepare('SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT digest FROM tags) AS tag')
       .first();
-    expect(rows).toEqual({ outboxEntries: 0, tag: image.digest });
+    expect(rows).toEqual({ outbox: 0, tag: image.digest });
   });
 
   test('of what is not there, to where nobody is, and without saying where', async () => {
