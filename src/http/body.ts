@@ -91,7 +91,7 @@ async function readWhole(c: AppContext, { limit, tooLarge, reserve }: Whole): Pr
     least: most,
     reserve,
     givesWay: false,
-    isGivenUp: true,
+    failsWhenSlow: true,
     copies: 1,
   });
   held.set(c, buffered);

@@ -93,7 +93,7 @@ async function inTime(writing: Promise<void>): Promise<void> {
   const givenUp = new Promise<never>((_, fail) => {
     const look = (): void => {
       const waited = Date.now() - begunAt;
-      if (waited >= (isolateBudget.isAwaited() ? SLOW_MILLISECONDS : STALLED_MILLISECONDS))
+      if (waited >= (isolateBudget.hasWaiters() ? SLOW_MILLISECONDS : STALLED_MILLISECONDS))
         fail(new Error('the client has stopped reading'));
       else timer = setTimeout(look, LOOK_MILLISECONDS);
     };

@@ -1,7 +1,8 @@
-/** Removes entries of the audit log that are older than it is kept. */
+/** Removes audit log entries that are older than the retention time. */
 import { deleteOldAudit } from '../stores/organizations/audit-rows.ts';
 import type { Task } from './round.ts';
 
+/** Entries that one slice removes. */
 const ENTRIES = 10_000;
 
 export const auditLog: Task = {

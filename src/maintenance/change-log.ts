@@ -2,6 +2,7 @@
 import { deleteAppliedEntries } from '../stores/change-log-rows.ts';
 import type { Task } from './round.ts';
 
+/** Entries that one slice removes. */
 const ENTRIES = 10_000;
 
 export const changeLog: Task = {

@@ -1,11 +1,11 @@
-/** What the tasks of maintenance are given: every store, the settings, the clock, and how long a run may go on. */
+/** What every maintenance task receives: the stores, the settings, the clock, and the run's time limit. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Store } from '../stores/store.ts';
 import { ReplicationLag } from './collection/replication-lag.ts';
 
-/** Of the configuration. `graceMilliseconds` is g: design of the leases in docs/storage.md. */
+/** The part of the configuration that tasks use. `graceMilliseconds` is g in the lease rules of docs/storage.md. */
 type Settings = Pick<
   Config,
   | 'auditMilliseconds'
@@ -20,19 +20,20 @@ type Settings = Pick<
 
 export interface MaintenanceContext extends Settings {
   readonly central: Store;
-  /** Distinct stores of nodes. */
+  /** The nodes' stores, each once: two nodes may share one. */
   readonly nodes: readonly Store[];
-  /** What the nodes have yet to announce to central, read once for many slices. */
+  /** What the nodes have yet to announce to central; one reading serves many slices. */
   readonly lag: ReplicationLag;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Asked between slices, and within a long one. */
+  /** Whether the run has time left. Tasks ask between slices, and within a long slice. */
   readonly mayGoOn: () => boolean;
   /**
-   * Awaited after a slice: how long to leave the store to everyone else. @param worked milliseconds that the slice took
+   * Pauses after a slice, so that the store can serve pushes and pulls.
+   * @param worked milliseconds that the slice took
    */
-  readonly rest: (worked: number) => Promise<unknown>;
-  /** Told of each blob that a store has again: a copy of it may have waited for that. */
+  readonly pause: (worked: number) => Promise<unknown>;
+  /** Reports that a store has a blob's bytes again, so that a copy that waited for them can go on. */
   readonly repaired: (store: StoreName, digest: Digest) => Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Removes upload sessions that have expired: those that never finished, and the rows that kept finished ones from
- * reviving.
+ * Removes expired upload sessions: those that never finished, and the rows of finished ones, which kept them from being
+ * reused until they expired.
  */
 import { logFailure } from '../log.ts';
 import type { Store } from '../stores/store.ts';
@@ -19,7 +19,7 @@ import type { Task } from './round.ts';
 /** Sessions that a slice looks at for those without objects, and for those with objects. */
 const ROWS = 10_000;
 
-/** Sessions with objects that one run removes: three round trips each. */
+/** Sessions with objects that one run removes. Each takes three round trips. */
 const SESSIONS = 100;
 
 export const expiredUploads: Task = {
@@ -50,7 +50,7 @@ export const expiredUploads: Task = {
 };
 
 async function removeSession({ name, database, bucket }: Store, id: string): Promise<void> {
-  // A client that is about to finish it comes too late from here on.
+  // Closing the session first makes a client's closing request fail from here on.
   const { chunks } = await database.batch({
     close: closeUpload(id, name, crypto.randomUUID()),
     chunks: selectChunks(id),

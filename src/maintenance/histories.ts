@@ -1,11 +1,12 @@
 /**
- * Removes what tags no longer keep of their histories: too many entries, and too old ones. See
+ * Trims the histories of tags: removes entries that are too old, or beyond the number that a tag keeps. See
  * `stores/manifests/tag-history.ts`.
  */
 import { DAY } from '../durations.ts';
 import { type TagPosition, tagsWithHistory, trimHistories } from '../stores/manifests/tag-history.ts';
 import type { Task } from './round.ts';
 
+/** Tags that one slice looks at. */
 const TAGS = 50;
 /** Entries that one slice removes. */
 const ENTRIES = 1000;
@@ -20,7 +21,7 @@ export const histories: Task = {
     if (page.length === 0) return { position: undefined };
     const kept = { entries: limits.historyEntries, since: now() - historyMilliseconds };
     const removed = await trimHistories(database, page, kept, ENTRIES);
-    // There may be more of the same tags.
+    // The same tags may have more to remove.
     if (removed === ENTRIES) return { position: JSON.stringify(from) };
     return { position: page.length < TAGS ? undefined : JSON.stringify(page.at(-1)) };
   },

@@ -1,4 +1,4 @@
-/** What operators see of maintenance: for each store, how its tasks stand, and what they have done. */
+/** Maintenance as operators see it: for each store, the state of its tasks and its counters. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { composeStores } from '../registry/compose.ts';
@@ -14,7 +14,7 @@ export interface StoreMaintenance {
   readonly known: { readonly tasks: readonly TaskState[]; readonly counters: ReadonlyMap<string, number> } | undefined;
 }
 
-/** Of every store, central's first: the tasks of the list that have run there. */
+/** Returns the state of every store, central first. A task that has never run at a store is left out. */
 export function maintenanceOf(config: Config, env: object): Promise<StoreMaintenance[]> {
   return Promise.all(
     composeStores(config, env).map(async ({ name, database }) => ({

@@ -1,21 +1,23 @@
 /**
- * The engine of maintenance: it takes the tasks of `tasks.ts` round the stores, all of them alike.
+ * The engine of maintenance: runs the tasks of `tasks.ts` at the stores, all in the same way.
  *
  *     cron trigger, once a minute → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
  *
- * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of its work at one store:
- * it is given where it starts, and returns where the next one does. A *round* is all slices from one end of the store to
- * the other. The row of a task at a store (`task-rows.ts`) keeps the position, when the task is due again, and what
- * stops it; `/api/maintenance` and `/metrics` show that row. A slice that finds nothing to do leaves no row.
+ * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of a task's work at one
+ * store: it receives the position where it starts and returns the position where the next one starts. A *round* is all
+ * the slices from one end of the store to the other. Each task has a row at each store (`task-rows.ts`), which keeps
+ * the position, when the task is due again, and why it stopped; `/api/maintenance` and `/metrics` show that row. A
+ * slice that finds nothing to do returns undefined, and its row is not written.
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
- * - **Budgets.** A pass has so much time and so many slices, which its tasks share. After each slice but the last, the
- *   task rests, because D1 answers one query after the other.
- * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, stays where it was. The row says why
- *   until a later slice succeeds. A failure delays neither the other tasks nor the other stores.
- * - **A clock that was ahead.** Times that it wrote into a row are brought back to now, so that no task waits for days.
+ * - **Budgets.** The tasks of a pass share its limits on time and slices. A task pauses after each slice but the last,
+ *   because D1 answers one query at a time.
+ * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
+ *   and the next run tries again. An error delays no other task and no other store.
+ * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for
+ *   days.
  *
- * Adding a task is one file, and one line in `tasks.ts`.
+ * To add a task, write one file and add one line to `tasks.ts`.
  */
 import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
@@ -32,16 +34,17 @@ export interface Task {
   readonly every: (context: MaintenanceContext) => number;
   readonly at: 'central' | 'node' | 'every store';
   /**
-   * For so many milliseconds no other run begins a slice while one is under way; undefined if two at once do no harm.
+   * Milliseconds for which a slice under way keeps other runs from beginning one; undefined if two at once do no harm.
    */
   readonly alone?: number;
   /** How many milliseconds of a pass the task may take; undefined for all. */
   readonly share?: number;
   /**
-   * @param state of the task at the store; its position is '' at the start of a round
-   * @param save remembers how far a long slice has come, for a run that is killed
+   * Does one slice of the task at a store.
+   * @param state the task's state at the store; its position is '' at the start of a round
+   * @param save saves the progress of a long slice, in case the run is killed
    * @returns undefined if there was nothing to do
-   * @throws Stopped
+   * @throws Stopped if the slice cannot do its work now
    */
   readonly slice: (
     context: MaintenanceContext,
@@ -52,19 +55,19 @@ export interface Task {
 }
 
 export interface Slice {
-  /** Where the next slice starts, in the task's own notation; undefined for the end of the round. */
+  /** Where the next slice starts, in the task's own format; undefined at the end of the round. */
   readonly position: string | undefined;
   /** What the slice could not do, as a sentence for an operator. */
   readonly stopped?: string | undefined;
-  /** No slice begins before then, in milliseconds since the epoch. */
+  /** The earliest time at which the next slice may begin, in milliseconds since the epoch. */
   readonly notBefore?: number;
-  /** By how much counters of the store grow. */
+  /** Amounts to add to the store's counters, by name. */
   readonly counts?: Readonly<Record<string, number>>;
 }
 
-/** Tasks that run one after the other at each store. */
+/** Tasks that run one after another at each store. */
 export interface Lane {
-  /** `in turn`: one store after the other, each minute another first. */
+  /** `in turn`: one store after another; a different one is first each minute. */
   readonly stores: 'all at once' | 'central first' | 'in turn';
   readonly tasks: readonly Task[];
 }
@@ -72,7 +75,7 @@ export interface Lane {
 /** Sums of the counters of a run, by name. */
 export type Counts = Map<string, number>;
 
-/** Runs the tasks of a lane at their stores. A failure is logged and stops its task at its store alone. */
+/** Runs the tasks of a lane at their stores. A failure is logged, and stops only that task at that store. */
 export async function runLane(context: MaintenanceContext, { stores, tasks }: Lane, counts: Counts): Promise<void> {
   const began = context.now();
   const runAt = async (store: Store): Promise<void> => {
@@ -106,8 +109,8 @@ function inOrder({ central, nodes, now }: MaintenanceContext, order: Lane['store
 }
 
 /**
- * Runs slices of a task at a store until its round ends, something stops it, or there is no more time.
- * @throws what the slice throws, but for Stopped
+ * Runs slices of a task at a store until its round ends, something stops it, or time runs out.
+ * @throws every error of a slice except Stopped
  */
 export async function goRound(
   context: MaintenanceContext,
@@ -135,7 +138,7 @@ export async function goRound(
       await save(slice ?? { position: undefined });
     } catch (error) {
       const stop = stopOf(error, store);
-      // The position stays as the row says: the slice may have written where to go on.
+      // The row's position stays: the slice itself may have saved a newer one.
       const row = { ...state, last_slice_at: at, slices: begun.slices + 1, stopped: stop.message };
       await database.batch([saveStop(row)]).catch((failure: unknown) => {
         throw stop.cause ?? failure;
@@ -144,11 +147,11 @@ export async function goRound(
       return;
     }
     if (state.position === '') return;
-    await context.rest(context.now() - at);
+    await context.pause(context.now() - at);
   }
 }
 
-/** The task as its last slice left it, or at the beginning of a round; undefined while it is not due. */
+/** Returns the task as its last slice left it, or at the start of a round; undefined while it is not due. */
 async function dueState({ database }: Store, name: string, now: number): Promise<TaskState | undefined> {
   const saved = await taskState(database, name);
   const state = saved === undefined ? neverRun(name) : asOf(saved, now);
@@ -173,9 +176,9 @@ function neverRun(task: string): TaskState {
 const SKEW = MINUTE;
 
 /**
- * A task whose last slice, or round, lies ahead was written by a clock that has been set back since, and would rest for
- * as long as that clock was ahead. So it is due now, and its round began now; when the round before it ended is not
- * known.
+ * Corrects the times that a clock wrote before it was set back. If a task's last slice or round lies in the future, the
+ * task would otherwise wait for as long as that clock was ahead. So the task is due now, and its round begins now. When
+ * its previous round ended is unknown.
  */
 function asOf(state: TaskState, now: number): TaskState {
   const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = state;
@@ -204,7 +207,7 @@ function afterSlice(state: TaskState, { position, stopped, notBefore }: Slice, a
   };
 }
 
-/** Statements that add to the store's counters; the run's own sums grow with them. */
+/** Returns statements that add to the store's counters, and adds the same amounts to the run's sums. */
 function counting(by: Slice['counts'], sums: Counts): BoundStatement[] {
   return Object.entries(by ?? {}).flatMap(([name, amount]) => {
     if (amount === 0) return [];
@@ -213,7 +216,10 @@ function counting(by: Slice['counts'], sums: Counts): BoundStatement[] {
   });
 }
 
-/** Why the slice did not do its work; its `cause` is for the log. @throws what says nothing of the store */
+/**
+ * Returns why the slice did not do its work. The `cause` is for the log.
+ * @throws the error itself, if it is neither Stopped nor UNAVAILABLE
+ */
 function stopOf(error: unknown, { name }: Store): Stopped {
   if (error instanceof Stopped) return error;
   if (!isUnavailable(error)) throw error;

@@ -1,4 +1,4 @@
-/** A run of maintenance: what the cron trigger starts once a minute, and keeps short whatever has piled up. */
+/** A run of maintenance. The cron trigger starts one each minute; a run stays short however much work has piled up. */
 import type { Config } from '../config.ts';
 import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
@@ -9,20 +9,24 @@ import { type MaintenanceContext, openContext } from './context.ts';
 import { type Counts, runLane } from './round.ts';
 import { type Pass, PASSES } from './tasks.ts';
 
-/** How long a pass goes on with what can wait for the next run, in milliseconds. */
+/** Milliseconds after which a pass begins no further slice, unless the pass says otherwise. */
 const PASS_MILLISECONDS = 20_000;
 
-/** By how much clocks are set back in normal operation, in milliseconds. */
+/** Milliseconds by which a clock may be set back in normal operation. */
 const SMALL_STEP = 1000;
 
 /**
- * After a slice, a store is left to pushes and pulls for so many times as long as the slice took: D1 answers one query
- * after the other. At most for a second, whatever the slice waited for.
+ * After a slice, a task pauses for this many times as long as the slice took, so that the store can serve pushes and
+ * pulls: D1 answers one query at a time.
  */
-const REST_TIMES = 5;
-const LONGEST_BACKOFF = 1000;
+const PAUSE_FACTOR = 5;
+/** The longest pause, in milliseconds, however long the slice took. */
+const LONGEST_PAUSE = 1000;
 
-/** @param now milliseconds since the epoch */
+/**
+ * Runs all passes of maintenance, and returns how much some of them removed.
+ * @param now milliseconds since the epoch
+ */
 export async function maintain(
   config: Config,
   env: object,
@@ -46,7 +50,10 @@ async function runPass(context: MaintenanceContext, pass: Pass, counts: Counts):
   await Promise.all(pass.lanes.map((lane) => runLane({ ...context, mayGoOn }, lane, counts)));
 }
 
-/** @param now when the run began, by the clock that it was given */
+/**
+ * Opens the stores of a run.
+ * @param now when the run began, in milliseconds since the epoch
+ */
 export function contextOf(config: Config, env: object, now: number): MaintenanceContext {
   const stores = composeStores(config, env);
   const isCentral = ({ name }: Store): boolean => name === config.central.store;
@@ -59,10 +66,10 @@ export function contextOf(config: Config, env: object, now: number): Maintenance
     nodes: stores.filter((store) => !isCentral(store)),
     now: () => now + clock.elapsed(),
     mayGoOn: () => !clock.isSetBack(),
-    rest: (worked) => scheduler.wait(Math.min(worked * REST_TIMES, LONGEST_BACKOFF)),
+    pause: (worked) => scheduler.wait(Math.min(worked * PAUSE_FACTOR, LONGEST_PAUSE)),
     repaired: async (store, digest) => {
       if (store === central.name) return;
-      // One that is not reached leaves the copy parked, which the queue's metrics show.
+      // If the queue cannot be reached, the copy stays parked, which the queue's metrics show.
       await Promise.resolve(queueOf(env, config, store).retry(store, copyUpJob(digest))).catch((error: unknown) => {
         logFailure({ queue: store, failed: 'retry', error: String(error) });
       });
@@ -70,7 +77,7 @@ export function contextOf(config: Config, env: object, now: number): Maintenance
   });
 }
 
-/** The time of a run. It never goes back: what a run writes down of its past must not lie ahead. */
+/** The time of a run. It never goes back, so that no time that the run has written lies in its future. */
 class RunClock {
   readonly #began = Date.now();
   #latest = this.#began;
@@ -84,7 +91,7 @@ class RunClock {
     return this.#latest - this.#began;
   }
 
-  /** Whether the machine's clock was set back during the run: then nobody knows how long that has lasted. */
+  /** Whether the machine's clock was set back during the run. The run's length is then unknown. */
   isSetBack(): boolean {
     this.elapsed();
     return this.#isSetBack;

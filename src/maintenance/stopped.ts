@@ -1,18 +1,20 @@
-/** What a slice throws when it cannot do its work now. */
+/** The error of a slice that cannot do its work now. */
 import { isUnavailable } from '../oci/errors.ts';
 
-/**
- * The slice is tried again by the next run. The message tells an operator why; a `cause` is logged as well.
- */
+/** Stops a slice, which the next run tries again. The message tells an operator why. A `cause` is logged. */
 export class Stopped extends Error {
   override readonly name = 'Stopped';
 }
 
-/** Awaits what a store was asked. If the store does not answer, the slice stops. @throws Stopped */
+/**
+ * Awaits a store's answer.
+ * @param what names the store in the message
+ * @throws Stopped if the store does not answer
+ */
 export async function answerOf<Answer>(what: string, asked: Promise<Answer>): Promise<Answer> {
   try {
     return await asked;
   } catch (error) {
-    throw isUnavailable(error) ? new Stopped(`${what} does not answer: nothing goes before it does`) : error;
+    throw isUnavailable(error) ? new Stopped(`${what} does not answer: nothing is deleted until it does`) : error;
   }
 }

@@ -1,4 +1,7 @@
-/** Sweeps the rows that a removal left behind. Removals take turns, a slice each. */
+/**
+ * Sweeps what removed repositories and organizations have left, whether a request or the change log removed them. The
+ * removals take turns, one slice each.
+ */
 import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/deletion/removals.ts';
 import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';

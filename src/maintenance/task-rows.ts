@@ -1,27 +1,27 @@
 /**
- * What the tasks of maintenance remember at a store: where the next slice starts, when the last one ran, what stopped
- * it, and how much they have done. A slice writes its position in the transaction of its work, or after it: every slice
- * can be repeated.
+ * The rows in which maintenance tasks keep their state at a store: where the next slice starts, when the last one ran,
+ * what stopped it, and counters of the work done. A slice writes its position in the transaction of its work, or after
+ * it, so every slice can be repeated.
  */
 import { type BoundStatement, type Database, type Parameter, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs } from '../stores/rows-read.ts';
 
-/** A task at a store. Times are milliseconds since the epoch. */
+/** The state of a task at a store. Times are milliseconds since the epoch. */
 export interface TaskState {
   readonly task: string;
-  /** Where the next slice starts, in the task's own notation; '' for the beginning of a round. */
+  /** Where the next slice starts, in the task's own format; '' at the start of a round. */
   readonly position: string;
   readonly round_started_at: number;
   /** When the last whole round ended; null for never. */
   readonly round_ended_at: number | null;
   readonly last_slice_at: number;
-  /** Not before then. */
+  /** The earliest time at which the next slice may begin. */
   readonly next_at: number;
-  /** Of the round that is under way, or that ended last. */
+  /** Slices of the current round, or of the last one. */
   readonly slices: number;
   /**
-   * Why the last slice, or one before it in its round, did not do its work, as a sentence for an operator; null where
-   * all did.
+   * Why the last slice, or an earlier one of its round, did not do its work, as a sentence for an operator; null if all
+   * did.
    */
   readonly stopped: string | null;
 }
@@ -39,7 +39,7 @@ const SAVE_TASK = sql`
     round_ended_at = excluded.round_ended_at, last_slice_at = excluded.last_slice_at, next_at = excluded.next_at,
     slices = excluded.slices, stopped = excluded.stopped`;
 
-/** Undefined for one that has never run. */
+/** Returns the state of a task; undefined if it has never run. */
 export function taskState(database: Database, task: string): Promise<TaskState | undefined> {
   return database.first<TaskState>(SELECT_TASK, task);
 }
@@ -64,8 +64,8 @@ const SAVE_STOP = sql`
     round_started_at = min(round_started_at, excluded.round_started_at), next_at = min(next_at, excluded.next_at)`;
 
 /**
- * As {@link saveTask}, of a slice that failed: where the task is stays as the row says, and so does when it goes on,
- * unless that was written by a clock that was ahead.
+ * Saves that a slice failed. Unlike {@link saveTask}, it keeps the row's position, and also the row's times unless a
+ * clock that was ahead wrote them.
  */
 export function saveStop(task: TaskState): BoundStatement {
   return [SAVE_STOP, ...valuesOf(task)];
@@ -73,7 +73,7 @@ export function saveStop(task: TaskState): BoundStatement {
 
 const WAKE_TASK = sql`UPDATE maintenance_tasks SET next_at = 0 WHERE task = ?1`;
 
-/** Makes a task due at once, where it was left. */
+/** Makes a task due now, at the position where it stopped. */
 export function wakeTask(task: string): BoundStatement {
   return [WAKE_TASK, task];
 }
@@ -85,7 +85,7 @@ const SELECT_COUNTERS = sqlOfWholeTable`SELECT name, value FROM maintenance_coun
   asManyAs('counters'),
 );
 
-/** Adds to a counter, which only grows: `collected_bytes`. */
+/** Adds to a counter, such as `collected_bytes`. Counters only grow. */
 export function countMaintenance(name: string, by: number): BoundStatement {
   return [COUNT, name, by];
 }

@@ -1,4 +1,4 @@
-/** The list of the tasks of maintenance, in the order in which a run takes them. `round.ts` says what a task is. */
+/** The maintenance tasks, in the order in which a run takes them. `round.ts` says what a task is. */
 import { auditLog } from './audit-log.ts';
 import { changeLog } from './change-log.ts';
 import { collectCentral } from './collection/central.ts';
@@ -14,18 +14,18 @@ import { scrub } from './integrity/scrub.ts';
 import type { Lane } from './round.ts';
 import { sweep } from './sweep.ts';
 
-/** Lanes that run side by side, and share a budget. A pass begins when the one before it has ended. */
+/** Lanes that run in parallel and share a budget. Each pass begins when the one before it has ended. */
 export interface Pass {
   readonly lanes: readonly Lane[];
-  /** How long it goes on with what can wait for the next run: 20,000 unless said. */
+  /** Milliseconds after which the pass begins no further slice: 20,000 by default. */
   readonly milliseconds?: number;
   /**
-   * Slices of all stores together, unlimited unless said: few enough to leave most of what an invocation may ask of
-   * bindings, 10,000 times (Workers, "Limits": subrequests), to what comes after. A slice asks 50 times at most, and
-   * mostly 4.
+   * The most slices of all stores together; unlimited by default. It leaves later passes most of the 10,000 calls to
+   * bindings that an invocation may make (Workers, "Limits": subrequests). A slice makes 50 calls at most, and usually
+   * 4.
    */
   readonly slices?: number;
-  /** Left out where the configuration does not collect. */
+  /** True if the pass runs only where the configuration collects. */
   readonly collects?: true;
 }
 
@@ -43,15 +43,15 @@ export const PASSES: readonly Pass[] = [
   },
   {
     lanes: [
-      // A comparison holds many keys in memory (invariant 8), so it has one store at a time.
+      // A comparison holds many keys in memory (invariant 8), so it takes one store at a time.
       { stores: 'in turn', tasks: [comparison, wanted] },
-      // What is damaged is repaired before anything else is looked for, and then what the scrub has found.
+      // Repairs known damage before the scrub looks for more, then repairs what the scrub has found.
       { stores: 'all at once', tasks: [repair, scrub, repair] },
     ],
   },
 ];
 
-/** What the rows of `maintenance_tasks` may be of. */
+/** The names that rows of `maintenance_tasks` may have. */
 export const TASK_NAMES: ReadonlySet<string> = new Set(
   PASSES.flatMap(({ lanes }) => lanes.flatMap(({ tasks }) => tasks.map(({ name }) => name))),
 );

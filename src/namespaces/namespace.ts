@@ -1,4 +1,4 @@
-/** What a hostname resolves to. Its `store` names the D1 database and R2 bucket that hold its state. */
+/** What a hostname resolves to: central or a node. `store` names the D1 database and R2 bucket that hold its state. */
 export type Namespace = CentralNamespace | NodeNamespace;
 
 export interface CentralNamespace {
@@ -9,7 +9,7 @@ export interface CentralNamespace {
 export interface NodeNamespace {
   readonly kind: 'node';
   readonly name: string;
-  /** A location hint, where its Durable Object is put: `weur`. */
+  /** Where Cloudflare places the node's Durable Object, as a location hint such as `weur`. */
   readonly region: string;
   readonly store: StoreName;
 }
@@ -18,7 +18,7 @@ export interface NodeNamespace {
 export type StoreName = string;
 
 /**
- * One host at which a namespace is served: `index.example.com`, `localhost:8787`, or `:8787` for a port of any host.
+ * One host at which a namespace is served: `index.example.com`, `localhost:8787`, or `:8787` for that port on any host.
  */
 export interface ServedHost {
   readonly host: string;
@@ -26,22 +26,22 @@ export interface ServedHost {
 }
 
 /**
- * The audience of an access token. Two nodes that share a store have one each: a credential may be good at only one of
- * them.
+ * Returns the audience of an access token for the namespace. Two nodes that share a store have an audience each,
+ * because a credential may be valid at only one of them.
  */
 export function namespaceId(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : `node:${namespace.name}`;
 }
 
-/** How people and credentials call a namespace: `central`, or the node's name. */
+/** Returns the name that people and credentials use for a namespace: `central`, or the node's name. */
 export function namespaceName(namespace: Namespace): string {
   return namespace.kind === 'central' ? 'central' : namespace.name;
 }
 
 /**
- * Finds the namespace of a request by its host and port, undefined for a host that nothing is served at. A name goes
- * before a port: a host that is served by its name is found on every port.
- * @param port the one that the request came in on, if a proxy in front of it shows another to the client
+ * Finds the namespace of a request by its host and port. Returns undefined for an unknown host. Host names take
+ * precedence over ports: a host that is configured by name is found on every port.
+ * @param port the port that the request arrived on, if a proxy shows the client a different one
  */
 export function resolveNamespace(hosts: readonly ServedHost[], url: URL, port = url.port): Namespace | undefined {
   for (const candidate of [url.host, url.hostname, `:${port}`]) {

@@ -3,14 +3,14 @@ import { OciError } from './errors.ts';
 declare const brand: unique symbol;
 
 /**
- * `<algorithm>:<encoded>` (image-spec, "Digests"). What is stored has one of an algorithm that Berth supports; others are
- * asked for, and named as subjects.
+ * `<algorithm>:<encoded>` (image-spec, "Digests"). Stored content always has a digest of a supported algorithm. A
+ * digest of another algorithm can occur in a read request or as a subject.
  */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 export type Algorithm = 'sha256' | 'sha512';
 
-/** Hex digits of a digest, and the name that Web Crypto and R2 know the algorithm by. */
+/** For each algorithm, the number of hex digits in a digest and the name that Web Crypto uses. */
 const ALGORITHMS: Readonly<Record<Algorithm, { hexDigits: number; webCrypto: 'SHA-256' | 'SHA-512' }>> = {
   sha256: { hexDigits: 64, webCrypto: 'SHA-256' },
   sha512: { hexDigits: 128, webCrypto: 'SHA-512' },
@@ -18,26 +18,29 @@ const ALGORITHMS: Readonly<Record<Algorithm, { hexDigits: number; webCrypto: 'SH
 
 const GRAMMAR = /^([a-z0-9]+(?:[.+_-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 
-/** Longest digest of any algorithm. One of sha512 has 135 characters. */
+/** The longest digest of any algorithm, in characters. A sha512 digest has 135. */
 const MAX_LENGTH = 255;
 
 /**
- * A digest that content is pushed under.
- * @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed or of another algorithm
+ * Parses a digest under which content is pushed.
+ * @param argument names the value in error messages
+ * @throws OciError DIGEST_INVALID if the digest is malformed or its algorithm is not supported
  */
 export function parseDigest(text: string, argument = 'digest'): Digest {
   const digest = parseAnyDigest(text, argument);
   if (isAlgorithm(text.slice(0, text.indexOf(':')))) return digest;
-  throw invalid(text, `${argument} is of an unsupported algorithm: use sha256 or sha512`);
+  throw invalid(text, `${argument} has an unsupported algorithm: use sha256 or sha512`);
 }
 
 /**
- * A digest that is asked for, or named as a subject. Nothing is stored under one of another algorithm: it is not there.
- * @throws OciError DIGEST_INVALID, with `argument` named, if it is malformed
+ * Parses a digest of any algorithm, as in a read request or a subject. Nothing is stored under an unsupported
+ * algorithm, so a read of such a digest is a 404.
+ * @param argument names the value in error messages
+ * @throws OciError DIGEST_INVALID if the digest is malformed
  */
 export function parseAnyDigest(text: string, argument = 'digest'): Digest {
   const match = GRAMMAR.exec(text);
-  if (!match) throw invalid(text, `${argument} is not of the form <algorithm>:<hex>`);
+  if (!match) throw invalid(text, `${argument} must have the form <algorithm>:<hex>`);
   const [, algorithm = '', encoded = ''] = match;
   if (text.length > MAX_LENGTH) throw invalid(text, `${argument} has more than ${MAX_LENGTH} characters`);
   if (!isAlgorithm(algorithm)) return text as Digest;
@@ -50,7 +53,7 @@ export function parseAnyDigest(text: string, argument = 'digest'): Digest {
   return text as Digest;
 }
 
-/** The digest, or undefined where `text` is none that `parse` takes; by default, none that Berth supports. */
+/** Returns the digest, or undefined if `parse` rejects `text`. By default, unsupported algorithms are rejected. */
 export function digestOrUndefined(text: unknown, parse: typeof parseDigest = parseDigest): Digest | undefined {
   if (typeof text !== 'string') return undefined;
   try {
@@ -60,7 +63,7 @@ export function digestOrUndefined(text: unknown, parse: typeof parseDigest = par
   }
 }
 
-/** @throws OciError DIGEST_INVALID if `text` names no supported algorithm */
+/** @throws OciError DIGEST_INVALID if `text` is not the name of a supported algorithm */
 export function parseAlgorithm(text: string): Algorithm {
   if (!isAlgorithm(text)) throw invalid(text, 'digest-algorithm must be sha256 or sha512');
   return text;
@@ -83,12 +86,12 @@ export function digestFromHash(algorithm: Algorithm, hash: ArrayBuffer): Digest 
   return `${algorithm}:${hex}` as Digest;
 }
 
-/** The digest of a whole value in memory; streams are hashed where they are written. */
+/** Computes the digest of a value that is in memory. Streams are hashed where they are written. */
 export async function digestOf(algorithm: Algorithm, bytes: Uint8Array<ArrayBuffer>): Promise<Digest> {
   return digestFromHash(algorithm, await crypto.subtle.digest(webCryptoName(algorithm), bytes));
 }
 
-/** R2's `put` option that makes R2 itself check the content against `digest`. */
+/** Returns the option of R2's `put` that makes R2 check the content against `digest`. */
 export function checksumOption(digest: Digest): { sha256: string } | { sha512: string } {
   const hex = hexOf(digest);
   return algorithmOf(digest) === 'sha256' ? { sha256: hex } : { sha512: hex };

@@ -1,14 +1,14 @@
 /**
- * The one table of errors: what went wrong → the code and status on the wire, and a sentence for a person.
+ * The one table of errors. It maps what went wrong to the status and code on the wire and a sentence for a person.
  *
- * Codes are those of the distribution spec ("Error Codes"); `UNAVAILABLE` and `UNKNOWN` are the ones that clients know
- * from Docker's registry for "try again" and "a bug". The last three are of the management API alone.
+ * Most codes come from the distribution spec ("Error Codes"). Clients know `UNAVAILABLE` ("try again") and `UNKNOWN`
+ * ("a bug") from Docker's registry. Only the management API uses the last three.
  */
 const ERRORS = {
   BLOB_UNKNOWN: [404, 'BLOB_UNKNOWN', 'this repository has no such blob'],
   BLOB_IN_USE: [405, 'UNSUPPORTED', 'a manifest of this repository references the blob: delete the manifest first'],
   BODY_STALLED: [408, 'SIZE_INVALID', 'the body stopped arriving: send the request again'],
-  BODY_TOO_LARGE: [413, 'SIZE_INVALID', 'the body is larger than this takes'],
+  BODY_TOO_LARGE: [413, 'SIZE_INVALID', 'the body is too large for this request: send a smaller one'],
   CHUNK_OUT_OF_ORDER: [
     416,
     'BLOB_UPLOAD_INVALID',
@@ -20,17 +20,17 @@ const ERRORS = {
     'SIZE_INVALID',
     'Content-Range must be <start>-<end>, both inclusive, and agree with the length of the body',
   ],
-  DENIED: [403, 'DENIED', 'the credential does not allow this'],
+  DENIED: [403, 'DENIED', 'the credential does not allow this: use one with more rights'],
   DIGEST_INVALID: [
     400,
     'DIGEST_INVALID',
-    'the digest is malformed, of an unsupported algorithm, or not that of the content',
+    'the digest is malformed, has an unsupported algorithm, or does not match the content',
   ],
   HOST_UNKNOWN: [404, 'NAME_UNKNOWN', 'no registry is served under this host name: check it for typing errors'],
   HTTPS_REQUIRED: [
     403,
     'DENIED',
-    'this registry is served over https alone, so that nobody on the way can read passwords',
+    'this registry is served over https only, so that nobody on the network can read passwords: use https',
   ],
   MANIFEST_BLOB_UNKNOWN: [
     400,
@@ -45,24 +45,24 @@ const ERRORS = {
   NAME_INVALID: [400, 'NAME_INVALID', 'the repository name is invalid'],
   NAME_UNKNOWN: [404, 'NAME_UNKNOWN', 'there is no such repository'],
   PARAMETER_INVALID: [400, 'UNSUPPORTED', 'a query parameter is invalid'],
-  // The spec has no code for it. Clients do not try DENIED again.
-  PRECONDITION_FAILED: [412, 'DENIED', 'If-Match or If-None-Match does not agree with what is there'],
+  // The spec has no code for this. Clients do not retry DENIED.
+  PRECONDITION_FAILED: [412, 'DENIED', 'If-Match or If-None-Match does not match what is stored: read it again first'],
   QUOTA_EXCEEDED: [
     403,
     'DENIED',
     'this would exceed the quota of the organization: delete images, or ask for a larger quota',
   ],
-  RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside of the blob'],
+  RANGE_UNSATISFIABLE: [416, 'SIZE_INVALID', 'the range lies outside the blob'],
   ROUTE_UNKNOWN: [
     404,
     'UNSUPPORTED',
     'there is nothing at this path: images are under /v2/, management under /api/, the platform API under /v1/',
   ],
-  SIZE_INVALID: [400, 'SIZE_INVALID', 'the length of the body is not what was announced'],
+  SIZE_INVALID: [400, 'SIZE_INVALID', 'the body does not have the length that the request announced'],
   TAG_INVALID: [
     400,
     'MANIFEST_INVALID',
-    'a tag is 1 to 128 letters, digits, "_", "." or "-", and starts with none of the last two',
+    'a tag has 1 to 128 letters, digits, "_", "." or "-", and does not start with "." or "-"',
   ],
   TOO_MANY_REQUESTS: [429, 'TOOMANYREQUESTS', 'too many requests: wait, then try again'],
   TOO_MANY_TAGS: [414, 'UNSUPPORTED', 'too many tags in one request'],
@@ -74,27 +74,26 @@ const ERRORS = {
     'BLOB_UPLOAD_UNKNOWN',
     'there is no such upload: it is finished, cancelled, expired, or not yours',
   ],
-  CONFLICT: [409, 'CONFLICT', 'this contradicts what is there'],
+  CONFLICT: [409, 'CONFLICT', 'the request conflicts with what exists: read it again, then change the request'],
   FIELD_INVALID: [400, 'FIELD_INVALID', 'a field is invalid'],
-  NOT_FOUND: [404, 'NOT_FOUND', 'there is no such thing'],
+  NOT_FOUND: [404, 'NOT_FOUND', 'the request names something that does not exist'],
 } as const satisfies Record<string, readonly [status: number, code: string, message: string]>;
 
 export type ErrorKind = keyof typeof ERRORS;
 
 export interface OciErrorOptions {
-  /** Replaces the table's message where more can be said. */
+  /** A more specific message than the table's. */
   readonly message?: string;
   readonly detail?: Readonly<Record<string, unknown>>;
-  /** One error per entry in the body, each with the kind's code (MANIFEST_BLOB_UNKNOWN: one per digest). */
+  /**
+   * Each entry becomes an error of its own in the body, with the kind's code (MANIFEST_BLOB_UNKNOWN: one per digest).
+   */
   readonly entries?: readonly { readonly message: string; readonly detail: Readonly<Record<string, unknown>> }[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly cause?: unknown;
 }
 
-/**
- * An error with a place in the table above. Thrown anywhere; written to the wire in one place
- * (`http/error-response.ts`).
- */
+/** An error from the table above. Any code may throw it; only `http/error-response.ts` writes it to the wire. */
 export class OciError extends Error {
   override readonly name = 'OciError';
   readonly kind: ErrorKind;
@@ -116,7 +115,7 @@ export class OciError extends Error {
   }
 }
 
-/** Whether a failure means that a store did not answer, as against a refusal or a mistake of ours. */
+/** Returns whether an error means that a store did not answer, rather than a refusal or a bug. */
 export function isUnavailable(error: unknown): error is OciError {
   return error instanceof OciError && error.kind === 'UNAVAILABLE';
 }

@@ -1,20 +1,20 @@
 /**
- * Integers in JSON. To JavaScript `1e3` and `1000.0` are 1000; Go's decoder takes only digits for an integer, and fails
- * on the whole document. Here a field that is written so is NaN, which no JSON number is otherwise. What is no integer
- * to JavaScript either stays as it is.
+ * Integers in JSON. JavaScript reads `1e3` and `1000.0` as 1000. Go's decoder accepts only digits for an integer, and
+ * otherwise fails on the whole document. The parser here turns an integer field written in that way into NaN, which no
+ * JSON number can be. A number that is not an integer in JavaScript either stays as it is.
  */
 
 /**
- * A member whose number may have a fraction or an exponent. Real manifests have none, so that few documents cost the
- * reviver.
+ * Matches a member whose number may have a fraction or an exponent. Real manifests have none, so few documents pay for
+ * the reviver.
  */
-const NO_DIGITS_ALONE = /"\s*:\s*-?\d+[.eE]/;
+const FRACTION_OR_EXPONENT = /"\s*:\s*-?\d+[.eE]/;
 
 /**
- * Parses JSON; members called one of `names`, at any depth, are NaN if they are integers not written in digits alone.
+ * Parses JSON. An integer is NaN if it belongs to a member in `names`, at any depth, and is not written only in digits.
  */
 export function parseWithIntegers(text: string, names: ReadonlySet<string>): unknown {
-  if (!NO_DIGITS_ALONE.test(text)) return JSON.parse(text);
+  if (!FRACTION_OR_EXPONENT.test(text)) return JSON.parse(text);
   return JSON.parse(text, (key: string, value: unknown, context?: { readonly source?: string }): unknown =>
     Number.isInteger(value) && names.has(key) && /[.eE]/.test(context?.source ?? '') ? Number.NaN : value,
   );

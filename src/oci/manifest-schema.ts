@@ -1,30 +1,31 @@
 /**
- * What image-spec types, as schemas: "Image Manifest", "Image Index" and "Content Descriptors". Docker's schema 2 has
- * the same fields. Clients in Go decode these fields into types: a single wrong one makes them fail on the whole
- * manifest, or on the whole list of referrers that shows it. Unknown fields pass; null in an optional field is absence,
- * as in Go.
+ * Schemas for the fields to which image-spec gives types: "Image Manifest", "Image Index" and "Content Descriptors".
+ * Docker's schema 2 has the same fields. Clients written in Go decode these fields into types, so one wrong field makes
+ * them fail on the whole manifest, or on every list of referrers that includes it. Unknown fields are allowed. As in
+ * Go, null in an optional field means that it is absent.
  */
 import { z } from 'zod';
 
 /**
- * Fields that clients decode as integers. NaN stands for one that is not written as an integer (`json-integers.ts`).
+ * Fields that clients decode as integers. NaN stands for a value that is not written as an integer
+ * (`json-integers.ts`).
  */
 export const INTEGERS: ReadonlySet<string> = new Set(['size', 'schemaVersion']);
 
-const should = (what: string) => ({
+const mustBe = (what: string) => ({
   error: ({ input }: { readonly input?: unknown }) => {
     if (input === undefined) return 'is missing';
-    if (Number.isNaN(input)) return 'must be written in digits alone: clients take neither a fraction nor an exponent';
+    if (Number.isNaN(input)) return 'must be written only in digits: clients accept neither a fraction nor an exponent';
     return `must be ${what}`;
   },
 });
-const text = z.string(should('a string'));
+const text = z.string(mustBe('a string'));
 const optionalText = text.nullish();
-const optionalTexts = z.array(text, should('a list of strings')).nullish();
+const optionalTexts = z.array(text, mustBe('a list of strings')).nullish();
 
-/** By hand, because zod's record leaves out the key `__proto__`, which other readers see. */
+/** This check is written by hand because zod's record skips the key `__proto__`, which other readers see. */
 const optionalAnnotations = z
-  .custom<object>((value) => typeof value === 'object' && !Array.isArray(value), should('an object of strings'))
+  .custom<object>((value) => typeof value === 'object' && !Array.isArray(value), mustBe('an object of strings'))
   .check(({ value, issues }) => {
     const wrong = Object.entries(value ?? {}).find(([, annotation]) => typeof annotation !== 'string');
     if (wrong !== undefined)
@@ -41,34 +42,34 @@ const platform = z.object(
     variant: optionalText,
     features: optionalTexts,
   },
-  should('an object'),
+  mustBe('an object'),
 );
 
-const size = z.int(should(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`));
+const size = z.int(mustBe(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`));
 const descriptor = z.object(
   {
     mediaType: text.optional(),
     digest: text,
-    size: size.nonnegative(should(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`)),
+    size: size.nonnegative(mustBe(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`)),
     urls: optionalTexts,
     annotations: optionalAnnotations,
-    data: z.base64(should('base64')).nullish(),
+    data: z.base64(mustBe('base64')).nullish(),
     artifactType: optionalText,
     platform: platform.nullish(),
   },
-  should('a descriptor'),
+  mustBe('a descriptor'),
 );
-const descriptors = z.array(descriptor, should('a list of descriptors'));
+const descriptors = z.array(descriptor, mustBe('a list of descriptors'));
 
 const common = { artifactType: optionalText, subject: descriptor.nullish(), annotations: optionalAnnotations };
-const schemaVersion = z.literal(2, should('the number 2')).optional();
+const schemaVersion = z.literal(2, mustBe('the number 2')).optional();
 
-/** `artifact` is a document of another media type that has a subject: lists of referrers show it. */
+/** `artifact` is a document of any other media type that has a subject, so lists of referrers include it. */
 const SCHEMAS = {
   image: z.object({ schemaVersion, ...common, config: descriptor, layers: descriptors.nullable() }),
   index: z.object({ schemaVersion, ...common, manifests: descriptors.nullable() }),
   artifact: z.object({
-    schemaVersion: z.int(should('a whole number')).nullish(),
+    schemaVersion: z.int(mustBe('a whole number')).nullish(),
     ...common,
     config: descriptor.nullish(),
     layers: descriptors.nullish(),
@@ -85,7 +86,7 @@ export interface Fault {
   readonly problem: string;
 }
 
-/** The first fault of a document, if it has any. */
+/** Returns the first fault of a document, or undefined if it has none. */
 export function faultOf(shape: TypedShape, document: Readonly<Record<string, unknown>>): Fault | undefined {
   const [issue] = SCHEMAS[shape].safeParse(document).error?.issues ?? [];
   if (issue !== undefined) return { path: pathOf(issue.path), problem: issue.message };
@@ -115,7 +116,10 @@ function firstAmbiguousInDescriptors(
   return undefined;
 }
 
-/** A name that is one of `names` in another case: Go's decoder takes it for the same field, others do not. */
+/**
+ * Finds a key that differs from one of `names` only in case. Go's decoder treats it as the same field; other decoders
+ * do not.
+ */
 export function ambiguousName(object: object, names: readonly string[], path: string): Fault | undefined {
   const variant = Object.keys(object).find(
     (key) => !names.includes(key) && names.some((name) => isSameInAnyCase(name, key)),

@@ -1,13 +1,13 @@
 /**
- * Manifests as a registry sees them: which blobs and manifests they reference. The bytes are what is stored and
- * served; nothing here changes them.
+ * Reads which blobs and manifests a manifest references. Nothing here changes the bytes, which are stored and served as
+ * pushed.
  *
- * - OCI images and Docker schema 2 must have a config and layers; indexes and manifest lists a list of manifests. They,
- *   and
- *   documents of any type that have a subject, must be typed as `manifest-schema.ts` says.
- * - A document that is both image and index is refused: two readers would see two things (GHSA-qq97-vm5h-rrhg).
- * - Any other document is stored as pushed. Descriptors found in the usual places are still recorded, so that what they
- *   name is not collected, but need not exist.
+ * - OCI images and Docker schema 2 images must have a config and layers. Indexes and manifest lists must have a list of
+ *   manifests. All of them, and documents of any type that have a subject, must follow `manifest-schema.ts`.
+ * - A document that is both an image and an index is refused: two readers could see two different things
+ *   (GHSA-qq97-vm5h-rrhg).
+ * - Any other document is stored as pushed. Its descriptors in the usual places are recorded, so that what they name is
+ *   not collected, but what they name need not exist.
  */
 import { type Digest, digestOrUndefined, parseAnyDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
@@ -25,22 +25,22 @@ import {
   shapeOf,
 } from './media-type.ts';
 
-/** Largest manifest accepted, in bytes. The spec asks for 4 MB at least ("Pushing Manifests"). */
+/** The largest manifest accepted, in bytes. The spec asks for at least 4 MB ("Pushing Manifests"). */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** Most descriptors in one manifest. */
+/** The most descriptors in one manifest. */
 export const MAX_REFERENCES = 4096;
-/** Deepest nesting of a manifest's JSON. Real ones stay below 10. */
+/** The deepest nesting of a manifest's JSON. Real manifests stay below 10. */
 export const MAX_DEPTH = 64;
-/** Values of a manifest's JSON, of all kinds. 4,096 descriptors with annotations stay far below. */
+/** The most JSON values, of all kinds, in one manifest. 4,096 descriptors with annotations stay far below this. */
 export const MAX_VALUES = 200_000;
 
-/** `layer` also stands for the blobs of documents of other media types. */
+/** `layer` also covers the `blobs` of documents of other media types. */
 export type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
 
 export interface ManifestReference {
   readonly kind: ReferenceKind;
   readonly digest: Digest;
-  /** Bytes, as the descriptor says; null where it does not. */
+  /** Bytes, according to the descriptor; null if it gives no valid size. */
   readonly size: number | null;
 }
 
@@ -54,8 +54,8 @@ export interface Manifest {
   readonly requiredBlobs: readonly Digest[];
   readonly subject: Digest | undefined;
   /**
-   * What the referrers API shows: the manifest's own artifactType, else (images only) the config's media type; '' for
-   * none.
+   * The type that the referrers API shows: the manifest's artifactType or, for an image without one, the media type of
+   * its config; '' for none.
    */
   readonly artifactType: string;
 }
@@ -90,22 +90,22 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
 }
 
 /**
- * Reads a manifest that was accepted once. What a push must be is judged by the version that took it, and is not asked
- * again: a descriptor that cannot be read is left out, a size that cannot is null.
- * @throws OciError MANIFEST_INVALID where parsing it would cost too much
+ * Reads a manifest that was accepted earlier. The rules for a push are not checked again, because they may have changed
+ * since. An unreadable descriptor is left out, and an unreadable size is null.
+ * @throws OciError MANIFEST_INVALID if parsing it would cost too much
  */
 export function readStoredManifest(text: string, mediaType: MediaType): Manifest {
   const document = parseObject(text);
   return manifestOf(text, mediaType, document, descriptorsIn(document, shapeOf(mediaType), lenientDescriptor));
 }
 
-/** The `annotations` of a stored manifest, for its entry in a list of referrers; undefined where it has none. */
+/** Returns the `annotations` of a stored manifest, for its entry in a list of referrers; undefined if it has none. */
 export function annotationsOf(text: string): Record<string, unknown> | undefined {
   const annotations: unknown = (JSON.parse(withoutByteOrderMark(text)) as Record<string, unknown>)['annotations'];
   return isObject(annotations) ? annotations : undefined;
 }
 
-/** Fields that decide what a document is, whatever its media type: two readers must not see two documents. */
+/** Fields that decide what a document is, whatever its media type. Two readers must not see two different documents. */
 const READ_BY_ALL = ['config', 'layers', 'manifests', 'subject', 'mediaType'];
 
 interface Descriptor extends ManifestReference {
@@ -114,7 +114,7 @@ interface Descriptor extends ManifestReference {
 
 function decode(bytes: Uint8Array): string {
   try {
-    // A byte-order mark is kept: without it the stored text would hash to another digest.
+    // Keep a byte-order mark: without it the stored text would hash to another digest.
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw invalid('the manifest is not valid UTF-8', cause);
@@ -142,7 +142,7 @@ function withoutByteOrderMark(text: string): string {
 function mediaTypeOf(document: Record<string, unknown>, contentType: string | undefined): MediaType {
   const mediaType = namedMediaType(document, contentType);
   if (isNoManifest(mediaType)) {
-    throw invalid(`no manifest is of the media type ${mediaType}: send the manifest's own media type as Content-Type`);
+    throw invalid(`${mediaType} is not the media type of a manifest: send the manifest's own as Content-Type`);
   }
   return mediaType;
 }
@@ -211,12 +211,12 @@ function descriptorsOf(
   return read(value, kind, field);
 }
 
-/** A subject need not be here, so its algorithm need not be one that can be pushed here. */
+/** A subject need not be stored here, so its digest may have an algorithm that cannot be pushed. */
 function parserOf(kind: ReferenceKind): typeof parseDigest {
   return kind === 'subject' ? parseAnyDigest : parseDigest;
 }
 
-/** A descriptor that the schema has passed, or none. */
+/** Reads a descriptor that the schema has accepted. Returns an empty list for a null one. */
 function strictDescriptor(value: unknown, kind: ReferenceKind, where: string): Descriptor[] {
   if (!isObject(value)) return [];
   const { digest, size, mediaType } = value as { digest: string; size: number; mediaType?: string };
@@ -246,13 +246,13 @@ function artifactTypeOf(document: Record<string, unknown>, descriptors: readonly
     : (descriptors.find(({ kind }) => kind === 'config')?.mediaType ?? '');
 }
 
-/** One digest is of one content, which has one length. */
+/** Refuses a manifest that gives one digest two sizes: a digest stands for one content, which has one length. */
 function requireOneSize(descriptors: readonly Descriptor[]): void {
   const sizes = new Map<Digest, number>();
   for (const { digest, size } of descriptors) {
     const known = size === null ? undefined : sizes.get(digest);
     if (known !== undefined && known !== size) {
-      throw invalid(`the manifest gives ${digest} two sizes, ${known} and ${size}: a digest has one`);
+      throw invalid(`the manifest gives ${digest} two sizes, ${known} and ${size}: correct one of them`);
     }
     if (size !== null) sizes.set(digest, size);
   }

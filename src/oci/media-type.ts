@@ -3,15 +3,15 @@ declare const brand: unique symbol;
 /** `type/subtype` by RFC 6838 §4.2, without parameters. */
 export type MediaType = string & { readonly [brand]: 'MediaType' };
 
-/** Two restricted names of at most 127 characters, and the slash (RFC 6838 §4.2). */
+/** Two restricted names of at most 127 characters each, and a slash (RFC 6838 §4.2). */
 export const MAX_MEDIA_TYPE_LENGTH = 255;
 
 const RESTRICTED_NAME = '[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}';
 const MEDIA_TYPE = new RegExp(`^${RESTRICTED_NAME}/${RESTRICTED_NAME}$`);
 
 /**
- * The media type of a Content-Type header or a `mediaType` field, its parameters dropped; undefined where there is
- * none.
+ * Parses the media type of a Content-Type header or a `mediaType` field, without its parameters. Returns undefined if
+ * the text is not a media type.
  */
 export function parseMediaType(text: string | undefined): MediaType | undefined {
   const bare = text?.split(';', 1)[0]?.trim() ?? '';
@@ -23,12 +23,12 @@ export const OCI_IMAGE_INDEX = 'application/vnd.oci.image.index.v1+json' as Medi
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json' as MediaType;
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json' as MediaType;
 
-/** Types and subtypes are compared without regard to case (RFC 9110 §8.3.1). They are served as they were pushed. */
+/** Compares media types without regard to case (RFC 9110 §8.3.1). They are still served as they were pushed. */
 export function isSameMediaType(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
 }
 
-/** What a document of this media type is: an image, an index, or something that only its own clients know. */
+/** Returns what a document of this media type is: an image, an index, or something that only its own clients know. */
 export function shapeOf(mediaType: MediaType): 'image' | 'index' | 'other' {
   if (isSameMediaType(mediaType, OCI_IMAGE_MANIFEST) || isSameMediaType(mediaType, DOCKER_MANIFEST)) return 'image';
   if (isSameMediaType(mediaType, OCI_IMAGE_INDEX) || isSameMediaType(mediaType, DOCKER_MANIFEST_LIST)) return 'index';
@@ -36,8 +36,8 @@ export function shapeOf(mediaType: MediaType): 'image' | 'index' | 'other' {
 }
 
 /**
- * Whether no manifest is of this media type. A manifest is a JSON document, and artifacts name types of their own, so
- * any other type passes. These are what HTTP clients send for a body of which they know nothing.
+ * Returns whether a manifest cannot have this media type. HTTP clients send these types for a body that they know
+ * nothing about. Any other type is accepted, because artifacts define types of their own.
  */
 export function isNoManifest(mediaType: MediaType): boolean {
   return /^(?:application\/(?:x-www-form-urlencoded|octet-stream)|(?:multipart|text)\/.*)$/i.test(mediaType);
@@ -49,7 +49,10 @@ export function isDockerSchema1(mediaType: MediaType): boolean {
   return DOCKER_SCHEMA_1.test(mediaType);
 }
 
-/** Layers whose bytes a registry may lack: image-spec "Non-Distributable Layers", and Docker's foreign layers. */
+/**
+ * Returns whether a registry may lack the bytes of layers of this type: image-spec "Non-Distributable Layers", and
+ * Docker's foreign layers.
+ */
 export function isNonDistributable(mediaType: string): boolean {
   const type = mediaType.toLowerCase();
   return (

@@ -1,22 +1,22 @@
 /**
- * If-Match and If-None-Match (RFC 9110 §13.1.1, §13.1.2). The entity tag of a manifest or a blob is its digest, so a
- * client that says which one it has seen does not overwrite or delete another.
+ * If-Match and If-None-Match (RFC 9110 §13.1.1, §13.1.2). The entity tag of a manifest or a blob is its digest. A
+ * client that sends the digest it has seen cannot overwrite or delete something else.
  */
 import type { Digest } from './digest.ts';
 
 export interface Precondition {
-  /** Entity tags of which one must be that of what is there; `*` is that of anything. Undefined without the header. */
+  /** One of these entity tags must match what is stored; `*` matches anything. Undefined without the header. */
   readonly ifMatch: readonly string[] | undefined;
-  /** Entity tags of which none may be that of what is there. */
+  /** None of these entity tags may match what is stored. Undefined without the header. */
   readonly ifNoneMatch: readonly string[] | undefined;
 }
 
 const WEAK = /^W\//i;
 
 /**
- * Reads the two headers. A weak tag never matches in If-Match, which compares strongly; in If-None-Match it counts as a
- * strong one.
- * @returns undefined for a request without either
+ * Parses the two headers. A weak tag never matches in If-Match, which compares strongly. In If-None-Match it counts as
+ * a strong tag.
+ * @returns undefined for a request with neither header
  */
 export function parsePrecondition(
   ifMatch: string | undefined,
@@ -29,7 +29,10 @@ export function parsePrecondition(
   };
 }
 
-/** @param current the digest of what is there; undefined for nothing */
+/**
+ * Returns whether a precondition holds.
+ * @param current the digest of what is stored; undefined if nothing is
+ */
 export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | undefined): boolean {
   const matches = (tags: readonly string[]): boolean =>
     current !== undefined && tags.some((tag) => tag === '*' || isEntityTagOf(tag, current));
@@ -37,7 +40,8 @@ export function holds({ ifMatch, ifNoneMatch }: Precondition, current: Digest | 
 }
 
 /**
- * Whether a strong entity tag is that of the content. Clients that keep the digest and not the header send no quotes.
+ * Returns whether a strong entity tag is that of the content. A client that has kept the digest rather than the header
+ * sends it without quotes.
  */
 export function isEntityTagOf(tag: string, digest: Digest): boolean {
   return tag === `"${digest}"` || tag === digest;

@@ -3,7 +3,7 @@ import { OciError } from './errors.ts';
 
 declare const brand: unique symbol;
 
-/** `<organization>/<path…>`, by the distribution spec's grammar, at most 255 characters. */
+/** `<organization>/<path…>`, in the distribution spec's grammar, at most 255 characters. */
 export type RepositoryName = string & { readonly [brand]: 'RepositoryName' };
 /** The first component of a repository name. */
 export type OrganizationName = string & { readonly [brand]: 'OrganizationName' };
@@ -14,7 +14,10 @@ export type Reference =
   | { readonly kind: 'tag'; readonly tag: Tag }
   | { readonly kind: 'digest'; readonly digest: Digest };
 
-/** Longest repository name: many clients limit it, host included, to 255 (distribution-spec, "Pulling manifests"). */
+/**
+ * The longest repository name, in characters. Many clients limit a name, host included, to 255 (distribution-spec,
+ * "Pulling manifests").
+ */
 export const MAX_NAME_LENGTH = 255;
 
 const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
@@ -23,8 +26,9 @@ const ORGANIZATION = new RegExp(`^${COMPONENT}$`);
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 /**
- * @throws OciError saying what is wrong: NAME_INVALID for what the spec does not permit, NAME_UNKNOWN for what it does,
- * and no repository here can have
+ * Parses the name of a repository.
+ * @throws OciError NAME_INVALID for a name that the spec forbids; NAME_UNKNOWN for a name that the spec permits but no
+ *   repository here can have. The message says what is wrong.
  */
 export function parseRepositoryName(text: string): RepositoryName {
   const problem = nameProblem(text);
@@ -41,12 +45,15 @@ export interface NameProblem {
   readonly message: string;
 }
 
-/** What is wrong with a name, as {@link parseRepositoryName} says it; undefined for one that a repository can have. */
+/**
+ * Returns what is wrong with a name, as {@link parseRepositoryName} reports it; undefined for a name that a repository
+ * can have.
+ */
 export function nameProblem(text: string): NameProblem | undefined {
   if (!NAME.test(text)) {
     const message =
       text === text.toLowerCase()
-        ? 'a repository name is made of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"'
+        ? 'a repository name consists of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"'
         : 'a repository name must be lowercase';
     return { kind: 'NAME_INVALID', message };
   }
@@ -72,7 +79,7 @@ export function parseTag(text: string): Tag {
 }
 
 /**
- * What a manifest can be pushed by. A tag can't hold a colon and a digest always does.
+ * Parses a reference under which a manifest is pushed. A digest always has a colon; a tag never does.
  * @throws OciError DIGEST_INVALID or TAG_INVALID
  */
 export function parseReference(text: string): Reference {
@@ -82,8 +89,8 @@ export function parseReference(text: string): Reference {
 }
 
 /**
- * What is asked for or deleted. A tag that no push can set is one that nothing has, as is a digest of another
- * algorithm: a 404 (distribution-spec, "Pulling manifests").
+ * Parses a reference that is read or deleted. A tag that no push can set is accepted here, and so is a digest of
+ * another algorithm: nothing has them, so the answer is a 404 (distribution-spec, "Pulling manifests").
  * @throws OciError DIGEST_INVALID for a malformed digest
  */
 export function parseAnyReference(text: string): Reference {

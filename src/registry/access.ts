@@ -1,8 +1,8 @@
 import type { RepositoryName } from '../oci/reference.ts';
 
 /**
- * A repository that a caller may read, and under which condition. Whether a repository is public is a fact of the
- * store: it is judged by the query that reads, so that no decision is older than its answer.
+ * A repository that a caller may read, and the condition for it. The store knows whether a repository is public. The
+ * query that reads also checks this, so that the decision is never older than the answer.
  */
 export interface ReadAccess {
   readonly repository: RepositoryName;
@@ -13,19 +13,22 @@ export interface ReadAccess {
 export interface PullableRepositories {
   /** Ranges of names: `from` inclusive, `to` exclusive. */
   readonly ranges: readonly { readonly from: string; readonly to: string }[];
-  /** Public repositories of others come on top. */
+  /** Whether the public repositories of other organizations are included as well. */
   readonly withPublic: boolean;
 }
 
-/** The repositories whose images a caller asks to list, of those that it may pull. */
+/** The repositories whose images a caller wants to list, limited to those that it may pull. */
 export interface ListableRepositories {
   /** Ranges of names: `from` inclusive, `to` exclusive. */
   readonly ranges: readonly { readonly from: string; readonly to: string }[];
-  /** Public repositories within this range come on top. */
+  /** The public repositories within this range are included as well. */
   readonly publicWithin: { readonly from: string; readonly to: string } | undefined;
 }
 
-/** Thrown by a read whose `if-public` condition does not hold: what the caller is told depends on who they are. */
+/**
+ * Thrown by a read of a private repository under the condition `if-public`. The caller's identity decides which error
+ * the client gets.
+ */
 export class NotPublic extends Error {
   override readonly name = 'NotPublic';
 }

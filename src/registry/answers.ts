@@ -1,4 +1,4 @@
-/** From what stores say of a reference or a blob to what a client is told. */
+/** Turns what stores know about a reference or a blob into the answer that a client gets. */
 import { logFailure } from '../log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -11,12 +11,12 @@ import { type ManifestVersions, isAlive, isVisible, type TagVersion } from '../s
 import { NotPublic, type ReadAccess } from './access.ts';
 import type { MakeRoom, ManifestDescriptor, Page } from './registry.ts';
 
-/** @throws NotPublic */
+/** @throws NotPublic if the access depends on the repository being public and it is not */
 export function requirePublic(access: ReadAccess, isPublic: boolean): void {
   if (access.condition === 'if-public' && !isPublic) throw new NotPublic();
 }
 
-/** Whether a reference resolves, given what is known of its tag and manifest. */
+/** Returns whether a reference resolves, given its tag and its manifest. */
 export function resolves(reference: Reference, tag: TagVersion | undefined, manifest: ManifestVersions): boolean {
   return reference.kind === 'tag' ? isVisible(tag, manifest) : isAlive(manifest);
 }
@@ -55,8 +55,11 @@ export function descriptorOf({ digest, mediaType, size }: ManifestRow): Manifest
 }
 
 /**
- * The document of a manifest, of which a store has told. A large one is read by itself, after there is room for it.
- * @returns undefined where it has gone meanwhile
+ * Returns the document of a manifest that a store has found. A large document is read separately, once there is room
+ * for it in memory.
+ * @param contents the document, in parts, if it is small
+ * @param read reads the whole document, in parts
+ * @returns undefined if the document has been deleted since
  */
 export async function textOf(
   { size }: ManifestRow,
@@ -70,6 +73,10 @@ export async function textOf(
   return whole.length === 0 ? undefined : whole.join('');
 }
 
+/**
+ * Cuts a page from the items of a list.
+ * @param found at least one item more than `limit`, if there are that many
+ */
 export function pageOf<Item>(found: readonly Item[], limit: number, key: (item: Item) => string): Page<Item> {
   const items = found.slice(0, limit);
   const last = items.at(-1);
@@ -83,15 +90,16 @@ export interface ByteRange {
 
 export type StoreOf = (name: string) => Store | undefined;
 
-/** A location that was read from. */
+/** A location whose object has been opened. */
 export interface Opened {
   readonly location: LocationRow;
   readonly content: ReadableStream<Uint8Array>;
 }
 
 /**
- * Opens the nearest location that has its object. One whose object is gone, or whose store does not answer, is passed
- * over: another may do.
+ * Opens the nearest location that still has its object. It skips a location if its object is gone or its store does not
+ * answer.
+ * @param locations nearest first
  */
 export async function openNearest(
   locations: readonly LocationRow[],
@@ -107,7 +115,7 @@ export async function openNearest(
   return undefined;
 }
 
-/** Where stores say by now, each of itself, that they have a blob under another key than was tried. */
+/** Asks each store that was tried for its current location of a blob, and returns those with a different key. */
 export async function movedLocations(
   tried: readonly LocationRow[],
   digest: Digest,
@@ -121,7 +129,9 @@ export async function movedLocations(
   return (await Promise.all(asked)).flat();
 }
 
-/** Whether any location has its object, for an answer that promises bytes which lie elsewhere. */
+/**
+ * Returns whether any location still has its object. An answer that promises bytes in another store needs this check.
+ */
 export async function isReachable(locations: readonly LocationRow[], storeOf: StoreOf): Promise<boolean> {
   for (const { store, key } of locations) {
     if (
@@ -135,8 +145,9 @@ export async function isReachable(locations: readonly LocationRow[], storeOf: St
 }
 
 /**
- * Where a blob can be read. Of one whose every location is damaged, where it has been repaired meanwhile.
- * @throws OciError UNAVAILABLE, with a line in the log, while nothing is repaired
+ * Returns the locations from which a blob can be read. If every location is damaged, it returns those that have been
+ * repaired since.
+ * @throws OciError UNAVAILABLE, with a line in the log, if none has been repaired
  */
 export async function readableLocations(
   { locations, damaged }: Pick<BlobRows, 'locations' | 'damaged'>,
@@ -149,16 +160,19 @@ export async function readableLocations(
   return moved;
 }
 
-/** @param locations those that were tried: the log says what of the blob is where */
+/**
+ * Returns the error for a blob whose bytes cannot be read, and logs why.
+ * @param locations the locations that were tried: each becomes a line in the log
+ */
 export function bytesUnreachable(
   digest: Digest,
   locations: readonly (Pick<CheckedLocationRow, 'store' | 'key'> & Partial<CheckedLocationRow>)[],
 ): OciError {
   for (const { store, key, damage } of locations) {
-    logFailure({ unreadable: digest, store, key, problem: damage ?? 'the object cannot be read now' });
+    logFailure({ unreadable: digest, store, key, problem: damage ?? 'the object cannot be read at the moment' });
   }
   return new OciError('UNAVAILABLE', {
-    message: 'the bytes of this blob cannot be reached now: try again',
+    message: 'the bytes of this blob cannot be reached at the moment: try again',
     detail: { digest },
     headers: { 'Retry-After': '5' },
   });

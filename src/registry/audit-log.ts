@@ -1,4 +1,4 @@
-/** The audit log: one log of all stores, each of which has its own part. */
+/** The audit log. It is one log, of which each store keeps a part. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
@@ -19,12 +19,12 @@ export type { AuditAction };
 export { AUDIT_ACTIONS };
 
 export interface LoggedAction {
-  /** Whose log it is in. */
+  /** The store that keeps the entry. */
   readonly store: StoreName;
   readonly entry: AuditEntry;
 }
 
-/** A place in the merged logs: the latest first, then by store, then by id. */
+/** A place in the merged log, which is ordered by time, latest first, then by store, then by id, both descending. */
 interface LogPosition extends AuditPosition {
   readonly store: StoreName;
 }
@@ -39,9 +39,9 @@ export class AuditLog {
   }
 
   /**
-   * Notes an action that changes no row by itself, so that there is no transaction for its entry: once it is done,
-   * before whoever asked for it is told so.
-   * @param store whose log it goes to
+   * Records an action that changes no row, and so has no transaction to write its entry in. Call it after the action
+   * and before the answer to whoever asked for it.
+   * @param store the store that keeps the entry
    */
   async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
     const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
@@ -49,10 +49,11 @@ export class AuditLog {
   }
 
   /**
-   * A page of the audit log, the latest first: of one organization, or of all.
-   * @param since milliseconds since the epoch: when the organization was created
-   * @param last as the page before said; undefined for the first
-   * @throws OciError FIELD_INVALID, UNAVAILABLE: a log with gaps would be no log
+   * Returns a page of the audit log, latest entry first, of one organization or of all.
+   * @param since when the organization was created, in milliseconds since the epoch
+   * @param last the `last` of the previous page; undefined for the first page
+   * @throws OciError FIELD_INVALID if `last` is malformed; UNAVAILABLE if a store does not answer, because a log with
+   *   gaps cannot be trusted
    */
   async page(
     organization: OrganizationName | undefined,
@@ -81,11 +82,11 @@ function compare(a: LoggedAction, b: LoggedAction): number {
   return a.entry.id - b.entry.id;
 }
 
-/** Where a store's own page starts, given where the merged one does. */
+/** Returns where the page of one store starts, given where the merged page starts. */
 function startIn(store: StoreName, from: LogPosition | undefined): AuditPosition {
   if (from === undefined) return { at: Number.MAX_SAFE_INTEGER, id: 0 };
   if (store === from.store) return from;
-  // Of the same millisecond, stores with lesser names come after.
+  // Within one millisecond, stores with smaller names come later.
   return { at: from.at, id: store < from.store ? Number.MAX_SAFE_INTEGER : 0 };
 }
 
@@ -93,7 +94,7 @@ function positionIn(last: string): LogPosition {
   const [, at, store = '', id] = /^(\d{1,15})\.([a-z0-9-]{1,64})\.(\d{1,15})$/.exec(last) ?? [];
   if (at !== undefined) return { at: Number(at), store, id: Number(id) };
   throw new OciError('FIELD_INVALID', {
-    message: 'last: must be what the page before gave',
+    message: 'last: must be the value that the previous page returned',
     detail: { field: 'last' },
   });
 }

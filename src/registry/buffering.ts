@@ -1,13 +1,13 @@
 /**
- * What HTTP handlers need to hold bodies of requests and documents: the isolate's budget, and the reader that draws on
- * it.
+ * Gives HTTP handlers what they need to hold request bodies and documents in memory: the isolate's budget and the
+ * reader that draws on it.
  */
 export { BufferedBody, SLOW_MILLISECONDS } from '../stores/uploads/buffered-body.ts';
 export { BUDGET_BYTES, isolateBudget, type Loan } from '../stores/uploads/buffer-budget.ts';
 export { STALLED_MILLISECONDS, STEP_BYTES } from '../stores/uploads/body-reader.ts';
 
 /**
- * A document is in memory as bytes, as text, as what it says, and as text again on its way to the database: with
- * annotations in a script that takes two bytes a character, some six times.
+ * How many times its own size a document takes in memory. It is held as bytes, as text, as parsed values, and again as
+ * text on its way to the database. With annotations in a script that takes two bytes per character, that is about six.
  */
 export const COPIES_OF_DOCUMENT = 6;

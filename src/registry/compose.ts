@@ -1,4 +1,4 @@
-/** The one place where bindings become stores, and stores a namespace's registry. */
+/** The only place that turns bindings into stores, and stores into a namespace's registry. */
 import { bucketBinding, type Config, databaseBinding } from '../config.ts';
 import type { Namespace, StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -19,19 +19,21 @@ export interface Surroundings {
   readonly signer: Signer;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Runs on after the response: `ctx.waitUntil`. */
+  /** Lets work continue after the response: `ctx.waitUntil`. */
   readonly defer: (work: Promise<unknown>) => void;
   readonly queues: Queues;
 }
 
 /**
- * What requests tell the replication queues. Nobody waits for it: a queue that is not reached finds its work by itself.
+ * Messages from requests to the replication queues. Nobody waits for their delivery, because a queue that misses one
+ * finds its work by itself.
  */
 export interface Queues {
   wake(store: StoreName): void;
   copyBlobDown(store: StoreName, repository: RepositoryName, digest: Digest): void;
 }
 
+/** Composes a namespace's registry: over central's store alone, or over a node's store and central's. */
 export function composeRegistry(surroundings: Surroundings, namespace: Namespace): Registry {
   const { config, signer, now, defer, env, queues } = surroundings;
   const [store, central] = [bindStore(env, namespace.store), bindStore(env, config.central.store)];
@@ -58,25 +60,25 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
   });
 }
 
-/** A namespace's own copy of the control data, by which it decides. */
+/** Returns the namespace's copy of the control data, on which it bases its decisions. */
 export function composeControlData(env: object, namespace: Namespace): ControlData {
   return new ControlData(bindStore(env, namespace.store).database);
 }
 
-/** Every store, for the work that no request does. */
+/** Returns every store, for work that spans stores or runs outside a request. */
 export function composeStores(config: Config, env: object): Store[] {
   return config.stores.map((name) => bindStore(env, name));
 }
 
-/** Whether a namespace's own store answers, and has the schema: what its host stands and falls with. */
+/** Checks whether the namespace's store answers and has the schema. Without both, its host cannot serve anything. */
 export function healthOfStore(env: object, { store }: Namespace): Promise<StoreHealth> {
   return healthOf(bindStore(env, store));
 }
 
-/** Stores hold nothing but bindings: an isolate opens each once. */
+/** A store holds nothing but bindings, so an isolate opens each store once. */
 const opened = new WeakMap<object, Map<StoreName, Store>>();
 
-/** `parseConfig` has seen that the bindings are there. */
+/** Opens a store. `parseConfig` has already checked that its bindings exist. */
 function bindStore(env: object, name: StoreName): Store {
   const stores = opened.get(env) ?? new Map<StoreName, Store>();
   const known = stores.get(name);

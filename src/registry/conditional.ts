@@ -10,18 +10,18 @@ export interface Conditional {
   readonly reference: Reference;
   readonly precondition: Precondition;
   /**
-   * Whether something has to be there anyway, and the answer is 404 where nothing is, whatever the precondition (RFC
-   * 9110 §13.2.1).
+   * Whether the request needs an existing manifest in any case, as a deletion does. If there is none, the answer is
+   * 404, whatever the precondition says (RFC 9110 §13.2.1).
    */
   readonly needed?: boolean;
 }
 
-/** Writes that may come between judging and writing before the client is told to try again. */
+/** How often to check the precondition and write, before the client is told to try again. */
 const ATTEMPTS = 5;
 
 /**
- * Judges and writes, and does so again where another write came between. @throws OciError PRECONDITION_FAILED,
- * UNAVAILABLE
+ * Checks a precondition and writes, and repeats both if another write came in between.
+ * @throws OciError PRECONDITION_FAILED; UNAVAILABLE if other writes keep coming in between
  */
 export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Written>): Promise<Written> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -32,14 +32,15 @@ export async function untilUndisturbed<Written>(judgeAndWrite: () => Promise<Wri
     }
   }
   throw new OciError('UNAVAILABLE', {
-    message: 'others keep writing this tag or manifest: try again',
+    message: 'other clients keep writing this tag or manifest: try again',
     headers: { 'Retry-After': '1' },
   });
 }
 
 /**
- * @param current the digest of what is there; the error does not name it: who may push or delete need not be allowed to
- *   read
+ * Checks a precondition.
+ * @param current the digest of what is stored. The error does not name it, because a caller with the right to push or
+ *   delete may lack the right to read.
  * @throws OciError PRECONDITION_FAILED
  */
 export function requireHolds(
@@ -50,7 +51,7 @@ export function requireHolds(
   throw new OciError('PRECONDITION_FAILED', {
     message:
       current === undefined
-        ? 'If-Match names something, but nothing is there: push without it, or with If-None-Match: *'
-        : 'If-Match or If-None-Match does not agree with what is there: read it again, then decide',
+        ? 'If-Match names a digest, but nothing is stored: push without If-Match, or with If-None-Match: *'
+        : 'If-Match or If-None-Match does not match what is stored: read it again, then decide',
   });
 }

@@ -1,6 +1,7 @@
 /**
- * What organizations use, by one rule at every host: what central counts, and what each node's store holds that central
- * is not known to count, such as its open uploads. A quota is judged by less: each store knows its own and central's.
+ * Adds up what organizations use, in the same way at every host: what central counts, plus what each node's store holds
+ * that central is not known to count, such as open uploads. A quota check sees less than this: each store knows only
+ * what it holds itself and what central counts.
  */
 import type { Config } from '../config.ts';
 import type { OrganizationName } from '../oci/reference.ts';
@@ -15,17 +16,20 @@ import {
   type UsageOfNamed,
 } from '../stores/organizations/usage-shown.ts';
 import { composeStores } from './compose.ts';
-import { orAway } from './federated/central.ts';
+import { orUnavailable } from './federated/central.ts';
 
-/** How long a node's database is waited for, in milliseconds. */
+/** How long to wait for a node's database, in milliseconds. */
 const NODE_MILLISECONDS = 5000;
 
 export interface WholeUsage extends OrganizationUsage {
-  /** False where a node's store does not answer: the organization may use more. */
+  /** False if a node's store did not answer: the organization may use more. */
   readonly complete: boolean;
 }
 
-/** @throws OciError UNAVAILABLE where central does not answer */
+/**
+ * Returns what an organization uses at central and at all nodes.
+ * @throws OciError UNAVAILABLE if central does not answer
+ */
 export async function usageOf(config: Config, env: object, organization: OrganizationName): Promise<WholeUsage> {
   const { central, nodes } = storesOf(config, env);
   const [atCentral, others] = await Promise.all([
@@ -36,7 +40,10 @@ export async function usageOf(config: Config, env: object, organization: Organiz
   return { ...sum, complete: others.complete };
 }
 
-/** Those that use most by central's rows, first. @throws OciError UNAVAILABLE where central does not answer */
+/**
+ * Returns the organizations that use most, in the order of what central counts for them.
+ * @throws OciError UNAVAILABLE if central does not answer
+ */
 export async function usageOfMost(config: Config, env: object, limit: number): Promise<UsageOfNamed[]> {
   const { central, nodes } = storesOf(config, env);
   const most = await mostUsage(central.database, limit);
@@ -60,7 +67,7 @@ async function amongNodes(
   organizations: readonly OrganizationName[],
 ): Promise<{ readonly rows: readonly UsageOfNamed[]; readonly complete: boolean }> {
   const answers = await Promise.all(
-    nodes.map(({ database }) => within(NODE_MILLISECONDS, usageAmong(database, organizations)).catch(orAway)),
+    nodes.map(({ database }) => within(NODE_MILLISECONDS, usageAmong(database, organizations)).catch(orUnavailable)),
   );
   const rows = answers.flatMap((answer) => (answer instanceof OciError ? [] : answer));
   return { rows, complete: !answers.some((answer) => answer instanceof OciError) };

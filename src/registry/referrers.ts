@@ -2,10 +2,10 @@ import { annotationsOf } from '../oci/manifest.ts';
 import type { ReferrerPosition, ReferrerRow } from '../stores/list-rows.ts';
 import type { Referrer } from './registry.ts';
 
-/** Bytes of manifests whose annotations one page of referrers shows. */
+/** The most bytes of manifests that one page of referrers reads to show their annotations. */
 export const MAX_REFERRERS_BYTES = 4 * 1024 * 1024;
 
-/** `<artifact type>@<digest>`, as `last` has it. */
+/** Parses a position in a list of referrers: `<artifact type>@<digest>`. */
 export function referrerPosition(after: string): ReferrerPosition {
   const separator = after.lastIndexOf('@');
   return { artifactType: after.slice(0, Math.max(0, separator)), digest: after.slice(separator + 1) };

@@ -1,7 +1,7 @@
 /**
- * What a registry does, whoever keeps the bytes. HTTP handlers know this interface alone; implementations are composed
- * in `compose.ts`. Each method lists the errors that it throws as {@link OciError}; besides those, any can throw
- * UNAVAILABLE, and a reader {@link NotPublic}.
+ * The interface of a registry, wherever its bytes are. HTTP handlers know only this interface; `compose.ts` composes
+ * the implementations. Each method lists the errors that it throws as {@link OciError}. In addition, any method can
+ * throw UNAVAILABLE, and any that takes a `ReadAccess` can throw `NotPublic`.
  */
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
@@ -36,28 +36,41 @@ export interface BlobDescriptor {
 }
 
 export interface StoredBlob extends BlobDescriptor {
-  /** Opens the bytes, or a range of them that lies within the blob. @throws OciError BLOB_UNKNOWN, UNAVAILABLE */
+  /**
+   * Opens the bytes, or a range of them that lies within the blob.
+   * @throws OciError BLOB_UNKNOWN, UNAVAILABLE
+   */
   open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
 }
 
 /**
- * Called before documents are read that are not small, with the bytes of all. @throws OciError UNAVAILABLE where there
- * is no room
+ * Reserves memory for documents that are not small, before they are read.
+ * @param bytes the size of all of them together
+ * @throws OciError UNAVAILABLE if there is no room
  */
 export type MakeRoom = (bytes: number) => Promise<void>;
 
 export interface Reader {
-  /** @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN */
+  /**
+   * Reads a manifest with its document.
+   * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
+   */
   getManifest(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest>;
   /**
-   * @param mayPush whether the caller may push: then what cannot be told is unknown, so that the client pushes it
+   * Looks up a manifest without its document.
+   * @param mayPush whether the caller may push. If so, a manifest is reported as unknown when the registry cannot tell,
+   *   so that the client pushes it.
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
    */
   resolveManifest(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor>;
-  /** @throws OciError BLOB_UNKNOWN */
+  /**
+   * Looks up a blob whose bytes the caller wants to open.
+   * @throws OciError BLOB_UNKNOWN
+   */
   getBlob(access: ReadAccess, digest: Digest): Promise<StoredBlob>;
   /**
-   * @param mayPush whether the caller may push: then the answer is a promise to keep the blob for the grace time
+   * Looks up a blob without opening its bytes.
+   * @param mayPush whether the caller may push. If so, the answer promises to keep the blob for the grace time.
    * @throws OciError BLOB_UNKNOWN
    */
   resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor>;
@@ -65,9 +78,9 @@ export interface Reader {
 
 export interface Writer {
   /**
-   * Answers the version of the write, of the manifest and all the tags.
+   * Writes a manifest and its tags, and returns the version that all of them get.
    * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with
-   *   one per descriptor whose size contradicts what is there; QUOTA_EXCEEDED, PRECONDITION_FAILED
+   *   one entry per descriptor whose size differs from that of the stored blob; QUOTA_EXCEEDED, PRECONDITION_FAILED
    */
   putManifest(
     repository: RepositoryName,
@@ -77,51 +90,77 @@ export interface Writer {
     tags: readonly Tag[],
     condition?: Conditional,
   ): Promise<number>;
-  /** Answers whether the blob is in the repository now. */
+  /** Mounts a blob from another repository, and returns whether it is in the repository now. */
   mountBlob(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean>;
-  /** @throws OciError DIGEST_INVALID */
+  /**
+   * Writes a blob that arrives in a single request.
+   * @throws OciError DIGEST_INVALID
+   */
   putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void>;
+  /** Opens an upload session. */
   openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress>;
-  /** @param start undefined to append. @throws OciError UPLOAD_UNKNOWN, ChunkOutOfOrder */
+  /**
+   * Adds a chunk to an upload.
+   * @param start the offset at which the client says the chunk starts; undefined to append
+   * @throws OciError UPLOAD_UNKNOWN, ChunkOutOfOrder
+   */
   appendChunk(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress>;
-  /** @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder */
+  /**
+   * Finishes an upload: adds the last chunk, if there is one, and commits the blob.
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, ChunkOutOfOrder
+   */
   finishUpload(
     session: PresentedSession,
     digest: Digest,
     start: number | undefined,
     body: Body | undefined,
   ): Promise<void>;
-  /** @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * Returns how far an upload has come.
+   * @throws OciError UPLOAD_UNKNOWN
+   */
   uploadProgress(session: PresentedSession): Promise<UploadProgress>;
-  /** @throws OciError UPLOAD_UNKNOWN */
+  /**
+   * Cancels an upload, and deletes its bytes.
+   * @throws OciError UPLOAD_UNKNOWN
+   */
   cancelUpload(session: PresentedSession): Promise<void>;
 }
 
-/** Each deletion is in the audit log, with who asked for it: Berth itself, unless told. */
+/** Every deletion is recorded in the audit log, with the actor who asked for it: Berth itself by default. */
 export interface Deleter {
-  /** The tag alone. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED */
+  /**
+   * Deletes a tag, but not its manifest.
+   * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED
+   */
   deleteTag(repository: RepositoryName, tag: Tag, by?: Actor, precondition?: Precondition): Promise<void>;
   /**
-   * The manifest, and with it all its tags. @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE,
-   * PRECONDITION_FAILED
+   * Deletes a manifest and all its tags.
+   * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, MANIFEST_IN_USE, PRECONDITION_FAILED
    */
   deleteManifest(repository: RepositoryName, digest: Digest, by?: Actor, precondition?: Precondition): Promise<void>;
-  /** @throws OciError BLOB_UNKNOWN, BLOB_IN_USE */
+  /**
+   * Removes a blob from a repository. Other repositories keep it.
+   * @throws OciError BLOB_UNKNOWN, BLOB_IN_USE
+   */
   deleteBlob(repository: RepositoryName, digest: Digest, by?: Actor): Promise<void>;
-  /** All of it. @throws OciError NAME_UNKNOWN */
+  /**
+   * Deletes a repository with everything in it.
+   * @throws OciError NAME_UNKNOWN
+   */
   deleteRepository(repository: RepositoryName, by?: Actor): Promise<void>;
 }
 
-/** A page of a list. `last` is set where more may follow: the next page starts after it. */
+/** A page of a list. `last` is set if more items may follow: the next page starts after it. */
 export interface Page<Item> {
   readonly items: readonly Item[];
   readonly last: string | undefined;
 }
 
 export interface PageRequest {
-  /** At most as many items; a page can be shorter and still not be the last. */
+  /** The most items of the page. A page can be shorter and still not be the last. */
   readonly limit: number;
-  /** Start after this one; '' for the start. */
+  /** The `last` of the previous page; '' for the first page. */
   readonly after: string;
 }
 
@@ -131,23 +170,26 @@ export interface Referrer extends ManifestDescriptor {
   readonly annotations: Record<string, unknown> | undefined;
 }
 
-/** An image as lists across repositories show it, under one or more of its tags. */
+/** An image in a list across repositories, with its tags. */
 export interface ListedImage {
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** With the times of their pushes, in milliseconds since the epoch, as the next; none for an image without. */
+  /** The image's tags, if any, and when each was pushed, in milliseconds since the epoch. */
   readonly tags: readonly { readonly name: Tag; readonly pushedAt: number }[];
-  /** When the manifest was last pushed. */
+  /** When the manifest was last pushed, in milliseconds since the epoch. */
   readonly createdAt: number;
-  /** Bytes of its distinct blobs; of an index those of all that it lists and the store has. */
+  /** Bytes of the image's distinct blobs. For an index, those of every manifest that it lists and the store has. */
   readonly size: number;
   readonly kind: ImageKind;
 }
 
 export interface Lister {
-  /** In byte order. @throws OciError NAME_UNKNOWN */
+  /**
+   * Lists the tags of a repository, in byte order.
+   * @throws OciError NAME_UNKNOWN
+   */
   listTags(access: ReadAccess, page: PageRequest): Promise<Page<Tag>>;
-  /** Manifests whose subject is `subject`; none for an unknown repository. */
+  /** Lists the manifests whose subject is `subject`. The list of an unknown repository is empty. */
   listReferrers(
     access: ReadAccess,
     subject: Digest,
@@ -155,28 +197,31 @@ export interface Lister {
     page: PageRequest,
     makeRoom?: MakeRoom,
   ): Promise<Page<Referrer>>;
-  /** Repositories that hold a manifest, in byte order. */
+  /** Lists the repositories that hold a manifest, in byte order. */
   listRepositories(pullable: PullableRepositories, page: PageRequest): Promise<Page<RepositoryName>>;
   /**
-   * What the namespace's own store has, by repository and tag, then, if asked for, what has no tag. A page counts tags.
-   * An image whose tags are on two pages is on both.
-   * @param alsoFromAfar whether a node shows what central has as well, if it answers; not unless told
+   * Lists the images in the namespace's own store, by repository and tag, followed by untagged images if asked for. The
+   * limit of a page counts tags, so an image with tags on two pages appears on both.
+   * @param withCentral whether a node also shows what central has, if central answers; false by default
    */
   listImages(
     repositories: ListableRepositories,
     withUntagged: boolean,
     page: PageRequest,
-    alsoFromAfar?: boolean,
+    withCentral?: boolean,
   ): Promise<Page<ListedImage>>;
-  /** Likewise, the images that have one tag, or digest. A page counts the repositories that were looked at. */
+  /**
+   * Lists the images in the namespace's own store that have a given tag or digest. The limit of a page counts the
+   * repositories that were searched.
+   */
   listImagesOf(repositories: ListableRepositories, reference: Reference, page: PageRequest): Promise<Page<ListedImage>>;
   /**
-   * Those of some images that are there, and that may be read; each once.
-   * @param alsoFromAfar whether a node shows what only central has: what it would serve, as against what lies there
+   * Returns those of the given images that exist and may be read, each once.
+   * @param withCentral whether a node also shows what only central has, and so everything that it would serve
    */
   findImages(
     images: readonly { readonly access: ReadAccess; readonly reference: Reference }[],
-    alsoFromAfar: boolean,
+    withCentral: boolean,
   ): Promise<readonly ListedImage[]>;
 }
 

@@ -1,4 +1,7 @@
-/** A registry over one store: the truth of a namespace, without any other. */
+/**
+ * A registry over a single store, such as central's. A node combines its own store with central's
+ * (`federated/registry.ts`).
+ */
 import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
@@ -62,13 +65,13 @@ import type {
 } from './registry.ts';
 
 export interface StoredRegistryOptions extends UploadOptions {
-  /** Whether tags and manifests that are written here have to be announced to central: so at a node. */
+  /** Whether tags and manifests written here have to be announced to central. True at a node. */
   readonly announces: boolean;
-  /** What organizations may have: the defaults, unless told. */
+  /** What organizations may have; the defaults if undefined. */
   readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
-  /** Any store, to read bytes that lie elsewhere; undefined for one that is not configured. */
+  /** Finds any store by name, to read bytes that are elsewhere; undefined if it is not configured. */
   readonly storeOf: StoreOf;
 }
 
@@ -111,7 +114,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       : await findBlob(database, access.repository, digest, name);
     if (mayPush && rows.locations.length === 0) {
       requirePublic(access, rows.public);
-      // What is damaged as well: the client then sends it, which repairs it.
+      // A damaged blob also counts as unknown: the client then uploads it again, which repairs it.
       throw blobUnknown(access.repository, digest);
     }
     const { size, locations } = await this.#foundBlob(access, digest, rows);
@@ -130,11 +133,11 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     condition?: Conditional,
   ): Promise<number> {
     const commit = { repository, digest, manifest, size, tags };
-    const { missing, version } = await this.#judged(repository, condition, (shown) =>
+    const { missing, version } = await this.#writeIfHolds(repository, condition, (shown) =>
       commitManifest(this.#store.database, this.#commitContext(), { ...commit, shown }),
     );
     if (missing !== undefined) throw missingBlobs(repository, missing);
-    // Central's change log says nothing of pushes: nodes ask.
+    // Central does not wake nodes: its change log has no pushes, because nodes read central for them.
     if (this.#options.announces) this.#options.wake();
     return version;
   }
@@ -155,10 +158,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
 
   async deleteTag(repository: RepositoryName, tag: Tag, by = BERTH_ITSELF, precondition?: Precondition): Promise<void> {
     const reference = { kind: 'tag', tag } as const;
-    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
-      deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
+    const version = await this.#writeIfHolds(
+      repository,
+      precondition && { reference, precondition, needed: true },
+      (shown) => deleteTag(this.#store.database, { ...this.#commitContext(), by }, repository, tag, undefined, shown),
     );
-    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#notFound(repository, reference);
     this.#options.wake();
   }
 
@@ -169,15 +174,18 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     precondition?: Precondition,
   ): Promise<void> {
     const reference = { kind: 'digest', digest } as const;
-    const version = await this.#judged(repository, precondition && { reference, precondition, needed: true }, (shown) =>
-      deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
+    const version = await this.#writeIfHolds(
+      repository,
+      precondition && { reference, precondition, needed: true },
+      (shown) =>
+        deleteManifest(this.#store.database, { ...this.#commitContext(), by }, repository, digest, undefined, shown),
     );
-    if (version === undefined) throw await this.#nothingDeleted(repository, reference);
+    if (version === undefined) throw await this.#notFound(repository, reference);
     this.#options.wake();
   }
 
-  /** Writes if the condition holds, and only while what it was judged by is shown. */
-  #judged<Written>(
+  /** Writes if the condition holds. The write fails if what the condition was checked against has changed since. */
+  #writeIfHolds<Written>(
     repository: RepositoryName,
     condition: Conditional | undefined,
     write: (shown: Shown | undefined) => Promise<Written>,
@@ -204,12 +212,12 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
   }
 
   async listTags(access: ReadAccess, { limit, after }: PageRequest): Promise<Page<Tag>> {
-    // One more than asked for: it says whether a page follows.
+    // One tag more than asked for tells whether another page follows.
     const found = await listTags(this.#store.database, access.repository, after, limit + 1);
     requirePublic(access, found.public);
     if (!found.exists) throw nameUnknown(access.repository);
     const { items, last } = pageOf(found.tags, limit, ({ name }) => name);
-    // While a sweep is under way, a page can be shorter.
+    // A page can be shorter while a removal is being swept.
     return { items: items.filter(({ version }) => version > found.removed).map(({ name }) => name), last };
   }
 
@@ -261,13 +269,13 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return distinctImages(await imagesAmong(this.#store.database, images));
   }
 
-  /** As a read of the reference is told. */
-  async #nothingDeleted(repository: RepositoryName, reference: Reference): Promise<OciError> {
+  /** Returns the error that a read of the reference would get. */
+  async #notFound(repository: RepositoryName, reference: Reference): Promise<OciError> {
     const { repositoryExists } = await findManifest(this.#store.database, repository, reference, 'descriptor');
     return manifestUnknown(repository, reference, repositoryExists);
   }
 
-  /** Bytes of its own are there; of those that only nodes have, one must be within reach. */
+  /** Trusts this store's own location. If only other stores have locations, checks that one still has its object. */
   async #isWithinReach(locations: readonly LocationRow[]): Promise<boolean> {
     return locations[0]?.store === this.#store.name || isReachable(locations, this.#options.storeOf);
   }
@@ -285,7 +293,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return { size: nearest.size, locations };
   }
 
-  /** Asks for the locations once more if none has its object. */
+  /** Opens the nearest location. If none has its object, reads the locations again and tries the new ones. */
   async #open(
     access: ReadAccess,
     digest: Digest,
@@ -307,7 +315,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
     return found.content;
   }
 
-  /** Kept to the hour, after the response: eviction wants to know which images nobody pulls. */
+  /** Records a pull, to the hour and after the response. Eviction needs to know which images nobody pulls. */
   #recordPull(repository: RepositoryName, { digest, lastPull }: ManifestRow): void {
     const hour = Math.floor(this.#options.now() / HOUR) * HOUR;
     if (lastPull < hour) this.#options.defer(recordPull(this.#store.database, repository, digest, hour));

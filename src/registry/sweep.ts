@@ -1,21 +1,22 @@
 /**
- * Sweeping after a removal that a request made: a slice before the answer, which is all of a small repository, then the
- * rest.
+ * Sweeps up after a request has removed a repository or an organization. The first slice, which covers a whole small
+ * repository, is swept before the answer, and the rest after it.
  */
 import { logFailure } from '../log.ts';
 import type { Database } from '../stores/database.ts';
 import type { RemovedName } from '../stores/deletion/removals.ts';
 import { sweepSlice } from '../stores/deletion/sweep-rows.ts';
 
-/** After a slice the store is left to everyone else for so many times as long as the slice took. */
-const REST_TIMES = 5;
+/** How long to leave the store to others after a slice, as a multiple of the time that the slice took. */
+const PAUSE_FACTOR = 5;
 
 /**
- * How long the sweep goes on after the answer, in milliseconds: an invocation may for 30 s. Maintenance does the rest.
+ * How long the sweep goes on after the answer, in milliseconds. Cloudflare allows an invocation 30 s after its
+ * response. Maintenance does the rest.
  */
 const BACKGROUND_MILLISECONDS = 20_000;
 
-/** The removal is made, and holds: what fails here is left to maintenance. */
+/** Sweeps what a removal has hidden. The removal already holds, so maintenance can finish whatever fails here. */
 export async function sweepAfterRemoval(
   database: Database,
   name: RemovedName,
@@ -30,7 +31,7 @@ async function sweepOn(database: Database, name: RemovedName, firstSlice: number
   const end = Date.now() + BACKGROUND_MILLISECONDS;
   let worked = firstSlice;
   while (Date.now() < end) {
-    await scheduler.wait(worked * REST_TIMES);
+    await scheduler.wait(worked * PAUSE_FACTOR);
     const begun = Date.now();
     if (!(await sweepSlice(database, name))) return false;
     worked = Date.now() - begun;

@@ -4,7 +4,9 @@ import type { Store } from '../stores/store.ts';
 import { type UploadOptions, Uploads } from '../stores/uploads/uploads.ts';
 import type { Body, PresentedSession, UploadProgress, Writer } from './registry.ts';
 
-/** The part of every registry that takes bytes: they go into its own store, wherever else it looks. */
+/**
+ * The part of every registry that accepts bytes. They go into the registry's own store, whatever other stores it reads.
+ */
 export abstract class UploadingRegistry implements Omit<Writer, 'putManifest' | 'mountBlob'> {
   readonly #uploads: Uploads;
 

@@ -1,6 +1,6 @@
-/** Announcing: a node's outbox entries become rows at central, and what central knows better comes back. */
+/** Announces a node's outbox entries: their rows are merged at central, and central's newer rows come back. */
 import { readManifests } from '../stores/manifests/manifest-records.ts';
-import { readMarked, announceTo, type AnnouncedManifest, news } from './announcement-rows.ts';
+import { readToAnnounce, announceTo, type AnnouncedManifest, news } from './announcement-rows.ts';
 import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
 import { deleteOutboxEntries, type OutboxEntry } from '../stores/outbox-rows.ts';
@@ -8,18 +8,18 @@ import { mergeRows, type TagRow } from '../stores/merge.ts';
 import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/organizations/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
-/** What one transaction at central takes: bytes of manifests, and how many of them. */
+/** The most bytes of manifests, and the most manifests, to send in one transaction at central. */
 const CHUNK_BYTES = 1_000_000;
 const CHUNK_MANIFESTS = 100;
 
 /**
- * Announces outbox entries, and what has to be announced before them. Each outbox entry goes only if it still has the
- * version that was read, so that a change which came meanwhile is announced as well.
- * @returns the outbox entries that went
+ * Announces outbox entries, and whatever has to be announced before them. An outbox entry is deleted only if it still
+ * has the version that was read, so that a change made in the meantime is announced as well.
+ * @returns the outbox entries that were announced
  */
 export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]): Promise<OutboxEntry[]> {
   const { node, central, now, graceMilliseconds, limits } = pair;
-  const { tags, manifests } = await readMarked(node.database, outboxEntries);
+  const { tags, manifests } = await readToAnnounce(node.database, outboxEntries);
   const announced: OutboxEntry[] = [];
   const send = async (
     heads: readonly AnnouncedManifest[],
@@ -35,7 +35,7 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
       ...(newTags.length + lifecycles.length > 0
         ? mergeRows({ tags: newTags, lifecycles, manifests: [], blobs: [] }, now())
         : []),
-      // What central counts from here on is not counted here as well.
+      // Central now counts these towards the organization's usage, so the node stops counting them.
       ...leaveToCentral(reply.lifecycles),
       ...leaveTagsToCentral(reply.tags),
       ...putCentralUsage(reply.usage),
@@ -62,7 +62,7 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
       outboxEntry,
     ]),
   );
-  // The rows were read after the page of outbox entries: a manifest's outbox entry counts as it was read with its row.
+  // The rows were read after the page of outbox entries, so for a manifest use the entry that was read with its row.
   await send(
     last,
     tags,
@@ -71,7 +71,7 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
   return announced;
 }
 
-/** Children first, as they come; each chunk is one transaction. */
+/** Splits manifests into chunks, one for each transaction, and keeps their order: children first. */
 function chunksOf(manifests: readonly AnnouncedManifest[]): AnnouncedManifest[][] {
   const chunks: AnnouncedManifest[][] = [];
   let bytes = 0;

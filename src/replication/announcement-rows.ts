@@ -1,9 +1,10 @@
 /**
- * Announcing: reading at a node what its outbox entries stand for, and merging it into central in one transaction.
+ * The SQL of announcements. It reads, at a node, the rows that outbox entries stand for, and merges them into central
+ * in one transaction.
  *
- * A manifest of the node without an outbox entry is one that central has heard of. So what an outbox entry needs is its
- * own row and, of the manifests that are reachable from it, those with outbox entries: children before the index that
- * lists them, manifests before their tags. Then an image never resolves elsewhere before all of it does.
+ * If a manifest of the node has no outbox entry, central already has it. So an outbox entry needs its own row and those
+ * manifests reachable from it that have outbox entries themselves. Children go before the index that lists them, and
+ * manifests before their tags, so that an image never resolves elsewhere before all of its parts do.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -17,13 +18,13 @@ import { type ManifestLifecycle, jsonParts, mergeRows, type Rows, type TagRow } 
 import { type ManifestHeadRecord, recordKey } from '../stores/manifests/manifest-records.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 import type { StoreLimits } from '../stores/organizations/limits.ts';
-import { tellOfFull } from '../stores/organizations/organization-limits.ts';
+import { reportNearLimits } from '../stores/organizations/organization-limits.ts';
 import { type CentralUsage, selectUsageOf } from '../stores/organizations/usage-rows.ts';
 
 /** A live manifest that has to be announced. */
 export interface AnnouncedManifest extends ManifestHeadRecord {
   readonly outboxEntry: OutboxEntry;
-  /** Steps from what asked for it; children have a greater one than their index. */
+  /** Steps from the outbox entry that needs this manifest. A child is deeper than its index. */
   readonly depth: number;
 }
 
@@ -49,7 +50,8 @@ const SELECT_TAGS = sql<TagRow>`
   WHERE asked.value ->> 'kind' = 'tag'`;
 
 /**
- * Children that are looked at, of each level below what is announced: others are announced by their own outbox entries.
+ * The most children to look at on each level below what is announced. Any others are announced through their own outbox
+ * entries.
  */
 const CHILDREN_PER_LEVEL = 20_000;
 const LEVELS = 4;
@@ -65,7 +67,7 @@ const CHILDREN_OF = (level: number): string => `
       WHERE k.kind = 'manifest' AND k.repository = child.repository AND k.key = child.digest))`;
 const BELOW = Array.from({ length: LEVELS }, (_, i) => i + 1);
 
-// A child without an outbox entry is known at central, and so is all below it.
+// Central knows a child without an outbox entry, and everything below it.
 const SELECT_MANIFESTS = sql<ManifestHead>`
   WITH wanted0 (repository, digest) AS MATERIALIZED (
     SELECT asked.value ->> 'repository', asked.value ->> 'key' FROM json_each(?1) AS asked
@@ -87,8 +89,10 @@ const SELECT_MANIFESTS = sql<ManifestHead>`
   WHERE m.created_version > m.deleted_version
   GROUP BY m.repository, m.digest`.reading(atMost(LEVELS * 6 * CHILDREN_PER_LEVEL));
 
-/** What outbox entries stand for: their tags, and the manifests that have to be announced with them, children first. */
-export async function readMarked(
+/**
+ * Reads the tags that outbox entries stand for, and the manifests that have to be announced with them, children first.
+ */
+export async function readToAnnounce(
   node: Database,
   outboxEntries: readonly OutboxEntry[],
 ): Promise<{ readonly tags: readonly TagRow[]; readonly manifests: readonly AnnouncedManifest[] }> {
@@ -120,7 +124,7 @@ export async function readMarked(
   return { tags, manifests: manifests.toSorted((a, b) => b.depth - a.depth) };
 }
 
-// An announcement that comes late may name bytes that have left the node since: only where their manifest was deleted.
+// A late announcement may name bytes that the node has released since. This happens only if their manifest was deleted.
 const IS_NEEDED = `EXISTS (SELECT 1 FROM manifests m WHERE m.repository = blob.value ->> 'repository'
   AND m.digest = blob.value ->> 'manifest' AND ${isAliveManifest('m')})`;
 const ADD_LOCATIONS = sql`
@@ -145,25 +149,27 @@ const SELECT_MERGED_LIFECYCLES = sql<ManifestLifecycle>`
     m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
+/** What a node sends to central. */
 export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
   /** The node's store. */
   readonly store: string;
 }
 
-/** What central makes of an announcement. */
+/** Central's answer to an announcement: the rows as they are after the merge. */
 export interface AnnouncementReply {
   readonly tags: readonly TagRow[];
   readonly lifecycles: readonly ManifestLifecycle[];
   /** Central's clock. */
   readonly clock: number;
-  /** Of organizations with a quota, or near a limit, after the announcement. */
+  /** The usage of organizations with a quota or near a limit, after the announcement. */
   readonly usage: readonly CentralUsage[];
 }
 
 /**
- * One transaction at central: merges the rows, links the blobs and notes where their bytes lie. Refuses nothing.
- * @param lease until when central keeps what the node has promised, in milliseconds since the epoch
- * @param limits only say from when nodes hear how much an organization has
+ * Merges an announcement into central in one transaction: the rows, the links of the blobs, and the locations of their
+ * bytes. It refuses nothing that the node has accepted.
+ * @param lease until when central keeps the blobs, in milliseconds since the epoch
+ * @param limits the nodes are told about the usage of organizations that are near these; nothing is refused
  */
 export async function announceTo(
   central: { readonly name: string; readonly database: Database },
@@ -186,13 +192,13 @@ export async function announceTo(
     })),
   );
   const repositories = [...tags, ...manifests].map(({ repository }) => repository);
-  // Sizes come before links, which then count at once by what they are.
+  // Locations come before links, because a link is counted at once, with the size that the location gives.
   const sizes = locations.map((part): BoundStatement => [ADD_LOCATIONS, part, store, now, lease]);
   const sent = JSON.stringify(manifests.map(({ repository, digest }) => ({ repository, digest })));
   const { merged, lifecycles, clock, usage } = await central.database.batch({
     merge: mergeRows({ tags, lifecycles: [], manifests, blobs }, now, sizes),
     copiesUp: copiesUp.map((part) => [ADD_COPIES_UP, part, store, now, central.name] as const),
-    limits: tellOfFull(repositories, limits),
+    limits: reportNearLimits(repositories, limits),
     merged: [SELECT_MERGED_TAGS, JSON.stringify(tags.map(({ repository, name }) => ({ repository, name })))],
     lifecycles: [SELECT_MERGED_LIFECYCLES, sent],
     clock: selectClock(),
@@ -201,7 +207,7 @@ export async function announceTo(
   return { tags: merged, lifecycles, clock: clock[0]?.version ?? 0, usage };
 }
 
-/** What of a reply the node does not know yet: rows that another write had won, or deletions. */
+/** Returns the rows of a reply that the node does not know yet: other writes that won, or deletions. */
 export function news(
   reply: AnnouncementReply,
   sent: Pick<Rows, 'tags' | 'manifests'>,
@@ -212,13 +218,13 @@ export function news(
   );
   return {
     tags: reply.tags.filter((tag) => {
-      const mine = versions.get(recordKey(tag.repository, tag.name));
-      return mine?.version !== tag.version || mine.origin !== tag.origin || mine.digest !== tag.digest;
+      const local = versions.get(recordKey(tag.repository, tag.name));
+      return local?.version !== tag.version || local.origin !== tag.origin || local.digest !== tag.digest;
     }),
     lifecycles: reply.lifecycles.filter((lifecycle) => {
-      const mine = lifecycles.get(recordKey(lifecycle.repository, lifecycle.digest));
-      const isKnown = mine?.created === lifecycle.created && mine.deleted === lifecycle.deleted;
-      return !isKnown || mine.typed !== lifecycle.typed || mine.typedOtherwise !== lifecycle.typedOtherwise;
+      const local = lifecycles.get(recordKey(lifecycle.repository, lifecycle.digest));
+      const isKnown = local?.created === lifecycle.created && local.deleted === lifecycle.deleted;
+      return !isKnown || local.typed !== lifecycle.typed || local.typedOtherwise !== lifecycle.typedOtherwise;
     }),
   };
 }

@@ -1,7 +1,7 @@
-/** Applying central's change log to a node's store. */
+/** The SQL that applies central's change log to a node's store. */
 import { raiseClock, selectClock } from '../stores/clock.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
-import { ofOrganization, unlinkAsTold } from '../stores/deletion/deletions.ts';
+import { ofOrganization, applyUnlink } from '../stores/deletion/deletions.ts';
 import {
   advancePosition,
   type ChangeLogEntry,
@@ -12,7 +12,7 @@ import { type ManifestLifecycle, mergeRows, type TagRow } from '../stores/merge.
 import { linksDeadUntil, mergeRemoval } from '../stores/deletion/removals.ts';
 import { paged } from '../stores/rows-read.ts';
 
-// Rows of control data as they were when the entries were read: only if nothing was applied since.
+// Rows of control data are as old as the read of the entries, so write them only if the node has applied nothing since.
 const IF_AT = (store: string, position: string): string =>
   `coalesce((SELECT position FROM change_log_positions WHERE store = ${store}), -1) = CAST(${position} AS INTEGER)`;
 
@@ -22,12 +22,12 @@ const PUT_ORGANIZATION = sql`
   ON CONFLICT (name) DO UPDATE SET
     created_at = excluded.created_at, removed_at = excluded.removed_at, quota_bytes = excluded.quota_bytes`;
 const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
-// Of a name that was given away again, the credentials of before.
+// Drops the credentials of an earlier organization with the same name.
 const DROP_CREDENTIALS_OF = sql`
   DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
     AND NOT EXISTS (SELECT 1 FROM organizations o
       WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`;
-// Of repositories, too, that central never had.
+// Likewise drops its pins, including those of repositories that central never had.
 const DROP_PINS_OF = sql`
   DELETE FROM pins WHERE ${ofOrganization('repository')} AND ${IF_AT('?2', '?3')}
     AND NOT EXISTS (SELECT 1 FROM organizations o
@@ -41,7 +41,7 @@ const PUT_CREDENTIAL = sql`
     .join(', ')} WHERE ${IF_AT('?2', '?3')}
   ON CONFLICT (id) DO UPDATE SET rights = excluded.rights, repositories = excluded.repositories,
     expires_at = excluded.expires_at, registries = excluded.registries`;
-// A credential that took the name of one whose removal has not been heard of yet.
+// Drops an earlier credential with the same name, whose removal the node has not applied yet.
 const DROP_CREDENTIAL_OF_NAME = sql`
   DELETE FROM credentials WHERE organization = ?1 ->> 'organization' AND name = ?1 ->> 'name' AND id <> ?1 ->> 'id'
     AND ${IF_AT('?2', '?3')}`;
@@ -51,8 +51,8 @@ const PUT_PUBLIC = sql`INSERT INTO public_repositories (name) SELECT ?1 WHERE ${
 const DROP_PUBLIC = sql`DELETE FROM public_repositories WHERE name = ?1 AND ${IF_AT('?2', '?3')}`;
 
 /**
- * The statements that bring a node from one position of the change log to that of the last of `entries`, to be run in
- * one batch.
+ * Returns the statements that apply `entries` to a node, to be run in one batch.
+ * @param from the node's position in the change log before
  */
 export function applyChangeLog(
   node: string,
@@ -75,7 +75,7 @@ export function applyChangeLog(
         lifecycles.push({ repository: entry.name, digest: entry.key, created: 0, deleted: entry.version });
         break;
       case 'link':
-        others.push(unlinkAsTold(entry.name, entry.key, entry.recorded_at));
+        others.push(applyUnlink(entry.name, entry.key, entry.recorded_at));
         break;
       case 'repository':
         removals.push(...mergeRemoval(entry, linksDeadUntil(entry, now, entry.recorded_at)));
@@ -110,7 +110,7 @@ export function applyChangeLog(
   ];
 }
 
-/** One statement merges each row once: of several deletions of a thing the last counts. */
+/** Keeps the last deletion of each tag, because one statement merges a row only once. */
 function latest(tags: readonly TagRow[]): TagRow[] {
   return [...new Map(tags.map((tag) => [`${tag.repository}:${tag.name}`, tag])).values()];
 }
@@ -123,7 +123,7 @@ function latestLifecycles(lifecycles: readonly ManifestLifecycle[]): ManifestLif
 
 const SELECT_POSITION = sql`SELECT position, usage_changed FROM change_log_positions WHERE store = ?1`;
 
-/** How far a node has followed; undefined for one that never has. */
+/** Returns how far a node has applied the change log; undefined if it never has. */
 export async function changeLogStateOf(node: Database, store: string): Promise<ChangeLogState | undefined> {
   const row = await node.first<{ position: number; usage_changed: number | null }>(SELECT_POSITION, store);
   return row === undefined ? undefined : { position: row.position, usageChanged: row.usage_changed ?? undefined };
@@ -155,9 +155,9 @@ const CLEAR_UNAPPLIED = [
 );
 
 /**
- * Brings a node that has never applied the change log to its first entry: copies all control data. The entries that are
- * there are applied after it: since the node was configured none was removed, and it may have kept images that were
- * deleted since.
+ * Copies all control data to a node that has never applied the change log, and puts the node at the start of the log.
+ * The node then applies the entries of the log as usual, because it may hold images that were deleted. No entry has
+ * been removed since the node was configured.
  */
 export async function takeSnapshot(
   central: Database,
@@ -165,7 +165,7 @@ export async function takeSnapshot(
   now: number,
 ): Promise<void> {
   const start = await startOfChangeLog(central);
-  // What an attempt that broke off has left may have been revoked since.
+  // An interrupted attempt may have left rows that were revoked since.
   for (const statement of CLEAR_UNAPPLIED) {
     while ((await node.database.all(statement, node.name, SNAPSHOT_ROWS)).length === SNAPSHOT_ROWS);
   }
@@ -183,7 +183,7 @@ export async function takeSnapshot(
       last = rows.at(-1)?.key ?? last;
     }
   }
-  // What is pushed here from now on is later than all that central has written.
+  // Raise the clock, so that what is pushed here from now on is later than everything that central has written.
   const { clock } = await central.batch({ clock: selectClock() });
   await node.database.batch([raiseClock(clock[0]?.version ?? 0), advancePosition(node.name, start, start, now)]);
 }

@@ -1,6 +1,9 @@
 import { backoffAfter } from './machine.ts';
 
-/** How long a lane waits after a failure that is nobody's job's: doubling, until it succeeds. */
+/**
+ * How long a lane waits after a failure that belongs to no single job, such as an unreachable database. The wait
+ * doubles with each failure, until a run succeeds.
+ */
 export class Backoff {
   #began = 0;
   #until = 0;
@@ -13,20 +16,20 @@ export class Backoff {
   }
 
   /**
-   * In milliseconds since the epoch; 0 for not at all. A rest that began later than now is over: the clock was set
-   * back.
+   * Returns until when to wait, in milliseconds since the epoch; 0 for no wait. A wait that began in the future is
+   * over, because the clock was set back.
    */
   untilAsOf(now: number): number {
     return this.#began > now ? Math.min(this.#until, now) : this.#until;
   }
 
-  /** It has succeeded, or there is nothing left to be tried. */
+  /** Ends the wait after a success, or if there is nothing left to try. */
   end(): void {
     this.#until = 0;
     this.#attempts = 0;
   }
 
-  /** Tries at once, and goes on doubling if that fails. */
+  /** Ends the wait so that the lane tries at once. If that fails, the wait goes on doubling. */
   interrupt(): void {
     this.#until = 0;
   }

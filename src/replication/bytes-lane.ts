@@ -1,6 +1,6 @@
 /**
- * The lane of bytes: copies blobs up to central, and fetches those that were asked for, some at once. What is under way
- * is never waited for by an announcement.
+ * The bytes lane copies blobs up to central and copies requested blobs down to the node, several at once. An
+ * announcement never waits for a copy.
  */
 import type { Digest } from '../oci/digest.ts';
 import { isUnavailable } from '../oci/errors.ts';
@@ -17,19 +17,19 @@ import type { CopyDown } from './queue-state.ts';
 import { Signal } from './signal.ts';
 import { OutOfTime } from './transfer.ts';
 
-/** Objects that are copied or fetched at once: each streams through, without a buffer of ours. */
+/** How many objects to copy at once. Each is streamed, without a buffer of its own. */
 const BLOBS_AT_ONCE = 2;
-/** When what waits is looked at again, although nothing is known to have come: what has failed may be due. */
+/** After how long to look for due blobs again without a signal: a failed job may have become due. */
 const LOOK_AGAIN_MILLISECONDS = 10_000;
 
-/** What one run of the lane knows. */
+/** The state of one run of the lane. */
 interface Run {
   readonly mayGoOn: () => boolean;
-  /** What was due when it last looked, and how many of that were taken; undefined before that. */
+  /** The blobs that were due at the last look and have not been taken since, and how many were taken. */
   seen: { readonly at: number; blobs: readonly WaitingBlob[]; taken: number } | undefined;
-  /** The look that is going on: nothing is taken meanwhile. */
+  /** The look that is in progress. No blob is taken until it ends. */
   looking: Promise<void> | undefined;
-  /** What is being moved, and when that ends, well or not. */
+  /** The blobs that are being copied. Each promise resolves when its copy has succeeded or failed. */
   readonly underWay: Map<Digest, Promise<void>>;
   readonly failures: unknown[];
 }
@@ -40,9 +40,9 @@ export interface BytesLaneOptions extends LaneOptions {
 
 export class BytesLane {
   readonly #options: BytesLaneOptions;
-  readonly #rest = new Backoff();
+  readonly #backoff = new Backoff();
   #inFlight = 0;
-  /** More blobs may be due than were when the lane last looked. */
+  /** Raised when more blobs may be due than at the last look. */
   readonly #more = new Signal();
   readonly #fairQueue = new FairQueue();
   readonly #dueBlobs: DueBlobs;
@@ -53,57 +53,58 @@ export class BytesLane {
     this.#dueBlobs = new DueBlobs(options);
   }
 
-  /** Blobs that are being moved now. */
+  /** How many blobs are being copied now. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** When it last began to look for work, in milliseconds since the epoch. */
+  /** When the lane last began to look for work, in milliseconds since the epoch. */
   get looked(): number {
     return this.#looked;
   }
 
-  /** Whether more may be due than was seen. */
+  /** Whether more blobs may be due than at the last look. */
   get mayHaveMore(): boolean {
     return this.#more.isRaised;
   }
 
-  /** Until when it rests, as of `now`: in milliseconds since the epoch, 0 for not at all. */
-  restAsOf(now: number): number {
-    return this.#rest.untilAsOf(now);
+  /** Returns until when the lane backs off, as of `now`, in milliseconds since the epoch; 0 if it does not. */
+  backoffAsOf(now: number): number {
+    return this.#backoff.untilAsOf(now);
   }
 
-  /** More blobs may be due. */
+  /** Tells the lane that more blobs may be due. */
   expectMore(): void {
     this.#more.raise();
   }
 
+  /** Ends the backoff, and looks for due blobs again. */
   wakeUp(): void {
-    this.#rest.interrupt();
+    this.#backoff.interrupt();
     this.#more.raise();
   }
 
   /**
-   * Copies blobs up, and fetches those that were asked for, some at once, until nothing is due or `mayGoOn` says no.
-   * What comes meanwhile is seen as soon as one of them is done.
+   * Copies blobs up and down, several at once, until nothing is due or `mayGoOn` returns false. The lane notices new
+   * blobs while it runs.
    */
   async run(mayGoOn: () => boolean): Promise<void> {
     const { now, random } = this.#options;
     this.#looked = now();
-    if (this.#rest.untilAsOf(now()) > now()) return;
+    if (this.#backoff.untilAsOf(now()) > now()) return;
     const current: Run = { mayGoOn, seen: undefined, looking: undefined, underWay: new Map(), failures: [] };
     await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, () => this.#moveBlobs(current)));
     const failure = current.failures.find((error) => !(error instanceof OutOfTime)) ?? current.failures[0];
     if (failure === undefined) {
-      if (current.seen !== undefined) this.#rest.end();
+      if (current.seen !== undefined) this.#backoff.end();
       return;
     }
     if (failure instanceof OutOfTime) return;
     if (!isUnavailable(failure)) throw failure;
-    this.#rest.begin(now(), random());
+    this.#backoff.begin(now(), random());
   }
 
-  /** One after the other, until nothing is due and none is under way whose end could change that. */
+  /** Copies one blob after another, until nothing is due and no copy is under way whose end could change that. */
   async #moveBlobs(run: Run): Promise<void> {
     const { mayGoOn, underWay, failures } = run;
     while (failures.length === 0 && mayGoOn()) {
@@ -112,7 +113,7 @@ export class BytesLane {
         if (next !== undefined) {
           const done = this.#moveBlob(next, mayGoOn)
             .then(
-              () => this.#rest.end(),
+              () => this.#backoff.end(),
               (error: unknown) => void failures.push(error),
             )
             .finally(() => underWay.delete(next.digest));
@@ -126,7 +127,7 @@ export class BytesLane {
     }
   }
 
-  /** Answers when one that is under way has ended, more may be due, or it is time to look again. */
+  /** Waits until a copy has ended, more blobs may be due, or it is time to look again. */
   async #moreToSee({ seen, underWay }: Run): Promise<void> {
     const { now } = this.#options;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -136,7 +137,7 @@ export class BytesLane {
     clearTimeout(timer);
   }
 
-  /** From what was seen last, or, where that may not be all any more, after another look. */
+  /** Takes the next blob from the last look, or looks again first if that may be out of date. */
   async #nextBlob(run: Run): Promise<WaitingBlob | undefined> {
     const { state, now } = this.#options;
     const { seen } = run;

@@ -1,6 +1,6 @@
 /**
- * Following central: deletions and control data come down to a node by its change log, and with it what organizations
- * use there.
+ * Applies central's change log at a node. The log brings down deletions and control data, and each page of it comes
+ * with what organizations use at central.
  */
 import type { Database } from '../stores/database.ts';
 import { readChangeLog } from '../stores/change-log-rows.ts';
@@ -9,20 +9,20 @@ import { sweepSlice, unsweptRemovals } from '../stores/deletion/sweep-rows.ts';
 import { applyUsage } from '../stores/organizations/usage-rows.ts';
 import type { Pair } from './pair.ts';
 
-/** Entries of a page, and changes of use. */
+/** The most entries of the change log, and the most changes of usage, in one page. */
 const ENTRIES = 200;
 
-/** Removals that are swept at once. */
+/** How many removals to sweep after applying a page. */
 const SWEPT = 10;
 
-/** A slice of some removals, which is all of most: maintenance does the rest. */
+/** Sweeps one slice of each of some removals, which covers most of them completely. Maintenance does the rest. */
 async function sweepSome(node: Database): Promise<void> {
   for (const name of await unsweptRemovals(node, '', SWEPT)) await sweepSlice(node, name);
 }
 
 /**
- * Applies what the change log has beyond the node's position, and tells central how far it has come. Answers how many
- * entries, and whether that is all.
+ * Applies the entries of the change log after the node's position, and tells central the node's new position.
+ * @returns how many entries were applied, and whether they were all that there are
  */
 export async function applyChanges(
   { node, central, now }: Pair,

@@ -1,4 +1,4 @@
-/** Fetching: what was read at a node from afar, or asked for ahead, is copied into the node's store. */
+/** Copies blobs and images down into a node's store, after a remote read at the node or in advance of one. */
 import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -16,7 +16,9 @@ import type { Pair } from './pair.ts';
 import type { CopyDown } from './queue-state.ts';
 import { dropProgress, OutOfTime, type ProgressKeeper, transfer } from './transfer.ts';
 
-/** Copies one blob down. Answers the bytes that were copied. */
+/**
+ * Copies one blob down. Returns how many bytes were copied: 0 if the node has the blob already, or central lacks it.
+ */
 export async function copyBlobDown(
   { node, central, now }: Pair,
   { repository, digest }: CopyDown,
@@ -41,13 +43,14 @@ export async function copyBlobDown(
   if (kept === undefined) {
     const { key, size } = await fromNearest(remote.locations);
     copied = size;
-    // A row that names it may be collected at once, and the object with it: no later attempt may name it again.
+    // Once a row names the object, a collection may delete both at any time, so no later attempt may reuse the object.
     keeper.forgetProgress(name);
-    // Nobody was promised it: its manifest keeps it, and central has it.
+    // The lease is over at once, because no client was promised this blob. A manifest keeps it, and central has it too.
     kept = await keepCopiedDown(node, repository, { digest, key, size }, at, at, !local.linked);
     if (kept !== key) await node.bucket.delete([key]);
   } else await dropProgress(name, node.bucket, kept, keeper);
-  // Unlinked at central meanwhile: an entry of the change log before this link would not have met it.
+  // Check again whether the blob is linked at central. If it was unlinked in the meantime, the node may have applied
+  // that entry of the change log before this link existed.
   const again = local.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
   if (!again) await node.database.batch([removeCopiedDownLink(repository, digest, at)]);
   return copied;
@@ -62,17 +65,17 @@ export async function copyBlobDown(
         return { key: await transfer(object, keeper, mayGoOn), size: location.size };
       } catch (error) {
         if (error instanceof OutOfTime) throw error;
-        // Another location may have the bytes; of those that all fail, one may do the next time.
+        // Try the next location. If all fail, report an error that a later attempt can overcome, if there is one.
         if (failure === undefined || failure instanceof PermanentError) failure = error;
       }
     }
-    throw failure ?? new OciError('UNAVAILABLE', { message: 'no location of the blob can be read' });
+    throw failure ?? new OciError('UNAVAILABLE', { message: 'no location of the blob can be read: try again' });
   }
 }
 
 /**
- * Copies an image's rows into a node's store, with central's versions and without outbox entries, and says which blobs
- * it needs; undefined where central does not have it.
+ * Copies an image's rows down into a node's store, with central's versions and without outbox entries.
+ * @returns the image's digest and the blobs that it needs; undefined if central does not have the image
  */
 export async function copyImageDown(
   { node, central, now }: Pair,
@@ -96,7 +99,7 @@ export async function copyImageDown(
       ...mergeRows({ tags: [], lifecycles: [], ...whole }, now()),
       ...leaveToCentral(whole.manifests),
     ]);
-    // What is wanted here is not the first to be evicted, however old it is.
+    // Somebody wants the image here, so it must not be the first to be evicted, however old it is.
     await recordPulls(node.database, repository, level, Math.floor(now() / HOUR) * HOUR);
     for (const { digest } of whole.blobs) blobs.add(digest);
     const children = whole.manifests.flatMap(({ references }) => references.filter(({ kind }) => kind === 'child'));

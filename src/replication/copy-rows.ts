@@ -1,6 +1,6 @@
 /**
- * Copying blobs: which bytes central has yet to get from a node, and the rows that make a copied object a blob's
- * location.
+ * The SQL of copies. It finds the blobs that central still needs from a node, and writes the rows that make a copied
+ * object a location of its blob.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
@@ -8,17 +8,18 @@ import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
 import { type BoundStatement, type Database, sql } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
-import { standsLink } from '../stores/deletion/removals.ts';
+import { isAliveLink } from '../stores/deletion/removals.ts';
 import { leaveBlobToCentral } from '../stores/organizations/usage-rows.ts';
 
-/** A blob whose bytes are announced at a node, and that central has yet to get. */
+/** A blob that was announced by a node, and that still has to be copied up to central. */
 export interface Copy {
   readonly digest: Digest;
   readonly organization: OrganizationName;
   /** Bytes. */
   readonly size: number;
+  /** Milliseconds since the epoch. */
   readonly announced_at: number;
-  /** Of the node's object. */
+  /** The key of the node's object. */
   readonly key: string;
 }
 
@@ -26,10 +27,11 @@ type CentralDatabase = Pick<Store, 'name' | 'database'>;
 
 const IS_NEEDED = isReferenced('c.digest');
 
-/** Organizations that one look looks at. */
+/** How many organizations one statement covers. */
 const ORGANIZATIONS_PER_LOOK = 100;
 
-// By the index, from one organization to the next; of each as many, however many it has in all.
+// This steps through the index from one organization to the next, and takes equally many copies of each, however many
+// the organization has in all.
 const SELECT_COPIES_UP = sql`
   WITH RECURSIVE organizations (name) AS (
     SELECT * FROM (SELECT organization FROM copies_up WHERE store = ?1 AND organization > ?2 ORDER BY organization
@@ -56,17 +58,18 @@ const SELECT_COPIES_UP = sql`
   SELECT * FROM (SELECT 1, name, '', 0, 0, '', 0 FROM organizations ORDER BY name
     LIMIT 1 OFFSET ${String(ORGANIZATIONS_PER_LOOK - 1)})
   ORDER BY last, turn, size, digest`.reading(
-  asManyAs('copies of an organization that nothing needs any more, besides a hundred each of its own'),
+  asManyAs('copies that an organization no longer needs, plus a hundred for each organization'),
 );
 
 type CopyUpRow = Copy & { readonly last: number };
 
 /**
- * At central: what to copy next from a node, of what a live manifest references. Fair between organizations: the
- * smallest of each, then the next of each.
- * @param after the organization after which to look; '' for the first
- * @param limit about how many; each of the organizations that were looked at has one at least
- * @returns `end`: the last organization that was looked at; undefined where there are no others after it
+ * Lists, at central, the blobs to copy up next from a node, if a live manifest references them. The order is fair
+ * between organizations: first the smallest blob of each, then the next of each.
+ * @param after the organization after which to start; '' for the first
+ * @param limit about how many to return. Each organization that was covered gets at least one.
+ * @param except blobs to leave out
+ * @returns `end` is the last organization that was covered; undefined if there are no more after it
  */
 export async function copiesUpFrom(
   central: Database,
@@ -84,10 +87,10 @@ export async function copiesUpFrom(
   };
 }
 
-/** Copies, and damaged locations, that one statement looks at. */
+/** How many copies, and how many damaged locations, one statement reads. */
 const ROWS_PER_SLICE = 1000;
 
-// Where a slice ends: NULL for the last one.
+// Finds where a slice ends: NULL for the last one.
 const SELECT_SLICE_END = sql`
   SELECT min(digest) AS digest FROM (
     SELECT * FROM (SELECT digest FROM copies_up WHERE store = ?1 AND digest > ?2 ORDER BY digest
@@ -96,8 +99,8 @@ const SELECT_SLICE_END = sql`
     SELECT * FROM (SELECT digest FROM locations INDEXED BY locations_damaged WHERE damage IS NOT NULL AND digest > ?2
       ORDER BY digest LIMIT 1 OFFSET ${String(ROWS_PER_SLICE)}))`.reading(atMost(4 * ROWS_PER_SLICE));
 
-// Whatever other nodes have: they may be retired as well. A settled blob has no copy that is due; once central's object
-// is damaged, the node's is what it is repaired from.
+// Other nodes' locations make no difference, because those nodes may be retired as well. A settled blob has no row in
+// `copies_up`. If central's object of it is damaged, central needs the node's object for the repair.
 const IN_SLICE = 'c.digest > ?3 AND c.digest <= ?4';
 const SELECT_ONLY_AT = sql`
   WITH only_there AS (
@@ -115,17 +118,16 @@ const SELECT_ONLY_AT = sql`
     CROSS JOIN locations l ON l.digest = only_there.digest AND l.store = other.value AND l.damage IS NULL) AS elsewhere
   FROM only_there ORDER BY digest`.reading((run) => atMost(2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + run.keys))(run));
 
+/** A blob that is at a node but not at central. */
 export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
-  /** 1 where one of the other nodes has it. */
+  /** 1 if one of the other nodes has it. */
   readonly elsewhere: number;
 }
 
-/** After every digest. */
+/** Sorts after every digest. */
 const END = '~';
 
-/**
- * At central, of live manifests: blobs whose bytes lie at a node, and that central lacks, by digest; slice by slice.
- */
+/** Lists, at central and in slices by digest, the blobs of live manifests that are at a node but not at central. */
 async function* slicesOnlyAt(
   { database, name }: CentralDatabase,
   store: string,
@@ -139,7 +141,7 @@ async function* slicesOnlyAt(
   }
 }
 
-/** How many blobs of live manifests lie at a node and not at central, and their bytes. */
+/** Counts the blobs of live manifests that are at a node but not at central, and their bytes. */
 export async function onlyAt(
   central: CentralDatabase,
   store: string,
@@ -152,7 +154,11 @@ export async function onlyAt(
   return { blobs, bytes };
 }
 
-/** As {@link onlyAt}, the first of them by digest. @param others the stores of the other nodes */
+/**
+ * Lists the blobs that {@link onlyAt} counts, by digest.
+ * @param others the stores of the other nodes
+ * @param after the digest after which to start; '' for the first
+ */
 export async function listOnlyAt(
   central: CentralDatabase,
   store: string,
@@ -168,7 +174,8 @@ export async function listOnlyAt(
   return blobs.slice(0, limit);
 }
 
-// Takes the place of a damaged one. A copy that was left for so long that its object is being deleted is made again.
+// Replaces a damaged location. If a copy was interrupted for so long that its object is being deleted as an orphan,
+// this writes nothing, and the copy is made again.
 const ADD_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
@@ -179,16 +186,17 @@ const SELECT_KEY = sql<{ key: string }>`SELECT key FROM locations WHERE digest =
 
 export interface CopiedBlob {
   readonly digest: Digest;
-  /** Of the object that was written. */
+  /** The key of the object that was written. */
   readonly key: string;
   /** Bytes. */
   readonly size: number;
 }
 
 /**
- * At central: the bytes are here. Answers the key of the store's location, which is another's if it had the blob
- * already.
- * @param lease in milliseconds since the epoch, as `now`
+ * Settles a blob at central: writes central's location of the copied object, and removes the copy that was due.
+ * @param from the node's store
+ * @param lease until when central keeps the blob, in milliseconds since the epoch, as `now`
+ * @returns the key of central's location. It names another object if central had the blob already.
  */
 export async function settle(
   central: { readonly name: string; readonly database: Database },
@@ -205,7 +213,10 @@ export async function settle(
   return kept[0]?.key;
 }
 
-/** At central: forgets a copy if the store has a location for the blob by now. Answers the key of that. */
+/**
+ * Removes a copy that is due, at central, if central has a location of the blob by now.
+ * @returns the key of that location
+ */
 export async function alreadySettled(
   central: { readonly name: string; readonly database: Database },
   from: string,
@@ -222,20 +233,23 @@ const FORGET_IF_THERE = sql`
   DELETE FROM copies_up WHERE store = ?1 AND digest = ?2
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?3 AND damage IS NULL)`;
 
-// One that a removal hides takes the place of none.
+// A link that a removal hides counts as missing, so it is replaced.
 const LINK_ANEW = `
-  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${standsLink('links')}`;
+  ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${isAliveLink('links')}`;
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
-// A manifest that was committed meanwhile keeps it.
+// A manifest that was committed in the meantime keeps the link.
 const REMOVE_LINK = sql`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
     WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
 
 /**
- * At a node: bytes that were fetched from afar. Answers the key of the store's location.
- * @param link whether the repository was not linked here before: a link that went meanwhile went on purpose
+ * Writes, at a node, the location of a blob that was copied down.
+ * @param lease until when the node keeps the blob, in milliseconds since the epoch, as `now`
+ * @param link whether to link the blob in the repository. False if it was linked before: if that link is gone now, it
+ *   was removed on purpose.
+ * @returns the key of the store's location
  */
 export async function keepCopiedDown(
   node: { readonly name: string; readonly database: Database },
@@ -258,8 +272,9 @@ const ADD_LINK_IF_THERE = sql`
   WHERE EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND store = ?4) ${LINK_ANEW}`;
 
 /**
- * At a node: links what was to be fetched, and lies there already. A location that has gone since is not written anew:
- * its object is about to go. Answers the key of the store's location; undefined where it has none any more.
+ * Links, at a node, a blob that was to be copied down and that the node already has. If its location has been deleted
+ * since, it is not written again, because its object is about to be deleted.
+ * @returns the key of the store's location; undefined if it has none any more
  */
 export async function linkCopiedDown(
   node: { readonly name: string; readonly database: Database },
@@ -276,8 +291,8 @@ export async function linkCopiedDown(
 }
 
 /**
- * At a node: takes back the link that {@link keepCopiedDown} or {@link linkCopiedDown} made then, because central has
- * none any more.
+ * Removes, at a node, the link that {@link keepCopiedDown} or {@link linkCopiedDown} made at `at`, because central no
+ * longer has one.
  */
 export function removeCopiedDownLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
   return [REMOVE_LINK, repository, digest, at];

@@ -1,6 +1,6 @@
 /**
- * Which blobs a node's queue is to copy up or to fetch: each look goes on with the organizations after those of the
- * last.
+ * Finds the blobs that a node's queue has to copy up or down. Each look continues with the organizations after those of
+ * the previous look.
  */
 import type { Digest } from '../oci/digest.ts';
 import { organizationOf } from '../oci/reference.ts';
@@ -11,7 +11,7 @@ import type { CopyDown, QueueState } from './queue-state.ts';
 import type { QueuedBlob } from './fair-queue.ts';
 
 const BLOBS_PER_LOOK = 100;
-/** Digests of jobs that wait: D1 takes 2 MB a parameter. */
+/** The most digests of waiting jobs to exclude in one query: D1 allows 2 MB per parameter. */
 const JOBS_TO_PASS_OVER = 10_000;
 
 export type WaitingBlob = QueuedBlob & { readonly digest: Digest } & (
@@ -21,7 +21,7 @@ export type WaitingBlob = QueuedBlob & { readonly digest: Digest } & (
 
 export class DueBlobs {
   readonly #options: Pair & { readonly state: QueueState };
-  /** The organizations after which copies and fetches are looked for next. */
+  /** The organizations after which the next look for copies up, and for copies down, starts. */
   #copiesUpAfter = '';
   #copiesDownAfter = '';
 
@@ -30,7 +30,8 @@ export class DueBlobs {
   }
 
   /**
-   * Fetches first; no copies while the queue is paused. @param underWay blobs that are being moved, which are left out
+   * Returns the due copies down, followed by the due copies up. A paused queue has no copies up.
+   * @param underWay blobs that are being copied, to leave out
    */
   async look(underWay: readonly Digest[]): Promise<WaitingBlob[]> {
     const copiesUp = this.#options.state.paused() ? [] : await this.#copiesUp(underWay);
@@ -41,8 +42,8 @@ export class DueBlobs {
     const { central, node, state, now } = this.#options;
     const waiting = state.waitingJobs(copyUpJob(''), now(), JOBS_TO_PASS_OVER);
     const except = [...waiting.map(({ id }) => id.slice(copyUpJob('').length) as Digest), ...underWay];
-    // Those before it were looked at by the look before.
-    const isAround = this.#copiesUpAfter !== '';
+    // If this look does not start with the first organization, it wraps around after the last.
+    const wrapsAround = this.#copiesUpAfter !== '';
     for (let from: string | undefined = this.#copiesUpAfter; from !== undefined;) {
       const { copiesUp, end } = await copiesUpFrom(central.database, node.name, from, BLOBS_PER_LOOK, except);
       const due = copiesUp.filter(({ digest }) => isDue(state.job(copyUpJob(digest)), now()));
@@ -57,7 +58,7 @@ export class DueBlobs {
       }
       from = end;
     }
-    return isAround ? this.#copiesUp(underWay) : [];
+    return wrapsAround ? this.#copiesUp(underWay) : [];
   }
 
   #copiesDown(underWay: readonly Digest[]): WaitingBlob[] {
@@ -65,7 +66,7 @@ export class DueBlobs {
     const copiesDown = state.dueCopiesDown(now(), this.#copiesDownAfter, BLOBS_PER_LOOK);
     const last = copiesDown.at(-1);
     this.#copiesDownAfter = last === undefined ? '' : organizationOf(last.repository);
-    // One at a time of the same blob: the second then finds it here.
+    // Copy the same blob only once at a time: the second copy then finds it in the node's store.
     const due = new Map<Digest, CopyDown>();
     for (const copyDown of copiesDown) {
       if (!due.has(copyDown.digest) && !underWay.includes(copyDown.digest)) due.set(copyDown.digest, copyDown);

@@ -1,9 +1,9 @@
 /**
- * The Durable Object of a store, near it: a thin shell around {@link Replicator}. A node's moves its pushes up and
- * central's deletions down; central's only passes wake-ups on to the nodes.
+ * The Durable Object of a store, placed near it: a thin shell around {@link Replicator}. A node's queue moves its
+ * pushes up and central's deletions down. Central's queue only passes wake-ups on to the nodes.
  *
- * Requests wake it, and an alarm brings it back for what is left. What it remembers is small (queue-state.ts); were all
- * of it lost, the outbox entries and central's rows would still say what has to be done.
+ * Requests wake it, and an alarm wakes it again for work that is left. It remembers little (`queue-state.ts`). If all
+ * of that were lost, the outbox entries and central's rows would still tell what has to be done.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { MINUTE } from '../durations.ts';
@@ -13,7 +13,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { markEverything, waitingOutboxEntries } from '../stores/outbox-rows.ts';
+import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
@@ -22,15 +22,15 @@ import type { Pair } from './pair.ts';
 import { Replicator } from './replicator.ts';
 import { SqlQueueState } from './sql-queue-state.ts';
 
-/** How long one run of an alarm goes on; Cloudflare allows 15 minutes. */
+/** How long one run of the alarm lasts. Cloudflare allows 15 minutes. */
 const ALARM_MILLISECONDS = 5 * MINUTE;
-/** How long a request that wakes the queue is kept. */
+/** How long a request that wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
-/** When the alarm takes over, should a run that was woken by a request break off. */
+/** After how long the alarm takes over, in case a run that a request started is interrupted. */
 const SAFETY_MILLISECONDS = 2000;
 
-/** How often metadata that has failed is looked at again while bytes are moved. */
-const BESIDE_MILLISECONDS = 1000;
+/** How often to check for failed metadata jobs that are due again while bytes are copied. */
+const METADATA_RETRY_MILLISECONDS = 1000;
 
 const COUNTERS: readonly Counter[] = [
   'announced',
@@ -44,13 +44,13 @@ const MEASURES: readonly Measure[] = ['announce_seconds', 'settle_seconds'];
 
 export interface QueueStatus {
   readonly store: StoreName;
-  /** Outbox entries that central has not heard of. */
+  /** How many outbox entries have yet to be announced. */
   readonly depth: number;
-  /** When the oldest was written, in milliseconds since the epoch. */
+  /** When the oldest outbox entry was written, in milliseconds since the epoch. */
   readonly oldest: number | null;
-  /** Blobs that are being copied now. */
+  /** How many blobs are being copied now. */
   readonly inFlight: number;
-  /** Blobs that are to be fetched. */
+  /** How many blobs are waiting to be copied down. */
   readonly copiesDown: number;
   readonly parked: number;
   readonly paused: boolean;
@@ -74,8 +74,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /**
-   * There is something to do: outbox entries at a node, or change log entries at central. Answers when all metadata
-   * that is due has been moved; bytes follow with the alarm.
+   * Wakes the queue because there are new outbox entries at a node, or new change log entries at central. Resolves when
+   * all metadata that is due has been moved; the alarm then moves the bytes.
    */
   async wake(store: StoreName): Promise<void> {
     if (store === this.#config.central.store) return this.#wakeNodes();
@@ -87,7 +87,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.ctx.storage.setAlarm(Date.now());
   }
 
-  /** Central's change log has grown. */
+  /** Tells a node's queue that central's change log has grown. */
   async changeLogHasGrown(store: StoreName): Promise<void> {
     this.#replicator(store).expectChangeLog();
     await this.wake(store);
@@ -100,7 +100,10 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.ctx.storage.setAlarm(Date.now());
   }
 
-  /** Copies an image's rows into a node's store, and asks for its blobs; undefined where central has no such image. */
+  /**
+   * Copies an image's rows down into a node's store, and asks for its blobs to be copied. Returns undefined if central
+   * does not have the image.
+   */
   async prefetch(
     store: StoreName,
     repository: RepositoryName,
@@ -128,8 +131,7 @@ export class ReplicationQueue extends DurableObject<Env> {
 
   async status(store: StoreName): Promise<QueueStatus> {
     const database = this.#stores.get(store)?.database;
-    const { depth, oldest } =
-      database === undefined ? { depth: 0, oldest: null } : await waitingOutboxEntries(database);
+    const { depth, oldest } = database === undefined ? { depth: 0, oldest: null } : await outboxDepth(database);
     const counters = Object.fromEntries(COUNTERS.map((name) => [name, this.#state.counter(name)]));
     const histograms = Object.fromEntries(MEASURES.map((name) => [name, this.#state.histogram(name)]));
     return {
@@ -149,7 +151,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     return ids.map((id) => this.#state.job(id));
   }
 
-  /** Which of the blobs are still to be fetched. */
+  /** Counts those of the blobs that still have to be copied down. */
   copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
     return this.#state.copiesDownLeft(repository, digests);
   }
@@ -158,7 +160,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     return this.#state.parkedJobs(after, limit);
   }
 
-  /** Tries parked work again: one job, or all. Answers how many. */
+  /** Makes a job due at once, or all parked jobs if `id` is undefined. Returns how many. */
   async retry(store: StoreName, id: string | undefined): Promise<number> {
     const count = this.#state.retry(id);
     this.#replicator(store).wakeUp();
@@ -166,7 +168,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     return count;
   }
 
-  /** A paused queue announces and copies nothing; deletions and control data still come down. */
+  /** Pauses or resumes the queue. A paused queue announces nothing and copies nothing up, but still applies changes. */
   async setPaused(store: StoreName, paused: boolean): Promise<void> {
     this.#state.setPaused(paused);
     if (paused) return;
@@ -174,25 +176,25 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Announces everything that a node holds once more: for a central whose database was restored. */
-  async markEverything(store: StoreName): Promise<void> {
-    await markEverything(this.#pair(store).node.database, Date.now());
+  /** Announces again everything that a node holds, after central's database was restored. */
+  async announceAll(store: StoreName): Promise<void> {
+    await announceAll(this.#pair(store).node.database, Date.now());
     await this.wake(store);
   }
 
-  /** Metadata is moved, and what of it fails is tried again, for as long as bytes are: no alarm can come meanwhile. */
+  /** Moves metadata, and retries what fails, for as long as bytes are moved: no second alarm can fire in that time. */
   async #metadataBeside(bytes: Promise<void>, replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     const work = { left: true };
     const done = bytes.catch(() => undefined).then(() => (work.left = false));
     await this.#moveMetadata(replicator, mayGoOn);
     while (work.left && mayGoOn()) {
-      await Promise.race([done, new Promise((wake) => setTimeout(wake, BESIDE_MILLISECONDS))]);
+      await Promise.race([done, new Promise((wake) => setTimeout(wake, METADATA_RETRY_MILLISECONDS))]);
       if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now())
         await this.#moveMetadata(replicator, mayGoOn);
     }
   }
 
-  /** One run at a time; who comes meanwhile waits for the next, which sees what they came for. */
+  /** Runs the metadata lane, once at a time. A call during a run waits for the next run, which sees its work. */
   #moveMetadata(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     if (this.#running === undefined) {
       this.#running = replicator.moveMetadata(mayGoOn).finally(() => (this.#running = undefined));
@@ -207,7 +209,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     return this.#next;
   }
 
-  /** Follows for each node; one that cannot be woken is tried once more by the alarm, then left to the cron trigger. */
+  /** Wakes every node's queue. If one cannot be woken, the alarm tries once more, and then the cron trigger has to. */
   async #wakeNodes(attempt: 'first' | 'last' = 'first'): Promise<void> {
     const { central, nodes } = this.#config;
     const stores = new Set(nodes.map(({ store }) => store));
@@ -224,7 +226,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (current === null || current > time) await this.ctx.storage.setAlarm(time);
   }
 
-  /** An alarm does not say for which store it is. */
+  /** Remembers the queue's store, because an alarm does not say which store it is for. */
   async #remember(store: StoreName): Promise<void> {
     if ((await this.ctx.storage.get('store')) !== store) await this.ctx.storage.put('store', store);
   }
@@ -251,7 +253,7 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 }
 
-/** The Durable Object of a store; at its first use it is put near the store. */
+/** Returns the Durable Object of a store. Its first use places it near the store. */
 export function queueOf(env: object, config: Config, store: StoreName): DurableObjectStub<ReplicationQueue> {
   const { REPLICATION_QUEUE: queues } = env as { REPLICATION_QUEUE: DurableObjectNamespace<ReplicationQueue> };
   const region = config.nodes.find((node) => node.store === store)?.region as DurableObjectLocationHint | undefined;

@@ -1,4 +1,4 @@
-/** What a queue remembers of work that fails: attempts, when to try again, and what is parked. */
+/** Records failed jobs in a queue's state: the attempts, when to try again, and whether the job is parked. */
 import { logFailure } from '../log.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import { afterFailure } from './machine.ts';
@@ -11,7 +11,7 @@ export interface LaneOptions extends Pair {
   readonly random: () => number;
 }
 
-/** Counts the failure of one job, and logs it. */
+/** Records a failed attempt of one job, and logs it. */
 export function noteFailure({ state, now, random }: LaneOptions, id: string, error: unknown): void {
   const job = afterFailure(state.job(id), error, now(), random());
   state.count('retries');
@@ -20,7 +20,10 @@ export function noteFailure({ state, now, random }: LaneOptions, id: string, err
   logFailure({ job: id, attempts: job.attempts, parked: job.parked, error: job.error, cause });
 }
 
-/** A failure counts only where both databases answer. @throws OciError UNAVAILABLE otherwise, as theirs */
+/**
+ * Checks that both databases answer, so that an attempt failed because of its job rather than an outage.
+ * @throws OciError UNAVAILABLE if one of them does not
+ */
 export async function requireDatabases({ node, central }: Pair, error: unknown): Promise<void> {
   if (!isUnavailable(error)) return;
   await Promise.all([node.database.probe(), central.database.probe()]);

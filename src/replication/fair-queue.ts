@@ -1,9 +1,8 @@
 /**
- * Whose turn it is among the blobs that wait to be moved. Pure: `bytes-lane.ts` looks what waits, asks here, and moves
- * it.
+ * Chooses the next blob to copy. It has no I/O: `bytes-lane.ts` finds the waiting blobs, asks here, and copies.
  *
- * Organizations take turns, a blob each, and within one its copies and its fetches do: so what a push of many blobs, or
- * of large ones, keeps waiting is at most what is being moved already.
+ * Organizations take turns, with one blob per turn. Within an organization, copies up and copies down take turns. So a
+ * push of many blobs, or of large ones, delays other organizations only by the copies that are already under way.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 
@@ -12,17 +11,20 @@ export interface QueuedBlob {
   readonly organization: OrganizationName;
 }
 
-/** Organizations, and kinds of theirs, whose last turn is remembered. Of others it was longer ago than of all these. */
+/**
+ * How many last turns to remember, of organizations and of their kinds of copies. A turn that is not remembered was
+ * longer ago than all of these.
+ */
 const REMEMBERED = 2000;
 
 export class FairQueue {
-  /** When each had its last turn, counted in turns; the longest ago first. */
+  /** The number of each one's last turn, least recent first. */
   readonly #last = new Map<string, number>();
   #count = 0;
 
   /**
-   * The one whose turn it is, which is then counted as had: of the organization whose last turn was longest ago, of the
-   * kind of which the same is true there. Of several, the first as they are given.
+   * Picks the next blob and records the turn. Organizations take turns, least recently served first, and so do the two
+   * kinds of copies of an organization. Among equals, the first in `waiting` is next.
    */
   take<Item extends QueuedBlob>(waiting: readonly Item[]): Item | undefined {
     let next: Item | undefined;

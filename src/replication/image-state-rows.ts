@@ -1,4 +1,4 @@
-/** What stores know of an image as a whole: its manifests, the blobs that they need, and the writes of its tag. */
+/** The SQL for the state of a whole image: its manifests, the blobs that they need, and the writes of its tag. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type Database, sql } from '../stores/database.ts';
@@ -7,8 +7,8 @@ import type { OutboxEntry } from '../stores/outbox-rows.ts';
 import { atMost } from '../stores/rows-read.ts';
 import { isAliveManifest } from '../stores/deletion/removals.ts';
 
-// An index and all that it lists, as far as it is here. How much is looked at of each level follows from its own
-// document.
+// An index and everything that it lists, as far as the store has it. The size of the index's document bounds how many
+// references are read on each level.
 const MOST_REFERENCES = 25_000;
 const MOST = `coalesce((SELECT min(${MOST_REFERENCES}, 5000 + size / 15) FROM manifests WHERE repository = ?1
   AND digest = ?2), 0)`;
@@ -32,7 +32,7 @@ export interface BlobOfImage {
   readonly stores: readonly string[];
 }
 
-/** The blobs of an image, and where a store knows their bytes to lie. */
+/** Returns the blobs of an image, and the stores that have their bytes, according to one store's rows. */
 export async function blobsOfImage(
   database: Database,
   repository: RepositoryName,
@@ -58,7 +58,7 @@ const SELECT_OUTBOX_ENTRIES = sql`${REACHABLE}
   SELECT k.kind, k.repository, k.key, k.version, k.written_at FROM outbox k
   WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = ?3`.reading(atMost(16 * MOST_REFERENCES));
 
-/** What of an image a node has yet to announce. */
+/** Returns the outbox entries of an image, and so what of it the node has yet to announce. */
 export function outboxEntriesOfImage(
   node: Database,
   repository: RepositoryName,
@@ -73,7 +73,7 @@ const SELECT_WRITE = sql`
   UNION ALL
   SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
 
-/** Whether a store knows of a write of a tag, by its version and the store that made it. */
+/** Returns whether a store knows a write of a tag, given the write's version and the store that made it. */
 export async function knowsWrite(
   database: Database,
   repository: RepositoryName,

@@ -1,4 +1,4 @@
-/** How far an image has come from the node that it was pushed to. */
+/** Reports how far an image has been replicated from the node that it was pushed to. */
 import type { Config } from '../config.ts';
 import type { Namespace } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -24,38 +24,39 @@ import { copyUpJob, type Job, outboxEntryJob } from './machine.ts';
 
 export type State = 'pending' | 'announced' | 'settled' | 'parked' | 'superseded';
 
-/** What is asked about is one write. Once another has won, all else but its version is the winner's. */
+/** The state of one write. Once another write has won, every field except `version` describes the winner. */
 export interface ImageState {
-  /** Undefined where a deletion has won. */
+  /** Undefined if a deletion has won. */
   readonly digest: Digest | undefined;
   readonly state: State;
-  /** The version of the write that is asked about. */
+  /** The version of the write that was asked about. */
   readonly version: number;
-  /** The store whose write it is; undefined for an image that is asked for by digest. */
+  /** The store that made the write; undefined for an image that was asked for by digest. */
   readonly origin: string | undefined;
   readonly blobs: Amount;
   readonly bytes: Amount;
-  /** Of what has failed most often. */
+  /** The attempts of the job that has failed most often; a parked job comes first. */
   readonly attempts: number;
   readonly lastError: string | undefined;
-  /** Where the image's bytes lie, by store. */
+  /** How much of the image each store has. */
   readonly locations: readonly { readonly store: string; readonly blobs: number; readonly bytes: number }[];
 }
 
 interface Amount {
-  /** That central has. */
+  /** How much of it central has. */
   readonly copied: number;
   readonly total: number;
 }
 
-/** States that do not change by themselves. */
+/** Returns whether a state stays until somebody acts. */
 export function isFinal(state: State): boolean {
   return state === 'settled' || state === 'parked' || state === 'superseded';
 }
 
 /**
- * @param version the write that is asked about, where the caller knows it; otherwise what the host has
- * @throws OciError MANIFEST_UNKNOWN also for a write that the host has not heard of; UNAVAILABLE
+ * Reports the state of a write.
+ * @param version the version of the write, if the caller knows it; otherwise the host's latest write is meant
+ * @throws OciError MANIFEST_UNKNOWN, also for a write that the host does not know; UNAVAILABLE
  */
 export async function imageState(
   config: Config,
@@ -103,10 +104,10 @@ export async function imageState(
   const waiting = blobs.filter((blob) => !blob.stores.includes(central.name));
   const jobs = await jobsOf(config, env, here.name, outboxEntries.map(outboxEntryJob), waiting, central.name);
   const [worst] = jobs.toSorted((a, b) => Number(b.parked) - Number(a.parked) || b.attempts - a.attempts);
-  // A winner that central has not heard of is seen nowhere else: whoever waits for this write goes on waiting for that
-  // one.
-  const isOwn = tag !== undefined && local.tag !== undefined && compareTags(tag, local.tag) === 0;
-  const isAnnounced = isAtCentral && !(isOwn && outboxEntries.length > 0);
+  // Until central knows the winner, no other host shows it. A caller that waits for this write then waits for the
+  // winner.
+  const isLocalWinner = tag !== undefined && local.tag !== undefined && compareTags(tag, local.tag) === 0;
+  const isAnnounced = isAtCentral && !(isLocalWinner && outboxEntries.length > 0);
   const state = ((): State => {
     if (superseded && isAnnounced) return 'superseded';
     if (worst?.parked === true) return 'parked';
@@ -131,10 +132,10 @@ export async function imageState(
 }
 
 /**
- * Whether another write has won over the one that is asked about. Two stores can give writes of a tag the same version:
- * then it is the host's own, where there is one, and else the one that won.
- * @param own the tag as the host's store has it
- * @param winner of what all stores have
+ * Returns whether another write has won over the one that was asked about. Two stores can give writes of a tag the same
+ * version. In that case the host's write is meant, if it made one, and otherwise the winner.
+ * @param local the tag in the host's store
+ * @param winner the tag after merging the rows of all stores
  */
 async function isSuperseded(
   here: Store,
@@ -150,7 +151,7 @@ async function isSuperseded(
   return winner.origin !== here.name && knowsWrite(here.database, repository, reference.tag, version, here.name);
 }
 
-/** Whether a deletion, of the tag or of its manifest, is known to have won over a write: at equal versions it does. */
+/** Returns whether a deletion of the tag or its manifest has won over a write. At equal versions the deletion wins. */
 function isDeletedSince(
   version: number,
   reference: Reference,
@@ -176,7 +177,7 @@ function deletedSince(version: number, origin: string | undefined): ImageState {
   };
 }
 
-/** What has failed of an image's announcement, and of the copies of its blobs by the nodes that have them. */
+/** Returns the failed jobs of an image: of its announcement, and of the copies up of its blobs from the nodes. */
 async function jobsOf(
   config: Config,
   env: object,
@@ -191,7 +192,7 @@ async function jobsOf(
     for (const store of stores) byStore.set(store, [...(byStore.get(store) ?? []), copyUpJob(digest)]);
   }
   byStore.delete(central);
-  // A queue that does not answer leaves the state as the stores tell it.
+  // If a queue does not answer, the state is based on the stores alone.
   const answers = await Promise.all(
     [...byStore].map(([store, ids]) =>
       Promise.resolve(queueOf(env, config, store).jobs(ids)).catch((): readonly undefined[] => []),

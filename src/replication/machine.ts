@@ -1,37 +1,41 @@
 /**
- * What a queue does next, given what it sees and the clock. Pure: `metadata-lane.ts` looks, asks here, acts, and looks
- * again; the model in `test/model` does the same with stores of its own.
+ * Decides what a queue does next, given what it sees and the time. It has no I/O: `metadata-lane.ts` looks, asks here,
+ * acts, and looks again. The model in `test/model` does the same with its own stores.
  *
- * Nothing is dropped. What fails is tried again, alone, after a time that doubles; after a set number of attempts it is
- * parked, with its last error, until an operator asks for it. That central does not answer is nobody's failure: then
- * everything rests for a while, and no attempt is counted.
+ * Nothing is dropped. A failed job is tried again, alone, after a delay that doubles each time. After a set number of
+ * attempts it is parked, with its last error, until an operator retries it. If central does not answer, no job is to
+ * blame: the whole lane backs off, and no attempt is counted.
  */
 import { MINUTE } from '../durations.ts';
 import type { OutboxEntry } from '../stores/outbox-rows.ts';
 
-/** What is remembered of work that has failed. */
+/** A piece of work that has failed. */
 export interface Job {
   readonly attempts: number;
-  /** Not before then, in milliseconds since the epoch. */
+  /** The time of the next attempt at the earliest, in milliseconds since the epoch. */
   readonly nextAt: number;
   readonly parked: boolean;
   readonly error: string;
 }
 
-/** After as many failures, work is parked. */
+/** After this many failed attempts, a job is parked. */
 export const MAX_ATTEMPTS = 12;
 
 const FIRST_DELAY_MILLISECONDS = 500;
-/** What a failure makes a job wait for at most. */
+/** The longest that a job waits after a failure. */
 export const LONGEST_DELAY_MILLISECONDS = 10 * MINUTE;
-const LONGEST_REST_MILLISECONDS = 15_000;
+/** The longest that a lane backs off. */
+const LONGEST_BACKOFF_MILLISECONDS = 15_000;
 
-/** A failure that no further attempt can repair, such as bytes that do not have their digest. */
+/** A failure that no further attempt can fix, such as bytes that do not match their digest. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
-/** @param random from 0 to 1: failures of one moment must not all come back in one moment */
+/**
+ * Returns a job after another failed attempt.
+ * @param random from 0 to 1: spreads out the retries of jobs that have failed together
+ */
 export function afterFailure(job: Job | undefined, error: unknown, now: number, random: number): Job {
   const attempts = (job?.attempts ?? 0) + 1;
   return {
@@ -42,9 +46,9 @@ export function afterFailure(job: Job | undefined, error: unknown, now: number, 
   };
 }
 
-/** How long everything rests after central has not answered for the `attempts`th time, in milliseconds. */
+/** Returns how long a lane backs off after its `attempts`th failure in a row, in milliseconds. */
 export function backoffAfter(attempts: number, random: number): number {
-  return backoff(attempts, LONGEST_REST_MILLISECONDS, random);
+  return backoff(attempts, LONGEST_BACKOFF_MILLISECONDS, random);
 }
 
 function backoff(attempts: number, longest: number, random: number): number {
@@ -52,7 +56,10 @@ function backoff(attempts: number, longest: number, random: number): number {
   return Math.round(delay * (0.5 + random / 2));
 }
 
-/** A job that would wait for longer than any failure makes it wait was put off by a clock that was ahead: it is due. */
+/**
+ * Returns whether a job may be tried now; undefined stands for one that has never failed. A job that would wait longer
+ * than any failure makes it wait is due as well: its time was set by a clock that was ahead.
+ */
 export function isDue(job: Job | undefined, now: number): boolean {
   return job === undefined || (!job.parked && (job.nextAt <= now || job.nextAt > now + LONGEST_DELAY_MILLISECONDS));
 }
@@ -60,11 +67,11 @@ export function isDue(job: Job | undefined, now: number): boolean {
 /** What the metadata lane of a node's queue sees. */
 export interface View {
   readonly paused: boolean;
-  /** Until when it rests, in milliseconds since the epoch; 0 for not at all. */
+  /** Until when the lane backs off, in milliseconds since the epoch; 0 if it does not. */
   readonly backoffUntil: number;
   /** Whether the change log may have grown since it was last read. */
   readonly changeLogMayHaveGrown: boolean;
-  /** A page of outbox entries, the oldest first. */
+  /** A page of outbox entries, oldest first. */
   readonly outboxEntries: readonly OutboxEntry[];
   readonly jobOf: (outboxEntry: OutboxEntry) => Job | undefined;
 }
@@ -72,25 +79,26 @@ export interface View {
 export type Step =
   | { readonly kind: 'apply' }
   | { readonly kind: 'announce'; readonly outboxEntries: readonly OutboxEntry[] }
-  /** Nothing of this page is due. */
-  | { readonly kind: 'turn the page' }
-  | { readonly kind: 'rest'; readonly until: number | undefined };
+  /** Nothing on this page is due. */
+  | { readonly kind: 'next page' }
+  /** `until`: the end of the backoff; undefined if there is nothing to do. */
+  | { readonly kind: 'stop'; readonly until: number | undefined };
 
-/** Deletions come before announcements, so that a node announces what it knows to be alive. */
+/** Returns the next step. Deletions come before announcements, so that a node announces only what it knows is alive. */
 export function nextStep(view: View, now: number): Step {
-  if (view.backoffUntil > now) return { kind: 'rest', until: view.backoffUntil };
+  if (view.backoffUntil > now) return { kind: 'stop', until: view.backoffUntil };
   if (view.changeLogMayHaveGrown) return { kind: 'apply' };
-  if (view.paused || view.outboxEntries.length === 0) return { kind: 'rest', until: undefined };
+  if (view.paused || view.outboxEntries.length === 0) return { kind: 'stop', until: undefined };
   const outboxEntries = view.outboxEntries.filter((outboxEntry) => isDue(view.jobOf(outboxEntry), now));
-  return outboxEntries.length === 0 ? { kind: 'turn the page' } : { kind: 'announce', outboxEntries };
+  return outboxEntries.length === 0 ? { kind: 'next page' } : { kind: 'announce', outboxEntries };
 }
 
-/** Names an outbox entry's job. A later change of the same tag or manifest is another: it may fare better. */
+/** Returns the id of an outbox entry's job. A later change of the same tag or manifest has another: it may succeed. */
 export function outboxEntryJob(outboxEntry: OutboxEntry): string {
   return `${outboxEntryJobs(outboxEntry)}${outboxEntry.version}`;
 }
 
-/** What the jobs of all changes of a tag or manifest start with. */
+/** Returns the prefix of the job ids of all changes of a tag or manifest. */
 export function outboxEntryJobs({ kind, repository, key }: Pick<OutboxEntry, 'kind' | 'repository' | 'key'>): string {
   return `announce ${kind} ${repository} ${key} `;
 }
@@ -100,10 +108,12 @@ export function copyUpJob(digest: string): string {
 }
 
 export function copyDownJob(repository: string, digest: string): string {
-  return `copy up down ${repository} ${digest}`;
+  return `copy down ${repository} ${digest}`;
 }
 
-/** Causes go to the log: whoever may pull an image sees what is said of it. */
+/**
+ * Describes an error without its causes, which go to the log: anyone who may pull an image can read the description.
+ */
 function describe(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 1000);
 }

@@ -1,6 +1,6 @@
 /**
- * The lane of metadata: applies central's change log, and announces what the node's outbox entries stand for. It looks,
- * asks `machine.ts` what is next, does it, and looks again.
+ * The metadata lane applies central's change log and announces the node's outbox entries. It looks, asks `machine.ts`
+ * what to do next, does that, and looks again.
  */
 import { logFailure } from '../log.ts';
 import { isUnavailable } from '../oci/errors.ts';
@@ -16,39 +16,42 @@ const OUTBOX_ENTRIES_PER_PAGE = 100;
 export class MetadataLane {
   readonly #options: LaneOptions;
   readonly #announced: () => void;
-  readonly #rest = new Backoff();
+  readonly #backoff = new Backoff();
   #changeLogMayHaveGrown = true;
-  /** After the change log could not be applied: announcing goes on meanwhile. */
+  /** The backoff after the change log could not be applied. Announcements go on in the meantime. */
   readonly #changeLogBackoff = new Backoff();
   #looked = 0;
 
-  /** @param announced called after each announcement: blobs may be due now */
+  /** @param announced called after each announcement, because blobs may be due now */
   constructor(options: LaneOptions, announced: () => void) {
     this.#options = options;
     this.#announced = announced;
   }
 
-  /** When it last began to look for work, in milliseconds since the epoch. */
+  /** When the lane last began to look for work, in milliseconds since the epoch. */
   get looked(): number {
     return this.#looked;
   }
 
-  /** Until when it rests, as of `now`: times in milliseconds since the epoch, 0 for not at all. */
-  restsAsOf(now: number): number[] {
-    return [this.#rest, this.#changeLogBackoff].map((rest) => rest.untilAsOf(now));
+  /**
+   * Returns the ends of the lane's backoffs, as of `now`, in milliseconds since the epoch; 0 for one that is not on.
+   */
+  backoffsAsOf(now: number): number[] {
+    return [this.#backoff, this.#changeLogBackoff].map((backoff) => backoff.untilAsOf(now));
   }
 
-  /** The change log may have grown: it is read again. */
+  /** Makes the next run read the change log, because it may have grown. */
   expectChangeLog(): void {
     this.#changeLogMayHaveGrown = true;
   }
 
+  /** Ends the backoffs, so that the next run tries at once. */
   wakeUp(): void {
-    this.#rest.interrupt();
+    this.#backoff.interrupt();
     this.#changeLogBackoff.interrupt();
   }
 
-  /** Follows the change log and announces, until nothing is due or `mayGoOn` says no. */
+  /** Applies the change log and announces outbox entries, until nothing is due or `mayGoOn` returns false. */
   async run(mayGoOn: () => boolean): Promise<void> {
     const { node, now, random, state } = this.#options;
     let after: OutboxEntryPosition | undefined;
@@ -61,16 +64,16 @@ export class MetadataLane {
           {
             paused,
             outboxEntries,
-            backoffUntil: this.#rest.untilAsOf(now()),
+            backoffUntil: this.#backoff.untilAsOf(now()),
             changeLogMayHaveGrown: this.#changeLogMayHaveGrown && this.#changeLogBackoff.untilAsOf(now()) <= now(),
             jobOf: (outboxEntry) => state.job(outboxEntryJob(outboxEntry)),
           },
           now(),
         );
         switch (step.kind) {
-          case 'rest':
-            // Nothing is left to be tried again.
-            if (step.until === undefined) this.#rest.end();
+          case 'stop':
+            // There is nothing left to retry.
+            if (step.until === undefined) this.#backoff.end();
             return;
           case 'apply':
             await this.#applyChanges(mayGoOn);
@@ -79,14 +82,14 @@ export class MetadataLane {
             await this.#announce(step.outboxEntries);
             after = outboxEntries.at(-1);
             break;
-          case 'turn the page':
+          case 'next page':
             after = outboxEntries.at(-1);
             break;
         }
-        this.#rest.end();
+        this.#backoff.end();
       } catch (error) {
         if (!isUnavailable(error)) throw error;
-        this.#rest.begin(now(), random());
+        this.#backoff.begin(now(), random());
         return;
       }
     }
@@ -103,13 +106,16 @@ export class MetadataLane {
     } catch (error) {
       this.#changeLogMayHaveGrown = true;
       if (isUnavailable(error)) throw error;
-      // A mistake of ours: no reason to keep pushes waiting.
+      // This is a bug in Berth, which is no reason to delay pushes.
       this.#changeLogBackoff.begin(now(), random());
       logFailure({ queue: this.#options.node.name, failed: 'apply', error: String(error) });
     }
   }
 
-  /** All at once; if that fails although the stores answer, in halves, until what fails is alone. */
+  /**
+   * Announces outbox entries in one batch. If that fails although the stores answer, it announces each half separately,
+   * until the entry that fails is alone.
+   */
   async #announce(outboxEntries: readonly OutboxEntry[]): Promise<void> {
     const { state, now } = this.#options;
     try {

@@ -1,4 +1,4 @@
-/** What operators and users ask of replication: queues, what lies only at a node, prefetching. */
+/** The operations on replication for operators and users: queues, what only a node has, retired stores, prefetching. */
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -17,34 +17,35 @@ import type { NamedJob } from './queue-state.ts';
 export interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
-  /** Entries that it has yet to apply. */
+  /** How many entries the store has yet to apply. */
   readonly behind: number;
-  /** When it last asked, in milliseconds since the epoch; undefined for never. */
+  /** When the store last read the change log, in milliseconds since the epoch; undefined if it never has. */
   readonly appliedAt: number | undefined;
 }
 
 export interface QueueReport {
   readonly store: StoreName;
-  /** Undefined where the Durable Object does not answer. */
+  /** Undefined if the Durable Object does not answer. */
   readonly status: QueueStatus | undefined;
-  /** Blobs whose bytes lie at this node, and that central lacks. */
+  /** The blobs that this node has and central lacks. */
   readonly copiesUp: { readonly blobs: number; readonly bytes: number };
   readonly changeLog: readonly ChangeLogPosition[];
 }
 
-/** What a node has that central has not. */
+/** Something that a node has and central lacks. */
 export type OnlyHere =
   | { readonly kind: 'tag' | 'manifest'; readonly repository: string; readonly key: string }
   | {
       readonly kind: 'blob';
       readonly organization: string;
       readonly key: string;
+      /** Bytes. */
       readonly size: number;
       /** Whether another node has it. */
       readonly elsewhere: boolean;
     };
 
-/** How long one request goes on forgetting a store. */
+/** How long one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
 
 export class Replication {
@@ -56,7 +57,7 @@ export class Replication {
     this.#env = env;
   }
 
-  /** Stores that have a queue: those of the nodes. */
+  /** The stores that have a queue, which are those of the nodes. */
   get stores(): readonly StoreName[] {
     return [...new Set(this.#config.nodes.map(({ store }) => store))];
   }
@@ -92,14 +93,15 @@ export class Replication {
     await this.#queue(store).setPaused(store, paused);
   }
 
-  async markEverything(store: StoreName): Promise<void> {
-    await this.#queue(store).markEverything(store);
+  async announceAll(store: StoreName): Promise<void> {
+    await this.#queue(store).announceAll(store);
   }
 
   /**
-   * First what is not announced, then blobs that are not copied. Of a store that is retired, central knows the blobs.
-   * @param last as the page before said
-   * @throws OciError NOT_FOUND for a store that is neither a node's nor known to central as one that was
+   * Lists what a store has and central lacks: first what is not announced, then the blobs that are not copied. For a
+   * retired store, it lists the blobs that central knows of.
+   * @param last the `last` of the previous page; undefined for the first page
+   * @throws OciError NOT_FOUND for a store that is neither a node's nor known to central as a retired one
    */
   async onlyHere(
     store: StoreName,
@@ -113,7 +115,7 @@ export class Replication {
     const from = positionIn(last);
     let complete = inUse;
     if (inUse && from.kind === 'outboxEntry') {
-      // Of a node that is gone, central still knows which blobs went with it.
+      // If the node is gone, central still knows which blobs went with it.
       const outboxEntries = await outboxEntriesAfter(this.#store(store).database, from.after, limit).catch(
         (): OutboxEntry[] => {
           complete = false;
@@ -148,12 +150,11 @@ export class Replication {
   }
 
   /**
-   * Central forgets what it knows of a store that is no node's any more: as much as there is time for.
-   * @param after what the answer before said; '' to start
-   * @param lost whether bytes that central lacks may be forgotten as well
-   * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node is on the store, or for
-   *   bytes
-   *   that central lacks, and that a live manifest needs or a client was promised
+   * Makes central forget a store that no node uses any more, as far as the time allows.
+   * @param after the `last` of the previous answer; '' to start
+   * @param lost whether to forget also the locations of bytes that central lacks
+   * @throws OciError NOT_FOUND for a store that central knows nothing of; CONFLICT while a node uses the store, or if
+   *   central lacks bytes of it that a live manifest needs or a client was promised
    */
   async forget(
     store: StoreName,
@@ -163,7 +164,7 @@ export class Replication {
     const central = this.#store(this.#config.central.store);
     if (store === central.name || this.stores.includes(store)) {
       throw new OciError('CONFLICT', {
-        message: `store ${store} is in use: a store is forgotten once no node is on it`,
+        message: `store ${store} is in use: retire its nodes, then try again`,
       });
     }
     await this.#requireRetired(central, store);
@@ -180,19 +181,22 @@ export class Replication {
     return { locations, last };
   }
 
-  /** @throws OciError NOT_FOUND: a misspelt name must not pass for a store that has been forgotten */
+  /** @throws OciError NOT_FOUND, so that a misspelt name does not look like a store that has been forgotten */
   async #requireRetired({ database }: Store, store: StoreName): Promise<void> {
     if (await isKnownStore(database, store)) return;
     const used = new Set<string>([this.#config.central.store, ...this.stores]);
     const retired = (await knownStores(database)).filter((name) => !used.has(name));
     throw new OciError('NOT_FOUND', {
       message:
-        `central knows nothing of a store ${store}: it has been forgotten already, or is called otherwise. ` +
+        `central knows no store ${store}: it has been forgotten already, or its name is different. ` +
         `Retired stores that central knows: ${retired.join(', ') || 'none'}`,
     });
   }
 
-  /** @throws OciError NOT_FOUND, MANIFEST_UNKNOWN */
+  /**
+   * Copies an image's rows down to a node, and asks for its blobs to be copied.
+   * @throws OciError NOT_FOUND for an unknown node, MANIFEST_UNKNOWN
+   */
   async prefetch(
     node: string,
     repository: RepositoryName,
@@ -205,7 +209,7 @@ export class Replication {
     return answer;
   }
 
-  /** How many of the blobs are still to come. */
+  /** Counts those of the blobs that still have to be copied down. */
   async copiesDownLeft(node: string, repository: RepositoryName, blobs: readonly Digest[]): Promise<number> {
     const store = this.#config.nodes.find(({ name }) => name === node)?.store;
     return store === undefined ? 0 : this.#queue(store).copiesDownLeft(repository, blobs);
@@ -231,7 +235,9 @@ function requireNothingLacking(
 ): void {
   if (blobs === 0) return;
   throw new OciError('CONFLICT', {
-    message: `central lacks ${blobs} blobs (${bytes} bytes) that lie at ${store}, and that a manifest needs or a client was promised`,
+    message:
+      `central lacks ${blobs} blobs (${bytes} bytes) that ${store} has: a manifest needs them or a client was ` +
+      'promised them. Copy them up first, or repeat the request with lost=true to give them up',
     detail: { blobs, bytes },
   });
 }
@@ -243,7 +249,7 @@ function positionIn(
   const parsed = position.safeParse(last);
   if (!parsed.success) {
     throw new OciError('FIELD_INVALID', {
-      message: 'last: must be what the page before gave',
+      message: 'last: must be the value that the previous page returned',
       detail: { field: 'last' },
     });
   }
@@ -253,7 +259,7 @@ function positionIn(
     : { kind: 'outboxEntry', after: after as OutboxEntryPosition };
 }
 
-/** The last of a page, as JSON: an outbox entry's position, or a blob's digest. */
+/** Parses the `last` of a page, which is JSON: the position of an outbox entry, or the digest of a blob. */
 const position = z
   .string()
   .transform((text, context): unknown => {

@@ -1,4 +1,4 @@
-/** What a queue remembers between its runs. All else is in the stores: lost, it is found again. */
+/** What a queue remembers between its runs. Everything else is in the stores, where each run finds it again. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Job } from './machine.ts';
@@ -9,13 +9,16 @@ export interface CopyDown {
   readonly digest: Digest;
 }
 
-/** An object that is being copied: kept until a row says that it is there, so that no failure leaves it behind. */
+/**
+ * The progress of copying an object. It is kept until a row names the object, so that no failure leaves the object
+ * behind.
+ */
 export interface Progress {
   readonly key: string;
-  /** Of its multipart upload; undefined for one that is written whole. */
+  /** The id of the multipart upload; undefined for an object that is written in one piece. */
   readonly uploadId?: string;
   readonly parts: readonly { readonly partNumber: number; readonly etag: string }[];
-  /** When a row was first about to name the object, in milliseconds since the epoch; undefined for not yet. */
+  /** When a row was first about to name the object, in milliseconds since the epoch; undefined if none was yet. */
   readonly namedAt?: number;
 }
 
@@ -23,11 +26,13 @@ export interface NamedJob extends Job {
   readonly id: string;
 }
 
-/** Seconds, cumulative: a value counts in every bucket that it is at most as great as. */
+/**
+ * The upper bounds of the buckets, in seconds. Buckets are cumulative: a value counts in every bucket that it fits in.
+ */
 export const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800] as const;
 
 export interface Histogram {
-  /** Values in each of {@link BUCKETS}, cumulative. */
+  /** How many values each of {@link BUCKETS} has, cumulative. */
   readonly buckets: readonly number[];
   readonly count: number;
   /** Seconds. */
@@ -40,30 +45,30 @@ export type Counter = 'announced' | 'settled' | 'copied_up_bytes' | 'copied_down
 export interface QueueState {
   job(id: string): Job | undefined;
   setJob(id: string, job: Job): void;
-  /** Of one job, or of all whose ids start so. */
   forgetJob(id: string): void;
+  /** Forgets all jobs whose ids start with `prefix`. */
   forgetJobs(prefix: string): void;
-  /** Jobs that are not due at `now`, parked ones included, by id. */
+  /** Lists the jobs that are not due at `now`, including parked ones, by id. */
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[];
   parkedJobs(after: string, limit: number): readonly NamedJob[];
   parkedCount(): number;
-  /** When the first job that is not parked may be tried again, of those that were not due at `after`. */
+  /** Returns when the next job is due, ignoring parked jobs and those that were due at `after`. */
   nextAttempt(after: number, now: number): number | undefined;
-  /** Makes parked jobs due at once: one, or all. Answers how many. */
+  /** Makes a job due at once, or all parked jobs if `id` is undefined. Returns how many. */
   retry(id: string | undefined): number;
 
   /**
-   * Fetches that have not failed, or may be tried again at `now`: the first of each organization, then the next of
-   * each; of organizations by name, those after `after` before the others.
+   * Lists the copies down that have not failed, or may be tried again at `now`: the first of each organization, then
+   * the next of each. Organizations come in the order of their names, starting after `after` and wrapping around.
    */
   dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[];
-  /** How many of the digests are still to be fetched for the repository. */
+  /** Counts those of the digests that still have to be copied down for the repository. */
   copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number;
   copyDownCount(): number;
   addCopyDown(copyDown: CopyDown): void;
   removeCopyDown(copyDown: CopyDown): void;
 
-  /** @param copy names a copy: the blob, and where it goes */
+  /** @param copy the name of a copy: the blob and the direction */
   progress(copy: string): Progress | undefined;
   setProgress(copy: string, progress: Progress): void;
   forgetProgress(copy: string): void;

@@ -1,4 +1,4 @@
-/** How requests and the cron trigger reach the replication queues. */
+/** Lets requests and the cron trigger reach the replication queues. */
 import type { Config } from '../config.ts';
 import { logFailure } from '../log.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
@@ -6,8 +6,8 @@ import type { Queues } from '../registry/compose.ts';
 import { queueOf } from './durable-object.ts';
 
 /**
- * Wakes queues after the response. One that is not reached costs time, nothing else: the outbox entries stay, and the
- * cron trigger wakes all queues once a minute.
+ * Returns functions that call the queues after the response. A call that fails costs only time: the outbox entries
+ * stay, and the cron trigger wakes all queues once a minute.
  */
 export function composeQueues(config: Config, env: object, defer: (work: Promise<unknown>) => void): Queues {
   const later = (store: StoreName, what: string, work: () => Promise<unknown>): void => {
@@ -29,7 +29,7 @@ export function composeQueues(config: Config, env: object, defer: (work: Promise
   };
 }
 
-/** Once a minute: covers every wake-up that was lost. */
+/** Wakes all queues, once a minute, to make up for any wake-up that was lost. */
 export async function wakeAllQueues(config: Config, env: object): Promise<void> {
   const stores = new Set(config.nodes.map(({ store }) => store));
   const outcomes = await Promise.allSettled(

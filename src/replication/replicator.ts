@@ -1,6 +1,7 @@
 /**
- * A node's queue at work: two lanes, of metadata and of bytes, so that an announcement never waits for a copy. It can
- * be stopped at any point: every step is idempotent, delivery is at least once, effects are once.
+ * Does the work of a node's queue. It has two lanes, one for metadata and one for bytes, so that an announcement never
+ * waits for a copy. The work can stop at any point: every step is idempotent, so a step may run twice but takes effect
+ * once.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -21,59 +22,60 @@ export class Replicator {
     this.#metadata = new MetadataLane(options, () => this.#bytes.expectMore());
   }
 
-  /** Blobs that are being copied now. */
+  /** How many blobs are being copied now. */
   get inFlight(): number {
     return this.#bytes.inFlight;
   }
 
-  /** The change log may have grown: it is read again. */
+  /** Makes the metadata lane read the change log again, because it may have grown. */
   expectChangeLog(): void {
     this.#metadata.expectChangeLog();
   }
 
-  /** Everything that rests tries again at once. */
+  /** Ends all backoffs, so that both lanes try again at once. */
   wakeUp(): void {
     this.#metadata.wakeUp();
     this.#bytes.wakeUp();
   }
 
-  /** When there is something to do again that nobody will say; undefined for not before the next wake-up. */
+  /** Returns when the queue has to run again by itself; undefined if it can wait for the next wake-up. */
   nextAlarm(): number | undefined {
     const now = this.#options.now();
-    // What was announced or asked for after the lane of bytes last looked.
-    const unseen = this.#bytes.mayHaveMore ? Math.max(now, this.#bytes.restAsOf(now)) : Infinity;
+    // Covers blobs that were announced or requested after the bytes lane last looked.
+    const unseen = this.#bytes.mayHaveMore ? Math.max(now, this.#bytes.backoffAsOf(now)) : Infinity;
     const next = Math.min(unseen, this.nextRetry() ?? Infinity);
     return next === Infinity ? undefined : next;
   }
 
-  /** When what has failed, or rests, may be tried again; undefined for nothing of that kind. */
+  /** Returns when the next failed job is due or a backoff ends; undefined if there is neither. */
   nextRetry(): number | undefined {
     const now = this.#options.now();
-    // A rest that is over was not followed by success. A job that was due when both lanes last looked was done, or is
-    // nobody's work any more: an alarm for it would never end.
+    // A backoff that has ended still counts, because no success has reset it. A job that was already due when both
+    // lanes last looked does not count: it was done, or there is no work for it any more. An alarm for it would repeat
+    // forever.
     const looked = Math.min(this.#metadata.looked, this.#bytes.looked);
-    // The clock was set back: what was due then is to be looked for once more.
+    // If the clock was set back since, look for due jobs once more.
     if (looked > now) return now;
-    const rests = [...this.#metadata.restsAsOf(now), this.#bytes.restAsOf(now)];
-    const times = [...rests, this.#options.state.nextAttempt(looked, now) ?? 0].filter((time) => time > 0);
+    const backoffs = [...this.#metadata.backoffsAsOf(now), this.#bytes.backoffAsOf(now)];
+    const times = [...backoffs, this.#options.state.nextAttempt(looked, now) ?? 0].filter((time) => time > 0);
     return times.length === 0 ? undefined : Math.max(now, Math.min(...times));
   }
 
-  /** Follows the change log and announces, until nothing is due or `mayGoOn` says no. */
+  /** Applies the change log and announces outbox entries, until nothing is due or `mayGoOn` returns false. */
   moveMetadata(mayGoOn: () => boolean): Promise<void> {
     return this.#metadata.run(mayGoOn);
   }
 
-  /** Copies blobs up and fetches others, until nothing is due or `mayGoOn` says no. */
+  /** Copies blobs up and down, until nothing is due or `mayGoOn` returns false. */
   moveBytes(mayGoOn: () => boolean): Promise<void> {
     return this.#bytes.run(mayGoOn);
   }
 
-  /** Asks for blobs to be fetched. */
+  /** Asks for blobs to be copied down. */
   addCopiesDown(repository: RepositoryName, digests: readonly Digest[]): void {
     const { state } = this.#options;
     for (const digest of digests) {
-      // Asked for anew, what was given up is tried again.
+      // A new request makes a parked copy due again.
       if (state.job(copyDownJob(repository, digest))?.parked === true) state.forgetJob(copyDownJob(repository, digest));
       state.addCopyDown({ repository, digest });
     }

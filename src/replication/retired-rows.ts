@@ -1,10 +1,10 @@
 /**
- * Forgetting, at central, what a store had that is no node's any more: its locations, the copies that were due from it,
- * and how far it had followed. In slices by digest, since locations have no index by store.
+ * Makes central forget a store that no node uses any more: its locations, the copies that were due from it, and its
+ * position in the change log. It works in slices by digest, because locations have no index by store.
  *
- * Invariants 1 and 5: central's location of bytes that it lacks itself stays while a live manifest needs them or a
- * client was promised them, by what is so in the transaction that deletes: a manifest may be committed on the location
- * until then.
+ * Invariants 1 and 5: if central lacks a blob itself, its row for the store's location stays while a live manifest
+ * needs the blob or a client was promised it. The transaction that deletes checks this, because a manifest that relies
+ * on the location may be committed until then.
  */
 import type { Digest } from '../oci/digest.ts';
 import { BLOB_IS_UNREFERENCED, LINKS_PER_BLOB } from '../stores/retention.ts';
@@ -12,10 +12,10 @@ import { type Database, sql, sqlOfWholeTable } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 
-/** Locations, of any store, that one transaction walks over. */
+/** How many locations, of any store, one transaction reads. */
 const ROWS_PER_SLICE = 5000;
 
-/** After every digest. */
+/** Sorts after every digest. */
 const END = '~';
 
 const SELECT_SLICE_END = sql`
@@ -25,17 +25,18 @@ const SELECT_SLICE_END = sql`
 
 const IN_SLICE = (digest: string): string => `${digest} > ?2 AND ${digest} <= ?3`;
 
-// Invariant 5: a lease on any location is a promise to keep the blob. What central has itself keeps it from now on.
+// Invariant 5: a lease on any location is a promise to keep the blob. Move the lease to central's own location.
 const KEEP_PROMISES = sql`
-  UPDATE locations AS own SET lease_until = (SELECT r.lease_until FROM locations r WHERE r.digest = own.digest
-    AND r.store = ?1)
-  WHERE ${IN_SLICE('own.digest')} AND own.store = ?4 AND EXISTS (
-    SELECT 1 FROM locations r WHERE r.digest = own.digest AND r.store = ?1
-      AND r.lease_until > own.lease_until)`.reading(atMost(8 * ROWS_PER_SLICE));
+  UPDATE locations AS central SET lease_until = (SELECT r.lease_until FROM locations r
+    WHERE r.digest = central.digest AND r.store = ?1)
+  WHERE ${IN_SLICE('central.digest')} AND central.store = ?4 AND EXISTS (
+    SELECT 1 FROM locations r WHERE r.digest = central.digest AND r.store = ?1
+      AND r.lease_until > central.lease_until)`.reading(atMost(8 * ROWS_PER_SLICE));
 
-// Of what is damaged at the store nothing can be read: it is no loss.
+// A damaged location is no loss, because it cannot be read.
 const IS_LOST_WITH_IT = `c.damage IS NULL
-  AND NOT EXISTS (SELECT 1 FROM locations own WHERE own.digest = c.digest AND own.store = ?4 AND own.damage IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM locations central
+    WHERE central.digest = c.digest AND central.store = ?4 AND central.damage IS NULL)
   AND NOT (${BLOB_IS_UNREFERENCED('c.digest', '?5')})`;
 
 const DELETE_LOCATIONS = sql<{ digest: Digest }>`
@@ -50,7 +51,7 @@ const SELECT_KEPT = sql<ForgottenSlice['kept']>`
   SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM locations WHERE ${IN_SLICE('digest')}
     AND store = ?1`.reading(atMost(2 * ROWS_PER_SLICE));
 
-// Triggers count the locations.
+// Triggers keep the count of locations in `stored_bytes`.
 const DELETE_SUM = sql`DELETE FROM stored_bytes WHERE store = ?1 AND blobs = 0`;
 const DELETE_POSITION = sql`
   DELETE FROM change_log_positions WHERE store = ?1 AND NOT EXISTS (SELECT 1 FROM stored_bytes WHERE store = ?1)`;
@@ -64,33 +65,37 @@ const SELECT_STORES = sqlOfWholeTable`
   asManyAs('nodes'),
 );
 
-/** At central: whether it knows anything of a store: that it followed, a location, or a copy that is due. */
+/** Returns whether central knows a store: its position in the change log, a location, or a copy that is due from it. */
 export async function isKnownStore(central: Database, store: string): Promise<boolean> {
   return (await central.first<{ known: number }>(SELECT_KNOWN, store))?.known === 1;
 }
 
-/** At central: the stores that it knows something of, its own among them, by name. */
+/** Returns the names of the stores that central knows, including its own. */
 export async function knownStores(central: Database): Promise<string[]> {
   return (await central.all<{ store: string }>(SELECT_STORES)).map(({ store }) => store);
 }
 
-/** What a slice has done. */
+/** The result of forgetting one slice. */
 export interface ForgottenSlice {
+  /** How many locations were deleted. */
   readonly locations: number;
-  /** Of the slice, what stays. */
+  /** The blobs of the slice whose locations stay, and their bytes. */
   readonly kept: { readonly blobs: number; readonly bytes: number };
   /** Where the next slice starts; undefined after the last. */
   readonly end: string | undefined;
 }
 
 export interface ForgetOptions {
-  /** Milliseconds since the epoch: leases that end later are promises. */
+  /** Milliseconds since the epoch. A lease that ends later is a promise. */
   readonly now: number;
-  /** Whether what central lacks goes as well. */
+  /** Whether to forget also the locations of blobs that central lacks. */
   readonly lost: boolean;
 }
 
-/** At central: one slice, in one transaction. It can be repeated. @param after a digest; '' to start */
+/**
+ * Forgets, at central, one slice of a store's locations, in one transaction. It can be repeated.
+ * @param after the digest after which the slice starts; '' for the first slice
+ */
 export async function forgetStoreSlice(
   { name, database }: Pick<Store, 'name' | 'database'>,
   store: string,

@@ -1,4 +1,4 @@
-/** Says once, to all who wait, that something has changed, until it is lowered. */
+/** A flag that can be raised and lowered, and whose raising can be awaited. */
 export class Signal {
   #next = Promise.withResolvers<void>();
   isRaised = false;
@@ -13,7 +13,7 @@ export class Signal {
     this.isRaised = false;
   }
 
-  /** Answers when it is raised. */
+  /** Resolves when the signal is raised, or at once if it is. */
   raised(): Promise<void> {
     return this.#next.promise;
   }

@@ -61,7 +61,8 @@ export class SqlQueueState implements QueueState {
   waitingJobs(prefix: string, now: number, limit: number): readonly NamedJob[] {
     const end = `${prefix}\u{10ffff}`;
     return this.#jobs(
-      'SELECT * FROM jobs WHERE id >= ? AND id < ? AND (parked = 1 OR (next_at > ? AND next_at <= ?)) ORDER BY id LIMIT ?',
+      `SELECT * FROM jobs WHERE id >= ? AND id < ? AND (parked = 1 OR (next_at > ? AND next_at <= ?))
+       ORDER BY id LIMIT ?`,
       prefix,
       end,
       now,

@@ -1,11 +1,11 @@
-/** A tag's history: the writes that any store knows and keeps, in pages, and which of them can be put back. */
+/** Lists a tag's history in pages: the writes that any store still keeps, and which of them can be restored. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
-import { orAway } from '../registry/federated/central.ts';
+import { orUnavailable } from '../registry/federated/central.ts';
 import { lifecycleOf, lookUpVersions } from '../stores/list-rows.ts';
 import { removedUntil, type RemovedUntil } from '../stores/deletion/removals.ts';
 import type { Store } from '../stores/store.ts';
@@ -14,22 +14,22 @@ import { compareTags, isAlive, mergeManifests, NO_MANIFEST } from '../stores/ver
 
 export interface HistoryEntry extends TagWrite {
   readonly stores: readonly StoreName[];
-  /** The write that all stores that answered agree on, once they have heard of each other. */
+  /** Whether this write wins when the rows of all stores that answered are merged. */
   readonly current: boolean;
-  /** Whether the manifest is alive: that of a deletion, or one that was deleted, cannot be put back. */
+  /** Whether the write can be restored: it is not a deletion, and its manifest is alive. */
   readonly restorable: boolean;
 }
 
 export interface HistoryPage {
-  /** The latest first. */
+  /** The latest write first. */
   readonly entries: readonly HistoryEntry[];
-  /** Where the next page starts; undefined where there is none. */
+  /** Where the next page starts; undefined if there is none. */
   readonly last: WritePosition | undefined;
-  /** False where a store does not answer: it may know of others. */
+  /** False if a store did not answer: it may know of other writes. */
   readonly complete: boolean;
 }
 
-/** Before all writes: no version is greater. */
+/** The position before all writes: no version is greater. */
 const START: WritePosition = { version: Number.MAX_SAFE_INTEGER, origin: '' };
 
 export class TagHistory {
@@ -43,25 +43,29 @@ export class TagHistory {
     this.#now = now;
   }
 
-  /** @throws OciError UNAVAILABLE where no store answers */
+  /**
+   * Returns a page of the history.
+   * @param before the `last` of the previous page
+   * @throws OciError UNAVAILABLE if no store answers
+   */
   async page(repository: RepositoryName, tag: Tag, before: WritePosition = START, limit: number): Promise<HistoryPage> {
     const { limits, historyMilliseconds } = this.#config;
     const kept = { entries: limits.historyEntries, since: this.#now() - historyMilliseconds };
     const { answers, complete } = await this.#ask(({ database }) =>
-      // One more than is asked for: it says whether a page follows.
+      // One write more than asked for tells whether another page follows.
       Promise.all([
         historyOfTag(database, repository, tag, before, kept, limit + 1),
         removedUntil(database, repository),
       ]).then(([history, removed]) => Object.assign(history, { removed })),
     );
-    const ended = Math.max(...answers.map(({ answer }) => answer.removed.organization));
+    const organizationRemoved = Math.max(...answers.map(({ answer }) => answer.removed.organization));
     const removal = this.#removalOf(answers);
     const rows = answers.flatMap(({ answer: { current } }) => (current === undefined ? [] : [current]));
     const current = [...rows, removal].toSorted((a, b) => compareTags(b, a))[0];
     const merged = new Map<string, TagWrite & { readonly stores: readonly StoreName[] }>();
-    // Where it has hidden a write.
+    // The history shows the removal only if it has hidden a write.
     const hides = answers.some(({ answer }) =>
-      answer.writes.some(({ version }) => version > ended && version <= removal.version),
+      answer.writes.some(({ version }) => version > organizationRemoved && version <= removal.version),
     );
     if (hides && removal.version < before.version) merged.set(keyOf(removal), removal);
     for (const { store, answer } of answers) {
@@ -71,7 +75,7 @@ export class TagHistory {
         merged.set(keyOf(write), { ...write, recorded_at: recordedAt, stores: [...(known?.stores ?? []), store] });
       }
     }
-    const sorted = [...merged.values()].filter(({ version }) => version > ended).toSorted(latestFirst);
+    const sorted = [...merged.values()].filter(({ version }) => version > organizationRemoved).toSorted(latestFirst);
     const writes = sorted.slice(0, limit);
     const alive = await this.#aliveAmong(repository, writes);
     const entries = writes.map(({ version, origin, digest, recorded_at, stores }) => ({
@@ -87,20 +91,22 @@ export class TagHistory {
   }
 
   /**
-   * The digest that a write put a tag on.
-   * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be put back, UNAVAILABLE
-   *   where a store
-   *   that may know it is away
+   * Returns the digest that a write gave to a tag, if the write can be restored.
+   * @throws OciError NOT_FOUND for a write that no store knows, CONFLICT for one that cannot be restored, UNAVAILABLE
+   *   if a store that may know it does not answer
    */
   async restorable(repository: RepositoryName, tag: Tag, write: WritePosition): Promise<Digest> {
     const { answers, complete } = await this.#ask(({ database }) =>
       Promise.all([writeOfTag(database, repository, tag, write), removedUntil(database, repository)]),
     );
-    const ended = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
+    const organizationRemoved = Math.max(...answers.map(({ answer: [, removed] }) => removed.organization));
     const found =
-      write.version > ended ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0] : undefined;
+      write.version > organizationRemoved
+        ? answers.find(({ answer: [known] }) => known !== undefined)?.answer[0]
+        : undefined;
     if (found === undefined && !complete) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
-    if (found === undefined) throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry' });
+    if (found === undefined)
+      throw new OciError('NOT_FOUND', { message: 'the history of the tag has no such entry: list it again' });
     if (found.digest === null)
       throw new OciError('CONFLICT', { message: 'that entry is a deletion: delete the tag instead' });
     if ((await this.#aliveAmong(repository, [found])).size > 0) return found.digest;
@@ -117,7 +123,8 @@ export class TagHistory {
   }
 
   /**
-   * The latest removal of the repository, as a write of every tag that it has hidden; of version 0 where there is none.
+   * Returns the latest removal of the repository as a write of the tag, because it hides all earlier writes. The
+   * version is 0 if there was no removal.
    */
   #removalOf(
     answers: readonly { readonly store: StoreName; readonly answer: { readonly removed: RemovedUntil } }[],
@@ -127,13 +134,13 @@ export class TagHistory {
     return { version, origin: this.#config.central.store, digest: null, recorded_at: null, stores };
   }
 
-  /** @throws OciError UNAVAILABLE where no store answers */
+  /** @throws OciError UNAVAILABLE if no store answers */
   async #ask<Answer>(question: (store: Store) => Promise<Answer>): Promise<{
     readonly answers: readonly { readonly store: StoreName; readonly answer: Answer }[];
     readonly complete: boolean;
   }> {
     const asked = await Promise.all(
-      this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orAway) })),
+      this.#stores.map(async (store) => ({ store: store.name, answer: await question(store).catch(orUnavailable) })),
     );
     const answers = asked.flatMap(({ store, answer }) => (answer instanceof OciError ? [] : [{ store, answer }]));
     if (answers.length === 0) throw new OciError('UNAVAILABLE', { headers: { 'Retry-After': '5' } });
@@ -145,7 +152,7 @@ function keyOf({ version, origin }: WritePosition): string {
   return `${version} ${origin}`;
 }
 
-/** The order of pages. That of merging differs where stores gave the same version. */
+/** The order of pages. It differs from the order of merging if two stores gave the same version. */
 function latestFirst(a: WritePosition, b: WritePosition): number {
   return b.version - a.version || (a.origin < b.origin ? 1 : -1);
 }

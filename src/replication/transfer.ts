@@ -1,7 +1,7 @@
 /**
- * Copying an object from one bucket to another. Invariant 4: nothing counts as a blob's bytes before they were checked.
- * Small objects go through one `put` with R2's digest check. Large ones go in parts, with progress kept, and are read
- * back through a hash at the end: R2 does not check those.
+ * Copies an object from one bucket to another. Invariant 4: an object's bytes are checked before they count as a blob.
+ * A small object is copied in one `put` with R2's digest check. A large object is copied in parts, with its progress
+ * kept. R2 does not check the digest of such an object, so it is read back and hashed at the end.
  */
 import { MINUTE } from '../durations.ts';
 import { logLine } from '../log.ts';
@@ -13,29 +13,29 @@ import { within } from '../stores/deadline.ts';
 import { PermanentError } from './machine.ts';
 import type { Progress } from './queue-state.ts';
 
-/** Bytes up to which an object is copied in one piece: what a failure can cost. */
+/** The most bytes of an object that is copied in one piece. A failure can cost as much as this. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Bytes of a part, the same as of those that uploads write. R2 wants at least 5 MiB, all equal but the last, and at
- * most 10,000. Between parts everybody else has a turn: where one thread does everything, as in the simulators, a part
- * is what an announcement can have to wait for.
+ * Bytes of a part, as in uploads. R2 requires parts of at least 5 MiB, all equal except the last, and at most 10,000 of
+ * them. Other work gets a turn between parts. If everything shares one thread, as in the simulators, an announcement
+ * waits for one part at most.
  */
 export const PART_BYTES = 8 * 1024 * 1024;
 
-/** Bytes that are read back at once, to be hashed, before everybody else has a turn. */
+/** How many bytes to read back and hash before other work gets a turn. */
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
-/** How long one object may take that is copied in one piece: as long as a run of the queue. */
+/** How long an object that is copied in one piece may take: as long as a run of the queue. */
 const WHOLE_MILLISECONDS = 5 * MINUTE;
 
-/** There was not enough time: the rest is for the next run. */
+/** Thrown when the time of a run is over. The next run continues the copy. */
 export class OutOfTime extends Error {
   override readonly name = 'OutOfTime';
 }
 
 export interface Transfer {
-  /** Names the copy, for its progress: the blob, and where it goes. */
+  /** The name under which the progress is kept: the blob and the direction. */
   readonly name: string;
   readonly from: Bucket;
   readonly key: string;
@@ -52,10 +52,11 @@ export interface ProgressKeeper {
 }
 
 /**
- * Answers the key of the new object, whose bytes have the digest. Its progress is kept until the caller has written a
- * row for it: a failure on the way there finds the object again.
- * @param mayGoOn asked between parts
- * @throws PermanentError where they do not, OutOfTime, OciError UNAVAILABLE
+ * Copies an object, and checks that the bytes have the digest. The progress is kept until the caller has written a row
+ * for the new object, so that a failure before that does not lose the object.
+ * @param mayGoOn called between parts
+ * @returns the key of the new object
+ * @throws PermanentError if the bytes do not have the digest; OutOfTime; Gone; OciError UNAVAILABLE
  */
 export async function transfer(object: Transfer, keeper: ProgressKeeper, mayGoOn: () => boolean): Promise<string> {
   try {
@@ -64,19 +65,19 @@ export async function transfer(object: Transfer, keeper: ProgressKeeper, mayGoOn
       : await transferParts(object, keeper, mayGoOn);
   } catch (error) {
     if (error instanceof PermanentError || isLostUpload(error)) keeper.forgetProgress(object.name);
-    // What R2 says otherwise may be different the next time, and is no fault of this object.
-    const local =
+    // Any other error is R2's. It is not the object's fault, and may not happen the next time.
+    const isKnown =
       error instanceof OciError ||
       error instanceof OutOfTime ||
       error instanceof PermanentError ||
       error instanceof Gone;
-    throw local || isLostUpload(error) ? error : new OciError('UNAVAILABLE', { cause: error });
+    throw isKnown || isLostUpload(error) ? error : new OciError('UNAVAILABLE', { cause: error });
   }
 }
 
 async function transferWhole({ name, from, key, to, digest }: Transfer, keeper: ProgressKeeper): Promise<string> {
   const copy = keeper.progress(name)?.key ?? to.newKey();
-  // R2 has checked what an earlier attempt has left.
+  // An object that an earlier attempt has left is complete, and R2 has checked it.
   if (keeper.progress(name) !== undefined && (await to.exists(copy))) return copy;
   const content = await from.get(key);
   if (content === undefined) throw new Gone();
@@ -102,7 +103,7 @@ async function transferParts(
   const upload = to.resumeMultipartUpload(copy, uploadId);
   const count = Math.ceil(size / PART_BYTES);
   for (let number = parts.length + 1; number <= count; number++) {
-    if (!mayGoOn()) throw new OutOfTime('the copy goes on in the next run');
+    if (!mayGoOn()) throw new OutOfTime('the copy continues in the next run');
     const offset = (number - 1) * PART_BYTES;
     const content = await from.get(key, { offset, length: Math.min(PART_BYTES, size - offset) });
     if (content === undefined) throw new Gone();
@@ -110,7 +111,7 @@ async function transferParts(
     parts.push({ partNumber, etag });
     keeper.setProgress(name, { key: copy, uploadId, parts });
     logLine({ copying: digest, key: copy, part: number, of: count });
-    await othersTurn();
+    await yieldToOthers();
   }
   if (!(await to.exists(copy))) await upload.complete(parts);
   if ((await readBack(to, copy, digest, size)) === digest) return copy;
@@ -118,7 +119,7 @@ async function transferParts(
   throw wrongBytes(digest);
 }
 
-/** The digest of what was written. */
+/** Reads an object back, and returns the digest of its bytes. */
 async function readBack(bucket: Bucket, key: string, digest: Digest, size: number): Promise<Digest> {
   const hash = new Hash(algorithmOf(digest));
   try {
@@ -126,7 +127,7 @@ async function readBack(bucket: Bucket, key: string, digest: Digest, size: numbe
       const content = await bucket.get(key, { offset, length: Math.min(READ_BACK_BYTES, size - offset) });
       if (content === undefined) throw new Gone();
       await within(CHANGE_MILLISECONDS, hash.updateFrom(content));
-      await othersTurn();
+      await yieldToOthers();
     }
     return await hash.digest();
   } catch (error) {
@@ -135,14 +136,15 @@ async function readBack(bucket: Bucket, key: string, digest: Digest, size: numbe
   }
 }
 
-/**
- * Bytes that go from one bucket to another without a pause leave requests and timers waiting where all share a thread.
- */
-async function othersTurn(): Promise<void> {
+/** Lets requests and timers run. If everything shares one thread, a copy without a pause would keep them waiting. */
+async function yieldToOthers(): Promise<void> {
   await new Promise((done) => setTimeout(done));
 }
 
-/** Deletes what a copy has left that nobody needs any more, unless it is the object that is in use. */
+/**
+ * Forgets a copy's progress, and deletes what it has left behind.
+ * @param inUse the key of the location's object. If the copy wrote that object, it is kept.
+ */
 export async function dropProgress(
   name: string,
   to: Bucket,
@@ -160,12 +162,12 @@ export async function dropProgress(
   keeper.forgetProgress(name);
 }
 
-/** R2's errors for a multipart upload that does not exist (any more), or whose parts are not what was said. */
+/** Returns whether R2 reports a multipart upload that does not exist, or no longer does, or whose parts are wrong. */
 function isLostUpload(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025|10048)\)/.test(`${error.message} ${String(error.cause)}`);
 }
 
-/** A location's object is not there. */
+/** Thrown if the object that a location names does not exist. */
 export class Gone extends Error {
   override readonly name = 'Gone';
   constructor() {
@@ -174,5 +176,5 @@ export class Gone extends Error {
 }
 
 function wrongBytes(digest: Digest): PermanentError {
-  return new PermanentError(`the object that is said to be ${digest} has other bytes: it is not copied`);
+  return new PermanentError(`the object of ${digest} has other bytes: it is not copied`);
 }

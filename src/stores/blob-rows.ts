@@ -1,18 +1,19 @@
 /**
- * Locations and links: in which store, under which key, a blob's bytes lie, and which repositories may read it.
+ * Locations and links. A location says in which store, and under which key, the bytes of a blob lie; a link says that a
+ * repository may read it.
  *
- * Invariant 6: knowing a digest gives nothing; every read of a blob goes through the repository's link.
- * Invariant 5: whatever a client was promised is kept by the lease. A lease is renewed to 2 g once less than
- * 1.75 g of it is left, and using a location clears the mark that its bytes are about to leave. What is promised counts
- * for the organization: a blob that had stopped counting does so again first, and is not there for who may push where
- * it has no room.
+ * Invariant 6: knowing a digest gives no access; every read of a blob goes through the repository's link.
+ * Invariant 5: the lease keeps whatever a client was promised. It is renewed to 2 g when less than 1.75 g of it is
+ * left, and using a location clears the mark that its bytes are being released. A promised blob counts against the
+ * quota of the repository's organization. If it had stopped counting, it counts again before it can be used; if there
+ * is no room for it, a caller who may push does not find it.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { OciError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
-import { standsLink } from './deletion/removals.ts';
+import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
@@ -24,26 +25,26 @@ export interface LocationRow {
   readonly lease_until: number;
 }
 
-/** A location, and what is known to be wrong with its object: null for nothing. */
+/** A location, and the known damage to its object; null for none. */
 export interface CheckedLocationRow extends LocationRow {
   readonly damage: Damage | null;
 }
 
 export type Damage = 'missing' | 'wrong bytes';
 
-/** What one query says of a blob in a repository. */
+/** What one query says about a blob in a repository. */
 export interface BlobRows {
   /** Whether anyone may read the repository. */
   readonly public: boolean;
-  /** Whether the repository may read the blob, by this store's rows. */
+  /** Whether the repository may read the blob, according to this store's rows. */
   readonly linked: boolean;
-  /** Nearest first; none where it is not linked. */
+  /** Nearest first; empty if the blob is not linked. */
   readonly locations: readonly LocationRow[];
-  /** Those of which nothing can be read until they are repaired. */
+  /** Locations whose objects cannot be read until they are repaired. */
   readonly damaged: readonly CheckedLocationRow[];
 }
 
-/** Times of leases, in milliseconds since the epoch, from the grace time g. */
+/** The times of a lease, in milliseconds since the epoch. */
 export interface LeaseTimes {
   readonly now: number;
   /** A lease that ends before this is renewed. */
@@ -51,6 +52,7 @@ export interface LeaseTimes {
   readonly until: number;
 }
 
+/** Computes the times of a lease from the grace time g, in milliseconds. */
 export function leaseTimes(now: number, grace: number): LeaseTimes {
   return { now, renewBefore: now + 1.75 * grace, until: now + 2 * grace };
 }
@@ -60,12 +62,12 @@ type Joined = { readonly public: number; readonly linked: number } & (
   | CheckedLocationRow
 );
 
-// The clock has exactly one row: joined from it, an answer always says whether the repository is public.
+// The clock has exactly one row. The query joins from it, so that it always says whether the repository is public.
 const selectBlob = (isLinked: string): Sql<Joined> => sql<Joined>`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
     l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
-  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND ${isLinked}
+  LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${isAliveLink('k')} AND ${isLinked}
   LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
@@ -76,28 +78,29 @@ const SELECT_PROMISED = selectBlob(COUNTS);
 const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const COUNT_AGAIN = sql`
   UPDATE links SET released = 2
-  WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL
+  WHERE repository = ?1 AND digest = ?2 AND ${isAliveLink('links')} AND NOT ${COUNTS} AND ${BYTES} IS NOT NULL
     AND NOT ${exceedsQuota('?1', BYTES)}`;
 
 /**
- * Of all locations: where the bytes lie only at a node, its row at central is what keeps central from letting them go.
+ * Renews the lease on all locations of the blob. If the bytes are only at a node, the node's location at central is
+ * what keeps central from releasing them.
  */
 const RENEW_LEASE = sql`
   UPDATE locations SET lease_until = CAST(?4 AS INTEGER), releasing = NULL
   WHERE digest = ?2 AND (lease_until < CAST(?3 AS INTEGER) OR releasing IS NOT NULL)
     AND (?5 = 1 OR (${COUNTS} AND EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2
-      AND ${standsLink('k')})))
+      AND ${isAliveLink('k')})))
     AND (?6 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1))`;
 
 /**
- * Takes the new location, or keeps the store's own where it already has the blob, unless that is damaged: the same
- * statement in every commit.
+ * The conflict clause of every commit. If the store already has the blob, its location stays as it is, unless it is
+ * damaged: then the new object replaces it.
  */
 const LOCATION_CONFLICT = `
   ON CONFLICT (digest, store) DO UPDATE SET lease_until = max(lease_until, excluded.lease_until), releasing = NULL,
     key = iif(damage IS NULL, key, excluded.key), size = iif(damage IS NULL, size, excluded.size), damage = NULL`;
 
-// Both statements of a commit ask the same: the first changes nothing that the answer depends on.
+// Both statements of a commit check the quota, and agree: the first changes nothing that the check depends on.
 const INSERT_LOCATION = sql`
   INSERT INTO locations (digest, store, key, size, created_at, lease_until)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
@@ -114,27 +117,28 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   FROM uploads u JOIN upload_chunks c ON c.upload = u.id AND c.start = 0
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
-// What a removal hides counts until it is swept, and no longer.
-const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${standsLink('links')})`;
+// A link that a removal hides counts only until it is swept.
+const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${isAliveLink('links')})`;
 
 /**
- * Linked anew, it is later than a removal that a node has yet to hear of, and in flight if it did not count any more.
+ * The conflict clause for linking a blob again. The new time makes the link later than a removal that a node has yet to
+ * apply. A blob that no longer counted is in flight again (`released = 2`).
  */
 export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
     created_at = max(links.created_at, excluded.created_at), released = iif(${COUNTS_ANEW}, 2, links.released)
   WHERE links.created_at < excluded.created_at OR ${COUNTS_ANEW}`;
 
-/** When a link was made that is promised again: as before, unless a removal has hidden it since. */
-const LINKED_AT = `iif(${standsLink('links')}, links.created_at, excluded.created_at)`;
+/** The time of a link whose blob is promised again. It stays the same, unless a removal has hidden the link since. */
+const LINKED_AT = `iif(${isAliveLink('links')}, links.created_at, excluded.created_at)`;
 
-/** As {@link RELINK}, and keeps when it was linked. */
+/** Like {@link RELINK}, but keeps the time at which the blob was linked. */
 export const COUNT_LINK_AGAIN = `
   ON CONFLICT (repository, digest) DO UPDATE
     SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
   WHERE ${COUNTS_ANEW}`;
 
-/** With what its trigger reads, and two removals. */
+/** Includes the rows that the trigger reads, and two removals. */
 const RELINKING = atMost(40);
 
 const INSERT_LINK = sql`
@@ -155,10 +159,14 @@ const REPLACE_LOCATION = sql`
 
 const SELECT_LINKED = sql<LocationRow>`
   SELECT l.store, l.key, l.size, l.lease_until FROM links k JOIN locations l ON l.digest = k.digest
-  WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')} AND l.damage IS NULL AND ${COUNTS}
+  WHERE k.repository = ?1 AND k.digest = ?2 AND ${isAliveLink('k')} AND l.damage IS NULL AND ${COUNTS}
     ORDER BY l.store = ?3 DESC`;
 
-/** @param linkedElsewhere whether another store has said that the repository may read the blob */
+/**
+ * Returns what the store knows about a blob in a repository.
+ * @param nearest the store whose location comes first
+ * @param linkedElsewhere whether another store has said that the repository may read the blob
+ */
 export async function findBlob(
   database: Database,
   repository: RepositoryName,
@@ -170,23 +178,23 @@ export async function findBlob(
 }
 
 export interface PromiseOptions {
-  /** As of {@link findBlob}: then the other store counts the blob. */
+  /** As for {@link findBlob}. If true, the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
   /**
-   * Whether a blob that has stopped counting for the organization may count again: only for who may push to the
-   * repository.
+   * Whether a blob that has stopped counting for the organization may count again. Set it only for a caller who may
+   * push to the repository.
    */
   readonly countsAgain?: boolean;
   /**
-   * Whether it is a promise only while anyone may read the repository. With `countsAgain: false`: such a caller may not
-   * push to it.
+   * If true, promises the blob only if anyone may read the repository. Goes with `countsAgain: false`, because such a
+   * caller may not push.
    */
   readonly onlyIfPublic?: boolean;
 }
 
 /**
- * As {@link findBlob}, and renews the lease of the locations where it is due, in the same round trip. A blob that the
- * organization neither counts nor has room for is found as if it were not linked.
+ * Does the same as {@link findBlob}, and in the same round trip renews the locations' leases that are due. A blob that
+ * does not count for the organization, and for which it has no room, is treated as not linked.
  */
 export async function findBlobAndPromise(
   database: Database,
@@ -229,23 +237,26 @@ function blobRows(rows: readonly Joined[]): BlobRows {
   };
 }
 
-const SELECT_OWN_LOCATION = sql`
+const SELECT_LOCATION_AND_DAMAGE = sql`
   SELECT store, key, size, lease_until, damage FROM locations WHERE digest = ?1 AND store = ?2`;
 
-/** What a store says of its own bytes. */
+/** Returns a store's own location of a blob, damaged or not. */
 export function localLocation(
   database: Database,
   digest: Digest,
   store: string,
 ): Promise<CheckedLocationRow | undefined> {
-  return database.first<CheckedLocationRow>(SELECT_OWN_LOCATION, digest, store);
+  return database.first<CheckedLocationRow>(SELECT_LOCATION_AND_DAMAGE, digest, store);
 }
 
 const SELECT_LINKED_AMONG = sql`
   SELECT k.digest FROM json_each(?2) AS asked CROSS JOIN links k ON k.repository = ?1 AND k.digest = asked.value
-  WHERE ${standsLink('k')} AND ${counts('?1', 'k.digest')}`;
+  WHERE ${isAliveLink('k')} AND ${counts('?1', 'k.digest')}`;
 
-/** Those of the digests that the repository may read by this store's rows, and that count, wherever their bytes lie. */
+/**
+ * Returns those of the digests that the repository may read by this store's rows and that count, wherever their bytes
+ * lie.
+ */
 export async function linkedAmong(
   database: Database,
   repository: RepositoryName,
@@ -255,7 +266,7 @@ export async function linkedAmong(
   return new Set(rows.map(({ digest }) => digest));
 }
 
-/** As {@link findBlobAndPromise}, for several blobs of one repository. */
+/** Does the same as {@link findBlobAndPromise}, for several blobs of one repository. */
 export async function findBlobsAndPromise(
   database: Database,
   repository: RepositoryName,
@@ -275,17 +286,20 @@ const LINK_UNTIL = sql`
   INSERT INTO links (repository, digest, created_at, usable_until)
     VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
   ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
-  WHERE NOT ${standsLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
+  WHERE NOT ${isAliveLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
 
 /**
- * At a node: links blobs whose bytes central has promised to keep.
- * @param until when at the latest a manifest may be committed on it, in milliseconds since the epoch
+ * At a node, links a blob whose bytes central has promised to keep.
+ * @param until the latest time at which a manifest that needs it may be committed, in milliseconds since the epoch
  */
 export function linkUntil(repository: RepositoryName, digest: Digest, now: number, until: number): BoundStatement {
   return [LINK_UNTIL, repository, digest, now, until];
 }
 
-/** How long a node may commit on what central has promised: until the lease's end less 0.75 g. */
+/**
+ * Returns until when a node may commit manifests on the strength of central's promise: 0.75 g before the earliest lease
+ * ends.
+ */
 export function usableUntil(locations: readonly LocationRow[], grace: number): number {
   return Math.min(...locations.map(({ lease_until: until }) => until)) - 0.75 * grace;
 }
@@ -299,8 +313,8 @@ export interface BlobCommit {
 }
 
 /**
- * The rows that make a written object a blob of the repository, unless that exceeds the quota: {@link selectRefused}
- * says.
+ * Writes the rows that make an object a blob of the repository, unless it exceeds the quota. {@link selectRefused}
+ * tells whether it does.
  */
 export function commitObject(blob: BlobCommit, key: string, size: number): BoundStatement[] {
   return [
@@ -313,12 +327,15 @@ export const SELECT_REFUSED = sql<{
   refused: number;
 }>`SELECT 1 AS refused WHERE ${exceedsQuota('?1', addedBy('?2', '?3'))}`;
 
-/** Gives a row if {@link commitObject}, later in the batch or before it, is refused. */
+/** Returns a row if {@link commitObject}, before or after it in the batch, is refused. */
 export function selectRefused(blob: BlobCommit, size: number): BoundStatement<{ refused: number }> {
   return [SELECT_REFUSED, blob.repository, blob.digest, size];
 }
 
-/** As {@link commitObject}, in a batch in which an upload's row took `writeId`; nothing is written if it did not. */
+/**
+ * Does the same as {@link commitObject}, in a batch in which an upload's row took `writeId`; writes nothing if it did
+ * not.
+ */
 export function commitObjectOfUpload(
   blob: BlobCommit,
   key: string,
@@ -332,7 +349,7 @@ export function commitObjectOfUpload(
   ];
 }
 
-/** As {@link commitObjectOfUpload}, for an upload whose only chunk is the blob. */
+/** Does the same as {@link commitObjectOfUpload}, for an upload whose only chunk is the whole blob. */
 export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: string): BoundStatement[] {
   return [
     [INSERT_LOCATION_OF_SINGLE_CHUNK, blob.digest, blob.store, blob.lease.now, blob.lease.until, upload, writeId],
@@ -341,38 +358,37 @@ export function commitSingleChunk(blob: BlobCommit, upload: string, writeId: str
 }
 
 /**
- * Renews the lease of the blob's locations where it is due, if the repository has the blob and it counts: it is
- * promised once more.
+ * Promises the blob again, if the repository has it and it counts: renews those leases of its locations that are due.
  */
 export function renewLease(blob: BlobCommit): BoundStatement {
   return [RENEW_LEASE, blob.repository, blob.digest, blob.lease.renewBefore, blob.lease.until, 0, 0];
 }
 
-/** Has a blob of the repository count again that had stopped to, if there is room. */
+/** Counts a blob of the repository against its organization again, if it had stopped counting and there is room. */
 export function countAgain(blob: BlobCommit): BoundStatement {
   return [COUNT_AGAIN, blob.repository, blob.digest];
 }
 
-/** The key of the store's location, which is another's if the store had the blob already. */
+/** Selects the key of the store's location. If the store already had the blob, it is not the key of the new object. */
 export function selectLocation(blob: BlobCommit): BoundStatement<{ key: string }> {
   return [SELECT_LOCATION, blob.digest, blob.store];
 }
 
 /**
- * Points the store's location from an object that is lost to another with the same bytes.
- * @param upload whose chunk the other object is; '' for one of its own. A session that is being removed keeps its
- *   chunk.
+ * Points the store's location at another object with the same bytes, because its own is lost.
+ * @param upload the finished upload of which that object is a chunk; '' if it is none. If the session is not finished,
+ *   nothing changes: its chunk is deleted with it
  */
 export function replaceLocation(blob: BlobCommit, from: string, to: string, upload: string): BoundStatement {
   return [REPLACE_LOCATION, blob.digest, blob.store, from, to, upload];
 }
 
-/** The blob's locations if it is in the repository and counts, the store's own first. */
+/** Selects the blob's locations, the store's own first, if the repository has the blob and it counts. */
 export function selectLinked(blob: BlobCommit): BoundStatement<LocationRow> {
   return [SELECT_LINKED, blob.repository, blob.digest, blob.store];
 }
 
-/** The refusal of bytes for which there is no room. @param size of them */
+/** Returns the error for a blob or chunk of `size` bytes for which there is no room. */
 export function noRoomFor(
   database: Database,
   repository: RepositoryName,

@@ -1,26 +1,29 @@
 /**
- * The one way to R2. Keys are unique for each write, never derived from a digest, and nothing is ever overwritten;
- * which object is which blob is for D1 alone to say.
+ * The only access to R2. Every write has a new key, never derived from the digest, and nothing is ever overwritten.
+ * Only D1 knows which object holds which blob.
  *
- * Calls are bounded in time, up to the first byte of an object that is read. Bodies are not: one that a client sends,
- * or reads, lasts as long as the client takes.
+ * Calls have a time limit, which for a read ends with the first byte. Bodies have none here: sending or reading one
+ * takes as long as the client takes.
  */
 import { MINUTE } from '../durations.ts';
 import { checksumOption, type Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 
-/** Bytes that one `put` may have. R2 allows 5 GiB less 5 MiB; above, an object is written in parts. */
+/** The most bytes for one `put`. R2 allows 5 GiB less 5 MiB; larger objects are written in parts. */
 export const MAX_PUT_BYTES = 4.5 * 1024 ** 3;
 
-/** How long R2 may take to say what it has, or to begin an object: another location may be quicker. */
+/**
+ * How long R2 may take to look something up, or to begin an object. It is short because another location may be
+ * quicker.
+ */
 export const READ_MILLISECONDS = 10_000;
-/** How long it may take to change something: up to a part of a blob, or a thousand objects. */
+/** How long R2 may take to write up to one part of a blob, or to delete up to 1,000 objects. */
 export const CHANGE_MILLISECONDS = MINUTE;
 
 export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
 
-/** What all keys start with: objects of other names are not Berth's, and never listed. */
+/** The prefix of all keys. Other objects are not Berth's and are never listed. */
 const PREFIX = 'blobs/';
 
 export interface ListedObject {
@@ -38,31 +41,35 @@ export class Bucket {
     this.#r2 = r2;
   }
 
+  /** Returns the key for a new object. */
   newKey(): string {
     return `${PREFIX}${crypto.randomUUID()}`;
   }
 
   /**
-   * Writes an object whose length is known (a stream's is that of the request's Content-Length or a FixedLengthStream).
-   * @param expected R2 checks the content against it and stores nothing where it differs
-   * @param given settles once all of a stream was given: from then on R2 has as long as for bytes. Without it, a stream
-   *   may
-   *   last as long as it likes
+   * Writes an object of known length. A stream's length is its request's Content-Length, or that of a
+   * FixedLengthStream.
+   * @param expected if given, R2 checks the content against it and stores nothing if they differ
+   * @param handedOver settles once R2 has been given the whole stream, which starts R2's deadline. Without it, a stream
+   *   has no deadline
    * @throws OciError DIGEST_INVALID, UNAVAILABLE
    */
-  async put(key: string, body: PutBody, expected?: Digest, given?: Promise<unknown>): Promise<void> {
+  async put(key: string, body: PutBody, expected?: Digest, handedOver?: Promise<unknown>): Promise<void> {
     try {
       const stored = this.#r2.put(key, body, expected === undefined ? {} : checksumOption(expected));
       const bounded = () => within(CHANGE_MILLISECONDS, stored);
       if (!(body instanceof ReadableStream)) await bounded();
-      else await (given === undefined ? stored : Promise.race([stored, given.then(bounded, bounded)]));
+      else await (handedOver === undefined ? stored : Promise.race([stored, handedOver.then(bounded, bounded)]));
     } catch (cause) {
       if (isChecksumMismatch(cause)) throw digestMismatch(expected);
       throw unavailable(cause);
     }
   }
 
-  /** Starts a multipart upload: parts of at least 5 MiB, all equal but the last. */
+  /**
+   * Starts a multipart upload. Its parts have at least 5 MiB, and all but the last are equal.
+   * @throws OciError UNAVAILABLE
+   */
   async createMultipartUpload(key: string): Promise<MultipartUpload> {
     const created = this.#r2.createMultipartUpload(key);
     try {
@@ -72,12 +79,15 @@ export class Bucket {
     }
   }
 
-  /** Goes on with a multipart upload that an earlier run has started. */
+  /** Continues a multipart upload that an earlier run started. */
   resumeMultipartUpload(key: string, uploadId: string): MultipartUpload {
     return boundedUpload(this.#r2.resumeMultipartUpload(key, uploadId));
   }
 
-  /** The object's bytes, or a range of them; undefined if the object is gone. */
+  /**
+   * Returns the bytes of an object, or a range of them; undefined if the object is gone.
+   * @throws OciError UNAVAILABLE
+   */
   async get(
     key: string,
     range?: { readonly offset: number; readonly length: number },
@@ -91,13 +101,16 @@ export class Bucket {
     }
   }
 
+  /** @throws OciError UNAVAILABLE */
   async exists(key: string): Promise<boolean> {
     return (await this.#head(key)) !== null;
   }
 
   /**
-   * A page of objects by key, 1,000 at most; R2 counts it as a write. For maintenance alone: no request lists.
-   * @param after '' for the beginning
+   * Returns a page of at most 1,000 objects, ordered by key. R2 bills it as a write; only maintenance may call it,
+   * never a request.
+   * @param after the key to start after; '' for the beginning
+   * @throws OciError UNAVAILABLE
    */
   async list(after: string): Promise<{ readonly objects: readonly ListedObject[]; readonly more: boolean }> {
     const asked = this.#r2.list({ prefix: PREFIX, ...(after === '' ? {} : { startAfter: after }) });
@@ -109,12 +122,12 @@ export class Bucket {
   }
 
   async delete(keys: readonly string[]): Promise<void> {
-    // R2 deletes at most 1,000 keys a call.
+    // R2 deletes at most 1,000 keys per call.
     for (let i = 0; i < keys.length; i += 1000)
       await within(CHANGE_MILLISECONDS, this.#r2.delete(keys.slice(i, i + 1000)));
   }
 
-  /** Whether R2 answers at all. */
+  /** Checks that R2 answers at all. @throws OciError UNAVAILABLE */
   async probe(): Promise<void> {
     await this.#head('healthz');
   }
@@ -126,7 +139,7 @@ export class Bucket {
   }
 }
 
-/** A multipart upload whose calls are bounded in time; its errors are R2's own, or UNAVAILABLE. */
+/** A multipart upload whose calls have a time limit. It throws R2's own errors, or UNAVAILABLE. */
 export type MultipartUpload = Pick<R2MultipartUpload, 'uploadId' | 'uploadPart' | 'complete' | 'abort'>;
 
 function boundedUpload(upload: R2MultipartUpload): MultipartUpload {
@@ -138,9 +151,10 @@ function boundedUpload(upload: R2MultipartUpload): MultipartUpload {
   };
 }
 
+/** Returns the error for content that does not hash to its digest. */
 export function digestMismatch(expected: Digest | undefined): OciError {
   return new OciError('DIGEST_INVALID', {
-    message: 'the content does not have the digest that was given for it',
+    message: 'the content does not hash to this digest: correct the digest, or send the content again',
     detail: { digest: expected },
   });
 }
@@ -150,7 +164,7 @@ function isChecksumMismatch(error: unknown): boolean {
   return error instanceof Error && error.message.includes('(10037)');
 }
 
-/** What fails of R2 may work the next time, in the middle of a body as well. */
+/** Turns a failure of R2 into UNAVAILABLE, because a retry may succeed, even one in the middle of a body. */
 export function unavailable(cause: unknown): OciError {
   return cause instanceof OciError ? cause : new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
 }

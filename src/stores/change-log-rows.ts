@@ -1,7 +1,7 @@
 /**
- * The change log: central's numbered log of deletions and of changes to control data, which every node follows from its
- * own position. A deletion's entry carries its version. An entry for control data says only what changed: who reads it
- * gets the row as it is by then, or that it is gone.
+ * The change log: central's numbered log of deletions and changes to control data. Every node applies it from its own
+ * position. The entry for a deletion carries the deletion's version. The entry for control data only says what changed:
+ * its reader gets the row in its current state, or learns that it is gone.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -19,9 +19,9 @@ export type ChangeLogEntry = { readonly position: number; readonly recorded_at: 
       readonly key: Digest;
       readonly version: number;
     }
-  /** A repository, or all that an organization has, was removed at that version. */
+  /** The removal, at that version, of a repository, or of everything that an organization has. */
   | { readonly kind: 'repository'; readonly name: RemovedName; readonly version: number }
-  /** `row`: JSON, or null where it is gone. */
+  /** `row` is JSON; null if the row is gone. */
   | { readonly kind: 'visibility' | 'organization' | 'credential'; readonly name: string; readonly row: string | null }
 );
 
@@ -54,17 +54,17 @@ const REPORT_POSITION = sql`
   INSERT INTO change_log_positions (store, position, applied_at) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER))
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at`;
 
-/** How far a node has come: in the change log, and in what organizations use at central. */
+/** How far a node has come: in the change log, and in the changes of organizations' usage at central. */
 export interface ChangeLogState {
-  /** Of the last entry that was applied. */
+  /** The position of the last entry that the node applied. */
   readonly position: number;
-  /** Of the last change of an organization's use; undefined for never. */
+  /** The last change of usage that the node applied (`usage.changed`); undefined if it has applied none. */
   readonly usageChanged: number | undefined;
 }
 
 /**
- * At central: entries and changes of use after those that the node `store` has applied, and notes that it has come as
- * far.
+ * At central, returns the entries and the changes of usage after those that the node `store` has applied, and records
+ * how far the node has come.
  */
 export async function readChangeLog(
   central: Database,
@@ -83,9 +83,9 @@ export async function readChangeLog(
 
 export interface StorePosition {
   readonly store: string;
-  /** Of the last entry that was applied; 0 for none. */
+  /** The position of the last entry that the store applied; 0 for none. */
   readonly position: number;
-  /** When the change log was last heard, in milliseconds since the epoch. */
+  /** When the store last read the change log, in milliseconds since the epoch. */
   readonly applied_at: number;
 }
 
@@ -97,19 +97,19 @@ const SELECT_START = sqlOfWholeTable`
   SELECT coalesce((SELECT min(position) - 1 FROM change_log), (SELECT seq FROM sqlite_sequence
     WHERE name = 'change_log'), 0) AS position`;
 
-/** At central: every node that has ever followed. At a node: itself. */
+/** Returns every node that has ever read the change log, at central; the node itself, at a node. */
 export function storePositions(database: Database): Promise<StorePosition[]> {
   return database.all<StorePosition>(SELECT_POSITIONS);
 }
 
-/** At central: the position before the first entry that is still there. */
+/** At central, returns the position before the first entry that is still there. */
 export async function startOfChangeLog(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_START))?.position ?? 0;
 }
 
 const SELECT_END = sql`SELECT coalesce(max(seq), 0) AS position FROM sqlite_sequence WHERE name = 'change_log'`;
 
-/** At central: the position of the last entry. */
+/** At central, returns the position of the last entry; 0 if there has been none. */
 export async function endOfChangeLog(central: Database): Promise<number> {
   return (await central.first<{ position: number }>(SELECT_END))?.position ?? 0;
 }
@@ -119,7 +119,7 @@ const ADVANCE = sql`
   ON CONFLICT (store) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at
   WHERE change_log_positions.position = CAST(?2 AS INTEGER)`;
 
-/** At a node: it has applied everything between two positions. */
+/** At a node, records that it has applied everything between two positions. */
 export function advancePosition(store: string, from: number, to: number, now: number): BoundStatement {
   return [ADVANCE, store, from, to, now];
 }
@@ -132,7 +132,7 @@ const DELETE_APPLIED = sql`
     AND recorded_at < CAST(?2 AS INTEGER) ORDER BY position LIMIT CAST(?3 AS INTEGER))
   RETURNING position`.reading(paged(3, 4));
 
-/** At central: removes entries that every node has applied, and that are older than `before`. Answers how many. */
+/** At central, removes entries that every node has applied and that are older than `before`. Returns how many. */
 export async function deleteAppliedEntries(
   central: Database,
   nodes: readonly string[],

@@ -1,60 +1,61 @@
 /**
  * Versions: one hybrid logical clock value for a whole transaction, computed inside it.
  *
- * A version is `milliseconds * 1000 + counter`, greater than any version that the store has written, merged, or shown
- * to a client (`nextVersion` in versions.ts is the rule). The transaction that takes one leaves its commit id on the
- * clock's single row; the statements after it in the same batch run only where they find that id. So a condition is
- * judged once, in the statement that takes the version, and either all of a batch happens or none.
+ * A version is `milliseconds * 1000 + counter`. It is greater than any version that the store has written, merged, or
+ * shown to a client (`nextVersion` in versions.ts is the rule). The statement that takes a version writes the batch's
+ * commit id to the clock's single row, and the later statements of the batch run only if they find that id there. So
+ * the condition is checked once, by the statement that takes the version, and the batch happens either as a whole or
+ * not at all.
  */
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import type { Actor } from './organizations/audit-rows.ts';
 import type { StoreLimits } from './organizations/limits.ts';
 
-/**
- * Where a commit happens: the store's name is the origin of its tag writes, and a node's store marks what it has to
- * announce.
- */
+/** Where and when a commit happens, and for whom. */
 export interface CommitContext {
+  /** The store's name, which becomes the origin of its tag writes. */
   readonly origin: string;
+  /** Whether the commit writes outbox entries: true at a node, false at central. */
   readonly announces: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Who asks for a deletion: Berth itself, unless told. */
+  /** Who asks for a deletion; Berth itself by default. */
   readonly by?: Actor;
-  /** What organizations may have: the defaults, unless told. */
+  /** What organizations may have; `DEFAULT_LIMITS` by default. */
   readonly limits?: StoreLimits | undefined;
 }
 
-/** What a statement gives that takes a version. */
-export interface Taken {
+/** The row of a statement that takes a version. */
+export interface TakenVersion {
   readonly version: number;
 }
 
-/** Versions of one millisecond. */
+/** How many versions a millisecond has room for. */
 export const VERSIONS_PER_MILLISECOND = 1000;
 
+/** Returns the first version of a time in milliseconds since the epoch. */
 export function versionOf(milliseconds: number): number {
   return milliseconds * VERSIONS_PER_MILLISECOND;
 }
 
 /**
- * Takes a version if `condition` holds: `UPDATE clock` as the first statement of a transaction. ?1 is the wall clock as
- * a version, ?2 the fresh commit id; the condition's own parameters follow. Gives no row if it does not.
+ * Takes a version if `condition` holds, and returns no row otherwise. It must be the first statement of its
+ * transaction. ?1 is the wall clock as a version and ?2 a fresh commit id; the condition's own parameters follow.
  */
-export function takeVersion(condition: string): Sql<Taken> {
-  return sql<Taken>`
+export function takeVersion(condition: string): Sql<TakenVersion> {
+  return sql<TakenVersion>`
     UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1), commit_id = ?2
     WHERE id = 1 AND ${condition} RETURNING version`;
 }
 
-/** The condition under which a statement runs whose batch took a version; `commit` names the commit id's parameter. */
+/** SQL that holds if the batch took a version. `commit` names the parameter with the commit id. */
 export function committed(commit: string): string {
   return `clock.id = 1 AND clock.commit_id = ${commit}`;
 }
 
 const SELECT_CLOCK = sql<{ version: number }>`SELECT version FROM clock WHERE id = 1`;
 
-/** The store's clock. */
+/** Selects the greatest version that the store has seen. */
 export function selectClock(): BoundStatement<{ version: number }> {
   return [SELECT_CLOCK];
 }
@@ -67,9 +68,10 @@ export function raiseClock(seen: number): BoundStatement {
 }
 
 /**
- * Raises the clock of a store to what is about to be shown to a client from another, if the next version might not be
- * greater.
- * Versions are below the wall clock in normal operation, and nothing is written.
+ * Raises the store's clock to `seen`, a version from another store that is about to be shown to a client, so that the
+ * store's next version is greater. In normal operation versions are below the wall clock; then nothing is written.
+ * @param seen the greatest version that will be shown
+ * @param now milliseconds since the epoch
  */
 export async function raiseClockTo(database: Database, seen: number, now: number): Promise<void> {
   if (seen >= versionOf(now)) await database.batch([raiseClock(seen)]);

@@ -1,22 +1,28 @@
 /**
- * The one way to D1. Statements are values made by `sql`, so that a test can explain every one of them, refuse a table
- * scan, and hold it to the rows that it may read (`rows-read.ts`). `sql<Row>` states what the rows hold, so that no
+ * The only access to D1. Statements are values made by `sql`, so that a test can explain each one, refuse table scans,
+ * and hold it to the rows that it may read (`rows-read.ts`). `sql<Row>` declares the type of the rows, so that no
  * caller casts them. A batch is one transaction in one round trip; its statements run in the order in which they are
  * written.
  *
- * D1 binds JavaScript numbers as REAL: statements CAST versions and times to INTEGER, or take lists as one JSON
- * parameter. A D1 that does not answer becomes UNAVAILABLE; a statement that is wrong stays the bug that it is.
+ * D1 binds JavaScript numbers as REAL, so statements CAST versions and times to INTEGER, or take lists as one JSON
+ * parameter. An unreachable D1 becomes UNAVAILABLE; an invalid statement stays an ordinary error, because it is a bug.
  */
 import { OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 import { keyed, type ReadsAtMost } from './rows-read.ts';
 
-/** How long D1 may take to answer: it ends a query itself after 30 seconds, so what is given up does not run on. */
+/**
+ * How long D1 may take to answer. D1 itself stops a query after 30 seconds, so an abandoned query does not keep
+ * running.
+ */
 export const DATABASE_MILLISECONDS = 35_000;
 
-/** A statement. `Row` holds the columns that it returns; it is `never` if it returns none, or if callers state them. */
+/**
+ * A statement. `Row` is the type of the rows that it returns; `never` if it returns none or its callers declare the
+ * type.
+ */
 export class Sql<Row = unknown> {
-  /** Never set: it only carries the type. */
+  /** Never set; it only carries the type. */
   declare readonly row?: Row;
   readonly text: string;
   #readsAtMost: ReadsAtMost = keyed;
@@ -29,7 +35,7 @@ export class Sql<Row = unknown> {
     return this.#readsAtMost;
   }
 
-  /** Says how many rows the statement may read, where that is more than look-ups by key take. */
+  /** Declares how many rows the statement may read, if that is more than a look-up by key needs. */
   reading(atMost: ReadsAtMost): this {
     this.#readsAtMost = atMost;
     return this;
@@ -39,13 +45,13 @@ export class Sql<Row = unknown> {
 const statements: Sql[] = [];
 const statementsOfWholeTables: Sql[] = [];
 
-/** Every statement of the modules loaded so far, but for those that read a whole table. */
+/** Every statement of the modules loaded so far, except those that read a whole table. */
 export const allStatements: readonly Sql[] = statements;
-/** The others. */
+/** Every statement of the modules loaded so far that reads a whole table. */
 export const wholeTableStatements: readonly Sql[] = statementsOfWholeTables;
 
 /**
- * Declares a statement. Interpolates only other SQL, never values: those are numbered parameters (`?1`).
+ * Declares a statement. Interpolate only other SQL, never values: pass those as numbered parameters (`?1`).
  *
  * @example const SELECT_KEY = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1`;
  */
@@ -54,8 +60,8 @@ export function sql<Row = never>(strings: TemplateStringsArray, ...fragments: re
 }
 
 /**
- * As {@link sql}, for the few that read a whole table on purpose: one that has a row for each store or task, not for
- * what tenants write.
+ * Like {@link sql}, for the few statements that read a whole table on purpose. Such a table has a row for each store or
+ * task, and does not grow with what tenants write.
  */
 export function sqlOfWholeTable<Row = never>(strings: TemplateStringsArray, ...fragments: readonly string[]): Sql<Row> {
   return declared(statementsOfWholeTables, String.raw({ raw: strings }, ...fragments));
@@ -70,19 +76,19 @@ function declared<Row>(list: Sql[], text: string): Sql<Row> {
 const PROBE = sql`SELECT 1`;
 
 export type Parameter = string | number | null;
-/** A statement and its parameters. `Row` is `never` if nobody reads its rows. */
+/** A statement and its parameters. `Row` is `never` if nobody reads the rows. */
 export type BoundStatement<Row = never> = readonly [statement: Sql<Row>, ...parameters: Parameter[]];
 
 /**
  * Statements by name. They run in the order in which the names are written. A name holds one statement, a list of
- * statements whose rows need not be told apart, or another batch. A name that looks like a whole number is refused,
- * because JavaScript moves such keys to the front.
+ * statements whose rows belong together, or another batch. A name may not look like a whole number, because JavaScript
+ * moves such keys to the front.
  */
 export interface Batch {
   readonly [name: string]: BoundStatement<unknown> | readonly BoundStatement<unknown>[] | Batch;
 }
 
-/** The rows of a batch, under the names of its statements. A name whose statements return no rows is left out. */
+/** The rows of a batch, under the names of its statements. It omits names whose statements return no rows. */
 export type RowsOf<Asked> = {
   [Name in keyof Asked as [Answer<Asked[Name]>] extends [never[]] ? never : Name]: Answer<Asked[Name]>;
 };
@@ -97,45 +103,48 @@ export class Database {
   readonly #replicas: D1Database | undefined;
   #lags = false;
 
-  /** @param d1 the database; or a session, which has no replicas of its own */
+  /** @param d1 the database, or a session, which has no replicas of its own */
   constructor(d1: D1Database | D1DatabaseSession) {
     this.#d1 = d1;
     this.#replicas = 'withSession' in d1 ? d1 : undefined;
   }
 
   /**
-   * To read the nearest replica, which may lag behind the primary; the primary itself where the database has no
-   * replicas (D1, "Global read replication"). For one reader: what it reads never goes back in time.
+   * Returns a connection to the nearest replica, which may lag behind the primary, or to the primary if the database
+   * has no replicas (D1, "Global read replication"). Use one for each reader: what it reads never goes back in time.
    */
   nearestReplica(): Database {
     return this.#replicas === undefined ? this : new Database(this.#replicas.withSession('first-unconstrained'));
   }
 
-  /** Whether a replica gave an answer. */
+  /** Whether a replica has answered any query of this connection, so that its rows may be old. */
   get lags(): boolean {
     return this.#lags;
   }
 
-  /** Rows of one statement. */
+  /** Returns the rows of one statement. @throws OciError UNAVAILABLE */
   async all<Row>(statement: Sql<Row>, ...parameters: Parameter[]): Promise<Row[]> {
     const { results, meta } = await answered(this.#bind([statement, ...parameters]).all<Row>());
     this.#lags ||= meta.served_by_primary === false;
     return results;
   }
 
+  /** Returns the first row of a statement. @throws OciError UNAVAILABLE */
   async first<Row>(statement: Sql<Row>, ...parameters: Parameter[]): Promise<Row | undefined> {
     return (await this.all<Row>(statement, ...parameters))[0];
   }
 
+  /** Runs a statement whose rows nobody reads. @throws OciError UNAVAILABLE */
   async run(statement: Sql, ...parameters: Parameter[]): Promise<void> {
     await answered(this.#bind([statement, ...parameters]).run());
   }
 
-  /** Runs statements whose rows nobody reads, in their order. */
+  /** Runs statements whose rows nobody reads, in order, in one transaction. @throws OciError UNAVAILABLE */
   async batch(statements: readonly BoundStatement<unknown>[]): Promise<void>;
   /**
-   * Runs statements by name, in the order in which the names are written.
-   * @returns the rows by the same names; the rows of a list of statements are one list, in the statements' order
+   * Runs statements by name, in the order in which the names are written, in one transaction.
+   * @returns the rows under the same names; a list of statements returns one list of rows, in the statements' order
+   * @throws OciError UNAVAILABLE
    * @example
    * const { session, location } = await database.batch({
    *   session: selectUpload(id),
@@ -150,7 +159,7 @@ export class Database {
     return isList(asked) ? undefined : rowsIn(asked, results.values());
   }
 
-  /** Whether D1 answers at all. @throws OciError UNAVAILABLE */
+  /** Checks that D1 answers at all. @throws OciError UNAVAILABLE */
   async probe(): Promise<void> {
     await this.run(PROBE);
   }
@@ -170,25 +179,27 @@ function isList(asked: Statements): asked is readonly BoundStatement<unknown>[] 
   return Array.isArray(asked);
 }
 
-/** In the order in which they run. */
+/** Returns the statements in the order in which they run. */
 function statementsIn(asked: Statements): readonly BoundStatement<unknown>[] {
   if (isStatement(asked)) return [asked];
   if (isList(asked)) return asked;
   return Object.entries(asked).flatMap(([name, each]) => {
     if (/^\d+$/.test(name))
-      throw new TypeError(`a batch cannot name a statement ${name}: it would run before the others`);
+      throw new TypeError(
+        `a batch cannot name a statement ${name}, which would run first: choose a name that is not a number`,
+      );
     return statementsIn(each);
   });
 }
 
-/** Takes the results in the order of {@link statementsIn}. */
+/** Distributes the results, which are in the order of {@link statementsIn}. */
 function rowsIn(asked: Statements, results: Iterator<D1Result>): unknown {
   if (isStatement(asked)) return results.next().value?.results;
   if (isList(asked)) return asked.flatMap((each) => rowsIn(each, results));
   return Object.fromEntries(Object.entries(asked).map(([name, each]) => [name, rowsIn(each, results)]));
 }
 
-/** What D1 says of a statement that can never succeed, as against one that may the next time. */
+/** D1's errors for a statement that can never succeed. After any other, a retry may succeed. */
 const WRONG_STATEMENT = /SQLITE_(?:ERROR|CONSTRAINT|MISMATCH|RANGE|TOOBIG|MISUSE)|D1_TYPE_ERROR/;
 
 async function answered<Result>(query: Promise<Result>): Promise<Result> {

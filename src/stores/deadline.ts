@@ -1,14 +1,14 @@
 /**
- * How long a store may be silent. A call to D1 or R2 that never settles would hold a request, or the one run of a
- * queue, for good: it is given up, and its store taken for one that does not answer. What was asked may have been done
- * all the same: as with an answer that is lost, whoever asks again finds it done or not.
+ * Limits how long a store may be silent. A call to D1 or R2 that never settles would hold its request, or a queue's
+ * only run, forever. So the call is abandoned, and the store counts as unavailable. The store may still have done what
+ * was asked, just as when an answer is lost; a caller that tries again finds out.
  */
 import { OciError } from '../oci/errors.ts';
 
 /**
- * The answer, if it comes in time.
- * @param dropLate what becomes of an answer that comes after that
- * @param problem what is thrown then; UNAVAILABLE unless told
+ * Returns the answer if it arrives in time.
+ * @param dropLate disposes of an answer that arrives later
+ * @param problem makes the error for a missing answer; UNAVAILABLE by default
  * @throws OciError UNAVAILABLE
  */
 export function within<Answer>(
@@ -37,8 +37,9 @@ export function within<Answer>(
 }
 
 /**
- * All that a timer refers to, and less once the answer is there: what a cleared timer refers to can stay in memory for
- * as long as it would have run (workerd), which must not be every answer of half a minute.
+ * The only thing that a timer refers to. It is emptied once the answer is there: workerd may keep whatever a cleared
+ * timer refers to in memory until the timer would have fired, which would otherwise be every answer of the last half
+ * minute.
  */
 interface Waiter {
   fail: ((error: OciError) => void) | undefined;

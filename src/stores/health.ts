@@ -6,9 +6,10 @@ export interface StoreHealth {
   readonly bucket: 'ok' | 'unavailable';
 }
 
-/** Any answer says that the database is there and migrated. */
+/** Any answer means that the database is reachable and migrated. */
 const SELECT_CLOCK = sql`SELECT version FROM clock WHERE id = 1`;
 
+/** Asks a store's database and bucket whether they answer. */
 export async function healthOf({ database, bucket }: Store): Promise<StoreHealth> {
   const [rows, probe] = await Promise.allSettled([database.all(SELECT_CLOCK), bucket.probe()]);
   return {

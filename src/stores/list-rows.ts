@@ -1,6 +1,4 @@
-/**
- * Lists. Every page costs the page, not the table: each is one range of one index, which holds only what is shown.
- */
+/** Lists. Every page costs the page, not the table: it is one range of one index that holds only what is shown. */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -21,7 +19,8 @@ export interface RepositoryFacts {
   readonly exists: boolean;
   readonly public: boolean;
   /**
-   * The greatest version of a removal of the repository or of its organization: what is not later is dead. 0 for none.
+   * The greatest version among the removals of the repository and its organization; 0 for none. Anything that is not
+   * later is dead.
    */
   readonly removed: number;
 }
@@ -36,7 +35,10 @@ function factsOf(row: FactsRow | undefined): RepositoryFacts {
   return { exists: row?.known === 1, public: row?.public === 1, removed: row?.removed ?? 0 };
 }
 
-/** Visible tags after `last`, in byte order; at most `limit`, those that `removed` hides among them. */
+/**
+ * Returns the visible tags after `last`, in byte order, and at most `limit`. They may include tags that `removed`
+ * hides.
+ */
 export async function listTags(
   database: Database,
   repository: RepositoryName,
@@ -62,7 +64,7 @@ export interface KnownVersions {
   readonly removed: number;
 }
 
-/** What is known of a manifest, whether or not there is a row. */
+/** Returns the versions of a manifest, whether or not it has a row. */
 export function lifecycleOf({ manifests, removed }: KnownVersions, digest: Digest): ManifestVersions {
   return underRemoval(manifests.get(digest) ?? NO_MANIFEST, removed);
 }
@@ -70,7 +72,7 @@ export function lifecycleOf({ manifests, removed }: KnownVersions, digest: Diges
 const SELECT_TAGS_AMONG = sql<NamedTag>`
   SELECT t.name, t.digest, t.version, t.origin FROM json_each(?2) AS asked
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value`;
-// Of the digests that are asked for, and of those that the tags are on here.
+// The manifests with the given digests, and those that the given tags are on in this store.
 const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   SELECT m.digest, m.created_version AS created, m.deleted_version AS deleted FROM json_each(?2) AS asked
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = asked.value
@@ -79,7 +81,7 @@ const SELECT_LIFECYCLES_AMONG = sql<ManifestVersions & { digest: Digest }>`
   CROSS JOIN tags t ON t.repository = ?1 AND t.name = asked.value
   CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = t.digest`;
 
-/** The versions of tags, of the manifests that they are on, and of further manifests. */
+/** Returns the versions of some tags, of the manifests that they are on, and of further manifests. */
 export async function lookUpVersions(
   database: Database,
   repository: RepositoryName,
@@ -100,7 +102,8 @@ export async function lookUpVersions(
 }
 
 /**
- * Bytes of documents of a page that are read with their rows. More are read by themselves, once there is room for them.
+ * The most bytes of documents that a page reads together with its rows. Larger ones are read separately, once memory
+ * has room for them.
  */
 const SMALL_PAGE_BYTES = 32 * 1024;
 
@@ -112,11 +115,14 @@ export interface ReferrerRow {
   readonly size: number;
   readonly created: number;
   readonly deleted: number;
-  /** The whole document, whose annotations are shown; '' where it was withheld. */
+  /** The whole document, whose annotations are shown; '' if it was withheld. */
   readonly text: string;
 }
 
-/** The order of the stores: by artifact type as `COLLATE NOCASE` has it, which folds ASCII alone, then by digest. */
+/**
+ * Compares referrers as the stores order them: by artifact type, then by digest. Like `COLLATE NOCASE`, it ignores the
+ * case of ASCII letters only.
+ */
 export function compareReferrers(a: ReferrerRow, b: ReferrerRow): number {
   const [typeOfA, typeOfB] = [foldCase(a.artifact_type), foldCase(b.artifact_type)];
   if (typeOfA !== typeOfB) return typeOfA < typeOfB ? -1 : 1;
@@ -128,14 +134,14 @@ function foldCase(text: string): string {
   return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
-/** A document's content may take several rows. */
+/** A referrer with one of the rows that hold its document. */
 type ReferrerPart = Omit<ReferrerRow, 'text'> & {
   readonly content: string | null;
   readonly candidates: number;
   readonly withheld: number;
 };
 
-/** Where a page of referrers starts: after this one. */
+/** The referrer after which a page starts. */
 export interface ReferrerPosition {
   readonly artifactType: string;
   readonly digest: string;
@@ -145,10 +151,10 @@ const REFERRER_COLUMNS =
   'digest, media_type, artifact_type, size, created_version AS created, deleted_version AS deleted';
 const REFERRER_NAMES = 'digest, media_type, artifact_type, size, created, deleted';
 
-// Types are compared without regard to case (RFC 9110 §8.3.1); `compareReferrers` has the same order.
+// Artifact types are compared without regard to case (RFC 9110 §8.3.1). `compareReferrers` uses the same order.
 const BY_TYPE = 'artifact_type COLLATE NOCASE, digest';
 
-// A page ends by count, and by the bytes of the manifests whose annotations it shows; one is always in it.
+// A page is limited by count, and by the bytes of the manifests whose annotations it shows. It always has at least one.
 const PAGE_OF_REFERRERS = (selection: string): string => `
   SELECT page.digest, page.media_type, page.artifact_type, page.size, page.created, page.deleted, page.candidates,
     c.content,
@@ -173,13 +179,13 @@ const SELECT_REFERRERS_OF_TYPE =
 export interface Referrers extends RepositoryFacts {
   readonly referrers: readonly ReferrerRow[];
   readonly more: boolean;
-  /** Bytes of documents that are not small, and were not read; 0 for none. */
+  /** The bytes of the documents, if they were too large to be read with the page; 0 otherwise. */
   readonly withheld: number;
 }
 
 /**
- * Live manifests with `subject`, by artifact type and digest; at most `limit`, and of `maxBytes` if more than one.
- * Those that `removed` hides are among them.
+ * Returns live manifests with the given subject, by artifact type and digest: at most `limit` of them, and of at most
+ * `maxBytes` unless there is only one. They may include manifests that `removed` hides.
  */
 export async function listReferrers(
   database: Database,
@@ -190,7 +196,7 @@ export async function listReferrers(
     readonly after: ReferrerPosition;
     readonly limit: number;
     readonly maxBytes: number;
-    /** Whether large documents are read as well. */
+    /** If true, also reads large documents. */
     readonly whole?: boolean;
   },
 ): Promise<Referrers> {
@@ -201,11 +207,11 @@ export async function listReferrers(
       ? [SELECT_REFERRERS, repository, subject, page.after.artifactType, ...last]
       : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, ...last];
   const { facts, referrers } = await database.batch({ facts: [SELECT_REPOSITORY, repository], referrers: selection });
-  const whole = new Map<Digest, ReferrerRow>();
+  const byDigest = new Map<Digest, ReferrerRow>();
   for (const { content, candidates: _candidates, withheld: _withheld, ...row } of referrers) {
-    whole.set(row.digest, { ...row, text: (whole.get(row.digest)?.text ?? '') + (content ?? '') });
+    byDigest.set(row.digest, { ...row, text: (byDigest.get(row.digest)?.text ?? '') + (content ?? '') });
   }
-  const shown = [...whole.values()].slice(0, limit);
+  const shown = [...byDigest.values()].slice(0, limit);
   const withheld = referrers[0]?.withheld === 1 ? shown.reduce((sum, { size }) => sum + size, 0) : 0;
   return { ...factsOf(facts[0]), referrers: shown, more: (referrers[0]?.candidates ?? 0) > shown.length, withheld };
 }
@@ -218,13 +224,16 @@ const SELECT_PUBLIC_REPOSITORIES = sql<{ name: RepositoryName }>`
   SELECT name FROM public_repositories INDEXED BY public_repositories_listed
   WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** Names from `from`, inclusive, to `to`, exclusive. */
+/** Names from `from` (inclusive) to `to` (exclusive), in byte order. */
 export interface NameRange {
   readonly from: string;
   readonly to: string;
 }
 
-/** Repositories with a live manifest after `last`, in any of the ranges or public; at most `limit`, in byte order. */
+/**
+ * Returns the repositories after `last` that have a live manifest and lie in one of the ranges or are public. Sorts
+ * them in byte order, and returns at most `limit`.
+ */
 export async function listRepositories(
   database: Database,
   ranges: readonly NameRange[],
@@ -232,7 +241,7 @@ export async function listRepositories(
   last: string,
   limit: number,
 ): Promise<RepositoryName[]> {
-  // One lower bound: of two, SQLite would use one for the index and read the rest of the table for the other.
+  // A single lower bound: given two, SQLite would use one for the index and filter the rest of the table by the other.
   const start = (from: string): string => (last < from ? from : `${last}\u0000`);
   const selections = ranges.map(({ from, to }): BoundStatement<{ name: RepositoryName }> => [
     SELECT_REPOSITORIES,
@@ -244,6 +253,6 @@ export async function listRepositories(
   if (selections.length === 0) return [];
   const { repositories } = await database.batch({ repositories: selections });
   const names = new Set(repositories.map(({ name }) => name));
-  // SQLite compares UTF-8 bytes; names are ASCII, where UTF-16 order is the same.
+  // SQLite compares UTF-8 bytes. Names are ASCII, where UTF-16 order is the same.
   return [...names].toSorted().slice(0, limit);
 }

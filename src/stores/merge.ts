@@ -1,7 +1,7 @@
 /**
- * Writing rows of another store into this one, by the merge rule of `versions.ts`. Announcements, their replies, the
- * change log and what a node copies for its next pull all end here: one transaction, which can be repeated and come in
- * any order.
+ * Merges rows of another store into this one, by the rule of `versions.ts`. Announcements, central's replies to them,
+ * the change log and the rows that a node copies down for its next pull all end here. Each is one transaction, which
+ * can be repeated and can come in any order.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
@@ -10,7 +10,7 @@ import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
 import { asManyAs } from './rows-read.ts';
 import { measureImages } from './manifests/image-measure.ts';
-import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from './deletion/removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from './deletion/removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
 import type { TagVersion } from './versions.ts';
 
@@ -19,18 +19,20 @@ export interface TagRow extends TagVersion {
   readonly name: Tag;
 }
 
-/** What is known of a manifest's life; `created` only where the content is known to be in the store, or comes along. */
+/**
+ * A manifest's versions. `created` only takes effect if the store has the manifest's content, or receives it as well.
+ */
 export interface ManifestLifecycle {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly created: number;
   readonly deleted: number;
-  /** Of its media type, where they are known. */
+  /** The claims to its media type, if they are known. */
   readonly typed?: TypeClaim;
   readonly typedOtherwise?: TypeClaim;
 }
 
-/** A manifest whole. */
+/** A manifest with its references and its document. */
 export interface ManifestRecord extends ManifestLifecycle {
   readonly typed: TypeClaim;
   readonly typedOtherwise: TypeClaim;
@@ -45,11 +47,11 @@ export interface ManifestRecord extends ManifestLifecycle {
   readonly contents: readonly string[];
 }
 
-/** A repository may read a blob; `key` where the store that sends the rows has its bytes. */
+/** A blob that a repository may read. `key` is null if the store that sends the rows does not have its bytes. */
 export interface BlobRecord {
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** The manifest that needs it: the link is only made while that is alive. */
+  /** The manifest that needs the blob. The link is made only while this manifest is alive. */
   readonly manifest: Digest;
   readonly key: string | null;
   /** Bytes. */
@@ -63,7 +65,7 @@ export interface Rows {
   readonly blobs: readonly BlobRecord[];
 }
 
-/** The greatest version in rows. */
+/** Returns the greatest version in some rows. */
 function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'lifecycles' | 'manifests'>): number {
   return Math.max(
     0,
@@ -72,7 +74,7 @@ function greatestVersion({ tags, lifecycles, manifests }: Pick<Rows, 'tags' | 'l
   );
 }
 
-// D1 takes at most 2 MB a parameter. JSON escapes quotes, of which manifests have many.
+// D1 takes at most 2 MB per parameter. JSON escapes quotes, of which manifests have many.
 const CONTENT_JSON_CHARACTERS = 500_000;
 
 const INCOMING_TAG = "incoming.value ->> 'version', incoming.value ->> 'digest', incoming.value ->> 'origin'";
@@ -88,7 +90,8 @@ const JOIN_STORED_TAG = `
   FROM json_each(?1) AS incoming CROSS JOIN tags t
     ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
 
-// What is about to be replaced, and what comes too late, are both writes that lost.
+// Two kinds of writes have lost and go to the history: stored ones that are about to be replaced, and incoming ones
+// that are older than what is stored.
 const KEEP_REPLACED_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER)
@@ -104,7 +107,8 @@ const MERGE_TAGS = sql`
     WHERE true
   ON CONFLICT (repository, name) DO UPDATE
     SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
-  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')} > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
+  WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')}
+    > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
 
 const MERGE_LIFECYCLES = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
@@ -124,7 +128,7 @@ const MERGE_LIFECYCLES_OF_CONTENTS = sql`
     AND manifests.media_type <> '' AND (incoming.value ->> 'created' > manifests.created_version
       OR incoming.value ->> 'typed' > manifests.typed
         OR incoming.value ->> 'typedOtherwise' > manifests.typed_otherwise)`;
-// What comes after the removal of its repository is dead on arrival.
+// A manifest that arrives after the removal of its repository, but is older, is dead on arrival.
 const INCOMING_DELETED = `max(incoming.value ->> 'deleted', iif(
   incoming.value ->> 'created' <= ${removedVersion("(incoming.value ->> 'repository')")},
   ${removedVersion("(incoming.value ->> 'repository')")}, 0))`;
@@ -146,7 +150,7 @@ const MERGE_MANIFESTS = sql`
     created_version = max(manifests.created_version, excluded.created_version),
     deleted_version = max(manifests.deleted_version, excluded.deleted_version, ${hiddenUntil('manifests')})`;
 
-// The claim that counts may be another one now: there are others, or a deletion.
+// A new claim or a deletion can change which claim counts.
 const TYPE_MANIFESTS = sql`
   UPDATE manifests SET media_type = ${MEDIA_TYPE}, artifact_type = ${ARTIFACT_TYPE} WHERE (repository, digest) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
@@ -175,7 +179,8 @@ const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)`;
-// A manifest that comes to life shows tags that were written before it was here, or that stayed when it was evicted.
+// When a manifest comes to life, its hidden tags show: those that arrived before it, and those that stayed when it was
+// evicted.
 const SHOW_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
@@ -192,7 +197,8 @@ const LIST_REPOSITORIES = sql`
     SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = incoming.value
       AND created_version > deleted_version)`;
 
-// A link that a live manifest needs is newer than a removal before the manifest, heard of or not.
+// A live manifest needs the link, so the link must be newer than any removal before the manifest, including one that
+// this store has yet to receive.
 const MERGE_LINKS = sql`
   INSERT INTO links (repository, digest, created_at)
   SELECT DISTINCT incoming.value ->> 'repository', incoming.value ->> 'digest', CAST(?2 AS INTEGER)
@@ -200,12 +206,12 @@ const MERGE_LINKS = sql`
     ON m.repository = incoming.value ->> 'repository' AND m.digest = incoming.value ->> 'manifest'
   WHERE ${isAliveManifest('m')}
   ON CONFLICT (repository, digest) DO UPDATE SET created_at = max(links.created_at, excluded.created_at)
-  WHERE links.created_at < excluded.created_at OR NOT ${standsLink('links')}`;
+  WHERE links.created_at < excluded.created_at OR NOT ${isAliveLink('links')}`;
 
 /**
- * The statements that merge rows, to be run in one batch.
+ * Returns the statements that merge rows, to be run in one batch.
  * @param now milliseconds since the epoch
- * @param beforeLinks what is to be done when it is known which manifests are alive, and before their blobs are linked
+ * @param beforeLinks statements that run once it is known which manifests are alive, and before their blobs are linked
  */
 export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundStatement[] = []): BoundStatement[] {
   const { tags, lifecycles, manifests, blobs } = rows;
@@ -249,13 +255,15 @@ export function mergeRows(rows: Rows, now: number, beforeLinks: readonly BoundSt
   return statements;
 }
 
-/** Rows of one parameter, by their greatest possible length: names have 255 characters, sha512 digests 135. */
+/**
+ * How many rows one parameter holds, at their greatest length: a name has up to 255 characters, a sha512 digest 135.
+ */
 const ROWS_PER_PARAMETER = 1000;
 
-/** As {@link ROWS_PER_PARAMETER}, where the rows are digests alone. */
+/** Like {@link ROWS_PER_PARAMETER}, for rows that are only digests. */
 export const DIGESTS_PER_PARAMETER = 10_000;
 
-/** Lists as JSON, in parts that D1 takes as parameters; none for an empty list. */
+/** Turns a list into JSON, in parts that fit D1's limit for a parameter; no parts for an empty list. */
 export function jsonParts(rows: readonly (object | Digest)[], most = ROWS_PER_PARAMETER): string[] {
   const parts: string[] = [];
   for (let i = 0; i < rows.length; i += most) parts.push(JSON.stringify(rows.slice(i, i + most)));

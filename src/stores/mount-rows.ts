@@ -1,8 +1,9 @@
 /**
  * Mounting: linking a blob into a repository from where it already is.
  *
- * Invariant 6: a mount needs a source that the caller may read, in this transaction. It adds bytes to the organization
- * where none of its repositories has the blob: then it needs room, as an upload does.
+ * Invariant 6: the source of a mount must be readable by the caller, and the same transaction checks that. If no
+ * repository of the organization has the blob yet, the mount adds its bytes to the organization's usage, and then needs
+ * room, as an upload does.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -18,12 +19,12 @@ import {
 } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
-import { standsLink } from './deletion/removals.ts';
+import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /**
- * Where a mount may take a blob from: one repository (if need be only while it is public), or ranges of names and all
- * public ones.
+ * Where a mount may take a blob from: one repository, which `onlyIfPublic` requires to be public, or any repository
+ * that is public or whose name is in a range.
  */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
@@ -33,24 +34,27 @@ const BYTES_OF_MOUNTED = '(SELECT size FROM locations WHERE digest = ?2 AND dama
 const MOUNT_EXCEEDS_QUOTA = exceedsQuota('?1', addedBy('?2', BYTES_OF_MOUNTED));
 
 const MAY_MOUNT_FROM_REPOSITORY = `
-  EXISTS (SELECT 1 FROM links k WHERE k.repository = ?3 AND k.digest = ?2 AND ${standsLink('k')})
+  EXISTS (SELECT 1 FROM links k WHERE k.repository = ?3 AND k.digest = ?2 AND ${isAliveLink('k')})
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (?5 = 0 OR EXISTS (SELECT 1 FROM public_repositories WHERE name = ?3))`;
 
-/** Repositories with a blob that are looked at for a public one: beyond them, the client uploads what it has. */
-const LINKS_LOOKED_AT = 1000;
+/**
+ * How many repositories with the blob are searched for a public one. If none is among them, the client uploads the
+ * blob.
+ */
+const LINKS_EXAMINED = 1000;
 const LINKED = (digest: string): string =>
-  `(SELECT k.repository, k.created_at FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_LOOKED_AT}) AS linked`;
-const fromAnywhere = atMost(3 * LINKS_LOOKED_AT);
+  `(SELECT k.repository, k.created_at FROM links k WHERE k.digest = ${digest} LIMIT ${LINKS_EXAMINED}) AS linked`;
+const fromAnywhere = atMost(3 * LINKS_EXAMINED);
 
 const MAY_MOUNT_FROM_ANYWHERE = `
   EXISTS (SELECT 1 FROM locations WHERE digest = ?2 AND damage IS NULL)
     AND (EXISTS (
         SELECT 1 FROM json_each(?3) AS range CROSS JOIN links k
         ON k.digest = ?2 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
-          AND ${standsLink('k')})
+          AND ${isAliveLink('k')})
       OR EXISTS (SELECT 1 FROM ${LINKED('?2')} CROSS JOIN public_repositories p ON p.name = linked.repository
-        AND ${standsLink('linked')}))`;
+        AND ${isAliveLink('linked')}))`;
 
 const INSERT_LINK_FROM_REPOSITORY = sql`
   INSERT INTO links (repository, digest, created_at)
@@ -62,7 +66,7 @@ const INSERT_LINK_FROM_ANYWHERE = sql`
   fromAnywhere,
 );
 
-// Only of a blob that could be mounted otherwise: how large another is, is nobody's business.
+// Returns a size only if nothing but the quota prevents the mount: the size of any other blob must stay hidden.
 const SELECT_REFUSED_FROM_REPOSITORY = sql<{ size: number }>`
   SELECT ${BYTES_OF_MOUNTED} AS size WHERE ${MAY_MOUNT_FROM_REPOSITORY} AND ${MOUNT_EXCEEDS_QUOTA}`;
 const SELECT_REFUSED_FROM_ANYWHERE = sql<{ size: number }>`
@@ -71,13 +75,13 @@ const SELECT_REFUSED_FROM_ANYWHERE = sql<{ size: number }>`
 const SELECT_SOURCE = sql`
   SELECT k.repository FROM json_each(?2) AS range CROSS JOIN links k
     ON k.digest = ?1 AND k.repository >= range.value ->> 'from' AND k.repository < range.value ->> 'to'
-      AND ${standsLink('k')}
+      AND ${isAliveLink('k')}
   UNION ALL
   SELECT linked.repository FROM ${LINKED('?1')} CROSS JOIN public_repositories p ON p.name = linked.repository
-    AND ${standsLink('linked')}
+    AND ${isAliveLink('linked')}
   LIMIT 1`.reading(fromAnywhere);
 
-/** A repository with the blob, within ranges of names or public. */
+/** Finds a repository with the blob that is public or whose name is in one of the ranges. */
 export async function findMountSource(
   database: Database,
   digest: Digest,
@@ -88,8 +92,8 @@ export async function findMountSource(
 }
 
 /**
- * Links a blob into a repository from where it already is. Answers where its bytes are: nowhere if it could not be.
- * @throws OciError QUOTA_EXCEEDED
+ * Links a blob into a repository from where it already is. Returns the locations of its bytes; none if it could not be
+ * linked.
  */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
   const { refused, locations } = await database.batch({
@@ -102,7 +106,7 @@ export async function mountBlob(database: Database, blob: BlobCommit, source: Mo
 }
 
 interface LinkIfRoom {
-  /** Returns the blob's size, in bytes, if the blob exceeds the quota. */
+  /** Returns the blob's size in bytes if it exceeds the quota. */
   readonly refused: BoundStatement<{ size: number }>;
   readonly link: BoundStatement;
 }
@@ -138,10 +142,7 @@ const LINK_UNTIL_IF_ROOM = sql`
   WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
     AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
 
-/**
- * At a node: as {@link linkUntil}, of a blob that central does not count for the organization yet.
- * @throws OciError QUOTA_EXCEEDED
- */
+/** Does the same as {@link linkUntil}, at a node, for a blob that central does not count for the organization yet. */
 export async function linkFromElsewhere(
   node: Database,
   repository: RepositoryName,

@@ -1,7 +1,7 @@
 /**
- * Outbox entries: what a node has yet to announce to central. An outbox entry is written in the transaction of the
- * change and carries its version; it is read before or with the row, and goes only while it has the same version. It is
- * no log: a tag that was pushed a thousand times has one.
+ * The outbox: the changes that a node has yet to announce to central. An entry is written in the transaction of its
+ * change and carries the change's version. It is read before or together with the changed row, and removed only while
+ * it still has the same version. The outbox is not a log: a tag that was pushed a thousand times has one entry.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -12,11 +12,11 @@ import { atMost, paged } from './rows-read.ts';
 export type OutboxEntry = {
   readonly repository: RepositoryName;
   readonly version: number;
-  /** The wall clock at which it was written, in milliseconds since the epoch. */
+  /** When it was written, by the wall clock, in milliseconds since the epoch. */
   readonly written_at: number;
 } & ({ readonly kind: 'tag'; readonly key: Tag } | { readonly kind: 'manifest'; readonly key: Digest });
 
-/** Where a page of outbox entries starts: after this one. */
+/** The entry after which a page starts. */
 export type OutboxEntryPosition = Pick<OutboxEntry, 'written_at' | 'kind' | 'repository' | 'key'>;
 
 const COLUMNS = 'kind, repository, key, version, written_at';
@@ -25,7 +25,7 @@ const SELECT_OUTBOX_ENTRIES = sql`
   WHERE (written_at, kind, repository, key) > (CAST(?1 AS INTEGER), ?2, ?3, ?4)
   ORDER BY written_at, kind, repository, key LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
-/** The oldest first. */
+/** Returns a page of outbox entries, oldest first. */
 export function outboxEntriesAfter(
   database: Database,
   after: OutboxEntryPosition | undefined,
@@ -40,7 +40,7 @@ const DELETE_OUTBOX_ENTRIES = sql`
     SELECT done.value ->> 'kind', done.value ->> 'repository', done.value ->> 'key', done.value ->> 'version'
     FROM json_each(?1) AS done)`;
 
-/** Removes outbox entries whose change was announced; one that a later change has written anew stays. */
+/** Removes outbox entries whose changes were announced. An entry that a later change has rewritten stays. */
 export function deleteOutboxEntries(announced: readonly OutboxEntry[]): BoundStatement {
   return [
     DELETE_OUTBOX_ENTRIES,
@@ -50,21 +50,21 @@ export function deleteOutboxEntries(announced: readonly OutboxEntry[]): BoundSta
 
 const SELECT_OLDEST = sql`SELECT min(written_at) AS written_at FROM outbox INDEXED BY outbox_in_order`;
 
-/** When the oldest outbox entry was written, in milliseconds since the epoch. */
+/** Returns when the oldest outbox entry was written, in milliseconds since the epoch; undefined if there is none. */
 export async function oldestOutboxEntry(database: Database): Promise<number | undefined> {
   return (await database.first<{ written_at: number | null }>(SELECT_OLDEST))?.written_at ?? undefined;
 }
 
 /**
- * A version that is not greater than those of the changes that wait. No version is less than the time at which its
- * outbox entry was written: so the oldest outbox entry tells, by its index.
+ * Returns a lower bound for the versions of the changes that are not announced yet; undefined if there are none. No
+ * version is less than the time at which its entry was written, so the oldest entry gives the bound, by its index.
  */
 export async function leastVersion(database: Database): Promise<number | undefined> {
   const oldest = await oldestOutboxEntry(database);
   return oldest === undefined ? undefined : versionOf(oldest);
 }
 
-/** Outbox entries that are counted. */
+/** The most outbox entries that are counted. */
 const MOST_COUNTED = 100_000;
 const SELECT_DEPTH = sql`
   SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_in_order WHERE written_at >= 0
@@ -72,17 +72,18 @@ const SELECT_DEPTH = sql`
     (SELECT min(written_at) FROM outbox INDEXED BY outbox_in_order) AS oldest`.reading(atMost(2 * MOST_COUNTED));
 
 export interface OutboxDepth {
-  /** Outbox entries; 100,000 for more. */
+  /** The number of outbox entries; 100,000 stands for that many or more. */
   readonly depth: number;
-  /** When the oldest was written, in milliseconds since the epoch; null for none. */
+  /** When the oldest was written, in milliseconds since the epoch; null if there is none. */
   readonly oldest: number | null;
 }
 
-export async function waitingOutboxEntries(database: Database): Promise<OutboxDepth> {
+/** Counts the outbox entries. */
+export async function outboxDepth(database: Database): Promise<OutboxDepth> {
   return (await database.first<OutboxDepth>(SELECT_DEPTH)) ?? { depth: 0, oldest: null };
 }
 
-/** Manifests, or tags, that one transaction marks. */
+/** How many manifests or tags one transaction announces. */
 const ROWS_PER_SLICE = 5000;
 const WRITTEN_AT = (version: string): string => `min(${version} / 1000, CAST(?1 AS INTEGER))`;
 const IN_SLICE = (key: string): string =>
@@ -95,13 +96,13 @@ const slice = atMost(16 * ROWS_PER_SLICE);
 const ANNOUNCE_ALL = [
   {
     end: sql`${SLICE_END('manifests', 'digest')}`.reading(slice),
-    mark: sql`INSERT INTO outbox (kind, repository, key, version, written_at)
+    announce: sql`INSERT INTO outbox (kind, repository, key, version, written_at)
       SELECT 'manifest', repository, digest, created_version, ${WRITTEN_AT('created_version')} FROM manifests
       ${IN_SLICE('digest')} AND created_version > deleted_version ON CONFLICT DO NOTHING`.reading(slice),
   },
   {
     end: sql`${SLICE_END('tags', 'name')}`.reading(slice),
-    mark: sql`INSERT INTO outbox (kind, repository, key, version, written_at)
+    announce: sql`INSERT INTO outbox (kind, repository, key, version, written_at)
       SELECT 'tag', repository, name, version, ${WRITTEN_AT('version')} FROM tags ${IN_SLICE('name')}
         ON CONFLICT DO NOTHING`.reading(slice),
   },
@@ -113,16 +114,17 @@ interface SliceEnd {
 }
 
 /**
- * Marks everything that a node holds, for a central whose database was restored to an earlier moment. Outbox entries
- * are as old as the changes that they stand for: so nothing is collected before central has heard of them again. In
- * slices: interrupted, it can be repeated.
+ * Writes an outbox entry for everything that a node holds, for a central whose database was restored to an earlier
+ * moment. The entries are as old as the changes that they stand for, so nothing is collected before central has
+ * received these changes again. Works in slices; if it is interrupted, it can be repeated.
+ * @param now milliseconds since the epoch
  */
-export async function markEverything(node: Database, now: number): Promise<void> {
-  for (const { end, mark } of ANNOUNCE_ALL) {
+export async function announceAll(node: Database, now: number): Promise<void> {
+  for (const { end, announce } of ANNOUNCE_ALL) {
     let from: SliceEnd | undefined = { repository: '', key: '' };
     while (from !== undefined) {
       const to: SliceEnd | undefined = await node.first<SliceEnd>(end, from.repository, from.key);
-      await node.run(mark, now, from.repository, from.key, to?.repository ?? null, to?.key ?? null);
+      await node.run(announce, now, from.repository, from.key, to?.repository ?? null, to?.key ?? null);
       from = to;
     }
   }

@@ -1,51 +1,54 @@
 /**
- * How many rows a statement may read. The bound stands beside the statement. It is a function of what the statement was
- * asked about, never of what a tenant stored before: D1 runs one statement at a time, so whoever reads much makes all
- * wait. `test/stores/rows-read.test.ts` holds every statement to its bound.
+ * How many rows a statement may read. The bound is declared with the statement. It depends on what the statement was
+ * asked about, never on what a tenant stored earlier: D1 runs one statement at a time, so a caller that reads many rows
+ * delays all others. `test/stores/rows-read.test.ts` holds every statement to its bound.
  *
- * Rows of tables and of indexes count, and so do those that triggers read: as in D1's `meta.rows_read`.
+ * Rows of tables and indexes count, and so do the rows that triggers read, as in D1's `meta.rows_read`.
  */
 
 /** One run of a statement. */
 export interface Run {
   /** Elements of the JSON arrays among the parameters. */
   readonly keys: number;
-  /** The elements of one parameter, a JSON array; or that parameter itself, a number. */
+  /** The length of one parameter that is a JSON array, or the value of one that is a number. */
   asked(parameter: number): number;
-  /** Rows that the statement answered, and rows of tables and indexes that it wrote. */
-  readonly given: number;
+  /** Rows that the statement returned. */
+  readonly returned: number;
+  /** Rows of tables and indexes that it wrote. */
   readonly written: number;
 }
 
 /** The most rows that a run may read. */
 export type ReadsAtMost = (run: Run) => number;
 
-/** Rows that it may take to find one thing by its key, with the few that belong to that thing alone. */
+/** The most rows that one look-up by key may read: the row itself and the few that belong to it alone. */
 export const ROWS_PER_KEY = 24;
 
-/** For look-ups by key: of one thing, or of each in a JSON array. A statement that names no bound has this one. */
+/** Bounds look-ups by key: of one thing, or of each element of a JSON array. This is the default. */
 export const keyed: ReadsAtMost = ({ keys }) => ROWS_PER_KEY * (1 + keys);
 
-/** For a page: so many rows for each that `limit`, a parameter, allows. */
+/** Bounds a page: `rowsEach` rows for each that the parameter numbered `limit` allows. */
 export function paged(limit: number, rowsEach = 2): ReadsAtMost {
   return (run) => keyed(run) + rowsEach * run.asked(limit);
 }
 
 /**
- * For what reads a thing whole, such as the references of a manifest: so many rows for each that it answers or writes.
+ * Bounds a statement that reads a whole thing, such as the references of a manifest: `rowsEach` rows for each row that
+ * it returns or writes.
  */
 export function inFull(rowsEach = 4): ReadsAtMost {
-  return (run) => keyed(run) + rowsEach * (run.given + run.written);
+  return (run) => keyed(run) + rowsEach * (run.returned + run.written);
 }
 
-/** For what reads no more than a fixed number of rows, such as a slice of maintenance. */
+/** Bounds a statement that reads at most a fixed number of rows, such as a slice of maintenance. */
 export function atMost(rows: number): ReadsAtMost {
   return (run) => keyed(run) + rows;
 }
 
 /**
- * For the few that read as much as there is of something that only an administrator adds to, that limits of their own
- * bound, or that is what they are about.
+ * Sets no bound, for the few statements that read all of something: because only an administrator adds to it, because
+ * it has a limit of its own, or because the request is about all of it.
+ * @param _what names that thing for the reader
  */
 export function asManyAs(_what: string): ReadsAtMost {
   return () => Number.POSITIVE_INFINITY;

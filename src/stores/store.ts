@@ -9,6 +9,7 @@ export interface Store {
   readonly bucket: Bucket;
 }
 
+/** Wraps the bindings of a store. */
 export function openStore(name: StoreName, d1: D1Database, r2: R2Bucket): Store {
   return { name, database: new Database(d1), bucket: new Bucket(r2) };
 }

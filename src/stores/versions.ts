@@ -1,24 +1,24 @@
 /**
- * The merge rule: what two stores that have heard of each other agree on, whatever they heard first. Pure; the SQL that
- * merges rows (`merge.ts`) is tested against it.
+ * The merge rule: stores that have received the same writes agree, in whatever order the writes came. The functions are
+ * pure; the SQL that merges rows (`merge.ts`) is tested against them.
  *
- * State is last-writer-wins and visibility is computed. Merging takes the greater version, row by row: it is
- * idempotent, commutative and associative, so a late copy of an older push undoes nothing, and a push after a deletion
- * works (invariant 3).
+ * The last writer wins, and visibility is computed. Merging takes the greater version, row by row. That is idempotent,
+ * commutative and associative, so a late copy of an older push undoes nothing, and a push after a deletion works
+ * (invariant 3).
  */
 import type { Digest } from '../oci/digest.ts';
 
 /** A tag as one transaction wrote it. */
 export interface TagVersion {
-  /** Null: the tag was deleted. */
+  /** Null if the tag was deleted. */
   readonly digest: Digest | null;
   /** The version of the transaction. */
   readonly version: number;
-  /** The store whose transaction it was. */
+  /** The store that wrote it. */
   readonly origin: string;
 }
 
-/** What a store knows of a manifest. Versions; 0 for never. */
+/** What a store knows of a manifest: the versions of its last push and its last deletion; 0 for never. */
 export interface ManifestVersions {
   readonly created: number;
   readonly deleted: number;
@@ -26,7 +26,10 @@ export interface ManifestVersions {
 
 export const NO_MANIFEST: ManifestVersions = { created: 0, deleted: 0 };
 
-/** Above 0 where `a` wins over `b`: the greater version; of equals a deletion, then the greater origin. */
+/**
+ * Returns a number above 0 if `a` wins over `b`. The greater version wins; between equal versions a deletion wins, then
+ * the greater origin, then the greater digest.
+ */
 export function compareTags(a: TagVersion, b: TagVersion): number {
   if (a.version !== b.version) return a.version - b.version;
   if ((a.digest === null) !== (b.digest === null)) return a.digest === null ? 1 : -1;
@@ -35,38 +38,42 @@ export function compareTags(a: TagVersion, b: TagVersion): number {
   return (a.digest ?? '') > (b.digest ?? '') ? 1 : -1;
 }
 
+/** Returns the tag write that wins. */
 export function mergeTags(a: TagVersion | undefined, b: TagVersion | undefined): TagVersion | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compareTags(a, b) >= 0 ? a : b;
 }
 
+/** Returns the later push and the later deletion of the two. */
 export function mergeManifests(a: ManifestVersions, b: ManifestVersions): ManifestVersions {
   return { created: Math.max(a.created, b.created), deleted: Math.max(a.deleted, b.deleted) };
 }
 
 /**
- * What is left of a manifest under the removal of its repository: that deletes every manifest at its own version, those
- * that the store has never heard of too.
- * @param removed the greatest version of a removal that covers the repository; 0 for none
+ * Applies the removal of a repository to one of its manifests. A removal deletes every manifest of the repository at
+ * the removal's own version, including those that the store does not know of.
+ * @param removed the greatest version among the removals that cover the repository; 0 for none
  */
 export function underRemoval(manifest: ManifestVersions, removed: number): ManifestVersions {
   return removed <= manifest.deleted ? manifest : { created: manifest.created, deleted: removed };
 }
 
-/** At equal versions a deletion wins. */
+/** Tells whether a manifest is alive. Between equal versions the deletion wins. */
 export function isAlive({ created, deleted }: ManifestVersions): boolean {
   return created > deleted;
 }
 
-/** A tag is visible when its manifest is alive, and it was written after the manifest was last deleted. */
+/**
+ * Tells whether a tag is visible: its manifest is alive, and the tag was written after the manifest's last deletion.
+ */
 export function isVisible(tag: TagVersion | undefined, manifest: ManifestVersions): boolean {
   return tag !== undefined && tag.digest !== null && isAlive(manifest) && tag.version > manifest.deleted;
 }
 
 /**
- * The version of a transaction: after the wall clock, after everything that the store has seen, and after `seen`.
+ * Returns the version of a transaction. It is no less than the wall clock, and greater than `clock` and `seen`.
  * @param now the wall clock, as a version
- * @param clock the store's
+ * @param clock the greatest version that the store has seen
  * @param seen the greatest version that the caller knows from elsewhere
  */
 export function nextVersion(now: number, clock: number, seen = 0): number {

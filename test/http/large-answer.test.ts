@@ -39,7 +39,7 @@ const get = ({ digest }: Image): Promise<Response> => ask(`/v2/alice/app/manifes
 async function isAnswered(asked: Promise<Response>): Promise<boolean> {
   let isDone = false;
   void asked.then(() => (isDone = true));
-  await vi.waitUntil(() => isDone || isolateBudget.isAwaited());
+  await vi.waitUntil(() => isDone || isolateBudget.hasWaiters());
   return isDone;
 }
 

@@ -1,4 +1,4 @@
-/** Maintenance removes what tags no longer keep of their histories, in slices. */
+/** Maintenance trims the histories of tags, in slices. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
@@ -12,7 +12,8 @@ const DAY = 86_400_000;
 const NOW = Date.UTC(2026, 0, 2);
 
 /**
- * Entries with versions from 1, of which the last was replaced now, the one before a day ago, and so on; or all now.
+ * Adds history entries with versions from 1. All were replaced now, or, if aging, the last one now and each earlier one
+ * a day before the next.
  */
 async function addEntries(database: D1Database, tag: string, count: number, isAging = false, repository = 'alice/app') {
   await database
@@ -29,12 +30,12 @@ async function versionsOf(database: D1Database, tag: string): Promise<number[]> 
   return (await query.all<{ version: number }>()).results.map(({ version }) => version);
 }
 
-test('of each tag so many entries stay, and none that is too old, in every store', async () => {
+test('every store keeps a limited number of entries of each tag, and none that is too old', async () => {
   for (const database of Object.values(DATABASES)) {
     await addEntries(database, 'many', 8);
     await addEntries(database, 'old', 5, true);
     await addEntries(database, 'few', 2);
-    // Of equal versions, which stores gave that had not heard of each other, none is more than the other.
+    // Two stores that had not heard of each other gave equal versions. Neither takes precedence.
     await database
       .prepare("INSERT INTO tag_history VALUES ('alice/app', 'many', 5, 'node1', NULL, ?1)")
       .bind(NOW)
@@ -60,7 +61,7 @@ test('a slice reads and removes a bounded number of rows, however long the histo
   const store = openStore('central', countD1(env.DB_CENTRAL, counts), env.BLOBS_CENTRAL);
   const read: number[] = [];
   const written: number[] = [];
-  const rest = async (): Promise<void> => {
+  const pause = async (): Promise<void> => {
     read.push(counts.rowsRead);
     written.push(counts.rowsWritten);
     counts.rowsRead = 0;
@@ -69,12 +70,12 @@ test('a slice reads and removes a bounded number of rows, however long the histo
   const config = parseConfig({ ...env, REGISTRY: { ...env.REGISTRY, history_entries: 10 } });
   const context = openRun(
     { central: store, nodes: [], now: () => NOW },
-    { limits: config.limits, historyMilliseconds: NOW, mayGoOn: () => read.length < slices, rest },
+    { limits: config.limits, historyMilliseconds: NOW, mayGoOn: () => read.length < slices, pause },
   );
   await removeOldHistories(context, store);
   expect(await versionsOf(env.DB_CENTRAL, 'long')).toEqual(Array.from({ length: 10 }, (_, i) => long - 9 + i));
   expect(await versionsOf(env.DB_CENTRAL, 'tag7')).toEqual([1, 2, 3]);
-  // The 4,990 entries take five slices, and 121 tags two more.
+  // The 4,990 entries take five slices, and the 121 tags two more.
   expect(read.length).toBeLessThan(8);
   expect(Math.max(...written)).toBeLessThan(1100);
   expect(Math.max(...read)).toBeLessThan(6000);

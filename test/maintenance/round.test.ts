@@ -1,4 +1,4 @@
-/** The engine that takes every task round the stores: what its row says, what stops it, and what that keeps waiting. */
+/** The engine of maintenance: what a task's row says, what stops a task, and what goes on regardless. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { HOUR, MINUTE } from '../../src/durations.ts';
 import { type Counts, goRound, runLane, type Slice, type Task } from '../../src/maintenance/round.ts';
@@ -17,7 +17,7 @@ afterEach(() => void vi.restoreAllMocks());
 
 type Answer = () => Slice | undefined;
 
-/** A task whose slices answer one after the other, and then that there is nothing to do. */
+/** A task whose slices give these answers one after another, and then find nothing to do. */
 function taskOf(answers: readonly Answer[], more: Partial<Task> = {}): Task & { readonly starts: string[] } {
   const starts: string[] = [];
   const left = [...answers];
@@ -44,7 +44,7 @@ const throws = (error: unknown) => (): never => {
   throw error;
 };
 
-test('a round goes on where its last slice ended, and the next begins when it is due', async () => {
+test('a round goes on where its last slice ended, and the next round begins when it is due', async () => {
   const task = taskOf([
     () => ({ position: 'a' }),
     () => ({ position: undefined, counts: { things: 2, others: 0 } }),
@@ -72,7 +72,7 @@ test('a slice with nothing to do leaves no row', async () => {
   expect(await row()).toBeUndefined();
 });
 
-test('a slice that stops says why, and is tried again where it was', async () => {
+test('a slice that stops reports why, and is tried again at the same position', async () => {
   const task = taskOf([() => ({ position: 'a' }), throws(new Stopped('node1 lags')), () => ({ position: undefined })]);
   await run(task);
   expect(await row()).toMatchObject({ position: 'a', slices: 2, stopped: 'node1 lags' });
@@ -89,7 +89,7 @@ test('a slice that has nothing to do clears what stopped the one before', async 
   expect(await row()).toMatchObject({ position: '', stopped: null });
 });
 
-test('a store that does not answer is said to, and logged', async () => {
+test('a store that does not answer is reported and logged', async () => {
   const error = new OciError('UNAVAILABLE', { cause: new Error('gone') });
   await expect(run(taskOf([throws(error)]))).rejects.toBe(error);
   expect(await row()).toMatchObject({ stopped: 'the database or the bucket of central does not answer: Error: gone' });
@@ -98,7 +98,7 @@ test('a store that does not answer is said to, and logged', async () => {
   expect(await row()).toMatchObject({ stopped: 'the bucket is away' });
 });
 
-test('while a slice is under way, no other run begins one; after one that was killed, a later run does', async () => {
+test('no run begins a slice while another is under way, and a later run goes on after a killed one', async () => {
   let others = 0;
   const other = taskOf([() => ({ position: undefined })], { alone: 10 * MINUTE });
   const task = taskOf([], {
@@ -118,7 +118,7 @@ test('while a slice is under way, no other run begins one; after one that was ki
   expect(other.starts).toEqual(['']);
 });
 
-test('what a long slice has saved is where the next one goes on, and when', async () => {
+test('the next slice goes on at the position and the time that a long slice has saved', async () => {
   const notBefore = hosts.now + HOUR;
   const starts: string[] = [];
   const task = taskOf([], {
@@ -136,7 +136,7 @@ test('what a long slice has saved is where the next one goes on, and when', asyn
   expect(starts).toEqual(['', 'half']);
 });
 
-test('a lane takes each task to its own stores; one that fails is logged and keeps nothing else waiting', async () => {
+test('a lane runs each task at its stores, and a failure is logged and delays nothing else', async () => {
   const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const seen: string[] = [];
   const task = (name: string, at: Task['at'], fails?: HostName): Task => ({

@@ -1,3 +1,4 @@
+/** A whole run of maintenance, as the cron trigger starts it. */
 import { expect, test, vi } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
 import { env } from 'cloudflare:workers';
@@ -43,7 +44,7 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 0, changeLogEntries: 0 });
-  // Without collection, only those that have no objects.
+  // Without collection, only sessions without objects go.
   expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
   expect(await objectKeys()).toHaveLength(3);
   expect(await run(end)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });
@@ -56,7 +57,7 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   await expect(fixture.registry.uploadProgress(session(younger))).rejects.toMatchObject({ kind: 'UPLOAD_UNKNOWN' });
 });
 
-test('sessions with objects that stay keep none without objects waiting, however many they are', async () => {
+test('sessions with objects that stay do not delay those without objects, however many there are', async () => {
   const now = Date.UTC(2026, 0, 2);
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
   const insert = (state: string, count: number, expiresAt: string) =>
@@ -67,7 +68,7 @@ test('sessions with objects that stay keep none without objects waiting, however
   await env.DB_CENTRAL.batch([
     insert('open', 10_001, 'i'),
     env.DB_CENTRAL.prepare("INSERT INTO upload_chunks SELECT id, 0, 1, 'chunks/' || id FROM uploads"),
-    // Of one moment, at the end of the first page and after it.
+    // These expire at the same moment, at the end of the first page and after it.
     insert('finished', 3, '10000'),
   ]);
   const config = { ...parseConfig(env), collects: false };
@@ -75,12 +76,12 @@ test('sessions with objects that stay keep none without objects waiting, however
   for (let run = 0; run < 2; run++) expiredUploads += (await maintain(config, env, now)).expiredUploads;
   expect(expiredUploads).toBe(3);
   expect(await rowsOf('SELECT count(*) AS left FROM uploads')).toEqual([{ left: 10_001 }]);
-  // The third run starts again: what has expired since is found.
+  // The third run starts again, and finds a session that has expired since.
   await insert('cancelled', 1, '1').run();
   expect((await maintain(config, env, now)).expiredUploads).toBe(1);
 }, 60_000);
 
-test('what is damaged at a node is repaired, and its queue tries again to copy it', async () => {
+test('a damaged blob of a node is repaired, and its queue tries again to copy it up', async () => {
   const fixture = await openFixture({ now: Date.now() });
   const content = bytesOf(1, 100);
   const digest = await pushTo(fixture, content);
@@ -102,12 +103,12 @@ test('what is damaged at a node is repaired, and its queue tries again to copy i
   expect((await location.all()).results).toEqual([{ key, damage: null }]);
 });
 
-test('whoever finishes a session while it is being removed is told that it is gone, and gets no blob without bytes', async () => {
+test('finishing a session while it is being removed fails, and leaves no blob without bytes', async () => {
   const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
   const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   const progress = await fixture.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(1, 100)));
   const config = parseConfig(env);
-  // Another algorithm than it was hashed with: the bytes are read back, and the session expires meanwhile.
+  // The digest's algorithm differs from the hashed one, so the bytes are read back. Meanwhile the session expires.
   const digest = await digestOf('sha512', bytesOf(1, 100));
   const slow: R2Bucket = new Proxy(env.BLOBS_CENTRAL, {
     get: (bucket, name) =>
@@ -127,7 +128,7 @@ test('whoever finishes a session while it is being removed is told that it is go
   expect(await rowsOf('SELECT digest FROM locations')).toEqual([]);
 });
 
-test('it collects, at central and at nodes, evicts by the limits of the configuration, and can be told not to', async () => {
+test('a run collects at every store and evicts by the configured limits, unless told not to collect', async () => {
   const hosts = await openHosts();
   await pushBlob(hosts.central, 1);
   await pushBlob(hosts.node2, 2);
@@ -145,7 +146,7 @@ test('it collects, at central and at nodes, evicts by the limits of the configur
   expect(await objects()).toEqual([2, 0, 0]);
 });
 
-test('an eviction that fails keeps nothing else waiting', async () => {
+test('an eviction that fails delays nothing else', async () => {
   const hosts = await openHosts();
   await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
@@ -166,7 +167,7 @@ test('an eviction that fails keeps nothing else waiting', async () => {
   expect(await env.DB_NODE1!.prepare('SELECT count(*) AS count FROM locations').first('count')).toBe(0);
 });
 
-test('a node that is away stops what needs all nodes, and each store says so', async () => {
+test('a node that is away stops the tasks that need all nodes, and each store reports it', async () => {
   const hosts = await openHosts();
   await pushBlob(hosts.node2, 2);
   hosts.now += 3 * GRACE;
@@ -177,7 +178,7 @@ test('a node that is away stops what needs all nodes, and each store says so', a
   expect(await objectsAt('node2')).toHaveLength(1);
 });
 
-/** Stores whose comparison has begun a slice and not ended it: its task is due again in minutes, not in a day. */
+/** Returns the stores whose comparison has begun a slice and not ended it: it is due again in minutes, not in a day. */
 async function inSlice(now: number): Promise<string[]> {
   const due = "SELECT 1 FROM maintenance_tasks WHERE task = 'comparison' AND next_at < ?1";
   const found = await Promise.all(
@@ -192,14 +193,14 @@ async function inSlice(now: number): Promise<string[]> {
   return found.flat();
 }
 
-test('one bucket is compared with its rows at a time, each minute another first; one that fails keeps none waiting', async () => {
+test('stores are compared one at a time, another one first each minute, and a failure delays no other', async () => {
   const firsts = new Set<string>();
   for (let minute = 0; minute < 3; minute++) {
     const now = Date.UTC(2026, 0, 2) + minute * 60_000;
     const order: string[] = [];
     const listed = async (store: string): Promise<void> => {
       order.push(store);
-      // The slice that failed is never said to be over.
+      // The slice that failed is never recorded as ended.
       expect(await inSlice(now)).toEqual(order.filter((other) => other === store || other === 'node1').toSorted());
       if (store === 'node1') throw new Error('internal error: please try again (10001)');
     };

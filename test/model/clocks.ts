@@ -1,18 +1,18 @@
-/** Wall clocks, by operation: each operation happens at one moment, and every host reads its own clock. */
+/** Wall clocks. Each operation happens at one moment, and every host reads its own clock. */
 import type { HostIndex } from './state.ts';
 
 const VERSIONS_PER_MILLISECOND = 1000;
 const FIVE_MINUTES = 300_000;
-/** Late enough for a clock that is behind. */
+/** The time of the first operation: no clock that is behind is negative then. */
 const START_MILLISECONDS = FIVE_MINUTES + 1;
 
 export interface Clocks {
   readonly name: string;
-  /** The wall clock of a host after as many operations, as a version. */
+  /** Returns a host's wall clock after so many operations, as a version. */
   versionAt(operations: number, host: HostIndex): number;
 }
 
-/** @param skews milliseconds by which central's and the nodes' clocks are ahead */
+/** @param skews milliseconds by which the clocks of central, node1 and node2 are ahead */
 function clocks(name: string, millisecondsPerOperation: number, skews: readonly [number, number, number]): Clocks {
   return {
     name,
@@ -21,7 +21,9 @@ function clocks(name: string, millisecondsPerOperation: number, skews: readonly 
   };
 }
 
-/** node2 alone is never skewed: but for its name, which decides between equal versions, it is node1. */
+/**
+ * node2 is never skewed alone. It differs from node1 only by its name, which decides between equal versions.
+ */
 export const ALL_CLOCKS: readonly Clocks[] = [
   clocks('equal', 1, [0, 0, 0]),
   clocks('within one millisecond', 0, [0, 0, 0]),

@@ -1,4 +1,4 @@
-/** A deletion at a node, as `FederatedDeletions` of registry/federated/deletions.ts takes it through its steps. */
+/** The steps of a deletion at a node, as `FederatedDeletions` of registry/federated/deletions.ts takes them. */
 import { isAlive, isVisible, mergeTags, nextVersion, NO_MANIFEST } from '../../src/stores/versions.ts';
 import { type Context, disturb, type Visit, withStore } from './context.ts';
 import { noteDeletion, noteRemoval, noteShown, noteTold } from './observed.ts';
@@ -30,7 +30,7 @@ import {
   wallClock,
 } from './world.ts';
 
-/** Its first step: the node's own store is read. */
+/** Starts a deletion: the node reads its own store. */
 export function startDeletion(
   context: Context,
   world: World,
@@ -61,7 +61,7 @@ export function startDeletion(
   goOn(context, { world: started, deletion, said: `${nameOf(deletion)} begins` }, visit);
 }
 
-/** A removal's first step: what the node's clients were shown is not later than its clock. */
+/** Starts a removal. Its version will exceed the node's clock, and so everything that the node's clients were shown. */
 export function startRemoval(context: Context, world: World, node: NodeIndex, visit: Visit): void {
   const deletion: Deletion = {
     node,
@@ -78,14 +78,14 @@ export function startRemoval(context: Context, world: World, node: NodeIndex, vi
   goOn(context, { world, deletion, said: `${nameOf(deletion)} begins` }, visit);
 }
 
-/** What a step of a deletion leads to; without a deletion it is over. */
+/** The outcome of a step. The deletion is undefined once it is over. */
 interface Progress {
   readonly world: World;
   readonly deletion: Deletion | undefined;
   readonly said: string;
 }
 
-/** All that is left at once, or overtaken before any of its steps. */
+/** Takes all remaining steps at once, and also visits the worlds in which the deletion is overtaken before a step. */
 function goOn(context: Context, progress: Progress, visit: Visit): void {
   for (let at = progress; ;) {
     const { world, deletion, said } = at;
@@ -107,7 +107,7 @@ function step(context: Context, world: World, deletion: Deletion): Progress {
   return deletion.next === 'decide' ? decide(context, world, deletion) : take(context, world, deletion);
 }
 
-/** Deletions that were overtaken go on. */
+/** Lets deletions that were overtaken go on. */
 export function deletionSteps(context: Context, world: World, visit: Visit): void {
   for (const deletion of world.deletions) {
     const without = { ...world, deletions: world.deletions.filter((other) => other !== deletion) };
@@ -120,7 +120,7 @@ function isKnown({ stores }: World, node: NodeIndex, digest: Slot): boolean {
   return [stores[node], stores[CENTRAL]].some(({ manifests }) => manifests[digest].created > 0);
 }
 
-/** Central is read: is there anything to delete? */
+/** Reads central, to see whether there is anything to delete. */
 function ask(context: Context, world: World, deletion: Deletion): Progress {
   const { node, kind, key, localTag, localLifecycle } = deletion;
   const central = world.stores[CENTRAL];
@@ -146,9 +146,9 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
         ? world.stores[node]
         : raiseClockTo(context, world.stores[node], seen, wallClock(context, world, node));
     const shown = withStore({ ...world, observed: noteShown(world.observed, node, seen) }, node, raised);
-    return { world: shown, deletion: undefined, said: `it is not found, of version ${seen} at most` };
+    return { world: shown, deletion: undefined, said: `it is not found, and the versions seen are at most ${seen}` };
   }
-  // Central's half was done before.
+  // Central had already done its half.
   const local = kind === 'manifest' ? key : localTag?.digest == null ? undefined : slotOf(localTag.digest);
   const deleted = local === undefined ? 0 : lifecycleAt(central, local).deleted;
   const taken: Deletion = {
@@ -158,10 +158,10 @@ function ask(context: Context, world: World, deletion: Deletion): Progress {
     takeTags: kind === 'tag' ? put(NO_TAGS, key, remoteTag) : NO_TAGS,
     takeLifecycles: local === undefined ? NO_LIFECYCLES : put(NO_LIFECYCLES, local, { created: 0, deleted }),
   };
-  return { world, deletion: taken, said: 'central has done it before' };
+  return { world, deletion: taken, said: 'central had already done it' };
 }
 
-/** Central's transaction. */
+/** Runs central's transaction. */
 function decide(context: Context, world: World, deletion: Deletion): Progress {
   const { kind, key, versions } = deletion;
   if (kind === 'removal') {
@@ -178,9 +178,9 @@ function decide(context: Context, world: World, deletion: Deletion): Progress {
     wallClock(context, world, CENTRAL),
     versions,
   );
-  if (deleted === undefined) throw new Error('central deletes whatever a node has seen');
+  if (deleted === undefined) throw new Error('central must delete anything that a node has seen');
   const [next, version] = deleted;
-  const row = { digest: null, version: version, origin: HOST_NAMES[CENTRAL] };
+  const row = { digest: null, version, origin: HOST_NAMES[CENTRAL] };
   return {
     world: { ...next, observed: noteDeletion(next.observed, kind, key, version) },
     deletion: {
@@ -194,7 +194,7 @@ function decide(context: Context, world: World, deletion: Deletion): Progress {
   };
 }
 
-/** The node's store takes the outcome over, and the client is answered. */
+/** Merges the outcome into the node's store, and answers the client. */
 function take(context: Context, world: World, deletion: Deletion): Progress {
   const { node, kind, key, versions, takeTags, takeLifecycles, takeRemoval } = deletion;
   const store = mergeRemoval(context, mergeRows(world.stores[node], takeTags, takeLifecycles, false), takeRemoval);
@@ -205,7 +205,7 @@ function take(context: Context, world: World, deletion: Deletion): Progress {
   return { world: withStore({ ...world, observed }, node, store), deletion: undefined, said: 'it is acknowledged' };
 }
 
-/** The mistake `node-first`: a tombstone of the node's own, before central is asked. */
+/** Makes the mistake `node-first`: the node writes its own tombstone before it asks central. */
 function deleteHereFirst(context: Context, world: World, { node, kind, key }: Deletion): World {
   const store = world.stores[node];
   const version = nextVersion(wallClock(context, world, node), store.clock);

@@ -1,11 +1,12 @@
-/** Messages, where they arrive. */
+/** What messages do where they arrive. */
 import { type Context, withStore } from './context.ts';
 import { noteTold } from './observed.ts';
 import { CENTRAL, type Message, type NodeIndex, SLOTS, type World } from './state.ts';
 import { announceTo, applyChangeLog, applyReply, mergeRows } from './world.ts';
 
 /**
- * What a reply, a piece of the change log, or rows to keep do at a node; or a request at central, whose reply is lost.
+ * Applies a message: at a node a reply, a piece of the change log, or rows to keep; at central a request, whose reply
+ * is lost.
  */
 export function deliver(context: Context, world: World, message: Message): World {
   const { node, kind } = message;

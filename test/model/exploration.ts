@@ -1,4 +1,4 @@
-/** One exploration in a thread of its own, and its result. */
+/** Runs explorations, each in its own thread. */
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
@@ -6,9 +6,9 @@ import { ALL_CLOCKS, type Clocks } from './clocks.ts';
 import { explore, type Exploration } from './explore.ts';
 import type { Limits } from './limits.ts';
 
-/** The largest of the explorations of the default depth needs about 2 GiB. */
+/** The largest exploration of the default depth needs about 2 GiB. */
 const MOST_THREADS = 4;
-/** Most of what is made is dropped at once: with a young generation of this size little of it is copied. */
+/** Most objects are garbage at once, and a young generation of this size copies few of them. */
 const YOUNG_MEGABYTES = 128;
 const HEAP_MEGABYTES = 8192;
 
@@ -25,7 +25,7 @@ export interface TimedExploration extends Exploration {
 if (!isMainThread) {
   const { limits, clocks: name } = workerData as Task;
   const clocks = ALL_CLOCKS.find((set) => set.name === name);
-  if (clocks === undefined) throw new Error(`there are no clocks ${name}`);
+  if (clocks === undefined) throw new Error(`there are no clocks called "${name}"`);
   const start = performance.now();
   const exploration = explore({ clocks, limits, mutation: undefined });
   parentPort?.postMessage({ ...exploration, milliseconds: performance.now() - start } satisfies TimedExploration, []);
@@ -38,11 +38,11 @@ function exploreInThread(task: Task): Promise<TimedExploration> {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEGABYTES, maxOldGenerationSizeMb: HEAP_MEGABYTES },
     });
     thread.once('message', resolve).once('error', reject);
-    thread.once('exit', (code) => reject(new Error(`a thread ended with ${code}`)));
+    thread.once('exit', (code) => reject(new Error(`the thread of an exploration exited with code ${code}`)));
   });
 }
 
-/** Explores as many at once as the machine has cores; the results come in the order of what was asked. */
+/** Runs explorations, as many at once as the machine has cores, but at most four. Results keep the given order. */
 export function exploreAll(
   asked: readonly { readonly limits: Limits; readonly clocks: Clocks }[],
 ): Promise<TimedExploration>[] {

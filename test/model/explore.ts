@@ -1,6 +1,5 @@
 /**
- * Breadth-first: every state that can be reached, each once, and the shortest way to the first that breaks an
- * invariant.
+ * Explores every reachable state once, breadth-first, and finds the shortest path to a state that breaks an invariant.
  */
 import type { Context } from './context.ts';
 import { fingerprint } from './fingerprint.ts';
@@ -11,12 +10,12 @@ import { VisitedStates } from './visited-states.ts';
 
 export interface Exploration {
   readonly states: number;
-  /** Moves of the longest of the shortest ways. */
+  /** Moves to the farthest state, by its shortest path. */
   readonly depth: number;
   readonly found: { readonly broken: string; readonly trace: readonly string[] } | undefined;
 }
 
-/** @param moves how far to look at most */
+/** @param moves the greatest number of moves to look ahead */
 export function explore(context: Context, moves = Infinity): Exploration {
   const visited = new VisitedStates();
   visited.add(...fingerprint(context, START), -1, 0);
@@ -50,7 +49,7 @@ export function explore(context: Context, moves = Infinity): Exploration {
   }
 }
 
-/** The same moves once more, to say what they are. */
+/** Repeats moves to get their labels. */
 function retrace(context: Context, moves: readonly number[]): string[] {
   const trace: string[] = [];
   let world: World = START;

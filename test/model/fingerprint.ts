@@ -1,7 +1,7 @@
 /**
- * A state's fingerprint: 64 bits, the same for states that differ only by the names of tags and manifests, by the order
- * of messages, or by entries of the change log that nobody will read again. Of ten million states two have the same by
- * chance once in 300,000 runs; then one of them would not be looked at.
+ * Fingerprints of states, of 64 bits. States that differ only by the names of tags and manifests, by the order of
+ * messages, or by change log entries that nobody will read again have the same fingerprint. In one of 300,000 runs, two
+ * of ten million other states have the same one by chance, and one of these is not explored.
  */
 import { versionOf } from '../../src/stores/manifests/manifest-type.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';
@@ -37,8 +37,8 @@ const KINDS = {
 };
 
 /**
- * Versions by rank. What happens next depends on their order and on gaps that the versions still to come can close; a
- * longer gap is as good as any other.
+ * Ranks of versions. What happens next depends only on the order of versions and on gaps that later versions can fill.
+ * All longer gaps are equivalent.
  */
 class Ranks {
   readonly #latest: number[] = [];
@@ -75,14 +75,13 @@ class Fingerprinter {
   #noting = false;
   #a = 0;
   #b = 0;
-  /** By how much slots are exchanged: 0 or 1. */
+  /** 1 if the two slots are swapped, otherwise 0. */
   #tagSwap: 0 | 1 = 0;
   #manifestSwap: 0 | 1 = 0;
   #firstPosition = 0;
-  /** Whether there are second tags and manifests: else their slots are empty in every state. */
+  /** Whether there is a second tag, manifest or type. If not, its slot is empty in every state. */
   readonly #twoTags: boolean;
   readonly #twoManifests: boolean;
-
   readonly #twoTypes: boolean;
 
   constructor({ tags, manifests, types }: Limits) {
@@ -91,7 +90,7 @@ class Fingerprinter {
     this.#twoManifests = manifests === 2;
   }
 
-  /** Notes the versions of a world, for the calls of `of` that follow. */
+  /** Collects and ranks the versions of a world, for the following calls of `of`. */
   note(world: World, wallClocks: readonly number[], longestGap: number): void {
     this.#ranks.clear();
     this.#ranks.note(0);
@@ -137,7 +136,7 @@ class Fingerprinter {
     this.#firstPosition = first;
     for (const host of HOSTS) {
       const { clock, tags, manifests, removed, outboxEntries, position } = stores[host];
-      // A clock that no wall clock is behind says nothing.
+      // A clock that is behind every wall clock makes no difference.
       this.#version(clock < (host === 0 ? earliest : wallClocks[host]!) ? 0 : clock);
       this.#tags(tags);
       this.#lifecycles(manifests);
@@ -281,7 +280,7 @@ function fingerprinterFor(limits: Limits): Fingerprinter {
   return fingerprinter;
 }
 
-/** The least over all ways to name tags and manifests. */
+/** Returns a world's fingerprint: the least over all ways to name tags and manifests. */
 export function fingerprint(context: Context, world: World): [number, number] {
   const { limits } = context;
   const fingerprinter = fingerprinterFor(limits);

@@ -1,4 +1,4 @@
-/** What has to hold in every state; each gives a sentence where it does not. */
+/** The invariants of every state. Each function returns a sentence if its invariant is broken. */
 import { isAlive, isVisible } from '../../src/stores/versions.ts';
 import { isQuiet } from './observed.ts';
 import {
@@ -18,13 +18,13 @@ import { type Answer, lifecycleAt, listAtNode, readAlone, readAtNode, type Setti
 
 type Kind = 'tag' | 'digest';
 
-/** Every read of a world, by host: with central, and without. */
+/** Reads a reference at a host. A node asks central too. */
 function readAt(setting: Setting, { stores }: World, host: HostIndex, kind: Kind, key: Slot): Answer {
   const central = stores[CENTRAL];
   return host === CENTRAL ? readAlone(central, kind, key) : readAtNode(setting, stores[host], central, kind, key);
 }
 
-/** The first invariant that a world breaks. */
+/** Returns the first invariant that a world breaks, as a sentence. */
 export function violation(setting: Setting, world: World): string | undefined {
   const quiet = isQuiet(world);
   for (const host of HOSTS) {
@@ -48,7 +48,8 @@ export function violation(setting: Setting, world: World): string | undefined {
 }
 
 /**
- * Read-your-writes: a push that nothing supersedes is read at the host that acknowledged it, with or without central.
+ * Read-your-writes: a push that nothing supersedes can be read at the host that acknowledged it, with or without
+ * central.
  */
 function lostPush(
   { observed }: World,
@@ -68,11 +69,16 @@ function lostPush(
   }
   if (expected === undefined || (withCentral.digest === expected && without.digest === expected)) return undefined;
   const got = withCentral.digest === expected ? without : withCentral;
-  return `lost push: ${HOST_NAMES[host]} acknowledged ${nameOf('digest', expected)}, nothing supersedes it, and ${nameOf(kind, key)} is ${shown(got)} there`;
+  const pushed = nameOf('digest', expected);
+  return (
+    `lost push: ${HOST_NAMES[host]} acknowledged ${pushed}, nothing supersedes it, ` +
+    `and ${nameOf(kind, key)} is ${shown(got)} there`
+  );
 }
 
 /**
- * No resurrection: what a host knows to be deleted, it does not serve; nor a tag that central, when asked, knows to be.
+ * No resurrection: a host serves nothing that it knows to be deleted, and no tag that central, if asked, knows to be
+ * deleted.
  */
 function resurrection(
   { observed, stores }: World,
@@ -98,21 +104,23 @@ function resurrection(
   return isBack ? `resurrection: ${nameOf(kind, key)} was deleted, and ${HOST_NAMES[host]} serves it` : undefined;
 }
 
-/** Convergence: once all is delivered, every host answers as one store would that all clients had used. */
+/** Convergence: once everything is delivered, every host answers as if all clients had used a single store. */
 function divergence({ observed }: World, host: HostIndex, kind: Kind, key: Slot, answer: Answer): string | undefined {
   const row = observed.tags[key];
   let expected: Slot | undefined;
   if (kind === 'digest') expected = isAlive(observed.manifests[key]) ? key : undefined;
   else if (row?.digest != null && isVisible(row, observed.manifests[slotOf(row.digest)])) expected = slotOf(row.digest);
   if (answer.digest === expected) return undefined;
-  const due = expected === undefined ? 'gone' : `to be ${nameOf('digest', expected)}`;
-  return `divergence: all is delivered, ${nameOf(kind, key)} is ${due}, and it is ${shown(answer)} at ${HOST_NAMES[host]}`;
+  const due = expected === undefined ? 'not found' : nameOf('digest', expected);
+  return (
+    `divergence: everything is delivered, and ${nameOf(kind, key)} is ${shown(answer)} at ${HOST_NAMES[host]}, ` +
+    `instead of ${due}`
+  );
 }
 
 /**
- * Once all is delivered, every host serves a manifest under one media type, by tag; by digest a node serves its own
- * row. Stores and observer agree on claims, which are made by the rule itself: what is looked for here is a store that
- * lacks one.
+ * Once everything is delivered, every host serves a manifest by tag under the same media type. By digest, a node serves
+ * its own row. The observer makes claims by the rule under test, so this check finds stores that lack a claim.
  */
 function wrongType(
   { mutation }: Setting,
@@ -126,16 +134,18 @@ function wrongType(
   const [due, got] = [servedType(undefined, observed.manifests[digest]), servedType(mutation, lifecycle)];
   return due === got
     ? undefined
-    : `wrong type: ${nameOf(kind, key)} is due as ${due}, and it is ${got} at ${HOST_NAMES[host]}`;
+    : `wrong type: ${nameOf(kind, key)} is ${got} at ${HOST_NAMES[host]}, instead of ${due}`;
 }
 
-/** A list shows the tags that a read finds. */
+/** A list shows exactly the tags that a read finds. */
 function wrongList(setting: Setting, world: World, host: 1 | 2): string | undefined {
   const { listed } = listAtNode(world.stores[host], world.stores[CENTRAL]);
   for (const key of SLOTS) {
     const { digest } = readAtNode(setting, world.stores[host], world.stores[CENTRAL], 'tag', key);
     if (listed[key] !== (digest !== undefined)) {
-      return `wrong list: ${HOST_NAMES[host]} ${listed[key] ? 'lists' : 'does not list'} ${TAG_NAMES[key]}, which is ${digest === undefined ? 'gone' : 'there'}`;
+      const does = listed[key] ? 'lists' : 'does not list';
+      const is = digest === undefined ? 'is not found' : 'can be read';
+      return `wrong list: ${HOST_NAMES[host]} ${does} ${TAG_NAMES[key]}, which ${is}`;
     }
   }
   return undefined;

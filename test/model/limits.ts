@@ -1,20 +1,20 @@
-/** How far one exploration goes. Each is the most that happens on one way: fewer are explored with it. */
+/** How far one exploration goes. Each number is the most that happens on one path; paths with less are explored too. */
 export interface Limits {
   /** Pushes, deletions and removals. */
   readonly operations: number;
   /** How many of the operations may be removals of the repository or of its organization. */
   readonly removals: number;
-  /** Reads at a node that raise its clock, are remembered, or keep what they found. */
+  /** Reads at a node that raise its clock, are noted by the observer, or keep the rows that they found. */
   readonly reads: number;
   /**
-   * Whatever takes several steps takes them at once, unless it is disturbed: overtaken by other things between its
-   * steps, repeated, lost or put off. So many disturbances there are at most.
+   * Disturbances. An action of several steps takes them at once unless it is disturbed: overtaken between two steps,
+   * repeated, lost or delayed.
    */
   readonly disturbances: number;
-  /** Whether manifests are pushed by digest alone too. */
+  /** Whether manifests are also pushed by digest alone. */
   readonly byDigest: boolean;
   readonly tags: 1 | 2;
   readonly manifests: 1 | 2;
-  /** Media types that manifests are pushed under. Undefined: types are left out. */
+  /** The number of media types that manifests are pushed under; undefined to leave types out. */
   readonly types?: 2;
 }

@@ -1,5 +1,6 @@
 /**
- * What can happen next: a client's operation, a client's read, a step of a node's queue, a message that went astray.
+ * The moves: a client's operation, a client's read, a step of a node's queue, or the arrival of a message that was
+ * overtaken.
  */
 import type { MediaType } from '../../src/oci/media-type.ts';
 import { noteDeletion, notePush, noteRemoval, noteShown, simplify } from './observed.ts';
@@ -35,7 +36,7 @@ import {
   wallClock,
 } from './world.ts';
 
-/** Every move from a world, always in the same order. */
+/** Visits every move from a world, always in the same order. */
 export function eachMove(context: Context, world: World, visit: Visit): void {
   const simplified: Visit = (label, next) => {
     const clockOf = (host: HostIndex): number => wallClock(context, next, host);
@@ -87,12 +88,13 @@ function push(
 ): void {
   const before = world.stores[host];
   const [store, version] = commitManifest(context, before, host, wallClock(context, world, host), digest, tag, type);
-  // The observer makes no mistakes.
+  // The observer follows the rules even under a mutation.
   const claims = type === undefined ? {} : claimed(undefined, before.manifests[digest], version, type);
   const observed = notePush(world.observed, host, version, digest, tag, claims);
+  const asTag = tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`;
+  const withType = type === undefined ? '' : `, ${type}`;
   visit(
-    () =>
-      `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${tag === undefined ? '' : ` as ${TAG_NAMES[tag]}`}${type === undefined ? '' : `, ${type}`}, version ${version}`,
+    () => `${HOST_NAMES[host]}: push ${DIGESTS[digest]}${asTag}${withType}, version ${version}`,
     withStore({ ...world, observed }, host, store),
   );
 }
@@ -117,7 +119,7 @@ function removeAtCentral(context: Context, world: World, visit: Visit): void {
   });
 }
 
-/** Reads at a node that change something: its clock, what its clients have seen, or what it keeps for the next pull. */
+/** Visits reads at a node that change its clock, what its clients have seen, or the rows that it keeps. */
 function reads(context: Context, before: World, node: NodeIndex, visit: Visit): void {
   const { limits, mutation } = context;
   const world = { ...before, reads: before.reads + 1 };
@@ -132,14 +134,15 @@ function reads(context: Context, before: World, node: NodeIndex, visit: Visit): 
     for (const key of SLOTS.slice(0, kind === 'tag' ? limits.tags : limits.manifests)) {
       const answer = readAtNode(context, store, central, kind, key);
       const next = show(answer.seen, answer.digest !== undefined || mutation !== 'quiet-404');
+      const name = kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key];
       const found = answer.digest === undefined ? 'not found' : DIGESTS[answer.digest];
       const label = (): string =>
-        `${HOST_NAMES[node]}: read ${kind === 'tag' ? TAG_NAMES[key] : DIGESTS[key]}: ${found}, of version ${answer.seen} at most`;
+        `${HOST_NAMES[node]}: read ${name}: ${found}, and the versions seen are at most ${answer.seen}`;
       const kept =
         answer.from === 'central' ? keep(node, central, answer, kind === 'tag' ? key : undefined) : undefined;
       if (kept !== undefined && !sameRows(mergeRows(store, kept.tags, kept.manifests, true), store)) {
         visit(() => `${label()}; the node keeps it`, deliver(context, next ?? world, kept));
-        disturbed(context, next ?? world, kept, () => `${label()}; what the node keeps is under way`, visit);
+        disturbed(context, next ?? world, kept, () => `${label()}; the rows that the node keeps are under way`, visit);
       } else if (next !== undefined) visit(label, next);
     }
   }
@@ -147,7 +150,8 @@ function reads(context: Context, before: World, node: NodeIndex, visit: Visit): 
   const next = show(seen, true);
   if (next === undefined) return;
   const names = TAG_NAMES.filter((_, slot) => listed[slot as Slot]);
-  visit(() => `${HOST_NAMES[node]}: list: ${names.join(', ') || 'nothing'}, of version ${seen} at most`, next);
+  const found = names.join(', ') || 'nothing';
+  visit(() => `${HOST_NAMES[node]}: list: ${found}, and the versions seen are at most ${seen}`, next);
 }
 
 function sameRows(a: Store, b: Store): boolean {

@@ -1,4 +1,4 @@
-/** What an observer of all hosts notes down. No rule reads it; invariants.ts compares hosts with it. */
+/** The notes of an observer who sees all hosts. No rule reads them; invariants.ts compares hosts with them. */
 import { mergeTags } from '../../src/stores/versions.ts';
 import {
   CENTRAL,
@@ -19,8 +19,8 @@ import { lifecycleAt } from './world.ts';
 import { type Lifecycle, mergeLifecycles } from './types.ts';
 
 /**
- * A host acknowledged a push. Whatever version it took, the push comes after all that the host's clients were shown:
- * that is what the observer holds it to.
+ * Notes that a host acknowledged a push. Whatever version the host chose, the observer requires the push to come after
+ * everything that the host's clients were shown.
  */
 export function notePush(
   observed: Observed,
@@ -45,7 +45,7 @@ export function notePush(
   };
 }
 
-/** Central's transaction deleted something. */
+/** Notes that central's transaction deleted a tag or a manifest. */
 export function noteDeletion(observed: Observed, kind: 'tag' | 'manifest', key: Slot, version: number): Observed {
   const told = noteTold(observed, CENTRAL, kind, key, version);
   if (kind === 'manifest') {
@@ -56,12 +56,12 @@ export function noteDeletion(observed: Observed, kind: 'tag' | 'manifest', key: 
   return { ...told, tags: put(observed.tags, key, mergeTags(observed.tags[key], row)) };
 }
 
-/** Central's transaction removed the repository: every manifest of it is deleted, heard of or not. */
+/** Notes that central's transaction removed the repository: all its manifests are deleted, known to central or not. */
 export function noteRemoval(observed: Observed, version: number): Observed {
   return SLOTS.reduce((noted, slot) => noteDeletion(noted, 'manifest', slot, version), observed);
 }
 
-/** A host was told of a deletion: it acknowledged it, or its position in the change log passed it. */
+/** Notes that a host was told of a deletion: it acknowledged it, or its position in the change log passed it. */
 export function noteTold(
   observed: Observed,
   host: HostIndex,
@@ -77,12 +77,12 @@ export function noteTold(
   return { ...observed, told: putHost(observed.told, host, heard) };
 }
 
-/** A host showed a client something of version `seen`. */
+/** Notes that a host showed a client something of version `seen`. */
 export function noteShown(observed: Observed, host: HostIndex, seen: number): Observed {
   return seen <= observed.shown[host] ? observed : { ...observed, shown: putHost(observed.shown, host, seen) };
 }
 
-/** Drops what follows from the stores' own rows, so that states do not differ by it. */
+/** Drops notes that follow from the stores' own rows, so that states do not differ by them. */
 export function simplify(world: World, wallClocks: readonly [number, number, number]): World {
   let { observed } = world;
   for (const host of HOSTS) {
@@ -115,14 +115,14 @@ function forgetPushed(observed: Observed, host: HostIndex, slot: Slot): Observed
   return { ...observed, pushed: putHost(observed.pushed, host, put(observed.pushed[host], slot, 0)) };
 }
 
-/** A row that is at least as new as a deletion says itself that nothing older is there. */
+/** Returns the newest deletion of a tag that the store's own row implies: nothing older can show. */
 function tombstoneOf(store: Store, tag: Slot): number {
   const row = store.tags[tag];
   if (row === undefined) return 0;
   return row.digest === null ? row.version : row.version - 1;
 }
 
-/** Whether every node has announced all that it marked, and has come to the end of the change log. */
+/** Whether every node has announced its whole outbox and has applied the whole change log. */
 export function isQuiet({ stores, changeLog }: World): boolean {
   return HOSTS.every((host) => {
     if (host === CENTRAL) return true;

@@ -1,6 +1,6 @@
 /**
- * A node's queue. Which step is next is asked of `nextStep` of replication/machine.ts; what the step does is what
- * replication/announce.ts and follow.ts do, all at once or disturbed between its parts.
+ * A node's queue. `nextStep` of replication/machine.ts chooses the step. A step does what replication/announce.ts and
+ * apply-changes.ts do, either at once or disturbed between its parts.
  */
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { afterFailure, type Job, nextStep, type View } from '../../src/replication/machine.ts';
@@ -23,14 +23,14 @@ import {
   TAG_NAMES,
   type World,
 } from './state.ts';
-import { announceTo, readChangeLog, readMarked } from './world.ts';
+import { announceTo, readChangeLog, readToAnnounce } from './world.ts';
 
 const REPOSITORY = 'a/b' as RepositoryName;
 const NOW = 1;
-/** Of an outbox entry that waits for another attempt. */
+/** The job of an outbox entry that waits for another attempt. */
 const WAITING: Job = afterFailure(undefined, new Error('refused'), NOW, 1);
 
-/** It looks, whether or not it has heard that the change log has grown. */
+/** Visits the steps of a queue, which looks at the change log whether or not it was told that it has grown. */
 export function queueSteps(context: Context, world: World, node: NodeIndex, visit: Visit): void {
   const outboxEntries = outboxEntriesOf(world.stores[node].outboxEntries);
   const view: View = {
@@ -42,7 +42,7 @@ export function queueSteps(context: Context, world: World, node: NodeIndex, visi
   };
   const behind = world.changeLog.length - world.stores[node].position;
   if (behind > 0 && nextStep({ ...view, changeLogMayHaveGrown: true }, NOW).kind === 'apply')
-    follow(context, world, node, visit);
+    apply(context, world, node, visit);
   const step = nextStep(view, NOW);
   if (step.kind !== 'announce') return;
   announcePage(
@@ -67,29 +67,30 @@ export function queueSteps(context: Context, world: World, node: NodeIndex, visi
   }
 }
 
-/** In pieces of any size. */
-function follow(context: Context, world: World, node: NodeIndex, visit: Visit): void {
+/** Applies the change log, in pieces of any size. */
+function apply(context: Context, world: World, node: NodeIndex, visit: Visit): void {
   const behind = world.changeLog.length - world.stores[node].position;
   for (let limit = 1; limit <= behind; limit++) {
     const message = readChangeLog(world, node, limit);
-    const label = (): string => `${HOST_NAMES[node]}: its queue reads ${limit} of the change log`;
+    const entries = limit === 1 ? '1 entry' : `${limit} entries`;
+    const label = (): string => `${HOST_NAMES[node]}: its queue reads ${entries} of the change log`;
     visit(label, deliver(context, world, message));
     disturbed(context, world, message, () => `${label()}, and is overtaken`, visit);
   }
 }
 
-/** The outbox entries have been read. */
+/** Announces outbox entries that have been read. */
 function announcePage(context: Context, world: World, page: Message, did: string, visit: Visit): void {
   const { node } = page;
   const label = (): string => `${HOST_NAMES[node]}: its queue ${did}`;
   if (page.kind === 'page') disturbed(context, world, page, () => `${label()}, and is overtaken`, visit);
-  const request = readMarked(node, world.stores[node], page.done);
+  const request = readToAnnounce(node, world.stores[node], page.done);
   disturbed(context, world, request, () => `${label()} and sends an announcement, which is under way`, visit);
   const next = announceRequest(context, world, request, () => `${label()} and announces`, visit);
-  disturbed(context, next, request, () => `${label()} and announces, and will once more`, visit);
+  disturbed(context, next, request, () => `${label()} and announces, and the request will arrive again`, visit);
 }
 
-/** The request arrives at central, and the reply at the node: applied at once, late or never. */
+/** Delivers a request to central, and the reply to the node: at once, late or never. */
 function announceRequest(context: Context, world: World, request: Message, label: () => string, visit: Visit): World {
   const [central, reply] = announceTo(world.stores[CENTRAL], request);
   const arrived = withStore(world, CENTRAL, central);
@@ -99,7 +100,13 @@ function announceRequest(context: Context, world: World, request: Message, label
   return next;
 }
 
-/** What went astray arrives. */
+const LATE_MESSAGES = {
+  reply: 'a reply',
+  changeLog: 'a piece of the change log',
+  keep: 'what a read keeps',
+} as const;
+
+/** Delivers messages that were overtaken. */
 export function strays(context: Context, world: World, visit: Visit): void {
   for (const message of world.astray) {
     const without = { ...world, astray: world.astray.filter((other) => other !== message) };
@@ -110,19 +117,21 @@ export function strays(context: Context, world: World, visit: Visit): void {
           context,
           without,
           { ...message, kind: 'request' },
-          'goes on from the outbox entries that it had read',
+          'goes on with the outbox entries that it had read',
           visit,
         );
         break;
       case 'request':
         visit(
-          () => `central: an announcement of ${name} arrives late, the reply is lost`,
+          () => `central: an announcement of ${name} arrives late, and the reply is lost`,
           deliver(context, without, message),
         );
         announceRequest(context, without, message, () => `central: an announcement of ${name} arrives late`, visit);
         break;
-      default:
-        visit(() => `${name}: a ${message.kind} is applied late`, deliver(context, without, message));
+      default: {
+        const late = LATE_MESSAGES[message.kind];
+        visit(() => `${name}: ${late} is applied late`, deliver(context, without, message));
+      }
     }
   }
 }

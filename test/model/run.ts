@@ -1,6 +1,6 @@
 /**
- * `npm run test:model`: looks at every state that central and two nodes can come to, within limits, and shows that it
- * would find mistakes. `--depth N` sets the operations, `--mutation name` makes one mistake only.
+ * `npm run test:model` explores every state that central and two nodes can reach within limits, and proves that it
+ * finds planted mistakes. `--depth N` sets the number of operations. `--mutation name` makes only that mistake.
  */
 import { parseArgs } from 'node:util';
 import { ALL_CLOCKS } from './clocks.ts';
@@ -9,10 +9,10 @@ import { explore, type Exploration } from './explore.ts';
 import { isMutation, type Mutation, MUTATIONS } from './mutations.ts';
 import { cellsOf, DEFAULT_DEPTH, MISTAKEN, MISTAKEN_TYPES, NOT_EXPLORED, scenariosOf } from './scenarios.ts';
 
-/** Mistakes show themselves sooner. */
+/** Every mistake shows within this many moves. */
 const MOST_MOVES = 8;
 
-const OF_TYPES: ReadonlySet<Mutation> = new Set(['later-type', 'push-retypes', 'dead-type']);
+const TYPE_MUTATIONS: ReadonlySet<Mutation> = new Set(['later-type', 'push-retypes', 'dead-type']);
 
 let [passed, failed] = [0, 0];
 
@@ -32,7 +32,7 @@ function show({ found }: Exploration): void {
   for (const [i, move] of found.trace.entries()) console.log(`    ${i + 1}. ${move}`);
 }
 
-/** The real rules: no invariant is broken. */
+/** Checks that the real rules break no invariant. */
 async function checkRules(depth: number): Promise<void> {
   const scenarios = scenariosOf(depth);
   console.log('explored: tags and manifests | pushes | operations | removals | reads | disturbances | clocks');
@@ -45,23 +45,28 @@ async function checkRules(depth: number): Promise<void> {
     const result = await results[i]!;
     const [things, pushes] = cellsOf({ ...scenario, clocks: [clocks] });
     const { operations, removals, reads, disturbances } = scenario.limits;
-    const limits = `${operations} operations, ${removals} of them removals, ${reads} reads, ${disturbances} disturbances`;
+    const limits =
+      `${operations} operations, ${removals} of them removals, ${reads} reads, ` + `${disturbances} disturbances`;
     const { states, depth: moves, milliseconds } = result;
     report(
       result.found === undefined,
-      `tags and manifests ${things}, pushed ${pushes}, ${limits}, clocks ${clocks.name}: ${states} states, ${moves} moves deep, ${inSeconds(milliseconds)}`,
+      `tags and manifests ${things}, pushed ${pushes}, ${limits}, clocks ${clocks.name}: ` +
+        `${states} states, ${moves} moves deep, ${inSeconds(milliseconds)}`,
     );
     show(result);
   }
 }
 
-/** A mistake is found, under some clocks; the shortest way to it is shown. */
+/** Checks that a mistake is found under some clocks, and shows the shortest path to it. */
 function checkMutation(mutation: Mutation): void {
   const start = performance.now();
   let states = 0;
   for (let moves = 1; moves <= MOST_MOVES; moves++) {
     for (const clocks of ALL_CLOCKS) {
-      const result = explore({ clocks, limits: OF_TYPES.has(mutation) ? MISTAKEN_TYPES : MISTAKEN, mutation }, moves);
+      const result = explore(
+        { clocks, limits: TYPE_MUTATIONS.has(mutation) ? MISTAKEN_TYPES : MISTAKEN, mutation },
+        moves,
+      );
       states += result.states;
       if (result.found === undefined) continue;
       const took = inSeconds(performance.now() - start);
@@ -76,14 +81,14 @@ function checkMutation(mutation: Mutation): void {
 const { values } = parseArgs({ options: { depth: { type: 'string' }, mutation: { type: 'string' } } });
 const depth = Number(values.depth ?? DEFAULT_DEPTH);
 const names = Object.keys(MUTATIONS).filter(isMutation);
-if (!Number.isInteger(depth) || depth < 2) throw new Error('--depth is a number of operations, at least 2');
+if (!Number.isInteger(depth) || depth < 2) throw new Error('--depth must be a number of operations, at least 2');
 if (values.mutation !== undefined && !isMutation(values.mutation)) {
-  throw new Error(`--mutation is one of ${names.join(', ')}`);
+  throw new Error(`--mutation must be one of ${names.join(', ')}`);
 }
 if (values.mutation === undefined) {
   await checkRules(depth);
   for (const name of names) checkMutation(name);
 } else checkMutation(values.mutation);
-console.log(`${inSeconds(performance.now())} in all`);
+console.log(`${inSeconds(performance.now())} in total`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,4 +1,4 @@
-/** How far the model goes: each scenario is explored whole, under each of its sets of clocks. */
+/** The scenarios of the model. Each one is explored completely, under each of its sets of clocks. */
 import { ALL_CLOCKS, type Clocks } from './clocks.ts';
 import type { Limits } from './limits.ts';
 
@@ -9,12 +9,12 @@ export interface Scenario {
 
 export const DEFAULT_DEPTH = 3;
 
-/** The clocks under which versions tie: most orders of the same writes differ there. */
+/** The clocks under which versions tie, and so most orders of the same writes differ. */
 const TIED = ALL_CLOCKS.filter(({ name }) => name === 'within one millisecond');
 
 /** @param depth operations on two tags and two manifests */
 export function scenariosOf(depth: number): readonly Scenario[] {
-  // Each operation makes some sixty times the states where there are disturbances as well: there the depth grows later.
+  // With disturbances, each operation multiplies the states by about sixty, so there the depth grows later.
   const disturbed = Math.max(depth - 1, Math.min(depth, DEFAULT_DEPTH));
   const two = { tags: 2, manifests: 2, byDigest: true, removals: 0 } as const;
   const one = { tags: 1, manifests: 1, byDigest: true, removals: 0 } as const;
@@ -45,7 +45,7 @@ export function scenariosOf(depth: number): readonly Scenario[] {
   return all.map((scenario) => withoutCovered(scenario, all)).filter(({ clocks }) => clocks.length > 0);
 }
 
-/** Under the clocks alone under which no other scenario explores more, and none before it as much. */
+/** Keeps only the clocks under which no other scenario explores more, and no earlier scenario as much. */
 function withoutCovered(scenario: Scenario, all: readonly Scenario[]): Scenario {
   const isBefore = (other: Scenario): boolean => all.indexOf(other) < all.indexOf(scenario);
   const larger = all.filter(
@@ -60,10 +60,11 @@ function isWithin(a: Limits, b: Limits): boolean {
   return counts.every((count) => a[count] <= b[count]) && covers;
 }
 
-/** A scenario as a row of the table in docs/replication.md. */
+/** Returns a scenario as a row of the table in docs/replication.md. */
 export function cellsOf({ limits, clocks }: Scenario): readonly [things: string, ...counts: string[]] {
   const { tags, manifests, byDigest, operations, removals, reads, disturbances, types } = limits;
-  const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${types === undefined ? '' : ', under two media types'}`;
+  const withTypes = types === undefined ? '' : ', under two media types';
+  const pushes = `${byDigest ? 'by tag and by digest' : 'by tag'}${withTypes}`;
   const without = ALL_CLOCKS.filter((set) => !clocks.includes(set)).map(({ name }) => name);
   let under = clocks.map(({ name }) => name).join(', ');
   if (without.length === 0) under = `all ${ALL_CLOCKS.length}`;
@@ -79,20 +80,24 @@ export function cellsOf({ limits, clocks }: Scenario): readonly [things: string,
   ];
 }
 
-/** What the default depth leaves out; `--depth` moves the numbers alone. For the log, and docs/replication.md. */
+/** What the default depth leaves out, for the log and docs/replication.md. `--depth` changes only the numbers. */
 export const NOT_EXPLORED: readonly string[] = [
   'more than two nodes, two tags or two manifests',
-  'on two tags and two manifests: more than 3 operations, more than one read, more than one disturbance',
-  'more than 6 operations; pushes by digest among 6, or among 4 with a disturbance, under other clocks than those within one millisecond',
-  'reads or disturbances among more than 4 operations; a read and a disturbance on one way with more than 3',
-  'more than 3 reads, more than 2 disturbances; a read with two disturbances among more than 2 operations',
-  'two media types: more than one tag and manifest, more than 4 operations, or 3 with a read or a disturbance; as many under other clocks than those within one millisecond; with a read or a disturbance, pushes by digest',
-  'clocks that jump or drift while the operations go on, and skews other than five minutes',
-  'removals on a way with more than 4 operations, more than one read or more than one disturbance; on two tags and two manifests: more than one, or one with a read or a disturbance',
-  'blobs, the slices of a sweep, control data, collection, and stores that are away: other tests have them',
+  'with two tags and two manifests: more than 3 operations, more than one read or more than one disturbance',
+  'more than 6 operations; pushes by digest with 6 operations, or with 4 and a disturbance, ' +
+    'except under the clocks within one millisecond',
+  'reads or disturbances with more than 4 operations; a read and a disturbance on one path with more than 3',
+  'more than 3 reads or more than 2 disturbances; a read with two disturbances and more than 2 operations',
+  'with two media types: more than one tag and manifest; more than 4 operations, or more than 3 with a read or a ' +
+    'disturbance; that many, except under the clocks within one millisecond; pushes by digest with a read or a ' +
+    'disturbance',
+  'clocks that jump or drift during the operations, and skews other than five minutes',
+  'removals on a path with more than 4 operations, more than one read or more than one disturbance; with two tags ' +
+    'and two manifests: more than one removal, or one with a read or a disturbance',
+  'blobs, the slices of a sweep, control data, collection, and stores that are away: other tests cover them',
 ];
 
-/** Where mistakes are looked for: little, and all that can happen to it. */
+/** The limits for finding mistakes: few things, and everything that can happen to them. */
 export const MISTAKEN: Limits = {
   tags: 1,
   manifests: 2,
@@ -103,5 +108,5 @@ export const MISTAKEN: Limits = {
   disturbances: 1,
 };
 
-/** Where mistakes about media types are. */
+/** The limits for finding mistakes about media types. */
 export const MISTAKEN_TYPES: Limits = { ...MISTAKEN, removals: 0, manifests: 1, types: 2, reads: 0, disturbances: 0 };

@@ -1,7 +1,7 @@
 /**
- * What the model is made of: central, two nodes, and what is between them. States are values: a move makes a new one
- * and shares with the old one what it left alone. Tags and manifests are slots of fixed arrays, so that two states that
- * differ only by names are seen as one.
+ * The state of the model: central, two nodes, and the messages between them. States are values: a move makes a new one,
+ * which shares all unchanged parts with the old one. Tags and manifests are slots of fixed arrays, so that two states
+ * that differ only by names count as one.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { TagVersion } from '../../src/stores/versions.ts';
@@ -35,7 +35,7 @@ export function put<Value>(pair: Pair<Value>, slot: Slot, value: Value): Pair<Va
   return slot === 0 ? [value, pair[1]] : [pair[0], value];
 }
 
-/** The versions of outbox entries; 0 for none. */
+/** The versions of outbox entries; 0 if there is none. */
 export interface OutboxEntries {
   readonly tags: Pair<number>;
   readonly manifests: Pair<number>;
@@ -47,34 +47,34 @@ export interface Store {
   readonly clock: number;
   readonly tags: TagSlots;
   readonly manifests: Pair<Lifecycle>;
-  /** The greatest version of a removal of the repository or of its organization; 0 for none. */
+  /** The greatest version of a removal of the repository or of its organization; 0 if there is none. */
   readonly removed: number;
   readonly outboxEntries: OutboxEntries;
-  /** At a node: of the last entry of the change log that it has applied. */
+  /** At a node: the position of the last change log entry that it has applied. */
   readonly position: number;
 }
 
 export interface ChangeLogEntry {
-  /** A removal is of everything: its key says nothing. */
+  /** A removal covers everything, so its key means nothing. */
   readonly kind: 'tag' | 'manifest' | 'removal';
   readonly key: Slot;
   readonly version: number;
 }
 
 /**
- * What is under way while other things happen: outbox entries that a queue has read, a request, its reply, entries of
- * the change log, or what a node's read found at central and puts into the node's store.
+ * Something under way while other things happen: outbox entries that a queue has read (`page`), a request, its reply,
+ * entries of the change log, or rows that a node's read found at central and keeps in the node's store.
  */
 export interface Message {
   readonly kind: 'page' | 'request' | 'reply' | 'changeLog' | 'keep';
   readonly node: NodeIndex;
   readonly tags: TagSlots;
   readonly manifests: LifecycleSlots;
-  /** A removal's version, in the change log; else 0. */
+  /** The version of a removal in these change log entries; 0 if there is none. */
   readonly removed: number;
-  /** Outbox entries that were read; they go when a reply is applied. */
+  /** Outbox entries that were read. They are deleted when the reply is applied. */
   readonly done: OutboxEntries;
-  /** Central's clock, in a reply. */
+  /** Central's clock, in a reply; otherwise 0. */
   readonly clock: number;
   /** Positions of the change log. */
   readonly from: number;
@@ -86,28 +86,28 @@ export interface Deletion {
   readonly node: NodeIndex;
   readonly kind: 'tag' | 'manifest' | 'removal';
   readonly key: Slot;
-  /** What comes next: asking central what it knows, its transaction, or taking the outcome over. */
+  /** The next step: reading central, central's transaction, or merging the outcome at the node. */
   readonly next: 'ask' | 'decide' | 'take';
   readonly localTag: TagVersion | undefined;
   readonly localLifecycle: Lifecycle;
-  /** The greatest version that the deletion has to exceed. */
+  /** The greatest version that the deletion must exceed. */
   readonly versions: number;
   readonly takeTags: TagSlots;
   readonly takeLifecycles: LifecycleSlots;
   readonly takeRemoval: number;
 }
 
-/** What an observer who sees every host at once knows. Invariants compare hosts with it; no rule reads it. */
+/** The knowledge of an observer who sees every host at once. Invariants compare hosts with it; no rule reads it. */
 export interface Observed {
   /** Every write of a tag, merged. */
   readonly tags: TagSlots;
   /** Every write and deletion of a manifest, merged. */
   readonly manifests: Pair<Lifecycle>;
-  /** By host: the greatest push of a manifest that it acknowledged. */
+  /** By host: the greatest version of each manifest's pushes that it acknowledged. */
   readonly pushed: readonly [Pair<number>, Pair<number>, Pair<number>];
-  /** By host: the greatest version that its clients were shown, as far as its clock does not cover it. */
+  /** By host: the greatest version that its clients were shown; 0 if its clock covers it. */
   readonly shown: readonly [number, number, number];
-  /** By host: the greatest deletion that it was told of, as far as its rows do not say so. */
+  /** By host: the greatest versions of deletions that it was told of; 0 if its rows say so. */
   readonly told: readonly [Told, Told, Told];
 }
 
@@ -117,16 +117,16 @@ export interface Told {
 }
 
 export interface World {
-  /** Operations so far, and how many of them are removals. */
+  /** Operations so far. `removals` counts those of them that are removals. */
   readonly operations: number;
   readonly removals: number;
   /** Reads so far that changed something. */
   readonly reads: number;
-  /** How often so far something was overtaken, repeated, lost or put off. */
+  /** How often something was overtaken, repeated, lost or delayed so far. */
   readonly disturbances: number;
   readonly stores: readonly [Store, Store, Store];
   readonly changeLog: readonly ChangeLogEntry[];
-  /** What may arrive at any time, or never. */
+  /** Messages that may arrive at any time, or never. */
   readonly astray: readonly Message[];
   readonly deletions: readonly Deletion[];
   readonly observed: Observed;
@@ -168,7 +168,7 @@ export const START: World = {
   },
 };
 
-/** One value for each host. */
+/** Returns the values of all hosts with that of one host replaced. */
 export function putHost<Value>(
   values: readonly [Value, Value, Value],
   host: HostIndex,

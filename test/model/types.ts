@@ -1,4 +1,4 @@
-/** Media types, where a manifest's document does not say its own: what `manifest-type.ts` of src/stores decides. */
+/** Media types of manifests that do not state their own, as `manifest-type.ts` of src/stores decides them. */
 import { type MediaType, OCI_IMAGE_MANIFEST } from '../../src/oci/media-type.ts';
 import {
   claimsAfterPush,
@@ -12,7 +12,7 @@ import type { Mutation } from './mutations.ts';
 
 export const TYPES = [OCI_IMAGE_MANIFEST, 'application/json' as MediaType] as const;
 
-/** A manifest's row; without claims where types are not explored, and in a deletion. */
+/** A manifest's row. It has no claims in a deletion, or if types are not explored. */
 export interface Lifecycle extends ManifestVersions {
   readonly claims?: TypeClaims;
 }
@@ -23,7 +23,7 @@ export function mergeLifecycles(a: Lifecycle, b: Lifecycle): Lifecycle {
   return { ...merged, claims: mergeClaims(a.claims ?? NO_CLAIMS, b.claims ?? NO_CLAIMS) };
 }
 
-/** What a push adds to a row. */
+/** Returns the claims of a row after a push. */
 export function claimed(
   mutation: Mutation | undefined,
   known: Lifecycle,

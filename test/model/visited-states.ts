@@ -1,10 +1,10 @@
-/** The fingerprints of all states that were reached, and for each the state and the move that first led to it. */
+/** The fingerprints of all visited states, and for each the parent state and the move that first led to it. */
 
 const FIRST_CAPACITY = 2 ** 16;
 
 export class VisitedStates {
   #size = 0;
-  /** Open addressing: 1 + the state's id, 0 for a free place. */
+  /** A hash table with open addressing: 1 + the state's id, 0 for a free place. */
   #places = new Int32Array(FIRST_CAPACITY * 2);
   #a = new Uint32Array(FIRST_CAPACITY);
   #b = new Uint32Array(FIRST_CAPACITY);
@@ -15,7 +15,7 @@ export class VisitedStates {
     return this.#size;
   }
 
-  /** The id of a state that is new; undefined for one that is not. */
+  /** Adds a state and returns its id; undefined if it was visited before. */
   add(a: number, b: number, parent: number, move: number): number | undefined {
     const mask = this.#places.length - 1;
     let place = (a ^ Math.imul(b, 0x9e37_79b1)) & mask;
@@ -38,7 +38,7 @@ export class VisitedStates {
     return id;
   }
 
-  /** The moves that lead to a state from the first. */
+  /** Returns the moves from the first state to this one. */
   path(id: number): number[] {
     const moves: number[] = [];
     for (let at = id; at > 0; at = this.#parents[at]!) moves.push(this.#moves[at]!);

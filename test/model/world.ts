@@ -1,7 +1,7 @@
 /**
- * The transactions of the stores, on the model's rows. Each function stands for statements of src/stores or for a
- * method of src/registry, which its comment names. What merges, what is visible and which version is next is asked of
- * `versions.ts` itself; test/stores/merge.test.ts shows that the SQL agrees with it.
+ * The transactions of the stores, on the model's rows. Each function stands for statements of src/stores or a method of
+ * src/registry, which its comment names. `versions.ts` itself decides what merges, what is visible and which version is
+ * next; test/stores/merge.test.ts proves that the SQL agrees with it.
  */
 import {
   compareTags,
@@ -42,11 +42,11 @@ import {
 
 export interface Setting {
   readonly clocks: Clocks;
-  /** The mistake to make; undefined for none. */
+  /** The mistake to make; undefined if none. */
   readonly mutation: Mutation | undefined;
 }
 
-/** The wall clock of a host, as a version. */
+/** Returns a host's wall clock, as a version. */
 export function wallClock({ clocks }: Setting, world: World, host: HostIndex): number {
   return clocks.versionAt(world.operations, host);
 }
@@ -55,14 +55,14 @@ function removedLifecycle(lifecycle: Lifecycle, removed: number): Lifecycle {
   return { ...lifecycle, ...underRemoval({ created: lifecycle.created, deleted: lifecycle.deleted }, removed) };
 }
 
-/** A manifest as a store's rows and its removal say together. */
+/** Returns a manifest as a store's row and its removal together say. */
 export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
   return removedLifecycle(store.manifests[digest], store.removed);
 }
 
 /**
- * `mergeRemoval` of stores/deletion/removals.ts, and the sweep of maintenance/sweep.ts all at once: rows that it has yet to reach are judged
- * alike. A manifest's row goes; a tag's stays, hidden.
+ * `mergeRemoval` of stores/deletion/removals.ts, with the whole sweep of maintenance/sweep.ts: rows that the sweep has
+ * not reached are judged in the same way. A manifest's row goes. A tag's row stays, hidden.
  */
 export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
   if (version <= store.removed) return store;
@@ -82,7 +82,7 @@ function sweep(store: Store): Store {
   return { ...store, manifests: [left(store.manifests[0]), left(store.manifests[1])] };
 }
 
-/** `mergeRows` of stores/merge.ts. `whole`: manifests come with their content; a life alone makes none. */
+/** `mergeRows` of stores/merge.ts. `whole`: manifests come with their content. A lifecycle alone creates none. */
 export function mergeRows(store: Store, tags: TagSlots, lifecycles: LifecycleSlots, whole: boolean): Store {
   let { clock } = store;
   const mergeTag = (slot: Slot): TagVersion | undefined => {
@@ -90,10 +90,11 @@ export function mergeRows(store: Store, tags: TagSlots, lifecycles: LifecycleSlo
     return mergeTags(store.tags[slot], tags[slot]);
   };
   const mergeLifecycle = (slot: Slot): Lifecycle => {
-    const [local, come] = [store.manifests[slot], lifecycles[slot]];
-    if (come === undefined) return local;
-    clock = Math.max(clock, come.created, come.deleted);
-    return mergeLifecycles(local, whole || local.created > 0 ? come : { created: 0, deleted: come.deleted });
+    const [local, incoming] = [store.manifests[slot], lifecycles[slot]];
+    if (incoming === undefined) return local;
+    clock = Math.max(clock, incoming.created, incoming.deleted);
+    const taken = whole || local.created > 0 ? incoming : { created: 0, deleted: incoming.deleted };
+    return mergeLifecycles(local, taken);
   };
   const mergedTags = [mergeTag(0), mergeTag(1)] as const;
   const manifests = [mergeLifecycle(0), mergeLifecycle(1)] as const;
@@ -106,7 +107,7 @@ export function raiseClockTo(setting: Setting, store: Store, seen: number, now: 
   return covered || seen <= store.clock ? store : { ...store, clock: seen };
 }
 
-/** `commitManifest` of stores/manifests/manifest-commit.ts. Gives the version. */
+/** `commitManifest` of stores/manifests/manifest-commit.ts. Also returns the version. */
 export function commitManifest(
   setting: Setting,
   store: Store,
@@ -134,8 +135,8 @@ export function commitManifest(
 }
 
 /**
- * `deleteTag` of stores/deletion/deletions.ts, at central. `seen` is undefined for a client of central's. Undefined:
- * nothing to delete.
+ * `deleteTag` of stores/deletion/deletions.ts, at central. Returns undefined if there is nothing to delete.
+ * @param seen the greatest version seen at a node; undefined for a client of central
  */
 export function deleteTag(world: World, tag: Slot, now: number, seen: number | undefined): [World, number] | undefined {
   const central = world.stores[CENTRAL];
@@ -165,8 +166,8 @@ export function deleteManifest(
 }
 
 /**
- * `remove` of stores/deletion/removals.ts, at central: of the repository, or of its organization. It may be asked for where central
- * knows of nothing to remove.
+ * `writeRemoval` of stores/deletion/removals.ts, at central, of the repository or its organization. It does not matter
+ * whether central knows of anything to remove.
  */
 export function remove(setting: Setting, world: World, now: number, seen: number): [World, number] {
   const central = world.stores[CENTRAL];
@@ -195,10 +196,10 @@ export function greatestTagVersion(store: Store, digest: Slot): number {
 }
 
 /**
- * `readMarked` of replication/announcement-rows.ts and the sending of it: rows as they are now, manifests' outbox
- * entries as they are now.
+ * `readToAnnounce` of replication/announcement-rows.ts, and sending its result: the rows and the manifests' outbox entries
+ * as they are now.
  */
-export function readMarked(node: NodeIndex, store: Store, page: OutboxEntries): Message {
+export function readToAnnounce(node: NodeIndex, store: Store, page: OutboxEntries): Message {
   const asked = (digest: Slot): boolean =>
     page.manifests[digest] > 0 ||
     SLOTS.some((tag) => page.tags[tag] > 0 && store.tags[tag]?.digest === DIGESTS[digest]);
@@ -221,7 +222,9 @@ export function readMarked(node: NodeIndex, store: Store, page: OutboxEntries): 
   };
 }
 
-/** `announceTo` of replication/announcement-rows.ts: merges at central, answers the merged rows and central's clock. */
+/**
+ * `announceTo` of replication/announcement-rows.ts: merges at central, and replies with the merged rows and the clock.
+ */
 export function announceTo(central: Store, request: Message): [Store, Message] {
   const merged = mergeRows(central, request.tags, request.manifests, true);
   const tag = (slot: Slot): TagVersion | undefined =>
@@ -238,11 +241,11 @@ export function announceTo(central: Store, request: Message): [Store, Message] {
   return [merged, reply];
 }
 
-/** The last batch of `send` in replication/announce.ts: rows of the reply, central's clock, `deleteMarkers`. */
+/** The last batch of `send` in replication/announce.ts: the reply's rows, central's clock, `deleteOutboxEntries`. */
 export function applyReply(setting: Setting, store: Store, { tags, manifests, done, clock }: Message): Store {
   const merged = mergeRows(store, tags, manifests, false);
   const left = (outboxEntry: number, announced: number): number =>
-    outboxEntry === announced || (announced > 0 && setting.mutation === 'any-outboxEntry') ? 0 : outboxEntry;
+    outboxEntry === announced || (announced > 0 && setting.mutation === 'any-outbox-entry') ? 0 : outboxEntry;
   const outboxEntries: OutboxEntries = {
     tags: [left(store.outboxEntries.tags[0], done.tags[0]), left(store.outboxEntries.tags[1], done.tags[1])],
     manifests: [
@@ -254,8 +257,8 @@ export function applyReply(setting: Setting, store: Store, { tags, manifests, do
 }
 
 /**
- * `readFeed` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: of several deletions of a
- * thing the last.
+ * `readChangeLog` of stores/change-log-rows.ts, and `latest` of replication/apply-changes.ts: the last of several
+ * deletions of the same tag or manifest counts.
  */
 export function readChangeLog(world: World, node: NodeIndex, limit: number): Message {
   const from = world.stores[node].position;
@@ -280,9 +283,9 @@ export function readChangeLog(world: World, node: NodeIndex, limit: number): Mes
   };
 }
 
-/** `applyFeed` of replication/apply-changes.ts: the position moves only from where the entries were read. */
+/** `applyChangeLog` of replication/apply-changes.ts. The position advances only from where the entries were read. */
 export function applyChangeLog(setting: Setting, store: Store, { tags, manifests, removed, from, to }: Message): Store {
-  const held = setting.mutation === 'changeLog-holders';
+  const held = setting.mutation === 'change-log-holders';
   const tag = (slot: Slot): TagVersion | undefined => (held && store.tags[slot] === undefined ? undefined : tags[slot]);
   const lifecycle = (slot: Slot): Lifecycle | undefined =>
     held && store.manifests[slot].created === 0 ? undefined : manifests[slot];
@@ -294,31 +297,31 @@ export function applyChangeLog(setting: Setting, store: Store, { tags, manifests
   return store.position === from ? { ...merged, position: to } : merged;
 }
 
-/** What a read at a host says. */
+/** The answer to a read at a host. */
 export interface Answer {
-  /** What the reference resolves to; undefined for a 404, and with central away for a 503. */
+  /** What the reference resolves to; undefined for a 404, or a 503 if central is away. */
   readonly digest: Slot | undefined;
-  /** The tag's row that was judged, if a tag was asked for. */
+  /** The tag's row that was judged, if the read is by tag. */
   readonly tag: TagVersion | undefined;
   readonly lifecycle: Lifecycle;
-  /** The greatest version that the answer shows of another store. */
+  /** The greatest version of another store's rows that the answer shows. */
   readonly seen: number;
-  /** Whose content is served. */
-  readonly from: 'own' | 'central' | 'nobody';
+  /** Which store's content is served. */
+  readonly from: 'local' | 'central' | 'nobody';
 }
 
-/** One store alone, as `StoredRegistry` answers, and `FederatedManifests` with central away. */
+/** Reads one store alone, as `StoredRegistry` does, and `FederatedManifests` while central is away. */
 export function readAlone(store: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   const tag = kind === 'tag' ? store.tags[key] : undefined;
   const digest = kind === 'digest' ? key : tag?.digest == null ? undefined : slotOf(tag.digest);
   const lifecycle = digest === undefined ? NO_MANIFEST : lifecycleAt(store, digest);
   const resolves = kind === 'tag' ? isVisible(tag, lifecycle) : isAlive(lifecycle);
-  return { digest: resolves ? digest : undefined, tag, lifecycle, seen: 0, from: resolves ? 'own' : 'nobody' };
+  return { digest: resolves ? digest : undefined, tag, lifecycle, seen: 0, from: resolves ? 'local' : 'nobody' };
 }
 
 /**
- * `#find` and `#judge` of registry/federated/manifests.ts: rows of the node and of central, merged first and judged
- * after.
+ * `#find` and `#judge` of registry/federated/manifests.ts: the rows of the node and of central are merged first and
+ * then judged.
  */
 export function readAtNode(setting: Setting, node: Store, central: Store, kind: 'tag' | 'digest', key: Slot): Answer {
   if (kind === 'digest' && isAlive(lifecycleAt(node, key))) return readAlone(node, kind, key);
@@ -338,11 +341,11 @@ export function readAtNode(setting: Setting, node: Store, central: Store, kind: 
     tag,
     lifecycle,
     seen: Math.max(remoteTag, lifecycle.created, lifecycle.deleted, central.removed),
-    from: !resolves || digest === undefined ? 'nobody' : isAlive(lifecycleAt(node, digest)) ? 'own' : 'central',
+    from: !resolves || digest === undefined ? 'nobody' : isAlive(lifecycleAt(node, digest)) ? 'local' : 'central',
   };
 }
 
-/** `#keep` of registry/federated/manifests.ts: what a read found at central, on its way into the node's store. */
+/** `#keep` of registry/federated/manifests.ts: puts the rows that a read found at central into the node's store. */
 export function keep(node: NodeIndex, central: Store, answer: Answer, tag: Slot | undefined): Message {
   return {
     kind: 'keep',
@@ -358,12 +361,14 @@ export function keep(node: NodeIndex, central: Store, answer: Answer, tag: Slot 
   };
 }
 
-/** `listTags` of stores/list-rows.ts: whether a store's own rows show a tag (`tags.visible`). */
+/** `listTags` of stores/list-rows.ts: whether a store's rows show a tag (`tags.visible`). */
 function isListed(store: Store, tag: Slot): boolean {
   return readAlone(store, 'tag', tag).digest !== undefined;
 }
 
-/** `#visibleTags` of registry/federated/lists.ts: which tags a node lists, and the greatest version that this shows. */
+/**
+ * `#visibleTags` of registry/federated/lists.ts: the tags that a node lists, and the greatest version that it shows.
+ */
 export function listAtNode(node: Store, central: Store): { listed: Pair<boolean>; seen: number } {
   let seen = central.removed;
   const removed = Math.max(node.removed, central.removed);

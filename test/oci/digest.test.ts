@@ -58,18 +58,18 @@ describe('parseDigest', () => {
   });
 
   test.each([
-    ['', 'digest is not of the form <algorithm>:<hex>'],
-    ['latest', 'digest is not of the form <algorithm>:<hex>'],
-    [`:${'0'.repeat(64)}`, 'digest is not of the form <algorithm>:<hex>'],
-    ['sha256:', 'digest is not of the form <algorithm>:<hex>'],
-    [`sha256:${'0'.repeat(64)}\n`, 'digest is not of the form <algorithm>:<hex>'],
-    [`sha256:${'0'.repeat(62)}/x`, 'digest is not of the form <algorithm>:<hex>'],
-    [`SHA256:${'0'.repeat(64)}`, 'digest is not of the form <algorithm>:<hex>'],
-    [`sha256+:${'0'.repeat(64)}`, 'digest is not of the form <algorithm>:<hex>'],
-    [`md5:${'0'.repeat(32)}`, 'digest is of an unsupported algorithm: use sha256 or sha512'],
-    [`sha384:${'0'.repeat(96)}`, 'digest is of an unsupported algorithm: use sha256 or sha512'],
-    [`sha256+b64u:${'0'.repeat(43)}`, 'digest is of an unsupported algorithm: use sha256 or sha512'],
-    [`constructor:${'0'.repeat(64)}`, 'digest is of an unsupported algorithm: use sha256 or sha512'],
+    ['', 'digest must have the form <algorithm>:<hex>'],
+    ['latest', 'digest must have the form <algorithm>:<hex>'],
+    [`:${'0'.repeat(64)}`, 'digest must have the form <algorithm>:<hex>'],
+    ['sha256:', 'digest must have the form <algorithm>:<hex>'],
+    [`sha256:${'0'.repeat(64)}\n`, 'digest must have the form <algorithm>:<hex>'],
+    [`sha256:${'0'.repeat(62)}/x`, 'digest must have the form <algorithm>:<hex>'],
+    [`SHA256:${'0'.repeat(64)}`, 'digest must have the form <algorithm>:<hex>'],
+    [`sha256+:${'0'.repeat(64)}`, 'digest must have the form <algorithm>:<hex>'],
+    [`md5:${'0'.repeat(32)}`, 'digest has an unsupported algorithm: use sha256 or sha512'],
+    [`sha384:${'0'.repeat(96)}`, 'digest has an unsupported algorithm: use sha256 or sha512'],
+    [`sha256+b64u:${'0'.repeat(43)}`, 'digest has an unsupported algorithm: use sha256 or sha512'],
+    [`constructor:${'0'.repeat(64)}`, 'digest has an unsupported algorithm: use sha256 or sha512'],
     [`sha256:${'0'.repeat(63)}`, 'digest must have 64 lowercase hexadecimal digits after sha256:'],
     [`sha256:${'A'.repeat(64)}`, 'digest must have 64 lowercase hexadecimal digits after sha256:'],
     [`sha512:${'0'.repeat(64)}`, 'digest must have 128 lowercase hexadecimal digits after sha512:'],
@@ -81,7 +81,7 @@ describe('parseDigest', () => {
     const long = 'x'.repeat(5000);
     expect(() => parseDigest(long, 'the parameter mount')).toThrow(
       expect.objectContaining({
-        message: 'the parameter mount is not of the form <algorithm>:<hex>',
+        message: 'the parameter mount must have the form <algorithm>:<hex>',
         detail: { digest: 'x'.repeat(200) },
       }),
     );
@@ -102,10 +102,10 @@ describe('parseAnyDigest', () => {
   });
 
   test.each([
-    ['latest', 'digest is not of the form <algorithm>:<hex>'],
-    ['blake3:', 'digest is not of the form <algorithm>:<hex>'],
-    ['Blake3:00', 'digest is not of the form <algorithm>:<hex>'],
-    ['a++b:00', 'digest is not of the form <algorithm>:<hex>'],
+    ['latest', 'digest must have the form <algorithm>:<hex>'],
+    ['blake3:', 'digest must have the form <algorithm>:<hex>'],
+    ['Blake3:00', 'digest must have the form <algorithm>:<hex>'],
+    ['a++b:00', 'digest must have the form <algorithm>:<hex>'],
     [`blake3:${'0'.repeat(249)}`, 'digest has more than 255 characters'],
     [`sha256:${'A'.repeat(64)}`, 'digest must have 64 lowercase hexadecimal digits after sha256:'],
   ])('refuses %j', (text, message) => {

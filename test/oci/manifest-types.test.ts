@@ -115,7 +115,7 @@ describe.each(SHAPES)('%s, %s', (shape, mediaType, document) => {
 });
 
 describe('a number that Go cannot decode as an integer', () => {
-  const DIGITS = 'must be written in digits alone: clients take neither a fraction nor an exponent';
+  const DIGITS = 'must be written only in digits: clients accept neither a fraction nor an exponent';
   /** `document` with each number that equals `value` written as `literal`. */
   const written = (document: object, value: number, literal: string): string =>
     JSON.stringify(document).replaceAll(`:${value},`, `:${literal},`).replaceAll(`:${value}}`, `:${literal}}`);
@@ -221,7 +221,7 @@ describe('a media type that no manifest has', () => {
     expect(() => parse(image, contentType)).toThrow(
       expect.objectContaining({
         kind: 'MANIFEST_INVALID',
-        message: `no manifest is of the media type ${contentType.split(';')[0] ?? ''}: send the manifest's own media type as Content-Type`,
+        message: `${contentType.split(';')[0] ?? ''} is not the media type of a manifest: send the manifest's own as Content-Type`,
       }),
     );
   });

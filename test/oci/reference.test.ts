@@ -102,7 +102,7 @@ describe('repository names', () => {
     [
       'alice/a b',
       'NAME_INVALID',
-      'a repository name is made of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"',
+      'a repository name consists of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"',
     ],
   ])('are told what is wrong with %j', (name, kind, message) => {
     expect(() => parseRepositoryName(name)).toThrow(expect.objectContaining({ kind, message, detail: { name } }));

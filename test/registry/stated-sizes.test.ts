@@ -24,7 +24,9 @@ beforeEach(async () => {
 });
 
 function refusal(digest: Digest, stated: number, actual: number) {
-  const message = `the manifest says that ${digest} is ${stated} bytes long, but it is ${actual}: make the manifest from what was pushed`;
+  const message =
+    `the manifest says that ${digest} has ${stated} bytes, but it has ${actual}: ` +
+    'build the manifest from the content that was pushed';
   return { kind: 'MANIFEST_INVALID', entries: [{ message, detail: { digest, stated, actual } }] };
 }
 

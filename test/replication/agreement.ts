@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
-import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
+import { outboxDepth } from '../../src/stores/outbox-rows.ts';
 import { granted } from '../support/fixture.ts';
 import type { Host, Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';
@@ -39,7 +39,7 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
     }
     for (const { store } of hosts.all) await sweep(run, store);
     const [waiting, copies] = await Promise.all([
-      Promise.all(hosts.nodes.map(({ store }) => waitingOutboxEntries(store.database))),
+      Promise.all(hosts.nodes.map(({ store }) => outboxDepth(store.database))),
       neededCopies(organization),
     ]);
     const fetches = hosts.nodes.map(({ state }) => state.copyDownCount());

@@ -3,7 +3,7 @@
  * references and whose lease is over, while no node has an old outbox entry. Rows first, objects after.
  */
 import { env } from 'cloudflare:workers';
-import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
+import { outboxDepth } from '../../src/stores/outbox-rows.ts';
 import { GRACE } from '../support/fixture.ts';
 import type { Hosts } from '../support/hosts.ts';
 import type { Content } from './content.ts';
@@ -20,7 +20,7 @@ const COLLECT = `
 export async function collectAtCentral({ nodes, central, now }: Hosts, { blobs }: Content): Promise<void> {
   for (const { store, skew } of nodes) {
     // A node that does not answer stops collection.
-    const { oldest } = await waitingOutboxEntries(store.database).catch(() => ({ oldest: 0 }));
+    const { oldest } = await outboxDepth(store.database).catch(() => ({ oldest: 0 }));
     if (oldest !== null && oldest - skew <= now - GRACE / 2) return;
   }
   const digests = JSON.stringify(blobs.map(({ digest }) => digest));

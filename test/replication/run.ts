@@ -4,7 +4,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { ControlData } from '../../src/stores/organizations/control-data.ts';
-import { waitingOutboxEntries } from '../../src/stores/outbox-rows.ts';
+import { outboxDepth } from '../../src/stores/outbox-rows.ts';
 import { bodyOf, GRACE, granted } from '../support/fixture.ts';
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { Beliefs } from './beliefs.ts';
@@ -327,7 +327,7 @@ export class Run {
     this.#busy.delete(lane);
     if (kind === 'bytes') return;
     if (this.#disturbed || turns < 100) return;
-    if ((await waitingOutboxEntries(store.database)).depth === 0) this.oracle.exchanged(node);
+    if ((await outboxDepth(store.database)).depth === 0) this.oracle.exchanged(node);
   }
 
   #checkTag({ host, repository }: Target, tag: string, seen: number | null, known: ReadonlySet<Event>): void {

@@ -1,30 +1,30 @@
 /**
- * A store as somebody leaves it who wants others to wait: many rows beside, before and around whatever can be asked
- * for. Filled by SQL. What is one thing to ask for is named here.
+ * Fills a store as an adversary would who wants others to wait: with many rows beside, before and around everything
+ * that a request can ask for. The constants name the things to ask for.
  */
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { bytesOf } from './fixture.ts';
 import { withoutTriggers } from './without-triggers.ts';
 
-/** With 200,000 references. */
+/** A repository with 200,000 references. */
 export const BIG = 'mallory/big' as RepositoryName;
 export const MALLORY = 'mallory' as OrganizationName;
-/** A blob that 10,000 repositories have, and that 40,000 dead manifests and 10,000 subjects of {@link BIG} name. */
+/** A blob that 10,000 repositories have. In {@link BIG}, 40,000 dead manifests and 10,000 subjects name it. */
 export const COMMON_BYTES = bytesOf(77, 50);
 export const COMMON: Digest = await digestOf('sha256', COMMON_BYTES);
 /**
- * A blob that 10,000 private repositories have, and that only dead manifests name: 20,000 of {@link BIG}, and one of
- * each other.
+ * A blob that 10,000 private repositories have, and that only dead manifests name: 20,000 in {@link BIG}, and one in
+ * each other repository.
  */
 export const UNNEEDED = digest('6', 0);
-/** With 100,000 earlier writes. */
+/** A tag of {@link BIG} with 100,000 earlier writes. */
 export const TAG = 'moved' as Tag;
-/** With 5,000 referrers. */
+/** A subject with 5,000 referrers. */
 export const SUBJECT_OF_MANY = digest('5', 0);
 /** A manifest with 10,000 tags. */
 export const TAGGED = digest('7', 0);
-/** An index of 4,000 manifests, each of which is an index that lists the next 30. */
+/** An index of 4,000 manifests, each of which is an index that lists the next 36. */
 export const TOP = digest('a', 0);
 export const REPOSITORIES = 10_000;
 
@@ -34,16 +34,18 @@ export function digest(prefix: string, i: number): Digest {
 
 const d = (prefix: string, i = 'i'): string => `'sha256:' || printf('${prefix}%063x', ${i})`;
 const MANIFEST_COLUMNS =
-  'repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, image_size, image_kind';
+  'repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, ' +
+  'image_size, image_kind';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
-/** How many rows, and what: SQL with `i` from 0. */
+/** How many rows to insert, and what: SQL in which `i` counts from 0. */
 const ROWS: readonly (readonly [count: number, insert: string])[] = [
-  // Dead manifests, whose digests come before all others, and what they name.
+  // Dead manifests, whose digests come before all others, and their references.
   [
     40_000,
-    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, ''`,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT '${BIG}', ${d('0')}, '${IMAGE}', '', NULL, 1, 1000 + i, 900000 + i, 0, 1, ''`,
   ],
   [
     40_000,
@@ -83,7 +85,8 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Indexes that list each other.
   [
     4000,
-    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, ''`,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT '${BIG}', ${d('a')}, '${INDEX}', '', NULL, 600000, 2000000, 0, 0, 0, ''`,
   ],
   [
     4000,
@@ -103,7 +106,8 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   // Referrers.
   [
     5000,
-    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', ${d('b')}, '${IMAGE}', 'a/' || (i % 2), '${SUBJECT_OF_MANY}', 100, 2000000, 0, 0, 1, ''`,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT '${BIG}', ${d('b')}, '${IMAGE}', 'a/' || (i % 2), '${SUBJECT_OF_MANY}', 100, 2000000, 0, 0, 1, ''`,
   ],
   [5000, `manifest_contents (repository, digest, part, content) SELECT '${BIG}', ${d('b')}, 0, '{}'`],
   [
@@ -111,10 +115,11 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `manifest_references (repository, digest, manifest, kind, size)
       SELECT '${BIG}', '${SUBJECT_OF_MANY}', ${d('b')}, 'subject', 0`,
   ],
-  // Tags: dead ones first, many of one manifest, one that was moved often.
+  // Tags: dead ones first, then many on one manifest, then one that was moved often.
   [
     1,
-    `manifests (${MANIFEST_COLUMNS}) SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, ''`,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT '${BIG}', '${TAGGED}', '${IMAGE}', '', NULL, 100, 2000000, 1000000, 0, 1, ''`,
   ],
   [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0`],
@@ -122,7 +127,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [5000, `tags SELECT '${BIG}', 'd' || printf('%05d', i), '${TAGGED}', 2000000, 'central', 1`],
   [1, `tags SELECT '${BIG}', '${TAG}', '${TAGGED}', 2000000, 'central', 1`],
   [100_000, `tag_history SELECT '${BIG}', '${TAG}', 1000 + i, 'central', '${TAGGED}', i`],
-  // Repositories: public ones without an image first; all have one blob.
+  // Repositories: public ones without an image first. All have one blob.
   [REPOSITORIES, `repositories SELECT 'mallory/' || printf('%05d', i), 0, 0`],
   [REPOSITORIES, `public_repositories (name) SELECT 'mallory/' || printf('%05d', i)`],
   [
@@ -131,7 +136,8 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   ],
   [
     REPOSITORIES,
-    `manifests (${MANIFEST_COLUMNS}) SELECT 'mallory/' || printf('%05d', i), ${d('2')}, '${IMAGE}', '', NULL, 1, 1000, 2000, 0, 1, ''`,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT 'mallory/' || printf('%05d', i), ${d('2')}, '${IMAGE}', '', NULL, 1, 1000, 2000, 0, 1, ''`,
   ],
   [
     REPOSITORIES,
@@ -162,7 +168,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     10_000,
     `usage (organization, blobs, bytes, unreferenced, uploading, changed) SELECT 'org' || i, 1, 10, 0, 0, i + 1`,
   ],
-  // Control data: removed organizations first, many credentials of one.
+  // Control data: removed organizations first, then many credentials of one organization.
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'a' || printf('%05d', i), 0, 1, NULL`],
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'org' || i, 0, NULL, 1000`],
   [1, `organizations (name, created_at, removed_at, quota_bytes) SELECT '${MALLORY}', 0, NULL, 1000000000`],
@@ -171,7 +177,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     `credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
      SELECT 'id' || i, 'organization', '${MALLORY}', 'c' || printf('%05d', i), '[]', '[]', 'hash' || i, 0`,
   ],
-  // What waits.
+  // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
   [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],
   [20_000, `uploads SELECT printf('%036d', i), '${BIG}', 'open', 10, NULL, '', i`],
@@ -188,6 +194,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [100, `change_log_positions SELECT 'other' || i, 0, 0, NULL`],
 ];
 
+/** Inserts all rows into a database. */
 export async function fillAsAdversary(database: D1Database): Promise<void> {
   await withoutTriggers(database, async () => {
     for (const [count, insert] of ROWS) {

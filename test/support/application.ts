@@ -1,10 +1,10 @@
-/** An image as Unikraft's tools make it: an index of one manifest, with uncompressed layers of one file each. */
+/** Images as Unikraft's tools make them: an index of one manifest, with uncompressed layers of one file each. */
 
 export interface Piece {
   readonly mediaType: string;
   readonly digest: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Of a layer that the tools have read from a repository and push to another: they ask for a mount. */
+  /** The repository that the tools have read this layer from. When they push it to another, they ask for a mount. */
   readonly from?: string;
 }
 
@@ -25,7 +25,7 @@ const OCI = 'application/vnd.oci.image';
 const TAR = `${OCI}.layer.v1.tar`;
 export const ROM = 'application/vnd.unikraft.rom.v1';
 
-/** The platform is said in the index, and again in the config's descriptor. */
+/** The platform, which is stated in the index and again in the config's descriptor. */
 const PLATFORM = {
   architecture: 'x86_64',
   os: 'kraftcloud',
@@ -61,7 +61,7 @@ export async function applicationOf({ kernel, rootfs, rom }: Parts): Promise<App
   return { layers: layers.map(({ piece }) => piece), config, manifest, index };
 }
 
-/** What a push sends where the registry has nothing of it. */
+/** Returns the bytes that a push sends to a registry that has none of the pieces. */
 export function bytesOfPieces(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
 }

@@ -1,4 +1,4 @@
-/** Pulls and pushes at {@link ThreeHosts} of which some part may be away, and how they may be answered. */
+/** Pulls and pushes at {@link ThreeHosts} while some part may be away, and checks of the answers. */
 import { env } from 'cloudflare:workers';
 import { expect } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -15,14 +15,14 @@ export const pathsOf = (image: Image, tag = 'latest'): string[] =>
     ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`),
   ].map((path) => `/v2/${REPOSITORY}/${path}`);
 
-/** Undefined for a client that is told to come back, in the form that OCI clients know. */
+/** Describes the answer; undefined if it is a 503 that tells an OCI client to come back. */
 export function wrongRefusal({ status, headers, code, bytes }: Answered): string | undefined {
   const right =
     status === 503 && /^[1-9]\d*$/.test(headers.get('Retry-After') ?? '') && (code ?? 'UNAVAILABLE') === 'UNAVAILABLE';
   return right ? undefined : `${status} ${code} ${new TextDecoder().decode(bytes)}`;
 }
 
-/** Every part of the image, with GET and with HEAD: 200 and its bytes, or 503. */
+/** Asks for every part of the image with GET and HEAD. Returns 200, 503, or a wrong answer, for each request. */
 export async function pulls(
   hosts: ThreeHosts,
   host: HostName,
@@ -42,16 +42,16 @@ export async function pulls(
   return answers;
 }
 
-/** What {@link pulls} answers where every request has one answer. */
+/** Returns what {@link pulls} returns if every request has this status. */
 export const all = (image: Image, status: number): number[] => pathsOf(image).flatMap(() => [status, status]);
 
-/** The state API's word. */
+/** Returns the image's state, as the state API says it. */
 export async function stateAt(hosts: ThreeHosts, host: HostName, tag = 'latest'): Promise<unknown> {
   const { bytes } = await hosts.call(host, 'GET', `/api/organizations/alice/repositories/app/images/${tag}`);
   return (JSON.parse(new TextDecoder().decode(bytes)) as { state: unknown }).state;
 }
 
-/** Gives back all that is away; then the image, pushed at a node, has come to be whole everywhere. */
+/** Gives back everything that is away, and checks that the image then settles and is whole at every host. */
 export async function requireSettledEverywhere(
   hosts: ThreeHosts,
   image: Image,
@@ -63,20 +63,20 @@ export async function requireSettledEverywhere(
   for (const host of HOST_NAMES) expect([host, await pulls(hosts, host, image, tag)]).toEqual([host, all(image, 200)]);
 }
 
-/** Outbox entries of node1. */
+/** Returns the number of node1's outbox entries. */
 export async function outboxEntries(): Promise<number> {
   const { results } = await env.DB_NODE1!.prepare('SELECT key FROM outbox').all();
   return results.length;
 }
 
-/** An image of node1 that central has heard of, and whose bytes it lacks. */
+/** Pushes an image to node1 and announces it. Central knows it, but lacks its bytes. */
 export async function announced(hosts: ThreeHosts, seed: number, tag = 'latest'): Promise<Image> {
   const image = await hosts.push('node1', REPOSITORY, seed, tag);
   await hosts.announce();
   return image;
 }
 
-/** An image of node1 that central has as a whole. */
+/** Pushes an image to node1 and copies it up, so that central has all of it. */
 export async function settled(hosts: ThreeHosts, seed: number, tag = 'latest'): Promise<Image> {
   const image = await announced(hosts, seed, tag);
   await hosts.drain();

@@ -1,4 +1,4 @@
-/** The test's own stores, by name. */
+/** The stores of the test environment, by name. */
 import { env } from 'cloudflare:workers';
 
 export const BINDINGS = {
@@ -7,13 +7,14 @@ export const BINDINGS = {
   node2: [env.DB_NODE2!, env.BLOBS_NODE2!],
 } as const satisfies Record<string, readonly [D1Database, R2Bucket]>;
 
-/** Tables that hold rows of the registry's own: all but D1's, SQLite's, and copies that a test keeps as `saved_…`. */
+/** SQL that selects the registry's tables: all except D1's, SQLite's, and copies that a test keeps as `saved_…`. */
 export const TABLES =
-  "type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'saved_*'";
+  "type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*' " +
+  "AND name NOT GLOB 'saved_*'";
 
 let tables: readonly string[] | undefined;
 
-/** Leaves every store with its schema, a clock at 0, and nothing else. */
+/** Empties every store. The schema stays, and the clock is set to 0. */
 export async function clearStores(): Promise<void> {
   if (tables === undefined) {
     const { results } = await env.DB_CENTRAL.prepare(`SELECT name FROM sqlite_master WHERE ${TABLES}`).all<{
@@ -37,7 +38,7 @@ export async function clearStores(): Promise<void> {
   );
 }
 
-/** Drops the copies of tables that a test file before this one kept. */
+/** Drops copies of tables that an earlier test file has kept. */
 export async function dropSavedTables(): Promise<void> {
   await Promise.all(
     Object.values(BINDINGS).map(async ([database]) => {

@@ -1,4 +1,4 @@
-/** Requests to the Worker as it is deployed, in the same isolate as the test. */
+/** Requests to the Worker as deployed, in the same isolate as the test. */
 import { env, exports } from 'cloudflare:workers';
 import { hashSecret } from '../../src/auth/login.ts';
 import { secrets } from './console.ts';
@@ -15,13 +15,13 @@ export interface NewUser extends User {
   readonly organization?: string;
   readonly rights?: readonly string[];
   readonly repositories?: readonly string[];
-  /** Milliseconds since the epoch; never unless told. */
+  /** Milliseconds since the epoch; never by default. */
   readonly expiresAt?: number;
-  /** 'central' and names of nodes; everywhere unless told. */
+  /** 'central' and names of nodes; everywhere by default. */
   readonly registries?: readonly string[];
 }
 
-/** Who exists in a test: declared, then put into the empty store by {@link addUsers}. */
+/** The users of tests. {@link addUsers} adds them to the empty store. */
 export const USERS = {
   alice: { kind: 'organization', name: 'alice', password: 'alice-secret', organization: 'alice' },
   aliceReader: {
@@ -51,7 +51,7 @@ export async function addUsers(): Promise<void> {
   await addCredentials(Object.values<NewUser>(USERS));
 }
 
-/** Credentials, and the organizations that they are of. */
+/** Adds credentials and their organizations. */
 export async function addCredentials(users: readonly NewUser[]): Promise<void> {
   const organization = env.DB_CENTRAL.prepare(
     'INSERT INTO organizations (name, created_at) VALUES (?1, 0) ON CONFLICT DO NOTHING',
@@ -80,13 +80,13 @@ export function basic({ name, password }: User): string {
 }
 
 export interface CallOptions {
-  /** `http://<host>`; {@link HOST} unless told. */
+  /** `http://<host>`; {@link HOST} by default. */
   readonly host?: string;
-  /** A user, with Basic; or the value of the header. */
+  /** A user, who logs in with Basic, or the value of the Authorization header. */
   readonly as?: UserName | { readonly authorization: string };
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: BodyInit | null;
-  /** Answers in place of the Worker as it is deployed. */
+  /** Answers instead of the Worker as deployed. */
   readonly fetcher?: ((request: Request) => Promise<Response>) | undefined;
 }
 
@@ -109,14 +109,14 @@ export async function call(method: string, path: string, options: CallOptions = 
   return response;
 }
 
-/** What the answer gives away to the caller, and must not be found in the log. */
+/** Remembers the secrets of an answer, which must not appear in the log. */
 async function rememberSecrets(response: Response, path: string): Promise<void> {
   secrets.addLocation(response.headers.get('Location') ?? '');
   const gives = /^\/token\b|\/credentials$/.test(path) && response.ok;
   if (gives) secrets.addAnswer(await response.clone().text());
 }
 
-/** The value of an Authorization header with an access token for the scopes. */
+/** Gets an access token for the scopes, as the value of an Authorization header. */
 export function tokenFor(
   as: UserName | undefined,
   ...scopes: readonly string[]
@@ -124,7 +124,7 @@ export function tokenFor(
   return tokenOf(as === undefined ? {} : { as }, ...scopes);
 }
 
-/** As {@link tokenFor}, for any caller and host. */
+/** Like {@link tokenFor}, for any caller and host. */
 export async function tokenOf(
   caller: CallOptions,
   ...scopes: readonly string[]

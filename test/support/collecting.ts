@@ -1,4 +1,4 @@
-/** Collecting over the hosts of `hosts.ts`, with their clock: what the tasks are given, and what is left after them. */
+/** Collection over the hosts of `hosts.ts`, with their clock: the tasks' context, and what they leave behind. */
 import { env } from 'cloudflare:workers';
 import type { MaintenanceContext } from '../../src/maintenance/context.ts';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -17,7 +17,7 @@ export function contextOf(hosts: Hosts, changes: Partial<MaintenanceContext> = {
   return openRun({ ...stores, now: () => hosts.now }, changes);
 }
 
-/** Everything that runs without being asked, once. */
+/** Runs every task of collection once, at all stores. */
 export async function collectAll(hosts: Hosts): Promise<void> {
   const context = contextOf(hosts);
   for (const { store } of hosts.all) await sweep(context, store);
@@ -38,7 +38,7 @@ export async function pushBlob(
   return digest;
 }
 
-/** An image of a config and a layer, pushed whole. */
+/** Pushes an image of a config and a layer. */
 export async function pushImage(
   host: Host,
   seed: number,
@@ -59,7 +59,7 @@ export function putManifest(
   return registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
 }
 
-/** Reads a whole image by tag or digest. @throws where something of it is missing */
+/** Reads a whole image by tag or digest. @throws if any part of it is missing */
 export async function pull({ registry }: Host, reference: Tag | Digest, repository = REPOSITORY): Promise<void> {
   const isDigest = reference.includes(':');
   const manifest = await registry.getManifest(
@@ -87,7 +87,7 @@ export async function rowsAt<Row = Record<string, unknown>>(
   ).results;
 }
 
-/** Stores in whose own rows a blob has a location there. */
+/** Returns the stores of a blob's locations, by the rows of a host. */
 export async function locationsOf(host: HostName, digest: Digest): Promise<string[]> {
   const rows = await rowsAt<{ store: string }>(
     host,
@@ -110,7 +110,7 @@ export async function stoppedAt(host: HostName, task = 'collect'): Promise<strin
   return rows[0]?.stopped ?? null;
 }
 
-/** Kept whatever has been deleted. */
+/** Tables that keep rows whatever was deleted. */
 const LASTING = new Set([
   'clock',
   'change_log_positions',
@@ -122,13 +122,14 @@ const LASTING = new Set([
   'audit',
 ]);
 
-/** Rows and objects that are left in any store, but for what lasts. A counter of nothing counts as none. */
+/** Returns the rows and objects left in all stores, except those that last. Totals of zero do not count. */
 export async function leftovers(): Promise<string[]> {
   const found: string[] = [];
   for (const host of HOST_NAMES) {
     const tables = await rowsAt<{ name: string }>(
       host,
-      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
+      `SELECT name FROM sqlite_master WHERE type = 'table'
+         AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'`,
     );
     for (const { name } of tables) {
       if (LASTING.has(name)) continue;

@@ -1,4 +1,4 @@
-/** No test inside workerd may leave a secret in the log: all that is printed is searched after each. */
+/** Searches everything printed after each test inside workerd: no test may leave a secret in the log. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect } from 'vitest';
 import { secrets, takePrinted, watchConsole } from './console.ts';

@@ -1,7 +1,9 @@
-/** What the code under test prints, and the secrets that it must not print. */
+/** Records what the code under test prints, and the secrets that it must not print. */
 import { Secrets } from './secrets.ts';
 
-/** All that the test file has used so far: the configuration's, and what `client.ts` sent and got. */
+/**
+ * The secrets that the test file has used so far: the configuration's, and those that `client.ts` sent and received.
+ */
 export const secrets = new Secrets();
 
 const LEVELS = ['log', 'info', 'warn', 'error', 'debug'] as const;
@@ -10,7 +12,7 @@ let printed: string[] = [];
 let shown = true;
 let watched = false;
 
-/** From now on, everything that is printed is kept until {@link takePrinted}. */
+/** Starts to record everything printed, until {@link takePrinted}. */
 export function watchConsole(): void {
   shown = true;
   if (watched) return;
@@ -24,22 +26,22 @@ export function watchConsole(): void {
   }
 }
 
-/** For tests of thousands of requests: their lines are searched, but not shown. */
+/** Stops showing what is printed, for tests of thousands of requests. It is still recorded. */
 export function hideConsole(): void {
   shown = false;
 }
 
-/** For what is to be read after such tests. */
+/** Shows again what is printed. */
 export function showConsole(): void {
   shown = true;
 }
 
-/** The last so many things that were printed, which are searched all the same. */
+/** Returns the last things printed. They stay recorded. */
 export function lastPrinted(count: number): readonly string[] {
   return printed.slice(-count);
 }
 
-/** What was printed since the last time. */
+/** Returns what was printed since the last call, and forgets it. */
 export function takePrinted(): string {
   const text = printed.join('\n');
   printed = [];

@@ -1,4 +1,4 @@
-/** Content to push over HTTP. */
+/** Pushes content over HTTP. */
 import type { Digest } from '../../src/oci/digest.ts';
 import { call, type CallOptions } from './client.ts';
 import { bytesOf, contentDigest, type Image, imageOf } from './fixture.ts';
@@ -13,11 +13,11 @@ export async function putBlob(
     ...options,
     body: content,
   });
-  if (response.status !== 201) throw new Error(`push of a blob: ${response.status} ${await response.text()}`);
+  if (response.status !== 201) throw new Error(`pushing a blob failed: ${response.status} ${await response.text()}`);
   return digest;
 }
 
-/** An image of one config and one layer, pushed with the given tags. */
+/** Pushes an image of one config and one layer, with the given tags. */
 export async function putImage(
   repository: string,
   seed: number,
@@ -29,7 +29,8 @@ export async function putImage(
   const image = await imageOf(config, [layer]);
   for (const reference of tags.length === 0 ? [image.digest] : tags) {
     const response = await putManifest(repository, reference, image, options);
-    if (response.status !== 201) throw new Error(`push of a manifest: ${response.status} ${await response.text()}`);
+    if (response.status !== 201)
+      throw new Error(`pushing a manifest failed: ${response.status} ${await response.text()}`);
   }
   return image;
 }

@@ -1,11 +1,11 @@
-/** Bindings that count what is asked of them, by the classes that Cloudflare prices. */
+/** Wraps bindings to count their calls, by the classes that Cloudflare charges for. */
 export interface Counts {
-  /** R2 put, list, create and complete of a multipart upload, upload of a part. */
+  /** R2 put, list, and creating, completing and uploading parts of a multipart upload. */
   classA: number;
   /** R2 get and head. */
   classB: number;
   r2Deletes: number;
-  /** Round trips to D1: a query, or a batch. */
+  /** Round trips to D1, each a query or a batch. */
   d1: number;
   rowsRead: number;
   rowsWritten: number;

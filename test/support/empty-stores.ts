@@ -1,6 +1,7 @@
 /**
- * Every test starts with empty stores that have the schema. Test files share one runtime, since starting one for each
- * costs more than most of them run: this file is evaluated before each, and leaves nothing of the file before.
+ * Gives every test empty stores that have the schema. Test files share one runtime, since starting one for each file
+ * would take longer than most files run. This module is evaluated before each file, and removes what the file before
+ * has left.
  */
 import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -8,7 +9,7 @@ import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
 
 declare global {
-  // Bindings that only tests have.
+  // These bindings exist only in tests.
   namespace Cloudflare {
     interface Env {
       readonly MIGRATIONS: Parameters<typeof applyD1Migrations>[1];
@@ -28,7 +29,7 @@ await clearStores();
 const PURE = /\/test\/(?:oci|namespaces)\//;
 if (!PURE.test(expect.getState().testPath ?? '')) beforeEach(clearStores);
 
-/** Ends what the queues of the file before were doing, which would go on in the stores of this one. */
+/** Stops the queues of the file before, which would otherwise go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {
   for (const id of await listDurableObjectIds(env.REPLICATION_QUEUE)) {
     await runInDurableObject(env.REPLICATION_QUEUE.get(id), async (_queue, { storage }) => {

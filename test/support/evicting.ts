@@ -1,4 +1,4 @@
-/** Evicting from node1 of `hosts.ts`. */
+/** Eviction from node1 of `hosts.ts`. */
 import { storedBytes } from '../../src/maintenance/collection/delete-queue-rows.ts';
 import { contextOf, HOUR, pushImage, rowsAt } from './collecting.ts';
 import { GRACE, type Image } from './fixture.ts';
@@ -7,12 +7,12 @@ import { evict } from './maintenance.ts';
 
 export const DAY = 24 * HOUR;
 
-/** @param bytes that node1 may have; undefined for no limit, as `idleMilliseconds` */
+/** Runs eviction at node1. @param bytes node1's limit; undefined for no limit, like `idleMilliseconds` */
 export function run(hosts: Hosts, bytes: number | undefined, idleMilliseconds?: number): Promise<void> {
   return evict(contextOf(hosts), hosts.node1.store, { bytes, idleMilliseconds });
 }
 
-/** Digests of node1's live manifests. */
+/** Returns the digests of node1's live manifests. */
 export async function manifests(): Promise<string[]> {
   const rows = await rowsAt<{ digest: string }>(
     'node1',
@@ -21,12 +21,12 @@ export async function manifests(): Promise<string[]> {
   return rows.map(({ digest }) => digest);
 }
 
-/** Bytes that node1 has. */
+/** Returns the bytes that node1 holds. */
 export async function used({ node1 }: Hosts): Promise<number> {
   return (await storedBytes(node1.store.database, 'node1')).bytes;
 }
 
-/** Settled images of 200 bytes each, pushed to node1 an hour apart, whose leases are over. */
+/** Pushes images of 200 bytes to node1, an hour apart. Returns them settled, with their leases over. */
 export async function settled(hosts: Hosts, ...tags: string[]): Promise<Image[]> {
   const images: Image[] = [];
   for (const [i, tag] of tags.entries()) {

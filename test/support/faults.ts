@@ -1,10 +1,10 @@
 /**
- * Bindings that fail as a plan says: before a call is applied, after it (its answer is lost), late, never, or in the
- * middle of an object's body. Around any Worker's environment: every `DB_<STORE>` and `BLOBS_<STORE>` in it is wrapped.
+ * Wraps bindings to fail as a plan says: before a call takes effect, after it (the answer is lost), late, never, or in
+ * the middle of an object's body. It wraps every `DB_<STORE>` and `BLOBS_<STORE>` of any Worker's environment.
  */
 import { stalledCall } from './stalled-calls.ts';
 
-/** Kinds of calls: those of D1, then those of R2. */
+/** Kinds of calls: D1's, then R2's. */
 export type CallKind = 'query' | 'batch' | R2CallKind;
 type R2CallKind =
   | 'get'
@@ -18,25 +18,25 @@ type R2CallKind =
   | 'abort';
 
 export interface Call {
-  /** As in the binding's name, in lower case: `central`. */
+  /** The store's part of the binding's name, in lower case: `central`. */
   readonly store: string;
   readonly kind: CallKind;
-  /** How many calls of this kind the store has had before. */
+  /** How many calls of this kind the store has had before this one. */
   readonly index: number;
-  /** What R2 is asked about; empty for D1. */
+  /** The keys of a call to R2; empty for D1. */
   readonly keys: readonly string[];
-  /** Whether a stream goes with it: R2 then has as long as that lasts. */
+  /** Whether the call sends a stream. Its deadline then starts when the stream ends. */
   readonly streams: boolean;
 }
 
 /**
- * - `before`: fails, and nothing has happened.
- * - `after`: happens, and fails.
- * - `stall`: never answers, and nothing has happened; its deadline passes at once (stalled-calls.ts).
- * - `stall after`: happens, and never answers.
- * - `delay`: happens after so many milliseconds.
- * - `until`: happens once this has been resolved; it fails if that is rejected.
- * - `breakAt`: of a get: the body breaks off after this part of it, from 0 to 1. Of any other call: ok.
+ * - `before`: the call fails without effect.
+ * - `after`: the call takes effect, then fails.
+ * - `stall`: the call never answers and has no effect. Its deadline passes at once (stalled-calls.ts).
+ * - `stall after`: the call takes effect, but never answers.
+ * - `delay`: the call takes effect after so many milliseconds.
+ * - `until`: the call takes effect once this promise resolves, and fails if it rejects.
+ * - `breakAt`: the body of a get breaks off after this part of it, from 0 to 1. Any other call succeeds.
  */
 export type Fault =
   | 'ok'
@@ -48,15 +48,15 @@ export type Fault =
   | { readonly until: Promise<unknown> }
   | { readonly breakAt: number };
 
-/** Decides for each call, when it is made. */
+/** Decides the fault of each call when it is made. */
 export type Plan = (call: Call) => Fault;
 
-/** Every call takes so much longer. */
+/** Returns a plan that delays every call. */
 export function delayed(milliseconds: number): Plan {
   return () => ({ delay: milliseconds });
 }
 
-/** The environment with its stores' bindings failing by the plan; what else is in it stays. */
+/** Returns the environment with its stores' bindings failing by the plan. Other bindings stay. */
 export function faulty<Bindings extends object>(bindings: Bindings, plan: Plan): Bindings {
   const wrapped = Object.entries(bindings).map(([name, binding]: [string, unknown]): [string, unknown] => {
     const [, kind, suffix = ''] = /^(DB|BLOBS)_(.+)$/.exec(name) ?? [];
@@ -67,7 +67,7 @@ export function faulty<Bindings extends object>(bindings: Bindings, plan: Plan):
   return Object.fromEntries(wrapped) as Bindings;
 }
 
-/** Makes calls, each as the plan says. */
+/** Makes the calls of one binding, each as the plan says. */
 class Caller {
   readonly #store: string;
   readonly #plan: Plan;
@@ -90,8 +90,8 @@ class Caller {
   }
 
   /**
-   * As `call`; answers as well where a body breaks off.
-   * @param ignored what becomes of a result that nobody gets
+   * Like `call`, but also returns where a body breaks off.
+   * @param ignored disposes of a result that nobody receives
    */
   async breakable<Result>(
     kind: CallKind,
@@ -117,7 +117,7 @@ class Caller {
   }
 }
 
-/** A database as `faulty` makes it. */
+/** Wraps a database as {@link faulty} does. */
 export function faultyD1(database: D1Database, store: string, plan: Plan): D1Database {
   const caller = new Caller(store, plan, 'D1_ERROR: Network connection lost.');
   const originals = new WeakMap<object, D1PreparedStatement>();
@@ -150,7 +150,7 @@ export function faultyD1(database: D1Database, store: string, plan: Plan): D1Dat
   } as unknown as D1Database;
 }
 
-/** A bucket as `faulty` makes it. */
+/** Wraps a bucket as {@link faulty} does. */
 export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket {
   const caller = new Caller(store, plan, 'internal error: please try again (10001)');
   const uploadOf = (upload: R2MultipartUpload) => ({
@@ -184,7 +184,7 @@ export function faultyR2(bucket: R2Bucket, store: string, plan: Plan): R2Bucket 
   return faultyBucket;
 }
 
-/** An object whose body breaks off after the part `breakAt` of it. */
+/** Returns an object whose body breaks off after the part `breakAt`. */
 function brokenObject(object: R2ObjectBody, breakAt: number): R2ObjectBody {
   const length =
     object.range !== undefined && 'length' in object.range ? (object.range.length ?? object.size) : object.size;

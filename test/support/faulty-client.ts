@@ -1,4 +1,4 @@
-/** Clients of a Worker whose stores fail by chance: they try again as clients do, and know what they may be told. */
+/** Clients of a Worker whose stores fail at random. They retry as real clients do, and check each answer. */
 import { env } from 'cloudflare:workers';
 import type { Hono } from 'hono';
 import type { AppEnv } from '../../src/http/context.ts';
@@ -18,25 +18,25 @@ import {
   RepositoryState,
 } from './registry-model.ts';
 
-/** Attempts while the stores fail; then they heal. */
+/** Attempts while the stores fail. After these the stores heal. */
 const ATTEMPTS = 3;
 
-/** Why an object is there that no row names: what a fault between R2 and D1 explains. */
+/** Reasons for an object that no row names: faults between R2 and D1. */
 export const LEAK_REASONS = {
   'delete failed': 'its own deletion failed',
-  'commit failed': 'D1 failed while it was committed: the transaction may have happened, so the object is left alone',
-  'comparison failed': 'R2 failed while the registry asked whether the object that it already had is there',
+  'commit failed': 'D1 failed during its commit, which may have taken effect, so the registry leaves the object',
+  'comparison failed': 'R2 failed when the registry asked whether its earlier object still exists',
 } as const;
 export type LeakReason = keyof typeof LEAK_REASONS;
 
 export interface Outcomes {
   requests: number;
   faults: number;
-  /** Of these, calls that never answered. */
+  /** Those of the faults that never answered. */
   stalls: number;
-  /** Answers that were 503. */
+  /** Answers with status 503. */
   unavailable: number;
-  /** Bodies that broke off. */
+  /** Bodies of answers that broke off. */
   broken: number;
   /** Requests that had to wait until the stores had healed. */
   afterHealing: number;
@@ -69,7 +69,7 @@ export class FaultyClient {
     this.actor = new FaultyActor(repository, random, this);
   }
 
-  /** From here on stores fail. */
+  /** Lets the stores fail from now on. */
   fail(): void {
     this.#failing = true;
   }
@@ -103,7 +103,7 @@ export class FaultyClient {
     return { status: response.status, header: (name) => response.headers.get(name), body: content };
   };
 
-  /** What explains that an object has no row; undefined for nothing. */
+  /** Returns the fault that explains why an object has no row; undefined if none does. */
   explanationOf(key: string): LeakReason | undefined {
     if (this.#made.some((call) => call.kind === 'delete' && isWithoutEffect(call.fault) && call.keys.includes(key))) {
       return 'delete failed';
@@ -116,7 +116,7 @@ export class FaultyClient {
     return failed('head') ? 'comparison failed' : undefined;
   }
 
-  /** The last requests, with the faults in them. */
+  /** Returns the last requests and their calls, with the fault of each call. */
   history(count: number): string {
     return this.#requests
       .map((line, request) => {
@@ -142,7 +142,7 @@ export class FaultyClient {
     const random = this.#random;
     if (kind === 'get' && random.chance(0.15)) return { breakAt: random.next() };
     const fault = random.weighted({ ok: 72, before: 8, after: 8, late: 4, stall: 4, 'stall after': 4 });
-    // A call lasts as long as its stream: nothing ends one of these.
+    // The deadline of a call with a stream starts when the stream ends, so a stall would never end.
     if (streams && fault === 'stall') return 'before';
     if (streams && fault === 'stall after') return 'after';
     return fault === 'late' ? { delay: random.between(0, 2) } : fault;
@@ -176,7 +176,7 @@ class FaultyActor implements Actor {
     return answer;
   }
 
-  /** Reads something, and is told the truth or that it cannot be told. */
+  /** Reads something at random. The answer must be right, a 503, or broken off. */
   async read(): Promise<void> {
     for (const expectations of [expectationsOf(this.state), partialExpectationsOf(this.state)]) {
       const expectation = this.random.pick(expectations);
@@ -189,7 +189,7 @@ class FaultyActor implements Actor {
   }
 
   /**
-   * Tries again while the answer is 503, at last with stores that have healed. Looks at what has been done in between.
+   * Retries while the answer is 503, the last time with healed stores. Calls `look` between attempts.
    */
   async #answered(
     request: Outgoing,
@@ -215,22 +215,23 @@ class FaultyActor implements Actor {
     }
   }
 
-  /** A change that was answered with 503 has been made or not, as a whole. */
+  /** Checks that a change that was answered with 503 was made completely or not at all. */
   async #requireNotHalf(states: readonly RepositoryState[]): Promise<void> {
     const wrong = await differencesOfEach(this.#client.send, states, { only: 'what differs' });
     if (wrong.every((found) => found.length > 0))
-      throw new Error(`neither not done nor done: ${JSON.stringify(wrong)}`);
+      throw new Error(`a change was made in part: ${JSON.stringify(wrong)}`);
   }
 }
 
-/** @throws where it is 503, but not as clients need it */
+/** Whether the answer is 503. @throws if it is a 503 without what clients need */
 function isUnavailable(answer: Answer): boolean {
   if (answer.status !== 503) return false;
   const seconds = answer.header('Retry-After') ?? '';
   // The answer to HEAD has no body.
   const text = answer.body === undefined ? '' : new TextDecoder().decode(answer.body);
   const code = text === '' ? 'UNAVAILABLE' : (JSON.parse(text) as { errors: { code: string }[] }).errors[0]?.code;
-  if (!/^\d+$/.test(seconds) || code !== 'UNAVAILABLE') throw new Error(`a 503 with Retry-After "${seconds}": ${text}`);
+  if (!/^\d+$/.test(seconds) || code !== 'UNAVAILABLE')
+    throw new Error(`a 503 is malformed, with Retry-After "${seconds}": ${text}`);
   return true;
 }
 
@@ -239,7 +240,7 @@ function requireNothing(found: readonly (string | undefined)[]): void {
   if (wrong.length > 0) throw new Error(wrong.join('\n'));
 }
 
-/** Undefined where it breaks off, or ends before its Content-Length. */
+/** Returns the body; undefined if it breaks off or ends before its Content-Length. */
 async function bodyOf(response: Response, method: string): Promise<Uint8Array | undefined> {
   const length = response.headers.get('Content-Length');
   const body = await response.arrayBuffer().catch(() => undefined);

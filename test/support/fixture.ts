@@ -1,4 +1,4 @@
-/** A registry over the test's own D1 and R2, with a clock that the test drives and bindings that count. */
+/** A registry over the test's D1 and R2, with a clock that the test drives and bindings that count calls. */
 import { env } from 'cloudflare:workers';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import { type Algorithm, type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -19,13 +19,13 @@ export const GRACE = 24 * 3_600_000;
 export interface Fixture {
   readonly registry: StoredRegistry;
   readonly counts: Counts;
-  /** Milliseconds; tests move it. */
+  /** Milliseconds since the epoch. Tests set it. */
   now: number;
   /** How often the replication queue was woken. */
   wakes: number;
-  /** Waits for work that goes on after a response. */
+  /** Waits for work deferred until after a response. */
   settled(): Promise<void>;
-  /** As if another isolate answered. */
+  /** Opens another fixture over the same stores, as another isolate would. */
   fresh(options?: FixtureOptions): Promise<Fixture>;
 }
 
@@ -96,13 +96,13 @@ export function bytesOf(seed: number, length: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** A body as a request brings it: with its length, or as a chunked one. */
+/** Returns a body as a request brings it, with its length or chunked. */
 export function bodyOf(bytes: Uint8Array<ArrayBuffer>, length: 'known' | 'unknown' = 'known'): Body {
   const request = new Request('http://registry/', { method: 'PUT', body: bytes });
   return { stream: request.body!, length: length === 'known' ? bytes.byteLength : undefined };
 }
 
-/** A body that breaks off after `bytes`. */
+/** Returns a body that breaks off after `bytes`. */
 export function brokenBody(bytes: Uint8Array<ArrayBuffer>, length: number | undefined): Body {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -113,17 +113,17 @@ export function brokenBody(bytes: Uint8Array<ArrayBuffer>, length: number | unde
   return { stream: readable, length };
 }
 
-/** How long the contents are, in bytes, whose digests tests have asked for. */
+/** Bytes of the contents whose digests tests have computed. */
 const lengths = new Map<Digest, number>();
 
-/** The digest of a content, whose length descriptors of it then say. */
+/** Returns the digest of a content, and remembers its length for descriptors. */
 export async function contentDigest(bytes: Uint8Array<ArrayBuffer>, algorithm: Algorithm = 'sha256'): Promise<Digest> {
   const digest = await digestOf(algorithm, bytes);
   lengths.set(digest, bytes.byteLength);
   return digest;
 }
 
-/** Declares how many bytes a digest names that the test made up. */
+/** Declares the length of the content behind a made-up digest. */
 export function ofLength(digest: Digest, bytes: number): Digest {
   lengths.set(digest, bytes);
   return digest;
@@ -151,7 +151,7 @@ export interface Image {
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
-  /** Bytes; of a content that no test has made, 1. */
+  /** Bytes; 1 if the length is unknown. */
   readonly size: number;
 }
 
@@ -159,12 +159,12 @@ export function descriptorOf(digest: Digest, mediaType: string): Descriptor {
   return { mediaType, digest, size: lengths.get(digest) ?? 1 };
 }
 
-/** What names a manifest as the subject of another. */
+/** Returns the descriptor that names an image as a subject. */
 export function subjectOf({ digest, manifest }: Image): Descriptor {
   return descriptorOf(digest, manifest.mediaType);
 }
 
-/** An image manifest of blobs that may or may not have been pushed. */
+/** Returns an image manifest. Its blobs need not have been pushed. */
 export async function imageOf(
   config: Digest,
   layers: readonly Digest[],
@@ -199,7 +199,7 @@ export async function pushImage(
   await registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags as Tag[]);
 }
 
-/** An image of one config and one layer, pushed whole. */
+/** Pushes an image of one config and one layer. */
 export async function pushSmallImage(
   fixture: Fixture,
   seed: number,
@@ -213,7 +213,7 @@ export async function pushSmallImage(
   return image;
 }
 
-/** Keys of all objects in R2, as `list` tells. */
+/** Lists the keys of all objects in a bucket. */
 export async function objectKeys(bucket: R2Bucket = env.BLOBS_CENTRAL): Promise<string[]> {
   const keys: string[] = [];
   let cursor: string | undefined;
@@ -232,7 +232,7 @@ export async function rowsOf<Row>(query: string, ...parameters: (string | number
   return results;
 }
 
-/** Objects that are neither a blob's location, nor a chunk of an upload, nor about to be deleted. */
+/** Returns objects that are no blob's location, no chunk of an upload, and not in the delete queue. */
 export async function unreferencedObjects(): Promise<string[]> {
   const rows = await rowsOf<{ key: string }>(
     'SELECT key FROM locations UNION SELECT key FROM upload_chunks UNION SELECT key FROM delete_queue',
@@ -241,11 +241,12 @@ export async function unreferencedObjects(): Promise<string[]> {
   return (await objectKeys()).filter((key) => !known.has(key));
 }
 
-/** Refused logins are counted whatever else they change. */
+/** Rows to leave out of snapshots: refused logins are counted even if nothing else changes. */
 const REFUSED: Readonly<Record<string, string>> = { audit: " WHERE action <> 'refuse login'" };
 
 /**
- * All rows of all tables but the nodes' positions, which follow by themselves; to show that something changed nothing.
+ * Returns all rows and object keys of a store, to prove that something changed nothing. It leaves out the nodes'
+ * positions in the change log, which advance on their own.
  */
 export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
   const all = async <Row>(query: string): Promise<Row[]> => (await database.prepare(query).all<Row>()).results;
@@ -258,7 +259,7 @@ export async function snapshot(database = env.DB_CENTRAL, bucket = env.BLOBS_CEN
   return JSON.stringify([contents, await objectKeys(bucket)]);
 }
 
-/** As {@link snapshot}, without the notes of when something was last used or pulled: these are no changes. */
+/** Like {@link snapshot}, without the times of the last use or pull, which do not count as changes. */
 export async function snapshotWithoutUse(database = env.DB_CENTRAL, bucket = env.BLOBS_CENTRAL): Promise<string> {
   return (await snapshot(database, bucket)).replaceAll(/"last_(?:pull|used_at)":(?:\d+|null)/g, '');
 }
@@ -275,7 +276,7 @@ export function utf8(content: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(new TextEncoder().encode(content));
 }
 
-/** The first of a list that is known to have one. */
+/** Returns the first item of a list that must have one. */
 export function first<Item>(items: readonly Item[]): Item {
   const [item] = items;
   if (item === undefined) throw new Error('the list is empty');

@@ -1,6 +1,6 @@
 /**
- * Central and two nodes over the test's own stores: clocks that the test drives, queues that it runs, gates on every
- * binding.
+ * Central and two nodes over the test's stores. The test drives the clocks and runs the queues, and every binding has a
+ * gate.
  */
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -25,11 +25,11 @@ export interface Host {
   readonly name: HostName;
   readonly registry: Registry;
   readonly store: Store;
-  /** Of calls to this host's store, whoever makes them. */
+  /** Counts calls to this host's store by all hosts. */
   readonly counts: Counts;
-  /** What every call to the store passes. */
+  /** Every call to the store passes this gate. */
   gate: Gate;
-  /** By how much its clock is ahead, in milliseconds. */
+  /** Milliseconds by which its clock is ahead. */
   skew: number;
 }
 
@@ -37,7 +37,7 @@ export interface NodeHost extends Host {
   readonly name: NodeName;
   readonly state: MemoryQueueState;
   readonly queue: Replicator;
-  /** A queue that has forgotten what it did not write down. */
+  /** Replaces the queue by a new one, which knows only what the old one has stored. */
   restartQueue(): void;
 }
 
@@ -47,9 +47,9 @@ export interface Hosts {
   readonly node2: NodeHost;
   readonly all: readonly [Host, NodeHost, NodeHost];
   readonly nodes: readonly [NodeHost, NodeHost];
-  /** Milliseconds since the epoch; tests move it. */
+  /** Milliseconds since the epoch. Tests set it. */
   now: number;
-  /** Waits for work that goes on after responses. */
+  /** Waits for work deferred until after responses. */
   settled(): Promise<void>;
   /** Runs all queues until nothing is left to do. */
   drain(): Promise<void>;
@@ -58,11 +58,11 @@ export interface Hosts {
 const ALWAYS = (): boolean => true;
 
 export interface HostsOptions {
-  /** What is put between the registries and each database. */
+  /** Wraps each database before the registries use it. */
   readonly reach?: (database: D1Database, name: HostName) => D1Database;
-  /** Whether central's database has read replicas; not unless given. */
+  /** Whether central's database has read replicas; false by default. */
   readonly centralHasReplicas?: boolean;
-  /** What the queues' storage holds; fresh unless given. */
+  /** The queues' storage; empty by default. */
   readonly states?: Readonly<Record<NodeName, MemoryQueueState>>;
 }
 
@@ -98,7 +98,7 @@ export async function openHosts({
     graceMilliseconds: GRACE,
     now: timeOf(name),
     defer: (work: Promise<unknown>) => {
-      // Whoever waits hears of a failure, if it comes before that.
+      // `settled` reports the failure. Until then it must not count as unhandled.
       work.catch(() => undefined);
       deferred.push(work);
     },
@@ -169,7 +169,7 @@ export async function openHosts({
     },
     async drain() {
       await hosts.settled();
-      // Twice: what one announces, the other follows.
+      // Runs the queues twice, since each applies what the other announces.
       for (const { queue } of [...nodes, ...nodes]) {
         queue.expectChangeLog();
         queue.wakeUp();

@@ -1,7 +1,7 @@
 /**
- * The requests of `kraft`, one after another: it pushes and pulls with the Go library go-containerregistry
- * (`pkg/v1/remote`), as crane does. Blobs: HEAD, POST, one PATCH with its length, an empty PUT. The manifest is put by
- * its digest, then the index to the tag, each after a HEAD.
+ * The requests of `kraft`, one after another. It pushes and pulls with the Go library go-containerregistry
+ * (`pkg/v1/remote`), as crane does. For a blob it sends HEAD, POST, one PATCH with its length, and an empty PUT. It
+ * puts the manifest by digest, then the index to the tag, each after a HEAD.
  */
 import type { Application, Piece } from './application.ts';
 import { challengeIn, expectStatus, type Reply, type Wire } from './wire.ts';
@@ -40,7 +40,7 @@ export class Kraft {
     await this.#putManifest(repository, tag, headers, index);
   }
 
-  /** `kraft pkg pull`: answers the bytes that it got, by digest. */
+  /** `kraft pkg pull`. Returns the bytes that it received, by digest. */
   async pull(repository: string, reference: string): Promise<Map<string, Uint8Array>> {
     const authorized = await this.#authorize(repository, 'pull');
     const headers = { ...authorized, Accept: MANIFEST_TYPES };
@@ -59,19 +59,19 @@ export class Kraft {
     return got;
   }
 
-  /** `kraft cloud image rm <name>:<tag>`, or `@<digest>`: every tag on the index goes with it. */
+  /** `kraft cloud image rm <name>:<tag>`, or `@<digest>`. Every tag on the index is removed with it. */
   async removeImage(repository: string, reference: string): Promise<Reply> {
     const read = { ...(await this.#authorize(repository, 'pull')), Accept: MANIFEST_TYPES };
     const found = await this.#wire.request('GET', `/v2/${repository}/manifests/${reference}`, { headers: read });
     if (found.status !== 200) return found;
-    // Its version of the library asks for no right to delete.
+    // kraft's version of the library does not ask for the right to delete.
     const headers = await this.#authorize(repository, 'push,pull');
     return this.#wire.request('DELETE', `/v2/${repository}/manifests/${found.headers.get('Docker-Content-Digest')}`, {
       headers,
     });
   }
 
-  /** `kraft cloud image rm <name>`, of the token's own organization. */
+  /** `kraft cloud image rm <name>`, in the token's organization. */
   removeRepository(organization: string, name: string): Promise<Reply> {
     const path = `/api/v2.0/projects/${organization}/repositories/${encodeURIComponent(name)}`;
     return this.#wire.request('DELETE', path, { headers: { Authorization: this.#basic() } });
@@ -84,7 +84,7 @@ export class Kraft {
     });
   }
 
-  /** `kraft pkg ls --update`: answers the references of the catalog's indexes, those that are tagged `latest`. */
+  /** `kraft pkg ls --update`. Returns references to those images of the catalog that are tagged `latest`. */
   async listRemote(): Promise<string[]> {
     const headers = await this.#authorizeScope('registry:catalog:*');
     const { bytes } = expectStatus(await this.#wire.request('GET', '/v2/_catalog?n=1000', { headers }), 200);
@@ -100,7 +100,7 @@ export class Kraft {
   }
 
   /**
-   * What versions of 2023 and 2024 ask after a push, in a loop until it is so: whether the index is among all images.
+   * Whether the index is in the list of all images. Versions of 2023 and 2024 ask this after a push, until it is so.
    */
   async isListed(repository: string, { digest }: Piece): Promise<boolean> {
     const headers = { Authorization: `Bearer ${btoa(`${this.#login.user}:${this.#login.secret}`)}` };

@@ -1,11 +1,11 @@
-/** Bindings whose every call first passes a gate: a test makes it slow, lets it fail before or after, or counts. */
+/** Wraps bindings so that every call passes a gate, where a test can delay it, make it fail, or count it. */
 
-/** What a gate does to one call. `call` names the binding's method: `batch`, `put`. */
+/** Makes one call, or not. `call` is the name of the binding's method, such as `batch` or `put`. */
 export type Gate = <Result>(call: string, work: () => Promise<Result>) => Promise<Result>;
 
 export const OPEN: Gate = (_call, work) => work();
 
-/** As far away as `milliseconds`. */
+/** Returns a gate that delays each call by `milliseconds`. */
 export function distant(milliseconds: () => number): Gate {
   return async (_call, work) => {
     const delay = milliseconds();
@@ -36,10 +36,10 @@ export function gateD1(database: D1Database, gate: Gate): D1Database {
   } as D1Database;
 }
 
-/** Characters of a parameter, as D1 limits strings: the local one takes longer ones. */
+/** D1's limit for the characters of a parameter. The local D1 takes longer ones. */
 const PARAMETER_CHARACTERS = 2_000_000;
 
-/** Refuses parameters that D1 would refuse. */
+/** Wraps a database to refuse parameters that D1 would refuse. */
 export function limitedD1(database: D1Database): D1Database {
   const prepare = (query: string) => ({
     bind(...values: unknown[]) {

@@ -1,4 +1,4 @@
-/** Tasks of maintenance, each run alone at its stores: until its round ends, something stops it, or time is over. */
+/** Runs single maintenance tasks at their stores, until the round ends, something stops it, or time runs out. */
 import { env } from 'cloudflare:workers';
 import { parseConfig, type EvictionLimits } from '../../src/config.ts';
 import { collectCentral as collectCentralTask } from '../../src/maintenance/collection/central.ts';
@@ -20,7 +20,7 @@ import { GRACE } from './fixture.ts';
 
 type Parts = Parameters<typeof openContext>[0];
 
-/** A run that goes on until nothing is due and never rests, with the settings of the test's configuration. */
+/** Opens a run without a time limit or pauses, with the settings of the test's configuration. */
 export function openRun(
   stores: Pick<Parts, 'central' | 'nodes' | 'now'>,
   changes: Partial<Parts> = {},
@@ -29,7 +29,7 @@ export function openRun(
     ...parseConfig(env),
     graceMilliseconds: GRACE,
     mayGoOn: () => true,
-    rest: () => Promise.resolve(),
+    pause: () => Promise.resolve(),
     repaired: () => Promise.resolve(),
     ...stores,
     ...changes,
@@ -59,7 +59,7 @@ export async function collectNode(context: MaintenanceContext, node: Store): Pro
   await goRound(context, deleteObjectsTask, node);
 }
 
-/** At central first, then at the nodes, of which one that is away keeps none of the others waiting. */
+/** Runs the task at central first, then at all nodes. A node that is away does not delay the others. */
 export async function collectTombstones(context: MaintenanceContext): Promise<void> {
   await goRound(context, tombstones, context.central);
   const rounds = context.nodes.map((node) => goRound(context, tombstones, node));

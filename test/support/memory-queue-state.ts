@@ -1,6 +1,6 @@
 /**
- * A queue's state in memory, for tests that run a queue without its Durable Object; queue-state.test.ts holds it to the
- * other's rules.
+ * A queue's state in memory, for tests that run a queue without its Durable Object. queue-state.test.ts proves that it
+ * follows the same rules as the stored one.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../../src/oci/reference.ts';
@@ -18,7 +18,7 @@ import {
 
 export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
-  readonly #fetches = new Map<string, CopyDown>();
+  readonly #copiesDown = new Map<string, CopyDown>();
   readonly #progress = new Map<string, Progress>();
   readonly #counters = new Map<Counter, number>();
   readonly #observed = new Map<Measure, number[]>();
@@ -36,7 +36,7 @@ export class MemoryQueueState implements QueueState {
   forgetJobs(prefix: string): void {
     for (const id of this.#jobs.keys()) if (id.startsWith(prefix)) this.#jobs.delete(id);
   }
-  /** By id, as SQL compares it. */
+  /** Returns all jobs by id, in SQL's order. */
   #named(): NamedJob[] {
     return [...this.#jobs]
       .map(([id, { attempts, nextAt, parked, error }]) => ({ id, attempts, nextAt, parked, error }))
@@ -68,29 +68,29 @@ export class MemoryQueueState implements QueueState {
   }
 
   dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[] {
-    const due = [...this.#fetches.values()].filter(({ repository, digest }) =>
+    const due = [...this.#copiesDown.values()].filter(({ repository, digest }) =>
       isDue(this.#jobs.get(copyDownJob(repository, digest)), now),
     );
     const queues = [...Map.groupBy(due, ({ repository }) => organizationOf(repository))]
       .toSorted(([a], [b]) => Number(a <= after) - Number(b <= after) || (a < b ? -1 : 1))
-      .map(([, fetches]) => fetches);
+      .map(([, copies]) => copies);
     const longest = Math.max(0, ...queues.map(({ length }) => length));
     return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? []))
       .flat()
       .slice(0, limit);
   }
   copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
-    return digests.filter((digest) => this.#fetches.has(`${repository} ${digest}`)).length;
+    return digests.filter((digest) => this.#copiesDown.has(`${repository} ${digest}`)).length;
   }
   copyDownCount(): number {
-    return this.#fetches.size;
+    return this.#copiesDown.size;
   }
-  addCopyDown(fetch: CopyDown): void {
-    const name = `${fetch.repository} ${fetch.digest}`;
-    if (!this.#fetches.has(name)) this.#fetches.set(name, { ...fetch });
+  addCopyDown(copy: CopyDown): void {
+    const name = `${copy.repository} ${copy.digest}`;
+    if (!this.#copiesDown.has(name)) this.#copiesDown.set(name, { ...copy });
   }
-  removeCopyDown(fetch: CopyDown): void {
-    this.#fetches.delete(`${fetch.repository} ${fetch.digest}`);
+  removeCopyDown(copy: CopyDown): void {
+    this.#copiesDown.delete(`${copy.repository} ${copy.digest}`);
   }
 
   progress(copy: string): Progress | undefined {

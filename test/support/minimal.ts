@@ -1,16 +1,16 @@
-/** Shrinks a plan that fails: leaves out steps, then makes those that are left plainer, as long as it still does. */
+/** Shrinks a failing plan: leaves out steps, then makes the remaining ones simpler, as long as the plan still fails. */
 
 interface Steps<Step> {
   readonly steps: readonly Step[];
 }
 
-/** What is tried to make a plan plainer, the plainest first. */
+/** Simpler variants of a step and of a plan to try, simplest first. */
 export interface Plainer<Step, Plan extends Steps<Step>> {
   readonly step: (step: Step) => readonly Step[];
   readonly plan: (plan: Plan) => readonly Plan[];
 }
 
-/** @param fails carries a plan out, and answers how it fails, or undefined where it does not */
+/** Returns the smallest failing plan. @param fails carries out a plan and returns its error; undefined if it passes */
 export async function minimal<Step, Plan extends Steps<Step>>(
   plan: Plan,
   plainer: Plainer<Step, Plan>,

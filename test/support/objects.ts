@@ -1,6 +1,4 @@
-/**
- * What lies in the stores of three hosts, and what their rows say of it: for tests that lose, spoil and repair objects.
- */
+/** The objects and rows of three hosts' stores, for tests that lose, spoil and repair objects. */
 import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
 import type { MaintenanceContext } from '../../src/maintenance/context.ts';
@@ -26,7 +24,7 @@ export const BUCKETS: Record<HostName, R2Bucket> = {
   node2: env.BLOBS_NODE2!,
 };
 
-/** Hosts whose clock is that by which R2 says when objects were written; nodes have followed. */
+/** Opens hosts whose clock is the real time, which R2 also uses for objects. The nodes have applied the change log. */
 export async function openHostsNow(): Promise<Hosts> {
   const hosts = await openHosts();
   hosts.now = Date.now();
@@ -52,7 +50,7 @@ export function contextOf(
   return openRun({ central, nodes, now: () => hosts.now }, changes);
 }
 
-/** One run of maintenance over all stores: compares, repairs, hashes, repairs. */
+/** Runs the integrity tasks at all stores, and returns the digests of repaired blobs. */
 export async function lookAfter(context: MaintenanceContext, orphanDays = ORPHAN_DAYS): Promise<Digest[]> {
   const repaired: Digest[] = [];
   const note = async (_store: string, digest: Digest): Promise<void> => void repaired.push(digest);
@@ -102,7 +100,7 @@ export async function spoil(name: HostName, digest: Digest): Promise<void> {
   );
 }
 
-/** Whatever a GET of a blob gives, to its end. */
+/** Reads a blob to its end, as a GET does. */
 export async function read(host: Host, digest: Digest, repository: RepositoryName = REPOSITORY): Promise<Uint8Array> {
   const blob = await host.registry.getBlob(granted(repository), digest);
   return new Uint8Array(await new Response(await blob.open()).arrayBuffer());
@@ -118,7 +116,7 @@ export async function orphansAt(name: HostName): Promise<string[]> {
   return results.map(({ key }) => key);
 }
 
-/** Lines of JSON that are logged as errors from here on, without their times. */
+/** Collects the JSON lines logged as errors from now on, without their times. */
 export function errorLines(): object[] {
   const lines: object[] = [];
   const { error: print } = console;

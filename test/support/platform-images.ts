@@ -4,7 +4,7 @@ import { type CallOptions, type User, type UserName, USERS } from './client.ts';
 import { putBlob, putManifest } from './content.ts';
 import { bytesOf, documentOf, type Image } from './fixture.ts';
 
-/** The header of a whole platform token. */
+/** Returns the Authorization header of a whole platform token. */
 export function whole({ name, password }: User): { readonly authorization: string } {
   return { authorization: `Bearer ${btoa(`${name}:${password}`)}` };
 }
@@ -42,7 +42,7 @@ export interface OldImage {
   readonly size_in_bytes: number;
 }
 
-/** The images of an answer that has to be a success. */
+/** Returns the images of an answer. @throws if the answer is not a success */
 export async function imagesIn<Listed>(response: Response): Promise<Listed[]> {
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${response.status} ${text}`);
@@ -53,7 +53,7 @@ export async function imagesIn<Listed>(response: Response): Promise<Listed[]> {
 
 const TAR = 'application/vnd.oci.image.layer.v1.tar';
 
-/** Layers by what they are, as their descriptors say it. */
+/** The kinds of layers, as descriptors state them. */
 export const LAYERS = {
   kernel: { mediaType: TAR, annotations: { 'org.unikraft.kernel.image': '/unikraft/bin/kernel' } },
   initrd: { mediaType: TAR, annotations: { 'org.unikraft.kernel.initrd': '/unikraft/bin/initrd' } },
@@ -69,7 +69,7 @@ export interface Part {
 
 const CONFIG_BYTES = 30;
 
-/** A manifest of the parts and a config of 30 bytes, and its blobs' bytes pushed; the manifest itself is not. */
+/** Pushes the parts and a config of 30 bytes, and returns a manifest of them, which is not pushed. */
 export async function unikernel(
   repository: string,
   parts: readonly Part[],

@@ -1,4 +1,4 @@
-/** Berth with a platform that the test answers for, inside workerd. */
+/** Berth inside workerd, with a platform whose answers the test gives. */
 import { env } from 'cloudflare:workers';
 import { createApp } from '../../src/app.ts';
 import { vi } from 'vitest';
@@ -9,7 +9,7 @@ import { ORIGINS } from './three-hosts.ts';
 export type HostName = 'central' | 'node1';
 
 export interface PlatformRegistry {
-  /** Of the tokens that the platform was asked about, in their order. */
+  /** The tokens that the platform was asked about, in order. */
   readonly asked: string[];
   call(
     host: HostName,
@@ -17,9 +17,9 @@ export interface PlatformRegistry {
     path: string,
     options?: Omit<CallOptions, 'host' | 'fetcher'>,
   ): Promise<Response>;
-  /** For helpers that make requests. */
+  /** Returns the options for functions that make requests. */
   by(host: HostName, authorization: string): CallOptions;
-  /** As {@link by}, for requests without a login. */
+  /** Like {@link by}, for requests without a login. */
   anonymously(host: HostName): CallOptions;
 }
 
@@ -33,7 +33,7 @@ export function platformToken(user: string, secret: string) {
     whole,
     pair: basic(user, secret),
     bearer: `Bearer ${whole}`,
-    /** As `unikraft` presents it to nodes. */
+    /** The form in which `unikraft` presents it to nodes. */
     wholeAs: (name: string) => basic(name, whole),
     secretAs: (name: string) => basic(name, secret),
   };
@@ -43,7 +43,7 @@ export function naming(organization: unknown): Response {
   return Response.json({ status: 'success', data: { organization_name: organization, registry: 'index.example.com' } });
 }
 
-/** @param answer of the platform; 401 where undefined */
+/** @param answer the platform's answer; 401 if it returns undefined */
 export function openWithPlatform(
   answer: (token: string) => Promise<Response> | Response | undefined,
   bindings: object = {},
@@ -83,7 +83,7 @@ export function openWithPlatform(
   };
 }
 
-/** Tells node1 of all that central has, as far as deciding who may do what needs it. */
+/** Copies central's control data to node1, so that node1 can decide who may do what. */
 export async function applyAtNode1(): Promise<void> {
   const node = env.DB_NODE1!;
   await node

@@ -1,4 +1,4 @@
-/** The nodes' replication queues: the Durable Objects themselves, with their alarms. */
+/** The nodes' real replication queues: Durable Objects with alarms. */
 import { evictAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
@@ -12,13 +12,13 @@ const STORES = config.nodes.map(({ store }) => store);
 export const NODE1 = 'http://registry.localhost:8788';
 export const NODE2 = 'http://registry.localhost:8789';
 
-/** For beforeEach: nodes that have heard of the users. */
+/** Adds the users, at all nodes too. For beforeEach. */
 export async function startQueues(): Promise<void> {
   await addUsers();
   await follow();
 }
 
-/** For afterEach: the queues forget everything, and what they were doing ends before the stores are emptied. */
+/** Stops the queues and empties their state, before the stores are emptied. For afterEach. */
 export async function stopQueues(): Promise<void> {
   for (const store of [...STORES, config.central.store]) {
     await runInDurableObject(queueOf(env, config, store), async (_queue: ReplicationQueue, { storage }) => {
@@ -29,7 +29,7 @@ export async function stopQueues(): Promise<void> {
   await evictAllDurableObjects();
 }
 
-/** All nodes hear what central's change log says. */
+/** Lets all nodes apply central's change log. */
 export async function follow(): Promise<void> {
   for (const store of STORES) await queueOf(env, config, store).changeLogHasGrown(store);
 }
@@ -40,7 +40,7 @@ export interface ApiAnswer {
   readonly body: unknown;
 }
 
-/** A request of the management API, at central unless told. */
+/** Makes a request to the management API, at central by default. */
 export async function api(
   method: string,
   path: string,
@@ -55,18 +55,18 @@ export async function api(
   return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
 }
 
-/** As an administrator, of node1's queue. */
+/** Makes a request about node1's queue, as an administrator. */
 export function queue(method: string, path = '', body?: object): Promise<ApiAnswer> {
   return api(method, `replication/queues/node1${path}`, { as: 'admin', ...(body === undefined ? {} : { body }) });
 }
 
-/** Asks until the answer is as `isRight` wants it, and gives that one. */
+/** Asks until `isRight` accepts the answer, and returns that answer. */
 export async function eventually<Answer>(
   ask: () => Promise<Answer>,
   isRight: (answer: Answer) => boolean,
 ): Promise<Answer> {
   let last: Answer | undefined;
   await vi.waitUntil(async () => isRight((last = await ask())), { timeout: 30_000, interval: 50 });
-  if (last === undefined) throw new Error('nothing was answered');
+  if (last === undefined) throw new Error('the last answer was undefined');
   return last;
 }

@@ -1,10 +1,11 @@
 /**
- * Plans by chance, each carried out from a fresh start: the first that fails is shrunk, printed and can be replayed.
+ * Carries out random plans, each from a fresh start. The first one that fails is shrunk and printed, with a command
+ * that repeats it.
  */
 import * as fc from 'fast-check';
 import { minimal, type Plainer } from './minimal.ts';
 
-/** What `npm run test:… -- --runs N --seed S --path P` sets. */
+/** The options of `npm run test:… -- --runs N --seed S --path P`. */
 export interface Chance {
   readonly runs: number;
   readonly seed: number;
@@ -13,7 +14,7 @@ export interface Chance {
 
 export interface Trial<Plan> {
   readonly plans: fc.Arbitrary<Plan>;
-  /** Carried out before any random one; they count as runs. */
+  /** Plans to carry out before any random one. They count as runs. */
   readonly known: readonly Plan[];
   readonly carryOut: (plan: Plan) => Promise<void>;
   readonly milliseconds: number;
@@ -21,19 +22,21 @@ export interface Trial<Plan> {
 
 export interface Failure<Plan> {
   readonly plan: Plan;
-  /** In which it was found. */
+  /** The number of runs up to this failure. */
   readonly runs: number;
   readonly error: string;
-  /** The arguments that carry out this plan alone. */
+  /** The arguments that carry out only this plan. */
   readonly replay: string;
 }
 
-/** A test's title with the command that carries out the same plans: the report says it where the test passes, too. */
+/**
+ * Returns a test's title with the command that repeats its plans, so that the report of a passing test shows it too.
+ */
 export function titled(what: string, { runs, seed, path }: Chance, script: string): string {
   return `${what} [npm run ${script} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}]`;
 }
 
-/** @throws where the runs take too long */
+/** Carries out plans until one fails, and returns that failure. @throws if the runs take too long */
 export async function firstFailure<Plan>(
   { plans, known, carryOut, milliseconds }: Trial<Plan>,
   { runs, seed, path }: Chance,
@@ -60,7 +63,7 @@ export async function firstFailure<Plan>(
   return undefined;
 }
 
-/** The shortest plan that fails like this one, how it fails, and how to see it again. */
+/** Describes the shortest plan that still fails, its error, and the command that repeats it. */
 export async function explain<Step, Plan extends { readonly steps: readonly Step[] }>(
   { plan, replay }: Failure<Plan>,
   plainer: Plainer<Step, Plan>,
@@ -74,7 +77,7 @@ export async function explain<Step, Plan extends { readonly steps: readonly Step
     );
   const smallest = await minimal(plan, plainer, failureOf);
   const { steps, ...rest } = smallest;
-  const failure = (await failureOf(smallest)) ?? 'only the whole plan fails';
+  const failure = (await failureOf(smallest)) ?? 'the plan did not fail again: the failure is not deterministic';
   return [failure, ...[rest, ...steps].map((part) => JSON.stringify(part)), `npm run ${script} -- ${replay}`].join(
     '\n',
   );

@@ -1,4 +1,4 @@
-/** Choices out of a seed: the same seed makes the same ones. */
+/** Random choices from a seed. The same seed makes the same choices. */
 export class Random {
   #state: number;
 
@@ -10,7 +10,7 @@ export class Random {
     }
   }
 
-  /** From 0, inclusive, to 1, exclusive. */
+  /** Returns a number from 0, inclusive, to 1, exclusive. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -18,7 +18,7 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   }
 
-  /** Whole numbers from `least` to `most`, both inclusive. */
+  /** Returns a whole number from `least` to `most`, both inclusive. */
   between(least: number, most: number): number {
     return least + Math.floor(this.next() * (most - least + 1));
   }
@@ -27,12 +27,12 @@ export class Random {
     return this.next() < probability;
   }
 
-  /** One of a list; undefined of an empty one. */
+  /** Returns an item of a list; undefined if the list is empty. */
   pick<Item>(items: readonly Item[]): Item | undefined {
     return items[Math.floor(this.next() * items.length)];
   }
 
-  /** One of a list by its weights, which are numbers above 0. */
+  /** Returns an item, chosen by weights, which are numbers above 0. */
   weighted<Item extends string>(weights: Readonly<Record<Item, number>>): Item {
     const entries = Object.entries<number>(weights) as [Item, number][];
     let left = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
@@ -43,7 +43,7 @@ export class Random {
     throw new Error('there is nothing to choose from');
   }
 
-  /** Bytes that do not compress. */
+  /** Returns bytes that do not compress. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     const words = new Uint32Array(Math.ceil(length / 4));
     let state = Math.floor(this.next() * 4_294_967_296) || 1;

@@ -1,4 +1,4 @@
-/** A file's text, as the test runner gives it. */
+/** The text of a file, which the test runner imports. */
 declare module '*?raw' {
   const text: string;
   export default text;

@@ -1,17 +1,17 @@
-/** The requests that change a repository, each with what it does to the model. */
+/** The requests that change a repository, each with its effect on the model. */
 import type { Content, Document, Outgoing, RepositoryState, Session } from './registry-model.ts';
 
 export interface Change {
   readonly name: string;
   readonly request: Outgoing;
-  /** How it is answered. */
+  /** The status of the answer. */
   readonly status: number;
-  /** How it is answered if it has been done before, by a request whose answer was lost. */
+  /** The status if an earlier request, whose answer was lost, has already made the change. */
   readonly statusIfDone: number;
   readonly apply: (state: RepositoryState) => void;
 }
 
-/** A chunk, at the end of the session. */
+/** Appends a chunk to the session. */
 export function patch(
   session: Session,
   bytes: Uint8Array<ArrayBuffer>,
@@ -69,7 +69,7 @@ export function mount(repository: string, blob: Content, from: string): Change {
   };
 }
 
-/** By a tag; or by its digest, with any number of tags. */
+/** Puts a manifest by one tag, or by its digest with any number of tags. */
 export function putManifest(repository: string, document: Document, tags: readonly string[]): Change {
   const [tag, ...more] = tags;
   const byTag = tag !== undefined && more.length === 0;
@@ -103,7 +103,7 @@ export function deleteTag(repository: string, tag: string): Change {
   });
 }
 
-/** Hides its tags as well. */
+/** Deletes a manifest, which also hides its tags. */
 export function deleteManifest(repository: string, digest: string): Change {
   return deletion(repository, `manifests/${digest}`, 'DELETE manifest', (state) => {
     state.manifests.delete(digest);

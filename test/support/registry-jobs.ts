@@ -1,4 +1,4 @@
-/** Pushes and deletions by chance, as sequences of requests. A job that was interrupted can be run once more. */
+/** Random pushes and deletions, as sequences of requests. A job that was interrupted can be run again. */
 import type { Random } from './random.ts';
 import {
   type Change,
@@ -13,14 +13,14 @@ import {
 } from './registry-changes.ts';
 import type { Answer, Content, Document, Outgoing, RepositoryState, Session } from './registry-model.ts';
 
-/** One client, which uses one repository alone. */
+/** A client that is the only one to use its repository. */
 export interface Actor {
-  /** As far as it was acknowledged. */
+  /** The state of the repository after all acknowledged changes. */
   readonly state: RepositoryState;
   readonly random: Random;
-  /** Makes a request that changes nothing, and has to be answered with `status`. */
+  /** Makes a request that changes nothing and must be answered with `status`. */
   ask(request: Outgoing, status: number): Promise<Answer>;
-  /** Makes a change; once it is acknowledged, the state has it. */
+  /** Makes a change, and adds it to the state once it is acknowledged. */
   change(change: Change): Promise<Answer>;
 }
 
@@ -29,13 +29,13 @@ export interface Job {
   run(): Promise<void>;
 }
 
-/** What jobs are made of. */
+/** The material of jobs. */
 export interface Material {
   /** Sizes of blobs, each with its weight. */
   readonly sizes: Readonly<Record<string, number>>;
-  /** Blobs that many actors push, maybe at the same time. */
+  /** Blobs that many actors push, perhaps at the same time. */
   readonly shared: readonly Content[];
-  /** A repository that always has them: to mount from. */
+  /** A repository that always has the shared blobs, to mount from. */
   readonly source: string;
 }
 
@@ -43,7 +43,7 @@ const FORMS = { patch: 3, 'patch chunked': 3, put: 2, 'put chunked': 2, post: 3,
 const JOBS = { image: 8, moved: 4, tagged: 3, blob: 3, 'delete tag': 3, 'delete manifest': 4, 'delete blob': 4 };
 const IMAGE = 'application/vnd.oci.image';
 
-/** The next job of an actor; `images` are those that it has pushed before, which it may push again. */
+/** Returns the next job of an actor. `images` are those that it has pushed before, and may push again. */
 export async function nextJob(actor: Actor, material: Material, images: Document[]): Promise<Job> {
   const { random, state } = actor;
   const tag = (): string => `t${random.between(0, 5)}`;
@@ -103,12 +103,12 @@ async function newBlob(random: Random, { sizes, shared }: Material): Promise<Con
   const common = random.chance(0.25) ? random.pick(shared) : undefined;
   if (common !== undefined) return common;
   const size = Number(random.weighted(sizes));
-  // Uploads are hashed with sha256 on the way: what is closed with another digest is read back.
+  // Uploads are hashed with sha256 as they arrive. An upload that is closed with a sha512 digest is read back.
   const algorithm = random.chance(0.15) ? 'sha512' : 'sha256';
   return contentOf(random.bytes(random.between(Math.ceil(size * 0.9), size)), algorithm);
 }
 
-/** Uploads a blob that the repository lacks; one that it has is asked for, as clients do. */
+/** Uploads a blob, or sends only a HEAD if the repository has it, as clients do. */
 function upload(actor: Actor, { source, shared }: Material, blob: Content): Job {
   const { state, random } = actor;
   const form = random.weighted(FORMS);
@@ -145,7 +145,7 @@ async function opened(actor: Actor, { digest }: Content): Promise<Session> {
   return session;
 }
 
-/** The session of this blob, if there is one to go on with. */
+/** Returns the open session of this blob, if there is one. */
 async function resumed(actor: Actor, { digest }: Content): Promise<Session | undefined> {
   const { session } = actor.state;
   if (session === undefined || !session.open || session.digest !== digest) return undefined;
@@ -153,7 +153,7 @@ async function resumed(actor: Actor, { digest }: Content): Promise<Session | und
   return session;
 }
 
-/** Once it is done, it is answered as what never was. */
+/** Deletes something. If it is already deleted, the answer must be 404. */
 function remove(actor: Actor, change: Change, isThere: () => boolean): Job {
   const run = async (): Promise<void> => {
     if (isThere()) await actor.change(change);
@@ -191,6 +191,6 @@ async function imageOf(config: Content, layers: readonly Content[], subject: Doc
 
 function locationOf(answer: Answer): string {
   const location = answer.header('Location');
-  if (location === null) throw new Error('there is no Location');
+  if (location === null) throw new Error('the answer has no Location header');
   return location;
 }

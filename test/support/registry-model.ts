@@ -1,11 +1,11 @@
 /**
- * What a repository has to answer, as far as its writes were acknowledged: a model to compare a registry with, inside
- * workerd or over HTTP.
+ * A model of a repository after its acknowledged writes, to compare a registry's answers with, inside workerd or over
+ * HTTP.
  */
 
 export interface Outgoing {
   readonly method: string;
-  /** Absolute, with the query. */
+  /** The absolute path, with the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array<ArrayBuffer>;
@@ -16,7 +16,7 @@ export interface Outgoing {
 export interface Answer {
   readonly status: number;
   header(name: string): string | null;
-  /** Undefined where it broke off, or is not as long as its Content-Length says. */
+  /** Undefined if it broke off, or is not as long as its Content-Length says. */
   readonly body: Uint8Array | undefined;
 }
 
@@ -35,12 +35,12 @@ export interface Document extends Content {
 }
 
 export interface Session {
-  /** Where its next request goes. */
+  /** The target of its next request. */
   location: string;
   /** Bytes that were acknowledged. */
   size: number;
   open: boolean;
-  /** Of the blob that is being uploaded. */
+  /** The digest of the blob that is being uploaded. */
   readonly digest: string;
 }
 
@@ -50,10 +50,10 @@ export class RepositoryState {
   blobs = new Map<string, Content>();
   manifests = new Map<string, Document>();
   tags = new Map<string, string>();
-  /** `manifests/<reference>` and `blobs/<digest>` that were deleted. */
+  /** Deleted things, as `manifests/<reference>` and `blobs/<digest>`. */
   gone = new Set<string>();
   session: Session | undefined;
-  /** Whether it ever had a manifest. */
+  /** Whether the repository ever had a manifest. */
   known = false;
 
   constructor(name: string) {
@@ -71,7 +71,7 @@ export class RepositoryState {
     return copy;
   }
 
-  /** Blobs that no manifest names. */
+  /** Returns the digests of blobs that no manifest names. */
   unreferenced(): string[] {
     const named = new Set([...this.manifests.values()].flatMap(({ blobs }) => blobs));
     return [...this.blobs.keys()].filter((digest) => !named.has(digest));
@@ -80,15 +80,15 @@ export class RepositoryState {
 
 export interface Expectation {
   readonly request: Outgoing;
-  /** What the answer says: two expectations of one path with the same promise are the same. */
+  /** A summary of the answer. Two expectations of a path with the same promise are the same. */
   readonly promise: string;
-  /** Answers what is wrong; undefined for nothing. */
+  /** Returns what is wrong with the answer; undefined if nothing is. */
   readonly check: (answer: Answer) => string | undefined;
   /** Bytes that the check compares. */
   readonly bytes: number;
 }
 
-/** Everything that a state promises: one request each. */
+/** Returns one expectation for each thing that a state promises. */
 export function expectationsOf(state: RepositoryState): Expectation[] {
   const at = `/v2/${state.name}`;
   const expected = [
@@ -115,7 +115,7 @@ export function expectationsOf(state: RepositoryState): Expectation[] {
   return expected;
 }
 
-/** As {@link expectationsOf}, of what the ends of a blob and the headers of everything say. */
+/** Like {@link expectationsOf}, for the headers of everything and for the second half of each blob. */
 export function partialExpectationsOf(state: RepositoryState): Expectation[] {
   const at = `/v2/${state.name}`;
   const head = (path: string, { digest, bytes }: Content): Expectation => ({
@@ -155,15 +155,15 @@ export function partialExpectationsOf(state: RepositoryState): Expectation[] {
   ];
 }
 
-/** What is not as the state promises. */
+/** Returns the differences between a registry and a state. */
 export async function differences(client: Client, state: RepositoryState): Promise<string[]> {
   const [found = []] = await differencesOfEach(client, [state]);
   return found;
 }
 
 /**
- * As {@link differences}, for several states that it may be in; what they have in common is asked for once, or not at
- * all. What one of them lacks and another has is not there, rather than anything else.
+ * Like {@link differences}, for several states that the registry may be in. Promises that they share are checked once,
+ * or not at all. A thing that one state lacks and another has must be a 404 in the first.
  */
 export async function differencesOfEach(
   client: Client,
@@ -254,7 +254,7 @@ function progress({ location, size, open }: Session): Expectation {
 
 export function known<Item>(items: ReadonlyMap<string, Item>, key: string): Item {
   const item = items.get(key);
-  if (item === undefined) throw new Error(`the model has no ${key}`);
+  if (item === undefined) throw new Error(`the model does not have ${key}`);
   return item;
 }
 

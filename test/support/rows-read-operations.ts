@@ -1,4 +1,4 @@
-/** What is asked of a store that {@link fillAsAdversary} filled: every operation of every module of `src/stores`. */
+/** Every operation on a store, to be run on one that {@link fillAsAdversary} has filled. */
 import { env } from 'cloudflare:workers';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { MediaType } from '../../src/oci/media-type.ts';
@@ -14,7 +14,7 @@ import { ControlData } from '../../src/stores/organizations/control-data.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import { Database } from '../../src/stores/database.ts';
 import * as deletions from '../../src/stores/deletion/deletions.ts';
-import * as departed from '../../src/maintenance/collection/delete-queue-rows.ts';
+import * as deleteQueue from '../../src/maintenance/collection/delete-queue-rows.ts';
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
@@ -88,10 +88,10 @@ const LAYER = bytesOf(500, 60);
 const CONTEXT = { origin: 'central', announces: false, now: NOW };
 const KEPT = { entries: 1000, since: 0 };
 
-/** What is not there, or not allowed, is looked for all the same. */
+/** Ignores a refusal: the statements that led to it have run. */
 const refused = () => undefined;
 
-/** By name, in the order in which they are to run. */
+/** Returns the operations by name, in the order in which they must run. */
 export async function operations(readings: Reading[]): Promise<ReadonlyMap<string, Operation>> {
   const d1 = recordReads(env.DB_CENTRAL, readings);
   const database = new Database(d1);
@@ -118,9 +118,9 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
   const closed = { at: '' };
   return [
     ['push a blob that many have', () => pushBlob(fixture, COMMON_BYTES, BIG)],
-    ['push it again', () => pushBlob(fixture, COMMON_BYTES, BIG)],
-    ['HEAD of it', () => registry.resolveBlob(granted(BIG), COMMON, true)],
-    ['GET of it', () => registry.getBlob(granted(BIG), COMMON)],
+    ['push that blob again', () => pushBlob(fixture, COMMON_BYTES, BIG)],
+    ['HEAD of that blob', () => registry.resolveBlob(granted(BIG), COMMON, true)],
+    ['GET of that blob', () => registry.getBlob(granted(BIG), COMMON)],
     [
       'a session of chunks',
       async () => {
@@ -172,11 +172,11 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         }),
     ],
     [
-      'mount of what only others have',
+      'mount of a blob that only others have',
       () => registry.mountBlob('bob/x' as RepositoryName, UNNEEDED, { ranges: [], withPublic: true }),
     ],
     [
-      'mount of what nobody has',
+      'mount of a blob that nobody has',
       () => registry.mountBlob('bob/x' as RepositoryName, digest('9', 9), { ranges: [], withPublic: true }),
     ],
     [
@@ -210,7 +210,7 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
     ['GET by digest', () => registry.getManifest(granted(BIG), byDigest(TAGGED))],
     ['HEAD by tag', () => registry.resolveManifest(granted(BIG), byTag('a00000')).catch(refused)],
     ['HEAD by digest', () => registry.resolveManifest(granted(BIG), byDigest(digest('0', 3))).catch(refused)],
-    ['what goes on after responses', () => fixture.settled()],
+    ['work after responses', () => fixture.settled()],
   ];
 }
 
@@ -238,9 +238,9 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['blobs of an image', () => images.blobsOfImage(database, BIG, TOP)],
     ['outbox entries of an image', () => images.outboxEntriesOfImage(database, BIG, TOP, TAG)],
     ['pulls', () => recordPulls(database, BIG, [TAGGED, TOP], NOW)],
-    ['what a node asks of links', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],
+    ['links among blobs', () => blobs.linkedAmong(database, BIG, [COMMON, digest('e', 5)])],
     [
-      'what a node asks of blobs',
+      'blobs with a promise',
       () => blobs.findBlobsAndPromise(database, BIG, [{ digest: COMMON, linkedElsewhere: true }], 'central', LEASE),
     ],
     ['a public blob', () => blobs.findBlobAndPromise(database, BIG, COMMON, 'central', LEASE, { onlyIfPublic: true })],
@@ -300,11 +300,11 @@ function control(database: Database, data: ControlData): [string, Operation][] {
           countRefusedLogin({ user: 'c09999', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW),
         ]),
     ],
-    ['followed at', () => data.appliedAt('node1')],
+    ['applied at', () => data.appliedAt('node1')],
     ['log in', () => data.credentialBySecret('hash5')],
     ['credentials', () => data.credentials(MALLORY, '', 10)],
     ['add a credential', () => data.addCredential(credential)],
-    ['use it', () => data.recordUse('new', NOW)],
+    ['record its use', () => data.recordUse('new', NOW)],
     ['remove that credential', () => data.removeCredential('new', NOW)],
     ['an organization', () => data.organization(MALLORY)],
     ['its state', () => data.organizationState(MALLORY)],
@@ -317,15 +317,18 @@ function control(database: Database, data: ControlData): [string, Operation][] {
     ['a repository', () => data.repository(repository)],
     ['make it private', () => data.setPublic(repository, false, NOW)],
     ['make it public', () => data.setPublic(repository, true, NOW)],
-    ['public ones', () => data.publicAmong([repository, BIG])],
+    ['public repositories', () => data.publicAmong([repository, BIG])],
     ['a quota', () => data.setQuota(MALLORY, 1_000_000_000, NOW)],
-    ['use', () => shown.usageAtCentral(database, MALLORY)],
-    ['use at a node', () => shown.usageAmong(database, [MALLORY])],
+    ['usage', () => shown.usageAtCentral(database, MALLORY)],
+    ['usage at a node', () => shown.usageAmong(database, [MALLORY])],
     ['a credential by name', () => data.credential(MALLORY, 'c00005')],
-    ['one of some secrets', () => data.knowsSecretAmong(['x', 'hash7'])],
-    ['why not another manifest', () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG]))],
-    ['why not another upload', () => limits.uploadsExceeded(database, BIG)],
-    ['most use', () => shown.mostUsage(database, 10)],
+    ['a secret among some', () => data.knowsSecretAmong(['x', 'hash7'])],
+    [
+      'limits on another manifest',
+      () => limits.limitExceeded(database, BIG, limits.addition(digest('9', 9), 5, [TAG])),
+    ],
+    ['limits on another upload', () => limits.uploadsExceeded(database, BIG)],
+    ['most usage', () => shown.mostUsage(database, 10)],
     ['a full quota', () => data.setQuota(MALLORY, 1, NOW)],
   ];
 }
@@ -341,7 +344,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     { kind: 'manifest', repository: BIG, key: digest('f', 3), version: 1, written_at: 1 },
   ];
   const announced = async (): Promise<void> => {
-    const { tags } = await announcements.readMarked(database, waiting);
+    const { tags } = await announcements.readToAnnounce(database, waiting);
     const heads = await records.readHeads(
       database,
       [TAGGED, digest('b', 1)].map((of) => ({ repository: BIG, digest: of })),
@@ -388,7 +391,16 @@ function replication(central: Named, node: Named): [string, Operation][] {
       recorded_at: NOW,
       kind: 'credential',
       name: 'id8',
-      row: '{"id":"id8","kind":"organization","organization":"org9","name":"x","rights":"[]","repositories":"[]","secret_hash":"h8","created_at":1}',
+      row: JSON.stringify({
+        id: 'id8',
+        kind: 'organization',
+        organization: 'org9',
+        name: 'x',
+        rights: '[]',
+        repositories: '[]',
+        secret_hash: 'h8',
+        created_at: 1,
+      }),
     },
   ];
   return [
@@ -403,7 +415,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
       () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }])),
     ],
     [
-      'follow use',
+      'apply usage',
       () =>
         database.batch(
           usage.applyUsage('node1', undefined, [
@@ -412,30 +424,30 @@ function replication(central: Named, node: Named): [string, Operation][] {
         ),
     ],
     ['outbox', () => outboxEntries.outboxEntriesAfter(database, undefined, 10)],
-    ['outbox entries that went', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
+    ['delete outbox entries', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
     ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
     ['the least version', () => outboxEntries.leastVersion(database)],
-    ['how many wait', () => outboxEntries.waitingOutboxEntries(database)],
-    ['copies_up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
-    ['how much lies only there', () => copies.onlyAt(central, 'node1')],
-    ['what lies only there', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
+    ['how many wait', () => outboxEntries.outboxDepth(database)],
+    ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
+    ['count blobs that only a node has', () => copies.onlyAt(central, 'node1')],
+    ['list blobs that only a node has', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
     ['settle', () => copies.settle(central, 'node1', blob, NOW, NOW)],
     ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
-    ['keep what was fetched', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],
-    ['link what was fetched', () => copies.linkCopiedDown(node, SMALL, COMMON, NOW)],
-    ['unlink what was fetched', () => database.batch([copies.removeCopiedDownLink(BIG, COMMON, NOW)])],
+    ['keep a blob copied down', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],
+    ['link a blob copied down', () => copies.linkCopiedDown(node, SMALL, COMMON, NOW)],
+    ['unlink a blob copied down', () => database.batch([copies.removeCopiedDownLink(BIG, COMMON, NOW)])],
     [
       'the change log',
       () => changeLog.readChangeLog(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW),
     ],
-    ['change_log_positions', () => changeLog.storePositions(database)],
-    ['where the change log starts', () => changeLog.startOfChangeLog(database)],
-    ['where the change log ends', () => changeLog.endOfChangeLog(database)],
+    ['positions in the change log', () => changeLog.storePositions(database)],
+    ['start of the change log', () => changeLog.startOfChangeLog(database)],
+    ['end of the change log', () => changeLog.endOfChangeLog(database)],
     ['apply the change log', () => database.batch(applied.applyChangeLog('node1', 'central', 0, entries, NOW))],
-    ['applied', () => applied.changeLogStateOf(database, 'node1')],
-    ['old entries', () => changeLog.deleteAppliedEntries(database, ['other1'], NOW, 10)],
+    ['change log state', () => applied.changeLogStateOf(database, 'node1')],
+    ['delete applied entries', () => changeLog.deleteAppliedEntries(database, ['other1'], NOW, 10)],
     ['the clock', () => database.batch([selectClock()])],
-    ['the clock, raised', () => raiseClockTo(database, NOW * 1000, NOW)],
+    ['raise the clock', () => raiseClockTo(database, NOW * 1000, NOW)],
     ['health', () => healthOf(central)],
     ['probe', () => database.probe()],
   ];
@@ -470,7 +482,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
     ['counters', () => maintenance.maintenanceCounters(database)],
     ['links', () => collection.linksAfter(database, { digest: '', repository: '' }, 100, NOW)],
     [
-      'unused links',
+      'unreferenced links',
       () =>
         database.batch([
           collection.deleteUnreferencedLinks(
@@ -484,7 +496,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
     ],
     ['locations', () => collection.locationsAfter(database, { digest: '', store: '' }, 100, NOW)],
     [
-      'unused blobs',
+      'unreferenced blobs',
       () =>
         database.batch(
           collection.collectBlobs(
@@ -495,18 +507,21 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
         ),
     ],
     [
-      'copies of nothing',
+      'copies up without a location',
       () => database.batch([collection.forgetCopiesUp([{ digest: digest('e', 11), store: 'node1' }])]),
     ],
-    ['mark', () => release.markReleasing(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
+    ['mark as releasing', () => release.markReleasing(node, [COMMON, UNNEEDED, digest('e', 13)], 'token', NOW)],
     ['release', () => release.release(central, 'node1', [COMMON, UNNEEDED, digest('e', 13)], true, NOW, NOW)],
-    ['leave', () => release.leave(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW)],
-    ['due objects', () => departed.dueObjects(database, NOW, 10)],
+    [
+      'remove released',
+      () => release.removeReleased(node, [COMMON, digest('e', 13)], [digest('e', 13)], 'token', NOW, NOW),
+    ],
+    ['due objects', () => deleteQueue.dueObjects(database, NOW, 10)],
     [
       'forget objects',
-      () => database.batch([departed.forgetQueuedObjects([{ delete_after: 1, key: 'blobs/x1', size: 10 }])]),
+      () => database.batch([deleteQueue.forgetQueuedObjects([{ delete_after: 1, key: 'blobs/x1', size: 10 }])]),
     ],
-    ['stored bytes', () => departed.storedBytes(database, 'central')],
+    ['stored bytes', () => deleteQueue.storedBytes(database, 'central')],
     ['least used', () => evictions.leastUsed(database, { used_at: -1, repository: '', digest: '' }, 20)],
     ['unsettled', () => evictions.unsettledAmong(central, [COMMON])],
     [
@@ -552,7 +567,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
     ['forget a slice', () => retired.forgetStoreSlice(central, 'node1', '', { now: NOW, lost: false })],
     ['forget the last slice', () => retired.forgetStoreSlice(central, 'node1', '~', { now: NOW, lost: false })],
     ['sound locations', () => scrub.soundLocations(database, 'central', '', 10)],
-    ['sound ones among', () => scrub.soundAmong(database, 'central', [COMMON])],
+    ['sound locations among', () => scrub.soundAmong(database, 'central', [COMMON])],
     ['named keys', () => Array.fromAsync(scrub.namedKeys(database, 'central', '', ''))],
     ['other keys', () => scrub.otherKeys(database, '', 'blobs/u1')],
     [
@@ -612,7 +627,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       () => database.batch([tombstones.forgetEmptyRepositories(['mallory/00009' as RepositoryName, BIG])]),
     ],
     ['old audit', () => audit.deleteOldAudit(database, NOW, 10)],
-    ['mark everything', () => outboxEntries.markEverything(database, NOW)],
+    ['announce everything', () => outboxEntries.announceAll(database, NOW)],
     ['a snapshot', () => applied.takeSnapshot(database, node, NOW)],
   ];
 }
@@ -629,8 +644,8 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['delete a tag', () => registry.deleteTag(BIG, TAG)],
     ['delete a manifest below a tag', () => registry.deleteManifest(BIG, TAGGED).catch(refused)],
     ['delete the tag above it', () => registry.deleteTag(BIG, tag('top'))],
-    ['what a node knows above it', () => tagsOfManifest(database, BIG, TAGGED)],
-    ['what is shown', () => findShown(database, BIG, { kind: 'tag', tag: tag('d00001') })],
+    ['tags above a manifest', () => tagsOfManifest(database, BIG, TAGGED)],
+    ['shown tag', () => findShown(database, BIG, { kind: 'tag', tag: tag('d00001') })],
     ['delete manifests', () => deletions.deleteManifests(database, CONTEXT, BIG, [digest('b', 20), digest('0', 20)])],
     ['delete a manifest of many tags', () => registry.deleteManifest(BIG, TAGGED)],
     ['delete the large index', () => registry.deleteManifest(BIG, TOP).catch(refused)],

@@ -1,4 +1,4 @@
-/** Removing repositories and organizations of a store that {@link fillAsAdversary} filled, slice by slice. */
+/** Removals of repositories and organizations in a store that {@link fillAsAdversary} has filled, slice by slice. */
 import { env } from 'cloudflare:workers';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import type { Database } from '../../src/stores/database.ts';
@@ -13,13 +13,13 @@ import type { Operation } from './rows-read.ts';
 const NOW = Date.UTC(2026, 0, 2);
 const SMALL = 'mallory/00003' as RepositoryName;
 const OTHER = 'org9' as OrganizationName;
-/** Later than all that is in the store. */
+/** A version later than any in the store. */
 const LATEST = Number.MAX_SAFE_INTEGER - 1;
 
-/** Slices of the sweep of the large repository: of each table at least one. */
+/** Slices of the sweep of the large repository, enough to reach every table. */
 const SLICES = 40;
 
-/** @param lists what is asked once more in the middle of a sweep */
+/** Returns the operations. @param lists operations to repeat in the middle of a sweep */
 export function removing(
   fixture: Fixture,
   database: Database,
@@ -52,22 +52,22 @@ export function removing(
     ...midway,
     ['delete a blob that hidden manifests name', () => registry.deleteBlob(BIG, COMMON).catch(() => undefined)],
     ['remove an organization', () => database.batch(clearOrganization(OTHER, NOW))],
-    ['hear of a removal', () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW))],
     [
-      'hear of the removal of a repository',
-      () => database.batch(mergeRemoval({ name: BIG, version: LATEST - 1 }, NOW)),
+      'merge the removal of an organization',
+      () => database.batch(mergeRemoval({ name: OTHER, version: LATEST - 1 }, NOW)),
     ],
+    ['merge the removal of a repository', () => database.batch(mergeRemoval({ name: BIG, version: LATEST - 1 }, NOW))],
     [
       'sweep an organization',
       async () => {
         while (await sweepSlice(database, OTHER));
       },
     ],
-    ['what is left to sweep', () => unsweptRemovals(database, '', 10)],
-    ['what hides a repository', () => removedUntil(database, BIG)],
-    ['up to when', () => removedBefore(database, BIG)],
-    ['what a node knows of it', () => knownRepository(database, BIG)],
-    ['which removals are known', () => knownRemovals(database, [BIG, SMALL])],
+    ['unswept removals', () => unsweptRemovals(database, '', 10)],
+    ['removal of a repository', () => removedUntil(database, BIG)],
+    ['version of that removal', () => removedBefore(database, BIG)],
+    ['a known repository', () => knownRepository(database, BIG)],
+    ['known removals', () => knownRemovals(database, [BIG, SMALL])],
     [
       'forget a removal',
       async () => {
@@ -75,6 +75,6 @@ export function removing(
         for (const removal of removals.filter(({ due }) => due === 1)) await forgetRemoval(database, removal);
       },
     ],
-    ['forget one that is under way', () => forgetRemoval(database, { name: BIG, version: 1, position: '', due: 1 })],
+    ['forget a removal under way', () => forgetRemoval(database, { name: BIG, version: 1, position: '', due: 1 })],
   ];
 }

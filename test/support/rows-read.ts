@@ -1,4 +1,4 @@
-/** A D1 that notes what each statement reads, against the bound that stands beside it. */
+/** Wraps a D1 database to record the rows that each statement reads, with its declared bound. */
 import { allStatements, type Sql, wholeTableStatements } from '../../src/stores/database.ts';
 
 export type Operation = () => Promise<unknown>;
@@ -11,16 +11,16 @@ export interface Reading {
 
 const known = new Map<string, Sql>();
 
-/** Of the modules that are loaded by the time that one is asked for. */
+/** Finds a declared statement, among the modules loaded at the first call. */
 function declared(query: string): Sql {
   if (known.size === 0)
     for (const statement of [...allStatements, ...wholeTableStatements]) known.set(statement.text, statement);
   const statement = known.get(query);
-  if (statement === undefined) throw new Error(`a statement that nobody declared: ${query}`);
+  if (statement === undefined) throw new Error(`the statement is not declared with sql: ${query}`);
   return statement;
 }
 
-/** Only what goes through a `Database` is noted: what a test asks by itself is not. */
+/** Records only statements that go through a `Database`, not a test's own queries. */
 export function recordReads(database: D1Database, readings: Reading[]): D1Database {
   const originals = new WeakMap<
     object,
@@ -35,7 +35,7 @@ export function recordReads(database: D1Database, readings: Reading[]): D1Databa
     const run = {
       keys: lists.reduce<number>((sum, length) => sum + (length ?? 0), 0),
       asked: (parameter: number) => lists[parameter - 1] ?? (Number(values[parameter - 1]) || 0),
-      given: result.results.length,
+      returned: result.results.length,
       written,
     };
     readings.push({ statement, read, bound: statement.readsAtMost(run) });
@@ -55,7 +55,7 @@ export function recordReads(database: D1Database, readings: Reading[]): D1Databa
     batch: async <Row>(statements: D1PreparedStatement[]): Promise<D1Result<Row>[]> => {
       const all = statements.map((statement) => {
         const original = originals.get(statement);
-        if (original === undefined) throw new Error('a statement of another database');
+        if (original === undefined) throw new Error('the statement was prepared by another database');
         return original;
       });
       const results = await session.batch<Row>(all.map(({ prepared }) => prepared));

@@ -1,6 +1,5 @@
 /**
- * What `npm test` carries out of the suites with very many cases: one in {@link SAMPLE}. `npm run test:long` carries
- * out all.
+ * Samples suites with very many cases. `npm test` runs one case in {@link SAMPLE}, and `npm run test:long` runs all.
  */
 import { env } from 'cloudflare:workers';
 
@@ -12,7 +11,7 @@ declare global {
   }
 }
 
-/** 1 for all. */
+/** 1 to run all cases. */
 export const SAMPLE = env.SAMPLE;
 
 export function sampled<T>(cases: readonly T[]): T[] {

@@ -1,12 +1,12 @@
 /**
- * Secrets that a test has used, and the search for them in what was logged. Every secret is searched for in each form
- * that a log line could hold it in; besides, whatever has the shape of a secret of Berth is one.
+ * Collects the secrets that a test uses, and searches logs for them. It searches for each secret in every form that a
+ * log line could hold. Anything shaped like one of Berth's secrets counts as a secret, too.
  */
 
-/** Shorter ones, such as a test's wrong password "x", would be found by chance. */
+/** Shorter secrets, such as a test's wrong password "x", would be found by chance. */
 const SHORTEST = 8;
 
-/** How many characters are looked up at once. */
+/** Characters of a secret's start that the search looks up. */
 const START = 8;
 
 const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
@@ -19,10 +19,10 @@ const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
 ];
 
 export class Secrets {
-  /** By their first characters. */
+  /** Forms of secrets, by their first characters. */
   readonly #forms = new Map<string, { readonly what: string; readonly text: string }[]>();
 
-  /** @param what is said of it when it is found */
+  /** Adds a secret. @param what names it in a finding */
   add(what: string, secret: string): void {
     if (secret.length < SHORTEST) return;
     const escaped = JSON.stringify(secret).slice(1, -1);
@@ -34,7 +34,7 @@ export class Secrets {
     }
   }
 
-  /** An Authorization header: all of it, and the password or the signature in it. */
+  /** Adds an Authorization header: all of it, and the password or signature in it. */
   addAuthorization(header: string): void {
     const [scheme = '', value = ''] = header.split(/ +/, 2);
     this.add('an Authorization header', value);
@@ -49,15 +49,15 @@ export class Secrets {
     this.add('the signature of an access token', token.split('.')[2] ?? '');
   }
 
-  /** Where an upload goes on. */
+  /** Adds the signature in an upload's Location. */
   addLocation(location: string): void {
-    // A repository may be named so, too.
+    // A repository's name may contain `/blobs/uploads/`, too.
     const reference = /\/blobs\/uploads\/([^/?]+)(?:\?|$)/.exec(location)?.[1];
     if (reference !== undefined)
       this.add('the signature of an upload', reference.slice(reference.lastIndexOf('.') + 1));
   }
 
-  /** The JSON of an answer that may give a token, or the secret of a new credential. */
+  /** Adds the token or the new credential's secret in the JSON of an answer. */
   addAnswer(json: string): void {
     for (const [, name = '', value = ''] of json.matchAll(/"(token|access_token|secret)":"([^"]*)"/g)) {
       if (name === 'secret') this.add('the secret of a credential', value);
@@ -65,7 +65,7 @@ export class Secrets {
     }
   }
 
-  /** What was found, each with the line that holds it. */
+  /** Returns the secrets found in a text, each with its line. */
   find(text: string): string[] {
     const found = new Set<string>();
     for (const line of text.split('\n')) {

@@ -1,19 +1,19 @@
 /**
- * Calls to stores that never settle, without the time that the code under test would wait for them: the timer that it
- * sets right after such a call, which is the call's deadline, passes at once. All other timers are as they were.
+ * Calls to stores that never settle, without waiting for their deadlines. The timer that the code under test sets right
+ * after such a call is the call's deadline, and passes at once. All other timers stay as they are.
  */
 import { afterAll, beforeAll, vi } from 'vitest';
 
-/** For each stalled call whose deadline is yet to be set: when that may pass. */
+/** For each stalled call whose deadline is not yet set: a promise after which the deadline may pass. */
 let expected: Promise<unknown>[] = [];
 
-/** What a call answers that stalls. @param until its deadline passes when this has settled */
+/** Returns the promise of a stalled call. @param until the deadline passes once this has settled */
 export function stalledCall(until: Promise<unknown> = Promise.resolve()): Promise<never> {
   expected.push(until.catch(() => undefined));
   return new Promise<never>(() => undefined);
 }
 
-/** For test files whose calls stall: they must be made within deadlines, or their callers wait for ever. */
+/** Lets the deadlines of stalled calls pass, for a test file. @throws afterwards if a stalled call had no deadline */
 export function passDeadlinesOfStalledCalls(): void {
   const { setTimeout: later } = globalThis;
   beforeAll(() => {
@@ -22,13 +22,13 @@ export function passDeadlinesOfStalledCalls(): void {
       const until = expected.shift();
       if (until === undefined) return later(callback, milliseconds, ...args);
       void until.then(() => later(callback, 0, ...args));
-      // Nobody takes back the timer of a call that never settles; this is one that nobody waits for.
+      // Nobody clears the timer of a call that never settles, so any timer will do.
       return later(() => undefined);
     };
     vi.stubGlobal('setTimeout', stub);
   });
   afterAll(() => {
     vi.unstubAllGlobals();
-    if (expected.length > 0) throw new Error(`${expected.length} calls that stalled had no deadline`);
+    if (expected.length > 0) throw new Error(`${expected.length} stalled calls were made without a deadline`);
   });
 }

@@ -12,7 +12,7 @@ const STILL = {
   parkedJobs: async () => [],
   retry: async () => 0,
   setPaused: async () => undefined,
-  markEverything: async () => undefined,
+  announceAll: async () => undefined,
 };
 
 export function keepQueuesStill(): void {

@@ -1,6 +1,6 @@
 /**
- * Central and two nodes over HTTP: the Worker as it is deployed, but that tests run its queues, and can take databases,
- * buckets and queues away from it.
+ * Central and two nodes over HTTP: the Worker as deployed, except that tests run its queues, and can take databases,
+ * buckets and queues away.
  */
 import { env } from 'cloudflare:workers';
 import type { Hono } from 'hono';
@@ -27,7 +27,7 @@ export const ORIGINS = {
 export type HostName = keyof typeof ORIGINS;
 export type NodeName = Exclude<HostName, 'central'>;
 
-/** What a test can take away. */
+/** The parts that a test can take away. */
 export type Part = `${HostName} ${'D1' | 'R2'}` | 'queues';
 
 const DATABASE_CALLS: ReadonlySet<CallKind> = new Set(['query', 'batch']);
@@ -37,7 +37,7 @@ export interface Answered {
   readonly status: number;
   readonly headers: Headers;
   readonly bytes: Uint8Array;
-  /** Of an error body; undefined where there is none. */
+  /** The code in an error body; undefined if there is none. */
   readonly code: string | undefined;
 }
 
@@ -47,7 +47,7 @@ interface Queue {
 }
 
 export class ThreeHosts {
-  /** Of calls to each store, whoever makes them. */
+  /** Counts calls to each store by all hosts. */
   readonly counts: Readonly<Record<HostName, Counts>> = { central: noCounts(), node1: noCounts(), node2: noCounts() };
   readonly #app: Hono<AppEnv> = createApp();
   readonly #away = new Map<Part, 'fails' | 'stalls'>();
@@ -82,14 +82,14 @@ export class ThreeHosts {
     this.#queues = new Map(config.nodes.map(({ store }) => [store, this.#newQueue(store, config)]));
   }
 
-  /** Nodes that have yet to hear of central; they may have done so in stores that another has left. */
+  /** Opens hosts without applying the change log. The stores may come from earlier hosts, which have applied it. */
   static async openWithoutApplying(settings: object = {}): Promise<ThreeHosts> {
     return new ThreeHosts(settings);
   }
 
   /**
-   * With users that the nodes have heard of; they must be in central's store already.
-   * @param settings of REGISTRY, beside those of `wrangler.test.toml`
+   * Opens hosts whose nodes know the users of central's store. Add the users before.
+   * @param settings values of REGISTRY, in addition to those of `wrangler.test.toml`
    */
   static async open(settings: object = {}): Promise<ThreeHosts> {
     const hosts = await ThreeHosts.openWithoutApplying(settings);
@@ -101,7 +101,7 @@ export class ThreeHosts {
     for (const part of parts) this.#away.set(part, 'fails');
   }
 
-  /** Stores whose calls never settle; for test files that pass their deadlines (stalled-calls.ts). */
+  /** Makes the calls of stores stall, for test files that let deadlines pass (stalled-calls.ts). */
   stall(...parts: readonly Exclude<Part, 'queues'>[]): void {
     for (const part of parts) this.#away.set(part, 'stalls');
   }
@@ -116,7 +116,7 @@ export class ThreeHosts {
     return queue;
   }
 
-  /** Follows and announces; no bytes are copied. */
+  /** Lets the queues apply the change log and announce, without copying bytes. */
   async announce(): Promise<void> {
     for (const { replicator } of [...this.#queues.values(), ...this.#queues.values()]) {
       replicator.expectChangeLog();
@@ -132,7 +132,7 @@ export class ThreeHosts {
     await this.announce();
   }
 
-  /** Answers once all that goes on after the response has been done. */
+  /** Returns the response once all work deferred until after it is done. */
   async fetch(request: Request): Promise<Response> {
     const deferred: Promise<unknown>[] = [];
     const context = {
@@ -146,7 +146,7 @@ export class ThreeHosts {
     return new Response(response.body === null ? null : bytes, response);
   }
 
-  /** A connection to a host; what it sends is answered as by {@link fetch}. */
+  /** Returns a connection to a host, whose requests {@link fetch} answers. */
   wireTo(host: HostName): Wire {
     return new Wire(ORIGINS[host], async (url, { method, headers, body = null }) => {
       const response = await this.fetch(new Request(url, { method, headers, body }));
@@ -158,7 +158,7 @@ export class ThreeHosts {
     });
   }
 
-  /** As {@link fetch}. */
+  /** Makes a request through {@link fetch}. */
   async call(host: HostName, method: string, path: string, options: Omit<CallOptions, 'host'> = {}): Promise<Answered> {
     const { as = 'alice', headers = {}, body = null } = options;
     const authorization = typeof as === 'string' ? basic(USERS[as]) : as.authorization;
@@ -194,7 +194,7 @@ export class ThreeHosts {
     return this.call(host, 'PUT', `/v2/${repository}/manifests/${reference}`, { as, headers, body: bytes });
   }
 
-  /** Pushes an image of a config and a layer. @throws where a request is not answered with 201 */
+  /** Pushes an image of a config and a layer. @throws if an answer is not 201 */
   async push(host: HostName, repository: string, seed: number, tag: string, as: UserName = 'alice'): Promise<Image> {
     const contents = [bytesOf(seed, 30), bytesOf(seed + 1, 70)] as const;
     const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
@@ -204,7 +204,7 @@ export class ThreeHosts {
     return image;
   }
 
-  /** Removes a node's own bytes of blobs, as eviction does: its row, central's row of it, and the object. */
+  /** Removes a node's copies of blobs, as eviction does: the node's row, central's row of it, and the object. */
   async evict(node: NodeName, digests: readonly Digest[]): Promise<void> {
     const [database, bucket] = node === 'node1' ? [env.DB_NODE1!, env.BLOBS_NODE1!] : [env.DB_NODE2!, env.BLOBS_NODE2!];
     for (const digest of digests) {
@@ -240,7 +240,7 @@ export class ThreeHosts {
     return store;
   }
 
-  /** What a request or another queue says to a queue. Bytes wait for {@link drain}, as they do for the alarm. */
+  /** Returns what requests and other queues call. Bytes wait for {@link drain}, as they wait for the alarm. */
   #stub(name: string) {
     const reached = async (): Promise<Queue | undefined> => {
       if (this.#away.has('queues')) throw new Error('the Durable Object does not answer');

@@ -1,7 +1,7 @@
 /**
- * The requests of `unikraft`, one after another: it pushes and pulls with containerd's client (`core/remotes/docker`).
- * Blobs: HEAD, POST (for a mount, where the layer was read from another repository), one PUT with all of it. Manifest
- * and index are both put to the tag, in this order.
+ * The requests of `unikraft`, one after another. It pushes and pulls with containerd's client (`core/remotes/docker`).
+ * For a blob it sends HEAD, POST (for a mount, if the layer was read from another repository), and one PUT with all
+ * bytes. It puts the manifest and then the index, both to the tag.
  */
 import type { Application, Piece } from './application.ts';
 import type { Login } from './kraft.ts';
@@ -18,7 +18,7 @@ const RESOLVED = [
 export class Unikraft {
   readonly #wire: Wire;
   readonly #login: Login;
-  /** By scopes, in one text. */
+  /** Tokens by their scopes, joined in one string. */
   readonly #tokens = new Map<string, string>();
   #challenge: Challenge | undefined;
 
@@ -27,7 +27,7 @@ export class Unikraft {
     this.#login = login;
   }
 
-  /** `unikraft build --output <host>/<repository>:<tag>`; answers how each mount that it asked for was answered. */
+  /** `unikraft build --output <host>/<repository>:<tag>`. Returns the status of each mount that it asked for. */
   async push(repository: string, tag: string, application: Application): Promise<number[]> {
     const { layers, config, manifest, index } = application;
     const mounts: number[] = [];
@@ -39,14 +39,14 @@ export class Unikraft {
     return mounts;
   }
 
-  /** The token for reading a repository: {@link pull} goes on with it. */
+  /** Gets the token for reading a repository, which {@link pull} then uses. */
   async logIn(repository: string): Promise<void> {
     expectStatus(await this.#ask([`repository:${repository}:pull`], 'GET', '/v2/'), 200);
   }
 
   /**
-   * How images are read, also by what boots an instance: HEAD, then everything by its digest.
-   * @param query `?ns=…`, where one host is asked in place of another
+   * Reads an image, as the boot of an instance also does: HEAD, then everything by its digest.
+   * @param query `?ns=…`, if one host is asked instead of another
    */
   async pull(repository: string, reference: string, query = ''): Promise<Map<string, Uint8Array>> {
     const got = new Map<string, Uint8Array>();
@@ -78,7 +78,7 @@ export class Unikraft {
     return this.#ask(scopes, 'DELETE', `/v2/${repository}/manifests/${found.headers.get('Docker-Content-Digest')}`);
   }
 
-  /** The status of the answer to a POST that asked for a mount. */
+  /** Pushes a blob. Returns the status of the POST if it asked for a mount. */
   async #pushBlob(repository: string, { digest, mediaType, bytes, from }: Piece): Promise<number | undefined> {
     const own = [`repository:${repository}:pull,push`];
     const Accept = `${mediaType}, */*`;
@@ -109,7 +109,7 @@ export class Unikraft {
     );
   }
 
-  /** With the token for the scopes; the very first request goes without, and is challenged. */
+  /** Makes a request with a token for the scopes. The very first request goes without one, and is challenged. */
   async #ask(
     scopes: readonly string[],
     method: string,

@@ -1,9 +1,9 @@
-/** What organizations use, counted afresh from the rows that say so, beside what a store's columns say. */
+/** The usage of organizations, counted anew from rows, to compare with the totals that a store keeps. */
 
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
 // A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it,
-// or none ever has or has since it was renewed.
+// or no manifest there has ever named it, or has since it was renewed.
 const SCAN = `
   WITH uses AS (
     SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
@@ -28,7 +28,7 @@ interface Blob {
   readonly fresh: number;
 }
 
-// A manifest counts once for each organization by its bytes, and in each repository by number.
+// The bytes of a manifest count once for each organization. Its number counts in each repository.
 const MANIFESTS = `
   SELECT ${ORGANIZATION('repository')} AS organization, digest, size, count(*) AS live FROM manifests
   WHERE created_version > deleted_version GROUP BY 1, digest ORDER BY 1, digest`;
@@ -88,7 +88,10 @@ async function rows<Row>(database: D1Database, query: string): Promise<Row[]> {
   return (await database.prepare(query).all<Row>()).results;
 }
 
-/** From links, references, manifests, locations and sessions. Blobs that a node leaves to central count there. */
+/**
+ * Counts the usage from links, references, manifests, locations and sessions. Blobs that central counts do not count at
+ * a node.
+ */
 export async function scannedUsage(database: D1Database): Promise<Counted> {
   const blobs = await rows<Blob>(database, SCAN);
   const sizes = new Map(
@@ -133,13 +136,14 @@ export async function scannedUsage(database: D1Database): Promise<Counted> {
   return { blobs, manifests, sums };
 }
 
-const SIZES =
-  'SELECT digest, max(size) AS size FROM locations GROUP BY digest UNION ALL SELECT digest, size FROM usage_blobs WHERE size IS NOT NULL';
+const SIZES = `
+  SELECT digest, max(size) AS size FROM locations GROUP BY digest
+  UNION ALL SELECT digest, size FROM usage_blobs WHERE size IS NOT NULL`;
 const LEFT = "SELECT organization || ' ' || digest AS key FROM usage_blobs WHERE known = 1";
 
 const LEFT_MANIFESTS = "SELECT organization || ' ' || digest AS key FROM usage_manifests WHERE known = 1";
 
-/** By the columns. */
+/** Reads the usage that a store keeps. */
 export async function keptUsage(database: D1Database): Promise<Counted> {
   const blobs = await rows<Blob>(
     database,

@@ -1,8 +1,6 @@
-/** `tags.visible` is kept beside the versions that it follows from: here it is computed afresh, store by store. */
+/** Computes `tags.visible` anew from the versions that it depends on, store by store. */
 
-/**
- * Gives the tags of a store whose `visible` is not what its own versions say: but for those that are about to be swept.
- */
+/** SQL: the tags of a store whose `visible` contradicts its versions, except those that wait for a sweep. */
 export const WRONGLY_VISIBLE = `
   SELECT t.repository, t.name, t.visible FROM tags t
   LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
@@ -19,11 +17,12 @@ export interface WronglyVisible {
   readonly visible: number;
 }
 
-/** @throws where a store's tag is shown or hidden against its versions */
+/** @throws if a store shows or hides a tag in contradiction to its versions */
 export function requireVisible(store: string, wrong: readonly WronglyVisible[]): void {
   const [tag] = wrong;
   if (tag === undefined) return;
+  const is = tag.visible === 1 ? 'is' : 'is not';
   throw new Error(
-    `${tag.repository}:${tag.name} is ${tag.visible === 1 ? '' : 'not '}visible in the rows of ${store}, against its versions`,
+    `${tag.repository}:${tag.name} ${is} visible in the rows of ${store}, which contradicts its versions`,
   );
 }

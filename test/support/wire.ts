@@ -1,6 +1,6 @@
 /**
- * A client's connection to one registry: it sends, and notes what goes over it. For clients that are replayed request
- * by request, inside of workerd and over HTTP alike: only Web types are used.
+ * A client's connection to one registry, which sends requests and records them. It is for clients that are replayed
+ * request by request. It uses only Web types, so it works both inside workerd and over HTTP.
  */
 
 export interface Reply {
@@ -15,12 +15,12 @@ export interface Sent {
   readonly body?: Uint8Array<ArrayBuffer> | string;
 }
 
-/** Carries one request to where its URL says. */
+/** Sends one request to its URL. */
 export type Send = (url: string, request: Sent) => Promise<Reply>;
 
 export interface Exchange {
   readonly method: string;
-  /** With the query; a session's reference is left out. */
+  /** The path with its query, without a session's reference. */
   readonly path: string;
   readonly status: number;
   /** Bytes of the request's body. */
@@ -49,7 +49,7 @@ export class Wire {
     return reply;
   }
 
-  /** What was sent since the last call, logging in apart. */
+  /** Returns the requests since the last call, without those of the login. */
   takeExchanges(): Exchange[] {
     const taken = this.#exchanges.filter(({ path }) => !path.startsWith('/token'));
     this.#exchanges = [];
@@ -57,10 +57,10 @@ export class Wire {
   }
 }
 
-/** @throws with what the registry said */
+/** @throws Error with the registry's answer */
 export function expectStatus(reply: Reply, ...allowed: readonly number[]): Reply {
   if (allowed.includes(reply.status)) return reply;
-  throw new Error(`${reply.status} in place of ${allowed.join(' or ')}: ${new TextDecoder().decode(reply.bytes)}`);
+  throw new Error(`${reply.status} instead of ${allowed.join(' or ')}: ${new TextDecoder().decode(reply.bytes)}`);
 }
 
 export interface Challenge {
@@ -68,10 +68,11 @@ export interface Challenge {
   readonly service: string;
 }
 
-/** @throws where the answer is no challenge for the token flow */
+/** Returns the challenge in an answer. @throws if it is not one of the token flow */
 export function challengeIn(reply: Reply): Challenge {
   const header = expectStatus(reply, 401).headers.get('WWW-Authenticate') ?? '';
   const [, realm, service] = /^Bearer realm="([^"]+)",service="([^"]+)"/.exec(header) ?? [];
-  if (realm === undefined || service === undefined) throw new Error(`no challenge: ${header}`);
+  if (realm === undefined || service === undefined)
+    throw new Error(`the answer has no challenge for the token flow: "${header}"`);
   return { realm, service };
 }

@@ -1,4 +1,4 @@
-/** Inserting many rows without what triggers keep beside them: twenty times as fast. */
+/** Does work without triggers, which makes inserting many rows twenty times as fast. */
 export async function withoutTriggers(database: D1Database, work: () => Promise<void>): Promise<void> {
   const triggers = await database
     .prepare("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")

@@ -122,7 +122,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
     requireValidAtStore(c, store);
-    await replicationOf(c).markEverything(store);
+    await replicationOf(c).announceAll(store);
     await recordStoreAction(c, 'announce all', store);
     return c.body(null, 202);
   });

@@ -1,10 +1,11 @@
 /**
- * Collecting at central: blobs that no live manifest of a linking repository references, and that nobody was promised.
+ * Collects at central the blobs that no live manifest of a linking repository references and that no client was
+ * promised.
  *
- * Invariant 5: first the rows go, in one transaction whose deleting statement states every condition, and their keys
- * are kept there; then the objects (`delete-objects.ts`). Nothing goes while a node lags or does not answer
- * (`replication-lag.ts`). Manifests that are alive are never collected, tagged or not: so children of a live index and
- * referrers of a live subject stay.
+ * Invariant 5: one transaction deletes the rows and queues their keys, and its deleting statement states every
+ * condition. The objects go later (`delete-objects.ts`). Nothing goes while a node lags or does not answer
+ * (`replication-lag.ts`). Live manifests are never collected, tagged or not, so children of a live index and referrers
+ * of a live subject stay.
  */
 import type { Task } from '../round.ts';
 import { collectBlobs } from './collection-rows.ts';

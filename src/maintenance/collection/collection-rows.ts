@@ -1,11 +1,11 @@
 /**
- * What nobody needs: links and locations, of which one statement finds candidates page by page and another removes
- * them.
+ * Unreferenced links and locations. One statement finds candidates page by page, and another removes them.
  *
- * Invariant 5: the statement that removes a row states every condition by itself, so nothing can come between looking
- * and removing. A link is kept by a live manifest of its repository that names the blob, by a lease of the blob, and by
- * `usable_until`; a location by its blob's leases and by a live manifest of any repository with a link. A reference
- * counts whatever its kind, since old buildkit lists blobs as manifests of an index; only a subject is none.
+ * Invariant 5: the statement that removes a row states every condition itself, so nothing can change between the look
+ * and the removal. A link is kept by a live manifest of its repository that names the blob, by a lease of the blob, or
+ * by `usable_until`. A location is kept by its blob's leases, or by a live manifest of any repository with a link.
+ * Every kind of reference counts except a subject, because old versions of buildkit list blobs as manifests of an
+ * index.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -40,7 +40,7 @@ export interface LinkRow {
   readonly unreferenced: number;
 }
 
-/** Links by digest, and which of them nobody needs. `now`: milliseconds since the epoch. */
+/** Returns a page of links by digest, with the unreferenced ones flagged. `now`: milliseconds since the epoch. */
 export function linksAfter(database: Database, after: LinkPosition, limit: number, now: number): Promise<LinkRow[]> {
   return database.all<LinkRow>(LINK_PAGE, after.digest, after.repository, limit, now);
 }
@@ -49,8 +49,8 @@ export function deleteUnreferencedLinks(links: readonly LinkPosition[], now: num
   return [DELETE_LINKS, JSON.stringify(links.map(({ repository, digest }) => ({ repository, digest }))), now];
 }
 
-// Links that nobody needs went before, so a blob that has one left is no candidate: its manifests need not be looked
-// at. Leases of other stores are left to the statement that removes.
+// Unreferenced links were removed before this, so a blob that still has a link is no candidate, and its manifests need
+// not be read. The statement that removes rows also checks the leases of other stores.
 const LOCATION_PAGE = sql`
   SELECT l.digest, l.store, l.lease_until <= CAST(?4 AS INTEGER) AND NOT EXISTS (
     SELECT 1 FROM links k WHERE k.digest = l.digest) AS unreferenced
@@ -70,7 +70,7 @@ export interface StoredLocation {
   readonly unreferenced: number;
 }
 
-/** Locations by digest, and which of them nobody needs. `now`: milliseconds since the epoch. */
+/** Returns a page of locations by digest, with the candidates flagged. `now`: milliseconds since the epoch. */
 export function locationsAfter(
   database: Database,
   after: LocationPosition,
@@ -102,8 +102,8 @@ const FORGET_COPIES_UP = sql`
   AND NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = copies_up.digest AND l.store = copies_up.store)`;
 
 /**
- * At central: removes all locations of blobs that nobody needs, in one batch, with the copies that were due from them.
- * Only central's own objects go with their rows: of a node's bytes central merely knows no more.
+ * Removes at central, in one batch, all locations of unreferenced blobs and the copies up that were due from them. It
+ * queues only central's own objects for deletion. Central just forgets where a node's bytes are.
  */
 export function collectBlobs(
   central: string,
@@ -120,7 +120,7 @@ export function collectBlobs(
   ];
 }
 
-/** Copies that were due from locations that are gone. */
+/** Removes copies up whose location is gone. */
 export function forgetCopiesUp(
   copiesUp: readonly { readonly digest: Digest; readonly store: string }[],
 ): BoundStatement {

@@ -1,9 +1,12 @@
-/** Deletes objects whose rows have gone. First the objects, then their keys: killed in between, it is done again. */
+/**
+ * Deletes objects whose rows have gone. The objects go before their keys in the delete queue, so a run that is killed
+ * in between deletes them again.
+ */
 import type { Task } from '../round.ts';
 import { Stopped } from '../stopped.ts';
 import { dueObjects, forgetQueuedObjects } from './delete-queue-rows.ts';
 
-/** What R2 deletes in one call. */
+/** R2 deletes at most this many objects in one call. */
 const OBJECTS = 1000;
 
 export const deleteObjects: Task = {

@@ -1,6 +1,7 @@
 /**
- * Objects whose locations have gone. Their keys are written in the transaction that removes the location, and go once
- * the object has: so a run that is killed in between leaks nothing, and no object goes before its row has.
+ * The delete queue: keys of objects whose locations have gone. The transaction that removes a location queues its key,
+ * and the key leaves the queue once the object is deleted. So a run that is killed in between leaks nothing, and no
+ * object goes before its row.
  */
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { paged } from '../../stores/rows-read.ts';
@@ -16,7 +17,7 @@ const SELECT_DUE = sql`
   SELECT delete_after, key, size FROM delete_queue WHERE delete_after <= CAST(?1 AS INTEGER)
   ORDER BY delete_after, key LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** Objects whose time has come by `now`, in milliseconds since the epoch. */
+/** Returns the objects that are due by `now`, in milliseconds since the epoch. */
 export function dueObjects(database: Database, now: number, limit: number): Promise<QueuedObject[]> {
   return database.all<QueuedObject>(SELECT_DUE, now, limit);
 }
@@ -26,14 +27,14 @@ const FORGET = sql<Pick<QueuedObject, 'size'>>`
     SELECT gone.value ->> 'delete_after', gone.value ->> 'key' FROM json_each(?1) AS gone)
   RETURNING size`;
 
-/** Gives the sizes of those that were still there: another run may have forgotten the same ones. */
+/** Removes keys from the queue. Returns the sizes of those still there: another run may have removed some. */
 export function forgetQueuedObjects(gone: readonly QueuedObject[]): BoundStatement<Pick<QueuedObject, 'size'>> {
   return [FORGET, JSON.stringify(gone.map(({ delete_after, key }) => ({ delete_after, key })))];
 }
 
 const SELECT_STORED = sql`SELECT blobs, bytes FROM stored_bytes WHERE store = ?1`;
 
-/** What a store's locations add up to. */
+/** Returns the number and total bytes of a store's blobs. */
 export async function storedBytes(
   database: Database,
   store: string,

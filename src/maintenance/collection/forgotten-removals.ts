@@ -1,13 +1,13 @@
 /**
- * When the rows of removals go: as tombstones do, once no older write can come any more. The tags that a removal hides
- * go before it, with their histories, since nothing else hides them.
+ * Forgets the rows of removals. Like a tombstone, such a row goes once no older write can arrive any more. The tags
+ * that it hides go first, with their histories, since nothing else hides them.
  */
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { rangeOf, type Removal, type RemovedName } from '../../stores/deletion/removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../../stores/rows-read.ts';
 import { APPLIED_UNTIL, withEntries } from './tombstone-rows.ts';
 
-/** Rows of one table that a slice looks at. */
+/** Rows of one table that one slice looks at. */
 const ROWS = 200;
 
 const slice: ReadsAtMost = (run) => keyed(run) + 8 * ROWS + 12 * run.written;
@@ -21,15 +21,15 @@ const SELECT_REMOVALS = sql`
 
 export interface ForgettableRemoval extends Removal {
   readonly position: string;
-  /** 1 where nothing at this store, nor on its way to it, is in need of it. */
+  /** 1 if nothing at this store, or on its way to it, still needs the removal. */
   readonly due: number;
 }
 
 /**
- * Removals after `last`, in byte order.
- * @param until the version up to which the grace time is over
- * @param before the least version that a removal which stays may have
- * @param nodeNames whose positions in the change log count: at central the nodes' stores, at a node none
+ * Returns a page of removals after `last`, in byte order.
+ * @param until the newest version whose grace time is over
+ * @param before removals of this version or a newer one stay
+ * @param nodeNames stores whose positions in the change log count: the nodes' at central, none at a node
  */
 export function removalsAfter(
   database: Database,
@@ -45,7 +45,7 @@ export function removalsAfter(
 const SELECT_KNOWN = sql`
   SELECT x.name FROM json_each(?1) AS asked CROSS JOIN removals x ON x.name = asked.value`;
 
-/** At central: which of the removals it still knows. */
+/** Returns those of the removals that central still knows. */
 export async function knownRemovals(
   central: Database,
   names: readonly RemovedName[],
@@ -54,14 +54,14 @@ export async function knownRemovals(
   return new Set(rows.map(({ name }) => name));
 }
 
-/** The last row of a full page. */
+/** The last row of a full page, where the next slice starts. */
 interface End {
   readonly repository: string;
   readonly name: string;
   readonly version: number;
 }
 
-// ?1 to ?3 the row to start at, ?4 and ?5 the range of names, ?6 the version up to which rows are dead.
+// ?1 to ?3: the row to start at. ?4 and ?5: the range of names. ?6: rows of this version or an older one are dead.
 const TAGS = `FROM tags WHERE (repository, name) >= (max(?1, ?4), ?2) AND repository < ?5 ORDER BY repository, name`;
 const HISTORY = `
   FROM tag_history WHERE (repository, name, version) >= (max(?1, ?4), ?2, CAST(?3 AS INTEGER)) AND repository < ?5
@@ -85,14 +85,14 @@ const FORGET = sql<{ name: RemovedName }>`
 
 type Place = readonly [repository: string, name: string, version: number];
 
-/** One slice of forgetting a removal that is due. Answers whether it has gone. */
+/** Does one slice of forgetting a removal that is due. Returns whether the removal is now forgotten. */
 export async function forgetRemoval(
   database: Database,
   { name, version, position }: ForgettableRemoval,
 ): Promise<boolean> {
   const { from, to } = rangeOf(name);
   const [tags, history] = position === '' ? [FIRST, FIRST] : (JSON.parse(position) as [Place | null, Place | null]);
-  const looked = async (place: Place | null, [end, deletes]: readonly [Sql<End>, Sql<never>]) => {
+  const deletePage = async (place: Place | null, [end, deletes]: readonly [Sql<End>, Sql<never>]) => {
     if (place === null) return null;
     const range = [...place, from, to] as const;
     const { ends } = await database.batch({
@@ -103,8 +103,8 @@ export async function forgetRemoval(
     return last === undefined ? null : ([last.repository, last.name, last.version] as const);
   };
   const next = [
-    await looked(tags, [END_OF_TAGS, DELETE_TAGS]),
-    await looked(history, [END_OF_HISTORY, DELETE_HISTORY]),
+    await deletePage(tags, [END_OF_TAGS, DELETE_TAGS]),
+    await deletePage(history, [END_OF_HISTORY, DELETE_HISTORY]),
   ];
   const statement: BoundStatement<{ name: RemovedName }> = next.every((place) => place === null)
     ? [FORGET, name, version]

@@ -1,8 +1,8 @@
 /**
- * Collecting at a node: what nothing there needs, with central's release.
+ * Collects what a node does not need, once central has released it.
  *
- * Invariant 5: bytes that only a node has may be what central's manifests live by. So they go under central's
- * conditions, or because central has them itself; `release.ts` is the way there.
+ * Invariant 5: central's manifests may depend on bytes that only a node has. So a node's bytes go only if central could
+ * collect them as well, or has its own copy. See `release.ts`.
  */
 import type { Task } from '../round.ts';
 import { releaseBlobs } from './release.ts';

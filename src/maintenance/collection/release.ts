@@ -1,35 +1,38 @@
 /**
- * Letting a node's bytes go: marked at the node, released to by central, removed at the node. See `release-rows.ts`.
+ * Removes a node's bytes: the node marks them, central releases them, and the node removes them. See `release-rows.ts`.
  */
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { leaseTimes } from '../../stores/blob-rows.ts';
-import { release, leave, type Left, markReleasing } from './release-rows.ts';
+import { markReleasing, release, type RemovedBlob, removeReleased } from './release-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
-/** After its row has gone, an object stays for who is reading it. */
+/** How long an object outlives its row, for clients that are still reading it. */
 const READERS_MILLISECONDS = HOUR;
 
-export interface Released {
-  readonly left: readonly Left[];
+export interface ReleaseResult {
+  readonly removed: readonly RemovedBlob[];
   /**
-   * Why central released only to what it has itself; null where that was no less than all, undefined where nothing was
-   * asked.
+   * Why collection was not allowed, if that kept central from releasing some of the blobs; null if it did not;
+   * undefined if there was nothing to release.
    */
   readonly stopped: string | null | undefined;
 }
 
-/** Of some blobs of a node, those go that nothing at the node needs and that central can spare. @throws Stopped */
+/**
+ * Removes those of a node's blobs that nothing at the node needs and that central can spare.
+ * @throws Stopped if a database does not answer
+ */
 export async function releaseBlobs(
   { central, lag, now, graceMilliseconds }: MaintenanceContext,
   node: Store,
   digests: readonly Digest[],
-): Promise<Released> {
+): Promise<ReleaseResult> {
   const token = crypto.randomUUID();
   const marked = await markReleasing(node, digests, token, now());
-  if (marked.length === 0) return { left: [], stopped: undefined };
+  if (marked.length === 0) return { removed: [], stopped: undefined };
   const stopped = await lag.requireShort().then(
     () => null,
     (error: unknown) => {
@@ -38,11 +41,11 @@ export async function releaseBlobs(
     },
   );
   const { until } = leaseTimes(now(), graceMilliseconds);
-  const given = await answerOf(
+  const released = await answerOf(
     "central's database",
     release(central, node.name, marked, stopped === null, now(), until),
   );
   const at = now();
-  const left = await leave(node, marked, given, token, at, at + READERS_MILLISECONDS);
-  return { left, stopped: given.length < marked.length ? stopped : null };
+  const removed = await removeReleased(node, marked, released, token, at, at + READERS_MILLISECONDS);
+  return { removed, stopped: released.length < marked.length ? stopped : null };
 }

@@ -1,23 +1,20 @@
 /**
- * Tombstones, and when they go. A tombstone is an answer to a late copy of an older push; it goes once no such copy can
- * come any more: it is older than the grace time, every node has applied the change log past it, and no node has an
- * outbox entry of a change that was made before it. At a node it goes after central's.
+ * Forgets tombstones. A tombstone answers a late copy of an older push. It goes once no such copy can arrive any more:
+ * the grace time is over, every node has applied the change log past it, and no node has an outbox entry of an older
+ * change. A node forgets it after central has.
  *
  * Invariant 3: nothing deleted comes back.
  *
- * - A manifest's deletion hides tags that were written before it, and the change log says nothing of these. A node may
- *   have an
- *   older write of such a tag, which would show again once central's hidden row is gone. So before the manifest's
- * deletion
- *   is forgotten, each hidden tag becomes a tombstone of its own, with the version that it has: of equal versions a
- *   deletion wins, so this changes no answer, and every node hears of it by the change log. A manifest's deletion is
- * forgotten
- *   only while it hides no tag.
- * - What a removal hides is hidden by its row: it needs no tombstone of its own, and goes before that row does.
- * - Of a manifest that was pushed again, the deletion is forgotten in the same way; its row stays.
- * - What is left of a deleted manifest but its versions goes after the grace time. The row is then one of a manifest
- *   that
- *   was never here (`media_type` empty), so that no merge of versions alone revives it without its document.
+ * - The deletion of a manifest hides tags that were written before it, and the change log has no entries for these. A
+ *   node may have an older write of such a tag, which would show again once central's hidden row is gone. So before the
+ *   deletion is forgotten, each hidden tag becomes a tombstone with the version that it has. At equal versions a
+ *   deletion wins, so this changes no answer, and every node learns of it from the change log. A manifest's deletion is
+ *   forgotten only when it hides no tag.
+ * - A removal's row hides its tags. They need no tombstones, and go before that row does.
+ * - The deletion of a manifest that was pushed again is forgotten in the same way. The manifest's row stays.
+ * - After the grace time, everything of a deleted manifest goes except its versions. Its row then looks like that of a
+ *   manifest that was never here (`media_type` empty), so that no merge of versions alone revives it without its
+ *   content.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -25,7 +22,7 @@ import { type BoundStatement, type Database, sql } from '../../stores/database.t
 import { removedVersion } from '../../stores/deletion/removals.ts';
 import { asManyAs, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
 
-/** Rows of a page. */
+/** The tombstone of a tag. */
 export interface TagTombstone {
   readonly repository: RepositoryName;
   readonly name: Tag;
@@ -50,7 +47,7 @@ const SELECT_TAGS = sql`
     AND (version, repository, name) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY version, repository, name LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
-/** Tombstones of tags up to a version. */
+/** Returns a page of the tag tombstones whose version is at most `until`, oldest first. */
 export function tagTombstones(
   database: Database,
   after: TombstonePosition,
@@ -66,7 +63,10 @@ const SELECT_DELETIONS = sql`
     AND (deleted_version, repository, digest) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY deleted_version, repository, digest LIMIT CAST(?5 AS INTEGER)`.reading(paged(5));
 
-/** Deletions of manifests up to a version, also of those that were pushed again. */
+/**
+ * Returns a page of the manifest deletions whose version is at most `until`, oldest first. It includes manifests that
+ * were pushed again.
+ */
 export function manifestDeletions(
   database: Database,
   after: TombstonePosition,
@@ -77,11 +77,13 @@ export function manifestDeletions(
 }
 
 /**
- * Entries of the change log, of those that a node has yet to follow, that are looked at: where there are more, nothing
- * goes.
+ * The most change log entries that {@link APPLIED_UNTIL} reads. If a node has yet to apply more, nothing is forgotten.
  */
 const ENTRIES = 10_000;
-// Entries are not in the order of their versions: hidden tags are told of late.
+/**
+ * SQL: the least version among the entries that some node has yet to apply. Entries are not in the order of their
+ * versions, since those of hidden tags are written late.
+ */
 export const APPLIED_UNTIL = (nodes: string): string => `(
   SELECT iif(count(*) > ${ENTRIES}, 0, coalesce(min(iif(f.version > 0, f.version, NULL)), 9223372036854775807)) FROM (
     SELECT version FROM change_log WHERE position > (
@@ -107,10 +109,10 @@ const DELETE_HISTORY = sql`
 );
 
 /**
- * Removes tombstones of tags that are due, with the tags' histories. Returns the tombstones.
- * @param nodeNames whose positions in the change log count: at central the nodes' stores, at a node none
- * @param before the least version that a tombstone which stays may have
- * @param withHistory those whose history goes as well: not where another store has the tag still
+ * Removes the tag tombstones that are due, with the tags' histories, and returns the tombstones.
+ * @param nodeNames stores whose positions in the change log count: the nodes' at central, none at a node
+ * @param before tombstones of this version or a newer one stay
+ * @param withHistory tags whose history goes as well: those that central no longer has
  */
 export function forgetTags(
   tags: readonly TagTombstone[],
@@ -142,7 +144,10 @@ const DELETE_HIDDEN_TAGS = sql`
   UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (
     SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(asManyAs('tags on the manifests'));
 
-/** Makes tombstones of the tags that deletions hide. @param central its name, whose word a deletion is */
+/**
+ * Turns the tags that deletions hide into tombstones.
+ * @param central the name of central's store, which becomes the tombstones' origin
+ */
 export function deleteHiddenTags(
   deletions: readonly ManifestDeletion[],
   central: string,
@@ -157,8 +162,9 @@ export function deleteHiddenTags(
   ];
 }
 
-const LISTED_DELETIONS =
-  "SELECT deletion.value ->> 'repository', deletion.value ->> 'digest', deletion.value ->> 'deleted' FROM json_each(?1) AS deletion";
+const LISTED_DELETIONS = `
+  SELECT deletion.value ->> 'repository', deletion.value ->> 'digest', deletion.value ->> 'deleted'
+  FROM json_each(?1) AS deletion`;
 const DELETION_IS_LISTED = `(m.repository, m.digest, m.deleted_version) IN (${LISTED_DELETIONS})`;
 const IS_DEAD = (repository: string, digest: string): string => `EXISTS (
   SELECT 1 FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${digest}
@@ -172,11 +178,10 @@ const STRIP_REFERENCES = sql`
     AND ${IS_DEAD('manifest_references.repository', 'manifest_references.manifest')}`.reading(inFull(8));
 const STRIP_MANIFESTS = sql`
   UPDATE manifests AS m SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
-    subject = NULL, size = 0, last_pull = 0,
-    image_size = NULL, image_kind = NULL
+    subject = NULL, size = 0, last_pull = 0, image_size = NULL, image_kind = NULL
   WHERE ${DELETION_IS_LISTED} AND m.created_version <= m.deleted_version AND m.media_type <> ''`;
 
-/** Removes what deleted manifests have left but their versions. */
+/** Removes everything that deleted manifests have left except their versions. */
 export function stripDeleted(deletions: readonly ManifestDeletion[]): BoundStatement[] {
   const list = JSON.stringify(deletions);
   return [STRIP_CONTENTS, STRIP_REFERENCES, STRIP_MANIFESTS].map((statement): BoundStatement => [statement, list]);
@@ -194,7 +199,7 @@ const FORGET_DELETIONS = sql<ForgottenDeletion>`
   UPDATE manifests AS m SET deleted_version = 0 WHERE ${DELETION_GOES} AND m.created_version > m.deleted_version
   RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
 
-/** Forgets deletions that are due, and returns them. Parameters as of {@link forgetTags}. */
+/** Forgets the manifest deletions that are due, and returns them. See {@link forgetTags} for the parameters. */
 export function forgetDeletions(
   deletions: readonly ManifestDeletion[],
   nodeNames: readonly string[],
@@ -215,7 +220,7 @@ const SELECT_KNOWN_DELETIONS = sql`
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository' AND m.digest = asked.value ->> 'digest'
   WHERE m.deleted_version > 0`;
 
-/** At central: which of the tags have a row, and whether that is a tombstone. */
+/** Returns those of the tags that have a row at central, and whether the row is a tombstone. */
 export function knownTags(
   central: Database,
   tags: readonly TagTombstone[],
@@ -223,7 +228,7 @@ export function knownTags(
   return central.all(SELECT_KNOWN_TAGS, JSON.stringify(tags));
 }
 
-/** At central: of which of the manifests it still knows a deletion. */
+/** Returns those of the manifests whose deletion central still knows. */
 export function knownDeletions(
   central: Database,
   deletions: readonly ManifestDeletion[],
@@ -236,7 +241,7 @@ const FORGET_REPOSITORIES = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = repositories.name)
     AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = repositories.name)`;
 
-/** At a node: repositories of which nothing is left. Central's stay until somebody removes them. */
+/** Removes a node's empty repositories. Central's stay until somebody removes them. */
 export function forgetEmptyRepositories(names: readonly RepositoryName[]): BoundStatement {
   return [FORGET_REPOSITORIES, JSON.stringify([...new Set(names)])];
 }

@@ -1,5 +1,5 @@
 /**
- * Forgetting deletions that everyone has heard of: central's first, then those of each node. See `tombstone-rows.ts`.
+ * Forgets deletions that every store has applied: central's first, then each node's. See `tombstone-rows.ts`.
  */
 import { versionOf } from '../../stores/clock.ts';
 import { forgetRemoval, knownRemovals, removalsAfter } from './forgotten-removals.ts';
@@ -22,6 +22,7 @@ import type { MaintenanceContext } from '../context.ts';
 import type { Slice, Task } from '../round.ts';
 import { answerOf } from '../stopped.ts';
 
+/** Rows that one slice looks at. */
 const ROWS = 200;
 
 interface Position extends TombstonePosition {
@@ -68,15 +69,15 @@ function positionAt(start: Partial<Position>): string {
 }
 
 /**
- * The least version of the changes that may still be on their way to a store: to central from any node, to a node its
- * own.
+ * Returns the least version of the changes that may still be under way to a store: at central those of every node, at a
+ * node its own.
  */
 async function leastVersionFor({ central, nodes, lag }: MaintenanceContext, store: Store): Promise<number> {
   const from = store === central ? nodes : [store];
   return Math.min(...(await Promise.all(from.map((node) => lag.leastVersion(node)))), Number.MAX_SAFE_INTEGER);
 }
 
-/** The first that is due, as far as one slice goes. Those that are not stay. */
+/** Works on the first removal that is due, for one slice. Removals that are not due stay. */
 async function forgetRemovals(
   { central, nodes }: MaintenanceContext,
   store: Store,
@@ -101,7 +102,7 @@ async function forgetRemovals(
   };
 }
 
-/** Answers how many deletions are forgotten. */
+/** Returns how many deletions it forgot. */
 async function forgetManifests(
   { central, nodes, now }: MaintenanceContext,
   store: Store,
@@ -121,7 +122,7 @@ async function forgetManifests(
   return forgotten.length;
 }
 
-/** Answers how many tombstones are forgotten. */
+/** Returns how many tombstones it forgot. */
 async function forgetTagTombstones(
   { central, nodes }: MaintenanceContext,
   store: Store,
@@ -130,9 +131,9 @@ async function forgetTagTombstones(
 ): Promise<number> {
   const isCentral = store === central;
   const known = isCentral ? [] : await answerOf("central's database", knownTags(central.database, page));
-  const ofCentral = new Map(known.map((tag) => [nameOf(tag), tag.deleted === 1]));
-  const due = page.filter((tag) => ofCentral.get(nameOf(tag)) !== true);
-  const withHistory = due.filter((tag) => !ofCentral.has(nameOf(tag)));
+  const isDeletedAtCentral = new Map(known.map((tag) => [nameOf(tag), tag.deleted === 1]));
+  const due = page.filter((tag) => isDeletedAtCentral.get(nameOf(tag)) !== true);
+  const withHistory = due.filter((tag) => !isDeletedAtCentral.has(nameOf(tag)));
   const { forgotten } = await store.database.batch({
     forgotten: forgetTags(due, isCentral ? nodes.map(({ name }) => name) : [], before, withHistory),
     repositories: isCentral ? [] : [forgetEmptyRepositories(page.map(({ repository }) => repository))],

@@ -1,21 +1,23 @@
 /**
- * Going over a store's links, then its locations, by digest: a slice looks at so many rows and hands over what nobody
- * needs.
+ * Walks a store's links, then its locations, by digest. Each slice looks at a page of rows, and removes the
+ * unreferenced ones.
  */
 import { deleteUnreferencedLinks, linksAfter, locationsAfter, type StoredLocation } from './collection-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { Slice } from '../round.ts';
 
+/** Rows that one slice looks at. */
 const ROWS = 1000;
 
 type Position = readonly [phase: 'links' | 'locations', digest: string, name: string, stopped?: string];
 
 /**
- * One slice.
- * @param position as the last slice gave it: JSON of the phase, the digest, the repository or store, and what an
- *   earlier slice of the round could not do; '' for the start
- * @param remove what to do with locations that nobody needs; says what it could not do, null where it did all, and
- *   undefined where there was nothing to do. What could not be done is said until it can be, or the next round begins
+ * Does one slice of the walk.
+ * @param position the position that the last slice returned: JSON of the phase, the digest, the repository or store,
+ *   and what an earlier slice of the round could not do; '' at the start
+ * @param remove removes unreferenced locations. It returns what it could not do, null if it did everything, or
+ *   undefined if there was nothing to do. A slice reports what could not be done until a later one succeeds or the next
+ *   round begins
  */
 export async function removeUnreferenced(
   { database }: Store,
@@ -35,8 +37,8 @@ export async function removeUnreferenced(
   }
   const locations = await locationsAfter(database, { digest, store: name }, ROWS, now);
   const unreferenced = locations.filter((location) => location.unreferenced === 1);
-  const said = unreferenced.length === 0 ? undefined : await remove(unreferenced);
-  const stopped = said === undefined ? before : (said ?? undefined);
+  const failure = unreferenced.length === 0 ? undefined : await remove(unreferenced);
+  const stopped = failure === undefined ? before : (failure ?? undefined);
   const last = locations.at(-1);
   const more = locations.length === ROWS && last !== undefined;
   const next: Position | undefined = more

@@ -1,14 +1,15 @@
 /**
- * Evicting images from a node that is over its limit of bytes, or that nobody has pulled there for long: whole, the
- * least recently pulled first, and only those that central has all of.
+ * Evicts images from a node if nobody has pulled them there for long, or if the node is over its limit of bytes. Images
+ * go whole, least recently pulled first, and only if central has all of their bytes.
  *
- * An image is a manifest that no live index lists, with all that it lists. Its rows leave first, in one transaction
- * (`eviction-rows.ts`), then the bytes that nothing else here needs (`release.ts`): killed in between, the node's
- * collection lets them go. An image whose bytes were promised to somebody stays until that is over.
+ * An image is a manifest that no live index lists, with everything that it lists. Its rows go first, in one transaction
+ * (`eviction-rows.ts`), then the bytes that nothing else at the node needs (`release.ts`). If the run is killed in
+ * between, the node's collection removes those bytes. An image whose bytes a client was promised stays until the
+ * promise ends.
  *
- * A round takes what is idle, and then, if the node is over its limit, has it collected: bytes that nothing needs go
- * before any that are of use. Only once a whole round of collection has ended do further images leave, until the rest
- * fits. After an eviction that was cut short it is the same again, since what it left behind is such bytes too.
+ * A round first evicts idle images. If the node is then over its limit, it is collected, so that unneeded bytes go
+ * before useful ones. More images go, until the rest fits, only after a whole round of collection has ended. If an
+ * eviction is cut short, the node is collected again first, since the bytes that it left behind are unneeded too.
  */
 import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
@@ -25,30 +26,31 @@ import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-r
 import type { Store } from '../../stores/store.ts';
 import { collectNode } from '../collection/node.ts';
 import type { MaintenanceContext } from '../context.ts';
-import { releaseBlobs, type Released } from '../collection/release.ts';
+import { releaseBlobs, type ReleaseResult } from '../collection/release.ts';
 import { goRound, type Slice, type Task } from '../round.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
-/** Manifests that a slice looks at, and images that it evicts. */
+/** Manifests that one slice looks at. */
 const MANIFESTS = 200;
+/** Images that one slice evicts. */
 const IMAGES = 20;
 
-/** References of the images that a slice reads at once, unless one alone has more. */
+/** References of the images that one slice reads. A single image may have more. */
 const REFERENCES = 20_000;
 
-/** Digests that are released at once. */
+/** Digests that one call releases. */
 const DIGESTS = 5000;
 
 /**
- * Where a slice starts: among images; with `collection`, once a round of collection has ended.
+ * Where a slice starts among the images. With `collection`, it starts once a round of collection has ended.
  *
- * Idle images go first. In the first pass after that, an image stays whose children were pulled later than itself: it
- * is less idle than it looks. Only if that does not make enough room, a second pass takes those as well.
+ * Idle images go first. The first pass after that keeps images whose children were pulled more recently than the image
+ * itself, since these are less idle than they look. If that does not make enough room, a second pass takes those too.
  */
 interface Position extends UsePosition {
   readonly pass: Pass;
   readonly collection?: Collection;
-  /** What kept an earlier slice of the round from letting bytes go. */
+  /** What kept an earlier slice of the round from removing bytes. */
   readonly stopped?: string | undefined;
 }
 
@@ -62,13 +64,13 @@ const startOf = (pass: Pass, stopped?: string): Position => ({
   digest: '',
   stopped,
 });
-const once = (collection: Collection): Position => ({ ...startOf(1), collection });
+const afterCollection = (collection: Collection): Position => ({ ...startOf(1), collection });
 
 export const evict: Task = {
   name: 'evict',
   at: 'node',
   every: () => HOUR / 4,
-  // What it leaves of a pass is for collection.
+  // The rest of the pass is for collection.
   share: 10_000,
   async slice(context, node, { position }) {
     const limits = context.evictionLimits.get(node.name);
@@ -88,10 +90,10 @@ async function firstOf(node: Store, limits: EvictionLimits): Promise<Position | 
 }
 
 async function afterIdle(node: Store, limits: EvictionLimits): Promise<Position | undefined> {
-  return (await bytesOver(node, limits)) > 0 ? once('awaited') : undefined;
+  return (await bytesOver(node, limits)) > 0 ? afterCollection('awaited') : undefined;
 }
 
-/** Bytes that the node has above its limit; 0 or less where they fit, minus infinity without a limit. */
+/** Returns the bytes that the node holds above its limit: 0 or less if they fit, minus infinity without a limit. */
 async function bytesOver({ name, database }: Store, { bytes: limit }: EvictionLimits): Promise<number> {
   return limit === undefined ? -Infinity : (await storedBytes(database, name)).bytes - limit;
 }
@@ -101,14 +103,14 @@ interface Step extends Pick<Slice, 'stopped'> {
 }
 
 /**
- * Runs the node's collection, and goes on once a round of it has ended that began after this was asked for: one that
- * was under way already does not do. Where it fails, the round is over.
+ * Runs the node's collection and waits for a round that began after the request; a round already running does not
+ * count. If collection fails, the round of eviction ends.
  */
 async function collectFirst(context: MaintenanceContext, node: Store, collection: Collection): Promise<Step> {
   const task = await taskState(node.database, 'collect');
   if (collection === 'awaited' && (task === undefined || task.position === '')) {
     await node.database.batch([wakeTask('collect')]);
-    return { next: once('begun') };
+    return { next: afterCollection('begun') };
   }
   if (collection === 'begun' && hasEnded(task)) return { next: startOf(1) };
   let isOutOfTime = false;
@@ -124,11 +126,11 @@ async function collectFirst(context: MaintenanceContext, node: Store, collection
   }
   const after = await taskState(node.database, 'collect');
   if (collection === 'begun' && hasEnded(after)) return { next: startOf(1) };
-  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: once(collection) };
+  if (isOutOfTime || (collection === 'awaited' && after?.position === '')) return { next: afterCollection(collection) };
   return { next: undefined, stopped: after?.stopped ?? undefined };
 }
 
-/** Whether a round has ended since the task was woken between two rounds. */
+/** Whether a round has ended since {@link wakeTask} made the task due between two rounds. */
 function hasEnded(task: TaskState | undefined): boolean {
   return task !== undefined && task.position === '' && task.next_at > 0;
 }
@@ -155,22 +157,22 @@ async function evictSlice(
   const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
   const unsettled =
     blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
-  const left: ImageAtNode[] = [];
+  const evicted: ImageAtNode[] = [];
   for (const image of images) {
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
     if (excess <= 0 && usedAt(image) >= idleBefore) continue;
-    const resumeAt: Position = from.pass === 'idle' ? from : once('awaited');
+    const resumeAt: Position = from.pass === 'idle' ? from : afterCollection('awaited');
     if (!(await evictImage(node.database, image, now(), JSON.stringify(resumeAt)))) continue;
-    left.push(image);
+    evicted.push(image);
     excess -= image.blobs.reduce((sum, { size, shared }) => sum + (shared === 1 ? 0 : (size ?? 0)), 0);
   }
   let stopped: string | undefined;
   try {
-    const kept = await releaseSlice(context, node, left);
+    const kept = await releaseSlice(context, node, evicted);
     stopped = kept === undefined ? from.stopped : (kept ?? undefined);
   } catch (error) {
     if (!(error instanceof Stopped) || from.pass === 'idle') throw error;
-    return { next: once('awaited'), stopped: error.message };
+    return { next: afterCollection('awaited'), stopped: error.message };
   }
   const { pass } = from;
   if (goesOn) {
@@ -182,21 +184,22 @@ async function evictSlice(
 }
 
 /**
- * Lets the bytes go of images whose rows have left. Answers what kept some from going, as {@link releaseBlobs}. @throws
- * Stopped
+ * Removes the bytes of images whose rows have gone. Returns what kept some bytes from going, as {@link releaseBlobs}
+ * does.
+ * @throws Stopped if a database does not answer
  */
 async function releaseSlice(
   context: MaintenanceContext,
   node: Store,
   images: readonly ImageAtNode[],
-): Promise<Released['stopped']> {
-  let stopped: Released['stopped'];
+): Promise<ReleaseResult['stopped']> {
+  let stopped: ReleaseResult['stopped'];
   const digests = [
     ...new Set(images.flatMap((image) => image.blobs.flatMap(({ digest, size }) => (size === null ? [] : [digest])))),
   ];
   for (let i = 0; i < digests.length; i += DIGESTS) {
     const gone = await releaseBlobs(context, node, digests.slice(i, i + DIGESTS));
-    const bytes = gone.left.reduce((sum, { size }) => sum + size, 0);
+    const bytes = gone.removed.reduce((sum, { size }) => sum + size, 0);
     if (bytes > 0) await node.database.batch([countMaintenance('evicted_bytes', bytes)]);
     stopped = gone.stopped ?? stopped ?? gone.stopped;
   }
@@ -207,7 +210,7 @@ function usedAt({ members }: ImageAtNode): number {
   return members.reduce((latest, { used_at: at }) => Math.max(latest, at), 0);
 }
 
-/** By what was read; the transaction that evicts it judges again. */
+/** Whether the image may be evicted, judged by the rows read so far. The evicting transaction judges again. */
 function mayLeave(image: ImageAtNode, pass: Pass, idleBefore: number, now: number): boolean {
   const root = image.members.find(({ digest }) => digest === image.digest);
   if (root === undefined) return false;

@@ -1,11 +1,11 @@
 /**
- * Evicting an image from a node: its rows leave, whole, and its bytes follow (`release-rows.ts`). It is no deletion: no
- * version, no outbox entry, no entry of the change log; central has all of it.
+ * Evicts an image from a node: all of its rows go, and its bytes follow (`release-rows.ts`). An eviction is no
+ * deletion. It writes no version, no outbox entry and no change log entry, and central keeps the whole image.
  *
- * Invariant 1: what central has not heard of has an outbox entry, and an image with an outbox entry stays; so does one
- * that was pulled, or pinned, since it was chosen. It is one transaction, judged in its first statements: the row of
- * `evictions` that they leave is what the others look for, and is gone at its end. An image can list more digests than
- * one parameter takes.
+ * Invariant 1: an image with an outbox entry stays, since central may not have heard of it. An image that was pulled or
+ * pinned since it was chosen stays as well. All this is one transaction. Its first statements judge, and leave a row in
+ * `evictions` if the image may go. The other statements look for that row, and the last one removes it. An image can
+ * list more digests than one parameter holds, so statements take lists in parts.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -16,9 +16,9 @@ import { reachedFrom } from '../../stores/manifests/listed-manifests.ts';
 import { DIGESTS_PER_PARAMETER, jsonParts } from '../../stores/merge.ts';
 import { asManyAs, atMost, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
 
-/** Where a page of images starts: after this one. */
+/** A page of images starts after this one. */
 export interface UsePosition {
-  /** When it was last pulled, to the hour, or pushed, in milliseconds since the epoch. */
+  /** When the image was last pulled (to the hour) or pushed, in milliseconds since the epoch. */
   readonly used_at: number;
   readonly repository: string;
   readonly digest: string;
@@ -28,7 +28,7 @@ export interface UsedManifest {
   readonly used_at: number;
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** 1 where a live index lists it. */
+  /** 1 if a live index lists it. */
   readonly listed: number;
 }
 
@@ -42,16 +42,16 @@ const SELECT_USED = sql`
   WHERE m.created_version > m.deleted_version AND (m.used_at, m.repository, m.digest) > (CAST(?1 AS INTEGER), ?2, ?3)
   ORDER BY m.used_at, m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 
-/** Live manifests, the least recently used first. */
+/** Returns a page of live manifests, least recently used first. */
 export function leastUsed(node: Database, after: UsePosition, limit: number): Promise<UsedManifest[]> {
   return node.all<UsedManifest>(SELECT_USED, after.used_at, after.repository, after.digest, limit);
 }
 
-/** Of each level below an image; what it lists beyond these stays, and is an image by itself. */
+/** Manifests on each level below an image. Those beyond stay, and become images of their own. */
 const MOST_LISTED = 25_000;
 /**
- * What all of an image may name, which {@link imagesAt} counts before it reads: a little more than one manifest of 4
- * MiB.
+ * References that all manifests of an image may have together: a little more than one manifest of 4 MiB can hold.
+ * {@link imagesAt} counts them before it reads them.
  */
 const MOST_REFERENCES = 60_000;
 
@@ -72,8 +72,8 @@ const SELECT_MEMBERS = sql<Member>`${MEMBERS} SELECT digest, depth, used_at FROM
   ofMembers,
 );
 
-// Another image, of any repository, may need the bytes as well. Where many repositories have the blob, one of them
-// does.
+// Another image, in any repository, may need the bytes as well. A blob with links from very many repositories counts as
+// shared.
 const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
     SELECT DISTINCT digest FROM (
       SELECT r.digest, r.kind FROM member CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
@@ -85,7 +85,8 @@ const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
       WHERE o.repository = ?1 AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
         AND o.manifest NOT IN (SELECT digest FROM member))
     OR EXISTS (
-      SELECT 1 FROM (SELECT k.repository FROM links k WHERE k.digest = named.digest LIMIT ${String(LINKS_PER_BLOB)}) AS linked
+      SELECT 1 FROM (
+        SELECT k.repository FROM links k WHERE k.digest = named.digest LIMIT ${String(LINKS_PER_BLOB)}) AS linked
       CROSS JOIN manifest_references o INDEXED BY manifest_references_by_digest
         ON o.repository = linked.repository AND o.digest = named.digest AND o.live = 1 AND o.kind < 'subject'
       WHERE linked.repository <> ?1)
@@ -93,13 +94,13 @@ const SELECT_BLOBS = sql<NeededBlob>`${MEMBERS}, named AS MATERIALIZED (
   FROM named
   CROSS JOIN links k ON k.repository = ?1 AND k.digest = named.digest
   LEFT JOIN locations l ON l.digest = named.digest AND l.store = ?3`.reading(
-  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.given,
+  (run) => ofMembers(run) + 8 * MOST_REFERENCES + 4 * LINKS_PER_BLOB * run.returned,
 );
 
 export interface ImageAtNode {
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** The manifest and all that it lists, as far as they are here; what lists comes before what is listed. */
+  /** The manifest and everything that it lists, as far as the node has it. Parents come before their children. */
   readonly members: readonly Member[];
   readonly blobs: readonly NeededBlob[];
 }
@@ -112,18 +113,18 @@ interface Member {
 
 interface NeededBlob {
   readonly digest: Digest;
-  /** Bytes here; null where the node has none. */
+  /** Bytes; null if the node does not hold the blob. */
   readonly size: number | null;
   /** Milliseconds since the epoch. */
   readonly lease_until: number | null;
-  /** 1 where another image needs it. */
+  /** 1 if another image needs it. */
   readonly shared: number;
 }
 
 /**
- * What images consist of at a node: the first of `roots`, as many as have so many references together, and one at
- * least.
- * @param references of all that is read at once; a manifest of 4 MB has tens of thousands
+ * Reads the manifests and blobs of images at a node: of the first `roots`, as many as fit into the limit of references,
+ * and at least one.
+ * @param references the most references to read at once; a manifest of 4 MB has tens of thousands
  */
 export async function imagesAt(
   node: { readonly name: string; readonly database: Database },
@@ -133,8 +134,8 @@ export async function imagesAt(
   const counts = await node.database.batch(
     byName(roots, ({ repository, digest }) => [COUNT_REFERENCES, repository, digest]),
   );
-  let left = references;
-  const read = roots.filter((root, i) => (left -= counts[nameOf(root)]?.[0]?.count ?? 0) >= 0 || i === 0);
+  let referencesLeft = references;
+  const read = roots.filter((root, i) => (referencesLeft -= counts[nameOf(root)]?.[0]?.count ?? 0) >= 0 || i === 0);
   const images = await node.database.batch(
     byName(read, ({ repository, digest }) => ({
       members: [SELECT_MEMBERS, repository, digest],
@@ -164,7 +165,7 @@ const SELECT_UNSETTLED = sql`
   SELECT asked.value AS digest FROM json_each(?1) AS asked
   WHERE NOT EXISTS (SELECT 1 FROM locations l WHERE l.digest = asked.value AND l.store = ?2 AND l.damage IS NULL)`;
 
-/** At central: those of the blobs whose bytes it does not have itself. */
+/** Returns those of the blobs that central has no sound copy of. */
 export async function unsettledAmong(
   central: { readonly name: string; readonly database: Database },
   digests: readonly Digest[],
@@ -177,7 +178,7 @@ export async function unsettledAmong(
   return unsettled;
 }
 
-// ?1 token, ?2 repository, ?3 the image's digest.
+// ?1: token. ?2: repository. ?3: the image's digest.
 const BEGIN = sql`
   INSERT INTO evictions (token) SELECT ?1 WHERE
     EXISTS (SELECT 1 FROM manifests WHERE repository = ?2 AND digest = ?3 AND created_version > deleted_version)
@@ -186,7 +187,7 @@ const BEGIN = sql`
 const TAGS_OF_MEMBERS = `json_each(?3) AS member
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?2 AND t.digest = member.value`;
 
-// ?3 digests of its members, ?4 when it was last used.
+// ?3: digests of its members. ?4: when it was last used.
 const GIVE_UP = sql`
   DELETE FROM evictions WHERE token = ?1 AND (
     EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN outbox k
@@ -205,31 +206,33 @@ const GIVE_UP = sql`
 const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
 const LISTED = '(SELECT value FROM json_each(?3))';
 
-// Those of one depth, after what lists them: one that another index lists, or that has a tag of its own, stays.
-const IS_RELEASING = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
+// Manifests of one depth, after those that list them. A child that another index lists, or that has a tag, stays.
+// ?3: digests. ?4: 1 for the image itself.
+const MAY_GO = `repository = ?2 AND digest IN ${LISTED} AND created_version > deleted_version AND ${BEGUN}
   AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
   AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
-// A deletion that hides tags is still known, as of a manifest that was never here.
+// A manifest with a deletion leaves that deletion behind, like a manifest that was never here: it may hide tags.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
     subject = NULL, size = 0, last_pull = 0
-  WHERE ${IS_RELEASING} AND deleted_version > 0`.reading(inFull(16));
-const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${IS_RELEASING}`.reading(inFull(16));
+  WHERE ${MAY_GO} AND deleted_version > 0`.reading(inFull(16));
+const DELETE_MANIFESTS = sql`DELETE FROM manifests WHERE ${MAY_GO}`.reading(inFull(16));
 
-const HAS_LEFT = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
+const HAS_GONE = (digest: string): string => `NOT EXISTS (SELECT 1 FROM manifests m
   WHERE m.repository = ?2 AND m.digest = ${digest} AND m.created_version > m.deleted_version) AND ${BEGUN}`;
 const DELETE_CONTENTS = sql`
   DELETE FROM manifest_contents WHERE repository = ?2 AND digest IN ${LISTED}
-    AND ${HAS_LEFT('manifest_contents.digest')}`.reading(inFull());
+    AND ${HAS_GONE('manifest_contents.digest')}`.reading(inFull());
 const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
-  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_LEFT('manifest_references.manifest')}`.reading(references);
-// Hidden ones go with the tombstone; writes that only this store knows are not forgotten for want of room.
+  WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_GONE('manifest_references.manifest')}`.reading(references);
+// Tags that a deletion hides go with its tombstone. Tags with a history stay, since only this store may know the
+// writes.
 const DELETE_TAGS = sql`
   DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED}
-    AND ${HAS_LEFT('tags.digest')}
+    AND ${HAS_GONE('tags.digest')}
     AND NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
     AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(
@@ -237,7 +240,7 @@ const DELETE_TAGS = sql`
 );
 const HIDE_TAGS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
-  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_LEFT('tags.digest')}`.reading(
+  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_GONE('tags.digest')}`.reading(
   asManyAs('tags on the manifests'),
 );
 const DELETE_LINKS = sql`
@@ -259,10 +262,10 @@ const COUNT = sql`
 const END = sql<{ token: string }>`DELETE FROM evictions WHERE token = ?1 RETURNING token`;
 
 /**
- * At a node: an image's rows leave, if it still may. Bytes stay until they are released.
+ * Removes an image's rows at a node, if it may still be evicted. Its bytes stay until they are released.
  * @param now milliseconds since the epoch
- * @param resumeAt where the task goes on if it is killed before it has let the bytes go
- * @returns whether it left
+ * @param resumeAt the position where the task goes on if it is killed before it has removed the bytes
+ * @returns whether the image was evicted
  */
 export async function evictImage(
   node: Database,

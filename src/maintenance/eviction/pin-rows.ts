@@ -1,4 +1,6 @@
-/** Pins: images that are never evicted from a node. A pin by tag is of what the tag names when something is evicted. */
+/**
+ * Pins, which keep images from being evicted from a node. A pin by tag keeps whatever the tag names at eviction time.
+ */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { auditChanged, BERTH_ITSELF, ofRepository } from '../../stores/organizations/audit-rows.ts';
@@ -9,7 +11,7 @@ const PIN = sql`
 const UNPIN = sql<{ reference: string }>`DELETE FROM pins WHERE repository = ?1 AND reference = ?2 RETURNING reference`;
 const SELECT_PIN = sql`SELECT created_at FROM pins WHERE repository = ?1 AND reference = ?2`;
 
-/** The image may be there already or come later. `now`: milliseconds since the epoch. */
+/** Pins an image, which the node may not have yet. `now`: milliseconds since the epoch. */
 export async function pin(
   node: Database,
   repository: RepositoryName,
@@ -23,7 +25,7 @@ export async function pin(
   ]);
 }
 
-/** Answers whether there was one. */
+/** Removes a pin. Returns whether there was one. `now`: milliseconds since the epoch. */
 export async function unpin(
   node: Database,
   repository: RepositoryName,
@@ -38,7 +40,7 @@ export async function unpin(
   return removed.length > 0;
 }
 
-/** When it was pinned, in milliseconds since the epoch; undefined where it is not. */
+/** Returns when the image was pinned, in milliseconds since the epoch; undefined if it is not. */
 export async function pinnedAt(
   node: Database,
   repository: RepositoryName,

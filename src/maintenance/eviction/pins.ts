@@ -1,4 +1,4 @@
-/** Pinning images to nodes, for administrators: in the node's own store, so that its eviction asks nobody. */
+/** Pins images to nodes, for administrators. Pins are in the node's own store, so its eviction asks no other store. */
 import type { Config } from '../../config.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
@@ -22,7 +22,7 @@ export class Pins {
     this.#env = env;
   }
 
-  /** The nodes that an image is pinned to by this reference. Nodes that share a store share their pins. */
+  /** Returns the nodes to which this reference is pinned. Nodes that share a store share their pins. */
   async list(repository: RepositoryName, reference: Reference): Promise<Pin[]> {
     const asked = this.#config.nodes.map(async ({ name }) => ({
       node: name,
@@ -33,20 +33,20 @@ export class Pins {
     );
   }
 
-  /** Once more changes nothing. @throws OciError NOT_FOUND */
+  /** Pins an image. A second pin changes nothing. @throws OciError NOT_FOUND if there is no such node */
   async add(node: string, repository: RepositoryName, reference: Reference, now: number, by: Actor): Promise<Pin> {
     const { database } = this.#store(node);
     await pin(database, repository, textOf(reference), now, by);
     return { node, pinnedAt: (await pinnedAt(database, repository, textOf(reference))) ?? now };
   }
 
-  /** @throws OciError NOT_FOUND */
+  /** Removes a pin. @throws OciError NOT_FOUND if there is no such node or pin */
   async remove(node: string, repository: RepositoryName, reference: Reference, now: number, by: Actor): Promise<void> {
     if (await unpin(this.#store(node).database, repository, textOf(reference), now, by)) return;
-    throw new OciError('NOT_FOUND', { message: `${repository} has no such pin at ${node}` });
+    throw new OciError('NOT_FOUND', { message: `${repository} has no pin of ${textOf(reference)} at ${node}` });
   }
 
-  /** @throws OciError NOT_FOUND */
+  /** @throws OciError NOT_FOUND if there is no such node */
   #store(node: string): Store {
     const name = this.#config.nodes.find((each) => each.name === node)?.store;
     const store = composeStores(this.#config, this.#env).find((each) => each.name === name);

@@ -1,15 +1,15 @@
 /**
- * Compares what lies in a store's bucket with what its rows name, in both directions, once a day.
+ * Compares the objects in a store's bucket with the rows that name them, in both directions, once a day.
  *
- * | object | row | what happens                                                                                           |
- * |--------|-----|--------------------------------------------------------------------------------------------------------|
- * | no     | yes | asked for by its key once more, then its location is damaged                                           |
- * | yes    | no  | an orphan, once it is older than an hour; deleted after as long as the database can be restored to     |
+ * | object | row | what happens                                                                                      |
+ * |--------|-----|---------------------------------------------------------------------------------------------------|
+ * | no     | yes | the object is looked up once more by its key; if it is missing, its location is marked as damaged |
+ * | yes    | no  | an orphan, once it is older than an hour; deleted when no database restore can name it again      |
  *
- * A slice lists a range of keys and then walks the rows for it, in that order: an object that has just been written is
- * not in the list, and one that is in the list has had its row before the walk. That an object is an orphan can still
- * be wrong, of a copy between stores that waits for its row; nothing comes of it: an orphan's age counts from when it
- * was first seen, every round asks again, and who names it then (`orphan-rows.ts`) keeps it from being deleted.
+ * A slice lists a range of keys first and walks the rows of that range second. So an object that has just been written
+ * is not in the list, and an object in the list had its row before the walk. A copy between stores that still waits for
+ * its row can be taken for an orphan. That does no harm: an orphan's age counts from when it was first seen, every
+ * round checks again, and an object that a row names by then is not deleted (`orphan-rows.ts`).
  */
 import { DAY, HOUR, MINUTE } from '../../durations.ts';
 import { logLine } from '../../log.ts';
@@ -22,19 +22,19 @@ import type { Task } from '../round.ts';
 import { noteDamage } from './damage.ts';
 
 /**
- * Keys of one slice: what is held in memory at once, of one store, since one is compared at a time. Each slice walks
- * all locations, so few large ones cost least.
+ * Keys of one slice, all held in memory. Only one store is compared at a time. Each slice walks all locations, so a few
+ * large slices cost least.
  */
 const KEYS_PER_SLICE = 100_000;
 
-/** Requests to R2 about single objects in one slice: all that a run may make are 10,000. */
+/** Requests to R2 about single objects in one slice. A whole run may make 10,000. */
 const MISSING_PER_SLICE = 1000;
 
-/** A younger object may be of a request that has yet to write its row. */
+/** An object younger than this may belong to a request that has yet to write its row. */
 const YOUNG_MILLISECONDS = HOUR;
 
 const HEADS_AT_ONCE = 6;
-/** R2 deletes so many keys a call; as a list they are far from the 2 MB that D1 takes as a parameter. */
+/** R2 deletes at most this many keys in one call. As a list, they are far below the 2 MB of a D1 parameter. */
 const KEYS_PER_STATEMENT = 1000;
 
 export const comparison: Task = {
@@ -43,7 +43,7 @@ export const comparison: Task = {
   every: () => DAY,
   alone: 10 * MINUTE,
   async slice(context, store, { position }) {
-    // Where the configuration does not collect, all orphans are kept.
+    // All orphans are kept if the configuration does not collect.
     const keptMilliseconds = context.collects ? context.orphanMilliseconds : Infinity;
     const { end, orphans, deleted } = await compareSlice(context, store, position, context.now() - keptMilliseconds);
     if (orphans + deleted > 0) logLine({ comparison: store.name, orphans, deleted });
@@ -52,7 +52,7 @@ export const comparison: Task = {
 };
 
 interface Compared {
-  /** The last key of the slice; '' for the end of the round. */
+  /** The last key of the slice; '' at the end of the round. */
   readonly end: string;
   readonly orphans: number;
   readonly deleted: number;
@@ -86,7 +86,7 @@ async function compareSlice(
   return { end, orphans, deleted };
 }
 
-/** Objects from `after` on: as many as fit into a slice, and for as long as there is time, but always some. */
+/** Lists objects after the key `after` until the slice is full or time runs out, but at least one page. */
 async function list(
   { mayGoOn }: MaintenanceContext,
   { bucket }: Store,
@@ -103,7 +103,10 @@ async function list(
   }
 }
 
-/** Marks locations whose object is not there; of very many, the first. Answers where the slice ends, then. */
+/**
+ * Marks locations whose object is missing as damaged, up to a limit. Returns where the slice ends, which is earlier if
+ * there were more.
+ */
 async function noteMissing(
   context: MaintenanceContext,
   store: Store,
@@ -122,7 +125,7 @@ async function noteMissing(
   return asked.length < sorted.length ? (asked.at(-1)?.key ?? end) : end;
 }
 
-/** Answers how many are new. */
+/** Records objects that no row names as orphans. Returns how many are new. */
 async function noteOrphans(
   { now }: MaintenanceContext,
   { database }: Store,
@@ -134,7 +137,7 @@ async function noteOrphans(
   return found.length;
 }
 
-/** First the mark, then the objects, then the rows. Answers how many. */
+/** Deletes orphans that are due: marks the rows, deletes the objects, then the rows. Returns how many it deleted. */
 async function deleteOrphans(
   context: MaintenanceContext,
   store: Store,
@@ -153,7 +156,10 @@ async function deleteOrphans(
   return deleted;
 }
 
-/** Objects of a node that only central's rows name: its own database was restored to before they were written. */
+/**
+ * Returns those of a node's keys that central's rows name. The node may not know them, if its database was restored to
+ * a moment before they were written.
+ */
 async function namedAtCentral(
   { central }: MaintenanceContext,
   store: Store,

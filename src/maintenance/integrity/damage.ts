@@ -1,6 +1,6 @@
 /**
- * Noting that a location's object is lost or wrong: from then on nothing is read or copied from it, until it is
- * repaired.
+ * Records that a location's object is missing or has wrong bytes. Nothing is read or copied from such a location until
+ * it is repaired.
  */
 import { logFailure } from '../../log.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -10,12 +10,12 @@ import { markDamaged } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 
-/** The task that repairs what is damaged. */
+/** The name of the task that repairs damaged locations. */
 export const REPAIR = 'repair';
 
 /**
- * Marks a location of a store as damaged, unless it has another key by now; and central's row of it, which reads at
- * other hosts go by.
+ * Marks a location of a store as damaged, unless it has another key by now. It also marks central's row of the
+ * location, which other hosts read from.
  */
 export async function noteDamage(
   { central }: MaintenanceContext,
@@ -30,7 +30,7 @@ export async function noteDamage(
   if (marked.length === 0) return;
   logFailure({ damaged: digest, store: store.name, key, problem: damage });
   await store.database.batch([countMaintenance('damaged_found', 1)]);
-  // If central does not answer, the repair marks it.
+  // If central does not answer, the repair task marks its row later.
   if (store !== central)
     await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);
 }

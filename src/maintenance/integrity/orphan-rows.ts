@@ -1,9 +1,9 @@
 /**
- * Orphans: objects of a store's bucket that no row names. They are kept for as long as the database can be restored to
- * an earlier moment, which may name them again.
+ * Orphans: objects in a store's bucket that no row names. They are kept for as long as a database restore could bring
+ * back rows that name them.
  *
- * An orphan becomes a blob's location, or is deleted, and one transaction decides which: adopting takes the row of one
- * that is not `deleting`, deleting begins with that mark.
+ * An orphan is either adopted as a blob's location or deleted, and one transaction decides which: deleting begins with
+ * the mark `deleting`, and adopting takes only rows without it.
  */
 import type { Algorithm, Digest } from '../../oci/digest.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
@@ -15,7 +15,7 @@ export interface Orphan {
   readonly size: number;
 }
 
-/** An orphan that may have some bytes, and what is known of its digests. */
+/** An orphan that may hold a lost blob's bytes. A digest is null if it has not been computed. */
 export interface Candidate extends Orphan {
   readonly sha256: Digest | null;
   readonly sha512: Digest | null;
@@ -24,7 +24,10 @@ export interface Candidate extends Orphan {
 const SELECT_ORPHANS = sql`
   SELECT key, first_seen FROM orphans WHERE key > ?1 AND key <= coalesce(nullif(?2, ''), '~')`.reading(inFull());
 
-/** Those with a key after `after` and up to `to`, and when they were first seen, in milliseconds since the epoch. */
+/**
+ * Returns the orphans whose key is after `after` and up to `to`, with when each was first seen, in milliseconds since
+ * the epoch. An empty `to` has no end.
+ */
 export async function orphansBetween(
   database: Database,
   after: string,
@@ -47,7 +50,7 @@ const BEGIN_DELETING = sql`
   UPDATE orphans SET deleting = 1
   WHERE key IN (SELECT value FROM json_each(?1)) AND first_seen <= CAST(?2 AS INTEGER) RETURNING key`;
 
-/** Marks those that were first seen by `firstSeenBy`: nothing adopts them from here on. Answers their keys. */
+/** Marks orphans first seen by `firstSeenBy`, so that nothing adopts them any more. Returns their keys. */
 export async function beginDeleting(
   database: Database,
   keys: readonly string[],
@@ -60,15 +63,15 @@ const FORGET_ORPHANS = sql`DELETE FROM orphans WHERE key IN (SELECT value FROM j
 
 const FORGET_NAMED = sql`
   DELETE FROM orphans WHERE key IN (
-    SELECT l.key FROM json_each(?1) AS releasing CROSS JOIN locations l ON l.digest = releasing.value
+    SELECT l.key FROM json_each(?1) AS blob CROSS JOIN locations l ON l.digest = blob.value
       AND l.store = ?2)`;
 
-/** Objects that rows name are no orphans, whatever was seen before: what is about to go must not be adopted. */
+/** Removes orphan rows of objects that locations name: an object that is about to be deleted must not be adopted. */
 export function forgetNamedOrphans(digests: readonly Digest[], store: string): BoundStatement {
   return [FORGET_NAMED, JSON.stringify(digests), store];
 }
 
-/** Removes rows of orphans that are gone, or that a row names again. */
+/** Removes orphan rows whose object is gone, or named by a row again. */
 export function forgetOrphans(keys: readonly string[]): BoundStatement {
   return [FORGET_ORPHANS, JSON.stringify(keys)];
 }
@@ -79,9 +82,9 @@ const SELECT_CANDIDATES = sql`
   ORDER BY size, key LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 3));
 
 /**
- * A page of the orphans of a size.
- * @param size 0 for any, the smallest first
- * @param after the last of the page before; undefined for the beginning
+ * Returns a page of the orphans of one size.
+ * @param size bytes; 0 for any size, smallest first
+ * @param after the last orphan of the previous page; undefined for the first page
  */
 export function candidates(
   database: Database,
@@ -102,7 +105,7 @@ export function candidates(
 const SET_SHA256 = sql`UPDATE orphans SET sha256 = ?2 WHERE key = ?1`;
 const SET_SHA512 = sql`UPDATE orphans SET sha512 = ?2 WHERE key = ?1`;
 
-/** Keeps what an orphan was hashed to. */
+/** Saves the digest that was computed for an orphan. */
 export function setOrphanDigest(key: string, algorithm: Algorithm, digest: Digest): BoundStatement {
   return [algorithm === 'sha256' ? SET_SHA256 : SET_SHA512, key, digest];
 }
@@ -122,9 +125,10 @@ const FORGET_ADOPTED = sql<{ key: string }>`
     AND EXISTS (SELECT 1 FROM locations WHERE digest = ?1 AND store = ?2 AND key = ?3) RETURNING key`;
 
 /**
- * Makes an orphan, which was hashed to `digest`, the location of that blob: in place of a damaged one under the key
- * `damaged`, or where the store has none. Answers whether it did.
- * @param lease of a new location, in milliseconds since the epoch, as `now`
+ * Makes an orphan that was hashed to `digest` the location of that blob. Returns whether it did.
+ * @param damaged the key of the damaged location that it replaces; undefined if the store has none
+ * @param now milliseconds since the epoch
+ * @param lease the end of a new location's lease, in milliseconds since the epoch
  */
 export async function adoptOrphan(
   { name, database }: { readonly name: string; readonly database: Database },

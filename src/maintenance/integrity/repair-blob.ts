@@ -1,9 +1,9 @@
 /**
- * Repairing blobs: finding their bytes, checked by digest, and pointing the store's location at them.
+ * Repairs blobs: finds their bytes, checks the digest, and points the store's location at them.
  *
- * The bytes come from an orphan of the store's own bucket, if one has them, and otherwise from any store that says of
- * itself that it has the blob. Nothing is overwritten: a copy has a key of its own, the location is compared and set,
- * and the object that it pointed at before becomes an orphan.
+ * The bytes come from an orphan in the store's own bucket if one has them, and otherwise from any store whose own rows
+ * say that it has the blob. Nothing is overwritten: a copy has a new key, the location is compared and set, and the
+ * object that it pointed at before becomes an orphan.
  */
 import { logFailure, logLine } from '../../log.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
@@ -23,19 +23,18 @@ import { noteDamage } from './damage.ts';
 /** A blob whose bytes a store lacks. */
 export interface Lacking {
   readonly digest: Digest;
-  /** Bytes; 0 if that is not known. */
+  /** Bytes; 0 if unknown. */
   readonly size: number;
-  /** Of its damaged location; undefined where the store has none. */
+  /** Its damaged location; undefined if the store has no location. */
   readonly damaged: { readonly key: string; readonly damage: Damage } | undefined;
 }
 
-/**
- * Orphans of a size that are held at once; and of those of any size, all that are hashed for a blob whose size is not
- * known.
- */
+/** Orphans in one page. For a blob of unknown size, only the first page is hashed. */
 const CANDIDATES = 1000;
 
-/** Answers those of the blobs that the store has by now. One that fails keeps none of the others waiting. */
+/**
+ * Repairs blobs. Returns the digests of those that the store now has. A failure of one blob does not stop the others.
+ */
 export async function repairBlob(
   context: MaintenanceContext,
   store: Store,
@@ -66,7 +65,7 @@ export async function repairBlob(
   return repaired;
 }
 
-/** An object that was missing may have been put back. */
+/** Repairs a blob whose missing object has been put back under its key. */
 async function repairByItself({ name, database, bucket }: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
   if (damaged?.damage !== 'missing') return false;
   const { key } = damaged;
@@ -76,7 +75,7 @@ async function repairByItself({ name, database, bucket }: Store, { digest, size,
   return repaired.length > 0;
 }
 
-/** Orphans are hashed when a blob of their size is lacking, once each. */
+/** Looks for the blob among orphans of its size. Each orphan is hashed once, and its digest saved. */
 async function repairByOrphan(
   context: MaintenanceContext,
   store: Store,
@@ -86,7 +85,7 @@ async function repairByOrphan(
   for (let last: Candidate | undefined; ;) {
     const page = await candidates(store.database, size, last, CANDIDATES);
     for (const orphan of page) {
-      if (!context.mayGoOn()) throw new OutOfTime('orphans are hashed in the next run');
+      if (!context.mayGoOn()) throw new OutOfTime('the next run hashes the remaining orphans');
       const actual = orphan[algorithm] ?? (await hashOrphan(store, orphan.key, algorithm));
       if (actual !== digest) continue;
       const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
@@ -107,7 +106,7 @@ async function hashOrphan({ bucket, database }: Store, key: string, algorithm: A
 
 type Source = Location & { readonly store: Store };
 
-/** Where other stores say, each of itself, that they have the blobs. One that does not answer is left out. */
+/** Returns the locations that other stores have of the blobs, by their own rows. Skips stores that do not answer. */
 async function locationsElsewhere(
   { central, nodes }: MaintenanceContext,
   store: Store,
@@ -160,10 +159,10 @@ async function copyFrom(
       context.mayGoOn,
     );
     const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
-    // A row that names it may be collected, and the object with it: no later attempt may name it again.
+    // Forgets the copy before a row names it: once that row and its object are collected, no later attempt may name it.
     if (keeper.saved) await saveRepairProgress(database, digest, undefined);
     keeper.forgetProgress();
-    // If this fails, it may have happened: the object stays, and is found again as an orphan.
+    // If this batch fails, it may still have been applied. So the object stays, and may be found as an orphan.
     const { taken } = await database.batch({
       taken:
         damaged === undefined
@@ -171,7 +170,7 @@ async function copyFrom(
           : repairLocation(digest, name, damaged, { key: copy, size }),
     });
     const took = taken.length > 0;
-    // Otherwise somebody else has repaired it, maybe another run with this same object; or nobody wants it any more.
+    // If the row was not taken, another run has repaired the blob, maybe with this same object, or no one needs it.
     const inUse = took ? copy : (await localLocation(database, digest, name))?.key;
     if (inUse !== copy) await bucket.delete([copy]);
     return took;
@@ -181,8 +180,8 @@ async function copyFrom(
 }
 
 /**
- * How far a copy has come. What a run that is killed does not save is an object without a row, or a multipart upload
- * that R2 ends.
+ * Keeps the progress of a copy. A killed run does not save it, and leaves an object without a row, or a multipart
+ * upload that R2 aborts in time.
  */
 class Keeper implements ProgressKeeper {
   readonly #saved: string | undefined;
@@ -193,7 +192,7 @@ class Keeper implements ProgressKeeper {
     this.#progress = saved === undefined ? undefined : (JSON.parse(saved) as Progress);
   }
 
-  /** Whether an earlier run has left something. */
+  /** Whether an earlier run has saved progress. */
   get saved(): boolean {
     return this.#saved !== undefined;
   }

@@ -1,9 +1,8 @@
 /**
- * Repair: what is damaged in a store is repaired from orphans and from other stores, and at central what live manifests
- * need and no store is known to have: so after its database was restored to an earlier moment.
+ * Repairs damaged blobs of a store from orphans and from other stores. At central, it also finds bytes for blobs that
+ * live manifests need and that no store is known to have, as can happen after a database restore.
  *
- * A damaged location is tried every few minutes until it is repaired, by this or by a push; its row stays as long as
- * that.
+ * A damaged location is tried every few minutes until this task or a push repairs it. Its row stays until then.
  */
 import { MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
@@ -22,10 +21,10 @@ import { repairBlob } from './repair-blob.ts';
 const DAMAGED_PER_PAGE = 20;
 const LINKS_PER_PAGE = 5000;
 
-/** Digests of lost blobs that a line of the log names. */
+/** The most digests of lost blobs in one log line. */
 const LOST_IN_LOG = 20;
 
-/** Repairs what is damaged in a store. What cannot be repaired is tried again in the next round. */
+/** Repairs a store's damaged locations. The next round tries again those that it could not repair. */
 export const repair: Task = {
   name: REPAIR,
   at: 'every store',
@@ -34,42 +33,42 @@ export const repair: Task = {
     const [digest = '', name = ''] = position.split(' ');
     const page = await damagedLocations(store.database, { digest, store: name }, DAMAGED_PER_PAGE);
     if (page.length === 0 && position === '') return undefined;
-    const own = page.filter((location) => location.store === store.name);
-    const found = await repairOwn(context, store, own);
+    const local = page.filter((location) => location.store === store.name);
+    const found = await repairLocal(context, store, local);
     for (const location of page) if (location.store !== store.name) await repairAtNode(context, store, location);
     for (const each of found) await context.repaired(store.name, each);
     const counts = { repaired: found.length };
-    // Without time for all of them, the page is the next run's as well.
+    // If time ran out, the next run takes this page again.
     if (!context.mayGoOn()) return { position, counts };
     const last = page.length === DAMAGED_PER_PAGE ? page.at(-1) : undefined;
     return { position: last && `${last.digest} ${last.store}`, counts };
   },
 };
 
-async function repairOwn(
+async function repairLocal(
   context: MaintenanceContext,
   store: Store,
-  own: readonly DamagedLocation[],
+  local: readonly DamagedLocation[],
 ): Promise<Digest[]> {
   const { central } = context;
-  if (own.length === 0) return [];
-  // Central reads and copies from nodes by its own rows: those of damaged objects first, those of the repaired ones
-  // after.
+  if (local.length === 0) return [];
+  // Central reads and copies from nodes by its own rows. So these are marked as damaged before the repair, and pointed
+  // at the new objects after it.
   if (store !== central) {
-    await central.database.batch(own.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage)));
+    await central.database.batch(local.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage)));
   }
   const found = await repairBlob(
     context,
     store,
-    own.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } })),
+    local.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } })),
   );
   if (store !== central) {
-    for (const location of own) if (found.includes(location.digest)) await pointAt(central, store, location);
+    for (const location of local) if (found.includes(location.digest)) await pointAt(central, store, location);
   }
   return found;
 }
 
-/** At central: a node's location that was damaged is where the node says, by now. */
+/** Points central's damaged location of a node at the object that the node's own row names now. */
 async function repairAtNode(
   { central, nodes }: MaintenanceContext,
   store: Store,
@@ -80,7 +79,7 @@ async function repairAtNode(
   try {
     await pointAt(central, node, location);
   } catch (error) {
-    // A node that is away has time.
+    // If the node is away, the next round tries again.
     if (!isUnavailable(error)) throw error;
   }
 }
@@ -92,8 +91,8 @@ async function pointAt(central: Store, node: Store, { digest, key }: DamagedLoca
 }
 
 /**
- * Finds bytes for the blobs that live manifests at central need while no store is known to have them. Goes round once
- * after each comparison of central's bucket with its rows, which has found the orphans.
+ * Finds bytes for blobs that live manifests at central need and that no store is known to have. A round runs after each
+ * comparison of central's bucket with its rows, which finds the orphans.
  */
 export const wanted: Task = {
   name: 'wanted',
@@ -101,8 +100,8 @@ export const wanted: Task = {
   every: () => 0,
   async slice(context, central, { position, round_ended_at: ended }) {
     const compared = await taskState(central.database, comparison.name);
-    const orphansAreKnown = compared?.round_ended_at ?? undefined;
-    if (orphansAreKnown === undefined || (position === '' && (ended ?? 0) >= orphansAreKnown)) return undefined;
+    const comparedAt = compared?.round_ended_at ?? undefined;
+    if (comparedAt === undefined || (position === '' && (ended ?? 0) >= comparedAt)) return undefined;
     const [digest = '', repository = ''] = position.split(' ');
     const page = await wantedBlobs(central, { digest, repository }, LINKS_PER_PAGE);
     const found = await repairBlob(
@@ -113,7 +112,7 @@ export const wanted: Task = {
     const lost = page.wanted.filter((blob) => !found.includes(blob.digest)).map((blob) => blob.digest);
     if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
     const counts = { repaired: found.length };
-    // Without time for all of them, the page is the next run's as well.
+    // If time ran out, the next run takes this page again.
     if (!context.mayGoOn()) return { position, counts };
     return { position: page.end && `${page.end.digest} ${page.end.repository}`, counts };
   },

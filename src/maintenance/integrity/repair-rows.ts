@@ -1,6 +1,4 @@
-/**
- * How far large objects have come that are copied in place of damaged ones: one run of maintenance may not be enough.
- */
+/** The progress of copies that replace damaged objects: a large one can take more than one run of maintenance. */
 import type { Digest } from '../../oci/digest.ts';
 import { type Database, sql } from '../../stores/database.ts';
 
@@ -14,7 +12,7 @@ export async function repairProgress(database: Database, digest: Digest): Promis
   return (await database.first<{ progress: string }>(SELECT_PROGRESS, digest))?.progress;
 }
 
-/** @param progress undefined once there is none to go on with */
+/** Saves the progress of a copy. @param progress undefined to remove it */
 export function saveRepairProgress(database: Database, digest: Digest, progress: string | undefined): Promise<void> {
   return progress === undefined ? database.run(FORGET_PROGRESS, digest) : database.run(SAVE_PROGRESS, digest, progress);
 }

@@ -1,8 +1,8 @@
 /**
- * Locations as the scrub sees them: what to hash next, which keys rows name, and what is damaged.
+ * Locations as the integrity tasks see them: what to hash next, which keys rows name, and what is damaged.
  *
- * Every change of a location here is guarded by the key that was looked at: a push that has replaced the object
- * meanwhile is not undone.
+ * Every statement that changes a location checks the key that was looked at, so that it does not undo a push that has
+ * replaced the object meanwhile.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { CheckedLocationRow, Damage } from '../../stores/blob-rows.ts';
@@ -16,7 +16,7 @@ export interface Location {
   readonly size: number;
 }
 
-/** Locations, of any store and damaged ones too, that one statement looks at for sound ones. */
+/** Locations, of all stores and damaged or not, that one statement searches for sound ones. */
 const LOCATIONS_PER_LOOK = 5000;
 const SELECT_SOUND_LOCATIONS = sql`
   WITH page AS MATERIALIZED (SELECT digest, store, key, size, damage FROM locations WHERE digest > ?1 ORDER BY digest
@@ -29,7 +29,10 @@ const SELECT_SOUND_LOCATIONS = sql`
 
 type SoundRow = Location & { readonly last: number };
 
-/** Locations of a store by digest, without those that are known to be damaged. @param after '' for the beginning */
+/**
+ * Returns a page of a store's locations by digest, without those known to be damaged. Only the last page is empty.
+ * @param after '' for the first page
+ */
 export async function soundLocations(
   database: Database,
   store: string,
@@ -50,12 +53,12 @@ const SELECT_SOUND_AMONG = sql`
     AND l.store = ?2
   WHERE l.damage IS NULL`;
 
-/** Where a store says of itself that it has some of the digests. */
+/** Returns a store's own sound locations of some digests. */
 export function soundAmong(database: Database, store: string, digests: readonly Digest[]): Promise<Location[]> {
   return database.all<Location>(SELECT_SOUND_AMONG, JSON.stringify(digests), store);
 }
 
-/** A location whose key lies in the range that was asked for. */
+/** A location whose key lies in the requested range. */
 export interface NamedKey {
   readonly digest: Digest;
   readonly key: string;
@@ -65,8 +68,8 @@ export interface NamedKey {
 type KeyRow = NamedKey & { readonly last: 0 };
 type LastRow = { readonly last: 1; readonly digest: Digest };
 
-// Keys have no index: it would be one more row written by every push, for something that is asked once a day. A range
-// of keys is a walk through the table, and the ranges are so large that few are needed.
+// Keys have no index, since every push would write one more row for a query that runs once a day. Reading a range of
+// keys walks the whole table, so ranges are large and few.
 const ROWS_PER_PAGE = 20_000;
 const SELECT_KEYS = sql`
   WITH page AS MATERIALIZED (
@@ -78,7 +81,7 @@ const SELECT_KEYS = sql`
   SELECT 1, until, NULL, NULL FROM page`.reading(atMost(4 * ROWS_PER_PAGE));
 
 /**
- * All locations of a store with a key after `after` and up to `to`, in pages, by walking the table.
+ * Yields pages of a store's locations whose key is after `after` and up to `to`. Walks the whole table.
  * @param to '' for no end
  */
 export async function* namedKeys(
@@ -96,7 +99,7 @@ export async function* namedKeys(
   }
 }
 
-// Tables besides locations whose rows name objects. A key moves from one to locations, or from there to one.
+// Tables other than `locations` whose rows name objects. A key can move from one of them to `locations`, or back.
 const SELECT_CHUNK_KEYS = sql`
   SELECT upload AS first, start AS second, key FROM upload_chunks WHERE (upload, start) > (?1, CAST(?2 AS INTEGER))
   ORDER BY upload, start LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
@@ -106,8 +109,9 @@ const SELECT_QUEUED_KEYS = sql`
   ORDER BY delete_after, key LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
 /**
- * Keys that rows other than locations name, by walking the tables in pages. Read before and after the locations, it
- * misses none that moves. @param to '' for no end
+ * Returns the keys that rows other than locations name. Walks the tables in pages. Called before and after the walk of
+ * the locations, it misses no key that moves.
+ * @param to '' for no end
  */
 export async function otherKeys(database: Database, after: string, to: string): Promise<string[]> {
   const keys: string[] = [];
@@ -133,7 +137,7 @@ export async function otherKeys(database: Database, after: string, to: string): 
 const MARK_DAMAGED = sql<{ digest: Digest }>`
   UPDATE locations SET damage = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NULL RETURNING digest`;
 
-/** Gives a row if the location has still that key and was not known to be damaged. */
+/** Marks a location as damaged. Returns a row if it still has that key and was not known to be damaged. */
 export function markDamaged(
   digest: Digest,
   store: string,
@@ -143,7 +147,7 @@ export function markDamaged(
   return [MARK_DAMAGED, digest, store, key, damage];
 }
 
-/** A damaged location, of this store or, at central, of a node. */
+/** A damaged location of this store or, at central, of a node. */
 export interface DamagedLocation extends CheckedLocationRow {
   readonly digest: Digest;
   readonly damage: Damage;
@@ -167,7 +171,9 @@ const REPAIR_LOCATION = sql<{ digest: Digest }>`
   UPDATE locations SET key = ?4, size = CAST(?5 AS INTEGER), damage = NULL
   WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NOT NULL RETURNING digest`;
 
-/** Points a damaged location to an object that has the bytes. Gives a row if it was still the same, and damaged. */
+/**
+ * Points a damaged location at an object with the right bytes. Returns a row if it was still damaged under that key.
+ */
 export function repairLocation(
   digest: Digest,
   store: string,
@@ -182,7 +188,10 @@ const ADD_WANTED_LOCATION = sql<{ digest: Digest }>`
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), CAST(?5 AS INTEGER), CAST(?6 AS INTEGER)
   WHERE EXISTS (SELECT 1 FROM links WHERE digest = ?1) ON CONFLICT DO NOTHING RETURNING digest`;
 
-/** Adds a location for a blob that a repository may read and that the store has none for. Gives a row if it did. */
+/**
+ * Adds a location for a blob that a repository has a link to. Returns a row unless the store has a location already.
+ * `now` and `lease` (the end of the lease) are milliseconds since the epoch.
+ */
 export function addWantedLocation(
   { digest, key, size }: Location,
   store: string,
@@ -195,7 +204,7 @@ export function addWantedLocation(
 /** A blob that a live manifest needs, without any location to read it from. */
 export interface WantedBlob {
   readonly digest: Digest;
-  /** As the manifest says, in bytes; 0 where it does not. */
+  /** Bytes, as the manifest says; 0 if it does not. */
   readonly size: number;
 }
 
@@ -221,9 +230,9 @@ const SELECT_WANTED = sql`
 );
 
 /**
- * At central: those of a page of links whose blob a live manifest needs while no store is known to have it. Damaged
- * locations of central's own are found as such.
- * @returns `end`: where the next page starts; undefined after the last
+ * Returns those blobs of a page of central's links that a live manifest needs and no store is known to have. Blobs with
+ * a damaged location at central are left out: the repair task finds those.
+ * @returns `end`: the last link of the page, where the next one starts; undefined after the last page
  */
 export async function wantedBlobs(
   central: { readonly name: string; readonly database: Database },

@@ -1,9 +1,9 @@
 /**
- * The scrub: reads every blob at rest, in rotation, and compares it with its digest.
+ * The scrub: reads every stored blob in rotation and compares it with its digest.
  *
- * It has a budget of bytes a day, paid in time: what an object costs is how long nothing else is read after it. So the
- * budget may be overdrawn by one object, and is then paid back. An object is read whole, through a native hash, since a
- * hash cannot be kept between runs: 5 GB take a minute or two, of the 15 that a cron trigger has.
+ * The scrub has a budget of bytes a day, paid in time: the larger an object, the longer nothing else is read after it.
+ * So one object may overdraw the budget, and the wait pays it back. An object is read whole through a native hash,
+ * since a hash cannot be kept between runs. 5 GB take a minute or two of the 15 minutes that a cron trigger has.
  */
 import { DAY, MINUTE } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
@@ -20,31 +20,34 @@ import { noteDamage } from './damage.ts';
 
 const BLOBS_PER_PAGE = 100;
 
-/** What an object costs at least, in bytes: reading many small ones is not free either. */
+/** The least cost of an object, in bytes: reading many small objects is not free either. */
 const LEAST_COST = 256 * 1024;
 
-/** Above, an object is paid for before it is read: a run that is killed meanwhile has used the budget as well. */
+/** A larger object is paid for before it is read, so that a run killed while it reads has used the budget too. */
 const LARGE_BYTES = 256 * 1024 * 1024;
 
 /**
- * Above, an object is not read: it would not end within a run. The comparison with the listing still misses it if it is
- * gone.
+ * A larger object is not read, since that would not finish within a run. The comparison with the listing still notices
+ * if it is missing.
  */
 export const MAX_SCRUB_BYTES = 32 * 1024 ** 3;
 
-/** After as many runs that were killed or failed at an object, it is passed over until the next round. */
+/** After this many runs were killed or failed at an object, it is skipped until the next round. */
 const MAX_ATTEMPTS = 3;
 
-/** Budget that no run has used is good for so long. */
+/** How long unused budget can be saved up. */
 const BURST_MILLISECONDS = 10 * MINUTE;
 
-/** Where the next slice starts, as `<digest> <attempts>`: after which blob, and how often the next one has failed. */
+/**
+ * Where the next slice starts: after which blob, and how often the next blob has failed. Saved as `<digest>
+ * <attempts>`.
+ */
 interface Position {
   readonly after: string;
   readonly attempts: number;
 }
 
-/** A slice reads blobs for as long as the budget lasts. When the next one begins is what has been paid for. */
+/** Reads blobs for as long as the budget lasts. `next_at` is the time up to which the budget is used. */
 export const scrub: Task = {
   name: 'scrub',
   at: 'every store',
@@ -95,9 +98,9 @@ async function check(context: MaintenanceContext, store: Store, blob: Location):
   if (damage !== undefined) await noteDamage(context, store, blob, damage);
 }
 
-/** @throws OciError UNAVAILABLE where the object cannot be read now, which says nothing of it */
+/** @throws OciError UNAVAILABLE if the object cannot be read now, which does not tell whether it is damaged */
 async function damageOf(bucket: Bucket, { digest, key }: Location): Promise<Damage | undefined> {
-  // Twice: what is wrong once may have been so on its way.
+  // Reads twice, since the first read may have been corrupted in transit.
   for (const attempt of ['first', 'second']) {
     const content = await bucket.get(key);
     if (content === undefined) return 'missing';

@@ -1,8 +1,9 @@
 /**
- * Blobs at a node: read from the nearest location, and reused from central.
+ * Blobs at a node. They are read from the nearest location, and a push can reuse those that central has.
  *
- * Invariant 5: what a HEAD, a mount or a commit answers from central's copy is kept there first, by central's lease;
- * the link that is then written in the node's store is good for a commit until that lease's end less 0.75 g.
+ * Invariant 5: before a HEAD, a mount or a commit relies on central's copy of a blob, it renews central's lease. It
+ * then writes a link in the node's store. A commit may use that link until 0.75 g before the lease ends, where g is the
+ * grace time.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -31,11 +32,11 @@ import {
   readableLocations,
   requirePublic,
 } from '../answers.ts';
-import { answerOfCentral, type Federation, orAway } from './central.ts';
+import { answerOfCentral, type Federation, orUnavailable } from './central.ts';
 import type { BlobDescriptor, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
-/** Blobs that central is asked for in one batch: two statements each. */
+/** How many blobs to ask central for in one batch. Each takes two statements. */
 const BLOBS_PER_BATCH = 50;
 
 export class FederatedBlobs {
@@ -49,7 +50,7 @@ export class FederatedBlobs {
 
   async get(access: ReadAccess, digest: Digest): Promise<StoredBlob> {
     const { node } = this.#federation;
-    const local = await findBlob(node.database, access.repository, digest, node.name).catch(orAway);
+    const local = await findBlob(node.database, access.repository, digest, node.name).catch(orUnavailable);
     if (local instanceof OciError)
       return this.#blobAt(access, digest, await this.#locationsWithoutNode(access, digest, local));
     requirePublic(access, local.public);
@@ -61,13 +62,20 @@ export class FederatedBlobs {
     );
   }
 
-  /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
-  async #locationsWithoutNode(access: ReadAccess, digest: Digest, away: OciError): Promise<readonly LocationRow[]> {
+  /**
+   * Finds a blob's locations at central while the node's store does not answer.
+   * @param unavailable the node's error. It is thrown if central lacks the blob, because the node may still have it.
+   */
+  async #locationsWithoutNode(
+    access: ReadAccess,
+    digest: Digest,
+    unavailable: OciError,
+  ): Promise<readonly LocationRow[]> {
     const { central } = this.#federation;
     const remote = await answerOfCentral(findBlob(central.database, access.repository, digest, central.name));
     requirePublic(access, remote.public);
     const locations = await readableLocations(remote, digest, this.#federation.options.storeOf);
-    if (locations.length === 0) throw away;
+    if (locations.length === 0) throw unavailable;
     return locations;
   }
 
@@ -81,7 +89,7 @@ export class FederatedBlobs {
     const lease = this.#lease();
     const local = mayPush
       ? await findBlobAndPromise(node.database, repository, digest, node.name, lease)
-      : await findBlob(node.database, repository, digest, node.name).catch(orAway);
+      : await findBlob(node.database, repository, digest, node.name).catch(orUnavailable);
     if (local instanceof OciError) {
       return {
         digest,
@@ -104,7 +112,7 @@ export class FederatedBlobs {
         }),
       );
     } catch (error) {
-      // Whoever may push uploads it, then.
+      // The client may push, so it then uploads the blob.
       if (isUnavailable(error)) throw blobUnknown(repository, digest);
       throw error;
     }
@@ -118,8 +126,8 @@ export class FederatedBlobs {
   }
 
   /**
-   * Locally, where the node has source and bytes; otherwise from central, which may also be away: then the client
-   * uploads.
+   * Mounts a blob locally if the node has the source's link and the bytes, and otherwise from central. Returns false if
+   * central does not answer either: the client then uploads the blob.
    */
   async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;
@@ -132,9 +140,9 @@ export class FederatedBlobs {
   }
 
   /**
-   * Has central keep blobs that a manifest needs and the node lacks, and links them in the node's store. Answers their
-   * sizes, in bytes, where central has them.
-   * @throws OciError UNAVAILABLE: whether the blobs are missing is for central to say
+   * Renews central's leases on blobs that a manifest needs and the node lacks, and links the blobs in the node's store.
+   * Returns the sizes, in bytes, of those that central has.
+   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing
    */
   async promiseFromCentral(
     repository: RepositoryName,
@@ -178,7 +186,7 @@ export class FederatedBlobs {
     if (from === undefined) return false;
     const lease = this.#lease();
     const onlyIfPublic = from.condition === 'if-public';
-    // What the source's organization has stopped counting is not for others to count again.
+    // If the source's organization no longer counts the blob, another organization must not make it count again.
     const asked = { countsAgain: false, onlyIfPublic };
     const local = await findBlobAndPromise(node.database, from.repository, digest, node.name, lease, asked);
     if (onlyIfPublic && !local.public) return false;
@@ -212,13 +220,13 @@ export class FederatedBlobs {
     return locations;
   }
 
-  /** @throws OciError UNAVAILABLE where no location has its object */
+  /** @throws OciError UNAVAILABLE if no location has its object */
   async #reachableSize(digest: Digest, locations: readonly LocationRow[]): Promise<number> {
     if (!(await isReachable(locations, this.#federation.options.storeOf))) throw bytesUnreachable(digest, locations);
     return locations[0]?.size ?? 0;
   }
 
-  /** From the nearest location; what comes from afar is copied to the node afterwards. */
+  /** Opens the nearest location. If it is not in the node's store, the blob is also copied down, after the answer. */
   async #open(
     access: ReadAccess,
     digest: Digest,

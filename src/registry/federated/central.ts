@@ -1,4 +1,4 @@
-/** What the parts of a node's registry share: its store, central's, and how central is asked. */
+/** What the parts of a node's registry share: the node's store, central's store, and the way to ask central. */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -6,18 +6,19 @@ import { within } from '../../stores/deadline.ts';
 import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
 
-/** What else has to be done for a node, by queues that outlive the request. */
+/** Tells the replication queues, which outlive the request, what else has to be done. */
 export interface QueueSignals {
-  /** A blob was read from afar: copy it here for the next time. */
+  /** Asks for a blob that was read from another store to be copied into the node's, so that the next read is near. */
   copyBlobDown(repository: RepositoryName, digest: Digest): void;
-  /** The change log has grown: the nodes' queues should follow it. */
+  /** Tells central's queue that the change log has grown, so that it wakes the nodes to apply it. */
   wakeCentral(): void;
 }
 
 export interface FederatedOptions extends StoredRegistryOptions {
   readonly replication: QueueSignals;
   /**
-   * Whether to read the nearest replica of central's database. Where it has none, a session costs and gives nothing.
+   * Whether to read the nearest replica of central's database. Without replicas, the D1 session for it would cost time
+   * and gain nothing.
    */
   readonly centralHasReplicas: boolean;
 }
@@ -29,31 +30,37 @@ export interface Federation {
   readonly options: FederatedOptions;
 }
 
-/** How long a node waits for central's database before it goes on with what it has, in milliseconds. */
+/** How long a node waits for central's database before it continues with what it has, in milliseconds. */
 export const CENTRAL_MILLISECONDS = 5000;
 
-/** An answer of central's; UNAVAILABLE if there is none in time. @throws OciError UNAVAILABLE */
+/**
+ * Waits for an answer from central.
+ * @throws OciError UNAVAILABLE if none arrives within {@link CENTRAL_MILLISECONDS}
+ */
 export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<Answer> {
   try {
     return await within(CENTRAL_MILLISECONDS, asked);
   } catch (error) {
-    throw isUnavailable(error) ? new CentralAway(error) : error;
+    throw isUnavailable(error) ? new CentralUnavailable(error) : error;
   }
 }
 
-/** The node has no answer of its own, and central gives none. */
-export class CentralAway extends OciError {
+/** Thrown when the node cannot answer by itself and central does not answer. */
+export class CentralUnavailable extends OciError {
   constructor(cause?: unknown) {
     super('UNAVAILABLE', {
-      message: 'this node has no answer of its own, and the central registry cannot be reached now: try again',
+      message: 'this node cannot answer by itself, and the central registry cannot be reached at the moment: try again',
       cause,
       headers: { 'Retry-After': '5' },
     });
   }
 }
 
-/** A store that does not answer, as a value: the other may do. */
-export function orAway(error: unknown): OciError {
+/**
+ * Turns the error of a store that does not answer into a value, so that the caller can continue with the other store.
+ * Any other error is thrown again.
+ */
+export function orUnavailable(error: unknown): OciError {
   if (isUnavailable(error)) return error;
   throw error;
 }

@@ -1,8 +1,13 @@
 /**
- * Deletions at a node go through central: the node's store is read for the versions of what is to go, central's
- * transaction takes a version above them and writes tombstone and change log entry, the node's store takes the
- * tombstone over, and then the client is answered. With central away, or too slow to answer, it is 503. A retry
- * finishes the node's half if central's was done, before or after the client was answered.
+ * Deletions at a node go through central, in four steps:
+ *
+ * 1. Read, at the node, the versions of the rows to delete.
+ * 2. In one transaction at central, choose a version above them, and write the tombstone and a change log entry.
+ * 3. Store the tombstone at the node.
+ * 4. Answer the client.
+ *
+ * If central is unavailable or too slow, the answer is 503. If central's step was done but the node's was not, a retry
+ * of the request finishes it.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -16,7 +21,7 @@ import {
   deleteManifest,
   deleteRepository,
   deleteTag,
-  unlinkAsTold,
+  applyUnlink,
   unlinkBlob,
 } from '../../stores/deletion/deletions.ts';
 import type { Shown } from '../../stores/deletion/shown.ts';
@@ -47,7 +52,7 @@ export class FederatedDeletions {
     this.#federation = federation;
   }
 
-  /** @throws ShownChanged where central has to be asked again */
+  /** @throws ShownChanged if another write came in between: the whole deletion has to be tried again */
   async tag(repository: RepositoryName, tag: Tag, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const local = await lookUpVersions(node.database, repository, [tag], []);
@@ -70,19 +75,22 @@ export class FederatedDeletions {
       }
       const deleted = deleteTag(central.database, this.#context(by), repository, tag, { versions }, shown);
       const version = await answerOfCentral(deleted);
-      await this.#take([{ repository, name: tag, digest: null, version: version ?? 0, origin: central.name }], []);
+      await this.#applyAtNode(
+        [{ repository, name: tag, digest: null, version: version ?? 0, origin: central.name }],
+        [],
+      );
       this.#federation.options.replication.wakeCentral();
       return;
     }
-    // Deleted already; if the node has yet to hear of it, this may be a retry whose second half is missing.
+    // The tag is deleted already. If the node still shows it, this may be a retry that has to finish the node's step.
     const visibleHere = localTag?.digest != null && isVisible(localTag, lifecycleOf(local, localTag.digest));
     if (!visibleHere) {
-      await this.#show([
+      await this.#raiseClock([
         remote.tags.get(tag)?.version ?? 0,
         remote.removed,
         ...[...remote.manifests.values()].map(greatestOf),
       ]);
-      throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#isKnown(repository, tag));
+      throw manifestUnknown(repository, { kind: 'tag', tag }, await this.#repositoryExists(repository, tag));
     }
     const tombstone = remote.tags.get(tag);
     const lifecycles = digests.map((digest) => ({
@@ -91,10 +99,10 @@ export class FederatedDeletions {
       created: 0,
       deleted: lifecycleOf(remote, digest).deleted,
     }));
-    await this.#take(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lifecycles);
+    await this.#applyAtNode(tombstone === undefined ? [] : [{ ...tombstone, repository, name: tag }], lifecycles);
   }
 
-  /** @throws ShownChanged where central has to be asked again */
+  /** @throws ShownChanged if another write came in between: the whole deletion has to be tried again */
   async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
@@ -117,18 +125,18 @@ export class FederatedDeletions {
       const version = await answerOfCentral(
         deleteManifest(central.database, context, repository, digest, { versions }, shown),
       );
-      await this.#take([], [{ repository, digest, created: 0, deleted: version ?? 0 }]);
+      await this.#applyAtNode([], [{ repository, digest, created: 0, deleted: version ?? 0 }]);
       this.#federation.options.replication.wakeCentral();
       return;
     }
     if (!isAlive(here)) {
-      await this.#show([greatestOf(there)]);
+      await this.#raiseClock([greatestOf(there)]);
       throw manifestUnknown(repository, reference, local.repositoryExists || remote.repositoryExists);
     }
-    await this.#take([], [{ repository, digest, created: 0, deleted: there.deleted }]);
+    await this.#applyAtNode([], [{ repository, digest, created: 0, deleted: there.deleted }]);
   }
 
-  /** Of tags that the node has yet to announce, those that central has neither moved nor deleted since. */
+  /** Returns those of the node's unannounced tags that central has neither moved nor deleted since. */
   async #stillAbove(repository: RepositoryName, above: readonly TagAbove[]): Promise<readonly TagAbove[]> {
     if (above.length === 0) return above;
     const { database } = this.#federation.central;
@@ -136,8 +144,8 @@ export class FederatedDeletions {
     const remote = await answerOfCentral(lookUpVersions(database, repository, tags, indexes));
     return above.filter(({ tag, index, ...write }) => {
       const local = { ...write, digest: index };
-      // A tag is never later than its manifest's last push, so that the index is alive where the tag outlives its
-      // deletion.
+      // The tag's manifest was pushed with the tag or later. So if the tag is newer than the index's deletion, the
+      // index is alive.
       return mergeTags(local, remote.tags.get(tag)) === local && local.version > lifecycleOf(remote, index).deleted;
     });
   }
@@ -150,18 +158,21 @@ export class FederatedDeletions {
     const now = options.now();
     const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, local.linked));
     requireUnlinked(repository, digest, result);
-    await node.database.batch([unlinkAsTold(repository, digest, now), ...(await this.#room(repository))]);
+    await node.database.batch([applyUnlink(repository, digest, now), ...(await this.#usageAtCentral(repository))]);
     options.replication.wakeCentral();
   }
 
-  /** What is only here so far goes as well: nothing that the node holds is later than its clock. */
+  /**
+   * Removes a repository at central and at the node. The removal's version is above the node's clock, so it also covers
+   * what the node has not announced yet.
+   */
   async repository(repository: RepositoryName, by: Actor): Promise<void> {
     const { node, central, options } = this.#federation;
     const local = await knownRepository(node.database, repository);
     const seen = local.exists ? { versions: local.clock } : undefined;
     const version = await answerOfCentral(deleteRepository(central.database, this.#context(by), repository, seen));
     if (version === undefined) {
-      await this.#show([await answerOfCentral(removedBefore(central.database, repository))]);
+      await this.#raiseClock([await answerOfCentral(removedBefore(central.database, repository))]);
       throw nameUnknown(repository);
     }
     const removal = { name: repository, version };
@@ -170,12 +181,12 @@ export class FederatedDeletions {
       sweepAfterRemoval(node.database, repository, options.defer),
       sweepAfterRemoval(central.database, repository, options.defer),
     ]);
-    const room = await this.#room(repository);
+    const room = await this.#usageAtCentral(repository);
     if (room.length > 0) await node.database.batch(room);
     options.replication.wakeCentral();
   }
 
-  async #isKnown(repository: RepositoryName, tag: Tag): Promise<boolean> {
+  async #repositoryExists(repository: RepositoryName, tag: Tag): Promise<boolean> {
     const { node, central } = this.#federation;
     const reference = { kind: 'tag', tag } as const;
     const [local, remote] = await Promise.all([
@@ -185,25 +196,25 @@ export class FederatedDeletions {
     return local.repositoryExists || remote.repositoryExists;
   }
 
-  /** A 404 says what central has: what the client then pushes here is later. */
-  async #show(versions: readonly number[]): Promise<void> {
+  /** Raises the node's clock to what a 404 is based on, so that a later push here gets a greater version. */
+  async #raiseClock(versions: readonly number[]): Promise<void> {
     const { node, options } = this.#federation;
     await raiseClockTo(node.database, Math.max(...versions), options.now());
   }
 
-  /** The node's store takes over what central has decided, and the room that a manifest makes. */
-  async #take(tags: readonly TagRow[], lifecycles: readonly ManifestLifecycle[]): Promise<void> {
+  /** Stores central's decision at the node, and the organization's usage after a manifest is deleted. */
+  async #applyAtNode(tags: readonly TagRow[], lifecycles: readonly ManifestLifecycle[]): Promise<void> {
     const { node, options } = this.#federation;
     const [lifecycle] = lifecycles;
-    const room = lifecycle === undefined ? [] : await this.#room(lifecycle.repository);
+    const room = lifecycle === undefined ? [] : await this.#usageAtCentral(lifecycle.repository);
     await node.database.batch([...mergeRows({ tags, lifecycles, manifests: [], blobs: [] }, options.now()), ...room]);
   }
 
   /**
-   * What the organization uses at central by now: so there is room here at once. The node hears of it later if central
-   * does not say.
+   * Reads what the organization now uses at central, so that the node knows at once what room the deletion has made. If
+   * central does not answer, the node learns it later from the change log.
    */
-  async #room(repository: RepositoryName): Promise<BoundStatement[]> {
+  async #usageAtCentral(repository: RepositoryName): Promise<BoundStatement[]> {
     const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) });
     return answerOfCentral(told).then(
       ({ usage }) => putCentralUsage(usage),
@@ -214,7 +225,7 @@ export class FederatedDeletions {
     );
   }
 
-  /** Deletions are central's transactions. */
+  /** A deletion is a transaction of central, so central is its origin. */
   #context(by: Actor): CommitContext {
     return { origin: this.#federation.central.name, announces: false, now: this.#federation.options.now(), by };
   }

@@ -1,6 +1,7 @@
 /**
- * What is at central already adds nothing to an organization, although a node counts it as its own until it has
- * announced it: so a push that a node has no room for is judged once more by what central has of it.
+ * A manifest or tag that central already has adds nothing to what an organization uses. A node still counts it as new
+ * until it has announced it. So when a push exceeds a quota at a node, this module checks what central already has of
+ * the push.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -10,7 +11,11 @@ import type { KnownAtCentral } from '../../stores/organizations/organization-lim
 import { isAlive, isVisible } from '../../stores/versions.ts';
 import { answerOfCentral, type Federation } from './central.ts';
 
-/** @throws the refusal, where it is about something else, central is away, or has nothing of the push */
+/**
+ * Returns what central already has of a push that exceeded a quota.
+ * @param refusal the error of the push
+ * @throws the refusal itself, if it is not QUOTA_EXCEEDED, central does not answer, or central has nothing of the push
+ */
 export async function requireKnownAtCentral(
   { central }: Federation,
   repository: RepositoryName,
@@ -19,7 +24,7 @@ export async function requireKnownAtCentral(
   refusal: unknown,
 ): Promise<KnownAtCentral> {
   if (!(refusal instanceof OciError) || refusal.kind !== 'QUOTA_EXCEEDED') throw refusal;
-  // With the tags come their manifests.
+  // The look-up of a tag also returns its manifest.
   const remote = await answerOfCentral(lookUpVersions(central.database, repository, tags, [digest])).catch(
     (error: unknown) => {
       throw isUnavailable(error) ? refusal : error;

@@ -1,6 +1,7 @@
 /**
- * Lists at a node: a page of each store is merged. What lies beyond the lower last key of the two pages is left for the
- * next one; what only one store shows is looked up in the other, where a tombstone may hide it.
+ * Lists at a node merge a page of the node's store with a page of central's. The merged page ends at the lower of the
+ * two pages' last keys; items beyond it are left for the next page. An item that only one store shows is looked up in
+ * the other, where a tombstone may hide it.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -34,7 +35,7 @@ import { answerOfCentral, type Federation } from './central.ts';
 import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
 import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from '../referrers.ts';
 
-/** Pages of both stores that one page of a list is made of, where deletions of one hide what the other shows. */
+/** How many pages of both stores to read for one page of a list, if deletions in one store hide items of the other. */
 const ROUNDS = 5;
 
 const NOTHING_KNOWN: KnownVersions = { tags: new Map(), manifests: new Map(), removed: 0 };
@@ -88,14 +89,14 @@ export class FederatedLists {
       let [local, remote] = await ask(false);
       requirePublic(access, local.public);
       const withheld = local.withheld + remote.withheld;
-      // One room is enough for what is large: who holds one does not wait for another.
+      // A request reserves memory for large documents only once: it must not wait for more while it holds some.
       if (withheld > 0 && round > 0) return { items: rows.map(referrerOf), last: from };
       if (withheld > 0) {
         await makeRoom?.(withheld);
         [local, remote] = await ask(true);
         requirePublic(access, local.public);
       }
-      // As the stores order them.
+      // Compare as the stores order their rows.
       const ends = [local, remote].flatMap(({ more, referrers }) => (more ? referrers.slice(-1) : []));
       const cut = ends.toSorted(compareReferrers)[0];
       const isWithin = (row: ReferrerRow): boolean => cut === undefined || compareReferrers(row, cut) <= 0;
@@ -131,7 +132,10 @@ export class FederatedLists {
     }
   }
 
-  /** A repository is listed where it holds a live manifest; one that was emptied elsewhere goes with the change log. */
+  /**
+   * Lists the repositories that hold a live manifest in either store. A repository that was emptied elsewhere
+   * disappears once the node has applied the change log.
+   */
   async repositories(
     { ranges, withPublic }: PullableRepositories,
     { limit, after }: PageRequest,
@@ -149,23 +153,23 @@ export class FederatedLists {
     repository: RepositoryName,
     local: readonly NamedTag[],
     remote: readonly NamedTag[],
-    removedHere: number,
-    removedAfar: number,
+    removedAtNode: number,
+    removedAtCentral: number,
   ): Promise<Tag[]> {
     const { node, options } = this.#federation;
-    const removed = Math.max(removedHere, removedAfar);
+    const removed = Math.max(removedAtNode, removedAtCentral);
     const shown = (tags: readonly NamedTag[]): Map<Tag, NamedTag> =>
       new Map(tags.filter(({ version }) => version > removed).map((tag) => [tag.name, tag]));
     const [localTags, remoteTags] = [shown(local), shown(remote)];
     const names = [...new Set([...localTags.keys(), ...remoteTags.keys()])].toSorted();
-    // Where both show the same write, both have judged it. Of the rest, each may know what the other does not.
+    // If both stores show the same write, the tag is visible. For other tags, each store may know what the other lacks.
     const doubtful = names.filter((name) => !isSameWrite(localTags.get(name), remoteTags.get(name)));
     const digests = doubtful.flatMap((name) =>
       [localTags.get(name)?.digest, remoteTags.get(name)?.digest].filter((d) => d != null),
     );
     const [ofNode, ofCentral] = await this.#lookUp(repository, doubtful, digests, doubtful, digests);
     const seen = Math.max(
-      removedAfar,
+      removedAtCentral,
       ...remote.map(({ version }) => version),
       ...[...ofCentral.tags.values()].map(({ version }) => version),
       ...[...ofCentral.manifests.values()].map(({ created, deleted }) => Math.max(created, deleted)),
@@ -203,7 +207,7 @@ function isSameWrite(a: TagVersion | undefined, b: TagVersion | undefined): bool
   return a !== undefined && b !== undefined && compareTags(a, b) === 0;
 }
 
-/** The lower of the last keys of the pages that are full; undefined where both end. */
+/** Returns the lower of the last keys of the full pages; undefined if neither page is full. */
 function lowerEnd<Item>(
   pages: readonly (readonly Item[])[],
   full: number,

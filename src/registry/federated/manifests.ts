@@ -1,4 +1,4 @@
-/** Manifests at a node: the rows of the node's store and of central are merged, then judged. */
+/** Manifests at a node. The rows of the node's store and of central are merged before deciding what is visible. */
 import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -26,7 +26,7 @@ import {
 } from '../../stores/versions.ts';
 import type { ReadAccess } from '../access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves, textOf } from '../answers.ts';
-import { answerOfCentral, CentralAway, type Federation, orAway } from './central.ts';
+import { answerOfCentral, CentralUnavailable, type Federation, orUnavailable } from './central.ts';
 import type { MakeRoom, ManifestDescriptor, StoredManifest } from '../registry.ts';
 
 type Want = 'content' | 'descriptor';
@@ -36,9 +36,9 @@ interface Found {
   readonly contents: readonly string[];
   readonly tag: TagVersion | undefined;
   readonly from: 'node' | 'central';
-  /** Where the document is. */
+  /** The database that has the document. */
   readonly database: Database;
-  /** Whether what came from afar is to be kept here. */
+  /** Whether the node should store what it has learned from central. */
   readonly keep: boolean;
 }
 
@@ -65,21 +65,22 @@ export class FederatedManifests {
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
     try {
       const { row, keep, tag } = await this.#find(access, reference, 'descriptor');
-      // Who pulls may resolve the tag by HEAD, and get all else by digest: the tag would never be kept. Who pushes
-      // moves it.
+      // A puller may resolve the tag by HEAD and get everything else by digest, so this is the only chance to keep the
+      // tag. A pusher is about to move it.
       if (keep && reference.kind === 'tag' && !mayPush) {
         this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
       }
       return descriptorOf(row);
     } catch (error) {
-      if (mayPush && error instanceof CentralAway) throw manifestUnknown(access.repository, reference, true);
+      if (mayPush && error instanceof CentralUnavailable) throw manifestUnknown(access.repository, reference, true);
       throw error;
     }
   }
 
   /**
-   * The digest that a reference has here and at central, merged; undefined where it has none. @throws OciError
-   * UNAVAILABLE
+   * Returns the digest that a reference resolves to, by the rows of the node and of central; undefined if it does not
+   * resolve.
+   * @throws OciError UNAVAILABLE
    */
   async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
     try {
@@ -91,8 +92,8 @@ export class FederatedManifests {
   }
 
   /**
-   * Central is read at its nearest replica, if it has any. They lag: that something is not there is for the primary to
-   * say.
+   * Finds a manifest, reading central at its nearest replica if it has any. Replicas lag, so only the primary can say
+   * that a manifest is missing.
    */
   async #find(access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { central, options } = this.#federation;
@@ -107,11 +108,14 @@ export class FederatedManifests {
     }
   }
 
-  /** A tag is asked for in both stores at once; of a digest, a live row of the node's is served alone. */
+  /**
+   * Finds a manifest. A tag is looked up in both stores at once. A digest is looked up at central only if the node has
+   * no live row for it.
+   */
   async #findWith(central: Database, access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { node } = this.#federation;
     const { repository } = access;
-    const ofNode = findManifest(node.database, repository, reference, want).catch(orAway);
+    const ofNode = findManifest(node.database, repository, reference, want).catch(orUnavailable);
     if (reference.kind === 'digest') {
       const local = await ofNode;
       if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
@@ -119,26 +123,30 @@ export class FederatedManifests {
       if (local.manifest !== undefined && isAlive(local.manifest))
         return this.#found(local, local.manifest, node.database);
       const remote = await answerOfCentral(findManifest(central, repository, reference, want));
-      return this.#judge(central, access, reference, local, remote, want);
+      return this.#resolveMerged(central, access, reference, local, remote, want);
     }
     const [local, remote] = await Promise.all([
       ofNode,
-      answerOfCentral(findManifest(central, repository, reference, want)).catch(orAway),
+      answerOfCentral(findManifest(central, repository, reference, want)).catch(orUnavailable),
     ]);
     if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
     requirePublic(access, local.public);
-    if (!(remote instanceof OciError)) return this.#judge(central, access, reference, local, remote, want);
+    if (!(remote instanceof OciError)) return this.#resolveMerged(central, access, reference, local, remote, want);
     if (local.manifest !== undefined && resolves(reference, local.tag, local.manifest))
       return this.#found(local, local.manifest, node.database);
     throw remote;
   }
 
-  /** The node's own store is away: what central has is served, and what it lacks may yet be here. */
-  async #fromCentral(access: ReadAccess, reference: Reference, away: OciError, want: Want): Promise<Found> {
+  /**
+   * Finds a manifest at central while the node's store does not answer.
+   * @param unavailable the node's error. It is thrown if central lacks the manifest, because the node may still have
+   *   it.
+   */
+  async #fromCentral(access: ReadAccess, reference: Reference, unavailable: OciError, want: Want): Promise<Found> {
     const { central } = this.#federation;
     const remote = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
     requirePublic(access, remote.public);
-    if (remote.manifest === undefined || !resolves(reference, remote.tag, remote.manifest)) throw away;
+    if (remote.manifest === undefined || !resolves(reference, remote.tag, remote.manifest)) throw unavailable;
     return { ...this.#found(remote, remote.manifest, central.database), keep: false };
   }
 
@@ -147,7 +155,7 @@ export class FederatedManifests {
     return { row, contents: rows.contents, tag: rows.tag, from, database, keep: from === 'central' };
   }
 
-  async #judge(
+  async #resolveMerged(
     central: Database,
     access: ReadAccess,
     reference: Reference,
@@ -161,7 +169,7 @@ export class FederatedManifests {
     const tag = mergeTags(local.tag, remote.tag);
     const digest = reference.kind === 'digest' ? reference.digest : (tag?.digest ?? undefined);
     if (digest !== undefined && reference.kind === 'tag') {
-      // Where the stores have the tag on different manifests, each may know what the other does not of the winner.
+      // If the tag is on different manifests in the two stores, each store may know something else about the winner.
       const winner = { kind: 'digest', digest } as const;
       if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want);
       if (remote.manifest?.digest !== digest)
@@ -175,19 +183,19 @@ export class FederatedManifests {
     if (!visible) throw manifestUnknown(repository, reference, local.repositoryExists || remote.repositoryExists);
     const live = [local, remote].filter(({ manifest }) => manifest !== undefined && isAlive(manifest));
     const latest = live.find(({ manifest }) => manifest?.created === merged.created) ?? live[0];
-    if (latest?.manifest === undefined) throw new CentralAway();
-    // The same bytes, but not always the same media type.
+    if (latest?.manifest === undefined) throw new CentralUnavailable();
+    // Both stores have the same bytes, but may give them different media types.
     const claims = mergeClaims(local.manifest ?? NO_CLAIMS, remote.manifest ?? NO_CLAIMS);
     const mediaType = typeOf(claims, merged.deleted)?.mediaType ?? latest.manifest.mediaType;
     const found = this.#found(latest, { ...latest.manifest, mediaType }, latest === local ? node.database : central);
-    // What the node has yet to hear of a manifest that it holds is kept as well: its tag, or its media type.
+    // The node also stores what it does not know yet about a manifest that it has: its tag, or its media type.
     const isNew = tag !== nodeRows.tag || (latest === local && local.manifest?.mediaType !== mediaType);
     return { ...found, tag, keep: found.keep || isNew };
   }
 
   /**
-   * What was fetched from afar is kept for the next time, with its versions and without an outbox entry: central has
-   * it.
+   * Stores a manifest and its tag from central at the node, for the next read. They keep their versions and get no
+   * outbox entry, because central has them.
    */
   async #keep(
     repository: RepositoryName,
@@ -202,7 +210,7 @@ export class FederatedManifests {
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lifecycles: [], manifests, blobs }, options.now());
     await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
-    // Kept for having been pulled: it is not the first to be evicted, however old it is.
+    // Somebody has just pulled the image, so it must not be the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));
   }
 

@@ -1,9 +1,10 @@
 /**
- * A node's registry: its own store's and central's, composed. Writes go to the node's store alone; reads merge the rows
- * of both and judge after; deletions go through central, and reach the node's store before they are answered.
+ * A node's registry combines the node's store with central's. Writes go only to the node's store. Reads merge the rows
+ * of both stores before deciding what is visible. Deletions go through central, and reach the node's store before they
+ * are answered.
  *
- * With central away, what the node holds is served. What it lacks is 503 and never 404, which would be a wrong answer
- * if central has it; only a HEAD by who may push is 404, so that the client uploads.
+ * While central is unavailable, the node serves what it has. What it lacks is 503 rather than 404, which would be wrong
+ * if central has it. The exception is a HEAD from a caller who may push: it gets 404, so that the client uploads.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -36,7 +37,7 @@ import type {
   StoredBlob,
   StoredManifest,
 } from '../registry.ts';
-import { answerOfCentral, type FederatedOptions, type Federation, orAway } from './central.ts';
+import { answerOfCentral, type FederatedOptions, type Federation, orUnavailable } from './central.ts';
 import {
   distinctImages,
   imagesAmong,
@@ -82,7 +83,7 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#blobs.resolve(access, digest, mayPush);
   }
 
-  /** The node's store alone, unless a blob is missing there that central has promised to keep. */
+  /** Writes a manifest to the node's store. Central is asked only for blobs that the node lacks, or about a quota. */
   async putManifest(
     repository: RepositoryName,
     digest: Digest,
@@ -94,7 +95,7 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     const { node } = this.#federation;
     const commit = { repository, digest, manifest, size, tags };
     if (condition === undefined) return this.#commit(commit);
-    // Read first: what is written here from now on disturbs.
+    // Read what the node shows first, so that any write here from now on is detected.
     return untilUndisturbed(async () => {
       const shown = await findShown(node.database, repository, condition.reference);
       requireHolds(condition, await this.#manifests.current(repository, condition.reference));
@@ -165,26 +166,26 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return this.#lists.repositories(pullable, page);
   }
 
-  // Lists of images say what lies in the node's own store, and do not wait for central, unless they are told to.
+  // By default, lists of images show what the node's own store has, and do not wait for central.
   async listImages(
     repositories: ListableRepositories,
     withUntagged: boolean,
     page: PageRequest,
-    alsoFromAfar = false,
+    withCentral = false,
   ): Promise<Page<ListedImage>> {
     const { node, central } = this.#federation;
-    if (!alsoFromAfar) return pageOfImages(node.database, repositories, withUntagged, page);
+    if (!withCentral) return pageOfImages(node.database, repositories, withUntagged, page);
     const [local, remote] = await Promise.all([
       rowsOfImages(node.database, repositories, withUntagged, page),
-      answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orAway),
+      answerOfCentral(rowsOfImages(central.database, repositories, withUntagged, page)).catch(orUnavailable),
     ]);
-    // Who has pushed to the node asks until that is listed: without central, it is all the same.
+    // A client that has pushed to the node may poll until its image is listed. That must also work without central.
     if (remote instanceof OciError) return pageMadeOf(local, page);
     const latest = [
       ...remote.tagged.map(({ version, created }) => Math.max(version, created)),
       ...remote.untagged.map(({ created }) => created),
     ];
-    await this.#hasShown(Math.max(0, ...latest));
+    await this.#raiseClock(Math.max(0, ...latest));
     return pageMadeOf(mergeImagePages(local, remote, page), page);
   }
 
@@ -196,20 +197,23 @@ export class FederatedRegistry extends UploadingRegistry implements Registry {
     return pageOfImagesOf(this.#federation.node.database, repositories, reference, page);
   }
 
-  async findImages(images: WantedImages, alsoFromAfar: boolean): Promise<readonly ListedImage[]> {
+  async findImages(images: WantedImages, withCentral: boolean): Promise<readonly ListedImage[]> {
     const { node, central } = this.#federation;
     const local = await imagesAmong(node.database, images);
-    const missing = alsoFromAfar ? images.filter((_, i) => local[i] === undefined) : [];
+    const missing = withCentral ? images.filter((_, i) => local[i] === undefined) : [];
     if (missing.length === 0) return distinctImages(local);
     const remote = distinctImages(await answerOfCentral(imagesAmong(central.database, missing)));
     const seen = remote.flatMap(({ createdAt, tags }) => [createdAt, ...tags.map(({ pushedAt }) => pushedAt)]);
-    // The last version of the latest millisecond: none that is shown is greater.
-    await this.#hasShown(versionOf(Math.max(0, ...seen) + 1) - 1);
+    // The last version of the latest millisecond is at least as great as any that was shown.
+    await this.#raiseClock(versionOf(Math.max(0, ...seen) + 1) - 1);
     return distinctImages([...local, ...remote]);
   }
 
-  /** What is written here from now on is later than what a client was shown of central. @param version the greatest */
-  #hasShown(version: number): Promise<void> {
+  /**
+   * Raises the node's clock, so that what is written here from now on is later than what a client was shown of central.
+   * @param version the greatest that the client was shown
+   */
+  #raiseClock(version: number): Promise<void> {
     const { node, options } = this.#federation;
     return raiseClockTo(node.database, version, options.now());
   }

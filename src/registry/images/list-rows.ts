@@ -1,7 +1,7 @@
 /**
- * Lists of images across repositories: what a store has, by tag, then what has no tag; and single images by reference.
- * Each is one round trip, and a page costs the page: ranges of indexes in their own order, joined by primary keys.
- * Sizes and kinds are columns (`image-measure.ts`).
+ * Lists a store's images across repositories, tagged images first and then untagged ones, and finds single images by
+ * reference. Each takes one round trip. A page costs only what it shows: the statements read ranges of indexes in index
+ * order and join by primary key. The size and the kind of an image are columns (`image-measure.ts`).
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
@@ -15,7 +15,7 @@ import { isAliveManifest, liveReferencesTo, removedVersion } from '../../stores/
 export interface ImageRow {
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** Of the manifest's document. */
+  /** Bytes of the manifest's document. */
   readonly bytes: number;
   /** Version of the manifest's last push. */
   readonly created: number;
@@ -30,15 +30,15 @@ export interface NamedVersion {
   readonly version: number;
 }
 
-/** An image as one of its tags shows it. */
+/** An image under one of its tags. */
 export interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
-  /** Not where a removal hides it that has yet to be swept. */
+  /** False if a removal hides the tag that has not been swept yet. */
   readonly shown: boolean;
 }
 
-/** Which repositories are listed: those within ranges of names, and the public ones within another. */
+/** The repositories to list: those within `ranges`, and the public ones within `publicWithin`. */
 export interface ImageScope {
   readonly ranges: readonly NameRange[];
   readonly publicWithin: NameRange | undefined;
@@ -50,7 +50,7 @@ type Selected<Row> = Omit<Unmeasured<Row>, 'shown'> & { readonly shown: number }
 const IMAGE_COLUMNS =
   'm.repository, m.digest, m.size AS bytes, m.created_version AS created, m.image_size AS size, m.image_kind AS kind';
 const IS_ALIVE = 'm.created_version > m.deleted_version';
-// Looked at after the page was cut, as below.
+// This is a column rather than a condition, so that hidden rows count in the page, as with HAS_NO_NAME below.
 const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;
 
 const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
@@ -68,7 +68,8 @@ const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
   asManyAs('public repositories with images, but without a tag'),
 );
 
-// What a live index lists is a part of that image. Looked at after the page was cut: what is hidden counts as well.
+// A manifest that a live index lists is a part of that image. This is a column rather than a condition, so that hidden
+// rows count in the page.
 const HAS_NO_NAME = `
   m.created_version > ${removedVersion('m.repository')}
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
@@ -87,23 +88,27 @@ const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   paged(4, 8),
 );
 
-/** Where a page starts: after this tag, or after this digest among what has no tag. */
+/** Where a page starts: after this tag, or after this digest among the untagged images. */
 export interface ImagePosition {
   readonly part: 'tagged' | 'untagged';
   readonly repository: string;
-  /** The tag, or the digest; '' for before the first. */
+  /** The tag or the digest; '' to start before the first. */
   readonly key: string;
 }
 
 export interface ImagePage {
   readonly tagged: readonly TaggedImageRow[];
-  /** Including, not `shown`, what has a tag, is part of an index, or is removed: a page ends by what was looked at. */
+  /**
+   * Includes manifests that have a tag, are part of an index, or are removed, with `shown` false: where a page ends
+   * depends on the rows that were read.
+   */
   readonly untagged: readonly (ImageRow & { readonly shown: boolean })[];
 }
 
 /**
- * Images after `after`, each part in byte order of repository and tag, or digest; at most `limit` of each part.
- * @param withUntagged whether what has no tag is asked for as well
+ * Lists images after a position. Tagged images are in byte order of repository and tag, untagged ones in byte order of
+ * repository and digest. There are at most `limit` of each.
+ * @param withUntagged whether to list untagged images as well
  */
 export async function listImages(
   database: Database,
@@ -129,16 +134,16 @@ export async function listImages(
     await measureFound(database, unmeasured);
     [tagged, untagged] = await select();
   }
-  return { tagged: tagged.map(judged), untagged: untagged.map(judged) };
+  return { tagged: tagged.map(withShown), untagged: untagged.map(withShown) };
 }
 
-function judged<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
+function withShown<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
   return Object.assign(measured(row), { shown: shown === 1 });
 }
 
 const BEFORE_ALL: ImagePosition = { part: 'untagged', repository: '', key: '' };
 
-/** One statement for each range: of several lower bounds, SQLite would read on from the lowest. */
+/** Makes one statement for each range: given several lower bounds, SQLite would read on from the lowest one. */
 function pages<Row>(
   { ranges, publicWithin }: ImageScope,
   { repository, key }: ImagePosition,
@@ -157,8 +162,8 @@ function pages<Row>(
 }
 
 /**
- * Rows of several ranges, which may overlap, or of several stores: each once. SQLite compares UTF-8 bytes; names are
- * ASCII, where UTF-16 order is the same.
+ * Sorts the rows of several ranges or stores, and keeps each once: ranges may overlap. SQLite compares UTF-8 bytes, and
+ * this compares UTF-16. For names, which are ASCII, the order is the same.
  */
 export function inOrder<Row extends { readonly repository: string }>(
   rows: readonly Row[],
@@ -172,12 +177,15 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-/** Tags of one manifest that are shown where it is listed by itself. */
+/** The most tags to show of one image that is found by its reference. */
 const MAX_TAGS = 100;
 
 const IS_SHOWN = `t.visible = 1 AND t.version > ${removedVersion('t.repository')}`;
 
-/** Among them the one that is asked for. @param asked SQL of its name, or of NULL */
+/**
+ * SQL for a list of an image's tags. It includes the tag by which the image was asked for, if any.
+ * @param asked SQL for the name of that tag, or for NULL
+ */
 const tagsOfImage = (asked: string): string => `(
   SELECT json_group_array(json_object('name', name, 'version', version)) FROM (
     SELECT t.name, t.version FROM tags t
@@ -196,27 +204,30 @@ const SELECT_AMONG = sql`
   WHERE ${isAliveManifest('m')} AND (asked.value ->> 'granted' OR EXISTS (SELECT 1 FROM public_repositories p
     WHERE p.name = m.repository))`.reading((run) => keyed(run) + 2 * MAX_TAGS * run.keys);
 
-/** An image by itself, with its tags in byte order: {@link MAX_TAGS} at most, among them the one that is asked for. */
+/**
+ * An image found by its reference, with its tags in byte order. There are at most {@link MAX_TAGS}, among them the one
+ * that was asked for.
+ */
 export interface FoundImageRow extends ImageRow {
   readonly tags: readonly NamedVersion[];
 }
 
 type Found = Unmeasured<ImageRow> & { readonly tags: string };
 
-/** What is found in a repository that was looked at; a repository without the image has no digest. */
+/** The result for one repository that was searched; without a digest if the repository lacks the image. */
 type Walked = Found & { readonly walked: string };
 
-/** An image that is asked for by its repository. */
+/** A request for an image of a known repository. */
 export interface AskedImage {
   readonly repository: RepositoryName;
   readonly reference: Reference;
-  /** Whether it is found also while the repository is private. */
+  /** Whether to find the image even if the repository is private. */
   readonly granted: boolean;
 }
 
 /**
- * Images by their references, each with its place among those that were asked for: what is not there, or not to be
- * seen, is left out.
+ * Finds images by their references. Each result has, in `asked`, the index of its request. An image that does not exist
+ * or may not be seen is left out.
  */
 export async function findImages(
   database: Database,
@@ -228,7 +239,8 @@ export async function findImages(
   return foundIn(database, () => database.all<Found & { readonly asked: number }>(SELECT_AMONG, list));
 }
 
-// A page is made of repositories, each looked at once: no index says which of them have a digest or a tag.
+// A page searches a number of repositories one by one, because no index tells which repositories have a digest or a
+// tag.
 const AMONG_REPOSITORIES = (repositories: string): string => `
   SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${tagsOfImage('?5')} FROM (${repositories}) AS r
   LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
@@ -242,11 +254,14 @@ const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
 
 export interface WalkedImages {
   readonly images: readonly FoundImageRow[];
-  /** The last repository that was looked at; undefined where that was all. */
+  /** The last repository that was searched; undefined if there are no more. */
   readonly last: string | undefined;
 }
 
-/** Images by a tag or digest alone, wherever in `scope`, among the `limit` repositories after `after`. */
+/**
+ * Finds images by a tag or digest in any repository of `scope`. It searches the first `limit` repositories after
+ * `after`.
+ */
 export async function findInRepositories(
   database: Database,
   { ranges, publicWithin }: ImageScope,

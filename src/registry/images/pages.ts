@@ -1,4 +1,4 @@
-/** Lists of images over one store: at a node its own, which is what lies near. */
+/** Lists of images in one store. A node lists its own store by default, because that is what it serves from nearby. */
 import type { Reference } from '../../oci/reference.ts';
 import { VERSIONS_PER_MILLISECOND } from '../../stores/clock.ts';
 import type { Database } from '../../stores/database.ts';
@@ -16,9 +16,10 @@ import {
 import type { ListableRepositories, ReadAccess } from '../access.ts';
 import type { ListedImage, Page, PageRequest } from '../registry.ts';
 
-/** Most repositories that one page looks through for a tag or digest. */
+/** The most repositories that one page searches for a tag or digest. */
 const MAX_WALKED = 1000;
 
+/** Returns a page of the images in one store. */
 export async function pageOfImages(
   database: Database,
   repositories: ListableRepositories,
@@ -28,20 +29,20 @@ export async function pageOfImages(
   return pageMadeOf(await rowsOfImages(database, repositories, withUntagged, page), page);
 }
 
-/** What a page is made of. */
+/** Reads the rows of a page. */
 export function rowsOfImages(
   database: Database,
   repositories: ListableRepositories,
   withUntagged: boolean,
   { limit, after }: PageRequest,
 ): Promise<ImagePage> {
-  // One more than asked for: it says whether a page follows.
+  // One row more than asked for tells whether another page follows.
   return listImages(database, repositories, positionOf(after), limit + 1, withUntagged);
 }
 
 /**
- * Rows of two stores from one position on, as rows of one. What is before the last of the page is in its store's rows,
- * since these are as many as the page has. Of two writes of a tag the later is shown.
+ * Merges the rows of two stores, read from the same position, as if they were from one. Each store has read as many
+ * rows as the page holds, so no row of the page is missing. If both stores have a tag, the later write is shown.
  */
 export function mergeImagePages(local: ImagePage, remote: ImagePage, { limit }: PageRequest): ImagePage {
   const tagged = new Map(remote.tagged.map((row) => [`${row.repository}:${row.tag}`, row]));
@@ -53,7 +54,7 @@ export function mergeImagePages(local: ImagePage, remote: ImagePage, { limit }: 
   const untagged = new Map(remote.untagged.map((row) => [keyOf(row), row]));
   for (const row of local.untagged) {
     const other = untagged.get(keyOf(row));
-    // It has a tag, or an index that it is part of, where either store knows of one.
+    // The image is untagged only if neither store has a tag for it, or an index that lists it.
     untagged.set(keyOf(row), { ...(other ?? row), shown: row.shown && (other?.shown ?? true) });
   }
   return {
@@ -62,6 +63,7 @@ export function mergeImagePages(local: ImagePage, remote: ImagePage, { limit }: 
   };
 }
 
+/** Makes a page from the rows of one store, or from those that {@link mergeImagePages} has merged. */
 export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<ListedImage> {
   const tagged = found.tagged.slice(0, limit);
   const images = new Map<string, ListedImage>();
@@ -86,6 +88,7 @@ export function pageMadeOf(found: ImagePage, { limit }: PageRequest): Page<Liste
   };
 }
 
+/** Returns a page of the images in one store that have a given tag or digest. */
 export async function pageOfImagesOf(
   database: Database,
   repositories: ListableRepositories,
@@ -98,7 +101,10 @@ export async function pageOfImagesOf(
 
 export type WantedImages = readonly { readonly access: ReadAccess; readonly reference: Reference }[];
 
-/** In the order in which they are asked for; undefined for one that is not there, or not to be seen. */
+/**
+ * Returns the images in the order in which they were asked for; undefined for one that does not exist or may not be
+ * seen.
+ */
 export async function imagesAmong(database: Database, wanted: WantedImages): Promise<(ListedImage | undefined)[]> {
   if (wanted.length === 0) return [];
   const rows = await findImages(
@@ -113,12 +119,15 @@ export async function imagesAmong(database: Database, wanted: WantedImages): Pro
   return wanted.map((_, i) => found.get(i));
 }
 
-/** Each image once. */
+/** Removes duplicates and missing images. */
 export function distinctImages(images: readonly (ListedImage | undefined)[]): ListedImage[] {
   return [...new Map(images.flatMap((image) => (image === undefined ? [] : [[keyOf(image), image]]))).values()];
 }
 
-/** Where a page starts: `<repository>:<tag>`, or, once there are no more of those, `@<repository>@<digest>`. */
+/**
+ * The prefix of positions among untagged images, `@<repository>@<digest>`. Positions among tagged images have the form
+ * `<repository>:<tag>`.
+ */
 const UNTAGGED = '@';
 
 function positionOf(after: string): ImagePosition {

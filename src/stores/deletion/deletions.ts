@@ -1,12 +1,12 @@
 /**
- * Deleting tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of
- * an older push cannot undo it, and a push after it works. At central, each is an entry of the change log and of the
- * audit log as well, in the same transaction.
+ * Deletes tags, manifests, links and repositories. A deletion is a version, not the absence of a row: a late copy of an
+ * older push cannot undo it, and a push after it works. At central, the same transaction also writes each deletion to
+ * the change log and the audit log.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, versionOf, type CommitContext, type Taken } from '../clock.ts';
+import { committed, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { inFull } from '../rows-read.ts';
 import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
@@ -15,7 +15,7 @@ import {
   liveReferencesTo,
   readsReferences,
   removedVersion,
-  standsLink,
+  isAliveLink,
   writeRemoval,
 } from './removals.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from './shown.ts';
@@ -23,19 +23,20 @@ import { INSERT_HISTORY } from '../manifests/tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } from '../manifests/tags-above.ts';
 
 /**
- * What a node knows of a thing that it asks central to delete: the deletion's version is greater than `versions`, and
- * happens although central may never have heard of the thing.
+ * What a node knows of something that it asks central to delete. The deletion then happens even if central has never
+ * heard of the thing, and its version is greater than `versions`.
  */
 export interface SeenElsewhere {
   readonly versions: number;
 }
 
 /**
- * ?1 the wall clock as a version, ?2 commit id, ?3 the greatest version seen elsewhere, or NULL; then the conditions'
- * own.
- * @param always holds whatever was seen elsewhere
+ * A statement that takes a version. ?1 is the wall clock as a version, ?2 the commit id, and ?3 the greatest version
+ * seen elsewhere, or NULL; the parameters of the conditions follow.
+ * @param condition must hold unless something was seen elsewhere
+ * @param always must hold in any case
  */
-const takeVersionAfter = (condition: string, always = 'true'): Sql<Taken> => sql<Taken>`
+const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> => sql<TakenVersion>`
   UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
   WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING version`;
 
@@ -54,8 +55,8 @@ const DELETE_TAG = sql`
     SET digest = NULL, version = excluded.version, origin = excluded.origin, visible = 0`;
 
 /**
- * Deletes a tag; its manifest stays. Answers the deletion's version, or undefined where there was nothing to delete.
- * @param shown what the store has to show still
+ * Deletes a tag; its manifest stays. Returns the deletion's version; undefined if there was nothing to delete.
+ * @param shown what the store must still show
  * @throws ShownChanged
  */
 export async function deleteTag(
@@ -104,7 +105,8 @@ const DELETE_MANIFESTS = sql`
     WHERE ${committed('?3')}
   ON CONFLICT (repository, digest) DO UPDATE SET deleted_version = excluded.deleted_version`.reading(inFull(8));
 
-// Without statistics the planner takes an index that holds the whole repository: these say which one they mean.
+// Without statistics the planner picks an index that covers the whole repository, so these statements name the index
+// that they mean.
 const HIDE_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
   WHERE repository = ?1 AND visible = 1 AND digest IN (
@@ -115,7 +117,9 @@ const UNLIST_EMPTY_REPOSITORY = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1
       AND created_version > deleted_version)`;
 
-/** Deletes manifests, which hides all their tags. Answers the version, or undefined where none was alive. */
+/**
+ * Deletes manifests, which hides all their tags. Returns the deletion's version; undefined if none of them was alive.
+ */
 export async function deleteManifests(
   database: Database,
   context: CommitContext,
@@ -144,8 +148,9 @@ const SELECT_JUDGED = sql<{ still: number; alive: number }>`
     SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
 
 /**
- * As {@link deleteManifests}, of one manifest that a client names: unless a tag is on an index that lists it.
- * @param shown what the store has to show still
+ * Does the same as {@link deleteManifests} for one manifest that a client names, but refuses if an index that lists it
+ * is tagged.
+ * @param shown what the store must still show
  * @throws OciError MANIFEST_IN_USE
  * @throws ShownChanged
  */
@@ -180,7 +185,7 @@ export async function deleteManifest(
   return versioned[0]?.version;
 }
 
-/** The statements that delete manifests if their batch took a version. */
+/** Returns the statements that delete manifests if their batch took a version. */
 function deletionOf(
   context: CommitContext,
   repository: RepositoryName,
@@ -200,8 +205,8 @@ function deletionOf(
 const TAKE_VERSION_IF_REPOSITORY_EXISTS = takeVersionAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
 /**
- * Removes a repository: hides everything that it shows, and its visibility: pushed again, it is private. A sweep takes
- * the rows away. Answers the removal's version, or undefined where the repository did not exist.
+ * Removes a repository: hides everything in it, and makes it private, also if it is pushed again. A sweep deletes the
+ * rows later. Returns the removal's version; undefined if the repository did not exist.
  */
 export async function deleteRepository(
   database: Database,
@@ -220,16 +225,16 @@ export async function deleteRepository(
 
 const IS_REFERENCED = `EXISTS (
   SELECT 1 FROM ${liveReferencesTo('?1', '?2')})`;
-const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${standsLink('k')})`;
+const IS_LINKED = `EXISTS (SELECT 1 FROM links k WHERE k.repository = ?1 AND k.digest = ?2 AND ${isAliveLink('k')})`;
 
-// It tells of what is deleted after it.
+// This entry is written before the link is deleted, because it depends on the link's row.
 const CHANGE_LOG_LINK = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'link', ?1, ?2, 0, CAST(?3 AS INTEGER) WHERE NOT ${IS_REFERENCED}
     AND (?4 = 1 OR ${IS_LINKED})`.reading(readsReferences);
 
 const DELETE_LINK = sql<{ digest: Digest }>`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${standsLink('links')} AND NOT ${IS_REFERENCED}
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND ${isAliveLink('links')} AND NOT ${IS_REFERENCED}
     RETURNING digest`.reading(readsReferences);
 
 const SELECT_BLOB_USE = sql<{ linked: number; manifest: string | null }>`
@@ -240,7 +245,7 @@ export type Unlinked = { outcome: 'unlinked' } | { outcome: 'unknown' } | { outc
 
 /**
  * Unlinks a blob unless a live manifest of the repository references it.
- * @param known whether another store has the link, so that all have to hear of it
+ * @param known whether another store has the link; then every store has to hear of the deletion
  */
 export async function unlinkBlob(
   database: Database,
@@ -261,9 +266,7 @@ export async function unlinkBlob(
   return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };
 }
 
-/**
- * What a store says of the use of a blob in a repository: whether it is linked, and a live manifest that references it.
- */
+/** Returns whether a store links a blob in a repository, and a live manifest there that references it. */
 export async function blobUse(
   database: Database,
   repository: RepositoryName,
@@ -273,13 +276,17 @@ export async function blobUse(
   return { linked: row?.linked === 1, manifest: row?.manifest ?? undefined };
 }
 
-const UNLINK_AS_TOLD = sql`
+const APPLY_UNLINK = sql`
   DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at <= CAST(?3 AS INTEGER)
     AND NOT ${IS_REFERENCED}`.reading(readsReferences);
 
-/** At a node: what central says was unlinked then. A link that was made since, or that a live manifest needs, stays. */
-export function unlinkAsTold(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
-  return [UNLINK_AS_TOLD, repository, digest, at];
+/**
+ * Applies, at a node, an unlinking that central made at a given time. A link that was made since, or that a live
+ * manifest needs, stays.
+ * @param at milliseconds since the epoch
+ */
+export function applyUnlink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [APPLY_UNLINK, repository, digest, at];
 }
 
 /** SQL that holds for the repositories of the organization ?1: "0" is the character after "/". */
@@ -292,14 +299,15 @@ const TAKE_VERSION_IF_NAME_IS_FREE_AGAIN = takeVersionAfter(
 );
 
 /**
- * Before the name of a removed organization is given away, if it was removed before `freeBefore`: removes what its last
- * access tokens still pushed.
+ * Removes whatever the last access tokens of a removed organization still pushed. Runs before its name is given to a
+ * new owner, if it was removed by `freeBefore`.
+ * @param now milliseconds since the epoch, like `freeBefore`
  */
 export function clearRemovedOrganization(
   name: OrganizationName,
   now: number,
   freeBefore: number,
-): BoundStatement<Taken>[] {
+): BoundStatement<TakenVersion>[] {
   const id = crypto.randomUUID();
   return [
     [TAKE_VERSION_IF_NAME_IS_FREE_AGAIN, versionOf(now), id, null, name, freeBefore],
@@ -311,8 +319,11 @@ const TAKE_VERSION_IF_REMOVED_NOW = takeVersionAfter(
   'EXISTS (SELECT 1 FROM organizations WHERE name = ?4 AND removed_at = CAST(?5 AS INTEGER))',
 );
 
-/** After an organization was removed in the same batch: whatever is left under its name, at any store, goes. */
-export function clearOrganization(name: OrganizationName, now: number): BoundStatement<Taken>[] {
+/**
+ * Removes everything that is left under the name of an organization, at every store. Runs after the same batch has
+ * removed the organization.
+ */
+export function clearOrganization(name: OrganizationName, now: number): BoundStatement<TakenVersion>[] {
   const id = crypto.randomUUID();
   return [[TAKE_VERSION_IF_REMOVED_NOW, versionOf(now), id, null, name, now], ...writeRemoval(name, id, now)];
 }

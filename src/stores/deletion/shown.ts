@@ -1,7 +1,6 @@
 /**
- * What a store shows under a reference, so that a write can be made to depend on it: it is read and judged, and the
- * transaction that writes goes through only if the same is still shown. With that, the judgement is part of the
- * transaction.
+ * Makes a write depend on what a store shows under a reference. The caller reads it and decides; the transaction that
+ * writes goes through only if the store still shows the same. That makes the decision part of the transaction.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
@@ -10,18 +9,16 @@ import { isAliveManifest, removedVersion } from './removals.ts';
 
 export interface Shown {
   readonly reference: Reference;
-  /**
-   * The version of the tag, or of the manifest's last push; null where the reference does not resolve in this store.
-   */
+  /** The version of the tag, or of the manifest's last push; null if the reference does not resolve in this store. */
   readonly version: number | null;
 }
 
-/** Another write came between: the condition is to be judged again. */
+/** Another write came in between, so the caller has to decide again. */
 export class ShownChanged extends Error {
   override readonly name = 'ShownChanged';
 }
 
-// A tag has no colon, and a digest has one.
+// A tag has no colon; a digest has one. So at most one of the two selects matches.
 const SHOWN = (repository: string, reference: string): string => `
   SELECT t.digest, t.version FROM tags t WHERE t.repository = ${repository} AND t.name = ${reference} AND t.visible = 1
     AND t.version > ${removedVersion(repository)}
@@ -31,6 +28,7 @@ const SHOWN = (repository: string, reference: string): string => `
 
 const SELECT_SHOWN = sql`${SHOWN('?1', '?2')}`;
 
+/** Returns what the store shows under a reference, with the manifest's digest. */
 export async function findShown(
   database: Database,
   repository: RepositoryName,
@@ -40,13 +38,18 @@ export async function findShown(
   return { reference, digest: row?.digest, version: row?.version ?? null };
 }
 
-/** SQL that holds where the store shows what the parameter `shown` says (`shownParameter`); for NULL always. */
+/**
+ * SQL that holds if the store still shows what the parameter `shown` says (see {@link shownParameter}). It always holds
+ * for NULL.
+ */
 export const STILL_SHOWN = (shown: string, repository: string): string => `
-  (${shown} IS NULL OR (SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
+  (${shown} IS NULL OR (
+    SELECT version FROM (${SHOWN(repository, `${shown} ->> 'reference'`)})) IS ${shown} ->> 'version')`;
 
-/** ?1 {@link shownParameter}, ?2 repository. Gives 0 or 1; for a transaction that has not written. */
+/** Returns 0 or 1; for a transaction that did not write. ?1 {@link shownParameter}, ?2 repository. */
 export const SELECT_STILL_SHOWN = sql<{ still: number }>`SELECT ${STILL_SHOWN('?1', '?2')} AS still`;
 
+/** Returns the parameter of {@link STILL_SHOWN}: JSON, or NULL for no condition. */
 export function shownParameter(shown: Shown | undefined): string | null {
   return shown === undefined ? null : JSON.stringify({ reference: textOf(shown.reference), version: shown.version });
 }

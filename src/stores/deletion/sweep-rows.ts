@@ -1,26 +1,28 @@
 /**
- * Sweeping: taking away what a removal hides, in slices of bounded rows. A slice is one transaction that also moves the
- * removal's position, so it can be killed anywhere and repeated; two sweeps of one removal do no harm.
+ * Sweeping: deleting what a removal hides, in slices of few rows. A slice can be interrupted anywhere and repeated,
+ * because the removal's position moves only after its transactions; two sweeps of one removal do no harm.
  *
- * Tags are hidden first: a list that reads shown tags finds the manifest of each. Then manifests go, with their
- * documents and references: a blob that a live manifest names is told from one that only dead ones named by the
- * references that are left. Tags stay, hidden, for the tag's history, and go with the removal's row
- * (`maintenance/collection/tombstones.ts`). Every statement states for itself what is dead, so what was pushed since
- * stays.
+ * Tags are hidden first, so that a list of visible tags always finds their manifests. Then manifests are deleted with
+ * their documents and references. Links follow, because the references that remain show which blobs live manifests
+ * name. Tags stay, hidden, for the tag's history, and are deleted together with the removal's row
+ * (`maintenance/collection/tombstones.ts`). Every statement itself states what is dead, so whatever was pushed since
+ * the removal stays.
  */
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
 import { rangeOf, type RemovedName } from './removals.ts';
 import { keyed, paged, type ReadsAtMost } from '../rows-read.ts';
 import { SESSION_MILLISECONDS } from '../uploads/upload-reference.ts';
 
-/** Rows of one table that a slice looks at. */
+/** How many rows of one table a slice examines. */
 export const ROWS_PER_SLICE = 100;
 
-/** Bytes of manifests of a slice, if it takes more than one: what they name is bounded by it. */
+/**
+ * The most bytes of manifests in a slice, unless it takes only one. This also bounds the references that it deletes.
+ */
 const BYTES_PER_SLICE = 256 * 1024;
 
-/** A page, each of its rows with what hangs on it; and what triggers read for each row that is written. */
-const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.given + run.written);
+/** Bounds a slice: a page, what belongs to each of its rows, and what triggers read for each row that is written. */
+const slice: ReadsAtMost = (run) => keyed(run) + 24 * ROWS_PER_SLICE + 12 * (run.returned + run.written);
 
 interface RemovalRow {
   readonly version: number;
@@ -30,7 +32,8 @@ interface RemovalRow {
 
 const SELECT_REMOVAL = sql`SELECT version, dead_until, position FROM removals WHERE name = ?1 AND swept = 0`;
 
-// ?1 and ?2 the row to start after, ?3 and ?4 the range of names, ?5 the version or the time up to which rows are dead.
+// ?1 and ?2 are the row to start after, ?3 and ?4 the range of names, and ?5 the version or the time up to which rows
+// are dead.
 const AFTER = (key: string): string => `(repository, ${key}) > (max(?1, ?3), ?2) AND repository < ?4`;
 const PAGE = (from: string, key: string): string =>
   `SELECT repository, ${key} FROM ${from} ${AFTER(key)} ORDER BY repository, ${key} LIMIT ${ROWS_PER_SLICE}`;
@@ -74,15 +77,15 @@ const DELETE_PINS = sql`
   DELETE FROM pins WHERE (repository, reference) IN (${PAGE(...PINS)}) AND created_at <= CAST(?5 AS INTEGER)`.reading(
   slice,
 );
-// Its chunks go as those of any other session that has expired.
+// The chunks are deleted like those of any session that has expired.
 const UPLOADS = ["uploads INDEXED BY uploads_open WHERE state = 'open' AND", 'id'] as const;
 const CANCEL_UPLOADS = sql`
   UPDATE uploads SET state = 'cancelled', expires_at = min(expires_at, CAST(?5 AS INTEGER))
   WHERE id IN (SELECT id FROM (${PAGE(...UPLOADS)})) AND state = 'open'
     AND expires_at - ${String(SESSION_MILLISECONDS)} <= CAST(?5 AS INTEGER)`.reading(slice);
 
-// One bound, where the index is to start. No name has a control character, so this is what comes after ?1; ?2 is empty
-// here.
+// A single lower bound, at which the index starts. No name has a control character, so `?1 || char(1)` comes right
+// after ?1; ?2 is empty here.
 const NAMES = 'FROM repositories WHERE name >= max(?1 || ?2 || char(1), ?3) AND name < ?4 ORDER BY name';
 const PAGE_OF_NAMES = `SELECT name ${NAMES} LIMIT ${ROWS_PER_SLICE}`;
 const IS_EMPTY = `NOT EXISTS (
@@ -91,19 +94,19 @@ const IS_EMPTY = `NOT EXISTS (
 const DELETE_REPOSITORIES = sql`
   DELETE FROM repositories WHERE name IN (${PAGE_OF_NAMES}) AND created_at <= CAST(?5 AS INTEGER)
     AND ${IS_EMPTY}`.reading(slice);
-// A removal may also have unlisted one in which something is alive.
+// A removal may also have unlisted a repository that still holds something alive.
 const LIST_REPOSITORIES = sql`
   UPDATE repositories SET listed = 1 - listed WHERE name IN (${PAGE_OF_NAMES}) AND listed = ${IS_EMPTY}`.reading(slice);
 
 interface Swept {
   readonly table: string;
-  /** Gives the last row of a full page. */
+  /** Selects the last row of a full page. */
   readonly end: Sql<Row>;
-  /** The last of each takes up to what rows are dead; none for whatever is there. */
+  /** Each with the column of the removal that is its last parameter: up to which version or time rows are dead. */
   readonly statements: readonly (readonly [Sql<never>, dead?: 'version' | 'dead_until'])[];
 }
 
-/** The tags, and what comes after the manifests, in any order. */
+/** The tags, which come before the manifests, and the tables that come after them, in any order. */
 const OTHERS: readonly Swept[] = [
   { table: 'tags', end: sql<Row>`${END(...TAGS)}`.reading(slice), statements: [[HIDE_TAGS, 'version']] },
   { table: 'links', end: sql<Row>`${END(...LINKS)}`.reading(slice), statements: [[DELETE_LINKS, 'dead_until']] },
@@ -122,7 +125,7 @@ const SAVE = sql`
   UPDATE removals SET position = ?3, swept = CAST(?4 AS INTEGER)
   WHERE name = ?1 AND version = CAST(?2 AS INTEGER) AND swept = 0`;
 
-/** After which row the next slice starts, by table; a table without one has been looked at whole. */
+/** The row of each table after which the next slice starts. A table without one is finished. */
 type Position = Readonly<Record<string, readonly [repository: string, key: string]>>;
 
 const START: Position = Object.fromEntries(
@@ -134,7 +137,7 @@ interface Row {
   readonly key: string;
 }
 
-/** One slice of the sweep of a removal. Answers whether more are to come. */
+/** Does one slice of the sweep of a removal. Returns whether there is more to do. */
 export async function sweepSlice(database: Database, name: RemovedName): Promise<boolean> {
   const removal = await database.first<RemovalRow>(SELECT_REMOVAL, name);
   if (removal === undefined) return false;
@@ -145,7 +148,7 @@ export async function sweepSlice(database: Database, name: RemovedName): Promise
   return !isSwept;
 }
 
-/** Answers where the next slice goes on. */
+/** Sweeps one slice, and returns where the next one starts. */
 async function sweepFrom(
   database: Database,
   name: RemovedName,
@@ -159,7 +162,7 @@ async function sweepFrom(
   return next === undefined ? sweepOthers(database, name, removal, others) : { ...others, manifests: next };
 }
 
-/** Answers after which row to go on; undefined where that was all. */
+/** Sweeps one slice of the manifests. Returns the row after which the next one starts; undefined if that was all. */
 async function sweepManifests(
   database: Database,
   name: RemovedName,
@@ -179,7 +182,7 @@ async function sweepManifests(
   return page.length < ROWS_PER_SLICE && taken.length === page.length ? undefined : last && [last.repository, last.key];
 }
 
-/** Answers where to go on in the tables that have not been looked at whole. */
+/** Sweeps one slice of each given table. Returns where the next one starts in those that are not finished. */
 async function sweepOthers(
   database: Database,
   name: RemovedName,
@@ -189,7 +192,7 @@ async function sweepOthers(
   const { from, to } = rangeOf(name);
   const slices = OTHERS.flatMap(({ table, end, statements }) => {
     const place = places[table];
-    // A repository's uploads go on: what they push is pushed after the removal.
+    // A repository's uploads continue: they will be committed after the removal.
     if (place === undefined || (table === 'uploads' && name.includes('/'))) return [];
     const range = [...place, from, to] as const;
     const writes = statements.map(([statement, dead]): BoundStatement =>
@@ -208,7 +211,7 @@ const SELECT_UNSWEPT = sql`
   SELECT name FROM removals INDEXED BY removals_unswept WHERE swept = 0 AND name > ?1 ORDER BY name
     LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
-/** Names of removals that have to be swept, after `last`, in byte order. */
+/** Returns the names of removals that have yet to be swept, after `last`, in byte order. */
 export async function unsweptRemovals(database: Database, last: string, limit: number): Promise<RemovedName[]> {
   return (await database.all<{ name: RemovedName }>(SELECT_UNSWEPT, last, limit)).map(({ name }) => name);
 }

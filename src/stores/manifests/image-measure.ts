@@ -1,14 +1,15 @@
 /**
- * What lists of images say of a manifest: `manifests.image_size`, the bytes of the distinct blobs of the image, for an
- * index those of all that it lists and the store has; and `manifests.image_kind`, what it boots beside a kernel.
+ * Measures manifests for the lists of images. `manifests.image_size` is the number of bytes of the image's distinct
+ * blobs; for an index, those of everything that it lists and the store has. `manifests.image_kind` tells what the image
+ * boots besides a kernel.
  *
- * Both follow from the manifest's document and references, and are set in the transaction that writes these: NULL says
- * that they are not known. A manifest that comes after an index that lists it makes the index's unknown again, and the
- * first list that shows the index measures it.
+ * Both follow from the manifest's document and references, and are set in the transaction that writes these. NULL means
+ * not measured. When a manifest arrives after an index that lists it, the index becomes unmeasured again, and the first
+ * list that shows the index measures it.
  *
- * Bounded, since a push waits for it: an index may list indexes, and many indexes one manifest. What is read of an
- * image follows from the size of its own document, so that a small index of large ones costs no more than other small
- * ones.
+ * The work is bounded, because a push waits for it: an index may list other indexes, and many indexes may list one
+ * manifest. How much is read depends on the size of the image's own document, so a small index of large images costs no
+ * more than any other small index.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -16,20 +17,26 @@ import { type BoundStatement, type Database, sql } from '../database.ts';
 import { indexesAbove, reachedFrom } from './listed-manifests.ts';
 import { keyed, paged } from '../rows-read.ts';
 
-/** `rom`: a layer is a ROM. `initrd`: a layer is the root file system of a kernel. '': neither is known. */
+/** `rom`: a layer is a ROM. `initrd`: a layer is a kernel's root file system. '': no layer is known to be either. */
 export type ImageKind = '' | 'initrd' | 'rom';
 
-/** References at and below a manifest that are read, of each level: the size of what has more is too small. */
+/**
+ * The range of the limit for the references that are read on each level at and below a manifest. If an image has more,
+ * its measured size is too small.
+ */
 const LEAST_REFERENCES = 1000;
 const MOST_REFERENCES = 25_000;
-/** Bytes of a document for each of them: ten for every reference of its own, which has some 150 bytes. */
+/**
+ * How many bytes of a document allow one reference to be read. One of the document's own references takes some 150
+ * bytes, and so allows ten.
+ */
 const BYTES_PER_REFERENCE = 15;
-/** Indexes that were pushed before what they list, and are measured anew because of it. */
+/** The most indexes that become unmeasured again because a manifest that they list was pushed after them. */
 const MAX_INDEXES = 20;
-/** References that one list may read to measure what it shows; the rest is left to later lists. */
+/** How many references one list may read to measure what it shows. Later lists measure the rest. */
 const REFERENCES_PER_LIST = 60_000;
 
-// A layer says itself what it is: by its media type, or by an annotation that names the path of the file in it.
+// A layer tells what it is by its media type, or by an annotation with the path of the file in it.
 const KIND_OF_DOCUMENT = `(
   SELECT max(CASE
       WHEN layer.type <> 'object' THEN ''
@@ -43,11 +50,13 @@ const KIND_OF_DOCUMENT = `(
 const HAS_CHILDREN = `EXISTS (SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_manifest
   WHERE r.repository = m.repository AND r.manifest = m.digest AND r.kind = 'child')`;
 
-// An index boots what it lists boots. Old caches of build tools list blobs as if they were manifests: those that the
-// repository has count as well. Each LIMIT is of rows that are read, not of those that are left of them.
+// An index has the kind of the images that it lists. Old caches of build tools list blobs as if they were manifests;
+// those that the repository links count as well. Each LIMIT applies to the rows that are read, before they are
+// filtered.
 const SIZE_AND_KIND = (references: string): string => `(
   WITH ${reachedFrom('manifests.repository', 'manifests.digest', references)}, named AS MATERIALIZED (
-    SELECT r.digest, r.size, r.kind FROM reached CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
+    SELECT r.digest, r.size, r.kind
+    FROM reached CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
       ON r.repository = manifests.repository AND r.manifest = reached.digest
     LIMIT ${references}
   ), blobs (digest, size) AS (
@@ -55,7 +64,8 @@ const SIZE_AND_KIND = (references: string): string => `(
       SELECT 1 FROM links k WHERE k.repository = manifests.repository AND k.digest = named.digest)
   )
   SELECT
-    (SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (SELECT max(size) AS size FROM blobs GROUP BY digest)),
+    (SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER)
+      FROM (SELECT max(size) AS size FROM blobs GROUP BY digest)),
     (SELECT max(coalesce(m.image_kind, iif(${HAS_CHILDREN}, '', ${KIND_OF_DOCUMENT}), '')) FROM reached
       CROSS JOIN manifests m ON m.repository = manifests.repository AND m.digest = reached.digest))`;
 
@@ -79,13 +89,13 @@ const MEASURE = sql`
 export interface Measured {
   readonly repository: RepositoryName;
   readonly digest: Digest;
-  /** Bytes of its document. */
+  /** The size of its document, in bytes. */
   readonly bytes: number;
 }
 
 /**
- * Measures manifests that were not yet; after their references, contents and links. Indexes that wait for them are
- * measured later.
+ * Returns the statements that measure manifests which are not measured yet. They must come after the manifests'
+ * references, contents and links. Indexes that list these manifests are measured later.
  */
 export function measureImages(manifests: readonly Measured[]): BoundStatement[] {
   if (manifests.length === 0) return [];
@@ -93,7 +103,7 @@ export function measureImages(manifests: readonly Measured[]): BoundStatement[] 
 }
 
 /**
- * As {@link measureImages}, for rows that lists have found unmeasured: as many as one list may read, and one at least.
+ * Measures unmeasured manifests that a list has found: as many as one list may read references for, and at least one.
  */
 export async function measureFound(database: Database, manifests: readonly Measured[]): Promise<void> {
   let left = REFERENCES_PER_LIST;
@@ -101,7 +111,7 @@ export async function measureFound(database: Database, manifests: readonly Measu
   await database.batch(measure(measured));
 }
 
-/** Those of about the same size together. */
+/** Groups manifests that may read about as many references, so that one statement measures each group. */
 function measure(manifests: readonly Measured[]): BoundStatement[] {
   const groups = Map.groupBy(manifests, (manifest) => 2 ** Math.ceil(Math.log2(referencesOf(manifest))));
   return [...groups].map(([references, group]) => [MEASURE, keysOf(group), Math.min(references, MOST_REFERENCES)]);

@@ -1,20 +1,20 @@
 /**
- * SQL for what indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts what it answers,
- * after it has read all that any of these lists. Here a level ends at its LIMIT, and no level reads more rows than it
- * may answer.
+ * SQL for what indexes list, level by level. A recursive query would not be bounded: its LIMIT cuts the result only
+ * after it has read everything that the indexes list. Here each level ends at its own LIMIT, and reads no more rows
+ * than it may return.
  */
 
-/** Indexes may list indexes; nothing that is more levels below an image counts as a part of it. */
+/** Indexes may list indexes. Anything more than this many levels below an image is not counted as part of it. */
 const LEVELS_BELOW = 4;
-/** Of the indexes that list indexes that list a manifest. */
+/** How many levels of indexes above a manifest are searched. */
 const LEVELS_ABOVE = 4;
 
 /**
- * Common table expressions, the last of them `reached (digest, depth)`: a manifest and all that it lists, each once and
- * at its greatest depth.
- * @param repository SQL of its name
- * @param manifest SQL of a digest
- * @param most SQL of how many a level may have
+ * Returns common table expressions. The last, `reached (digest, depth)`, has a manifest and everything that it lists,
+ * each once and at its greatest depth.
+ * @param repository SQL for the repository's name
+ * @param manifest SQL for the manifest's digest
+ * @param most SQL for the most rows of one level
  */
 export function reachedFrom(repository: string, manifest: string, most: string): string {
   const levels = [`level0 (digest) AS MATERIALIZED (SELECT ${manifest})`];
@@ -25,20 +25,22 @@ export function reachedFrom(repository: string, manifest: string, most: string):
       LIMIT ${most})`);
   }
   const all = levels.map((_, level) => `SELECT digest, ${level} AS depth FROM level${level}`).join(' UNION ALL ');
-  return `${levels.join(', ')}, reached (digest, depth) AS MATERIALIZED (SELECT digest, max(depth) FROM (${all}) GROUP BY digest)`;
+  return `${levels.join(', ')}, reached (digest, depth) AS MATERIALIZED (
+    SELECT digest, max(depth) FROM (${all}) GROUP BY digest)`;
 }
 
 /**
- * Common table expressions, the last of them `above (repository, digest)`: the indexes that list manifests, and those
- * that list these.
- * @param manifests SQL that selects their repositories and digests
- * @param most SQL of how many a level may have
+ * Returns common table expressions. The last, `above (repository, digest)`, has the indexes that list some manifests,
+ * directly or through other indexes.
+ * @param manifests SQL that selects the repositories and digests of the manifests
+ * @param most SQL for the most rows of one level
  */
 export function indexesAbove(manifests: string, most: string): string {
   const levels = [`below0 (repository, digest) AS MATERIALIZED (${manifests})`];
   for (let level = 1; level <= LEVELS_ABOVE; level++) {
     levels.push(`below${level} (repository, digest) AS MATERIALIZED (
-      SELECT r.repository, r.manifest FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
+      SELECT r.repository, r.manifest
+      FROM below${level - 1} CROSS JOIN manifest_references r INDEXED BY manifest_references_children
         ON r.repository = below${level - 1}.repository AND r.digest = below${level - 1}.digest AND r.kind = 'child'
       LIMIT ${most})`);
   }

@@ -1,8 +1,9 @@
 /**
- * Writing a manifest.
+ * Writes manifests.
  *
- * Invariant 1: a manifest is acknowledged after one transaction that wrote it whole, and only if every blob that it
- * needs was there within that transaction, and the organization has room for it and for those that did not count yet.
+ * Invariant 1: a manifest is acknowledged only after one transaction has written all of it. The transaction writes only
+ * if every blob that the manifest needs is there, and the organization has room for the manifest and for the blobs that
+ * did not count yet.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { OciError } from '../../oci/errors.ts';
@@ -19,37 +20,37 @@ import {
   excessOf,
   type KnownAtCentral,
   limitExceeded,
-  tellOfFull,
+  reportNearLimits,
 } from '../organizations/organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
 import { CONTRADICTIONS, SELECT_CONTRADICTIONS, sizesContradicted } from './stated-sizes.ts';
 import { addedByManifest, exceedsQuota, inUnits, quotaExceeded } from '../organizations/usage-rows.ts';
 import { INSERT_HISTORY, TRIM_HISTORY } from './tag-history.ts';
-import { hiddenUntil, isAliveManifest, removedVersion, standsLink } from '../deletion/removals.ts';
+import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from '../deletion/removals.ts';
 
-/** UTF-8 bytes in one row of content: D1 allows 2 MB a row. */
+/** The most UTF-8 bytes in one row of content. D1 allows 2 MB per row. */
 const CONTENT_ROW_BYTES = 1_000_000;
 
 /**
- * Blobs that the repository has no link to; or that have no location with its bytes, and that central does not keep for
- * it until `now`.
+ * Selects the blobs that the repository does not link, and those whose bytes are in no location and that central has
+ * not promised to keep beyond `now`.
  */
 const MISSING_BLOBS = (blobs: string, repository: string, now: string): string => `
   SELECT blob.value AS digest FROM json_each(${blobs}) AS blob WHERE NOT EXISTS (
-    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${standsLink('k')}
+    SELECT 1 FROM links k WHERE k.repository = ${repository} AND k.digest = blob.value AND ${isAliveLink('k')}
       AND (k.usable_until > CAST(${now} AS INTEGER) OR EXISTS (SELECT 1 FROM locations l WHERE l.digest = k.digest
         AND l.damage IS NULL)))`;
 
 const SELECT_MISSING_BLOBS = sql<{ digest: Digest }>`${MISSING_BLOBS('?1', '?2', '?3')}`;
 
-// Blobs that were pushed count already. Those that only dead manifests named do so again from here on.
+// Pushed blobs count already. Blobs that only dead manifests named start to count again here.
 const TAKE_VERSION_IF_BLOBS_ARE_THERE = takeVersion(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
     AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
 );
 
-/** Bytes that were about to leave the store stay, now that a manifest needs them. */
+/** Keeps bytes that were being released, now that a manifest needs them. */
 const KEEP_BLOBS = sql`
   UPDATE locations SET releasing = NULL
   WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2 AND releasing IS NOT NULL
@@ -60,7 +61,8 @@ const UPSERT_REPOSITORY = sql`
   SELECT ?1, CAST(?2 AS INTEGER), 1 FROM clock WHERE ${committed('?3')}
   ON CONFLICT (name) DO UPDATE SET listed = 1 WHERE listed = 0`;
 
-// Tags of a manifest that is not alive yet: they stayed when it was evicted. Those of one that is are shown already.
+// Shows the tags of a manifest that comes to life: they stayed when it was evicted. The tags of a live manifest are
+// visible already.
 const SHOW_TAGS_OF_MANIFEST = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 1
   WHERE repository = ?1 AND digest = ?2 AND visible = 0 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?3')})
@@ -77,7 +79,7 @@ const TYPE_OF_ARTIFACT = `iif(${KEEPS_TYPE}, manifests.artifact_type, excluded.a
 const NEW_CLAIM = CLAIM('clock.version', '?3', '?4');
 const RENEWED_CLAIM = CLAIM('excluded.created_version', TYPE, TYPE_OF_ARTIFACT);
 
-// A row that only tells of a deletion has neither size nor subject. `claimsAfterPush` is the rule for media types.
+// A row that only records a deletion has neither size nor subject. `claimsAfterPush` defines the rule for media types.
 const UPSERT_MANIFEST = sql`
   INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
     last_pull,
@@ -91,7 +93,7 @@ const UPSERT_MANIFEST = sql`
     typed = iif(${IS_OF_MANIFEST(TYPE)}, ${RENEWED_CLAIM}, manifests.typed),
     typed_otherwise = iif(${IS_OF_MANIFEST(TYPE)}, manifests.typed_otherwise, ${RENEWED_CLAIM})`;
 
-// At a node: a removal that it has yet to hear of leaves what is newer.
+// At a node, makes the links newer than a removal that the node has yet to apply, so that the removal leaves them.
 const RENEW_LINKS = sql`
   UPDATE links SET created_at = CAST(?3 AS INTEGER)
   WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND created_at < CAST(?3 AS INTEGER)
@@ -101,7 +103,8 @@ const INSERT_CONTENT = sql`
   INSERT INTO manifest_contents (repository, digest, part, content)
   SELECT ?1, ?2, CAST(?3 AS INTEGER), ?4 FROM clock WHERE ${committed('?5')} ON CONFLICT DO NOTHING`;
 
-// The size of a blob is what lies there; what lies elsewhere is as long as the descriptor says.
+// The size of a blob is that of its bytes if this database has a location for it; otherwise the size that the
+// descriptor states.
 const INSERT_REFERENCES = sql`
   INSERT INTO manifest_references (repository, digest, manifest, kind, size)
   SELECT ?1, reference.value ->> 'digest', ?2, reference.value ->> 'kind', coalesce(
@@ -116,8 +119,8 @@ const UPSERT_TAGS = sql`
 
 const UPSERT_OUTBOX_ENTRIES = sql`
   INSERT INTO outbox (kind, repository, key, version, written_at)
-  SELECT marker.value ->> 'kind', ?1, marker.value ->> 'key', clock.version, CAST(?3 AS INTEGER)
-  FROM clock CROSS JOIN json_each(?2) AS marker WHERE ${committed('?4')}
+  SELECT entry.value ->> 'kind', ?1, entry.value ->> 'key', clock.version, CAST(?3 AS INTEGER)
+  FROM clock CROSS JOIN json_each(?2) AS entry WHERE ${committed('?4')}
   ON CONFLICT (kind, repository, key) DO UPDATE SET version = excluded.version, written_at = excluded.written_at`;
 
 export interface ManifestCommit {
@@ -127,21 +130,21 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
-  /** What the store has to show still. */
+  /** What the store must still show. */
   readonly shown?: Shown | undefined;
-  /** At a node: what central counts of it already. */
+  /** At a node, what central already counts of this push. */
   readonly known?: KnownAtCentral;
 }
 
-/** The version of the write; or the blobs that are missing, and nothing was written. */
+/** The version of the write, or the missing blobs if nothing was written. */
 export type Committed =
   | { readonly version: number; readonly missing?: undefined }
   | { readonly missing: readonly Digest[]; readonly version?: undefined };
 
 /**
- * Writes a manifest, its references, tags, history and outbox entries in one transaction, if every blob that it needs
- * is there.
- * @throws OciError QUOTA_EXCEEDED; MANIFEST_INVALID where descriptors contradict the sizes of what the repository holds
+ * Writes a manifest with its references, tags, history and outbox entries in one transaction, if every blob that it
+ * needs is there.
+ * @throws OciError QUOTA_EXCEEDED, or MANIFEST_INVALID if descriptors contradict the sizes of what the repository holds
  * @throws ShownChanged
  */
 export async function commitManifest(
@@ -206,7 +209,7 @@ export async function commitManifest(
         ]
       : [],
     measure: measureImages([{ repository, digest, bytes: size }]),
-    limits: context.announces ? [] : [tellOfFull([repository], context.limits)],
+    limits: context.announces ? [] : [reportNearLimits([repository], context.limits)],
   });
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
@@ -216,7 +219,7 @@ export async function commitManifest(
   return { version: clock.version };
 }
 
-/** Why there was no room for the manifest: a limit of the organization, or its quota. */
+/** Returns the error for a manifest that has no room: it exceeds a limit of the organization, or its quota. */
 async function refusal(
   database: Database,
   context: CommitContext,
@@ -226,7 +229,7 @@ async function refusal(
   const { repository, size } = commit;
   return (
     (await limitExceeded(database, repository, added, context.limits)) ??
-    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with those of its blobs that count again,`)
+    quotaExceeded(database, repository, `this manifest of ${inUnits(size)}, with its blobs that would count again,`)
   );
 }
 

@@ -1,5 +1,6 @@
 /**
- * Manifests as they pass from one store to another: the heads of live ones, then whole, with the blobs that they need.
+ * Reads manifests that are to be sent to another store: first the heads of live ones, then whole manifests with the
+ * blobs that they need.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -19,7 +20,7 @@ const SELECT_HEADS = sql`
 /** A manifest without its document. */
 export type ManifestHeadRecord = Omit<ManifestRecord, 'contents' | 'references'>;
 
-/** The live ones among some manifests. */
+/** Returns those of the manifests that are alive. */
 export function readHeads(
   database: Database,
   wanted: readonly Pick<ManifestRecord, 'repository' | 'digest'>[],
@@ -27,7 +28,7 @@ export function readHeads(
   return database.all<ManifestHeadRecord>(SELECT_HEADS, JSON.stringify(wanted));
 }
 
-/** A manifest of 4 MiB has no more references. */
+/** The most references that a manifest of 4 MiB can have. */
 const MOST_REFERENCES = 30_000;
 
 const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; content: string }>`
@@ -44,7 +45,7 @@ const SELECT_REFERENCES = sql<{
   SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
     ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));
-/** As many as the manifests have references, with what is looked up of each. */
+/** Bounds a statement that reads all references of some manifests, and looks each one up. */
 const perReference: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES * run.keys;
 const SELECT_BLOBS = sql<BlobRecord>`
   SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
@@ -54,7 +55,7 @@ const SELECT_BLOBS = sql<BlobRecord>`
   LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
   WHERE r.kind <> 'subject'`.reading(perReference);
 
-/** Manifests whole, and the blobs that they need: with the key of those whose bytes lie in `store`. */
+/** Returns whole manifests, and the blobs that they need. A blob has a `key` if its bytes are in `store`. */
 export async function readManifests(
   database: Database,
   store: string,
@@ -103,7 +104,7 @@ export async function readManifests(
   return { manifests, blobs };
 }
 
-/** Tells rows of manifests, or of tags, apart in a map. */
+/** Returns the key of a manifest or tag in a map. */
 export function recordKey(repository: RepositoryName, name: Tag | Digest): string {
   return `${repository}@${name}`;
 }

@@ -1,8 +1,8 @@
 /**
- * Finding manifests: what a store's rows say of a reference. What is visible is judged from it, by `versions.ts`: at
- * central from its own rows, at a node from the merged rows of two stores. `tags.visible` and `repositories.listed`
- * repeat what follows from the versions, for the indexes that lists page through, and are set in the transaction that
- * changes them.
+ * Finds manifests: reads what a store's rows say about a reference. `versions.ts` then decides what is visible: at
+ * central from central's own rows, at a node from the merged rows of two stores. `tags.visible` and
+ * `repositories.listed` repeat what follows from the versions, for the indexes that lists page through. They are set in
+ * the transaction that changes the versions.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { MediaType } from '../../oci/media-type.ts';
@@ -12,23 +12,27 @@ import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from '../deletion/removals.ts';
 import { type ManifestVersions, type TagVersion, underRemoval } from '../versions.ts';
 
-/** What one query says of a reference, and of the repository that it was looked for in. */
+/** What one query says about a reference and its repository. */
 export interface ManifestRows {
   readonly repositoryExists: boolean;
   readonly public: boolean;
-  /** Undefined for a reference by digest, and for a tag that the store has never heard of. */
+  /** Undefined for a reference by digest, and for a tag that the store does not know. */
   readonly tag: TagVersion | undefined;
   /**
-   * The greatest version of a removal of the repository or of its organization, which `manifest` has seen; 0 for none.
+   * The greatest version among the removals of the repository and its organization, already applied to `manifest`; 0
+   * for none.
    */
   readonly removed: number;
-  /** The manifest that the reference means here, dead or alive. */
+  /** The manifest that the reference names in this store, dead or alive. */
   readonly manifest: ManifestRow | undefined;
-  /** The whole document, in order, if the manifest is alive here, its content was asked for, and it is small. */
+  /** The parts of the document, in order, if the manifest is alive here, its content was requested, and it is small. */
   readonly contents: readonly string[];
 }
 
-/** Bytes of a document that is read with its row. A larger one is read by itself, once there is room for it. */
+/**
+ * The most bytes of a document that is read together with its row. A larger one is read separately, once memory has
+ * room for it.
+ */
 export const SMALL_DOCUMENT_BYTES = 32 * 1024;
 
 export interface ManifestRow extends ManifestVersions, TypeClaims {
@@ -36,7 +40,7 @@ export interface ManifestRow extends ManifestVersions, TypeClaims {
   readonly mediaType: MediaType;
   /** Bytes. */
   readonly size: number;
-  /** Milliseconds since the epoch, to the hour; 0 for never. */
+  /** Milliseconds since the epoch, rounded down to the hour; 0 for never. */
   readonly lastPull: number;
 }
 
@@ -67,7 +71,8 @@ const MANIFEST_COLUMNS =
 const TAG_COLUMNS = 't.digest AS tag_digest, t.version, t.origin';
 const NO_TAG_COLUMNS = "NULL AS tag_digest, NULL AS version, '' AS origin";
 
-// The clock has exactly one row: joined from it, an answer always says what is known of the repository.
+// The clock has exactly one row. The query joins from it, so that it always returns a row with the facts about the
+// repository.
 const BY_TAG = `
   FROM clock
   LEFT JOIN tags t ON t.repository = ?1 AND t.name = ?2
@@ -88,7 +93,7 @@ const SELECT_DESCRIPTOR_BY_TAG = sql`
 const SELECT_DESCRIPTOR_BY_DIGEST = sql`
   SELECT ${REPOSITORY_FACTS}, ${NO_TAG_COLUMNS}, ${MANIFEST_COLUMNS}, NULL AS content ${BY_DIGEST} WHERE clock.id = 1`;
 
-/** Looks a reference up, in one query. */
+/** Looks up a reference, in one query. */
 export async function findManifest(
   database: Database,
   repository: RepositoryName,
@@ -108,7 +113,7 @@ export async function findManifest(
           reference.digest,
         );
   const [first] = rows;
-  if (first === undefined) throw new Error('the clock has no row: the database lacks its migrations');
+  if (first === undefined) throw new Error('the clock has no row: apply the migrations to this database');
   return {
     repositoryExists: first.known === 1,
     public: first.public === 1,
@@ -134,14 +139,14 @@ export async function findManifest(
 const SELECT_CONTENTS = sql`
   SELECT content FROM manifest_contents WHERE repository = ?1 AND digest = ?2 ORDER BY part`;
 
-/** A document of any size, in order; nothing where it has gone. */
+/** Returns the parts of a document of any size, in order; none if it is gone. */
 export async function readContents(database: Database, repository: RepositoryName, digest: Digest): Promise<string[]> {
   return (await database.all<{ content: string }>(SELECT_CONTENTS, repository, digest)).map(({ content }) => content);
 }
 
 const RECORD_PULL = sql`UPDATE manifests SET last_pull = CAST(?3 AS INTEGER) WHERE repository = ?1 AND digest = ?2`;
 
-/** Notes that a manifest was pulled within the hour that starts at `hour`. */
+/** Records that a manifest was pulled in the hour that starts at `hour`, in milliseconds since the epoch. */
 export async function recordPull(
   database: Database,
   repository: RepositoryName,
@@ -155,7 +160,7 @@ const RECORD_PULLS = sql`
   UPDATE manifests SET last_pull = CAST(?3 AS INTEGER)
   WHERE repository = ?1 AND digest IN (SELECT value FROM json_each(?2)) AND last_pull < CAST(?3 AS INTEGER)`;
 
-/** As {@link recordPull}, of several manifests. */
+/** Does the same as {@link recordPull} for several manifests. */
 export async function recordPulls(
   database: Database,
   repository: RepositoryName,

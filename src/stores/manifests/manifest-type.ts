@@ -1,11 +1,11 @@
 /**
- * The media type of a manifest whose document does not say it. A push of a live manifest under another type does not
- * change it; after a deletion, the next push decides.
+ * The media type of a manifest whose document does not state it. Pushing a live manifest again with another type does
+ * not change its type; after a deletion, the next push decides.
  *
- * Two stores that have not heard of each other can give one manifest two types. So what is stored are claims: the
- * latest of the types that OCI's and Docker's images and indexes have, and the latest of all other types. Each merges
- * by taking the later one. A claim that is not later than the manifest's deletion does not count; of the others, a
- * manifest's type comes first. The SQL (`merge.ts`) is tested against this.
+ * Two stores that have not exchanged their writes can give one manifest two types. So the row stores claims: the latest
+ * claim to a type of OCI's or Docker's images and indexes, and the latest claim to any other type. Each merges by
+ * taking the later claim. A claim that is not later than the manifest's deletion does not count. If both count, the
+ * first of the two decides. The SQL (`merge.ts`) is tested against these functions.
  */
 import {
   DOCKER_MANIFEST,
@@ -17,26 +17,29 @@ import {
 } from '../../oci/media-type.ts';
 import { isAlive, type ManifestVersions } from '../versions.ts';
 
-/** A version of 16 digits, the media type and the artifact type: the greater text is the later claim. '' for none. */
+/**
+ * A version of 16 digits, the media type and the artifact type, separated by spaces. The greater text is the later
+ * claim; '' for none.
+ */
 export type TypeClaim = string;
 
 export interface TypeClaims {
-  /** Of the media types of OCI's and Docker's images and indexes. */
+  /** The latest claim to a media type of OCI's or Docker's images and indexes. */
   readonly typed: TypeClaim;
-  /** Of all other media types. */
+  /** The latest claim to any other media type. */
   readonly typedOtherwise: TypeClaim;
 }
 
 export const NO_CLAIMS: TypeClaims = { typed: '', typedOtherwise: '' };
 
-/** Versions have 16 digits, and no more: `Number.MAX_SAFE_INTEGER` has as many. */
+/** The digits of a version: no more than those of `Number.MAX_SAFE_INTEGER`. */
 const VERSION_DIGITS = 16;
 
 function claimOf(version: number, mediaType: string, artifactType: string): TypeClaim {
   return `${String(version).padStart(VERSION_DIGITS, '0')} ${mediaType} ${artifactType}`;
 }
 
-/** The claims after a push, which renews the type of a live manifest, and sets that of another. */
+/** Returns the claims after a push. The push renews the type of a live manifest, and sets the type of any other. */
 export function claimsAfterPush(
   known: ManifestVersions & TypeClaims,
   version: number,
@@ -49,11 +52,16 @@ export function claimsAfterPush(
     : { typed: claim, typedOtherwise: known.typedOtherwise };
 }
 
+/** Takes the later claim of each kind. */
 export function mergeClaims(a: TypeClaims, b: TypeClaims): TypeClaims {
   return { typed: later(a.typed, b.typed), typedOtherwise: later(a.typedOtherwise, b.typedOtherwise) };
 }
 
-/** What is served. A live manifest has a claim that counts; of a dead one, the latest. Undefined without any. */
+/**
+ * Returns the type that is served: a live manifest's claim that counts, or a dead one's latest. Undefined if there is
+ * no claim.
+ * @param deleted the version of the manifest's last deletion; 0 for never
+ */
 export function typeOf(
   { typed, typedOtherwise }: TypeClaims,
   deleted: number,
@@ -64,7 +72,7 @@ export function typeOf(
   return { mediaType: mediaType as MediaType, artifactType: artifactType.join(' ') };
 }
 
-/** The version of the push; 0 for no claim. */
+/** Returns the version of the push that made a claim; 0 for no claim. */
 export function versionOf(claim: TypeClaim): number {
   return Number(claim.slice(0, VERSION_DIGITS));
 }
@@ -73,20 +81,22 @@ function later(a: TypeClaim, b: TypeClaim): TypeClaim {
   return a > b ? a : b;
 }
 
-/** SQL that holds for the media types whose claims are `typed`. */
+/** SQL that holds for the media types whose claims go to `typed`. */
 export const IS_OF_MANIFEST = (mediaType: string): string =>
-  `lower(${mediaType}) IN ('${OCI_IMAGE_MANIFEST}', '${OCI_IMAGE_INDEX}', '${DOCKER_MANIFEST}', '${DOCKER_MANIFEST_LIST}')`;
+  `lower(${mediaType}) IN (
+    '${OCI_IMAGE_MANIFEST}', '${OCI_IMAGE_INDEX}', '${DOCKER_MANIFEST}', '${DOCKER_MANIFEST_LIST}')`;
 
-/** SQL of a claim. */
+/** SQL for a claim. */
 export const CLAIM = (version: string, mediaType: string, artifactType: string): string =>
   `(printf('%0${String(VERSION_DIGITS)}d', ${version}) || ' ' || ${mediaType} || ' ' || ${artifactType})`;
 
 const CLAIM_VERSION = (claim: string): string => `CAST(substr(${claim}, 1, ${String(VERSION_DIGITS)}) AS INTEGER)`;
 const CLAIM_TYPES = (claim: string): string => `substr(${claim}, ${String(VERSION_DIGITS + 2)})`;
-/** Of the row `manifests`. */
+/** SQL for the types of the claim that counts, in a row of `manifests`. */
 const COUNTING_TYPES = CLAIM_TYPES(`CASE WHEN ${CLAIM_VERSION('typed')} > deleted_version THEN typed
-  WHEN ${CLAIM_VERSION('typed_otherwise')} > deleted_version THEN typed_otherwise ELSE max(typed, typed_otherwise) END`);
+  WHEN ${CLAIM_VERSION('typed_otherwise')} > deleted_version THEN typed_otherwise
+  ELSE max(typed, typed_otherwise) END`);
 
-/** SQL of {@link typeOf}, of the row `manifests`, which has a claim. */
+/** SQL for {@link typeOf}, in a row of `manifests` that has a claim. */
 export const MEDIA_TYPE = `substr(${COUNTING_TYPES}, 1, instr(${COUNTING_TYPES}, ' ') - 1)`;
 export const ARTIFACT_TYPE = `substr(${COUNTING_TYPES}, instr(${COUNTING_TYPES}, ' ') + 1)`;

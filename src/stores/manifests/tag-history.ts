@@ -1,7 +1,8 @@
 /**
- * A tag write that is replaced is kept, with its version, its origin and when it was replaced: of each tag so many, and
- * for so long, as the configuration says. A push removes what is more than that; what was merged, or is too old, goes
- * by maintenance (`maintenance/histories.ts`), and is not shown from before that.
+ * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
+ * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes what exceeds the
+ * number; maintenance (`maintenance/histories.ts`) removes merged entries that exceed it, and entries that are too old.
+ * Neither is shown in the meantime.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -9,24 +10,29 @@ import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { asManyAs, keyed, paged } from '../rows-read.ts';
 
-/** ?1 repository, ?2 JSON array of tags about to be written, ?3 milliseconds, ?4 commit id. */
+/**
+ * Keeps the current writes of tags that are about to be written. ?1 repository, ?2 JSON array of tags, ?3 milliseconds
+ * since the epoch, ?4 commit id.
+ */
 export const INSERT_HISTORY = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?3 AS INTEGER)
   FROM clock CROSS JOIN json_each(?2) AS tag CROSS JOIN tags t ON t.repository = ?1 AND t.name = tag.value
   WHERE ${committed('?4')} ON CONFLICT DO NOTHING`;
 
-/** SQL for the version of the oldest entry that is kept of a tag's history; NULL where there are fewer. */
+/**
+ * SQL for the version of the oldest entry that a tag's history keeps; NULL if it has fewer entries than it may keep.
+ */
 const oldestKept = (repository: string, name: string, entries: string): string => `(
   SELECT x.version FROM tag_history x WHERE x.repository = ${repository} AND x.name = ${name}
   ORDER BY x.version DESC, x.origin DESC LIMIT 1 OFFSET CAST(${entries} AS INTEGER) - 1)`;
 
-/** Entries that one push removes at most of each tag: more than it adds. */
+/** The most entries that one push removes for each tag. It is more than the push adds. */
 const REMOVED_BY_PUSH = 10;
 
 /**
- * Between {@link INSERT_HISTORY} and the tags themselves. ?1 repository, ?2 JSON array of tags, ?3 how many entries
- * each keeps, ?4 commit id.
+ * Removes entries that exceed the number that each tag keeps; runs between {@link INSERT_HISTORY} and the write of the
+ * tags. ?1 repository, ?2 JSON array of tags, ?3 how many entries each keeps, ?4 commit id.
  */
 export const TRIM_HISTORY = sql`
   DELETE FROM tag_history WHERE (repository, name, version, origin) IN (
@@ -42,17 +48,17 @@ export const TRIM_HISTORY = sql`
 /** How much of a tag's history is kept. */
 export interface HistoryKept {
   readonly entries: number;
-  /** Of writes that were replaced then or later, in milliseconds since the epoch. */
+  /** Keeps writes that were replaced at that time or later, in milliseconds since the epoch. */
   readonly since: number;
 }
 
-/** A tag, where a page of tags with a history starts: after this one. */
+/** A tag with a history; a page starts after one. */
 export interface TagPosition {
   readonly repository: string;
   readonly name: string;
 }
 
-// From one tag to the next, however long their histories are.
+// Skips from one tag to the next by the index, however long their histories are.
 const NEXT_TAG = `coalesce(
   (SELECT json_array(h.repository, h.name) FROM tag_history h
     WHERE h.repository = page.tag ->> 0 AND h.name > page.tag ->> 1 ORDER BY h.name LIMIT 1),
@@ -67,7 +73,7 @@ const SELECT_TAGS_WITH_HISTORY = sql`
   SELECT tag ->> 0 AS repository, tag ->> 1 AS name FROM page WHERE position > 0 AND tag IS NOT NULL
     ORDER BY position`.reading(paged(3, 8));
 
-/** Tags that have a history, in order. */
+/** Returns tags that have a history, by repository and name. */
 export function tagsWithHistory(database: Database, after: TagPosition, limit: number): Promise<TagPosition[]> {
   return database.all<TagPosition>(SELECT_TAGS_WITH_HISTORY, after.repository, after.name, limit);
 }
@@ -82,7 +88,7 @@ const TRIM_HISTORIES = sql`
     WHERE h.version < kept.oldest OR h.recorded_at < CAST(?3 AS INTEGER) LIMIT CAST(?4 AS INTEGER))
   RETURNING version`.reading((run) => keyed(run) + 3 * run.keys * run.asked(2) + 6 * run.asked(4));
 
-/** Removes what tags keep no more, at most `limit` entries of all together. Answers how many. */
+/** Removes entries that the tags no longer keep, at most `limit` in total. Returns how many. */
 export async function trimHistories(
   database: Database,
   tags: readonly TagPosition[],
@@ -95,13 +101,15 @@ export async function trimHistories(
 export interface TagWrite {
   readonly version: number;
   readonly origin: string;
-  /** Null: a deletion. */
+  /** Null for a deletion. */
   readonly digest: Digest | null;
-  /** When it was replaced, or lost, in milliseconds since the epoch; null where the store has it as the tag's row. */
+  /**
+   * When it was replaced, or lost, in milliseconds since the epoch; null if it is the tag's current row in the store.
+   */
   readonly recorded_at: number | null;
 }
 
-/** Where a page of a history starts: at what comes after this write, the latest first. */
+/** The write after which a page of a history starts, latest first. */
 export type WritePosition = Pick<TagWrite, 'version' | 'origin'>;
 
 const SELECT_TAG = sql<TagWrite>`SELECT version, origin, digest, NULL AS recorded_at FROM tags WHERE repository = ?1
@@ -116,7 +124,7 @@ const SELECT_HISTORY = sql<TagWrite>`
     WHERE repository = ?1 AND name = ?2 AND (version, origin) < (CAST(?3 AS INTEGER), ?4))
   ORDER BY version DESC, origin DESC LIMIT CAST(?7 AS INTEGER)`.reading((run) => keyed(run) + 3 * run.asked(5));
 
-/** Writes of a tag that a store knows and keeps, the latest first, and the one that it has as the tag's row. */
+/** Returns the current write of a tag in a store, and a page of all its writes that the store keeps, latest first. */
 export async function historyOfTag(
   database: Database,
   repository: RepositoryName,
@@ -139,7 +147,7 @@ const SELECT_WRITE = sql`
   SELECT version, origin, digest, NULL FROM tags
   WHERE repository = ?1 AND name = ?2 AND version = CAST(?3 AS INTEGER) AND origin = ?4`;
 
-/** One write of a tag, if the store knows it. */
+/** Returns one write of a tag; undefined if the store does not know it. */
 export function writeOfTag(
   database: Database,
   repository: RepositoryName,
@@ -155,7 +163,7 @@ const GREATEST_TAG_VERSION = sql<{ version: number }>`
   asManyAs('tags on the manifests'),
 );
 
-/** As {@link greatestTagVersion}. */
+/** Selects what {@link greatestTagVersion} returns. */
 export function selectGreatestTagVersion(
   repository: RepositoryName,
   digests: readonly Digest[],
@@ -163,7 +171,9 @@ export function selectGreatestTagVersion(
   return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
 }
 
-/** Of the tags on manifests: what deletes these must be later than all of them. 0 for none. */
+/**
+ * Returns the greatest version of the tags on some manifests; 0 for none. A deletion of these manifests must be later.
+ */
 export async function greatestTagVersion(
   database: Database,
   repository: RepositoryName,

@@ -1,6 +1,7 @@
 /**
- * Tags on indexes that list a manifest, at any depth. Deleting the manifest would break what these tags show, so it is
- * refused until they are gone. A tag can always be deleted, and so can an index that no tagged index lists.
+ * Finds tags on indexes that list a manifest, at any depth. Deleting the manifest would break the images that these
+ * tags name, so it is refused until they are gone. A tag can always be deleted, and so can an index that no tagged
+ * index lists.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -20,14 +21,14 @@ export interface TagAbove {
 }
 
 /**
- * Indexes of each level above that are looked at. Beyond so many, a tag may be overlooked, and the deletion goes
+ * How many indexes are examined on each level above. If there are more, a tag may be overlooked, and the deletion goes
  * through.
  */
 const MAX_INDEXES = 1000;
-/** Tags that a refusal names. */
+/** The most tags that an error names. */
 const MAX_TAGS = 10;
 
-// A dead index shows nothing, and counts among those looked at.
+// A dead index shows nothing, but counts among those that are examined.
 const TAGS_ABOVE = (repository: string, manifests: string): string => `
   WITH ${indexesAbove(`SELECT ${repository}, value FROM json_each(${manifests})`, String(MAX_INDEXES))}
   SELECT t.name AS tag, t.digest AS "index", t.version, t.origin FROM above
@@ -35,30 +36,27 @@ const TAGS_ABOVE = (repository: string, manifests: string): string => `
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ${repository} AND t.digest = above.digest
   WHERE t.visible = 1 AND t.version > ${removedVersion(repository)}`;
 
-/** SQL that holds where a tag is above one of the manifests that the parameter lists as JSON. */
+/** SQL that holds if a tag is above one of the manifests, which the parameter lists as JSON. */
 export const IS_BELOW_TAG = (repository: string, manifests: string): string =>
   `EXISTS (${TAGS_ABOVE(repository, manifests)})`;
 
-/**
- * Of each index that is looked at, at each of the levels: its reference to what it lists, its row, and whether it has a
- * tag.
- */
+/** For each index on each level: its reference to what it lists, its row, and its tags. */
 export const READS_TAGS_ABOVE = atMost(40 * MAX_INDEXES);
 
-/** ?1 repository, ?2 JSON array of digests. Gives those of one index together. */
+/** Selects the tags above some manifests, those of one index together. ?1 repository, ?2 JSON array of digests. */
 export const SELECT_TAGS_ABOVE = sql<TagAbove>`${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_TAGS)}`.reading(
   READS_TAGS_ABOVE,
 );
 
-// Central judges the tags that it has heard of.
+// Central itself checks the tags that have been announced to it.
 const SELECT_UNANNOUNCED_TAGS_ABOVE = sql<TagAbove>`
   SELECT tag, "index", version, origin FROM (${TAGS_ABOVE('?1', '?2')} LIMIT ${String(MAX_INDEXES)})
   WHERE EXISTS (SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = ?1 AND k.key = tag)
   LIMIT ${String(MAX_TAGS)}`.reading(READS_TAGS_ABOVE);
 
 /**
- * At a node: the greatest version of the manifest's tags, 0 for none; and tags above it that central may not have heard
- * of.
+ * Returns, at a node, the greatest version of the manifest's tags (0 for none), and the tags above it that central may
+ * not know yet.
  */
 export async function tagsOfManifest(
   database: Database,
@@ -72,14 +70,19 @@ export async function tagsOfManifest(
   return { version: greatest[0]?.version ?? 0, above };
 }
 
-/** @throws OciError MANIFEST_IN_USE, naming the first index and its tags */
+/**
+ * Refuses the deletion of a manifest with tags above it.
+ * @throws OciError MANIFEST_IN_USE, which names the first index and its tags
+ */
 export function requireNoTagAbove(repository: RepositoryName, digest: Digest, above: readonly TagAbove[]): void {
   const [first] = above;
   if (first === undefined) return;
   const { index } = first;
   const tags = above.filter((each) => each.index === index).map(({ tag }) => tag);
   throw new OciError('MANIFEST_IN_USE', {
-    message: `the index ${index} lists this manifest and is tagged ${tags.join(', ')} in ${repository}: delete the index, or its tags, first`,
+    message:
+      `the index ${index} lists this manifest and is tagged ${tags.join(', ')} in ${repository}: ` +
+      'delete the index, or its tags, first',
     detail: { digest, index, tags },
   });
 }

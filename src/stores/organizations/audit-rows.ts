@@ -1,10 +1,10 @@
 /**
- * The audit log: who changed or deleted what, when, through which host. An entry is written in the transaction of the
- * change, so that there is no change without one and no entry without its change. Changes are in central's log;
- * evictions and pins in that of the node's store. What is no row of a store, such as a paused queue, is noted before
- * its caller is answered.
+ * The audit log: who changed or deleted what, when, and through which host. An entry is written in the transaction of
+ * its change, so neither exists without the other. Changes are in central's log; evictions and pins are in the log of
+ * the node's store. If a change is not a row of a store, such as pausing a queue, it is logged before its caller is
+ * answered.
  *
- * Refused logins are counted instead, in the store that decided: refused-login-rows.ts.
+ * Refused logins are counted instead, in the store that decided: see refused-login-rows.ts.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
@@ -12,15 +12,15 @@ import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
-/** Who asks for a change, and where. */
+/** Who asks for a change, and through which host. */
 export interface Actor {
   /** The id of the credential; '' for Berth itself. */
   readonly subject: string;
-  /** The host name that was asked; '' for none. */
+  /** The host name of the request; '' for none. */
   readonly host: string;
 }
 
-/** What is done without anybody asking for it: by maintenance. */
+/** The actor of changes that nobody asked for, such as those of maintenance. */
 export const BERTH_ITSELF: Actor = { subject: '', host: '' };
 
 export const AUDIT_ACTIONS = [
@@ -56,18 +56,18 @@ export interface AuditEntry {
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly action: AuditAction;
-  /** '' for a credential above all organizations. */
+  /** '' for a credential that belongs to no organization. */
   readonly organization: string;
-  /** '' where the action is about none. */
+  /** '' if the action does not concern one. */
   readonly repository: string;
-  /** A tag, a digest, the name of a credential or store, or a quota in bytes; '' where there is nothing more to say. */
+  /** A tag, a digest, the name of a credential or store, or a quota in bytes; '' if none of these applies. */
   readonly key: string;
-  /** See {@link Actor}; of refused logins, what stands for their address. */
+  /** See {@link Actor}. For refused logins, a keyed hash of the address. */
   readonly subject: string;
-  /** The credential's name at that time; '' where it has none. */
+  /** The credential's name at that time; '' if it has none. */
   readonly name: string;
   readonly host: string;
-  /** How often, at least: of refused logins. */
+  /** How often it happened, at least; more than 1 only for refused logins. */
   readonly count: number;
 }
 
@@ -80,7 +80,7 @@ const WHO = (subject: string, host: string): string =>
 
 const AUDIT = sql`${INSERT} VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')})`;
 
-/** An entry, whatever else the batch does. */
+/** Writes an entry, whatever else the batch does. */
 export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
   return [AUDIT, now, action, about.organization, about.repository, about.key, by.subject, by.host];
 }
@@ -88,18 +88,22 @@ export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: 
 const AUDIT_CHANGED = sql`
   ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('?6', '?7')} WHERE changes() > 0`;
 
-/** An entry, as the statement straight after the one that makes the change: none where that changed nothing. */
+/**
+ * Writes an entry if the statement before it changed something. It must come directly after the statement that makes
+ * the change.
+ */
 export function auditChanged(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
   return [AUDIT_CHANGED, now, action, about.organization, about.repository, about.key, by.subject, by.host];
 }
 
-/** What is done to a whole repository. */
+/** Returns the audit subject for a whole repository. */
 export function ofRepository(repository: RepositoryName): AuditSubject {
   return { organization: organizationOf(repository), repository, key: '' };
 }
 
 /**
- * An entry for a blob, as the statement straight after that of the change log's entry: none where that wrote nothing.
+ * Writes an entry for a blob if the statement before it changed something. It must come directly after the statement
+ * that writes the change log's entry.
  */
 export function auditLink(repository: RepositoryName, digest: Digest, by: Actor, now: number): BoundStatement {
   return auditChanged('delete blob', { ...ofRepository(repository), key: digest }, by, now);
@@ -109,7 +113,7 @@ const AUDIT_COMMITTED = sql`
   ${INSERT} SELECT CAST(?1 AS INTEGER), ?2, ?3, ?4, key.value, ${WHO('?6', '?7')}
   FROM clock CROSS JOIN json_each(?5) AS key WHERE ${committed('?8')}`;
 
-/** An entry for each key, in a batch that takes a version under `commitId`; none if it did not. */
+/** Writes an entry for each key, if the batch took a version under `commitId`. */
 export function auditCommitted(
   action: AuditAction,
   repository: RepositoryName,
@@ -125,7 +129,7 @@ export function auditCommitted(
 const AUDIT_EVICTION = sql`
   ${INSERT} SELECT CAST(?2 AS INTEGER), 'evict image', ?3, ?4, ?5, '', '', '' FROM evictions WHERE token = ?1`;
 
-/** At a node: within the transaction that evicts an image under `token`; no entry if it does not. */
+/** At a node, writes an entry if the transaction evicts an image under `token`. */
 export function auditEviction(token: string, repository: RepositoryName, digest: Digest, now: number): BoundStatement {
   return [AUDIT_EVICTION, token, now, organizationOf(repository), repository, digest];
 }
@@ -134,7 +138,7 @@ const AUDIT_CREDENTIAL = sql`
   ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove credential', organization, '', name, ${WHO('?3', '?4')}
   FROM credentials WHERE id = ?1`;
 
-/** Before it is removed; no entry where there is none. */
+/** Writes an entry for the removal of a credential, if it exists. It must come before the removal. */
 export function auditCredential(id: string, by: Actor, now: number): BoundStatement {
   return [AUDIT_CREDENTIAL, id, now, by.subject, by.host];
 }
@@ -143,7 +147,7 @@ const AUDIT_ORGANIZATION = sql`
   ${INSERT} SELECT CAST(?2 AS INTEGER), 'remove organization', name, '', '', ${WHO('?3', '?4')}
   FROM organizations WHERE name = ?1 AND removed_at = CAST(?2 AS INTEGER)`;
 
-/** After it was removed in the same batch; no entry where it was not. */
+/** Writes an entry for the removal of an organization, if the same batch has removed it. */
 export function auditOrganization(name: OrganizationName, by: Actor, now: number): BoundStatement {
   return [AUDIT_ORGANIZATION, name, now, by.subject, by.host];
 }
@@ -157,13 +161,13 @@ const SELECT_OF_ORGANIZATION = sql`
   WHERE organization = ?1 AND (at, id) < (CAST(?2 AS INTEGER), CAST(?3 AS INTEGER)) AND at >= CAST(?5 AS INTEGER)
   ORDER BY at DESC, id DESC LIMIT CAST(?4 AS INTEGER)`.reading(paged(4));
 
-/** Where a page of the log starts: before this entry. */
+/** The entry before which a page of the log starts. */
 export type AuditPosition = Pick<AuditEntry, 'at' | 'id'>;
 
 /**
- * The latest first; of one organization, or of all.
- * @param since milliseconds since the epoch: an organization's next owner is not shown what was done under its name
- *   before
+ * Returns entries of one organization, or of all, latest first.
+ * @param since milliseconds since the epoch: hides from an organization what was done under its name before it was
+ *   created
  */
 export function auditBefore(
   database: Database,
@@ -183,7 +187,7 @@ const DELETE_OLD = sql`
       LIMIT CAST(?2 AS INTEGER))
   RETURNING id`.reading(paged(2, 6));
 
-/** Removes entries from before `before`, in milliseconds since the epoch. Answers how many. */
+/** Removes entries from before `before`, in milliseconds since the epoch. Returns how many. */
 export async function deleteOldAudit(database: Database, before: number, limit: number): Promise<number> {
   return (await database.all(DELETE_OLD, before, limit)).length;
 }

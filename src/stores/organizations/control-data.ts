@@ -1,6 +1,4 @@
-/**
- * Control data: organizations, credentials and which repositories are public. Written at central only.
- */
+/** Control data: organizations, credentials, and which repositories are public. It is written at central only. */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
@@ -22,13 +20,13 @@ export interface CredentialRow {
   readonly rights: string;
   /** JSON array of repository patterns. */
   readonly repositories: string;
-  /** Hex SHA-256 of the secret, which is random and long: a slow hash would protect nothing more. */
+  /** Hex SHA-256 of the secret. The secret is random and long, so a slow hash would add no protection. */
   readonly secret_hash: string;
-  /** Milliseconds since the epoch, as the times below. */
+  /** Milliseconds since the epoch, like the times below. */
   readonly created_at: number;
   readonly expires_at: number | null;
   readonly last_used_at: number | null;
-  /** JSON array of the registries at which it is good: 'central' and names of nodes; null for all. */
+  /** JSON array of the registries that accept it: 'central' and names of nodes; null for all. */
   readonly registries: string | null;
 }
 
@@ -57,8 +55,8 @@ const INSERT_CREDENTIAL = sql<{ id: string }>`
 const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
 const DELETE_CREDENTIAL = sql<{ id: string }>`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
-// The change log tells the nodes what to look at again. A removal's entry is written while the row is still there to be
-// found.
+// The change log tells the nodes which rows to read again. The entry for a removal is written while the row still
+// exists.
 const CHANGE_LOG_CREDENTIAL = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'credential', id, '', 0, CAST(?2 AS INTEGER) FROM credentials WHERE id = ?1`;
@@ -80,7 +78,7 @@ const RECORD_USE = sql`UPDATE credentials SET last_used_at = CAST(?2 AS INTEGER)
 const SELECT_ORGANIZATION = sql`
   SELECT name, created_at, quota_bytes FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 const SELECT_ORGANIZATION_STATE = sql`SELECT removed_at FROM organizations WHERE name = ?1`;
-// Never one that was removed: its row stays.
+// Does not revive an organization that was removed, because its row stays.
 const INSERT_UNKNOWN_ORGANIZATION = sql`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
     ON CONFLICT (name) DO NOTHING`;
@@ -94,8 +92,8 @@ const CHANGE_LOG_QUOTA = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
   SELECT 'organization', name, '', 0, CAST(?2 AS INTEGER) FROM organizations WHERE name = ?1 AND removed_at IS NULL`;
 
-// A name that was removed before is free again once the access tokens of its time have run out (?3). Whoever gets it
-// finds nothing of what was, nor of what those tokens still pushed.
+// The name of a removed organization can be used again once all access tokens of that time have expired (?3). The new
+// owner finds nothing of the old organization, nor of what those tokens pushed in the meantime.
 const INSERT_ORGANIZATION = sql<{ name: string }>`
   INSERT INTO organizations (name, created_at, removed_at) VALUES (?1, CAST(?2 AS INTEGER), NULL)
   ON CONFLICT (name) DO UPDATE SET created_at = excluded.created_at, removed_at = NULL, quota_bytes = NULL
@@ -140,25 +138,27 @@ export class ControlData {
     this.#database = database;
   }
 
-  /** At a node: when it last heard central's change log, in milliseconds since the epoch; undefined for never. */
+  /** Returns when a node last read central's change log, in milliseconds since the epoch; undefined for never. */
   async appliedAt(store: string): Promise<number | undefined> {
     return (await this.#database.first<{ applied_at: number }>(SELECT_APPLIED_AT, store))?.applied_at;
   }
 
+  /** Finds the credential whose secret has this hash. */
   credentialBySecret(secretHash: string): Promise<CredentialRow | undefined> {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL_BY_SECRET, secretHash);
   }
 
-  /** Whether a credential has any of the secrets, by their hashes. */
+  /** Tells whether any credential has one of the secrets, given by their hashes. */
   async knowsSecretAmong(hashes: readonly string[]): Promise<boolean> {
     return (await this.#database.first(SELECT_ANY_CREDENTIAL_BY_SECRET, JSON.stringify(hashes))) !== undefined;
   }
 
+  /** Returns an organization's credentials with names after `last`, in byte order; at most `limit`. */
   credentials(organization: OrganizationName | '', last: string, limit: number): Promise<CredentialRow[]> {
     return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
   }
 
-  /** Answers false where the name is taken, or the organization does not exist. */
+  /** Adds a credential. Returns false if the name is taken or the organization does not exist. */
   async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
     const values = [
@@ -185,7 +185,10 @@ export class ControlData {
     return this.#database.first<CredentialRow>(SELECT_CREDENTIAL, organization, name);
   }
 
-  /** By its id: under its name there may be another by now. */
+  /**
+   * Removes a credential by its id, because its name may belong to another by now. Returns false if it was gone
+   * already.
+   */
   async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const { removed } = await this.#database.batch({
       changeLog: [CHANGE_LOG_CREDENTIAL, id, now],
@@ -195,27 +198,32 @@ export class ControlData {
     return removed.length > 0;
   }
 
-  /** In the audit log; see {@link countRefusedLogin}. */
+  /** Counts refused logins in the audit log; see {@link countRefusedLogin}. */
   async noteRefusedLogin(refused: RefusedLogin, now: number): Promise<void> {
     await this.#database.batch([countRefusedLogin(refused, now)]);
   }
 
+  /** Records when a credential was last used, in milliseconds since the epoch. */
   recordUse(id: string, now: number): Promise<void> {
     return this.#database.run(RECORD_USE, id, now);
   }
 
+  /** Finds an organization that has not been removed. */
   organization(name: OrganizationName): Promise<OrganizationRow | undefined> {
     return this.#database.first<OrganizationRow>(SELECT_ORGANIZATION, name);
   }
 
-  /** `removed` until it is created again by {@link addOrganization}; `unknown` if it never was. */
+  /**
+   * Returns `removed` until a removed organization is created again by {@link addOrganization}, and `unknown` if it
+   * never existed.
+   */
   async organizationState(name: OrganizationName): Promise<'there' | 'removed' | 'unknown'> {
     const row = await this.#database.first<{ removed_at: number | null }>(SELECT_ORGANIZATION_STATE, name);
     if (row === undefined) return 'unknown';
     return row.removed_at === null ? 'there' : 'removed';
   }
 
-  /** Adds an organization whose name was never used; leaves all others as they are, those that were removed too. */
+  /** Adds an organization if its name was never used. Does nothing if it exists or was removed. */
   async addUnknownOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [INSERT_UNKNOWN_ORGANIZATION, name, now],
@@ -224,13 +232,14 @@ export class ControlData {
     ]);
   }
 
+  /** Returns organizations with names after `last`, in byte order; at most `limit`. */
   organizations(last: string, limit: number): Promise<OrganizationRow[]> {
     return this.#database.all<OrganizationRow>(SELECT_ORGANIZATIONS, last, limit);
   }
 
   /**
-   * Answers false where the name is taken, or was removed after `freeBefore`.
-   * @param freeBefore milliseconds since the epoch, as `now`
+   * Adds an organization. Returns false if the name is taken, or was removed after `freeBefore`.
+   * @param freeBefore milliseconds since the epoch, like `now`
    */
   async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
     const { added } = await this.#database.batch({
@@ -243,8 +252,8 @@ export class ControlData {
   }
 
   /**
-   * Removes an organization and its credentials, unless a repository of it holds a manifest. Answers whether it is gone
-   * by this.
+   * Removes an organization and its credentials, unless one of its repositories holds a manifest. Returns whether this
+   * call removed it.
    */
   async removeOrganization(name: OrganizationName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const { removed } = await this.#database.batch({
@@ -257,7 +266,10 @@ export class ControlData {
     return removed.length > 0;
   }
 
-  /** Answers false where it exists already, or its organization does not, or may have no more. */
+  /**
+   * Adds a repository. Returns false if it exists already, its organization does not exist, or the organization may
+   * have no more repositories.
+   */
   async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
     const { added } = await this.#database.batch({
       added: [INSERT_REPOSITORY, name, organizationOf(name), now],
@@ -270,7 +282,7 @@ export class ControlData {
     return this.#database.first<RepositoryRow>(SELECT_REPOSITORY, name);
   }
 
-  /** Names after `last` in any of the ranges, in byte order; at most `limit`. */
+  /** Returns the repositories with names after `last` in any of the ranges, in byte order; at most `limit`. */
   async repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
     const start = (from: string): string => (last < from ? from : `${last}\u0000`);
     const { found } = await this.#database.batch({
@@ -280,6 +292,7 @@ export class ControlData {
     return [...rows.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, limit);
   }
 
+  /** Lets anyone read a repository, or only those with rights to it. */
   async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
     await this.#database.batch([
       [CHANGE_LOG_VISIBILITY, repository, isPublic ? 1 : 0, now],
@@ -288,13 +301,17 @@ export class ControlData {
     ]);
   }
 
+  /** Returns those of the repositories that anyone may read. */
   async publicAmong(repositories: readonly RepositoryName[]): Promise<Set<RepositoryName>> {
     if (repositories.length === 0) return new Set();
     const rows = await this.#database.all<{ name: RepositoryName }>(SELECT_PUBLIC_AMONG, JSON.stringify(repositories));
     return new Set(rows.map(({ name }) => name));
   }
 
-  /** @param bytes null for no limit */
+  /**
+   * Sets the quota of an organization. Returns its row; undefined if it does not exist.
+   * @param bytes null for no limit
+   */
   async setQuota(
     name: OrganizationName,
     bytes: number | null,

@@ -1,16 +1,16 @@
-/** What a store lets an organization have, whether or not it has a quota. */
+/** What an organization may have in a store, whether or not it has a quota. */
 export interface StoreLimits {
-  /** Manifests that live in its repositories: one in two repositories counts twice. */
+  /** Live manifests in its repositories. A manifest in two repositories counts twice. */
   readonly manifests: number;
-  /** Tags that show. */
+  /** Visible tags. */
   readonly tags: number;
-  /** Bytes of manifests in the store's database, those of deleted ones included until they are collected. */
+  /** Bytes of manifests in the store's database, including deleted ones until they are collected. */
   readonly manifestBytes: number;
-  /** Writes of one tag that its history keeps. */
+  /** Past writes that the history of one tag keeps. */
   readonly historyEntries: number;
 }
 
-/** What `REGISTRY` need not say. */
+/** The limits that apply unless `REGISTRY` sets others. */
 export const DEFAULT_LIMITS: StoreLimits = {
   manifests: 1_000_000,
   tags: 1_000_000,
@@ -18,8 +18,10 @@ export const DEFAULT_LIMITS: StoreLimits = {
   historyEntries: 100,
 };
 
-/** Repositories of an organization in one store: each is a row that stays at central until somebody removes it. */
+/**
+ * The most repositories of an organization in one store. Each is a row that stays at central until somebody removes it.
+ */
 export const MAX_REPOSITORIES = 100_000;
 
-/** Upload sessions of an organization that one store holds open: each is a row for a day, however few its bytes. */
+/** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
 export const MAX_OPEN_UPLOADS = 10_000;

@@ -1,11 +1,11 @@
 /**
- * The limits that hold for an organization without a quota as well: how many manifests, tags and repositories it has,
- * and how many bytes of manifests one store's database keeps for it.
+ * The limits that apply to every organization, even without a quota: the number of its manifests, tags and
+ * repositories, and the bytes of its manifests in one store's database.
  *
- * The counts are columns of `usage`, which triggers keep (`0001_berth.sql`). They are judged in the statement that
- * takes the commit's version, so that of two pushes that fit only one by one, one is stored. What adds nothing is never
- * refused, and merging refuses nothing. A node adds what central last told of manifests and tags; repositories and
- * bytes are those of its own database alone.
+ * The counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). They are checked in the statement that
+ * takes the commit's version. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing
+ * is never refused, and merging refuses nothing. For manifests and tags, a node adds the counts that central last
+ * reported; repositories and bytes are those of the node's own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
@@ -14,13 +14,13 @@ import { type BoundStatement, type Database, sql } from '../database.ts';
 import { DEFAULT_LIMITS, MAX_OPEN_UPLOADS, MAX_REPOSITORIES, type StoreLimits } from './limits.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
-/** What central counts already of a manifest that is pushed to a node. */
+/** What central already counts of a push to a node. */
 export interface KnownAtCentral {
   readonly manifest: boolean;
   readonly tags: readonly Tag[];
 }
 
-/** A manifest that is about to be written, as JSON for {@link excessOf} and {@link bytesOfManifest}. */
+/** Describes a manifest that is about to be written, as JSON for {@link excessOf} and {@link bytesOfManifest}. */
 export function addition(
   digest: Digest,
   size: number,
@@ -28,18 +28,21 @@ export function addition(
   limits: StoreLimits = DEFAULT_LIMITS,
   known: KnownAtCentral = { manifest: false, tags: [] },
 ): string {
-  const { manifests, tags: most, manifestBytes } = limits;
+  const { manifests, tags: maxTags, manifestBytes } = limits;
   const unknown = tags.filter((tag) => !known.tags.includes(tag));
   return JSON.stringify({
     digest,
     size,
     tags: unknown,
     known: known.manifest ? 1 : 0,
-    limits: [manifests, most, manifestBytes],
+    limits: [manifests, maxTags, manifestBytes],
   });
 }
 
-/** SQL for the bytes that a manifest adds to the organization: none if it lives in one of its repositories already. */
+/**
+ * SQL for the bytes that a manifest itself adds to its organization's usage; 0 if central counts it, or if one of the
+ * organization's repositories already holds it alive.
+ */
 export function bytesOfManifest(repository: string, added: string): string {
   return `iif(${added} ->> 'known' OR EXISTS (SELECT 1 FROM usage_manifests u
     WHERE u.organization = ${ofRepository(repository)} AND u.digest = ${added} ->> 'digest'), 0, ${added} ->> 'size')`;
@@ -50,12 +53,12 @@ const kept = (column: string, repository: string, table = 'usage'): string =>
 const counted = (column: string, repository: string): string =>
   `${kept(column, repository)} + ${kept(column, repository, 'usage_at_central')}`;
 
-/** SQL that holds where the organization of a repository may have no repository more. */
+/** SQL that holds if the organization of a repository has the most repositories that it may have. */
 export function hasTooManyRepositories(repository: string): string {
   return `${kept('repository_rows', repository)} >= ${MAX_REPOSITORIES}`;
 }
 
-/** SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL for none. */
+/** SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL if there is none. */
 export function excessOf(repository: string, added: string): string {
   const row = `FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${added} ->> 'digest'`;
   return `(SELECT CASE
@@ -85,8 +88,8 @@ type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes';
 type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
 /**
- * The refusal of an {@link addition} that exceeds a limit, with the figures as they are now; undefined where none is
- * exceeded.
+ * Returns the error for an {@link addition} that exceeds a limit, with the current figures; undefined if it exceeds
+ * none.
  */
 export async function limitExceeded(
   database: Database,
@@ -109,19 +112,22 @@ export async function limitExceeded(
 function messageOf(organization: OrganizationName, excess: Limit, used: number, limit: number): string {
   if (excess === 'bytes') {
     return (
-      `this manifest would exceed the ${inUnits(limit)} of manifests that a store keeps for the organization ${organization}, ` +
-      `deleted ones included until they are collected: ${inUnits(used)} are used. Delete images and try again a day later, ` +
-      'or ask the operator for a larger limit'
+      `this manifest would exceed the limit of ${inUnits(limit)} of manifests of the organization ${organization}: ` +
+      `${inUnits(used)} are used, and deleted manifests count until they are collected. ` +
+      'Delete images and try again a day later, or ask the operator for a larger limit'
     );
   }
   const what = { manifests: 'manifest', tags: 'tag', repositories: 'repository' }[excess];
   return (
-    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, which has ${used}. ` +
-    (excess === 'repositories' ? 'Remove others first' : 'Delete images, or ask the operator for a larger limit')
+    `this ${what} would exceed the limit of ${limit} ${excess} of the organization ${organization}, ` +
+    `which has ${used}. ` +
+    (excess === 'repositories'
+      ? 'Remove other repositories first'
+      : 'Delete images, or ask the operator for a larger limit')
   );
 }
 
-/** The refusal of one more repository. */
+/** Returns the error for one repository too many. */
 export function repositoriesExceeded(organization: OrganizationName): OciError {
   return new OciError('QUOTA_EXCEEDED', {
     message: messageOf(organization, 'repositories', MAX_REPOSITORIES, MAX_REPOSITORIES),
@@ -129,42 +135,42 @@ export function repositoriesExceeded(organization: OrganizationName): OciError {
   });
 }
 
-/** SQL that holds where one more open upload would exceed what the organization of a repository may have. */
+/** SQL that holds if the organization of a repository has the most open uploads that it may have. */
 export function hasTooManyUploads(repository: string): string {
   return `${kept('open_uploads', repository)} >= ${MAX_OPEN_UPLOADS}`;
 }
 
 const SELECT_TOO_MANY_UPLOADS = sql`SELECT 1 WHERE ${hasTooManyUploads('?1')}`;
 
-/** The refusal of one more open upload; undefined where it may be opened. */
+/** Returns the error for one open upload too many; undefined if another may be opened. */
 export async function uploadsExceeded(database: Database, repository: RepositoryName): Promise<OciError | undefined> {
   if ((await database.first(SELECT_TOO_MANY_UPLOADS, repository)) === undefined) return undefined;
   const organization = organizationOf(repository);
   return new OciError('QUOTA_EXCEEDED', {
     message:
-      `this upload would exceed the ${MAX_OPEN_UPLOADS} that the organization ${organization} may have open at once: ` +
-      'finish or cancel others, or wait until they expire, a day after they were opened',
+      `this upload would exceed the limit of ${MAX_OPEN_UPLOADS} open uploads of the organization ${organization}: ` +
+      'finish or cancel other uploads, or wait until they expire, a day after they were opened',
     detail: { organization, limit: 'uploads', most: MAX_OPEN_UPLOADS },
   });
 }
 
-/** How near to a limit an organization without a quota is before nodes hear how much it has. */
+/** How near to a limit an organization without a quota must be for nodes to be told its counts. */
 const NEAR = 100_000;
 
-const TELL_OF_FULL = sql`
+const REPORT_NEAR_LIMITS = sql`
   UPDATE usage SET changed = max(CAST(unixepoch('subsec') * 1000 AS INTEGER),
     1 + coalesce((SELECT max(changed) FROM usage WHERE changed > 0), 0))
   WHERE organization IN (SELECT value FROM json_each(?1)) AND changed = 0
     AND (manifests > CAST(?2 AS INTEGER) OR tags > CAST(?3 AS INTEGER))`;
 
 /**
- * At central, after manifests or tags were added: from when an organization is near a limit, nodes are told of each
- * change, as they are of organizations with a quota.
+ * At central, starts reporting the usage of organizations that are near a limit: from then on nodes are told of each
+ * change, as for organizations with a quota. Runs after manifests or tags were added.
  */
-export function tellOfFull(
+export function reportNearLimits(
   repositories: readonly RepositoryName[],
   limits: StoreLimits = DEFAULT_LIMITS,
 ): BoundStatement {
   const organizations = JSON.stringify([...new Set(repositories.map(organizationOf))]);
-  return [TELL_OF_FULL, organizations, limits.manifests - NEAR, limits.tags - NEAR];
+  return [REPORT_NEAR_LIMITS, organizations, limits.manifests - NEAR, limits.tags - NEAR];
 }

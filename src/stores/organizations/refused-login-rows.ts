@@ -1,29 +1,28 @@
 /**
- * Refused logins in the audit log: one entry for each hour, user and address, with how many there were. What was
- * presented may be a secret in the wrong field, so a user is named only if it is one: anything else counts under no
- * name.
+ * Refused logins in the audit log: one entry for each hour, user and address, with a count. The presented user name may
+ * be a secret in the wrong field, so it is only logged if such a user exists; all others are counted without a name.
  */
 import { HOUR } from '../../durations.ts';
 import { type BoundStatement, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
-/** Entries of one hour in one store. Whatever comes beyond counts in one entry without user and address. */
+/** The most entries of one hour in one store. Further logins are counted in one entry without user and address. */
 export const REFUSED_LOGINS_AN_HOUR = 1000;
 
 export interface RefusedLogin {
-  /** What was presented: an organization, the name of a credential, or anything else. */
+  /** The presented user: an organization, the name of a credential, or anything else. */
   readonly user: string;
-  /** The organization that the user stands for, if there is one of that name. */
+  /** The organization that the user stands for, if there is one by that name. */
   readonly organization: string;
-  /** What stands for the address in the log. */
+  /** A keyed hash of the address, always the same for one address. */
   readonly address: string;
-  /** The host name that was asked. */
+  /** The host name of the request. */
   readonly host: string;
-  /** How many to add. */
+  /** How many refused logins to add. */
   readonly count: number;
 }
 
-// A user who is an organization is shown to that organization.
+// An organization sees the refused logins of its own name.
 const INSERT_REFUSED = sql`
   WITH
     room (free) AS (SELECT count(*) < CAST(?7 AS INTEGER) FROM (
@@ -42,7 +41,10 @@ const INSERT_REFUSED = sql`
   ON CONFLICT (at, organization, key, subject) WHERE action = 'refuse login' DO UPDATE
     SET count = count + excluded.count`.reading(paged(7));
 
-/** @param now milliseconds since the epoch: the entry is of the hour that it is in */
+/**
+ * Adds refused logins to the entry of the hour that contains `now`.
+ * @param now milliseconds since the epoch
+ */
 export function countRefusedLogin(
   { user, organization, address, host, count }: RefusedLogin,
   now: number,

@@ -1,12 +1,12 @@
 /**
- * What organizations use of a store, and whether they may use more.
+ * How much of a store organizations use, and whether they may use more.
  *
- * The triggers of `0001_berth.sql` keep the rows; here they are only read. A write that adds bytes has
- * {@link exceedsQuota} in its first statement, so that the sum and the write are one transaction: two pushes that fit
- * only one by one never both succeed at one store. What adds nothing is never refused.
+ * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has
+ * {@link exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only
+ * one at a time, they never both succeed at one store. A write that adds nothing is never refused.
  *
- * At a node the sum is its own use of what central is not known to count, and what central last told. Merging refuses
- * nothing: what a node acknowledged, central takes.
+ * At a node the usage has two parts: what the node uses that central is not known to count, and what central last
+ * reported. Merging refuses nothing: central accepts whatever a node has acknowledged.
  */
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
@@ -18,14 +18,15 @@ export function ofRepository(repository: string): string {
   return `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 }
 
-/** SQL for what counts of a row of `usage`, named `alias`. */
+/** SQL for the bytes of a row of `usage`, named `alias`, that count against the quota. */
 export const COUNTED = (alias = 'usage'): string => `${alias}.bytes + ${alias}.uploading + ${alias}.manifest_bytes`;
 
 const USED = `coalesce((SELECT ${COUNTED()} FROM usage WHERE organization = o.name), 0)
   + coalesce((SELECT bytes FROM usage_at_central WHERE organization = o.name), 0)`;
 
 /**
- * SQL that holds where `bytes` more would exceed the quota of a repository's organization, whose row it may call `o`.
+ * SQL that holds if `bytes` more would exceed the quota of a repository's organization. `bytes` may refer to the
+ * organization's row as `o`.
  */
 export function exceedsQuota(repository: string, bytes: string): string {
   return `EXISTS (SELECT 1 FROM organizations o WHERE o.name = ${ofRepository(repository)} AND o.quota_bytes IS NOT NULL
@@ -33,23 +34,23 @@ export function exceedsQuota(repository: string, bytes: string): string {
 }
 
 /**
- * SQL that holds where a blob counts for the organization of a repository. A link whose blob does not is of deleted
- * manifests.
+ * SQL that holds if a blob counts for the organization of a repository. A linked blob that does not count was only
+ * named by manifests that are deleted.
  */
 export function counts(repository: string, digest: string): string {
   return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)}
     AND u.digest = ${digest})`;
 }
 
-/** SQL for the bytes that a blob adds to the organization `o`: none if it counts already. */
+/** SQL for the bytes that a blob adds to the usage of the organization `o`; 0 if it counts already. */
 export function addedBy(digest: string, bytes: string): string {
   return `iif(EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = o.name
     AND u.digest = ${digest}), 0, ${bytes})`;
 }
 
 /**
- * SQL for the bytes that a manifest adds to `o`: of those of its blobs (a JSON array) that the repository has, and that
- * do not count yet.
+ * SQL for the bytes that the blobs of a manifest add to the usage of the organization `o`: those of the blobs, a JSON
+ * array, that the repository has and that do not count yet.
  */
 export function addedByManifest(repository: string, blobs: string): string {
   return `coalesce((SELECT sum((SELECT l.size FROM locations l WHERE l.digest = blob.value LIMIT 1))
@@ -59,7 +60,10 @@ export function addedByManifest(repository: string, blobs: string): string {
 
 const SELECT_LIMIT = sql`SELECT o.quota_bytes AS quota, ${USED} AS used FROM organizations o WHERE o.name = ?1`;
 
-/** The refusal of a write that {@link exceedsQuota}, with the figures as they are now. */
+/**
+ * Returns the error for a write that {@link exceedsQuota} refused, with the current figures.
+ * @param what names the write, as the subject of the message
+ */
 export async function quotaExceeded(database: Database, repository: RepositoryName, what: string): Promise<OciError> {
   const organization = organizationOf(repository);
   const { quota, used } = (await database.first<{ quota: number | null; used: number }>(
@@ -79,22 +83,22 @@ export async function quotaExceeded(database: Database, repository: RepositoryNa
 
 const UNITS = ['kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Bytes for a person, in powers of 1000: `9.5 GB`. */
+/** Formats bytes for people, in powers of 1000: `9.5 GB`. */
 export function inUnits(bytes: number): string {
   if (bytes < 1000) return `${bytes} ${bytes === 1 ? 'byte' : 'bytes'}`;
   const power = Math.min(UNITS.length, Math.floor(Math.log10(bytes) / 3));
-  // Cut, not rounded: who has used 9.99 GB of 10 GB does not read that there are 10.
+  // Cut off, not rounded: 9.999 GB of 10 GB must not read as 10 GB.
   return `${Math.floor((bytes / 1000 ** power) * 100) / 100} ${UNITS[power - 1]}`;
 }
 
 /** What an organization uses at central. */
 export interface CentralUsage {
   readonly organization: OrganizationName;
-  /** Bytes of all that counts. */
+  /** All bytes that count against the quota. */
   readonly bytes: number;
   readonly manifests: number;
   readonly tags: number;
-  /** Greater with each change. */
+  /** Increases with each change. */
   readonly changed: number;
 }
 
@@ -103,8 +107,8 @@ const SELECT_CHANGED = sql<CentralUsage>`
   WHERE changed > 0 AND changed > CAST(?1 AS INTEGER) ORDER BY changed LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 /**
- * At central: the use of organizations with a quota, or near a limit, that has changed after `changed`, in the order of
- * change.
+ * At central, selects the usage that has changed after `changed`, in the order of change, of organizations with a quota
+ * or near a limit.
  */
 export function selectChangedUsage(changed: number, limit: number): BoundStatement<CentralUsage> {
   return [SELECT_CHANGED, changed, limit];
@@ -116,25 +120,27 @@ const SELECT_USAGE_OF = sql<CentralUsage>`
   WHERE u.changed > 0 OR EXISTS (SELECT 1 FROM organizations o WHERE o.name = u.organization
     AND o.quota_bytes IS NOT NULL)`;
 
-/** At central: the use of those of the repositories' organizations that have a quota, or are near a limit. */
+/** At central, selects the usage of those of the repositories' organizations that have a quota or are near a limit. */
 export function selectUsageOf(repositories: readonly RepositoryName[]): BoundStatement<CentralUsage> {
   return [SELECT_USAGE_OF, JSON.stringify([...new Set(repositories.map(organizationOf))])];
 }
 
 const PUT_CENTRAL_USAGE = sql`
   INSERT INTO usage_at_central (organization, bytes, manifests, tags, changed)
-  SELECT told.value ->> 'organization', told.value ->> 'bytes', told.value ->> 'manifests', told.value ->> 'tags',
-    told.value ->> 'changed' FROM json_each(?1) AS told WHERE true
+  SELECT reported.value ->> 'organization', reported.value ->> 'bytes', reported.value ->> 'manifests',
+    reported.value ->> 'tags', reported.value ->> 'changed' FROM json_each(?1) AS reported WHERE true
   ON CONFLICT (organization) DO UPDATE SET
     bytes = excluded.bytes, manifests = excluded.manifests, tags = excluded.tags, changed = excluded.changed
   WHERE excluded.changed >= usage_at_central.changed`;
 
-/** At a node: what central has told; older than what is known, it changes nothing. */
-export function putCentralUsage(told: readonly CentralUsage[]): BoundStatement[] {
-  return told.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(told)]];
+/**
+ * At a node, stores the usage that central has reported. A report that is older than the stored one changes nothing.
+ */
+export function putCentralUsage(reported: readonly CentralUsage[]): BoundStatement[] {
+  return reported.length === 0 ? [] : [[PUT_CENTRAL_USAGE, JSON.stringify(reported)]];
 }
 
-/** A manifest of 4 MiB has no more references. */
+/** The most references that a manifest of 4 MiB can have. */
 const MOST_REFERENCES = 30_000;
 
 const LEAVE_TO_CENTRAL = sql`
@@ -148,7 +154,7 @@ const LEAVE_MANIFESTS_TO_CENTRAL = sql`
   UPDATE usage_manifests SET known = 1 WHERE known = 0 AND (organization, digest) IN (
     SELECT ${ofRepository("(alive.value ->> 'repository')")}, alive.value ->> 'digest' FROM json_each(?1) AS alive)`;
 
-/** At a node: manifests that live at central, and their blobs, count there, and not a second time here. */
+/** At a node, stops counting manifests that are alive at central, and their blobs, because central counts them. */
 export function leaveToCentral(
   manifests: readonly {
     readonly repository: RepositoryName;
@@ -172,7 +178,7 @@ const LEAVE_TAGS_TO_CENTRAL = sql`
   CROSS JOIN tags t ON t.repository = tag.value ->> 'repository' AND t.name = tag.value ->> 'name' AND t.visible = 1
   WHERE true ON CONFLICT DO NOTHING`;
 
-/** At a node: tags that central has count there. */
+/** At a node, stops counting tags that central has, because central counts them. */
 export function leaveTagsToCentral(
   tags: readonly { readonly repository: RepositoryName; readonly name: Tag; readonly digest: string | null }[],
 ): BoundStatement[] {
@@ -183,7 +189,7 @@ export function leaveTagsToCentral(
 const LEAVE_BLOB_TO_CENTRAL = sql`
   UPDATE usage_blobs SET known = 1 WHERE organization = ?1 AND digest = ?2 AND known = 0`;
 
-/** At a node: a blob that was fetched because central has it in this repository. */
+/** At a node, stops counting a blob that was copied down because central has it in this repository. */
 export function leaveBlobToCentral(repository: RepositoryName, digest: string): BoundStatement {
   return [LEAVE_BLOB_TO_CENTRAL, organizationOf(repository), digest];
 }
@@ -191,13 +197,14 @@ export function leaveBlobToCentral(repository: RepositoryName, digest: string): 
 const SIZE_OF_BLOB_ELSEWHERE = sql`
   UPDATE usage_blobs SET size = CAST(?3 AS INTEGER) WHERE organization = ?1 AND digest = ?2 AND size IS NULL`;
 
-/** At a node: the size of a blob whose bytes lie elsewhere. */
+/** At a node, records the size of a blob whose bytes are elsewhere. */
 export function sizeOfBlobElsewhere(repository: RepositoryName, digest: string, bytes: number): BoundStatement {
   return [SIZE_OF_BLOB_ELSEWHERE, organizationOf(repository), digest, bytes];
 }
 
 const NEVER_APPLIED = '(SELECT usage_changed FROM change_log_positions WHERE store = ?1) IS NULL';
-// Once, at a node that held images before it counted: all that it does not have to announce is known at central.
+// Runs once, at a node that held images before it first heard of usage at central. Central already counts everything
+// for which the node has no outbox entry.
 const LEAVE_ALL_TO_CENTRAL = [
   sqlOfWholeTable`
   UPDATE usage_blobs SET known = 1 WHERE known = 0 AND ${NEVER_APPLIED} AND (organization, digest) IN (
@@ -216,20 +223,24 @@ const LEAVE_ALL_TO_CENTRAL = [
   SELECT t.repository, t.name FROM tags t WHERE t.visible = 1 AND ${NEVER_APPLIED} AND NOT EXISTS (
     SELECT 1 FROM outbox k WHERE k.kind = 'tag' AND k.repository = t.repository AND k.key = t.name)
   ON CONFLICT DO NOTHING`,
-].map((statement) => statement.reading(asManyAs('what a node held before it first heard of use at central')));
+].map((statement) => statement.reading(asManyAs('what a node held before it first heard of usage at central')));
 
 const ADVANCE_USAGE = sql`
   UPDATE change_log_positions SET usage_changed = CAST(?2 AS INTEGER) WHERE store = ?1`;
 
 /**
- * At a node: a page of what has changed at central, and that it has come so far.
- * @param from how far it had come; undefined for never
+ * At a node, applies a page of usage that has changed at central, and records how far the node has come.
+ * @param from how far it had come before; undefined if it had applied nothing yet
  */
-export function applyUsage(node: string, from: number | undefined, told: readonly CentralUsage[]): BoundStatement[] {
-  const to = told.at(-1)?.changed ?? from ?? 0;
+export function applyUsage(
+  node: string,
+  from: number | undefined,
+  reported: readonly CentralUsage[],
+): BoundStatement[] {
+  const to = reported.at(-1)?.changed ?? from ?? 0;
   return [
     ...(from === undefined ? LEAVE_ALL_TO_CENTRAL.map((statement): BoundStatement => [statement, node]) : []),
-    ...putCentralUsage(told),
+    ...putCentralUsage(reported),
     ...(to === from ? [] : [[ADVANCE_USAGE, node, to] as const]),
   ];
 }

@@ -1,7 +1,7 @@
 /**
- * Makes one object out of what a client sent, and answers for its digest: invariant 4 is kept here and in the
- * comparison that `upload-rows.ts` makes for a single chunk. What is written on the way and not needed in the end is
- * discarded.
+ * Makes one object out of what a client sent, and makes sure of its digest. Invariant 4 is enforced here, and in the
+ * comparison that `upload-rows.ts` makes for a single chunk. Objects that were written on the way and are not needed in
+ * the end are discarded.
  */
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -19,7 +19,9 @@ export class BlobAssembler {
     this.#discard = discard;
   }
 
-  /** Writes a whole blob and answers its object, which has the digest. @throws OciError DIGEST_INVALID, UNAVAILABLE */
+  /**
+   * Writes a whole blob and returns its object, which matches the digest. @throws OciError DIGEST_INVALID, UNAVAILABLE
+   */
   async fromBody(body: Body | undefined, digest: Digest): Promise<{ key: string; size: number }> {
     if (body === undefined) return { key: await this.#put(new Uint8Array(0), digest), size: 0 };
     if (body.length !== undefined && body.length <= MAX_PUT_BYTES) {
@@ -29,7 +31,7 @@ export class BlobAssembler {
     return this.#single(written, digest);
   }
 
-  /** One object out of what was written with the digest's own algorithm. */
+  /** Makes one object of what was written and hashed with the digest's own algorithm. */
   async #single(written: Written, digest: Digest): Promise<{ key: string; size: number }> {
     const [first, ...more] = written.pieces;
     if (written.digest !== digest) {
@@ -44,23 +46,23 @@ export class BlobAssembler {
     }
   }
 
-  /** Streams the pieces, and `last` after them, into one object of `size` bytes that has the digest. */
+  /** Streams the pieces, and `last` after them, into one object of `size` bytes that matches the digest. */
   async join(pieces: readonly Piece[], last: Body | undefined, size: number, digest: Digest): Promise<string> {
     const known = size <= MAX_PUT_BYTES;
     const joined = known ? new FixedLengthStream(size) : new IdentityTransformStream();
-    // A write that fails without reading on must not leave the pump waiting for room.
+    // A write that fails before it has read everything must not leave the pump waiting for room.
     const stopped = new AbortController();
     const stop = (cause: unknown): never => {
       stopped.abort(cause);
       void joined.writable.abort(cause).catch(() => undefined);
       throw cause;
     };
-    const given = this.#pump(pieces, last, joined.writable, stopped.signal);
+    const pumping = this.#pump(pieces, last, joined.writable, stopped.signal);
     const [pumped, written] = await Promise.allSettled([
-      given,
-      (known ? this.#put(joined.readable, digest, given) : this.#writeLarge(joined.readable, digest)).catch(stop),
+      pumping,
+      (known ? this.#put(joined.readable, digest, pumping) : this.#writeLarge(joined.readable, digest)).catch(stop),
     ]);
-    // A chunk that is gone fails the write as well: what the client has to know is why.
+    // If a chunk is gone, the write fails as well. The client has to learn the reason, so the pump's error comes first.
     if (pumped.status === 'rejected' && pumped.reason instanceof OciError) throw pumped.reason;
     if (written.status === 'rejected') throw written.reason;
     return written.value;
@@ -69,18 +71,18 @@ export class BlobAssembler {
   async #writeLarge(stream: ReadableStream<Uint8Array>, digest: Digest): Promise<string> {
     const body = { stream, length: undefined };
     const written = await this.#writer.write(body, algorithmOf(digest), 'one object').catch((cause: unknown) => {
-      // What breaks off or stalls here is R2: of the client's part of it, the pump tells.
+      // A body that ends early or stalls here comes from R2. The pump reports the client's own failures.
       const isOfBody = cause instanceof OciError && (cause.kind === 'CLIENT_GONE' || cause.kind === 'BODY_STALLED');
       throw isOfBody ? new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } }) : cause;
     });
     return (await this.#single(written, digest)).key;
   }
 
-  /** An object that R2 has checked. One that failed may be there all the same: it is deleted. */
-  async #put(content: PutBody, digest: Digest, given?: Promise<unknown>): Promise<string> {
+  /** Writes an object, which R2 checks. A failed write may have stored it all the same, so the object is deleted. */
+  async #put(content: PutBody, digest: Digest, handedOver?: Promise<unknown>): Promise<string> {
     const key = this.#bucket.newKey();
     try {
-      await this.#bucket.put(key, content, digest, given);
+      await this.#bucket.put(key, content, digest, handedOver);
     } catch (cause) {
       this.#discard([key]);
       throw cause;
@@ -88,7 +90,7 @@ export class BlobAssembler {
     return key;
   }
 
-  /** As {@link BlobAssembler.#put}, of a body that a client sends. */
+  /** Does the same as {@link BlobAssembler.#put} for a body that a client sends. */
   async #putStream(stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<string> {
     const key = this.#bucket.newKey();
     try {
@@ -110,7 +112,7 @@ export class BlobAssembler {
       for (const { key } of pieces) {
         const content = await this.#bucket.get(key);
         if (content === undefined)
-          throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start it again' });
+          throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start the upload again' });
         await content.pipeTo(writable, { preventClose: true, signal });
       }
       if (last !== undefined) await this.#passLast(last, writable, signal);
@@ -132,11 +134,14 @@ export class BlobAssembler {
     }
   }
 
-  /** Reads an object back, where it was hashed with another algorithm. @throws OciError DIGEST_INVALID, UNAVAILABLE */
+  /**
+   * Reads an object back and checks its digest, if it was hashed with another algorithm.
+   * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, UNAVAILABLE
+   */
   async verify(key: string, digest: Digest): Promise<void> {
     const content = await this.#bucket.get(key);
     if (content === undefined)
-      throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start it again' });
+      throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start the upload again' });
     const actual = await Hash.of(algorithmOf(digest), content).catch((cause: unknown) => {
       throw unavailable(cause);
     });

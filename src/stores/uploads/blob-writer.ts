@@ -1,14 +1,13 @@
 /**
- * Writes the body of a request to R2 once, hashing it natively on the way, within bounded memory.
+ * Writes the body of a request to R2 once, and hashes it natively on the way, within bounded memory.
  *
- * Each read fills a reused buffer that is on loan from the isolate's budget, and goes to the hash and to R2 side by
- * side. The buffer is small until the body has filled it: then it grows, where the budget has room.
+ * Each read fills a reused buffer that is on loan from the isolate's budget. The bytes go to the hash and to R2 at the
+ * same time. The buffer starts small; once the body has filled it, it grows if the budget has room.
  *
  * - Length known: one `put` of a FixedLengthStream.
- * - Length unknown: one `put` if the body fits one part, else a multipart upload of equal parts.
+ * - Length unknown: one `put` if the body fits into one part, otherwise a multipart upload of equal parts.
  * - Length unknown and no room for a part: one object for each small buffer. They become one blob when the upload is
- *   closed,
- *   as separate chunks do.
+ *   closed, as separate chunks do.
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -22,11 +21,11 @@ import { within } from '../deadline.ts';
 export interface Body {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number | undefined;
-  /** What its Content-Range says that it has, where there is no Content-Length. */
+  /** The length that its Content-Range states, if it has no Content-Length. */
   readonly announced?: number | undefined;
 }
 
-/** One object of what was written: `start` is its offset within it. */
+/** One of the objects of what was written. `start` is its offset within the whole. */
 export interface Piece {
   readonly start: number;
   readonly size: number;
@@ -39,11 +38,12 @@ export interface Written {
   readonly digest: Digest;
 }
 
-/** Bytes of a buffer through which a body streams into one `put`. */
+/** The size of the buffer through which a body streams into one `put`. */
 const READ_BYTES = 1024 * 1024;
 
-/** R2's limit for one multipart upload. */
+/** R2's limit for the parts of one multipart upload. */
 const MAX_PARTS = 10_000;
+const TOO_LARGE = 'the blob is larger than 48 GiB: split it into smaller blobs';
 
 export class BlobWriter {
   readonly #bucket: Bucket;
@@ -55,14 +55,14 @@ export class BlobWriter {
   }
 
   /**
-   * Writes all of `body`; leaves no object behind when it fails.
-   * @param as whether small pieces will do where the budget is spent, or it has to wait for another time
-   * @throws OciError UNAVAILABLE, SIZE_INVALID
+   * Writes all of `body`; if it fails, it leaves no object behind.
+   * @param as 'pieces' allows small objects when the budget is exhausted; 'one object' waits for room instead
+   * @throws OciError UNAVAILABLE, SIZE_INVALID, CONTENT_RANGE_INVALID, CLIENT_GONE, BODY_STALLED
    */
   async write(body: Body, algorithm: Algorithm, as: 'one object' | 'pieces' = 'pieces'): Promise<Written> {
     const hash = new Hash(algorithm);
     const pieces: Piece[] = [];
-    // Known before they are written: a write that fails may have happened all the same.
+    // Recorded before they are written, because a failed write may have stored its object all the same.
     const keys: string[] = [];
     const newKey = (): string => {
       const key = this.#bucket.newKey();
@@ -84,7 +84,7 @@ export class BlobWriter {
   }
 
   /**
-   * Writes a body of known length into one object, which R2 has checked.
+   * Writes a body of known length into one object, which R2 checks against the digest.
    * @throws OciError DIGEST_INVALID, UNAVAILABLE, CLIENT_GONE, BODY_STALLED
    */
   async writeChecked(key: string, stream: ReadableStream<Uint8Array>, length: number, digest: Digest): Promise<void> {
@@ -120,22 +120,22 @@ export class BlobWriter {
       await this.pass(stream, length, writer, also);
       await within(CHANGE_MILLISECONDS, writer.close());
     };
-    const pumped = pump();
-    const put = this.#bucket.put(key, fixed.readable, expected, pumped);
-    const [given, stored] = await Promise.allSettled([
-      pumped.catch((cause: unknown) => abort(cause)),
+    const pumping = pump();
+    const put = this.#bucket.put(key, fixed.readable, expected, pumping);
+    const [pumped, stored] = await Promise.allSettled([
+      pumping.catch((cause: unknown) => abort(cause)),
       put.catch((cause: unknown) => abort(cause)),
     ]);
-    // Where the body breaks off, the write fails as well: what counts is why.
-    if (given.status === 'rejected' && given.reason instanceof OciError) throw given.reason;
+    // If the body ends early, the write fails as well. The body's error is the cause, so it comes first.
+    if (pumped.status === 'rejected' && pumped.reason instanceof OciError) throw pumped.reason;
     if (stored.status === 'rejected') throw stored.reason;
-    if (given.status === 'rejected') throw given.reason;
+    if (pumped.status === 'rejected') throw pumped.reason;
   }
 
   /**
-   * Passes a body on, through one buffer.
+   * Passes a body on to a writer, through one buffer.
    * @param length in bytes
-   * @param also is given each piece as well
+   * @param also receives each piece as well
    * @throws OciError CLIENT_GONE, BODY_STALLED, UNAVAILABLE
    */
   async pass(
@@ -152,7 +152,7 @@ export class BlobWriter {
     });
     try {
       for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
-        // The client may take its time between two reads; R2, to take what was read, may not.
+        // The client may be slow between two reads, but R2 must take what was read in time.
         await Promise.all([also(bytes), within(CHANGE_MILLISECONDS, writer.write(bytes))]);
         body.reuse(bytes);
       }
@@ -172,7 +172,7 @@ export class BlobWriter {
       sizes: [STEP_BYTES, SMALL_BYTES, PART_BYTES],
       least: as === 'one object' ? PART_BYTES : SMALL_BYTES,
       givesWay: as === 'pieces',
-      // R2's binding takes a copy of what it writes (measured: `npm run bench -- "16 pushes"`).
+      // R2's binding copies what it writes (measured: `npm run bench -- "16 pushes"`).
       copies: 2,
     });
     try {
@@ -207,12 +207,12 @@ export class BlobWriter {
       const parts: R2UploadedPart[] = [];
       let size = 0;
       for (let bytes: Uint8Array<ArrayBuffer> | undefined = first; bytes !== undefined; bytes = await body.read()) {
-        if (parts.length === MAX_PARTS) throw new OciError('SIZE_INVALID', { message: 'the blob is too large' });
+        if (parts.length === MAX_PARTS) throw new OciError('SIZE_INVALID', { message: TOO_LARGE });
         const [part] = await settleBoth(upload.uploadPart(parts.length + 1, bytes), hash.update(bytes));
         parts.push(part);
         size += bytes.byteLength;
         body.reuse(bytes);
-        // The last part may be shorter. If the body goes on after it, it does so in pieces.
+        // A part that is shorter must be the last one. If the body goes on, the rest is written in pieces.
         if (bytes.byteLength < PART_BYTES) break;
       }
       await upload.complete(parts);
@@ -234,14 +234,14 @@ export class Hash {
     this.#algorithm = algorithm;
     this.#stream = new crypto.DigestStream(webCryptoName(algorithm));
     this.#writer = this.#stream.getWriter();
-    // An abandoned hash rejects its digest; nobody may be listening by then.
+    // An abandoned hash rejects its digest, when nobody may be listening any more.
     this.#stream.digest.catch(() => undefined);
   }
 
-  /** The digest of a whole stream, which is read and dropped. */
+  /** Returns the digest of a whole stream, whose bytes are dropped. */
   static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
     const stream = new crypto.DigestStream(webCryptoName(algorithm));
-    // Where the content breaks off, the digest is rejected as well, and nobody listens.
+    // If the content ends early, the digest rejects as well, and nobody listens to it.
     stream.digest.catch(() => undefined);
     await content.pipeTo(stream);
     return digestFromHash(algorithm, await stream.digest);
@@ -251,7 +251,7 @@ export class Hash {
     await this.#writer.write(bytes);
   }
 
-  /** Takes all of a stream, as a piece of what is hashed. */
+  /** Adds all of a stream to what is hashed. */
   async updateFrom(content: ReadableStream<Uint8Array>): Promise<void> {
     this.#writer.releaseLock();
     try {
@@ -271,7 +271,7 @@ export class Hash {
   }
 }
 
-/** Waits until both have settled, so that no buffer is still being read; then gives the first failure. */
+/** Waits until both have settled, so that no buffer is still being read, and then throws the first failure. */
 async function settleBoth<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
   const [first, second] = await Promise.allSettled([a, b]);
   if (first.status === 'rejected') throw first.reason;

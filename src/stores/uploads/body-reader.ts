@@ -1,17 +1,20 @@
 /**
- * Reads the body of a request. One place tells its ways to fail from failures of a store: the client went away
- * (CLIENT_GONE), or it has stopped sending (BODY_STALLED).
+ * Reads the body of a request. It distinguishes a client's failures from those of a store: the client went away
+ * (CLIENT_GONE), or it stopped sending (BODY_STALLED).
  *
- * A body arrives in pieces of 4 KiB, and JavaScript for each costs more than hashing them: so the runtime fills a
- * buffer with many of them. Only the first few bytes are read without one, so that a client that sends nothing holds
- * nothing.
+ * A body arrives in pieces of 4 KiB, and handling each in JavaScript costs more than hashing it. So the runtime fills a
+ * buffer with many of them at once. Only the first bytes are read without that buffer, so that a client that sends
+ * nothing occupies no memory.
  */
 import { OciError } from '../../oci/errors.ts';
 import { within } from '../deadline.ts';
 
-/** How long a client may take for {@link STEP_BYTES}, or to send the first byte: slower than 1 KB/s, nothing moves. */
+/**
+ * How long a client may take to send {@link STEP_BYTES}, or the first byte, in milliseconds. That requires about 1
+ * KB/s.
+ */
 export const STALLED_MILLISECONDS = 30_000;
-/** Bytes of one read, and of the first buffer. */
+/** The bytes of one read, and of the first buffer. */
 export const STEP_BYTES = 32 * 1024;
 const FIRST_BYTES = 1024;
 
@@ -24,7 +27,7 @@ export class BodyReader {
     this.#reader = stream.getReader({ mode: 'byob' });
   }
 
-  /** Waits for the first bytes, and answers whether there are any. @throws OciError CLIENT_GONE, BODY_STALLED */
+  /** Waits for the first bytes, and returns whether there are any. @throws OciError CLIENT_GONE, BODY_STALLED */
   async hasMore(): Promise<boolean> {
     if (this.#first === undefined && !this.#ended) {
       const bytes = await this.#readAtLeast(1, new Uint8Array(FIRST_BYTES));
@@ -34,8 +37,8 @@ export class BodyReader {
   }
 
   /**
-   * Fills `buffer` from `offset` on; it is detached, and the bytes that are answered lie in its successor.
-   * @param mayGoOn asked between reads: where it says no, fewer bytes do as well
+   * Fills `buffer` from `offset` on. Reading detaches the buffer; the returned bytes lie in its replacement.
+   * @param mayGoOn called between reads; when it returns false, the bytes so far are returned
    * @throws OciError CLIENT_GONE, BODY_STALLED
    */
   async fill(buffer: ArrayBuffer, offset = 0, mayGoOn = () => true): Promise<Uint8Array<ArrayBuffer>> {
@@ -55,12 +58,12 @@ export class BodyReader {
     return new Uint8Array(into, 0, filled);
   }
 
-  /** Leaves the rest of the body to others. */
+  /** Releases the stream, so that others can read the rest of the body. */
   release(): void {
     try {
       this.#reader.releaseLock();
     } catch {
-      // A read is still under way: nobody else can have the rest.
+      // A read is still in progress, so nobody else can read the rest anyway.
     }
   }
 

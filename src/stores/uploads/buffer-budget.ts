@@ -1,39 +1,52 @@
 /**
- * Invariant 8 (memory is bounded per isolate): whatever an isolate buffers for its requests is on loan from one budget.
+ * Invariant 8 (memory is bounded per isolate): everything that an isolate buffers for its requests is on loan from one
+ * budget.
  *
- * - A body borrows as its bytes come, in steps; a request that has sent nothing holds nothing.
- * - What needs room to go on waits for it, which holds its client back; after {@link WAIT_MILLISECONDS} it gets a 503.
- * - Large buffers leave {@link RESERVED_BYTES} free: what has been received whole can always be finished.
+ * - A body borrows in steps, as its bytes arrive; a request that has sent nothing holds nothing.
+ * - A body that needs room to go on waits for it, which slows its client down. After {@link WAIT_MILLISECONDS} the
+ *   request gets a 503.
+ * - Large buffers leave {@link RESERVED_BYTES} free, so that a body that has been received whole can always be
+ *   finished.
  * - A body that fills a large buffer slowly gives it up while others wait.
- * - A request that the client cancels may never reach its `finally`, so a loan is remembered weakly: when its holder is
- *   garbage, its bytes are free again; and whatever refers to it, when nothing has been done with it for two minutes.
+ * - A request that the client cancels may never reach its `finally`. So the budget holds loans by weak references: a
+ *   loan's bytes are free again when its holder is garbage collected, or when the loan has not been used for two
+ *   minutes, whoever still refers to it.
  */
 import { OciError } from '../../oci/errors.ts';
 
-/** Parts of a multipart upload: R2 wants at least 5 MiB, all equal but the last; 10,000 of these make 48 GiB. */
+/**
+ * The size of a part of a multipart upload. R2 requires at least 5 MiB, and equal sizes for all but the last; 10,000
+ * such parts make 48 GiB.
+ */
 export const PART_BYTES = 5 * 1024 * 1024;
-/** The least that becomes an object of its own while the rest of a body is still to come. */
+/** The smallest object that is written while the rest of its body is still to come. */
 export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
 /**
- * The reserve, and three parts with R2's copies. An isolate has 128 MiB, also for its code, its requests, caches and
- * garbage.
+ * The reserve, and three parts with R2's copies of them. An isolate has 128 MiB, which must also hold its code,
+ * requests, caches and garbage.
  */
 export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
-/** What the first buffers of bodies leave free, so that one which has filled it can go on. */
+/** What the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
 
-/** Longer than a read, a write to R2, or a call of D1 may take: then nobody is left that the loan is of use to. */
+/**
+ * After how long an unused loan counts as lost, in milliseconds. It is longer than a read, a write to R2 or a call of
+ * D1 may take, so by then nobody uses the loan.
+ */
 export const LOST_MILLISECONDS = 120_000;
-/** How long room is waited for, in milliseconds. */
+/** How long a request waits for room, in milliseconds. */
 export const WAIT_MILLISECONDS = 10_000;
 const LOOK_MILLISECONDS = 100;
-/** Requests that wait at once. They hold next to nothing, but each has to be answered within its time. */
+/** How many requests may wait at once. They hold next to nothing, but each must be answered in time. */
 const MAX_WAITING = 500;
 
-/** A holder's claim on bytes of the budget. Keep it reachable while the buffer is in use, and return it after. */
+/**
+ * A holder's claim on bytes of the budget. The holder must keep it reachable while it uses the buffer, and return it
+ * afterwards.
+ */
 export interface Loan {
   readonly bytes: number;
 }
@@ -49,7 +62,7 @@ export class BufferBudget {
   readonly #references = new WeakMap<Loan, WeakLoan>();
   #bytes = 0;
   #sweptAt = 0;
-  /** Weak as well: who is cancelled while waiting leaves no other trace. */
+  /** Weak references as well, because a request that is cancelled while it waits leaves no other trace. */
   #waiting: WeakLoan[] = [];
 
   constructor(limit = BUDGET_BYTES, remember: (loan: Loan) => WeakLoan = (loan) => new WeakRef(loan)) {
@@ -57,7 +70,7 @@ export class BufferBudget {
     this.#remember = remember;
   }
 
-  /** Borrows `bytes` if, with them gone, at least `reserve` bytes are left; else answers undefined. */
+  /** Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. */
   borrow(bytes: number, reserve = 0): Loan | undefined {
     const most = this.#limit - reserve - bytes;
     if (this.#bytes > most) this.#sweepNowAndThen();
@@ -71,8 +84,8 @@ export class BufferBudget {
   }
 
   /**
-   * As {@link BufferBudget.borrow}, as soon as there is room. @throws OciError UNAVAILABLE after {@link
-   * WAIT_MILLISECONDS}
+   * Does the same as {@link BufferBudget.borrow}, as soon as there is room.
+   * @throws OciError UNAVAILABLE after {@link WAIT_MILLISECONDS}
    */
   async wait(bytes: number, reserve = 0): Promise<Loan> {
     const loan = this.borrow(bytes, reserve);
@@ -83,7 +96,7 @@ export class BufferBudget {
     if (this.#waiting.length >= MAX_WAITING) throw noRoom();
     this.#waiting.push(this.#remember(place));
     try {
-      // By looking, with timers of its own: what another request has to resolve may never be.
+      // It polls with its own timers: a promise that another request has to resolve might never be resolved.
       for (let waited = 0; waited < WAIT_MILLISECONDS; waited += LOOK_MILLISECONDS) {
         await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
         const later = this.borrow(bytes, reserve);
@@ -95,30 +108,34 @@ export class BufferBudget {
     }
   }
 
-  /** Whether somebody waits for room. */
-  isAwaited(): boolean {
+  /** Tells whether any request waits for room. */
+  hasWaiters(): boolean {
     return this.#waiting.some((reference) => reference.deref() !== undefined);
   }
 
-  /** Notes that the holder goes on. */
+  /** Records that the holder still uses the loan. */
   use(loan: Loan): void {
     const reference = this.#references.get(loan);
     const entry = reference === undefined ? undefined : this.#loans.get(reference);
     if (entry !== undefined) entry.usedAt = Date.now();
   }
 
+  /** Returns a loan to the budget. Does nothing if it is not one of the budget's loans. */
   giveBack(returned: Loan): void {
     const reference = this.#references.get(returned);
     if (reference !== undefined) this.#forget(reference);
   }
 
-  /** Bytes on loan to holders that are still alive. */
+  /** Returns the bytes on loan to holders that are still alive. */
   inUse(): number {
     this.#sweep();
     return this.#bytes;
   }
 
-  /** Of thousands of loans, a look at each costs something: not for every request that finds the budget spent. */
+  /**
+   * Sweeps, but not for every request that finds the budget exhausted: with thousands of loans, each sweep costs
+   * something.
+   */
   #sweepNowAndThen(): void {
     if (Math.abs(Date.now() - this.#sweptAt) >= LOOK_MILLISECONDS / 2) this.#sweep();
   }
@@ -137,7 +154,7 @@ export class BufferBudget {
 
 function noRoom(): OciError {
   return new OciError('UNAVAILABLE', {
-    message: 'the registry has too many requests at once to take this one: try again in a moment',
+    message: 'the registry has too many requests at once to accept this one: try again in a moment',
     headers: { 'Retry-After': '10' },
   });
 }

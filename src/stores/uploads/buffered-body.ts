@@ -1,7 +1,7 @@
 /**
- * The body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, which it borrows
- * from when bytes have come, and never before. Only the last piece is shorter, and one that comes slowly while others
- * wait for room. A document, of which a piece is of no use, is given up instead.
+ * Reads the body of a request in pieces that fill one reused buffer. The buffer is on loan from the budget, and is
+ * borrowed only when bytes have arrived. A piece is shorter than the buffer if it is the last, or if it fills slowly
+ * while others wait for room. A document is of no use in parts, so it fails instead if it is slow.
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
@@ -9,23 +9,32 @@ import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES, SMA
 
 /** How long a piece may take to fill its buffer while others wait, in milliseconds. */
 export const SLOW_MILLISECONDS = 5000;
-/** How often a document that arrives looks whether others wait. With the above, less than room is waited for. */
+/**
+ * How often a document that arrives slowly checks whether others wait, in milliseconds. Together with
+ * {@link SLOW_MILLISECONDS} this is less than others wait for room.
+ */
 const LOOK_MILLISECONDS = 1000;
 
 const NOTHING = new Uint8Array(0);
 
 export interface Buffering {
-  /** Bytes that the buffer may have, the smallest first. */
+  /** The sizes that the buffer may have, in bytes, smallest first. */
   readonly sizes: readonly number[];
-  /** A buffer of this size will do where the budget has no room for a larger one; smaller ones wait for room. */
+  /** The body waits for room until its buffer has this size. From there on, it grows only if there is room at once. */
   readonly least: number;
-  /** Bytes of the budget that are left to others, besides what buffers of a size leave. */
+  /**
+   * The least bytes of the budget that are left to others while this body waits for room. The buffer's size may require
+   * more.
+   */
   readonly reserve?: number;
-  /** Whether a piece may be shorter than its buffer although the body goes on. */
+  /**
+   * Whether the body gives up its buffer when others wait for room, so that a piece may be shorter although the body
+   * goes on.
+   */
   readonly givesWay: boolean;
-  /** Whether a body that fills a buffer slowly fails with BODY_STALLED while others wait for room. */
-  readonly isGivenUp?: boolean;
-  /** How often a piece is in memory while it is used. */
+  /** Whether a body that fills its buffer slowly fails with BODY_STALLED while others wait for room. */
+  readonly failsWhenSlow?: boolean;
+  /** How many copies of a piece are in memory while it is used. */
   readonly copies: number;
 }
 
@@ -34,10 +43,10 @@ export class BufferedBody {
   readonly #budget: BufferBudget;
   readonly #buffering: Buffering;
   #buffer = new ArrayBuffer(0);
-  /** Of the buffer, also while a read has it. */
+  /** The size of the buffer, also while a read has detached it. */
   #size = 0;
   #loan: Loan | undefined;
-  /** For copies of a whole body. */
+  /** The loan for copies of a whole body. */
   #more: Loan | undefined;
 
   constructor(stream: ReadableStream<Uint8Array>, budget: BufferBudget, buffering: Buffering) {
@@ -47,8 +56,8 @@ export class BufferedBody {
   }
 
   /**
-   * The next piece; undefined at the end. @throws OciError CLIENT_GONE, BODY_STALLED, UNAVAILABLE where there is no
-   * room
+   * Returns the next piece; undefined at the end.
+   * @throws OciError CLIENT_GONE, BODY_STALLED, or UNAVAILABLE if there is no room
    */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!(await this.#reader.hasMore())) return undefined;
@@ -63,7 +72,7 @@ export class BufferedBody {
     while (this.#isFilledBy(bytes) && (await this.#inTime(this.#reader.hasMore()))) {
       const filled = bytes.byteLength;
       this.#buffer = bytes.buffer;
-      // Nothing may refer to the smaller buffer while the larger one is filled.
+      // Drops the smaller buffer before the larger one is filled, so that it can be collected.
       bytes = NOTHING;
       if (!(await this.#grow())) return new Uint8Array(this.#buffer, 0, filled);
       bytes = await this.#inTime(this.#reader.fill(this.#buffer, filled, mayGoOn));
@@ -71,13 +80,18 @@ export class BufferedBody {
     return bytes;
   }
 
-  /** Reading detaches the buffer; this takes it back once what it held has been used. */
+  /**
+   * Takes the buffer back once its bytes have been used, because reading detaches it. If the piece was short and others
+   * wait for room, gives the buffer up.
+   */
   reuse(bytes: Uint8Array<ArrayBuffer>): void {
     this.#buffer = bytes.buffer;
     if (bytes.byteLength < this.#size && this.#isWanted()) this.#giveBack();
   }
 
-  /** Borrows for `copies` of what the buffer has, from now until it is closed. @throws OciError UNAVAILABLE */
+  /**
+   * Borrows room for `copies` of the buffer's bytes, from now until the body is closed. @throws OciError UNAVAILABLE
+   */
   async hold(bytes: Uint8Array<ArrayBuffer>, copies: number): Promise<void> {
     this.reuse(bytes);
     const { bytes: borrowed = 0 } = this.#loan ?? {};
@@ -85,7 +99,7 @@ export class BufferedBody {
     if (more > 0) this.#more = await this.#budget.wait(more);
   }
 
-  /** Gives the loan back, and leaves the rest of the body to others. */
+  /** Returns the loans, and releases the stream, so that others can read the rest of the body. */
   close(): void {
     this.#giveBack();
     if (this.#more !== undefined) this.#budget.giveBack(this.#more);
@@ -93,19 +107,22 @@ export class BufferedBody {
     this.#reader.release();
   }
 
-  /** Whether others wait for what a large buffer has. */
+  /** Tells whether others wait for room while this body holds a large buffer. */
   #isWanted(): boolean {
-    return this.#buffering.givesWay && this.#size > STEP_BYTES && this.#budget.isAwaited();
+    return this.#buffering.givesWay && this.#size > STEP_BYTES && this.#budget.hasWaiters();
   }
 
-  /** What was read, unless the body has to be given up first: a single read may take longer than others can wait. */
+  /**
+   * Returns what was read, but fails early if the body has to make room: a single read may take longer than others can
+   * wait.
+   */
   async #inTime<Read>(reading: Promise<Read>): Promise<Read> {
-    if (this.#buffering.isGivenUp !== true) return reading;
+    if (this.#buffering.failsWhenSlow !== true) return reading;
     const begunAt = Date.now();
     let timer: ReturnType<typeof setTimeout> | null = null;
     const givenUp = new Promise<never>((_, fail) => {
       const look = (): void => {
-        if (Date.now() - begunAt >= SLOW_MILLISECONDS && this.#budget.isAwaited()) fail(new OciError('BODY_STALLED'));
+        if (Date.now() - begunAt >= SLOW_MILLISECONDS && this.#budget.hasWaiters()) fail(new OciError('BODY_STALLED'));
         else timer = setTimeout(look, LOOK_MILLISECONDS);
       };
       timer = setTimeout(look, LOOK_MILLISECONDS);
@@ -117,12 +134,12 @@ export class BufferedBody {
     }
   }
 
-  /** Whether the bytes would go on in a larger buffer, if there is room for one. */
+  /** Tells whether the bytes fill the buffer and a larger one exists. */
   #isFilledBy({ byteLength, buffer }: Uint8Array<ArrayBuffer>): boolean {
     return byteLength === buffer.byteLength && this.#size < (this.#buffering.sizes.at(-1) ?? 0);
   }
 
-  /** Goes on with the next larger buffer, which has the same bytes, and answers whether there was one to have. */
+  /** Moves to the next larger buffer and copies the bytes into it. Returns whether there was room for one. */
   async #grow(): Promise<boolean> {
     const { sizes, least, copies } = this.#buffering;
     const size = sizes.find((each) => each > this.#size);
@@ -141,13 +158,13 @@ export class BufferedBody {
     return true;
   }
 
-  /** Bytes of the budget that a buffer leaves free. */
+  /** Returns how many bytes of the budget a buffer of this size must leave free. */
   #leftBy(size: number): number {
     if (size > SMALL_BYTES) return RESERVED_BYTES;
     if (size <= STEP_BYTES) return FIRST_RESERVED_BYTES;
-    // Less than first buffers leave, so that a document grows whatever they hold; some, so that one which has arrived
-    // is used.
-    return this.#buffering.isGivenUp === true ? FIRST_RESERVED_BYTES / 2 : 0;
+    // A document leaves less than first buffers do, so that it can grow whatever they hold. It still leaves some, so
+    // that a document that has arrived whole can be used.
+    return this.#buffering.failsWhenSlow === true ? FIRST_RESERVED_BYTES / 2 : 0;
   }
 
   #giveBack(): void {

@@ -1,9 +1,10 @@
 /**
- * The reference of an upload session: one path segment that says which upload it is and how far it is, signed over
- * the store, repository and subject that it was given to. Nothing is stored until the first chunk: POST writes nothing.
+ * The reference of an upload session: one path segment that says which upload it is and how many bytes it has. It is
+ * signed together with the store, repository and subject that it was issued to. Nothing is stored until the first chunk
+ * arrives: POST writes nothing.
  *
- * The offset is in the reference, so that a chunk needs no read before it is written, and a stale reference is known
- * by what it says of the past. The row that the first chunk leaves has the last word.
+ * The reference contains the offset, so that a chunk can be written without a read first, and a stale reference can be
+ * recognized. The row that the first chunk creates has the last word.
  */
 import { DAY } from '../../durations.ts';
 import type { Algorithm } from '../../oci/digest.ts';
@@ -13,13 +14,13 @@ import type { RepositoryName } from '../../oci/reference.ts';
 /** How long a session lasts from its POST, in milliseconds. */
 export const SESSION_MILLISECONDS = DAY;
 
-/** Signs for one store's registry; the keys are the caller's. */
+/** Signs for the registry of one store. The caller provides the keys. */
 export interface Signer {
   sign(text: string): Promise<string>;
   verify(text: string, signature: string): Promise<boolean>;
 }
 
-/** Who an upload session belongs to: a reference presented by another is unknown. */
+/** Who owns an upload session. If anyone else presents its reference, the upload is unknown. */
 export interface SessionOwner {
   readonly store: string;
   readonly repository: RepositoryName;
@@ -33,13 +34,14 @@ export interface UploadReference {
   readonly offset: number;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
-  /** What the bytes are hashed with while they arrive. */
+  /** The algorithm that hashes the bytes while they arrive. */
   readonly algorithm: Algorithm;
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const NUMBER = /^(?:0|[1-9]\d{0,15})$/;
 
+/** Signs a reference and returns it as a path segment. */
 export async function formatUploadReference(
   signer: Signer,
   owner: SessionOwner,
@@ -49,7 +51,10 @@ export async function formatUploadReference(
   return `${fields}.${await signer.sign(signedText(owner, fields))}`;
 }
 
-/** @throws OciError UPLOAD_UNKNOWN where it is forged, expired, or another's */
+/**
+ * Parses a path segment and checks its signature.
+ * @throws OciError UPLOAD_UNKNOWN if it is forged, expired, or belongs to another owner
+ */
 export async function parseUploadReference(
   signer: Signer,
   owner: SessionOwner,

@@ -1,10 +1,11 @@
 /**
  * The rows of upload sessions and their chunks.
  *
- * A session's row appears with its first chunk, its completion or its cancellation, and stays until the session has
- * expired: without it, its reference would revive it. Every change takes the row by a fresh write id, compared and set
- * in one statement; what else the batch writes is guarded by that id. So of two requests for the same offset one wins,
- * and the other leaves nothing. What would exceed the organization's quota does not take the row either.
+ * A session's row appears with its first chunk, its completion or its cancellation. It stays until the session has
+ * expired, because the reference could revive a session without a row. Every change takes the row by a fresh write id,
+ * which is compared and set in one statement; the rest of the batch writes only under that id. So if two requests
+ * arrive for the same offset, one wins and the other leaves nothing. A request that would exceed the organization's
+ * quota does not take the row either.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -18,20 +19,20 @@ export interface UploadRow {
   readonly state: 'open' | 'finished' | 'cancelled';
   /** Bytes received. */
   readonly size: number;
-  /** Of all bytes so far, where one request brought them; of the blob, once finished. */
+  /** The digest of all bytes so far if one request sent them all, or null; once finished, the digest of the blob. */
   readonly digest: Digest | null;
-  /** Of the request that last changed the row. */
+  /** The write id of the request that last changed the row. */
   readonly write_id: string;
 }
 
-/** Which session a row is for. */
+/** The session that a row is for. */
 export interface UploadIdentity {
   readonly id: string;
   readonly repository: RepositoryName;
   readonly expiresAt: number;
 }
 
-// An open session counts by its bytes, whatever they will be; a finished one is a blob, which may count already.
+// An open session counts with its bytes, whatever they will become. A finished one is a blob, which may count already.
 const INSERT_UPLOAD = sql`
   INSERT INTO uploads (id, repository, state, size, digest, write_id, expires_at)
   SELECT ?1, ?2, ?3, CAST(?4 AS INTEGER), ?5, ?6, CAST(?7 AS INTEGER)
@@ -43,7 +44,7 @@ const ADVANCE_UPLOAD = sql`
   WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
     AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
 
-// The session's own bytes become the blob's. Its rest was not counted yet.
+// The session's bytes become the blob's. The rest of the blob, which this request sent, has not been counted yet.
 const FINISH_UPLOAD = sql`
   UPDATE uploads SET state = 'finished', write_id = ?3, digest = ?4
   WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
@@ -100,7 +101,7 @@ const DELETE_EXPIRED_WITHOUT_CHUNKS = sql<{ id: string }>`
 
 const DELETE_UPLOAD = sql`DELETE FROM uploads WHERE id = ?1`;
 
-/** Takes a session that has no row yet: its first chunk, or the whole blob at once. */
+/** Takes a session that has no row yet, for its first chunk or for a whole blob. */
 export function insertUpload(
   upload: UploadIdentity,
   row: {
@@ -113,21 +114,25 @@ export function insertUpload(
   return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
 }
 
-/** Takes an open session that is exactly `from` bytes long, and makes it `to` bytes long. */
+/** Takes an open session that has exactly `from` bytes, and makes it `to` bytes long. */
 export function advanceUpload(id: string, from: number, to: number, writeId: string): BoundStatement {
   return [ADVANCE_UPLOAD, id, from, to, writeId];
 }
 
-/** @param whole bytes of the blob: those of the session, and of what came with the request that closes it */
+/**
+ * Takes an open session of `size` bytes, and finishes it as a blob.
+ * @param whole the bytes of the blob: those of the session and those that the closing request sent
+ */
 export function finishUpload(id: string, size: number, digest: Digest, writeId: string, whole: number): BoundStatement {
   return [FINISH_UPLOAD, id, size, writeId, digest, whole];
 }
 
-/** Finishes only if one chunk is the whole blob and was hashed to `digest`. */
+/** Finishes an open session only if one chunk is the whole blob and its hash is `digest`. */
 export function finishUploadOfSingleChunk(id: string, size: number, digest: Digest, writeId: string): BoundStatement {
   return [FINISH_UPLOAD_OF_SINGLE_CHUNK, id, size, digest, writeId];
 }
 
+/** Records chunks of a session that this batch took; `offset` is where the first of them starts. */
 export function insertChunks(id: string, writeId: string, offset: number, pieces: readonly Piece[]): BoundStatement {
   return [INSERT_CHUNKS, id, writeId, offset, JSON.stringify(pieces)];
 }
@@ -136,12 +141,12 @@ export function selectUpload(id: string): BoundStatement<UploadRow> {
   return [SELECT_UPLOAD, id];
 }
 
-/** In the order of their bytes. */
+/** Selects the chunks in the order of their bytes. */
 export function selectChunks(id: string): BoundStatement<Piece> {
   return [SELECT_CHUNKS, id];
 }
 
-/** What remains in the chunks' rows after a commit are objects to delete. */
+/** Removes the chunk whose object is now the blob's. The chunks that remain after a commit name objects to delete. */
 export function deleteChunkThatBecameBlob(id: string, digest: Digest, store: string): BoundStatement {
   return [DELETE_CHUNK_THAT_BECAME_BLOB, id, digest, store];
 }
@@ -154,13 +159,14 @@ export function deleteUpload(id: string): BoundStatement {
   return [DELETE_UPLOAD, id];
 }
 
+/** Takes an open session, or one without a row, and cancels it. */
 export function cancelUpload(upload: UploadIdentity, writeId: string): BoundStatement {
   return [CANCEL_UPLOAD, upload.id, upload.repository, writeId, upload.expiresAt];
 }
 
 /**
- * Closes a session whatever its state, so that no request takes its objects from here on; one that is a blob is not its
- * own.
+ * Closes a session in any state, so that no request can take its objects from here on. Also forgets the chunk that has
+ * become a blob, whose object must stay.
  */
 export function closeUpload(id: string, store: string, writeId: string): BoundStatement[] {
   return [
@@ -169,7 +175,10 @@ export function closeUpload(id: string, store: string, writeId: string): BoundSt
   ];
 }
 
-/** Ids of sessions that have expired and still have objects, the oldest first, among so many that have expired. */
+/**
+ * Returns the ids of expired sessions that still have objects, oldest first, at most `limit`.
+ * @param among how many expired sessions are examined
+ */
 export async function expiredWithChunks(
   database: Database,
   now: number,
@@ -179,7 +188,7 @@ export async function expiredWithChunks(
   return (await database.all<{ id: string }>(SELECT_EXPIRED_WITH_CHUNKS, now, limit, among)).map(({ id }) => id);
 }
 
-/** A place among sessions that have expired, the oldest first. */
+/** A position among expired sessions, oldest first. */
 export interface ExpiredPosition {
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
@@ -189,8 +198,9 @@ export interface ExpiredPosition {
 export const FIRST_EXPIRED: ExpiredPosition = { expiresAt: 0, id: '' };
 
 /**
- * Of the next `limit` sessions after `from` that have expired, removes the rows of those without objects: most, since a
- * finished upload has none. Answers how many, and after which session to go on; undefined where that was all.
+ * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. These are
+ * most, because a finished upload has none. Returns how many it removed, and the session after which to continue;
+ * undefined if that was all.
  */
 export async function deleteExpiredWithoutChunks(
   database: Database,

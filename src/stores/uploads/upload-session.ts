@@ -1,8 +1,8 @@
-/** An upload session as its client sees it. */
+/** Upload sessions as their clients see them. */
 import { OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 
-/** A session as a client presents it. */
+/** A session as a request names it. */
 export interface PresentedSession {
   readonly repository: RepositoryName;
   readonly subject: string;
@@ -11,13 +11,16 @@ export interface PresentedSession {
 
 export interface UploadProgress {
   readonly id: string;
-  /** For the next request. */
+  /** The reference to use for the next request. */
   readonly reference: string;
   /** Bytes received. */
   readonly size: number;
 }
 
-/** The session goes on: `progress` says where. */
+/**
+ * The error for a chunk that does not start where the session ends. The session stays open, and `progress` says where
+ * it ends.
+ */
 export class ChunkOutOfOrder extends OciError {
   readonly progress: UploadProgress;
   constructor(progress: UploadProgress) {

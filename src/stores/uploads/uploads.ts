@@ -8,10 +8,12 @@
  * | several chunks                    | an object each; the PUT joins them through one checked `put`      |
  * | hashed with another algorithm     | the object is read back once                                      |
  *
- * Invariant 4: no way to finish an upload skips the comparison with the digest. Invariant 7: what is refused leaves
- * the session where it was; what would exceed the organization's quota can be sent again once there is room. An object
- * that lost, failed or was a duplicate is deleted. If D1 fails while it commits, the object stays: the transaction may
- * have happened.
+ * Invariant 4: every way to finish an upload checks the digest.
+ * Invariant 7: a refused request leaves the session where it was, and one that would exceed the organization's quota
+ * can be sent again once there is room.
+ *
+ * An object that lost a race, failed, or is a duplicate is deleted. If D1 fails during a commit, the object stays,
+ * because the transaction may have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -66,7 +68,7 @@ export interface UploadOptions {
   readonly graceMilliseconds: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Runs on after the response: deletes of objects that nothing refers to. */
+  /** Lets work continue after the response: the deletion of objects that nothing refers to. */
   readonly defer: (work: Promise<unknown>) => void;
 }
 
@@ -95,7 +97,8 @@ export class Uploads {
   }
 
   /**
-   * Stores a blob whose digest came before its body, without a session. @throws OciError DIGEST_INVALID, QUOTA_EXCEEDED
+   * Stores a blob whose digest is known before its body, without a session. @throws OciError DIGEST_INVALID,
+   * QUOTA_EXCEEDED
    */
   async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
@@ -110,25 +113,25 @@ export class Uploads {
       throw await noRoomFor(this.#store.database, repository, 'blob', size);
     }
     const kept = location[0]?.key ?? key;
-    if (!(await this.#becomes(blob, kept, key))) this.#discard([key]);
+    if (!(await this.#adopt(blob, kept, key))) this.#discard([key]);
   }
 
   /**
    * Appends a chunk.
-   * @param start where the client says that it starts; undefined means at the end
+   * @param start the offset at which the client says that the chunk starts; undefined for the end of the session
    * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, QUOTA_EXCEEDED
    */
   async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
     if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
-      await this.#requireAt(owner, upload, await this.#row(upload), start ?? upload.offset);
+      await this.#requireInOrder(owner, upload, await this.#row(upload), start ?? upload.offset);
     }
     if (body === undefined) return this.#progress(owner, upload);
     const written = await this.#writer.write(body, upload.algorithm);
     if (written.size === 0) {
-      // Nothing takes the row, which would have told a chunk that is out of order.
-      await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+      // An empty chunk does not take the row, so a check that it is in order has to come here.
+      await this.#requireInOrder(owner, upload, await this.#row(upload), upload.offset);
       return this.#progress(owner, upload);
     }
     const size = upload.offset + written.size;
@@ -154,8 +157,8 @@ export class Uploads {
   }
 
   /**
-   * Closes a session: the blob with `digest` is everything that it received, and `body` after it. Closing it once more
-   * with the same digest succeeds as well: who got no answer the first time asks again.
+   * Closes a session. The blob with `digest` is everything that the session received, followed by `body`. Closing it
+   * again with the same digest succeeds, because a client that got no answer the first time tries again.
    * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
    */
   async finish(
@@ -168,15 +171,15 @@ export class Uploads {
     const upload = await this.#parse(owner, session);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
       const row = await this.#row(upload);
-      if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
-      await this.#requireAt(owner, upload, row, start ?? upload.offset);
+      if (isFinished(row, digest)) return this.#promiseAgain(this.#commitOf(owner.repository, digest));
+      await this.#requireInOrder(owner, upload, row, start ?? upload.offset);
     }
     if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
     if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
     await this.#finishJoined(owner, upload, digest, body);
   }
 
-  /** How far a session is. Tolerates a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
+  /** Returns how far a session is. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
   async progress(session: PresentedSession): Promise<UploadProgress> {
     const owner = this.#owner(session);
     const upload = await this.#parse(owner, session);
@@ -206,9 +209,9 @@ export class Uploads {
     body: Body | undefined,
   ): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
-      // What is not the blob may be its end, sent to a URL from before the last chunk.
+      // A body that is not the blob may be the end of it, sent to a URL from before the last chunk.
       if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
-        await this.#requireAt(owner, upload, await this.#row(upload), upload.offset);
+        await this.#requireInOrder(owner, upload, await this.#row(upload), upload.offset);
       throw refusal;
     });
     const writeId = crypto.randomUUID();
@@ -219,7 +222,10 @@ export class Uploads {
     await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: true });
   }
 
-  /** The common case after one PATCH: one round trip compares and commits. Answers whether it was that case. */
+  /**
+   * Handles the common case after one PATCH: compares digests and commits in one round trip. Returns whether it was
+   * that case.
+   */
   async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
     const writeId = crypto.randomUUID();
     const blob = this.#commitOf(owner.repository, digest);
@@ -233,7 +239,7 @@ export class Uploads {
     });
     const [row] = before;
     if (isFinished(row, digest)) {
-      await this.#requireWhole(blob);
+      await this.#promiseAgain(blob);
       return true;
     }
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
@@ -244,7 +250,7 @@ export class Uploads {
     const [duplicate, ...more] = chunksLeft;
     if (duplicate === undefined) {
       const key = location[0]?.key;
-      if (key !== undefined) await this.#becomes(blob, key, key);
+      if (key !== undefined) await this.#adopt(blob, key, key);
       return true;
     }
     if (more.length > 0 || duplicate.size !== row.size) return false;
@@ -252,7 +258,10 @@ export class Uploads {
     return true;
   }
 
-  /** Several chunks, a last one in the PUT, or another algorithm: the bytes are read once, and checked on the way. */
+  /**
+   * Handles all other cases: several chunks, a last chunk in the PUT, or another algorithm. The bytes are read once and
+   * checked on the way.
+   */
   async #finishJoined(
     owner: SessionOwner,
     upload: UploadReference,
@@ -264,7 +273,7 @@ export class Uploads {
       chunks: selectChunks(upload.id),
     });
     const [row] = session;
-    if (isFinished(row, digest)) return this.#requireWhole(this.#commitOf(owner.repository, digest));
+    if (isFinished(row, digest)) return this.#promiseAgain(this.#commitOf(owner.repository, digest));
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     const tail =
       body?.length === undefined && body !== undefined
@@ -286,7 +295,8 @@ export class Uploads {
   }
 
   /**
-   * Commits an object as the session's blob. `fresh` is one that this request wrote: nobody else can have a use for it.
+   * Commits an object as the session's blob. `fresh` says that this request wrote the object, so nobody else can use
+   * it.
    */
   async #commit(
     owner: SessionOwner,
@@ -312,28 +322,31 @@ export class Uploads {
     const [row] = session;
     if (row?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
-      if (isFinished(row, digest)) return this.#requireWhole(blob);
+      if (isFinished(row, digest)) return this.#promiseAgain(blob);
       throw await this.#notTaken(owner, upload, row, 'blob', write.size);
     }
     const kept = location[0]?.key;
     if (write.fresh || kept === write.key) {
-      if (kept === undefined || !(await this.#becomes(blob, kept, write.key))) this.#discard([write.key]);
+      if (kept === undefined || !(await this.#adopt(blob, kept, write.key))) this.#discard([write.key]);
       this.#discardChunks(upload.id, chunksLeft);
     } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
   }
 
-  /** The only chunk of an upload is a blob that the store had already. */
+  /** Finishes an upload whose only chunk is a blob that the store had already. */
   async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
-    if (kept !== undefined && (await this.#becomes(blob, kept, key, upload))) return;
+    if (kept !== undefined && (await this.#adopt(blob, kept, key, upload))) return;
     this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
   }
 
   /**
-   * Whether an object that was just written is the blob's from now on. The one that the store has stays, unless it is
-   * gone: then the new one takes its place, and is no chunk of `upload` any more. It is looked for even where it is the
-   * new one, so that how long an upload takes does not tell whether another tenant has the blob.
+   * Decides which object is the blob's: the one that the store has (`kept`) or the one that was just written (`key`).
+   * The store's stays unless it is gone; then the new one replaces it, and is no longer a chunk of `upload`. Returns
+   * whether the new object is the blob's.
+   * R2 is asked for the object even if it is the new one. So the time that an upload takes does not reveal whether
+   * another tenant has the blob.
+   * @throws OciError UNAVAILABLE if R2 has lost the new object
    */
-  async #becomes(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
+  async #adopt(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
     if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
     const { location } = await this.#store.database.batch({
@@ -345,10 +358,10 @@ export class Uploads {
   }
 
   /**
-   * A session that is closed once more promises its blob anew, which must still be there: else the client has to start
-   * again. @throws OciError UPLOAD_UNKNOWN
+   * Promises the blob of a finished session again. If the blob is gone, the client has to start again.
+   * @throws OciError UPLOAD_UNKNOWN
    */
-  async #requireWhole(blob: BlobCommit): Promise<void> {
+  async #promiseAgain(blob: BlobCommit): Promise<void> {
     const { linked, location } = await this.#store.database.batch({
       count: countAgain(blob),
       renew: renewLease(blob),
@@ -360,8 +373,8 @@ export class Uploads {
       throw new OciError('UPLOAD_UNKNOWN');
   }
 
-  /** Refuses early, before a body is read, what the rows already say is out of order. */
-  async #requireAt(
+  /** Refuses a request that is out of order by the session's row, before its body is read. */
+  async #requireInOrder(
     owner: SessionOwner,
     upload: UploadReference,
     row: UploadRow | undefined,
@@ -372,13 +385,13 @@ export class Uploads {
     }
   }
 
-  /** Undefined until the first chunk. */
+  /** Returns the session's row; undefined until the first chunk. */
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
     const { session } = await this.#store.database.batch({ session: selectUpload(id) });
     return session[0];
   }
 
-  /** Why a write did not take the session: that is elsewhere by now, or there is no room. */
+  /** Returns the error for a write that did not take the session: the session has moved on, or there is no room. */
   async #notTaken(
     owner: SessionOwner,
     upload: UploadReference,
@@ -424,7 +437,7 @@ export class Uploads {
     if (keys.length > 0) this.#options.defer(this.#store.bucket.delete(keys));
   }
 
-  /** First the objects, then their rows: what is interrupted here is done again when the session expires. */
+  /** Deletes the objects first and their rows after. If it is interrupted, the session's expiry repeats it. */
   #discardChunks(id: string, chunks: readonly Piece[]): void {
     if (chunks.length === 0) return;
     const work = async (): Promise<void> => {
@@ -435,7 +448,7 @@ export class Uploads {
   }
 }
 
-/** Whether the session has become this blob already. */
+/** Tells whether the session has already become this blob. */
 function isFinished(row: UploadRow | undefined, digest: Digest): boolean {
   return row?.state === 'finished' && row.digest === digest;
 }

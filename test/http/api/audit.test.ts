@@ -273,7 +273,10 @@ describe('the audit log', () => {
       expect(pages).toEqual(whole);
     }
     const { status, body } = await api('GET', 'audit?last=yesterday', { as: 'admin' });
-    expect([status, body]).toMatchObject([400, { errors: [{ message: 'last: must be what the page before gave' }] }]);
+    expect([status, body]).toMatchObject([
+      400,
+      { errors: [{ message: 'last: must be the value that the previous page returned' }] },
+    ]);
   });
 
   test('is kept for as long as it is set to', async () => {

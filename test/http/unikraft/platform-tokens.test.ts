@@ -46,7 +46,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await client.push('alice/app', 'latest', application);
     const got = await client.pull('alice/app', 'latest');
     for (const { digest, bytes } of application.layers) expect(got.get(digest)).toEqual(bytes);
-    await expect(client.push('bob/app', 'latest', application)).rejects.toThrow(/40[13] in place of/);
+    await expect(client.push('bob/app', 'latest', application)).rejects.toThrow(/40[13] instead of/);
     const removed =
       client instanceof Kraft ? client.removeImage('alice/app', 'latest') : client.delete('alice/app', 'latest');
     expectStatus(await removed, 202);

@@ -1,4 +1,4 @@
-/** What central collects, and what it must not. */
+/** Collection at central: what it removes, and what it must keep. */
 import { beforeEach, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
@@ -43,7 +43,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('a blob goes with its link and its object when its lease is over, and not a moment before', async () => {
+test('a blob goes with its link and its object when its lease ends, and not a moment before', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 2 * GRACE - 1;
   await collect();
@@ -59,7 +59,7 @@ test('a blob goes with its link and its object when its lease is over, and not a
   ]);
 });
 
-test('what a live manifest references stays, tagged or not, and goes after its deletion', async () => {
+test('a blob that a live manifest references stays until the manifest is deleted', async () => {
   const image = await pushImage(hosts.central, 1, []);
   hosts.now += 3 * GRACE;
   await collect();
@@ -70,7 +70,7 @@ test('what a live manifest references stays, tagged or not, and goes after its d
   expect(await objectsAt('central')).toEqual([]);
 });
 
-test('a blob that an index lists as a manifest stays; one that is only a subject goes', async () => {
+test('a blob that an index lists as a manifest stays, and a blob that is only a subject goes', async () => {
   const blob = await pushBlob(hosts.central, 1);
   const subject = await pushBlob(hosts.central, 2);
   await putManifest(hosts.central, await indexOf([blob]));
@@ -83,7 +83,7 @@ test('a blob that an index lists as a manifest stays; one that is only a subject
   expect(await locationsOf('central', subject)).toEqual([]);
 });
 
-test('what documents of other media types name stays', async () => {
+test('a blob that a manifest of another media type names stays', async () => {
   const blob = await pushBlob(hosts.central, 1);
   await putManifest(
     hosts.central,
@@ -97,7 +97,7 @@ test('what documents of other media types name stays', async () => {
   expect(await locationsOf('central', blob)).toEqual(['central']);
 });
 
-test('of a blob that another repository needs, the link goes that nobody uses', async () => {
+test('an unused link to a blob goes although another repository needs the blob', async () => {
   const image = await pushImage(hosts.central, 1, ['a']);
   for (const digest of image.manifest.requiredBlobs) {
     expect(await hosts.central.registry.mountBlob(OTHER, digest, granted())).toBe(true);
@@ -111,7 +111,7 @@ test('of a blob that another repository needs, the link goes that nobody uses', 
   await pull(hosts.central, 'a' as Tag);
 });
 
-test('a HEAD by who may push is a promise for the grace time, at the last moment too', async () => {
+test('a HEAD from a caller who may push promises the blob for the grace time, even at the last moment', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 2 * GRACE - 1;
   await hosts.central.registry.resolveBlob(granted(), blob, true);
@@ -121,7 +121,7 @@ test('a HEAD by who may push is a promise for the grace time, at the last moment
   expect(await objectsAt('central')).toHaveLength(1);
 });
 
-test('closing an upload once more is a promise as well', async () => {
+test('closing an upload a second time renews the lease', async () => {
   const bytes = new Uint8Array(10);
   const digest = await digestOf('sha256', bytes);
   const opened = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
@@ -134,10 +134,10 @@ test('closing an upload once more is a promise as well', async () => {
 
 test.each<[string, (blob: Digest) => Promise<unknown>]>([
   ['a manifest', async (blob) => putManifest(hosts.central, await imageOf(blob, []), ['a'])],
-  ['a HEAD by who may push', (blob) => hosts.central.registry.resolveBlob(granted(), blob, true)],
+  ['a HEAD from a caller who may push', (blob) => hosts.central.registry.resolveBlob(granted(), blob, true)],
   ['an upload', () => pushBlob(hosts.central, 1)],
   ['a mount', (blob) => hosts.central.registry.mountBlob(OTHER, blob, granted())],
-])('%s between looking and removing keeps blob and link', async (_name, use) => {
+])('%s between the look and the removal keeps the blob and its link', async (_name, use) => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   const { database } = hosts.central.store;
@@ -151,7 +151,7 @@ test.each<[string, (blob: Digest) => Promise<unknown>]>([
   expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
-test('a node commits on no link whose time is over: central may have let the bytes go', async () => {
+test('a node refuses a manifest whose link has expired, since central may have collected the bytes', async () => {
   const blob = await pushBlob(hosts.central, 1);
   await hosts.node1.registry.resolveBlob(granted(), blob, true);
   hosts.now += 3 * GRACE;
@@ -162,7 +162,7 @@ test('a node commits on no link whose time is over: central may have let the byt
   });
 });
 
-test('a node with an old outbox entry stops collection, and says so; at half the grace time, not before', async () => {
+test('an outbox entry as old as half the grace time stops collection, which reports it', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   await pushImage(hosts.node1, 10, ['a']);
@@ -176,7 +176,7 @@ test('a node with an old outbox entry stops collection, and says so; at half the
   expect(await stoppedAt('central')).toBeNull();
 });
 
-test('a node that does not answer stops collection, and says so', async () => {
+test('a node that does not answer stops collection, which reports it', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   hosts.node2.gate = async () => {
@@ -187,7 +187,7 @@ test('a node that does not answer stops collection, and says so', async () => {
   expect(await stoppedAt('central')).toMatch(/node2 does not answer/);
 });
 
-test('its own database failing in the middle stops collection, and it says so once it answers', async () => {
+test('a failing database of its own stops collection, which reports it once the database answers', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   let batches = 0;
@@ -204,7 +204,7 @@ test('its own database failing in the middle stops collection, and it says so on
   expect(await locationsOf('central', blob)).toEqual([]);
 });
 
-test('a manifest that a node committed on the last moment of its link is still whole at central', async () => {
+test('a manifest that a node commits in the last moment of its link stays whole at central', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += GRACE / 4 + 1;
   await hosts.node1.registry.resolveBlob(granted(), blob, true);
@@ -223,7 +223,7 @@ test('a manifest that a node committed on the last moment of its link is still w
   await pull(hosts.central, 'a' as Tag);
 });
 
-test('killed between row and object, the object goes in the next run', async () => {
+test('if a run is killed between the row and the object, the next run deletes the object', async () => {
   await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   hosts.central.gate = async (call, work) => {

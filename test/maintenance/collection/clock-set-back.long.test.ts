@@ -1,7 +1,4 @@
-/**
- * A host's clock was days ahead for a while: what was done meanwhile must not keep maintenance's tasks waiting for
- * days.
- */
+/** After a host's clock was days ahead for a while, no maintenance task may wait for days. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
@@ -40,7 +37,7 @@ async function tasks(): Promise<Map<string, Task>> {
   return new Map(all.flat());
 }
 
-test('every task is due again as soon as the clock is right', async () => {
+test('every task is due again once the clock is right', async () => {
   const hosts = await openHosts();
   await pushImage(hosts.node1, 10, ['a']);
   await hosts.drain();
@@ -49,22 +46,22 @@ test('every task is due again as soon as the clock is right', async () => {
   const ahead = await tasks();
   expect([...ahead.keys()].length).toBeGreaterThan(10);
 
-  // A blob that nobody needs, of before.
+  // An unreferenced blob from before that time.
   await pushBlob(hosts.node2, 2);
   const now = start + 3 * GRACE;
   for (let i = 0; i < 3; i++) await maintain(config, env, now + i * MINUTE);
   const after = await tasks();
-  const rests = [...after].filter(
+  const late = [...after].filter(
     ([, { last_slice_at: at, next_at: next }]) => at > now + 3 * MINUTE || next > now + DAY + HOUR,
   );
-  expect(rests.map(([name]) => name)).toEqual([]);
+  expect(late.map(([name]) => name)).toEqual([]);
   const repeated = [...ahead.keys()].filter((name) => !name.endsWith(' delete_queue'));
   expect(repeated.filter((name) => (after.get(name)?.last_slice_at ?? 0) < now)).toEqual([]);
   await maintain(config, env, now + 2 * HOUR);
   expect((await objectsAt('node2')).length).toBe(0);
 });
 
-test('a task that something stops in the first minute of the right clock is due in the next', async () => {
+test('a task that is stopped in the first minute of the right clock is due in the next minute', async () => {
   const hosts = await openHosts();
   const start = hosts.now;
   await maintain(config, env, start + AHEAD);
@@ -78,7 +75,7 @@ test('a task that something stops in the first minute of the right clock is due 
   expect((await objectsAt('central')).length).toBe(0);
 });
 
-test('a round that began before the clock was set back ends after it, and the next is not late', async () => {
+test('a round that began before the clock was set back ends, and the next round is on time', async () => {
   const hosts = await openHosts();
   const start = hosts.now;
   await DATABASES.central
@@ -94,7 +91,7 @@ test('a round that began before the clock was set back ends after it, and the ne
   expect(task?.next_at).toBeLessThan(start + GRACE / 4 + MINUTE);
 });
 
-test('a comparison that was killed while the clock was ahead goes on', async () => {
+test('a comparison that was killed while the clock was ahead goes on afterwards', async () => {
   const hosts = await openHosts();
   const start = hosts.now;
   const killed = faulty(env, ({ kind }) => (kind === 'list' ? 'before' : 'ok'));
@@ -104,7 +101,7 @@ test('a comparison that was killed while the clock was ahead goes on', async () 
   expect((await tasks()).get('central comparison')?.round_ended_at).toBeLessThan(start + HOUR);
 });
 
-test('a run during which the clock is set back goes on by its own, and ends', () => {
+test('a run whose clock is set back keeps its own time, and ends', () => {
   const began = Date.now();
   const clock = vi.spyOn(Date, 'now').mockReturnValue(began);
   const context = contextOf(config, env, began);

@@ -1,4 +1,4 @@
-/** What collecting costs: rows read for each blob, and that no slice grows with the store. */
+/** The cost of collection: rows read for each blob, and slices that do not grow with the store. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { contextOf, rowsAt } from '../../support/collecting.ts';
@@ -7,26 +7,32 @@ import { GRACE } from '../../support/fixture.ts';
 import { openHosts } from '../../support/hosts.ts';
 import { collectCentral } from '../../support/maintenance.ts';
 
-/** So many images of ten layers, each with one blob more that nothing references. */
+/** Adds images of ten layers to central, and as many unreferenced blobs. */
 async function fill(images: number): Promise<void> {
   const hex = (i: string): string => `'sha256:' || printf('%064x', ${i})`;
   const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ${images * 10} - 1)`;
   const garbage = `WITH RECURSIVE n (i) AS (SELECT 1100000 UNION ALL SELECT i + 1 FROM n
     WHERE i < 1100000 + ${images} - 1)`;
   const manifest = `'sha256:' || printf('f%063x', i / 10)`;
+  const repository = `'a/r' || (i / 10 % 100)`;
+  const layer = hex('i * 7919 % 1000003');
   const statements = [
-    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i * 7919 % 1000003')}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
-    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, 0 FROM n`,
-    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'a/r' || (i / 10 % 100), ${hex('i * 7919 % 1000003')}, ${manifest}, 'layer', 10 FROM n`,
-    `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull)
-     SELECT 'a/r' || (i / 10 % 100), ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
-    `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+     SELECT ${layer}, 'central', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO links (repository, digest, created_at) SELECT ${repository}, ${layer}, 0 FROM n`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+     SELECT ${repository}, ${layer}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT OR IGNORE INTO manifests (repository, digest, media_type, artifact_type, subject, size,
+       created_version, deleted_version, last_pull)
+     SELECT ${repository}, ${manifest}, 'm', '', NULL, 1, 1000, 0, 0 FROM n`,
+    `${garbage} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+     SELECT ${hex('i')}, 'central', 'blobs/g' || i, 10, 0, 0 FROM n`,
     `${garbage} INSERT INTO links (repository, digest, created_at) SELECT 'a/r0', ${hex('i')}, 0 FROM n`,
   ];
   for (const statement of statements) await env.DB_CENTRAL.prepare(statement).run();
 }
 
-test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices', async () => {
+test('a round over a store with a tenth of garbage reads at most 12 rows a blob', async () => {
   const hosts = await openHosts();
   hosts.now += 3 * GRACE;
   await fill(500);
@@ -44,7 +50,7 @@ test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices',
   expect(counts.rowsRead / 5500).toBeLessThanOrEqual(12);
   expect(slices[0]?.slices).toBe(12);
 
-  // A store whose leases have not run out is only looked through.
+  // In a store whose leases still run, a round only looks.
   await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = ?1')
     .bind(hosts.now + GRACE)
     .run();
@@ -55,18 +61,18 @@ test('a round reads at most 12 rows a blob, a tenth of them garbage, in slices',
   expect(counts.rowsRead / 5000).toBeLessThanOrEqual(4);
 });
 
-test('after each slice but the last, the store is left to others for a while, which is told how long it took', async () => {
+test('a task pauses after each slice but the last, and the pause is told how long the slice took', async () => {
   const hosts = await openHosts();
   hosts.now += 3 * GRACE;
   await fill(150);
   const worked: number[] = [];
   const { now } = hosts;
   let asked = 0;
-  // A clock that is a second later each time that it is asked: a slice asks more than once.
+  // The clock advances by a second on each call, and a slice calls it more than once.
   await collectCentral(
     contextOf(hosts, {
       now: () => now + 1000 * asked++,
-      rest: (milliseconds) => Promise.resolve(worked.push(milliseconds)),
+      pause: (milliseconds) => Promise.resolve(worked.push(milliseconds)),
     }),
   );
   const [task] = await rowsAt<{ slices: number }>(
@@ -77,7 +83,7 @@ test('after each slice but the last, the store is left to others for a while, wh
   for (const milliseconds of worked) expect(milliseconds).toBeGreaterThanOrEqual(1000);
 });
 
-test('without time, it stops after a slice and goes on there', async () => {
+test('a run without time left stops after a slice, and the next run goes on there', async () => {
   const hosts = await openHosts();
   hosts.now += 3 * GRACE;
   await fill(150);

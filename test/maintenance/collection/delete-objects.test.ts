@@ -1,4 +1,4 @@
-/** Objects go after their rows, are counted once, and a bucket that refuses is no secret. */
+/** Deleting objects after their rows: each is counted once, and a bucket that refuses is reported. */
 import { beforeEach, expect, test } from 'vitest';
 import { deleteObjects } from '../../support/maintenance.ts';
 import { contextOf, objectsAt, rowsAt, stoppedAt } from '../../support/collecting.ts';
@@ -22,7 +22,7 @@ beforeEach(async () => {
   }
 });
 
-test('of two runs at once, each object counts in one', async () => {
+test('two runs at once count each object once', async () => {
   let waiting = 0;
   const both = Promise.withResolvers<void>();
   hosts.central.gate = async (call, work) => {
@@ -38,7 +38,7 @@ test('of two runs at once, each object counts in one', async () => {
   ]);
 });
 
-test('a bucket that does not answer is said for as long as it does not', async () => {
+test('the task reports a bucket that does not answer until it answers again', async () => {
   const { gate } = hosts.central;
   hosts.central.gate = async (call, work) => {
     if (call === 'delete') throw new Error('internal error: please try again (10001)');

@@ -1,8 +1,8 @@
 /**
- * Invariants 1, 4 and 5 while storage looks after itself: random interleavings of pushes in all forms, mounts, HEADs,
- * commits, deletions, announcements, copies, fetches, evictions and all collections on central and two nodes, with
- * clocks that the test drives. Operations are killed, or held while others come between, at any call to a store. Stores
- * are looked at after every step; in the end all is deleted, and nothing is left.
+ * Tests invariants 1, 4 and 5 under maintenance, with random interleavings of pushes in all forms, mounts, HEADs,
+ * commits, deletions, announcements, copies up, copies down, evictions and all collections, on central and two nodes.
+ * The test drives the clocks. It kills operations at any call to a store, or holds them there while others run. It
+ * checks the stores after every step. In the end it deletes everything, and checks that nothing is left.
  *
  * `npm run test:collection -- --runs 1000 --seed 7` does more runs, or replays a failure.
  */
@@ -23,11 +23,7 @@ const PLAINER: Plainer<Step, Plan> = {
 };
 
 test(
-  titled(
-    'nothing that is live or promised is lost, and nothing stays that was deleted',
-    env.COLLECTION,
-    'test:collection',
-  ),
+  titled('nothing live or promised is lost, and nothing deleted stays', env.COLLECTION, 'test:collection'),
   async () => {
     const found = await firstFailure(TRIAL, env.COLLECTION);
     if (found !== undefined) throw new Error(await explain(found, PLAINER, carryOut, 'test:collection'));

@@ -1,12 +1,12 @@
-/** A node's bytes go only with central's release, and only while nobody there has use for them. */
+/** Collection at a node: bytes go only after central has released them, and only while the node does not need them. */
 import { beforeEach, expect, test } from 'vitest';
 import { releaseBlobs } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
-import { announceTo, readMarked } from '../../../src/replication/announcement-rows.ts';
+import { announceTo, readToAnnounce } from '../../../src/replication/announcement-rows.ts';
 import { readManifests } from '../../../src/stores/manifests/manifest-records.ts';
 import { collectBlobs } from '../../../src/maintenance/collection/collection-rows.ts';
-import { release, leave, markReleasing } from '../../../src/maintenance/collection/release-rows.ts';
+import { markReleasing, release, removeReleased } from '../../../src/maintenance/collection/release-rows.ts';
 import { outboxEntriesAfter } from '../../../src/stores/outbox-rows.ts';
 import {
   contextOf,
@@ -33,7 +33,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('what was pushed to a node and never referenced goes: the row at once, the object an hour later', async () => {
+test('an unreferenced blob of a node goes: its row at once, its object an hour later', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 2 * GRACE - 1;
   await collect();
@@ -52,10 +52,10 @@ test('what was pushed to a node and never referenced goes: the row at once, the 
   expect(await rowsAt('node1', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
-test('without release nothing goes: central needs the bytes, and has none of its own', async () => {
+test('a blob stays while central needs it and has no copy of its own', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
-  // As if the node had forgotten its manifest: central still lives by the bytes.
+  // The node forgets its manifest, but central's manifest still depends on the node's bytes.
   for (const table of ['manifests', 'manifest_references', 'tags']) await rowsAt('node1', `DELETE FROM ${table}`);
   hosts.now += 3 * GRACE;
   await collect();
@@ -63,7 +63,7 @@ test('without release nothing goes: central needs the bytes, and has none of its
   expect(await rowsAt('node1', 'SELECT * FROM locations WHERE releasing IS NOT NULL')).toEqual([]);
   await pull(hosts.central, 'a' as Tag);
 
-  // Once central has them itself, they may go; and central keeps what the node has promised.
+  // Once central has its own copy, the node's bytes may go, and central keeps what the node promised.
   await hosts.drain();
   hosts.now += GRACE;
   await collect();
@@ -77,7 +77,7 @@ test('without release nothing goes: central needs the bytes, and has none of its
   await pull(hosts.node1, 'a' as Tag);
 });
 
-test('while a node lags, only what central has itself may go', async () => {
+test('while a node lags, only blobs that central has a copy of go', async () => {
   const settled = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   const loose = await pushBlob(hosts.node1, 5);
@@ -91,7 +91,7 @@ test('while a node lags, only what central has itself may go', async () => {
   expect(await stoppedAt('node1')).toMatch(/^node2 has pushes/);
 });
 
-test('what stops a slice is said until the round after it, however little later slices have to do', async () => {
+test('a round reports what stopped one of its slices until the next round succeeds', async () => {
   const loose = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   await rowsAt(
@@ -119,7 +119,7 @@ test('what stops a slice is said until the round after it, however little later 
   expect(await locationsOf('node1', loose)).toEqual([]);
 });
 
-test('a lagging node is no reason where central could release to all', async () => {
+test('a lagging node is not reported if central has copies of all the blobs', async () => {
   const settled = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   await hosts.node1.registry.deleteManifest(REPOSITORY, settled.digest);
@@ -131,7 +131,7 @@ test('a lagging node is no reason where central could release to all', async () 
   expect(await stoppedAt('node1')).toBeNull();
 });
 
-test('central away: nothing goes, and the node says why', async () => {
+test('while central is away nothing goes, and the node reports why', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   hosts.central.gate = async () => {
@@ -143,32 +143,32 @@ test('central away: nothing goes, and the node says why', async () => {
 });
 
 const USES: readonly [name: string, use: (blob: Digest) => Promise<unknown>][] = [
-  ['a HEAD by who may push', (blob) => hosts.node1.registry.resolveBlob(granted(), blob, true)],
+  ['a HEAD from a caller who may push', (blob) => hosts.node1.registry.resolveBlob(granted(), blob, true)],
   ['an upload', () => pushBlob(hosts.node1, 1)],
   ['a mount', (blob) => hosts.node1.registry.mountBlob(OTHER, blob, granted())],
   ['a manifest', async (blob) => putManifest(hosts.node1, await imageOf(blob, []))],
 ];
 
-test.each(USES)('%s after the release keeps the row, and a later release needs a new mark', async (_name, use) => {
+test.each(USES)('%s after the release keeps the row, and the next release needs a new mark', async (_name, use) => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   const { node1, central } = { node1: hosts.node1.store, central: hosts.central.store };
   const marked = await markReleasing(node1, [blob], 'first', hosts.now);
   expect(marked).toEqual([blob]);
-  const given = await release(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
-  expect(given).toEqual([blob]);
+  const released = await release(central, node1.name, marked, true, hosts.now, hosts.now + 2 * GRACE);
+  expect(released).toEqual([blob]);
   await use(blob);
-  expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
+  expect(await removeReleased(node1, marked, released, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await locationsOf('node1', blob)).toEqual(['node1']);
-  // Even with the promise over and the blob marked once more, the old release is worth nothing.
+  // Even after the promise ends and the blob is marked again, the old release is void.
   hosts.now += 3 * GRACE;
   await hosts.node1.registry.deleteManifest(REPOSITORY, (await imageOf(blob, [])).digest).catch(() => undefined);
   await markReleasing(node1, [blob], 'second', hosts.now);
-  expect(await leave(node1, marked, given, 'first', hosts.now, hosts.now)).toEqual([]);
+  expect(await removeReleased(node1, marked, released, 'first', hosts.now, hosts.now)).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(1);
 });
 
-test('a blob that lies at central too, under a lease there, is not collected: it is evicted', async () => {
+test('a blob that central also has, under a lease, is evicted rather than collected', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 2 * GRACE + 1;
   await pushBlob(hosts.central, 1);
@@ -179,7 +179,7 @@ test('a blob that lies at central too, under a lease there, is not collected: it
   expect(row?.lease_until).toBe(hosts.now + 2 * GRACE);
 });
 
-test('a promise of central about bytes that only the node has holds the release back', async () => {
+test('central does not release bytes that only the node has while it promises them to a client', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
   await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
@@ -198,7 +198,7 @@ test('a promise of central about bytes that only the node has holds the release 
   await pull({ ...hosts.central, registry: hosts.central.registry }, 'b' as Tag);
 });
 
-test('central forgets a node’s location with the blob; the bytes stay until the node asks', async () => {
+test('central forgets a node’s location with the blob, and the bytes stay until the node asks', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
   await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
@@ -207,13 +207,13 @@ test('central forgets a node’s location with the blob; the bytes stay until th
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
   expect(await rowsAt('central', 'SELECT * FROM copies_up')).toEqual([]);
   expect(await objectsAt('node1')).toHaveLength(2);
-  // A push that the node takes on its own bytes makes them known again.
+  // A manifest that the node accepts on its own bytes makes central know them again.
   await putManifest(hosts.node1, image, ['b']);
   await hosts.drain();
   await pull(hosts.central, 'b' as Tag);
 });
 
-test('killed after each of its steps, the way out is gone to its end the next time', async () => {
+test('a removal that is killed after any of its steps is finished by the next collection', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   for (const die of [1, 2, 3] as const) {
@@ -238,7 +238,7 @@ test('killed after each of its steps, the way out is gone to its end the next ti
   expect(await rowsAt('node1', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
-test('central forgets copies of all nodes with a blob, whichever of its locations it met first', async () => {
+test('central forgets the copies up of all nodes with a blob, whichever location it found first', async () => {
   for (const host of hosts.nodes) await pushImage(host, 1, ['a']);
   for (const { queue } of hosts.nodes) await queue.moveMetadata(() => true);
   expect(await rowsAt('central', 'SELECT * FROM copies_up')).toHaveLength(4);
@@ -254,7 +254,7 @@ test('central forgets copies of all nodes with a blob, whichever of its location
   expect(await rowsAt('central', 'SELECT * FROM locations')).toEqual([]);
 });
 
-test('an announcement that comes late names no bytes that have left: its manifest was deleted', async () => {
+test('a late announcement of a deleted manifest adds no locations, copies or links', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   const { outboxEntries, late } = await readAnnouncement();
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
@@ -266,11 +266,11 @@ test('an announcement that comes late names no bytes that have left: its manifes
   expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
 });
 
-/** What node1 has to announce now, sent when the test says. */
+/** Reads what node1 has to announce now. `late` sends it when the test calls it. */
 async function readAnnouncement() {
   const { store } = hosts.node1;
   const outboxEntries = await outboxEntriesAfter(store.database, undefined, 10);
-  const { tags, manifests } = await readMarked(store.database, outboxEntries);
+  const { tags, manifests } = await readToAnnounce(store.database, outboxEntries);
   const whole = await readManifests(store.database, store.name, manifests);
   const late = () =>
     announceTo(hosts.central.store, { store: store.name, tags, ...whole }, hosts.now, hosts.now + 2 * GRACE);

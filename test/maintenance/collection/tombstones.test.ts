@@ -1,4 +1,4 @@
-/** Deletions are forgotten once everyone has heard of them, and nothing that was deleted comes back. */
+/** Deletions are forgotten once every store has applied them, and nothing deleted comes back. */
 import { beforeEach, expect, test } from 'vitest';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import {
@@ -26,7 +26,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('a tag’s tombstone goes after the grace time, with its history, when every node has followed past it', async () => {
+test('a tag’s tombstone and history go after the grace time, once every node has applied it', async () => {
   await pushImage(hosts.central, 1, ['a']);
   await hosts.central.registry.deleteTag(REPOSITORY, 'a' as Tag);
   hosts.now += 2 * GRACE;
@@ -42,7 +42,7 @@ test('a tag’s tombstone goes after the grace time, with its history, when ever
   }
 });
 
-test('not before the grace time', async () => {
+test('a tombstone stays until the grace time is over', async () => {
   await hosts.drain();
   await pushImage(hosts.central, 1, ['a']);
   await hosts.central.registry.deleteTag(REPOSITORY, 'a' as Tag);
@@ -55,14 +55,14 @@ test('not before the grace time', async () => {
   expect(await tombstones('central')).toEqual([]);
 });
 
-test('a node with an older outbox entry keeps it, wherever the tombstone is; announced, the old push changes nothing', async () => {
+test('a tombstone stays while a node has an older outbox entry, whose push then changes nothing', async () => {
   const image = await pushImage(hosts.central, 1, []);
   await hosts.drain();
   await putManifest(hosts.node1, image, ['a']);
   hosts.now += 1000;
   await putManifest(hosts.central, image, ['a']);
   await hosts.central.registry.deleteTag(REPOSITORY, 'a' as Tag);
-  // The queue follows and announces nothing: it is paused.
+  // The paused queue applies and announces nothing.
   hosts.node1.state.setPaused(true);
   await hosts.drain();
   hosts.now += 2 * GRACE;
@@ -78,7 +78,7 @@ test('a node with an older outbox entry keeps it, wherever the tombstone is; ann
   }
 });
 
-test('a node that does not answer stops it, visibly', async () => {
+test('a node that does not answer stops the task, which reports it', async () => {
   await hosts.drain();
   hosts.node1.gate = async () => {
     throw new Error('D1_ERROR: Network connection lost.');
@@ -87,14 +87,14 @@ test('a node that does not answer stops it, visibly', async () => {
   expect(await stoppedAt('central', 'tombstones')).toMatch(/node1 does not answer/);
 });
 
-test('a manifest’s deletion goes after the tags that it hides', async () => {
+test('a manifest’s deletion is forgotten after the tags that it hides', async () => {
   const image = await pushImage(hosts.central, 1, ['a', 'b']);
   await hosts.drain();
   await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
   await hosts.drain();
   hosts.now += 2 * GRACE;
   await forget();
-  // The hidden tags are tombstones now, which the nodes have yet to hear of.
+  // The hidden tags are tombstones now, and the nodes have yet to apply them.
   expect(await tombstones('central')).toHaveLength(2);
   expect(await deletions('central')).toHaveLength(1);
   for (let round = 0; round < 3; round++) {
@@ -109,7 +109,7 @@ test('a manifest’s deletion goes after the tags that it hides', async () => {
   }
 });
 
-test('an older write of a hidden tag, which a node still has, does not show again', async () => {
+test('an older write of a hidden tag that a node still has does not show again', async () => {
   const older = await pushImage(hosts.node1, 1, ['a', 'keep']);
   await hosts.drain();
   hosts.now += 1000;
@@ -132,7 +132,7 @@ test('an older write of a hidden tag, which a node still has, does not show agai
   await pull(hosts.node1, older.digest);
 });
 
-test('of a manifest that was pushed again, the deletion is forgotten and the row stays', async () => {
+test('the deletion of a manifest that was pushed again is forgotten, and its row stays', async () => {
   const image = await pushImage(hosts.central, 1, ['a']);
   await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += 1000;
@@ -152,12 +152,12 @@ test('of a manifest that was pushed again, the deletion is forgotten and the row
   await pull(hosts.node1, 'b' as Tag);
 });
 
-test('a deleted manifest has no content left after the grace time, and a merge of its versions alone revives nothing', async () => {
+test('a deleted manifest loses its content after the grace time, and its versions alone revive nothing', async () => {
   const image = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += 1.5 * GRACE;
-  // An outbox entry that is older holds the tombstone; what it was a manifest of goes.
+  // An older outbox entry keeps the tombstone, but the manifest's content goes.
   await rowsAt(
     'node2',
     "INSERT INTO outbox (kind, repository, key, version, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)",
@@ -173,7 +173,7 @@ test('a deleted manifest has no content left after the grace time, and a merge o
   await pull(hosts.central, 'a' as Tag);
 });
 
-test('when everything has been deleted, and all times are over, nothing is left', async () => {
+test('nothing is left when everything was deleted and every waiting time is over', async () => {
   const other = 'alice/other' as RepositoryName;
   const first = await pushImage(hosts.node1, 1, ['a', 'b']);
   const second = await pushImage(hosts.node2, 3, ['a'], other);
@@ -195,7 +195,7 @@ test('when everything has been deleted, and all times are over, nothing is left'
   expect(await leftovers()).toEqual([]);
 });
 
-/** Databases that count how often somebody reads all outbox entries. */
+/** Wraps databases so that each reading of all outbox entries is recorded. */
 function countingOutboxEntryReads(reads: HostName[]) {
   return (database: D1Database, name: HostName): D1Database =>
     new Proxy(database, {
@@ -209,7 +209,7 @@ function countingOutboxEntryReads(reads: HostName[]) {
     });
 }
 
-test('outbox entries are read once in a run, however many deletions are forgotten', async () => {
+test('a run reads all outbox entries once, however many deletions it forgets', async () => {
   const reads: HostName[] = [];
   hosts = await openHosts({ reach: countingOutboxEntryReads(reads) });
   await hosts.drain();
@@ -230,13 +230,13 @@ test('outbox entries are read once in a run, however many deletions are forgotte
   expect(reads.toSorted()).toEqual(['node1', 'node2']);
 });
 
-test('outbox entries are read again after an eighth of the grace time: a run can be held up', async () => {
+test('a run that is held up reads the outbox entries again after an eighth of the grace time', async () => {
   const reads: HostName[] = [];
   hosts = await openHosts({ reach: countingOutboxEntryReads(reads) });
   await hosts.drain();
-  // The first slice of central, and the second.
+  // The first and second slices of central.
   let slices = 0;
-  const rest = async (): Promise<void> => void (hosts.now += GRACE / 8);
-  await collectTombstones(contextOf(hosts, { mayGoOn: () => slices++ < 2, rest }));
+  const pause = async (): Promise<void> => void (hosts.now += GRACE / 8);
+  await collectTombstones(contextOf(hosts, { mayGoOn: () => slices++ < 2, pause }));
   expect(reads.toSorted()).toEqual(['node1', 'node1', 'node2', 'node2']);
 });

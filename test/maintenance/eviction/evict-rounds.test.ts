@@ -1,4 +1,4 @@
-/** An eviction round by round: collection comes before it, and whatever cuts it short, nothing goes that need not. */
+/** Rounds of eviction: collection comes first, and an eviction that is cut short never removes more than it must. */
 import { beforeEach, expect, test } from 'vitest';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { contextOf, HOUR, locationsOf, pull, pushImage, rowsAt, stoppedAt } from '../../support/collecting.ts';
@@ -14,7 +14,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('what nothing needs goes before what is alive', async () => {
+test('unneeded bytes go before live images', async () => {
   const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await hosts.drain();
@@ -23,7 +23,7 @@ test('what nothing needs goes before what is alive', async () => {
   expect(await manifests()).toEqual([b.digest]);
 });
 
-test('no image leaves for want of room before a round of collection has ended that began after it was asked for', async () => {
+test('no image is evicted for room before a round of collection that began after the request has ended', async () => {
   const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   const turns = async (count: number): Promise<void> => {
     let asked = 0;
@@ -32,7 +32,7 @@ test('no image leaves for want of room before a round of collection has ended th
       idleMilliseconds: undefined,
     });
   };
-  // Half of a round that knows nothing of the deletion.
+  // Half of a round of collection, before the deletion.
   let asked = 0;
   await collectNode(contextOf(hosts, { mayGoOn: () => asked++ < 2 }), hosts.node1.store);
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
@@ -45,32 +45,29 @@ test('no image leaves for want of room before a round of collection has ended th
 test.each([
   ['central does not answer', 'D1_ERROR: Network connection lost.'],
   ['the run is killed', 'D1_ERROR: SQLITE_ERROR'],
-])(
-  'bytes of an image whose rows have left count before the next image does, where %s in between',
-  async (_when, error) => {
-    const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
-    let calls = 0;
-    hosts.central.gate = async (_call, ask) => {
-      // First it is asked what it has, then to release.
-      if (++calls > 1) throw new Error(error);
-      return ask();
-    };
-    await run(hosts, 400).catch(() => undefined);
-    hosts.central.gate = async (_call, ask) => ask();
-    expect(await used(hosts)).toBe(600);
-    expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-    hosts.now += HOUR;
-    await run(hosts, 400);
-    expect(await used(hosts)).toBe(400);
-    expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
-  },
-);
+])('bytes of an evicted image go before the next image does, even if %s in between', async (_when, error) => {
+  const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
+  let calls = 0;
+  hosts.central.gate = async (_call, ask) => {
+    // Central's first call says what it has, and the second releases.
+    if (++calls > 1) throw new Error(error);
+    return ask();
+  };
+  await run(hosts, 400).catch(() => undefined);
+  hosts.central.gate = async (_call, ask) => ask();
+  expect(await used(hosts)).toBe(600);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+  hosts.now += HOUR;
+  await run(hosts, 400);
+  expect(await used(hosts)).toBe(400);
+  expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
+});
 
-test('and where the node itself fails in between', async () => {
+test('bytes of an evicted image go before the next image does, even if the node fails in between', async () => {
   const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   const { gate } = hosts.central;
   let asked = 0;
-  // Central has said what it has: the image's rows leave, and then the node is away for one call.
+  // After central has said what it has, the image's rows go, and then one call to the node fails.
   hosts.central.gate = async (_call, ask) => {
     const answer = await ask();
     if (++asked === 1) failAfterCalls(1);
@@ -92,18 +89,20 @@ test('and where the node itself fails in between', async () => {
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
 });
 
-test('images of more layers than one parameter of D1 takes leave, one at a time', async () => {
+test('images with more layers than one D1 parameter holds are evicted one at a time', async () => {
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 29999)';
   const layer = "'sha256:' || printf('%064x', i)";
   const manifest = "'sha256:' || printf('%064x', 1000000 + i / 15000)";
   const fill = (host: 'central' | 'node1'): string[] => [
-    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until) SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
+    `${numbers} INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+     SELECT ${layer}, '${host}', 'blobs/' || i, 10, 0, 0 FROM n`,
     `${numbers} INSERT INTO links (repository, digest, created_at) SELECT 'alice/app', ${layer}, 0 FROM n`,
     `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
       deleted_version, last_pull)
      SELECT 'alice/app', 'sha256:' || printf('%064x', value), 'm', '', NULL, 1, 1000, 0, 0
        FROM json_each('[1000000, 1000001]')`,
-    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size) SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
+    `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size)
+     SELECT 'alice/app', ${layer}, ${manifest}, 'layer', 10 FROM n`,
   ];
   for (const host of ['central', 'node1'] as const) for (const statement of fill(host)) await rowsAt(host, statement);
   const now = hosts.now;
@@ -118,7 +117,7 @@ test('images of more layers than one parameter of D1 takes leave, one at a time'
   expect(await rowsAt('node1', 'SELECT count(*) AS count FROM links')).toEqual([{ count: 0 }]);
 }, 60_000);
 
-test('killed between rows and bytes, the node’s collection lets the bytes go', async () => {
+test('if a run is killed between the rows and the bytes, the node’s collection removes the bytes', async () => {
   await settled(hosts, 'a', 'b');
   let calls = 0;
   hosts.central.gate = async (_call, ask) => {
@@ -135,13 +134,12 @@ test('killed between rows and bytes, the node’s collection lets the bytes go',
   await pull(hosts.node1, 'a' as Tag);
 });
 
-test('says what kept bytes from going with their image', async () => {
+test('an eviction reports what kept the bytes of an image from going', async () => {
   const [a] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   await pushImage(hosts.node2, 50, ['c']);
   hosts.now += GRACE / 2;
   hosts.central.gate = async (call, work) => {
-    // Between looking and consenting, central loses the bytes; of what nobody else has, a lagging node may have
-    // promised some.
+    // Central loses its copies between the look and the release. Without a copy it releases nothing while a node lags.
     if (call === 'batch') await rowsAt('central', "DELETE FROM locations WHERE store = 'central'");
     return work();
   };

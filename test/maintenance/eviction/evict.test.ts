@@ -1,5 +1,5 @@
 /**
- * A node over its limits lets images go that central has, whole, the least recently pulled first; a pull brings them
+ * A node over its limits evicts whole images that central has, least recently pulled first, and a pull brings them
  * back.
  */
 import { beforeEach, expect, test } from 'vitest';
@@ -26,7 +26,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('the least recently pulled go until the rest fits; their rows leave, and a pull reads from central', async () => {
+test('the least recently pulled images are evicted until the rest fits, and a pull brings them back', async () => {
   const [a, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   await pull(hosts.node1, 'a' as Tag);
   await hosts.settled();
@@ -56,7 +56,7 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
   ]);
   expect(await rowsAt('central', 'SELECT * FROM audit')).toEqual([]);
 
-  // Back by a pull, and then not the first to go.
+  // A pull brings the image back, and it is not the first to go then.
   await pull(hosts.node1, 'b' as Tag);
   await hosts.settled();
   await hosts.drain();
@@ -66,14 +66,14 @@ test('the least recently pulled go until the rest fits; their rows leave, and a 
   expect(await manifests()).toEqual([a.digest, b.digest].toSorted());
 });
 
-test('nothing goes that fits, and without limits nothing goes', async () => {
+test('nothing is evicted from a node that is within its limit or has none', async () => {
   await settled(hosts, 'a', 'b');
   await run(hosts, 400);
   await run(hosts, undefined);
   expect(await used(hosts)).toBe(400);
 });
 
-test('what nobody has pulled for so long goes, at that moment and not before', async () => {
+test('an image that nobody has pulled for the configured time is evicted, and not before', async () => {
   const [a] = await settled(hosts, 'a', 'b');
   const [row] = await rowsAt<{ used_at: number }>(
     'node1',
@@ -88,7 +88,7 @@ test('what nobody has pulled for so long goes, at that moment and not before', a
   expect(await used(hosts)).toBe(200);
 });
 
-test('what is not announced stays, and what is not settled', async () => {
+test('an image that is not announced or not settled stays', async () => {
   await pushImage(hosts.node1, 1, ['a']);
   hosts.now += 3 * GRACE;
   await run(hosts, 0);
@@ -105,7 +105,7 @@ test('what is not announced stays, and what is not settled', async () => {
   expect(await used(hosts)).toBe(0);
 });
 
-test('a manifest that was pushed again, and has yet to be announced, stays', async () => {
+test('a manifest that was pushed again and is not yet announced stays', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   await putManifest(hosts.node1, a);
   await run(hosts, 0);
@@ -116,7 +116,7 @@ test('a manifest that was pushed again, and has yet to be announced, stays', asy
   expect(await manifests()).toEqual([]);
 });
 
-test('a tag that was written again and has yet to be announced keeps its image', async () => {
+test('a tag that was written again and is not yet announced keeps its image', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   await putManifest(hosts.node1, a, ['again']);
   await rowsAt('node1', "DELETE FROM outbox WHERE kind = 'manifest'");
@@ -124,7 +124,7 @@ test('a tag that was written again and has yet to be announced keeps its image',
   expect(await manifests()).toEqual([a.digest]);
 });
 
-test('an image whose bytes were promised to a client stays until that is over', async () => {
+test('an image whose bytes a client was promised stays until the promise ends', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   await hosts.node1.registry.resolveBlob(granted(), a.manifest.requiredBlobs[0]!, true);
   hosts.now += 2 * GRACE - 1;
@@ -135,7 +135,7 @@ test('an image whose bytes were promised to a client stays until that is over', 
   expect(await manifests()).toEqual([]);
 });
 
-test('an index goes with its children; a child that another index needs stays, with its blobs', async () => {
+test('an index goes with its children, except a child that another index needs', async () => {
   const [x, y, z] = (await settled(hosts, 'x', 'y', 'z')) as [Image, Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest, y.digest]), ['old']);
   await putManifest(hosts.node1, await indexOf([y.digest, z.digest]), ['new']);
@@ -152,7 +152,7 @@ test('an index goes with its children; a child that another index needs stays, w
   await hosts.node1.registry.getManifest(granted(), { kind: 'tag', tag: 'old' as Tag });
 });
 
-test('an index whose child was pulled later goes after others', async () => {
+test('an index whose child was pulled more recently goes after other images', async () => {
   const [x, y] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest], { annotations: { a: 'b' } }), ['index']);
   await hosts.node1.registry.deleteTag(REPOSITORY, 'x' as Tag);
@@ -169,7 +169,7 @@ test('an index whose child was pulled later goes after others', async () => {
   expect(await manifests()).toEqual([]);
 });
 
-test('a blob that two images share stays for the one that stays', async () => {
+test('a blob that two images share stays while one of them stays', async () => {
   const base = await pushBlob(hosts.node1, 1);
   const images: Image[] = [];
   for (const [i, tag] of ['a', 'b'].entries()) {
@@ -188,7 +188,7 @@ test('a blob that two images share stays for the one that stays', async () => {
   expect(await used(hosts)).toBe(0);
 });
 
-test('what is pinned stays, by digest, and by tag as long as the tag names it', async () => {
+test('an image stays while it is pinned by digest, or by a tag that names it', async () => {
   const [a, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   const { database } = hosts.node1.store;
   await pin(database, REPOSITORY, a.digest, hosts.now);
@@ -203,7 +203,7 @@ test('what is pinned stays, by digest, and by tag as long as the tag names it', 
   await pull(hosts.node1, c.digest);
 });
 
-test('back by digest, an image has its tag again: it is listed, and pinned by it', async () => {
+test('an image that a pull by digest brings back has its tag again, which lists and pins it', async () => {
   const [first, second] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await putManifest(hosts.node1, second, ['x']);
   await hosts.drain();
@@ -222,7 +222,7 @@ test('back by digest, an image has its tag again: it is listed, and pinned by it
   expect(first.digest).not.toBe(second.digest);
 });
 
-test('pushed again by digest, an image has its tag again, but not one that its deletion hides', async () => {
+test('an image that is pushed again by digest has its tag again, except a tag that its deletion hides', async () => {
   const [, second] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, second.digest);
   await putManifest(hosts.node1, second, ['x']);
@@ -238,7 +238,7 @@ test('pushed again by digest, an image has its tag again, but not one that its d
   ]);
 });
 
-test('a pin by tag holds by what the versions say', async () => {
+test('a pin by tag follows the versions, not the column `visible`', async () => {
   const [a] = (await settled(hosts, 'a', 'b')) as [Image];
   await pin(hosts.node1.store.database, REPOSITORY, 'a' as Tag, hosts.now);
   await rowsAt('node1', 'UPDATE tags SET visible = 0');
@@ -246,7 +246,7 @@ test('a pin by tag holds by what the versions say', async () => {
   expect(await manifests()).toEqual([a.digest]);
 });
 
-test('pulled between the choice and the eviction, an image stays', async () => {
+test('an image that is pulled between the choice and the eviction stays', async () => {
   const [a] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   const work = hosts.central.gate;
   hosts.central.gate = async (_call, ask) => {
@@ -266,7 +266,7 @@ test('a manifest that needs the bytes between release and removal keeps them', a
   let calls = 0;
   hosts.central.gate = async (call, ask) => {
     const result = await ask();
-    // First it is asked what it has, then to release.
+    // Central has just released the bytes.
     if (call === 'batch' && ++calls === 1) {
       await hosts.node1.registry.mountBlob(other, blob, granted()).catch(() => undefined);
       await putManifest(hosts.node1, await imageOf(blob, []), ['m'], other).catch(() => undefined);
@@ -281,7 +281,7 @@ test('a manifest that needs the bytes between release and removal keeps them', a
   await pull({ ...hosts.node1, registry: hosts.node1.registry }, 'm' as Tag, other);
 });
 
-test('a deletion that hides tags is still known after eviction', async () => {
+test('a deletion that hides tags survives an eviction', async () => {
   const [a] = (await settled(hosts, 'a')) as [Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await putManifest(hosts.node1, a, ['b']);

@@ -1,4 +1,4 @@
-/** Very many objects and rows, compared in slices. */
+/** Comparing very many objects and rows, in slices. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -33,22 +33,22 @@ async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
   await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
 }
 
-/** An object that nothing names, as a crash between R2 and D1 leaves it. */
+/** Puts an object that no row names, as a crash between R2 and D1 leaves it. */
 async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
   const key = `blobs/${name}`;
   await bucket.put(key, bytesOf(1, 10));
   return key;
 }
 
-describe('many of them', () => {
-  test('over several pages of the listing, in slices, each is found once', async () => {
+describe('a comparison', () => {
+  test('of several pages of objects, in slices, finds each orphan once', async () => {
     const names = Array.from({ length: 2100 }, (_, i) => String(i).padStart(5, '0'));
     for (let i = 0; i < names.length; i += 100) await Promise.all(names.slice(i, i + 100).map((name) => leak(name)));
     const blobs: Digest[] = [];
     for (let i = 0; i < 5; i++) blobs.push(await pushBlob(at(hosts.central), bytesOf(i + 1, 100)));
     await lose('central', blobs[0]!);
     hosts.now += DAY;
-    // A slice is one page of the listing here.
+    // Here, each slice is one page of the listing.
     let slices = 0;
     while (slices++ < 10) {
       let asked = 0;
@@ -69,7 +69,7 @@ describe('many of them', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(2100);
   });
 
-  test('over several pages of rows, the ends included', async () => {
+  test('of several pages of rows finds the row of an object on any page', async () => {
     const digest = await pushBlob(at(hosts.central), bytesOf(1, 100));
     await DATABASES.central
       .prepare(
@@ -84,7 +84,7 @@ describe('many of them', () => {
     expect(await locationAt('central', digest)).toMatchObject({ damage: null });
   });
 
-  test('lost at once: each slice asks for a thousand, and the round comes to its end', async () => {
+  test('of very many lost objects looks up a thousand in each slice, and the round ends', async () => {
     await DATABASES.central
       .prepare(
         `INSERT INTO locations (digest, store, key, size, created_at, lease_until)

@@ -1,4 +1,4 @@
-/** What lies in a bucket and what rows name, compared in both directions. */
+/** Comparing the objects in a bucket with the rows that name them, in both directions. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { bodyOf, bytesOf, pushBlob, REPOSITORY, session, SUBJECT } from '../../support/fixture.ts';
 import type { Hosts } from '../../support/hosts.ts';
@@ -34,14 +34,14 @@ async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
   await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
 }
 
-/** An object that nothing names, as a crash between R2 and D1 leaves it. */
+/** Puts an object that no row names, as a crash between R2 and D1 leaves it. */
 async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
   const key = `blobs/${name}`;
   await bucket.put(key, bytesOf(1, 10));
   return key;
 }
 
-test('a location whose object is gone is damaged; others are not', async () => {
+test('a location whose object is gone is marked as damaged, and others are not', async () => {
   const lost = await pushBlob(at(hosts.central), bytesOf(1, 100));
   const kept = await pushBlob(at(hosts.central), bytesOf(2, 100));
   await lose('central', lost);
@@ -53,7 +53,7 @@ test('a location whose object is gone is damaged; others are not', async () => {
 });
 
 describe('an object without a row', () => {
-  test('is left alone while a request may yet name it, then is an orphan, and is deleted after 30 days', async () => {
+  test('is left alone while a request may yet name it, then becomes an orphan, and goes after 30 days', async () => {
     const blob = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await leak('orphan');
     hosts.now = Date.now() + HOUR / 2;
@@ -74,7 +74,7 @@ describe('an object without a row', () => {
     expect(await counterAt('central', 'orphans_deleted')).toBe(1);
   });
 
-  test('that a row names again, as a restored database may, stays and is no orphan', async () => {
+  test('stays, and is no orphan, once a restored database names it again', async () => {
     const digest = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await keyAt('central', digest);
     const { results } = await DATABASES.central
@@ -96,7 +96,7 @@ describe('an object without a row', () => {
     expect(await BUCKETS.central.head(key)).not.toBeNull();
   });
 
-  test('that belongs to an upload that is under way is none', async () => {
+  test('is no orphan if it belongs to an upload under way', async () => {
     const open = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
     await hosts.central.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(3, 50)));
     hosts.now += 2 * HOUR;
@@ -104,7 +104,7 @@ describe('an object without a row', () => {
     expect(await orphansAt('central')).toEqual([]);
   });
 
-  test('is deleted by somebody else: it is forgotten', async () => {
+  test('is forgotten if somebody else deletes it', async () => {
     const key = await leak('orphan');
     hosts.now += DAY;
     await compare();
@@ -117,8 +117,9 @@ describe('an object without a row', () => {
 
   test("at a node stays for as long as central's rows name it", async () => {
     const key = await leak('at-node', BUCKETS.node1);
-    const insert =
-      "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)";
+    const insert = `
+      INSERT INTO locations (digest, store, key, size, created_at, lease_until)
+      VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)`;
     await DATABASES.central.prepare(insert).bind(key).run();
     hosts.now += DAY;
     await compare('node1');

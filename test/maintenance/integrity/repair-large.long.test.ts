@@ -1,4 +1,4 @@
-/** Repairs of an object that is copied in parts, over several runs. */
+/** Repairing a large object, which is copied in parts over several runs. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -40,7 +40,7 @@ test('a large object is copied in parts over several runs', async () => {
   let runs = 0;
   while (found.size === 0 && runs++ < 10) {
     hosts.now += DAY / 24;
-    // Time for the look, the blob, and one part.
+    // The run has time for the look, the blob, and one part.
     let left = 3;
     const context = contextOf(hosts, env, { mayGoOn: () => left-- > 0 });
     await repair(context, context.central, async (_store, digest) => void found.add(digest));
@@ -51,7 +51,7 @@ test('a large object is copied in parts over several runs', async () => {
   expect(results).toEqual([]);
 });
 
-test('a copy whose row was written is not named again by a later attempt, also where nobody heard of the row', async () => {
+test('no later attempt uses a copy whose row was written, even if the answer was lost', async () => {
   const content = new Uint8Array(WHOLE_BYTES + 1000).fill(7);
   const layer = await pushBlob(at(hosts.central), content);
   await pushBlob(at(hosts.node1), content);
@@ -64,7 +64,7 @@ test('a copy whose row was written is not named again by a later attempt, also w
   const context = contextOf(hosts);
   await repair({ ...context, mayGoOn: () => left-- > 0 }, context.central, async () => undefined);
   expect(await progress()).toEqual([{ digest: layer }]);
-  // From the row on, no answer reaches the run: as if it had been killed.
+  // Once the row is written, no answer reaches the run, as if it had been killed.
   const isNamed = async () => (await locationAt('central', layer))?.damage === null;
   const failing = gateD1(DATABASES.central, async (_call, work) => {
     const answer = (await isNamed()) ? undefined : await work();
@@ -77,7 +77,7 @@ test('a copy whose row was written is not named again by a later attempt, also w
   expect(await progress()).toEqual([]);
 });
 
-test('two runs that go on with the same copy at once do not take it away from each other', async () => {
+test('two runs that go on with the same copy at once do not delete it', async () => {
   const content = new Uint8Array(WHOLE_BYTES + 1000).fill(6);
   const layer = await pushBlob(at(hosts.central), content);
   await pushBlob(at(hosts.node1), content);

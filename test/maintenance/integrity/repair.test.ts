@@ -1,6 +1,6 @@
 /**
- * What is damaged is 503 to readers and unknown to pushers, until it is repaired: from a store that has it, an orphan,
- * or a push.
+ * Readers get 503 for a damaged blob, and pushers are told that it is unknown, until it is repaired from another store,
+ * an orphan, or a push.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
@@ -54,7 +54,7 @@ const DAMAGES = [
   ['wrong', spoil, 'wrong bytes'],
 ] as const;
 
-/** An image at central with one layer, {@link CONTENT}. */
+/** Pushes an image with one layer, {@link CONTENT}. */
 async function image(host: Host): Promise<{ layer: Digest; push: () => Promise<void> }> {
   const layer = await pushBlob(at(host), CONTENT);
   const config = await pushBlob(at(host), bytesOf(2, 30));
@@ -75,7 +75,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     vi.restoreAllMocks();
   });
 
-  test('is 503 to who reads it, here and at nodes, with a line in the log', async () => {
+  test('is 503 to readers at every host, with a line in the log', async () => {
     const key = await keyAt('central', layer);
     for (const host of hosts.all) {
       const lines = errorLines();
@@ -87,7 +87,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     }
   });
 
-  test('is unknown to who may push it, neither mounted nor committed on, and a push repairs it', async () => {
+  test('is unknown to pushers, refuses mounts and manifests, and is repaired by a push', async () => {
     for (const host of hosts.all) {
       await expect(host.registry.resolveBlob(granted(), layer, true)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
       expect(await host.registry.mountBlob(OTHER, layer, granted())).toBe(false);
@@ -124,7 +124,7 @@ describe.each(DAMAGES)('an object that is %s, and that no store has', (_what, da
     expect(results).toEqual([]);
   });
 
-  test('is repaired by a push to a node, which central then reads and copies', async () => {
+  test('is repaired by a push to a node, which central then reads and copies up', async () => {
     await pushBlob(at(hosts.node1), CONTENT);
     const config = await pushBlob(at(hosts.node1), bytesOf(2, 30));
     await pushImage(at(hosts.node1), await imageOf(config, [layer]), ['node']);
@@ -150,13 +150,13 @@ describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
     expect(repaired?.key).not.toBe(key);
     expect(await read(hosts.central, layer)).toEqual(CONTENT);
     expect(await counterAt('central', 'repaired')).toBe(1);
-    // What was wrong is kept, as any object without a row.
+    // The object with wrong bytes stays as an orphan.
     hosts.now += 2 * DAY;
     await lookAfter(contextOf(hosts));
     expect(await orphansAt('central')).toEqual(problem === 'missing' ? [] : [key]);
   });
 
-  test("at a node is repaired from central, and central's row of it follows", async () => {
+  test("at a node is repaired from central, and so is central's row of it", async () => {
     const { layer } = await image(hosts.node1);
     await hosts.drain();
     expect(await locationAt('central', layer, 'node1')).toMatchObject({ key: await keyAt('node1', layer) });
@@ -168,7 +168,7 @@ describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
     expect(await read(hosts.node1, layer)).toEqual(CONTENT);
   });
 
-  test('at a node is read from central meanwhile, and what was read is fetched', async () => {
+  test('at a node is read from central, and the read copies it down', async () => {
     const { layer } = await image(hosts.node1);
     await hosts.drain();
     await damage('node1', layer);
@@ -179,7 +179,7 @@ describe.each(DAMAGES)('an object that is %s', (_what, damage, problem) => {
     expect(await BUCKETS.node1.head(await keyAt('node1', layer))).not.toBeNull();
   });
 
-  test('at a node is copied to no store, and no image is settled on it', async () => {
+  test('at a node is not copied up, and its image does not settle', async () => {
     const { layer } = await image(hosts.node1);
     await hosts.node1.queue.moveMetadata(() => true);
     await damage('node1', layer);
@@ -209,7 +209,7 @@ test('a damaged blob at central is settled again by the node that announces it',
   expect(await read(hosts.central, layer)).toEqual(CONTENT);
 });
 
-test('an orphan of the same size is hashed, and the one that has the bytes takes the place of the lost object', async () => {
+test('orphans of the same size are hashed, and one with the right bytes replaces the lost object', async () => {
   const { layer } = await image(hosts.central);
   await lose('central', layer);
   await BUCKETS.central.put('blobs/other', bytesOf(7, 100));
@@ -225,7 +225,7 @@ test('an orphan of the same size is hashed, and the one that has the bytes takes
   expect(await read(hosts.central, layer)).toEqual(CONTENT);
 });
 
-test('of very many orphans of its size, the last one is tried as well', async () => {
+test('even the last of very many orphans of the same size is tried', async () => {
   const { layer } = await image(hosts.central);
   await lose('central', layer);
   await BUCKETS.central.put('blobs/same', CONTENT);
@@ -248,7 +248,7 @@ test('of very many orphans of its size, the last one is tried as well', async ()
   expect(await locationAt('central', layer)).toEqual({ key: 'blobs/same', damage: null });
 });
 
-test('an orphan is found for a blob that is asked for by sha512', async () => {
+test('an orphan is found for a blob with a sha512 digest', async () => {
   const digest = await pushBlob(at(hosts.central), CONTENT, REPOSITORY, 'sha512');
   await lose('central', digest);
   await BUCKETS.central.put('blobs/same', CONTENT);
@@ -258,7 +258,7 @@ test('an orphan is found for a blob that is asked for by sha512', async () => {
   expect(await read(hosts.central, digest)).toEqual(CONTENT);
 });
 
-test('an object that was put back is right again', async () => {
+test('a lost object that was put back is sound again', async () => {
   const { layer } = await image(hosts.central);
   const key = await keyAt('central', layer);
   await lose('central', layer);
@@ -270,7 +270,7 @@ test('an object that was put back is right again', async () => {
   expect(await locationAt('central', layer)).toEqual({ key, damage: null });
 });
 
-test('a store that says it has the bytes and has others is found out, and the next one is asked', async () => {
+test('a store whose copy has wrong bytes is marked as damaged, and the next store is asked', async () => {
   const { layer } = await image(hosts.central);
   for (const node of hosts.nodes) await read(node, layer);
   await hosts.drain();
@@ -285,7 +285,7 @@ test('a store that says it has the bytes and has others is found out, and the ne
   expect(await read(hosts.node1, layer)).toEqual(CONTENT);
 });
 
-test('a manifest whose blobs are sound is committed beside one that is damaged', async () => {
+test('a manifest with sound blobs is accepted beside a damaged one', async () => {
   const { layer } = await image(hosts.central);
   await lose('central', layer);
   errorLines();

@@ -1,6 +1,6 @@
 /**
- * A store's database is restored to an earlier moment, its bucket is not: the steps of docs/operations.md, "Restoring
- * central's database" and "Restoring a node's database", and what is promised there of each case.
+ * A store's database is restored to an earlier moment, and its bucket is not. The tests take the steps of
+ * docs/operations.md, "Restoring central's database" and "Restoring a node's database", and check what it promises.
  */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -9,7 +9,7 @@ import { maintain } from '../../../src/maintenance/schedule.ts';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { copyImageDown } from '../../../src/replication/copy-down.ts';
-import { markEverything } from '../../../src/stores/outbox-rows.ts';
+import { announceAll } from '../../../src/stores/outbox-rows.ts';
 import {
   bodyOf,
   bytesOf,
@@ -44,16 +44,17 @@ const HOUR = DAY / 24;
 type Row = Record<string, string | number | null>;
 type Dump = ReadonlyMap<string, readonly Row[]>;
 
-/** All rows of a host's database. */
+/** Reads all rows of a host's database. */
 async function dump(host: HostName): Promise<Dump> {
   const database = DATABASES[host];
   const tables = await database
     .prepare(
-      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'",
+      `SELECT name FROM sqlite_master WHERE type = 'table'
+         AND name NOT GLOB '_cf*' AND name NOT GLOB 'd1_*' AND name NOT GLOB 'sqlite_*'`,
     )
     .all<{ name: string }>();
   const rows = tables.results.map(async ({ name }) => {
-    // Without columns that are computed from others.
+    // `table_info` leaves out generated columns.
     const columns = await database.prepare(`PRAGMA table_info(${name})`).all<{ name: string }>();
     const list = columns.results.map((column) => column.name).join();
     return [name, (await database.prepare(`SELECT ${list} FROM ${name}`).all<Row>()).results] as const;
@@ -85,7 +86,7 @@ interface Pushed extends Image {
 
 type SendBlob = (content: Uint8Array<ArrayBuffer>, repository: RepositoryName) => Promise<Digest>;
 
-/** An image of its own repository, with the tag `latest`. @param send how its layer is sent */
+/** Pushes an image to its own repository, with the tag `latest`. @param send sends its layer */
 async function push(
   host: Host,
   name: string,
@@ -114,7 +115,7 @@ function layerOf(seed: number): Uint8Array<ArrayBuffer> {
   return bytesOf(seed, 1000 + seed);
 }
 
-/** Sends a whole layer in one chunk; what is answered closes the session, and makes that chunk the blob. */
+/** Sends a whole layer in one chunk. Returns a function that closes the session and makes that chunk the blob. */
 async function sendChunk({ registry }: Host, name: string, seed: number): Promise<SendBlob> {
   const repository = `alice/${name}` as RepositoryName;
   const opened = await registry.openUpload(repository, SUBJECT, 'sha256');
@@ -126,12 +127,12 @@ async function sendChunk({ registry }: Host, name: string, seed: number): Promis
   };
 }
 
-/** One run of maintenance. @param collects whether the configuration lets it */
+/** Runs maintenance once. @param collects whether the configuration collects */
 async function cron(collects: boolean, now: number): Promise<void> {
   await maintain({ ...parseConfig(env), collects }, env, now);
 }
 
-/** Maintenance for longer than anything is kept: sessions, leases, orphans. Nodes follow and copy in between. */
+/** Runs maintenance for longer than sessions, leases and orphans are kept. The nodes' queues run in between. */
 async function collectForLong(): Promise<void> {
   for (const step of [2 * HOUR, DAY, DAY, DAY, 29 * DAY, DAY, DAY]) {
     hosts.now += step;
@@ -141,7 +142,7 @@ async function collectForLong(): Promise<void> {
   }
 }
 
-/** What the steps have an operator do to a database that was restored, first of all. */
+/** Takes the first step that operators are told to take after a restore. */
 function forgetSessions(host: HostName): Promise<unknown> {
   return DATABASES[host].batch(
     ['upload_chunks', 'uploads', 'orphans', 'repairs'].map((table) => DATABASES[host].prepare(`DELETE FROM ${table}`)),
@@ -175,7 +176,7 @@ describe('an older database, a newer bucket', () => {
   let atNode: Pushed;
   let underWay: Pushed;
 
-  /** What happened before the restored moment, what after it, and the documented steps. */
+  /** Pushes before and after the moment, restores the database, and takes the documented steps. */
   beforeEach(async () => {
     errorLines();
     const { central, node1 } = hosts;
@@ -197,13 +198,13 @@ describe('an older database, a newer bucket', () => {
     for (const blob of pulled.manifest.requiredBlobs) await read(node1, blob, pulled.repository);
     atNode = await push(node1, 'at-node', 60);
     await hosts.drain();
-    // Deleted, and by now collected.
+    // This image is deleted after the moment, and collected.
     await central.registry.deleteManifest(deleted.repository, deleted.digest);
     await BUCKETS.central.delete(await keyAt('central', deleted.layer));
     await hosts.drain();
 
     await restore('central', moment);
-    // Days until the operator comes to the next step.
+    // Days pass until the operator takes the next step.
     for (let days = 1; days <= 3; days++) await cron(false, hosts.now + days * DAY);
     await forgetSessions('central');
     const positions = await Promise.all(
@@ -213,7 +214,8 @@ describe('an older database, a newer bucket', () => {
     );
     const next = Math.max(...positions.map((position) => position ?? 0)) + 1;
     await env.DB_CENTRAL.prepare(
-      "INSERT INTO change_log (position, kind, name, key, version, recorded_at) VALUES (?1, 'visibility', '', '', 0, 0)",
+      `INSERT INTO change_log (position, kind, name, key, version, recorded_at)
+       VALUES (?1, 'visibility', '', '', 0, 0)`,
     )
       .bind(next)
       .run();
@@ -222,14 +224,14 @@ describe('an older database, a newer bucket', () => {
     ).run();
     for (const node of hosts.nodes) {
       await DATABASES[node.name].prepare('DELETE FROM change_log_positions').run();
-      await markEverything(node.store.database, hosts.now);
+      await announceAll(node.store.database, hosts.now);
     }
     await hosts.drain();
   });
 
-  test('all that the documents promise is there again, once the scrub has been round', async () => {
+  test('everything that the docs promise is there again after a round of the comparison and the repair', async () => {
     const { central } = hosts;
-    // The bytes of what only central had are not found by themselves.
+    // Central does not find bytes that only it had before that round.
     await expect(read(central, known.layer, known.repository)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
     hosts.now = Date.now() + 2 * HOUR;
     const repaired = await lookAfter(contextOf(hosts));
@@ -237,19 +239,19 @@ describe('an older database, a newer bucket', () => {
     await hosts.drain();
     for (const image of [before, pulled, known, underWay, atNode])
       for (const host of hosts.all) await expectWhole(host, image);
-    // Forgotten sessions count for nobody.
+    // Forgotten sessions no longer count in the usage.
     expect(await env.DB_CENTRAL.prepare('SELECT sum(uploading) AS bytes FROM usage').first('bytes')).toBe(0);
 
-    // Found in the bucket, not copied from elsewhere.
+    // These blobs were found in the bucket, not copied from another store.
     const { results } = await env.DB_CENTRAL.prepare(
       "SELECT value FROM maintenance_counters WHERE name = 'repaired'",
     ).all();
     expect(results).toEqual([{ value: known.manifest.requiredBlobs.length + underWay.manifest.requiredBlobs.length }]);
-    // Tags at central are the restored ones and those that came back.
+    // Central has only the restored tags and those that nodes announced again.
     await expect(resolve(central, unknown)).rejects.toMatchObject({ kind: 'NAME_UNKNOWN' });
   });
 
-  test('collection, switched on again, takes nothing of it', async () => {
+  test('collection that is switched on again removes none of it', async () => {
     hosts.now = Date.now() + 2 * HOUR;
     await lookAfter(contextOf(hosts));
     await hosts.drain();
@@ -259,7 +261,7 @@ describe('an older database, a newer bucket', () => {
     expect(await orphansAt('central')).toEqual([]);
   });
 
-  test('what was deleted since shows at central until it is deleted again, without the bytes that were collected', async () => {
+  test('an image that was deleted since shows at central, without its bytes, until it is deleted again', async () => {
     const { central, node1 } = hosts;
     hosts.now = Date.now() + 2 * HOUR;
     await lookAfter(contextOf(hosts));
@@ -272,7 +274,7 @@ describe('an older database, a newer bucket', () => {
       await expect(resolve(host, deleted)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
   });
 
-  test('what no node has is kept in the bucket for 30 days: a push of its manifest would find its bytes', async () => {
+  test('bytes that no node has stay in the bucket for 30 days, where a push of their manifest finds them', async () => {
     const { central } = hosts;
     hosts.now = Date.now() + 2 * HOUR;
     await lookAfter(contextOf(hosts));
@@ -289,7 +291,7 @@ describe('an older database, a newer bucket', () => {
   });
 });
 
-test('while nothing is collected, orphans stay, however long ago restored rows say that they were seen', async () => {
+test('orphans stay while nothing is collected, however early restored rows say that they were seen', async () => {
   errorLines();
   await BUCKETS.central.put('blobs/orphan', bytesOf(1, 10));
   await env.DB_CENTRAL.prepare("INSERT INTO orphans (key, size, first_seen) VALUES ('blobs/orphan', 10, 0)").run();
@@ -303,7 +305,7 @@ test('while nothing is collected, orphans stay, however long ago restored rows s
 });
 
 describe('an older database of a node, a newer bucket', () => {
-  test('what was announced since is whole everywhere, its only bytes included, and stays so when collection is on', async () => {
+  test('images announced since are whole everywhere, and stay so when collection is on again', async () => {
     errorLines();
     const { node1, central } = hosts;
     const before = await push(node1, 'before', 10);
@@ -312,7 +314,7 @@ describe('an older database of a node, a newer bucket', () => {
     await lookAfter(contextOf(hosts));
     const moment = await dump('node1');
 
-    // Announced, while central's bucket takes nothing.
+    // These images are announced while central's bucket refuses writes, so only the node has their bytes.
     const { gate } = central;
     central.gate = async (call, work) => {
       if (call === 'put') throw new Error('internal error: please try again (10001)');
@@ -330,7 +332,7 @@ describe('an older database of a node, a newer bucket', () => {
     for (let days = 1; days <= 3; days++) await cron(false, hosts.now + days * DAY);
     await forgetSessions('node1');
     await DATABASES.node1.prepare("DELETE FROM maintenance_tasks WHERE task IN ('comparison', 'repair')").run();
-    await markEverything(node1.store.database, hosts.now);
+    await announceAll(node1.store.database, hosts.now);
     hosts.now = Date.now() + 2 * HOUR;
     await hosts.drain();
     await lookAfter(contextOf(hosts));

@@ -1,4 +1,4 @@
-/** A run of maintenance that dies at any of its calls, after the call was applied, is made good by the next one. */
+/** A run of maintenance that is killed at any call, after the call took effect, is made good by the next run. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { MaintenanceContext } from '../../../src/maintenance/context.ts';
@@ -27,17 +27,18 @@ afterEach(() => void vi.restoreAllMocks());
 
 const ELEVEN_MINUTES = 11 * 60_000;
 
-/** Every so many calls: what a call leaves is what the next ones start from, and a run makes about forty. */
+/** The test kills a run at every call that is a multiple of this. A run makes about forty calls. */
 const STEP = 3 * SAMPLE;
 
-/** Central and one node. */
+/** Returns a context of central and one node. */
 function contextOfTwo(hosts: Hosts, bindings: object = env): MaintenanceContext {
   const context = contextOf(hosts, bindings);
   return { ...context, nodes: context.nodes.slice(0, 1) };
 }
 
 /**
- * One run that makes so many calls, the last of which happens without an answer. Answers whether it came to its end.
+ * Runs maintenance until it has made so many calls. The last of them takes effect, but its answer is lost. Returns
+ * whether the run finished.
  */
 async function killedAt(hosts: Hosts, calls: number): Promise<boolean> {
   let made = 0;
@@ -49,14 +50,14 @@ async function killedAt(hosts: Hosts, calls: number): Promise<boolean> {
   try {
     await lookAfter(contextOfTwo(hosts, faulty(env, plan)));
   } catch (error) {
-    // R2's deletes are not translated.
+    // Errors of R2's deletes are not translated to OciError.
     if (!isUnavailable(error) && !String(error).includes('(10001)')) throw error;
   }
   hosts.now += ELEVEN_MINUTES;
   return made < calls;
 }
 
-test('killed at its calls, then run again: all is repaired, orphans alone are deleted, and nothing else is', async () => {
+test('a run after a killed one repairs all damage and deletes nothing but orphans', async () => {
   const hosts = await openHostsNow();
   errorLines();
   let calls = 1;

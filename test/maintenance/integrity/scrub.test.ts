@@ -1,4 +1,4 @@
-/** The scrub reads blobs at rest in rotation, within its budget, and notes what is lost or wrong. */
+/** The scrub reads stored blobs in rotation, within its budget, and records which are lost or wrong. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -46,8 +46,8 @@ function task(): Promise<{
   return DATABASES.central.prepare("SELECT * FROM maintenance_tasks WHERE task = 'scrub'").first();
 }
 
-describe('what it finds', () => {
-  test('nothing in sound blobs, of either algorithm and of no bytes', async () => {
+describe('the scrub', () => {
+  test('finds no damage in sound blobs, of either algorithm or empty', async () => {
     await pushed(2, 100);
     await pushBlob(at(hosts.central), bytesOf(9, 0));
     await pushBlob(at(hosts.central), bytesOf(10, 50), REPOSITORY, 'sha512');
@@ -62,7 +62,7 @@ describe('what it finds', () => {
   test.each([
     ['lost', lose, 'missing'],
     ['wrong', spoil, 'wrong bytes'],
-  ] as const)('an object that is %s: its location is damaged, and the log says so', async (_what, damage, problem) => {
+  ] as const)('marks the location of an object that is %s as damaged, and logs it', async (_what, damage, problem) => {
     const [first, second] = (await pushed(2)) as [Digest, Digest];
     const key = await keyAt('central', second);
     await damage('central', second);
@@ -73,13 +73,13 @@ describe('what it finds', () => {
     expect(await locationAt('central', second)).toEqual({ key, damage: problem });
     expect(lines).toContainEqual({ damaged: second, store: 'central', key, problem });
     expect(await counterAt('central', 'damaged_found')).toBe(1);
-    // What is known is not counted again in the next round.
+    // The next round does not count known damage again.
     hosts.now += DAY;
     await scrub(context, context.central, PLENTY);
     expect(await counterAt('central', 'damaged_found')).toBe(1);
   });
 
-  test("damage at a node is noted in central's row of it as well", async () => {
+  test("marks central's row of a node's damaged location as well", async () => {
     const digest = await pushBlob(at(hosts.node1), bytesOf(1, 100));
     const key = await keyAt('node1', digest);
     const announced =
@@ -94,10 +94,10 @@ describe('what it finds', () => {
 });
 
 describe('the budget', () => {
-  // Ten minutes' worth at the beginning; afterwards one object every six hours.
+  // Ten minutes' worth at the start, and then one object every six hours.
   const BUDGET = 4 * SIZE;
 
-  test('is kept over days, paid in advance by one object at most, and blobs come in turn', async () => {
+  test('is kept over days, overdrawn by one object at most, and blobs take turns', async () => {
     await pushed(6);
     const context = contextOf(hosts);
     const seen: number[] = [];
@@ -114,14 +114,14 @@ describe('the budget', () => {
     expect(seen.at(-1)).toBeGreaterThan(6 * SIZE);
   });
 
-  test('of nothing reads nothing', async () => {
+  test('of zero reads nothing', async () => {
     await pushed(1);
     const context = contextOf(hosts);
     await scrub(context, context.central, 0);
     expect(await task()).toBeNull();
   });
 
-  test('that nobody has used is not saved up', async () => {
+  test('is not saved up while no run uses it', async () => {
     await pushed(6);
     const context = contextOf(hosts);
     await scrub(context, context.central, BUDGET);
@@ -130,7 +130,7 @@ describe('the budget', () => {
     expect(await counterAt('central', 'scrubbed_bytes')).toBe(2 * SIZE);
   });
 
-  test('a round begins once a day at most, however small the store', async () => {
+  test('lets a round begin at most once a day, however small the store is', async () => {
     await pushed(1);
     const context = contextOf(hosts);
     for (let hour = 0; hour < 49; hour++) {
@@ -141,8 +141,8 @@ describe('the budget', () => {
   });
 });
 
-describe('what stops it', () => {
-  test('a run that has no more time goes on where it was', async () => {
+describe('a scrub that is stopped', () => {
+  test('by the time limit goes on where it was', async () => {
     await pushed(5);
     let left = 0;
     const context = contextOf(hosts, env, { mayGoOn: () => left-- > 0 });
@@ -154,7 +154,7 @@ describe('what stops it', () => {
     expect(await task()).toMatchObject({ position: '' });
   });
 
-  test('an object that cannot be read says nothing of it: it is tried again, then passed over', async () => {
+  test('by an unreadable object tries it again, then skips it without marking it as damaged', async () => {
     const [first, second] = (await pushed(2)) as [Digest, Digest];
     const key = await keyAt('central', first);
     const broken = faulty(env, ({ kind, keys }) => (kind === 'get' && keys.includes(key) ? { breakAt: 0.5 } : 'ok'));

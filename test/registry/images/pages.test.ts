@@ -39,8 +39,8 @@ test('what a node has costs it one round trip, what only central has one there a
   hosts.now += 1000;
   const { registry } = hosts.node1;
   const wanted = ({ digest }: Image) => [{ access: granted(), reference: { kind: 'digest', digest } as const }];
-  const found = async (image: Image, alsoFromAfar: boolean) =>
-    (await registry.findImages(wanted(image), alsoFromAfar)).map(({ digest, size }) => [digest, size]);
+  const found = async (image: Image, withCentral: boolean) =>
+    (await registry.findImages(wanted(image), withCentral)).map(({ digest, size }) => [digest, size]);
   expect(await cost(() => registry.findImages(wanted(near), true))).toEqual([1, 0, 0]);
   expect(await cost(() => registry.findImages(wanted(remote), false))).toEqual([1, 0, 0]);
   expect(await cost(() => registry.findImages(wanted(remote), true))).toEqual([1, 1, 0]);

@@ -89,7 +89,7 @@ const WHOLE: Buffering = {
   sizes: [STEP_BYTES, SMALL_BYTES],
   least: SMALL_BYTES,
   givesWay: false,
-  isGivenUp: true,
+  failsWhenSlow: true,
   copies: 1,
 };
 
@@ -131,7 +131,7 @@ test('a document is not given up for the time that it waits for room itself', as
   const { stream } = stalledBody(STEP_BYTES + 1);
   const body = new BufferedBody(stream, budget, WHOLE);
   const failed = expect(body.read()).rejects.toMatchObject({ kind: 'BODY_STALLED' });
-  await vi.waitUntil(() => budget.isAwaited());
+  await vi.waitUntil(() => budget.hasWaiters());
   await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS + 1000);
   budget.giveBack(others);
   await vi.waitUntil(() => budget.inUse() === SMALL_BYTES);
@@ -145,7 +145,7 @@ test('documents that are still coming leave room for one that has arrived whole'
   const clients = Array.from({ length: 130 }, () => stalledBody(STEP_BYTES + 1));
   const bodies = clients.map(({ stream }) => new BufferedBody(stream, budget, WHOLE));
   const reading = bodies.map((body) => body.read().catch((error: unknown) => error));
-  await vi.waitUntil(() => budget.isAwaited());
+  await vi.waitUntil(() => budget.hasWaiters());
   await vi.waitUntil(() => budget.inUse() > RESERVED_BYTES);
   expect(budget.borrow(FIRST_RESERVED_BYTES / 2)).toBeDefined();
   await vi.advanceTimersByTimeAsync(STALLED_MILLISECONDS);

@@ -1,6 +1,7 @@
 /**
- * `docker` for the documents' commands, on a machine without its daemon: `login`, `pull`, `tag` and `push`, with docker's
- * requests. What it pulls from elsewhere it makes up. Keeps its images and logins in the file that DOCKER_STATE names.
+ * A stand-in for `docker`, so that the docs' commands run on a machine without its daemon. It knows `login`, `pull`,
+ * `tag` and `push`, and makes docker's requests. Images from other registries are made up. It keeps its images and
+ * logins in the file that DOCKER_STATE names.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { comparePull, imageOf, type LocalImage, pushSteps } from './push.ts';
@@ -8,14 +9,14 @@ import { comparePull, imageOf, type LocalImage, pushSteps } from './push.ts';
 interface State {
   /** Blobs in base64. */
   readonly images: Record<string, { blobs: string[]; manifest: string; digest: string }>;
-  /** By host, the value of the header Authorization. */
+  /** The value of the Authorization header, by host. */
   readonly logins: Record<string, string>;
 }
 
 const path = process.env['DOCKER_STATE'] ?? '';
 const state: State = JSON.parse(await readFile(path, 'utf8').catch(() => '{"images":{},"logins":{}}')) as State;
 
-/** `localhost:8787/alice/alpine` as its parts; undefined for a name without a host. */
+/** Returns the parts of a name such as `localhost:8787/alice/alpine`; undefined if it has no host. */
 function referenceOf(name: string) {
   const [, host, repository, tag = 'latest'] = /^([^/]+:\d+)\/([^:]+)(?::(.+))?$/.exec(name) ?? [];
   return host === undefined || repository === undefined ? undefined : { host, repository, tag };
@@ -29,7 +30,7 @@ function callerAt(host: string) {
 
 function image(name: string): LocalImage {
   const kept = state.images[name];
-  if (kept === undefined) throw new Error(`there is no image ${name}`);
+  if (kept === undefined) throw new Error(`there is no image ${name}: pull it first`);
   const bytes = (text: string) => Buffer.from(text, 'base64');
   return { blobs: kept.blobs.map(bytes), manifest: bytes(kept.manifest), digest: kept.digest };
 }
@@ -46,7 +47,7 @@ async function login(host: string, user: string, password: string): Promise<void
   const answer = await fetch(`${realm}?service=${service}&account=${user}&client_id=docker&offline_token=true`, {
     headers: { Authorization: authorization },
   });
-  if (!answer.ok) throw new Error(`login to ${host}: ${answer.status}`);
+  if (!answer.ok) throw new Error(`login to ${host} failed: ${answer.status}`);
   state.logins[host] = authorization;
 }
 
@@ -56,15 +57,19 @@ async function push(name: string): Promise<void> {
   const { host, repository, tag } = reference;
   const caller = callerAt(host);
   for (const step of pushSteps(repository, tag, image(name))) await step.run(caller);
-  // The next command comes at once here, and not when a person has typed it: other registries have to know the image by
-  // then.
+  // Here, the next command follows at once, without a person who types it. So this waits until the other registries
+  // know the image.
   const [organization = '', ...rest] = repository.split('/');
-  const images = `${caller.url}/api/organizations/${organization}/repositories/${encodeURIComponent(rest.join('/'))}/images`;
+  const repositories = `${caller.url}/api/organizations/${organization}/repositories`;
+  const images = `${repositories}/${encodeURIComponent(rest.join('/'))}/images`;
   const waited = await fetch(`${images}/${tag}?wait=60`, { headers: { Authorization: caller.authorization } });
-  if (!waited.ok) throw new Error(`the push of ${name} is not seen: ${waited.status}`);
+  if (!waited.ok) throw new Error(`other registries do not see the push of ${name}: ${waited.status}`);
 }
 
-/** From a registry: what was pushed under that name to any host, byte for byte. From elsewhere: an image made up. */
+/**
+ * Pulls an image. From a Berth registry, it must be what was pushed under that name to any host, byte for byte. For
+ * other registries, the image is made up.
+ */
 async function pull(name: string): Promise<void> {
   const reference = referenceOf(name);
   if (reference === undefined) {
@@ -96,6 +101,6 @@ switch (`${command} ${args.length}`) {
     await pull(args[0] ?? '');
     break;
   default:
-    throw new Error(`the stand-in for docker knows no command ${process.argv.slice(2).join(' ')}`);
+    throw new Error(`the stand-in for docker does not know the command ${process.argv.slice(2).join(' ')}`);
 }
 await writeFile(path, JSON.stringify(state));

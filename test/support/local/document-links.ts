@@ -1,9 +1,9 @@
-/** Relative links and anchors of the documents. What lies elsewhere on the network is not asked for. */
+/** Checks the relative links and anchors of the documents. It does not check links to other sites. */
 import { access, readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { type Document, parseMarkdown } from './markdown.ts';
 
-/** Documents of the repository, relative to its root: those in the root, and all below `docs` and `.github`. */
+/** Lists the documents of the repository, relative to its root: in the root, and below `docs` and `.github`. */
 export async function documentsOf(root: string): Promise<string[]> {
   const below = await Promise.all(
     ['docs', '.github'].map(async (folder) => {
@@ -14,7 +14,7 @@ export async function documentsOf(root: string): Promise<string[]> {
   return [...(await readdir(root)), ...below.flat()].filter((name) => name.endsWith('.md')).toSorted();
 }
 
-/** Describes each link that leads nowhere: `docs/api.md:12: storage.md#quota: there is no such heading`. */
+/** Describes each broken link, as in `docs/api.md:12: storage.md#quota: there is no such heading`. */
 export async function brokenLinks(root: string, documents: readonly string[]): Promise<string[]> {
   const parsed = new Map<string, Document>();
   for (const name of documents) parsed.set(join(root, name), parseMarkdown(await readFile(join(root, name), 'utf8')));

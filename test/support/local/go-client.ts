@@ -1,6 +1,6 @@
 /**
- * Requests as Go's HTTP client makes them, which sends on whatever it is answered meanwhile: docker, containerd and
- * crane do.
+ * Requests as Go's HTTP client makes them, and so docker, containerd and crane. It keeps sending even if the answer
+ * comes early.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -15,15 +15,15 @@ export interface GoExchange {
   readonly headers: Readonly<Record<string, string>>;
   /** Bytes of the body. */
   readonly size: number;
-  /** Whether the body goes without Content-Length. */
+  /** Whether the body is sent without Content-Length. */
   readonly chunked: boolean;
   readonly times: number;
 }
 
-/** How often each outcome was seen: a status, once its answer was read to the end, or what went wrong. */
+/** How often each outcome occurred: the status of an answer that was read to the end, or an error. */
 export type GoOutcomes = Readonly<Record<string, number>>;
 
-/** Builds the client into `folder`, and answers what sends exchanges by it. @throws where there is no Go */
+/** Builds the client into `folder`. Returns a function that sends exchanges with it. @throws if Go is missing */
 export function buildGoClient(folder: string): (exchanges: readonly GoExchange[]) => Promise<GoOutcomes[]> {
   const program = join(folder, 'go-client');
   execFileSync('go', ['build', '-o', program, SOURCE], { stdio: ['ignore', 'inherit', 'inherit'] });

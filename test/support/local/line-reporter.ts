@@ -1,4 +1,4 @@
-/** Prints a line for each test file, with how many are done, and what failed as soon as it has. */
+/** Prints one line for each test file, with the number of files done, and each failure as soon as it occurs. */
 import { DefaultReporter, type TestModule, type TestSpecification } from 'vitest/node';
 
 export default class LineReporter extends DefaultReporter {

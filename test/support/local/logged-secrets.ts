@@ -1,16 +1,16 @@
-/** No registry that a suite starts may leave a secret in its log or on its screen. */
+/** Searches the log and the screen of registries that a suite starts: no secret may appear there. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEVELOPMENT_USERS } from '../../../src/local/development-users.ts';
 import { Secrets } from '../secrets.ts';
 
-/** What the suite has sent and been given so far. */
+/** The secrets that the suite has sent and received so far. */
 export const secrets = new Secrets();
 
 /**
- * Searches the log of a registry, and what it printed, for its own secrets and for all that the suite used.
- * @param stateDir holds its log and its secrets
- * @param screen shows the passwords of the development users: that is its purpose
+ * Searches the log and the output of a registry for its own secrets and for those that the suite used.
+ * @param stateDir the folder of its log and its secrets
+ * @param screen its output, which shows the passwords of the development users on purpose
  */
 export async function loggedSecrets(stateDir: string, screen: string): Promise<string[]> {
   const own = JSON.parse(await readFile(join(stateDir, 'secrets.json'), 'utf8').catch(() => '{}')) as Record<
@@ -27,7 +27,7 @@ export async function loggedSecrets(stateDir: string, screen: string): Promise<s
   return [...secrets.find(log), ...passwords.find(log), ...secrets.find(screen)];
 }
 
-/** @throws if there are any */
+/** @throws Error that lists the secrets found */
 export async function requireNoLoggedSecrets(stateDir: string, screen: string): Promise<void> {
   const found = await loggedSecrets(stateDir, screen);
   if (found.length > 0) throw new Error(`secrets were logged:\n${found.join('\n')}`);

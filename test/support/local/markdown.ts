@@ -1,7 +1,7 @@
-/** What the documents' tests need of Markdown: code blocks, headings with their anchors, and links. */
+/** Parses the parts of Markdown that the tests of the documents need: code blocks, headings' anchors, and links. */
 
 export interface CodeBlock {
-  /** What stands after the fence: the language, and for `sh` perhaps why it is not run. */
+  /** The text after the fence: the language, and for `sh` perhaps why the block is not run. */
   readonly info: string;
   readonly text: string;
   /** The line of its fence, from 1. */
@@ -20,10 +20,10 @@ interface Line {
 
 export interface Document {
   readonly blocks: readonly CodeBlock[];
-  /** Anchors of the headings, as GitHub makes them. */
+  /** The headings' anchors, as GitHub makes them. */
   readonly anchors: ReadonlySet<string>;
   readonly links: readonly Link[];
-  /** Lines that are neither in a code block nor a fence. */
+  /** Lines outside of code blocks and their fences. */
   readonly prose: readonly Line[];
 }
 
@@ -54,11 +54,11 @@ function separateCode(source: string): Pick<Document, 'blocks' | 'prose'> {
       open.lines.push(text);
     }
   }
-  if (open !== undefined) throw new Error(`the code block of line ${open.line} is not closed`);
+  if (open !== undefined) throw new Error(`the code block that begins on line ${open.line} has no closing fence`);
   return { blocks, prose };
 }
 
-/** A second heading of the same text gets `-1` after its anchor, a third one `-2`. */
+/** Returns the anchors. A second heading of the same text gets `-1` after its anchor, a third `-2`. */
 function anchorsOf(prose: readonly Line[]): Set<string> {
   const anchors = new Set<string>();
   for (const { text } of prose) {
@@ -81,14 +81,14 @@ function anchorOf(title: string): string {
     .replaceAll(/\s/g, '-');
 }
 
-/** A reference without a definition is a link to nothing: its target is empty. */
+/** Returns the links. A reference without a definition has an empty target. */
 function linksOf(prose: readonly Line[]): Link[] {
   const definitions = new Map<string, string>();
   for (const { text } of prose) {
     const [, name, target] = DEFINITION.exec(text) ?? [];
     if (name !== undefined && target !== undefined) definitions.set(name.toLowerCase(), target);
   }
-  // A link's text may go on in the next line, and a code span is no link.
+  // A link's text may continue on the next line. Code spans contain no links.
   const text = prose.map((line) => line.text).join('\n');
   const visible = text.replaceAll(/`[^`]*`/g, (span) => span.replaceAll(/[^\n]/g, '.'));
   const lineAt = (offset: number): number => prose[visible.slice(0, offset).split('\n').length - 1]?.number ?? 0;

@@ -1,7 +1,11 @@
 /**
- * `npm run test:convergence -- [--runs N] [--seed S] [--path P]`, `npm run test:collection -- …`, `npm run test:faults -- …`:
- * a suite of random plans at full length, of which `npm test` runs a sample; or the one plan that failed. Without a
- * seed, the plans differ each time. It first prints the command that repeats them.
+ * Runs a suite of random plans at full length, of which `npm test` runs a sample, or repeats the one plan that failed:
+ *
+ *     npm run test:convergence -- [--runs N] [--seed S] [--path P]
+ *     npm run test:collection -- …
+ *     npm run test:faults -- …
+ *
+ * Without a seed, the plans differ each time. It first prints the command that repeats them.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +31,7 @@ const { values, positionals } = parseArgs({
 const [name = ''] = positionals;
 const tests = Object.hasOwn(TESTS, name) ? TESTS[name as keyof typeof TESTS] : undefined;
 if (tests === undefined)
-  throw new Error(`there is no suite of random plans called "${name}": ${Object.keys(TESTS).join(', ')}`);
+  throw new Error(`there is no suite of random plans called "${name}": choose one of ${Object.keys(TESTS).join(', ')}`);
 const { runs, seed, path } = values;
 console.log(`npm run test:${name} -- --runs ${runs} --seed ${seed}${path === '' ? '' : ` --path ${path}`}`);
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));

@@ -1,4 +1,4 @@
-/** A copy of wrangler.toml to change, and an operator whose commands are only noted. */
+/** A copy of wrangler.toml to change, and an operator that only records commands. */
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,11 +10,11 @@ export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 export interface RecordedOperator extends Operator {
   readonly ran: readonly string[];
-  /** All that was printed. */
+  /** Everything that was printed. */
   readonly screen: () => string;
 }
 
-/** Each command is answered by the first entry that it starts with; others succeed and print nothing. */
+/** Returns an operator. The first entry that a command starts with is its answer. Others succeed and print nothing. */
 export function recordedOperator(answers: Readonly<Record<string, Partial<Ran>>> = {}): RecordedOperator {
   const ran: string[] = [];
   const lines: string[] = [];
@@ -38,7 +38,7 @@ export interface TomlFile {
   write(text: string): Promise<void>;
 }
 
-/** The repository's wrangler.toml in a folder of its own, fresh for each test. */
+/** Copies the repository's wrangler.toml to a temporary folder, anew for each test. */
 export function wranglerTomlForEachTest(): TomlFile {
   const file = {
     path: '',

@@ -1,4 +1,4 @@
-/** A platform on loopback, over real HTTP, that a test makes answer well or badly. */
+/** A platform server on loopback, over real HTTP, that a test can make answer well or badly. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -25,11 +25,11 @@ export interface PlatformToken {
 
 export class PlatformServer {
   behaviour: Behaviour = 'well';
-  /** Tokens that it was asked about, in their order. */
+  /** The tokens that it was asked about, in order. */
   readonly asked: string[] = [];
-  /** Requests of anything else. */
+  /** Requests for anything else. */
   readonly strays: string[] = [];
-  /** Of endless bodies. */
+  /** Bytes sent of endless bodies. */
   bytesSent = 0;
   readonly #organizations = new Map<string, string>();
   readonly #waiting: (() => void)[] = [];
@@ -46,7 +46,7 @@ export class PlatformServer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Again at its port. */
+  /** Starts to listen, the second time on the same port. */
   async listen(): Promise<void> {
     this.#server = createServer((request, response) => this.#answer(request, response));
     this.#server.listen(this.#port, '127.0.0.1');
@@ -61,7 +61,7 @@ export class PlatformServer {
     await closed;
   }
 
-  /** A new token of the organization. */
+  /** Issues a new token of the organization. */
   issue(organization: string, user = `robot$${organization}.users.kraftcloud`): PlatformToken {
     const secret = crypto.randomUUID();
     const whole = Buffer.from(`${user}:${secret}`).toString('base64');
@@ -71,7 +71,7 @@ export class PlatformServer {
     return { user, secret, whole };
   }
 
-  /** How often it was asked about a token. */
+  /** Returns how often it was asked about a token. */
   callsFor({ whole }: PlatformToken): number {
     return this.asked.filter((token) => token === whole).length;
   }

@@ -1,4 +1,4 @@
-/** A push over HTTP, request by request, as docker makes it. */
+/** Pushes over HTTP, request by request, as docker does. */
 import { createHash, randomBytes } from 'node:crypto';
 import { secrets } from './logged-secrets.ts';
 
@@ -12,7 +12,7 @@ export function sha256(content: Buffer): string {
   return `sha256:${createHash('sha256').update(content).digest('hex')}`;
 }
 
-/** An image of random blobs: a config, and layers of the given sizes. */
+/** Returns an image of random blobs: a config, and layers of the given sizes. */
 export function imageOf(...layerSizes: readonly number[]): LocalImage {
   const config = randomBytes(200);
   const layers = layerSizes.map((size) => randomBytes(size));
@@ -49,7 +49,7 @@ export async function request(caller: Caller, method: string, path: string, init
   return response;
 }
 
-/** A body without Content-Length. */
+/** Returns a body without Content-Length. */
 export function chunked(content: Buffer): RequestInit {
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
@@ -62,11 +62,11 @@ export function chunked(content: Buffer): RequestInit {
 
 export interface Step {
   readonly name: string;
-  /** Makes one request; fails unless it is answered as a client expects. */
+  /** Makes one request. @throws if the answer is not what a client expects */
   run(caller: Caller): Promise<void>;
 }
 
-/** The requests of a push, in order. What one learns, such as the upload's location, the next ones use. */
+/** Returns the requests of a push, in order. Later ones use what earlier ones learn, such as the upload's location. */
 export function pushSteps(repository: string, tag: string, image: LocalImage): Step[] {
   const uploads = image.blobs.flatMap((blob, i): Step[] => {
     let location = '';
@@ -126,6 +126,6 @@ async function expectStatus(status: number, pending: Promise<Response>): Promise
 
 function locationOf(response: Response): string {
   const location = response.headers.get('Location');
-  if (location === null) throw new Error('there is no Location');
+  if (location === null) throw new Error('the answer has no Location header');
   return location;
 }

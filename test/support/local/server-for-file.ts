@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { removeFolder, type Server, startServer, temporaryFolder } from './server.ts';
 
-/** A server for all tests of a file; a test that kills it starts another in its place. */
+/** Starts a server for all tests of a file. A test that kills it must start another with `restart`. */
 export function serverForFile(): { current: Server; readonly folder: string; restart(): Promise<void> } {
   const file = {
     current: undefined as unknown as Server,

@@ -1,4 +1,4 @@
-/** `npm start` as a process of its own, that can be killed. */
+/** Runs `npm start` as a process of its own, which tests can kill. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,26 +10,26 @@ import { requireNoLoggedSecrets } from './logged-secrets.ts';
 const START = fileURLToPath(new URL('../../../src/local/start.ts', import.meta.url));
 const START_MILLISECONDS = 60_000;
 
-/** Servers that run: each is a process group of its own, and would outlive this process. */
+/** Running servers. Each is a process group of its own, which would outlive this process. */
 const running = new Set<number>();
 process.on('exit', () => {
   for (const group of running) signal(-group, 'SIGKILL');
 });
 
 export interface Server {
-  /** Central's. */
+  /** Central's URL. */
   readonly url: string;
   readonly port: number;
   readonly nodes: readonly { readonly name: string; readonly url: string; readonly port: number }[];
   readonly pid: number;
-  /** What it has printed. */
+  /** Returns everything that it has printed. */
   output(): string;
   /**
-   * kill -9 of the whole process group: node alone would leave workerd on the port.
-   * @throws as `interrupt`, if it has left a secret in its log or on its screen
+   * Kills the whole process group with SIGKILL. Killing only node would leave workerd on the port.
+   * @throws like `interrupt`, if it has left a secret in its log or on its screen
    */
   kill(): Promise<void>;
-  /** Ctrl-C. Answers the exit status. */
+  /** Sends SIGINT, like Ctrl-C, and returns the exit status. */
   interrupt(): Promise<number | null>;
 }
 
@@ -41,7 +41,7 @@ export async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** @param command what Node runs: `npm start`, unless told otherwise */
+/** Starts a server and waits until it is ready. @param command what Node runs: by default what `npm start` runs */
 export async function startServer(
   stateDir: string,
   port?: number,
@@ -80,7 +80,7 @@ export async function startServer(
   };
   try {
     await until(() => {
-      if (child.exitCode !== null) throw new Error(`the server ended: ${output}`);
+      if (child.exitCode !== null) throw new Error(`the server exited: ${output}`);
       return output.includes('Ctrl-C stops it.');
     });
   } catch (error) {
@@ -90,7 +90,7 @@ export async function startServer(
   return server;
 }
 
-/** Processes of a group that are still there. */
+/** Returns the processes of a group that still run. */
 export async function processesOf(group: number): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const groups = await Promise.all(
@@ -103,7 +103,7 @@ export async function processesOf(group: number): Promise<number[]> {
   return groups.filter((process) => process.group === group && process.running).map(({ pid }) => pid);
 }
 
-/** Addresses, in /proc's hexadecimal, that processes of a group listen on. */
+/** Returns the addresses that processes of a group listen on, in the hexadecimal form of /proc. */
 export async function listeningAddresses(group: number): Promise<string[]> {
   const inodes = new Set<string>();
   for (const pid of await processesOf(group)) {
@@ -123,11 +123,11 @@ export async function listeningAddresses(group: number): Promise<string[]> {
     .map(([, local = '']) => local.split(':')[0] ?? '');
 }
 
-/** Waits for a condition; fails after a while. */
+/** Waits for a condition. @throws after a minute */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + START_MILLISECONDS;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error('waited in vain');
+    if (Date.now() > end) throw new Error(`the condition was not met within ${START_MILLISECONDS / 1000} seconds`);
     await new Promise((done) => setTimeout(done, 20));
   }
 }

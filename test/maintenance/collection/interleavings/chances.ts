@@ -1,4 +1,4 @@
-/** What plans by chance are made of. */
+/** The arbitraries that random plans are made of. */
 import * as fc from 'fast-check';
 import { GRACE } from '../../../support/fixture.ts';
 import { HOST_NAMES, type HostName, type NodeName } from '../../../support/hosts.ts';
@@ -29,7 +29,7 @@ export const way = fc.constantFrom<Way>(
   'mount or digest',
 );
 
-/** Around each time at which a rule changes its mind. */
+/** A pause just before, at, or just after a time limit of some rule. */
 export const limit = fc
   .tuple(
     fc.constantFrom(HOUR, 0.25 * GRACE, 0.5 * GRACE, 0.75 * GRACE, GRACE, 1.75 * GRACE, 2 * GRACE),
@@ -55,5 +55,5 @@ export const work: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: kind('collect node'), node, turns }) },
   { weight: 3, arbitrary: fc.record({ kind: kind('evict'), node, turns, by: kind('bytes', 'idleness') }) },
   { weight: 2, arbitrary: fc.record({ kind: kind('tombstones'), turns }) },
-  { weight: 1, arbitrary: fc.record({ kind: kind('expired uploads', 'change_log') }) },
+  { weight: 1, arbitrary: fc.record({ kind: kind('expired uploads', 'change log') }) },
 );

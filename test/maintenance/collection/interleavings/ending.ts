@@ -1,6 +1,6 @@
 /**
- * The end of a run: all is exchanged and whole; then all is deleted, the change log followed, all times over, and
- * nothing is left.
+ * The end of a run. The stores exchange everything, and all images can be pulled. Then everything is deleted, the nodes
+ * apply the change log, every waiting time passes, and nothing may be left.
  */
 import { isAlive } from '../../../../src/stores/versions.ts';
 import { itemAt } from '../../../replication/reads.ts';
@@ -15,12 +15,12 @@ const HOUR = 3_600_000;
 const QUARTER = 15 * 60_000;
 const TURNS = 100;
 /**
- * Leases are over; then what goes an hour after its row, and entries of the change log; then what others had to forget
- * first.
+ * Pauses that let each kind of waiting end in turn: leases, then objects that go an hour after their rows and change
+ * log entries, then rows that other stores had to forget first.
  */
 const PAUSES = [2 * GRACE + HOUR, GRACE + HOUR, GRACE + HOUR, 2 * GRACE + HOUR, GRACE + HOUR];
 
-/** What stays: control data, clocks, positions, what maintenance remembers, and the log of who did what. */
+/** Tables that may keep rows: control data, clocks, positions, the state of maintenance, and the audit log. */
 const KEPT_TABLES = [
   'clock',
   'organizations',
@@ -54,7 +54,7 @@ const QUEUES = NODES.flatMap((node): Operation[] => [
   { kind: 'bytes', node, turns: TURNS },
 ]);
 
-/** Of all that any host shows. */
+/** Pulls everything that any host shows. */
 function pulls({ seen, content }: Run): Operation[] {
   return HOST_NAMES.flatMap((host) =>
     content.repositories.flatMap((name, repository) =>
@@ -65,7 +65,7 @@ function pulls({ seen, content }: Run): Operation[] {
   );
 }
 
-/** Of all repositories that a store knows. */
+/** Deletes every repository that a store knows. */
 function deletions({ seen, content }: Run): Operation[] {
   return HOST_NAMES.flatMap((host) =>
     content.repositories.flatMap((name, repository): Operation[] =>
@@ -79,11 +79,12 @@ const WORK: readonly Operation[] = [
   ...NODES.map((node): Operation => ({ kind: 'collect node', node, turns: TURNS })),
   { kind: 'collect central', turns: TURNS, away: null },
   { kind: 'tombstones', turns: TURNS },
-  { kind: 'change_log' },
+  { kind: 'change log' },
 ];
 
 /**
- * Rows and objects, each in a line. An object that a killed isolate had written and no row ever named is for the scrub.
+ * Returns the remaining rows and objects, one a line. An object that a killed isolate wrote and that no row ever named
+ * is left to the comparison of objects.
  */
 async function whatIsLeft({ writers, seen }: Run): Promise<string[]> {
   const rows = await Promise.all(HOST_NAMES.map(rowsIn));
@@ -106,7 +107,7 @@ async function rowsIn(name: HostName): Promise<string[]> {
       .all<{ name: string }>();
     tables = results.map((table) => table.name);
   }
-  // What a store is said to hold has to be nothing, too.
+  // The recorded totals of a store must be zero, too.
   const rows = [
     ...tables.map((table) => `${table} WHERE true`),
     'stored_bytes WHERE blobs <> 0 OR bytes <> 0',

@@ -1,11 +1,12 @@
 /**
- * What holds after every step, whoever was killed in it.
+ * The invariants that hold after every step, even if an operation was killed in it. The numbers are those of the
+ * design.
  *
- * 1. What clients were told is alive is alive, and what they were told is gone is gone.
- * 4. No row of a store's own bytes names an object that is not there, or has another digest.
- * 5. The blobs of every live manifest can be read at every host that shows it, and so can what was promised.
+ * 1. Everything that clients were told is alive is alive, and everything that they were told is gone is gone.
+ * 4. No row of a store's own bytes names an object that is missing or has another digest.
+ * 5. The blobs of every live manifest can be read at every host that shows it, and so can every promised blob.
  *
- * And `tags.visible` is what the versions say.
+ * Also, `tags.visible` agrees with the versions.
  */
 import type { RepositoryName } from '../../../../src/oci/reference.ts';
 import { isAlive } from '../../../../src/stores/versions.ts';
@@ -26,7 +27,7 @@ interface Facts {
   readonly content: Content;
 }
 
-/** @throws what is broken */
+/** @throws Error that names the broken invariant */
 export function checkStores(facts: Facts, { now }: World): void {
   const { seen, promises, content, oracle } = facts;
   for (const host of HOST_NAMES) {
@@ -74,7 +75,7 @@ function checkManifest(
   if (!oracle.manifestMayBe(repository, manifest, alive, oracle.known(host, !alive))) {
     throw new Error(`manifest ${manifest} is ${alive ? 'alive' : 'gone'} at ${host}\n${oracle.explain(repository)}`);
   }
-  // Elsewhere it may have been deleted after what this host shows.
+  // Another host may have deleted the manifest after the state that this host shows.
   const { deleted } = seen.lifecycle(HOST_NAMES, name, digest);
   const lifecycles = [shown, seen.lifecycle([host, 'central'], name, digest)];
   if (!lifecycles.some((lifecycle) => isAlive(lifecycle) && lifecycle.created > deleted)) return;

@@ -1,21 +1,22 @@
 /**
- * Isolates over the same stores: each operation runs in one of its own, which can be stopped at any call to a store. A
- * stopped isolate makes no further call and hears no answer; what it had sent is done. It may go on later, or never.
+ * Isolates over the same stores. Each operation runs in its own isolate, which can be stopped at any call to a store. A
+ * stopped isolate makes no further calls and receives no answers, but calls that it has sent take effect. It may go on
+ * later, or never.
  */
 import { type HostName, HOST_NAMES, type Hosts, type NodeName, openHosts } from '../../../support/hosts.ts';
 import { MemoryQueueState } from '../../../support/memory-queue-state.ts';
 import { type Plan, type Stop } from './operations.ts';
 
-/** What is put between every registry and each database: a mistake that is made on purpose. */
+/** Wraps the database of each host, to plant a mistake in its statements. */
 export type Reach = (database: D1Database, name: HostName) => D1Database;
 
 const NEVER = new Promise<never>(() => undefined);
 
-/** What all isolates have in common. */
+/** The state that all isolates share. */
 export class World {
   /** Milliseconds since the epoch. */
   now = Date.UTC(2026, 0, 2);
-  /** Stores that may have changed since somebody looked. */
+  /** Stores that may have changed since they were last looked at. */
   readonly touched = new Set<`${HostName} ${'database' | 'bucket'}`>();
   readonly #states: Readonly<Record<NodeName, MemoryQueueState>> = {
     node1: new MemoryQueueState(),
@@ -42,7 +43,7 @@ export class World {
     return isolate;
   }
 
-  /** A host's clock. */
+  /** The time by a host's clock, in milliseconds since the epoch. */
   timeAt(host: HostName): number {
     return this.now + this.#skews[host];
   }
@@ -52,7 +53,7 @@ export class World {
   }
 }
 
-const OF_BUCKETS: ReadonlySet<string> = new Set([
+const BUCKET_CALLS: ReadonlySet<string> = new Set([
   'get',
   'head',
   'list',
@@ -63,14 +64,14 @@ const OF_BUCKETS: ReadonlySet<string> = new Set([
   'complete',
   'abort',
 ]);
-/** How long a body is waited for that may never end. */
+/** How long to wait for a body that may never end. */
 const BODY_MILLISECONDS = 50;
 
 const READS: ReadonlySet<string> = new Set(['get', 'head', 'list']);
 
 export class Isolate {
   readonly hosts: Hosts;
-  /** Calls to stores so far. */
+  /** The number of calls to stores so far. */
   calls = 0;
   isKilled = false;
   readonly #world: World;
@@ -80,7 +81,7 @@ export class Isolate {
   #wasHalted = false;
   #goOn: () => void = () => undefined;
   #tellStopped: () => void = () => undefined;
-  /** Resolves once the isolate stands still, and all that it had sent is done. */
+  /** Resolves once the isolate has stopped and all calls that it sent are done. */
   readonly stopped: Promise<void>;
 
   constructor(world: World, hosts: Hosts, stop: Stop | null) {
@@ -104,7 +105,7 @@ export class Isolate {
     }
   }
 
-  /** Whether it stands still, or once did: others have come between. */
+  /** Whether the isolate is or was stopped, so that others may have run in between. */
   get wasHalted(): boolean {
     return this.#wasHalted;
   }
@@ -113,7 +114,7 @@ export class Isolate {
     return this.#halted !== undefined;
   }
 
-  /** Goes on where it was stopped. */
+  /** Lets the isolate go on where it stopped. */
   resume(): void {
     this.#goOn();
     this.#halted = undefined;
@@ -126,17 +127,17 @@ export class Isolate {
   #halt(): void {
     this.#wasHalted = true;
     this.#halted = new Promise((resolve) => (this.#goOn = resolve));
-    const standStill = async (): Promise<void> => {
-      // What was sent is done before the stores are looked at; but a body may wait for what is read only now.
+    const finishCalls = async (): Promise<void> => {
+      // Calls that were sent are done before the stores are looked at. But a body may wait for a read that is stopped.
       const done = Promise.allSettled(this.#sent);
-      await Promise.race([done, new Promise((enough) => setTimeout(enough, BODY_MILLISECONDS))]);
+      await Promise.race([done, new Promise((resolve) => setTimeout(resolve, BODY_MILLISECONDS))]);
       this.#tellStopped();
     };
-    void standStill();
+    void finishCalls();
   }
 
   async #send<Result>(store: HostName, call: string, work: () => Promise<Result>): Promise<Result> {
-    if (!OF_BUCKETS.has(call)) this.#world.touched.add(`${store} database`);
+    if (!BUCKET_CALLS.has(call)) this.#world.touched.add(`${store} database`);
     else if (!READS.has(call)) this.#world.touched.add(`${store} bucket`);
     const sent = work();
     this.#sent.add(sent);

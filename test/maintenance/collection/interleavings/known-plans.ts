@@ -1,4 +1,4 @@
-/** Plans that are carried out before any random one: what random ones come upon late. */
+/** Plans that run before any random one. Random plans find these situations late. */
 import { GRACE } from '../../../support/fixture.ts';
 import type { HostName } from '../../../support/hosts.ts';
 import { EQUAL, type Operation, type Plan, type Step, type Stop } from './operations.ts';
@@ -30,11 +30,11 @@ const COLLECT: Operation = { kind: 'collect central', turns: ALL, away: null };
 const COLLECT_NODE: Operation = { kind: 'collect node', node: 'node1', turns: ALL };
 const EVICT: Operation = { kind: 'evict', node: 'node1', turns: ALL, by: 'idleness' };
 
-/** Calls of an eviction at which it marks, asks central, has its release, and removes. */
+/** The calls with which an eviction marks rows, asks central, receives the release, and removes rows. */
 const CALLS = [6, 8, 9, 10];
 
 export const KNOWN_PLANS: readonly Plan[] = [
-  // What nothing at a node needs is all that central's manifests live by.
+  // The node does not need its bytes, but central's manifests depend on them.
   {
     skews: EQUAL,
     steps: [
@@ -49,7 +49,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   },
-  // An eviction stands still. Meanwhile central loses its own bytes, and the node's come to be needed again.
+  // An eviction is stopped. Meanwhile central loses its own bytes, and the node's bytes are needed again.
   ...CALLS.map((call): Plan => ({
     skews: EQUAL,
     steps: [
@@ -72,7 +72,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   })),
-  // A copy is killed when central has the row, and central's collection when it has none any more; then the copy is due
+  // A copy up is killed after central has the row, and central's collection after the row is gone. Then the copy is due
   // again.
   {
     skews: EQUAL,
@@ -89,7 +89,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT),
     ],
   },
-  // A node finds a blob that it is about to fetch among its own bytes, which then leave.
+  // A node finds a blob that it is about to copy down among its own bytes, which then go.
   {
     skews: EQUAL,
     steps: [
@@ -108,7 +108,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT_NODE, HOUR),
     ],
   },
-  // A tag with a history is hidden with its image; the image comes back by digest.
+  // A tag with a history is hidden with its evicted image, and the image comes back by digest.
   {
     skews: EQUAL,
     steps: [

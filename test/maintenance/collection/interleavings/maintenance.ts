@@ -1,4 +1,4 @@
-/** Tasks of maintenance, as a step of a plan. */
+/** Carries out a maintenance task as a step of a plan. */
 import { BINDINGS } from '../../../support/bindings.ts';
 import { HOST_NAMES, type Hosts } from '../../../support/hosts.ts';
 import { type Operation, type Work } from './operations.ts';
@@ -15,7 +15,7 @@ import {
 
 const HOUR = 3_600_000;
 
-/** Turns of a run that goes on until nothing is due. */
+/** Enough turns for a run to go on until nothing is due. */
 export const ALL_TURNS = 100;
 
 export async function carryOutWork(work: Work, hosts: Hosts, now: () => number): Promise<void> {
@@ -39,12 +39,12 @@ export async function carryOutWork(work: Work, hosts: Hosts, now: () => number):
     case 'expired uploads':
       for (const { store } of hosts.all) await removeExpired(context, store);
       return;
-    case 'change_log':
+    case 'change log':
       return removeAppliedChanges(context);
   }
 }
 
-/** Otherwise hours lie between the rounds of a task. */
+/** Makes a task due now. Otherwise hours would lie between its rounds. */
 export async function makeDue(work: Work): Promise<void> {
   const stores = 'node' in work ? [work.node] : work.kind === 'tombstones' ? HOST_NAMES : (['central'] as const);
   await Promise.all(
@@ -59,14 +59,14 @@ export function isWork(operation: Operation): operation is Work {
     case 'evict':
     case 'tombstones':
     case 'expired uploads':
-    case 'change_log':
+    case 'change log':
       return true;
     default:
       return false;
   }
 }
 
-/** As many times. */
+/** Returns a function that is true for so many calls. */
 export function turnsLeft(turns: number): () => boolean {
   let left = turns;
   return () => left-- > 0;

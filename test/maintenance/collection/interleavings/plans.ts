@@ -1,7 +1,7 @@
 /**
- * Plans by chance. A quarter are any operations in any order. The others start from a situation in which bytes are at
- * risk, with times around the limits at which a rule changes its mind; mostly, operations by chance come between, and
- * isolates are stopped.
+ * Random plans. A quarter of them are any operations in any order. The others start from a situation in which bytes are
+ * at risk, with times around the limits of the rules. In most of these, random operations run in between, and isolates
+ * are stopped.
  */
 import * as fc from 'fast-check';
 import { image, kind, manifest, MINUTE, node, pause, tag, tags, target, turns, way, work } from './chances.ts';
@@ -48,7 +48,7 @@ const stop: fc.Arbitrary<Stop> = fc.record({
 
 const step: fc.Arbitrary<Step> = fc.record({ pause, operation, stop: fc.option(stop, { freq: 2 }) });
 
-/** Steps by chance between those of a situation, of which some are stopped. */
+/** The steps of a situation, some of them stopped, with random steps in between. */
 const disturbed: fc.Arbitrary<Step[]> = fc
   .record({
     steps: situation,

@@ -1,7 +1,7 @@
 /**
- * What clients were promised: that a blob is kept for g, and that a manifest which needs it can be committed. A promise
- * ends with a deletion by a client; and what a node says of a blob that was deleted elsewhere is none before the node
- * has heard of it.
+ * The promises to clients: a blob is kept for g, and a manifest that needs it can be committed. A client's deletion
+ * ends a promise. If a blob was deleted at another host, a node's answer about it is no promise until the node has
+ * applied that deletion.
  */
 import type { Digest } from '../../../../src/oci/digest.ts';
 import { HOST_NAMES, type HostName } from '../../../support/hosts.ts';
@@ -10,17 +10,17 @@ export interface Promised {
   readonly host: HostName;
   readonly repository: number;
   readonly digest: Digest;
-  /** In milliseconds since the epoch, inclusive. */
+  /** The end of the promise, inclusive, in milliseconds since the epoch. */
   readonly until: number;
 }
 
-/** A deletion that was asked for. */
+/** A deletion that a client has requested. */
 interface Deletion {
   readonly repository: number;
   /** Undefined for the whole repository. */
   readonly digest: Digest | undefined;
   ended: boolean;
-  /** Hosts that may yet remove a link for it. */
+  /** Hosts that may still remove a link because of it. */
   readonly ahead: Set<HostName>;
 }
 
@@ -30,13 +30,13 @@ export class Promises {
 
   made(promised: Promised): void {
     const { host, repository, digest } = promised;
-    const clouded = [...this.#deletions].some(
+    const isVoid = [...this.#deletions].some(
       (deletion) => deletion.ahead.has(host) && concerns(deletion, repository, digest),
     );
-    if (!clouded) this.#kept.set(`${host} ${repository} ${digest}`, promised);
+    if (!isVoid) this.#kept.set(`${host} ${repository} ${digest}`, promised);
   }
 
-  /** A client asks for a deletion. Gives what has to be called once it is done, or never will be. */
+  /** Records that a client requests a deletion. Returns a function to call once it is done or has failed. */
   deleting(repository: number, digest: Digest | undefined): () => void {
     const deletion: Deletion = { repository, digest, ended: false, ahead: new Set(HOST_NAMES) };
     this.#deletions.add(deletion);
@@ -49,8 +49,8 @@ export class Promises {
     };
   }
 
-  /** A node has followed all that central's change log says. */
-  followed(node: HostName): void {
+  /** Records that a node has applied all of central's change log. */
+  applied(node: HostName): void {
     for (const deletion of this.#deletions) if (deletion.ended) deletion.ahead.delete(node);
   }
 

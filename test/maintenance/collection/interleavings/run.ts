@@ -1,8 +1,8 @@
-/** Carries out a plan on three hosts, and looks at the stores after every step. */
+/** Carries out a plan on three hosts, and checks the stores after every step. */
 import type { Digest } from '../../../../src/oci/digest.ts';
 import { OciError } from '../../../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../../../src/oci/reference.ts';
-import { waitingOutboxEntries } from '../../../../src/stores/outbox-rows.ts';
+import { outboxDepth } from '../../../../src/stores/outbox-rows.ts';
 import type { Registry } from '../../../../src/registry/registry.ts';
 import { isAlive } from '../../../../src/stores/versions.ts';
 import type { Content } from '../../../replication/content.ts';
@@ -20,30 +20,30 @@ import { StoresSeen } from './stores-seen.ts';
 const HOUR = 3_600_000;
 
 /** An operation under way. */
-interface Doing {
+interface RunningOperation {
   readonly step: Step;
   readonly isolate: Isolate;
-  /** In milliseconds since the epoch. */
+  /** When it began, in milliseconds since the epoch. */
   readonly begun: number;
   readonly done: Promise<void>;
-  /** Changes whose client has no answer. */
+  /** Changes whose client has no answer yet. */
   readonly changes: Set<Event>;
-  /** What has to be told when it has ended, however it did. */
+  /** Functions to call when it has ended, in whatever way. */
   readonly whenEnded: (() => void)[];
 }
 
-/** What an operation itself has to do with that. */
-type Working = Pick<Doing, 'isolate' | 'changes' | 'whenEnded'>;
+/** The part that the operation itself uses. */
+type Work = Pick<RunningOperation, 'isolate' | 'changes' | 'whenEnded'>;
 
 export class Run {
   readonly oracle = new Oracle();
   readonly promises = new Promises();
   readonly seen: StoresSeen;
-  /** Who has written an object, by key. */
+  /** The isolate that wrote each object, by key. */
   readonly writers = new Map<string, Isolate>();
   readonly content: Content;
   readonly #world: World;
-  readonly #held = new Map<Doing, number>();
+  readonly #held = new Map<RunningOperation, number>();
 
   constructor(world: World, content: Content) {
     this.#world = world;
@@ -61,10 +61,10 @@ export class Run {
     await this.#resumeDue(Infinity);
   }
 
-  /** Carries out operations one after the other, undisturbed. */
+  /** Carries out operations one after another, without interruption. */
   async undisturbed(operations: readonly Operation[]): Promise<void> {
     const isolate = await this.#world.isolate();
-    const work: Working = { isolate, changes: new Set(), whenEnded: [] };
+    const work: Work = { isolate, changes: new Set(), whenEnded: [] };
     for (const operation of operations) await this.#do(operation, work);
     await isolate.hosts.settled();
     for (const tell of work.whenEnded) tell();
@@ -75,49 +75,49 @@ export class Run {
     const { operation, stop } = step;
     if (isWork(operation)) await makeDue(operation);
     const isolate = await this.#world.isolate(stop, operation.kind === 'collect central' ? operation.away : null);
-    const work: Working = { isolate, changes: new Set(), whenEnded: [] };
+    const work: Work = { isolate, changes: new Set(), whenEnded: [] };
     const done = this.#do(operation, work).then(() => isolate.hosts.settled());
-    const doing: Doing = { ...work, step, begun: this.#world.now, done };
+    const running: RunningOperation = { ...work, step, begun: this.#world.now, done };
     await Promise.race([done, isolate.stopped]);
-    if (!isolate.isHalted) this.#ended(doing);
+    if (!isolate.isHalted) this.#ended(running);
     else {
-      // What comes of a killed isolate's last words, nobody hears.
+      // Nobody awaits the outcome of a stopped isolate for now.
       done.catch(() => undefined);
       for (const event of work.changes) this.oracle.end(event, false);
-      if (stop?.resume == null) this.#kill(doing);
-      else this.#held.set(doing, at + stop.resume);
+      if (stop?.resume == null) this.#kill(running);
+      else this.#held.set(running, at + stop.resume);
     }
     await this.#look(isolate);
   }
 
   async #resumeDue(at: number): Promise<void> {
-    const due = [...this.#held].filter(([, when]) => when < at).map(([doing]) => doing);
-    for (const doing of due) {
-      this.#held.delete(doing);
-      if (this.#isTooLate(doing)) this.#kill(doing);
+    const due = [...this.#held].filter(([, when]) => when < at).map(([running]) => running);
+    for (const running of due) {
+      this.#held.delete(running);
+      if (this.#isTooLate(running)) this.#kill(running);
       else {
-        doing.isolate.resume();
-        await doing.done;
-        this.#ended(doing);
+        running.isolate.resume();
+        await running.done;
+        this.#ended(running);
       }
-      await this.#look(doing.isolate);
+      await this.#look(running.isolate);
     }
   }
 
   /**
-   * Requests and queues are not held for an hour, nor is a call on its way. Maintenance may stand still for
-   * longer: it looks at the clock again.
+   * Whether an operation was held for too long to go on. Requests, queues and calls under way are never held for an
+   * hour. Maintenance may be held for longer, since it reads the clock again.
    */
-  #isTooLate({ step: { operation, stop }, begun }: Doing): boolean {
+  #isTooLate({ step: { operation, stop }, begun }: RunningOperation): boolean {
     return (!isWork(operation) || stop?.at === 'before') && this.#world.now - begun >= HOUR;
   }
 
-  #kill(doing: Doing): void {
-    doing.isolate.kill();
-    this.#ended(doing);
+  #kill(running: RunningOperation): void {
+    running.isolate.kill();
+    this.#ended(running);
   }
 
-  #ended({ whenEnded }: Doing): void {
+  #ended({ whenEnded }: RunningOperation): void {
     for (const tell of whenEnded) tell();
   }
 
@@ -126,7 +126,7 @@ export class Run {
     checkStores(this, this.#world);
   }
 
-  async #do(operation: Operation, work: Working): Promise<void> {
+  async #do(operation: Operation, work: Work): Promise<void> {
     const { hosts } = work.isolate;
     switch (operation.kind) {
       case 'blobs':
@@ -167,13 +167,13 @@ export class Run {
       case 'evict':
       case 'tombstones':
       case 'expired uploads':
-      case 'change_log':
+      case 'change log':
         return carryOutWork(operation, hosts, () => this.#world.timeAt('central'));
     }
   }
 
-  /** Brings a blob into a repository, or finds it there: either is a promise. */
-  async #offer(at: Target, digest: Digest, way: Way, { isolate }: Working): Promise<void> {
+  /** Brings a blob into a repository, or finds it there. Either makes a promise. */
+  async #offer(at: Target, digest: Digest, way: Way, { isolate }: Work): Promise<void> {
     const { registry } = isolate.hosts[at.host];
     const name = this.#repository(at);
     const promised = (): void => {
@@ -209,7 +209,7 @@ export class Run {
     return registry.finishUpload(session(whole, name), digest, undefined, undefined);
   }
 
-  async #commit({ host, repository }: Target, manifest: number, tags: readonly string[], work: Working): Promise<void> {
+  async #commit({ host, repository }: Target, manifest: number, tags: readonly string[], work: Work): Promise<void> {
     const image = itemAt(this.content.manifests, manifest);
     const event = this.#begin(host, { kind: 'push', repository, manifest, tags }, work);
     const begun = this.#world.now;
@@ -228,7 +228,7 @@ export class Run {
       throw new Error(`manifest ${manifest} was refused at ${host} although its blobs were promised`);
   }
 
-  async #delete({ host, repository }: Target, change: Change, work: Working): Promise<void> {
+  async #delete({ host, repository }: Target, change: Change, work: Work): Promise<void> {
     const { registry } = work.isolate.hosts[host];
     const name = this.#repository({ repository });
     const event = this.#begin(host, change, work);
@@ -237,20 +237,20 @@ export class Run {
     this.#end(event, !(answer instanceof OciError), work);
   }
 
-  #begin(host: HostName, change: Change, { changes }: Working): Event {
+  #begin(host: HostName, change: Change, { changes }: Work): Event {
     const event = this.oracle.begin(host, change);
     changes.add(event);
     return event;
   }
 
-  #end(event: Event, isAcknowledged: boolean, { changes, isolate }: Working): void {
+  #end(event: Event, isAcknowledged: boolean, { changes, isolate }: Work): void {
     changes.delete(event);
-    // One that was refused has not happened.
+    // A change that was refused did not happen.
     if (isAcknowledged || isolate.wasHalted) this.oracle.end(event, isAcknowledged);
   }
 
-  /** Reads as a client: what the stores say can be read, has to be. */
-  async #pull({ host, repository }: Target, what: string | number, work: Working): Promise<void> {
+  /** Reads as a client. Everything that the stores say is readable must be readable. */
+  async #pull({ host, repository }: Target, what: string | number, work: Work): Promise<void> {
     const { isolate } = work;
     const name = this.#repository({ repository });
     const reader = isolate.hosts[host];
@@ -267,7 +267,7 @@ export class Run {
     const found = answer instanceof OciError ? null : answer.digest;
     if (typeof what === 'string') {
       if (found !== expected)
-        throw new Error(`${host} serves ${found} for ${what}, and its rows say ${String(expected)}`);
+        throw new Error(`${host} serves ${found} for ${what}, but its rows say ${String(expected)}`);
       this.oracle.shown(host, repository, what);
     } else if ((found !== null) !== expected)
       throw new Error(`${host} ${found === null ? 'lacks' : 'serves'} manifest ${what}`);
@@ -279,7 +279,7 @@ export class Run {
     for (const digest of this.#required(manifest)) await this.#read({ host, repository }, digest, work);
   }
 
-  async #read({ host, repository }: Target, digest: Digest, { isolate }: Working): Promise<void> {
+  async #read({ host, repository }: Target, digest: Digest, { isolate }: Work): Promise<void> {
     const name = this.#repository({ repository });
     const reader = isolate.hosts[host];
     const read = await answerTo(readBlob(reader, name, digest));
@@ -293,7 +293,7 @@ export class Run {
 
   async #runQueue(
     { kind, node, turns }: Extract<Operation, { kind: 'metadata' | 'bytes' }>,
-    work: Working,
+    work: Work,
   ): Promise<void> {
     const { isolate } = work;
     const { queue, store } = isolate.hosts[node];
@@ -303,8 +303,8 @@ export class Run {
     if (kind === 'bytes') return queue.moveBytes(mayGoOn);
     await queue.moveMetadata(mayGoOn);
     if (turns < ALL_TURNS || isolate.wasHalted) return;
-    this.promises.followed(node);
-    if ((await waitingOutboxEntries(store.database)).depth === 0) this.oracle.exchanged(node);
+    this.promises.applied(node);
+    if ((await outboxDepth(store.database)).depth === 0) this.oracle.exchanged(node);
   }
 
   #required(manifest: number): readonly Digest[] {
@@ -335,7 +335,7 @@ function deletion(registry: Registry, name: RepositoryName, change: Change, { ma
   }
 }
 
-/** An answer or a refusal. @throws what is neither: no store was away */
+/** Returns an answer or a refusal. @throws every other error: no store is away here */
 async function answerTo<Value>(asked: Promise<Value>): Promise<Value | OciError> {
   try {
     return await asked;

@@ -1,6 +1,6 @@
 /**
- * Situations in which bytes are at risk, with times around the limits at which a rule of collection changes its mind.
- * Each is what a rule is for.
+ * Situations in which bytes are at risk, with times around the limits of the rules of collection. Each one is the
+ * reason for some rule.
  */
 import * as fc from 'fast-check';
 import { GRACE } from '../../../support/fixture.ts';
@@ -8,7 +8,7 @@ import type { HostName, NodeName } from '../../../support/hosts.ts';
 import { ALL, HOUR, host, image, kind, limit, MINUTE, node, short, work } from './chances.ts';
 import { FORMS, NODES, type Operation, type Step, type Way } from './operations.ts';
 
-/** An image that was pushed to a host, in two steps. */
+/** Pushes an image to a host, in two steps. */
 function pushed(at: HostName, number: number, to: number, how: Way = 'digest'): Operation[] {
   return [
     { kind: 'blobs', host: at, repository: to, manifest: number, way: how },
@@ -16,7 +16,7 @@ function pushed(at: HostName, number: number, to: number, how: Way = 'digest'): 
   ];
 }
 
-/** Steps, or what is done in one; nothing in between, unless it says so. */
+/** A step, an operation, or a list of these. An operation follows without a pause. */
 type Part = Operation | Step | readonly Part[];
 
 function steps(...parts: readonly Part[]): Step[] {
@@ -35,10 +35,10 @@ const bytes = (name: NodeName): Operation => ({ kind: 'bytes', node: name, turns
 const collectNode = (name: NodeName): Operation => ({ kind: 'collect node', node: name, turns: ALL });
 const COLLECT: Operation = { kind: 'collect central', turns: ALL, away: null };
 
-/** Everything is exchanged, and lies at central as well. */
+/** Exchanges everything, so that central has all bytes as well. */
 const EXCHANGED = [...NODES, ...NODES].flatMap((name) => [metadata(name), bytes(name)]);
 
-/** Somebody hears that a blob is there when its lease has run for a while, and commits as late as may be. */
+/** A client learns that a blob exists after its lease has run for a while, and commits as late as it may. */
 const promised: fc.Arbitrary<Step[]> = fc
   .record({
     source: fc.constantFrom<HostName>('central', 'central', 'node1'),
@@ -59,7 +59,7 @@ const promised: fc.Arbitrary<Step[]> = fc
         operation: { kind: 'blobs', host: at, repository: 0, manifest: number, way: how },
         stop: slow === null ? null : { call: 0, at: 'after', resume: 1 },
       },
-      slow === null ? [] : after(HOUR - 1, { kind: 'change_log' }),
+      slow === null ? [] : after(HOUR - 1, { kind: 'change log' }),
       after(collected, COLLECT),
       NODES.map(collectNode),
       after(committed, { kind: 'commit', host: at, repository: 0, manifest: number, tags: ['x'] }),
@@ -70,7 +70,7 @@ const promised: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** A node commits on central's promise, perhaps too late, and announces late. */
+/** A node accepts a manifest on central's promise, perhaps too late, and announces it late. */
 const lagging: fc.Arbitrary<Step[]> = fc
   .record({ at: node, number: image, committed: limit, collects: fc.boolean(), late: limit, exchanged: fc.boolean() })
   .map(({ at, number, committed, collects, late, exchanged }) =>
@@ -87,7 +87,7 @@ const lagging: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** Bytes that lie at one node alone, and that others have come to need. */
+/** Only one node has the bytes, and others need them by now. */
 const onlyThere: fc.Arbitrary<Step[]> = fc
   .record({
     at: node,
@@ -114,7 +114,7 @@ const onlyThere: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** Maintenance stands still, and meanwhile clients come to need what it was about to take. */
+/** Maintenance is stopped, and meanwhile clients need the bytes that it was about to remove. */
 const between: fc.Arbitrary<Step[]> = fc
   .record({
     source: host,
@@ -142,7 +142,7 @@ const between: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** As {@link between}, where central is about to remove rows: the blob is pushed, or found, once more. */
+/** Central is about to remove rows, and is stopped. Meanwhile the blob is pushed or found again. */
 const taken: fc.Arbitrary<Step[]> = fc
   .record({
     number: image,
@@ -162,19 +162,19 @@ const taken: fc.Arbitrary<Step[]> = fc
   );
 
 /**
- * A node is about to released what central has as well, and stands still. Meanwhile all of it is deleted and collected
- * at central; the node's bytes are used again, for another repository; and others come to need them.
+ * A node is about to remove bytes that central has released, since it has a copy, and is stopped. Meanwhile central's
+ * copy is deleted and collected. The node uses its bytes again for another repository, and others come to need them.
  */
-const consented: fc.Arbitrary<Step[]> = fc
+const released: fc.Arbitrary<Step[]> = fc
   .record({
     at: node,
     number: image,
     by: kind('bytes', 'idleness'),
     call: fc.constantFrom(6, 8, 9, 9, 9, 10),
     other: fc.constantFrom<HostName>('central', 'central', 'central', 'node1', 'node2'),
-    followed: fc.boolean(),
+    applied: fc.boolean(),
   })
-  .map(({ at, number, by, call, other, followed }) =>
+  .map(({ at, number, by, call, other, applied }) =>
     steps(
       pushed(at, number, 0),
       { kind: 'blobs', host: at, repository: 1, manifest: number, way: 'mount or digest' },
@@ -186,7 +186,7 @@ const consented: fc.Arbitrary<Step[]> = fc
         stop: { call, at: 'after', resume: 9 },
       },
       { kind: 'delete manifest', host: 'central', repository: 0, manifest: number },
-      followed ? metadata(at) : COLLECT,
+      applied ? metadata(at) : COLLECT,
       after(2 * GRACE + 1, COLLECT),
       { kind: 'commit', host: at, repository: 1, manifest: number, tags: ['x'] },
       metadata(at),
@@ -200,18 +200,18 @@ const consented: fc.Arbitrary<Step[]> = fc
   );
 
 /**
- * An image is evicted that central has deleted; another of the node's, which shares a layer, is yet to be announced.
+ * A node evicts an image that central has deleted. Another image at the node shares a layer and is not yet announced.
  */
 const shared: fc.Arbitrary<Step[]> = fc
-  .record({ at: node, by: kind('bytes', 'idleness'), followed: fc.boolean(), late: fc.oneof(short, limit) })
-  .map(({ at, by, followed, late }) =>
+  .record({ at: node, by: kind('bytes', 'idleness'), applied: fc.boolean(), late: fc.oneof(short, limit) })
+  .map(({ at, by, applied, late }) =>
     steps(
       pushed(at, 1, 0),
       { kind: 'blobs', host: at, repository: 0, manifest: 0, way: 'digest' },
       metadata(at),
       bytes(at),
       after(2 * GRACE + 1, { kind: 'delete manifest', host: 'central', repository: 0, manifest: 1 }),
-      followed ? metadata(at) : [],
+      applied ? metadata(at) : [],
       { kind: 'commit', host: at, repository: 0, manifest: 0, tags: ['x'] },
       { kind: 'evict', node: at, turns: ALL, by },
       after(late, COLLECT),
@@ -221,7 +221,7 @@ const shared: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** A node is about to evict an image that is deleted, and pushed again by its digest. */
+/** A node is about to evict an image that is deleted and then pushed again by its digest. */
 const evicted: fc.Arbitrary<Step[]> = fc
   .record({
     at: node,
@@ -231,10 +231,10 @@ const evicted: fc.Arbitrary<Step[]> = fc
     call: fc.nat(9),
     first: kind('delete', 'commit', 'evict'),
     over: fc.constantFrom(0, 2 * GRACE + 1),
-    followed: fc.boolean(),
+    applied: fc.boolean(),
     resume: fc.constantFrom(2, 3, 4, 5),
   })
-  .map(({ at, source, number, by, call, first, over, followed, resume }) => {
+  .map(({ at, source, number, by, call, first, over, applied, resume }) => {
     const gone: Operation = { kind: 'delete manifest', host: 'central', repository: 0, manifest: number };
     const again: Operation = { kind: 'commit', host: at, repository: 0, manifest: number, tags: ['x'] };
     const start = steps(
@@ -248,7 +248,7 @@ const evicted: fc.Arbitrary<Step[]> = fc
       operation: { kind: 'evict', node: at, turns: ALL, by },
       stop: { call, at: 'after', resume },
     };
-    const heard = followed ? metadata(at) : [];
+    const apply = applied ? metadata(at) : [];
     const tail = steps(
       after(over, COLLECT),
       metadata(at),
@@ -258,12 +258,12 @@ const evicted: fc.Arbitrary<Step[]> = fc
     const rest = steps(tail, after(HOUR, { kind: 'evict', node: at, turns: ALL, by }), COLLECT);
     switch (first) {
       case 'evict':
-        return steps(start, evict, gone, heard, after(over, COLLECT), again, rest);
+        return steps(start, evict, gone, apply, after(over, COLLECT), again, rest);
       case 'delete':
-        return steps(start, gone, heard, evict, again, rest);
+        return steps(start, gone, apply, evict, again, rest);
       case 'commit':
-        return steps(start, gone, heard, after(2 * GRACE, again), { ...evict, pause: 0 }, rest);
+        return steps(start, gone, apply, after(2 * GRACE, again), { ...evict, pause: 0 }, rest);
     }
   });
 
-export const situation = fc.oneof(promised, promised, lagging, onlyThere, between, taken, consented, shared, evicted);
+export const situation = fc.oneof(promised, promised, lagging, onlyThere, between, taken, released, shared, evicted);

@@ -1,4 +1,4 @@
-/** What lies in the stores after a step: rows and objects as they are, not as any host would tell. */
+/** The contents of the stores after a step, read directly and not through any host. */
 import { type Digest, digestOf } from '../../../../src/oci/digest.ts';
 import { organizationOf, type RepositoryName, type Tag } from '../../../../src/oci/reference.ts';
 import {
@@ -22,7 +22,7 @@ export interface StoreSeen {
   /** Versions of removals, by the name of a repository or organization. */
   readonly removals: ReadonlyMap<string, number>;
   readonly locations: readonly { readonly digest: Digest; readonly store: HostName; readonly key: string }[];
-  /** Of repository and digest: until when they are usable without a location. */
+  /** By repository and digest, until when a link is usable without a location, in milliseconds since the epoch. */
   readonly links: ReadonlyMap<string, number | null>;
   readonly chunks: ReadonlySet<string>;
   readonly repositories: ReadonlySet<string>;
@@ -44,16 +44,16 @@ export class StoresSeen {
   readonly #world: World;
   readonly #stores = new Map<HostName, StoreSeen>();
   readonly #objects = new Map<HostName, ReadonlySet<string>>();
-  /** Digests by key: keys are never written twice. */
+  /** Digests by key. No key is written twice. */
   readonly #digests = new Map<string, Digest>();
-  /** Keys that a row has named at any time. */
+  /** Keys that a row has ever named. */
   readonly named = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** Looks again where something may have changed. Answers the keys of objects that are new. */
+  /** Reads stores again that may have changed. Returns the keys of new objects. */
   async look(): Promise<readonly string[]> {
     const fresh: string[] = [];
     await Promise.all(
@@ -68,11 +68,11 @@ export class StoresSeen {
 
   store(name: HostName): StoreSeen {
     const seen = this.#stores.get(name);
-    if (seen === undefined) throw new Error(`nobody has looked at ${name}`);
+    if (seen === undefined) throw new Error(`${name} has not been read yet: call look() first`);
     return seen;
   }
 
-  /** The digest of an object's bytes; undefined where there is none. */
+  /** Returns the digest of an object's bytes; undefined if there is no such object. */
   object(store: HostName, key: string): Digest | undefined {
     return this.#objects.get(store)?.has(key) === true ? this.#digests.get(key) : undefined;
   }
@@ -81,7 +81,7 @@ export class StoresSeen {
     return this.#objects.get(store) ?? new Set();
   }
 
-  /** What is known of a manifest in some stores. */
+  /** Returns the merged versions of a manifest in some stores. */
   lifecycle(stores: readonly HostName[], repository: RepositoryName, digest: Digest): ManifestVersions {
     const lifecycles = stores.map((name) => {
       const { manifests, removals } = this.store(name);
@@ -91,13 +91,15 @@ export class StoresSeen {
     return lifecycles.reduce(mergeManifests);
   }
 
-  /** What a host shows by digest: the node's own row where it is alive, else what it and central know. */
+  /**
+   * Returns what a host shows by digest: its own row if that is alive, otherwise the merge of its and central's rows.
+   */
   shown(host: HostName, repository: RepositoryName, digest: Digest): ManifestVersions {
     const local = this.lifecycle([host], repository, digest);
     return isAlive(local) ? local : this.lifecycle([host, 'central'], repository, digest);
   }
 
-  /** The digest that a host shows for a tag while central answers; null for none. */
+  /** Returns the digest that a host shows for a tag while central answers; null if none. */
   tag(host: HostName, repository: RepositoryName, tag: Tag | string): Digest | null {
     const [local, remote] = [host, 'central' as const].map((name) => this.store(name).tags.get(`${repository}:${tag}`));
     const winner = mergeTags(local, remote);

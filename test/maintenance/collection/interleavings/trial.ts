@@ -1,4 +1,4 @@
-/** One plan carried out from empty stores to the end, in which all is deleted and nothing is left. */
+/** Carries out one plan, from empty stores to the end where everything is deleted and nothing is left. */
 import { env } from 'cloudflare:workers';
 import { contentOf } from '../../../replication/content.ts';
 import { clearStores } from '../../../support/bindings.ts';
