@@ -81,9 +81,11 @@ export function createApp(
   app.use('/api/*', ownPagesOnly).use('/v2/*', ownPagesOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
-    return c.text(
-      `Berth, an OCI registry.\n\nLog in:  docker login ${host}\nPush:    docker push ${host}/<organization>/<name>:<tag>\n`,
-    );
+    return c.text(`Berth, an OCI registry.
+
+Log in:  docker login ${host}
+Push:    docker push ${host}/<organization>/<name>:<tag>
+`);
   });
   app.route('/', healthRoutes());
   app.use(controlDataIsFresh);
