@@ -45,8 +45,8 @@ async function checkRules(depth: number): Promise<void> {
     const result = await results[i]!;
     const [things, pushes] = cellsOf({ ...scenario, clocks: [clocks] });
     const { operations, removals, reads, disturbances } = scenario.limits;
-    const limits =
-      `${operations} operations, ${removals} of them removals, ${reads} reads, ` + `${disturbances} disturbances`;
+    const counts = `${operations} operations, ${removals} of them removals, ${reads} reads`;
+    const limits = `${counts}, ${disturbances} disturbances`;
     const { states, depth: moves, milliseconds } = result;
     report(
       result.found === undefined,
