@@ -16,7 +16,7 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Sessions that a slice looks at for those without objects, and for those with objects. */
+/** Expired sessions that one slice looks at, separately for those with and without objects. */
 const ROWS = 10_000;
 
 /** Sessions with objects that one run removes. Each takes three round trips. */
