@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call, HOST, type UserName } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import { api, follow, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
+import { api, applyChangeLog, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -133,7 +133,7 @@ test('histograms are cumulative, end with all, and agree with their count and su
   for (const seed of [1, 5, 9]) {
     await api('GET', `organizations/alice/repositories/app/images/t${seed}?wait=60`, { as: 'alice', host: NODE1 });
   }
-  await follow();
+  await applyChangeLog();
   const histograms = [...(await metrics())].filter(([, { type }]) => type === 'histogram');
   expect(histograms.length).toBeGreaterThan(0);
   for (const [name, { samples }] of histograms) {

@@ -10,7 +10,7 @@ import type { StoreName } from '../../src/namespaces/namespace.ts';
 import { call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { BUCKETS, DAY } from '../support/objects.ts';
-import { api, config, follow, NODE1, startQueues, stopQueues } from '../support/queues.ts';
+import { api, config, applyChangeLog, NODE1, startQueues, stopQueues } from '../support/queues.ts';
 
 interface Panel {
   readonly id: number;
@@ -70,7 +70,7 @@ beforeAll(async () => {
   await BUCKETS.node1.delete(objects.objects.map(({ key }) => key));
   await maintain(config, env, Date.now());
   await call('DELETE', '/v2/alice/app/manifests/deleted', { as: 'alice' });
-  await follow();
+  await applyChangeLog();
   const evictionLimits = new Map([['node1' as StoreName, { bytes: undefined, idleMilliseconds: DAY }]]);
   for (const days of [5, 6, 7]) await maintain({ ...config, evictionLimits }, env, Date.now() + days * DAY);
   const text = await (await call('GET', '/metrics', { as: 'admin' })).text();

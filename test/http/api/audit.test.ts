@@ -12,7 +12,7 @@ import { Database } from '../../../src/stores/database.ts';
 import { basic, call, type UserName } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf } from '../../support/fixture.ts';
-import { api, eventually, follow, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
+import { api, eventually, applyChangeLog, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -84,7 +84,7 @@ describe('the audit log', () => {
   });
 
   test('has what was deleted through a node, which is in the log of central', async () => {
-    await follow();
+    await applyChangeLog();
     const { digest } = await putImage('alice/app', 1, ['a', 'b'], { as: 'alice', host: NODE1 });
     await deleted('/v2/alice/app/manifests/a', 'alice', NODE1);
     await deleted(`/v2/alice/app/manifests/${digest}`, 'alice', NODE1);
@@ -224,7 +224,7 @@ describe('the audit log', () => {
   test("of a name that has a new owner begins with that owner, although the asked node's copy is of the one before", async () => {
     await putImage('alice/app', 1, ['a']);
     await deleted('/v2/alice/app/manifests/a', 'alice');
-    await follow();
+    await applyChangeLog();
     // Only central has heard of the new owner: the node follows later.
     await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = ?1 WHERE name = 'alice'")
       .bind(Date.now() + 1)
@@ -331,7 +331,7 @@ describe('refused logins in the audit log', () => {
   });
 
   test('are counted for each hour, user and address, at the store that decided, without the address or what was presented', async () => {
-    await follow();
+    await applyChangeLog();
     for (let i = 0; i < 4; i++) await guess('alice', '198.51.100.20');
     await guess('robot$alice.users.kraftcloud', '198.51.100.21');
     await guess('alice', '198.51.100.20', NODE1);

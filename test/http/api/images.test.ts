@@ -12,7 +12,7 @@ import {
   type ApiAnswer,
   config,
   eventually,
-  follow,
+  applyChangeLog,
   NODE1,
   NODE2,
   queue,
@@ -412,7 +412,7 @@ describe('history', () => {
       body: { digest: lost.digest, version: expect.any(Number) },
     });
     expect((await settled(NODE2)).body).toMatchObject({ digest: lost.digest, state: 'settled' });
-    await follow();
+    await applyChangeLog();
     for (const host of [CENTRAL, NODE1, NODE2]) expect([host, await digestAt(host)]).toEqual([host, lost.digest]);
     const after = (await api('GET', `${LATEST}/history`, at(NODE1))).body as { history: { digest: string }[] };
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
@@ -428,7 +428,7 @@ describe('history', () => {
     await settled();
     const publish = { as: 'alice', body: { visibility: 'public' } } as const;
     expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
-    await follow();
+    await applyChangeLog();
     const seen = async (as: UserName, host: string) => {
       const { body } = await api('GET', `${LATEST}/history`, { as, host });
       return (body as { history: { digest: string | null }[] }).history.map(({ digest }) => digest);

@@ -9,7 +9,7 @@ import {
   api,
   type ApiAnswer,
   eventually,
-  follow,
+  applyChangeLog,
   NODE1,
   queue,
   startQueues,
@@ -185,7 +185,7 @@ describe('a queue', () => {
       oldest_outbox_entry_seconds: expect.any(Number),
     });
     expect((await call('DELETE', `/v2/alice/app/manifests/${old.digest}`, { as: 'alice' })).status).toBe(202);
-    await follow();
+    await applyChangeLog();
     const { results } = await env
       .DB_NODE1!.prepare('SELECT digest FROM manifests WHERE deleted_version > created_version')
       .all();
