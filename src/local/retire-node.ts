@@ -1,6 +1,7 @@
 /**
- * `npm run retire-node -- <name>`: removes a node from `[env.production]` of `wrangler.toml`, once central has everything
- * that was pushed to it. The node's database and bucket stay: the command prints how to delete them, but never does it.
+ * `npm run retire-node -- <name>`: removes a node from `[env.production]` of `wrangler.toml`, once central has
+ * everything that was pushed to it. The node's database and bucket stay: the command prints how to delete them, but
+ * never does it.
  * After the deployment and before the deletion, `--forget <store>` checks central again and makes it forget the store's
  * blob locations.
  */
