@@ -42,7 +42,7 @@ function problemOf(env: object): string {
 }
 
 describe('a configuration', () => {
-  test('says which hosts and stores there are', () => {
+  test('lists its hosts and stores', () => {
     const central = { kind: 'central', store: 'central' };
     expect(parseConfig(environment)).toEqual({
       hosts: [
@@ -67,7 +67,7 @@ describe('a configuration', () => {
     });
   });
 
-  test('says of which nodes and stores it is made: two nodes may share a store', () => {
+  test('lists its nodes and stores: two nodes may share a store', () => {
     const env = { ...withNodes(node('fra'), node('ams', { store: 'fra' })), DB_FRA: {}, BLOBS_FRA: {} };
     const [fra, ams] = ['fra', 'ams'].map((name) => ({ kind: 'node', name, region: 'weur', store: 'fra' }));
     const { nodes, stores, hosts } = parseConfig(env);
@@ -78,7 +78,7 @@ describe('a configuration', () => {
     ]);
   });
 
-  test('says what nodes are to stay within; of two that share a store, the smaller limit counts', () => {
+  test('lists the limits of nodes; for two that share a store, the smaller limit counts', () => {
     const nodes = [
       node('fra', { limit_bytes: 2000, idle_days: 3 }),
       node('ams', { store: 'fra', limit_bytes: 1000 }),
@@ -93,7 +93,7 @@ describe('a configuration', () => {
     );
   });
 
-  test('stops collecting where it is told to', () => {
+  test('can turn collection off', () => {
     expect(parseConfig({ ...environment, REGISTRY: { ...registry, collect: false } }).collects).toBe(false);
   });
 
@@ -111,7 +111,7 @@ describe('a configuration', () => {
     });
   });
 
-  test('has defaults for its nodes and the time of grace', () => {
+  test('has defaults for its nodes and the grace time', () => {
     const { graceMilliseconds } = parseConfig({ ...environment, REGISTRY: { central: registry.central } });
     expect(graceMilliseconds).toBe(24 * 3_600_000);
   });
@@ -120,7 +120,7 @@ describe('a configuration', () => {
     expect(parseConfig({ ...environment, SIGNING_KEY_SECONDARY: key(2) }).signingKeys).toEqual([key(1), key(2)]);
   });
 
-  test('takes a bootstrap secret of 24 characters', () => {
+  test('accepts a bootstrap secret of 24 characters', () => {
     expect(parseConfig({ ...environment, BOOTSTRAP_SECRET: 'a'.repeat(24) }).bootstrapSecret).toBe('a'.repeat(24));
   });
 
@@ -132,16 +132,16 @@ describe('a configuration', () => {
     ['http://api.localhost', 'http://api.localhost'],
     ['http://127.0.0.1:9000/', 'http://127.0.0.1:9000'],
     ['http://[::1]:9000', 'http://[::1]:9000'],
-  ])('takes a platform to ask about tokens: %s', (url, base) => {
+  ])('accepts a platform to ask about tokens: %s', (url, base) => {
     expect(parseConfig({ ...environment, PLATFORM_AUTH_URL: url }).platformAuthUrl).toBe(base);
   });
 
-  test('ignores what else is bound', () => {
+  test('ignores unknown bindings', () => {
     expect(problemOf({ ...environment, OTHER: 5 })).toBe('none');
   });
 });
 
-describe('the problem of a configuration is named', () => {
+describe('the error of a configuration names', () => {
   test.each([
     ['REGISTRY', without('REGISTRY')],
     ['REGISTRY', { ...environment, REGISTRY: JSON.stringify(registry) }],
@@ -163,7 +163,7 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf(env).split(': ')[0]).toBe(name);
   });
 
-  test('no host', () => {
+  test('a missing host', () => {
     expect(problemOf(withCentral({ hosts: [] }))).toBe('REGISTRY.central.hosts: needs at least one host');
   });
 
@@ -176,7 +176,7 @@ describe('the problem of a configuration is named', () => {
     'host:',
     ':port',
     '[::1]:80',
-  ])('a host that is none: %j', (host) => {
+  ])('an invalid host: %j', (host) => {
     expect(problemOf(withCentral({ hosts: [host] }))).toBe(
       'REGISTRY.central.hosts.0: must be a host name in lower case, <host>:<port>, or :<port>',
     );
@@ -195,7 +195,7 @@ describe('the problem of a configuration is named', () => {
     );
   });
 
-  test.each(['', 'Central', 'eu_1', '-eu', 'eu-', 'eu--1', 'eu.1'])('a store name that is none: %j', (store) => {
+  test.each(['', 'Central', 'eu_1', '-eu', 'eu-', 'eu--1', 'eu.1'])('an invalid store name: %j', (store) => {
     expect(problemOf(withCentral({ store }))).toBe('REGISTRY.central.store: must be lowercase letters, digits and "-"');
   });
 
@@ -217,11 +217,11 @@ describe('the problem of a configuration is named', () => {
     expect(problemOf(withNodes(...nodes))).toBe(`REGISTRY.${name}: ${problem}`);
   });
 
-  test('a region that is none', () => {
+  test('an invalid region', () => {
     expect(problemOf(withNodes(node('fra', { region: 'europe' })))).toMatch(/^REGISTRY\.nodes\.0\.region: .*weur/);
   });
 
-  test("the bindings of a node's store", () => {
+  test("the missing bindings of a node's store", () => {
     expect(problemOf(withNodes(node('fra')))).toBe('DB_FRA: the binding is missing from wrangler.toml');
   });
 
@@ -242,7 +242,7 @@ describe('the problem of a configuration is named', () => {
     ['https://user:password@api.example.com', /no user/],
     ['https://api.example.com?x=1', /query/],
     ['https://api.example.com/#x', /fragment/],
-  ])('a platform that is none: %j', (url, problem) => {
+  ])('an invalid platform: %j', (url, problem) => {
     expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(/^PLATFORM_AUTH_URL: must /);
     expect(problemOf({ ...environment, PLATFORM_AUTH_URL: url })).toMatch(problem);
   });
@@ -267,7 +267,7 @@ describe('the problem of a configuration is named', () => {
     },
   );
 
-  test('the bindings of a store whose name has a "-"', () => {
+  test('the missing bindings of a store whose name has a "-"', () => {
     expect(problemOf(withCentral({ store: 'eu-west-1' }))).toBe(
       'DB_EU_WEST_1: the binding is missing from wrangler.toml',
     );
@@ -279,7 +279,7 @@ describe('a signing key', () => {
   const problem = 'must be base64 of at least 32 random bytes: openssl rand -base64 32';
 
   test.each(['', 'secret', key(1, 31), `${key(1)}\n`, ` ${key(1)}`, key(255, 32).replaceAll('/', '_'), 'é'.repeat(43)])(
-    'is refused by its name, as the first and as the second: %j',
+    'is refused by its name, as the primary and as the secondary: %j',
     (bad) => {
       expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
       expect(problemOf({ ...environment, SIGNING_KEY_SECONDARY: bad })).toBe(`SIGNING_KEY_SECONDARY: ${problem}`);
@@ -288,8 +288,8 @@ describe('a signing key', () => {
 
   test.each([
     ['a length that base64 never has', `${'A'.repeat(43)}AA`],
-    ['more padding than belongs', `${'A'.repeat(43)}==`],
-  ])('is refused by its name where it has %s', (_, bad) => {
+    ['too much padding', `${'A'.repeat(43)}==`],
+  ])('is refused by its name if it has %s', (_, bad) => {
     expect(problemOf({ ...environment, SIGNING_KEY: bad })).toBe(`SIGNING_KEY: ${problem}`);
   });
 
@@ -298,7 +298,7 @@ describe('a signing key', () => {
     ['32 bytes without padding', key(1).replace('=', '')],
     ['33 bytes', key(1, 33)],
     ['64 bytes', key(1, 64)],
-  ])('may have %s, and can then be used', async (_, good) => {
+  ])('may have %s, and then works', async (_, good) => {
     const { signingKeys } = parseConfig({ ...environment, SIGNING_KEY: good });
     await expect(SigningKeys.import(signingKeys)).resolves.toBeInstanceOf(SigningKeys);
   });

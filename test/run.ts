@@ -1,7 +1,7 @@
 /**
- * `npm test`: all checks, the quick ones first. A step that passes prints a line, or a line a test file; one that fails prints
- * what it had to say, and ends the run. workerd reports every connection that a test breaks off on standard error: that
- * is dropped.
+ * `npm test`: runs all checks, the quick ones first. A step that passes prints one line, or one line for each test
+ * file. A step that fails prints its output and ends the run. workerd reports every connection that a test breaks off
+ * on standard error; those lines are dropped.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const STEPS: readonly (readonly [name: string, command: readonly string[]])[] = 
   ['format', ['npm', 'run', '--silent', 'format:check']],
   ['types', ['npm', 'run', '--silent', 'types']],
 ];
-/** The other projects have commands of their own: they take minutes. */
+/** The other projects have their own commands, because they take minutes. */
 const PROJECTS = ['workerd', 'fuzz', 'local', 'black-box'].flatMap((name) => ['--project', name]);
 const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...PROJECTS];
 

@@ -6,21 +6,21 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
-/** How many random plans a suite carries out, and which: a sample, unless `npm run test:…` asks for more. */
+/** How many random plans a suite runs, and from which seed: a sample by default, more with `npm run test:…`. */
 const chance = (name: string, firstSeed = 20_260_102) => ({
   runs: Number(process.env[`${name}_RUNS`] ?? 10),
   seed: Number(process.env[`${name}_SEED`] ?? firstSeed),
   path: process.env[`${name}_PATH`] ?? '',
 });
 
-// wrangler says where secrets come from each time that it reads the configuration.
+// wrangler otherwise prints where secrets come from each time that it reads the configuration.
 process.env['WRANGLER_LOG'] ??= 'error';
 
 const PLANTED = 'test/maintenance/collection/planted-mistakes.test.ts';
-/** The authorization matrix as nodes answer it: half as long as all other tests together. */
+/** The authorization matrix at nodes takes half as long as all other tests together. */
 const MATRIX_AT_NODES = 'test/threats/matrix/*-node*.test.ts';
 const LONG = 'test/**/*.long.test.ts';
-/** Suites of which `npm test` carries out a sample (`support/sample.ts`). */
+/** Suites of which `npm test` runs a sample (`support/sample.ts`). */
 const SAMPLED = [
   'test/threats/matrix/*.test.ts',
   'test/stores/merge.test.ts',
@@ -59,7 +59,7 @@ export default defineConfig({
         plugins: [inWorkerd()],
         test: {
           name: 'workerd',
-          // One runtime serves many files, one after the other: to start one for each takes longer than most files.
+          // One runtime runs many files in turn, because starting one takes longer than most files.
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -82,7 +82,7 @@ export default defineConfig({
             here('support/empty-stores.ts'),
             here('fuzz/support/setup.ts'),
           ],
-          // `npm run test:fuzz` sets them.
+          // `npm run test:fuzz` sets these.
           provide: {
             fuzzRuns: Number(process.env['FUZZ_RUNS'] ?? 100),
             fuzzSeed: Number(process.env['FUZZ_SEED'] ?? 1),
@@ -129,7 +129,7 @@ export default defineConfig({
         },
       },
       {
-        // Servers that start, are killed, and are left by their clients. Only `npm run test:long` runs these.
+        // Tests in which servers start, are killed, and lose their clients. Only `npm run test:long` runs these.
         test: {
           name: 'processes',
           include: ['test/processes/**/*.test.ts'],

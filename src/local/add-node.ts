@@ -1,6 +1,6 @@
 /**
- * `npm run add-node -- <name> --region <region>`: adds a node to `[env.production]` of `wrangler.toml`. It prints or runs
- * the commands that create the node's database and bucket and deploy it.
+ * `npm run add-node -- <name> --region <region>`: adds a node to `[env.production]` of `wrangler.toml`, and prints or
+ * runs the commands that create its database and bucket and deploy it.
  */
 import { parseArgs } from 'node:util';
 import { REGIONS } from '../config.ts';

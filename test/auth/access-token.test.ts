@@ -48,7 +48,7 @@ const goodClaims: JWTPayload = {
   exp: SECONDS + 300,
 };
 
-/** A token with whatever claims and header, signed with one of the registry's own keys. */
+/** Returns a token with any claims and header, signed with one of the registry's own keys. */
 function signed(
   claims: JWTPayload,
   header: { alg: string; kid?: string } = goodHeader,
@@ -66,7 +66,7 @@ const base64url = (text: string): string =>
 
 describe('an access token', () => {
   test.each<Credential>([credential, { kind: 'platform', id: 'p' }, { kind: 'administrator', id: 'a' }])(
-    'says what its credential may do, and what it was asked for: %o',
+    'carries its credential and its scopes: %o',
     async (any) => {
       const { token, expiresIn } = await issueAccessToken(keys, { ...request, credential: any });
       expect(expiresIn).toBe(TOKEN_SECONDS);
@@ -88,7 +88,7 @@ describe('an access token', () => {
     expect(await verifyAccessToken(keys, token, 'central', NOW)).toMatchObject({ scopes: [] });
   });
 
-  test('lives for five minutes at most, and longer than clients cache tokens at least', async () => {
+  test('lives for at most five minutes, and at least longer than clients cache tokens', async () => {
     expect(TOKEN_SECONDS + SKEW_SECONDS).toBe(300);
     expect(TOKEN_SECONDS).toBeGreaterThanOrEqual(60);
     const { token } = await issueAccessToken(keys, request);
@@ -103,13 +103,13 @@ describe('an access token', () => {
     expect(await verifyAccessToken(keys, token, 'central', NOW + 95_000)).toBeUndefined();
   });
 
-  test('gains nothing by a credential that lives longer', async () => {
+  test('does not live longer because its credential does', async () => {
     expect((await issueAccessToken(keys, { ...request, credentialExpiresAt: NOW + 86_400_000 })).expiresIn).toBe(
       TOKEN_SECONDS,
     );
   });
 
-  test('survives the rotation of the key that signed it, until that key is gone', async () => {
+  test('survives a rotation of the key that signed it, until that key is removed', async () => {
     const { token } = await issueAccessToken(await SigningKeys.import([secret(2).toBase64()]), request);
     expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeDefined();
     expect(await verifyAccessToken(foreignKeys, token, 'central', NOW)).toBeUndefined();
@@ -117,7 +117,7 @@ describe('an access token', () => {
 });
 
 describe('a token is refused', () => {
-  test('never by mistake: the one that the others are made from is good', async () => {
+  test('never by mistake: the token that the others are made from is good', async () => {
     expect(await verifyAccessToken(keys, await signed(goodClaims), 'central', NOW)).toMatchObject({
       kind: 'credential',
     });
@@ -125,7 +125,7 @@ describe('a token is refused', () => {
 
   test.each<[string, () => Promise<string>]>([
     [
-      'with its signature left out: alg none',
+      'without a signature: alg none',
       async () => `${base64url('{"alg":"none"}')}.${base64url(JSON.stringify(goodClaims))}.`,
     ],
     [
@@ -152,22 +152,22 @@ describe('a token is refused', () => {
     ['for no namespace', () => signed(without('aud'))],
     ['of another issuer', () => signed({ ...goodClaims, iss: 'other' })],
     ['of no issuer', () => signed(without('iss'))],
-    ['that is over', () => signed({ ...goodClaims, exp: SECONDS - SKEW_SECONDS })],
+    ['that has expired', () => signed({ ...goodClaims, exp: SECONDS - SKEW_SECONDS })],
     ['without an end', () => signed(without('exp'))],
     [
       'that is older than any may be',
       () => signed({ ...goodClaims, iat: SECONDS - TOKEN_SECONDS - SKEW_SECONDS - 1, exp: SECONDS + 60 }),
     ],
     ['without a beginning', () => signed(without('iat'))],
-    ['of the future', () => signed({ ...goodClaims, iat: SECONDS + 60 })],
+    ['from the future', () => signed({ ...goodClaims, iat: SECONDS + 60 })],
     ['that is not yet valid', () => signed({ ...goodClaims, nbf: SECONDS + 60 })],
     ['without a subject', () => signed(without('sub'))],
     ['without a scope', () => signed(without('scope'))],
     ['with scopes in a list', () => signed({ ...goodClaims, scope: ['repository:alice/app:pull'] })],
     ['of a credential of no known kind', () => signed({ ...goodClaims, credential: { ...credential, kind: 'root' } })],
-    ['of a right that is none', () => signed({ ...goodClaims, credential: { ...credential, rights: ['root'] } })],
+    ['with an unknown right', () => signed({ ...goodClaims, credential: { ...credential, rights: ['root'] } })],
     [
-      'of an organization that is none',
+      'with an invalid organization',
       () => signed({ ...goodClaims, credential: { ...credential, organization: 'a/b' } }),
     ],
     ['of half a credential', () => signed({ ...goodClaims, credential: { kind: 'organization', id: 'x' } })],
@@ -191,15 +191,15 @@ describe('a token is refused', () => {
   });
 
   test.each(['', '.', '..', 'a.b.c', 'Bearer x', base64url('{}'), 'x'.repeat(10_000)])(
-    'that is none: %j',
+    'that is not a token: %j',
     async (token) => {
       expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeUndefined();
     },
   );
 });
 
-describe('what an isolate remembers of tokens', () => {
-  test('is for the same namespace alone, and ends with the token', async () => {
+describe('the tokens that an isolate remembers', () => {
+  test('are good for their namespace only, and until they end', async () => {
     const { token } = await issueAccessToken(keys, request);
     const tokens = new AccessTokens(keys);
     const principal = await tokens.verify(token, 'central', NOW);
@@ -211,7 +211,7 @@ describe('what an isolate remembers of tokens', () => {
     expect(await tokens.verify(token, 'central', NOW + 300_000)).toBeUndefined();
   });
 
-  test('is not good before it was issued: the clock was set back', async () => {
+  test('are not good before they were issued, if the clock was set back', async () => {
     const { token } = await issueAccessToken(keys, request);
     const tokens = new AccessTokens(keys);
     expect(await tokens.verify(token, 'central', NOW)).toBeDefined();
@@ -219,7 +219,7 @@ describe('what an isolate remembers of tokens', () => {
     expect(await tokens.verify(token, 'central', NOW - 3 * 24 * 3_600_000)).toBeUndefined();
   });
 
-  test('is bounded in bytes, however many scopes and patterns a token has', async () => {
+  test('are bounded in bytes, however many scopes and patterns a token has', async () => {
     const tokens = new AccessTokens(keys);
     const scopes = parseScopes(
       Array.from({ length: 32 }, (_, i) => `repository:alice/${'a'.repeat(100)}${i}:pull,push,delete`),

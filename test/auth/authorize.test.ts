@@ -1,6 +1,6 @@
 /**
- * The rule of who may do what, as a matrix: every caller, in every way that it can present itself, does everything to
- * every repository. What a caller may do is written out by hand below; nothing is computed from its credential.
+ * The permission rule as a matrix: every caller, in every way that it can present itself, does everything to every
+ * repository. What a caller may do is written by hand below; nothing is computed from its credential.
  */
 import { describe, expect, test } from 'vitest';
 import { issueAccessToken, verifyAccessToken } from '../../src/auth/access-token.ts';
@@ -28,7 +28,7 @@ type Powers = Partial<Record<Repository, readonly Action[]>>;
 
 interface Caller {
   readonly credential: Credential | undefined;
-  /** What the caller may do with all the scopes in the world. What is left out is nothing. */
+  /** What the caller may do with sufficient scopes. A repository that is left out allows nothing. */
   readonly may: Powers;
 }
 
@@ -78,7 +78,7 @@ const CALLERS: Readonly<Record<string, Caller>> = {
 
 const keys = await SigningKeys.import([new Uint8Array(32).fill(1).toBase64()]);
 
-/** A way to present a credential, and what that is enough for. */
+/** A way to present a credential, and the actions that it suffices for. */
 interface Way {
   readonly principal: (credential: Credential | undefined, repository: string) => Promise<Principal | undefined>;
   readonly enoughFor: readonly Action[];
@@ -92,7 +92,7 @@ const BY_PASSWORD: Way = {
   opensCatalog: true,
 };
 
-/** A token that was given for all that it asks, which can be more than its credential allows. */
+/** Presents a token that was issued for all requested scopes, which may exceed the credential. */
 function byToken(asked: (repository: string) => string, enoughFor: readonly Action[], opensCatalog = false): Way {
   return {
     principal: async (credential, repository) => {
@@ -117,7 +117,7 @@ const WAYS: Readonly<Record<string, Way>> = {
   'a password': BY_PASSWORD,
   'a token for nothing': byToken(() => '', []),
   'a token for pull': byToken((repository) => `repository:${repository}:pull`, ['pull']),
-  // Older clients delete with this one.
+  // Older clients delete with this token.
   'a token for pull,push': byToken((repository) => `repository:${repository}:pull,push`, ['pull', 'push', 'delete']),
   'a token for delete': byToken((repository) => `repository:${repository}:delete`, ['delete']),
   'a token for *': byToken((repository) => `repository:${repository}:*`, ['pull', 'push', 'delete']),
@@ -127,7 +127,7 @@ const WAYS: Readonly<Record<string, Way>> = {
 
 const SCOPE_TO_ASK: Record<Action, string> = { pull: 'pull', push: 'pull,push', delete: 'delete' };
 
-/** The rule, in its own words. */
+/** Returns the decision that the rule requires. */
 function expected(caller: Caller, enoughFor: readonly Action[], action: Action, repository: Repository): string {
   const scope = `repository:${repository}:${SCOPE_TO_ASK[action]}`;
   const unlessPublic = action === 'pull' ? 'public, or ' : '';
@@ -168,7 +168,7 @@ describe.each(MATRIX)('%s, with %s', (_name, _manner, caller, way) => {
     expect(forEachAction((action) => described(authorize(principal, action, parseRepositoryName(repository))))).toEqual(
       forEachAction((action) => expected(caller, way.enoughFor, action, repository)),
     );
-    // The source of a mount is judged by the credential alone.
+    // Only the credential decides about the source of a mount.
     expect(mayMountFrom(principal, parseRepositoryName(repository))).toBe(
       pulls(repository) ? 'allow' : 'allow-if-public',
     );

@@ -31,14 +31,14 @@ describe('parseBasic', () => {
     ['no base64', 'alice:secret'],
     ['base64url', encode('alice:\u00ff\u00ff???').replaceAll('/', '_')],
     ['a character too many', `${encode('alice:secret')}A`],
-    ['bytes that are no UTF-8', new Uint8Array([0xff, 0x3a, 0x61]).toBase64()],
+    ['bytes that are not UTF-8', new Uint8Array([0xff, 0x3a, 0x61]).toBase64()],
   ])('refuses %s', (_, encoded) => {
     expect(parseBasic(encoded)).toBeUndefined();
   });
 });
 
 describe('isEmpty', () => {
-  test('is what skopeo sends without credentials', () => {
+  test('is true for what skopeo sends without credentials', () => {
     expect(isEmpty(parseBasic('Og==')!)).toBe(true);
   });
 
@@ -47,7 +47,7 @@ describe('isEmpty', () => {
     ['', 'secret'],
     ['alice', 'secret'],
     [' ', ''],
-  ])('is neither %j with %j', (user, password) => {
+  ])('is false for %j with %j', (user, password) => {
     expect(isEmpty({ user, password })).toBe(false);
   });
 });

@@ -3,7 +3,7 @@ import { BoundedCache } from '../../src/auth/bounded-cache.ts';
 
 const LIMIT = 100_000;
 
-test('a cache has no more bytes than its limit, however large its values are: the oldest make room', () => {
+test('a cache never exceeds its limit in bytes: the oldest values make room', () => {
   const cache = new BoundedCache<string>(LIMIT);
   for (let i = 0; i < 1000; i++) {
     cache.set(`hash${i}`, 'x'.repeat(i * 10));
@@ -14,7 +14,7 @@ test('a cache has no more bytes than its limit, however large its values are: th
   expect(cache.get('hash900')).toBeUndefined();
 });
 
-test('what is remembered again is the newest, and counts once', () => {
+test('a value that is set again is the newest, and counts once', () => {
   const cache = new BoundedCache<string>(LIMIT);
   cache.set('a', 'first');
   const { bytes } = cache;
@@ -25,7 +25,7 @@ test('what is remembered again is the newest, and counts once', () => {
   expect([cache.get('a'), cache.get('b')]).toEqual(['again', undefined]);
 });
 
-test('what is larger than the cache is not kept', () => {
+test('a value that is larger than the cache is not kept', () => {
   const cache = new BoundedCache<string>(LIMIT);
   cache.set('a', 'x'.repeat(LIMIT));
   expect([cache.get('a'), cache.bytes]).toEqual([undefined, 0]);

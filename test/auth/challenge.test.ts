@@ -12,7 +12,7 @@ describe('challenge', () => {
     [{ type: 'catalog' } as const, undefined, ',scope="registry:catalog:*"'],
     [undefined, 'invalid_token' as const, ',error="invalid_token"'],
     [scope, 'insufficient_scope' as const, ',scope="repository:alice/app:pull,push",error="insufficient_scope"'],
-  ])('names realm, service, scope and error: %o %s', (asked, error, rest) => {
+  ])('has a realm, a service, a scope and an error: %o %s', (asked, error, rest) => {
     expect(challenge(new URL('https://index.example.com/v2/'), asked, error)).toBe(
       `Bearer realm="https://index.example.com/token",service="index.example.com"${rest}`,
     );
@@ -30,9 +30,9 @@ describe('challenge', () => {
     expect(new URL(found).host).toBe(new URL(url).host);
   });
 
-  // The last of the two words anywhere in a challenge is what the conformance suite takes for its scheme.
+  // The conformance suite takes the last of the two words anywhere in a challenge for its scheme.
   test.each(['https://index.example.com/', 'http://localhost:8787/'])(
-    'says its scheme once, and no other: %s',
+    'names its scheme once, and no other: %s',
     (url) => {
       for (const error of [undefined, 'invalid_token', 'insufficient_scope'] as const) {
         expect(challenge(new URL(url), scope, error).match(/basic|bearer/gi)).toEqual(['Bearer']);

@@ -57,7 +57,7 @@ describe('an organization credential', () => {
     expect(allowed(credentialOf(RIGHTS, []), 'alice/app')).toEqual([]);
   });
 
-  test('reaches no other organization, even by a pattern that should not be there', () => {
+  test('reaches no other organization, even with a wrong pattern', () => {
     expect(allowed(credentialOf(RIGHTS, ['bob/*', 'bob/app']), 'bob/app')).toEqual([]);
   });
 
@@ -69,7 +69,7 @@ describe('an organization credential', () => {
 
 describe('every credential', () => {
   test.each([platform, administrator, credentialOf([], []), credentialOf(['push'], ['alice/*'])])(
-    'pulls what is official, and does no more there: %o',
+    'pulls official images, and does nothing else there: %o',
     (credential) => {
       expect(allowed(credential, 'official/base')).toEqual(['pull']);
       expect(allowed(credential, 'official-x/base')).toEqual(credential === platform ? ['pull'] : []);
@@ -78,7 +78,7 @@ describe('every credential', () => {
 });
 
 describe('a platform credential', () => {
-  test('pulls from every organization, and does no more', () => {
+  test('pulls from every organization, and does nothing else', () => {
     expect(allowed(platform, 'alice/app')).toEqual(['pull']);
     expect(allowed(platform, 'bob/team/app')).toEqual(['pull']);
     expect(administers(platform, alice)).toBe(false);
@@ -94,7 +94,7 @@ describe('an administrator', () => {
 });
 
 describe('administers', () => {
-  test('takes the right admin, in the own organization', () => {
+  test('requires the right admin, in the same organization', () => {
     expect(administers(credentialOf(['admin'], []), alice)).toBe(true);
     expect(administers(credentialOf([...RIGHTS], ['alice/*']), bob)).toBe(false);
     expect(administers(credentialOf(['pull', 'push', 'delete'], ['alice/*']), alice)).toBe(false);
@@ -148,7 +148,7 @@ describe('pullableRanges', () => {
       .map(({ rights, repositories }) => credentialOf(rights, repositories)),
   );
 
-  test('hold a name exactly if the credential may pull it', () => {
+  test('contain a name exactly if the credential may pull it', () => {
     fc.assert(
       fc.property(credential, repository, (any, name) => {
         const inRange = pullableRanges(any).some(({ from, to }) => from <= name && name < to);

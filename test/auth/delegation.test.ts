@@ -22,7 +22,7 @@ function admin(
 
 const reach = (fields: Partial<Reach>): Reach => ({ rights: ['pull'], repositories: [], registries: null, ...fields });
 
-describe('what a credential has not, it does not give', () => {
+describe('a credential cannot give what it lacks', () => {
   test.each([
     ['alice/*', 'alice/*', true],
     ['alice/*', 'alice/team/*', true],
@@ -61,7 +61,7 @@ describe('what a credential has not, it does not give', () => {
   });
 });
 
-test('an administrator gives rights that it has not, at registries where it is good', () => {
+test('an administrator gives rights that it lacks itself, at registries where it is good', () => {
   const administrator: Delegate = {
     credential: { kind: 'administrator', id: 'a' },
     registries: ['central'],

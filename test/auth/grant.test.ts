@@ -56,17 +56,17 @@ describe('grantable', () => {
     ['anonymous', 'repository:bob/public:*', 'repository:bob/public:pull'],
     ['anonymous', 'repository:bob/public:push', ''],
     ['anonymous', 'registry:catalog:*', ''],
-  ])('of %s, asking %j, is %j', async (caller, asked, scopes) => {
+  ])('for %s, with the request %j, is %j', async (caller, asked, scopes) => {
     expect((await granted(caller, asked)).scopes).toBe(scopes);
   });
 
-  test('looks up what is public once, and only of what nothing else opens', async () => {
+  test('looks up public repositories once, and only those that nothing else opens', async () => {
     const asked =
       'repository:alice/app:pull repository:bob/public:pull,push repository:bob/app:push repository:bob/b:pull';
     expect((await granted('full', asked)).lookedUp).toEqual([['bob/public', 'bob/b']]);
   });
 
-  test('looks up nothing where the credential opens everything that is asked', async () => {
+  test('looks up nothing if the credential allows the whole request', async () => {
     expect((await granted('full', 'repository:alice/app:*')).lookedUp).toEqual([]);
     expect((await granted('anonymous', 'repository:bob/public:push')).lookedUp).toEqual([]);
   });

@@ -9,7 +9,7 @@ const login: Login = {
   expiresAt: undefined,
 };
 
-test('a good login is known for a minute, and not before it was good: the clock was set back', () => {
+test('a good login is remembered for a minute, and not trusted before it was good, if the clock was set back', () => {
   const known = new KnownGood();
   known.remember('hash', login, NOW);
   expect(known.get('hash', NOW)).toBe(login);

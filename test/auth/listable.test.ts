@@ -13,10 +13,10 @@ const below = (path: string) => ({ from: `${path}/`, to: `${path}0` });
 const ALL = { from: '', to: '\u{7f}' };
 
 test.each<[string, Credential, OrganizationName | undefined, ReturnType<typeof listable>]>([
-  ['its own, all of it', member(['alice/*']), undefined, { ranges: [below('alice')], publicWithin: undefined }],
-  ['its own, named', member(['alice/*']), ALICE, { ranges: [below('alice')], publicWithin: undefined }],
+  ['its whole organization', member(['alice/*']), undefined, { ranges: [below('alice')], publicWithin: undefined }],
+  ['its organization by name', member(['alice/*']), ALICE, { ranges: [below('alice')], publicWithin: undefined }],
   [
-    'what its patterns cover, and what is public',
+    'its patterns, and public repositories',
     member(['alice/app', 'alice/team/*']),
     undefined,
     { ranges: [{ from: 'alice/app', to: 'alice/app\0' }, below('alice/team')], publicWithin: below('alice') },
@@ -28,17 +28,27 @@ test.each<[string, Credential, OrganizationName | undefined, ReturnType<typeof l
     { ranges: [], publicWithin: below('bob') },
   ],
   [
-    'without the right to pull, what is public',
+    'without the right to pull, public repositories',
     member(['alice/*'], ['push']),
     undefined,
     { ranges: [], publicWithin: below('alice') },
   ],
-  ["another's, what is public", member(['alice/*']), BOB, { ranges: [], publicWithin: below('bob') }],
-  ['official, all of it', member(['alice/app']), OFFICIAL, { ranges: [below('official')], publicWithin: undefined }],
-  ['a node boots any', { kind: 'platform', id: 'x' }, BOB, { ranges: [below('bob')], publicWithin: undefined }],
-  ['a node boots all', { kind: 'platform', id: 'x' }, undefined, { ranges: [ALL], publicWithin: undefined }],
+  ["another organization's public repositories", member(['alice/*']), BOB, { ranges: [], publicWithin: below('bob') }],
+  ['all of official', member(['alice/app']), OFFICIAL, { ranges: [below('official')], publicWithin: undefined }],
   [
-    'an administrator sees what everyone does',
+    'the platform, any organization',
+    { kind: 'platform', id: 'x' },
+    BOB,
+    { ranges: [below('bob')], publicWithin: undefined },
+  ],
+  [
+    'the platform, every organization',
+    { kind: 'platform', id: 'x' },
+    undefined,
+    { ranges: [ALL], publicWithin: undefined },
+  ],
+  [
+    'an administrator, official and public repositories',
     { kind: 'administrator', id: 'x' },
     undefined,
     { ranges: [below('official')], publicWithin: ALL },

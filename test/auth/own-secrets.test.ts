@@ -14,7 +14,7 @@ const SECRETS: readonly (readonly [name: string, secret: string])[] = [
   ['the bootstrap secret', BOOTSTRAP],
 ];
 
-/** As they come out of files, shells and clipboards. */
+/** Changes that files, shells and clipboards make to a secret. */
 const NEARLY: readonly (readonly [name: string, change: (secret: string) => string])[] = [
   ['itself', (secret) => secret],
   ['with a space after it', (secret) => `${secret} `],
@@ -60,12 +60,12 @@ describe.each(SECRETS)('%s is recognized', (_, secret) => {
   });
 });
 
-test('an access token is recognized, also within a whole token', () => {
+test('an access token is recognized, even within a whole token', () => {
   for (const text of [ACCESS_TOKEN, `${ACCESS_TOKEN}\n`, ACCESS_TOKEN.slice(0, -5), btoa(`alice:${ACCESS_TOKEN}`)])
     expect(holdsOwnSecret({ user: 'alice', password: text }, [])).toBe(true);
 });
 
-test('a secret without its prefix, or with a part of it, may be a credential’s', () => {
+test('a secret that lacks part of its prefix may still be a credential’s', () => {
   for (let i = 0; i <= 6; i++) {
     for (const text of [OWN.slice(i), `"${OWN.slice(i)}"`, btoa(`alice:${OWN.slice(i)}\n`)]) {
       expect([i, [...possibleSecrets({ user: 'alice', password: text })]]).toEqual([i, expect.arrayContaining([OWN])]);
@@ -74,7 +74,7 @@ test('a secret without its prefix, or with a part of it, may be a credential’s
   expect([...possibleSecrets({ user: 'alice', password: ' "chosen by hand"\n' })]).toContain('chosen by hand');
 });
 
-test('a secret without its prefix and its last character may be a credential’s', () => {
+test('a secret that lacks its prefix and its last character may still be a credential’s', () => {
   for (let seed = 0; seed < 16; seed++) {
     const secret = `berth_${new Uint8Array(32).fill(17 * seed).toBase64({ alphabet: 'base64url', omitPadding: true })}`;
     for (const start of [4, 5, 6]) {
@@ -89,7 +89,7 @@ test('a secret without its prefix and its last character may be a credential’s
   }
 });
 
-test('secrets of others are not taken for our own, whatever they are', () => {
+test("other secrets are never taken for Berth's own", () => {
   const secret = fc.oneof(fc.string({ maxLength: 80 }), fc.base64String({ maxLength: 200 }), fc.uuid());
   fc.assert(
     fc.property(fc.string({ maxLength: 30 }), secret, (user, password) => {
@@ -101,7 +101,7 @@ test('secrets of others are not taken for our own, whatever they are', () => {
   );
 });
 
-test('what says more than any token does is not read to its end, and is nobody’s token', () => {
+test("a secret that is too long for a token is not read to its end, and counts as Berth's own", () => {
   expect(holdsOwnSecret({ user: 'alice', password: '-.'.repeat(40_000) }, [BOOTSTRAP])).toBe(true);
   const whole = btoa(`robot$alice.users.kraftcloud:${'xK7-pQ2_'.repeat(256)}`);
   expect(holdsOwnSecret({ user: 'alice', password: whole }, [BOOTSTRAP])).toBe(false);

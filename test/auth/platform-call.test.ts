@@ -16,7 +16,7 @@ const answering = (status: number, body: BodyInit | null = null, headers: Header
   return async () => new Response(body, { status, headers });
 };
 
-test('asks with the token, follows nobody, and keeps nothing in a cache', async () => {
+test('sends the token, follows no redirect, and caches nothing', async () => {
   const calls: [string, RequestInit][] = [];
   const answer = await ask(async (...call) => {
     calls.push(call);
@@ -37,23 +37,23 @@ test.each([
   [401, GOOD],
   [401, ''],
   [403, REFUSAL],
-])('%i is a bad token, with the body %s', async (status, body) => {
+])('%i means a bad token, with the body %s', async (status, body) => {
   expect(await ask(answering(status, body))).toEqual({ kind: 'bad' });
 });
 
 test.each([
   ['another status', answering(500, GOOD), 'status 500'],
-  ['a status that is none of ours', answering(404, GOOD), 'status 404'],
-  ['something before it, which refuses everyone', answering(403, '<html>Forbidden</html>'), 'status 403'],
-  ['a refusal in no words of the platform', answering(403), 'status 403'],
-  ['a refusal that says it is none', answering(403, GOOD), 'status 403'],
-  ['a refusal without an end', answering(403, `${REFUSAL}${' '.repeat(100_000)}`), 'status 403'],
-  ['success of another kind', answering(202, GOOD), 'status 202'],
+  ['an unexpected status', answering(404, GOOD), 'status 404'],
+  ['a proxy that refuses everyone', answering(403, '<html>Forbidden</html>'), 'status 403'],
+  ["a refusal without the platform's message", answering(403), 'status 403'],
+  ['a refusal with the body of a success', answering(403, GOOD), 'status 403'],
+  ['an endless refusal', answering(403, `${REFUSAL}${' '.repeat(100_000)}`), 'status 403'],
+  ['another kind of success', answering(202, GOOD), 'status 202'],
   ['a redirect', answering(302, null, { Location: 'https://elsewhere.test/v1/auth' }), 'status 302'],
   ['no body', answering(200), 'an answer that does not name a valid organization'],
-  ['no JSON', answering(200, '<html>'), 'an answer that does not name a valid organization'],
+  ['a body that is not JSON', answering(200, '<html>'), 'an answer that does not name a valid organization'],
   [
-    'an organization that can be none',
+    'an invalid organization',
     answering(200, GOOD.replace('alice', '../bob')),
     'an answer that does not name a valid organization',
   ],
@@ -63,11 +63,11 @@ test.each([
     async () => Promise.reject(new Error(`cannot send Bearer ${TOKEN}`)),
     'it could not be reached, or broke off',
   ],
-] as const)('%s is a platform that is away', async (_, fetcher, problem) => {
+] as const)('%s means that the platform is away', async (_, fetcher, problem) => {
   expect(await ask(fetcher)).toEqual({ kind: 'unavailable', problem });
 });
 
-test('a body without an end is not read on', async () => {
+test('an endless body is not read to its end', async () => {
   let pieces = 0;
   let cancelled = false;
   const body = new ReadableStream<Uint8Array>({
@@ -86,20 +86,17 @@ test('a body without an end is not read on', async () => {
 test.each([
   ['an answer', async () => new Promise<Response>(() => undefined)],
   ['a body', async () => new Response(new ReadableStream({ pull: () => new Promise(() => undefined) }))],
-] as [string, Fetcher][])(
-  '%s that never comes is waited for no longer than was set, and given up',
-  async (_, fetcher) => {
-    let signal: AbortSignal | null | undefined;
-    const answer = await ask((url, init) => {
-      signal = init.signal;
-      return fetcher(url, init);
-    }, 20);
-    expect(answer).toEqual({ kind: 'unavailable', problem: 'no answer within 20 ms' });
-    expect(signal?.aborted).toBe(true);
-  },
-);
+] as [string, Fetcher][])('%s that never comes is given up after the configured time', async (_, fetcher) => {
+  let signal: AbortSignal | null | undefined;
+  const answer = await ask((url, init) => {
+    signal = init.signal;
+    return fetcher(url, init);
+  }, 20);
+  expect(answer).toEqual({ kind: 'unavailable', problem: 'no answer within 20 ms' });
+  expect(signal?.aborted).toBe(true);
+});
 
-test('the error says to try again, and nothing of a token', () => {
+test('the error says to try again, and contains no token', () => {
   const error = new PlatformUnavailable('status 500');
   expect([error.status, error.code, error.headers]).toEqual([503, 'UNAVAILABLE', { 'Retry-After': '5' }]);
   expect(`${error.message} ${String(error.cause)}`).not.toContain('Bearer');

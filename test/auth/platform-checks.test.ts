@@ -8,7 +8,7 @@ const BAD: PlatformAnswer = { kind: 'bad' };
 const AWAY: PlatformAnswer = { kind: 'unavailable', problem: 'status 500' };
 
 let now: number;
-/** One entry for each call, to be answered by the test. */
+/** One entry for each call, which the test answers. */
 let calls: { readonly token: string; readonly answer: (answer: PlatformAnswer) => void }[];
 let deferred: Promise<unknown>[];
 beforeEach(() => {
@@ -30,7 +30,7 @@ const open = (waitMilliseconds?: number) =>
 
 const check = (checks: PlatformChecks, token = 'token') => checks.check(token, (work) => void deferred.push(work));
 
-/** Once a call has been made. */
+/** Waits until this many calls were made. */
 async function called(count: number): Promise<void> {
   while (calls.length < count) await new Promise((done) => setTimeout(done, 1));
 }
@@ -44,8 +44,8 @@ async function answered(checks: PlatformChecks, answer: PlatformAnswer, token = 
   return result;
 }
 
-describe('what is kept', () => {
-  test('a good answer, until a token that it gives would be good for less than a minute', async () => {
+describe('keeps', () => {
+  test('a good answer, until its tokens would last less than a minute', async () => {
     const checks = open();
     const asked = now;
     const checked = { organization: 'alice', checkedAt: asked };
@@ -57,7 +57,7 @@ describe('what is kept', () => {
     expect(await answered(checks, BAD)).toBeUndefined();
   });
 
-  test('its time counts from when the platform was asked, not from when it answered', async () => {
+  test('a good answer from the time of the question, not of the answer', async () => {
     const checks = open();
     const asked = now;
     const result = check(checks);
@@ -67,7 +67,7 @@ describe('what is kept', () => {
     expect((await result)?.checkedAt).toBe(asked);
   });
 
-  test('a bad one, for ten seconds', async () => {
+  test('a bad answer, for ten seconds', async () => {
     const checks = open();
     expect(await answered(checks, BAD)).toBeUndefined();
     now += 9999;
@@ -77,13 +77,13 @@ describe('what is kept', () => {
     expect(await answered(checks, GOOD)).toMatchObject({ organization: 'alice' });
   });
 
-  test('nothing of a platform that is away', async () => {
+  test('no answer of a platform that is away', async () => {
     const checks = open();
     await expect(answered(checks, AWAY)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
     expect(await answered(checks, GOOD)).toMatchObject({ organization: 'alice' });
   });
 
-  test('each token by itself, however many there are', async () => {
+  test('separate answers for any number of tokens', async () => {
     const checks = new PlatformChecks(
       async (token) => ({ kind: 'good', organization: token as OrganizationName }),
       () => now,
@@ -98,7 +98,7 @@ describe('after the clock was set back by days', () => {
   test.each([
     ['good', GOOD],
     ['bad', BAD],
-  ])('a %s answer of before is asked for again', async (_, answer) => {
+  ])('an earlier %s answer is asked for again', async (_, answer) => {
     const checks = open();
     await answered(checks, answer);
     now -= DAYS;
@@ -106,7 +106,7 @@ describe('after the clock was set back by days', () => {
     expect(calls.length).toBe(2);
   });
 
-  test('a call of a request that was cancelled keeps nobody waiting', async () => {
+  test('a call of a cancelled request keeps nobody waiting', async () => {
     const checks = open();
     void check(checks).catch(() => undefined);
     await called(1);
@@ -115,9 +115,9 @@ describe('after the clock was set back by days', () => {
   });
 });
 
-describe('what is forgotten', () => {
+describe('forgets', () => {
   const many = 1000;
-  /** Tokens that start with "bad" are. */
+  /** Answers that tokens starting with "bad" are bad. */
   const openAsking = (asked: string[]) =>
     new PlatformChecks(
       async (token) => {
@@ -127,7 +127,7 @@ describe('what is forgotten', () => {
       () => now,
     );
 
-  test('is no good answer for any number of bad ones', async () => {
+  test('no good answer because of bad ones', async () => {
     const asked: string[] = [];
     const checks = openAsking(asked);
     await check(checks, 'good');
@@ -136,7 +136,7 @@ describe('what is forgotten', () => {
     expect(asked.filter((token) => token === 'good').length).toBe(1);
   });
 
-  test.each(['good', 'bad'])('is the oldest answer alone, of those that are %s', async (kind) => {
+  test.each(['good', 'bad'])('only the oldest of the %s answers', async (kind) => {
     const asked: string[] = [];
     const checks = openAsking(asked);
     for (let i = 0; i <= many; i++) await check(checks, `${kind}${i}`);
@@ -152,7 +152,7 @@ describe('concurrent checks of one token', () => {
   test.each([
     ['a good one', GOOD],
     ['a bad one', BAD],
-  ] as const)('are one call: %s', async (_, answer) => {
+  ] as const)('make one call: %s', async (_, answer) => {
     const checks = open();
     const results = Array.from({ length: 20 }, () => check(checks));
     await called(1);
@@ -161,7 +161,7 @@ describe('concurrent checks of one token', () => {
     expect(calls.length).toBe(1);
   });
 
-  test('are one call that fails for all of them', async () => {
+  test('make one call, which fails for all of them', async () => {
     const checks = open();
     const results = Promise.allSettled(Array.from({ length: 20 }, () => check(checks)));
     await called(1);
@@ -170,7 +170,7 @@ describe('concurrent checks of one token', () => {
     expect(calls.length).toBe(1);
   });
 
-  test('of two tokens are two', async () => {
+  test('of two tokens make two calls', async () => {
     const checks = open();
     const results = ['one', 'two', 'one', 'two'].map((token) => check(checks, token));
     await called(2);
@@ -179,29 +179,29 @@ describe('concurrent checks of one token', () => {
     expect(calls.map(({ token }) => token).toSorted()).toEqual(['one', 'two']);
   });
 
-  test('the call goes on after the response of the request that made it', async () => {
+  test('the call continues after the response of the request that made it', async () => {
     const checks = open();
     const result = check(checks);
     await called(1);
     expect(deferred.length).toBe(1);
     calls[0]?.answer(AWAY);
     await expect(result).rejects.toThrow();
-    // waitUntil never sees it fail.
+    // The promise for waitUntil never rejects.
     await expect(deferred[0]).resolves.toEqual(AWAY);
   });
 
-  test('where the request that called is gone, one of those that wait calls in its place, once', async () => {
+  test('when the calling request is gone, one waiting request calls instead, once', async () => {
     const checks = open(30);
     void check(checks);
     await called(1);
     const waiting = Array.from({ length: 5 }, () => check(checks));
-    // The clock that says how long a call is under way moves as real time does.
+    // The clock of the check must advance with real time.
     setTimeout(() => (now += 30), 30);
     await called(2);
     calls[1]?.answer(GOOD);
     expect((await Promise.all(waiting)).map((checked) => checked?.organization)).toEqual(Array(5).fill('alice'));
     expect(calls.length).toBe(2);
-    // What comes too late does no harm.
+    // A late answer does no harm.
     calls[0]?.answer(BAD);
   });
 

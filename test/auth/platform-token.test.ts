@@ -15,7 +15,7 @@ const alice = 'alice' as OrganizationName;
 const robot = 'robot$alice.users.kraftcloud';
 const whole = btoa(`${robot}:s3cret`);
 
-describe('the token that a login stands for', () => {
+describe('the platform token of a login', () => {
   test.each([
     ['user and secret', robot, 's3cret'],
     ['organization and whole token', 'alice', whole],
@@ -24,7 +24,7 @@ describe('the token that a login stands for', () => {
     expect(platformTokenOf({ user, password })).toEqual({ token: whole, user: robot, secret: 's3cret' });
   });
 
-  test('keeps what may be in a secret', () => {
+  test('keeps every character that a secret may contain', () => {
     for (const secret of ['a:b', 'pässwörd', 'with space', '+/=', 'e30.e30.e30']) {
       const token = platformTokenOf({ user: 'alice', password: secret });
       expect(new TextDecoder().decode(Uint8Array.fromBase64(token?.token ?? ''))).toBe(`alice:${secret}`);
@@ -34,14 +34,14 @@ describe('the token that a login stands for', () => {
   test.each([
     ['without a user', '', 's3cret'],
     ['without a secret', 'alice', ''],
-    ['with a user that can be in none', 'a:b', 's3cret'],
-    ['longer than a token is', 'alice', 'x'.repeat(5000)],
-    ['whole, and longer than a token is', 'alice', btoa(`alice:${'x'.repeat(5000)}`)],
-  ])('is none %s', (_, user, password) => {
+    ['with a user that no token can contain', 'a:b', 's3cret'],
+    ['that is longer than a token', 'alice', 'x'.repeat(5000)],
+    ['that is whole and longer than a token', 'alice', btoa(`alice:${'x'.repeat(5000)}`)],
+  ])('is undefined %s', (_, user, password) => {
     expect(platformTokenOf({ user, password })).toBeUndefined();
   });
 
-  test('is the same in every form, whatever user and secret are', () => {
+  test('is the same in every form, for any user and secret', () => {
     const printable = fc
       .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
       .filter((text) => !/\p{Cc}/u.test(text));
@@ -61,7 +61,7 @@ describe('the token that a login stands for', () => {
 });
 
 describe('a whole token', () => {
-  test('is told from an access token, from noise, and from what is not base64', () => {
+  test('is distinguished from an access token, from noise, and from text that is not base64', () => {
     for (const text of [
       '',
       'eyJhbGciOiJIUzI1NiJ9.e30.c2ln',
@@ -79,7 +79,7 @@ describe('a whole token', () => {
   });
 });
 
-describe('the user that comes with a token of alice', () => {
+describe('the user of a login with a token of alice', () => {
   const tokenOf = (user: string): PlatformToken => ({ token: btoa(`${user}:s`), user, secret: 's' });
 
   test.each([
@@ -89,7 +89,7 @@ describe('the user that comes with a token of alice', () => {
     ['someone', 'someone'],
     [robot, 'someone'],
     ['alice', 'alice'],
-  ])('%s, with a token of %s', (user, own) => {
+  ])('may be %s, with a token of %s', (user, own) => {
     expect(isUserOfToken(user, tokenOf(own), alice)).toBe(true);
   });
 
@@ -104,7 +104,7 @@ describe('the user that comes with a token of alice', () => {
     ['robot$alice.users.kraftcloud.evil', robot],
     ['robot$alice', robot],
     ['bob', 'someone'],
-  ])('not %s, with a token of %s', (user, own) => {
+  ])('may not be %s, with a token of %s', (user, own) => {
     expect(isUserOfToken(user, tokenOf(own), alice)).toBe(false);
   });
 });
@@ -148,7 +148,7 @@ describe("the platform's answer", () => {
   });
 });
 
-test('a token uses images of its organization, and manages nothing', () => {
+test('a platform token may use images of its organization, and manage nothing', () => {
   const credential = credentialOfToken(alice, 'f');
   const may = (name: string) =>
     (['pull', 'push', 'delete'] as const).filter((a) => allows(credential, a, parseRepositoryName(name)));

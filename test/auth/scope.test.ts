@@ -11,27 +11,27 @@ const toPullBase: Scope = { type: 'repository', name: base, actions: ['pull'] };
 
 describe('parseScopes', () => {
   test.each<[client: string, parameters: string[], scopes: Scope[]]>([
-    ['docker login, which asks for none', [], []],
+    ['docker login, which requests none', [], []],
     ['docker pull', ['repository:alice/app:pull'], [scopeOf('pull')]],
-    ['docker push, the other way round', ['repository:alice/app:push,pull'], [scopeOf('pull', 'push')]],
+    ['docker push, in the other order', ['repository:alice/app:push,pull'], [scopeOf('pull', 'push')]],
     ['oras delete', ['repository:alice/app:delete'], [scopeOf('delete')]],
     ['skopeo delete', ['repository:alice/app:*'], [scopeOf('pull', 'push', 'delete')]],
     ['a delete that reads first', ['repository:alice/app:pull,delete'], [scopeOf('pull', 'delete')]],
     ['everything, and more', ['repository:alice/app:pull,*'], [scopeOf('pull', 'push', 'delete')]],
     ['crane catalog', ['registry:catalog:*'], [{ type: 'catalog' }]],
     [
-      'a mount: two parameters',
+      'a mount with two parameters',
       ['repository:alice/app:pull,push', 'repository:official/base:pull'],
       [scopeOf('pull', 'push'), toPullBase],
     ],
     [
-      'a mount: two scopes in one parameter',
+      'a mount with two scopes in one parameter',
       ['repository:alice/app:pull,push repository:official/base:pull'],
       [scopeOf('pull', 'push'), toPullBase],
     ],
     ['a resource class', ['repository(plugin):alice/app:pull'], [scopeOf('pull')]],
     ['actions that repeat', ['repository:alice/app:pull,pull'], [scopeOf('pull')]],
-    ['an action of which nothing is known', ['repository:alice/app:pull,admin'], [scopeOf('pull')]],
+    ['an unknown action', ['repository:alice/app:pull,admin'], [scopeOf('pull')]],
     ['no action', ['repository:alice/app:'], [scopeOf()]],
     ['spaces around', ['  repository:alice/app:pull  '], [scopeOf('pull')]],
   ])('understands %s', (_, parameters, scopes) => {
@@ -57,7 +57,7 @@ describe('parseScopes', () => {
     'catalog',
     '*',
     '<script>',
-  ])('leaves out %j, and keeps its neighbours', (text) => {
+  ])('ignores %j, and keeps the scopes beside it', (text) => {
     expect(parseScopes([text])).toEqual([]);
     expect(parseScopes([`repository:alice/app:pull ${text}`, text, 'registry:catalog:*'])).toEqual([
       scopeOf('pull'),
@@ -65,7 +65,7 @@ describe('parseScopes', () => {
     ]);
   });
 
-  test('reads back what formatScope wrote, each scope once', () => {
+  test('reads what formatScope wrote, each scope once', () => {
     const scope = fc.oneof(
       fc.constant<Scope>({ type: 'catalog' }),
       fc.subarray<Action>(['pull', 'push', 'delete']).map((actions) => scopeOf(...actions)),
@@ -79,7 +79,7 @@ describe('parseScopes', () => {
     );
   });
 
-  test('takes a scope that is asked for twice once, no more than 32, and of all no more than 4,096 characters', () => {
+  test('accepts a repeated scope once, at most 32 scopes, and at most 4,096 characters of them', () => {
     expect(parseScopes(['repository:a/b:pull repository:a/b:pull', 'repository:a/b:pull'])).toHaveLength(1);
     expect(parseScopes(Array.from({ length: 200 }, (_, i) => `repository:a/b${i}:pull`))).toHaveLength(32);
     const long = Array.from({ length: 32 }, (_, i) => `repository:a/${'b'.repeat(200)}${i + 10}:pull`);
@@ -87,7 +87,7 @@ describe('parseScopes', () => {
     expect(parseScopes(long.slice(0, 5))).toHaveLength(5);
   });
 
-  test('answers for every text', () => {
+  test('accepts any text', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({ unit: fc.constantFrom('repository:', 'a/b', ':', '*', ',', ' ', 'pull') }),
@@ -115,7 +115,7 @@ describe('covers', () => {
     ['', []],
     ['repository:alice/app:', []],
     ['repository:alice/app:pull', ['pull']],
-    // Older clients delete with this one.
+    // Older clients delete with this scope.
     ['repository:alice/app:pull,push', ['pull', 'push', 'delete']],
     ['repository:alice/app:push', ['push', 'delete']],
     ['repository:alice/app:delete', ['delete']],

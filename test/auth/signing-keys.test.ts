@@ -24,7 +24,7 @@ describe('a signature', () => {
     expect(await before.verify(text, await before.sign(text))).toBe(true);
   });
 
-  test.each(['Text', 'text ', '', 'tex'])('does not verify for another: %j', async (text) => {
+  test.each(['Text', 'text ', '', 'tex'])('does not verify for another text: %j', async (text) => {
     expect(await before.verify(text, await before.sign('text'))).toBe(false);
   });
 
@@ -44,8 +44,8 @@ describe('a signature', () => {
     ['followed by a line break', (good: string) => `${good}\n`],
     ['half as long', (good: string) => good.slice(0, 22)],
     ['in hexadecimal', (good: string) => Uint8Array.fromBase64(good, { alphabet: 'base64url' }).toHex()],
-    ['of characters that are no base64url', (good: string) => `+/${good.slice(2)}`],
-  ])('does not verify where it is %s', async (_, change) => {
+    ['of characters that are not base64url', (good: string) => `+/${good.slice(2)}`],
+  ])('does not verify when it is %s', async (_, change) => {
     expect(await before.verify('text', change(await before.sign('text')))).toBe(false);
   });
 });
@@ -57,13 +57,13 @@ describe('rotation', () => {
     expect(during.current.id).toBe(after.current.id);
   });
 
-  test('verifies what either key signed, until the older one is gone', async () => {
+  test('verifies signatures of both keys, until the older one is removed', async () => {
     const [old, fresh] = [await before.sign('text'), await during.sign('text')];
     expect([await during.verify('text', old), await during.verify('text', fresh)]).toEqual([true, true]);
     expect([await after.verify('text', old), await after.verify('text', fresh)]).toEqual([false, true]);
   });
 
-  test('knows both keys by their ids, which stay with them', () => {
+  test('identifies both keys by stable ids', () => {
     expect(during.byId(after.current.id)?.id).toBe(after.current.id);
     expect(during.byId(before.current.id)?.id).toBe(before.current.id);
     expect(after.byId(before.current.id)).toBeUndefined();
@@ -73,7 +73,7 @@ describe('rotation', () => {
 });
 
 describe('a key', () => {
-  test('is known by a prefix of its SHA-256, which says nothing of it', async () => {
+  test('is identified by a prefix of its SHA-256, which reveals nothing of it', async () => {
     const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(32).fill(1)));
     expect(before.current.id).toBe(hash.slice(0, 6).toHex());
   });
@@ -82,7 +82,7 @@ describe('a key', () => {
     expect(before.current.key.extractable).toBe(false);
   });
 
-  test('is needed', async () => {
+  test('is required', async () => {
     await expect(SigningKeys.import([])).rejects.toThrow('a signing key is needed');
   });
 });

@@ -1,11 +1,11 @@
-/** A client of one host, as alice. */
+/** A client of one host that acts as alice. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Content, Layer } from './content.ts';
 import { type Answer, type Call, call, send } from './http.ts';
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
-/** Access tokens last for less than five minutes. */
+/** Milliseconds until the client logs in again: access tokens last less than five minutes. */
 const TOKEN_MILLISECONDS = 120_000;
 
 export interface Document {
@@ -30,7 +30,7 @@ export class Client {
     this.repository = repository;
   }
 
-  /** To be called before what is measured. */
+  /** Logs in if the token is old. Call it before a measurement. */
   async logIn(): Promise<void> {
     if (performance.now() - this.#loggedInAt < TOKEN_MILLISECONDS) return;
     const path = `/token?scope=repository:${this.repository}:pull,push,delete`;
@@ -39,7 +39,7 @@ export class Client {
     this.#loggedInAt = performance.now();
   }
 
-  /** @param path below the repository, or whole */
+  /** @param path below the repository, or absolute */
   request(expected: number, method: string, path: string, options: Partial<Call> = {}): Promise<Answer> {
     return call(expected, this.#call(method, path, options));
   }
@@ -53,14 +53,14 @@ export class Client {
     return { ...options, port: this.port, method, path: whole, headers: { ...this.#headers, ...options.headers } };
   }
 
-  /** POST, PATCH and PUT. */
+  /** Pushes a blob with POST, PATCH and PUT. */
   async pushByPatch(body: Buffer | Content, digest: string, chunked: boolean): Promise<void> {
     const opened = locationOf(await this.request(202, 'POST', 'blobs/uploads/'));
     const patched = locationOf(await this.request(202, 'PATCH', opened, { body, chunked }));
     await this.request(201, 'PUT', `${patched}?digest=${digest}`);
   }
 
-  /** POST, and PUT with the blob. */
+  /** Pushes a blob with POST, and a PUT with the whole blob. */
   async pushByPut(body: Buffer | Content, digest: string): Promise<void> {
     const opened = locationOf(await this.request(202, 'POST', 'blobs/uploads/'));
     await this.request(201, 'PUT', `${opened}?digest=${digest}`, { body });
@@ -88,7 +88,7 @@ interface Sized {
   readonly size: number;
 }
 
-/** An image's manifest: each is another, although its blobs may be the same. */
+/** Builds an image's manifest. Each one is different, even if its blobs are the same. */
 export function imageOf(config: Blob, layersOf: readonly (Blob | Layer)[] | readonly Sized[] = []): Document {
   const layers = layersOf.map((layer) => ({
     mediaType: 'application/vnd.oci.image.layer.v1.tar',

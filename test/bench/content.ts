@@ -1,10 +1,10 @@
-/** Content to push: each is its own, so that none is a duplicate. */
+/** Content to push. Each piece is unique, so that none is a duplicate. */
 import { createHash, randomBytes } from 'node:crypto';
 
 const PIECE_BYTES = 1024 * 1024;
 const block = randomBytes(PIECE_BYTES);
 
-/** Large content that never lies in memory as a whole. */
+/** Large content that is never in memory as a whole. */
 export interface Content {
   readonly byteLength: number;
   readonly digest: string;
@@ -33,7 +33,7 @@ export interface Layer {
   readonly hex: string;
 }
 
-/** Layers of one size in one buffer: valid until the next is asked for. */
+/** Returns layers of one size in one buffer: each is valid until the next one is requested. */
 export function layers(bytes: number): () => Layer {
   const layer = randomBytes(bytes);
   return () => {

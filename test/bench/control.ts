@@ -1,4 +1,4 @@
-/** The private routes of worker.js: counts, the way to a store, rows. */
+/** The private routes of worker.js: counts, the distance of a store, rows. */
 import { call } from './http.ts';
 import { until } from './measure.ts';
 import { NONE, type Operations, sum } from './prices.ts';
@@ -7,7 +7,7 @@ export type Scope = 'request' | 'wake' | 'alarm' | 'slices';
 
 interface Count extends Operations {
   readonly scope: Scope;
-  /** Of the stores; `worker`, `queues`. */
+  /** The name of a store, or `worker` or `queues`. */
   readonly store: string;
 }
 
@@ -29,7 +29,7 @@ export class Control {
     await this.#post('/bench/reset', 204);
   }
 
-  /** What was asked of the bindings since the counts were reset. */
+  /** Returns what was asked of the bindings since the counts were reset. */
   async counts({ scope, store }: Where = {}): Promise<Operations> {
     const { body } = await call(200, { port: this.#port, method: 'GET', path: '/bench/counts', keep: true });
     return (JSON.parse(body.toString()) as Count[])
@@ -38,7 +38,7 @@ export class Control {
       .reduce<Operations>(sum, NONE);
   }
 
-  /** What one piece of work asks for, with what goes on after its responses. */
+  /** Returns what one piece of work asks of the bindings, including the work after its responses. */
   async countsOf(work: () => Promise<unknown>, where: Where = {}): Promise<Operations> {
     await this.quiet();
     await this.resetCounts();
@@ -47,7 +47,7 @@ export class Control {
     return this.counts(where);
   }
 
-  /** Waits until nobody asks for anything. */
+  /** Waits until nothing uses the bindings. */
   async quiet(): Promise<void> {
     let [last, since] = ['', Date.now()];
     await until('the bindings are quiet', async () => {
@@ -57,25 +57,25 @@ export class Control {
     });
   }
 
-  /** How far away a store is, in milliseconds for each call; or that it is out of reach. */
+  /** Sets the delay of each call to a store, in milliseconds, or makes the store unreachable. */
   async link(store: string, delay: number, away = false): Promise<void> {
     await this.#post('/bench/link', 204, { store, delay, away });
   }
 
-  /** Rows of the last statement. */
+  /** Runs statements, and returns the rows of the last one. */
   async sql<Result>(store: string, ...statements: readonly string[]): Promise<Result[]> {
     return JSON.parse((await this.#post('/bench/sql', 200, { store, statements })).toString()) as Result[];
   }
 
   /**
-   * Collects at central, or evicts from a node, for so many milliseconds, as maintenance does.
+   * Collects at central, or evicts from a node, for some milliseconds, as maintenance does.
    * @returns the most that one slice asked of D1
    */
   async slices(store: string, milliseconds: number, limits?: { readonly bytes: number }): Promise<Slices> {
     return JSON.parse((await this.#post('/bench/slices', 200, { store, milliseconds, limits })).toString()) as Slices;
   }
 
-  /** Waits until nodes have announced everything, and central has all bytes. */
+  /** Waits until the nodes have announced everything, and central has all bytes. */
   async settled(every = 20): Promise<void> {
     await until(
       'everything has settled',

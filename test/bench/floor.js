@@ -1,4 +1,4 @@
-// The floor: each route is one call to a binding, or as many as the work has at least, without framework,
+// The floor: each route makes one call to a binding, or as many as the work needs at least, without a framework,
 // authentication or parsing.
 const PART_BYTES = 8 * 1024 * 1024;
 
@@ -46,7 +46,7 @@ function query(database, statement) {
     .all();
 }
 
-/** A body of unknown length: parts, each read into the same buffer. */
+/** Stores a body of unknown length in parts, and reads each part into the same buffer. */
 async function putParts(bucket, key, body) {
   const upload = await bucket.createMultipartUpload(key);
   const reader = body.getReader({ mode: 'byob' });

@@ -1,4 +1,7 @@
-/** A Worker of a few lines on the same simulators, reached the same way: what the machine can do at all. */
+/**
+ * The floor: a Worker of a few lines on the same simulators, reached in the same way. It shows what the machine can do
+ * at best.
+ */
 import { readFile } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { freePort } from '../../src/local/simulators.ts';
@@ -8,7 +11,7 @@ export interface Floor {
   stop(): Promise<void>;
 }
 
-/** The repository, and the index, that its databases hold with the tag `latest`. */
+/** The repository in the floor's databases, whose tag `latest` points at an index. */
 export const REPOSITORY = 'alice/bench';
 export const MANIFEST = Buffer.from(
   JSON.stringify({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [] }),
@@ -51,7 +54,10 @@ export async function startFloor(stateDir: string): Promise<Floor> {
   return { port, stop: () => miniflare.dispose() };
 }
 
-/** The statement that resolves a tag. Modules of the Worker are typed for workerd, so they are loaded by address. */
+/**
+ * Returns the statement that resolves a tag. It is imported by path at run time, because modules of the Worker have
+ * workerd's types.
+ */
 export async function statementOfTag(): Promise<string> {
   const load = async (file: string): Promise<unknown> =>
     import(new URL(`../../src/stores/${file}`, import.meta.url).href);

@@ -18,20 +18,23 @@ export interface Call {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer | Content;
-  /** Whether the body goes without Content-Length. */
+  /** Whether to send the body without Content-Length. */
   readonly chunked?: boolean;
-  /** Whether the answer's body is kept; large ones are only counted. */
+  /** Whether to keep the answer's body; large ones are only counted. */
   readonly keep?: boolean;
 }
 
-/** Fails unless the status is as expected: a figure of something that did not work is none. */
+/** Sends a request. Fails unless the status is as expected, because a failed request must not become a figure. */
 export async function call(expected: number, options: Call): Promise<Answer> {
   const answer = await send(options, (status) => status !== expected);
   if (answer.status === expected) return answer;
   throw new Error(`${options.method} ${options.path}: ${answer.status} ${answer.body.toString()}`);
 }
 
-/** Whatever the answer is. @param keepIf keeps the bodies of answers with such a status as well */
+/**
+ * Sends a request, whatever its status.
+ * @param keepIf also keeps the bodies of answers with such a status
+ */
 export function send(options: Call, keepIf: (status: number) => boolean = () => false): Promise<Answer> {
   const { port, method, path, headers = {}, body, chunked = false, keep = false } = options;
   const length: Record<string, string> = chunked
@@ -59,7 +62,7 @@ export function send(options: Call, keepIf: (status: number) => boolean = () => 
   });
 }
 
-/** As fast as it is taken. */
+/** Writes the content as fast as the connection accepts it. */
 async function stream(outgoing: ClientRequest, content: Content): Promise<void> {
   for (const piece of content.pieces()) {
     if (!outgoing.write(piece)) await once(outgoing, 'drain');

@@ -1,8 +1,8 @@
-/** The memory of an isolate, read through workerd's inspector. */
+/** Reads the memory of an isolate through workerd's inspector. */
 import { call } from './http.ts';
 
 export interface Inspector {
-  /** Bytes of the heap, and of the buffers that hang on it, without what nothing refers to any more. */
+  /** Returns the bytes of the heap and its buffers, after garbage collection. */
   memory(): Promise<number>;
   close(): void;
 }
@@ -19,7 +19,7 @@ export async function connectInspector(port: number, workerPort: number): Promis
   const url = targets
     .map(({ webSocketDebuggerUrl }) => webSocketDebuggerUrl)
     .find((each) => each.endsWith('/core:user:berth'));
-  if (url === undefined) throw new Error(`no inspector of the Worker: ${JSON.stringify(targets)}`);
+  if (url === undefined) throw new Error(`the Worker has no inspector: ${JSON.stringify(targets)}`);
   const socket = new WebSocket(url);
   await new Promise((done, fail) => {
     socket.addEventListener('open', done);
@@ -46,7 +46,7 @@ export async function connectInspector(port: number, workerPort: number): Promis
       waiting.set(last, { done, fail });
       socket.send(JSON.stringify({ id: last, method }));
     });
-  /** An isolate that rests does not answer: requests keep it awake until it has. */
+  /** Sends requests until the inspector has answered, because an idle isolate does not answer. */
   const awake = async <Answer>(answer: Promise<Answer>): Promise<Answer> => {
     const progress = { isDone: false };
     const watched = answer.finally(() => (progress.isDone = true));
@@ -57,8 +57,8 @@ export async function connectInspector(port: number, workerPort: number): Promis
   await ask('HeapProfiler.enable');
   return {
     memory: async () => {
-      // Sent together: what happens between the two would leave garbage that counts.
-      // Twice: what weak references and finalizers have kept goes with the second.
+      // Sent together, because anything between them would leave garbage that counts. Sent twice, because the second
+      // collection frees what weak references and finalizers kept.
       const collect = (): Promise<unknown> => ask('HeapProfiler.collectGarbage');
       const [, , usage] = await awake(Promise.all([collect(), collect(), ask('Runtime.getHeapUsage')]));
       const { usedSize, backingStorageSize = 0 } = usage as HeapUsage;

@@ -1,4 +1,4 @@
-/** Alternating measurements, and what is said of them. */
+/** Alternating measurements and their statistics. */
 
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -20,7 +20,7 @@ export async function alternate(
 ): Promise<Sides> {
   const sides = { ours: [] as number[], theirs: [] as number[] };
   for (let round = 0; round <= rounds; round++) {
-    // Whoever is first changes: what the one leaves behind must not always meet the other.
+    // The order alternates, so that what one side leaves behind does not always affect the other.
     const [first, second] = round % 2 === 0 ? [theirs, ours] : [ours, theirs];
     const results = new Map([[first, await first()]]);
     results.set(second, await second());
@@ -35,7 +35,7 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** Half the distance between the quartiles over the median: how much to believe. */
+/** Returns half the distance between the quartiles, relative to the median: a measure of the noise. */
 export function spreadOf(values: readonly number[]): number {
   return (quantile(values, 0.75) - quantile(values, 0.25)) / 2 / median(values);
 }
@@ -46,7 +46,7 @@ export function quantile(values: readonly number[], at: number): number {
   return sorted[Math.round((sorted.length - 1) * at)] ?? Number.NaN;
 }
 
-/** Requests a second with some connections, each with one request under way. */
+/** Returns requests a second over several connections, each with one request at a time. */
 export async function rate(connections: number, requests: number, work: () => Promise<unknown>): Promise<number> {
   let left = requests;
   const milliseconds = await timed(() =>
@@ -61,8 +61,8 @@ export async function rate(connections: number, requests: number, work: () => Pr
 
 /**
  * Waits for a condition.
- * @param every how long it rests between looks, in milliseconds: looking is work for the same machine
- * @throws after a while
+ * @param every milliseconds between checks, because checking loads the same machine
+ * @throws when the condition does not hold in time
  */
 export async function until(
   what: string,
@@ -71,7 +71,7 @@ export async function until(
 ): Promise<void> {
   const end = Date.now() + seconds * 1000;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    if (Date.now() > end) throw new Error(`timed out waiting until ${what}`);
     await new Promise((done) => setTimeout(done, every));
   }
 }

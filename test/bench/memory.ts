@@ -1,4 +1,4 @@
-/** The most memory that is seen while something is done. */
+/** Peak memory during some work. */
 import { readFile } from 'node:fs/promises';
 import type { Observed } from './surroundings.ts';
 
@@ -7,7 +7,7 @@ const SAMPLE_MILLISECONDS = 50;
 export interface Watched {
   /** Bytes of the heap and of its buffers. */
   readonly isolate: number;
-  /** Bytes of workerd. */
+  /** Resident bytes of workerd. */
   readonly process: number;
   readonly samples: number;
 }
@@ -22,7 +22,7 @@ export async function watch({ inspector, pid }: Observed, work: () => Promise<un
   return { isolate, process: inProcess, samples };
 }
 
-/** The greatest of what is sampled before, during and after the work. */
+/** Returns the greatest sample before, during and after the work. */
 export async function peakOf(sample: () => Promise<number>, work: () => Promise<unknown>): Promise<number> {
   let peak = await sample();
   const progress = { isDone: false };
@@ -41,7 +41,7 @@ export async function peakOf(sample: () => Promise<number>, work: () => Promise<
   return Math.max(peak, await sample());
 }
 
-/** Bytes of memory that a process has now. */
+/** Returns the resident bytes of a process. */
 export async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;

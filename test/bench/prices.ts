@@ -1,15 +1,15 @@
-/** What operations cost: Cloudflare's prices of the paid plan beyond what it includes, in dollars for a million. */
+/** What operations cost: Cloudflare's prices of the paid plan beyond its included usage, in dollars for a million. */
 
 export interface Operations {
-  /** Of the Worker. */
+  /** Requests to the Worker. */
   readonly requests: number;
-  /** R2 put, list, create and complete of a multipart upload, upload of a part. */
+  /** R2: put, list, creating and completing a multipart upload, and uploading a part. */
   readonly classA: number;
-  /** R2 get and head. */
+  /** R2: get and head. */
   readonly classB: number;
-  /** R2 delete, and abort of a multipart upload. */
+  /** R2: delete, and aborting a multipart upload. They are free. */
   readonly r2Free: number;
-  /** To D1: a query, or a batch. They are not priced, but waited for. */
+  /** D1 queries and batches. They have no price, but cost time. */
   readonly roundTrips: number;
   readonly statements: number;
   readonly rowsRead: number;
@@ -51,13 +51,13 @@ export function sum(one: Operations, other: Operations): Operations {
 }
 
 export interface Price {
-  /** For as many of the action as were asked for. */
+  /** Dollars for the requested number of actions. */
   readonly dollars: number;
-  /** `3 R2 class A $13.50`, the dearest first. */
+  /** `3 R2 class A $13.50`, the most expensive first. */
   readonly parts: string;
 }
 
-/** @param times of the action: a million unless told */
+/** @param times of the action: a million by default */
 export function priceOf(operations: Operations, times = 1_000_000): Price {
   const parts = Object.entries(DOLLARS)
     .map(([field, [name, dollars]]) => {

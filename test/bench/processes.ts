@@ -1,4 +1,4 @@
-/** The processes of workerd that this process has started. */
+/** Lists the workerd processes that this process has started. */
 import { readdir, readFile } from 'node:fs/promises';
 
 export async function workerdsOfThis(): Promise<number[]> {

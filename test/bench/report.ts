@@ -1,10 +1,10 @@
-/** What a run leaves behind: `results/bench.json` with all of it, and `results/bench.md`, a section a row. */
+/** The results of a run: `results/bench.json` with everything, and `results/bench.md` with a section for each row. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type Outcome, ROUNDS, type Row } from './row.ts';
 
 export interface Result extends Outcome, Pick<Row, 'name' | 'mustReach' | 'boundBy'> {
-  /** What the row took. */
+  /** Duration of the row. */
   readonly seconds: number;
 }
 

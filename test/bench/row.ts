@@ -1,4 +1,4 @@
-/** A row of the table: what is measured, what it must reach, and how it came out. */
+/** A row of the table: what it measures, the value that it must reach, and the outcome. */
 import { alternate, median, spreadOf } from './measure.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -13,12 +13,12 @@ export interface Row {
 }
 
 export interface Outcome {
-  /** The figure that counts, as text. */
+  /** The figure that is judged, as text. */
   readonly measured: string;
   readonly reached: boolean;
-  /** What it is made of. */
+  /** The figures behind it. */
   readonly details: string;
-  /** For the JSON file. */
+  /** Raw figures for the JSON file. */
   readonly figures: Readonly<Record<string, unknown>>;
 }
 
@@ -27,11 +27,11 @@ export interface Compared {
   readonly theirs: () => Promise<number>;
   readonly unit?: 'ms' | 'requests/s' | 'MiB/s';
   readonly rounds?: number;
-  /** Times: at most; rates: at least. */
+  /** The maximum for times, the minimum for rates. */
   readonly limit: number;
 }
 
-/** Medians of both sides, alternated, and their ratio. */
+/** Compares the medians of both sides in alternating rounds, and returns their ratio. */
 export async function compare({ ours, theirs, unit = 'ms', rounds = ROUNDS, limit }: Compared): Promise<Outcome> {
   const sides = await alternate(ours, theirs, rounds);
   const [our, their] = [median(sides.ours), median(sides.theirs)];
@@ -45,7 +45,7 @@ export async function compare({ ours, theirs, unit = 'ms', rounds = ROUNDS, limi
   };
 }
 
-/** @param misses what is not as it must be */
+/** @param misses requirements that were not met */
 export function outcome(
   measured: string,
   misses: readonly string[],

@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: Berth beside a floor Worker, in one run, on the embedded simulators. Ratios and counts are what tells
- * something: the simulators' absolute figures say nothing of Cloudflare's. `npm run bench -- nodes uploads` runs the
- * rows whose names contain one of these words; `--tiny` only shows that they work.
+ * `npm run bench`: compares Berth with a floor Worker, in one run, on the embedded simulators. Only ratios and counts
+ * are meaningful: the simulators' absolute figures say nothing about Cloudflare's. `npm run bench -- nodes uploads`
+ * runs the rows whose names contain one of these words; `--tiny` only checks that the rows work.
  */
 import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
@@ -35,7 +35,7 @@ const ROWS: readonly Row[] = [
 const tiny = process.argv.includes('--tiny');
 const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const chosen = ROWS.filter(({ name }) => filters.length === 0 || filters.some((filter) => name.includes(filter)));
-if (chosen.length === 0) throw new Error(`no row has a name with ${filters.join(' or ')}`);
+if (chosen.length === 0) throw new Error(`no row's name contains ${filters.join(' or ')}`);
 
 const surroundings = new Surroundings(tiny);
 const results: Result[] = [];
@@ -59,7 +59,7 @@ try {
 await writeReport(results, tiny);
 if (results.some(({ reached }) => !reached)) process.exitCode = 1;
 
-/** A row that cannot be measured is missed; the others go on. */
+/** A row that cannot be measured counts as missed; the other rows still run. */
 function failed(error: unknown): Outcome {
   const details = error instanceof Error ? error.message : String(error);
   return { measured: 'failed', reached: false, details: details.slice(0, 500), figures: { error: details } };

@@ -1,17 +1,17 @@
-/** Clients that send some of a request, then nothing, and keep their connection. */
+/** Clients that send a part of a request, then stop, and keep their connection. */
 import { connect, type Socket } from 'node:net';
 
 export interface Stalled {
   readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** What is sent of the body. */
+  /** The part of the body that is sent. */
   readonly sent: Buffer;
-  /** Whether no more of the answer is read than its beginning. */
+  /** Whether to read only the beginning of the answer. */
   readonly isUnread?: boolean;
 }
 
-/** Statuses that were answered meanwhile, and how often. */
+/** How often each status was answered meanwhile. */
 export type Answered = Readonly<Record<string, number>>;
 
 async function closed(socket: Socket): Promise<void> {
@@ -32,7 +32,7 @@ export async function stall(port: number, requests: readonly Stalled[], millisec
       answered[status] = (answered[status] ?? 0) + 1;
       if (request.isUnread === true) socket.pause();
     });
-    // What is refused is closed while the client still sends.
+    // The server closes refused connections while the client still sends.
     socket.on('error', () => undefined);
     return socket;
   });

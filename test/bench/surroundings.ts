@@ -1,4 +1,4 @@
-/** What rows run on, started when the first one needs it: Berth, Berth with counted bindings, and the floor. */
+/** The servers that rows need, each started on first use: Berth, Berth with counted bindings, and the floor. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export interface Berth {
   readonly central: Client;
   readonly node1: Client;
   readonly node2: Client;
-  /** Clients of another repository. */
+  /** Returns clients of another repository. */
   readonly clients: (repository: string) => Pick<Berth, 'central' | 'node1' | 'node2'>;
   /** Fires the cron trigger. */
   readonly scheduled: () => Promise<void>;
@@ -30,12 +30,12 @@ export interface CountedBerth extends Berth {
 
 export interface Observed {
   readonly inspector: Inspector;
-  /** Of workerd. */
+  /** Process id of workerd. */
   readonly pid: number;
 }
 
 export class Surroundings {
-  /** `--tiny`: sizes that only show that rows work. Its figures mean nothing. */
+  /** `--tiny`: sizes that only show that rows work. The figures mean nothing. */
   readonly tiny: boolean;
   #folder: Promise<string> | undefined;
   #started = 0;
@@ -78,7 +78,7 @@ export class Surroundings {
     return { ...berth, control: new Control(berth.central.port) };
   }
 
-  /** One whose memory can be read. */
+  /** Starts a Berth whose memory can be read. */
   async startObserved(): Promise<Berth & Observed> {
     return this.#observed((inspectorPort) => this.#start({ inspectorPort }));
   }
@@ -119,7 +119,7 @@ export class Surroundings {
     };
   }
 
-  /** Whoever needs something after this gets it started anew: a row that failed may have left anything behind. */
+  /** Stops everything, so that it is started anew for the next row: a failed row may have left anything behind. */
   async forget(): Promise<void> {
     for (const stop of this.#running) await stop();
     this.#plain = undefined;
@@ -133,7 +133,7 @@ export class Surroundings {
     if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
   }
 
-  /** Answers what stops it once. */
+  /** Returns a function that stops it once. */
   #onStop(stop: () => Promise<void>): () => Promise<void> {
     const once = async (): Promise<void> => {
       if (this.#running.delete(once)) await stop();

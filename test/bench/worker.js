@@ -1,6 +1,6 @@
 /**
- * Berth's Worker with counted bindings, and private routes that read the counts, put a store far away or out of reach,
- * and reach into its rows. Only the bench starts it, on loopback.
+ * Berth's Worker with counted bindings, and private routes that read the counts, delay a store or make it unreachable,
+ * and read and write its rows. Only the bench starts it, on loopback.
  */
 import { parseConfig } from '../../src/config.ts';
 import { collectCentral } from '../../src/maintenance/collection/central.ts';
@@ -15,9 +15,9 @@ const CLASS_A = new Set(['put', 'list', 'createMultipartUpload', 'uploadPart', '
 const CLASS_B = new Set(['get', 'head']);
 const D1 = new Set(['all', 'run', 'batch']);
 
-/** By scope (`request`, or a queue's `wake` and `alarm`) and store. */
+/** Counts by scope (`request`, or a queue's `wake` and `alarm`) and store. */
 let counts = new Map();
-/** By store: how far away it is in milliseconds, and whether it is out of reach. */
+/** For each store, its delay in milliseconds, and whether it is unreachable. */
 const links = new Map();
 
 function countsOf(scope, store) {
@@ -93,7 +93,7 @@ function wrap(env, scope) {
   return Object.fromEntries(entries);
 }
 
-/** A queue's own rows: a key or an alarm that is set is one written, one that is asked for is one read. */
+/** Counts the rows of a queue's storage: setting a key or an alarm writes one, and getting one reads one. */
 function countStorage(storage, scope) {
   const { sql } = storage;
   const exec = sql.exec.bind(sql);
@@ -153,9 +153,9 @@ function wrappedFor(env) {
 }
 
 /**
- * Runs slices of one task of maintenance, as a run of its own, with its rests. Answers how many, and the most that one
- * asked for.
- * @param limits what a node is to stay within, to evict from it; none to collect at central
+ * Runs slices of one maintenance task, as in a run of its own, with the pauses between them. Returns the most that one
+ * slice asked of D1.
+ * @param limits of a node, to evict from it; undefined to collect at central
  */
 async function runSlices(env, { store, limits, milliseconds }) {
   const config = parseConfig(env);

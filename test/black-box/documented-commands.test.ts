@@ -1,7 +1,7 @@
 /**
- * The command blocks of the README, of docs/deploying.md and of docs/api.md do what they say. A page's `sh` blocks run
- * in order, in one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and
- * blocks marked `sh example` need a value of the reader's.
+ * Runs the command blocks of the README, of docs/deploying.md and of docs/api.md. A page's `sh` blocks run in order, in
+ * one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and blocks marked
+ * `sh example` need a value from the reader.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -32,7 +32,7 @@ afterAll(async () => {
   await removeFolder(folder);
 });
 
-/** The repository without its tests, for commands that change files. */
+/** Copies the repository without its tests, for commands that change files. */
 async function copyWorkspace(): Promise<void> {
   const workspace = join(folder, 'workspace');
   await mkdir(workspace);
@@ -42,7 +42,10 @@ async function copyWorkspace(): Promise<void> {
   await symlink(join(ROOT, 'node_modules'), join(workspace, 'node_modules'));
 }
 
-/** Docker's requests without its daemon, which not every machine has, and which would keep the images of the test. */
+/**
+ * Installs a program that sends docker's requests without its daemon: not every machine has the daemon, and it would
+ * keep the test's images.
+ */
 async function installDocker(): Promise<void> {
   const program = join(folder, 'bin/docker');
   await mkdir(dirname(program));
@@ -57,7 +60,7 @@ async function shellBlocks(page: string) {
   return shell.filter(({ info }) => info === 'sh');
 }
 
-/** Runs blocks in one shell that ends at the first failure. A request fails with a status from 400 on. */
+/** Runs the blocks in one shell that ends at the first failure. A request with a status of 400 or above fails. */
 function runBlocks(
   page: string,
   blocks: readonly { text: string; line: number }[],
@@ -96,9 +99,9 @@ async function push(port: number, repository: string): Promise<void> {
   for (const step of pushSteps(repository, 'latest', imageOf(20_000))) await step.run(caller);
 }
 
-test('README.md: npm start, a push to a node and a pull from central', async () => {
+test('README.md: npm start, a push to a node and a pull from central work', async () => {
   const [start, ...rest] = await shellBlocks('README.md');
-  // The registry of this file is what these two commands start.
+  // The registry of this file stands for these two commands.
   expect(start?.text).toBe('npm ci\nnpm start');
   const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
@@ -108,7 +111,7 @@ test('README.md: npm start, a push to a node and a pull from central', async () 
   runBlocks('README.md', rest);
 });
 
-test('docs/deploying.md: what needs no account', async () => {
+test('docs/deploying.md: the commands that need no account work', async () => {
   const blocks = await shellBlocks('docs/deploying.md');
   const { BOOTSTRAP_SECRET } = JSON.parse(await readFile(join(state, 'secrets.json'), 'utf8')) as Record<
     string,
@@ -120,8 +123,8 @@ test('docs/deploying.md: what needs no account', async () => {
   expect(output).toMatch(/"name":"ci".*"secret":"/s);
 });
 
-test('docs/api.md: every request is answered as it says', async () => {
-  // Both pages create `acme`.
+test('docs/api.md: every request gets the documented answer', async () => {
+  // A fresh registry is needed because both pages create `acme`.
   await server.kill();
   state = join(folder, 'state-of-api');
   server = await startServer(state);

@@ -1,4 +1,4 @@
-/** Berth's Worker with a second surface, which writes to each binding and reads what each holds. */
+/** Wraps Berth's Worker with two paths that write to each binding and read it back. */
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
 
 const STORES = ['CENTRAL', 'NODE1', 'NODE2'];

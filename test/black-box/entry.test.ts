@@ -1,4 +1,4 @@
-/** The local registry inside this process, with an entry of the test's own around the Worker's. */
+/** The local registry inside this process, with the test's own entry point around the Worker. */
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { freePorts, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
@@ -6,7 +6,7 @@ import { removeFolder, temporaryFolder } from '../support/local/server.ts';
 
 const entryPoint = fileURLToPath(new URL('entry.js', import.meta.url));
 
-test('an entry of its own wraps the Worker; each store has its database, bucket and queue, and all survive a restart', async () => {
+test('a custom entry point wraps the Worker; each store has its own database, bucket and queue, and all survive a restart', async () => {
   const stateDir = await temporaryFolder();
   const [port = 0] = await freePorts();
   const during = async (use: (registry: LocalRegistry) => Promise<void>): Promise<void> => {

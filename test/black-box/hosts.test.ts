@@ -26,7 +26,7 @@ test.each([
   }
 });
 
-test('plain http to a name that is not of this machine is refused before the password is read', async () => {
+test('plain http to a name that is not local is refused before the password is read', async () => {
   const { port } = server.current;
   for (const [path, user] of [
     ['/v2/', undefined],
@@ -40,7 +40,7 @@ test('plain http to a name that is not of this machine is refused before the pas
   }
 });
 
-test('nothing is served at another name and port', async () => {
+test('an unknown name on another port is 404', async () => {
   expect((await ask(server.current.port, 'other.localhost:1', '/v2/')).status).toBe(404);
   expect((await ask(server.current.port, 'index.node3.localhost:1', '/v2/')).status).toBe(404);
 });
@@ -52,37 +52,40 @@ describe('behind a proxy on this machine', () => {
     ['central', 0],
     ['node:node1', 1],
     ['node:node2', 2],
-  ])('the port it asks belongs to %s, whatever host and scheme its client sees', async (namespace, offset) => {
-    const port = server.current.port + offset;
-    const cases: [seen: string, host: string, headers: Record<string, string>][] = [
-      // One that passes the Host header on, and one that writes its own.
-      ['https://localhost:8443', 'localhost:8443', front('localhost:8443')],
-      ['https://registry.example.com', `127.0.0.1:${port}`, front('registry.example.com')],
-      ['https://[::1]:8443', `127.0.0.1:${port}`, front('[::1]:8443')],
-      ['https://localhost:8443', 'localhost:8443', { 'X-Forwarded-Proto': 'https' }],
-      ['http://localhost:8080', `127.0.0.1:${port}`, { 'X-Forwarded-Host': 'localhost:8080' }],
-      // What stands before the last value came from the client.
-      [
-        'https://b.example.com',
-        `127.0.0.1:${port}`,
-        { 'X-Forwarded-Proto': 'http, https', 'X-Forwarded-Host': 'a.example.com, b.example.com' },
-      ],
-      // What is neither scheme nor host counts as absent.
-      [
-        `http://localhost:${port}`,
-        `localhost:${port}`,
-        { 'X-Forwarded-Proto': 'ftp', 'X-Forwarded-Host': 'evil.test/"x' },
-      ],
-    ];
-    for (const [seen, host, headers] of cases) {
-      const answer = await ask(port, host, '/v2/', undefined, headers);
-      expect(answer.headers['www-authenticate']).toBe(`Bearer realm="${seen}/token",service="${new URL(seen).host}"`);
-      const { token } = JSON.parse((await ask(port, host, '/token', 'alice', headers)).body) as { token: string };
-      expect(audienceOf(token), seen).toBe(namespace);
-    }
-  });
+  ])(
+    'the port that it connects to decides for %s, whatever host and scheme its client sees',
+    async (namespace, offset) => {
+      const port = server.current.port + offset;
+      const cases: [seen: string, host: string, headers: Record<string, string>][] = [
+        // A proxy that passes the Host header on, and one that writes its own.
+        ['https://localhost:8443', 'localhost:8443', front('localhost:8443')],
+        ['https://registry.example.com', `127.0.0.1:${port}`, front('registry.example.com')],
+        ['https://[::1]:8443', `127.0.0.1:${port}`, front('[::1]:8443')],
+        ['https://localhost:8443', 'localhost:8443', { 'X-Forwarded-Proto': 'https' }],
+        ['http://localhost:8080', `127.0.0.1:${port}`, { 'X-Forwarded-Host': 'localhost:8080' }],
+        // Only the last value comes from the proxy: earlier ones came from the client.
+        [
+          'https://b.example.com',
+          `127.0.0.1:${port}`,
+          { 'X-Forwarded-Proto': 'http, https', 'X-Forwarded-Host': 'a.example.com, b.example.com' },
+        ],
+        // An invalid scheme or host counts as absent.
+        [
+          `http://localhost:${port}`,
+          `localhost:${port}`,
+          { 'X-Forwarded-Proto': 'ftp', 'X-Forwarded-Host': 'evil.test/"x' },
+        ],
+      ];
+      for (const [seen, host, headers] of cases) {
+        const answer = await ask(port, host, '/v2/', undefined, headers);
+        expect(answer.headers['www-authenticate']).toBe(`Bearer realm="${seen}/token",service="${new URL(seen).host}"`);
+        const { token } = JSON.parse((await ask(port, host, '/token', 'alice', headers)).body) as { token: string };
+        expect(audienceOf(token), seen).toBe(namespace);
+      }
+    },
+  );
 
-  test('a name that is served is found on every port', async () => {
+  test('a served name is found on every port', async () => {
     const headers = front('index.node1.localhost:8443');
     const { token } = JSON.parse(
       (await ask(server.current.port, 'localhost:8443', '/token', 'alice', headers)).body,
@@ -93,7 +96,7 @@ describe('behind a proxy on this machine', () => {
   });
 });
 
-test('all take pushes from the same users', async () => {
+test('all hosts accept pushes from the same users', async () => {
   for (const { url } of [server.current, ...server.current.nodes]) {
     const image = imageOf(1000);
     for (const step of pushSteps('alice/app', 'latest', image)) await step.run(loggedIn(url, 'alice'));
@@ -109,7 +112,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** A request with a Host header of one's own. */
+/** Sends a request with any Host header. */
 function ask(
   port: number,
   host: string,

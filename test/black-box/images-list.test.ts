@@ -28,7 +28,7 @@ beforeAll(async () => {
   );
 });
 
-/** @param framing how the body's length is told; undefined for no body */
+/** @param framing how the request states the body's length; undefined for no body */
 async function list(
   port: number,
   body: string,
@@ -52,22 +52,25 @@ async function found(port: number, body: string, framing?: 'length' | 'chunked')
   return (JSON.parse(answer.body) as { data: { images: Listed[] } }).data.images;
 }
 
-test.each(['length', 'chunked'] as const)('the body arrives, told by %s, on every kind of host', async (framing) => {
-  for (const [i, { port }] of [server.current, ...server.current.nodes].entries()) {
-    const name = `alice/app${i}`;
-    const [digest, tag] = [{ digest: `${name}@${digests[i]}` }, { tag: `${name}:latest` }];
-    for (const body of [[digest], [tag], digest, [tag, digest]]) {
-      const images = await found(port, JSON.stringify(body), framing);
-      expect(images.map((image) => [image.digest, image.tags.toSorted()])).toContainEqual([
-        digest.digest,
-        [`${name}:latest`, `${name}:v1`],
-      ]);
+test.each(['length', 'chunked'] as const)(
+  'the body arrives with framing %s, on every kind of host',
+  async (framing) => {
+    for (const [i, { port }] of [server.current, ...server.current.nodes].entries()) {
+      const name = `alice/app${i}`;
+      const [digest, tag] = [{ digest: `${name}@${digests[i]}` }, { tag: `${name}:latest` }];
+      for (const body of [[digest], [tag], digest, [tag, digest]]) {
+        const images = await found(port, JSON.stringify(body), framing);
+        expect(images.map((image) => [image.digest, image.tags.toSorted()])).toContainEqual([
+          digest.digest,
+          [`${name}:latest`, `${name}:v1`],
+        ]);
+      }
+      expect(await found(port, JSON.stringify([{ tag: `${name}:none` }]), framing)).toEqual([]);
     }
-    expect(await found(port, JSON.stringify([{ tag: `${name}:none` }]), framing)).toEqual([]);
-  }
-});
+  },
+);
 
-test('without a body, or with one that asks for nothing, everything is listed', async () => {
+test('without a filter in the body, everything is listed', async () => {
   const { port } = server.current;
   const all = await found(port, '');
   expect(all.map(({ digest }) => digest)).toContain(`alice/app0@${digests[0]}`);
@@ -82,12 +85,12 @@ test.each([
   '[{"digest":"alice/app@sha256:00"}]',
   '{"tag":"../x:1"}',
   '[{"tag":"latest"},{"tag":"v1"}]',
-])('a body that is none is 400: %s', async (body) => {
+])('an invalid body is 400: %s', async (body) => {
   const answer = await list(server.current.port, body, 'length');
   expect([answer.status, (JSON.parse(answer.body) as { status: string }).status]).toEqual([400, 'error']);
 });
 
-test('a body that is too large is 413, told before or not', async () => {
+test('a body that is too large is 413, whether its length is stated or not', async () => {
   for (const framing of ['length', 'chunked'] as const) {
     const answer = await list(server.current.port, `[${' '.repeat(100_000)}]`, framing);
     expect(answer.status).toBe(413);

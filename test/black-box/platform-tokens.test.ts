@@ -1,5 +1,6 @@
 /**
- * Logging in with tokens of a platform that is asked over real HTTP, and all the ways in which it can fail to answer.
+ * Logging in with tokens of a platform that is asked over real HTTP, and every way in which the platform can fail to
+ * answer.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { freePorts, type LocalRegistry, startLocalRegistry } from '../../src/local/simulators.ts';
@@ -36,7 +37,7 @@ const basic = (user: string, password: string): string => {
   return header;
 };
 
-/** As kraft, as unikraft at a node, and by itself. */
+/** The three forms: as kraft sends it, as unikraft sends it to a node, and as Bearer. */
 const formsOf = ({ user, secret, whole }: PlatformToken, organization = 'acme'): string[] => [
   basic(user, secret),
   basic(organization, whole),
@@ -45,7 +46,7 @@ const formsOf = ({ user, secret, whole }: PlatformToken, organization = 'acme'):
 
 let addresses = 0;
 
-/** From an address of its own: logins are counted for each. */
+/** Pings from a new address each time, because logins are counted by address. */
 const ping = (url: string, authorization: string, signal?: AbortSignal): Promise<Response> => {
   const headers = { 'CF-Connecting-IP': `192.0.2.${(addresses += 1)}` };
   return request({ url, authorization }, 'GET', '/v2/', signal === undefined ? { headers } : { headers, signal });
@@ -55,7 +56,7 @@ describe.each([
   ['central', central],
   ['a node', node],
 ])('at %s', (_, url) => {
-  test('each form of a token pushes and pulls, and all of them are one call', async () => {
+  test('each form of a token pushes and pulls, and all of them cost one call', async () => {
     const token = platform.issue('acme');
     for (const [i, authorization] of formsOf(token).entries()) {
       const caller = { url: url(), authorization };
@@ -66,7 +67,7 @@ describe.each([
     expect(platform.callsFor(token)).toBe(1);
   });
 
-  test('it gives an access token that pushes and pulls, within its organization alone', async () => {
+  test('a token gets an access token that pushes and pulls, within its organization only', async () => {
     const token = platform.issue('acme');
     const scopes = 'scope=repository:acme/tokens:pull,push&scope=repository:alice/app:pull,push';
     const granted = await request({ url: url(), authorization: basic('acme', token.whole) }, 'GET', `/token?${scopes}`);
@@ -81,7 +82,7 @@ describe.each([
     expect((await request(caller, 'POST', '/v2/alice/app/blobs/uploads/')).status).toBe(403);
   });
 
-  test('twenty at once are one call, good or bad', async () => {
+  test('twenty requests at once cost one call, for a good token and a bad one', async () => {
     const good = platform.issue('acme');
     const unknown: PlatformToken = {
       ...good,
@@ -94,7 +95,7 @@ describe.each([
       platform.behaviour = 'when told';
       const answers = Array.from({ length: 20 }, () => ping(url(), `Bearer ${token.whole}`));
       await until(() => platform.callsFor(token) === 1);
-      // All of them are there by the time that it answers.
+      // This answer comes after all twenty requests have arrived.
       await ping(url(), loggedIn(url(), 'alice').authorization);
       platform.release();
       expect(new Set((await Promise.all(answers)).map((response) => response.status))).toEqual(new Set([status]));
@@ -104,7 +105,7 @@ describe.each([
     }
   });
 
-  test('a client that goes away takes the answer from nobody', async () => {
+  test('a client that disconnects does not cancel the answer for others', async () => {
     platform.behaviour = 'when told';
     const token = platform.issue('acme');
     const gone = new AbortController();
@@ -121,25 +122,22 @@ describe.each([
   });
 
   const behaviours: readonly Behaviour[] = [500, 'redirect', 'garbage', 'half', 'endless'];
-  test.each(behaviours)(
-    '503 with Retry-After, and nothing else, from a platform that answers: %s',
-    async (behaviour) => {
-      platform.behaviour = behaviour;
-      const token = platform.issue('acme');
-      for (const authorization of formsOf(token)) {
-        const response = await ping(url(), authorization);
-        expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5']);
-        expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] });
-      }
-      expect(platform.strays).toEqual([]);
-      // What the sockets between the two take, and no more.
-      expect(platform.bytesSent).toBeLessThan(64 * 1024 ** 2);
-      platform.behaviour = 'well';
-      expect((await ping(url(), `Bearer ${token.whole}`)).status).toBe(200);
-    },
-  );
+  test.each(behaviours)('a platform that answers with %s causes 503 with Retry-After', async (behaviour) => {
+    platform.behaviour = behaviour;
+    const token = platform.issue('acme');
+    for (const authorization of formsOf(token)) {
+      const response = await ping(url(), authorization);
+      expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5']);
+      expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] });
+    }
+    expect(platform.strays).toEqual([]);
+    // Sockets may buffer this much.
+    expect(platform.bytesSent).toBeLessThan(64 * 1024 ** 2);
+    platform.behaviour = 'well';
+    expect((await ping(url(), `Bearer ${token.whole}`)).status).toBe(200);
+  });
 
-  test('a token that the platform refuses is 401, whatever else the answer says', async () => {
+  test('a token that the platform refuses is 401, whatever the body of the answer says', async () => {
     platform.behaviour = 401;
     const token = platform.issue('acme');
     for (const authorization of formsOf(token)) expect((await ping(url(), authorization)).status).toBe(401);
@@ -147,7 +145,7 @@ describe.each([
   });
 
   test.each(['never', 'never ends'] as const)(
-    'a platform that answers %s is waited for some seconds, and holds up nobody whom Berth knows',
+    "a platform that answers %s is given some seconds, and Berth's own users do not wait meanwhile",
     async (behaviour) => {
       const known = platform.issue('acme');
       expect((await ping(url(), `Bearer ${known.whole}`)).status).toBe(200);
@@ -169,7 +167,7 @@ describe.each([
     },
   );
 
-  test('a platform that is not there at all is 503, until it is back', async () => {
+  test('an unreachable platform causes 503 until it is back', async () => {
     const token = platform.issue('acme');
     await platform.close();
     try {
@@ -185,7 +183,7 @@ describe.each([
   });
 });
 
-test('an answer at one host is known at the others', async () => {
+test("the platform's answer at one host is known at the others", async () => {
   const token = platform.issue('acme');
   for (const { url } of registry.hosts) {
     for (const authorization of formsOf(token)) expect((await ping(url, authorization)).status).toBe(200);
@@ -193,7 +191,7 @@ test('an answer at one host is known at the others', async () => {
   expect(platform.callsFor(token)).toBe(1);
 });
 
-test('what is pushed to a node with a token is pulled from central with it', async () => {
+test('an image that was pushed to a node with a token can be pulled from central with it', async () => {
   const token = platform.issue('acme');
   const image = imageOf(5000);
   for (const step of pushSteps('acme/both', 'latest', image)) {
@@ -204,7 +202,7 @@ test('what is pushed to a node with a token is pulled from central with it', asy
   await comparePull(caller, 'acme/both', 'latest', image);
 });
 
-test('nothing of all this is in the log', async () => {
+test('the log contains no secret of these requests', async () => {
   const token = platform.issue('acme');
   for (const behaviour of ['well', 500, 'garbage'] as const) {
     platform.behaviour = behaviour;

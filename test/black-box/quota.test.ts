@@ -10,7 +10,7 @@ test.each([
   ['PATCH, then PUT, as docker, podman, skopeo and crane do', 'PATCH'],
   ['PUT', 'PUT'],
   ['POST with the digest', 'POST'],
-])('%s: 403 that says so, and the connection lasts', async (_name, method) => {
+])('%s: the answer is 403 with the reason, and the connection stays open', async (_name, method) => {
   const { url } = server.current;
   const limited = await request(loggedIn(url, 'admin'), 'PUT', '/api/organizations/alice/quota', {
     headers: { 'Content-Type': 'application/json' },

@@ -1,4 +1,4 @@
-/** Invariant 7: a refusal that comes before the body has been read must reach a client that still sends. */
+/** Invariant 7: a refusal that is sent before the body was read must reach a client that is still sending. */
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { loggedIn, request } from '../support/local/push.ts';
@@ -7,7 +7,7 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 const server = serverForFile();
 
 test.each(['PATCH', 'PUT'])(
-  'a large chunk out of order (%s) is told where to go on, and the connection lasts',
+  'a large chunk out of order (%s) is answered with where to continue, and the connection stays open',
   async (method) => {
     const caller = loggedIn(server.current.url, 'alice');
     const opened = await request(caller, 'POST', '/v2/alice/refused/blobs/uploads/');

@@ -1,4 +1,4 @@
-/** What a registry logs while it is bootstrapped, logged in to, pushed to and attacked: no secret, in any form. */
+/** A registry that is bootstrapped, logged in to, pushed to and attacked logs no secret, in any form. */
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -29,7 +29,7 @@ async function answer<Body>(caller: Caller, method: string, path: string, body?:
   return JSON.parse(json) as Body;
 }
 
-test('from the bootstrap secret to a pull with a token, and what was refused on the way', async () => {
+test('neither a push from the bootstrap secret on, nor refused requests, leave a secret in the log', async () => {
   const { url } = server.current;
   const { BOOTSTRAP_SECRET: bootstrapSecret = '' } = JSON.parse(
     await readFile(join(server.folder, 'secrets.json'), 'utf8'),
@@ -51,7 +51,7 @@ test('from the bootstrap secret to a pull with a token, and what was refused on 
   for (const step of pushSteps('carol/app', 'latest', image)) await step.run(caller);
   await comparePull(caller, 'carol/app', 'latest', image);
 
-  // Secrets where they do not belong, and mistakes of every kind.
+  // These requests put secrets where they do not belong, or are wrong in other ways.
   const opened = await request(caller, 'POST', '/v2/carol/app/blobs/uploads/');
   const location = new URL(opened.headers.get('Location') ?? '', url).pathname;
   const attempts: [Caller, string, string, RequestInit?][] = [
@@ -73,7 +73,7 @@ test('from the bootstrap secret to a pull with a token, and what was refused on 
   expect((await readFile(join(server.folder, 'log.jsonl'), 'utf8')).split('\n').length).toBeGreaterThan(10);
   expect(await loggedSecrets(server.folder, server.current.output())).toEqual([]);
 
-  // The search would find them: the same log, with one more line.
+  // The search would find the secrets: it does in the same log with one more line.
   const log = join(server.folder, 'log.jsonl');
   const before = await readFile(log, 'utf8');
   for (const planted of [

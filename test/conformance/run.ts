@@ -1,6 +1,6 @@
 /**
- * `npm run conformance`: the official suite, for the released spec and the coming one, against what `npm start` runs. At
- * central, at a node, and with a node for what is pushed and central for what is pulled.
+ * `npm run conformance`: runs the official suite, for the released spec and the next one, against the registry of `npm
+ * start`: at central, at a node, and with pushes to a node and reads from central.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const SUITE_VERSION = 'v0.0.0-20260831232431-97274622c111';
 const TIMEOUT_SECONDS = 600;
 const MOST_NAMES = 50;
 
-/** Full marks. The two that are disabled in 1.1 cancel an upload, which that version does not have. */
+/** Full marks. The two cases that are disabled in 1.1 cancel an upload, which that version does not define. */
 const REQUIRED = [
   { version: '1.1', pass: 860, disabled: 2 },
   { version: 'dev', pass: 986, disabled: 0 },
@@ -24,9 +24,9 @@ const REQUIRED = [
 
 interface Place {
   readonly name: string;
-  /** Below `alice/`: each place has repositories of its own, so that none finds what another has pushed. */
+  /** Path below `alice/`: each place has its own repositories, so that none finds what another pushed. */
   readonly folder: string;
-  /** Answers what else is to be said of the run. */
+  /** Runs `use` with the port of the place, and returns a note about the run. */
   readonly with: (registry: TemporaryRegistry, use: (port: number) => Promise<void>) => Promise<string>;
 }
 
@@ -49,7 +49,7 @@ async function withNodeAndCentral(registry: TemporaryRegistry, use: (port: numbe
   let note = '';
   await withSplitFront({ central, node, user, administrator }, async (front) => {
     await use(front.port);
-    if (front.waited() === 0) throw new Error('central was asked for nothing that was pushed to the node');
+    if (front.waited() === 0) throw new Error('central was never asked for anything that was pushed to the node');
     note = `; central answered ${front.readsAtCentral()} reads, ${front.waited()} after waiting for announcements`;
   });
   return note;

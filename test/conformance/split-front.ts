@@ -1,16 +1,16 @@
 /**
- * Makes one address of two registries: what writes goes to a node, what reads to central, as soon as central has heard
- * of all that the node has acknowledged.
+ * Makes one address out of two registries: writes go to a node, and reads to central, once central knows everything
+ * that the node has acknowledged.
  *
  * | request                                                              | goes to |
  * | -------------------------------------------------------------------- | ------- |
  * | GET and HEAD of manifests, tags, referrers and the catalog           | central |
- * | GET and HEAD of blobs that central hears of: {@link BlobsAtCentral}   | central |
+ * | GET and HEAD of blobs that central knows: {@link BlobsAtCentral}      | central |
  * | GET and HEAD of other blobs: central cannot know them                | node    |
  * | everything else: pushes, deletions, uploads, the ping, access tokens | node    |
  *
- * A node's access token is none of central's. So a client that has not logged in is challenged by the node, and one
- * that has is shown to central by the user's own password.
+ * A node's access token is not valid at central. So the node challenges a client that has not logged in, and requests
+ * of one that has are sent to central with the user's own password.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -22,16 +22,16 @@ import { forward } from '../e2e/forward.ts';
 export interface SplitFrontOptions {
   readonly node: LocalHost;
   readonly central: LocalHost;
-  /** Whose requests come. */
+  /** The user who sends the requests. */
   readonly user: { readonly name: string; readonly password: string };
   readonly administrator: { readonly name: string; readonly password: string };
 }
 
 export interface SplitFront {
   readonly port: number;
-  /** The requests that central has answered. */
+  /** The number of requests that central answered. */
   readonly readsAtCentral: () => number;
-  /** Those among them that had to wait for announcements. */
+  /** How often a request had to wait for announcements. */
   readonly waited: () => number;
 }
 
@@ -55,7 +55,7 @@ export async function withSplitFront(
   };
   const write = async (incoming: IncomingMessage, outgoing: ServerResponse, path: Path | undefined): Promise<void> => {
     const { method } = incoming;
-    // A manifest is read to see what it references; everything else streams.
+    // A manifest is buffered to see what it references; everything else streams.
     const body = method === 'PUT' && path?.kind === 'manifests' ? await buffer(incoming) : undefined;
     const onAnswer = (answer: IncomingMessage): void => {
       if (method !== 'GET' && method !== 'HEAD') announcements.expect();
@@ -87,8 +87,8 @@ export async function withSplitFront(
 }
 
 /**
- * What central has yet to hear of. The node's queue is paused while nobody reads: so central does not hear of a write
- * by chance, in time for the next read, and deletions meet images that were never announced.
+ * Tracks what central does not know yet. The node's queue is paused while nobody reads. So central never learns of a
+ * write by chance before the next read, and deletions meet images that were never announced.
  */
 class Announcements {
   readonly #queue: string;
@@ -103,7 +103,7 @@ class Announcements {
     this.#headers = { Authorization: basic(administrator), 'Content-Type': 'application/json' };
   }
 
-  /** The node has acknowledged a write. */
+  /** Records that the node has acknowledged a write. */
   expect(): void {
     this.#acknowledged += 1;
   }
@@ -112,7 +112,10 @@ class Announcements {
     await this.#ask({ method: 'PATCH', body: JSON.stringify({ paused }) });
   }
 
-  /** Waits until central has heard of all that was acknowledged before. @throws when it takes too long */
+  /**
+   * Waits until central knows every write that was acknowledged before.
+   * @throws {Error} when it takes more than 30 s
+   */
   all(): Promise<void> {
     const wanted = this.#acknowledged;
     const mine = this.#turn.then(() => (this.#announced < wanted ? this.#announce() : undefined));
@@ -137,7 +140,7 @@ class Announcements {
     this.#announced = acknowledged;
   }
 
-  /** How many announcements wait; undefined when the queue does not answer. */
+  /** Returns how many announcements wait; undefined when the queue does not answer. */
   async #waiting(): Promise<number | undefined> {
     const { answers, depth } = await this.#ask({});
     return answers ? depth : undefined;
@@ -151,8 +154,9 @@ class Announcements {
 }
 
 /**
- * The blobs that central can speak of. It hears of a blob with the first manifest of the repository that references it,
- * and of a blob's deletion, which goes through central. A blob that is then pushed again is the node's alone once more.
+ * The blobs that central knows of. Central learns of a blob with the first manifest of the repository that references
+ * it, and of a blob's deletion, because deletions go through central. Only the node knows a deleted blob that is pushed
+ * again.
  */
 class BlobsAtCentral {
   readonly #known = new Map<string, 'referenced' | 'deleted'>();
@@ -187,7 +191,7 @@ interface Path {
   readonly reference: string;
 }
 
-/** Of a manifest, a blob or a list; undefined for uploads and all else. */
+/** Parses the path of a manifest, a blob or a list; undefined for uploads and everything else. */
 function pathOf(url: string): Path | undefined {
   const [path = ''] = url.split('?');
   if (path === '/v2/_catalog') return { kind: 'catalog', repository: '', reference: '' };

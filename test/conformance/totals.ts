@@ -1,15 +1,15 @@
-/** Reads what the suite prints. Its exit status tells nothing: it is 0 after a skip and after a wrong configuration. */
+/** Reads the suite's output. Its exit status cannot be used: it is 0 after a skip and after a wrong configuration. */
 
 export interface Totals {
   readonly pass: number;
   readonly disabled: number;
-  /** Skipped, failed, or broken by the suite itself. */
+  /** Cases that were skipped, failed, or ended with an error of the suite itself. */
   readonly bad: number;
 }
 
 const LABELS = ['Pass', 'Disabled', 'Skip', 'FAIL', 'Error'] as const;
 
-/** The block "OCI Conformance Result"; undefined when there is none, or it lacks a count. */
+/** Parses the block "OCI Conformance Result"; undefined when there is none, or it lacks a count. */
 export function parseTotals(output: string): Totals | undefined {
   const block = output.split('OCI Conformance Result:').at(1)?.split('\n\n').at(0) ?? '';
   const counts = LABELS.map((label) => new RegExp(`^ *${label}\\.*: *(\\d+)$`, 'm').exec(block)?.[1]);
@@ -18,14 +18,14 @@ export function parseTotals(output: string): Totals | undefined {
   return { pass, disabled, bad: skip + fail + error };
 }
 
-/** How many cases are not as required. What passes too little or too much counts as well. */
+/** Returns how many cases differ from what is required. Too many passes count as well. */
 export function countFailures(totals: Totals | undefined, required: Omit<Totals, 'bad'>): number {
   if (totals === undefined) return 1;
   const { pass, disabled, bad } = totals;
   return Math.max(bad + Math.abs(disabled - required.disabled), Math.abs(pass - required.pass));
 }
 
-/** The innermost cases that neither passed nor were disabled, with what the suite says of them. */
+/** Returns the innermost cases that neither passed nor were disabled, with the suite's message for each. */
 export function failingCases(output: string): string[] {
   const lines = output.split('\n');
   return lines

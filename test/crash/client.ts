@@ -1,11 +1,11 @@
-/** HTTP to a server that may die in the middle of it. */
+/** HTTP to a server that may die during a request. */
 import type { Answer, Outgoing } from '../support/registry-model.ts';
 import type { Server } from '../support/local/server.ts';
 
 const REQUEST_MILLISECONDS = 60_000;
 const AUTHORIZATION = `Basic ${Buffer.from('alice:alice-dev').toString('base64')}`;
 
-/** The server died before it answered. */
+/** Thrown when the server died before it answered. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 }
@@ -26,7 +26,10 @@ export class Connection {
     await this.#server.kill();
   }
 
-  /** @throws Interrupted */
+  /**
+   * Sends a request.
+   * @throws {Interrupted} when the server died before it answered
+   */
   readonly send = async ({ method, path, headers = {}, body, chunked = false }: Outgoing): Promise<Answer> => {
     this.#on('request');
     const init = {
@@ -38,7 +41,7 @@ export class Connection {
     try {
       const response = await fetch(new URL(path, this.#server.url), init);
       const content = new Uint8Array(await response.arrayBuffer());
-      // Of the processes that are killed together, one may live to see that another is gone.
+      // When the processes are killed together, one may live long enough to see that another is gone.
       if (this.#dying && response.status >= 500) throw new Interrupted();
       this.#on('answer');
       return { status: response.status, header: (name) => response.headers.get(name), body: content };

@@ -1,4 +1,4 @@
-/** A client that remembers what was acknowledged, and what it was waiting for when the server died. */
+/** A client that remembers what was acknowledged, and which request was open when the server died. */
 import type { Random } from '../support/random.ts';
 import type { Change } from '../support/registry-changes.ts';
 import { type Actor, type Job, type Material, nextJob } from '../support/registry-jobs.ts';
@@ -19,7 +19,7 @@ export class CrashActor implements Actor {
   readonly #tally: Tally;
   readonly #images: Document[] = [];
   #client: Client;
-  /** What was asked for and not answered. */
+  /** The change that was requested, but not answered. */
   #pending: Change | undefined;
   #job: Job | undefined;
 
@@ -30,7 +30,7 @@ export class CrashActor implements Actor {
     this.#tally = tally;
   }
 
-  /** Goes on over another connection. */
+  /** Continues over another connection. */
   use(client: Client): void {
     this.#client = client;
   }
@@ -64,8 +64,8 @@ export class CrashActor implements Actor {
   }
 
   /**
-   * Compares everything after a restart. What was pending was either done or not done, as a whole.
-   * @returns what is wrong
+   * Compares everything after a restart. The pending change must be either done or not done, as a whole.
+   * @returns the differences
    */
   async compare(client: Client): Promise<string[]> {
     this.use(client);
@@ -83,7 +83,7 @@ export class CrashActor implements Actor {
     return [];
   }
 
-  /** Does once more what was interrupted, from its beginning. What it made is compared after the next restart. */
+  /** Runs the interrupted job again from its beginning. Its result is compared after the next restart. */
   async again(): Promise<void> {
     const job = this.#job;
     this.#job = undefined;

@@ -1,7 +1,7 @@
 /**
- * `npm run test:crash -- --times <kills> --seed <seed>`: the registry is killed with -9 in the middle of many concurrent
- * pushes and deletions, and started again on the same state. What was acknowledged has to be there, every byte of it;
- * what was not is either done or not done, never half; and whatever was interrupted works when it is done again.
+ * `npm run test:crash -- --times <kills> --seed <seed>`: kills the registry with -9 during many concurrent pushes and
+ * deletions, and starts it again on the same state. Acknowledged data must be there, byte for byte. An unacknowledged
+ * change must be either done or not done, never half. Every interrupted job must succeed when it runs again.
  */
 import { parseArgs } from 'node:util';
 import { freePort } from '../../src/local/simulators.ts';
@@ -15,12 +15,14 @@ import { CrashActor } from './crash-actor.ts';
 import { Tally } from './tally.ts';
 
 const ACTORS = 8;
-/** After so many kills a fresh state: everything is compared after every restart, and it grows. */
+/**
+ * Starts with a fresh state after this many kills, because everything is compared after each restart and a state grows.
+ */
 const KILLS_OF_A_STATE = 10;
-/** The last is more than a part of a multipart upload. */
+/** Bytes of a blob, with the weight of each size. The last is larger than a part of a multipart upload. */
 const SIZES = { 2_000: 40, 40_000: 30, 400_000: 8, 9_000_000: 1 };
 const SOURCE = 'alice/source';
-/** The moment of a kill: when one of these requests is answered; or so many milliseconds, at most, after it starts. */
+/** A kill happens when one of these requests is answered, or at most MILLISECONDS_AFTER_REQUEST after it starts. */
 const REQUESTS_BEFORE_KILL = [ACTORS, 160] as const;
 const MILLISECONDS_AFTER_REQUEST = 30;
 
@@ -47,7 +49,7 @@ console.log(tally.report());
 console.log(`${times - failures.length} passed, ${failures.length} failed`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-/** The kills of one state. The first that fails is the state's last: what follows would fail of the same. */
+/** Kills one state repeatedly. The first failure ends it, because later kills would fail for the same reason. */
 async function killRepeatedly(first: number, end: number): Promise<void> {
   const folder = await temporaryFolder();
   try {
@@ -85,7 +87,7 @@ async function killRepeatedly(first: number, end: number): Promise<void> {
   }
 }
 
-/** One round: work, kill, restart, compare everything, do again what was interrupted. Answers what is wrong. */
+/** Runs one round: work, kill, restart, compare everything, repeat what was interrupted. Returns the differences. */
 async function killOnce(
   folder: string,
   actors: readonly CrashActor[],
@@ -101,9 +103,9 @@ async function killOnce(
   const reached = Promise.withResolvers<void>();
   const connection = new Connection(started(), (now) => {
     if (now !== moment || --left !== 0) return;
-    // What was acknowledged a moment ago is what a crash may take back.
+    // Data that was acknowledged a moment ago is the most likely to be lost in a crash.
     if (moment === 'answer') {
-      // First: the clients whose requests break off with it may be done before anything else is. The next kill waits
+      // Resolve first: the clients whose requests break off may finish before anything else does. The next kill waits
       // for this.
       reached.resolve();
       connection.kill().catch(() => undefined);
@@ -111,7 +113,7 @@ async function killOnce(
   });
   for (const actor of actors) actor.use(connection.send);
   const work = Promise.all(actors.map((actor) => actor.work(material)));
-  // An actor that fails has its say before the kill is due.
+  // An actor that fails is reported before the kill is due.
   const early = await Promise.race([
     reached.promise,
     work.then(
@@ -126,7 +128,7 @@ async function killOnce(
     await work;
     server = await startServer(folder, port);
     const { send } = new Connection(started());
-    // The first login is one that the isolate remembers.
+    // The isolate remembers this first login.
     await send({ method: 'GET', path: '/v2/' });
     const wrong = (await Promise.all(actors.map((actor) => actor.compare(send)))).flat();
     if (wrong.length > 0) return wrong;
@@ -140,11 +142,11 @@ async function killOnce(
 async function prepare({ send }: Connection, shared: readonly Content[]): Promise<void> {
   for (const blob of shared) {
     const { status } = await send(postWhole(SOURCE, blob).request);
-    if (status !== 201) throw new Error(`the source could not be pushed: ${status}`);
+    if (status !== 201) throw new Error(`could not push the source repository: ${status}`);
   }
 }
 
 function started(): Server {
-  if (server === undefined) throw new Error('there is no server');
+  if (server === undefined) throw new Error('the server is not running');
   return server;
 }

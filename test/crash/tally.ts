@@ -1,9 +1,9 @@
 import type { Change } from '../support/registry-changes.ts';
 
-/** What the run has seen, for its report. */
+/** What the run did, for its report. */
 export class Tally {
   kills = 0;
-  /** Interrupted jobs that were done again. */
+  /** Interrupted jobs that were run again. */
   repeated = 0;
   readonly compared = { bytes: 0 };
   readonly #acknowledged = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * BuildKit: a daemon that builds, by runc. It pulls what a build starts from, pushes what it makes, and keeps its cache
- * in the registry: as an image, or in the older form as an index that lists layers, which are no manifests.
+ * BuildKit: a daemon that builds with runc. It pulls base images, pushes its results, and keeps its cache in the
+ * registry: as an image, or in the older form as an index that lists layers, which are not manifests.
  */
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const MODULE = 'github.com/moby/buildkit';
 const CACHE_CONFIG = 'application/vnd.buildkit.cacheconfig.v0';
 const REFUSED = /denied|unauthorized|401|403/i;
 
-/** How a cache can be stored, and what is then found in the registry. */
+/** How a cache can be stored, and the media type that the registry then holds. */
 const FORMS = [
   {
     form: 'an image',
@@ -78,7 +78,7 @@ async function checkBuilds(run: Run, home: string, { registry, checks }: Surroun
   const { host } = registry;
   const file = 'what is copied\n';
   await writeFile(join(home, 'context/copied'), file);
-  // Made anew, the second file would have other bytes.
+  // The random bytes of the second file show whether it was built again.
   await writeFile(
     join(home, 'context/Dockerfile'),
     `FROM ${host}/alice/buildkit/base:v1 AS build
@@ -117,11 +117,12 @@ COPY --from=build /copied /made /
         ...(manifest.config ? [manifest.config] : []),
       ];
       if (!parts.some(({ mediaType }) => mediaType === CACHE_CONFIG))
-        throw new Error('it has no configuration of the cache');
-      if (!parts.some(({ mediaType }) => /layer|rootfs/.test(mediaType))) throw new Error('it lists no layer');
+        throw new Error('the manifest has no cache configuration');
+      if (!parts.some(({ mediaType }) => /layer|rootfs/.test(mediaType)))
+        throw new Error('the manifest lists no layer');
       return `${parts.length} blobs`;
     });
-    await check(`with nothing but the cache as ${form}, nothing is made anew`, async () => {
+    await check(`with only the cache as ${form}, no step runs again`, async () => {
       await forget();
       const from = ['--import-cache', `type=registry,ref=${host}/${cache}`];
       const result = await build('alice', ...image(again), ...from);
@@ -134,7 +135,7 @@ COPY --from=build /copied /made /
     });
   }
 
-  await check('pull what was pushed: its files are whole', async () => {
+  await check('pull the image: its files are whole', async () => {
     await forget();
     await mkdir(join(home, 'pulled'));
     await writeFile(join(home, 'pulled/Dockerfile'), `FROM ${host}/alice/buildkit/app:made-0\n`);
@@ -147,7 +148,7 @@ COPY --from=build /copied /made /
   await check('push an image with its provenance: an index with an attestation', async () => {
     succeeded(await build('alice', ...image('alice/buildkit/app:attested'), '--opt', 'attest:provenance=mode=max'));
     const { manifests = [] } = await manifestOf(registry, 'alice/buildkit/app:attested');
-    if (manifests.length !== 2) throw new Error(`it has ${manifests.length} manifests`);
+    if (manifests.length !== 2) throw new Error(`expected 2 manifests, found ${manifests.length}`);
     const attestation = await manifestOf(registry, `alice/buildkit/app@${manifests[1]?.digest}`);
     same(
       (attestation.layers ?? []).map(({ mediaType }) => mediaType),
@@ -169,7 +170,7 @@ COPY --from=build /copied /made /
   });
 }
 
-/** buildctl has no login: it reads what docker's wrote. */
+/** buildctl has no login command: it reads the file that docker's login writes. */
 async function logIn(home: string, host: string, user: User, password: string): Promise<void> {
   await mkdir(join(home, user), { recursive: true });
   const auths = { [host]: { auth: btoa(`${user}:${password}`) } };

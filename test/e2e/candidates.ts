@@ -1,6 +1,6 @@
 /**
- * The clients that are run, in this order, each by itself: `npm run e2e -- oras regctl` runs these two, and
- * `npm run e2e -- nodes` what takes more hosts than central.
+ * The clients to run, in this order: `npm run e2e -- oras regctl` runs only these two, and `npm run e2e -- nodes` the
+ * checks that need more hosts than central.
  */
 import { checkBuildkit } from './buildkit.ts';
 import { installedVersion } from './command.ts';
@@ -23,7 +23,7 @@ import type { Surroundings } from './surroundings.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 import { checkUnikraft } from './unikraft.ts';
 
-/** What a client needs of the machine. */
+/** A program or privilege that a client needs on this machine. */
 interface Need {
   readonly isMet: () => Promise<boolean>;
   readonly remedy: string;
@@ -32,7 +32,7 @@ interface Need {
 interface Candidate {
   readonly name: string;
   readonly needs: readonly Need[];
-  /** @throws when the client cannot be had or started */
+  /** @throws when the client cannot be installed or started */
   readonly run: (surroundings: Surroundings) => Promise<void>;
 }
 
@@ -41,13 +41,13 @@ const packaged = (program: string, name = program): Need => ({
   remedy: `${program} is not installed: apt-get install ${name}.`,
 });
 
-const GO: Need = { isMet: hasGo, remedy: `It is built from its source. ${GO_REMEDY}` };
+const GO: Need = { isMet: hasGo, remedy: `The client is built from source. ${GO_REMEDY}` };
 const ROOT: Need = {
   isMet: async () => process.getuid?.() === 0,
   remedy: 'Its daemon mounts file systems: run this as root.',
 };
 
-/** A client of images: what all of them do, and then what this one does besides. */
+/** Returns the checks of an image client: those that all clients share, and then those of this one only. */
 function images<C extends Client>(
   open: (registry: TemporaryRegistry) => Promise<C>,
   besides?: (client: C, surroundings: Surroundings) => Promise<void>,
@@ -100,7 +100,7 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'buildkit', needs: [GO, packaged('runc'), ROOT], run: checkBuildkit },
 ];
 
-/** Runs a client, or says what it lacks. */
+/** Runs a client, or reports what it lacks. */
 export async function runCandidate({ name, needs, run }: Candidate, surroundings: Surroundings): Promise<void> {
   for (const { isMet, remedy } of needs) {
     if (!(await isMet())) return surroundings.checks.missing(name, remedy);

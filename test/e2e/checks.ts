@@ -1,10 +1,10 @@
-/** Counts and prints what holds and what does not, a line each. */
+/** Runs checks, and prints one line for each result. */
 export class Checks {
   #passed = 0;
   #failed = 0;
   #skipped = 0;
 
-  /** The check holds unless it throws; what it answers is printed beside its name. */
+  /** Runs a check, which passes unless it throws. The note that it returns is printed beside its name. */
   async check(name: string, body: () => Promise<string | void>): Promise<boolean> {
     try {
       const note = await body();
@@ -22,14 +22,14 @@ export class Checks {
     console.log(`FAILED ${name}\n${reason.trim().replaceAll(/^/gm, '    ')}`);
   }
 
-  /** What a developer's machine may lack, CI must have. */
+  /** Skips checks whose requirements this machine lacks. In CI, that is a failure. */
   missing(name: string, remedy: string): void {
     if (process.env['CI'] === 'true') return this.fail(name, remedy);
     this.#skipped += 1;
     console.warn(`\nSKIPPED ${name}\n    ${remedy}\n`);
   }
 
-  /** Prints the totals, and answers whether all is well. */
+  /** Prints the totals, and returns whether no check failed. */
   finish(): boolean {
     const skipped = this.#skipped === 0 ? '' : `, ${this.#skipped} skipped`;
     console.log(`${this.#passed} passed, ${this.#failed} failed${skipped}`);

@@ -1,6 +1,5 @@
 /**
- * Runs other programs, each for a bounded time. A program leads its own process group, so that what it started ends
- * with it.
+ * Runs other programs, each with a time limit. A program leads its own process group, so that its children end with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
@@ -12,9 +11,9 @@ export interface CommandOptions {
 }
 
 export interface CommandResult {
-  /** 0 is success; a program that was stopped has none. */
+  /** Exit status; undefined for a program that was stopped. */
   readonly code: number | undefined;
-  /** What it printed, on both streams in the order of arrival. */
+  /** Its output, from both streams in the order of arrival. */
   readonly output: string;
   readonly seconds: number;
 }
@@ -62,7 +61,7 @@ export async function runCommand(
   });
 }
 
-/** What a program printed. @throws when it fails */
+/** Returns the output of a program. @throws when it fails */
 export async function commandOutput(
   program: string,
   args: readonly string[],
@@ -73,7 +72,7 @@ export async function commandOutput(
   return output;
 }
 
-/** The version that a program of this machine tells; undefined where there is no such program. */
+/** Returns the version that an installed program prints; undefined if it is not installed. */
 export async function installedVersion(program: string, versionArgument = '--version'): Promise<string | undefined> {
   try {
     const { code, output } = await runCommand(program, [versionArgument], { timeoutSeconds: 30 });
@@ -85,14 +84,17 @@ export async function installedVersion(program: string, versionArgument = '--ver
 
 export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Asked again and again until the daemon serves. */
+  /** Called repeatedly until the daemon is ready. */
   readonly isReady: () => Promise<boolean>;
 }
 
 const START_SECONDS = 60;
 const STOP_SECONDS = 20;
 
-/** Runs a program beside `use`, and stops it. @throws what it printed, when it does not come to serve */
+/**
+ * Runs a daemon during `use`, and stops it afterwards.
+ * @throws the daemon's output, when it does not become ready
+ */
 export async function withDaemon<T>(
   program: string,
   args: readonly string[],
@@ -116,7 +118,7 @@ export async function withDaemon<T>(
     const deadline = Date.now() + START_SECONDS * 1000;
     while (!(await isReady())) {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null || Date.now() > deadline)
-        throw new Error(`${program} does not serve:\n${output.trim()}`);
+        throw new Error(`${program} is not ready:\n${output.trim()}`);
       await setTimeout(100);
     }
     return await use();
@@ -128,7 +130,7 @@ export async function withDaemon<T>(
   }
 }
 
-/** Ends what runs and starts nothing more: who waits for a program waits on, until this process ends. */
+/** Stops all running programs and starts no more. Callers keep waiting until this process ends. */
 export function stopCommands(): void {
   stopping = true;
   for (const child of running) killGroup(child);
@@ -139,6 +141,6 @@ function killGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL' = 'SIGKI
   try {
     process.kill(-pid, signal);
   } catch {
-    // It ended by itself.
+    // It has already ended.
   }
 }

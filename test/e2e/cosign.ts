@@ -1,8 +1,7 @@
 /**
- * Signatures and attestations with a key pair of this run's own, and neither a transparency log nor a certificate
- * authority: an empty signing configuration and an empty trusted root name none. cosign has two ways to store a
- * signature: bundles, which refer to the image as their subject, and the older images under the tag
- * `sha256-<digest>.sig`.
+ * Signatures and attestations with a key pair of this run. The run uses neither a transparency log nor a certificate
+ * authority: the signing configuration and the trusted root are empty. cosign stores a signature in one of two ways: as
+ * a bundle whose subject is the image, or, in older versions, as an image with the tag `sha256-<digest>.sig`.
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -59,7 +58,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     succeeded(await run('alice', 'trusted-root', 'create', '--out', 'root.json'));
   });
   await check('a wrong password is refused', async () => {
-    // Logging in only writes the password down.
+    // The login only stores the password.
     succeeded(await login('alice', 'not-her-password'));
     failedWith(await verify('alice'), /wrong|unauthorized/i);
   });
@@ -69,7 +68,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
       failedWith(await verify(user, `${registry.host}/official/none:v1`), /not found|unknown/i);
     });
   }
-  await check('what is not signed is not verified', async () => {
+  await check('an unsigned image is not verified', async () => {
     succeeded(await pusher.login('alice', passwordOf('alice')));
     succeeded((await pusher.push('alice', image, `${REPOSITORY}:v1`)).result);
     failedWith(await verify('alice'), UNSIGNED);
@@ -97,7 +96,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     const { predicate } = JSON.parse(atob(bundle.dsseEnvelope?.payload ?? '')) as { predicate: unknown };
     same([JSON.stringify(predicate)], [JSON.stringify(PREDICATE)]);
   });
-  await check('list what there is: a signature and an attestation, as referrers', async () => {
+  await check('list the signature and the attestation as referrers', async () => {
     const listed = await run('alice', 'tree', PLAIN, signed);
     succeeded(listed);
     same(listed.output.match(/https:\/\/\S+(?= artifacts via OCI referrer)/g) ?? [], [
@@ -110,7 +109,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     const found = await differences(image.layout, saved);
     if (found.length > 0) throw new Error(found.join('\n'));
   });
-  await check('what it saved it cannot load: it pushes a bundle’s manifest before the bundle', async () => {
+  await check('it cannot load what it saved, because it pushes a bundle’s manifest before the bundle', async () => {
     const result = await run('alice', 'load', PLAIN, '--dir', saved, `${registry.host}/alice/cosign/loaded:bundle`);
     failedWith(result, /MANIFEST_BLOB_UNKNOWN/);
   });
@@ -136,7 +135,7 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     );
     const tag = `${olderRoot.digest.replace(':', '-')}.sig`;
     if (!requests.some(({ method, path, status }) => method === 'PUT' && status === 201 && path.endsWith(tag)))
-      throw new Error(`it did not push ${tag}`);
+      throw new Error(`cosign did not push ${tag}`);
     succeeded(await verify('alice', older));
     return tag;
   });
@@ -146,16 +145,16 @@ export async function checkCosign(surroundings: Surroundings): Promise<void> {
     succeeded(await run('alice', 'load', PLAIN, '--dir', saved, `${target}:v1`));
     succeeded(await verify('alice', `${target}@${olderRoot.digest}`));
   });
-  await check('remove it: the image is not verified any more', async () => {
+  await check('remove the signature: the image is no longer verified', async () => {
     succeeded(await run('alice', 'clean', PLAIN, '-f', older));
     failedWith(await verify('alice', older), UNSIGNED);
   });
-  await check('platform can verify what is alice’s, and not sign it', async () => {
+  await check('platform can verify alice’s image, but not sign it', async () => {
     succeeded(await verify('platform'));
     failedWith(await sign('platform'), /denied/i);
   });
   for (const user of ['bob', 'nobody'] as const) {
-    await check(`${user} can neither verify nor sign what is alice’s`, async () => {
+    await check(`${user} can neither verify nor sign alice’s image`, async () => {
       failedWith(await verify(user), /denied|unauthorized/i);
       failedWith(await sign(user), /denied|unauthorized/i);
     });

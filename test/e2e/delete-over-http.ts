@@ -4,7 +4,8 @@ import { passwordOf } from './expectations.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
 /**
- * For clients that only remove what is local: removes the manifest behind a reference, and answers as a client would.
+ * Deletes the manifest of a reference over HTTP, for clients that only delete local images. Returns a result like
+ * theirs.
  */
 export async function deleteOverHttp(
   { host }: TemporaryRegistry,

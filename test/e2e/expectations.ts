@@ -2,15 +2,18 @@ import { DEVELOPMENT_USERS } from '../../src/local/development-users.ts';
 import type { User } from './clients/client.ts';
 import type { CommandResult } from './command.ts';
 
-/** @throws what the client said, when it failed */
+/** @throws the client's output, if it failed */
 export function succeeded(result: CommandResult): void {
   if (result.code !== 0) throw new Error(`exit status ${result.code ?? 'none'}: ${result.output}`);
 }
 
-/** Clients word a refusal in their own ways: it has to show through. @throws when it succeeded, or failed otherwise */
+/**
+ * Expects a failure that shows the reason in some words, because each client phrases it differently.
+ * @throws when the client succeeded, or failed for another reason
+ */
 export function failedWith(result: CommandResult, words: RegExp): void {
   if (result.code === 0) throw new Error(`it succeeded: ${result.output}`);
-  if (!words.test(result.output)) throw new Error(`it failed without telling ${words.source}: ${result.output}`);
+  if (!words.test(result.output)) throw new Error(`the client failed, but not with ${words.source}: ${result.output}`);
 }
 
 /** @throws when the lists differ */

@@ -1,21 +1,21 @@
-/** Passes a request on to a registry, and its answer back: what fronts do with all that they let through. */
+/** Forwards a request to a registry, and its answer to the client. */
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 export interface Onward {
-  /** The registry's `<host>:<port>`, which it is told it was asked as. */
+  /** The registry's `<host>:<port>`, which becomes the Host header. */
   readonly host: string;
   readonly port: number;
-  /** Replaces the client's. */
+  /** Replaces the client's header. */
   readonly authorization?: string;
-  /** The request's, where it was read already. */
+  /** The request's body, if it was already read. */
   readonly body?: Uint8Array;
-  /** Before the client hears of the answer. */
+  /** Called before the answer is sent to the client. */
   readonly onAnswer?: (answer: IncomingMessage) => void;
 }
 
-/** Challenges name the front's own host, as the registry's would. */
+/** Forwards a request. Challenges name the front's own host, as the registry's would. */
 export async function forward(incoming: IncomingMessage, outgoing: ServerResponse, onward: Onward): Promise<void> {
   const { host, port, authorization, body, onAnswer } = onward;
   const { method = 'GET', url = '/' } = incoming;

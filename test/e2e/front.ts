@@ -4,19 +4,19 @@ import { forward } from './forward.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
 export interface Front {
-  /** `localhost:<port>`, as clients are told it. */
+  /** `localhost:<port>`, as clients address it. */
   readonly host: string;
   /** The requests that were too large, as `<method> <length>`. */
   readonly refused: readonly string[];
-  /** The largest body that was let through. */
+  /** Returns the size of the largest body that was forwarded. */
   readonly largest: () => number;
-  /** Bytes of all bodies that were let through but those of logins, as their lengths announce them. */
+  /** Returns the total bytes of all forwarded bodies, except logins, by their Content-Length. */
   readonly total: () => number;
 }
 
 /**
- * What stands before a deployed registry: an edge that answers 413 to a body of more than `limit` bytes, by its
- * Content-Length, so that the registry never sees it.
+ * Imitates the edge before a deployed registry: a body with a Content-Length of more than `limit` bytes gets 413, and
+ * the registry never sees it.
  */
 export async function withFront(
   { host, port }: TemporaryRegistry,
@@ -31,12 +31,12 @@ export async function withFront(
     if (length > limit) {
       refused.push(`${incoming.method} ${length}`);
       outgoing.writeHead(413).end('Payload Too Large');
-      // What is still under way is read: closing on it would lose the answer.
+      // Read the rest of the body: closing the connection now would lose the answer.
       incoming.on('error', () => undefined).resume();
       return;
     }
     largest = Math.max(largest, length);
-    // What announces no length counts as endless: a check of the total sees it.
+    // A body without a length counts as infinite, which a check of the total notices.
     if (!incoming.url?.startsWith('/token')) total += 'transfer-encoding' in incoming.headers ? Infinity : length;
     void forward(incoming, outgoing, { host, port });
   });

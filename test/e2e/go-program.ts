@@ -14,8 +14,8 @@ export async function hasGo(): Promise<boolean> {
 }
 
 /**
- * Builds a program at a pinned version and answers its path. Built rather than run by `go run`, so that stopping the
- * process stops the program. What was built once is kept.
+ * Builds a program at a pinned version, or reuses an earlier build, and returns its path. `go run` would not do:
+ * stopping it would not stop the program.
  * @throws when it cannot be built
  */
 export function buildGoProgram(packagePath: string, version: string): Promise<string> {
@@ -24,9 +24,7 @@ export function buildGoProgram(packagePath: string, version: string): Promise<st
   });
 }
 
-/**
- * For modules that `go install` refuses since their go.mod excludes or replaces others: it is built in its own folder.
- */
+/** Builds a program in its module's folder: `go install` refuses modules whose go.mod excludes or replaces others. */
 export function buildInGoModule(module: string, folder: string, version: string): Promise<string> {
   return kept(basename(folder), version, async (directory) => {
     const { Dir } = JSON.parse(await goOutput(['mod', 'download', '-json', `${module}@${version}`])) as {
@@ -44,7 +42,7 @@ async function kept(name: string, version: string, build: (directory: string) =>
   try {
     const started = performance.now();
     await build(directory);
-    // Only whole programs are kept.
+    // Rename only complete programs into place.
     await rename(join(directory, name), program);
     console.log(`built ${name} ${version} in ${Math.round((performance.now() - started) / 1000)} s`);
     return program;

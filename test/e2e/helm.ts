@@ -12,7 +12,7 @@ import type { Surroundings } from './surroundings.ts';
 const VERSION = 'v4.3.1';
 const PACKAGE = 'helm.sh/helm/v4/cmd/helm';
 
-/** Charts: packages of files with media types of their own. helm lists the tags where it is told no version. */
+/** Charts: packages of files with their own media types. Without a version, helm lists the tags. */
 export async function checkHelm({ registry, checks }: Surroundings): Promise<void> {
   const { host, directory } = registry;
   const program = await buildGoProgram(PACKAGE, VERSION);
@@ -34,7 +34,7 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
   const push = (user: User, version: string, target = 'alice/charts'): Promise<CommandResult> =>
     run(user, 'push', '--plain-http', `web-${version}.tgz`, `oci://${host}/${target}`);
   const pull = async (user: User, ...options: readonly string[]): Promise<CommandResult> => {
-    // What was pulled before is not asked for again.
+    // helm would not pull again what is in its cache.
     await rm(join(home, user, 'cache'), { recursive: true, force: true });
     await rm(join(home, 'pulled'), { recursive: true, force: true });
     await mkdir(join(home, 'pulled'));
@@ -44,7 +44,7 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
     const [expected, actual] = await Promise.all(
       [`web-${version}.tgz`, `pulled/web-${version}.tgz`].map((file) => readFile(join(home, file))),
     );
-    if (actual === undefined || expected?.equals(actual) !== true) throw new Error('it has other bytes');
+    if (actual === undefined || expected?.equals(actual) !== true) throw new Error('the pulled chart has other bytes');
   };
   const check = (name: string, body: () => Promise<string | void>): Promise<boolean> =>
     checks.check(`helm: ${name}`, body);
@@ -79,7 +79,7 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
   await check('list the versions, and pull the newest', async () => {
     const requests = await requestsDuring(registry, async () => succeeded(await pull('alice')));
     if (!requests.some(({ path, status }) => path.includes('/tags/list') && status === 200))
-      throw new Error('it asked for no tags');
+      throw new Error('helm did not list the tags');
     await compare('1.1.0');
   });
   await check('platform can pull from alice', async () => {
@@ -97,7 +97,7 @@ export async function checkHelm({ registry, checks }: Surroundings): Promise<voi
       failedWith(await push(user, '1.0.0', 'alice/foreign'), refused),
     );
   }
-  await check('what was deleted (over HTTP: helm cannot) is gone, and the rest stays', async () => {
+  await check('a deleted version (over HTTP: helm cannot delete) is gone, and the others stay', async () => {
     succeeded(await deleteOverHttp(registry, 'alice', 'alice/charts/web:1.1.0'));
     failedWith(await pull('alice', '--version', '1.1.0'), /not found|404|could not locate/i);
     succeeded(await pull('alice'));

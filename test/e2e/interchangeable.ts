@@ -1,6 +1,6 @@
 /**
- * Central and nodes are one registry: what is pushed to one node is pulled from central and from another node, before
- * and after its bytes have moved, and what is deleted at a node is gone everywhere.
+ * Central and nodes act as one registry: an image that is pushed to one node can be pulled from central and from
+ * another node, before and after its bytes are copied, and an image that is deleted at a node is gone everywhere.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { hostNamed, registryAt, type TemporaryRegistry } from './temporary-regis
 
 type Opener = (registry: TemporaryRegistry) => Promise<Client>;
 
-/** The part of a host's answer about an image that is looked at. */
+/** The part of a host's answer about an image that the checks use. */
 interface ImageState {
   readonly state: string;
   readonly digest: string;
@@ -32,8 +32,9 @@ const ELSEWHERE = ['central', 'node2'];
 const DELETED_AT = 'node2';
 
 /**
- * Nothing else is pushed to this user's organization, and each image by one client: so none of its bytes are at central
- * before. In the simulators they may all have moved when the state is first answered; the check prints which it was.
+ * Nothing else is pushed to this user's organization, and each image is pushed by one client. So central has none of
+ * its bytes before. In the simulators, all bytes may be copied before the first answer about the state; the check
+ * prints which state it saw.
  */
 const USER = 'bob';
 const PUSHED: readonly { readonly open: Opener; readonly images: readonly ImageName[] }[] = [
@@ -44,7 +45,7 @@ const PUSHED: readonly { readonly open: Opener; readonly images: readonly ImageN
 const PATIENCE_MS = 120_000;
 const LOOK_MS = 20;
 
-/** What takes several hosts; and all that a client does at central, at a node. */
+/** Runs the checks that need several hosts, and all checks of a client at a node. */
 export async function checkNodes(surroundings: Surroundings): Promise<void> {
   for (const { open, images } of PUSHED) {
     await checkInterchangeable(open, images, surroundings);
@@ -109,7 +110,7 @@ async function checkInterchangeable(
         return state;
       },
     );
-    await check(`when settled, all of ${image.name} is central's too: pull it once more`, async () => {
+    await check(`when settled, all of ${image.name} is at central: pull it again`, async () => {
       const { blobs, locations } = await until(look, ({ state }) => state === 'settled');
       const ofCentral = locations.find(({ store }) => store === 'central');
       if (ofCentral?.blobs !== blobs.total)
@@ -118,10 +119,10 @@ async function checkInterchangeable(
     });
     await check(`delete ${image.name} at ${DELETED_AT}: it is gone everywhere`, async () => {
       const { remove } = at(DELETED_AT);
-      if (remove === undefined) throw new Error(`${name} cannot delete`);
+      if (remove === undefined) throw new Error(`${name} has no command to delete`);
       succeeded(await remove(USER, reference));
       for (const host of HOSTS) failedWith(await pull(host, reference), ABSENT);
-      // What a node itself was pushed, it serves by digest until it has followed central.
+      // The node that an image was pushed to serves it by digest until it has applied the change log.
       await until(
         () => greatestLag(registry),
         (behind) => behind === 0,
@@ -137,7 +138,7 @@ async function stateOf({ url }: LocalHost, reference: string): Promise<ImageStat
   return (await json(image, USER)) as ImageState;
 }
 
-/** How many entries of central's feed the node that is furthest behind has yet to follow. */
+/** Returns how many entries of central's change log the slowest node has yet to apply. */
 async function greatestLag(registry: TemporaryRegistry): Promise<number> {
   const lags = HOSTS.filter((name) => name !== 'central').map(async (name) => {
     const queue = `${hostNamed(registry, 'central').url}/api/replication/queues/${name}`;

@@ -1,4 +1,4 @@
-/** An application that is pushed again with another root file system: its kernel is there, and is not sent. */
+/** A changed application is pushed with another root file system: its kernel is already there, and is not sent. */
 import type { Client, Image } from './clients/client.ts';
 import { passwordOf, same, succeeded } from './expectations.ts';
 import { withFront } from './front.ts';
@@ -14,7 +14,10 @@ const FIRST_AT = 'central';
 const AGAIN_AT = ['central', 'node1'];
 const USER = 'alice';
 
-/** The first push is made at central; the second there, or at a node that has nothing of it. */
+/**
+ * Checks the second push of an application. The first push goes to central; the second to central, or to a node that
+ * has none of it.
+ */
 export async function checkKernelReuse(withClient: With, { registry, images, checks }: Surroundings): Promise<void> {
   const { unikraft, 'changed-unikraft': changed } = images;
   for (const host of AGAIN_AT) {
@@ -50,7 +53,7 @@ async function allBlobs({ layout }: Image): Promise<string[]> {
   return [...(await blobsOf(layout, 'config')), ...(await blobsOf(layout, 'layers'))];
 }
 
-/** Of blobs, manifests and index. */
+/** Returns the bytes of blobs, manifests and index, except the known blobs. */
 async function bytesOfAllBut(known: readonly string[], { layout }: Image): Promise<number> {
   const content = (await contentOf(layout)).filter(({ digest }) => !known.includes(digest));
   return content.reduce((sum, { size }) => sum + size, 0);

@@ -6,7 +6,7 @@ import { failedWith, same, succeeded } from './expectations.ts';
 
 const ARTIFACT_TYPE = 'application/vnd.example.sbom';
 
-/** A file that is no image: pushed by itself, and attached to an image, whose referrers then name it. */
+/** Checks a file that is not an image: pushed by itself, and attached to an image as a referrer. */
 export async function checkReferrers(
   { run, directory, push }: Oras,
   { registry, images, checks }: Surroundings,

@@ -8,13 +8,13 @@ import { withFront } from './front.ts';
 import { blobSizes, differences } from './images/layout.ts';
 import { requestsDuring, uploadedBlobs } from './request-log.ts';
 
-/** What the registry asks for in `OCI-Chunk-Min-Length`. */
+/** The size that the registry asks for in `OCI-Chunk-Min-Length`. */
 const LEAST_CHUNK = 8 * 1024 ** 2;
 /** The largest request body that Cloudflare's Free and Pro plans let through. */
 const EDGE_LIMIT = 100_000_000;
 
 /**
- * regctl is the one client that sends a blob in several requests: at first, when told, or when a whole one is refused.
+ * Checks chunked uploads. Only regctl sends a blob in several requests: on request, or after a whole blob was refused.
  */
 export async function checkChunks(regctl: Regctl, surroundings: Surroundings): Promise<void> {
   const { registry, images, checks } = surroundings;
@@ -65,8 +65,8 @@ export async function checkChunks(regctl: Regctl, surroundings: Surroundings): P
 }
 
 /**
- * Pushes, pulls and compares; answers how many chunks and blobs the registry was sent. It is bob who does it, and what
- * he pushed is removed: regctl asks for a mount from wherever its caller may pull, and would send nothing.
+ * Pushes, pulls and compares, and returns how many chunks and blobs the registry received. The user is bob, and what he
+ * pushed is deleted: regctl asks for a mount from any repository that its caller may pull, and would then send nothing.
  */
 async function pushAndPull(
   client: Client,
@@ -97,7 +97,7 @@ async function pushAndPull(
   }
 }
 
-/** How many chunks an image's blobs of more than `threshold` bytes are. */
+/** Returns how many chunks an image's blobs of more than `threshold` bytes need. */
 async function chunksOf({ layout }: Image, threshold: number): Promise<number> {
   const sizes = (await blobSizes(layout)).filter((size) => size > threshold);
   return sizes.reduce((chunks, size) => chunks + Math.ceil(size / LEAST_CHUNK), 0);

@@ -13,7 +13,7 @@ export interface LoggedRequest {
 
 const PATIENCE_MS = 10_000;
 
-/** What the registry was asked for while `work` ran, from its own log. */
+/** Returns the requests that the registry logged during `work`. */
 export async function requestsDuring(registry: TemporaryRegistry, work: () => Promise<void>): Promise<LoggedRequest[]> {
   const before = await linesUntilNow(registry);
   await work();
@@ -21,7 +21,9 @@ export async function requestsDuring(registry: TemporaryRegistry, work: () => Pr
   return after.slice(before.length).map((line) => JSON.parse(line) as LoggedRequest);
 }
 
-/** The log is written behind the answers: a request of our own that it shows tells that all before it are there. */
+/**
+ * Returns the log's lines. The log is written after the answers, so this sends a request and waits until it is logged.
+ */
 async function linesUntilNow({ host, logFile }: TemporaryRegistry): Promise<string[]> {
   const marker = randomUUID();
   await fetch(`http://${host}/${marker}`);
@@ -32,10 +34,10 @@ async function linesUntilNow({ host, logFile }: TemporaryRegistry): Promise<stri
     if (index >= 0) return lines.slice(0, index + 1);
     await setTimeout(20);
   }
-  throw new Error(`the log ${logFile} lacks the last request`);
+  throw new Error(`the log ${logFile} does not contain the last request`);
 }
 
-/** The blobs that were sent, not mounted: an upload ends with a PUT that names the digest. */
+/** Returns the blobs that were sent, not mounted: their upload ends with a PUT that names the digest. */
 export function uploadedBlobs(requests: readonly LoggedRequest[], repository: string): string[] {
   return requests
     .filter((request) => request.repository === repository && request.method === 'PUT' && request.status === 201)
@@ -43,7 +45,7 @@ export function uploadedBlobs(requests: readonly LoggedRequest[], repository: st
     .map(({ digest }) => digest ?? '');
 }
 
-/** The blobs that were taken over from another repository: a POST alone created them. */
+/** Returns the blobs that were mounted from another repository: a single POST created them. */
 export function mountedBlobs(requests: readonly LoggedRequest[], repository: string): string[] {
   return requests
     .filter((request) => request.repository === repository && request.method === 'POST' && request.status === 201)

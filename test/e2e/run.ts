@@ -1,4 +1,4 @@
-/** `npm run e2e [-- <client>…]`: the clients that people have, against the registry that `npm start` runs. */
+/** `npm run e2e [-- <client>…]`: runs real clients against the registry of `npm start`. */
 import { CANDIDATES, runCandidate } from './candidates.ts';
 import { Checks } from './checks.ts';
 import type { Image } from './clients/client.ts';
@@ -11,9 +11,7 @@ const checks = new Checks();
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !CANDIDATES.some((candidate) => candidate.name === name));
 if (unknown.length > 0) {
-  console.error(
-    `There is no client ${unknown.join(', ')}. There are ${CANDIDATES.map(({ name }) => name).join(', ')}.`,
-  );
+  console.error(`Unknown client ${unknown.join(', ')}. Choose from ${CANDIDATES.map(({ name }) => name).join(', ')}.`);
   process.exit(2);
 }
 
@@ -38,6 +36,6 @@ try {
   await withTemporaryRegistry(checkAll);
 } catch (error) {
   if (!(error instanceof PackagesUnavailable)) throw error;
-  checks.missing('all checks', `the images are made of Debian packages. ${error.message}`);
+  checks.missing('all checks', `the images are made of Debian packages: ${error.message}`);
 }
 process.exitCode = checks.finish() ? 0 : 1;

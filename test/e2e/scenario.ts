@@ -1,4 +1,4 @@
-/** What every client does with the registry. Each has repositories of its own: `alice/<client>/<image>`. */
+/** The checks of every client. Each client uses its own repositories: `alice/<client>/<image>`. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Checks } from './checks.ts';
@@ -10,7 +10,7 @@ import { blobsOf, configOf, differences } from './images/layout.ts';
 import { mountedBlobs, requestsDuring, uploadedBlobs } from './request-log.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
-/** An answer to HEAD has no words: clients tell its status. */
+/** Clients show only the status of a HEAD, because its answer has no body. */
 const REFUSED = /denied|unauthorized|authentication required|403/i;
 const WRONG_PASSWORD = /wrong|invalid username|unauthorized/i;
 export const ABSENT = /manifest[ _]unknown|name[ _]unknown|not found|404/i;
@@ -64,7 +64,7 @@ export class Scenario {
         this.#sent.set(image, layout);
         seconds = result.seconds;
       });
-      // A client that asks for mounts without a source finds what others have pushed.
+      // A client that asks for mounts without a source finds blobs that others pushed.
       if (mountedBlobs(requests, repository).length > 0) return 'by mounting';
       return image.name === 'large' ? `600 MiB in ${seconds.toFixed(1)} s` : undefined;
     });
@@ -79,7 +79,7 @@ export class Scenario {
       succeeded(result);
       const { digest } = await configOf(this.#images['multi-platform'].layout, 'arm64');
       if (!result.output.includes(digest.replace('sha256:', '')))
-        throw new Error(`it is not ${digest}: ${result.output}`);
+        throw new Error(`expected ${digest}: ${result.output}`);
     });
   }
 
@@ -138,7 +138,7 @@ export class Scenario {
     );
     await this.#check('delete', async () => succeeded(await remove('alice', this.#original)));
     for (const tag of ['v1', 'v2']) {
-      await this.#check(`what was deleted can't be pulled (${tag})`, async () => {
+      await this.#check(`a deleted image can't be pulled (${tag})`, async () => {
         failedWith(await this.#pull('alice', unikraft, `${this.#repository('unikraft')}:${tag}`), ABSENT);
       });
     }

@@ -3,7 +3,7 @@ import type { Image } from './clients/client.ts';
 import type { ImageName } from './images/fixtures.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
-/** What each client's checks are given. */
+/** What the checks of each client get. */
 export interface Surroundings {
   readonly registry: TemporaryRegistry;
   readonly images: Readonly<Record<ImageName, Image>>;

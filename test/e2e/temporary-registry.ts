@@ -7,24 +7,24 @@ import { requireNoLoggedSecrets } from '../support/local/logged-secrets.ts';
 import { stopCommands } from './command.ts';
 
 export interface TemporaryRegistry {
-  /** `localhost:<port>`, as clients are told it. */
+  /** `localhost:<port>`, as clients address it. */
   readonly host: string;
   readonly port: number;
-  /** The same for central, which is first, and for each node. */
+  /** Central, which is first, and the nodes. */
   readonly hosts: readonly LocalHost[];
   readonly logFile: string;
-  /** A folder for whatever else the run leaves behind; it goes when the registry does. */
+  /** A folder for other files of the run; it is deleted with the registry. */
   readonly directory: string;
 }
 
-/** Central, or a node. */
+/** Returns central or a node by its name. */
 export function hostNamed({ hosts }: TemporaryRegistry, wanted: string): LocalHost {
   const found = hosts.find(({ name }) => name === wanted);
   if (found === undefined) throw new Error(`there is no host ${wanted}`);
   return found;
 }
 
-/** The same registry, as one of its hosts serves it; its clients keep what they keep in a folder of their own. */
+/** Returns the registry as one of its hosts serves it. Its clients keep their state in a separate folder. */
 export async function registryAt(
   registry: TemporaryRegistry,
   host: string,
@@ -37,12 +37,12 @@ export async function registryAt(
 }
 
 /**
- * What `npm start` runs, on a free port and for this one use: nothing stays, neither after a failure nor after Ctrl-C.
- * @throws also if it has left a secret in its log, or this process on its screen
+ * Runs the registry of `npm start` on free ports during `use`. Nothing stays, neither after a failure nor after Ctrl-C.
+ * @throws also if the registry logged a secret, or this process printed one
  */
 export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'berth-'));
-  // Done when the process exits, and so at once: the simulators end it themselves at a signal, and wait for nobody.
+  // Runs synchronously when the process exits, because the simulators end the process at a signal without waiting.
   const clean = (): void => {
     stopCommands();
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
@@ -53,7 +53,7 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   const stateDir = join(directory, 'registry');
   const screen = keepScreen();
   const registry = await startLocalRegistry({ port, stateDir });
-  // Once more, behind the simulators' own handler: until it has run, they write to the folder.
+  // Registered again, to run after the simulators' handler too: until that has run, they write to the folder.
   process.on('exit', clean);
   try {
     const { hosts, logFile } = registry;
@@ -64,7 +64,7 @@ export async function withTemporaryRegistry<T>(use: (registry: TemporaryRegistry
   }
 }
 
-/** From now on, what this process prints: the registry runs in it. */
+/** Records what this process prints from now on, because the registry runs in it. */
 function keepScreen(): () => string {
   let kept = '';
   for (const stream of [process.stdout, process.stderr]) {

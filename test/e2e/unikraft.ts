@@ -1,6 +1,7 @@
 /**
- * `kraft` and `unikraft`, replayed request by request over HTTP (`test/support/kraft.ts`, `test/support/unikraft.ts`), with a
- * kernel and root file systems that boot. docs/conformance.md says which commands these are, and why they are not run.
+ * `kraft` and `unikraft`, replayed request by request over HTTP (`test/support/kraft.ts`, `test/support/unikraft.ts`),
+ * with a kernel and root file systems that boot. docs/conformance.md says which commands these are, and why the
+ * programs do not run themselves.
  */
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
@@ -20,14 +21,14 @@ type Host = (typeof HOSTS)[number];
 
 const ORGANIZATION = 'alice';
 const ROBOT = `robot$${ORGANIZATION}.users.kraftcloud`;
-/** As `UKC_TOKEN` has it. */
+/** The value of `UKC_TOKEN`. */
 const WHOLE_TOKEN = btoa(`${ROBOT}:${passwordOf(ORGANIZATION)}`);
 const DECODED: Login = { user: ROBOT, secret: passwordOf(ORGANIZATION) };
 const PLATFORM: Login = { user: 'platform', secret: passwordOf('platform') };
 
 /**
- * `kraft login -t <token>` takes the token apart; with `-u <organization> -t <secret>` it sends these. What `unikraft` sends
- * depends on the kind of host.
+ * `kraft login -t <token>` splits the token; with `-u <organization> -t <secret>` it sends these as they are. What
+ * `unikraft` sends depends on the kind of host.
  */
 const LOGINS = {
   kraft: { central: DECODED, node1: { user: ORGANIZATION, secret: passwordOf(ORGANIZATION) } },
@@ -53,7 +54,7 @@ async function checkAt(name: keyof typeof OPEN, host: Host, { registry, images, 
   const repository = `${ORGANIZATION}/${path}`;
   const wire = wireTo(registry, host);
   const client = OPEN[name](wire, LOGINS[name][host]);
-  // `kraft cloud` takes its token apart.
+  // `kraft cloud` splits its token.
   const cloud = new Kraft(wire, DECODED);
   const check = (what: string, body: () => Promise<string | void>): Promise<boolean> =>
     checks.check(`${name}, at ${host}: ${what}`, body);
@@ -130,7 +131,7 @@ interface OldImage {
   readonly size_in_bytes: number;
 }
 
-/** `<tag> <digest> <size>` of each, as `kraft cloud image ls` and `unikraft images list` find them. */
+/** Returns `<tag> <digest> <size>` of each image, as `kraft cloud image ls` and `unikraft images list` find them. */
 async function listedTags(registry: TemporaryRegistry, host: Host, repository: string): Promise<string[]> {
   const { url } = hostNamed(registry, host);
   if (host === 'central') {
@@ -145,7 +146,7 @@ async function listedTags(registry: TemporaryRegistry, host: Host, repository: s
   });
 }
 
-/** @param body with a GET, which `fetch` refuses to send */
+/** @param body of the GET, which `fetch` cannot send */
 async function imagesAt<Listed>(url: string, body = ''): Promise<Listed[]> {
   const headers = {
     Authorization: `Bearer ${WHOLE_TOKEN}`,
@@ -174,7 +175,7 @@ function wireTo(registry: TemporaryRegistry, host: Host): Wire {
   return new Wire(hostNamed(registry, host).url, send);
 }
 
-/** The image of a layout: an index of one manifest. */
+/** Returns the image of a layout: an index of one manifest. */
 async function applicationIn({ layout }: Image): Promise<Application> {
   const piece = async (descriptor: Descriptor): Promise<Piece> => ({
     mediaType: descriptor.mediaType,
@@ -188,7 +189,7 @@ async function applicationIn({ layout }: Image): Promise<Application> {
   return { manifest, config, layers: rest, index };
 }
 
-/** Manifest, config, layers in their order, index. */
+/** Sorts by manifest, config, layers in their order, index. */
 function byPlace(a: Descriptor, b: Descriptor): number {
   const ORDER = ['.manifest.', '.config.', '.layer.', '.index.'];
   const place = ({ mediaType }: Descriptor): number => ORDER.findIndex((part) => mediaType.includes(part));
@@ -203,7 +204,7 @@ function bytesOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
 }
 
-/** @throws where the bytes differ */
+/** @throws when the bytes differ */
 function samePieces(got: ReadonlyMap<string, Uint8Array>, application: Application): void {
   same(
     [...got.keys()],

@@ -1,4 +1,4 @@
-/** GET and HEAD with ranges and conditions: the bytes that were asked for, and no others. */
+/** GET and HEAD with ranges and conditions return the requested bytes, and no others. */
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect } from 'vitest';
 import { putBlob, putImage } from '../support/content.ts';
@@ -11,12 +11,12 @@ import { exchange } from './support/exchange.ts';
 import { property } from './support/property.ts';
 import { expectUnchanged, settledState } from './support/state.ts';
 
-/** What an If-None-Match or If-Range names: this content or other, strongly or weakly. */
+/** What an If-None-Match or If-Range names: this content or other content, strongly or weakly. */
 type Validator = 'this' | 'weak this' | 'other' | 'weak other' | 'any' | 'unquoted' | { readonly text: string };
 
 export interface DownloadCase {
   readonly method: 'GET' | 'HEAD';
-  /** The blob of this size, or the manifest. */
+  /** The size of the blob, or the manifest. */
   readonly content: number | 'manifest';
   readonly range: string | undefined;
   readonly ifRange: Validator | undefined;
@@ -55,7 +55,10 @@ function textOf(one: Validator, digest: string): string {
   }[one];
 }
 
-/** Whether the condition names this content. RFC 9110 §13.1.2 has `*` alone: within a list, either answer will do. */
+/**
+ * Returns whether the condition names this content. RFC 9110 §13.1.2 defines `*` only by itself: within a list, either
+ * answer is accepted.
+ */
 function matches(validators: readonly Validator[]): boolean[] {
   if (validators.some((one) => one === 'this' || one === 'weak this' || one === 'unquoted')) return [true];
   if (!validators.includes('any')) return [false];
@@ -106,7 +109,7 @@ describe('a download', () => {
   afterEach(() => expectUnchanged(state, 'downloads'));
 
   property(
-    'is what its Range and its conditions say',
+    'is what its Range and its conditions ask for',
     cases,
     async (example) => {
       const { method, range, ifRange, ifNoneMatch } = example;

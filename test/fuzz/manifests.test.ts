@@ -1,4 +1,4 @@
-/** Manifests: what is accepted is served to the byte, what is not is told and leaves nothing. */
+/** Manifests: an accepted one is served byte for byte, and a refused one gets an error and leaves nothing. */
 import { beforeEach, describe, expect } from 'vitest';
 import { putBlob } from '../support/content.ts';
 import { bytesOf } from '../support/fixture.ts';
@@ -37,7 +37,7 @@ describe('a manifest', () => {
   });
 
   property(
-    'is accepted where the model says so, and served as it was pushed',
+    'is accepted when the model accepts it, and served as it was pushed',
     manifestCases,
     async (example) => {
       const document = grown(withBlobs(example.document, blobs), example.growth);
@@ -82,7 +82,7 @@ describe('a manifest', () => {
     { regressions: MANIFEST_REGRESSIONS, restore },
   );
 
-  /** A version is never given back: the state is another from now on. */
+  /** Removes the manifests. The state is read again, because versions never go back. */
   async function restore(): Promise<void> {
     await clearManifests();
     state = await settledState();
@@ -95,12 +95,12 @@ async function expectReferrer(subject: string, digest: string): Promise<void> {
   expect(manifests.map((one) => one.digest)).toEqual([digest]);
 }
 
-/** An empty header is none. */
+/** Returns the Content-Type; an empty header counts as absent. */
 function contentTypeOf({ contentType }: ManifestCase): string | undefined {
   return contentType?.trim() === '' ? undefined : contentType;
 }
 
-/** What the bytes are, as a document. */
+/** Judges the bytes as a document. */
 function judgementOf(document: Json, example: ManifestCase, bytes: Uint8Array): Judgement {
   const { encoding } = example;
   if (bytes.byteLength > MAX_BYTES) return refused('413 SIZE_INVALID');
@@ -121,7 +121,7 @@ async function referenceOf(
     return { reference: reference.tag.toWellFormed(), tags: [], faults: tagFault(reference.tag, faults) };
   if ('digest' in reference) {
     const text = reference.digest.toWellFormed();
-    // What has no colon is read as a tag, and may be a good one.
+    // A text without a colon is read as a tag, and may be a valid one.
     if (!text.includes(':')) return { reference: text, tags: [], faults: tagFault(text, faults) };
     return {
       reference: text,

@@ -1,5 +1,6 @@
 /**
- * Names, tags, digests and parameters in paths, with every method: what is malformed is told, and nothing else happens.
+ * Names, tags, digests and parameters in paths, with every method: malformed ones get an error, and nothing else
+ * happens.
  */
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect } from 'vitest';
@@ -19,7 +20,7 @@ import { clearManifests, expectUnchanged, settledState } from './support/state.t
 
 export interface PathCase {
   readonly method: string;
-  /** Not encoded, but for what the parts hold. */
+  /** Segments that are joined unencoded, except for what a part holds. */
   readonly parts: readonly string[];
   /** Whether a slash within a part is encoded too. */
   readonly encodes: boolean;
@@ -89,7 +90,7 @@ describe('a path', () => {
     state = await settledState();
   });
 
-  /** The faults of what a path names, but for what is not there. */
+  /** Returns the faults of a path, except that what it names does not exist. */
   function faultsOf(target: Target, method: string, url: URL): Expected[] {
     if (target.kind === 'nothing') return ['404 UNSUPPORTED'];
     if (method === 'OPTIONS') return ['204'];
@@ -142,7 +143,7 @@ describe('a path', () => {
   }
 
   property(
-    'gets the answer that its grammar says, and changes nothing that it does not name',
+    'gets the answer that its grammar requires, and changes only what it names',
     cases,
     async (example) => {
       const { method, headers } = example;
@@ -152,7 +153,7 @@ describe('a path', () => {
       const body = method === 'PUT' ? index.bytes : undefined;
       const type = method === 'PUT' ? { 'Content-Type': index.manifest.mediaType } : {};
       const answer = await exchange({ method, path, body, as: 'alice', headers: { ...headers, ...type } });
-      // A browser says from which page it sends: one of another origin changes nothing.
+      // Browsers send the origin of a page, and a page of another origin may change nothing.
       const isOfOtherPage = 'Origin' in headers && !['GET', 'HEAD', 'OPTIONS'].includes(method);
       const faults: Expected[] = isOfOtherPage ? ['403 DENIED'] : faultsOf(target, method, url);
       expectOneOf(answer, faults.length > 0 ? faults : [answerOf(target, method)], { method, path, target });
@@ -171,13 +172,15 @@ describe('a path', () => {
   }
 });
 
-/** A session is read by who may push. */
+/**
+ * Returns whether alice may use the method. Reading a session requires the right to push, so callers pass PUT for it.
+ */
 function mayAlice(method: string, repository: string): boolean {
   const organization = organizationOf(repository);
   return organization === 'alice' || (organization === 'official' && (method === 'GET' || method === 'HEAD'));
 }
 
-/** A page's length is a whole number. */
+/** Returns whether the page length is not a whole number. */
 function hasBadPage({ kind }: Target, url: URL): boolean {
   if (kind !== 'tags' && kind !== 'catalog' && kind !== 'referrers') return false;
   const n = url.searchParams.get('n');
@@ -185,7 +188,7 @@ function hasBadPage({ kind }: Target, url: URL): boolean {
 }
 
 describe('good names', () => {
-  property('are good by the model as well, or too long', goodName, async (text) => {
+  property('are valid in the model too, unless they are too long', goodName, async (text) => {
     expect([text.length > 255, isRepositoryName(text)]).toEqual([text.length > 255, text.length <= 255]);
   });
 });

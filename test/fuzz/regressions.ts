@@ -1,4 +1,4 @@
-/** Cases that a property has failed with: each runs before the generated ones, for ever. */
+/** Cases that a property failed with before. They run before the generated cases. */
 import type { DownloadCase } from './downloads.test.ts';
 import type { Step } from './generate/uploads.ts';
 import type { ManifestCase } from './generate/manifests.ts';
@@ -8,11 +8,11 @@ import type { FormCase, GrantCase, TokenCase } from './tokens.test.ts';
 const plain = { encodes: false, parameters: [], headers: {} } as const;
 
 export const PATH_REGRESSIONS: readonly PathCase[] = [
-  // 405, as for every path that exists: it was 404, for a path that does not.
+  // Was 404, as for a path that does not exist. It is 405, as for every path that does.
   { ...plain, method: 'GET', parts: ['alice/app', 'blobs', 'uploads', ''] },
-  // A line break is no part of a name: the path was unknown.
+  // Was an unknown path. The line break is an invalid character of the name.
   { ...plain, method: 'GET', parts: ['\nalice/0', 'manifests', 'A'] },
-  // What a tag or a digest is called is no part of the path before it.
+  // The repository's name was cut at a tag or digest that looks like a segment.
   { ...plain, method: 'GET', parts: ['alice/app', 'manifests', 'manifests'] },
   { ...plain, method: 'GET', parts: ['a', 'blobs', 'blobs'] },
 ];
@@ -38,12 +38,12 @@ function on(method: 'GET' | 'PATCH' | 'PUT' | 'DELETE', step: Partial<Extract<St
 }
 
 export const UPLOAD_REGRESSIONS: readonly (readonly Step[])[] = [
-  // A chunk of nothing, without a length, was 202 for a session that had ended.
+  // An empty chunk without a length was 202 for a closed session.
   [opened, on('PUT'), on('PATCH', { body: [], streamed: true })],
   [opened, on('PATCH', { body: [1] }), on('PATCH', { body: [], streamed: true, age: 1 })],
-  // The end of the blob, sent to a URL from before its beginning, was told that its digest is wrong.
+  // The last chunk, sent to an outdated URL, was told that its digest is wrong.
   [opened, on('PATCH', { body: [1] }), on('PUT', { body: [0], age: 1 })],
-  // Who closes once more sends what was sent before, or is asking for something else.
+  // A repeated PUT must be the same request: any other is an error.
   [
     opened,
     on('PUT', { body: [0] }),
@@ -53,7 +53,7 @@ export const UPLOAD_REGRESSIONS: readonly (readonly Step[])[] = [
 ];
 
 export const MANIFEST_REGRESSIONS: readonly ManifestCase[] = [
-  // The one spelling of `mediaType` that was not taken for another.
+  // This one spelling of `mediaType` was not detected as wrong.
   {
     contentType: 'application/vnd.oci.image.index.v1+json',
     document: { schemaVersion: 2, manifests: [], mediatype: 'a/b' },
@@ -62,7 +62,7 @@ export const MANIFEST_REGRESSIONS: readonly ManifestCase[] = [
     reference: { tag: 'a' },
     streamed: false,
   },
-  // An empty Content-Type is none.
+  // An empty Content-Type counts as absent.
   {
     contentType: '',
     document: { mediaType: 'application/vnd.oci.image.index.v1+json', schemaVersion: 2, manifests: [] },

@@ -1,4 +1,4 @@
-/** `npm run test:fuzz -- --runs N --seed S`: the properties of `test/fuzz`, as many runs of each as asked for. */
+/** `npm run test:fuzz -- --runs N --seed S`: runs each property of `test/fuzz` N times. */
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';

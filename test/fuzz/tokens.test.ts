@@ -1,4 +1,4 @@
-/** Logins and access tokens: who gets what, and what a token that was not given so is worth. */
+/** Logins and access tokens: who gets which scopes, and that forged tokens are refused. */
 import { env } from 'cloudflare:workers';
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect } from 'vitest';
@@ -20,7 +20,7 @@ import {
   CALLERS,
   type Caller,
   grantsOf,
-  isPermanent,
+  isImpossiblePush,
   isPublic,
   may,
   PUBLIC,
@@ -41,7 +41,7 @@ beforeEach(async () => {
   state = await settledState();
 });
 
-/** From an address of its own: logins are counted by address. */
+/** Returns a new address for each login, because logins are counted by address. */
 function fromAnywhere(): Record<string, string> {
   requests++;
   return { 'CF-Connecting-IP': `10.${requests >> 16}.${(requests >> 8) & 255}.${requests & 255}` };
@@ -51,7 +51,7 @@ function callerOf(who: CallerName | 'nobody'): Caller | undefined {
   return who === 'nobody' ? undefined : CALLERS[who];
 }
 
-/** The scopes that a token says that it has, in the form of the model. */
+/** Returns the scopes in a token, in the form of the model. */
 function grantsIn(token: string): Set<string> {
   const claims = JSON.parse(
     new TextDecoder().decode(Uint8Array.fromBase64(token.split('.')[1] ?? '', { alphabet: 'base64url' })),
@@ -101,7 +101,7 @@ describe('GET /token', () => {
   });
 
   property(
-    'grants the allowed part of what is asked, and the token is good for that alone',
+    'grants the allowed part of the request, and the token is good for that only',
     cases,
     async ({ presented: { header, who }, scopes, action, repository }) => {
       const query = new URLSearchParams([['service', 'any'], ...scopes.map((scope) => ['scope', scope])]);
@@ -112,7 +112,7 @@ describe('GET /token', () => {
       const what = { header, scopes };
       await expectUnchanged(state, what);
       if (who === 'refused') return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
-      if (isPermanent(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
+      if (isImpossiblePush(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       const token = await expectToken(answer, who, scopes, what);
       const used = await use({ authorization: `Bearer ${token}` }, action, repository);
       const granted = grantsOf(callerOf(who), scopes);
@@ -121,14 +121,16 @@ describe('GET /token', () => {
     { regressions: GRANT_REGRESSIONS },
   );
 
-  property('and Basic by itself is who it says', presented, async ({ header, who }) => {
+  property('Basic by itself identifies its caller', presented, async ({ header, who }) => {
     const as = header === undefined ? {} : { as: { authorization: header } };
     const answer = await exchange({ method: 'GET', path: '/v2/', headers: fromAnywhere(), ...as });
     expectOneOf(answer, [who === 'refused' || who === 'nobody' ? '401 UNAUTHORIZED' : '200'], { header, who });
   });
 });
 
-/** Asks for what is not there: who may, is told so, or opens a session, which writes nothing. */
+/**
+ * Requests something that does not exist. A caller with the right gets 404, or opens a session, which writes nothing.
+ */
 function use(as: { readonly authorization: string }, action: Action, repository: string): Promise<Answer> {
   const request = {
     pull: { method: 'GET', path: `/v2/${repository}/manifests/none` },
@@ -149,7 +151,7 @@ function answerTo(
   if (action === 'pull' && isPublic(repository)) return success;
   if (caller === undefined) return '401 UNAUTHORIZED';
   if (!may(caller, action, repository)) return '403 DENIED';
-  // Older clients delete with a token that was given for pushing.
+  // Older clients delete with a token that was issued for pushing.
   const has = granted.has(`${repository} ${action}`) || (action === 'delete' && granted.has(`${repository} push`));
   return has ? success : '401 UNAUTHORIZED';
 }
@@ -159,7 +161,7 @@ export interface FormCase {
   readonly pair: Pair;
   readonly type: 'form' | 'multipart' | 'json' | 'none';
   readonly scopes: readonly string[];
-  /** Appended to the body. */
+  /** Number of characters that are appended to the body. */
   readonly excess: number;
   readonly streamed: boolean;
 }
@@ -187,7 +189,7 @@ describe('POST /token', () => {
   });
 
   property(
-    'takes forms, and grants by them as GET does',
+    'accepts forms, and grants by them as GET does',
     cases,
     async ({ grantType, pair: { name, password, caller }, type, scopes, excess, streamed }) => {
       const fields: [string, string][] = [
@@ -209,7 +211,7 @@ describe('POST /token', () => {
         return expectOneOf(answer, ['400 UNSUPPORTED'], what);
       const isNobody = grantType === 'password' && name === '' && password === '';
       if (!isNobody && caller === undefined) return expectOneOf(answer, ['401 UNAUTHORIZED'], what);
-      if (isPermanent(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
+      if (isImpossiblePush(scopes)) return expectOneOf(answer, ['403 DENIED'], what);
       if (isNobody) await expectToken(answer, 'nobody', scopes, what);
       else if (caller !== undefined) await expectToken(answer, caller, scopes, what);
     },
@@ -319,7 +321,7 @@ describe('an access token', () => {
   );
 
   property(
-    'is good as it was given, and no other',
+    'is good as it was issued, and in no other form',
     fc.record({ caller: fc.constantFrom(...CALLER_NAMES), forgery }),
     async ({ caller, forgery: how }) => {
       const { authorization } = await tokenFor(caller);

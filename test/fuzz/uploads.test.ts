@@ -1,6 +1,6 @@
 /**
- * Sequences of uploads: every answer is the model's, what is refused changes nothing, and what was acknowledged can be
- * pulled.
+ * Sequences of uploads: every answer matches the model, a refused request changes nothing, and acknowledged blobs can
+ * be pulled.
  */
 import { beforeEach, expect } from 'vitest';
 import { steps } from './generate/uploads.ts';
@@ -12,7 +12,7 @@ import { Uploading } from './support/uploading.ts';
 beforeEach(clearContent);
 
 property(
-  'uploads are what the spec says, in whatever order they come',
+  'uploads follow the spec, in whatever order their requests come',
   steps,
   async (sequence) => {
     const uploading = await Uploading.begin();

@@ -1,6 +1,6 @@
 /**
- * Invariant 6, over HTTP: every route × caller × repository. The expected status comes from the rule alone, whatever
- * exists: unknown and forbidden look alike.
+ * Invariant 6 over HTTP: every route × caller × repository. The expected status comes from the rule alone, whatever
+ * exists, because unknown and forbidden must look alike.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, type UserName } from '../support/client.ts';
@@ -51,7 +51,7 @@ const ROUTES = [
   ['DELETE', `blobs/${BLOB}`, 'delete'],
 ] as const;
 
-/** The rule, as a person would say it. */
+/** The rule, as a person would state it. */
 function allowed(caller: Caller, action: 'pull' | 'push' | 'delete', repository: string): boolean {
   const [organization] = repository.split('/');
   if (action === 'pull') {
@@ -114,7 +114,7 @@ describe('an access token', () => {
     ['GET', 'manifests/latest', 'push', 'pull'],
     ['PUT', 'manifests/latest', 'pull', 'pull,push'],
     ['DELETE', 'manifests/latest', 'pull', 'delete'],
-  ])('%s %s with a token for %s alone: 401 names the scope that is missing', async (method, path, has, needs) => {
+  ])('%s %s with a token for %s only: 401 names the missing scope', async (method, path, has, needs) => {
     const as = await tokenFor('alice', `repository:alice/app:${has}`);
     const response = await call(method, `/v2/alice/app/${path}`, { as, body: method === 'PUT' ? '{}' : null });
     expect(response.status).toBe(401);
@@ -123,7 +123,7 @@ describe('an access token', () => {
     expect(challenge).toContain('error="insufficient_scope"');
   });
 
-  test('for pulling and pushing deletes as well, for who may delete', async () => {
+  test('for pulling and pushing may also delete, if the credential may', async () => {
     await putImage('alice/app', 1, ['latest']);
     const as = await tokenFor('alice', 'repository:alice/app:pull,push');
     expect((await call('DELETE', '/v2/alice/app/manifests/latest', { as })).status).toBe(202);
@@ -131,7 +131,7 @@ describe('an access token', () => {
     expect((await call('DELETE', '/v2/alice/app/manifests/latest', { as: limited })).status).toBe(403);
   });
 
-  test('does not manage: the API wants the credential itself', async () => {
+  test('is refused by the management API, which requires the credential itself', async () => {
     expect(
       (await call('GET', '/api/organizations/alice', { as: await tokenFor('alice', 'repository:alice/app:*') })).status,
     ).toBe(401);
@@ -146,7 +146,7 @@ test('a pull creates nothing', async () => {
   expect(blank(await snapshot())).toBe(blank(before));
 });
 
-test('a refusal says what the credential may not do, alike for what exists and what does not', async () => {
+test('a refusal says what the credential may not do, in the same words whether the repository exists or not', async () => {
   await putImage('bob/app', 1, ['latest'], { as: 'bob' });
   for (const repository of ['bob/app', 'bob/typo']) {
     const pull = await call('GET', `/v2/${repository}/manifests/latest`, { as: 'alice' });

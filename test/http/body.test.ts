@@ -1,4 +1,4 @@
-/** Invariant 8: documents that clients do not finish leave room for those of others. */
+/** Invariant 8: request bodies that clients never finish leave room for those of others. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readBodyOfAnybody, readManifestBody, readSmallBody, releaseBody } from '../../src/http/body.ts';
 import type { AppContext } from '../../src/http/context.ts';
@@ -9,7 +9,7 @@ import { bytesOf } from '../support/fixture.ts';
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** A request that has sent `sent` bytes of `length`. */
+/** Returns the context of a request that has sent `sent` bytes of `length`. */
 function contextOf(length: number, sent = length): AppContext {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -21,7 +21,7 @@ function contextOf(length: number, sent = length): AppContext {
 
 const LARGEST = 64 * 1024;
 
-test('forms that are never finished take half of the budget, and documents of those who have logged in are read meanwhile', async () => {
+test('unfinished forms take at most half of the budget, so documents of logged-in callers are still read', async () => {
   const forms = Array.from({ length: 440 }, () => contextOf(LARGEST, LARGEST - 1));
   const reading = forms.map((c) => readBodyOfAnybody(c).catch((error: unknown) => error));
   await vi.waitUntil(() => isolateBudget.inUse() > BUDGET_BYTES / 2 - LARGEST);
@@ -42,7 +42,7 @@ test('forms that are never finished take half of the budget, and documents of th
   expect(isolateBudget.inUse()).toBe(0);
 });
 
-test('a document counts several times while it is used, and no more once the request has been answered', async () => {
+test('a document counts several times its size while it is in use, and nothing once the request is answered', async () => {
   const c = contextOf(100_000);
   const bytes = await readManifestBody(c, 4 * 1024 * 1024);
   expect(bytes).toEqual(bytesOf(1, 100_000));

@@ -1,6 +1,5 @@
 /**
- * An empty body is an empty body, on every route: without headers, with `Content-Length: 0`, or as an empty chunked
- * one.
+ * An empty body is an empty body on every route: without headers, with `Content-Length: 0`, or as an empty chunked one.
  */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
@@ -20,7 +19,7 @@ beforeAll(async () => {
   routes.push({ method: 'PUT', path: '/v2/alice/app/manifests/latest' });
 });
 
-/** Parameters that fit, of things that are not there: nothing changes. */
+/** Returns a well-formed parameter that names nothing that exists, so that no request changes anything. */
 function named(_all: string, name: string): string {
   return { organization: 'nobody', reference: 'latest', node: 'nowhere', store: 'node1' }[name] ?? 'absent';
 }
@@ -46,7 +45,7 @@ async function answer(
   return `${method} ${path}: ${response.status} ${(await response.text()).replaceAll(/"(?:requestId|pinned_at)":"[^"]+"/g, '')}`;
 }
 
-test('the answer to an empty body is that to none, whatever its headers', async () => {
+test('an empty body gets the same answer as no body, whatever its headers', async () => {
   expect(routes.length).toBeGreaterThan(15);
   for (const { method, path } of routes) {
     const expected = await answer(method, path, null, {});
@@ -59,7 +58,7 @@ test('the answer to an empty body is that to none, whatever its headers', async 
   }
 });
 
-test('an image is pinned by a request with Content-Length: 0', async () => {
+test('a request with Content-Length: 0 pins an image', async () => {
   const response = await call('PUT', '/api/organizations/alice/repositories/app/images/1.2/pins/node1', {
     as: 'admin',
     body: '',

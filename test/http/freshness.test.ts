@@ -1,4 +1,4 @@
-/** A node decides by its own copy of the control data, as long as it is not too old. */
+/** A node decides by its own copy of the control data, unless that is too old. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers } from '../support/client.ts';
@@ -34,7 +34,7 @@ async function requireRefused(host: HostName): Promise<void> {
 const statusOf = async (host: HostName, path = '/v2/alice/app/manifests/latest'): Promise<number> =>
   (await hosts.call(host, 'GET', path)).status;
 
-/** All of it, as one store has it. */
+/** Returns all control data of one store. */
 async function controlDataOf(database: D1Database): Promise<unknown> {
   const queries = [
     'SELECT name, created_at, removed_at FROM organizations ORDER BY name',
@@ -45,8 +45,8 @@ async function controlDataOf(database: D1Database): Promise<unknown> {
   return (await database.batch(queries.map((query) => database.prepare(query)))).map(({ results }) => results);
 }
 
-describe('how old it may be', () => {
-  test('a node that has never followed answers 503, until it has', async () => {
+describe("the age limit of a node's copy", () => {
+  test('a node that has never applied the change log answers 503 until it has', async () => {
     await hosts.push('node1', 'alice/app', 1, 'latest');
     await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
     hosts = await ThreeHosts.openWithoutApplying();
@@ -57,7 +57,7 @@ describe('how old it may be', () => {
     expect(await statusOf('node1')).toBe(200);
   });
 
-  test('while central is away, a node decides for a day, and then no more until it has followed again', async () => {
+  test('while central is away, a node decides for a day, and then not until it has applied the change log again', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     await hosts.push('node1', 'alice/app', 1, 'latest');
     hosts.takeAway('central D1');
@@ -76,7 +76,7 @@ describe('how old it may be', () => {
 });
 
 describe('after the clock was set back by days', () => {
-  test('a node does not take what it heard before for new: it answers 503 until it has heard again', async () => {
+  test('a node does not trust its earlier copy: it answers 503 until it has heard from central again', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     await hosts.push('node1', 'alice/app', 1, 'latest');
     const start = Date.now();
@@ -93,7 +93,7 @@ describe('after the clock was set back by days', () => {
 });
 
 describe('a node that is added to a registry with history', () => {
-  test('takes a snapshot of the control data, and follows from there', async () => {
+  test('takes a snapshot of the control data, and applies the change log from there', async () => {
     const tables = ['change_log_positions', 'organizations', 'credentials', 'public_repositories'];
     const json = (body: object) => ({ headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     for (const [method, path, body] of [
@@ -114,7 +114,7 @@ describe('a node that is added to a registry with history', () => {
       });
       expect([path, answer.status < 300]).toEqual([path, true]);
     }
-    // Entries that every node has followed may be gone by the time that another one comes.
+    // Central may have deleted entries that every existing node has applied.
     await env.DB_CENTRAL.prepare('DELETE FROM change_log').run();
     await env.DB_NODE2!.batch(tables.map((table) => env.DB_NODE2!.prepare(`DELETE FROM ${table}`)));
     await env.DB_CENTRAL.prepare("DELETE FROM change_log_positions WHERE store = 'node2'").run();
@@ -133,7 +133,7 @@ describe('a node that is added to a registry with history', () => {
     expect(JSON.stringify(await controlDataOf(env.DB_NODE2!))).not.toContain('id-of-reader');
   });
 
-  test('has the images of before at hand', async () => {
+  test('has the images from before it was added', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     await env.DB_NODE2!.prepare('DELETE FROM change_log_positions').run();
     await hosts.drain();
@@ -147,12 +147,12 @@ describe('a node that is added to a registry with history', () => {
   });
 });
 
-describe('what a stale copy still approves', () => {
+describe('a stale copy', () => {
   const json = { 'Content-Type': 'application/json' };
 
-  test('changes no control data: central decides, although the node remembers the login as good', async () => {
+  test('cannot approve a change of control data: central decides, even if the node remembers the login as good', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
-    // Past everything that the isolate remembers of earlier tests.
+    // Goes past everything that the isolate remembers of earlier tests.
     vi.setSystemTime(Date.now() + 600_000);
     await hosts.announce();
     await hosts.push('central', 'alice/app', 1, 'latest');
@@ -176,7 +176,7 @@ describe('what a stale copy still approves', () => {
     expect((await hosts.call('central', 'GET', '/v2/alice/app/manifests/latest', { as: 'platform' })).status).toBe(200);
   });
 
-  test('and what central approved does not pass at a node that has yet to hear of it', async () => {
+  test('still decides at the node: a login that central approved fails there until the node knows the credential', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     vi.setSystemTime(Date.now() + 1_200_000);
     await hosts.announce();

@@ -1,4 +1,4 @@
-/** Documents that are not small hold room of the isolate's budget until their client has them. */
+/** A large document holds room in the isolate's budget until its client has received it. */
 import { createExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -35,7 +35,7 @@ async function ask(path: string, method = 'GET', body: string | null = null): Pr
 
 const get = ({ digest }: Image): Promise<Response> => ask(`/v2/alice/app/manifests/${digest}`);
 
-/** Whether an answer comes before its request has to wait for room. */
+/** Returns whether an answer comes without waiting for room. */
 async function isAnswered(asked: Promise<Response>): Promise<boolean> {
   let isDone = false;
   void asked.then(() => (isDone = true));
@@ -43,7 +43,7 @@ async function isAnswered(asked: Promise<Response>): Promise<boolean> {
   return isDone;
 }
 
-test('a manifest is answered whole, byte for byte, and then holds nothing', async () => {
+test('a manifest is served whole, byte for byte, and then holds no room', async () => {
   for (const image of [large, small]) {
     const response = await get(image);
     expect(response.headers.get('Content-Length')).toBe(String(image.bytes.byteLength));
@@ -53,7 +53,7 @@ test('a manifest is answered whole, byte for byte, and then holds nothing', asyn
   }
 });
 
-test('of many clients that do not read, a few hold half of the budget, and the next waits until one has read', async () => {
+test('a few clients that do not read hold half of the budget, and the next waits until one has read', async () => {
   const unread: Response[] = [];
   let waiting = get(large);
   while (await isAnswered(waiting)) {
@@ -62,7 +62,7 @@ test('of many clients that do not read, a few hold half of the budget, and the n
   }
   expect(unread.length).toBeGreaterThan(0);
   expect(isolateBudget.inUse()).toBeLessThanOrEqual(BUDGET_BYTES / 2);
-  // What is small, and bodies, go on.
+  // Small answers and request bodies are still served.
   expect((await get(small)).status).toBe(200);
   expect((await putManifest('alice/app', 'again', large)).status).toBe(201);
   const [first] = unread;
@@ -85,7 +85,7 @@ test('a client that stops reading loses the answer', async () => {
   reader.releaseLock();
 });
 
-test('a manifest that the client has already, and one that is restored, hold nothing once they are answered', async () => {
+test('a 304 and a restore hold no room once they are answered', async () => {
   const headers = { Authorization: basic(USERS.alice), 'If-None-Match': `"${large.digest}"` };
   const request = new Request(`${HOST}/v2/alice/app/manifests/${large.digest}`, { headers });
   expect((await createApp().fetch(request, env, createExecutionContext())).status).toBe(304);
@@ -110,7 +110,7 @@ test('a manifest that the client has already, and one that is restored, hold not
   expect(isolateBudget.inUse()).toBe(0);
 });
 
-test('a page of referrers with large annotations holds room while it goes out, and a small one none', async () => {
+test('a page of referrers with large annotations holds room while it is sent, and a small one none', async () => {
   const config = await putBlob('alice/app', bytesOf(9, 10));
   const descriptor = { mediaType: small.manifest.mediaType, digest: small.digest, size: small.bytes.byteLength };
   const path = `/v2/alice/app/referrers/${small.digest}`;

@@ -1,5 +1,6 @@
 /**
- * What an organization may have beside bytes of blobs: manifests, tags, open uploads. Each is refused as a quota is.
+ * Limits of an organization other than bytes of blobs: manifests, tags, open uploads. A push over a limit is refused as
+ * one over a quota is.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -20,7 +21,7 @@ let hosts: ThreeHosts;
 
 beforeEach(addUsers);
 
-/** A manifest of one blob, which the repository has; `size` bytes of it are an annotation. */
+/** Builds a manifest of one blob, which it pushes to the repository first; an annotation takes `size` bytes. */
 async function imageNumbered(host: HostName, seed: number, size = 1, repository = APP): Promise<Image> {
   const content = bytesOf(1, 10);
   expect((await hosts.putBlob(host, repository, content)).status).toBe(201);
@@ -58,7 +59,7 @@ const remove = async (host: HostName, reference: string): Promise<void> => {
   expect((await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${digest}`)).status).toBe(202);
 };
 
-describe.each(['central', 'node1'] as const)('bytes of manifests at %s', (host) => {
+describe.each(['central', 'node1'] as const)('manifest bytes at %s', (host) => {
   beforeEach(async () => {
     hosts = await ThreeHosts.open();
   });
@@ -73,7 +74,7 @@ describe.each(['central', 'node1'] as const)('bytes of manifests at %s', (host) 
     expect(results).toEqual([]);
   });
 
-  test('count once for each organization, however many repositories hold the manifest, until the last has lost it', async () => {
+  test('count once for each organization, however many repositories hold the manifest, until the last one deletes it', async () => {
     const image = await imageNumbered(host, 1, 500);
     for (const repository of [APP, 'alice/other']) {
       await hosts.putBlob(host, repository, bytesOf(1, 10));
@@ -95,7 +96,7 @@ describe.each(['central', 'node1'] as const)('bytes of manifests at %s', (host) 
     expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 0, manifest_bytes: 0, used: 0 });
   });
 
-  test('of a manifest that is there are never refused', async () => {
+  test('of a manifest that exists are never refused', async () => {
     const image = await imageNumbered(host, 1, 500);
     expect((await hosts.putManifest(host, APP, 'latest', image)).status).toBe(201);
     await hosts.drain();
@@ -108,7 +109,7 @@ describe.each(['central', 'node1'] as const)('bytes of manifests at %s', (host) 
 });
 
 describe.each(['central', 'node1'] as const)('limits without a quota at %s', (host) => {
-  test('of manifests: the next is refused, what is there is not, and deleting makes room', async () => {
+  test('of manifests refuse the next one, but not an existing one, and deleting makes room', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 2 });
     expect([await pushed(host, 1), await pushed(host, 2)]).toEqual([201, 201]);
     requireRefused(await push(host, 3), 'limit of 2 manifests', 'Delete images');
@@ -120,7 +121,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 3)).toBe(201);
   });
 
-  test('of tags: a new one is refused, moving one is not, and deleting makes room', async () => {
+  test('of tags refuse a new one, but not a moved one, and deleting makes room', async () => {
     hosts = await ThreeHosts.open({ organization_tags: 2 });
     expect([await pushed(host, 1), await pushed(host, 2)]).toEqual([201, 201]);
     requireRefused(await push(host, 3), 'this tag', 'limit of 2 tags');
@@ -132,14 +133,14 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 3)).toBe(201);
   });
 
-  test('of two pushes that fit only one by one, one is stored', async () => {
+  test('let only one of two pushes pass that fit only one by one', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1 });
     const images = [await imageNumbered(host, 1), await imageNumbered(host, 2)];
     const answers = await Promise.all(images.map((image, i) => hosts.putManifest(host, APP, `tag${i}`, image)));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 403]);
   });
 
-  test('of bytes of manifests in one database: also where one is in many repositories, or deleted and not yet collected', async () => {
+  test("of manifest bytes in one database count every repository's copy, and deleted manifests until they are collected", async () => {
     hosts = await ThreeHosts.open({ organization_manifest_gb: 0.000_003 });
     const image = await imageNumbered(host, 1, 1000);
     expect((await hosts.putManifest(host, APP, 'latest', image)).status).toBe(201);
@@ -157,7 +158,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect((await hosts.putManifest(host, APP, 'latest', image)).status).toBe(201);
   });
 
-  test('of repositories: a new one is refused, and pushing to one that is there is not', async () => {
+  test('of repositories refuse a new one, but not a push to an existing one', async () => {
     hosts = await ThreeHosts.open();
     expect(await pushed(host, 1)).toBe(201);
     await hosts.drain();
@@ -180,7 +181,7 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 1, 'latest', 'alice/new')).toBe(201);
   });
 
-  test('of open uploads: a chunk of one more is refused, and leaves nothing', async () => {
+  test('of open uploads refuse a chunk of one more, and leave nothing', async () => {
     hosts = await ThreeHosts.open();
     const location = async (): Promise<string> =>
       (await hosts.call(host, 'POST', `/v2/${APP}/blobs/uploads/`)).headers.get('Location') ?? '';
@@ -204,13 +205,13 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
 });
 
 describe('at nodes', () => {
-  test('what others have announced counts, and what is its own counts once', async () => {
+  test("what others announced counts, and the node's own images count once", async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 4 });
     expect([await pushed('central', 1), await pushed('node1', 2)]).toEqual([201, 201]);
     await hosts.drain();
     expect(await pushed('node2', 3)).toBe(201);
     await hosts.drain();
-    // Fetched to a node, it is no more than it was.
+    // Reading an image at a node, which copies it down, must not count it again.
     for (const host of ['node1', 'node2'] as const) await hosts.call(host, 'GET', `/v2/${APP}/manifests/tag1`);
     hosts.takeAway('central D1');
     expect(await pushed('node1', 4)).toBe(201);
@@ -221,7 +222,7 @@ describe('at nodes', () => {
     for (const host of HOSTS) expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 4, tags: 4 });
   });
 
-  test('tags that others have announced count, and a deletion elsewhere makes room', async () => {
+  test('tags that others announced count, and a deletion elsewhere makes room', async () => {
     hosts = await ThreeHosts.open({ organization_tags: 2 });
     expect([await pushed('central', 1), await pushed('node1', 2)]).toEqual([201, 201]);
     await hosts.drain();
@@ -231,7 +232,7 @@ describe('at nodes', () => {
     expect(await pushed('node1', 3)).toBe(201);
   });
 
-  test('what they acknowledged is announced, also where their sum exceeds a limit', async () => {
+  test('what nodes acknowledged is announced, even if the sum exceeds a limit', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1, organization_tags: 1 });
     hosts.takeAway('central D1', 'central R2');
     expect([await pushed('node1', 1), await pushed('node2', 2)]).toEqual([201, 201]);
@@ -244,7 +245,7 @@ describe('at nodes', () => {
     for (const host of HOSTS) requireRefused(await push(host, 3));
   });
 
-  test('what central has is pushed again although the node has never had it', async () => {
+  test('an image that central has may be pushed to a node that never had it', async () => {
     hosts = await ThreeHosts.open({ organization_manifests: 1, organization_tags: 1 });
     expect(await pushed('central', 1)).toBe(201);
     await hosts.drain();
@@ -256,14 +257,14 @@ describe('at nodes', () => {
   });
 });
 
-describe('what an organization uses is the same at every host', () => {
+describe("an organization's usage is the same at every host", () => {
   const open = async (host: HostName, size: number): Promise<void> => {
     const { headers } = await hosts.call(host, 'POST', `/v2/${APP}/blobs/uploads/`);
     const answered = await hosts.call(host, 'PATCH', headers.get('Location') ?? '', { body: bytesOf(size, size) });
     expect(answered.status).toBe(202);
   };
 
-  test('open uploads count, wherever they are', async () => {
+  test('open uploads count, at whatever store they are', async () => {
     hosts = await ThreeHosts.open();
     await open('central', 100);
     await open('node1', 20);
@@ -275,7 +276,7 @@ describe('what an organization uses is the same at every host', () => {
     }
   });
 
-  test('so does what a node has yet to announce, and what is missing while a node is away is said', async () => {
+  test('unannounced images of a node count, and the answer says so when a node is away', async () => {
     hosts = await ThreeHosts.open();
     hosts.takeAway('queues');
     const { bytes } = await hosts.push('node1', APP, 1, 'latest');

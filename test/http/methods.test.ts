@@ -1,4 +1,4 @@
-/** Which methods a path has: Allow, OPTIONS, and what pages of other origins may read. */
+/** Which methods a path supports: Allow, OPTIONS, and what pages of other origins may read. */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ const DIGEST = `sha256:${'a'.repeat(64)}`;
 const APP = '/v2/alice/app';
 const ORGANIZATION = '/api/organizations/alice';
 
-/** Every path, with the methods that it has besides OPTIONS; HEAD comes with GET. */
+/** Every path with its methods other than OPTIONS; GET includes HEAD. */
 const PATHS: Readonly<Record<string, string>> = {
   '/': 'GET, HEAD',
   '/healthz': 'GET, HEAD',
@@ -48,14 +48,14 @@ const as = { authorization: basic(USERS.admin) };
 describe.each(Object.entries(PATHS))('%s', (path, methods) => {
   const allowed = methods.split(', ');
 
-  test('answers a method that it does not have with 405 and Allow', async () => {
+  test('answers a method that it does not support with 405 and Allow', async () => {
     for (const method of METHODS.filter((each) => !allowed.includes(each))) {
       const response = await call(method, path, { as });
       expect([method, response.status, response.headers.get('Allow')]).toEqual([method, 405, `${methods}, OPTIONS`]);
     }
   });
 
-  test('answers OPTIONS with its methods, to everybody, and nothing else', async () => {
+  test('answers OPTIONS with its methods to everybody, and reveals nothing else', async () => {
     const response = await call('OPTIONS', path);
     expect([response.status, response.headers.get('Allow'), await response.text()]).toEqual([
       204,
@@ -66,7 +66,7 @@ describe.each(Object.entries(PATHS))('%s', (path, methods) => {
   });
 });
 
-test('every path of the OpenAPI document answers OPTIONS with the methods that are described', async () => {
+test('every path of the OpenAPI document answers OPTIONS with the documented methods', async () => {
   const { paths } = await (await call('GET', '/api/openapi.json')).json<{ paths: Record<string, object> }>();
   for (const [path, operations] of Object.entries(paths)) {
     const sent = await call('OPTIONS', path.replaceAll(/\{\w+\}/g, 'node1'));
@@ -96,14 +96,14 @@ test('a path that does not exist is 404 for every method, without Allow', async 
   }
 });
 
-test('a 405 that says why a method cannot be used now leaves that method out of Allow', async () => {
+test('a 405 that says why a method cannot be used now omits that method from Allow', async () => {
   const image = await putImage('alice/app', 1, ['latest']);
   const response = await call('DELETE', `${APP}/blobs/${image.manifest.requiredBlobs[0]}`, { as: 'alice' });
   expect([response.status, response.headers.get('Allow')]).toEqual([405, 'GET, HEAD, OPTIONS']);
 });
 
 describe('Docker-Distribution-API-Version', () => {
-  test('is on every answer under /v2/, the challenge above all', async () => {
+  test('is on every answer under /v2/, most importantly the challenge', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     const cases = [
       ['GET', '/v2', undefined, 401],
@@ -130,12 +130,12 @@ describe('Docker-Distribution-API-Version', () => {
     }
   });
 
-  test('also while nothing is configured', async () => {
+  test('is there even without a configuration', async () => {
     const response = await ask({ SIGNING_KEY: undefined }, 'GET', '/v2/');
     expect([response.status, response.headers.get('Docker-Distribution-API-Version')]).toEqual([503, 'registry/2.0']);
   });
 
-  test('and on no other', async () => {
+  test('is on no other answer', async () => {
     for (const path of ['/', '/token', '/healthz', '/api/openapi.json', '/v2x']) {
       expect((await call('GET', path)).headers.get('Docker-Distribution-API-Version')).toBeNull();
     }
@@ -160,7 +160,7 @@ async function ask(
   return response;
 }
 
-/** Asks a registry whose operator has listed {@link ORIGIN}. */
+/** Sends a request to a registry whose operator has listed {@link ORIGIN}. */
 function askListed(method: string, path: string, headers: Record<string, string>): Promise<Response> {
   return ask({ REGISTRY: { ...env.REGISTRY, cors_origins: [ORIGIN] } }, method, path, headers);
 }
@@ -173,7 +173,7 @@ const preflight = (method: string) => ({
 
 describe('a page of an origin that the operator lists', () => {
   test.each(['/v2/', `${APP}/manifests/latest`, '/token', `${ORGANIZATION}/usage`])(
-    'may ask before it reads %s, without credentials',
+    'may send a preflight for %s, without credentials',
     async (path) => {
       const response = await askListed('OPTIONS', path, preflight('GET'));
       expect(response.status).toBe(204);
@@ -188,7 +188,7 @@ describe('a page of an origin that the operator lists', () => {
     },
   );
 
-  test('reads answers, and the headers that clients need, errors included', async () => {
+  test('may read answers, errors included, and the headers that clients need', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     const cases = [
       [`${APP}/manifests/latest`, basic(USERS.alice), 200],
@@ -213,7 +213,7 @@ describe('a page of an origin that the operator lists', () => {
     }
   });
 
-  test('never writes: neither is it told that it may, nor what came of it', async () => {
+  test('may not write: neither a preflight nor an answer allows it', async () => {
     for (const method of ['PUT', 'POST', 'PATCH', 'DELETE']) {
       const asked = await askListed('OPTIONS', `${APP}/manifests/latest`, preflight(method));
       expect(asked.headers.get('Access-Control-Allow-Methods')).toBe('GET,HEAD');
@@ -223,7 +223,7 @@ describe('a page of an origin that the operator lists', () => {
   });
 });
 
-test('a page of any other origin reads nothing; without a list none does', async () => {
+test('a page of any other origin reads nothing; without a list, no page does', async () => {
   for (const origin of ['https://other.example.com', 'https://ui.example.com:8443', 'http://ui.example.com', 'null']) {
     for (const method of ['GET', 'OPTIONS']) {
       const response = await askListed(method, '/v2/', { ...preflight('GET'), Origin: origin });

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call, HOST, type UserName } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
-import { api, follow, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
+import { api, applyChangeLog, NODE1, queue, startQueues, stopQueues } from '../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -25,7 +25,9 @@ const SAMPLE = new RegExp(
   'i',
 );
 
-/** Of the text exposition format 0.0.4: HELP and TYPE of a family before its samples, each family in one piece. */
+/**
+ * Parses the text exposition format 0.0.4: HELP and TYPE of a family come before its samples, each family in one piece.
+ */
 function parse(text: string): Map<string, Family> {
   expect(text.endsWith('\n')).toBe(true);
   const families = new Map<string, Family>();
@@ -74,7 +76,7 @@ function valueOf(families: ReadonlyMap<string, Family>, name: string, store = 'n
 
 const OF_NO_STORE = /^berth_(?:collection|organization)_/;
 
-test.each([HOST, NODE1])('are for administrators alone, at %s', async (host) => {
+test.each([HOST, NODE1])('/metrics at %s is for administrators only', async (host) => {
   const callers: (UserName | undefined)[] = [undefined, 'alice', 'aliceReader', 'bob', 'official', 'platform', 'admin'];
   for (const as of callers) {
     const { status } = await call('GET', '/metrics', { host, ...(as === undefined ? {} : { as }) });
@@ -82,7 +84,7 @@ test.each([HOST, NODE1])('are for administrators alone, at %s', async (host) => 
   }
 });
 
-test('are Prometheus text: every family with its help and type, once, and a sample for each store', async () => {
+test('metrics are Prometheus text: every family once, with its help and type, and a sample for each store', async () => {
   const families = await metrics();
   expect(families.size).toBeGreaterThan(10);
   for (const [name, { type, help, samples }] of families) {
@@ -95,7 +97,7 @@ test('are Prometheus text: every family with its help and type, once, and a samp
   }
 });
 
-test('count what was announced and copied, and what waits', async () => {
+test('metrics count what was announced and copied, and what waits', async () => {
   const before = await metrics();
   expect(valueOf(before, 'berth_announced_total')).toBe(0);
   await queue('PATCH', '', { paused: true });
@@ -128,12 +130,12 @@ test('count what was announced and copied, and what waits', async () => {
   expect(valueOf(after, 'berth_settled_total', 'node2')).toBe(0);
 });
 
-test('histograms are cumulative, end with all, and agree with their count and sum', async () => {
+test('histograms are cumulative, end with +Inf, and agree with their count and sum', async () => {
   for (const seed of [1, 5, 9]) await putImage('alice/app', seed, [`t${seed}`], { as: 'alice', host: NODE1 });
   for (const seed of [1, 5, 9]) {
     await api('GET', `organizations/alice/repositories/app/images/t${seed}?wait=60`, { as: 'alice', host: NODE1 });
   }
-  await follow();
+  await applyChangeLog();
   const histograms = [...(await metrics())].filter(([, { type }]) => type === 'histogram');
   expect(histograms.length).toBeGreaterThan(0);
   for (const [name, { samples }] of histograms) {
@@ -156,7 +158,7 @@ test('histograms are cumulative, end with all, and agree with their count and su
   }
 });
 
-test('say what organizations use, at any host, and what those may use that have a quota', async () => {
+test("metrics show each organization's usage at any host, and the quotas that are set", async () => {
   await putImage('alice/app', 1, ['latest'], { as: 'alice' });
   expect((await api('PUT', 'organizations/alice/quota', { as: 'admin', body: { bytes: 5000 } })).status).toBe(200);
   const { body } = await api('GET', 'organizations/alice/usage', { as: 'admin' });
@@ -182,7 +184,7 @@ test('say what organizations use, at any host, and what those may use that have 
   }
 });
 
-test('of very many organizations, say what the 1,000 use that use most, whatever their names', async () => {
+test('among many organizations, metrics show the 1,000 with the most usage, whatever their names', async () => {
   await env.DB_CENTRAL.batch([
     env.DB_CENTRAL.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)

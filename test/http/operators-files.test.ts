@@ -1,4 +1,4 @@
-/** What operators are given in `deploy/` asks for nothing that `/metrics` does not serve. */
+/** The files for operators in `deploy/` query only what `/metrics` serves. */
 import { env } from 'cloudflare:workers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import rulesTests from '../../deploy/alerts.test.yml?raw';
@@ -10,7 +10,7 @@ import type { StoreName } from '../../src/namespaces/namespace.ts';
 import { call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
 import { BUCKETS, DAY } from '../support/objects.ts';
-import { api, config, follow, NODE1, startQueues, stopQueues } from '../support/queues.ts';
+import { api, config, applyChangeLog, NODE1, startQueues, stopQueues } from '../support/queues.ts';
 
 interface Panel {
   readonly id: number;
@@ -27,7 +27,7 @@ interface Dashboard {
   };
 }
 
-/** A query, and the text that shows labels of its answer. */
+/** A query, and the text that shows labels of its result. */
 interface Query {
   readonly name: string;
   readonly expression: string;
@@ -36,7 +36,7 @@ interface Query {
 
 const dashboard = JSON.parse(grafana) as Dashboard;
 
-/** Rules in the form that `oxfmt` gives them: an expression is the rest of its line, or the deeper lines after it. */
+/** Alert rules as `oxfmt` formats them: an expression is the rest of its line, or the deeper lines after it. */
 const alerts: Query[] = rules
   .split(/^ +- alert: /m)
   .slice(1)
@@ -53,9 +53,9 @@ const variables: Query[] = dashboard.templating.list.flatMap(({ type, query }) =
   type === 'query' && typeof query !== 'string' ? [{ name: 'variable', expression: query.query, shown: '' }] : [],
 );
 
-/** By metric, the labels of its samples. */
+/** Each metric with the labels of its samples. */
 const served = new Map<string, Set<string>>();
-/** `label=value`, of all samples. */
+/** `label=value` of every sample. */
 const servedValues = new Set<string>();
 
 beforeAll(async () => {
@@ -70,7 +70,7 @@ beforeAll(async () => {
   await BUCKETS.node1.delete(objects.objects.map(({ key }) => key));
   await maintain(config, env, Date.now());
   await call('DELETE', '/v2/alice/app/manifests/deleted', { as: 'alice' });
-  await follow();
+  await applyChangeLog();
   const evictionLimits = new Map([['node1' as StoreName, { bytes: undefined, idleMilliseconds: DAY }]]);
   for (const days of [5, 6, 7]) await maintain({ ...config, evictionLimits }, env, Date.now() + days * DAY);
   const text = await (await call('GET', '/metrics', { as: 'admin' })).text();
@@ -90,7 +90,7 @@ function metricsOf(expression: string): string[] {
   return [...expression.matchAll(/\bberth_\w+/g)].map(([metric]) => metric);
 }
 
-/** Labels that a query groups by, and those that are shown of its answer. */
+/** Returns the labels that a query groups by, and those that its text shows. */
 function labelsOf({ expression, shown }: Query): string[] {
   const lists = [...expression.matchAll(/\b(?:by|on|without|ignoring) \(([^)]+)\)|label_values\(\w+, (\w+)\)/g)];
   const used = [...shown.matchAll(/\{\{ ?(?:\$labels\.)?(\w+) ?\}\}/g)];
@@ -100,7 +100,7 @@ function labelsOf({ expression, shown }: Query): string[] {
   ];
 }
 
-/** Prometheus itself gives these to what it scrapes. */
+/** Labels that Prometheus itself adds to what it scrapes. */
 const OF_PROMETHEUS = ['job', 'instance'];
 
 describe.each([
@@ -108,25 +108,25 @@ describe.each([
   ['panel', panels],
   ['variable', variables],
 ])('every %s', (_kind, queries) => {
-  test('is found, and asks for something', () => {
+  test('is found, and names a metric', () => {
     expect(queries).not.toEqual([]);
     expect(
       queries.filter(({ expression }) => metricsOf(expression).length === 0 && !expression.includes('up{')),
     ).toEqual([]);
   });
 
-  test('asks for metrics that are served', () => {
+  test('names only metrics that are served', () => {
     expect(queries.flatMap(({ expression }) => metricsOf(expression)).filter((metric) => !served.has(metric))).toEqual(
       [],
     );
   });
 
-  test('chooses by labels and values that the metric has', () => {
+  test('selects by labels and values that the metric has', () => {
     for (const { name, expression } of queries) {
       for (const [, metric = '', matchers = ''] of expression.matchAll(/\b(berth_\w+)\{([^}]*)\}/g)) {
         for (const [matcher, label = '', pattern = ''] of matchers.matchAll(/(\w+)[=!~]+"([^"]*)"/g)) {
           expect([name, matcher, served.get(metric)?.has(label)]).toEqual([name, matcher, true]);
-          // Grafana puts the stores that somebody has chosen in place of $store.
+          // Grafana replaces $store with the stores that the user selects.
           const missing = pattern
             .split('|')
             .filter((value) => !value.startsWith('$') && !servedValues.has(`${label}=${value}`));
@@ -136,7 +136,7 @@ describe.each([
     }
   });
 
-  test('groups by and shows labels that its metrics have', () => {
+  test('groups by and shows only labels that its metrics have', () => {
     for (const query of queries) {
       const known = new Set(OF_PROMETHEUS);
       for (const metric of metricsOf(query.expression)) for (const label of served.get(metric) ?? []) known.add(label);
@@ -145,7 +145,7 @@ describe.each([
   });
 });
 
-test('every alert has unit tests in which it fires and in which it does not', () => {
+test('every alert has a unit test in which it fires, and one in which it does not', () => {
   for (const { name } of alerts) {
     const tested = rulesTests.split(new RegExp(`alertname: ${name}\n`)).slice(1);
     const outcomes = tested.map((rest) => rest.trimStart().startsWith('exp_alerts: []'));
@@ -157,7 +157,7 @@ test('operations.md names every alert', () => {
   expect(alerts.filter(({ name }) => !operations.includes(`\`${name}\``)).map(({ name }) => name)).toEqual([]);
 });
 
-test('the panels of the dashboard have ids of their own and do not overlap', () => {
+test('the panels of the dashboard have distinct ids and do not overlap', () => {
   const ids = dashboard.panels.map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
   const cells = dashboard.panels.flatMap(({ gridPos: { x, y, w, h } }) =>

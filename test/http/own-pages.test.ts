@@ -10,7 +10,7 @@ beforeEach(async () => {
   await putImage('alice/app', 1, ['latest']);
 });
 
-/** As a form, an image or a script of a page can make them, and as a proxy or an old browser may let them through. */
+/** Requests as a page's form, image or script can send them, and as a proxy or an old browser may let them through. */
 const CHANGES = [
   ['POST', '/api/replication/queues/node1/announce-all', 'admin'],
   ['POST', '/api/replication/queues/node1/retry', 'admin'],
@@ -39,7 +39,7 @@ describe.each([
     expect(await snapshotWithoutUse()).toBe(before);
   });
 
-  test('reads are answered as ever', async () => {
+  test('reads are still answered', async () => {
     for (const path of ['/api/organizations/alice', '/v2/alice/app/manifests/latest'])
       expect([path, (await call('GET', path, { as: 'alice', headers })).status]).toEqual([path, 200]);
   });
@@ -47,10 +47,13 @@ describe.each([
 
 test.each([
   ['a page of the registry itself', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST }],
-  ['one behind a proxy that ends TLS', { 'Sec-Fetch-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') }],
-  ['its user, by the address bar', { 'Sec-Fetch-Site': 'none' }],
-  ['a client that is no browser', {}],
-])('%s changes what its user may', async (_name, headers) => {
+  [
+    'a page of the registry behind a proxy that terminates TLS',
+    { 'Sec-Fetch-Site': 'same-origin', Origin: HOST.replace('http:', 'https:') },
+  ],
+  ['a user who enters the address', { 'Sec-Fetch-Site': 'none' }],
+  ['a client that is not a browser', {}],
+])('%s may change what its user may', async (_name, headers) => {
   const json = { 'Content-Type': 'application/json', ...headers };
   const change = { as: 'alice', headers: json, body: '{"visibility":"public"}' } as const;
   expect((await call('PATCH', '/api/organizations/alice/repositories/app', change)).status).toBe(200);

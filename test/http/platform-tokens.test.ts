@@ -1,4 +1,6 @@
-/** Tokens that only the platform knows: how they log in, what they may do, and what happens while it is away. */
+/**
+ * Tokens that only the platform knows: how they log in, what they may do, and what happens while the platform is away.
+ */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -39,7 +41,7 @@ interface Granted {
 }
 
 describe.each(HOSTS)('at %s', (host) => {
-  test('every form of a token is good, and is one call', async () => {
+  test('every form of a token is accepted, and costs one call', async () => {
     const registry = openKnowing();
     const forms = [token.pair, token.wholeAs('alice'), token.wholeAs(ROBOT), token.bearer];
     for (const form of forms) expect([form, await read(registry, host, '/v2/', form)]).toEqual([form, 200]);
@@ -56,7 +58,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(registry.asked).toEqual([token.whole]);
   });
 
-  test('it pushes, pulls and deletes, with Basic, as a whole token, and with an access token', async () => {
+  test('a token pushes, pulls and deletes, with Basic, as a whole token, and with an access token', async () => {
     const registry = openKnowing();
     const query = 'scope=repository:alice/app:pull,push,delete';
     const granted = await registry.call(host, 'GET', `/token?${query}`, {
@@ -74,7 +76,7 @@ describe.each(HOSTS)('at %s', (host) => {
     }
   });
 
-  test("the organization with the secret of a robot's token is another token", async () => {
+  test("the organization with the secret of a robot's token is a different token", async () => {
     const registry = openKnowing();
     expect(await read(registry, host, '/v2/', token.secretAs('alice'))).toBe(401);
     const another = platformToken('alice', 'a-secret-of-the-platform');
@@ -82,7 +84,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(await read(openKnowing('alice', another.whole), host, '/v2/', another.pair)).toBe(200);
   });
 
-  test('a bad one is refused as a wrong password is, and asked about once in ten seconds', async () => {
+  test('a bad token is refused as a wrong password is, and the platform is asked about it once in ten seconds', async () => {
     const registry = openKnowing();
     const bad = platformToken(ROBOT, 'another-secret');
     const unknown = await registry.call(host, 'GET', '/v2/', { as: { authorization: bad.pair } });
@@ -98,13 +100,13 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(registry.asked.length).toBe(2);
   });
 
-  test('nothing that it gives lasts longer than five minutes from when the platform was asked', async () => {
+  test("a token's access ends at most five minutes after the platform was asked", async () => {
     let good = true;
     const registry = openWithPlatform(() => (good ? naming('alice') : undefined));
     const asked = Date.now();
     expect(await read(registry, host, '/v2/', token.wholeAs('alice'))).toBe(200);
     good = false;
-    // Kept, while what it gives is good for a minute at least.
+    // Berth keeps the answer while an access token from it would last at least a minute.
     vi.setSystemTime(asked + 234_000);
     expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
     const late = await (
@@ -125,10 +127,10 @@ describe.each(HOSTS)('at %s', (host) => {
     ['fails', () => new Response('oops', { status: 500 })],
     ['sends elsewhere', () => new Response(null, { status: 307, headers: { Location: 'https://elsewhere.test/' } })],
     ['answers nonsense', () => new Response('{"status":"success"}')],
-    ['names what is no organization', () => naming('Alice/../bob')],
+    ['names an invalid organization', () => naming('Alice/../bob')],
     ['cannot be reached', () => Promise.reject(new Error('connection lost'))],
   ])(
-    'while the platform %s, its tokens are 503 with Retry-After, and what Berth knows is answered',
+    "while the platform %s, its tokens are 503 with Retry-After, and Berth's own credentials still work",
     async (_, answer) => {
       const registry = openWithPlatform(answer);
       for (const form of [token.pair, token.wholeAs('alice'), token.bearer]) {
@@ -145,7 +147,7 @@ describe.each(HOSTS)('at %s', (host) => {
     },
   );
 
-  test('an answer that is remembered outlasts a platform that goes away', async () => {
+  test('a remembered answer survives an outage of the platform', async () => {
     let away = false;
     const registry = openWithPlatform(() => (away ? new Response(null, { status: 502 }) : naming('alice')));
     expect(await read(registry, host, '/v2/', token.pair)).toBe(200);
@@ -165,7 +167,7 @@ describe.each(HOSTS)('at %s', (host) => {
     ['DELETE', `/api/v2.0/projects/${organization}/repositories/app`],
   ];
 
-  test("on the platform's own paths each form is good for its organization alone", async () => {
+  test("on the platform's own paths each form works for its organization only", async () => {
     const registry = openKnowing();
     for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
       await putImage('alice/app', 1, ['latest'], registry.by(host, authorization));
@@ -183,7 +185,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(registry.asked).toEqual([token.whole]);
   });
 
-  test("on the platform's own paths a bad token is 401, and any is 503 while the platform fails", async () => {
+  test("on the platform's own paths a bad token is 401, and any token is 503 while the platform fails", async () => {
     for (const [answer, status, retryAfter] of [
       [() => undefined, 401, null],
       [() => new Response('oops', { status: 502 }), 503, '5'],
@@ -200,7 +202,7 @@ describe.each(HOSTS)('at %s', (host) => {
     }
   });
 
-  test('a hundred at once are one call', async () => {
+  test('a hundred requests at once cost one call', async () => {
     let answer: (response: Response) => void = () => undefined;
     const registry = openWithPlatform(() => new Promise<Response>((done) => (answer = done)));
     const forms = [token.pair, token.wholeAs('alice'), token.bearer, token.wholeAs(ROBOT)];
@@ -213,7 +215,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect(registry.asked.length).toBe(1);
   });
 
-  test('an upload that it began goes on when the signing key is rotated', async () => {
+  test('an upload that a token began continues after the signing key is rotated', async () => {
     const [config, layer] = [bytesOf(3, 20), bytesOf(4, 40)];
     const before = openKnowing();
     const as = { authorization: token.pair };
@@ -232,7 +234,7 @@ describe.each(HOSTS)('at %s', (host) => {
     expect((await close(waiting.headers.get('Location'), layer)).status).toBe(201);
   });
 
-  test('in the management API it is a caller without the right admin', async () => {
+  test('in the management API a token is a caller without the right admin', async () => {
     const registry = openKnowing();
     await putImage('alice/app', 1, ['latest'], registry.by(host, token.pair));
     for (const authorization of [token.pair, token.wholeAs('alice'), token.bearer]) {
@@ -245,8 +247,8 @@ describe.each(HOSTS)('at %s', (host) => {
   });
 });
 
-describe('where no platform is configured', () => {
-  test('a whole token of a credential is good as Bearer all the same, and others are refused', async () => {
+describe('without a configured platform', () => {
+  test('a whole token of a Berth credential still works as Bearer, and other tokens are refused', async () => {
     const registry = openWithPlatform(() => naming('alice'), { PLATFORM_AUTH_URL: undefined });
     const known = platformToken('alice', USERS.alice.password);
     for (const host of HOSTS) {
@@ -258,7 +260,7 @@ describe('where no platform is configured', () => {
   });
 });
 
-describe('what the platform is not asked about', () => {
+describe('the platform is not asked about', () => {
   const NEW_SECRET = `berth_${'k7Q_w'.repeat(9).slice(0, 43)}`;
   const withPassword = (password: string): string => basic({ name: 'alice', password });
   let accessToken = '';
@@ -325,7 +327,7 @@ describe('an organization that the platform names', () => {
       .first<{ removed_at: number | null }>();
   const carol = platformToken('robot$carol.users.kraftcloud', 'a-secret-of-carols');
 
-  test.each(HOSTS)('and that Berth has never heard of is created with its first login: %s', async (host) => {
+  test.each(HOSTS)('is created with its first login at %s, if Berth does not know it', async (host) => {
     const registry = openWithPlatform(() => naming('carol'));
     await putImage('carol/app', 3, ['latest'], registry.by(host, carol.pair));
     expect(await stateOf(env.DB_CENTRAL)).toMatchObject({ removed_at: null });
@@ -336,7 +338,7 @@ describe('an organization that the platform names', () => {
     expect((await registry.call('central', 'GET', '/api/organizations/carol', { as: 'admin' })).status).toBe(200);
   });
 
-  test('and that was removed is refused, and stays removed, until an administrator creates it again', async () => {
+  test('is refused if it was removed, until an administrator creates it again', async () => {
     const registry = openWithPlatform(() => naming('carol'));
     expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
     expect((await registry.call('central', 'DELETE', '/api/organizations/carol', { as: 'admin' })).status).toBe(204);
@@ -349,7 +351,7 @@ describe('an organization that the platform names', () => {
         expect([host, refused.status, (await errorsOf(refused))[0]?.message]).toEqual([
           host,
           403,
-          'the organization carol was removed here: ask an administrator to create it again',
+          'the organization carol was removed: an administrator of the registry can create it again',
         ]);
       }
       expect((await stateOf(env.DB_CENTRAL))?.removed_at).not.toBeNull();
@@ -364,7 +366,7 @@ describe('an organization that the platform names', () => {
     expect(await read(registry, 'central', '/v2/', carol.pair)).toBe(200);
   });
 
-  test('and that the node has heard of and central has removed is not revived by a login there', async () => {
+  test('is not revived by a login at a node that does not know that central removed it', async () => {
     const registry = openWithPlatform(() => naming('carol'));
     await env.DB_CENTRAL.prepare(
       "INSERT INTO organizations (name, created_at, removed_at) VALUES ('carol', 1, 2)",
@@ -374,7 +376,7 @@ describe('an organization that the platform names', () => {
   });
 });
 
-test('the log names the organization and tells tokens apart, and holds none of them', async () => {
+test('the log names the organization and distinguishes tokens, but contains none of them', async () => {
   const printed = vi.spyOn(console, 'log');
   const other = platformToken(ROBOT, 'a-second-secret-of-alices');
   const registry = openWithPlatform(() => naming('alice'));

@@ -1,4 +1,7 @@
-/** Quotas: what would exceed one is 403 with a message that says so, leaves nothing, and fits once there is room. */
+/**
+ * Quotas: a request that would exceed one is 403 with a message that says so, leaves nothing, and succeeds once there
+ * is room.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -44,7 +47,7 @@ function requireRefused({ status, bytes, headers }: Answered, words: readonly st
   for (const word of ['exceed', 'alice', ...words]) expect(errors[0]?.message).toContain(word);
 }
 
-/** Opens a session, and answers where. */
+/** Opens a session, and returns its location. */
 async function session(host: HostName = 'central'): Promise<string> {
   return (await hosts.call(host, 'POST', UPLOADS)).headers.get('Location') ?? '';
 }
@@ -64,9 +67,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   const [BIG, SMALL] = [bytesOf(50, 2000), bytesOf(51, 300)];
   const state = () => snapshotWithoutUse(...STORES[host]);
 
-  /** Bytes of the manifest that is there. */
+  /** Bytes of the manifest of the fixture. */
   let counted: number;
-  /** Leaves room for so many bytes of blobs, those of the image that is there included. */
+  /** Leaves room for this many bytes of blobs, including those of the fixture. */
   const setRoom = (bytes: number): Promise<void> => setQuota(bytes + counted);
   const figures = (bytes: number, room: number): string => `${inUnits(bytes + counted)} of ${inUnits(room + counted)}`;
 
@@ -76,14 +79,14 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     await setRoom(1000);
   });
 
-  test('POST with the digest', async () => {
+  test('POST with the digest is refused', async () => {
     const before = await state();
     requireRefused(await hosts.putBlob(host, APP, BIG), ['2 kB', figures(100, 1000)]);
     expect(await state()).toBe(before);
     expect((await hosts.putBlob(host, APP, SMALL)).status).toBe(201);
   });
 
-  test('POST, then PUT: the session can be closed once there is room', async () => {
+  test('POST, then PUT is refused, and the session can be closed once there is room', async () => {
     const [location, digest] = [await session(host), await contentDigest(BIG)];
     const before = await state();
     requireRefused(await put(host, location, digest, BIG), ['2 kB']);
@@ -92,7 +95,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await put(host, location, digest, BIG)).status).toBe(201);
   });
 
-  test.each(['with a length', 'without'])('PATCH %s: the session stays as long as it was', async (how) => {
+  test.each(['with a length', 'without'])('PATCH %s is refused, and the session keeps its length', async (how) => {
     const location = await session(host);
     const before = await state();
     const body = how === 'without' ? new Blob([BIG]).stream() : BIG;
@@ -106,7 +109,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await put(host, first, await contentDigest(SMALL))).status).toBe(201);
   });
 
-  test('the rest of a blob in the PUT that closes: the chunks before it stay', async () => {
+  test('the last chunk in the closing PUT is refused, and the earlier chunks stay', async () => {
     const whole = new Uint8Array([...SMALL, ...BIG]);
     const [location, digest] = [await session(host), await contentDigest(whole)];
     const chunk = (await patch(host, location, SMALL)).headers.get('Location') ?? '';
@@ -118,13 +121,13 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.call(host, 'HEAD', `/v2/${APP}/blobs/${digest}`)).headers.get('Content-Length')).toBe('2300');
   });
 
-  test('closing what fits already is never refused', async () => {
+  test('closing an upload that already fits is never refused', async () => {
     const chunk = (await patch(host, await session(host), SMALL)).headers.get('Location') ?? '';
     await setQuota(10);
     expect((await put(host, chunk, await contentDigest(SMALL))).status).toBe(201);
   });
 
-  test('mounting from another organization', async () => {
+  test('mounting from another organization is refused', async () => {
     await hosts.putBlob(host, 'bob/app', BIG, 'bob');
     await hosts.push(host, 'bob/app', 7, 'latest', 'bob');
     await hosts.drain();
@@ -142,11 +145,11 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await state()).toBe(before);
     const small = await contentDigest(bytesOf(8, 70));
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${small}&from=bob/app`)).status).toBe(201);
-    // How large a blob is that it may not read, is nobody's business: an ordinary upload.
+    // A mount must not reveal the size of a blob that the caller cannot read: it becomes an ordinary upload.
     expect((await hosts.call(host, 'POST', `${UPLOADS}?mount=${digest}&from=official/app`)).status).toBe(202);
   });
 
-  test('what the organization has already adds nothing, in any of its repositories', async () => {
+  test('content that the organization already has adds nothing, in any of its repositories', async () => {
     await setRoom(100);
     for (const content of [bytesOf(1, 30), bytesOf(2, 70)]) {
       expect((await hosts.putBlob(host, 'alice/other', content)).status).toBe(201);
@@ -159,7 +162,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.putManifest(host, 'alice/other', 'latest', image)).status).toBe(201);
   });
 
-  test('a manifest whose blobs had stopped counting', async () => {
+  test('a manifest whose blobs no longer counted is refused', async () => {
     const image = await imageOf(await contentDigest(bytesOf(1, 30)), [await contentDigest(bytesOf(2, 70))]);
     await hosts.call(host, 'DELETE', `/v2/${APP}/manifests/${image.digest}`);
     await hosts.drain();
@@ -179,7 +182,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     ['push', 403, 201],
     ['mount', 403, 201],
   ] as const)(
-    'a blob that had stopped counting is in flight again by a %s, and not without room',
+    'a blob that no longer counted is in flight again by a %s, if there is room',
     async (how, refused, done) => {
       const content = bytesOf(2, 70);
       const digest = await contentDigest(content);
@@ -225,7 +228,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.putBlob(host, APP, other)).status).toBe(201);
   });
 
-  test('of two that fit only one by one, one is stored', async () => {
+  test('of two uploads that fit only one by one, one is stored', async () => {
     const contents = [bytesOf(61, 600), bytesOf(62, 600)];
     const answers = await Promise.all(contents.map((content) => hosts.putBlob(host, APP, content)));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 403]);
@@ -235,7 +238,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(chunks.map(({ status }) => status).toSorted()).toEqual([202, 403]);
   });
 
-  test('of zero, nothing may be pushed; without one, anything', async () => {
+  test('a quota of zero refuses every push; without a quota, none is refused', async () => {
     await setQuota(0);
     requireRefused(await hosts.putBlob(host, APP, bytesOf(65, 1)));
     await setQuota(null);
@@ -250,7 +253,7 @@ describe('at nodes', () => {
     if (blob.status !== 201) return blob;
     return hosts.putManifest(node, APP, `tag${seed}`, await imageOf(await contentDigest(content), []));
   };
-  /** Bytes of what {@link push} pushes beside a blob of so many. */
+  /** Bytes of the manifest that {@link push} pushes along with a blob of any size. */
   let manifest: number;
   beforeEach(async () => {
     manifest = (await imageOf(await contentDigest(bytesOf(1, 100)), [])).bytes.byteLength;
@@ -259,7 +262,7 @@ describe('at nodes', () => {
     `${inUnits(bytes + manifests * manifest)} of ${inUnits(quota)}`;
   const pushed = async (node: NodeName, seed: number, size: number) => (await push(node, seed, size)).status;
 
-  test('what others have announced counts, and what is its own counts once', async () => {
+  test("what others announced counts, and the node's own images count once", async () => {
     const quota = 1000 + 3 * manifest;
     await setQuota(quota);
     expect(await pushed('node1', 1, 400)).toBe(201);
@@ -274,7 +277,7 @@ describe('at nodes', () => {
       requireRefused(await push(host, 5, 1), [figures(3, 1000, quota)]);
   });
 
-  test('what central keeps for a node, of a blob that had stopped counting, counts there, and needs room', async () => {
+  test('a blob that no longer counted, and that central keeps for a node, counts there and needs room', async () => {
     const image = await hosts.push('node1', APP, 1, 'latest');
     await hosts.drain();
     const [, digest] = image.manifest.requiredBlobs as [Digest, Digest];
@@ -299,7 +302,7 @@ describe('at nodes', () => {
     expect(await usageOf()).toMatchObject({ used: 100 + image.bytes.byteLength, in_flight: 0 });
   });
 
-  test('while central is away, a node goes on with what it last heard', async () => {
+  test('while central is away, a node continues with the usage that it last heard', async () => {
     const quota = 1000 + 2 * manifest;
     await setQuota(quota);
     expect((await push('central', 1, 600)).status).toBe(201);
@@ -310,11 +313,11 @@ describe('at nodes', () => {
     requireRefused(await push('node1', 4, 101), [figures(2, 900, quota)]);
   });
 
-  test('what nodes acknowledged is announced, also where their sum exceeds the quota', async () => {
+  test('what nodes acknowledged is announced, even if the sum exceeds the quota', async () => {
     const quota = 1000 + manifest;
     await setQuota(quota);
     hosts.takeAway('central D1', 'central R2');
-    // Each has the room that it last heard of: the overshoot that docs/storage.md gives.
+    // Each node has the room that it last heard of: docs/storage.md states how far this may overshoot.
     expect(await pushed('node1', 1, 900)).toBe(201);
     expect(await pushed('node2', 2, 900)).toBe(201);
     hosts.giveBack();
@@ -326,7 +329,7 @@ describe('at nodes', () => {
       requireRefused(await push(host, 3, 1), [figures(2, 1800, quota)]);
   });
 
-  test('a deletion elsewhere makes room once it is heard of', async () => {
+  test('a deletion elsewhere makes room once the node knows of it', async () => {
     await setQuota(1000 + manifest);
     await push('central', 1, 900);
     await hosts.drain();
@@ -337,7 +340,7 @@ describe('at nodes', () => {
     expect(await pushed('node1', 2, 200)).toBe(201);
   });
 
-  test('a node that begins to count leaves to central what it had announced before', async () => {
+  test('a node that begins to count does not count what it announced before', async () => {
     await push('node1', 1, 400);
     await hosts.drain();
     await env.DB_NODE1!.batch([
@@ -348,7 +351,7 @@ describe('at nodes', () => {
     expect(await pushed('node1', 2, 600)).toBe(201);
   });
 
-  test('a node without images hears of what is used and allowed', async () => {
+  test('a node without images knows the usage and the quota', async () => {
     await setQuota(1000 + manifest);
     await push('central', 1, 900);
     await env.DB_NODE2!.batch(
@@ -362,7 +365,7 @@ describe('at nodes', () => {
 });
 
 describe('the management API', () => {
-  test('shows what is used, in flight and allowed', async () => {
+  test('shows usage, bytes in flight and the quota', async () => {
     const { bytes: manifest } = await hosts.push('central', APP, 1, 'latest');
     await hosts.putBlob('central', APP, bytesOf(9, 50));
     await patch('central', await session(), bytesOf(10, 25));
@@ -395,12 +398,12 @@ describe('the management API', () => {
     },
   );
 
-  test('knows no quota of what is not there, and lets no admin of an organization set its own', async () => {
+  test("has no quota of an unknown organization, and does not let an organization's admin set its own", async () => {
     expect((await api('PUT', 'nobody/quota', { bytes: 1 })).status).toBe(404);
     expect((await api('PUT', 'alice/quota', { bytes: 1 }, 'alice')).status).toBe(403);
   });
 
-  test('whoever gets the name of a removed organization has no quota', async () => {
+  test("gives the new owner of a removed organization's name no quota", async () => {
     await setQuota(5);
     expect((await hosts.call('central', 'DELETE', '/api/organizations/alice', { as: 'admin' })).status).toBe(204);
     await env.DB_CENTRAL.prepare("UPDATE organizations SET removed_at = 0 WHERE name = 'alice'").run();

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type ByteRange, parseChunkStart, parseRange } from '../../src/http/range.ts';
 
-/** Byte by byte: which of `size` bytes a range selects (RFC 9110 §14.1.2). */
+/** Returns which of `size` bytes a range selects, testing each position alone (RFC 9110 §14.1.2). */
 function selected(size: number, wanted: (position: number) => boolean): number[] {
   return Array.from({ length: size }, (_, position) => position).filter(wanted);
 }
@@ -72,7 +72,7 @@ describe('parseRange', () => {
     expect(() => parseRange(header, 100)).toThrow(unsatisfiable(100));
   });
 
-  test('of nothing refuses every range', () => {
+  test('of an empty blob refuses every range', () => {
     expect(() => parseRange('bytes=0-', 0)).toThrow(unsatisfiable(0));
     expect(() => parseRange('bytes=-5', 0)).toThrow(unsatisfiable(0));
   });
@@ -89,18 +89,18 @@ describe('parseRange', () => {
     'bytes=--5',
     'bytes=1.5-2',
     '0-5',
-  ])('answers the whole where %j asks for something else', (header) => {
+  ])('returns the whole blob when %j asks for something else', (header) => {
     expect(parseRange(header, 100)).toBeUndefined();
   });
 });
 
 describe('parseChunkStart', () => {
-  test('appends where there is no Content-Range', () => {
+  test('appends without a Content-Range', () => {
     expect(parseChunkStart(undefined, 10)).toBeUndefined();
     expect(parseChunkStart(undefined, undefined)).toBeUndefined();
   });
 
-  test('says where a chunk starts whose length is what its range says, and refuses all others', () => {
+  test('returns the start of a chunk whose length matches its range, and refuses all others', () => {
     const chunk = fc.record({ start: fc.nat(30), end: fc.nat(30), length: fc.integer({ min: 1, max: 31 }) });
     fc.assert(
       fc.property(chunk, ({ start, end, length }) => {
@@ -125,7 +125,7 @@ describe('parseChunkStart', () => {
     ['bytes 5-14/20', 5],
     ['bytes 5-14/*', 5],
     ['999999999999990-999999999999999', 999_999_999_999_990],
-  ])('reads %j of a chunk of 10 bytes, or of unknown length', (header, start) => {
+  ])('reads %j for a chunk of 10 bytes, or of unknown length', (header, start) => {
     expect(parseChunkStart(header, 10)).toBe(start);
     expect(parseChunkStart(header, undefined)).toBe(start);
   });
@@ -148,7 +148,7 @@ describe('parseChunkStart', () => {
     expect(() => parseChunkStart(header, undefined)).toThrow(refusal({ contentRange: header }));
   });
 
-  test('of a chunk beyond every number says that it starts there, so that its sender is told where to go on', () => {
+  test('accepts a start beyond every number, so that the client learns where to continue', () => {
     expect(parseChunkStart('9223372036854775807-9223372036854775816', 10)).toBe(Number.MAX_SAFE_INTEGER);
     expect(parseChunkStart('0-9999999999999999', undefined)).toBe(0);
     expect(() => parseChunkStart('0-9223372036854775807', 10)).toThrow(
@@ -164,7 +164,7 @@ describe('parseChunkStart', () => {
     expect(() => parseChunkStart('9-0', 10)).toThrow(refusal({ contentRange: '9-0', contentLength: 10 }));
   });
 
-  test('repeats no more than 100 characters', () => {
+  test('repeats at most 100 characters of the header', () => {
     expect(() => parseChunkStart('9'.repeat(5000), 1)).toThrow(
       refusal({ contentRange: '9'.repeat(100), contentLength: 1 }),
     );

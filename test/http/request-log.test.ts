@@ -66,14 +66,17 @@ describe('Analytics Engine', () => {
       ['healthz', 'HEAD', '200', 'registry.localhost:8788', 'node1'],
     ],
     ['GET', 'http://elsewhere.test/v2/', {}, ['v2', 'GET', '404', 'elsewhere.test', '']],
-  ] as const)('%s %s is one point, of route, method, status, host and namespace', async (method, path, init, blobs) => {
-    const { status } = await answer(path, { ...init, method });
-    expect(String(status)).toBe(blobs[2]);
-    expect(points).toEqual([{ indexes: [blobs[3]], blobs, doubles: [expect.any(Number)] }]);
-    expect(points[0]?.doubles?.[0]).toBeGreaterThanOrEqual(0);
-  });
+  ] as const)(
+    '%s %s writes one point with route, method, status, host and namespace',
+    async (method, path, init, blobs) => {
+      const { status } = await answer(path, { ...init, method });
+      expect(String(status)).toBe(blobs[2]);
+      expect(points).toEqual([{ indexes: [blobs[3]], blobs, doubles: [expect.any(Number)] }]);
+      expect(points[0]?.doubles?.[0]).toBeGreaterThanOrEqual(0);
+    },
+  );
 
-  test('where it is not bound, the answers are the same', async () => {
+  test('is optional: without it the answers are the same', async () => {
     for (const [path, init] of [
       ['/v2/', {}],
       ['/v2/alice/app/tags/list', authorization('alice')],
@@ -88,7 +91,7 @@ describe('Analytics Engine', () => {
     expect(points).toHaveLength(3);
   });
 
-  test('hears of no secret, and of no name', async () => {
+  test('receives no secret and no name', async () => {
     const login = authorization('alice');
     const opened = await answer('/v2/alice/app/blobs/uploads/', { ...login, method: 'POST' });
     expect(opened.status).toBe(202);
@@ -117,7 +120,7 @@ test.each([
   ['/v2/alice/app/manifests/', `${'v1.'.repeat(65)}${'aB3-xY_9k'.repeat(5)}`, { reference: `${'v1.'.repeat(65)}…` }],
   ['/v2/alice/app/manifests/', 'v1.2.3-RC1', { reference: 'v1.2.3-RC1' }],
   ['/v2/alice/app/blobs/', `sha256:${'ab'.repeat(32)}`, { digest: `sha256:${'ab'.repeat(32)}` }],
-])('%s%s: its line has of it %j', async (path, named, fields) => {
+])('the log line of %s%s contains %j', async (path, named, fields) => {
   takePrinted();
   await call('GET', `${path}${named}`);
   const line = takePrinted()

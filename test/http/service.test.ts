@@ -1,4 +1,4 @@
-/** What holds for every request, whatever it asks for. */
+/** What holds for every request, whatever its route. */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -24,7 +24,7 @@ describe('configuration', () => {
     ['REGISTRY.central.hosts', { REGISTRY: { central: { hosts: [], store: 'central' } } }],
     ['DB_ELSEWHERE', { REGISTRY: { central: { hosts: [':8787'], store: 'elsewhere' } } }],
     ['BOOTSTRAP_SECRET', { BOOTSTRAP_SECRET: 'short' }],
-  ])('without a good %s every request is 503, and says so', async (name, change) => {
+  ])('without a valid %s every request is 503, and the error names it', async (name, change) => {
     for (const path of ['/', '/healthz', '/v2/', '/token', '/api/organizations', '/v2/alice/app/manifests/latest']) {
       const response = await callWith({ ...env, ...change }, path);
       expect(response.status).toBe(503);
@@ -33,7 +33,7 @@ describe('configuration', () => {
     }
   });
 
-  test('a host that nothing is served at is 404, also for its health', async () => {
+  test('an unknown host is 404, for /healthz too', async () => {
     for (const path of ['/v2/', '/healthz', '/']) {
       const response = await call('GET', `http://typo.example.com${path}`);
       expect(response.status).toBe(404);
@@ -53,10 +53,10 @@ describe('plain http', () => {
     '127.0.0.1.example.com',
   ];
 
-  test.each(names)('to %s is refused on every path, before anything that was presented is looked at', async (name) => {
+  test.each(names)('to %s is refused on every path, before any credentials are checked', async (name) => {
     const unused = {
       limit: () => {
-        throw new Error('a login was looked at');
+        throw new Error('credentials were checked');
       },
     };
     const bindings = { ...env, CREDENTIAL_CHECKS: unused, ADDRESS_CHECKS: unused };
@@ -88,7 +88,7 @@ describe('plain http', () => {
     },
   );
 
-  test('https is answered everywhere, and says that it is to stay so', async () => {
+  test('https is answered everywhere, with Strict-Transport-Security', async () => {
     for (const [path, status] of [
       ['/', 200],
       ['/v2/', 401],
@@ -104,7 +104,7 @@ describe('plain http', () => {
   });
 });
 
-test('what can show a secret is not to be stored, errors included', async () => {
+test('no answer that can show a secret may be stored, errors included', async () => {
   const credential = await call('POST', '/api/organizations/alice/credentials', {
     as: 'alice',
     headers: { 'Content-Type': 'application/json' },
@@ -131,7 +131,7 @@ test('what can show a secret is not to be stored, errors included', async () => 
 });
 
 describe('health', () => {
-  test('says that stores answer', async () => {
+  test('is 200 when the stores answer', async () => {
     const response = await call('GET', '/healthz');
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({
@@ -141,7 +141,7 @@ describe('health', () => {
     });
   });
 
-  test('is 503 where one does not', async () => {
+  test('is 503 when one does not', async () => {
     const failing = {
       prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no answer')) }) }),
     };
@@ -179,7 +179,7 @@ describe('requests', () => {
     expect(Date.parse(time ?? '')).toBeLessThanOrEqual(Date.now());
   });
 
-  test('are answered by their own URL, whatever a header says of scheme and host', async () => {
+  test('are answered by their own URL, whatever a header says about scheme and host', async () => {
     const headers = {
       'X-Forwarded-Proto': 'https',
       'X-Forwarded-Host': 'evil.test',
@@ -208,7 +208,7 @@ describe('requests', () => {
     const open = await call('POST', '/v2/alice/app/blobs/uploads/', { as: 'alice' });
     const location = open.headers.get('Location') ?? '';
     await call('GET', location, { as: 'alice' });
-    // However a client writes it, and wherever it has it from.
+    // A client may encode the path differently.
     await call('GET', location.replaceAll('.', '%2E'), { as: 'alice' });
     const encode = (text: string): string => text.replaceAll(/[^/]/g, (one) => `%${one.charCodeAt(0).toString(16)}`);
     for (const written of [
@@ -250,7 +250,7 @@ describe('requests', () => {
     }
   });
 
-  test('to an unknown path, or with a method that a path does not have, get an OCI error', async () => {
+  test('to an unknown path, or with a method that a path does not support, get an OCI error', async () => {
     const cases = [
       ['GET', '/nothing', 404],
       ['GET', '/v2/alice/app/nothing', 404],
@@ -267,7 +267,7 @@ describe('requests', () => {
     }
   });
 
-  test('a person with a browser learns what this is', async () => {
+  test('from a browser to / get a page that explains the registry', async () => {
     expect(await (await call('GET', '/')).text()).toContain('docker login registry.localhost:8787');
   });
 });

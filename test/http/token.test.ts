@@ -17,7 +17,7 @@ function scopeOf(token: string): string {
 }
 
 describe('the challenge', () => {
-  test('is one, for the token flow, with its realm on the request’s own host', async () => {
+  test('is a single one, for the token flow, with its realm on the request’s own host', async () => {
     const response = await call('GET', '/v2/');
     expect(response.status).toBe(401);
     expect(response.headers.get('WWW-Authenticate')).toBe(
@@ -25,7 +25,7 @@ describe('the challenge', () => {
     );
   });
 
-  test.each(['Basic Og==', undefined])('also for who says nothing (%s)', async (authorization) => {
+  test.each(['Basic Og==', undefined])('names the scope for an anonymous caller too (%s)', async (authorization) => {
     const response = await call(
       'GET',
       '/v2/alice/app/manifests/latest',
@@ -44,7 +44,7 @@ describe('the challenge', () => {
     ['POST', '/v2/alice/app/blobs/uploads/', ',scope="repository:alice/app:pull,push"'],
     ['PUT', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:pull,push"'],
     ['DELETE', '/v2/alice/app/manifests/latest', ',scope="repository:alice/app:delete"'],
-  ])('says what to ask for also where something wrong was presented: %s %s', async (method, path, scope) => {
+  ])('names the scope after a wrong credential too: %s %s', async (method, path, scope) => {
     const realm = 'Bearer realm="http://registry.localhost:8787/token",service="registry.localhost:8787"';
     const challengeFor = async (authorization: string | undefined): Promise<string | null> => {
       const response = await call(method, path, authorization === undefined ? {} : { as: { authorization } });
@@ -71,7 +71,7 @@ describe('the challenge', () => {
     }
   });
 
-  test('is there for a wrong password although the repository is public', async () => {
+  test('answers a wrong password even if the repository is public', async () => {
     await putImage('bob/open', 1, ['latest'], { as: 'bob' });
     const publish = { headers: { 'Content-Type': 'application/json' }, body: '{"visibility":"public"}' };
     await call('PATCH', '/api/organizations/bob/repositories/open', { as: 'bob', ...publish });
@@ -80,7 +80,7 @@ describe('the challenge', () => {
     expect((await call('GET', '/v2/bob/open/manifests/latest', { as: wrong })).status).toBe(401);
   });
 
-  test('an anonymous access token is challenged by the ping as well', async () => {
+  test('of the ping answers an anonymous access token too', async () => {
     expect((await call('GET', '/v2/', { as: await tokenFor(undefined) })).status).toBe(401);
   });
 });
@@ -89,7 +89,8 @@ describe('GET /token', () => {
   test('gives docker login a token without scopes', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
-      // Past everything that the isolate remembers of earlier tests: the token's time counts from a look-up of its own.
+      // Goes past everything that the isolate remembers of earlier tests, so that the token's time counts from its own
+      // look-up.
       vi.setSystemTime(Date.now() + 600_000);
       const response = await call(
         'GET',
@@ -109,7 +110,7 @@ describe('GET /token', () => {
     }
   });
 
-  test('grants the allowed part of what is asked, several scopes in one parameter or in several', async () => {
+  test('grants the allowed part of the request, with several scopes in one parameter or in several', async () => {
     await putImage('bob/open', 1, ['latest'], { as: 'bob' });
     await call('PATCH', '/api/organizations/bob/repositories/open', {
       as: 'bob',
@@ -138,7 +139,7 @@ describe('GET /token', () => {
     ['another’s password', basic({ name: 'alice', password: 'bob-secret' })],
     ['nonsense', 'Basic %%%'],
     ['another scheme', 'Digest x'],
-  ])('refuses %s, all alike', async (_name, authorization) => {
+  ])('refuses %s, with the same error', async (_name, authorization) => {
     const response = await call('GET', '/token', { as: { authorization } });
     expect(response.status).toBe(401);
     const { errors } = await response.json<{ errors: { code: string; message: string }[] }>();
@@ -149,7 +150,7 @@ describe('GET /token', () => {
 describe('POST /token', () => {
   const post = (fields: Record<string, string>) => call('POST', '/token', { body: new URLSearchParams(fields) });
 
-  test('as containerd sends it', async () => {
+  test("accepts containerd's form", async () => {
     const fields = {
       grant_type: 'password',
       service: 's',
@@ -182,20 +183,20 @@ describe('POST /token', () => {
     expect(Object.keys(got).toSorted()).toEqual(['access_token', 'expires_in', 'issued_at', 'token']);
   });
 
-  test('with an identity token', async () => {
+  test('accepts an identity token', async () => {
     expect((await post({ grant_type: 'refresh_token', refresh_token: btoa('alice:alice-secret') })).status).toBe(200);
     expect((await post({ grant_type: 'refresh_token', refresh_token: btoa('alice:wrong') })).status).toBe(401);
     expect((await post({ grant_type: 'refresh_token', refresh_token: 'x' })).status).toBe(401);
   });
 
-  test('a body that is larger than a form has to be is 413, announced or not', async () => {
+  test('refuses a body that is larger than a form needs with 413, whether its length is stated or not', async () => {
     const form = `grant_type=password&scope=${'x'.repeat(70_000)}`;
     const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
     const streamed = new Response(form).body!.pipeThrough(new IdentityTransformStream());
     for (const body of [form, streamed]) expect((await call('POST', '/token', { body, headers })).status).toBe(413);
   });
 
-  test('another grant, or no form, is 400: the client falls back to GET', async () => {
+  test('refuses another grant type, or a body that is not a form, with 400, so that the client falls back to GET', async () => {
     expect((await post({ grant_type: 'authorization_code' })).status).toBe(400);
     expect((await call('POST', '/token', { body: '{}', headers: { 'Content-Type': 'application/json' } })).status).toBe(
       400,
@@ -226,12 +227,12 @@ describe('the forms in which Unikraft’s clients present a credential', () => {
   });
 });
 
-describe('no token is good for less than the minute that clients take it to be', () => {
+describe('no token lasts less than the minute that clients assume', () => {
   test.each([
     [60_000, 200],
     [59_000, 401],
     [1000, 401],
-  ])('of a credential that ends in %i ms, GET and POST answer %i', async (left, status) => {
+  ])('for a credential that ends in %i ms, GET and POST answer %i', async (left, status) => {
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
       const end = Math.ceil(Date.now() / 1000) * 1000 + 600_000;
@@ -258,11 +259,11 @@ describe('no token is good for less than the minute that clients take it to be',
   });
 });
 
-describe('rights end', () => {
+describe('rights end in time', () => {
   test('a removed credential gets no token, and its tokens and its Basic end within five minutes', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
-      // Past everything that the isolate remembers of earlier tests.
+      // Goes past everything that the isolate remembers of earlier tests.
       vi.setSystemTime(Date.now() + 600_000);
       const as = await tokenFor('aliceReader', 'repository:alice/app:pull');
       await putImage('alice/app', 1, ['latest']);
@@ -287,8 +288,8 @@ describe('rights end', () => {
 });
 
 /**
- * Guesses until one is refused as one too many. A window of the limiter may end in between: of twice its limit and one
- * more, one window has too many.
+ * Guesses until one is refused as too many. A window of the limiter may end in between; among twice its limit plus one
+ * guesses, one window has too many.
  */
 async function guessUntilRefused(
   limit: number,
@@ -305,13 +306,13 @@ async function guessUntilRefused(
   throw new Error('no guess was refused');
 }
 
-test('changing the user name does not help who guesses', async () => {
+test('changing the user name does not help a guesser', async () => {
   const { refused, statuses } = await guessUntilRefused(300, '192.0.2.9', (i) => `user-${i}`);
   expect(await codeOf(refused)).toBe('TOOMANYREQUESTS');
   expect(new Set(statuses)).toEqual(new Set([401]));
 });
 
-test('changing the address within its /64 does not help who guesses; another /64 is another', async () => {
+test('changing the address within its /64 does not help a guesser; another /64 counts separately', async () => {
   const guess = async (address: string): Promise<number> => {
     const as = { authorization: basic({ name: 'bob', password: `guess-from-${address}` }) };
     return (await call('GET', '/token', { as, headers: { 'CF-Connecting-IP': address } })).status;
@@ -323,7 +324,7 @@ test('changing the address within its /64 does not help who guesses; another /64
   expect(await guess('2001:db8:1:3::1')).toBe(401);
 });
 
-test('guesses are limited for each user and address: 429 with Retry-After; a known good credential is not', async () => {
+test('guesses are limited for each user and address, with 429 and Retry-After; a known good credential is not', async () => {
   const headers = { 'CF-Connecting-IP': '192.0.2.1' };
   const good = { authorization: basic(USERS.bob) };
   expect((await call('GET', '/v2/', { as: good, headers })).status).toBe(200);

@@ -23,21 +23,21 @@ function bodyOf(mebibytes: number): { request: Request; sent: () => number; canc
   };
 }
 
-describe('the body of what is refused', () => {
+describe('the body of a refused request', () => {
   test('is read to its end', async () => {
     const { request, sent, cancelled } = bodyOf(64);
     await discardBody(request);
     expect([sent(), cancelled()]).toEqual([64, false]);
   });
 
-  test('is read no further than 64 MiB', async () => {
+  test('is not read beyond 64 MiB', async () => {
     const { request, sent, cancelled } = bodyOf(100);
     await discardBody(request);
     expect(sent()).toBeLessThan(70);
     expect(cancelled()).toBe(true);
   });
 
-  test('is left alone where somebody reads it, or where there is none', async () => {
+  test('is left alone if somebody reads it, or if there is none', async () => {
     const { request, sent } = bodyOf(10);
     const reader = request.body!.getReader();
     await reader.read();

@@ -7,7 +7,7 @@ import { addNodeCommand } from '../../src/local/add-node.ts';
 import { recordedOperator, ROOT, wranglerTomlForEachTest } from '../support/local/operator.ts';
 
 const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
-/** What wrangler prints when it has created a database, for a configuration in TOML. */
+/** What wrangler prints when it has created a database: TOML for the configuration. */
 const CREATED = `✅ Successfully created DB 'berth-fra' in region WEUR
 Created your new D1 database.
 
@@ -204,7 +204,7 @@ describe('a refusal changes and runs nothing', () => {
       '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra"\n',
       /already has berth-fra/,
     ],
-    ['what is not TOML', 'a = = b\n', /^cannot parse wrangler.toml: /],
+    ['a file that is not TOML', 'a = = b\n', /^cannot parse wrangler.toml: /],
   ])('%s', async (_, appended, reason) => {
     await toml.write(`${await toml.read()}\n${appended}`);
     const before = await toml.read();
@@ -243,7 +243,7 @@ describe('a refusal changes and runs nothing', () => {
 describe('as a process', () => {
   const script = join(ROOT, 'src/local/add-node.ts');
 
-  test('wrangler and npm of the PATH run in the folder of wrangler.toml; a refusal is a line and status 1', async () => {
+  test('wrangler and npm from the PATH run in the folder of wrangler.toml; a refusal prints one line and exits with 1', async () => {
     const bin = join(toml.folder, 'bin');
     await mkdir(bin);
     const noted = join(toml.folder, 'noted');

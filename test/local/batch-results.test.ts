@@ -1,12 +1,12 @@
 /**
- * Nothing in `src` reads the rows of a batch by position, where a statement that somebody adds would shift them. The
- * types refuse most of it; casts and records with any key would let it through.
+ * Checks that nothing in `src` reads the rows of a batch by position, because a new statement would shift them. The
+ * types refuse most of this, but not after a cast or with a record of any key.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 
 /**
- * After a value: `[0]`, `[2 * i]`, `[clear.length]`, `.at(-1)`, `.slice(-4)`, `.then(([rows]) => …)`; not
+ * Matches, after a value: `[0]`, `[2 * i]`, `[clear.length]`, `.at(-1)`, `.slice(-4)`, `.then(([rows]) => …)`; not
  * `[nameOf(image)]`.
  */
 const POSITION = String.raw`\s*\)*\s*(?:(?:\?\.)?\[\s*(?:-?\d|\(|\w+\s*[-+*]|[ij]\b|[\w.]+\.length)|\??\.(?:at|slice|flat|shift|pop)\(|\.then\(\s*\(?\[)`;
@@ -14,7 +14,7 @@ const POSITION = String.raw`\s*\)*\s*(?:(?:\?\.)?\[\s*(?:-?\d|\(|\w+\s*[-+*]|[ij
 const DESTRUCTURED = /(?<=\]\s*=\s*[^;=[]*?)\.batch\b/g;
 const NAMED = /(?<=(?:const|let) (\w+) = [^;=[]*?)\.batch\b/g;
 
-/** The source after a call: `start` is somewhere before its arguments. */
+/** Returns the source after a call; `start` is a position before its arguments. */
 function afterCall(source: string, start: number): string {
   let depth = 0;
   for (let i = source.indexOf('(', start); i < source.length; i++) {
@@ -24,7 +24,7 @@ function afterCall(source: string, start: number): string {
   return '';
 }
 
-/** The lines of batches that are read by position. */
+/** Returns the lines of batches whose results are read by position. */
 function positionalResults(source: string): number[] {
   const found = [...source.matchAll(DESTRUCTURED)].map(({ index }) => index);
   for (const { index } of source.matchAll(/\.batch\b(?=[(<])/g)) {

@@ -1,12 +1,12 @@
-/** The documents' tables of the clients that `npm run e2e` runs, against what it runs. */
+/** Compares the documents' tables of the clients with what `npm run e2e` runs. */
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { CANDIDATES } from '../e2e/candidates.ts';
 
-/** Candidates that are no client of their own: requests that are replayed, and clients that others stand for. */
+/** Candidates that are not separate clients: replayed requests, and clients that others stand for. */
 const NO_CLIENTS = new Set(['unikraft', 'nodes']);
 
-/** Where the version of a client that is built from source is pinned; all others are the machine's. */
+/** Where the version of a client is pinned that is built from source; all others are the machine's. */
 const PINNED_IN = {
   crane: 'clients/crane.ts',
   oras: 'clients/oras.ts',
@@ -18,7 +18,7 @@ const PINNED_IN = {
 
 const textOf = (path: string): Promise<string> => readFile(new URL(path, import.meta.url), 'utf8');
 
-/** The first two columns of the table whose first column is headed `client`: name and version. */
+/** Returns the first two columns, name and version, of the table whose first column is headed `client`. */
 async function versionsIn(document: string): Promise<Map<string, string>> {
   const rows = (await textOf(document)).split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
   const head = rows.findIndex(([, first]) => first === 'client');
@@ -29,15 +29,15 @@ async function versionsIn(document: string): Promise<Map<string, string>> {
 
 const CLIENTS = await versionsIn('../../docs/clients.md');
 
-test('docs/clients.md names every client that is run, in its order', () => {
+test('docs/clients.md names every client that is run, in the same order', () => {
   expect([...CLIENTS.keys()]).toEqual(CANDIDATES.map(({ name }) => name).filter((name) => !NO_CLIENTS.has(name)));
 });
 
-test('docs/conformance.md says the same versions', async () => {
+test('docs/conformance.md states the same versions', async () => {
   expect(await versionsIn('../../docs/conformance.md')).toEqual(CLIENTS);
 });
 
-test('what is built from source is of the version that is pinned', async () => {
+test('clients that are built from source have the pinned version', async () => {
   const pinned = new Map<string, string | undefined>();
   for (const [name, file] of Object.entries(PINNED_IN)) {
     pinned.set(name, /^const VERSION = '([^']+)';$/m.exec(await textOf(`../e2e/${file}`))?.[1]);

@@ -1,4 +1,4 @@
-/** What contributors are told, against the repository. */
+/** Compares the documents for contributors with the repository. */
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -22,7 +22,7 @@ test.each(pages)('%s names only commands and files that exist', async (page) => 
   const { scripts } = await json('package.json');
   const commands = [...text.matchAll(/\bnpm run ([\w:-]+)/g)].map(([, name = '']) => name);
   expect(commands.filter((name) => scripts[name] === undefined)).toEqual([]);
-  // Without placeholders, such as <name>. Links between documents have a test of their own.
+  // Placeholders, such as <name>, are skipped. Another test checks the links between documents.
   const files = [...text.matchAll(/`((?:src|test|deploy)\/[\w./-]+)`/g)].map(([, path = '']) => path);
   const missing = await Promise.all(
     files.map((path) =>

@@ -1,5 +1,6 @@
 /**
- * The README and the pages of docs: links, file names and names of tests are right, and a terminal can show the pages.
+ * Checks the README and the pages of docs: links, file names and names of tests are right, and the pages fit a
+ * terminal.
  */
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,7 +16,7 @@ const pages = documents.filter((name) => name === 'README.md' || /^docs\/[^/]+\.
 const read = async (name: string) => parseMarkdown(await readFile(join(ROOT, name), 'utf8'));
 
 describe('links', () => {
-  test('every relative link of a document leads to a file, and to a heading that it has', async () => {
+  test('every relative link of a document leads to an existing file and heading', async () => {
     expect(documents.length).toBeGreaterThan(10);
     expect(await brokenLinks(ROOT, documents)).toEqual([]);
   });
@@ -27,7 +28,7 @@ describe('links', () => {
     );
   });
 
-  test('a link that leads nowhere is found, with its line', async () => {
+  test('a broken link is reported with its line', async () => {
     const root = await mkdtemp(join(tmpdir(), 'berth-documents-'));
     try {
       await mkdir(join(root, 'docs'));
@@ -59,7 +60,7 @@ describe('links', () => {
 });
 
 describe('names', () => {
-  test.each(pages)('%s: the files that it names are there', async (name) => {
+  test.each(pages)('%s: the files that it names exist', async (name) => {
     const { prose } = await read(name);
     const files = prose.flatMap(({ text }) => [...text.matchAll(FILE)].map(([, file = '']) => file));
     const missing = await Promise.all(files.map(async (file) => ((await pathOf(file)) === undefined ? [file] : [])));
@@ -76,7 +77,7 @@ describe('names', () => {
     const absent = await Promise.all(
       named.map(async ({ file, title }) => {
         const source = await readFile((await pathOf(file)) ?? '', 'utf8');
-        // The page leaves out the end of a long name, and Markdown breaks lines.
+        // The page truncates long names with "…", and Markdown breaks lines.
         return source.includes(title.replace(/\s*…$/, '')) ? [] : [`${file}: ${title}`];
       }),
     );
@@ -84,7 +85,7 @@ describe('names', () => {
   });
 });
 
-/** A source file in a code span, by its path from the root, from `src` or from `test`. */
+/** A source file in a code span, as a path from the root, from `src` or from `test`. */
 const FILE = /`((?:[\w.-]+\/)+[\w.-]+\.(?:ts|js|sql))`/g;
 const FILE_AND_TESTS = /`([\w./-]+\.test\.ts)`((?:,? "[^"]+")+)/g;
 
@@ -118,7 +119,7 @@ describe('in a terminal', () => {
   });
 });
 
-/** What the cells of a table's row show: of a link its text. */
+/** Returns what the cells of a table's row show; a link shows its text. */
 function cellsOf(line: string): string[] {
   if (!line.startsWith('|') || /^[|\s:-]+$/.test(line)) return [];
   return line.split(' | ').map((cell) =>

@@ -7,7 +7,7 @@ import { lineOf, openLog } from '../../src/local/log-file.ts';
 const TIME = '2026-11-30T06:20:59.123Z';
 const timestamp = Date.parse(TIME);
 
-test('a line of the Worker is written as it is', () => {
+test('a line of the Worker is written unchanged', () => {
   const message = `{"time":"${TIME}","requestId":"1"}`;
   expect(lineOf({ timestamp: 0, level: 'info', message })).toBe(message);
 });
@@ -15,7 +15,7 @@ test('a line of the Worker is written as it is', () => {
 test.each([
   ['a line of workerd', 'kj/async-io.c++:1: failed: "x"'],
   ['one of several lines', 'Error: x\n    at y'],
-  ['what only starts as a line of the Worker does', '{"time":"now", and no more'],
+  ['a line that only starts like one of the Worker', '{"time":"now", and no more'],
   ['two lines of the Worker in one message', `{"time":"${TIME}"}\n{"time":"${TIME}"}`],
 ])('%s becomes an object with its time first', (_, message) => {
   const line = lineOf({ timestamp, level: 'error', message });
@@ -45,7 +45,7 @@ test('a log is appended to, and only its owner may read it', async () => {
   }
 });
 
-test('a disk that takes no more ends nothing', async () => {
+test('a full disk ends nothing', async () => {
   const log = openLog('/dev/full');
   for (let i = 0; i < 3; i++) {
     log.write({ timestamp, level: 'info', message: 'x' });

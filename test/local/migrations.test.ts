@@ -1,4 +1,4 @@
-/** What D1's query API reads of a migration, what the statements make, and what docs/schema.md says of it. */
+/** How D1's query API splits a migration, what its statements create, and what docs/schema.md says about it. */
 import { readdir, readFile } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -10,8 +10,8 @@ const TEXTS = await Promise.all(NAMES.map((name) => readFile(new URL(name, MIGRA
 const PAGE = await readFile(new URL('../../docs/schema.md', import.meta.url), 'utf8');
 
 /**
- * Splits as D1's query API does at its worst, by the reports that docs/schema.md links: an apostrophe opens a string
- * wherever it stands, BEGIN counts in upper case alone, and any END ends a trigger.
+ * Splits as badly as D1's query API does by the reports that docs/schema.md links: an apostrophe opens a string
+ * anywhere, BEGIN counts in upper case only, and any END ends a trigger.
  */
 function splitNaively(text: string): string[] {
   const statements: string[] = [];
@@ -32,7 +32,7 @@ function splitNaively(text: string): string[] {
 }
 
 describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_name, text) => {
-  test("a splitter that knows little finds the same statements as wrangler's", () => {
+  test("a naive splitter finds the same statements as wrangler's", () => {
     const statements = splitNaively(text);
     expect(statements.length).toBeGreaterThan(0);
     expect(statements).toEqual(unstable_splitSqlQuery(text));
@@ -46,7 +46,7 @@ describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_n
     );
   });
 
-  test('BEGIN and END stand on lines of their own', () => {
+  test('BEGIN and END are on lines of their own', () => {
     const lines = text.split('\n').filter((line) => /\b(?:BEGIN|END)\b/.test(line));
     expect(lines.filter((line) => line !== 'BEGIN' && line !== 'END;')).toEqual([]);
   });
@@ -57,7 +57,7 @@ test.each([
   ['a semicolon in a comment', 'SELECT 1;\n-- one; two\nSELECT 2;\n'],
   ['a trigger in lower case', 'CREATE TRIGGER a AFTER INSERT ON b\nbegin\n  SELECT 1;\nend;\n'],
   ['a CASE in a trigger', 'CREATE TRIGGER a AFTER INSERT ON b\nBEGIN\n  SELECT CASE WHEN 1 THEN 2 END;\nEND;\n'],
-])('the check sees %s', (_what, text) => {
+])('the check detects %s', (_what, text) => {
   expect(splitNaively(text)).not.toEqual(unstable_splitSqlQuery(text));
 });
 
@@ -121,7 +121,7 @@ describe('on an empty D1', () => {
     expect(names.filter((name) => !PAGE.includes(`\`${name}\``))).toEqual([]);
   });
 
-  test('docs/schema.md names nothing else in code that looks like an index, a view or a trigger', async () => {
+  test('docs/schema.md names no index, view or trigger that does not exist', async () => {
     const all = new Set((await Promise.all(['index', 'view', 'trigger'].map(namesOf))).flat());
     const named = [
       ...PAGE.matchAll(/`((?:usage|count|document|link|manifests|locations|tags)_(?:of|by|in|has)_\w+)`/g),

@@ -1,4 +1,4 @@
-/** What docs/replication.md says of the model's depth is what `npm run test:model` explores. */
+/** docs/replication.md states what `npm run test:model` explores. */
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { ALL_CLOCKS } from '../model/clocks.ts';
@@ -23,6 +23,6 @@ test.each(ALL_CLOCKS)('clocks $name are named', ({ name }) => {
   expect(section).toContain(`- ${name}`);
 });
 
-test.each(NOT_EXPLORED)('it is said that this is not explored: %s', (what) => {
+test.each(NOT_EXPLORED)('the page says that this is not explored: %s', (what) => {
   expect(section.replaceAll(/\s+/g, ' ')).toContain(`- ${what}`);
 });

@@ -10,7 +10,7 @@ const ENVIRONMENT = { BERTH_USER: 'operator', BERTH_PASSWORD: 'secret' };
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 const toml = wranglerTomlForEachTest();
 
-/** A central that answers what a test says, to the one administrator that it knows. */
+/** A central with the answers that a test sets, for the one administrator that it knows. */
 const central = {
   server: undefined as Server | undefined,
   url: '',
@@ -123,7 +123,7 @@ describe('a node whose pushes have all reached central', () => {
   });
 });
 
-test('a node whose tables have lost their marks is refused, with the marks that are missing', async () => {
+test('a node whose tables lost their marks is refused, and the missing marks are named', async () => {
   stateOf();
   const unmarked = withNode.replace('# end node fra\n', '');
   await toml.write(unmarked);
@@ -131,7 +131,7 @@ test('a node whose tables have lost their marks is refused, with the marks that 
   expect(await toml.read()).toBe(unmarked);
 });
 
-describe('a node that has what central lacks is refused, with how much and what to do', () => {
+describe('a node that has what central lacks is refused, with how much it is and what to do', () => {
   test.each([
     [
       { depth: 3, oldest_outbox_entry_seconds: 12 },
@@ -148,7 +148,7 @@ describe('a node that has what central lacks is refused, with how much and what 
   });
 });
 
-test('a node whose queue does not answer is not taken for empty', async () => {
+test('a node whose queue does not answer is not assumed empty', async () => {
   stateOf({ answers: false });
   const { refused } = await retire('fra');
   expect(refused).toContain('The queue of node fra does not answer, so it is unknown what central lacks.');
@@ -238,7 +238,7 @@ describe('--lost', () => {
   });
 });
 
-describe('--forget, once the node is out of wrangler.toml', () => {
+describe('--forget, once the node is no longer in wrangler.toml', () => {
   const LOCATIONS = '/api/replication/stores/fra/locations';
 
   beforeEach(() => toml.write(before));
@@ -327,7 +327,7 @@ describe('central is not asked about', () => {
     expect(await toml.read()).toBe(before);
   });
 
-  test('a node that has never been deployed', async () => {
+  test('a node that was never deployed', async () => {
     await toml.write(before);
     await addNodeCommand(['fra', '--region', 'weur', '--config', toml.path], recordedOperator());
     const { refused, screen } = await retire('fra', {});
@@ -362,13 +362,13 @@ describe('a refusal changes and runs nothing', () => {
   test.each([
     ['an unknown store', { status: 404, body: 'no such store' }, 'answers 404: no such store'],
     ['a store that is away', { status: 503, body: 'away' }, 'answers 503: away\nIt is unknown what central lacks.'],
-    ['what is not JSON', { body: '<html>' }, 'answers in an unexpected form'],
+    ['an answer that is not JSON', { body: '<html>' }, 'answers in an unexpected form'],
     [
       'a state without depth',
       { body: { answers: true, copies_up: { blobs: 0, bytes: 0 } } },
       'answers in an unexpected form: depth: ',
     ],
-    ['a depth that is no number', { body: { answers: true, depth: '0' } }, 'answers in an unexpected form: depth: '],
+    ['a depth that is not a number', { body: { answers: true, depth: '0' } }, 'answers in an unexpected form: depth: '],
   ])('%s', async (_, answer, reason) => {
     central.answers[QUEUE] = answer;
     const { refused, ran } = await retire('fra --apply');
@@ -376,7 +376,7 @@ describe('a refusal changes and runs nothing', () => {
     expect([await toml.read(), ran]).toEqual([withNode, []]);
   });
 
-  test.each(['', ' --lost'])('a central that does not answer at all%s', async (lost) => {
+  test.each(['', ' --lost'])('a central that does not answer is refused%s', async (lost) => {
     const away = createServer();
     await new Promise<void>((done) => away.listen(0, '127.0.0.1', done));
     const { port } = away.address() as AddressInfo;

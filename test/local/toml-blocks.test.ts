@@ -18,7 +18,7 @@ test('a block is appended between its marks', () => {
   expect(appendBlock('a = 1', 'node fra', NODE)).toBe(`a = 1\n${BLOCK}`);
 });
 
-test('it is removed with its marks, whatever stands around and inside it', () => {
+test('a block is removed with its marks, whatever is around and inside it', () => {
   const text = appendBlock(appendBlock('a = 1\n', 'node fra', NODE), 'node fra2', NODE);
   const edited = text.replace('pattern = "a"', 'pattern = "b" # moved\n# end of it');
   expect(removeBlock(`${edited}b = 2\n`, 'node fra')).toBe(`${appendBlock('a = 1\n', 'node fra2', NODE)}b = 2\n`);
@@ -26,7 +26,7 @@ test('it is removed with its marks, whatever stands around and inside it', () =>
 });
 
 test.each(['a = 1\n', `a = 1\n${BLOCK.replace('# end node fra\n', '')}`, BLOCK.replace('# begin', '#begin')])(
-  'no block is found where a mark is missing',
+  'a block with a missing mark is not found',
   (text) => {
     expect(removeBlock(text, 'node fra')).toBeUndefined();
   },

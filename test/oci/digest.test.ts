@@ -22,7 +22,7 @@ const SHA512 =
 
 const SUPPORTED = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
-/** Text that is a digest but for a few characters. */
+/** Text that differs from a digest in a few characters. */
 const nearDigest = fc
   .record({
     digest: fc.constantFrom<string>(
@@ -45,7 +45,7 @@ const nearDigest = fc
   );
 
 describe('parseDigest', () => {
-  test('accepts what the grammar says of sha256 and sha512, and nothing else', () => {
+  test('accepts exactly what the grammar allows for sha256 and sha512', () => {
     fc.assert(
       fc.property(fc.oneof(nearDigest, fc.string()), (text) => {
         const accepted = SUPPORTED.test(text);
@@ -77,7 +77,7 @@ describe('parseDigest', () => {
     expect(() => parseDigest(text)).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID', message }));
   });
 
-  test('names the argument, and repeats no more than 200 characters of it', () => {
+  test('names the argument, and repeats at most 200 characters of it', () => {
     const long = 'x'.repeat(5000);
     expect(() => parseDigest(long, 'the parameter mount')).toThrow(
       expect.objectContaining({
@@ -97,7 +97,7 @@ describe('parseAnyDigest', () => {
     'multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8',
     `constructor:${'0'.repeat(64)}`,
     `blake3:${'0'.repeat(248)}`,
-  ])('accepts %s, whoever can compute it', (text) => {
+  ])('accepts %s, although Berth cannot compute it', (text) => {
     expect(parseAnyDigest(text)).toBe(text);
   });
 

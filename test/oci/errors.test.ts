@@ -18,7 +18,7 @@ const SPEC_CODES = [
   'UNSUPPORTED',
   'TOOMANYREQUESTS',
 ];
-/** What clients know from Docker's registry, and the codes of the management API. */
+/** Codes that clients know from Docker's registry, and the codes of the management API. */
 const OTHER_CODES = ['UNAVAILABLE', 'UNKNOWN', 'CONFLICT', 'FIELD_INVALID', 'NOT_FOUND'];
 
 const ON_THE_WIRE: Readonly<Record<ErrorKind, readonly [status: number, code: string]>> = {
@@ -62,20 +62,20 @@ const ON_THE_WIRE: Readonly<Record<ErrorKind, readonly [status: number, code: st
 const KINDS = Object.keys(ON_THE_WIRE) as ErrorKind[];
 
 describe('OciError', () => {
-  test.each(KINDS)('%s has its status and code, and a sentence for a person', (kind) => {
+  test.each(KINDS)('%s has its status and code, and a sentence for people', (kind) => {
     const error = new OciError(kind);
     expect([error.status, error.code]).toEqual(ON_THE_WIRE[kind]);
     expect(error.kind).toBe(kind);
     expect(error.message).toMatch(/^[A-Za-z].* .*[^.]$/);
   });
 
-  test('uses the codes of the specification, and few of its own', () => {
+  test('uses the codes of the specification, and few others', () => {
     expect([...SPEC_CODES, ...OTHER_CODES]).toEqual(
       expect.arrayContaining(KINDS.map((kind) => new OciError(kind).code)),
     );
   });
 
-  test('says more where more can be said, under the same status and code', () => {
+  test('accepts a more specific message, under the same status and code', () => {
     const error = new OciError('NAME_INVALID', { message: 'the name is too long' });
     expect(error.message).toBe('the name is too long');
     expect([error.status, error.code]).toEqual([400, 'NAME_INVALID']);
@@ -91,12 +91,12 @@ describe('OciError', () => {
     expect(new OciError('MANIFEST_BLOB_UNKNOWN', options)).toMatchObject(options);
   });
 
-  test('has no detail, no entries and no headers unless they are given', () => {
+  test('has no detail, no entries and no headers by default', () => {
     const { detail, entries, headers } = new OciError('UNKNOWN');
     expect({ detail, entries, headers }).toEqual({ detail: undefined, entries: undefined, headers: {} });
   });
 
-  test('is an Error with a name of its own', () => {
+  test('is an Error with its own name', () => {
     expect(new OciError('UNKNOWN')).toBeInstanceOf(Error);
     expect(new OciError('UNKNOWN').name).toBe('OciError');
   });

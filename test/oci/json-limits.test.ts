@@ -11,7 +11,7 @@ function depthOf(value: unknown): number {
 }
 
 describe('depth', () => {
-  test('counts arrays and objects, and nothing inside of strings', () => {
+  test('counts arrays and objects, and nothing inside strings', () => {
     expect(nestsDeeperThan('{"a":[1]}', 2)).toBe(false);
     expect(nestsDeeperThan('{"a":[1]}', 1)).toBe(true);
     expect(nestsDeeperThan('{"a":"[[[[\\"[["}', 1)).toBe(false);
@@ -21,14 +21,14 @@ describe('depth', () => {
   test.each([
     ['an escaped backslash ends before the quote', '["\\\\",[[]]]', 3],
     ['an escaped quote does not end a string', '["\\"[[[["]', 1],
-    ['keys are strings as well', '{"[[[":{}}', 2],
+    ['keys are strings too', '{"[[[":{}}', 2],
     ['siblings do not add up', '[[],[],{},[[]]]', 3],
   ])('%s', (_, text, depth) => {
     expect(nestsDeeperThan(text, depth)).toBe(false);
     expect(nestsDeeperThan(text, depth - 1)).toBe(true);
   });
 
-  test('agrees with recursion on small JSON, however it is spaced', () => {
+  test('agrees with a recursive count on small JSON, however it is spaced', () => {
     const text = fc.string({ unit: fc.constantFrom(...Array.from('ab"\\[]{}:, \n'), '\u2028', '😀'), maxLength: 6 });
     const document = fc.letrec<{ value: unknown }>((tie) => ({
       value: fc.oneof(
@@ -46,7 +46,7 @@ describe('depth', () => {
     );
   });
 
-  test('answers for every text, JSON or not', () => {
+  test('accepts any text, JSON or not', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({ unit: fc.constantFrom(...Array.from('[]{}"\\ a\ud800')) }),
@@ -66,7 +66,7 @@ describe('depth', () => {
 });
 
 describe('values', () => {
-  test('counts values of every kind, and nothing inside of strings', () => {
+  test('counts values of every kind, and nothing inside strings', () => {
     expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 6)).toBe(false);
     expect(hasMoreValuesThan('{"a":[1,2],"b":{}}', 5)).toBe(true);
     expect(hasMoreValuesThan('{"a":",,,,[[{{\\","b":1}', 3)).toBe(false);

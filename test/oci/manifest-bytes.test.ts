@@ -12,7 +12,7 @@ function parse(document: object, contentType: string | undefined): Manifest {
 }
 
 describe('the text of a manifest', () => {
-  test('encodes to the bytes that were pushed, whatever they say', () => {
+  test('encodes to the bytes that were pushed, whatever their content', () => {
     const text = fc.string({ unit: 'binary', maxLength: 20 });
     const annotations = fc.dictionary(text, text, { maxKeys: 5 });
     const spacing = fc.record({
@@ -60,25 +60,25 @@ describe('the media type of a manifest', () => {
     ['the Content-Type without its parameters', {}, `${OTHER_TYPE}; charset=utf-8`],
     ['its own field, without a Content-Type', { mediaType: OTHER_TYPE }, undefined],
     ['its own field without parameters', { mediaType: `${OTHER_TYPE};x=1` }, undefined],
-    ['both, where they agree', { mediaType: OTHER_TYPE }, `${OTHER_TYPE};charset=utf-8`],
+    ['both, if they agree', { mediaType: OTHER_TYPE }, `${OTHER_TYPE};charset=utf-8`],
   ])('is %s', (_, document, contentType) => {
     expect(parse(document, contentType).mediaType).toBe(OTHER_TYPE);
   });
 
   test.each([
-    ['it has none', {}, undefined, 'the manifest needs a Content-Type'],
+    ['there is none', {}, undefined, 'the manifest needs a Content-Type'],
     ['the Content-Type is empty', { mediaType: OTHER_TYPE }, '', 'the Content-Type is not a media type'],
-    ['the Content-Type is none', {}, 'json', 'the Content-Type is not a media type'],
-    ['its field is no string', { mediaType: 5 }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
-    ['its field is null', { mediaType: null }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
-    ['its field is none', { mediaType: 'json' }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
+    ['the Content-Type is invalid', {}, 'json', 'the Content-Type is not a media type'],
+    ['the field is not a string', { mediaType: 5 }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
+    ['the field is null', { mediaType: null }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
+    ['the field is invalid', { mediaType: 'json' }, OTHER_TYPE, 'the field "mediaType" is not a media type'],
     [
       'they differ',
       { mediaType: OCI_IMAGE_INDEX, manifests: [] },
       OCI_IMAGE_MANIFEST,
       `the Content-Type ${OCI_IMAGE_MANIFEST} differs from the field "mediaType", ${OCI_IMAGE_INDEX}`,
     ],
-  ])('is refused where %s', (_, document, contentType, message) => {
+  ])('is refused if %s', (_, document, contentType, message) => {
     expect(() => parse(document, contentType)).toThrow(expect.objectContaining({ kind: 'MANIFEST_INVALID', message }));
   });
 });

@@ -63,7 +63,7 @@ describe('an image is refused', () => {
     ['with the content of an index', index, 'the field "config" is missing'],
     ['with a list of configs', { ...image, config: [descriptor(1)] }, 'the field "config" must be a descriptor'],
     [
-      'with one layer for a list',
+      'with one layer instead of a list',
       { ...image, layers: descriptor(2) },
       'the field "layers" must be a list of descriptors',
     ],
@@ -121,7 +121,7 @@ describe('an index is refused', () => {
     ['without manifests', {}, 'the field "manifests" is missing'],
     ['with the content of an image', image, 'the field "manifests" is missing'],
     [
-      'with one manifest for a list',
+      'with one manifest instead of a list',
       { manifests: descriptor(1) },
       'the field "manifests" must be a list of descriptors',
     ],
@@ -133,7 +133,7 @@ describe('an index is refused', () => {
 });
 
 describe('a document of another media type is refused', () => {
-  test('only for a subject that is none, which the referrers API would have to list', () => {
+  test('only for an invalid subject, which the referrers API would have to list', () => {
     expectRefusal({ subject: {} }, OTHER_TYPE, 'the field "subject.digest" is missing');
     expect(() => parse({ subject: { digest: 'x', size: 1 } }, OTHER_TYPE)).toThrow(
       expect.objectContaining({ kind: 'DIGEST_INVALID' }),
@@ -144,19 +144,19 @@ describe('a document of another media type is refused', () => {
 const nested = (depth: number): string => `{"manifests":[],"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
 
 describe('the caps', () => {
-  test(`let JSON nest ${MAX_DEPTH} levels, no more`, () => {
+  test(`let JSON nest ${MAX_DEPTH} levels, and no more`, () => {
     expect(parse(nested(MAX_DEPTH), OCI_IMAGE_INDEX).references).toEqual([]);
     expectRefusal(nested(MAX_DEPTH + 1), OCI_IMAGE_INDEX, 'the manifest nests deeper than 64 levels');
   });
 
-  test('refuse what nests without end before they parse it', () => {
+  test('refuse endless nesting before they parse it', () => {
     expectRefusal('{"a":'.repeat(500_000), OTHER_TYPE, 'the manifest nests deeper than 64 levels');
   });
 
   test.each([
     ['children', OCI_IMAGE_INDEX, (n: number) => ({ manifests: Array.from({ length: n }, (_, i) => descriptor(i)) })],
     [
-      'children that repeat',
+      'repeated children',
       OCI_IMAGE_INDEX,
       (n: number) => ({ manifests: Array.from({ length: n }, () => descriptor(1)) }),
     ],
@@ -174,7 +174,7 @@ describe('the caps', () => {
       OTHER_TYPE,
       (n: number) => ({ blobs: Array.from({ length: n }, (_, i) => descriptor(i)) }),
     ],
-  ])(`let a manifest have ${MAX_REFERENCES} %s, no more`, (_, contentType, documentWith) => {
+  ])(`let a manifest have ${MAX_REFERENCES} %s, and no more`, (_, contentType, documentWith) => {
     expect(() => parse(documentWith(MAX_REFERENCES), contentType)).not.toThrow();
     expectRefusal(documentWith(MAX_REFERENCES + 1), contentType, 'the manifest has more than 4096 descriptors');
   });
@@ -182,7 +182,7 @@ describe('the caps', () => {
   test.each([
     ['its own', { ...image, artifactType: 'a'.repeat(256) }],
     ["its config's", { ...image, config: { ...descriptor(1), mediaType: 'a'.repeat(256) } }],
-  ])('let an artifact type have 255 characters, no more: %s', (_, document) => {
+  ])('let an artifact type have 255 characters, and no more: %s', (_, document) => {
     const shorter = JSON.stringify(document).replace('a'.repeat(256), 'a'.repeat(255));
     expect(parse(shorter, OCI_IMAGE_MANIFEST).artifactType).toBe('a'.repeat(255));
     expectRefusal(document, OCI_IMAGE_MANIFEST, 'the artifact type is too long for a media type');
@@ -195,7 +195,7 @@ test('a document of very many tiny values is refused before it is parsed', () =>
 });
 
 test.each(['Layers', 'CONFIG', 'Manifests', 'MediaType', 'mediatype'])(
-  'the field %s is refused: readers differ about its case',
+  'the field %s is refused, because readers differ about its case',
   (field) => {
     const body = new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, manifests: [], [field]: [] }));
     expect(() => parseManifest(body, 'application/vnd.oci.image.index.v1+json')).toThrow('ambiguous');

@@ -35,7 +35,7 @@ function expectRefusal(document: object | string, contentType: string, field: st
 
 const AMBIGUOUS = 'is ambiguous: some readers ignore the case of names';
 
-/** Fields of a descriptor that have a wrong type, the path of what is wrong, and what is said. */
+/** Fields of a descriptor with a wrong type, the path of the fault, and the message. */
 const WRONG_IN_DESCRIPTOR: readonly [fields: object, path: string, problem: string][] = [
   [{ urls: 'https://example.com' }, 'urls', 'must be a list of strings'],
   [{ urls: ['a', 1] }, 'urls[1]', 'must be a string'],
@@ -58,7 +58,7 @@ const WRONG_IN_DESCRIPTOR: readonly [fields: object, path: string, problem: stri
   [{ platform: { OS: 'linux' } }, 'platform.OS', AMBIGUOUS],
 ];
 
-/** Where descriptors are. */
+/** Places of descriptors. */
 const PLACES: readonly [where: string, mediaType: string, field: string, documentWith: (more: object) => object][] = [
   ['the config of an image', OCI_IMAGE_MANIFEST, 'config', (more) => ({ ...image, config: descriptor(1, more) })],
   [
@@ -98,17 +98,17 @@ describe.each(SHAPES)('%s, %s', (shape, mediaType, document) => {
     expectRefusal({ ...document, ...fields }, mediaType, path, problem);
   });
 
-  test('is refused with an annotation called __proto__ that is not a string', () => {
+  test('is refused with a non-string annotation called __proto__', () => {
     const text = JSON.stringify(document).replace('{', '{"annotations":{"__proto__":1},');
     expectRefusal(text, mediaType, 'annotations.__proto__', 'must be a string');
   });
 
-  test.each(['2', 2.5])('is refused with a schemaVersion that is no whole number: %j', (schemaVersion) => {
+  test.each(['2', 2.5])('is refused with a schemaVersion that is not a whole number: %j', (schemaVersion) => {
     const problem = shape.startsWith('an artifact') ? 'must be a whole number' : 'must be the number 2';
     expectRefusal({ ...document, schemaVersion }, mediaType, 'schemaVersion', problem);
   });
 
-  test('may have fields that image-spec does not know, and null in optional ones', () => {
+  test('may have fields that image-spec does not define, and null in optional ones', () => {
     const unknown = { annotations: null, artifactType: null, note: { any: ['thing'] } };
     expect(parse({ ...document, ...unknown }, mediaType).references.length).toBeGreaterThan(0);
   });
@@ -116,7 +116,7 @@ describe.each(SHAPES)('%s, %s', (shape, mediaType, document) => {
 
 describe('a number that Go cannot decode as an integer', () => {
   const DIGITS = 'must be written only in digits: clients accept neither a fraction nor an exponent';
-  /** `document` with each number that equals `value` written as `literal`. */
+  /** Returns the JSON of `document`, with each number that equals `value` written as `literal`. */
   const written = (document: object, value: number, literal: string): string =>
     JSON.stringify(document).replaceAll(`:${value},`, `:${literal},`).replaceAll(`:${value}}`, `:${literal}}`);
 
@@ -133,12 +133,12 @@ describe('a number that Go cannot decode as an integer', () => {
     }
   });
 
-  test('is refused under a name that is written with an escape', () => {
+  test('is refused in a field whose name is written with an escape', () => {
     const text = written(image, 1, '1.0').replace('"size":1.0', '"si\\u007ae" : 1.0');
     expectRefusal(text, OCI_IMAGE_MANIFEST, 'config.size', DIGITS);
   });
 
-  test('is accepted in fields that image-spec does not know, and in text', () => {
+  test('is accepted in fields that image-spec does not define, and in text', () => {
     const notes = {
       note: { size: 1000, schemaVersion: 1000, list: [{ size: 1000 }] },
       annotations: { size: '{"size":1.5}' },
@@ -147,7 +147,7 @@ describe('a number that Go cannot decode as an integer', () => {
     expect(parse(text, OCI_IMAGE_MANIFEST)).toMatchObject({ text, references: [{ size: 1 }, { size: 2 }] });
   });
 
-  test('gives no size in a document of another type without a subject', () => {
+  test('counts as no size in a document of another type without a subject', () => {
     const text = written({ layers: [descriptor(1, { size: 1000 })] }, 1000, '1e3');
     expect(parse(text, ARTIFACT).references).toEqual([
       { kind: 'layer', digest: digest(1), size: null, mediaType: 'application/x' },
@@ -170,7 +170,7 @@ describe('null for a list, as Go writes an empty one', () => {
   });
 });
 
-test('a manifest that gives one digest two sizes is refused', () => {
+test('a manifest that states two sizes for one digest is refused', () => {
   const layers = [descriptor(2), descriptor(2, { size: 3 })];
   expect(() => parse({ ...image, layers }, OCI_IMAGE_MANIFEST)).toThrow(
     `the manifest gives ${digest(2)} two sizes, 2 and 3`,
@@ -193,7 +193,7 @@ describe('media types are compared without regard to case:', () => {
     expectRefusal({}, upper(mediaType), 'manifests', 'is missing');
   });
 
-  test('a Content-Type agrees with the field "mediaType" in another case, which is served', () => {
+  test('a Content-Type agrees with the field "mediaType" in another case, and the field\'s spelling is served', () => {
     const own = upper(OCI_IMAGE_MANIFEST);
     expect(parse({ ...image, mediaType: own }, OCI_IMAGE_MANIFEST).mediaType).toBe(own);
   });
@@ -234,12 +234,12 @@ describe('a media type that no manifest has', () => {
     'application/vnd.cncf.notary.signature',
     'application/vnd.unikraft.rom.v1',
     'application/vnd.oci.artifact.manifest.v1+json',
-  ])('is none that a client uses for an artifact: %s', (contentType) => {
+  ])('does not include types that clients use for artifacts: %s', (contentType) => {
     expect(parse({}, contentType).mediaType).toBe(contentType);
   });
 });
 
-describe('a manifest that is stored already', () => {
+describe('a manifest that is already stored', () => {
   const read = (document: object | string, mediaType: string): Manifest =>
     readStoredManifest(typeof document === 'string' ? document : JSON.stringify(document), mediaType as MediaType);
 
@@ -249,7 +249,7 @@ describe('a manifest that is stored already', () => {
     expect(read({ ...document, subject }, mediaType)).toEqual(parse({ ...document, subject }, mediaType));
   });
 
-  test.each(PLACES)('reads although its fields would be refused today: %s', (_, mediaType, __, documentWith) => {
+  test.each(PLACES)('can be read although its fields would be refused today: %s', (_, mediaType, __, documentWith) => {
     const digests = parse(documentWith({}), mediaType).references.map(({ kind, digest: each }) => [kind, each]);
     for (const [fields] of WRONG_IN_DESCRIPTOR) {
       const document = { ...documentWith(fields), annotations: { a: 1 }, Subject: null, artifactType: 'a'.repeat(300) };
@@ -257,7 +257,7 @@ describe('a manifest that is stored already', () => {
     }
   });
 
-  test('reads although it gives one digest two sizes', () => {
+  test('can be read although it states two sizes for one digest', () => {
     const layers = [descriptor(2), descriptor(2, { size: 3 })];
     expect(read({ ...image, layers }, OCI_IMAGE_MANIFEST).requiredBlobs).toEqual([digest(1), digest(2)]);
   });

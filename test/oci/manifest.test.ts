@@ -56,7 +56,7 @@ describe('an image', () => {
     expect(requiredBlobs).toContain(digest(1));
   });
 
-  test('that lists one blob both as a foreign layer and as its own needs it', () => {
+  test('that lists one blob both as a foreign and as an ordinary layer needs it', () => {
     const layers = [descriptor(6, LAYER_TYPE), descriptor(6, FOREIGN_TYPES[0])];
     expect(parse({ ...image, layers }, OCI_IMAGE_MANIFEST).requiredBlobs).toContain(digest(6));
     expect(parse({ ...image, layers: layers.toReversed() }, OCI_IMAGE_MANIFEST).requiredBlobs).toContain(digest(6));
@@ -95,7 +95,7 @@ describe('an image', () => {
 
 describe('an index', () => {
   test.each([OCI_IMAGE_INDEX, DOCKER_MANIFEST_LIST])(
-    'of type %s references its children, and needs none',
+    'of type %s references its children, and needs none of them',
     (mediaType) => {
       const { references, requiredBlobs, artifactType } = parse(index, mediaType);
       expect(references).toMatchObject([
@@ -107,7 +107,7 @@ describe('an index', () => {
     },
   );
 
-  test('may list layer blobs, as caches of buildkit do', () => {
+  test("may list layer blobs, as buildkit's caches do", () => {
     const cache = {
       schemaVersion: 2,
       mediaType: OCI_IMAGE_INDEX,
@@ -128,7 +128,7 @@ describe('the subject', () => {
     ['an image', image, OCI_IMAGE_MANIFEST],
     ['an index', index, OCI_IMAGE_INDEX],
     ['another document', {}, OTHER_TYPE],
-  ])('of %s is referenced, and not needed', (_, document, mediaType) => {
+  ])('of %s is referenced, but not needed', (_, document, mediaType) => {
     const { subject, references, requiredBlobs } = parse(
       { ...document, subject: descriptor(9, OCI_IMAGE_MANIFEST) },
       mediaType,
@@ -147,13 +147,23 @@ describe('the artifact type', () => {
   const artifactType = 'application/vnd.example.sbom.v1';
 
   test.each([
-    ['the own one of an image', { ...image, artifactType }, OCI_IMAGE_MANIFEST, artifactType],
-    ["an image's config's, where it has none", image, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
-    ["an image's config's, where its own is empty", { ...image, artifactType: '' }, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
-    ["an image's config's, where its own is null", { ...image, artifactType: null }, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
-    ['the own one of an index', { ...index, artifactType }, OCI_IMAGE_INDEX, artifactType],
+    ["an image's own", { ...image, artifactType }, OCI_IMAGE_MANIFEST, artifactType],
+    ["that of an image's config, if the image has none", image, OCI_IMAGE_MANIFEST, CONFIG_TYPE],
+    [
+      "that of an image's config, if the image's own is empty",
+      { ...image, artifactType: '' },
+      OCI_IMAGE_MANIFEST,
+      CONFIG_TYPE,
+    ],
+    [
+      "that of an image's config, if the image's own is null",
+      { ...image, artifactType: null },
+      OCI_IMAGE_MANIFEST,
+      CONFIG_TYPE,
+    ],
+    ["an index's own", { ...index, artifactType }, OCI_IMAGE_INDEX, artifactType],
     ['none for an index without one', index, OCI_IMAGE_INDEX, ''],
-    ['the own one of another document', { artifactType }, OTHER_TYPE, artifactType],
+    ["another document's own", { artifactType }, OTHER_TYPE, artifactType],
     ['none for another document without one, whatever its config', { config }, OTHER_TYPE, ''],
   ])('is %s', (_, document, mediaType, expected) => {
     expect(parse(document, mediaType).artifactType).toBe(expected);
@@ -161,7 +171,7 @@ describe('the artifact type', () => {
 });
 
 describe('a document of another media type', () => {
-  test('is recorded with the descriptors that it has in the usual places', () => {
+  test('is recorded with the descriptors in its usual fields', () => {
     const blobs = { config, layers: [layer], blobs: [otherLayer] };
     const { references, requiredBlobs } = parse(blobs, OTHER_TYPE);
     expect(references.map((reference) => `${reference.kind} ${reference.digest}`)).toEqual([
@@ -175,19 +185,19 @@ describe('a document of another media type', () => {
 
   test.each([
     ['has none of the usual fields', {}],
-    ['means something else by them', { layers: 'many', manifests: undefined, config: [1, 2], blobs: { a: 1 } }],
-    ['lists what are no descriptors', { layers: [null, 5, 'x', [], {}, { digest: 5 }, { digest: 'md5:00' }] }],
-  ])('is accepted where it %s', (_, document) => {
+    ['gives them another meaning', { layers: 'many', manifests: undefined, config: [1, 2], blobs: { a: 1 } }],
+    ['lists invalid descriptors', { layers: [null, 5, 'x', [], {}, { digest: 5 }, { digest: 'md5:00' }] }],
+  ])('is accepted if it %s', (_, document) => {
     expect(parse(document, OTHER_TYPE)).toMatchObject({ mediaType: OTHER_TYPE, references: [], requiredBlobs: [] });
   });
 
-  test.each([-1, 1.5, 2 ** 53, '100', null, undefined])('has no size where it says %j', (size) => {
+  test.each([-1, 1.5, 2 ** 53, '100', null, undefined])('has no size if it states %j', (size) => {
     expect(parse({ layers: [{ ...layer, size }] }, OTHER_TYPE).references).toMatchObject([
       { digest: digest(2), size: null },
     ]);
   });
 
-  test('is alone in having blobs: an image with such a field references nothing by it', () => {
+  test('may have blobs, but an image with such a field references nothing by it', () => {
     expect(parse({ ...image, blobs: [descriptor(8)] }, OCI_IMAGE_MANIFEST).references).not.toContainEqual(
       expect.objectContaining({ digest: digest(8) }),
     );

@@ -49,7 +49,7 @@ describe('If-None-Match', () => {
   });
 });
 
-test('both have to hold', () => {
+test('both headers must hold', () => {
   expect(judge(`"${HERE}"`, `"${OTHER}"`, HERE)).toBe(true);
   expect(judge(`"${HERE}"`, `"${HERE}"`, HERE)).toBe(false);
 });

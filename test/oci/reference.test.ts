@@ -49,8 +49,8 @@ const ALIEN_COMPONENTS = [
 ];
 
 /**
- * The grammar of the distribution spec ("Pulling manifests"), told by hand: runs of letters and digits, and what may
- * stand between.
+ * The grammar of the distribution spec ("Pulling manifests"), written by hand: runs of letters and digits, and the
+ * separators allowed between them.
  */
 function isComponent(text: string): boolean {
   const between = text.split(/[a-z0-9]+/);
@@ -71,14 +71,14 @@ describe('repository names', () => {
     }
   });
 
-  test.each([...BAD_COMPONENTS, ...ALIEN_COMPONENTS])('%j is none', (component) => {
+  test.each([...BAD_COMPONENTS, ...ALIEN_COMPONENTS])('%j is not a component', (component) => {
     for (const name of [`alice/${component}`, `${component}/app`, `alice/${component}/app`]) {
       expect(() => parseRepositoryName(name)).toThrow(expect.objectContaining({ kind: 'NAME_INVALID' }));
       expect(isRepositoryName(name)).toBe(false);
     }
   });
 
-  test('are exactly two or more components with slashes between them', () => {
+  test('are exactly two or more components, separated by slashes', () => {
     const text = fc.string({ unit: fc.constantFrom(...Array.from('ab07._-/A:')), maxLength: 12 });
     fc.assert(
       fc.property(text, (name) => {
@@ -104,17 +104,17 @@ describe('repository names', () => {
       'NAME_INVALID',
       'a repository name consists of lowercase letters and digits, separated by ".", "_", "__", "-" or "/"',
     ],
-  ])('are told what is wrong with %j', (name, kind, message) => {
+  ])('get an error that says what is wrong with %j', (name, kind, message) => {
     expect(() => parseRepositoryName(name)).toThrow(expect.objectContaining({ kind, message, detail: { name } }));
   });
 
-  test('are repeated in an error to 300 characters, no more', () => {
+  test('are truncated to 300 characters in an error', () => {
     expect(() => parseRepositoryName('a'.repeat(5000))).toThrow(
       expect.objectContaining({ detail: { name: 'a'.repeat(300) } }),
     );
   });
 
-  test('are judged in no time, however they are made', () => {
+  test('are checked quickly, even hostile ones', () => {
     const hostile = `${'a-'.repeat(120)}a!/${'__'.repeat(6)}`;
     const started = performance.now();
     for (let i = 0; i < 1000; i++) isRepositoryName(hostile);
@@ -124,7 +124,7 @@ describe('repository names', () => {
 });
 
 describe('organizations', () => {
-  test.each(GOOD_COMPONENTS)('%j is a name of one', (name) => {
+  test.each(GOOD_COMPONENTS)('%j is the name of one', (name) => {
     expect(isOrganizationName(name)).toBe(true);
   });
 
@@ -153,7 +153,7 @@ describe('tags', () => {
     },
   );
 
-  test('are repeated in an error to 200 characters, no more', () => {
+  test('are truncated to 200 characters in an error', () => {
     expect(() => parseTag('a'.repeat(5000))).toThrow(expect.objectContaining({ detail: { tag: 'a'.repeat(200) } }));
   });
 });
@@ -161,13 +161,13 @@ describe('tags', () => {
 describe('references', () => {
   const digest = `sha256:${'0'.repeat(64)}`;
 
-  test('are digests where they have a colon, and tags where not', () => {
+  test('are digests if they have a colon, and tags otherwise', () => {
     expect(parseReference(digest)).toEqual({ kind: 'digest', digest });
     expect(parseReference('latest')).toEqual({ kind: 'tag', tag: 'latest' });
     expect(parseReference(digest.replace(':', '-'))).toEqual({ kind: 'tag', tag: digest.replace(':', '-') });
   });
 
-  test('that are asked for may be what nothing has', () => {
+  test('in a read may name what cannot exist', () => {
     const blake3 = `blake3:${'0'.repeat(64)}`;
     expect(parseAnyReference(digest)).toEqual({ kind: 'digest', digest });
     expect(parseAnyReference(blake3)).toEqual({ kind: 'digest', digest: blake3 });
@@ -176,7 +176,7 @@ describe('references', () => {
     expect(() => parseAnyReference('sha256:0')).toThrow(expect.objectContaining({ kind: 'DIGEST_INVALID' }));
   });
 
-  test('are refused as what they look like', () => {
+  test('get the error of what they look like', () => {
     expect(() => parseReference('sha256:0')).toThrow(
       expect.objectContaining({
         kind: 'DIGEST_INVALID',

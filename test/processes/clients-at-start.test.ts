@@ -1,4 +1,4 @@
-/** What clients see that retry while the server starts, as after a crash. */
+/** What retrying clients see while the server starts, as after a crash. */
 import { expect, test } from 'vitest';
 import { freePorts } from '../../src/local/simulators.ts';
 import { loggedIn } from '../support/local/push.ts';
@@ -6,7 +6,7 @@ import { removeFolder, type Server, startServer, temporaryFolder } from '../supp
 
 const CLIENTS = 12;
 
-test('it comes up while 12 clients retry, and answers nothing before it can serve', async () => {
+test('the server starts while 12 clients retry, and answers only 503 until it can serve', async () => {
   const folder = await temporaryFolder();
   const [port = 0] = await freePorts();
   const statuses = new Set<string>();

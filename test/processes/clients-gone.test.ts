@@ -1,6 +1,6 @@
 /**
- * A client that goes away in the middle of a body is 499 in the log and the metrics, apart from failures of the
- * registry.
+ * A client that disconnects in the middle of a body is 499 in the log and the metrics, so that it does not count as a
+ * failure of the registry.
  */
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -33,7 +33,7 @@ async function lines(): Promise<Line[]> {
   });
 }
 
-/** Sends the head of a request and some of its body, and goes away once the registry has begun to read. */
+/** Sends the head of a request and part of its body, and disconnects once the registry has begun to read. */
 async function goAway(method: string, path: string, framing: string, body: string): Promise<void> {
   const { url, port } = server.current;
   const { authorization } = loggedIn(url, 'alice');
@@ -42,8 +42,7 @@ async function goAway(method: string, path: string, framing: string, body: strin
   socket.on('error', () => undefined);
   await new Promise<void>((done) => socket.on('connect', done));
   await new Promise<void>((done) => void socket.write(`${head.join('\r\n')}\r\n\r\n${body}`, () => done()));
-  // Nothing tells that it is being read: a request that was sent before this one's end has been answered is a good
-  // while.
+  // Nothing shows that the registry reads the body: the time that another request takes is enough.
   await (await request(loggedIn(url, 'alice'), 'GET', '/v2/')).arrayBuffer();
   await new Promise<void>((done) => {
     socket.on('close', () => done());
@@ -56,7 +55,7 @@ async function upload(): Promise<string> {
   return new URL(opened.headers.get('Location') ?? '', server.current.url).pathname;
 }
 
-/** Of an upload that has a chunk already. */
+/** Returns the path that closes an upload with one chunk. */
 async function continued(): Promise<string> {
   const caller = loggedIn(server.current.url, 'alice');
   const patched = await request(caller, 'PATCH', await upload(), { body: 'a chunk' });
@@ -91,7 +90,7 @@ test.each<[name: string, method: string, path: () => Promise<string> | string, f
   const path = await pathOf();
   const before = (await lines()).length;
   await goAway(method, path, framing, body);
-  // By method: the line of a request that opened the upload may be written late.
+  // Filters by method, because the line of the request that opened the upload may be written late.
   const seen = async (): Promise<Line[]> =>
     (await lines()).slice(before).filter((line) => line.method === method && line.path !== '/v2/');
   await until(async () => (await seen()).length > 0);

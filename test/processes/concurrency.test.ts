@@ -1,4 +1,4 @@
-/** 32 clients at once: one consistent state, and no error that the spec does not name. */
+/** 32 clients at once: the state is consistent, and every error is one that the spec names. */
 import { expect, test } from 'vitest';
 import { comparePull, imageOf, loggedIn, pushSteps, putManifest, request } from '../support/local/push.ts';
 import { serverForFile } from '../support/local/server-for-file.ts';
@@ -6,7 +6,7 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 const CLIENTS = 32;
 const server = serverForFile();
 
-test('pushing one image', async () => {
+test('32 clients that push one image store it once', async () => {
   const caller = loggedIn(server.current.url, 'alice');
   const image = imageOf(300_000, 500_000);
   await Promise.all(
@@ -20,7 +20,7 @@ test('pushing one image', async () => {
   expect(usage).toMatchObject({ repositories: 1, manifests: 1, tags: 1, blobs: 3, bytes });
 });
 
-test('moving one tag', async () => {
+test('32 clients that move one tag leave it at one of their images', async () => {
   const caller = loggedIn(server.current.url, 'alice');
   const images = Array.from({ length: CLIENTS }, () => imageOf(1000));
   for (const image of images) for (const step of pushSteps('alice/moving', image.digest, image)) await step.run(caller);
@@ -32,7 +32,7 @@ test('moving one tag', async () => {
   expect(await (await request(caller, 'GET', '/v2/alice/moving/tags/list')).json()).toMatchObject({ tags: ['latest'] });
 });
 
-test('pushing, pulling and deleting one tag: every answer is one that the spec names', async () => {
+test('clients that push, pull and delete one tag get only answers that the spec names', async () => {
   const caller = loggedIn(server.current.url, 'alice');
   const image = imageOf(1000);
   for (const step of pushSteps('alice/busy', 'latest', image)) await step.run(caller);

@@ -1,4 +1,4 @@
-/** Invariant 1: what was acknowledged survives a kill -9 between any two requests of a push. */
+/** Invariant 1: acknowledged data survives a kill -9 between any two requests of a push. */
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import {
@@ -16,7 +16,7 @@ import { until } from '../support/local/server.ts';
 
 const server = serverForFile();
 
-test('a push that is killed after each of its requests goes on where it was, and is whole', async () => {
+test('a push that is killed after each of its requests continues where it was, and is whole', async () => {
   const image = imageOf(3_000_000);
   const steps = pushSteps('alice/app', 'latest', image);
   for (const [i, step] of steps.entries()) {
@@ -30,13 +30,14 @@ test('a push that is killed after each of its requests goes on where it was, and
   await comparePull(loggedIn(server.current.url, 'alice'), 'alice/app', image.digest, image);
 });
 
-test('a chunk that is killed in the middle leaves the upload at its old offset, and it goes on', async () => {
+test('a chunk that is killed in the middle leaves the upload at its old offset, and the upload can continue', async () => {
   const caller = loggedIn(server.current.url, 'alice');
   const content = randomBytes(2_000_000);
   const opened = await request(caller, 'POST', '/v2/alice/half/blobs/uploads/');
   const location = opened.headers.get('Location') ?? '';
   let sent = 0;
-  // Slow enough to be interrupted, and never more than 32 MB: the simulators buffer what R2 would push back on.
+  // The stream is slow enough to be interrupted, and sends at most 32 MB: the simulators buffer where R2 would apply
+  // backpressure.
   const slow = new ReadableStream<Uint8Array>({
     pull: async (controller) => {
       await new Promise((done) => setTimeout(done, 5));

@@ -1,6 +1,6 @@
 /**
- * Invariant 7, on the wire: what is refused before its body has been read is answered readably. Go's HTTP client sends
- * its whole body first; of a connection that the server closes meanwhile it may read no answer, but `broken pipe`.
+ * Invariant 7 on the wire: a client can read a refusal that comes before its body was read. Go's HTTP client sends its
+ * whole body first; if the server closes the connection meanwhile, it may report `broken pipe` instead of the answer.
  */
 import { beforeAll, expect, test } from 'vitest';
 import { buildGoClient, type GoExchange } from '../support/local/go-client.ts';
@@ -9,8 +9,8 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 
 const MIB = 1024 * 1024;
 /**
- * How often a kind is sent, with Content-Length and again without. Large bodies tell no more than small ones, and take
- * longer.
+ * How often each size is sent, with Content-Length and again without. Large bodies show no more than small ones, and
+ * take longer.
  */
 const SENT: readonly (readonly [size: number, times: number])[] = [
   [200_000, 10],
@@ -51,13 +51,13 @@ const asAlice =
 test.each<[name: string, status: number, refused: (size: number) => Refused | Promise<Refused>]>([
   ['no credentials', 401, () => ({ method: 'PATCH', path: '/v2/alice/early/blobs/uploads/x', headers: {} })],
   ['a wrong repository', 403, asAlice('PUT', `/v2/bob/early/blobs/uploads/x?digest=${DIGEST}`)],
-  ['a repository of a bad name', 400, asAlice('PUT', `/v2/alice/EARLY/blobs/uploads/x?digest=${DIGEST}`)],
-  ['no such upload', 404, asAlice('PATCH', '/v2/alice/early/blobs/uploads/x')],
-  ['no such path', 404, asAlice('POST', '/nothing')],
-  ['no such method', 405, asAlice('POST', '/v2/_catalog')],
+  ['an invalid repository name', 400, asAlice('PUT', `/v2/alice/EARLY/blobs/uploads/x?digest=${DIGEST}`)],
+  ['an unknown upload', 404, asAlice('PATCH', '/v2/alice/early/blobs/uploads/x')],
+  ['an unknown path', 404, asAlice('POST', '/nothing')],
+  ['an unsupported method', 405, asAlice('POST', '/v2/_catalog')],
   ['a chunk out of order', 416, outOfOrder],
   ['a missing digest', 400, asAlice('PUT', '/v2/alice/early/blobs/uploads/x')],
-  ['the management API, no credentials', 401, () => ({ method: 'POST', path: '/api/organizations', headers: {} })],
+  ['the management API without credentials', 401, () => ({ method: 'POST', path: '/api/organizations', headers: {} })],
 ])('%s: a Go client reads the %i, whatever it sends', async (_name, status, refused) => {
   const exchanges: GoExchange[] = [];
   for (const [size, times] of SENT) {
@@ -69,7 +69,7 @@ test.each<[name: string, status: number, refused: (size: number) => Refused | Pr
   expect(outcomes).toEqual(exchanges.map(({ times }) => ({ [String(status)]: times })));
 });
 
-test('a manifest that is too large: a Go client reads the 413', async () => {
+test('a Go client reads the 413 for a manifest that is too large', async () => {
   const exchanges = TOO_LARGE.flatMap(([size, times]) =>
     [false, true].map((chunked): GoExchange => ({
       method: 'PUT',

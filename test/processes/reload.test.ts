@@ -36,7 +36,7 @@ afterAll(async () => {
 
 const SOURCE = 'src/http/health.ts';
 
-/** Writes the copy of a source, with what /healthz says of the configuration in place of `'ok'`. */
+/** Changes the copied source so that /healthz reports this expression as the configuration instead of `'ok'`. */
 async function sayOfConfiguration(expression: string): Promise<void> {
   const original = await readFile(join(ROOT, SOURCE), 'utf8');
   const changed = original.replace("configuration: 'ok'", `configuration: ${expression}`);
@@ -58,14 +58,14 @@ async function printed(text: string, change: () => Promise<void>): Promise<void>
 
 const reloads = (change: () => Promise<void>) => printed(`s: ${SOURCE}\n`, change);
 
-test('a changed source answers after a line, with the state of before, at central and at a node', async () => {
+test('after a changed source is reloaded, central and a node answer with the earlier state', async () => {
   await reloads(() => sayOfConfiguration("'changed'"));
   expect(await configuration()).toBe('changed');
   for (const { url } of [server, ...server.nodes])
     await comparePull(loggedIn(url, 'alice'), 'alice/app', 'latest', IMAGE);
 });
 
-test('a source that does not build is shown, and the previous registry answers until it is repaired', async () => {
+test('a source that does not build is reported, and the previous registry answers until it is repaired', async () => {
   await printed('the previous registry keeps running', () => sayOfConfiguration("'a' 'b'"));
   expect(server.output()).toMatch(new RegExp(`${SOURCE}:\\d+:\\d+: ERROR: Expected`));
   expect(await configuration()).toBe('changed');
@@ -73,7 +73,7 @@ test('a source that does not build is shown, and the previous registry answers u
   expect(await configuration()).toBe('repaired');
 });
 
-test('a source that builds and does not start is shown, and the next change starts the registry again', async () => {
+test('a source that builds but does not start is reported, and the next change starts the registry again', async () => {
   await printed('starts again after the next change', async () => {
     const source = await readFile(join(ROOT, SOURCE), 'utf8');
     await writeFile(join(folder, SOURCE), `${source}\nthrow new Error('thrown at the start');\n`);
@@ -93,13 +93,13 @@ test('a new migration is applied', async () => {
   expect(await response.text()).toContain('"migrated"');
 });
 
-test('a source that runs outside the Worker is named, since only a restart takes it', async () => {
+test('a changed source outside the Worker is reported, because it needs a restart', async () => {
   await printed('Restart npm run dev to use src/local/start.ts\n', () =>
     utimes(join(folder, 'src/local/start.ts'), new Date(), new Date()),
   );
 });
 
-test('Ctrl-C stops all of it after a reload', async () => {
+test('Ctrl-C stops everything, even after a reload', async () => {
   expect(await server.interrupt()).toBe(0);
   expect(await processesOf(server.pid)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** Nodes and central as one process that is killed: what was acknowledged at a node reaches central, once. */
+/** Nodes and central as one process that is killed: what a node acknowledged reaches central once. */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ import { serverForFile } from '../support/local/server-for-file.ts';
 const server = serverForFile();
 const MIB = 1024 * 1024;
 const PARTS = 38;
-/** 300 MiB are written several times; all of it bounded. */
+/** 300 MiB are written several times; this bounds the whole test. */
 const LONGEST_MILLISECONDS = 100_000;
 
 const alice = (host: 'central' | 'node1' | 'node2'): Caller => {
@@ -34,7 +34,7 @@ interface CopiedPart {
   readonly of: number;
 }
 
-/** What the log says of a large copy, from `start` on. */
+/** Returns the log's entries about a large copy, from the entry `start` on. */
 async function partsCopied(digest: string, start = 0): Promise<CopiedPart[]> {
   const log = await readFile(join(server.folder, 'log.jsonl'), 'utf8').catch(() => '');
   return log
@@ -49,7 +49,7 @@ interface ImageState {
   readonly blobs: { readonly copied: number; readonly total: number };
 }
 
-/** Waits for a final state. */
+/** Waits for a final state, and returns it. */
 async function stateOf(caller: Caller, repository: string, reference: string): Promise<ImageState> {
   const [organization, name] = repository.split('/');
   const path = `/api/organizations/${organization}/repositories/${name}/images/${reference}?wait=60`;
@@ -66,7 +66,7 @@ async function pushLarge(caller: Caller, repository: string, tag: string, image:
 }
 
 test(
-  'a large copy to central that is killed in the middle goes on from the part where it was',
+  'a large copy to central that is killed in the middle continues with the next part',
   { timeout: 4 * LONGEST_MILLISECONDS },
   async () => {
     const image = imageOf(300 * MIB);
@@ -84,7 +84,7 @@ test(
       blobs: { copied: 2, total: 2 },
     });
     const after = await partsCopied(layer, before.length);
-    // All of one upload, and no part twice but the one whose progress was lost with the process.
+    // All parts belong to one multipart upload, and only the part whose progress was lost in the crash is copied twice.
     expect(new Set([...before, ...after].map(({ key }) => key)).size).toBe(1);
     expect(new Set([...before, ...after].map(({ part, of }) => `${part} of ${of}`)).size).toBe(PARTS);
     expect(before.length).toBeLessThan(PARTS);
@@ -93,7 +93,7 @@ test(
   },
 );
 
-test('three hosts that are killed and started again keep everything', async () => {
+test('three hosts that are killed and restarted keep everything', async () => {
   const hosts = ['central', 'node1', 'node2'] as const;
   const images = await Promise.all(
     hosts.map(async (host, i) => {

@@ -27,7 +27,7 @@ afterEach(async () => {
   await removeFolder(folder);
 });
 
-test('npm start prints addresses, users and a push; its users can do what it says', async () => {
+test('npm start prints addresses, users and a push, and the printed users work', async () => {
   const screen = server.output();
   for (const said of [
     `central   http://localhost:${server.port}   index.localhost`,
@@ -54,16 +54,16 @@ test('npm start prints addresses, users and a push; its users can do what it say
   expect((await fetch(`http://localhost:${server.port}/healthz`)).status).toBe(200);
 });
 
-test('it listens on loopback alone', async () => {
+test('the server listens on loopback only', async () => {
   const addresses = await listeningAddresses(server.pid);
   expect(addresses.length).toBeGreaterThan(0);
-  // 127.0.0.1 and ::1, as /proc writes them.
+  // 127.0.0.1 and ::1 in the format of /proc.
   expect(
     addresses.filter((address) => address !== '0100007F' && address !== '00000000000000000000000001000000'),
   ).toEqual([]);
 });
 
-test('state survives a restart, Ctrl-C stops everything and leaves nothing behind', async () => {
+test('state survives a restart, and Ctrl-C stops every process', async () => {
   const image = imageOf(100_000);
   for (const step of pushSteps('alice/app', 'latest', image)) await step.run(loggedIn(server.url, 'alice'));
   expect(await server.interrupt()).toBe(0);
@@ -74,7 +74,7 @@ test('state survives a restart, Ctrl-C stops everything and leaves nothing behin
   await comparePull(loggedIn(server.url, 'alice'), 'alice/app', 'latest', image);
 });
 
-test('nobody else may read its state or its log, wherever an earlier start has left them open', async () => {
+test('nobody else may read the state or the log, even if an earlier start left them open', async () => {
   const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
   const log = join(folder, 'log.jsonl');
   expect([await modeOf(folder), await modeOf(log)]).toEqual(['700', '600']);
@@ -89,7 +89,7 @@ test('nobody else may read its state or its log, wherever an earlier start has l
   expect([await modeOf(folder), await modeOf(log)]).toEqual(['700', '600']);
 });
 
-test('a folder that holds something else keeps its mode, and the screen says so', async () => {
+test('a folder with other files keeps its mode, and a warning is printed', async () => {
   const other = await temporaryFolder();
   try {
     await writeFile(join(other, 'thesis.txt'), '');
@@ -105,9 +105,9 @@ test('a folder that holds something else keeps its mode, and the screen says so'
   }
 });
 
-test('a state of before 0.2.0 is refused in a line, and nothing in it changes', async () => {
+test('a state from before 0.2.0 is refused with one line, and stays unchanged', async () => {
   expect(await server.interrupt()).toBe(0);
-  // All that tells the two apart: databases, and no word of the schema that they were made from.
+  // Such a state has databases, but no record of the schema that they were made from.
   await rm(join(folder, 'schema'));
   await chmod(folder, 0o755);
   const before = await contentOf(folder);
@@ -123,7 +123,7 @@ test('a state of before 0.2.0 is refused in a line, and nothing in it changes', 
 
 test('every line of the log is JSON, with its time first', async () => {
   await fetch(new URL('/v2/alice/app/tags/list', server.url));
-  // A body that breaks off is one of the things that workerd itself writes lines about.
+  // workerd itself logs a body that breaks off.
   const socket = connect(server.port, '127.0.0.1');
   await new Promise<void>((done) =>
     socket.write('POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx', () => done()),
@@ -139,7 +139,7 @@ test('every line of the log is JSON, with its time first', async () => {
   }
 });
 
-test('a port in use, and one that is none, are said in a line', async () => {
+test('a port in use, and an invalid port, are reported in one line', async () => {
   const [first = 0] = await freePorts();
   const takenBy = (port: number, name: string, start: number) =>
     `port ${port} (${name}) is in use: Berth needs ${start} to ${start + 2}; choose other ports with PORT=<first port>`;
@@ -155,7 +155,7 @@ test('a port in use, and one that is none, are said in a line', async () => {
   await expect(startServer(folder, 99_999)).rejects.toThrow('PORT must be a port number');
 });
 
-/** Of the folder and all below it: path, mode, time of change, and a hash of what files hold. */
+/** Returns the path, mode, modification time and content hash of a folder and everything below it. */
 async function contentOf(path: string): Promise<string[]> {
   const paths = [path, ...(await readdir(path, { recursive: true })).toSorted().map((name) => join(path, name))];
   return Promise.all(

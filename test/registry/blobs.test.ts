@@ -31,7 +31,7 @@ const publish = (name: string) =>
   env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)').bind(name).run();
 
 describe('invariant 6: knowing a digest gives nothing', () => {
-  test('a blob is read through the link of its repository alone', async () => {
+  test('a blob can be read only through the link of its repository', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     await expect(fixture.registry.getBlob(granted(OTHER), digest)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
     await expect(fixture.registry.resolveBlob(granted(OTHER), digest, true)).rejects.toMatchObject({
@@ -39,7 +39,7 @@ describe('invariant 6: knowing a digest gives nothing', () => {
     });
   });
 
-  test('a repository that has to be public is judged by the query that reads', async () => {
+  test('the query that reads also checks whether the repository is public', async () => {
     const image = await pushSmallImage(fixture, 1, ['latest']);
     const digest = first(image.manifest.requiredBlobs);
     const reference = { kind: 'digest', digest: image.digest } as const;
@@ -56,7 +56,7 @@ describe('invariant 6: knowing a digest gives nothing', () => {
     for (const read of reads) await expect(read()).resolves.toBeDefined();
   });
 
-  test('deleted here, then pushed elsewhere: it does not come back here', async () => {
+  test('a blob that was deleted here does not come back when it is pushed elsewhere', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     await fixture.registry.deleteBlob(REPOSITORY, digest);
     await pushBlob(fixture, bytesOf(1, 100), OTHER);
@@ -65,13 +65,13 @@ describe('invariant 6: knowing a digest gives nothing', () => {
 });
 
 describe('mounts', () => {
-  test('from a repository that the caller may read', async () => {
+  test('work from a repository that the caller may read', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100), OTHER);
     expect(await fixture.registry.mountBlob(REPOSITORY, digest, granted(OTHER))).toBe(true);
     expect((await fixture.registry.getBlob(granted(), digest)).size).toBe(100);
   });
 
-  test('not from one that lacks the blob, nor from a private one of others', async () => {
+  test('fail from one that lacks the blob, and from a private one of others', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100), OTHER);
     expect(await fixture.registry.mountBlob(REPOSITORY, digest, granted('bob/third' as RepositoryName))).toBe(false);
     expect(await fixture.registry.mountBlob(REPOSITORY, digest, ifPublic(OTHER))).toBe(false);
@@ -80,7 +80,7 @@ describe('mounts', () => {
     expect(await fixture.registry.mountBlob(REPOSITORY, digest, ifPublic(OTHER))).toBe(true);
   });
 
-  test('without a source, only from where the caller can pull', async () => {
+  test('without a source use only repositories that the caller can pull from', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100), OTHER);
     const ranges = (prefix: string) => [{ from: `${prefix}/`, to: `${prefix}0` }];
     expect(await fixture.registry.mountBlob(REPOSITORY, digest, { ranges: ranges('alice'), withPublic: true })).toBe(
@@ -102,7 +102,7 @@ describe('leases', () => {
       await rowsOf<{ lease_until: number; releasing: string | null }>('SELECT lease_until, releasing FROM locations')
     )[0];
 
-  test('a push promises 2 g; HEAD by who may push renews it once less than 1.75 g is left', async () => {
+  test('a push promises 2 g; a HEAD by a pusher renews it once less than 1.75 g is left', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     const pushed = fixture.now;
     expect(await lease()).toMatchObject({ lease_until: pushed + 2 * GRACE });
@@ -116,7 +116,7 @@ describe('leases', () => {
     expect(await lease()).toMatchObject({ lease_until: fixture.now + 2 * GRACE });
   });
 
-  test('only through a link: a HEAD elsewhere promises nothing', async () => {
+  test('only a HEAD through a link renews the lease', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     const before = await lease();
     fixture.now += GRACE;
@@ -124,7 +124,7 @@ describe('leases', () => {
     expect(await lease()).toEqual(before);
   });
 
-  test('a manifest clears the mark of the blobs that it needs, and of no others', async () => {
+  test('a manifest clears the releasing mark of the blobs that it needs, and of no others', async () => {
     const image = await pushSmallImage(fixture, 1, ['latest']);
     await pushBlob(fixture, bytesOf(9, 10));
     await env.DB_CENTRAL.prepare("UPDATE locations SET releasing = 'token'").run();
@@ -133,7 +133,7 @@ describe('leases', () => {
     expect(marked).toEqual([{ digest: await digestOf('sha256', bytesOf(9, 10)) }]);
   });
 
-  test('a HEAD, a mount and a second upload clear the mark of bytes about to leave', async () => {
+  test('a HEAD, a mount and a second upload clear the releasing mark', async () => {
     const digest = await pushBlob(fixture, bytesOf(1, 100));
     const uses = [
       () => fixture.registry.resolveBlob(granted(), digest, true),
@@ -168,7 +168,7 @@ describe('bytes that are not where they should be', () => {
   });
 });
 
-test('deleting: 404 for what is not there, refused while a live manifest references it', async () => {
+test('deleting an absent blob is 404, and deleting one that a live manifest references is refused', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   const blob = first(image.manifest.requiredBlobs);
   await expect(fixture.registry.deleteBlob(REPOSITORY, await digestOf('sha256', bytesOf(9, 9)))).rejects.toMatchObject({

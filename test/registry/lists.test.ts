@@ -21,7 +21,7 @@ beforeEach(async () => {
   fixture = await openFixture();
 });
 
-/** All items of a list, page by page; each page but the last says where the next starts. */
+/** Returns all items of a list, page by page. Each page but the last says where the next one starts. */
 async function collect<Item>(
   page: (after: string) => Promise<{ items: readonly Item[]; last: string | undefined }>,
 ): Promise<Item[][]> {
@@ -35,7 +35,7 @@ async function collect<Item>(
 }
 
 describe('tags', () => {
-  test('in byte order, in pages that say whether another follows', async () => {
+  test('come in byte order, in pages that say whether another follows', async () => {
     await pushSmallImage(fixture, 1, ['b', 'a', 'Z', '_', '9', 'a.1', 'a-1']);
     const all = ['9', 'Z', '_', 'a', 'a-1', 'a.1', 'b'];
     for (const limit of [1, 2, 3, 7, 100]) {
@@ -82,7 +82,7 @@ describe('referrers', () => {
 
   const subjectDigest = async () => (await imageOf(await pushBlob(fixture, bytesOf(1, 10)), [])).digest;
 
-  test('each once, with artifact type and annotations, filtered and paged', async () => {
+  test('come once each, with artifact type and annotations, filtered and in pages', async () => {
     for (const [type, note] of [
       ['application/a', '1'],
       ['application/b', '2'],
@@ -118,7 +118,7 @@ describe('referrers', () => {
     expect(last?.artifactType).toBe('application/vnd.oci.image.config.v1+json');
   });
 
-  test('a page ends by bytes as well, and none is lost', async () => {
+  test('a page also ends by bytes, and no referrer is lost', async () => {
     for (const note of ['1', '2', '3']) await attach('application/large', note + 'x'.repeat(1_900_000));
     const pages = await collect(async (after) =>
       fixture.registry.listReferrers(granted(), await subjectDigest(), undefined, { limit: 100, after }),
@@ -126,7 +126,7 @@ describe('referrers', () => {
     expect(pages.map((page) => page.length)).toEqual([2, 1]);
   });
 
-  test('an index without an artifact type has none; deleted ones are gone; an unknown repository has no referrers', async () => {
+  test('an index without an artifact type lists none; deleted referrers are gone; an unknown repository has none', async () => {
     const subject = await subjectDigest();
     const index = await documentOf('application/vnd.oci.image.index.v1+json', {
       manifests: [],

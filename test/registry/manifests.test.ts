@@ -46,7 +46,7 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     }
   });
 
-  test('one of nearly 4 MiB, kept in several rows, with a byte-order mark and astral characters', async () => {
+  test('even with nearly 4 MiB in several rows, a byte-order mark and astral characters', async () => {
     const text = `\uFEFF${JSON.stringify({ schemaVersion: 2, note: '😀é'.repeat(700_000) })}`;
     const content = utf8(text);
     expect(content.byteLength).toBeGreaterThan(4_000_000);
@@ -58,7 +58,7 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     expect((await rowsOf('SELECT part FROM manifest_contents')).length).toBeGreaterThan(3);
   });
 
-  test('a manifest whose blobs are missing is refused, names each, and changes nothing', async () => {
+  test('a manifest with missing blobs is refused, names each of them, and changes nothing', async () => {
     const config = await pushBlob(fixture, bytesOf(1, 10));
     const absent = await Promise.all([2, 3].map((seed) => digestOf('sha256', bytesOf(seed, 10))));
     const image = await imageOf(config, absent);
@@ -72,7 +72,7 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     expect(await snapshot()).toBe(before);
   });
 
-  test('a blob of another repository is as good as missing', async () => {
+  test('a blob of another repository counts as missing', async () => {
     const other = 'alice/other' as typeof REPOSITORY;
     const config = await pushBlob(fixture, bytesOf(1, 10), other);
     await expect(pushImage(fixture, await imageOf(config, []), ['latest'])).rejects.toMatchObject({
@@ -80,7 +80,7 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     });
   });
 
-  test('a blob that loses its link between check and write refuses the commit', async () => {
+  test('a blob that loses its link between check and write makes the commit fail', async () => {
     const config = await pushBlob(fixture, bytesOf(1, 10));
     const image = await imageOf(config, []);
     const outcomes = await Promise.allSettled([
@@ -92,7 +92,7 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
     expect(deleted && pushed).toBe(false);
   });
 
-  test('indexes may be sparse, subjects absent, foreign layers without bytes', async () => {
+  test('indexes may be sparse, subjects absent, and foreign layers without bytes', async () => {
     const absent = await digestOf('sha256', bytesOf(50, 10));
     await pushImage(fixture, await indexOf([absent]), ['sparse']);
     const config = await pushBlob(fixture, bytesOf(1, 10));
@@ -106,8 +106,8 @@ describe('invariant 1: an acknowledged manifest can be pulled whole', () => {
   });
 });
 
-describe('latest', () => {
-  test('one for a whole transaction, greater than any before, whatever the wall clock does', async () => {
+describe('versions', () => {
+  test('are the same in a whole transaction, and greater than any before, whatever the wall clock does', async () => {
     await pushSmallImage(fixture, 1, ['a', 'b']);
     fixture.now -= 60_000;
     await pushSmallImage(fixture, 3, ['a']);
@@ -123,7 +123,7 @@ describe('latest', () => {
     expect(newer).toBe(older + 1);
   });
 
-  test('are integers, to the last digit', async () => {
+  test('are exact integers', async () => {
     await pushSmallImage(fixture, 1, ['a']);
     const [row] = await rowsOf<{ version: number; type: string }>('SELECT version, typeof(version) AS type FROM tags');
     expect(row).toEqual({ version: fixture.now * 1000, type: 'integer' });
@@ -131,7 +131,7 @@ describe('latest', () => {
 });
 
 describe('history and outbox entries', () => {
-  test('a tag write that is replaced is kept, also one that is deleted', async () => {
+  test('a replaced tag write is kept, as is a deleted one', async () => {
     const older = await pushSmallImage(fixture, 1, ['latest']);
     fixture.now += 1000;
     const second = await pushSmallImage(fixture, 3, ['latest']);
@@ -151,7 +151,7 @@ describe('history and outbox entries', () => {
     ]);
   });
 
-  test('central marks nothing; a store that announces marks what changed, once per tag', async () => {
+  test('central adds no outbox entry; a node adds one for what changed, once per tag', async () => {
     await pushSmallImage(fixture, 1, ['latest']);
     expect(await rowsOf('SELECT * FROM outbox')).toEqual([]);
     const node = await fixture.fresh({ announces: true });
@@ -166,7 +166,7 @@ describe('history and outbox entries', () => {
     ]);
   });
 
-  test('a refused push marks nothing', async () => {
+  test('a refused push adds no outbox entry', async () => {
     const node = await fixture.fresh({ announces: true });
     await expect(pushImage(node, await imageOf(await digestOf('sha256', bytesOf(77, 5)), []), ['x'])).rejects.toThrow();
     expect(await rowsOf('SELECT * FROM outbox')).toEqual([]);
@@ -174,7 +174,7 @@ describe('history and outbox entries', () => {
 });
 
 describe('deletes', () => {
-  test('a tag goes alone', async () => {
+  test('a tag is deleted alone', async () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteTag(REPOSITORY, 'a' as Tag);
     await expect(fixture.registry.getManifest(granted(), tag('a'))).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
@@ -187,7 +187,7 @@ describe('deletes', () => {
     );
   });
 
-  test('a manifest takes all its tags, and pushing it again by digest does not bring them back', async () => {
+  test('a manifest is deleted with all its tags, and pushing it again by digest does not bring them back', async () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteManifest(REPOSITORY, image.digest);
     await expect(fixture.registry.deleteManifest(REPOSITORY, image.digest)).rejects.toMatchObject({
@@ -212,7 +212,7 @@ describe('deletes', () => {
     expect(await names()).toEqual([REPOSITORY]);
   });
 
-  test('a whole repository: tags, manifests and links to blobs', async () => {
+  test('a whole repository is deleted: tags, manifests and links to blobs', async () => {
     const image = await pushSmallImage(fixture, 1, ['a', 'b']);
     await fixture.registry.deleteRepository(REPOSITORY);
     await expect(
@@ -226,7 +226,7 @@ describe('deletes', () => {
     await expect(fixture.registry.deleteRepository(REPOSITORY)).rejects.toMatchObject({ kind: 'NAME_UNKNOWN' });
   });
 
-  test('what is visible follows from the versions alone: the cached columns agree', async () => {
+  test('visibility follows from the versions alone: the cached columns agree', async () => {
     const images = await Promise.all([1, 3, 5].map((seed) => pushSmallImage(fixture, seed, [`t${seed}`, 'shared'])));
     await fixture.registry.deleteManifest(REPOSITORY, first(images).digest);
     await pushImage(fixture, first(images), ['again']);
@@ -249,7 +249,7 @@ test('a document of another media type is stored as pushed, and its blobs are re
   await expect(fixture.registry.deleteBlob(REPOSITORY, blob)).rejects.toMatchObject({ kind: 'BLOB_IN_USE' });
 });
 
-test('a pull is noted to the hour, after the response; a HEAD is none', async () => {
+test('a pull is recorded to the hour, after the response; a HEAD is not', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   const lastPull = async () => first(await rowsOf<{ last_pull: number }>('SELECT last_pull FROM manifests')).last_pull;
   await fixture.registry.resolveManifest(granted(), tag('latest'));
@@ -270,7 +270,7 @@ test('a pull is noted to the hour, after the response; a HEAD is none', async ()
   expect(await lastPull()).toBe(hour + 3_600_000);
 });
 
-test('a push wakes the queue where it is announced; where it is not, a deletion does and a push does not', async () => {
+test('a push at a node wakes the queue; at central, only a deletion does', async () => {
   const node = await fixture.fresh({ announces: true });
   await pushSmallImage(node, 1, ['latest']);
   expect(node.wakes).toBe(1);

@@ -30,10 +30,10 @@ function refusal(digest: Digest, stated: number, actual: number) {
   return { kind: 'MANIFEST_INVALID', entries: [{ message, detail: { digest, stated, actual } }] };
 }
 
-describe('a descriptor whose size contradicts what the repository holds is refused:', () => {
+describe('a descriptor with the wrong size is refused', () => {
   const OTHER = 'application/vnd.example.artifact.v1+json';
 
-  test('of a config, of a layer, of a foreign layer that is there, and of a blob of another document', async () => {
+  test('for a config, a layer, a foreign layer that is present, and a blob of another document', async () => {
     const [config, layer] = [await pushBlob(fixture, bytesOf(1, 10)), await pushBlob(fixture, bytesOf(2, 20))];
     const wrong = { ...descriptorOf(layer, 'application/vnd.oci.image.layer.v1.tar'), size: 21 };
     const foreign = { ...wrong, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar' };
@@ -53,7 +53,7 @@ describe('a descriptor whose size contradicts what the repository holds is refus
     expect(await snapshot()).toBe(before);
   });
 
-  test('of a child and of a subject', async () => {
+  test('for a child and a subject', async () => {
     const image = await pushSmallImage(fixture, 1, ['latest']);
     const size = image.bytes.byteLength;
     const wrong = { ...descriptorOf(image.digest, image.manifest.mediaType), size: size + 1 };
@@ -65,7 +65,7 @@ describe('a descriptor whose size contradicts what the repository holds is refus
     await pushImage(fixture, await indexOf([image.digest], { subject: { ...wrong, size } }), ['index']);
   });
 
-  test('each has an entry', async () => {
+  test('with one entry for each', async () => {
     const [config, layer] = [await pushBlob(fixture, bytesOf(1, 10)), await pushBlob(fixture, bytesOf(2, 20))];
     const wrong = (digest: Digest) => ({ ...descriptorOf(digest, 'application/x'), size: 1 });
     const image = await imageOf(config, [], { config: wrong(config), layers: [wrong(layer)] });
@@ -75,10 +75,10 @@ describe('a descriptor whose size contradicts what the repository holds is refus
   });
 });
 
-describe('a size passes', () => {
+describe('a wrong or missing size is accepted', () => {
   const bob = 'bob/app' as RepositoryName;
 
-  test('of what is not there, of a deleted manifest, and of a document that says none', async () => {
+  test('for something absent, for a deleted manifest, and in a document that states none', async () => {
     const image = await pushSmallImage(fixture, 1, []);
     await fixture.registry.deleteManifest('alice/app' as RepositoryName, image.digest);
     const wrong = { ...descriptorOf(image.digest, image.manifest.mediaType), size: 1 };
@@ -93,14 +93,14 @@ describe('a size passes', () => {
     );
   });
 
-  test('of a blob that another repository alone holds: its size must not show', async () => {
+  test('for a blob that only another repository holds, so that its size is not revealed', async () => {
     const blob = await pushBlob(fixture, bytesOf(5, 50), bob);
     await pushImage(fixture, await indexOf([], { manifests: [{ ...descriptorOf(blob, 'a/b'), size: 1 }] }));
     await pushImage(fixture, await indexOf([], { manifests: [{ ...descriptorOf(blob, 'a/b'), size: 2 }] }));
   });
 });
 
-test('at a node, a size that contradicts what only central holds is refused where central is asked for the blob', async () => {
+test('a node refuses a wrong size of a blob that only central holds', async () => {
   await addUsers();
   const hosts = await ThreeHosts.open();
   const config = await contentDigest(bytesOf(1, 10));

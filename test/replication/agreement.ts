@@ -1,4 +1,7 @@
-/** After all is healed: the queues drain, the hosts agree, and what they agree on is what clients were told. */
+/**
+ * After a run, all faults end. The queues drain, and the hosts must agree with each other and with what clients were
+ * told.
+ */
 import { env } from 'cloudflare:workers';
 import { OciError } from '../../src/oci/errors.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
@@ -23,7 +26,7 @@ const ALWAYS = (): boolean => true;
 
 const AWAY = (): Promise<never> => Promise.reject(new Error('away'));
 
-/** Runs all queues, again and again, until nothing is left. @throws where something stays */
+/** Runs all queues repeatedly until nothing is left. @throws when something stays */
 export async function heal(hosts: Hosts, { organization }: Content): Promise<void> {
   for (const { state } of hosts.nodes) state.retry(undefined);
   for (const node of hosts.nodes) node.restartQueue();
@@ -42,9 +45,9 @@ export async function heal(hosts: Hosts, { organization }: Content): Promise<voi
       Promise.all(hosts.nodes.map(({ store }) => outboxDepth(store.database))),
       neededCopies(organization),
     ]);
-    const fetches = hosts.nodes.map(({ state }) => state.copyDownCount());
-    left = { waiting, copies, fetches, jobs: hosts.nodes.map(({ state }) => state.waitingJobs('', 0, 100)) };
-    if (waiting.every(({ depth }) => depth === 0) && copies === 0 && fetches.every((count) => count === 0)) return;
+    const copiesDown = hosts.nodes.map(({ state }) => state.copyDownCount());
+    left = { waiting, copies, copiesDown, jobs: hosts.nodes.map(({ state }) => state.waitingJobs('', 0, 100)) };
+    if (waiting.every(({ depth }) => depth === 0) && copies === 0 && copiesDown.every((count) => count === 0)) return;
   }
   throw new Error(`the queues do not drain: ${JSON.stringify(left)}`);
 }
@@ -60,7 +63,7 @@ async function neededCopies(organization: string): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** What all hosts must answer alike. */
+/** The answers that must be equal at all hosts. */
 interface View {
   readonly tags: Record<string, number | string>;
   readonly lists: Record<string, string>;
@@ -71,7 +74,7 @@ interface View {
 export async function agree(hosts: Hosts, run: Run, content: Content, together: OneBatch): Promise<void> {
   together.on = true;
   const [central, ...nodes] = await Promise.all(hosts.all.map((host) => viewOf(host, content, run)));
-  if (central === undefined) throw new Error('central has no view');
+  if (central === undefined) throw new Error('the view of central is missing');
   for (const [i, view] of nodes.entries()) requireSame(`node${i + 1}`, view, central, run);
   checkWithOracle(central, run, content);
   await checkVisible(hosts);
@@ -126,7 +129,7 @@ async function readTag(host: Host, content: Content, name: RepositoryName, tag: 
   return read.then(({ digest }) => content.manifests.findIndex((manifest) => manifest.digest === digest), refusal);
 }
 
-/** Whether the repository exists makes no difference to who asks for something in it. */
+/** Returns the refusal. A missing repository and a missing manifest or tag count as the same. */
 function refusal(error: unknown): string {
   if (!(error instanceof OciError)) throw error;
   return error.kind === 'UNAVAILABLE' ? 'unavailable' : 'unknown';
@@ -202,7 +205,7 @@ async function checkVisible(hosts: Hosts): Promise<void> {
   }
 }
 
-/** All bytes are at central; every host serves them; what was deleted is gone. */
+/** Checks that central has all bytes, that every host serves them, and that deleted blobs are gone. */
 async function checkBytes(hosts: Hosts, { alive }: View, run: Run, content: Content): Promise<void> {
   const wanted = content.repositories.flatMap((name, r) => {
     const live = content.manifests.filter((_, m) => alive[`${r} ${m}`] === true);
@@ -246,7 +249,7 @@ const ANNOUNCE_ALL = [
   "INSERT INTO outbox SELECT 'tag', repository, name, version, 0 FROM tags WHERE repository GLOB ?1 || '/*'",
 ];
 
-/** A node that has announced once more all that it holds serves nothing old when central is away. */
+/** Checks that a node that has announced everything again serves nothing outdated while central is away. */
 async function checkAlone(hosts: Hosts, { tags }: View, content: Content, together: OneBatch): Promise<void> {
   for (const database of [env.DB_NODE1, env.DB_NODE2]) {
     await database?.batch(ANNOUNCE_ALL.map((statement) => database.prepare(statement).bind(content.organization)));

@@ -1,7 +1,7 @@
 /**
- * What must not be said while a part is away: that something is not there, or that bytes are there which nobody can
- * read. The one exception is a HEAD of what the asked host's own store has a row for: it asks no R2
- * (`operation-counts.test.ts`), and so does not see that R2 is away.
+ * Answers that are forbidden while a part is away: that something does not exist, or that bytes exist which no store
+ * can serve. The one exception is a HEAD of a blob with a row in the host's own store: it does not ask R2
+ * (`operation-counts.test.ts`), and so does not notice that R2 is away.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -27,7 +27,7 @@ beforeEach(async () => {
 });
 
 describe('a wrong 404 is worse than a 503', () => {
-  test("nothing that a node cannot know is answered with 404: central's D1 away", async () => {
+  test("while central's D1 is away, a node never answers 404 for what it cannot know", async () => {
     const image = await settled(hosts, 1);
     const layer = first(image.manifest.requiredBlobs);
     hosts.takeAway('central D1');
@@ -47,7 +47,7 @@ describe('a wrong 404 is worse than a 503', () => {
     }
   });
 
-  test('a HEAD is 404 to who may push, so that it uploads, and 503 to who may only pull', async () => {
+  test('a HEAD is 404 to a caller who may push, so that it uploads, and 503 to one who may only pull', async () => {
     const image = await settled(hosts, 1);
     hosts.takeAway('central D1');
     for (const path of pathsOf(image)) {
@@ -59,7 +59,7 @@ describe('a wrong 404 is worse than a 503', () => {
     await requireSettledEverywhere(hosts, image, { pushedAt: 'node2' });
   });
 
-  test('a mount of what only central may have is an upload, and a commit without a link is 503, never a missing blob', async () => {
+  test('a mount of a blob that only central may have becomes an upload, and a commit without a link is 503, not MANIFEST_BLOB_UNKNOWN', async () => {
     const kernel = bytesOf(9, 100);
     expect((await hosts.putBlob('central', REPOSITORY, kernel)).status).toBe(201);
     const [digest, config] = [await contentDigest(kernel), await contentDigest(CONFIG)];
@@ -79,7 +79,7 @@ describe('a wrong 404 is worse than a 503', () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a commit that central could complete, but lacks the blob of, names it once central answers', async () => {
+  test('a commit with a missing blob is 503 while central is away, and names the blob once central answers', async () => {
     const image = await imageOf(await contentDigest(CONFIG), [await contentDigest(bytesOf(9, 100))]);
     hosts.takeAway('central D1');
     expect(wrongRefusal(await hosts.putManifest('node1', REPOSITORY, 'latest', image))).toBeUndefined();
@@ -89,7 +89,7 @@ describe('a wrong 404 is worse than a 503', () => {
   });
 });
 
-describe('HEAD never says 200 for bytes that lie elsewhere, and whose every location is away', () => {
+describe('HEAD is never 200 for bytes in other stores, all of which are away:', () => {
   test.each<[string, Part[]]>([
     ['announced, and the node away', ['node1 D1', 'node1 R2']],
     ["announced, and the node's bucket away", ['node1 R2']],
@@ -101,14 +101,14 @@ describe('HEAD never says 200 for bytes that lie elsewhere, and whose every loca
         for (const as of ['alice', 'aliceReader'] as const) {
           const path = `/v2/${REPOSITORY}/blobs/${digest}`;
           const head = await hosts.call(host, 'HEAD', path, { as });
-          // Whoever may push is told to upload it.
+          // A caller who may push is told to upload the blob.
           if (as === 'alice') expect([host, head.status]).toEqual([host, 404]);
           else expect([host, as, wrongRefusal(head)]).toEqual([host, as, undefined]);
           expect([host, as, wrongRefusal(await hosts.call(host, 'GET', path, { as }))]).toEqual([host, as, undefined]);
         }
       }
     }
-    // Nor is a mount promised what nobody can read.
+    // A mount does not promise unreadable bytes either.
     const [digest] = image.manifest.requiredBlobs;
     const mount = await hosts.call(
       'node2',
@@ -118,7 +118,7 @@ describe('HEAD never says 200 for bytes that lie elsewhere, and whose every loca
     expect(mount.status).toBe(202);
   });
 
-  test("settled, and all but the asked node's own store away", async () => {
+  test("settled, and everything but the host's own store is away", async () => {
     const image = await settled(hosts, 1);
     hosts.takeAway('central R2', 'node1 R2');
     for (const digest of image.manifest.requiredBlobs) {
@@ -129,11 +129,11 @@ describe('HEAD never says 200 for bytes that lie elsewhere, and whose every loca
   });
 });
 
-describe("HEAD of a blob goes by the row of the asked host's own store", () => {
+describe("HEAD of a blob uses the row of the host's own store", () => {
   test.each<[HostName, Part[]]>([
     ['central', ['central R2']],
     ['node1', ['node1 R2', 'central R2']],
-  ])('at %s: 200 without asking R2, although a GET is 503 while no location answers', async (host, parts) => {
+  ])('at %s it is 200 without asking R2, although a GET is 503 while no location answers', async (host, parts) => {
     const image = await settled(hosts, 1);
     if (host === 'central') await hosts.evict('node1', image.manifest.requiredBlobs);
     hosts.takeAway(...parts);

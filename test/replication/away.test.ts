@@ -1,14 +1,16 @@
 /**
- * What keeps working while a part is away: each row is a part, each column something that a client does.
+ * What keeps working while a part is away. Each row of the table is a part, and each column something that a client
+ * does. The node is the one that an image was pushed to; elsewhere, the image has been announced. When a node's store
+ * is away, central serves settled images.
  *
- * | away             | push to a node             | pull from the node of what it holds | pull elsewhere of what was announced            | delete              |
- * | ---------------- | -------------------------- | ----------------------------------- | ----------------------------------------------- | ------------------- |
- * | central's D1     | works, waits marked        | works                               | each node serves what it holds, else 503        | 503                 |
- * | central's R2     | works                      | works                               | from the nodes' locations, else 503             | works               |
- * | the node's store | 503; central takes pushes  | from central, if settled, else 503  | from central, if settled, else 503              | works at central    |
- * | the queues       | works, waits marked        | works                               | works                                           | works, late at nodes |
+ * | away             | push to a node        | pull at the node     | pull elsewhere          | delete               |
+ * | ---------------- | --------------------- | -------------------- | ----------------------- | -------------------- |
+ * | central's D1     | works, in the outbox  | works                | if held there, else 503 | 503                  |
+ * | central's R2     | works                 | works                | nodes' copies, else 503 | works                |
+ * | the node's store | 503; works at central | if settled, else 503 | if settled, else 503    | works at central     |
+ * | the queues       | works, in the outbox  | works                | works                   | works, late at nodes |
  *
- * Whatever cannot be answered is 503 with Retry-After, never 404: a client takes that for the truth.
+ * Everything else is 503 with Retry-After, never 404, because clients believe a 404.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -47,7 +49,7 @@ async function deletions(host: HostName, image: Image): Promise<Answered[]> {
   return answers;
 }
 
-/** A blob that no manifest names. */
+/** A blob that no manifest references. */
 const LOOSE = bytesOf(900, 50);
 
 async function withLooseBlobAndTag(image: Image): Promise<void> {
@@ -64,7 +66,7 @@ async function requireGoneAt(host: HostName, image: Image): Promise<void> {
 }
 
 describe("central's D1 is away", () => {
-  test('a push to a node: works, waits marked', async () => {
+  test('a push to a node works, and waits in the outbox', async () => {
     hosts.takeAway('central D1');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
     await hosts.drain();
@@ -74,7 +76,7 @@ describe("central's D1 is away", () => {
     expect(await outboxEntries()).toBe(0);
   });
 
-  test('a pull from the node of what it holds: works, announced or not', async () => {
+  test('a pull at the node works, announced or not', async () => {
     const old = await announced(hosts, 1, 'old');
     hosts.takeAway('central D1');
     const image = await hosts.push('node1', REPOSITORY, 3, 'latest');
@@ -82,22 +84,22 @@ describe("central's D1 is away", () => {
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test('a pull elsewhere of what was announced: from the node that has fetched it, else 503', async () => {
-    const [fetched, other] = [await settled(hosts, 1, 'fetched'), await settled(hosts, 3, 'other')];
-    expect(await pulls(hosts, 'node2', fetched, 'fetched')).toEqual(all(fetched, 200));
+  test('a pull elsewhere works at a node that has copied it down, else it is 503', async () => {
+    const [copied, other] = [await settled(hosts, 1, 'copied'), await settled(hosts, 3, 'other')];
+    expect(await pulls(hosts, 'node2', copied, 'copied')).toEqual(all(copied, 200));
     await hosts.drain();
     hosts.takeAway('central D1');
-    expect(await pulls(hosts, 'node2', fetched, 'fetched')).toEqual(all(fetched, 200));
+    expect(await pulls(hosts, 'node2', copied, 'copied')).toEqual(all(copied, 200));
     expect(await pulls(hosts, 'node2', other, 'other')).toEqual(all(other, 503));
     for (const [image, tag] of [
-      [fetched, 'fetched'],
+      [copied, 'copied'],
       [other, 'other'],
     ] as const) {
       expect(await pulls(hosts, 'central', image, tag)).toEqual(all(image, 503));
     }
   });
 
-  test('a deletion: 503 at a node and at central, and nothing is gone', async () => {
+  test('a deletion is 503 at a node and at central, and nothing is gone', async () => {
     const image = await settled(hosts, 1);
     await withLooseBlobAndTag(image);
     hosts.takeAway('central D1');
@@ -111,7 +113,7 @@ describe("central's D1 is away", () => {
 });
 
 describe("central's R2 is away", () => {
-  test('a push to a node: works, is announced, and settles later; central takes none', async () => {
+  test('a push to a node works, is announced, and settles later; central refuses pushes', async () => {
     hosts.takeAway('central R2');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
     await hosts.drain();
@@ -124,13 +126,13 @@ describe("central's R2 is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds: works', async () => {
+  test('a pull at the node works', async () => {
     const image = await settled(hosts, 1);
     hosts.takeAway('central R2');
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test("a pull elsewhere of what was announced: from the node's location, settled or not", async () => {
+  test("a pull elsewhere uses the node's location, settled or not", async () => {
     const old = await settled(hosts, 1, 'old');
     hosts.takeAway('central R2');
     const image = await announced(hosts, 3);
@@ -140,12 +142,12 @@ describe("central's R2 is away", () => {
     }
   });
 
-  test('a pull elsewhere of what was announced: 503 of bytes that only central has', async () => {
+  test('a pull elsewhere is 503 for bytes that only central has', async () => {
     const image = await settled(hosts, 1);
     await hosts.evict('node1', image.manifest.requiredBlobs);
     hosts.takeAway('central R2');
     for (const host of ['node1', 'node2'] as const) {
-      // Rows are there, so a manifest is.
+      // The manifest's rows are there, so it can be read.
       expect([host, await pulls(hosts, host, image)]).toEqual([host, [200, 200, 200, 200, 503, 503, 503, 503]]);
     }
     for (const digest of image.manifest.requiredBlobs) {
@@ -155,7 +157,7 @@ describe("central's R2 is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test.each(['central', 'node1', 'node2'] as const)('a deletion: works at %s', async (host) => {
+  test.each(['central', 'node1', 'node2'] as const)('a deletion works at %s', async (host) => {
     const image = await settled(hosts, 1);
     await withLooseBlobAndTag(image);
     hosts.takeAway('central R2');
@@ -166,7 +168,7 @@ describe("central's R2 is away", () => {
 });
 
 describe("the node's store is away", () => {
-  test('a push to the node: 503 with Retry-After, at every step; central works', async () => {
+  test('a push to the node is 503 with Retry-After at every step, and central takes it', async () => {
     const image = await settled(hosts, 1);
     const opened = await hosts.call('node1', 'POST', `/v2/${REPOSITORY}/blobs/uploads/`);
     expect(opened.status).toBe(202);
@@ -186,7 +188,7 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds: from central, if settled, else 503', async () => {
+  test('a pull at the node uses central, if settled, else it is 503', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway(...NODE1);
     for (const host of ['node1', 'central'] as const) {
@@ -196,7 +198,7 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test("a pull from the node of what it holds, only its bucket away: from central's, if settled, else 503", async () => {
+  test("a pull at the node uses central's bytes when only its bucket is away, if settled, else it is 503", async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway('node1 R2');
     for (const [path, status] of [
@@ -208,7 +210,7 @@ describe("the node's store is away", () => {
     }
   });
 
-  test('a pull elsewhere of what was announced: from central, if settled, else 503', async () => {
+  test('a pull elsewhere uses central, if settled, else it is 503', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway(...NODE1);
     expect(await pulls(hosts, 'node2', old, 'old')).toEqual(all(old, 200));
@@ -216,7 +218,7 @@ describe("the node's store is away", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a deletion: 503 at the node, works at central and at the other node, and is heard of', async () => {
+  test('a deletion is 503 at the node, works at central and at the other node, and reaches the node later', async () => {
     const image = await settled(hosts, 1);
     await withLooseBlobAndTag(image);
     hosts.takeAway(...NODE1);
@@ -230,7 +232,7 @@ describe("the node's store is away", () => {
 });
 
 describe('the queues are away', () => {
-  test('a push to a node: works, waits marked', async () => {
+  test('a push to a node works, and waits in the outbox', async () => {
     hosts.takeAway('queues');
     const image = await hosts.push('node1', REPOSITORY, 1, 'latest');
     expect([await outboxEntries(), await stateAt(hosts, 'node1')]).toEqual([2, 'pending']);
@@ -238,13 +240,13 @@ describe('the queues are away', () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a pull from the node of what it holds: works', async () => {
+  test('a pull at the node works', async () => {
     const image = await announced(hosts, 1);
     hosts.takeAway('queues');
     expect(await pulls(hosts, 'node1', image)).toEqual(all(image, 200));
   });
 
-  test('a pull elsewhere of what was announced: works, and is not kept near', async () => {
+  test('a pull elsewhere works, but is not copied down', async () => {
     const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
     hosts.takeAway('queues');
     for (const host of ['central', 'node2'] as const) {
@@ -254,7 +256,7 @@ describe('the queues are away', () => {
     expect(hosts.queueOf('node2').state.copyDownCount()).toBe(0);
   });
 
-  test('a deletion: works, late at nodes', async () => {
+  test('a deletion works, and reaches nodes later', async () => {
     const image = await settled(hosts, 1);
     await withLooseBlobAndTag(image);
     expect(await pulls(hosts, 'node2', image)).toEqual(all(image, 200));
@@ -262,7 +264,7 @@ describe('the queues are away', () => {
     hosts.takeAway('queues');
     for (const { status, code } of await deletions('node1', image)) expect([status, code]).toEqual([202, undefined]);
     for (const host of ['central', 'node1'] as const) await requireGoneAt(host, image);
-    // A tag is asked for at central as well; what node2 holds by its digest is there until it hears of it.
+    // A read by tag also asks central. What node2 holds stays readable by digest until it knows of the deletion.
     const read = async (reference: string): Promise<number> =>
       (await hosts.call('node2', 'GET', `/v2/${REPOSITORY}/manifests/${reference}`)).status;
     expect([await read('latest'), await read('other'), await read(image.digest)]).toEqual([404, 404, 200]);

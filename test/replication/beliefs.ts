@@ -1,6 +1,6 @@
 /**
- * What is believed of things that only central changes, and of links: the last acknowledged change, unless one got no
- * answer.
+ * What the test believes about things that only central changes, and about links: the last acknowledged change. A thing
+ * with a change that got no answer is unsure.
  */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
@@ -9,7 +9,7 @@ export class Beliefs {
   readonly #believed = new Map<string, boolean | 'unsure'>();
   readonly #unlinked = new Map<string, { readonly repository: RepositoryName; readonly digest: Digest }>();
 
-  /** A change was asked for; one without an answer may still happen at any time. */
+  /** Notes the outcome of a requested change; one without an answer may still happen at any time. */
   told(thing: string, value: boolean, answer: 'answered' | 'refused' | 'failed', disturbed: boolean): void {
     if (answer === 'refused' || this.#believed.get(thing) === 'unsure') return;
     this.#believed.set(thing, answer === 'failed' || disturbed ? 'unsure' : value);
@@ -19,7 +19,7 @@ export class Beliefs {
     return this.#believed.get(thing) ?? false;
   }
 
-  /** A host may have linked a blob into a repository, or may do so. */
+  /** Notes that a host may have linked a blob into a repository, or may still do so. */
   linked(repository: RepositoryName, digest: Digest): void {
     this.#unlinked.delete(`${repository} ${digest}`);
   }
@@ -28,7 +28,7 @@ export class Beliefs {
     this.#unlinked.set(`${repository} ${digest}`, { repository, digest });
   }
 
-  /** Blobs that were deleted from repositories, and not heard of since. */
+  /** Returns the blobs that were deleted from repositories, and may not have been linked since. */
   deletedBlobs(): Iterable<{ readonly repository: RepositoryName; readonly digest: Digest }> {
     return this.#unlinked.values();
   }

@@ -1,6 +1,6 @@
 /**
- * Central lets bytes go, as far as its promises allow: of blobs that no live manifest of a linking repository
- * references and whose lease is over, while no node has an old outbox entry. Rows first, objects after.
+ * Collects at central as far as its promises allow: blobs that no live manifest of a linking repository references and
+ * whose lease is over, while no node has an old outbox entry. Rows are deleted first, objects after.
  */
 import { env } from 'cloudflare:workers';
 import { outboxDepth } from '../../src/stores/outbox-rows.ts';
@@ -19,7 +19,7 @@ const COLLECT = `
 
 export async function collectAtCentral({ nodes, central, now }: Hosts, { blobs }: Content): Promise<void> {
   for (const { store, skew } of nodes) {
-    // A node that does not answer stops collection.
+    // A node that does not answer stops the collection.
     const { oldest } = await outboxDepth(store.database).catch(() => ({ oldest: 0 }));
     if (oldest !== null && oldest - skew <= now - GRACE / 2) return;
   }

@@ -1,19 +1,19 @@
-/** What a run pushes: fresh names and bytes, so that runs share stores without meeting. */
+/** The content that a run pushes: fresh names and bytes, so that runs can share stores. */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import { contentDigest, type Image, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
 
 export interface Content {
   readonly organization: OrganizationName;
-  /** One that holds nothing: it is created and removed. */
+  /** An organization without content, which is created and removed. */
   readonly otherOrganization: OrganizationName;
   readonly repositories: readonly RepositoryName[];
   readonly blobs: readonly { readonly digest: Digest; readonly bytes: Uint8Array<ArrayBuffer> }[];
-  /** Three images, of which the last has the first as its subject, and the index of the first two. */
+  /** Three images, the last with the first as its subject, and an index of the first two. */
   readonly manifests: readonly Image[];
 }
 
-/** Of {@link Content.manifests}. */
+/** Position of the index in {@link Content.manifests}. */
 export const INDEX = 3;
 
 export async function contentOf(run: number): Promise<Content> {

@@ -1,7 +1,7 @@
 /**
- * Invariants 1 to 4, whatever happens: random operations on central and two nodes, with skewed clocks, stores that fail
- * before or after a call, do it too late or never answer, queues that are killed, and operations in the middle of
- * others. Then all heals, and the hosts agree on what clients were told.
+ * Invariants 1 to 4 under random operations on central and two nodes, with skewed clocks, stores that fail before or
+ * after a call, act late or never answer, killed queues, and operations in the middle of others. Then all faults end,
+ * and the hosts must agree on what clients were told.
  *
  * `npm run test:convergence -- --runs 1000 --seed 7` does more runs, or replays a failure.
  */
@@ -38,7 +38,7 @@ let now = Date.UTC(2026, 0, 2);
 async function converges(given: Plan): Promise<void> {
   const together = new OneBatch();
   const hosts = await openHosts({ reach: together.reach });
-  // Later than every version of the runs before, whatever their clocks.
+  // Later than every version of earlier runs, whatever their clocks.
   hosts.now = now + HOUR;
   const content = await contentOf(run++);
   const faults = new Faults(hosts);

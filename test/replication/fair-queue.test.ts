@@ -1,6 +1,4 @@
-/**
- * Who is next when blobs wait to be moved: organizations take turns, what comes late is seen, two are moved at once.
- */
+/** Which blob is moved next: organizations take turns, late blobs are seen, and two blobs are moved at once. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -36,11 +34,11 @@ describe('the fair queue', () => {
     });
   };
 
-  test('of nothing is nothing', () => {
+  test('returns nothing when nothing waits', () => {
     expect(new FairQueue().take([])).toBeUndefined();
   });
 
-  test('go around the organizations, however many blobs each has', () => {
+  test('alternates between the organizations, however many blobs each has', () => {
     expect(order(new FairQueue(), ['a up 1', 'a up 2', 'a up 3', 'b up 1', 'b up 2', 'c up 1'])).toEqual([
       'a up 1',
       'b up 1',
@@ -51,29 +49,29 @@ describe('the fair queue', () => {
     ]);
   });
 
-  test('go around the kinds within an organization, and fetches do not go before the copies of others', () => {
+  test("alternates between copies down and up within an organization, so that an organization's copies down do not go before others' copies up", () => {
     expect(
       order(new FairQueue(), ['a down 1', 'a down 2', 'a down 3', 'b down 1', 'a up 1', 'c up 1', 'b up 1']),
     ).toEqual(['a down 1', 'b down 1', 'c up 1', 'a up 1', 'b up 1', 'a down 2', 'a down 3']);
   });
 
-  test('are remembered: who comes anew and again does not go before who waits', () => {
+  test('remembers turns: an organization with ever new blobs does not go before one that waits', () => {
     const fairQueue = new FairQueue();
     const taken = Array.from({ length: 6 }, (_, i) => order(fairQueue, [`a up ${i}`, `b up 0`, `b up 1`], 1)[0]);
     expect(taken.map((name) => name?.slice(0, 1))).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
   });
 
-  test('are forgotten of those who had theirs longest ago', () => {
+  test('forgets the organizations whose turn was longest ago', () => {
     const fairQueue = new FairQueue();
     for (let i = 0; i < 5000; i++) fairQueue.take([named(`o${i} up 1`)]);
     expect(order(fairQueue, ['o4999 up 2', 'o4998 up 2', 'o1 up 2'])).toEqual(['o1 up 2', 'o4998 up 2', 'o4999 up 2']);
   });
 });
 
-describe("central's list of copies", () => {
+describe("central's list of copies up", () => {
   const digestOf = (organization: number, i: number): Digest => `sha256:${organization}-${i}` as Digest;
 
-  /** `blobs` of each organization, of sizes that grow. */
+  /** Announces `blobs` of each organization, with increasing sizes. */
   async function announced(organizations: number, blobs: (organization: number) => number): Promise<void> {
     const rows = Array.from({ length: organizations }, (_, o) =>
       Array.from({ length: blobs(o) }, (_each, i) => ({
@@ -107,7 +105,7 @@ describe("central's list of copies", () => {
   const look = (after = '', limit = 100, except: readonly Digest[] = []) =>
     copiesUpFrom(hosts.central.store.database, 'node1', after, limit, except);
 
-  test('has the smallest of each organization, then the next of each', async () => {
+  test('starts with the smallest of each organization, then the next of each', async () => {
     await announced(3, (organization) => [4, 1, 2][organization] ?? 0);
     const { copiesUp, end } = await look();
     expect(end).toBeUndefined();
@@ -138,7 +136,7 @@ describe("central's list of copies", () => {
     });
   });
 
-  test('of very many organizations is looked at in parts, and reads no more than that', async () => {
+  test('is read in parts if there are very many organizations, and a part reads no more rows than it needs', async () => {
     await announced(120, (organization) => (organization === 0 ? 3000 : 2));
     const first = await look();
     expect(first.copiesUp.map(({ organization }) => organization)).toEqual(
@@ -153,7 +151,7 @@ describe("central's list of copies", () => {
   });
 });
 
-/** A state that says which object was begun last. */
+/** A state that notes which object was begun last. */
 class NotedState extends MemoryQueueState {
   latest = '';
 
@@ -163,14 +161,14 @@ class NotedState extends MemoryQueueState {
   }
 }
 
-/** Stops every object that is written while it is shut, until the test lets it go. */
+/** While it is shut, holds every object that is being written until the test releases it. */
 class Sluice {
   readonly started: string[] = [];
   readonly #held: (() => void)[] = [];
   #isOpen = false;
   #wake = (): void => undefined;
 
-  /** Holds what the queue of a node writes to a host's bucket. */
+  /** Holds what a node's queue writes to a host's bucket. */
   constructor(host: Host, state: NotedState) {
     host.gate = async (call, work) => {
       if (call === 'put' && state.latest !== '') {
@@ -184,12 +182,12 @@ class Sluice {
     };
   }
 
-  /** Answers once so many have been started. */
+  /** Waits until this many objects have been started. */
   async reached(count: number): Promise<void> {
     while (this.started.length < count) await new Promise<void>((wake) => (this.#wake = wake));
   }
 
-  letOneGo(): void {
+  releaseOne(): void {
     this.#held.shift()?.();
   }
 
@@ -209,7 +207,8 @@ describe('a queue', () => {
   });
 
   /**
-   * Layers of the lengths, in one image; its config is as long as the number of layers. Answers layers, then config.
+   * Pushes an image with layers of the given lengths, whose config is as long as the number of layers. Returns the
+   * digests of the layers and then of the config.
    */
   async function pushLayers(
     node: NodeHost,
@@ -226,7 +225,7 @@ describe('a queue', () => {
     return [...layers, config];
   }
 
-  test('copies two at a time; what another organization pushes meanwhile is next, and not last', async () => {
+  test('copies two at a time; what another organization pushes meanwhile is next, not last', async () => {
     const { node1, central } = hosts;
     const [a, b, c, d, config] = await pushLayers(node1, 'alice', 1, [1000, 2000, 3000, 4000]);
     await node1.queue.moveMetadata(ALWAYS);
@@ -239,7 +238,7 @@ describe('a queue', () => {
     await node1.queue.moveMetadata(ALWAYS);
     for (const next of [late[1], b, late[0], c, d]) {
       const before = sluice.started.length;
-      sluice.letOneGo();
+      sluice.releaseOne();
       await sluice.reached(before + 1);
       expect(sluice.started.at(-1)).toBe(next);
     }
@@ -248,50 +247,51 @@ describe('a queue', () => {
     expect(state.counter('settled')).toBe(7);
   });
 
-  test('fetches and copies take turns, and organizations do', async () => {
+  test('alternates between copies down and up, and between organizations', async () => {
     const { node1, central } = hosts;
     const [a, b, config] = await pushLayers(node1, 'alice', 1, [1000, 2000]);
     await node1.queue.moveMetadata(ALWAYS);
-    const fetched = [];
-    for (const i of [1, 2, 3]) fetched.push(await pushBlob(at(central), bytesOf(50 + i, 10 * i), repositoryOf('bob')));
-    node1.queue.addCopiesDown(repositoryOf('bob'), fetched);
+    const copiesDown = [];
+    for (const i of [1, 2, 3])
+      copiesDown.push(await pushBlob(at(central), bytesOf(50 + i, 10 * i), repositoryOf('bob')));
+    node1.queue.addCopiesDown(repositoryOf('bob'), copiesDown);
     const sluice = new Sluice(central, state);
     const copyDownSluice = new Sluice(node1, state);
     const started = (): string[] => [...sluice.started, ...copyDownSluice.started];
     const moving = node1.queue.moveBytes(ALWAYS);
     await Promise.all([sluice.reached(1), copyDownSluice.reached(1)]);
-    expect(started()).toEqual([config, fetched[0]]);
-    // Whichever ends, the organization that had its turn longer ago is next.
-    copyDownSluice.letOneGo();
+    expect(started()).toEqual([config, copiesDown[0]]);
+    // Whichever copy ends, the organization whose turn was longer ago is next.
+    copyDownSluice.releaseOne();
     await copyDownSluice.reached(2);
-    expect(copyDownSluice.started).toEqual([fetched[0], fetched[1]]);
-    sluice.letOneGo();
+    expect(copyDownSluice.started).toEqual([copiesDown[0], copiesDown[1]]);
+    sluice.releaseOne();
     await sluice.reached(2);
     expect(sluice.started).toEqual([config, a]);
     sluice.open();
     copyDownSluice.open();
     await moving;
     expect(sluice.started).toEqual([config, a, b]);
-    expect(copyDownSluice.started).toEqual(fetched);
+    expect(copyDownSluice.started).toEqual(copiesDown);
   });
 
-  test('fetches for every organization, although more than a look holds have asked for much before', async () => {
+  test('copies down for every organization, although more organizations than fit in one look asked for much before', async () => {
     const { node1 } = hosts;
-    const nobodys = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
-    for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: nobodys(i) });
-    state.addCopyDown({ repository: repositoryOf('bob'), digest: nobodys(300) });
+    const absent = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
+    for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: absent(i) });
+    state.addCopyDown({ repository: repositoryOf('bob'), digest: absent(300) });
     await node1.queue.moveBytes(() => state.copyDownCount() > 301 - 110);
-    expect(state.copiesDownLeft(repositoryOf('bob'), [nobodys(300)])).toBe(0);
+    expect(state.copiesDownLeft(repositoryOf('bob'), [absent(300)])).toBe(0);
   });
 
-  test('what comes while the last is being copied does not wait for its end', async () => {
+  test('begins what arrives while the last copy is in progress', async () => {
     const { node1, central } = hosts;
     const [only] = await pushLayers(node1, 'alice', 1, [1000]);
     await node1.queue.moveMetadata(ALWAYS);
     const sluice = new Sluice(central, state);
     const moving = node1.queue.moveBytes(ALWAYS);
     await sluice.reached(2);
-    sluice.letOneGo();
+    sluice.releaseOne();
     expect(sluice.started).toContain(only);
     const late = await pushLayers(node1, 'bob', 11, [50]);
     await node1.queue.moveMetadata(ALWAYS);
@@ -323,7 +323,7 @@ describe('a queue', () => {
 
     afterEach(() => vi.useRealTimers());
 
-    test('looks again after ten seconds: what had failed is due by then', async () => {
+    test('looks again after ten seconds, when the failed job is due', async () => {
       const { node1, central } = hosts;
       const [long, config = ''] = await pushLayers(node1, 'alice', 1, [1000]);
       await node1.queue.moveMetadata(ALWAYS);
@@ -331,7 +331,7 @@ describe('a queue', () => {
       const sluice = new Sluice(central, state);
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const moving = node1.queue.moveBytes(ALWAYS);
-      // Both lanes have seen the same look: the other one waits by now.
+      // Both lanes use the same look, so the other one already waits.
       await sluice.reached(1);
       hosts.now += TEN_SECONDS;
       await vi.advanceTimersByTimeAsync(TEN_SECONDS - 1);
@@ -345,12 +345,12 @@ describe('a queue', () => {
       expect(vi.getTimerCount()).toBe(0);
     });
 
-    test('looks as soon as it is woken: what was paused goes on', async () => {
+    test('looks as soon as it is woken, and resumes what was paused', async () => {
       const { node1, central } = hosts;
       await pushLayers(node1, 'alice', 1, [1000]);
       await node1.queue.moveMetadata(ALWAYS);
-      const fetched = await pushBlob(at(central), bytesOf(50, 10), repositoryOf('bob'));
-      node1.queue.addCopiesDown(repositoryOf('bob'), [fetched]);
+      const copiedDown = await pushBlob(at(central), bytesOf(50, 10), repositoryOf('bob'));
+      node1.queue.addCopiesDown(repositoryOf('bob'), [copiedDown]);
       state.setPaused(true);
       const sluice = new Sluice(central, state);
       const copyDownSluice = new Sluice(node1, state);
@@ -367,7 +367,7 @@ describe('a queue', () => {
     });
   });
 
-  test('looks seldom: once for a hundred blobs, not for each', async () => {
+  test('looks rarely: once for a hundred blobs, not for each', async () => {
     const { node1, central } = hosts;
     await pushLayers(
       node1,

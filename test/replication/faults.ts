@@ -1,4 +1,4 @@
-/** Faults in calls to stores, at the place in an operation where a plan has them. */
+/** Injects the faults of a plan into calls to stores. */
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { OPEN } from '../support/links.ts';
 import { stalledCall } from '../support/stalled-calls.ts';
@@ -17,8 +17,8 @@ export class Faults {
   }
 
   /**
-   * Does some work under a fault. Answers whether it befell a call.
-   * @param meanwhile does the operation that happens while a call is held
+   * Does some work under a fault.
+   * @param meanwhile runs the operation that happens while a call is held
    */
   async during(
     fault: Fault | null,
@@ -33,7 +33,7 @@ export class Faults {
     }
   }
 
-  /** What is yet to be done, too late for its caller. */
+  /** Returns the work that is still to be done, too late for its caller. */
   late(): (() => Promise<unknown>)[] {
     return this.#late.splice(0);
   }
@@ -58,13 +58,13 @@ export class Faults {
         case 'stalls':
         case 'stalls after': {
           const done = effect === 'stalls' ? Promise.resolve() : work();
-          // A put lasts as long as its body.
+          // A put takes as long as its body.
           if (name !== 'put') return stalledCall(done);
           await done;
           throw new Unreachable(`${store} has not answered`);
         }
         case 'late':
-          // The body of an object ends with its request.
+          // A late put is dropped, because the body of an object ends with its request.
           if (name === 'batch') this.#late.push(work);
           throw new Unreachable(`${store} will do it later`);
         default: {

@@ -1,5 +1,6 @@
 /**
- * A tag's history: in pages merged over all stores, as much as is kept; and what the others know while a store is away.
+ * A tag's history: its pages are merged over all stores, its length is limited, and it is incomplete while a store is
+ * away.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
@@ -36,7 +37,7 @@ async function history(host: HostName, query = '', as: UserName = 'alice'): Prom
   return JSON.parse(new TextDecoder().decode(bytes)) as History;
 }
 
-/** All pages of `n` entries. */
+/** Returns all pages of `n` entries. */
 async function pages(host: HostName, n: number): Promise<(readonly Entry[])[]> {
   const found: (readonly Entry[])[] = [];
   let last: string | null = '';
@@ -55,7 +56,7 @@ function restore(host: HostName, entry: object): Promise<Answered> {
   return hosts.call(host, 'POST', `${HISTORY}/restore`, { headers, body: JSON.stringify(entry) });
 }
 
-test('is complete while all stores answer, and says so where one does not', async () => {
+test('is complete while all stores answer, and says so when one does not', async () => {
   const settled = await hosts.push('central', REPOSITORY, 1, 'latest');
   await hosts.drain();
   hosts.takeAway('queues');
@@ -76,7 +77,7 @@ test('is complete while all stores answer, and says so where one does not', asyn
   expect((await restore('central', { version: 1, origin: 'central' })).status).toBe(404);
 });
 
-test('shows a write that a removal came after, with the removal, and the write is superseded', async () => {
+test('shows a write that a removal ended, and the removal; the write is superseded', async () => {
   await hosts.push('central', REPOSITORY, 1, 'latest');
   await hosts.drain();
   hosts.takeAway('queues');
@@ -104,13 +105,13 @@ test('shows a write that a removal came after, with the removal, and the write i
   }
 });
 
-test('is 503 where no store answers', async () => {
+test('is 503 when no store answers', async () => {
   await hosts.push('node1', REPOSITORY, 1, 'latest');
   hosts.takeAway('central D1', 'node1 D1', 'node2 D1');
   expect((await hosts.call('node1', 'GET', `${HISTORY}/history`)).status).toBe(503);
 });
 
-test('is paged, each page merged over all stores', async () => {
+test('comes in pages, each merged over all stores', async () => {
   hosts.takeAway('queues');
   const pushed: string[] = [];
   for (const [i, host] of (['central', 'node1', 'node2', 'node1', 'central', 'node2', 'central'] as const).entries()) {
@@ -143,7 +144,7 @@ function sizes(count: number, n: number): number[] {
   return Array.from({ length: Math.ceil(count / n) }, (_, i) => Math.min(n, count - i * n));
 }
 
-test('keeps so many entries as are configured: a push removes what is more, and all that is shown can be put back', async () => {
+test('keeps the configured number of entries: a push removes the others, and every entry that is shown can be restored', async () => {
   hosts = await ThreeHosts.open({ history_entries: 3 });
   const digests: string[] = [];
   for (let i = 0; i < 6; i++) digests.unshift((await hosts.push('central', REPOSITORY, 10 * i, 'latest')).digest);
@@ -160,7 +161,7 @@ test('keeps so many entries as are configured: a push removes what is more, and 
   }
 });
 
-test('shows no more than is kept, also before the rest is removed', async () => {
+test('never shows more entries than are kept, even before the others are removed', async () => {
   hosts = await ThreeHosts.open({ history_entries: 3, history_days: 2 });
   const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
   const now = Date.now();
@@ -173,7 +174,7 @@ test('shows no more than is kept, also before the rest is removed', async () => 
   expect((await history('central')).history.map(({ version }) => version).slice(1)).toEqual([5, 4, 3]);
 });
 
-test('the fifth oldest of 600 is shown on its page, and can be put back', async () => {
+test('the fifth oldest of 600 entries is on a page, and can be restored', async () => {
   hosts = await ThreeHosts.open({ history_entries: 1000 });
   const { digest } = await hosts.push('central', REPOSITORY, 1, 'latest');
   await hosts.push('central', REPOSITORY, 3, 'latest');
@@ -193,7 +194,7 @@ test('the fifth oldest of 600 is shown on its page, and can be put back', async 
   ).toBe(digest);
 });
 
-test('says of deletions and deleted manifests that they cannot be put back, and shows the latter only to who may push', async () => {
+test('marks deletions and deleted manifests as not restorable, and shows the latter only to callers who may push', async () => {
   const first = await hosts.push('central', REPOSITORY, 1, 'latest');
   const second = await hosts.push('central', REPOSITORY, 3, 'latest');
   await hosts.call('central', 'DELETE', `/v2/${REPOSITORY}/manifests/latest`);

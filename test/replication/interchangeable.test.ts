@@ -21,7 +21,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-/** The fixture's helpers want only a registry. */
+/** Returns a fixture for a host: the fixture's functions need only a registry. */
 function at({ registry }: Host): Fixture {
   return { registry } as unknown as Fixture;
 }
@@ -95,7 +95,7 @@ test('lists merge both stores', async () => {
   for (const host of hosts.all) expect(await list(host)).toEqual(['a', 'b', 'c', 'd', 'e']);
 });
 
-test('what a pull fetched from afar is near the next time', async () => {
+test('what a pull reads from central is copied to the node', async () => {
   const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
   expect(await tagAt(hosts.node1)).toBe(image.digest);
   const layer = first(image.manifest.requiredBlobs);
@@ -122,7 +122,7 @@ test('a kernel that only central holds is not sent again', async () => {
 });
 
 describe('an alarm', () => {
-  test('is not set for what nobody has to do any more', async () => {
+  test('is not set when no work is left', async () => {
     await pushSmallImage(at(hosts.node1), 1, ['latest']);
     hosts.central.gate = () => Promise.reject(new Error('central is away'));
     await hosts.node1.queue.moveMetadata(() => true);
@@ -136,7 +136,7 @@ describe('an alarm', () => {
     expect(hosts.node1.queue.nextAlarm()).toBeUndefined();
   });
 
-  test('is set for what was announced after the lane of bytes had found nothing', async () => {
+  test('is set for an image that was announced after the bytes lane found nothing', async () => {
     const { node1 } = hosts;
     await pushSmallImage(at(node1), 1, ['latest']);
     await node1.queue.moveBytes(() => true);
@@ -147,20 +147,20 @@ describe('an alarm', () => {
     expect([node1.state.counter('settled'), node1.queue.nextAlarm()]).toEqual([2, undefined]);
   });
 
-  test('waits, for what was announced meanwhile, until the lane of bytes has rested', async () => {
+  test('waits for the backoff of the bytes lane before it copies what was announced meanwhile', async () => {
     const { node1, central } = hosts;
     await pushSmallImage(at(node1), 1, ['latest']);
     central.gate = () => Promise.reject(new Error('central is away'));
     await node1.queue.moveBytes(() => true);
-    const rested = node1.queue.nextAlarm() ?? 0;
+    const backoffEnd = node1.queue.nextAlarm() ?? 0;
     central.gate = (_call, work) => work();
     await node1.queue.moveMetadata(() => true);
-    expect(rested).toBeGreaterThan(hosts.now);
-    expect(node1.queue.nextAlarm()).toBe(rested);
+    expect(backoffEnd).toBeGreaterThan(hosts.now);
+    expect(node1.queue.nextAlarm()).toBe(backoffEnd);
   });
 });
 
-test('blobs that an index lists as its children, as older build caches do, are moved as well', async () => {
+test('blobs that an index lists as children, as older build caches do, are copied too', async () => {
   const layer = await pushBlob(at(hosts.node1), bytesOf(9, 1000));
   await pushImage(at(hosts.node1), await indexOf([layer]), ['cache']);
   await hosts.drain();
@@ -169,7 +169,7 @@ test('blobs that an index lists as its children, as older build caches do, are m
   expect((await bytesIn(await blob.open())).byteLength).toBe(1000);
 });
 
-test('a second tag on a manifest that the node has kept already is near after a pull as well', async () => {
+test('a second tag on a manifest that the node already has is also copied by a pull', async () => {
   const image = await pushSmallImage(at(hosts.central), 1, ['first', 'second']);
   for (const tag of ['first', 'second']) {
     expect(await tagAt(hosts.node1, tag)).toBe(image.digest);

@@ -1,4 +1,4 @@
-/** Plans that are carried out before any random one: each is what a rule of replication is for. */
+/** Plans that run before the random ones. Each is the reason for a rule of replication. */
 import type { Fault, Operation, Plan, Step } from './operations.ts';
 
 const EQUAL = { central: 0, node1: 0, node2: 0 };
@@ -16,18 +16,18 @@ const DELETE_TAG = step({ kind: 'delete tag', host: 'central', repository: 0, ta
 const DELETION = { kind: 'delete manifest', host: 'central', repository: 0, image: 0 } as const;
 const DELETE_MANIFEST = step(DELETION);
 
-/** The calls of a queue's run in which something comes between: from its first look on. */
+/** The calls of a queue's run in which something else happens, from its first look on. */
 const CALLS = [3, 4, 5, 6, 7];
 
 export const KNOWN_PLANS: readonly Plan[] = [
   // A tag or a manifest that a node has announced is deleted at central.
   { skews: EQUAL, steps: [push('node1', 0, ['x']), step(ANNOUNCE), DELETE_TAG] },
   { skews: EQUAL, steps: [push('node1', 0, ['x']), step(ANNOUNCE), DELETE_MANIFEST] },
-  // A node deletes what it has just acknowledged.
+  // A node deletes an image that it has just acknowledged.
   { skews: EQUAL, steps: [push('node1', 0, ['x']), step({ ...DELETION, host: 'node1' })] },
-  // A node announces what has already lost.
+  // A node announces a write that has already lost.
   { skews: { ...EQUAL, central: 300_000 }, steps: [push('central', 0, ['x']), push('node1', 1, ['x'])] },
-  // A manifest is committed on what central has long ceased to promise.
+  // A manifest is committed long after central's promise of its blobs has ended.
   {
     skews: EQUAL,
     steps: [
@@ -44,7 +44,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(ANNOUNCE, { store: 'node1', call, effect: push('node1', 1, ['x']).operation }),
     ],
   })),
-  // A queue is killed while it follows a deletion.
+  // A queue is killed while it applies a deletion.
   ...CALLS.map((call): Plan => ({
     skews: EQUAL,
     steps: [

@@ -1,5 +1,6 @@
 /**
- * Queries that are asked at one time go to D1 in one batch: the many reads that compare hosts take fewer round trips.
+ * Sends queries that are asked at the same time to D1 in one batch, so that the many reads that compare hosts take
+ * fewer round trips.
  */
 
 interface Asked {
@@ -9,7 +10,7 @@ interface Asked {
 }
 
 export class OneBatch {
-  /** Only while this is so: it makes one transaction of what would be several. */
+  /** Whether to combine queries. A combined batch is one transaction instead of several. */
   on = false;
 
   readonly reach = (database: D1Database): D1Database => {

@@ -1,4 +1,4 @@
-/** What a run of the convergence test is made of: plain data, so that a failure can be shrunk, printed and replayed. */
+/** The data of a run of the convergence test. It is plain, so that a failure can be shrunk, printed and replayed. */
 import * as fc from 'fast-check';
 import { HOST_NAMES, type HostName, type NodeName } from '../support/hosts.ts';
 
@@ -11,7 +11,7 @@ const NODES: readonly NodeName[] = ['node1', 'node2'];
 export type Target = { readonly host: HostName; readonly repository: number };
 
 /**
- * How blobs get into a repository: sent always, only where HEAD says that they are missing, or mounted where possible.
+ * How blobs get into a repository: always sent, sent only if HEAD says that they are missing, or mounted if possible.
  */
 export type Way = 'send' | 'head' | 'mount';
 
@@ -22,14 +22,14 @@ export type Operation =
       readonly tags: readonly string[];
       readonly way: Way;
     })
-  /** Both images and then the index of them, each to the tag, as containerd does. */
+  /** Pushes both images and then their index, each to the tag, as containerd does. */
   | (Target & { readonly kind: 'push index'; readonly tag: string; readonly way: Way })
-  /** HEAD of an image's blobs, then time goes by, central may collect, and the image is committed. */
+  /** A HEAD of an image's blobs; then time passes, central may collect, and the image is committed. */
   | (Target & {
       readonly kind: 'reuse';
       readonly image: number;
       readonly tag: string;
-      /** Quarters of the grace time. */
+      /** Quarters of the grace time that pass. */
       readonly quarters: number;
       readonly collect: boolean;
     })
@@ -43,32 +43,32 @@ export type Operation =
   | { readonly kind: 'visibility'; readonly repository: number; readonly isPublic: boolean }
   | { readonly kind: 'create credential' | 'remove credential'; readonly name: string }
   | { readonly kind: 'create organization' | 'remove organization' }
-  /** A queue's run, which may go on for so many turns; a queue that forgets. */
+  /** A run of a queue with a limited number of turns; and a queue that loses its memory. */
   | { readonly kind: 'metadata' | 'bytes'; readonly node: NodeName; readonly turns: number }
   | { readonly kind: 'restart'; readonly node: NodeName }
   | { readonly kind: 'collect' };
 
 /**
- * What befalls one call to a store: it fails before or after it was done, is done only later, is never answered, done
- * or not, or is the first of which none is answered until the operation ends; or another operation happens while it is
- * held.
+ * What happens to one call to a store. It fails before or after it was done, is done too late, or never answers, done
+ * or not. With `away`, neither it nor any later call is answered until the operation ends. An operation as the effect
+ * runs while the call is held.
  */
 export interface Fault {
   readonly store: HostName;
-  /** Counted from 0 in each operation. */
+  /** Number of the call, counted from 0 in each operation. */
   readonly call: number;
   readonly effect: 'before' | 'after' | 'late' | 'stalls' | 'stalls after' | 'away' | Operation;
 }
 
 export interface Step {
-  /** Milliseconds that go by before. */
+  /** Milliseconds that pass before the operation. */
   readonly pause: number;
   readonly operation: Operation;
   readonly fault: Fault | null;
 }
 
 export interface Plan {
-  /** By how much each host's clock is ahead, in milliseconds. */
+  /** How far each host's clock is ahead, in milliseconds. */
   readonly skews: Readonly<Record<HostName, number>>;
   readonly steps: readonly Step[];
 }
@@ -79,7 +79,7 @@ const repository = fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1);
 const image = fc.constantFrom(...IMAGES);
 const tag = fc.constantFrom(...TAGS);
 const way = fc.constantFrom<Way>('send', 'send', 'head', 'mount');
-/** As many as there can be, mostly. */
+/** Usually more turns than a run needs. */
 const turns = fc.constantFrom(100, 100, 100, 1, 2);
 const target = { host, repository };
 
@@ -156,7 +156,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   ),
 });
 
-/** A queue at work when its node or central fails, or when its node takes a push. */
+/** A queue works while its node or central fails, or while its node takes a push. */
 const queueStep: fc.Arbitrary<Step> = node.chain((name) =>
   fc.record({
     pause,

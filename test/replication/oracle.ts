@@ -1,7 +1,7 @@
 /**
- * What may be seen, from what clients were told: no rows, no versions. A write or deletion that was acknowledged comes
- * after those that its host had heard of; one that got no answer may come anywhere after its own start. What is seen
- * must be the outcome of something that nothing acknowledged came after.
+ * Decides what clients may see, from what clients were told, without rows and versions. An acknowledged write or
+ * deletion comes after those that its host knew of. One without an answer may come anywhere after its own start. What a
+ * client sees must be the outcome of an event that no acknowledged event came after.
  */
 import type { HostName, NodeName } from '../support/hosts.ts';
 
@@ -14,57 +14,57 @@ export type Change = { readonly repository: number } & (
 
 export type Event = Change & {
   readonly host: HostName;
-  /** What it comes after. */
+  /** The events that this one comes after. */
   readonly after: ReadonlySet<Event>;
   acknowledged: boolean;
 };
 
-/** What a reference is seen as. */
+/** The number of the manifest that a reference shows; null for none. */
 export type Seen = number | null;
 
 export class Oracle {
   readonly #events: Event[] = [];
-  /** What a host's next write comes after. */
-  readonly #heard: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
-  /** Whose outcome a host has itself: it may have heard of later ones than these only. */
+  /** The events that a host's next write comes after. */
+  readonly #known: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
+  /** The events whose outcome a host has itself; it may know of later ones than these. */
   readonly #has: Readonly<Record<HostName, Set<Event>>> = { central: new Set(), node1: new Set(), node2: new Set() };
 
-  /** A client asks for a change. */
+  /** Records that a client requests a change. */
   begin(host: HostName, change: Change): Event {
-    // A node's deletion is later than what its node and central know of the same thing; one that only finishes what
-    // another has begun at central is no later than that.
-    const heard =
+    // A deletion at a node is later than what its node and central know about the same thing. One that only finishes
+    // what another has begun at central is not.
+    const earlier =
       change.kind === 'push' || host === 'central'
-        ? [...this.#heard[host]]
-        : [...this.#heard[host], ...this.#heard.central].filter((event) => touches(change, event));
-    const event: Event = { ...change, host, after: closed(heard), acknowledged: false };
+        ? [...this.#known[host]]
+        : [...this.#known[host], ...this.#known.central].filter((event) => touches(change, event));
+    const event: Event = { ...change, host, after: closed(earlier), acknowledged: false };
     return event;
   }
 
-  /** Its answer: good, or none. An event that was refused is not reported. */
+  /** Records its answer: acknowledged, or none. A refused event is not recorded. */
   end(event: Event, acknowledged: boolean): void {
     event.acknowledged = acknowledged;
     this.#events.push(event);
     if (!acknowledged) return;
     for (const host of event.kind === 'push' ? [event.host] : [event.host, 'central' as const]) {
-      this.#hear(host, [event]);
+      this.#learn(host, [event]);
       this.#has[host].add(event);
     }
   }
 
-  /** A queue has announced and followed all that there was. */
+  /** Records that a queue has announced and applied everything. */
   exchanged(node: NodeName): void {
     const up = [...this.#has[node]].filter(({ kind }) => kind === 'push');
     const down = [...this.#has.central].filter(({ kind }) => kind !== 'push');
-    this.#hear('central', up);
-    this.#hear(node, down);
+    this.#learn('central', up);
+    this.#learn(node, down);
     for (const event of up) this.#has.central.add(event);
     for (const event of down) this.#has[node].add(event);
   }
 
-  /** A client was shown a tag at a node, from both stores. */
+  /** Records that a client was shown a tag at a node, from both stores. */
   shown(node: HostName, repository: number, tag: string): void {
-    this.#hear(
+    this.#learn(
       node,
       [...this.#has.central].filter(
         (event) =>
@@ -74,17 +74,20 @@ export class Oracle {
     );
   }
 
-  /** What a read at a host must take into account: where central was asked as well, what central knows too. */
+  /**
+   * Returns the events that a read at a host must take into account; if it asked central, also those that central
+   * knows.
+   */
   known(host: HostName, withCentral: boolean): ReadonlySet<Event> {
     return withCentral ? new Set([...this.#has[host], ...this.#has.central]) : new Set(this.#has[host]);
   }
 
-  /** All that was acknowledged. */
+  /** Returns all acknowledged events. */
   everything(): ReadonlySet<Event> {
     return new Set(this.#events.filter(({ acknowledged }) => acknowledged));
   }
 
-  /** Whether a tag may be seen on a manifest, or not at all, by who must know of the events `known`. */
+  /** Returns whether a reader who must know of the events `known` may see a tag on a manifest, or may see no tag. */
   tagMayBe(repository: number, tag: string, seen: Seen, known: ReadonlySet<Event>): boolean {
     const events = this.#events.filter((event) => event.repository === repository);
     const pushes = events.filter((event) => event.kind === 'push' && event.tags.includes(tag));
@@ -110,7 +113,7 @@ export class Oracle {
     );
   }
 
-  /** Whether a manifest may be seen alive, or not. */
+  /** Returns whether a manifest may be seen alive, or absent. */
   manifestMayBe(repository: number, manifest: number, alive: boolean, known: ReadonlySet<Event>): boolean {
     const events = this.#events.filter((event) => event.repository === repository);
     const pushes = events.filter((event) => event.kind === 'push' && event.manifest === manifest);
@@ -123,12 +126,12 @@ export class Oracle {
     return settled.length === 0 || deletions.some((event) => !settled.some((push) => push.after.has(event)));
   }
 
-  /** Whether anything was done to a repository. */
+  /** Returns whether anything was done to a repository. */
   concerns(repository: number): boolean {
     return this.#events.some((event) => event.repository === repository);
   }
 
-  /** What there was of a repository, for the message of a failure. */
+  /** Returns the events of a repository, for the message of a failure. */
   explain(repository: number): string {
     const named = this.#events.filter((event) => event.repository === repository);
     return named
@@ -140,8 +143,8 @@ export class Oracle {
       .join('\n');
   }
 
-  #hear(host: HostName, events: readonly Event[]): void {
-    for (const event of closed(events)) this.#heard[host].add(event);
+  #learn(host: HostName, events: readonly Event[]): void {
+    for (const event of closed(events)) this.#known[host].add(event);
   }
 }
 
@@ -154,7 +157,8 @@ function closed(events: readonly Event[]): Set<Event> {
 }
 
 /**
- * Whether a deletion at a node is later than an event that the node knows of, because they are about the same thing.
+ * Returns whether a deletion at a node is later than an event that the node knows of, because they concern the same
+ * thing.
  */
 function touches(deletion: Change, event: Event): boolean {
   if (deletion.repository !== event.repository) return false;

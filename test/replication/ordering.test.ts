@@ -1,7 +1,4 @@
-/**
- * Whoever was shown something at a host writes after it there: the shortest cases in which that took more than it
- * seems.
- */
+/** A client that was shown something at a host writes after it there: the shortest cases in which that needs care. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
 import { deleteManifests } from '../../src/stores/deletion/deletions.ts';
@@ -29,7 +26,7 @@ async function latestAt({ registry }: Host): Promise<string> {
 }
 
 describe('a push to a node is later than', () => {
-  test('a deletion at central that a read there has shown, of the very version that the push would take', async () => {
+  test('a deletion at central that a read at the node has shown, even if both would get the same version', async () => {
     const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
     hosts.now += 1;
     await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
@@ -38,21 +35,24 @@ describe('a push to a node is later than', () => {
     expect(await latestAt(hosts.node1)).toBe(image.digest);
   });
 
-  test.each([['tag'], ['manifest']] as const)('what a deletion of a %s there did not find any more', async (kind) => {
-    hosts.central.skew = FIVE_MINUTES;
-    const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
-    await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
-    const deleted =
-      kind === 'tag'
-        ? hosts.node1.registry.deleteTag(REPOSITORY, LATEST)
-        : hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
-    await expect(deleted).rejects.toMatchObject({ status: 404 });
-    await pushSmallImage(at(hosts.node1), 1, ['latest']);
-    expect(await latestAt(hosts.node1)).toBe(image.digest);
-  });
+  test.each([['tag'], ['manifest']] as const)(
+    'a deletion at central because of which a deletion of the %s at the node found nothing',
+    async (kind) => {
+      hosts.central.skew = FIVE_MINUTES;
+      const image = await pushSmallImage(at(hosts.central), 1, ['latest']);
+      await hosts.central.registry.deleteManifest(REPOSITORY, image.digest);
+      const deleted =
+        kind === 'tag'
+          ? hosts.node1.registry.deleteTag(REPOSITORY, LATEST)
+          : hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
+      await expect(deleted).rejects.toMatchObject({ status: 404 });
+      await pushSmallImage(at(hosts.node1), 1, ['latest']);
+      expect(await latestAt(hosts.node1)).toBe(image.digest);
+    },
+  );
 });
 
-test('a list judges a tag of which two stores have different writes of one version', async () => {
+test('a list merges a tag of which two stores have different writes of one version', async () => {
   await pushSmallImage(at(hosts.central), 1, ['latest']);
   const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
   const context = { origin: 'central', announces: false, now: hosts.now };

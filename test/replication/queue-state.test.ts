@@ -1,4 +1,4 @@
-/** What a queue remembers: the same rules for the Durable Object's storage and for the memory that other tests use. */
+/** The rules of a queue's state, both in the Durable Object's storage and in the memory that other tests use. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -30,11 +30,11 @@ const waiting = due({ nextAt: NOW + 1 });
 const parked = due({ attempts: 12, nextAt: 5, parked: true });
 const idsOf = (jobs: readonly { readonly id: string }[]): string[] => jobs.map(({ id }) => id);
 
-/** `again` is the state as it is read back after the queue was killed. */
+/** `again` returns the state as it is read back after the queue was killed. */
 type Rule = (state: QueueState, again: () => QueueState) => void;
 
 const RULES: Readonly<Record<string, Rule>> = {
-  'a job is as it was set last, until it is forgotten': (state, again) => {
+  'a job keeps its last value until it is forgotten': (state, again) => {
     expect(state.job('a')).toBeUndefined();
     state.setJob('a', waiting);
     state.setJob('a', parked);
@@ -43,14 +43,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     state.forgetJob('a');
     expect(again().job('a')).toBeUndefined();
   },
-  'jobs are forgotten by what their ids start with': (state) => {
+  'jobs are forgotten by the prefix of their ids': (state) => {
     for (const id of ['announce tag a/b c 1', 'announce tag a/b c 2', 'announce tag a/b cc 1', 'announce tag a/b']) {
       state.setJob(id, parked);
     }
     state.forgetJobs('announce tag a/b c ');
     expect(idsOf(state.parkedJobs('', 10))).toEqual(['announce tag a/b', 'announce tag a/b cc 1']);
   },
-  'jobs that wait are those that are parked or not due yet, by id, whatever their order was': (state) => {
+  'waiting jobs are those that are parked or not yet due, sorted by id': (state) => {
     for (const i of [5, 2, 9, 1]) state.setJob(copyUpJob(digestNo(i)), i === 9 ? due() : i === 2 ? parked : waiting);
     state.setJob(copyDownJob(APP, digestNo(1)), waiting);
     const ids = [1, 2, 5].map((i) => copyUpJob(digestNo(i)));
@@ -67,14 +67,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(state.parkedJobs('e', 2)).toEqual([]);
     expect(state.parkedCount()).toBe(4);
   },
-  'the next attempt is the first that is still to come': (state) => {
+  'the next attempt is the earliest future one': (state) => {
     expect(state.nextAttempt(0, NOW)).toBeUndefined();
     state.setJob('a', due({ nextAt: 30 }));
     state.setJob('b', due({ nextAt: 20 }));
     state.setJob('c', { ...parked, nextAt: 10 });
     expect([0, 20, 29, 30].map((after) => state.nextAttempt(after, NOW))).toEqual([20, 30, 30, undefined]);
   },
-  'a job that would wait for longer than any failure makes it wait is due: the clock was ahead': (state) => {
+  'a job that waits longer than any failure requires is due, because the clock was ahead': (state) => {
     const day = 24 * 3_600_000;
     const ahead = due({ nextAt: NOW + 3 * day });
     state.setJob(copyUpJob(digestNo(1)), ahead);
@@ -90,7 +90,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     state.setJob(copyDownJob(APP, digestNo(4)), ahead);
     expect(state.dueCopiesDown(NOW, '', 10)).toEqual([copyDownNumber(4)]);
   },
-  'a retry makes one job due, or all that are parked': (state) => {
+  'a retry makes one job due, or all parked jobs': (state) => {
     for (const id of ['a', 'b']) state.setJob(id, parked);
     state.setJob('c', waiting);
     const again = { attempts: 0, nextAt: 0, parked: false, error: 'it failed' };
@@ -102,7 +102,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(state.retry('c')).toBe(1);
     expect(state.job('c')).toMatchObject(again);
   },
-  'fetches are due in the order in which they were asked for first': (state, again) => {
+  'copies down are due in the order of their first request': (state, again) => {
     for (const i of [3, 1, 2, 1, 3]) state.addCopyDown(copyDownNumber(i));
     expect(again().dueCopiesDown(NOW, '', 10)).toEqual([3, 1, 2].map((i) => copyDownNumber(i)));
     expect(state.dueCopiesDown(NOW, '', 2)).toEqual([3, 1].map((i) => copyDownNumber(i)));
@@ -110,7 +110,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     state.addCopyDown(copyDownNumber(3));
     expect(state.dueCopiesDown(NOW, '', 10)).toEqual([1, 2, 3].map((i) => copyDownNumber(i)));
   },
-  'organizations take turns with fetches, over all of their repositories': (state) => {
+  'organizations take turns with copies down, across all of their repositories': (state) => {
     for (const i of [1, 2, 3]) state.addCopyDown(copyDownNumber(i, i === 2 ? 'alice/other' : APP));
     for (const i of [4, 5]) state.addCopyDown(copyDownNumber(i, 'alic/app'));
     const inTurn = [
@@ -125,7 +125,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     state.setJob(copyDownJob(APP, digestNo(1)), waiting);
     expect(state.dueCopiesDown(NOW, '', 2)).toEqual([copyDownNumber(4, 'alic/app'), copyDownNumber(2, 'alice/other')]);
   },
-  'fetches of organizations after a name come first, then those of the others': (state) => {
+  'copies down of organizations after a name come first, then those of the others': (state) => {
     const names = ['a-b', 'a', 'b', 'c'];
     for (const [i, name] of names.entries())
       for (const n of [0, 10]) state.addCopyDown(copyDownNumber(i + n, `${name}/app`));
@@ -136,7 +136,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(organizations('aa', 3)).toEqual(['b', 'c', 'a']);
     expect(organizations('c', 2)).toEqual(['a', 'a-b']);
   },
-  'a fetch that has failed is due when its job is': (state) => {
+  'a failed copy down is due when its job is': (state) => {
     for (const i of [1, 2, 3, 4]) state.addCopyDown(copyDownNumber(i));
     state.setJob(copyDownJob(APP, digestNo(1)), waiting);
     state.setJob(copyDownJob(APP, digestNo(2)), parked);
@@ -144,14 +144,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(state.dueCopiesDown(NOW, '', 10)).toEqual([3, 4].map((i) => copyDownNumber(i)));
     expect(state.dueCopiesDown(NOW + 1, '', 10)).toEqual([1, 3, 4].map((i) => copyDownNumber(i)));
   },
-  'fetches are counted, all or those of an image': (state) => {
+  'copies down are counted, in total or for an image': (state) => {
     for (const i of [1, 2]) state.addCopyDown(copyDownNumber(i));
     state.addCopyDown(copyDownNumber(3, 'alice/other'));
     expect(state.copyDownCount()).toBe(3);
     expect(state.copiesDownLeft(APP, [digestNo(1), digestNo(3), digestNo(4)])).toBe(1);
     expect(state.copiesDownLeft(APP, [])).toBe(0);
   },
-  'progress is as it was set last, until it is forgotten': (state, again) => {
+  'progress keeps its last value until it is forgotten': (state, again) => {
     const parts = [{ partNumber: 1, etag: 'x' }];
     expect(state.progress('up a')).toBeUndefined();
     state.setProgress('up a', { key: 'k', uploadId: 'u', parts: [] });
@@ -164,7 +164,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     state.forgetProgress('up a');
     expect([state.progress('up a'), state.progress('up b')]).toEqual([undefined, { key: 'l', parts: [] }]);
   },
-  'it is paused and resumed': (state, again) => {
+  'a queue can be paused and resumed': (state, again) => {
     expect(state.paused()).toBe(false);
     state.setPaused(true);
     expect(again().paused()).toBe(true);
@@ -181,7 +181,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       0,
     ]);
   },
-  'a histogram counts a value in every bucket that it is at most as great as': (state) => {
+  'a histogram counts a value in every bucket whose limit is not below it': (state) => {
     const empty = { buckets: BUCKETS.map(() => 0), count: 0, sum: 0 };
     expect(state.histogram('announce_seconds')).toEqual(empty);
     for (const seconds of [0, 0.25, 0.5, 2000]) state.observe('announce_seconds', seconds);

@@ -1,4 +1,4 @@
-/** What a queue does with work that fails, and what it lets go on beside it. */
+/** How a queue handles work that fails, and which other work continues. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -37,8 +37,8 @@ async function tagAt({ registry }: Host, tag: string): Promise<string> {
   );
 }
 
-describe('what was given up', () => {
-  test('holds up no later push of the same tag', async () => {
+describe('a parked job', () => {
+  test('does not delay a later push of the same tag', async () => {
     const { node1, central } = hosts;
     await pushSmallImage(at(node1), 1, ['latest']);
     for (const outboxEntry of await outboxEntriesAfter(node1.store.database, undefined, 10))
@@ -54,7 +54,7 @@ describe('what was given up', () => {
     ]);
   });
 
-  test('keeps no fetch waiting, however much of it there is', async () => {
+  test('does not delay copies down, however many jobs are parked', async () => {
     const { node1, central } = hosts;
     for (let i = 0; i < 1100; i++) {
       node1.state.addCopyDown({ repository: REPOSITORY, digest: digestNo(i) });
@@ -67,7 +67,7 @@ describe('what was given up', () => {
     expect((await node1.registry.getBlob(granted(), blob)).size).toBe(100);
   });
 
-  test('is not looked at again and again', async () => {
+  test('is not looked at again', async () => {
     const { node1, central } = hosts;
     const image = await pushSmallImage(at(node1), 1, ['latest']);
     await node1.queue.moveMetadata(ALWAYS);
@@ -82,7 +82,7 @@ describe('what was given up', () => {
   });
 });
 
-test('an object that was copied is used, although the row for it could not be written the first time', async () => {
+test('a copied object is used, even if its row could not be written at first', async () => {
   const { node1, central } = hosts;
   await pushSmallImage(at(node1), 1, ['latest']);
   await node1.queue.moveMetadata(ALWAYS);
@@ -102,10 +102,10 @@ test('an object that was copied is used, although the row for it could not be wr
   expect(objects.length).toBe(2);
 });
 
-describe('after its clock was days ahead and came back', () => {
+describe('after its clock was days ahead and was set back', () => {
   const AHEAD = 3 * 24 * 3_600_000;
 
-  test('what failed meanwhile is tried again at once', async () => {
+  test('a job that failed meanwhile is retried at once', async () => {
     const { node1, central } = hosts;
     const image = await pushSmallImage(at(node1), 1, ['latest']);
     for (const outboxEntry of await outboxEntriesAfter(node1.store.database, undefined, 10)) {
@@ -123,7 +123,7 @@ describe('after its clock was days ahead and came back', () => {
     expect(node1.state.counter('settled')).toBe(2);
   });
 
-  test('a lane that rested meanwhile goes on at once', async () => {
+  test('a lane that backed off meanwhile continues at once', async () => {
     const { node1, central } = hosts;
     const image = await pushSmallImage(at(node1), 1, ['latest']);
     hosts.now += AHEAD;
@@ -140,11 +140,11 @@ describe('after its clock was days ahead and came back', () => {
   });
 });
 
-describe('a node that hears late', () => {
+describe('a node that learns of changes late', () => {
   const NAME = 'acme' as OrganizationName;
   const DAY = 24 * 3_600_000;
 
-  test("knows none of an organization's credentials from before its name was given away", async () => {
+  test("has none of an organization's old credentials once its name has a new owner", async () => {
     const control = new ControlData(hosts.central.store.database);
     const credential = (id: string, createdAt: number) => ({
       id,
@@ -171,7 +171,7 @@ describe('a node that hears late', () => {
     expect(await atNode.credentialBySecret('hash-of-new')).toBeDefined();
   });
 
-  test('has no pins left of a repository that was removed, but those that were set since', async () => {
+  test('has no pins left of a removed repository, except those that were set since', async () => {
     const { central, node1 } = hosts;
     const other = 'alice/other' as RepositoryName;
     await pushImage(central, 1, ['a']);
@@ -187,7 +187,7 @@ describe('a node that hears late', () => {
     ]);
   });
 
-  test("has no pins left of an organization's, at the latest when its name is given away", async () => {
+  test('has no pins left of a removed organization, at the latest when its name has a new owner', async () => {
     const control = new ControlData(hosts.central.store.database);
     const pinned = [`${NAME}/app`, `${NAME}x/app`] as RepositoryName[];
     await control.addOrganization(NAME, hosts.now, 0);
@@ -202,7 +202,7 @@ describe('a node that hears late', () => {
     expect(await left()).toEqual([{ repository: pinned[1] }]);
   });
 
-  test('keeps what was pushed to it after the deletion that it hears of', async () => {
+  test('keeps what was pushed to it after the deletion that it applies', async () => {
     const { central, node1 } = hosts;
     await hosts.drain();
     await pushBlob(at(central), bytesOf(1, 100));
@@ -216,7 +216,7 @@ describe('a node that hears late', () => {
     await expect(central.registry.getBlob(granted(), blob)).rejects.toMatchObject({ kind: 'BLOB_UNKNOWN' });
   });
 
-  test('shows nobody a repository that was deleted through it and pushed again', async () => {
+  test('keeps a repository private that was deleted through it and pushed again', async () => {
     const { central, node1 } = hosts;
     await pushSmallImage(at(central), 1, ['latest']);
     await new ControlData(central.store.database).setPublic(REPOSITORY, true, hosts.now);

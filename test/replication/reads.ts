@@ -1,4 +1,4 @@
-/** What clients read, in one call. */
+/** Reads as clients make them, in one call each. */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { bytesIn, granted } from '../support/fixture.ts';
@@ -9,7 +9,7 @@ export async function readBlob({ registry }: Host, repository: RepositoryName, d
   return bytesIn(await blob.open());
 }
 
-/** Read in pages. */
+/** Returns all tags, read in pages. */
 export async function tagsOf({ registry }: Host, repository: RepositoryName, limit: number): Promise<string[]> {
   const tags: string[] = [];
   for (let after = ''; ;) {
@@ -26,6 +26,6 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
 
 export function itemAt<Item>(items: readonly Item[], index: number): Item {
   const item = items[index];
-  if (item === undefined) throw new Error(`there is no ${index} in the list`);
+  if (item === undefined) throw new Error(`the list has no item ${index}`);
   return item;
 }

@@ -1,4 +1,4 @@
-/** Sequences that the convergence test has found, each as short as it can be. */
+/** Sequences that the convergence test found, each as short as possible. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import type { RepositoryName } from '../../src/oci/reference.ts';
@@ -19,7 +19,7 @@ let hosts: Hosts;
 
 beforeEach(async () => {
   hosts = await openHosts();
-  // A node's first look at the change log takes over what there is: deletions before it are none of its own.
+  // A node's first look at the change log takes a snapshot, without the deletions before it.
   await hosts.drain();
 });
 
@@ -27,7 +27,7 @@ function at({ registry }: Host): Fixture {
   return { registry } as unknown as Fixture;
 }
 
-test('a node that heard of a deletion first keeps size and subject of what is pushed to it later', async () => {
+test('a node that learns of a deletion first keeps the size and subject of a later push', async () => {
   const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
   const subject = await imageOf(config, []);
   const referrer = await imageOf(config, [], { subject: subjectOf(subject) });
@@ -47,7 +47,7 @@ test('a node that heard of a deletion first keeps size and subject of what is pu
   }
 });
 
-test('a node that was pulled from before it first applied the change log hears of deletions since', async () => {
+test('a node that was pulled from before it first applied the change log learns of later deletions', async () => {
   const repository = 'alice/new' as RepositoryName;
   const image = await pushSmallImage(at(hosts.central), 1, [], repository);
   await env.DB_NODE1?.prepare('DELETE FROM change_log_positions').run();
@@ -60,7 +60,7 @@ test('a node that was pulled from before it first applied the change log hears o
   for (const host of hosts.all) await expect(pull(host)).rejects.toMatchObject({ kind: 'MANIFEST_UNKNOWN' });
 });
 
-test('referrers of two stores are merged in the order that both have: by their types, without regard to case', async () => {
+test('referrers of two stores are merged in the order of both: by type, without regard to case', async () => {
   const config = await pushBlob(at(hosts.central), bytesOf(1, 10));
   await pushBlob(at(hosts.node1), bytesOf(1, 10));
   const subject = await imageOf(config, []);

@@ -1,6 +1,6 @@
 /**
- * Removals of repositories and organizations, over three hosts: what was written before one is dead everywhere, heard
- * of or not.
+ * Removals of repositories and organizations over three hosts: everything that was written before a removal is dead
+ * everywhere, whether it was announced or not.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -49,13 +49,13 @@ function everyList(): Promise<string[]> {
   );
 }
 
-/** The name is not known any more, or nothing is found under it. */
+/** Either the name is unknown, or nothing is found under it. */
 const GONE = expect.stringMatching(/^(MANIFEST|NAME)_UNKNOWN$/);
 const ALL_GONE = [GONE, GONE, GONE];
 const NO_LIST = expect.stringMatching(/^(NAME_UNKNOWN)?$/);
 
 describe.each(['central', 'node2'] as const)('a repository that is removed at %s', (where) => {
-  test('does not come back by a push to a node that central had not heard of', async () => {
+  test('does not come back by a push to a node that central did not know of', async () => {
     await pushImage(hosts.central, 1, ['base']);
     await hosts.drain();
     const late = await pushImage(hosts.node1, 3, ['late']);
@@ -69,7 +69,7 @@ describe.each(['central', 'node2'] as const)('a repository that is removed at %s
     expect(await everyList()).toEqual([NO_LIST, NO_LIST, NO_LIST]);
   });
 
-  test('does not come back by an announcement that a node makes before it has followed', async () => {
+  test('does not come back by an announcement from a node that has not applied the removal', async () => {
     await pushImage(hosts.central, 1, ['base']);
     await hosts.drain();
     await pushImage(hosts.node1, 3, ['late']);
@@ -82,7 +82,7 @@ describe.each(['central', 'node2'] as const)('a repository that is removed at %s
     expect(await everyTag('late')).toEqual(ALL_GONE);
   });
 
-  test('takes a later push, at each host, and shows nothing of before', async () => {
+  test('accepts a later push at each host, and shows nothing from before', async () => {
     const image = await pushImage(hosts.node1, 1, ['base', 'other']);
     await hosts.drain();
     hosts.now += 1000;
@@ -99,12 +99,12 @@ describe.each(['central', 'node2'] as const)('a repository that is removed at %s
   });
 });
 
-test('a push to a node after a removal that the node has not heard of stays, with the blobs that it was committed on', async () => {
+test('a push to a node that does not know of an earlier removal stays, with the blobs that it was committed on', async () => {
   const image = await pushImage(hosts.node1, 1, ['base']);
   await hosts.drain();
   await hosts.central.registry.deleteRepository(REPOSITORY);
   hosts.now += 1000;
-  // Its blobs are not sent again: the node says that it has them.
+  // The blobs are not sent again, because the node says that it has them.
   await putManifest(hosts.node1, image, ['late']);
   await hosts.drain();
   expect(await everyTag('late')).toEqual(hosts.all.map(() => image.digest));
@@ -114,7 +114,7 @@ test('a push to a node after a removal that the node has not heard of stays, wit
   }
 });
 
-test('a tag of a node, on a manifest that is deleted through central, does not show when the manifest is pushed again', async () => {
+test("a node's tag on a manifest that is deleted through central stays hidden when the manifest is pushed again", async () => {
   const image = await pushImage(hosts.central, 1, ['base']);
   await hosts.drain();
   await pushImage(hosts.node1, 1, ['late']);
@@ -129,7 +129,7 @@ test('a tag of a node, on a manifest that is deleted through central, does not s
   expect(await everyTag('late')).toEqual(ALL_GONE);
 });
 
-describe('before a node has swept, a repository that is removed', () => {
+describe('before a node has swept, a removed repository', () => {
   const node = (): Database => hosts.node1.store.database;
 
   async function listed(): Promise<string[]> {
@@ -159,7 +159,7 @@ describe('before a node has swept, a repository that is removed', () => {
     expect(await listed()).toEqual([REPOSITORY, REPOSITORY]);
   });
 
-  test('is listed there no more', async () => {
+  test('is no longer listed there', async () => {
     await remove();
     await hear();
     expect(await listed()).toEqual(['', '']);
@@ -172,7 +172,7 @@ describe('before a node has swept, a repository that is removed', () => {
     expect((await listed())[0]).toBe(REPOSITORY);
   });
 
-  test('is listed again by the sweep if what was pushed there since has been announced', async () => {
+  test('is listed again after the sweep if what was pushed there since was announced', async () => {
     await remove();
     await pushImage(hosts.node1, 3, ['late']);
     hosts.node1.queue.wakeUp();
@@ -183,7 +183,7 @@ describe('before a node has swept, a repository that is removed', () => {
   });
 });
 
-test('a removal goes as tombstones do, and hides what it hid until it has gone from every store', async () => {
+test('a removal is deleted like a tombstone, and hides what it hid until that has gone from every store', async () => {
   await pushImage(hosts.central, 1, ['base']);
   await hosts.drain();
   await pushImage(hosts.node1, 3, ['late']);
@@ -197,7 +197,7 @@ test('a removal goes as tombstones do, and hides what it hid until it has gone f
     );
   hosts.now += 2 * GRACE;
   await collectAll(hosts);
-  // No node has followed past it, and one has a change to announce that is older.
+  // No node has applied it, and one has an older change to announce.
   expect(await names()).toEqual([1, 0, 0]);
   for (let round = 0; round < 4; round++) {
     await hosts.drain();
@@ -227,7 +227,7 @@ describe('an organization', () => {
     expect(await control().addOrganization(ALICE, hosts.now, hosts.now - 600_000)).toBe(true);
   }
 
-  test('has nothing, under its next owner, of what a node had not announced', async () => {
+  test('shows its next owner nothing that a node had not announced', async () => {
     const old = await pushImage(hosts.node1, 1, ['late']);
     await giveAway();
     await hosts.drain();
@@ -242,7 +242,7 @@ describe('an organization', () => {
     expect(results).toEqual([]);
   });
 
-  test('takes what its next owner pushes, and keeps it', async () => {
+  test('accepts pushes of its next owner, and keeps them', async () => {
     await pushImage(hosts.node1, 1, ['late']);
     await giveAway();
     await hosts.drain();

@@ -1,6 +1,6 @@
 /**
- * Central's read replicas, which lag: a node is served by the nearest, and told by the primary alone that something is
- * not there.
+ * Central's read replicas lag. The nearest one serves a node, but only the primary can say that something does not
+ * exist.
  */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ import { type Hosts, openHosts } from '../support/hosts.ts';
 const LATEST = 'latest' as Tag;
 const TAG: Reference = { kind: 'tag', tag: LATEST };
 
-/** A database whose replica is another one. */
+/** Returns a database with another one as its replica. */
 function replicated(primary: D1Database, replica: D1Database): D1Database {
   const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
     ({
@@ -31,14 +31,14 @@ function replicated(primary: D1Database, replica: D1Database): D1Database {
   } as unknown as D1Database;
 }
 
-/** Central's replica is what node2 holds. */
+/** Opens hosts where node2's database is central's replica. */
 const openReplicated = (): Promise<Hosts> =>
   openHosts({
     reach: (database, name) => (name === 'central' ? replicated(database, env.DB_NODE2!) : database),
     centralHasReplicas: true,
   });
 
-/** At node1. */
+/** Pulls at node1. */
 async function pull(hosts: Hosts, reference: Reference): Promise<Digest> {
   try {
     return (await hosts.node1.registry.getManifest(granted(), reference)).digest;
@@ -47,7 +47,7 @@ async function pull(hosts: Hosts, reference: Reference): Promise<Digest> {
   }
 }
 
-test('what the replica has yet to hear of is asked of the primary', async () => {
+test('the primary serves what the replica does not know yet', async () => {
   const hosts = await openReplicated();
   const image = await pushImage(hosts.central, 1, [LATEST]);
   expect(await pull(hosts, TAG)).toBe(image.digest);
@@ -55,17 +55,17 @@ test('what the replica has yet to hear of is asked of the primary', async () => 
   expect(await pull(hosts, { kind: 'digest', digest: other.digest })).toBe(other.digest);
 });
 
-test('what the replica shows is served from there', async () => {
+test('the replica serves what it has', async () => {
   const hosts = await openReplicated();
   const image = await pushImage(hosts.central, 1, [LATEST]);
   await hosts.node2.registry.getManifest(granted(), TAG);
   await hosts.settled();
-  // Moved, which the replica does not know yet.
+  // The tag moves, which the replica does not know yet.
   await pushImage(hosts.central, 3, [LATEST]);
   expect(await pull(hosts, TAG)).toBe(image.digest);
 });
 
-test('that something is not there is for the primary to say', async () => {
+test('only the primary says that something does not exist', async () => {
   const hosts = await openReplicated();
   await pushImage(hosts.central, 1, []);
   resetCounts(hosts.central.counts);
@@ -73,7 +73,7 @@ test('that something is not there is for the primary to say', async () => {
   expect(hosts.central.counts.d1).toBe(2);
 });
 
-test('a primary that is itself the nearest says it once', async () => {
+test('a primary that is itself the nearest is asked once', async () => {
   const hosts = await openHosts({ centralHasReplicas: true });
   await pushImage(hosts.central, 1, []);
   resetCounts(hosts.central.counts);

@@ -1,4 +1,6 @@
-/** Retiring nodes: what central lacks of each, whatever the others have, and what it forgets of one that is gone. */
+/**
+ * Retiring nodes: what central lacks of each node, whatever the other nodes have, and what it forgets of a retired one.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { OrganizationName } from '../../src/oci/reference.ts';
@@ -37,7 +39,7 @@ function lackingFrom({ name }: NodeHost): Promise<{ blobs: number; bytes: number
   return onlyAt(hosts.central.store, name);
 }
 
-/** The registry once nodes are out of the configuration. */
+/** Returns the registry after these nodes left the configuration. */
 function without(...retired: readonly NodeHost[]): Replication {
   const gone = new Set(retired.map(({ name }) => name as string));
   return new Replication({ ...config, nodes: config.nodes.filter(({ store }) => !gone.has(store)) }, env);
@@ -60,7 +62,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     }
   });
 
-  test('is what central lacks of both', async () => {
+  test('is missing at central for each node', async () => {
     for (const node of hosts.nodes) {
       expect(await lackingFrom(node)).toEqual(IMAGE);
       const other = node === hosts.node1 ? 'node2' : 'node1';
@@ -78,7 +80,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     }
   });
 
-  test('two nodes retired in turn: neither is released while central lacks it, and nothing is lost', async () => {
+  test('neither of two nodes retired in turn is forgotten while central lacks the image, and nothing is lost', async () => {
     const [node1, node2] = hosts.nodes;
     await expect(without(node1).forget('node1', '', false)).rejects.toMatchObject({
       kind: 'CONFLICT',
@@ -93,7 +95,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect((await objectKeys(env.BLOBS_CENTRAL)).length).toBe(2);
   });
 
-  test('of a node that is lost, the other is the last that has it', async () => {
+  test('when one node is lost, the other is the last that has it', async () => {
     const [node1, node2] = hosts.nodes;
     expect(await without(node1).forget('node1', '', true)).toEqual({ locations: 2, last: undefined });
     expect(await locationsAtCentral()).toEqual({ node2: 2 });
@@ -105,7 +107,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
     expect(await locationsAtCentral()).toEqual({ central: 2, node2: 2 });
   });
 
-  test('of a store that is retired, central still lists what is lost with it', async () => {
+  test('when a store is retired, central still lists what is lost with it', async () => {
     const [node1] = hosts.nodes;
     const replication = without(node1);
     const first = await replication.onlyHere('node1', undefined, 1);
@@ -130,7 +132,7 @@ describe('one image, pushed to two nodes and copied from neither', () => {
   });
 });
 
-test('bytes that central had, and whose object there is damaged, are what it lacks', async () => {
+test('bytes whose object at central is damaged count as missing at central', async () => {
   const { node1, node2, central } = hosts;
   await pushSmallImage(at(node1), 1, ['latest']);
   await hosts.drain();
@@ -143,14 +145,14 @@ test('bytes that central had, and whose object there is damaged, are what it lac
   expect(await lackingFrom(node2)).toEqual(NOTHING);
 });
 
-test('a store that is in use is not forgotten', async () => {
+test('a store that is in use cannot be forgotten', async () => {
   const [node1] = hosts.nodes;
   for (const store of ['node2', 'central']) {
     await expect(without(node1).forget(store, '', true)).rejects.toMatchObject({ kind: 'CONFLICT' });
   }
 });
 
-test('what a retired store had promised, central goes on promising', async () => {
+test('central keeps the promises of a retired store', async () => {
   const { node1, central } = hosts;
   await pushSmallImage(at(node1), 1, ['latest']);
   await hosts.drain();
@@ -170,7 +172,7 @@ test('what a retired store had promised, central goes on promising', async () =>
   expect(await leases()).toEqual([first, until]);
 });
 
-/** Central knows the image's blobs only at node1, and of no manifest that needs them. */
+/** Makes an image whose blobs central knows only at node1, and without a manifest that needs them. */
 async function blobsOnlyAtNode1(): Promise<Image> {
   const { node1, central } = hosts;
   const image = await pushSmallImage(at(node1), 1, ['latest']);
@@ -182,7 +184,7 @@ async function blobsOnlyAtNode1(): Promise<Image> {
   return image;
 }
 
-describe('what came in since the first look stays, unless it is given up', () => {
+describe('what arrived since the first look stays, unless it is given up', () => {
   const PARTS = { locations: { node1: 2 }, copies: 2, storePositions: 1 };
 
   async function parts(): Promise<unknown> {
@@ -190,7 +192,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     return { locations: await locationsAtCentral(), copies, storePositions: known };
   }
 
-  test('a manifest that central acknowledged on bytes which lie there only', async () => {
+  test('a manifest that central acknowledged, with bytes only at that store', async () => {
     const { central, node1 } = hosts;
     node1.queue.expectChangeLog();
     await node1.queue.moveMetadata(ALWAYS);
@@ -206,7 +208,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     expect((await central.registry.getBlob(granted(), image.manifest.requiredBlobs[0]!)).size).toBe(20);
   });
 
-  test('a blob that no manifest needs, and that a client was promised, for as long as that', async () => {
+  test('a blob that no manifest needs, for as long as a client was promised it', async () => {
     const { central, node1 } = hosts;
     const image = await blobsOnlyAtNode1();
     hosts.now = Date.now();
@@ -230,7 +232,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
     expect(await locationsAtCentral()).toEqual({});
   });
 
-  test('given up, it goes', async () => {
+  test('is forgotten when it is given up', async () => {
     const { central, node1 } = hosts;
     const image = await blobsOnlyAtNode1();
     await pushImage(at(central), image, ['again']);
@@ -239,7 +241,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
       expect([table, await rowsOf(table, 'node1')]).toEqual([table, 0]);
   });
 
-  test('but not what is damaged there: nothing can be read from it', async () => {
+  test('except damaged bytes, which cannot be read anyway', async () => {
     const { central } = hosts;
     await pushSmallImage(at(hosts.node1), 1, ['latest']);
     await hosts.drain();
@@ -248,7 +250,7 @@ describe('what came in since the first look stays, unless it is given up', () =>
   });
 });
 
-test('a store that central knows nothing of has not been forgotten: it says which ones there are', async () => {
+test('forgetting a store that central does not know fails, and lists the retired stores that it knows', async () => {
   const { node1, node2 } = hosts;
   await pushSmallImage(at(node1), 1, ['latest']);
   await hosts.drain();
@@ -268,22 +270,25 @@ test('a store that central knows nothing of has not been forgotten: it says whic
 });
 
 test.each([
-  ['it followed', "INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 1, 1)"],
   [
-    'a location of it',
+    'its position in the change log',
+    "INSERT INTO change_log_positions (store, position, applied_at) VALUES ('retired', 1, 1)",
+  ],
+  [
+    'its location of a blob',
     "INSERT INTO locations (digest, store, key, size, created_at, lease_until) VALUES ('sha256:a', 'retired', 'k', 1, 0, 0)",
   ],
   [
-    'a copy from it',
+    'a copy up from it',
     "INSERT INTO copies_up (store, digest, organization, size, announced_at) VALUES ('retired', 'sha256:a', 'alice', 1, 0)",
   ],
-])('a store is known by %s, and by none of it once it is forgotten', async (_, row) => {
+])('central knows a store by %s, and no longer once it is forgotten', async (_, row) => {
   await env.DB_CENTRAL.prepare(row).run();
   expect(await without().forget('retired', '', false)).toMatchObject({ last: undefined });
   await expect(without().forget('retired', '', false)).rejects.toMatchObject({ kind: 'NOT_FOUND' });
 });
 
-test('of very many locations, a slice forgets some and says where it ended', async () => {
+test('a slice forgets some of very many locations, and says where it ended', async () => {
   const { central } = hosts;
   const rows = Array.from({ length: 6000 }, (_, i) => ({
     digest: `sha256:${i.toString(16).padStart(64, '0')}`,

@@ -1,4 +1,4 @@
-/** Carries out a plan on three hosts, and compares each answer with what the oracle allows. */
+/** Runs a plan on three hosts, and compares each answer with what the oracle allows. */
 import { Administration } from '../../src/auth/administration.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { OciError } from '../../src/oci/errors.ts';
@@ -15,7 +15,7 @@ import type { Operation, Plan, Step, Target, Way } from './operations.ts';
 import { type Change, type Event, Oracle } from './oracle.ts';
 import { equal, itemAt, readBlob, tagsOf } from './reads.ts';
 
-/** What a client is told: an answer, a refusal, or nothing that it could rely on. */
+/** The answer that a client gets: a value, a refusal, or a failure that says nothing. */
 export type Answer<Value> =
   | { readonly kind: 'answered'; readonly value: Value }
   | { readonly kind: 'refused'; readonly error: OciError }
@@ -28,11 +28,11 @@ export class Run {
   readonly #hosts: Hosts;
   readonly #faults: Faults;
   readonly #content: Content;
-  /** Whether something may go wrong in the operation that is under way, and whether another happens within it. */
+  /** Whether the current operation may fail, and whether another operation happens within it. */
   #faulty = false;
   #disturbed = false;
   #reads = 0;
-  /** Queues that are at work: each does one thing at a time. */
+  /** The queues that are running: each does one thing at a time. */
   readonly #busy = new Set<string>();
 
   constructor(hosts: Hosts, faults: Faults, content: Content) {
@@ -144,7 +144,7 @@ export class Run {
     const { repository } = at;
     if (!(await this.#pushBlobs(at, manifest, way))) return;
     const outcome = await this.#commit(at, manifest, tags);
-    // Whoever has pushed or found all blobs may commit.
+    // A client that pushed or found all blobs may commit.
     if (outcome === 'refused' && !this.#disturbed) throw new Error(`manifest ${manifest} was refused at ${at.host}`);
     if (outcome !== 'answered' || this.#disturbed || this.#reads++ % 3 > 0) return;
     const seen = await this.#see({ host: at.host, repository }, manifest);
@@ -168,7 +168,7 @@ export class Run {
     return answer.kind;
   }
 
-  /** Answers whether the client may go on with the manifest. */
+  /** Returns whether the client may continue with the manifest. */
   async #pushBlobs(at: Target, manifest: number, way: Way): Promise<boolean> {
     const name = this.#repository(at);
     const { registry } = this.#hosts[at.host];
@@ -253,7 +253,7 @@ export class Run {
     if (found.kind !== 'refused') throw new Error(`a blob is at ${at.host}, which has just acknowledged its deletion`);
   }
 
-  /** Whether a manifest is alive, by digest; undefined where nothing is known. */
+  /** Returns whether a manifest is alive, by digest; undefined if the read failed. */
   async #see(at: Target, manifest: number): Promise<boolean | undefined> {
     const { registry } = this.#hosts[at.host];
     const { digest, bytes } = this.#manifest(manifest);
@@ -263,7 +263,7 @@ export class Run {
     const alive = answer.kind === 'answered';
     this.#checkManifest(at, manifest, alive, alive ? mine : all);
     if (alive && (answer.value.size !== bytes.byteLength || answer.value.text !== new TextDecoder().decode(bytes)))
-      throw new Error(`${at.host} has another manifest`);
+      throw new Error(`${at.host} returned another manifest`);
     if (alive) await this.#readBlobs(at, manifest);
     return alive;
   }
@@ -281,7 +281,7 @@ export class Run {
     if (manifest !== null) await this.#readBlobs(at, manifest);
   }
 
-  /** A deletion is seen by tag, and in lists, wherever central is asked. */
+  /** A deletion must be visible by tag, and in lists, wherever central is asked. */
   async #pullEverywhere(repository: number, tag: string): Promise<void> {
     for (const host of HOST_NAMES) {
       await this.#pull({ host, repository }, tag);
@@ -335,7 +335,10 @@ export class Run {
     throw new Error(`${tag} is ${seen} at ${host}\n${this.oracle.explain(repository)}`);
   }
 
-  /** A tag is on the index that lists the manifest: by what host and central know, or by what central alone does. */
+  /**
+   * Checks that the tag is on the index that lists the manifest, either by what the host and central know, or by what
+   * central alone knows.
+   */
   #checkTagsAbove({ repository }: Target, { message, detail = {} }: OciError, known: ReadonlySet<Event>): void {
     const central = this.oracle.known('central', true);
     for (const tag of detail['tags'] as string[]) {
@@ -355,7 +358,7 @@ export class Run {
     if (kind !== 'refused') this.oracle.end(event, kind === 'answered');
   }
 
-  /** @throws what is neither an answer nor a refusal, and a failure that nobody has caused */
+  /** Returns the answer. @throws unexpected errors, and failures that the plan did not cause */
   async #answer<Value>(asked: Promise<Value>): Promise<Answer<Value>> {
     try {
       return { kind: 'answered', value: await asked };
@@ -385,7 +388,7 @@ export class Run {
 
   #bytes(digest: Digest): Uint8Array<ArrayBuffer> {
     const blob = this.#content.blobs.find((one) => one.digest === digest);
-    if (blob === undefined) throw new Error(`there is no blob ${digest}`);
+    if (blob === undefined) throw new Error(`no blob has the digest ${digest}`);
     return blob.bytes;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Stores that do not fail but never answer: whatever waits for one is given up, and goes on as if it had failed. The
- * deadlines of the calls that stall pass at once.
+ * Stores that never answer instead of failing: a call is given up at its deadline, and its caller continues as after a
+ * failure. The deadlines of stalled calls pass at once.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -43,7 +43,7 @@ describe("central's R2 stalls", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('bytes that lie nowhere else are 503, and so is a push to central', async () => {
+  test('bytes without another location are 503, and so is a push to central', async () => {
     const image = await settled(hosts, 1);
     await hosts.evict('node1', image.manifest.requiredBlobs);
     hosts.stall('central R2');
@@ -72,7 +72,7 @@ describe("central's D1 stalls", () => {
     await requireSettledEverywhere(hosts, image);
   });
 
-  test('a node takes pushes, serves what it holds, and says 503 of the rest', async () => {
+  test('a node takes pushes, serves what it holds, and answers 503 for everything else', async () => {
     const image = await settled(hosts, 1, 'old');
     hosts.stall('central D1');
     const pushed = await hosts.push('node1', REPOSITORY, 3, 'latest');
@@ -84,7 +84,7 @@ describe("central's D1 stalls", () => {
   });
 });
 
-test("a node's store that stalls: what is settled comes from central, and the rest is 503", async () => {
+test("when a node's store stalls, settled images come from central, and the others are 503", async () => {
   const [old, image] = [await settled(hosts, 1, 'old'), await announced(hosts, 3)];
   hosts.stall('node1 D1', 'node1 R2');
   for (const host of HOST_NAMES) {
@@ -108,7 +108,7 @@ test.each<['stall' | 'stall after', 'central' | 'node1']>([
     call.store === store && call.kind === 'batch' && stalls-- > 0 ? fault : 'ok';
   await runInDurableObject(queueOf(env, config, 'node1'), async (_queue: ReplicationQueue, state) => {
     const queue = new ReplicationQueue(state, faulty(env, plan));
-    // Those that come while a run stalls wait for the next, which does what they came for.
+    // Calls that come while a run stalls wait for the next run, which does their work.
     await Promise.all([queue.changeLogHasGrown('node1'), queue.wake('node1'), queue.wake('node1')]);
     await queue.retry('node1', undefined);
     await state.storage.deleteAlarm();
@@ -118,7 +118,7 @@ test.each<['stall' | 'stall after', 'central' | 'node1']>([
   await requireSettledEverywhere(hosts, image);
 });
 
-test('a node gives central less time than a store that it cannot do without', async () => {
+test('a node waits less long for central than for a store that it cannot do without', async () => {
   await expect(answerOfCentral(stalledCall())).rejects.toMatchObject({
     kind: 'UNAVAILABLE',
     headers: { 'Retry-After': '5' },

@@ -7,7 +7,7 @@ import { Bucket } from '../../src/stores/bucket.ts';
 
 type Called = 'get' | 'uploadPart';
 
-/** Objects in memory, without any input or output to wait for. */
+/** Returns a bucket of objects in memory, which never waits for input or output. */
 function bucketInMemory(onCall: (call: Called) => void): { bucket: Bucket; objects: Map<string, Uint8Array> } {
   const objects = new Map<string, Uint8Array>();
   const parts: Uint8Array[] = [];
@@ -38,11 +38,11 @@ function bucketInMemory(onCall: (call: Called) => void): { bucket: Bucket; objec
   return { bucket: new Bucket(r2 as unknown as R2Bucket), objects };
 }
 
-test('a copy in parts gives others a turn between any two of them, and while it is read back', async () => {
+test('a copy in parts yields between any two parts, and while it is read back', async () => {
   const content = new Uint8Array(WHOLE_BYTES + PART_BYTES + 5).map((_, i) => i % 251);
   const turns = { asked: 0, had: 0 };
   const onCall = (): void => {
-    // Whoever came before this call has had a turn by now.
+    // Everyone who waited before this call has had a turn by now.
     expect(turns.had).toBe(turns.asked);
   };
   const askForTurn = (): void => {

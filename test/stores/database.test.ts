@@ -10,7 +10,7 @@ const LIST = sqlOfWholeTable<{ reference: string }>`SELECT reference FROM pins O
 const database = new Database(env.DB_NODE1!);
 const add = (reference: string): BoundStatement => [ADD, 'alice/app', reference];
 
-/** D1 that notes the parameters of each statement of a batch. */
+/** Returns a D1 that notes the parameters of each statement in a batch. */
 function noting(ran: unknown[][]): Database {
   const statement = (values: unknown[]) => ({ bind: (...bound: unknown[]) => statement(bound), values });
   return new Database({
@@ -23,7 +23,7 @@ function noting(ran: unknown[][]): Database {
 }
 
 describe('a batch by name', () => {
-  test('answers the rows of each statement under its name', async () => {
+  test('returns the rows of each statement under its name', async () => {
     const { before, after, list } = await database.batch({
       before: [COUNT],
       add: add('v1'),
@@ -39,13 +39,13 @@ describe('a batch by name', () => {
     expectTypeOf(list).toEqualTypeOf<{ reference: string }[]>();
   });
 
-  test('answers the rows of a list of statements as one list, in their order', async () => {
+  test('returns the rows of a list of statements as one list, in order', async () => {
     const { counts, none } = await database.batch({ counts: [[COUNT], [COUNT]], none: [] as BoundStatement<object>[] });
     expect({ counts, none }).toEqual({ counts: [{ pins: 0 }, { pins: 0 }], none: [] });
     expectTypeOf(counts).toEqualTypeOf<{ pins: number }[]>();
   });
 
-  test('answers a batch within it by the names of that', async () => {
+  test('returns a nested batch by its own names', async () => {
     const repositories = { 'alice/app': 'v1', 'alice/base': 'v2' };
     const byRepository = await database.batch(
       Object.fromEntries(
@@ -106,14 +106,14 @@ describe('a batch by name', () => {
   });
 });
 
-test('a list of statements runs in its order, and answers nothing', async () => {
+test('a list of statements runs in order, and returns nothing', async () => {
   const ran: unknown[][] = [];
   const answer: unknown = await noting(ran).batch([[COUNT, 1], add('v1'), [COUNT, 2]]);
   expect(ran).toEqual([[1], ['alice/app', 'v1'], [2]]);
   expect(answer).toBeUndefined();
 });
 
-test('one statement answers rows of its own type', async () => {
+test('a single statement returns rows of its own type', async () => {
   expectTypeOf(database.all(LIST)).resolves.toEqualTypeOf<{ reference: string }[]>();
   // @ts-expect-error
   expect(await database.first<{ name: string }>(COUNT)).toEqual({ pins: 0 });

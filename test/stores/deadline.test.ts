@@ -1,4 +1,4 @@
-/** Calls to D1 and R2 that never settle are given up, each after its own time, and leave nothing behind. */
+/** Calls to D1 and R2 that never settle are given up after their deadlines, and leave nothing behind. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BlobWriter } from '../../src/stores/uploads/blob-writer.ts';
 import { Bucket, CHANGE_MILLISECONDS, READ_MILLISECONDS } from '../../src/stores/bucket.ts';
@@ -18,7 +18,7 @@ const never = (): Promise<never> => new Promise<never>(() => undefined);
 
 const UNAVAILABLE = { kind: 'UNAVAILABLE', headers: { 'Retry-After': '2' } };
 
-/** The call goes on until just before its time, and is then UNAVAILABLE. */
+/** Checks that the call waits until just before its deadline, and then fails with UNAVAILABLE. */
 async function requireGivenUpAfter(milliseconds: number, call: Promise<unknown>): Promise<void> {
   const settled = vi.fn<(outcome: unknown) => void>();
   call.then(settled, settled);
@@ -45,7 +45,7 @@ describe('D1', () => {
     await requireGivenUpAfter(DATABASE_MILLISECONDS, call());
   });
 
-  test('is waited for longer than it lets a query run', () => {
+  test('has a longer deadline than the time that D1 gives a query', () => {
     expect(DATABASE_MILLISECONDS).toBeGreaterThan(30_000);
   });
 });
@@ -79,7 +79,7 @@ describe('R2', () => {
     await requireGivenUpAfter(milliseconds, call());
   });
 
-  test('a put of a stream lasts as long as its body is given, and then as long as one of bytes', async () => {
+  test('a put of a stream may last until its body was handed over, and then as long as a put of bytes', async () => {
     const stream = (): ReadableStream<Uint8Array> => new Blob([bytesOf(1, 10)]).stream();
     const settled = vi.fn<() => void>();
     bucket.put('key', stream()).then(settled, settled);
@@ -94,9 +94,9 @@ describe('R2', () => {
   });
 
   test.each<[string, (asked: { body: ReadableStream<Uint8Array> }) => object]>([
-    ['takes nothing of a chunk', () => ({})],
-    ['takes a chunk, and does not answer', ({ body }) => ({ taken: new Response(body).arrayBuffer() })],
-  ])('a chunk of known length is given up where R2 %s', async (_what, take) => {
+    ['accepts nothing of a chunk', () => ({})],
+    ['accepts a chunk, and does not answer', ({ body }) => ({ taken: new Response(body).arrayBuffer() })],
+  ])('a chunk of known length is given up when R2 %s', async (_what, take) => {
     const put = (_key: string, body: ReadableStream<Uint8Array>) => (take({ body }), never());
     const deleted: string[][] = [];
     const r2 = { put, delete: async (keys: string[]) => void deleted.push(keys) };
@@ -104,18 +104,18 @@ describe('R2', () => {
     const writer = new BlobWriter(new Bucket(r2 as unknown as R2Bucket), budget);
     const stream = new Response(bytesOf(1, 100)).body!;
     const failed = expect(writer.write({ stream, length: 100 }, 'sha256')).rejects.toMatchObject(UNAVAILABLE);
-    // Bytes pass between streams in their own time: every deadline is waited for.
+    // Bytes move between streams at their own pace, so the test waits for every deadline.
     for (let waits = 0; waits < 2; waits++) {
       await vi.waitUntil(() => vi.getTimerCount() > 0 || deleted.length > 0);
       await vi.advanceTimersByTimeAsync(CHANGE_MILLISECONDS);
     }
     await failed;
-    // The object may be there all the same.
+    // R2 may have stored the object anyway, so it is deleted.
     expect(deleted).toEqual([[expect.stringMatching(/^blobs\//)]]);
     expect([budget.inUse(), vi.getTimerCount()]).toEqual([0, 0]);
   });
 
-  test('what comes late is released: the body of an object, a multipart upload', async () => {
+  test('late results are released: the body of an object, and a multipart upload', async () => {
     const [got, created] = [Promise.withResolvers<object>(), Promise.withResolvers<object>()];
     const slow = { get: () => got.promise, createMultipartUpload: () => created.promise };
     const late = new Bucket(slow as unknown as R2Bucket);
@@ -133,7 +133,7 @@ describe('R2', () => {
   });
 });
 
-test('an answer and a failure in time take their timer with them', async () => {
+test('an answer and a failure in time clear their timer', async () => {
   await expect(within(1000, Promise.resolve('answer'))).resolves.toBe('answer');
   await expect(within(1000, Promise.reject(new Error('failure')))).rejects.toThrow('failure');
   expect(vi.getTimerCount()).toBe(0);

@@ -1,10 +1,10 @@
 /**
- * Stores that fail: clients push, pull, list and delete by chance while calls to D1 and R2 fail before or after they
- * are applied, come late, never answer, or break off. `npm run test:faults -- --runs 1 --seed <n>` runs one seed alone.
+ * Clients push, pull, list and delete at random while calls to D1 and R2 fail before or after they are applied, come
+ * late, never answer, or break off. `npm run test:faults -- --runs 1 --seed <n>` runs only one seed.
  *
- * | what a client sees while stores fail | 503 UNAVAILABLE with Retry-After, a body that breaks off, or the truth     |
- * | once they have healed                | every request, made again, succeeds; everything acknowledged is whole      |
- * | objects that stay without a row      | those of {@link LEAK_REASONS}, which a fault between R2 and D1 explains           |
+ * - While stores fail, a client sees 503 UNAVAILABLE with Retry-After, a body that breaks off, or a true answer.
+ * - Once they have healed, every repeated request succeeds, and everything acknowledged is whole.
+ * - An object may stay without a row only for one of the {@link LEAK_REASONS}: a fault between R2 and D1.
  */
 import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
@@ -36,7 +36,7 @@ declare global {
 const JOBS = 3;
 const REPOSITORY = 'alice/app';
 const SIZES = { 0: 1, 300: 20, 5_000: 10, 200_000: 2 };
-/** Of one run in thirty: the last is more than a part of a multipart upload. */
+/** Used in one run of thirty. The last size is larger than a part of a multipart upload. */
 const LARGE_SIZES = { 300: 3, 9_000_000: 1 };
 const SOURCE = 'alice/source';
 const DAY = 86_400_000;
@@ -45,12 +45,12 @@ const app = createApp();
 const config = parseConfig(env);
 const { runs, seed: firstSeed } = env.FAULTS;
 const seeds = Array.from({ length: runs }, (_, i) => firstSeed + i);
-/** Objects that stayed without a row, by what explains them. The scrub is to find them. */
+/** Objects that stayed without a row, by reason. The scrub must find them. */
 const leaks: Partial<Record<LeakReason, number>> = {};
 const outcomes = { requests: 0, faults: 0, stalls: 0, unavailable: 0, broken: 0, afterHealing: 0 };
 
 test.each(seeds)(
-  'seed %i: failures of the stores are told as such, and cost nothing that was acknowledged',
+  'seed %i: clients see failures of the stores as such, and nothing acknowledged is lost',
   async (seed) => {
     const random = new Random(seed);
     await addUsers();
@@ -71,7 +71,7 @@ test.each(seeds)(
         await actor.read();
       }
 
-      // Sessions expire, leases do not; what fails of their removal is done by the next one.
+      // Sessions have expired, but leases have not. The second run repeats what failed in the first.
       const later = Date.now() + 1.5 * DAY;
       await maintain(config, client.env, later);
       client.heal();

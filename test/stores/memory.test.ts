@@ -45,8 +45,8 @@ test('an upload reuses one buffer that grows once or twice, whatever its size', 
   }
 });
 
-test('uploads at once share the budget: past it each goes on with a small buffer, and all succeed', async () => {
-  // Parts for two, small buffers for the others; R2 has a copy of each.
+test('concurrent uploads share the budget: beyond it each continues with a small buffer, and all succeed', async () => {
+  // Part buffers for two, small buffers for the others; R2 holds a copy of each.
   const limit = RESERVED_BYTES + 4 * PART_BYTES + 8 * SMALL_BYTES;
   const budget = new BufferBudget(limit);
   const { registry } = await openFixture({ budget });
@@ -73,11 +73,11 @@ test('uploads at once share the budget: past it each goes on with a small buffer
   expect(budget.inUse()).toBe(0);
 });
 
-test('the budget leaves an isolate room for everything else', () => {
+test('the budget leaves the isolate room for everything else', () => {
   expect(BUDGET_BYTES).toBeLessThanOrEqual(64 * 1024 * 1024);
 });
 
-test('an upload that fails returns what it borrowed', async () => {
+test('a failed upload returns what it borrowed', async () => {
   const budget = new BufferBudget();
   const { registry } = await openFixture({
     budget,

@@ -1,6 +1,5 @@
 /**
- * The SQL of merging and of versions does what `versions.ts` says, in all small cases. Each case has a repository of
- * its own.
+ * The SQL of merging and of versions agrees with `versions.ts` in all small cases. Each case has its own repository.
  */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
@@ -41,7 +40,7 @@ const TAGS: readonly (TagVersion | undefined)[] = [
     [M, N, null].flatMap((digest) => ['central', 'node1'].map((origin) => ({ digest, version, origin }))),
   ),
 ];
-/** Only of manifests whose content the store has is `created` known. */
+/** `created` is 0 for a manifest whose content the store does not have. */
 const LIFECYCLES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =>
   [0, 1, 2, 3].map((deleted) => ({ created, deleted })),
 );
@@ -49,7 +48,7 @@ const LIFECYCLES: readonly ManifestVersions[] = [0, 1, 2, 3].flatMap((created) =
 interface Case {
   readonly repository: RepositoryName;
   readonly tags: readonly (TagVersion | undefined)[];
-  /** Of M, one after the other; whole ones bring the content. */
+  /** Lifecycles of M, merged one after the other; whole ones bring the content. */
   readonly lifecycles: readonly (ManifestVersions & { readonly whole: boolean })[];
 }
 
@@ -71,7 +70,7 @@ function whole(lifecycle: ManifestLifecycle): ManifestRecord {
   };
 }
 
-/** The cases' steps, in their order: each is one `mergeRows`, of many repositories at once. */
+/** Runs the cases' steps in order. Each step is one `mergeRows` of many repositories at once. */
 async function run(cases: readonly Case[]): Promise<void> {
   for (let start = 0; start < cases.length; start += CASES_PER_BATCH) {
     const some = cases.slice(start, start + CASES_PER_BATCH);
@@ -113,7 +112,7 @@ function nameOf({ version, origin, digest }: TagVersion): string {
   return `${version} ${origin} ${digest?.slice(7, 8) ?? 'deleted'}`;
 }
 
-/** What the store made of the cases. */
+/** Returns what the store made of the cases. */
 async function merged(cases: readonly Case[]): Promise<Merged[]> {
   const tags = await rowsOf<TagRow & { visible: number }>(
     'SELECT repository, digest, version, origin, visible FROM tags',
@@ -141,7 +140,7 @@ async function merged(cases: readonly Case[]): Promise<Merged[]> {
   });
 }
 
-/** What `versions.ts` says of them. */
+/** Returns what `versions.ts` makes of them. */
 function expected({ repository, tags, lifecycles }: Case): Merged {
   const writes = tags.filter((tag) => tag !== undefined);
   const winner = writes.reduce<TagVersion | undefined>((best, tag) => mergeTags(best, tag), undefined);
@@ -161,7 +160,10 @@ function expected({ repository, tags, lifecycles }: Case): Merged {
   };
 }
 
-/** A store takes one version once: writes of one version and origin are one write. */
+/**
+ * Returns whether the writes can exist: a store uses each version once, so two writes of one version and origin are the
+ * same write.
+ */
 function isPossible(tags: readonly (TagVersion | undefined)[]): boolean {
   const writes = tags.filter((tag) => tag !== undefined);
   return writes.every((a) =>
@@ -179,14 +181,14 @@ function repositoryOf(i: number): RepositoryName {
 }
 
 describe('mergeRows agrees with versions.ts', () => {
-  test('on two writes of a tag, in either order, history included', async () => {
+  test('on two writes of a tag in either order, including the history', async () => {
     const pairs = TAGS.flatMap((a) => TAGS.map((b) => [a, b])).filter((tags) => isPossible(tags));
     expect(pairs.length).toBeGreaterThan(300);
     const alive = { created: 1, deleted: 0, whole: true };
     await check(pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lifecycles: [alive] })));
   });
 
-  test('on which of equal versions wins, whatever the digests', async () => {
+  test('on which of two equal versions wins, whatever the digests', async () => {
     const equal = TAGS.filter((tag) => tag?.version === 2);
     const pairs = equal.flatMap((a) => equal.map((b) => [a, b]));
     const cases = pairs.map((tags, i) => ({ repository: repositoryOf(i), tags, lifecycles: [] }));
@@ -200,7 +202,7 @@ describe('mergeRows agrees with versions.ts', () => {
     [true, false],
     [false, true],
     [false, false],
-  ])('on two lives of a manifest: the first with content %s, the second %s', async (first, second) => {
+  ])('on two lifecycles of a manifest: the first with content %s, the second %s', async (first, second) => {
     const pairs = LIFECYCLES.flatMap((a) =>
       LIFECYCLES.map(
         (b) =>
@@ -210,14 +212,14 @@ describe('mergeRows agrees with versions.ts', () => {
           ] as const,
       ),
     );
-    // A manifest comes whole only where it was created.
+    // A manifest comes with its content only if it was created.
     const possible = pairs.filter((lifecycles) =>
       lifecycles.every((lifecycle) => !lifecycle.whole || lifecycle.created > 0),
     );
     await check(possible.map((lifecycles, i) => ({ repository: repositoryOf(i), tags: [], lifecycles })));
   });
 
-  test('on what is visible and listed: a tag, then a life of its manifest, or the other way around', async () => {
+  test('on what is visible and listed: a tag and a later lifecycle of its manifest, in either order', async () => {
     const cases: Case[] = [];
     for (const tag of TAGS) {
       for (const a of LIFECYCLES.filter(({ created }) => created > 0)) {
@@ -245,7 +247,7 @@ describe('mergeRows agrees with versions.ts', () => {
   });
 });
 
-describe('versions agree with nextStamp', () => {
+describe('versions agree with nextVersion', () => {
   const WALL_CLOCKS = [0, 1, 2];
   const CLOCKS = [0, 999, 1000, 1001, 1999, 2000, 5000];
   const SEEN = [undefined, 0, 999, 1000, 2000, 7000];
@@ -259,13 +261,13 @@ describe('versions agree with nextStamp', () => {
     return (await rowsOf<{ version: number }>('SELECT version FROM clock'))[0]?.version ?? -1;
   }
 
-  test('of pushes', async () => {
+  test('for pushes', async () => {
     const { digest, manifest } = await imageOf(M, []);
     for (const now of WALL_CLOCKS) {
       for (const before of CLOCKS) {
         await setClock(before);
         const context = { origin: 'node1', announces: true, now };
-        // No blob is needed, so nothing is missing.
+        // No blob is required, so none is missing.
         const commit = { repository, digest, manifest: { ...manifest, requiredBlobs: [] }, size: 2, tags: [NAME] };
         expect(await commitManifest(database, context, commit)).toEqual({ version: expect.any(Number) });
         const version = nextVersion(now * VERSIONS_PER_MILLISECOND, before);
@@ -277,7 +279,7 @@ describe('versions agree with nextStamp', () => {
     }
   });
 
-  test('of deletions, after what was seen elsewhere', async () => {
+  test('for deletions, after versions that were seen elsewhere', async () => {
     for (const now of WALL_CLOCKS) {
       for (const before of CLOCKS) {
         for (const seen of sampled(SEEN)) {
@@ -288,7 +290,7 @@ describe('versions agree with nextStamp', () => {
             () => deleteManifests(database, context, repository, [M], versions),
           ]) {
             await setClock(before);
-            // Without anything seen elsewhere there is nothing to delete, and no version is taken.
+            // If nothing was seen elsewhere, there is nothing to delete, and no version is used.
             const version = seen === undefined ? undefined : nextVersion(now * VERSIONS_PER_MILLISECOND, before, seen);
             expect(await remove()).toBe(version);
             expect(await clock()).toBe(version ?? before);

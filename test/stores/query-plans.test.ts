@@ -6,8 +6,8 @@ import '../../src/registry/compose.ts';
 import '../../src/replication/durable-object.ts';
 
 /**
- * Steps that read all of a table. The results of subqueries are not tables: the plan announces their names, and each of
- * ours is cut by a LIMIT or made of a search.
+ * Returns the steps that read a whole table. Results of subqueries do not count: the plan announces their names, and
+ * each of them has a LIMIT or comes from a search.
  */
 function scans(steps: readonly string[]): string[] {
   const subqueries = new Set(steps.flatMap((step) => /^(?:CO-ROUTINE|MATERIALIZE) (\S+)$/.exec(step)?.[1] ?? []));
@@ -31,12 +31,12 @@ async function planOf(statement: string): Promise<string[]> {
   return (await query.all<{ detail: string }>()).results.map(({ detail }) => detail);
 }
 
-test('the check sees a scan', async () => {
+test('the check detects a scan', async () => {
   expect(scans(await planOf("SELECT * FROM tags WHERE origin = 'x'"))).toEqual(['SCAN tags']);
   expect(scans(await planOf('SELECT value FROM json_each(?1)'))).toEqual([]);
 });
 
-test('statements are declared where the check finds them', () => {
+test('the check finds the statements', () => {
   expect(allStatements.length).toBeGreaterThan(60);
 });
 

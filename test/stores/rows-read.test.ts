@@ -1,4 +1,4 @@
-/** No statement reads more rows than the bound beside it says, however much somebody has stored before. */
+/** No statement reads more rows than its stated bound, whatever others have stored before. */
 import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
 import { allStatements, wholeTableStatements } from '../../src/stores/database.ts';
@@ -11,12 +11,12 @@ import type { Reading } from '../support/rows-read.ts';
 import { operations } from '../support/rows-read-operations.ts';
 import { withoutTriggers } from '../support/without-triggers.ts';
 
-// Before others clear the stores, which the triggers make slow.
+// Runs before other files clear the stores, because the triggers would make that slow.
 afterAll(() => withoutTriggers(env.DB_CENTRAL, clearStores), 60_000);
 
 const shortened = (text: string): string => text.replaceAll(/\s+/g, ' ').trim().slice(0, 200);
 
-test('every statement reads what it may, in a store that an adversary has filled', async () => {
+test('every statement stays within its bound, in a store that an adversary has filled', async () => {
   await fillAsAdversary(env.DB_CENTRAL);
   const readings: Reading[] = [];
   const tooMany = new Map<string, string>();

@@ -1,4 +1,4 @@
-/** Every read and write costs what it touches, not what the repository holds: rows read are the same. */
+/** Every read and write costs what it touches, not what the repository holds: the number of rows read is the same. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
@@ -18,7 +18,7 @@ import {
   subjectOf,
 } from '../support/fixture.ts';
 
-/** Other manifests, tags, links and referrers of the same repository. */
+/** Inserts other manifests, tags, links and referrers into the same repository. */
 async function grow(fixture: Fixture, count: number): Promise<void> {
   const subject = await imageOf(await pushBlob(fixture, bytesOf(100, 20)), []);
   const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
@@ -67,7 +67,7 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
   const latest = { kind: 'tag', tag: 'latest' as Tag } as const;
   const byDigest = { kind: 'digest', digest: image.digest } as const;
   const [blob] = image.manifest.requiredBlobs;
-  if (blob === undefined) throw new Error('the image has blobs');
+  if (blob === undefined) throw new Error('the image must have blobs');
   const page = { limit: 2, after: '' };
   await measure('manifest by tag', () => registry.getManifest(granted(), latest));
   await measure('manifest by digest', () => registry.getManifest(granted(), byDigest));
@@ -91,7 +91,7 @@ async function rowsReadBy(count: number): Promise<Record<string, number>> {
     control.repositories([{ from: 'alice/', to: 'alice0' }], 'alice/q00008', 2),
   );
   await measure('push of a manifest', () => pushImage(fixture, image, ['latest', 'third']));
-  await measure('delete of a blob that is used', () => registry.deleteBlob(REPOSITORY, blob).catch(() => undefined));
+  await measure('delete of a referenced blob', () => registry.deleteBlob(REPOSITORY, blob).catch(() => undefined));
   await measure('delete of a tag', () => registry.deleteTag(REPOSITORY, 'third' as Tag));
   await measure('delete of a manifest', () => registry.deleteManifest(REPOSITORY, image.digest));
   await measure('delete of a blob', () => registry.deleteBlob(REPOSITORY, blob));
@@ -114,7 +114,7 @@ test('rows read do not depend on the size of the repository', async () => {
   );
   const large = await rowsReadBy(3000);
   expect(Object.keys(large)).toEqual(Object.keys(small));
-  // Where a range ends, SQLite looks at one row more, if there is one. No step has more than two that end differently.
+  // At the end of a range, SQLite may read one more row. No step has more than two ranges that end differently.
   const more = Object.entries(large).filter(([name, rows]) => Math.abs(rows - (small[name] ?? 0)) > 2);
   expect(more).toEqual([]);
 });

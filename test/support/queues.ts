@@ -15,7 +15,7 @@ export const NODE2 = 'http://registry.localhost:8789';
 /** Adds the users, at all nodes too. For beforeEach. */
 export async function startQueues(): Promise<void> {
   await addUsers();
-  await follow();
+  await applyChangeLog();
 }
 
 /** Stops the queues and empties their state, before the stores are emptied. For afterEach. */
@@ -30,7 +30,7 @@ export async function stopQueues(): Promise<void> {
 }
 
 /** Lets all nodes apply central's change log. */
-export async function follow(): Promise<void> {
+export async function applyChangeLog(): Promise<void> {
   for (const store of STORES) await queueOf(env, config, store).changeLogHasGrown(store);
 }
 

@@ -1,4 +1,4 @@
-/** Attacks that need two hosts: what one of them gave, holds or was told is used at another. */
+/** Attacks that need two hosts: what one of them issued, holds or learned is used at another. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -53,7 +53,7 @@ async function linksOf(repository: string): Promise<string[]> {
 }
 
 describe.each(HOST_NAMES)('an access token of %s', (host) => {
-  test('is good there, and nowhere else', async () => {
+  test('is good at that host, and nowhere else', async () => {
     await hosts.push('node1', 'alice/app', 1, 'latest');
     await hosts.drain();
     const token = await tokenAt(host, 'alice', 'repository:alice/app:pull,push,delete');
@@ -65,7 +65,7 @@ describe.each(HOST_NAMES)('an access token of %s', (host) => {
     }
   });
 
-  test('nor is an upload that was opened there', async () => {
+  test('cannot continue an upload that was opened at another host', async () => {
     const [start, end] = [bytesOf(1, 40), bytesOf(2, 30)];
     const digest = await digestOf('sha256', Uint8Array.from([...start, ...end]));
     const opened = await hosts.call(host, 'POST', '/v2/alice/app/blobs/uploads/');
@@ -87,9 +87,9 @@ describe.each(HOST_NAMES)('an access token of %s', (host) => {
   });
 });
 
-describe('a mount across stores takes only what the caller may pull', () => {
+describe('a mount across stores takes only blobs that the caller may pull', () => {
   test.each(['pushed to central', 'pushed to the other node', 'held by the node as well'])(
-    'a private source, %s',
+    'a private source, %s, is refused',
     async (where) => {
       const image = await hosts.push(
         where === 'pushed to the other node' ? 'node2' : 'central',
@@ -121,7 +121,7 @@ describe('a mount across stores takes only what the caller may pull', () => {
     },
   );
 
-  test('what is refused keeps no blob from being collected, at the node nor at central', async () => {
+  test('a refused mount keeps no blob from being collected, at the node or at central', async () => {
     const image = await hosts.push('node1', 'bob/secret', 1, 'latest', 'bob');
     await hosts.drain();
     const secret = first(image.manifest.requiredBlobs);
@@ -146,7 +146,7 @@ describe('a mount across stores takes only what the caller may pull', () => {
     expect(await leases()).toEqual(before);
   });
 
-  test('one that is private at central, and that the node takes for public yet, promises nothing there', async () => {
+  test('a mount renews no lease when central has made the source private and the node still believes it public', async () => {
     const image = await hosts.push('central', 'bob/open', 1, 'latest', 'bob');
     await env.DB_NODE1!.prepare("INSERT INTO public_repositories (name) VALUES ('bob/open')").run();
     await env.DB_CENTRAL.prepare('UPDATE locations SET lease_until = 1').run();
@@ -157,7 +157,7 @@ describe('a mount across stores takes only what the caller may pull', () => {
     expect(await linksOf('alice/app')).toEqual([]);
   });
 
-  test('a public one, until the node hears that it is private', async () => {
+  test('a public source is refused once the node knows that it is private', async () => {
     const image = await hosts.push('central', 'bob/open', 1, 'latest', 'bob');
     const [config = '', layer = ''] = image.manifest.requiredBlobs;
     await api('central', 'PATCH', 'organizations/bob/repositories/open', 'bob', { visibility: 'public' });
@@ -172,7 +172,7 @@ describe('a mount across stores takes only what the caller may pull', () => {
   });
 });
 
-describe('what a node is told by central', () => {
+describe('what central changes reaches a node', () => {
   test('a repository that is made private again at central is private at the node', async () => {
     const image = await hosts.push('node1', 'bob/open', 1, 'latest', 'bob');
     await hosts.drain();
@@ -190,7 +190,7 @@ describe('what a node is told by central', () => {
     expect(await asked('bob')).toEqual(paths.map(() => 200));
   });
 
-  test('a credential that is removed at central is good at the node for a minute, and its tokens for five', async () => {
+  test('a credential that is removed at central works at the node for a minute, and its tokens for five', async () => {
     await hosts.push('node1', 'alice/app', 1, 'latest');
     const token = await tokenAt('node1', 'aliceReader', 'repository:alice/app:pull');
     const path = '/v2/alice/app/manifests/latest';
@@ -204,7 +204,7 @@ describe('what a node is told by central', () => {
     expect(results).toEqual([]);
   });
 
-  test('a credential for one registry is good there alone', async () => {
+  test('a credential for one registry works only there', async () => {
     const body = { name: 'boot', rights: ['pull', 'push'], registries: ['node1'] };
     const created = await api('central', 'POST', 'organizations/alice/credentials', 'alice', body);
     const { secret } = JSON.parse(new TextDecoder().decode(created.bytes)) as { secret: string };
@@ -218,12 +218,12 @@ describe('what a node is told by central', () => {
       expect([host, await status(host, '/v2/', as)]).toEqual([host, expected]);
       expect([host, await status(host, '/token?scope=repository:alice/app:pull', as)]).toEqual([host, expected]);
     }
-    // Its token is no better than it.
+    // Its token is valid nowhere else either.
     const token = await tokenAt('node1', as, 'repository:alice/app:pull,push');
     expect([await status('central', '/v2/', token), await status('node2', '/v2/', token)]).toEqual([401, 401]);
   });
 
-  test('a credential of an organization that is removed at central ends with it', async () => {
+  test('a credential ends when its organization is removed at central', async () => {
     await addCredentials([{ kind: 'organization', name: 'carol', password: 'carol-secret', organization: 'carol' }]);
     const as = { authorization: basic({ name: 'carol', password: 'carol-secret' }) };
     await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
@@ -235,7 +235,7 @@ describe('what a node is told by central', () => {
   });
 });
 
-describe('a pull through a node creates nothing that the caller could not', () => {
+describe('a pull through a node creates nothing that the caller could not create', () => {
   const contents = async (): Promise<unknown> => {
     const tables = [
       'repositories',
@@ -288,7 +288,7 @@ describe('a pull through a node creates nothing that the caller could not', () =
     expect(await contents()).toEqual(before);
   });
 
-  test('what a reader pulls is kept near, and nothing of it is announced', async () => {
+  test('an image that a reader pulls is copied to the node, and nothing of it is announced', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     await hosts.drain();
     for (const path of ['manifests/latest', ...image.manifest.requiredBlobs.map((digest) => `blobs/${digest}`)]) {

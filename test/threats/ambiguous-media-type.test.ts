@@ -78,7 +78,7 @@ describe.each(HOSTS_AND_NODES)('ambiguous media type: refused at $name', (host) 
     expect([response.status, await codeOf(response)]).toEqual([400, 'MANIFEST_INVALID']);
   });
 
-  test('what is pulled has the type that it was pushed with, whatever the puller accepts', async () => {
+  test('a pull gets the type that was pushed, whatever the puller accepts', async () => {
     const body = utf8(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: [] }));
     await host.call('PUT', '/v2/alice/app/manifests/latest', { as: 'alice', headers: { 'Content-Type': INDEX }, body });
     for (const accept of [IMAGE, INDEX, 'text/html', '*/*']) {

@@ -3,7 +3,7 @@ import { addCredentials, addUsers, basic } from '../support/client.ts';
 import { first, indexOf } from '../support/fixture.ts';
 import { type As, HOSTS_AND_NODES } from './hosts.ts';
 
-/** One credential for each way of having some rights but not all. */
+/** One credential for each combination of some, but not all, rights. */
 const MEMBERS = {
   pusher: ['pull', 'push'],
   'blind-pusher': ['push'],
@@ -62,7 +62,7 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
   );
 
   test.each<Member>(['deleter', 'reader2', 'manager'])(
-    '%s writes nothing: a new tag, an old one, several, a digest',
+    '%s writes nothing: not to a new tag, an existing one, several, or a digest',
     async (name) => {
       await host.putImage('alice/app', 1, ['a', 'b', 'c']);
       const index = await indexOf([]);
@@ -96,7 +96,7 @@ describe.each(HOSTS_AND_NODES)('create right used to overwrite; tag delete with 
     }
   });
 
-  test('no right lies in the method of a request being another', async () => {
+  test('a header or parameter that names another method grants nothing', async () => {
     await host.putImage('alice/app', 1, ['a']);
     const [as] = await presented('pusher');
     const headers = { 'X-HTTP-Method-Override': 'DELETE', 'X-HTTP-Method': 'DELETE' };

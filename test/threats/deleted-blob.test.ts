@@ -25,7 +25,7 @@ describe.each(HOSTS_AND_NODES)('a deleted blob comes back through another reposi
     expect((await host.call('DELETE', `/v2/alice/app/blobs/${digest}`, { as: 'alice' })).status).toBe(404);
   });
 
-  test('nor an image, by the same manifest elsewhere, nor its tags by the same manifest here', async () => {
+  test('a deleted image does not come back by the same manifest elsewhere, nor its tags by the same manifest here', async () => {
     const image = await host.putImage('alice/app', 1, ['latest', 'v1']);
     expect((await host.call('DELETE', `/v2/alice/app/manifests/${image.digest}`, { as: 'alice' })).status).toBe(202);
     await host.putImage('alice/other', 1, ['latest']);
@@ -38,7 +38,7 @@ describe.each(HOSTS_AND_NODES)('a deleted blob comes back through another reposi
     for (const tag of ['latest', 'v1']) expect(await host.read(`/v2/alice/app/manifests/${tag}`, 'alice')).toBe(404);
   });
 
-  test('nor a removed repository, when its name is used again', async () => {
+  test('a removed repository does not come back when its name is used again', async () => {
     const image = await host.putImage('alice/app', 1, ['latest']);
     const extra = await host.putBlob('alice/app', content);
     expect((await host.call('DELETE', '/api/organizations/alice/repositories/app', { as: 'alice' })).status).toBe(204);

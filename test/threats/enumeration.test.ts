@@ -5,7 +5,7 @@ import { type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
 
-/** An answer without what differs between any two requests. */
+/** Returns an answer without the parts that differ between any two requests. */
 async function shapeOf(response: Response, ...names: readonly string[]): Promise<string> {
   const id = response.headers.get('X-Request-Id') ?? '';
   const headers = [...response.headers].filter(([name]) => name !== 'x-request-id');
@@ -21,7 +21,7 @@ async function scopeGiven(host: Host, as: 'alice' | 'aliceReader' | undefined, s
   return (JSON.parse(text) as { scope: string }).scope;
 }
 
-// What each route says of unknown and forbidden repositories: test/threats/matrix.
+// The tests in test/threats/matrix compare the answers of each route about unknown and forbidden repositories.
 describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $name', (host) => {
   test('a wrong user, a wrong password, and another’s password are refused alike', async () => {
     const wrong = [
@@ -51,7 +51,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     }
   });
 
-  test('a token says of a private repository what it says of one that is not there', async () => {
+  test('a token grants the same for a private repository as for one that does not exist', async () => {
     await host.putImage('bob/secret', 1, ['latest'], 'bob');
     for (const user of ['alice', 'aliceReader', undefined] as const) {
       expect(await scopeGiven(host, user, 'repository:bob/secret:pull,push')).toBe('');
@@ -62,7 +62,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     );
   });
 
-  test('a mount that is not allowed looks like one of a blob that does not exist', async () => {
+  test('a forbidden mount looks like one of a blob that does not exist', async () => {
     const image = await host.putImage('bob/secret', 1, ['latest'], 'bob');
     const [secret = ''] = image.manifest.requiredBlobs;
     const none = `sha256:${'0'.repeat(64)}`;
@@ -82,7 +82,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     }
   });
 
-  test('organizations are as unknown as repositories to who manages neither', async () => {
+  test('organizations look as unknown as repositories to a caller who manages neither', async () => {
     for (const path of ['', '/usage', '/credentials', '/repositories', '/repositories/app']) {
       const [own, typo] = await Promise.all(
         ['bob', 'bbo'].map(async (name) =>
@@ -99,7 +99,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     expect([taken.status, (await errorsOf(taken))[0]?.code]).toEqual([403, 'DENIED']);
   });
 
-  test('a refusal says nothing of what is there: no size, no digest, no time', async () => {
+  test('a refusal reveals nothing about the content: no size, no digest, no time', async () => {
     await host.putImage('bob/secret', 1, ['latest'], 'bob');
     const response = await host.call('HEAD', '/v2/bob/secret/manifests/latest', { as: 'alice' });
     for (const header of ['Docker-Content-Digest', 'ETag', 'Last-Modified', 'Docker-Upload-UUID', 'Link', 'Location']) {
@@ -107,7 +107,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing: nothing to learn at $nam
     }
   });
 
-  test('secrets are compared as hashes, and signatures by the platform, which takes the same time for all', async () => {
+  test('secrets are compared as hashes, and signatures by the platform in constant time', async () => {
     const digest = vi.spyOn(crypto.subtle, 'digest');
     const verify = vi.spyOn(crypto.subtle, 'verify');
     try {

@@ -11,7 +11,7 @@ beforeEach(addUsers);
 const MIB = 1024 * 1024;
 const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
 
-/** `size` bytes, made as they are asked for. */
+/** Returns a stream of `size` bytes that makes them on demand, and how many bytes it has given. */
 function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint8Array>; given: () => number } {
   let given = 0;
   const stream = new ReadableStream({
@@ -25,7 +25,7 @@ function counted(size: number, piece = 64 * 1024): { stream: ReadableStream<Uint
   return { stream, given: () => given };
 }
 
-test('of a manifest that is too large no more is read than shows it', async () => {
+test('a manifest that is too large is read only until that is certain', async () => {
   const announced = counted(32 * MIB);
   const request = { headers: new Headers({ 'Content-Length': String(32 * MIB) }), body: announced.stream };
   await expect(readManifestBody({ req: { raw: request } } as unknown as AppContext, 4 * MIB)).rejects.toMatchObject({
@@ -67,8 +67,8 @@ describe.each(HOSTS_AND_NODES)(
             })),
           }),
       ],
-    ])('deep and wide JSON: %s', async (_what, make) => {
-      // At a node after it has heard of the users.
+    ])('deep or wide JSON is refused: %s', async (_what, make) => {
+      // A node must know the users first.
       await host.read('/v2/', 'alice');
       const before = await host.snapshotWithoutUse();
       const response = await put(make());
@@ -76,7 +76,7 @@ describe.each(HOSTS_AND_NODES)(
       expect(await host.snapshotWithoutUse()).toBe(before);
     });
 
-    test('indexes of indexes are stored one by one: nothing walks them', async () => {
+    test('indexes of indexes are stored one by one, without walking them', async () => {
       let index = await indexOf([]);
       for (let depth = 0; depth < 30; depth++) {
         expect((await host.putManifest('alice/app', 'deep', index)).status).toBe(201);
@@ -89,7 +89,7 @@ describe.each(HOSTS_AND_NODES)(
     });
 
     test.each(['9'.repeat(400), '999999999999999', '2147483648', '1001'])(
-      'a catalog, tags and referrers of n=%s are cut to a page',
+      'a catalog, tags and referrers with n=%s are cut to a page',
       async (n) => {
         const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)';
         await env.DB_CENTRAL.prepare(
@@ -109,7 +109,7 @@ describe.each(HOSTS_AND_NODES)(
       },
     );
 
-    test.each(['1e9', '0x10', '-1', '1.5', ' 5', 'null'])('a page of n=%j is 400', async (n) => {
+    test.each(['1e9', '0x10', '-1', '1.5', ' 5', 'null'])('a page with n=%j is 400', async (n) => {
       for (const path of [
         '/v2/_catalog',
         '/v2/alice/app/tags/list',
@@ -119,7 +119,7 @@ describe.each(HOSTS_AND_NODES)(
       }
     });
 
-    test('forms and JSON of the API stay small, announced or not', async () => {
+    test('forms and JSON bodies of the API are limited, whether their length is stated or not', async () => {
       const streamed = () =>
         new Response(utf8(`{"name":"${'x'.repeat(200_000)}"}`)).body!.pipeThrough(new IdentityTransformStream());
       for (const body of [`{"name":"${'x'.repeat(200_000)}"}`, streamed()]) {
@@ -144,7 +144,7 @@ describe.each(HOSTS_AND_NODES)(
       ).toBe(413);
     });
 
-    test('tags of one push, scopes of one token, patterns of one credential', async () => {
+    test('the tags of one push, the scopes of one token and the patterns of one credential are limited', async () => {
       const index = await indexOf([]);
       const tags = Array.from({ length: 101 }, (_, i) => `tag=t${i}`).join('&');
       expect((await host.putManifest('alice/app', `${index.digest}?${tags}`, index)).status).toBe(414);

@@ -1,6 +1,6 @@
 /**
- * A hostile node or upstream, and invariant 4: a node whose bucket holds other bytes than its rows say spreads them to
- * no store.
+ * A hostile node or upstream, and invariant 4: other stores accept no bytes from a node whose bucket does not match its
+ * rows.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ beforeEach(async () => {
   hosts = await ThreeHosts.open();
 });
 
-/** An image of node1 with one layer of so many bytes; then the layer's object is changed. */
+/** Pushes an image with one layer of `size` bytes to node1, then overwrites the layer's object. */
 async function spoiled(size: number): Promise<{ digest: Digest; layer: Digest; content: Uint8Array<ArrayBuffer> }> {
   const content = new Uint8Array(size).fill(7);
   for (const bytes of [CONFIG, content]) expect((await hosts.putBlob('node1', 'alice/app', bytes)).status).toBe(201);
@@ -47,7 +47,7 @@ async function json(path: string, as: 'alice' | 'admin'): Promise<unknown> {
 
 const IMAGE = 'organizations/alice/repositories/app/images/latest';
 
-/** Objects that hold neither blob: a copy that was refused leaves none. */
+/** Returns the number of objects in the bucket: a refused copy must leave none. */
 async function objectsOf(bucket: R2Bucket): Promise<number> {
   return (await bucket.list()).objects.length;
 }
@@ -56,12 +56,12 @@ describe.each([
   ['small, checked by R2 in one put', 1000],
   ['large, in parts, read back through a hash', WHOLE_BYTES + 1_000_000],
 ])('a hostile node or upstream: other bytes under a digest at a node, %s', (_how, size) => {
-  test('are never settled: the copy is parked, which the image and the queue say; repaired, it settles', async () => {
+  test('are never settled: the copy is parked, and the image and the queue say so; after a repair it settles', async () => {
     const { layer, content } = await spoiled(size);
     await hosts.drain();
     await hosts.drain();
     expect(await keyAt(env.DB_CENTRAL, 'central', layer)).toBeUndefined();
-    // The config alone.
+    // Only the config was copied.
     expect(await objectsOf(env.BLOBS_CENTRAL)).toBe(1);
     const wrong = { attempts: 1, last_error: expect.stringContaining(layer) };
     expect(await json(IMAGE, 'alice')).toMatchObject({ state: 'parked', ...wrong, blobs: { copied: 1, total: 2 } });
@@ -79,7 +79,7 @@ describe.each([
     expect(await contentDigest(new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0)))).toBe(layer);
   });
 
-  test('are not kept by another node that was asked for them', async () => {
+  test('are not kept by another node that copies them down', async () => {
     const { layer } = await spoiled(size);
     await hosts.announce();
     const { replicator, state } = hosts.queueOf('node2');
@@ -91,7 +91,7 @@ describe.each([
   });
 });
 
-describe('a hostile node or upstream: what was deleted does not come back through a node', () => {
+describe('a hostile node or upstream: deleted content does not come back through a node', () => {
   const content = bytesOf(5, 100);
   const read = async (path: string): Promise<number[]> =>
     Promise.all(
@@ -104,13 +104,13 @@ describe('a hostile node or upstream: what was deleted does not come back throug
     expect((await hosts.call(where, 'DELETE', path)).status).toBe(202);
     await hosts.drain();
     expect(await read(path)).toEqual([404, 404, 404]);
-    // Nor by the same bytes elsewhere.
+    // Pushing the same bytes elsewhere does not bring it back either.
     expect((await hosts.putBlob('node1', 'alice/other', content)).status).toBe(201);
     await hosts.drain();
     expect(await read(path)).toEqual([404, 404, 404]);
   });
 
-  test('a blob whose copy to a node was still to be made', async () => {
+  test('a blob whose copy down to a node is still queued', async () => {
     const path = `/v2/alice/app/blobs/${await contentDigest(content)}`;
     await hosts.putBlob('central', 'alice/app', content);
     expect((await hosts.call('node2', 'GET', path)).status).toBe(200);
@@ -121,7 +121,7 @@ describe('a hostile node or upstream: what was deleted does not come back throug
     expect(await keyAt(env.DB_NODE2!, 'node2', await contentDigest(content))).toBeUndefined();
   });
 
-  test('an image, by a push to a node that central hears of after the deletion', async () => {
+  test('an image that was pushed to a node, and that central learns of after the deletion', async () => {
     hosts.takeAway('queues');
     const image = await hosts.push('node1', 'alice/app', 1, 'latest');
     await hosts.push('central', 'alice/app', 1, 'latest');
@@ -131,13 +131,13 @@ describe('a hostile node or upstream: what was deleted does not come back throug
     for (const reference of ['latest', image.digest]) {
       expect(await read(`/v2/alice/app/manifests/${reference}`)).toEqual([404, 404, 404]);
     }
-    // Pushed once more it is there, at the node as anywhere.
+    // A new push brings it back, at the node as anywhere.
     expect((await hosts.putManifest('node1', 'alice/app', 'latest', image)).status).toBe(201);
     await hosts.drain();
     expect(await read('/v2/alice/app/manifests/latest')).toEqual([200, 200, 200]);
   });
 
-  test('a repository that was removed at central, through what a node holds of it', async () => {
+  test('a repository that was removed at central, by content that a node still holds', async () => {
     const image = await hosts.push('node1', 'alice/app', 1, 'latest');
     await hosts.drain();
     const removed = await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app');

@@ -1,4 +1,4 @@
-/** Where the attacks are tried: hosts that this registry serves, each with the requests of the tests bound to it. */
+/** The hosts that each attack is tried at, with the requests of the tests bound to them. */
 import { env } from 'cloudflare:workers';
 import { call, type CallOptions, HOST, tokenOf, type UserName } from '../support/client.ts';
 import { putBlob, putImage, putManifest } from '../support/content.ts';
@@ -10,8 +10,8 @@ export type As = NonNullable<CallOptions['as']>;
 type Store = readonly [database: D1Database, bucket: R2Bucket];
 
 /**
- * @param audience of access tokens that are given there
- * @param stores whose contents a request there can change
+ * @param audience of the access tokens that the host issues
+ * @param stores whose contents a request to the host can change
  */
 function hostAt(
   name: string,
@@ -40,7 +40,7 @@ function hostAt(
         headers: { 'Content-Type': 'application/json' },
         body: '{"visibility":"public"}',
       }),
-    /** Where an upload goes on. */
+    /** Opens an upload, and returns where it continues. */
     async open(repository: string, as: As = 'alice', query = ''): Promise<string> {
       const response = await call('POST', `/v2/${repository}/blobs/uploads/${query}`, by(as));
       if (response.status !== 202) throw new Error(`no upload was opened: ${response.status}`);
@@ -50,7 +50,7 @@ function hostAt(
       const answers = await Promise.all(stores.map(([database]) => database.prepare(query).all<Row>()));
       return answers.flatMap(({ results }) => results);
     },
-    /** Of all its stores, to show that something changed nothing. */
+    /** Returns a snapshot of all its stores, to show that a request changed nothing. */
     async snapshotWithoutUse(): Promise<string> {
       return (await Promise.all(stores.map(([database, bucket]) => snapshotWithoutUse(database, bucket)))).join('\n');
     },
@@ -67,18 +67,19 @@ const NODE1: Store = [env.DB_NODE1!, env.BLOBS_NODE1!];
 
 const world = await ThreeHosts.openWithoutApplying();
 
-/** A node, which hears of the users before its first request in a test, and of changes as they are made. */
+/** Sends a request to a node, which first learns of the users, and of later changes as they are made. */
 async function atNode(request: Request): Promise<Response> {
   const known = env.DB_NODE1!.prepare('SELECT id FROM credentials LIMIT 1');
   while ((await known.first()) === null) {
-    // As one that was just added: users that a test puts into central's store are not in its change log.
+    // Makes the node look new, so that it takes a snapshot: users that a test inserts into central's store are not in
+    // its change log.
     await env.DB_NODE1!.prepare('DELETE FROM change_log_positions').run();
     await world.announce();
   }
   return world.fetch(request);
 }
 
-/** Where every attack is tried: it could find another way through a node. */
+/** Every attack is tried at both: it could find another way through a node. */
 export const HOSTS_AND_NODES: readonly Host[] = [
   hostAt('central', HOST, 'central', [CENTRAL]),
   hostAt('node1', ORIGINS.node1, 'node:node1', [NODE1, CENTRAL], atNode),

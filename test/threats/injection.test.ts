@@ -56,9 +56,9 @@ const FIELDS: readonly (readonly [
       path: `/v2/alice/app/referrers/sha256:${'0'.repeat(64)}?artifactType=${encode(text)}&last=${encode(text)}`,
     }),
   ],
-  ['where a list goes on', (text) => ({ method: 'GET', path: `/v2/alice/app/tags/list?n=1&last=${encode(text)}` })],
+  ['the position in a list', (text) => ({ method: 'GET', path: `/v2/alice/app/tags/list?n=1&last=${encode(text)}` })],
   ['the size of a page', (text) => ({ method: 'GET', path: `/v2/_catalog?n=${encode(text)}` })],
-  ['where the catalog goes on', (text) => ({ method: 'GET', path: `/v2/_catalog?last=${encode(text)}` })],
+  ['the position in the catalog', (text) => ({ method: 'GET', path: `/v2/_catalog?last=${encode(text)}` })],
   [
     'the blob to mount',
     (text) => ({ method: 'POST', path: `/v2/alice/app/blobs/uploads/?mount=${encode(text)}&from=bob/app` }),
@@ -108,7 +108,7 @@ const FIELDS: readonly (readonly [
     (text) => ({ method: 'DELETE', path: `/api/organizations/alice/credentials/${encode(text)}` }),
   ],
   [
-    'where a list of the API goes on',
+    'the position in a list of the API',
     (text) => ({ method: 'GET', path: `/api/organizations/alice/credentials?last=${encode(text)}` }),
   ],
   [
@@ -141,7 +141,7 @@ const FIELDS: readonly (readonly [
   ],
 ];
 
-/** The part of a text that a header can hold at all. */
+/** Returns the part of a text that a header can hold. */
 const header = (text: string): string => text.replaceAll(/[^ -~]/g, '').trim() || 'x';
 const json = (body: object) => ({ headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
@@ -154,7 +154,7 @@ describe.each(HOSTS_AND_NODES)(
       takePrinted();
       for (const text of HOSTILE) {
         const { method, path, headers = {}, body = null } = requestOf(text);
-        // Strange, but a good name of something to create.
+        // Some strings are strange, but valid names of something new.
         if (/^\w+$/.test(text) && ['PUT', 'POST'].includes(method)) continue;
         const response = await host.call(method, path, { as: 'alice', headers, body });
         const answer = await response.text();
@@ -178,7 +178,7 @@ describe.each(HOSTS_AND_NODES)(
     });
 
     test('in users and passwords', async () => {
-      // At a node after it has heard of them.
+      // A node must know the users first.
       await host.call('GET', '/v2/', { as: 'alice' });
       const credentials = () => host.rowsOf('SELECT count(*) AS n FROM credentials');
       const before = await credentials();
@@ -203,7 +203,7 @@ describe.each(HOSTS_AND_NODES)(
       ).toBe(200);
     });
 
-    test('in annotations and media types: given back as they were, as JSON', async () => {
+    test('in annotations and media types: they are returned unchanged, as JSON', async () => {
       const subject = await indexOf([]);
       await host.putManifest('alice/app', 'subject', subject);
       const descriptor = {
@@ -234,7 +234,7 @@ describe.each(HOSTS_AND_NODES)(
       }
     });
 
-    test('a manifest that says it is a page is none to a browser', async () => {
+    test('a manifest that claims to be a page is not one to a browser', async () => {
       const bytes = utf8('{"a":"<script>alert(1)</script>"}');
       for (const type of ['image/svg+xml', 'application/xhtml+xml']) {
         const path = `/v2/alice/app/manifests/${await digestOf('sha256', bytes)}`;

@@ -60,7 +60,7 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
     }
   });
 
-  test('by mounting it from where the caller could not pull at that time', async () => {
+  test('by mounting it from a repository that the caller could not pull from at that time', async () => {
     await host.publish('bob', 'secret');
     expect(
       (await host.call('POST', `/v2/alice/open/blobs/uploads/?mount=${secret}&from=bob/secret`, { as: 'alice' }))
@@ -76,7 +76,7 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
     ).toBe(202);
   });
 
-  test('by mounting from an own repository that the credential does not cover', async () => {
+  test('by mounting it from a repository of the same organization that the credential does not cover', async () => {
     const other = await host.putBlob('alice/other', bytesOf(90, 10));
     for (const from of ['&from=alice/other', '']) {
       const response = await host.call('POST', `/v2/alice/app/blobs/uploads/?mount=${other}${from}`, {
@@ -91,7 +91,7 @@ describe.each(HOSTS_AND_NODES)('a digest known is content read: not at $name', (
     const claim = await imageOf(secret, [secret]);
     const response = await host.putManifest('alice/app', 'claim', claim);
     expect([response.status, await codeOf(response)]).toEqual([400, 'MANIFEST_BLOB_UNKNOWN']);
-    // An index may name what is not there: that gives no way to it.
+    // An index may name absent manifests, but that gives no access to them.
     const index = await indexOf([image.digest]);
     expect((await host.putManifest('alice/app', 'claim', index)).status).toBe(201);
     expect(await host.read(`/v2/alice/app/manifests/${image.digest}`, 'alice')).toBe(404);

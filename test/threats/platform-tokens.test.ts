@@ -1,4 +1,4 @@
-/** Tokens that the platform vouches for, used where they do not belong. */
+/** The platform's tokens, used where they do not belong. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { addUsers, codeOf } from '../support/client.ts';
@@ -54,7 +54,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
         const { status } = await registry.call(host, method, path, { as: { authorization }, headers, body });
         expect([method, path, status]).toEqual([method, path, 403]);
       }
-      // A mount of what cannot be read is an upload like any other.
+      // A mount from an unreadable repository becomes an ordinary upload.
       const mount = `/v2/bob/app/blobs/uploads/?mount=${layer}&from=alice/app`;
       expect((await registry.call(host, 'POST', mount, { as: { authorization } })).status).toBe(202);
       const catalog = await registry.call(host, 'GET', '/v2/_catalog', { as: { authorization } });
@@ -62,7 +62,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
   });
 
-  test('a user name of another organization gets nothing, and learns nothing', async () => {
+  test('a user name of another organization gets nothing, and reveals nothing', async () => {
     const registry = open();
     for (const authorization of [
       bob.wholeAs('alice'),
@@ -75,7 +75,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
       const response = await registry.call(host, 'GET', '/v2/', { as: { authorization } });
       expect([response.status, await codeOf(response)]).toEqual([401, 'UNAUTHORIZED']);
     }
-    // Nor once the right name has logged in.
+    // It still fails after the right name has logged in.
     expect((await registry.call(host, 'GET', '/v2/', { as: { authorization: bob.wholeAs('bob') } })).status).toBe(200);
     expect((await registry.call(host, 'GET', '/v2/', { as: { authorization: bob.wholeAs('alice') } })).status).toBe(
       401,
@@ -90,7 +90,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 
   test.each(['official', 'admin', 'administrator', 'bootstrap', 'central', 'platform', 'berth'])(
-    'an organization named %s is not the platform’s, whether it exists or not',
+    'the platform cannot name the organization %s, whether it exists or not',
     async (name) => {
       const registry = openWithPlatform(() => naming(name));
       const odd = platformToken('someone', `secret-for-${crypto.randomUUID()}`);
@@ -116,7 +116,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     "alice' OR 1=1 --",
     '<b>',
     '',
-  ])('an organization named %j is none: 503, and never a pass', async (name) => {
+  ])('an invalid organization name %j is 503, and never accepted', async (name) => {
     const registry = openWithPlatform(() => naming(name));
     const odd = platformToken('someone', `secret-for-${crypto.randomUUID()}`);
     for (const authorization of [odd.pair, odd.bearer, odd.wholeAs(name)]) {
@@ -126,7 +126,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
   });
 
-  test('an upload belongs to the token that began it, and not to another of its organization', async () => {
+  test('an upload belongs to the token that began it, not to another token of its organization', async () => {
     const registry = open();
     const begun = await registry.call(host, 'POST', '/v2/alice/app/blobs/uploads/', {
       as: { authorization: alice.pair },
@@ -137,7 +137,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
       expect([foreign.status, await codeOf(foreign)]).toEqual([404, 'BLOB_UPLOAD_UNKNOWN']);
     }
     expect((await registry.call(host, 'PATCH', location, { as: 'alice', body: bytesOf(1, 10) })).status).toBe(404);
-    // The same token in another form goes on with it.
+    // The same token in another form can continue it.
     const own = await registry.call(host, 'PATCH', location, {
       as: { authorization: alice.bearer },
       body: bytesOf(1, 10),

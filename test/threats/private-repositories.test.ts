@@ -29,14 +29,14 @@ describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $n
     ['platform', ['alice/app', 'alice/other', 'bob/open', 'bob/secret', 'official/base']],
   ])('the catalog of %s', async (as, expected) => {
     expect(await catalog(host, as)).toEqual(expected);
-    // Wherever a page starts, and however small it is.
+    // The rule holds for every start and size of a page.
     for (const last of ['', 'alice/app', 'bob/open', 'bob/secre', 'zzz', '\u{7f}', '/', '%']) {
       const from = `?n=1&last=${encodeURIComponent(last)}`;
       for (const name of await catalog(host, as, from)) expect(expected).toContain(name);
     }
   });
 
-  test('no answer to one is kept for another', async () => {
+  test('no answer is kept for another caller', async () => {
     const digest = first((await host.putImage('bob/secret', 1, ['latest'], 'bob')).manifest.requiredBlobs);
     for (const path of ['manifests/latest', `blobs/${digest}`, 'tags/list']) {
       const url = `/v2/bob/secret/${path}`;
@@ -50,14 +50,14 @@ describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $n
         expect([path, as, await host.read(url, as)]).toEqual([path, as, status]);
       }
       expect(await host.read(url)).toBe(401);
-      // No cache on the way keeps one either: none is told that it may.
+      // No cache on the way may keep an answer either.
       const response = await host.call('GET', url, { as: 'bob' });
       expect(response.headers.get('Cache-Control') ?? '').not.toMatch(/public|max-age|s-maxage|immutable/);
       await response.arrayBuffer();
     }
   });
 
-  test('what an isolate knows of a good login opens no other', async () => {
+  test('a remembered login opens no other', async () => {
     expect(await host.read('/v2/bob/secret/tags/list', 'bob')).toBe(200);
     for (const [name, password] of [
       ['alice', 'bob-secret'],
@@ -69,7 +69,7 @@ describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $n
     }
   });
 
-  test('a repository that is private again is private at once', async () => {
+  test('a repository is private as soon as it is made private', async () => {
     const digest = first((await host.putImage('bob/open', 1, ['latest'], 'bob')).manifest.requiredBlobs);
     const token = await host.tokenFor('alice', 'repository:bob/open:pull');
     const paths = ['manifests/latest', `blobs/${digest}`, 'tags/list'].map((path) => `/v2/bob/open/${path}`);
@@ -84,7 +84,7 @@ describe.each(HOSTS_AND_NODES)('private repositories listed or pulled: not at $n
     expect(await catalog(host, 'alice')).not.toContain('bob/open');
   });
 
-  test('a token for one repository is for no other of its name', async () => {
+  test('a token for one repository is not good for one with a similar name', async () => {
     const token = await host.tokenFor('alice', 'repository:alice/app:pull');
     for (const name of ['alice/other', 'alice/app/below', 'alice/ap', 'alice/app2']) {
       expect([name, await host.read(`/v2/${name}/tags/list`, token)]).toEqual([name, 401]);

@@ -1,6 +1,6 @@
 /**
- * The next owner of an organization's name gets nothing of what was under it, from any store, whoever has heard of
- * what.
+ * The next owner of an organization's name gets nothing of the previous owner from any store, whatever each store
+ * knows.
  */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -31,7 +31,7 @@ async function json<Body>(host: HostName, path: string): Promise<Body> {
   return JSON.parse(new TextDecoder().decode(bytes)) as Body;
 }
 
-/** The organization is emptied and removed; ten minutes later somebody else gets its name, and every right to it. */
+/** Empties and removes the organization; ten minutes later somebody else gets its name, and every right to it. */
 async function giveAway(): Promise<void> {
   vi.setSystemTime(Date.now() + 1000);
   await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app');
@@ -53,13 +53,13 @@ async function old(): Promise<Image> {
   vi.setSystemTime(Date.now() + 1000);
   await hosts.push('node2', 'alice/app', 3, 'latest');
   await hosts.drain();
-  // Central hears of it only once the name has been given away.
+  // Central learns of the next push only after the name has a new owner.
   hosts.takeAway('queues');
   vi.setSystemTime(Date.now() + 1000);
   return hosts.push('node1', 'alice/app', 5, 'latest');
 }
 
-test('no manifest and no blob, by tag or by digest, at any host', async () => {
+test('the new owner sees no manifest and no blob, by tag or by digest, at any host', async () => {
   const image = await old();
   await giveAway();
   hosts.giveBack();
@@ -86,7 +86,7 @@ test('no manifest and no blob, by tag or by digest, at any host', async () => {
   }
 });
 
-test('no history of a tag, at any host, before the nodes have heard of the removal and after', async () => {
+test('the new owner sees no history of a tag at any host, before and after the nodes know of the removal', async () => {
   await old();
   await giveAway();
   expect(await json('central', `${IMAGES}/latest/history`)).toMatchObject({ history: [], complete: true });
@@ -103,7 +103,7 @@ test('no history of a tag, at any host, before the nodes have heard of the remov
   }
 });
 
-test('no entry of the audit log; who administers the registry has them all', async () => {
+test('the new owner sees no entry of the audit log, but an administrator of the registry sees all', async () => {
   await old();
   await giveAway();
   hosts.giveBack();
@@ -122,7 +122,7 @@ test('no entry of the audit log; who administers the registry has them all', asy
   );
 });
 
-test('no upload that was open counts, and no session goes on', async () => {
+test('no open upload of the old owner counts, and none can continue', async () => {
   const { headers } = await hosts.call('node1', 'POST', '/v2/alice/app/blobs/uploads/');
   const { headers: next } = await hosts.call('node1', 'PATCH', headers.get('Location') ?? '', { body: bytesOf(1, 50) });
   await giveAway();

@@ -10,7 +10,7 @@ let tests = 0;
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   tests += 1;
-  // Past everything that the isolate remembers of earlier tests.
+  // Goes past everything that the isolate remembers of earlier tests.
   vi.setSystemTime(Date.now() + tests * 10 * MINUTE);
   await addUsers();
 });
@@ -21,7 +21,7 @@ afterEach(() => {
 describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', (host) => {
   const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
 
-  // An isolate that remembers the password gives one more token, 59 seconds after the removal.
+  // An isolate that remembers the password still issues tokens 59 seconds after the removal.
   test.each([0, 59_000])(
     'a removed credential, whose last token is taken %i ms later, is refused after five minutes',
     async (wait) => {
@@ -38,7 +38,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
       expect(await host.read('/v2/alice/app/tags/list', late)).toBe(200);
 
       vi.setSystemTime(removed + MINUTE);
-      // The password is remembered for a minute at most, and gives no token from then on.
+      // The password is remembered for at most a minute; after that it gets no token.
       expect(await host.read('/v2/alice/app/tags/list', 'aliceApp')).toBe(401);
       expect(await host.read('/token', 'aliceApp')).toBe(401);
       const form = new URLSearchParams({
@@ -59,8 +59,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     },
   );
 
-  test('tokens that are taken one with another never reach past five minutes after the removal', async () => {
-    // A token cannot be exchanged for a fresh one.
+  test('a token cannot get another token, so none outlives the removal by more than five minutes', async () => {
     const token = await host.tokenFor('aliceReader', 'repository:alice/app:pull');
     expect(await host.read('/token?scope=repository:alice/app:pull', token)).toBe(401);
     const bearer = token.authorization.slice('Bearer '.length);
@@ -72,7 +71,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     }
   });
 
-  test('an administrator that is removed administers no more after a minute', async () => {
+  test('a removed administrator can administer nothing after a minute', async () => {
     const headers = { 'Content-Type': 'application/json' };
     expect(await host.read('/api/organizations', 'admin')).toBe(200);
     const created = await host.call('POST', '/api/credentials', {
@@ -88,7 +87,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     expect(await host.read('/api/organizations', second)).toBe(200);
   });
 
-  test('a removed credential changes nothing from then on, although its password is remembered', async () => {
+  test('a removed credential changes nothing from then on, even while its password is remembered', async () => {
     const headers = { 'Content-Type': 'application/json' };
     const credentials = '/api/organizations/alice/credentials';
     const created = await host.call('POST', credentials, {
@@ -101,7 +100,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     await host.putImage('alice/app', 1, ['latest']);
     expect(await host.read(credentials, leaver)).toBe(200);
     expect((await host.call('DELETE', `${credentials}/leaver`, { as: 'alice' })).status).toBe(204);
-    // Remembered: what it could read before, it can read for the rest of the minute.
+    // The password is remembered: it can still read for the rest of the minute.
     expect(await host.read(credentials, leaver)).toBe(200);
 
     const before = await host.snapshotWithoutUse();
@@ -123,7 +122,7 @@ describe.each(HOSTS_AND_NODES)('rights that outlive revocation: none at $name', 
     expect(await host.snapshotWithoutUse()).toBe(before);
   });
 
-  test('a secret that is made anew under the same name does not wake the old one', async () => {
+  test('a new secret under the same name does not revive the old one', async () => {
     const headers = { 'Content-Type': 'application/json' };
     await host.call('DELETE', '/api/organizations/alice/credentials/reader', { as: 'alice' });
     const body = '{"name":"reader","rights":["pull"]}';

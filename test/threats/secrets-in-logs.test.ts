@@ -31,18 +31,18 @@ describe('the search for secrets finds what is planted', () => {
     ['a generated secret', `berth_${random}`],
     ['a reference', `/v2/alice/app/blobs/uploads/01234567-89ab-4cde-8f01-23456789abcd.0.1.sha256.${random}`],
     ['a signature', `A1a${random.slice(3)}`],
-  ])('%s that nobody has named', (_what, text) => {
+  ])('%s that was not registered', (_what, text) => {
     expect(new Secrets().find(`{"requestId":"1","path":"${text}"}`)).not.toEqual([]);
   });
 
-  test('and nothing in what is logged rightly', () => {
+  test('and nothing in a clean log line', () => {
     const line = `{"requestId":"${crypto.randomUUID()}","path":"/v2/alice/app/blobs/sha256:${'0a'.repeat(32)}","status":200,"subject":"id"}`;
     expect(new Secrets().find(line)).toEqual([]);
   });
 });
 
 describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $name', (host) => {
-  test('what a test prints is searched for what it used', async () => {
+  test('what a test prints is searched for the secrets that it used', async () => {
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
     const location = await host.open('alice/app', { authorization });
@@ -62,7 +62,7 @@ describe.each(HOSTS_AND_NODES)('secrets in logs; default passwords: none at $nam
     expect(secrets.find(takePrinted())).not.toEqual([]);
   });
 
-  test('errors that are logged with their cause name no secret', async () => {
+  test('errors that are logged with their cause contain no secret', async () => {
     await addUsers();
     const { authorization } = await host.tokenFor('alice', 'repository:alice/app:pull,push');
     const failing = {
@@ -103,7 +103,7 @@ describe('an empty registry', () => {
   }
   let address = 1;
 
-  test('knows no user whom everyone knows', async () => {
+  test('has no user with a well-known name and password', async () => {
     for (const name of [
       'admin',
       'root',
@@ -134,7 +134,7 @@ describe('an empty registry', () => {
     }
   });
 
-  test('without a bootstrap secret has none', async () => {
+  test('without a bootstrap secret accepts none', async () => {
     for (const secret of ['', 'undefined', 'null', 'bootstrap', env.BOOTSTRAP_SECRET, '[object Object]']) {
       const { BOOTSTRAP_SECRET: _removed, ...bindings } = env;
       expect([secret, await statusWith(bindings, '/api/organizations', `Bearer ${secret}`)]).toEqual([secret, 401]);

@@ -19,7 +19,7 @@ const base64url = (value: object | string): string =>
     .encode(typeof value === 'string' ? value : JSON.stringify(value))
     .toBase64({ alphabet: 'base64url', omitPadding: true });
 
-/** Those of a good token at the host of this audience. */
+/** Returns the claims of a good token at the host of this audience. */
 function claimsFor(audience: string, changes: JWTPayload = {}): JWTPayload {
   const now = Math.floor(Date.now() / 1000);
   const credential = {
@@ -44,7 +44,7 @@ function claimsFor(audience: string, changes: JWTPayload = {}): JWTPayload {
 const signed = (payload: JWTPayload, header: Header = HEADER, key: Uint8Array = KEY): Promise<string> =>
   new SignJWT(payload).setProtectedHeader(header as { alg: string }).sign(key);
 
-/** With a header that no honest library would sign. */
+/** Signs with a header that no honest library would use. */
 async function hmac(payload: JWTPayload, header: Header, key: Uint8Array, hash = 'SHA-256'): Promise<string> {
   const text = `${base64url(header)}.${base64url(payload)}`;
   const imported = await crypto.subtle.importKey('raw', Uint8Array.from(key), { name: 'HMAC', hash }, false, ['sign']);
@@ -75,7 +75,7 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['a key behind an x5u', (claims) => signed(claims(), { ...HEADER, x5u: 'http://192.0.2.1/chain.pem' }, OTHER_KEY)],
   ['the kid as the key', (claims) => signed(claims(), HEADER, new TextEncoder().encode(KID.padEnd(32, KID)))],
   [
-    'an empty key, the kid a device',
+    'an empty key, and the kid a device',
     (claims) => hmac(claims(), { ...HEADER, kid: '../../../dev/null' }, new Uint8Array(1)),
   ],
   ['a kid of SQL', (claims) => signed(claims(), { ...HEADER, kid: "' UNION SELECT 'x" }, OTHER_KEY)],
@@ -103,7 +103,7 @@ const FORGERIES: readonly (readonly [string, (claims: Claims) => Promise<string>
   ['a start in the future', (claims) => signed(claims({ iat: now() + 60 }))],
   ['a start at which it is not yet valid', (claims) => signed(claims({ nbf: now() + 60 }))],
   [
-    'rights that are none',
+    'unknown rights',
     (claims) => signed(claims({ credential: { ...(claims()['credential'] as object), rights: ['own'] } })),
   ],
   [
@@ -119,7 +119,7 @@ describe.each(HOSTS_AND_NODES)(
     const claims: Claims = (changes) => claimsFor(host.audience, changes);
     const paths = ['/v2/', '/v2/_catalog', '/v2/alice/app/manifests/latest', '/v2/bob/open/manifests/latest'];
 
-    test('never by mistake: what the forgeries are made from is good', async () => {
+    test('tokens like those that the forgeries are made from are accepted', async () => {
       await host.putImage('alice/app', 1, ['latest']);
       const as = { authorization: `Bearer ${await signed(claims())}` };
       expect(await host.read('/v2/alice/app/manifests/latest', as)).toBe(200);
@@ -146,7 +146,7 @@ describe.each(HOSTS_AND_NODES)(
       expect(await host.read('/v2/', { authorization: `Basic ${btoa(`alice:${token}`)}` })).toBe(401);
     });
 
-    test('each part of a good token changed, at every end of it', async () => {
+    test('a good token with any part changed or cut is refused', async () => {
       const { authorization } = await host.tokenFor('aliceReader', 'repository:alice/app:pull');
       const token = authorization.slice('Bearer '.length);
       const parts = token.split('.');
@@ -169,7 +169,7 @@ describe.each(HOSTS_AND_NODES)(
       }
     });
 
-    test('what a token says it may do is bounded by its scopes and its credential, not by what is asked', async () => {
+    test('a token grants only what its scopes and its credential allow, not what was requested', async () => {
       const reader = await host.tokenFor(
         'aliceReader',
         'repository:alice/app:pull,push,delete',

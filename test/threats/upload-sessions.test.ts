@@ -18,7 +18,7 @@ const DIGEST = await digestOf('sha256', WHOLE);
 
 const referenceOf = (location: string): string => location.slice(location.lastIndexOf('/') + 1);
 
-/** Every request that can be made of a session. Answers what they were answered. */
+/** Sends every kind of request to a session, and returns the statuses and codes. */
 async function tryAll(
   host: Host,
   repository: string,
@@ -63,10 +63,10 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
     ['another credential of the organization', 'alice/app', 'aliceApp', UNKNOWN],
     ['another organization, in its own repository', 'bob/app', 'bob', UNKNOWN],
     ['another organization', 'alice/app', 'bob', DENIED],
-    ['a credential that may pull alone', 'alice/app', 'aliceReader', DENIED],
+    ['a credential that may only pull', 'alice/app', 'aliceReader', DENIED],
     ['the platform', 'alice/app', 'platform', DENIED],
     ['an administrator', 'alice/app', 'admin', DENIED],
-  ])('in the hands of %s; its owner goes on', async (_who, repository, as, answers) => {
+  ])('in the hands of %s; its owner can continue it', async (_who, repository, as, answers) => {
     for (const location of [await host.open('alice/app'), await started(host)]) {
       expect(await tryAll(host, repository, referenceOf(location), as)).toEqual(answers);
     }
@@ -78,7 +78,7 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
     ).toBe('70');
   });
 
-  test('a token of the owner that is for another repository does not help', async () => {
+  test('a token of the owner for another repository does not help', async () => {
     const token = await host.tokenFor('alice', 'repository:alice/other:pull,push');
     const location = await started(host);
     expect((await host.call('PATCH', location, { as: token, body: END })).status).toBe(401);
@@ -101,7 +101,7 @@ describe.each(HOSTS_AND_NODES)("another's upload session: unknown at $name", (ho
     );
   });
 
-  test('one that is cancelled or expired is unknown to its owner too', async () => {
+  test('a cancelled session is unknown to its owner too', async () => {
     const location = await started(host);
     expect((await host.call('DELETE', location, { as: 'alice' })).status).toBe(204);
     expect(await tryAll(host, 'alice/app', referenceOf(location), 'alice')).toEqual(UNKNOWN);
@@ -135,9 +135,9 @@ describe.each(HOSTS_AND_NODES)('unsigned upload state deserialised: never at $na
   test.each([
     ['JSON', () => btoa(JSON.stringify({ id: crypto.randomUUID(), offset: 0, repository: 'alice/app' }))],
     ['a pickled object', () => 'gASVIAAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAVzbGVlcJSFlFKULg'],
-    ['a signature by a key of nobody', async () => forged(await SigningKeys.import([btoa('x'.repeat(32))]))],
+    ['a signature by an unknown key', async () => forged(await SigningKeys.import([btoa('x'.repeat(32))]))],
     ['a path', () => '..%2F..%2Fblobs%2Fsha256'],
-    ['an id alone', () => crypto.randomUUID()],
+    ['only an id', () => crypto.randomUUID()],
   ])('%s is none', async (_what, make) => {
     const before = await snapshot();
     expect(await tryAll(host, 'alice/app', await make(), 'alice')).toEqual(UNKNOWN);

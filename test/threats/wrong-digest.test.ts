@@ -23,7 +23,7 @@ async function patched(host: Host, location: string, ...bodies: readonly BodyIni
 const finish = (host: Host, location: string, digest: string, body: BodyInit | null = null) =>
   host.call('PUT', `${location}?digest=${digest}`, { as: 'alice', body });
 
-/** Every way to bring CONTENT under a digest. */
+/** Every way to upload CONTENT under a digest. */
 const WAYS: readonly (readonly [
   string,
   (host: Host, digest: string, open: () => Promise<string>) => Promise<Response>,
@@ -49,7 +49,7 @@ const WAYS: readonly (readonly [
     async (host, digest, open) => finish(host, await patched(host, await open(), chunked(CONTENT)), digest),
   ],
   [
-    'POST, PATCH, PUT with the rest',
+    'POST, PATCH, PUT with the last chunk',
     async (host, digest, open) =>
       finish(host, await patched(host, await open(), CONTENT.slice(0, HALF)), digest, CONTENT.slice(HALF)),
   ],
@@ -64,7 +64,7 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
   describe.each<Algorithm>(['sha256', 'sha512'])('%s', (algorithm) => {
     test.each(WAYS)('%s', async (_way, upload) => {
       const wrong = await digestOf(algorithm, OTHER);
-      // The session hashes with the right algorithm, or finds another only when it is closed.
+      // The session hashes with the right algorithm from the start, or learns of it only when it is closed.
       for (const query of ['', `?digest-algorithm=${algorithm}`]) {
         const response = await upload(host, wrong, () => host.open('alice/app', 'alice', query));
         expect([response.status, await codeOf(response)]).toEqual([400, 'DIGEST_INVALID']);
@@ -89,7 +89,7 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
     });
   });
 
-  test('an empty body under the digest of something, and something under that of nothing', async () => {
+  test('an empty body under another digest, and another body under the digest of an empty one', async () => {
     const empty = await digestOf('sha256', new Uint8Array(0));
     const full = await digestOf('sha256', CONTENT);
     for (const [digest, body] of [
@@ -112,7 +112,7 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
     `sha256:${'A'.repeat(64)}`,
     `sha1:${'0'.repeat(40)}`,
     `sha512:${'0'.repeat(64)}`,
-  ])('a digest that is none, %s', async (digest) => {
+  ])('an invalid digest, %s', async (digest) => {
     expect(
       (await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: CONTENT })).status,
     ).toBe(400);
@@ -120,7 +120,7 @@ describe.each(HOSTS_AND_NODES)('wrong digest accepted: not at $name', (host) => 
     expect((await host.putManifest('alice/app', digest, await indexOf([]))).status).toBe(400);
   });
 
-  test('a wrong upload of a blob that is there leaves the right bytes', async () => {
+  test('a wrong upload of an existing blob leaves the right bytes', async () => {
     const digest = await host.putBlob('alice/app', CONTENT);
     expect(
       (await host.call('POST', `/v2/alice/app/blobs/uploads/?digest=${digest}`, { as: 'alice', body: OTHER })).status,

@@ -1,4 +1,4 @@
-/** What collection and eviction cost, and what pushes and pulls notice of them. */
+/** What collection and eviction cost, and how much they slow down pushes and pulls. */
 import { imageOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import type { Control, Slices } from '../control.ts';
@@ -15,15 +15,15 @@ const GARBAGE = 10;
 const ROWS_AT_ONCE = 100_000;
 const ROWS_PER_BLOB = 12;
 const FLAT = 16 * MIB;
-/** What the cron trigger gives a run. */
+/** The time that the cron trigger gives a run. */
 const RUN_MILLISECONDS = 20_000;
 
-/** Numbers, each once, in an order that is not theirs. */
+/** Returns distinct numbers in an order that is not that of `i`. */
 const scattered = (i: string): string => `(${i} * 7919 % 1000003)`;
 const blobDigest = (i: string): string => `'sha256:' || printf('%063x0', ${scattered(i)})`;
 const manifestDigest = (i: string): string => `'sha256:' || printf('f%063x', ${scattered(i)})`;
 
-/** @param select of the numbers `n (i)` */
+/** @param select a SELECT over the numbers in `n (i)` */
 async function insert(control: Control, store: string, count: number, into: string, select: string): Promise<void> {
   for (let first = 0; first < count; first += ROWS_AT_ONCE) {
     const last = Math.min(count, first + ROWS_AT_ONCE) - 1;
@@ -33,7 +33,7 @@ async function insert(control: Control, store: string, count: number, into: stri
 }
 
 /**
- * Images of some layers each, with all that a push has written but their contents. At central, a node may have the
+ * Inserts images of several layers, with all rows of a push except their contents. At central, a node may have the
  * bytes too.
  */
 async function insertImages(
@@ -80,7 +80,7 @@ async function insertImages(
   );
 }
 
-/** Deletes every tenth image, long ago as far as collection is concerned. */
+/** Deletes every tenth image, long enough ago to be collected. */
 async function deleteSome(control: Control, images: number): Promise<void> {
   const digests = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + ${GARBAGE} FROM n
     WHERE i + ${GARBAGE} < ${images})
@@ -91,8 +91,8 @@ async function deleteSome(control: Control, images: number): Promise<void> {
   );
 }
 
-/** Blobs that were pushed, and that no manifest has named. */
-async function insertUnused(control: Control, count: number): Promise<void> {
+/** Inserts blobs that were pushed, but that no manifest references. */
+async function insertUnreferenced(control: Control, count: number): Promise<void> {
   const digest = `'sha256:' || printf('%063xf', ${scattered('i')})`;
   const location = `SELECT ${digest}, 'central', 'bench/unreferenced/' || i, 1000, 0, 0 FROM n`;
   await insert(control, 'central', count, 'locations (digest, store, key, size, created_at, lease_until)', location);
@@ -105,7 +105,7 @@ async function insertUnused(control: Control, count: number): Promise<void> {
   );
 }
 
-/** Due, and at the beginning of a round. */
+/** Makes the task due, at the beginning of a round. */
 async function restart(control: Control, store: string, task: string): Promise<void> {
   await control.sql(
     store,
@@ -114,12 +114,12 @@ async function restart(control: Control, store: string, task: string): Promise<v
 }
 
 async function hasEnded(control: Control, store: string, task: string): Promise<boolean> {
-  const [row] = await control.sql<{ ended: number | null; departed: number }>(
+  const [row] = await control.sql<{ ended: number | null; queued: number }>(
     store,
     `SELECT (SELECT round_ended_at FROM maintenance_tasks WHERE task = '${task}' AND position = '') AS ended,
-       EXISTS (SELECT 1 FROM delete_queue WHERE delete_after <= ${Date.now()}) AS delete_queue`,
+       EXISTS (SELECT 1 FROM delete_queue WHERE delete_after <= ${Date.now()}) AS queued`,
   );
-  return row?.ended !== null && row?.departed === 0;
+  return row?.ended !== null && row?.queued === 0;
 }
 
 interface Round {
@@ -128,12 +128,12 @@ interface Round {
   readonly slices: number;
   readonly runs: number;
   readonly seconds: number;
-  /** Bytes of the isolate. */
+  /** Bytes of the isolate before the round. */
   readonly before: number;
   readonly peak: number;
 }
 
-/** A whole round, in as many runs as it takes. */
+/** Runs a whole round, in as many runs as it takes. */
 async function round(
   { control, inspector }: CountedBerth & Observed,
   store: string,
@@ -170,7 +170,7 @@ async function round(
 function detailsOf({ operations, most, slices, runs, seconds, before, peak }: Round): string {
   const { dollars, parts } = priceOf(operations, 1);
   return (
-    `${slices} slices in ${runs} runs, ${seconds.toFixed(0)} s with their rests; a slice: at most ${most.roundTrips} D1 round trips, ` +
+    `${slices} slices in ${runs} runs, ${seconds.toFixed(0)} s with the pauses between slices; a slice: at most ${most.roundTrips} D1 round trips, ` +
     `${most.rowsRead} rows read, ${most.rowsWritten} written; isolate ${inMebibytes(before)} before, ${inMebibytes(peak)} at most; ` +
     `all of it: ${inDollars(dollars)} (${parts})`
   );
@@ -256,7 +256,7 @@ interface Samples {
 const noticing: Row = {
   name: 'collection: a push and a pull of a two-layer image while central collects, against idle',
   mustReach: `≤ ${MEDIAN_LIMIT} × median, ≤ ${P99_LIMIT} × p99`,
-  boundBy: 'slices, each followed by a rest of five times as long',
+  boundBy: 'slices, each followed by a pause five times as long',
   run: async (surroundings) => {
     const [images, rounds] = surroundings.tiny ? [1000, 2] : [5000, 4];
     const berth = await surroundings.startCountedObserved();
@@ -295,7 +295,7 @@ const noticing: Row = {
       ];
       let collected = 0;
       for (let number = 0; number < rounds; number++) {
-        await insertUnused(control, images);
+        await insertUnreferenced(control, images);
         await restart(control, 'central', 'collect');
         await control.quiet();
         const before = await countOf(control, 'central', 'locations');
@@ -304,7 +304,7 @@ const noticing: Row = {
         const begun = busy.push.length;
         while (!progress.isDone) await once(busy);
         await collection;
-        // The last one was not among slices for all of its time.
+        // The last pair is dropped, because it was not among slices all the time.
         busy.push.pop();
         busy.pull.pop();
         const here = busy.push.length - begun;

@@ -1,4 +1,4 @@
-/** What a million pushes and pulls of an image cost, part by part. */
+/** What a million pushes and pulls of an image cost, by component. */
 import { basic, imageOf, randomBlob } from '../client.ts';
 import { call } from '../http.ts';
 import { inDollars, priceOf } from '../prices.ts';
@@ -7,7 +7,10 @@ import type { Surroundings } from '../surroundings.ts';
 
 type Action = 'push' | 'pull';
 
-/** As docker goes about it: a challenge, a token, and for a push a HEAD of each blob before it. */
+/**
+ * Prices a push or a pull as docker makes it: a challenge, a token, and for a push a HEAD of each blob before its
+ * upload.
+ */
 async function priced(surroundings: Surroundings, action: Action): Promise<Outcome> {
   const berth = await surroundings.counted();
   const { control } = berth;
@@ -15,7 +18,7 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   await central.logIn();
   const blobs = [randomBlob(2000), randomBlob(3_000_000), randomBlob(5_000_000)];
   const [config, ...layers] = blobs;
-  if (config === undefined) throw new Error('the image has a config');
+  if (config === undefined) throw new Error('the image must have a config');
   const image = imageOf(config, layers);
   const logIn = async (): Promise<void> => {
     await call(401, { port: central.port, method: 'GET', path: '/v2/' });
@@ -37,7 +40,7 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   };
   await control.settled();
   const pushed = await control.countsOf(push);
-  // The first pull of an hour is noted: that is no part of most.
+  // The first pull of an hour is recorded, which most pulls are not.
   if (action === 'pull') await pull();
   const operations = action === 'push' ? pushed : await control.countsOf(pull);
   const { dollars, parts } = priceOf(operations);

@@ -1,4 +1,4 @@
-/** Memory while large blobs come and go: of the isolate, and of the process beside the floor's. */
+/** Memory while large blobs are pushed and pulled: of the isolate, and of the process compared with the floor's. */
 import { largeContent } from '../content.ts';
 import { call } from '../http.ts';
 import { inMebibytes, peakOf, residentBytes, watch, type Watched } from '../memory.ts';
@@ -12,7 +12,7 @@ const ISOLATE_LIMIT_AT_ONCE = 96 * MIB;
 const PROCESS_LIMIT = 64 * MIB;
 const AT_ONCE = 16;
 
-/** What the floor's process has at most while as much is written in parts, and read. */
+/** Returns the peak of the floor's process while it writes as much in parts, and reads it. */
 async function floorPeak(surroundings: Surroundings, bytes: number): Promise<number> {
   const before = new Set(await workerdsOfThis());
   const floor = await surroundings.startFloor();

@@ -1,4 +1,4 @@
-/** What replication moves: bytes against raw copies, a backlog of tags, and what an image costs. */
+/** What replication moves: bytes compared with raw copies, a backlog of tags, and the cost of an image. */
 import { basic, type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import { call } from '../http.ts';
@@ -32,11 +32,13 @@ async function announcedCount({ central }: Berth): Promise<number> {
     keep: true,
   });
   const [, count] = /^berth_announced_total\{[^}]*"node1"[^}]*\} (\d+)/m.exec(body.toString()) ?? [];
-  if (count === undefined) throw new Error('the metrics do not say how much node1 has announced');
+  if (count === undefined) throw new Error('the metrics lack berth_announced_total of node1');
   return Number(count);
 }
 
-/** Ten blobs at a node and at the floor. Central can forget that it has got them. */
+/**
+ * Pushes ten blobs to a node and to the floor, and returns a way to make central forget its copies and copy them again.
+ */
 async function settling(surroundings: Surroundings, blobBytes: number) {
   const [berth, floor] = [await surroundings.counted(), await surroundings.floor()];
   const { control, scheduled } = berth;
@@ -78,7 +80,7 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
   };
 }
 
-/** Pushes tags while central is out of reach. Answers how many things there are to announce. */
+/** Pushes tags while central is unreachable. Returns how many outbox entries must be announced. */
 async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repeated: number): Promise<number> {
   const { node1 } = berth.clients('alice/backlog');
   const [image, other] = [imageOf(config), imageOf(config)];
@@ -95,7 +97,7 @@ async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repe
     await node1.logIn();
     await node1.pushManifest(i % 2 === 0 ? image : other, 'repeated');
   }
-  // Besides the tags of the backlog: the repeated one, and both manifests.
+  // The repeated tag and both manifests come on top.
   return tags + 3;
 }
 

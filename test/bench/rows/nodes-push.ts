@@ -1,4 +1,4 @@
-/** A push to a node waits for nothing of central's, and a pull from it asks both stores at once. */
+/** A push to a node does not wait for central, and a pull from it asks both stores at once. */
 import { type Client, imageOf, randomBlob } from '../client.ts';
 import { MANIFEST, REPOSITORY, statementOfTag } from '../floor.ts';
 import { call } from '../http.ts';
@@ -13,7 +13,7 @@ export const FAR_MILLISECONDS = 100;
 const ROUNDS = 15;
 const REQUESTS = 200;
 
-/** Config, two layers, manifest. Answers what central's store was asked for before the 201. */
+/** Pushes config, two layers and manifest. Returns what the registry asked of central's store before the 201. */
 async function pushImage(
   node: Client,
   { control }: CountedBerth,
@@ -27,7 +27,7 @@ async function pushImage(
   const blobs = await timed(async () => {
     for (const { bytes, digest } of [config, ...layers]) await node.pushByPatch(bytes, digest, true);
   });
-  // By anybody, before the manifest; by requests alone after it, when the queue has begun to announce.
+  // Before the manifest, every call counts. After it, only those of requests, because the queue has begun to announce.
   const before = await control.counts({ store: 'central' });
   const manifest = await timed(() => node.pushManifest(image, 'pushed'));
   const by = await control.counts({ scope: 'request', store: 'central' });
@@ -82,7 +82,7 @@ export const nodesPush: readonly Row[] = [
       const { node1, central } = berth.clients(`${REPOSITORY}-at-node`);
       await Promise.all([node1.logIn(), central.logIn()]);
       await node1.request(201, 'PUT', 'manifests/latest', { headers: INDEX_HEADERS, body: MANIFEST });
-      await until('central has heard of it', async () => (await central.status('GET', 'manifests/latest')) === 200);
+      await until('central knows the manifest', async () => (await central.status('GET', 'manifests/latest')) === 200);
       const path = `/query-two?statement=${await statementOfTag()}`;
       const repeat = async (work: () => Promise<unknown>): Promise<number> => {
         const requests = surroundings.tiny ? 10 : REQUESTS;

@@ -1,4 +1,4 @@
-/** How long it takes until what was pushed or deleted at one host is seen at the others. */
+/** How long it takes until a push or deletion at one host is visible at the others. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Blob, type Client, imageOf, randomBlob } from '../client.ts';
 import { largeContent } from '../content.ts';
@@ -10,7 +10,7 @@ import { FAR_MILLISECONDS } from './nodes-push.ts';
 const MIB = 1024 * 1024;
 const PUSHES = 200;
 const DELETIONS = 102;
-/** Pushes that are to be seen while a layer is copied, and how many layers that may take. */
+/** Number of pushes to observe while layers are copied, and the most layers that this may take. */
 const ENOUGH = 40;
 const MOST_COPIES = 6;
 const PING_PAUSE_MILLISECONDS = 20;
@@ -26,7 +26,7 @@ async function hostsOf(surroundings: Surroundings, repository: string): Promise<
     await client.logIn();
     await client.pushByPut(hosts.config.bytes, hosts.config.digest);
   }
-  // The first one announces the blob as well.
+  // The first push also announces the blob.
   await hosts.node1.pushManifest(imageOf(hosts.config), 'first');
   await hosts.control.settled();
   return hosts;
@@ -44,7 +44,7 @@ async function seen(clients: readonly Client[], path: string, status: number): P
   );
 }
 
-/** From the node's 201 for a manifest until central and the other node answer 200 for it, in milliseconds. */
+/** Returns the milliseconds from the node's 201 for a manifest until central and the other node answer 200 for it. */
 async function timeUntilSeen({ central, node1, node2, config }: Hosts): Promise<number> {
   for (const client of [central, node1, node2]) await client.logIn();
   const image = imageOf(config);
@@ -56,7 +56,7 @@ async function timeUntilSeen({ central, node1, node2, config }: Hosts): Promise<
 }
 
 /**
- * Pulls an image at both nodes, and waits until each holds its row: then it answers by the digest without asking
+ * Pulls an image at both nodes, and waits until each has its row. From then on, a node answers by digest without
  * central.
  */
 async function heldAtNodes({ control, node1, node2 }: Hosts, digest: string): Promise<void> {
@@ -73,8 +73,9 @@ async function heldAtNodes({ control, node1, node2 }: Hosts, digest: string): Pr
 }
 
 /**
- * From the 202 for a deletion until every host answers 404, in milliseconds. A manifest is asked for by its digest as
- * well: a node that holds it hears of its deletion from the change log alone. For a tag a node always asks central.
+ * Returns the milliseconds from the 202 for a deletion until every host answers 404. A manifest is also requested by
+ * its digest, because a node that holds it learns of its deletion only from the change log. For a tag, a node always
+ * asks central.
  */
 async function timeUntilGone(hosts: Hosts, host: Client, kind: 'manifest' | 'tag', tag: string): Promise<number> {
   const image = imageOf(hosts.config);
@@ -88,7 +89,7 @@ async function timeUntilGone(hosts: Hosts, host: Client, kind: 'manifest' | 'tag
   return performance.now() - start;
 }
 
-/** The slowest of requests that ask no binding, one after the other, for as long as `going`. */
+/** Returns the slowest of sequential requests that use no binding, in milliseconds, while `going` holds. */
 async function slowestPing({ node1 }: Hosts, going: () => boolean): Promise<number> {
   let slowest = 0;
   while (going()) {
@@ -99,7 +100,8 @@ async function slowestPing({ node1 }: Hosts, going: () => boolean): Promise<numb
 }
 
 /**
- * Pushes, seen one after the other while a layer of the same node is copied: only those that ended before the copy did.
+ * Measures pushes one after the other while a layer of the same node is copied. Only those count that ended before the
+ * copy did.
  */
 async function timesWhileCopied(
   hosts: Hosts,
@@ -118,7 +120,7 @@ async function timesWhileCopied(
   await until('the layer is announced', copying);
   const times: number[] = [];
   const work = { goesOn: true };
-  // What asks for nothing waits as well: the simulators, and the Worker with them, have one thread.
+  // Even requests that use no binding have to wait: the simulators and the Worker share one thread.
   const pinged = slowestPing(hosts, () => work.goesOn);
   try {
     while (work.goesOn) {

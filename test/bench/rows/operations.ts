@@ -8,7 +8,7 @@ type Expected = Pick<Operations, 'classA' | 'classB' | 'roundTrips'>;
 
 const MIB = 1024 * 1024;
 
-/** @param prepare makes what the action needs, and answers the action */
+/** @param prepare creates what the action needs, and returns the action */
 async function counted(
   surroundings: Surroundings,
   expected: Expected,
@@ -47,7 +47,7 @@ function row(name: string, expected: Expected, prepare: (central: Client) => Pro
   };
 }
 
-/** An image whose first pull of the hour has been noted. */
+/** Pushes an image, and pulls it once, so that the pull of this hour is already recorded. */
 async function pulledImage(central: Client): Promise<{ readonly tag: string; readonly blob: string }> {
   const config = randomBlob(300);
   await central.pushByPut(config.bytes, config.digest);

@@ -1,4 +1,4 @@
-/** Pulls of a layer and of a manifest against one get, and one query. */
+/** Pulls of a layer and of a manifest, compared with one get and one query. */
 import { layers } from '../content.ts';
 import { MANIFEST, statementOfTag } from '../floor.ts';
 import { call } from '../http.ts';
@@ -6,7 +6,7 @@ import { rate, timed } from '../measure.ts';
 import { compare, type Row } from '../row.ts';
 
 const LAYER_BYTES = 50 * 1024 * 1024;
-/** Pulls of one figure: a single one is over before the machine has settled. */
+/** Pulls for each figure: a single one is over before the machine has settled. */
 const PULLS = 4;
 const ROUNDS_OF_PULLS = 15;
 const CONNECTIONS = 16;
@@ -22,7 +22,7 @@ export const reads: readonly Row[] = [
     run: async (surroundings) => {
       const [{ central }, floor] = [await surroundings.plain(), await surroundings.floor()];
       await central.logIn();
-      // Stored in the same way on both sides: by one put.
+      // Both sides store the layer in the same way, with one put.
       const { bytes: body, digest } = layers(surroundings.tiny ? 1024 : LAYER_BYTES)();
       await central.pushByPut(body, digest);
       await call(201, { port: floor.port, method: 'PUT', path: '/put?key=pulled', body });

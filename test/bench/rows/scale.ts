@@ -1,4 +1,4 @@
-/** Reads of a repository with a million tags against one with a thousand: each in a database of its own. */
+/** Reads of a repository with a million tags, compared with one with a thousand, each in its own database. */
 import { type Client, imageOf, randomBlob } from '../client.ts';
 import type { Control } from '../control.ts';
 import { timed } from '../measure.ts';

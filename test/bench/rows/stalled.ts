@@ -1,5 +1,5 @@
 /**
- * Memory of the isolate while a thousand clients have stopped sending, or reading, of each kind of request with a large
+ * Memory of the isolate while a thousand clients have stopped sending or reading, for each kind of request with a large
  * body or answer.
  */
 import { basic, blobOf, type Client, type Document } from '../client.ts';
@@ -12,7 +12,7 @@ const MIB = 1024 * 1024;
 const LIMIT = 96 * MIB;
 /** The code, and what the simulators keep. */
 const SETTLED = 16 * MIB;
-/** Longer than room is waited for, shorter than a stalled body is. */
+/** Longer than a request waits for room, and shorter than the limit for a stalled body. */
 const MILLISECONDS = 12_000;
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -77,7 +77,7 @@ const KINDS: readonly Kind[] = [
   ]),
 ];
 
-/** A manifest of almost 4 MiB, and the only referrer of {@link DIGEST}. */
+/** A manifest of almost 4 MiB, which is the only referrer of {@link DIGEST}. */
 const LARGE = documentOf({
   schemaVersion: 2,
   mediaType: 'application/vnd.oci.image.index.v1+json',
@@ -91,13 +91,13 @@ function documentOf(content: Readonly<Record<string, unknown>> & { readonly medi
   return { bytes, digest, mediaType: content.mediaType };
 }
 
-/** The headers of an access token: logins at once would count as guesses. */
+/** Returns the headers of an access token. Logging in with every request would count as guessing. */
 async function tokenFor(client: Client, query: string): Promise<Record<string, string>> {
   const { body } = await client.request(200, 'GET', `/token?${query}`, { headers: basic('alice'), keep: true });
   return { Authorization: `Bearer ${(JSON.parse(body.toString()) as { token: string }).token}` };
 }
 
-/** As many access tokens as clients, each with all the scopes that one can have. */
+/** Uses as many access tokens as there are clients, each with the most scopes that a token can have. */
 async function useTokens(client: Client, count: number): Promise<void> {
   const names = Array.from({ length: 31 }, (_, i) => `scope=repository:alice/${'a'.repeat(80)}${i}:pull,push,delete`);
   for (let i = 0; i < count; i++) {
@@ -121,7 +121,7 @@ export const stalled: readonly Row[] = [
         await central.logIn();
         await central.pushManifest(LARGE, 'large');
         for (const [name, make] of KINDS) {
-          // Known good from here on.
+          // From here on, the isolate remembers the administrator's credential.
           await central.request(200, 'GET', '/api/organizations', { headers: basic('admin') });
           const alice = await tokenFor(central, 'scope=repository:alice/bench:pull,push');
           const { headers } = await central.request(202, 'POST', 'blobs/uploads/', { headers: alice });
@@ -135,8 +135,8 @@ export const stalled: readonly Row[] = [
             answers[name] = await stall(central.port, asked, surroundings.tiny ? 2000 : MILLISECONDS);
           });
           peaks[name] = isolate;
-          // All that they held is free again, and counts for nobody else.
-          await until('the isolate to be as before', async () => (await berth.inspector.memory()) < SETTLED, {
+          // All memory that the clients held must be free again.
+          await until("the isolate's memory is as before", async () => (await berth.inspector.memory()) < SETTLED, {
             seconds: 240,
             every: 500,
           });

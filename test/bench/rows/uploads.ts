@@ -1,4 +1,4 @@
-/** Pushes of a layer against what R2 can do at all. */
+/** Pushes of a layer, compared with the best that R2 can do. */
 import { layers } from '../content.ts';
 import { call } from '../http.ts';
 import { timed } from '../measure.ts';

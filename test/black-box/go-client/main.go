@@ -1,5 +1,5 @@
-// Sends requests as Go's own HTTP client does, and reports what it reads of the answers. Clients of registries in Go
-// (docker, containerd, crane, oras, skopeo) send the whole body whatever the server has answered meanwhile.
+// Sends requests with Go's own HTTP client, and reports the answers that it reads. Registry clients in Go
+// (docker, containerd, crane, oras, skopeo) send the whole body, even if the server has answered meanwhile.
 package main
 
 import (
@@ -16,7 +16,7 @@ type exchange struct {
 	Headers map[string]string `json:"headers"`
 	// Bytes of the body.
 	Size int64 `json:"size"`
-	// Whether the body goes without Content-Length.
+	// Whether to send the body without Content-Length.
 	Chunked bool `json:"chunked"`
 	Times   int  `json:"times"`
 }
@@ -28,7 +28,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// read answers the status, once the answer has been read to its end; or the error.
+// read returns the status once the answer was read to its end, or the error.
 func read(e exchange) string {
 	body := io.LimitReader(zeros{}, e.Size)
 	request, err := http.NewRequest(e.Method, e.URL, io.NopCloser(body))

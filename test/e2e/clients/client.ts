@@ -13,27 +13,27 @@ export type User = 'alice' | 'bob' | 'platform' | 'nobody';
 
 export interface Pushed {
   readonly result: CommandResult;
-  /** The layout with the bytes that were sent: the image's own, unless the client compresses layers anew. */
+  /** The layout with the bytes that were sent: the image's own, unless the client compresses layers again. */
   readonly layout: string;
 }
 
-/** What a client of a registry can do. A reference is `<repository>:<tag>`, without the host. */
+/** The commands of a registry client. A reference is `<repository>:<tag>`, without the host. */
 export interface Client {
   readonly name: string;
   readonly version: string;
   readonly login: (user: User, password: string) => Promise<CommandResult>;
   readonly push: (user: User, image: Image, reference: string) => Promise<Pushed>;
-  /** Gets the image in all of its platforms, into a new OCI layout. */
+  /** Pulls the image for all of its platforms into a new OCI layout. */
   readonly pull: (user: User, image: Image, reference: string, layout: string) => Promise<CommandResult>;
-  /** Pushes an image that this client pushed or can read elsewhere on the registry. */
+  /** Copies an image that this client pushed, or can read elsewhere on the registry. */
   readonly copy: (user: User, image: Image, from: string, to: string) => Promise<CommandResult>;
-  /** Gets the image for one platform of an index, and prints its id: the digest of its config. */
+  /** Pulls the image for one platform of an index, and prints its id: the digest of its config. */
   readonly pullPlatform?: (user: User, reference: string, os: string, architecture: string) => Promise<CommandResult>;
-  /** Prints the tags; not all clients can. */
+  /** Prints the tags; undefined if the client cannot. */
   readonly listTags?: (user: User, repository: string) => Promise<CommandResult>;
-  /** Removes the manifest behind a reference; not all clients can. */
+  /** Deletes the manifest of a reference; undefined if the client cannot. */
   readonly remove?: (user: User, reference: string) => Promise<CommandResult>;
 }
 
-/** No command of a client takes longer, the 600 MiB included, unless it hangs. */
+/** Long enough for every command, including 600 MiB, so that only a hanging client exceeds it. */
 export const TIMEOUT_SECONDS = 300;

@@ -4,8 +4,9 @@ import type { TemporaryRegistry } from '../temporary-registry.ts';
 import type { User } from './client.ts';
 
 /**
- * What skopeo, buildah and podman share: where they keep their state, and how they trust. All of it is below `home`,
- * which each client has for itself: one that remembers where another left a blob would mount it and never upload.
+ * The settings that skopeo, buildah and podman share: where they keep their state, and whom they trust. Everything is
+ * below `home`, which each client has for itself: a client that remembers another's blob would mount it instead of
+ * uploading.
  */
 export async function containersEnvironment(
   registry: TemporaryRegistry,
@@ -30,7 +31,7 @@ export async function containersEnvironment(
     XDG_RUNTIME_DIR: runtime,
     CONTAINERS_REGISTRIES_CONF: registries,
     CONTAINERS_CONF: engine,
-    // Root's memory of blobs would be the machine's, below /var/lib.
+    // For root, they would remember blobs below /var/lib, for the whole machine.
     _CONTAINERS_ROOTLESS_UID: String(process.getuid?.() || 1000),
   };
   return (user) => ({ ...shared, REGISTRY_AUTH_FILE: join(home, `${user}.json`) });

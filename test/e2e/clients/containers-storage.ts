@@ -1,7 +1,7 @@
 /**
- * buildah and podman: they keep images in a storage of their own, where layers are unpacked. An index is therefore sent
- * as a list that refers to where its images are; a single image goes through the storage, as most are pushed. Layers
- * that are not compressed they compress on the way out, so that the size is not known when the upload begins.
+ * buildah and podman keep images in their own storage, with unpacked layers. So an index is sent as a list that refers
+ * to the layouts of its images; a single image goes through the storage, as it does for most users. They compress
+ * uncompressed layers while they send them, so the size is unknown when the upload begins.
  */
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -34,7 +34,7 @@ export async function containersStorageClient(
     return (user, ...args) =>
       runCommand(name, [...options, ...args], { timeoutSeconds: TIMEOUT_SECONDS, env: environment(user), directory });
   };
-  /** Runs in a storage where nothing is yet, and leaves none. */
+  /** Runs in a new storage, and deletes it afterwards. */
   const inNewStorage = async (work: (run: Run) => Promise<CommandResult>): Promise<CommandResult> => {
     try {
       return await work(inStorage('new'));
@@ -42,7 +42,7 @@ export async function containersStorageClient(
       await rm(join(home, 'new'), { recursive: true, force: true });
     }
   };
-  // These programs make a name of the path of a layout, which not every absolute path is fit for.
+  // These programs make a name of the layout's path, and not every absolute path is a valid name.
   const load = async (user: User, image: Image): Promise<Run> => {
     const run = inStorage('sent', dirname(image.layout));
     const source = `oci:${image.name}:${image.name}`;
@@ -104,7 +104,7 @@ export async function containersStorageClient(
   };
 }
 
-/** Each step if the one before it succeeded; answers the last that ran. */
+/** Runs each step if the one before it succeeded, and returns the last result. */
 async function inTurn(
   first: () => Promise<CommandResult>,
   ...others: readonly (() => Promise<CommandResult>)[]

@@ -6,7 +6,7 @@ import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from
 
 const VERSION = 'v0.22.1';
 
-/** @throws when it cannot be built */
+/** @throws when crane cannot be built */
 export async function crane(registry: TemporaryRegistry): Promise<Client> {
   const { host, directory } = registry;
   const program = await buildGoProgram('github.com/google/go-containerregistry/cmd/crane', VERSION);
@@ -20,7 +20,7 @@ export async function crane(registry: TemporaryRegistry): Promise<Client> {
     version: VERSION,
     async login(user, password) {
       const noted = await run(user, ['auth', 'login', '-u', user, '-p', password, host]);
-      // That only writes the password down: whether it is right shows with the first request.
+      // The login only stores the password: the first request shows whether it is right.
       return noted.code === 0 ? run(user, ['catalog', host]) : noted;
     },
     async push(user: User, image: Image, reference: string): Promise<Pushed> {

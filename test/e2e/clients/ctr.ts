@@ -1,7 +1,7 @@
 /**
- * containerd, by its own client. The daemon keeps its content, its sockets and its snapshots below the run's folder.
- * Its namespaces do not share content: what is pulled into a new one comes from the registry. Of images that are not
- * for this machine, such as unikernels, the content is fetched and nothing is unpacked; `pull` unpacks one platform.
+ * containerd with its own client. The daemon keeps its content, sockets and snapshots below the run's folder. Its
+ * namespaces do not share content, so an image that is pulled into a new one comes from the registry. Images for other
+ * machines, such as unikernels, are only fetched; `pull` also unpacks one platform.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
     const password = passwords.get(user);
     return password === undefined ? ['--plain-http'] : ['--plain-http', '--user', `${user}:${password}`];
   };
-  /** The name of an image in the daemon, once it is there. */
+  /** Names of images in the daemon, once they are imported. */
   const loaded = new Map<string, Promise<string>>();
   const load = async ({ name, layout }: Image): Promise<string> => {
     const archive = join(home, `${name}.tar`);
@@ -72,7 +72,7 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
     return name;
   };
   let namespaces = 0;
-  /** Fetches all platforms into a new namespace, goes on there, and leaves nothing behind. */
+  /** Fetches all platforms into a new namespace, continues there, and deletes everything afterwards. */
   const fetched = async (
     user: User,
     reference: string,
@@ -94,7 +94,7 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
     name: 'ctr',
     version,
     async login(user, password) {
-      // containerd has no login: a name that is not there is "not found" to who may ask.
+      // containerd has no login: a caller with rights gets "not found" for an absent name.
       passwords.set(user, password);
       const result = await ctr(SENT, 'content', 'fetch', ...access(user), `${host}/official/none:v1`);
       if (password !== passwordOf(user)) passwords.delete(user);
@@ -137,7 +137,7 @@ function client(version: string, host: string, home: string, ctr: Ctr): Client {
         `${os}/${architecture}`,
         `${host}/${reference}`,
       ),
-    // What it has fetched from a repository it mounts from there.
+    // containerd mounts blobs from the repository that it fetched them from.
     copy: (user, _image, from, to) =>
       fetched(user, from, (namespace, name) =>
         ctr(namespace, 'images', 'push', ...access(user), `${host}/${to}`, name),

@@ -8,12 +8,12 @@ import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from
 const VERSION = 'v1.3.6';
 
 export interface Oras extends Client {
-  /** Runs oras with these arguments, as this user, in a folder of the client's own. */
+  /** Runs oras with these arguments, as this user, in the client's own folder. */
   readonly run: (user: User, ...args: readonly string[]) => Promise<CommandResult>;
   readonly directory: string;
 }
 
-/** @throws when it cannot be built */
+/** @throws when oras cannot be built */
 export async function oras({ host, directory }: TemporaryRegistry): Promise<Oras> {
   const program = await buildGoProgram('oras.land/oras/cmd/oras', VERSION);
   const home = join(directory, 'oras');

@@ -8,11 +8,11 @@ import { type Client, TIMEOUT_SECONDS, type User } from './client.ts';
 const VERSION = 'v0.11.7';
 
 export interface Regctl extends Client {
-  /** The same program with a configuration of its own, for the registry at `host`; `options` are of `registry set`. */
+  /** Returns regctl with a separate configuration for the registry at `host`; `options` are those of `registry set`. */
   readonly at: (host: string, name: string, ...options: readonly string[]) => Client;
 }
 
-/** @throws when it cannot be built */
+/** @throws when regctl cannot be built */
 export async function regctl({ host, directory }: TemporaryRegistry): Promise<Regctl> {
   const program = await buildGoProgram('github.com/regclient/regclient/cmd/regctl', VERSION);
   const home = join(directory, 'regctl');
@@ -22,7 +22,7 @@ export async function regctl({ host, directory }: TemporaryRegistry): Promise<Re
       const env = { HOME: home, DOCKER_CONFIG: home, REGCTL_CONFIG: join(home, `${name}-${user}.json`) };
       return runCommand(program, args, { timeoutSeconds: TIMEOUT_SECONDS, env, directory: home });
     };
-    /** Without it, regctl would speak TLS also where nobody has logged in. */
+    /** Turns TLS off. Otherwise regctl would use it for users who have not logged in. */
     const plain = (user: User): Promise<CommandResult> =>
       run(user, 'registry', 'set', '--tls', 'disabled', '--skip-check', ...options, registry);
     const runPlain = async (user: User, ...args: readonly string[]): Promise<CommandResult> => {

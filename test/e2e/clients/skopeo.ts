@@ -4,7 +4,7 @@ import type { TemporaryRegistry } from '../temporary-registry.ts';
 import { type Client, type Image, type Pushed, TIMEOUT_SECONDS, type User } from './client.ts';
 import { containersEnvironment } from './containers-environment.ts';
 
-/** All platforms, and the bytes as they are. */
+/** Copies all platforms, and keeps the bytes. */
 const COPY = ['copy', '--quiet', '--all', '--preserve-digests'];
 
 export async function skopeo(registry: TemporaryRegistry): Promise<Client> {

@@ -1,6 +1,4 @@
-/**
- * Makes the images of `fixtures.ts` as OCI layouts, and keeps them until the code or the data that makes them changes.
- */
+/** Makes the images of `fixtures.ts` as OCI layouts, and keeps them until their code or data changes. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -12,7 +10,7 @@ import { blobPath, type Descriptor, OCI_INDEX, OCI_MANIFEST, writeBlob, writeInd
 
 const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
 
-/** Answers the folder of each image's layout. @throws PackagesUnavailable */
+/** Returns the folder of each image's layout. @throws PackagesUnavailable */
 export async function buildImages(): Promise<Readonly<Record<ImageName, string>>> {
   const folder = join(CACHE, 'images');
   const finished = join(folder, await fingerprint());
@@ -75,7 +73,7 @@ function writeJson(layout: string, mediaType: string, value: object): Promise<De
   return writeBlob(layout, mediaType, [Buffer.from(JSON.stringify(value))]);
 }
 
-/** Names the code and the data of this folder. */
+/** Returns a hash of the code and the data in this folder. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256');
   for (const file of (await readdir(import.meta.dirname)).toSorted()) {

@@ -1,12 +1,12 @@
 /**
- * Files out of Debian packages. apt keeps its lists in the cache folder, so that this needs no root, changes nothing of
- * the machine, and gets packages of another architecture too.
+ * Extracts files from Debian packages. apt keeps its lists in the cache folder, so this needs no root, changes nothing
+ * on the machine, and gets packages of other architectures too.
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { commandOutput, runCommand } from '../command.ts';
 
-/** The packages can't be had on this machine. */
+/** Thrown when this machine cannot get the packages. */
 export class PackagesUnavailable extends Error {
   override readonly name = 'PackagesUnavailable';
 }
@@ -19,18 +19,18 @@ export class DebianPackages {
     this.#directory = directory;
   }
 
-  /** The first file of the package whose path matches. @throws PackagesUnavailable */
+  /** Returns the first file of the package whose path matches. @throws PackagesUnavailable */
   async file(name: string, architecture: string, path: RegExp): Promise<Buffer> {
     try {
       this.#updated ??= this.#update();
       await this.#updated;
       const unpacked = await this.#unpack(await this.#concrete(name, architecture), architecture);
       const found = (await readdir(unpacked, { recursive: true })).toSorted().find((entry) => path.test(entry));
-      if (found === undefined) throw new Error(`it has no file ${path.source}`);
+      if (found === undefined) throw new Error(`the package has no file ${path.source}`);
       return await readFile(join(unpacked, found));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new PackagesUnavailable(`Debian's package ${name} (${architecture}) could not be had: ${reason}`, {
+      throw new PackagesUnavailable(`Debian's package ${name} (${architecture}) could not be downloaded: ${reason}`, {
         cause: error,
       });
     }
@@ -54,17 +54,17 @@ Dir::State::Lists "${this.#directory}/lists";
 Dir::Cache "${this.#directory}/cache";
 `,
     );
-    // One of the machine's other sources may fail and what is needed still be there: the download decides.
+    // An unrelated source of the machine may fail, so the download decides.
     await this.#apt('apt-get', ['update', '-q']);
   }
 
-  /** The package that a meta package such as the kernel's stands for, or the package itself. */
+  /** Returns the package that a meta package depends on, such as the kernel's, or the package itself. */
   async #concrete(name: string, architecture: string): Promise<string> {
     const { output } = await this.#apt('apt-cache', ['depends', `${name}:${architecture}`]);
     return /^ *Depends: (linux-image-\S+)$/m.exec(output)?.[1] ?? name;
   }
 
-  /** Answers the folder with the package's files. */
+  /** Downloads and unpacks a package, and returns its folder. */
   async #unpack(name: string, architecture: string): Promise<string> {
     const directory = join(this.#directory, `${name}-${architecture}`);
     await mkdir(directory, { recursive: true });

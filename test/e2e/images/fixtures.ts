@@ -1,6 +1,6 @@
-/** The images of the end-to-end run, as data: an image by its name, its layers by theirs, a layer's files by theirs. */
+/** The images of the end-to-end run, as data: images, layers and files refer to each other by name. */
 
-/** In the order of keys that image tools write: an index that one of them assembles again has the same bytes. */
+/** The keys are in the order that image tools write: an index that a tool assembles again has the same bytes. */
 export interface Platform {
   readonly architecture: string;
   readonly os: string;
@@ -8,9 +8,7 @@ export interface Platform {
 }
 
 export type FileSource =
-  /**
-   * The first file of a Debian package whose path matches. A meta package stands for the package that it depends on.
-   */
+  /** The first file of a Debian package whose path matches. For a meta package, the package that it depends on. */
   | {
       readonly kind: 'debian';
       readonly package: string;
@@ -24,7 +22,7 @@ export type FileSource =
 export interface LayerSource {
   readonly gzip: boolean;
   readonly entries: readonly { readonly path: string; readonly file?: string; readonly linkTo?: string }[];
-  /** Of its descriptor: Unikraft's tools say there which file it is. */
+  /** Annotations of the layer's descriptor, where Unikraft's tools name the file. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
@@ -32,12 +30,12 @@ export interface ManifestSource {
   readonly platform: Platform;
   readonly command: readonly string[];
   readonly layers: readonly string[];
-  /** Whether the config's descriptor repeats the platform, as Unikraft's tools have it. */
+  /** Whether the config's descriptor repeats the platform, as Unikraft's tools write it. */
   readonly platformInConfigDescriptor?: boolean;
 }
 
 export interface ImageSource {
-  /** A manifest for itself alone, or an index of them. */
+  /** A single manifest, or an index of several. */
   readonly kind: 'index' | 'manifest';
   readonly manifests: readonly ManifestSource[];
 }

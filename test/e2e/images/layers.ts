@@ -12,14 +12,14 @@ import { type Content, tar, type TarEntry } from './tar.ts';
 const TAR = 'application/vnd.oci.image.layer.v1.tar';
 
 export interface Layer {
-  /** The file with the layer's bytes. */
+  /** Path of the file with the layer's bytes. */
   readonly path: string;
   readonly descriptor: Descriptor;
-  /** The digest of the archive as it is before compression. */
+  /** The digest of the uncompressed archive. */
   readonly diffId: string;
 }
 
-/** Makes each layer of `fixtures.ts` once, below one folder. */
+/** Builds each layer of `fixtures.ts` once, below one folder. */
 export class Layers {
   readonly #directory: string;
   readonly #debian: DebianPackages;

@@ -22,7 +22,7 @@ interface Manifest {
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
-/** The tag by which clients name the image inside of a layout. */
+/** The annotation with the tag by which clients name the image in a layout. */
 const NAME = 'org.opencontainers.image.ref.name';
 
 export async function writeBlob(
@@ -61,7 +61,7 @@ export function blobPath(layout: string, { digest }: Descriptor): string {
   return join(layout, 'blobs', digest.replace(':', '/'));
 }
 
-/** The digests of the image's configs or layers, in all of its platforms. */
+/** Returns the digests of the image's configs or layers, for all of its platforms. */
 export async function blobsOf(layout: string, part: 'config' | 'layers'): Promise<string[]> {
   const digests = new Set<string>();
   for (const descriptor of await contentOf(layout)) {
@@ -72,14 +72,14 @@ export async function blobsOf(layout: string, part: 'config' | 'layers'): Promis
   return [...digests];
 }
 
-/** What the layout's index names. */
+/** Returns the descriptor in the layout's index. */
 export async function rootOf(layout: string): Promise<Descriptor> {
   const [root] = await contentOf(layout);
   if (root === undefined) throw new Error(`${layout} is empty`);
   return root;
 }
 
-/** The sizes of all configs and layers. */
+/** Returns the sizes of all configs and layers. */
 export async function blobSizes(layout: string): Promise<number[]> {
   const sizes = new Map<string, number>();
   for (const descriptor of await contentOf(layout)) {
@@ -89,7 +89,7 @@ export async function blobSizes(layout: string): Promise<number[]> {
   return [...sizes.values()];
 }
 
-/** The config of the image's manifest for this architecture. */
+/** Returns the config of the image's manifest for this architecture. */
 export async function configOf(layout: string, architecture: string): Promise<Descriptor> {
   for (const descriptor of await contentOf(layout)) {
     const { config } = await manifestOf(layout, descriptor);
@@ -98,7 +98,7 @@ export async function configOf(layout: string, architecture: string): Promise<De
   throw new Error(`${layout} has nothing for ${architecture}`);
 }
 
-/** What of an image's content another layout lacks or has with other bytes, digest by digest. */
+/** Returns which parts of an image another layout lacks, or has with other bytes. */
 export async function differences(expected: string, actual: string): Promise<string[]> {
   const found: string[] = [];
   for (const descriptor of await contentOf(expected)) {
@@ -108,7 +108,7 @@ export async function differences(expected: string, actual: string): Promise<str
   return found;
 }
 
-/** The image that the layout's index names, and all that its manifest leads to. */
+/** Returns the image in the layout's index, and everything that its manifest refers to. */
 export async function contentOf(layout: string): Promise<Descriptor[]> {
   const { manifests = [] } = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')) as Manifest;
   const content = [...manifests];
@@ -119,7 +119,7 @@ export async function contentOf(layout: string): Promise<Descriptor[]> {
   return content;
 }
 
-/** Empty for what is no manifest. */
+/** Returns the manifest of a descriptor; empty for anything else. */
 async function manifestOf(layout: string, descriptor: Descriptor): Promise<Manifest> {
   if (descriptor.mediaType !== OCI_INDEX && descriptor.mediaType !== OCI_MANIFEST) return {};
   return JSON.parse(await readFile(blobPath(layout, descriptor), 'utf8')) as Manifest;

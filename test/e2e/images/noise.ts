@@ -3,7 +3,7 @@ import type { Content } from './tar.ts';
 
 const MEBIBYTE = 2 ** 20;
 
-/** Bytes that do not compress, the same for the same seed, and never all in memory. */
+/** Generates incompressible bytes, the same for the same seed, without holding them all in memory. */
 export function noise(seed: string, mebibytes: number): Content {
   return {
     size: mebibytes * MEBIBYTE,

@@ -1,4 +1,4 @@
-/** A POSIX tar archive (ustar), the same bytes for the same entries: no times, no owners. */
+/** A POSIX tar archive (ustar). The same entries give the same bytes: there are no times and no owners. */
 
 export interface Content {
   readonly size: number;
@@ -37,7 +37,7 @@ function header(entry: TarEntry): Buffer {
   block.write(entry.kind === 'file' ? '0' : '2', 156, 'ascii');
   if (entry.kind === 'link') block.write(entry.linkTo, 157);
   block.write('ustar\u000000', 257, 'ascii');
-  // The checksum is taken with its own field full of spaces.
+  // The checksum is computed with spaces in its own field.
   block.write('        ', 148, 'ascii');
   octal(
     block.reduce((sum, byte) => sum + byte, 0),

@@ -1,4 +1,4 @@
-/** What clients present to log in: good, wrong, and malformed. */
+/** Credentials as clients present them: good, wrong, and malformed. */
 import * as fc from 'fast-check';
 import { type User, USERS } from '../../support/client.ts';
 import { CALLERS } from '../model/scopes.ts';
@@ -8,14 +8,16 @@ import { anyName, goodName } from './names.ts';
 export type CallerName = keyof typeof CALLERS;
 export const CALLER_NAMES = Object.keys(CALLERS) as CallerName[];
 
-/** A user and password, and whose they are; undefined where nobody's. */
+/** A user and password, and the caller that they belong to; undefined for none. */
 export interface Pair extends User {
   readonly caller: CallerName | undefined;
 }
 
 const good = fc.constantFrom(...CALLER_NAMES).map((caller): Pair => Object.assign({ caller }, USERS[caller]));
 
-/** By the organization's name, by a robot's, and with the whole token for a password. */
+/**
+ * Other forms of a good credential: with the organization's name, a robot's name, or the whole token as the password.
+ */
 const otherForms = fc
   .tuple(fc.constantFrom('alice' as const, 'aliceReader' as const, 'bob' as const), fc.nat(5))
   .map(([caller, form]): Pair => {
@@ -64,7 +66,7 @@ export const pair: fc.Arbitrary<Pair> = fc.oneof(
   { weight: 3, arbitrary: wrong },
 );
 
-/** The value of an Authorization header, and who it says is asking. */
+/** The value of an Authorization header, and the caller that it identifies. */
 export interface Presented {
   readonly header: string | undefined;
   readonly who: CallerName | 'nobody' | 'refused';
@@ -112,7 +114,7 @@ export const presented = fc.oneof(
   { weight: 1, arbitrary: nobody },
 );
 
-/** Repositories that scopes ask for: of everyone, public and private. */
+/** Repositories in scopes: of every organization, public and private. */
 export const repositoryOfScope = fc.oneof(
   {
     weight: 6,
@@ -170,7 +172,7 @@ const scope = fc.oneof(
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 10 }).map((text) => text.toWellFormed()) },
 );
 
-/** Several parameters, several scopes in each; now and then more than a token takes. */
+/** Several parameters with several scopes each, and occasionally more than a token accepts. */
 export const scopeParameters = fc.oneof(
   {
     weight: 20,

@@ -1,7 +1,7 @@
-/** Headers: those that must not matter, and bad values of those that do. */
+/** Headers: some that must not matter, and bad values of those that do. */
 import * as fc from 'fast-check';
 
-/** What a header may hold at all. */
+/** Characters that a header may hold. */
 export const headerText = fc.string({
   unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)),
   maxLength: 30,
@@ -16,7 +16,10 @@ const ACCEPTS = [
   `${'a/b,'.repeat(500)}c/d`,
 ];
 
-/** Headers that change no answer of the OCI API, but for Origin, which may not change anything. */
+/**
+ * Headers that change no answer of the OCI API. The exception is Origin: a page of another origin may not change
+ * anything.
+ */
 export const noise: fc.Arbitrary<Record<string, string>> = fc.record(
   {
     Accept: fc.oneof(fc.constantFrom(...ACCEPTS), headerText),
@@ -32,10 +35,10 @@ export const noise: fc.Arbitrary<Record<string, string>> = fc.record(
   { requiredKeys: [] },
 );
 
-/** No number of bytes. */
+/** Invalid numbers of bytes. */
 export const badContentLength = fc.constantFrom('abc', '-1', '1.5', '1e3', '0x10', '1,1', '+5', '1 2');
 
-/** No Content-Range of a chunk. */
+/** Invalid Content-Ranges of a chunk. */
 export const badContentRange = fc.oneof(
   fc.constantFrom(
     '-',

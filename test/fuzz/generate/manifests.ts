@@ -1,17 +1,19 @@
-/** Documents that are pushed as manifests: good ones, with a field or two that are not, and what is no document. */
+/**
+ * Documents that are pushed as manifests: good ones, ones with one or two bad fields, and bytes that are no document.
+ */
 import * as fc from 'fast-check';
 import { DOCKER_IMAGE, DOCKER_LIST, DOCKER_SCHEMA_1, type Json, OCI_IMAGE, OCI_INDEX } from '../model/manifests.ts';
 import { headerText } from './headers.ts';
 import { anyTag, badDigest, goodDigest, goodTag } from './names.ts';
 
-/** Stands for the digest of a blob: which, the test knows once it has pushed them. */
+/** Placeholders for digests of blobs, which the test knows only after it has pushed them. */
 export const BLOBS = ['blob:config', 'blob:layer', 'blob:sha512', 'blob:of-bob'] as const;
 
 export interface ManifestCase {
   readonly document: { readonly [key: string]: Json };
   readonly contentType: string | undefined;
   readonly encoding: Encoding;
-  /** Grows the document by a field of its own. */
+  /** Grows the document by an extra field. */
   readonly growth: Growth;
   readonly reference:
     | { readonly tag: string }
@@ -72,7 +74,7 @@ const oneOfThem: fc.Arbitrary<Json> = fc.constantFrom<Json>(
   { a: 'b' },
   { a: 5 },
 );
-/** Fields of a descriptor that may be left out: of their types, and of others. */
+/** Optional fields of a descriptor, with values of the right and of other types. */
 const optional: fc.Arbitrary<Record<string, Json>> = fc.oneof(
   { weight: 12, arbitrary: fc.constant({}) },
   {
@@ -230,7 +232,7 @@ function documentOf(mediaType: string): fc.Arbitrary<{ readonly [key: string]: J
   });
 }
 
-/** The Content-Type and the field `mediaType`: as they should be, or one of them missing, different, or none. */
+/** The Content-Type and the field `mediaType`: correct, or one of them missing, different, or invalid. */
 const typing = fc.oneof(
   { weight: 5, arbitrary: fc.constant('both' as const) },
   { weight: 5, arbitrary: fc.constantFrom('header' as const, 'field' as const, 'parameter' as const) },

@@ -7,7 +7,7 @@ const component = fc
   .tuple(run, fc.array(fc.tuple(separator, run), { maxLength: 3 }))
   .map(([first, more]) => first + more.map((pair) => pair.join('')).join(''));
 
-/** Most are of alice, who asks: others are refused her for another reason. */
+/** Most names are in alice's organization, because alice asks: other names are refused for another reason. */
 const organization = fc.oneof(
   { weight: 6, arbitrary: fc.constant('alice') },
   { weight: 1, arbitrary: fc.constantFrom('bob', 'official') },
@@ -18,10 +18,10 @@ export const goodName = fc
   .tuple(organization, fc.array(component, { minLength: 1, maxLength: 3 }))
   .map(([first, path]) => [first, ...path].join('/'));
 
-/** Names of exactly so many characters, around the limit. */
+/** Names with exactly this many characters, around the limit. */
 const longName = fc.integer({ min: 250, max: 260 }).map((length) => `alice/${'a'.repeat(length - 6)}`);
 
-/** What may be put into a good text to make it bad, or to make another good one of it. */
+/** Text that makes a good text bad when it is inserted, or another good one. */
 const intruder = fc.oneof(
   fc.constantFrom(
     'A',
@@ -68,7 +68,7 @@ const intruder = fc.oneof(
   fc.string({ minLength: 1, maxLength: 3 }),
 );
 
-/** A text with something put into it, taken out of it, or in capitals. */
+/** Returns texts with something inserted, removed, or capitalized. */
 export function spoilt(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return fc
     .tuple(

@@ -1,8 +1,8 @@
-/** Range headers around the size of what they are asked of. */
+/** Range headers around the size of the content. */
 import * as fc from 'fast-check';
 import { headerText } from './headers.ts';
 
-/** Sizes of the blobs that ranges are asked of. */
+/** Sizes of the blobs that are downloaded. */
 export const SIZES = [0, 1, 2, 17, 1000] as const;
 
 const position = fc.oneof(

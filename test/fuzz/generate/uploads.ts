@@ -46,7 +46,7 @@ export type Step =
       readonly kind: 'mount';
       readonly user: Uploader;
       readonly repository: RepositoryOfCase;
-      /** Of the blobs that were pushed so far, whose digest is asked for; or a digest of nothing. */
+      /** Index of a blob that was pushed before; an unknown digest if there is none. */
       readonly blob: number;
       readonly from: RepositoryOfCase | 'no name' | undefined;
       readonly digest: string | undefined;
@@ -56,14 +56,14 @@ export type Step =
       readonly kind: 'session';
       readonly method: 'GET' | 'PATCH' | 'PUT' | 'DELETE';
       readonly session: number;
-      /** Which of the session's URLs, counted from the newest. */
+      /** Which of the session's URLs is used, counted from the newest. */
       readonly age: number;
       readonly tampering: Tampering;
       readonly range: ChunkRange;
       readonly body: readonly number[] | undefined;
       readonly streamed: boolean;
       readonly digest: NamedDigest;
-      /** A Content-Length that is none. */
+      /** An invalid Content-Length. */
       readonly length: string | undefined;
     };
 
@@ -81,7 +81,7 @@ const digest: fc.Arbitrary<NamedDigest> = fc.oneof(
   { weight: 1, arbitrary: fc.constant('none' as const) },
 );
 
-/** Few different bytes: the same blobs come again. */
+/** Uses few different bytes, so that the same blobs recur. */
 const bytes = fc.array(fc.nat(1), { maxLength: 4 });
 
 const tampering: fc.Arbitrary<Tampering> = fc.oneof(
@@ -186,7 +186,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const opening: Step = { kind: 'open', user: 'alice', repository: 'alice/app', algorithm: undefined };
 
-/** There is always a session to go on with. */
+/** Starts with an open session unless the first step opens one. */
 export const steps: fc.Arbitrary<readonly Step[]> = fc
   .array(step, { minLength: 1, maxLength: 6 })
   .map((more) => (more[0]?.kind === 'open' ? more : more.toSpliced(0, 0, opening)));

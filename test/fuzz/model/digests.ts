@@ -1,4 +1,4 @@
-/** Digests of bytes, by Web Crypto alone. */
+/** Digests of bytes, computed by Web Crypto alone. */
 
 export type Algorithm = 'sha256' | 'sha512';
 

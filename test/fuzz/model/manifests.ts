@@ -24,15 +24,15 @@ const BAD_DIGEST = '400 DIGEST_INVALID';
 
 export interface Judgement {
   readonly faults: ReadonlySet<Expected>;
-  /** Blobs that the repository has to have, each once. */
+  /** Blobs that the repository must have, each once. */
   readonly needed: ReadonlySet<string>;
-  /** What the document says how long each content is, in bytes. */
+  /** The size in bytes that the document states for each digest. */
   readonly sizes: ReadonlyMap<string, number>;
   readonly mediaType: string;
   readonly subject: string | undefined;
 }
 
-/** @param contentType as the request says it; undefined for none */
+/** @param contentType of the request; undefined for none */
 export function judge(document: Json, contentType: string | undefined): Judgement {
   const faults = new Set<Expected>();
   const needed = new Set<string>();
@@ -87,7 +87,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
       noteSize(item);
     }
   };
-  // Go writes null for an empty list; a config has no such form.
+  // Go writes null for an empty list. A null config is invalid.
   if (shape === 'image' && (config === undefined || config === null || layers === undefined)) faults.add(INVALID);
   if (shape === 'index' && manifests === undefined) faults.add(INVALID);
   if (isTyped) {
@@ -97,7 +97,7 @@ export function judge(document: Json, contentType: string | undefined): Judgemen
     if (shape === 'other') check(document['blobs'], 'list', () => false);
     check(subject, 'one', () => false, isAnyDigest);
   } else {
-    // Which fields another kind of document has is its own affair.
+    // Other kinds of documents may define these fields differently.
     for (const item of [config, layers, manifests, document['blobs']].flatMap((value, i) => {
       if (i === 0) return value === undefined || Array.isArray(value) ? [] : [value];
       return Array.isArray(value) ? (value as Json[]) : [];
@@ -121,7 +121,7 @@ function shapeOf(mediaType: string): Shape {
 
 type Shape = 'image' | 'index' | 'other';
 
-/** What clients send for a body of which they know nothing. */
+/** Returns whether a type is one that clients send for a body that they know nothing about. */
 function isNoManifest(type: string): boolean {
   const [first = '', second = ''] = type.split('/');
   return (
@@ -136,7 +136,7 @@ const LISTS = { image: ['config', 'layers'], index: ['manifests'], other: ['conf
 const DESCRIPTOR_NAMES = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'platform', 'artifactType'];
 const PLATFORM_NAMES = ['architecture', 'os', 'os.version', 'os.features', 'variant', 'features'];
 
-/** Image-spec: what it gives a type has that type, under that name. */
+/** Returns whether the fields that image-spec defines have its types and its exact names. */
 function isWellTyped(document: { readonly [key: string]: Json }, shape: Shape): boolean {
   const { schemaVersion: version } = document;
   if (shape === 'other' ? !isAbsent(version) && typeof version !== 'number' : version !== undefined && version !== 2)
@@ -166,7 +166,7 @@ function isListOfTexts(value: Json | undefined): boolean {
   return isAbsent(value) || (Array.isArray(value) && value.every((item) => typeof item === 'string'));
 }
 
-/** An object of strings. */
+/** Returns whether the value is absent or an object of strings. */
 function hasTexts(value: Json | undefined): boolean {
   if (value === undefined || value === null) return true;
   return isObject(value) && Object.values<Json>(value).every((item) => typeof item === 'string');
@@ -176,7 +176,7 @@ function isSize(value: Json | undefined): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 53;
 }
 
-/** Image-spec, "Descriptors": a digest and a size; the media type may be left out. */
+/** Image-spec, "Descriptors": a digest and a size are required; the media type may be left out. */
 function descriptorFault(value: Json, isGood: (digest: string) => boolean): Expected | undefined {
   if (!isObject(value)) return INVALID;
   const { digest, size, mediaType, data, platform } = value;
@@ -214,7 +214,7 @@ function subjectOf(subject: Json | undefined): string | undefined {
     : undefined;
 }
 
-/** Layers whose bytes may be anywhere else. */
+/** Returns whether the layer's bytes may be stored elsewhere. */
 function isForeign(mediaType: string): boolean {
   const type = mediaType.toLowerCase();
   return (
@@ -223,7 +223,7 @@ function isForeign(mediaType: string): boolean {
   );
 }
 
-/** The type and subtype, each a restricted name (RFC 6838 §4.2); undefined where there is none. */
+/** Returns the type and subtype, each a restricted name (RFC 6838 §4.2); undefined if it is invalid. */
 function bareType(text: string): string | undefined {
   const bare = (text.split(';')[0] ?? '').trim();
   const names = bare.split('/');
@@ -246,7 +246,7 @@ function artifactTypeOf(document: Record<string, Json>, shape: Shape): string {
   return typeof config['mediaType'] === 'string' ? config['mediaType'] : '';
 }
 
-/** Without recursion: documents may be deeper than a stack. */
+/** Measures a document without recursion, because it may be deeper than a stack. */
 function extentOf(document: Json): { depth: number; values: number } {
   const left: { value: Json; depth: number }[] = [{ value: document, depth: 1 }];
   let [deepest, values] = [0, 0];

@@ -1,12 +1,12 @@
 /** The grammars of the distribution spec ("Pulling manifests"), read character by character. */
 import { every, isDigit } from './text.ts';
 
-/** What the spec permits: components of letters and digits, one separator between two runs of them. */
+/** Returns whether the spec permits the name: components of letters and digits, with one separator between two runs. */
 export function isSpecName(text: string): boolean {
   return text.split('/').every(isComponent);
 }
 
-/** `<organization>/<path…>` */
+/** Returns whether the text is `<organization>/<path…>`, in at most 255 characters. */
 export function isRepositoryName(text: string): boolean {
   return text.length <= 255 && text.includes('/') && isSpecName(text);
 }
@@ -53,7 +53,7 @@ const HEX_DIGITS = new Map([
   ['sha512', 128],
 ]);
 
-/** A digest of the two algorithms that Berth knows: its hexadecimal digits are lowercase (image-spec, "Digests"). */
+/** Returns whether the text is a sha256 or sha512 digest, in lowercase hexadecimal (image-spec, "Digests"). */
 export function isDigest(text: string): boolean {
   const [algorithm = '', hex = '', ...rest] = text.split(':');
   return (
@@ -64,7 +64,8 @@ export function isDigest(text: string): boolean {
 }
 
 /**
- * A digest of any algorithm: runs of lowercase letters and digits with one of `+._-` between them, a colon, and text.
+ * Returns whether the text is a digest of any algorithm: runs of lowercase letters and digits with one of `+._-`
+ * between them, a colon, and the encoded part.
  */
 export function isAnyDigest(text: string): boolean {
   const colon = text.indexOf(':');

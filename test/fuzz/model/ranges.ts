@@ -1,16 +1,14 @@
-/**
- * Ranges of downloads (RFC 9110 §14) and of chunks (distribution-spec, "Pushing a blob in chunks"), position by
- * position.
- */
+/** Ranges of downloads (RFC 9110 §14) and of chunks (distribution-spec, "Pushing a blob in chunks"). */
 import { isDigits } from './text.ts';
 
 export type Selection =
   | { readonly kind: 'whole' | 'none' }
-  /** Both inclusive. */
+  /** Both ends are inclusive. */
   | { readonly kind: 'part'; readonly first: number; readonly last: number };
 
 /**
- * What a Range header may select of `size` bytes. A server may answer with the whole wherever it does not understand.
+ * Returns what a Range header may select of `size` bytes. A server may return the whole when it does not understand the
+ * header.
  */
 export function selections(header: string | undefined, size: number): Selection[] {
   const whole = { kind: 'whole' } as const;

@@ -1,17 +1,17 @@
-/** What a path of the OCI API names, by its last segments: a repository's name may hold any words before them. */
+/** What a path of the OCI API names. Its last segments decide, because a repository's name may contain any words. */
 
 export type Target =
   | { readonly kind: 'ping' | 'catalog' | 'nothing'; readonly name: ''; readonly item: '' }
   | {
       readonly kind: 'tags' | 'uploads' | 'manifest' | 'blob' | 'referrers' | 'session';
       readonly name: string;
-      /** The reference, digest or session; '' where the resource has none. */
+      /** The reference, digest or session; '' if the resource has none. */
       readonly item: string;
     };
 
 const NOTHING = { kind: 'nothing', name: '', item: '' } as const;
 
-/** @param pathname as a URL has it, its dot segments resolved */
+/** @param pathname of a parsed URL, whose dot segments are resolved */
 export function targetOf(pathname: string, method: string): Target {
   const [empty, version, ...segments] = pathname.split('/').map(decodeOnce);
   if (empty !== '' || version !== 'v2') return NOTHING;
@@ -30,7 +30,7 @@ function ofRepository(segments: readonly string[], method: string): Target {
   }
   const name = nameBefore(2);
   if (segments.length <= 2 || name === '' || last === '') return NOTHING;
-  // The spec's path ends with a slash; clients leave it out. To all other methods, it is a digest.
+  // The spec's path ends with a slash, which clients leave out. For all other methods, `uploads` is a digest.
   if (second === 'blobs' && last === 'uploads' && method === 'POST') return { kind: 'uploads', name, item: '' };
   if (second === 'tags' && last === 'list') return { kind: 'tags', name, item: '' };
   if (second === 'manifests') return { kind: 'manifest', name, item: last };
@@ -39,7 +39,7 @@ function ofRepository(segments: readonly string[], method: string): Target {
   return NOTHING;
 }
 
-/** Percent-encoding is undone once; what is none of UTF-8 stays as it is, and is no part of any name. */
+/** Decodes percent-encoding once. Bytes that are not UTF-8 stay encoded, which is invalid in any name. */
 function decodeOnce(segment: string): string {
   return segment.replaceAll(/(?:%[0-9A-Fa-f]{2})+/g, (encoded) => {
     try {

@@ -1,5 +1,5 @@
 /**
- * Scopes of Docker's token flow, and who may be granted them (docs/authentication.md; docs/architecture.md, "Who may do
+ * Scopes of Docker's token flow, and who may get them (docs/authentication.md; docs/architecture.md, "Who may do
  * what").
  */
 import { isRepositoryName, isSpecName, organizationOf } from './names.ts';
@@ -8,11 +8,11 @@ import { every } from './text.ts';
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** What a caller may do, by name. */
+/** What a caller may do. */
 export interface Caller {
   readonly organization: string | undefined;
   readonly rights: readonly string[];
-  /** Repositories, or with `/*` what is below. */
+  /** Names of repositories; `<prefix>/*` covers everything below the prefix. */
   readonly patterns: readonly string[];
   readonly pullsAll: boolean;
 }
@@ -31,10 +31,10 @@ export const CALLERS: Readonly<Record<'alice' | 'aliceReader' | 'aliceApp' | 'bo
   admin: { organization: undefined, rights: [], patterns: [], pullsAll: false },
 };
 
-/** Repositories that are public. */
+/** The public repositories. */
 export const PUBLIC = ['alice/public', 'bob/public'] as const;
 
-/** Whether a caller may, public repositories left aside. */
+/** Returns whether a caller has the right itself, apart from public repositories. */
 export function may(caller: Caller | undefined, action: Action, repository: string): boolean {
   if (caller === undefined) return false;
   if (action === 'pull' && (caller.pullsAll || organizationOf(repository) === 'official')) return true;
@@ -48,14 +48,14 @@ export function isPublic(repository: string): boolean {
   return PUBLIC.some((one) => one === repository);
 }
 
-/** Beyond so many scopes, or so many characters of them, a token grants no more. */
+/** A token grants nothing beyond this many scopes, or this many characters of them. */
 const [MOST, MOST_CHARACTERS] = [32, 4096];
 
 function textsOf(parameters: readonly string[]): string[] {
   return [...new Set(parameters.flatMap((parameter) => parameter.split(' ')))].filter((text) => text !== '');
 }
 
-/** What a token grants of what is asked, as `<repository> <action>`, and `catalog`. */
+/** Returns what a token grants of the requested scopes, as `<repository> <action>`, and `catalog`. */
 export function grantsOf(caller: Caller | undefined, parameters: readonly string[]): Set<string> {
   const grants = new Set<string>();
   let characters = 0;
@@ -72,14 +72,14 @@ export function grantsOf(caller: Caller | undefined, parameters: readonly string
   return grants;
 }
 
-/** Whether all that is asked for is to push to a name that the spec permits, and Berth does not. */
-export function isPermanent(parameters: readonly string[]): boolean {
+/** Returns whether the only request is to push to a name that the spec permits, but Berth does not. */
+export function isImpossiblePush(parameters: readonly string[]): boolean {
   const texts = textsOf(parameters);
   const { repository, actions } = parse(texts[0] ?? '', isSpecName);
   return texts.length === 1 && actions.includes('push') && !isRepositoryName(repository);
 }
 
-/** `repository:<name>:<action>[,<action>]`; the type may have a class in parentheses. */
+/** Parses `repository:<name>:<action>[,<action>]`; the type may have a class in parentheses. */
 function parse(text: string, isName = isRepositoryName): { repository: string; actions: readonly Action[] } {
   const none = { repository: '', actions: [] };
   const first = text.indexOf(':');

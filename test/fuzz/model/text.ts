@@ -1,4 +1,4 @@
-/** Texts, character by character. */
+/** Returns whether every character of the text satisfies the condition. */
 export function every(text: string, holds: (character: string) => boolean): boolean {
   for (const character of text) if (!holds(character)) return false;
   return true;
@@ -8,7 +8,7 @@ export function isDigit(character: string): boolean {
   return character.length === 1 && character >= '0' && character <= '9';
 }
 
-/** Nothing but digits; nothing at all as well. */
+/** Returns whether the text is only digits; true for an empty text. */
 export function isDigits(text: string): boolean {
   return every(text, isDigit);
 }

@@ -1,6 +1,6 @@
 /**
- * Upload sessions as the distribution spec has them ("Pushing blobs"): what a session has received, which URLs of it
- * were given out, and what each request is answered. A request that is refused leaves the session as it was.
+ * Upload sessions as the distribution spec defines them ("Pushing blobs"): what a session has received, which of its
+ * URLs were given out, and how each request is answered. A refused request leaves the session unchanged.
  */
 import type { Expected } from '../support/answers.ts';
 import { concatenate } from './digests.ts';
@@ -10,26 +10,28 @@ export interface Session {
   readonly user: string;
   state: 'open' | 'finished' | 'cancelled';
   received: Uint8Array<ArrayBuffer>;
-  /** What it became. */
+  /** The digest that it was closed with; undefined while it is open. */
   digest: string | undefined;
-  /** URLs that were given out, each with the offset of its time. */
+  /** URLs that were given out, each with the offset at that time. */
   readonly urls: { readonly path: string; readonly offset: number }[];
 }
 
-/** A request to a session, as far as its answer depends on it. */
+/** The parts of a request to a session that decide its answer. */
 export interface SessionRequest {
   readonly method: 'GET' | 'PATCH' | 'PUT' | 'DELETE';
-  /** Of the URL; undefined where that is none of this session's owner, or was tampered with. */
+  /** The offset in the URL; undefined if the URL was tampered with, or belongs to no session of the caller. */
   readonly offset: number | undefined;
-  /** What its Content-Range says; 'bad' where that is none. */
+  /** The parsed Content-Range; 'bad' if it is invalid. */
   readonly range: { readonly start: number; readonly end: number } | 'bad' | undefined;
   readonly body: Uint8Array<ArrayBuffer> | undefined;
-  /** With a body, but without its length. */
+  /** Whether there is a body without a length. */
   readonly streamed: boolean;
-  /** The digest that it names, and whether it is one; of a PUT. */
+  /** The digest in a PUT. */
   readonly digest: string | undefined;
   readonly isDigest: boolean;
-  /** The digest of all bytes that the session would have, and of the body alone, by the algorithm that is named. */
+  /**
+   * The digest of all bytes that the session would have, and of the body alone, in the algorithm of the named digest.
+   */
   readonly digestOfAll: string;
   readonly digestOfBody: string;
 }
@@ -37,7 +39,7 @@ export interface SessionRequest {
 export const UNKNOWN = '404 BLOB_UPLOAD_UNKNOWN';
 export const OUT_OF_ORDER = '416 BLOB_UPLOAD_INVALID';
 
-/** What the request may be answered. The session is as {@link apply} leaves it after a success. */
+/** Returns the accepted answers. After a success, the session is as {@link apply} leaves it. */
 export function answersTo(session: Session, request: SessionRequest, isBlobThere: boolean): Expected[] {
   const faults = new Set<Expected>();
   if (request.offset === undefined) faults.add(UNKNOWN);
@@ -47,7 +49,8 @@ export function answersTo(session: Session, request: SessionRequest, isBlobThere
     const isAgain =
       request.method === 'PUT' && session.state === 'finished' && request.digest === session.digest && isBlobThere;
     const isSame = isAgain && faults.size === 0;
-    // Who asks again sends the same. A body that is not the blob may be its end, or may make it another request.
+    // A repeated PUT sends the same request. A body that is not the blob may be its last chunk, or may make it another
+    // request.
     const isOther =
       request.method === 'PUT' && (hasBody(request) || request.streamed) && request.digestOfBody !== request.digest;
     if (!isSame || isOther) faults.add(UNKNOWN);
@@ -61,11 +64,11 @@ export function answersTo(session: Session, request: SessionRequest, isBlobThere
   return [{ GET: '204', PATCH: '202', PUT: '201', DELETE: '204' }[request.method] as Expected];
 }
 
-/** A chunk has to be what its Content-Range says, and to start where the session ends. */
+/** Adds the faults of a chunk: its Content-Range must match its length, and it must start where the session ends. */
 function chunkFaults(session: Session, request: SessionRequest, faults: Set<Expected>): void {
   const { range, body, streamed, offset } = request;
   if (range === 'bad') faults.add('400 SIZE_INVALID');
-  // Who closes without a body, or with `Content-Length: 0`, may say what it likes of where that would be.
+  // A PUT without a body, or with `Content-Length: 0`, may state any range.
   else if (range !== undefined && (hasBody(request) || streamed) && range.end - range.start + 1 !== body?.byteLength) {
     faults.add('400 SIZE_INVALID');
   }
@@ -78,7 +81,7 @@ function hasBody({ body }: SessionRequest): boolean {
   return body !== undefined && body.byteLength > 0;
 }
 
-/** What a request that has succeeded makes of the session. */
+/** Updates the session after a successful request. */
 export function apply(session: Session, { method, body, digest }: SessionRequest): void {
   if (session.state !== 'open') return;
   if (method === 'PATCH' || method === 'PUT')
@@ -87,7 +90,7 @@ export function apply(session: Session, { method, body, digest }: SessionRequest
   if (method === 'DELETE') session.state = 'cancelled';
 }
 
-/** The `Range` of a session: inclusive, and `0-0` where it is empty. */
+/** Returns the `Range` of a session: inclusive, and `0-0` if it is empty. */
 export function rangeOf({ received }: Session): string {
   return `0-${Math.max(0, received.byteLength - 1)}`;
 }

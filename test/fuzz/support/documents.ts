@@ -1,10 +1,10 @@
-/** Bytes of generated manifests. */
+/** Encodes generated manifests. */
 import { BLOBS, type Growth, type ManifestCase } from '../generate/manifests.ts';
 import { isObject, type Json } from '../model/manifests.ts';
 
 type Document = Record<string, Json>;
 
-/** With the digests of real blobs where names stand for them. */
+/** Replaces the placeholders by the digests of real blobs. */
 export function withBlobs(document: Document, blobs: ReadonlyMap<string, string>): Document {
   const names = new Set<string>(BLOBS);
   const replace = (value: Json): Json => {
@@ -16,7 +16,7 @@ export function withBlobs(document: Document, blobs: ReadonlyMap<string, string>
   return replace(document) as Document;
 }
 
-/** A document with a field that is deep, of many values, or long; or with more descriptors in its list. */
+/** Adds a field that is deep, has many values, or is long, or adds descriptors to the document's list. */
 export function grown(document: Document, growth: Growth): Document {
   if (growth === 'none') return document;
   if ('depth' in growth) return { ...document, grown: nested(growth.depth - 1) };
@@ -34,7 +34,10 @@ export function grown(document: Document, growth: Growth): Document {
   return { ...document, [field]: Array.from({ length: growth.descriptors - others }, () => first) };
 }
 
-/** Lists in lists, so deep. Their text is built where a stack would not do. */
+/**
+ * Returns lists nested this deep. Their text is built by {@link textOf}, because JSON.stringify would overflow the
+ * stack.
+ */
 function nested(depth: number): Json {
   let value: Json = [];
   for (let i = 1; i < depth; i++) value = [value];
@@ -64,12 +67,12 @@ export function bytesOfManifest(document: Document, { encoding, growth }: Manife
     case 'empty':
       return new Uint8Array(0);
     case 'repeated':
-      // Of two fields of one name the last counts; the bytes are kept with both.
+      // Of two fields with one name the last counts; the stored bytes keep both.
       return utf8(`{"schemaVersion":2,"repeated":1,"repeated":[2],${text.slice(1)}`.replace(',}', '}'));
   }
 }
 
-/** `JSON.stringify` recurses: what is too deep for it is written by hand. */
+/** Serializes a document. A deep one is written by hand, because `JSON.stringify` recurses. */
 function textOf(document: Document, growth: Growth): string {
   if (typeof growth === 'string' || !('depth' in growth) || growth.depth < 500) return JSON.stringify(document);
   const { grown: _, ...rest } = document;

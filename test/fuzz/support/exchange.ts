@@ -1,4 +1,4 @@
-/** Requests to the Worker, and what holds of every answer, whatever was asked. */
+/** Sends requests to the Worker, and checks what must hold for every answer. */
 import { expect } from 'vitest';
 import { call, type CallOptions } from '../../support/client.ts';
 
@@ -6,7 +6,7 @@ export interface Sent extends Omit<CallOptions, 'body'> {
   readonly method: string;
   readonly path: string;
   readonly body?: Uint8Array<ArrayBuffer> | undefined;
-  /** Without a Content-Length, as in chunked transfer coding. */
+  /** Sends no Content-Length, as in chunked transfer coding. */
   readonly streamed?: boolean;
 }
 
@@ -14,7 +14,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Of an error; '' where a HEAD leaves it out. */
+  /** The code of an error; '' for a HEAD, which has no body. */
   readonly code: string | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface OciErrors {
   }[];
 }
 
-/** The codes of the distribution spec, and those that Docker's registry added to them. */
+/** The codes of the distribution spec, and those that Docker's registry added. */
 const CODES: ReadonlySet<string> = new Set([
   'BLOB_UNKNOWN',
   'BLOB_UPLOAD_INVALID',
@@ -44,7 +44,7 @@ const CODES: ReadonlySet<string> = new Set([
   'UNSUPPORTED',
 ]);
 
-/** Sends a request; fails where the answer is no answer of an OCI registry. */
+/** Sends a request. Fails if the answer is not valid for an OCI registry. */
 export async function exchange({ method, path, body, streamed = false, ...options }: Sent): Promise<Answer> {
   const content = body === undefined ? null : streamed ? streamOf(body) : body;
   const response = await call(method, path, { ...options, body: content });
@@ -61,7 +61,7 @@ export async function exchange({ method, path, body, streamed = false, ...option
   return { status, headers, bytes, code: method === 'HEAD' ? '' : codeIn(bytes, headers, said) };
 }
 
-/** The code of a well-formed error document (distribution-spec, "Error Codes"). */
+/** Returns the code of a well-formed error document (distribution-spec, "Error Codes"). */
 function codeIn(bytes: Uint8Array, headers: Headers, said: string): string {
   expect(headers.get('Content-Type'), said).toMatch(/^application\/json\b/);
   const { errors, ...rest } = JSON.parse(

@@ -1,4 +1,4 @@
-/** A property is a test: as many runs as asked for, of one seed, after the cases that it has failed with before. */
+/** A property is a test with as many runs as requested, from one seed, after the cases that it failed with before. */
 import * as fc from 'fast-check';
 import { inject, test } from 'vitest';
 
@@ -9,12 +9,12 @@ declare module 'vitest' {
   }
 }
 
-/** For each thousand runs. A sequence of uploads takes a tenth of a second; a busy machine several times that. */
+/** Milliseconds for each thousand runs. A sequence of uploads takes 0.1 s, and several times that on a busy machine. */
 const TIMEOUT_OF_THOUSAND = 600_000;
 
 export interface PropertyOptions<Case> {
   readonly regressions?: readonly Case[];
-  /** Makes the state good again that a failure has left, so that smaller examples can be looked for. */
+  /** Restores the state after a failure, so that fast-check can shrink the example. */
   readonly restore?: () => Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What every property starts from: a store with the users in it, no line of log shown for each of its thousands of
- * requests, and nothing that goes on by itself.
+ * The starting point of every property: a store with the users, a hidden log, because there are thousands of requests,
+ * and stopped queues.
  */
 import { beforeEach } from 'vitest';
 import { addUsers } from '../../support/client.ts';
@@ -8,7 +8,7 @@ import { hideConsole } from '../../support/console.ts';
 import { keepQueuesStill } from '../../support/still-queues.ts';
 
 hideConsole();
-// Nodes note how far they have followed, whenever they are woken: no request's doing.
+// A queue that wakes up would write its position in the change log, which no request caused.
 keepQueuesStill();
 
 beforeEach(addUsers);

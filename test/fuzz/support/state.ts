@@ -1,12 +1,12 @@
-/** All that the registry keeps, to show that a request has changed none of it. */
+/** Snapshots of everything that the registry stores, to show that a request changed nothing. */
 import { env } from 'cloudflare:workers';
 import { expect } from 'vitest';
 import { objectKeys, rowsOf } from '../../support/fixture.ts';
 
-/** Written after a response, by requests that succeed: when something was last used. */
+/** Columns with the time of last use, which successful requests write after the response. */
 const NOTES: ReadonlySet<string> = new Set(['last_pull', 'last_used_at']);
 
-/** What a push writes; users and organizations are kept. */
+/** Tables that a push writes. The tables of users and organizations are not cleared. */
 const CONTENT = [
   'repositories',
   'manifests',
@@ -23,20 +23,18 @@ const CONTENT = [
 const MANIFESTS = CONTENT.slice(0, 7);
 
 interface State {
-  /** All rows, without the notes of last use, and the keys of all objects. */
+  /** All rows, without the times of last use, and the keys of all objects. */
   readonly text: string;
-  /**
-   * Whether nothing is left that a response leaves to be deleted: every object belongs to a blob or to an open session.
-   */
+  /** Whether all deletions after responses are done: every object belongs to a blob or to an open session. */
   readonly isSettled: boolean;
 }
 
-/** Refused logins are counted whatever else they change. */
+/** Refused logins are always counted. */
 const NO_REFUSALS = " WHERE action <> 'refuse login'";
 
 let query: Promise<string> | undefined;
 
-/** One statement for all tables: thousands of snapshots are taken. */
+/** Composes one statement for all tables, because thousands of snapshots are taken. */
 async function composeQuery(): Promise<string> {
   const columns = await rowsOf<{ table_name: string; column_name: string }>(
     `SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m JOIN pragma_table_info(m.name) c
@@ -59,7 +57,7 @@ async function stateNow(): Promise<State> {
   query ??= composeQuery();
   const read = query.then((text) => rowsOf<{ rows: string; blobs: string; chunks: string; ended: number }>(text));
   const [[found], keys] = await Promise.all([read, objectKeys()]);
-  if (found === undefined) throw new Error('a query without a table has one row');
+  if (found === undefined) throw new Error('the query must return one row');
   const known = new Set([...(JSON.parse(found.blobs) as string[]), ...(JSON.parse(found.chunks) as string[])]);
   return {
     text: JSON.stringify([found.rows, keys]),
@@ -67,21 +65,21 @@ async function stateNow(): Promise<State> {
   };
 }
 
-/** The state once what the last response left to be deleted has been. */
+/** Returns the state once all deletions after responses are done. */
 export async function settledState(): Promise<string> {
   const state = await stateOnce(({ isSettled }) => isSettled);
-  expect(state.isSettled, 'objects are left that belong to nothing').toBe(true);
+  expect(state.isSettled, 'some objects belong to nothing').toBe(true);
   return state.text;
 }
 
-/** Fails unless the state is, or becomes once what was written is deleted again, what it was. */
+/** Fails unless the state is unchanged, or becomes so once temporary writes are deleted. */
 export async function expectUnchanged(before: string, what: unknown): Promise<void> {
   const { text } = await stateOnce((state) => state.text === before);
   if (text === before) return;
   expect(JSON.parse(text), `${JSON.stringify(what)} has changed the state`).toEqual(JSON.parse(before));
 }
 
-/** At most a few seconds: what goes on after a response takes milliseconds. */
+/** Work after a response takes milliseconds. */
 const PATIENCE_MILLISECONDS = 5000;
 
 async function stateOnce(reached: (state: State) => boolean): Promise<State> {
@@ -94,7 +92,7 @@ async function stateOnce(reached: (state: State) => boolean): Promise<State> {
   return state;
 }
 
-/** Empties the store of content. */
+/** Deletes all content from the store. */
 export async function clearContent(): Promise<void> {
   await clear(CONTENT);
   for (;;) {
@@ -104,7 +102,7 @@ export async function clearContent(): Promise<void> {
   }
 }
 
-/** Empties the store of manifests and tags; blobs stay. */
+/** Deletes the manifests and tags from the store; blobs stay. */
 export async function clearManifests(): Promise<void> {
   await clear(MANIFESTS);
 }

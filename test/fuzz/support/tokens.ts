@@ -1,20 +1,20 @@
-/** Access tokens that the registry has not given: changed, or signed anew with what only it should be able to sign. */
+/** Forged access tokens: changed ones, and ones that are signed anew. */
 
 export type Forgery =
   | { readonly kind: 'none' }
-  /** One character, by so many places of the alphabet. */
+  /** Shifts one character by some places in the alphabet. */
   | { readonly kind: 'character'; readonly segment: 0 | 1 | 2; readonly at: number; readonly by: number }
   | { readonly kind: 'cut'; readonly segment: 0 | 1 | 2; readonly to: number }
   | { readonly kind: 'segments'; readonly count: number }
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'another key'; readonly byte: number }
-  /** Undefined takes a member out. `signed` with the right key. */
+  /** Changes the header; undefined removes a member. `signed` means with the right key. */
   | { readonly kind: 'header'; readonly header: Readonly<Record<string, unknown>>; readonly signed: boolean }
   | { readonly kind: 'claims'; readonly claims: Readonly<Record<string, unknown>> };
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-/** @param signingKey base64, the registry's own */
+/** @param signingKey the registry's own, in base64 */
 export async function forge(token: string, forgery: Forgery, signingKey: string): Promise<string> {
   const segments = token.split('.');
   const [header = '', claims = '', signature = ''] = segments;
@@ -43,7 +43,7 @@ export async function forge(token: string, forgery: Forgery, signingKey: string)
   }
 }
 
-/** Not the last character: some of its bits are no part of what it encodes. */
+/** Shifts a character, but never the last one: some of its bits encode nothing. */
 function shifted(text: string, at: number, by: number): string {
   const place = at % (text.length - 1);
   const character = ALPHABET[(ALPHABET.indexOf(text[place] ?? '') + by) % ALPHABET.length] ?? '';

@@ -1,4 +1,4 @@
-/** Takes the steps of a sequence of uploads against the registry and the model at once, and compares. */
+/** Runs the steps of an upload sequence against the registry and the model at once, and compares them. */
 import { expect } from 'vitest';
 import type { Uploader, Step, NamedDigest, ChunkRange, Tampering } from '../generate/uploads.ts';
 import { type Algorithm, concatenate, digestOf } from '../model/digests.ts';
@@ -17,7 +17,7 @@ const ORGANIZATIONS: Readonly<Record<Uploader, string>> = { alice: 'alice', alic
 
 export class Uploading {
   readonly #sessions: Session[] = [];
-  /** `<repository> <digest>` of each blob that was acknowledged, and its bytes. */
+  /** The bytes of each acknowledged blob, by `<repository> <digest>`. */
   readonly #blobs = new Map<string, Uint8Array<ArrayBuffer>>();
   readonly #pushed: { readonly repository: string; readonly digest: string }[] = [];
   #state: string;
@@ -27,7 +27,7 @@ export class Uploading {
     this.#state = state;
   }
 
-  /** The store has to be empty. */
+  /** Requires an empty store. */
   static async begin(): Promise<Uploading> {
     return new Uploading(await settledState());
   }
@@ -47,7 +47,7 @@ export class Uploading {
     }
   }
 
-  /** Blobs that were acknowledged and are not served as they were pushed. */
+  /** Returns the acknowledged blobs that are not served as they were pushed. */
   async lost(): Promise<string[]> {
     const lost: string[] = [];
     for (const [name, bytes] of this.#blobs) {
@@ -86,7 +86,7 @@ export class Uploading {
   async #mount({ user, repository, blob, from, digest }: StepOf<'mount'>): Promise<void> {
     const named = digest ?? this.#pushed[blob]?.digest ?? `sha256:${'0'.repeat(64)}`;
     const query = new URLSearchParams({ mount: named, ...(from !== undefined && { from }) });
-    // What the repository has already comes from wherever it is said to.
+    // A blob that the repository already has can be mounted from any source.
     const sources = [repository, ...(from === undefined ? this.#pushed.map((one) => one.repository) : [from])];
     const found = (from === 'no name' ? [] : sources)
       .filter((source) => source.startsWith(`${ORGANIZATIONS[user]}/`))
@@ -142,7 +142,7 @@ export class Uploading {
       digestOfBody: await digestOf(algorithm, body ?? NOTHING),
     };
     const expected = new Set(answersTo(session, request, this.#blobs.has(`${session.repository} ${digest}`)));
-    // A length that is none is a fault like the others. Where there is no body to have a length, none is sent.
+    // An invalid length is a fault like any other. Without a body, no length is sent.
     const isBadLength = step.length !== undefined && body !== undefined && !streamed;
     if (isBadLength) addFault(expected, '400 SIZE_INVALID');
     const headers = {
@@ -216,7 +216,7 @@ export class Uploading {
   }
 }
 
-/** Beside a fault, there is no success. */
+/** Adds a fault, and removes the successes, since the request can no longer succeed. */
 function addFault(expected: Set<Expected>, fault: Expected): void {
   for (const one of expected) if (!one.includes(' ')) expected.delete(one);
   expected.add(fault);
@@ -233,7 +233,7 @@ function rangeText(range: ChunkRange, offset: number, body: Uint8Array): string 
   return `${Math.max(0, offset + range.startBy)}-${Math.max(0, offset + body.byteLength - 1 + range.endBy)}`;
 }
 
-/** Two numbers, the second of which is not less than the first by more than one: that is the range of nothing. */
+/** Parses two numbers. The end may be one less than the start: that is an empty range. */
 function parseRange(text: string): { start: number; end: number } | 'bad' {
   const [start = '', end = '', ...more] = text.split('-');
   const isNumber = (digits: string): boolean => digits.length > 0 && isDigits(digits);
@@ -255,7 +255,7 @@ function tamper(tampering: Tampering, path: string, { user, repository }: Sessio
     const changed = reference.split('.').with(tampering.field, tampering.value).join('.');
     return { path: path.slice(0, slash) + changed, user: same };
   }
-  // Not the last character of the signature: some of its bits are no part of the signed bytes.
+  // The last character of the signature is never changed: some of its bits encode nothing.
   const at = tampering.at % (reference.length - 1);
   const after = reference.slice(at + (tampering.instead ? 1 : 0));
   return { path: path.slice(0, slash) + encodeURI(reference.slice(0, at) + tampering.put + after), user: same };

@@ -1,4 +1,4 @@
-/** The audit log over HTTP: who changed or deleted what, and refused logins. */
+/** The audit log over HTTP: who changed or deleted what, and which logins were refused. */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ import { Database } from '../../../src/stores/database.ts';
 import { basic, call, type UserName } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf } from '../../support/fixture.ts';
-import { api, eventually, follow, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
+import { api, eventually, applyChangeLog, NODE1, startQueues, stopQueues } from '../../support/queues.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -83,8 +83,8 @@ describe('the audit log', () => {
     }
   });
 
-  test('has what was deleted through a node, which is in the log of central', async () => {
-    await follow();
+  test("lists what was deleted through a node, in central's log", async () => {
+    await applyChangeLog();
     const { digest } = await putImage('alice/app', 1, ['a', 'b'], { as: 'alice', host: NODE1 });
     await deleted('/v2/alice/app/manifests/a', 'alice', NODE1);
     await deleted(`/v2/alice/app/manifests/${digest}`, 'alice', NODE1);
@@ -95,7 +95,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  test('has every change of control data, and what is done to images and queues', async () => {
+  test('lists every change of control data, and every operation on images and queues', async () => {
     const { digest } = await putImage('alice/app', 1, ['a']);
     const image = 'organizations/alice/repositories/app/images';
     const queue = 'replication/queues/node1';
@@ -165,7 +165,7 @@ describe('the audit log', () => {
     expect(entries).toHaveLength(wanted.length);
   });
 
-  test('has nothing of what changed nothing', async () => {
+  test('omits requests that changed nothing', async () => {
     await putImage('alice/app', 1, ['a']);
     const publish = { as: 'alice', body: { visibility: 'private' } } as const;
     expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
@@ -188,7 +188,7 @@ describe('the audit log', () => {
     expect((await log()).entries).toEqual([]);
   });
 
-  test('has nothing of what was refused or not there', async () => {
+  test('omits requests that were refused or named nothing that exists', async () => {
     const { digest, manifest } = await putImage('alice/app', 1, ['a']);
     const statuses = [
       await call('DELETE', '/v2/alice/app/manifests/missing', { as: 'alice' }),
@@ -202,7 +202,7 @@ describe('the audit log', () => {
     expect((await log()).entries).toEqual([]);
   });
 
-  test('an organization sees its own, and an administrator all', async () => {
+  test('shows an organization its own entries, and an administrator all', async () => {
     await putImage('alice/app', 1, ['a']);
     await putImage('bob/app', 2, ['b'], { as: 'bob' });
     await deleted('/v2/alice/app/manifests/a', 'alice');
@@ -221,11 +221,11 @@ describe('the audit log', () => {
     }
   });
 
-  test("of a name that has a new owner begins with that owner, although the asked node's copy is of the one before", async () => {
+  test("of a name with a new owner begins with that owner, even if the node's copy is of the previous owner", async () => {
     await putImage('alice/app', 1, ['a']);
     await deleted('/v2/alice/app/manifests/a', 'alice');
-    await follow();
-    // Only central has heard of the new owner: the node follows later.
+    await applyChangeLog();
+    // Only central knows the new owner: the node has not applied that change yet.
     await env.DB_CENTRAL.prepare("UPDATE organizations SET created_at = ?1 WHERE name = 'alice'")
       .bind(Date.now() + 1)
       .run();
@@ -238,11 +238,11 @@ describe('the audit log', () => {
     }
   });
 
-  test('of an organization that is removed is for administrators alone', async () => {
+  test('of a removed organization is for administrators only', async () => {
     await putImage('alice/app', 1, ['a']);
     await deleted('/v2/alice/app/manifests/a', 'alice');
     await deleted('/api/organizations/alice/repositories/app', 'admin');
-    // The isolate remembers its password.
+    // The isolate remembers alice's password.
     expect((await api('GET', 'organizations/alice/audit', { as: 'alice' })).status).toBe(200);
     await deleted('/api/organizations/alice', 'admin');
     const { status, body } = await api('GET', 'organizations/alice/audit', { as: 'alice' });
@@ -250,11 +250,11 @@ describe('the audit log', () => {
     expect((await log('admin', 'organizations/alice/audit')).entries.length).toBeGreaterThan(0);
   });
 
-  test('is one log of all stores, page by page', async () => {
+  test('merges the logs of all stores, page by page', async () => {
     const stores = [env.DB_CENTRAL, env.DB_NODE1!, env.DB_NODE2!].map((database) => new Database(database));
     for (let i = 0; i < 12; i++) {
       const about = { organization: 'alice', repository: 'alice/app', key: `tag${i}` };
-      // Three of each moment, of which two are in the same store.
+      // Three entries of each moment, two of them in the same store.
       await stores[i % 2]?.batch([audit('evict image', about, BERTH_ITSELF, 1_700_000_000_000 + Math.floor(i / 3))]);
     }
     const whole = (await log()).entries;
@@ -279,7 +279,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  test('is kept for as long as it is set to', async () => {
+  test('keeps entries for the configured time', async () => {
     await putImage('alice/app', 1, ['a']);
     await deleted('/v2/alice/app/manifests/a', 'alice');
     const config = parseConfig(env);
@@ -305,7 +305,10 @@ describe('refused logins in the audit log', () => {
     (await log(as, path)).entries.filter(({ action }) => action === 'refuse login');
   const total = (entries: readonly Entry[]): number => entries.reduce((sum, { count }) => sum + count, 0);
 
-  /** Of a GET of the management API that is refused: the keys by which it was counted for a user. */
+  /**
+   * Sends the management API a GET that it refuses, and returns the keys under which the refusal was counted for a
+   * user.
+   */
   async function countsOf(value: string): Promise<string[]> {
     const keys: string[] = [];
     const CREDENTIAL_CHECKS: RateLimit = { limit: async ({ key }) => ({ success: keys.push(key) > 0 }) };
@@ -317,12 +320,12 @@ describe('refused logins in the audit log', () => {
     return keys;
   }
 
-  test('a wrong whole token is counted once, for its user, and not as a guess of the bootstrap secret', async () => {
+  test('count a wrong whole token once, for its user, and not as a guess of the bootstrap secret', async () => {
     expect(await countsOf(btoa('alice:a-wrong-guess'))).toHaveLength(1);
     expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['alice', 1]]);
   });
 
-  test('an access token, which is not for the management API, is no guess of the bootstrap secret either', async () => {
+  test('do not count an access token, which the management API refuses, as a guess of the bootstrap secret', async () => {
     const answer = await (await call('GET', '/token', { as: 'alice' })).json<{ token: string }>();
     expect(await countsOf(answer.token)).toHaveLength(1);
     expect(await refusals()).toEqual([]);
@@ -330,8 +333,8 @@ describe('refused logins in the audit log', () => {
     expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['bootstrap', 1]]);
   });
 
-  test('are counted for each hour, user and address, at the store that decided, without the address or what was presented', async () => {
-    await follow();
+  test('count by hour, user and address at the deciding store, without the address or the secret', async () => {
+    await applyChangeLog();
     for (let i = 0; i < 4; i++) await guess('alice', '198.51.100.20');
     await guess('robot$alice.users.kraftcloud', '198.51.100.21');
     await guess('alice', '198.51.100.20', NODE1);
@@ -367,7 +370,7 @@ describe('refused logins in the audit log', () => {
     expect(await refusals('bob', 'organizations/bob/audit')).toEqual([]);
   });
 
-  test('are at least half of those there were, in few rows and writes', async () => {
+  test('record at least half of all refusals, in few rows and writes', async () => {
     for (let i = 0; i < 50; i++) await guess('bob', '198.51.100.30');
     for (let i = 0; i < 40; i++) await guess(`user-${i}`, '198.51.100.31');
     const entries = await eventually(refusals, (found) => total(found) >= 64);
@@ -376,7 +379,7 @@ describe('refused logins in the audit log', () => {
     expect(entries).toHaveLength(2);
   });
 
-  test('those beyond the limit of logins are among them', async () => {
+  test('include those over the limit of logins', async () => {
     const limited = { limit: async () => ({ success: false }) };
     const ask = async (path: string, authorization: string): Promise<number> => {
       const context = createExecutionContext();
@@ -395,7 +398,7 @@ describe('refused logins in the audit log', () => {
     expect(found).toEqual(['alice 2', 'bob 1', 'bootstrap 1']);
   });
 
-  test('are bounded: beyond a thousand of an hour, all are one', async () => {
+  test('are bounded: after a thousand in an hour, the rest share one entry', async () => {
     const control = new ControlData(new Database(env.DB_CENTRAL));
     const now = 1_700_000_000_000;
     const refused = { user: 'alice', organization: 'alice', host: 'h', count: 1 };

@@ -1,6 +1,6 @@
 /**
- * The OpenAPI document against the answers: every operation is asked in every way that the document tells apart, and
- * each answer must be one that it describes, with its status, its headers and its body.
+ * Compares the answers with the OpenAPI document. The test asks for every operation in every way that the document
+ * distinguishes; each answer must have a status, headers and a body that the document describes.
  */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
@@ -36,11 +36,11 @@ interface Document {
 }
 
 interface Example {
-  /** What the path holds, where {@link PARAMETERS} will not do. */
+  /** Path parameters that differ from {@link PARAMETERS}. */
   readonly parameters?: Readonly<Record<string, string>>;
-  /** Who may; an administrator unless told. */
+  /** Who asks; an administrator by default. */
   readonly as?: UserName;
-  /** Of a request that succeeds; made once everything is there. */
+  /** Body of a request that succeeds; built once the fixtures exist. */
   readonly body?: () => Promise<object>;
 }
 
@@ -53,7 +53,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   node: 'node1',
 };
 
-/** What is not there. */
+/** Parameters of things that do not exist. */
 const ABSENT: Readonly<Record<string, string>> = {
   organization: 'nobody',
   repository: 'nothing',
@@ -70,7 +70,7 @@ const REPOSITORY = `${ORGANIZATION}/repositories/{repository}`;
 const IMAGE = `${REPOSITORY}/images/{reference}`;
 const QUEUE = '/api/replication/queues/{store}';
 
-/** A request of each operation that succeeds. */
+/** For each operation, a request that succeeds. */
 const EXAMPLES: Readonly<Record<string, Example>> = {
   'get /api/organizations': {},
   'post /api/organizations': { body: body({ name: 'carol' }) },
@@ -135,7 +135,7 @@ beforeEach(async () => {
   ]);
 });
 
-/** Headers of any answer over HTTP, which need no description. */
+/** Headers that any HTTP answer may have; the document need not describe them. */
 const OF_HTTP: ReadonlySet<string> = new Set([
   'cache-control',
   'content-length',
@@ -185,7 +185,7 @@ async function ask(
   return response;
 }
 
-/** The answer to a request whose body never arrives. */
+/** Sends a request whose body never arrives, and returns the answer. */
 async function askAndStall(method: string, path: string): Promise<Response> {
   vi.useFakeTimers();
   try {
@@ -202,7 +202,7 @@ const AWAY = {
   prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: Network connection lost.')) }) }),
 };
 
-test('the document has an example of every operation here', () => {
+test('every operation of the document has an example here', () => {
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((m) => `${m} ${path}`),
   );
@@ -215,7 +215,7 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
   const good = pathOf(path, { ...PARAMETERS, ...parameters });
   const upper = method.toUpperCase();
 
-  test('answers as it is described', async () => {
+  test('answers as the document describes', async () => {
     const content = bodyFor === undefined ? undefined : JSON.stringify(await bodyFor());
     const json = content === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: content };
     const { responses, requestBody, parameters: described = [] } = document.paths[path]?.[method] ?? { responses: {} };
@@ -225,10 +225,10 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
     answers.set('a store that is away', await ask({ DB_CENTRAL: AWAY }, upper, good, content));
     const unlucky = { limit: async () => ({ success: false }) };
     answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content));
-    // Before what follows: some of it may succeed.
-    answers.set('who may', await call(upper, good, { ...json, as }));
+    // The requests below come after this one because some of them may succeed.
+    answers.set('an allowed caller', await call(upper, good, { ...json, as }));
     const absent = pathOf(path, ABSENT);
-    if (absent !== path) answers.set('what is not there', await call(upper, absent, { ...json, as }));
+    if (absent !== path) answers.set('something absent', await call(upper, absent, { ...json, as }));
     for (const { name, in: where } of described) {
       const bad = where === 'path' ? pathOf(path, { ...PARAMETERS, [name]: '-Bad-' }) : `${good}?${name}=-Bad-`;
       answers.set(`a bad ${name}`, await call(upper, bad, { ...json, as }));
@@ -241,7 +241,7 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
     if (requestBody !== undefined) {
       const headers = { 'Content-Type': 'application/json' };
       answers.set('a bad body', await call(upper, good, { headers, as, body: '{"other":1}' }));
-      answers.set('a body that is no JSON', await call(upper, good, { headers, as, body: '{' }));
+      answers.set('a body that is not JSON', await call(upper, good, { headers, as, body: '{' }));
       answers.set('a body of another type', await call(upper, good, { as, body: content ?? '' }));
     }
     const statuses = Object.fromEntries([...answers].map(([who, { status }]) => [who, status]));
@@ -254,16 +254,16 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
       ...(upper !== 'GET' && { 'a large body': 413, 'a body that stalls': 408 }),
       ...(requestBody !== undefined && {
         'a bad body': 400,
-        'a body that is no JSON': 400,
+        'a body that is not JSON': 400,
         'a body of another type': 400,
       }),
     });
-    expect(success).toContain(String(statuses['who may']));
+    expect(success).toContain(String(statuses['an allowed caller']));
     for (const response of answers.values()) await expectDescribed(key, response);
   });
 });
 
-test('a method that a path does not have is 405 with Allow, as the document says', async () => {
+test('a method that a path does not support is 405 with Allow, as the document says', async () => {
   expect(document.info.description).toContain('405');
   expect(document.info.description).toContain('Allow');
   for (const [path, methods] of Object.entries(document.paths)) {

@@ -1,4 +1,4 @@
-/** How far an image has come, its history, and fetching it ahead; over HTTP, with the real queues. */
+/** An image's replication state, its history, and prefetching it; over HTTP, with the real queues. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ import {
   type ApiAnswer,
   config,
   eventually,
-  follow,
+  applyChangeLog,
   NODE1,
   NODE2,
   queue,
@@ -37,21 +37,21 @@ const settled = (host = NODE1): Promise<ApiAnswer> => state('?wait=60', host);
 const digestAt = async (host: string, tag = 'latest'): Promise<string | null> =>
   (await call('HEAD', `/v2/alice/app/manifests/${tag}`, at(host))).headers.get('Docker-Content-Digest');
 
-/** Key of node1's object of the layer. */
+/** Returns the key of the layer's object in node1's bucket. */
 async function keyOfLayer(): Promise<string> {
   const row = env.DB_NODE1!.prepare("SELECT key FROM locations WHERE store = 'node1' AND digest = ?1");
   const found = await row.bind(await digestOf('sha256', LAYER)).first<{ key: string }>();
   return found?.key ?? '';
 }
 
-describe('who may', () => {
+describe('permissions', () => {
   const pullers: UserName[] = ['alice', 'aliceReader', 'aliceApp', 'platform'];
   const callers: (UserName | undefined)[] = [undefined, ...pullers, 'bob', 'official', 'admin'];
   const statusOf = (caller: UserName | undefined, may: readonly UserName[]): number =>
     caller === undefined ? 401 : may.includes(caller) ? 200 : 403;
 
   test.each([NODE1, undefined])(
-    'see the state and the history at %s: who may pull; and prefetch: who may push or runs the nodes',
+    'at %s, a puller sees the state and the history; a pusher, or who runs the nodes, may prefetch',
     async (host) => {
       await pushTo(NODE1, 1);
       await settled();
@@ -65,7 +65,7 @@ describe('who may', () => {
     },
   );
 
-  test('prefetch: nobody else, although the image is public or official; nor to a node where the credential is not good', async () => {
+  test('nobody else may prefetch, not even a public or official image, nor to a node where the credential is invalid', async () => {
     await pushTo(NODE1, 1);
     await putImage('official/base', 5, ['latest'], { as: 'official' });
     await settled();
@@ -92,7 +92,7 @@ describe('who may', () => {
     expect((await api('POST', `${LATEST}/prefetch`, { as, body: { node: 'node1' } })).status).toBe(200);
   });
 
-  test('restore: who may push', async () => {
+  test('a pusher may restore', async () => {
     await pushTo(NODE1, 1);
     await settled();
     const { body } = await api('GET', `${LATEST}/history`, at(NODE1));
@@ -109,7 +109,7 @@ describe('who may', () => {
 });
 
 describe('an image that was pushed to a node', () => {
-  test('is pending while its queue is paused, announced when central has heard of it, settled when central has its bytes', async () => {
+  test('is pending while its queue is paused, announced once central knows it, settled once central has its bytes', async () => {
     await queue('PATCH', '', { paused: true });
     const { digest } = await pushTo(NODE1, 1);
     const blobs = (copied: number) => ({ blobs: { copied, total: 2 }, bytes: { copied: 0, total: 100 } });
@@ -152,7 +152,7 @@ describe('an image that was pushed to a node', () => {
     });
   });
 
-  test('is parked when a node has other bytes, with what was wrong; repaired and tried again, it settles', async () => {
+  test('is parked with the reason when a node has other bytes; after a repair and a retry it settles', async () => {
     await queue('PATCH', '', { paused: true });
     await pushTo(NODE1, 1);
     const key = await keyOfLayer();
@@ -174,7 +174,7 @@ describe('an image that was pushed to a node', () => {
     expect((await queue('GET', '/parked')).body).toEqual({ jobs: [] });
   });
 
-  test('is superseded once a later write has won, and so is a version that the node itself has replaced', async () => {
+  test('is superseded once a later write has won, as is a version that the node itself has replaced', async () => {
     await pushTo(NODE1, 1);
     const { version } = (await settled()).body as { version: number };
     const second = await pushTo(NODE1, 5);
@@ -186,7 +186,7 @@ describe('an image that was pushed to a node', () => {
     expect((await state(`?version=${version}&wait=60`)).body).toMatchObject({ state: 'superseded', version });
   });
 
-  describe('by the version that its answer gave', () => {
+  describe("asked about by the version in the push's answer", () => {
     const versionOf = (response: Response): number => {
       expect(response.status).toBe(201);
       return Number(response.headers.get('Berth-Version'));
@@ -203,7 +203,7 @@ describe('an image that was pushed to a node', () => {
       locations: [],
     };
 
-    test('is the one that is asked about', async () => {
+    test('returns the state of that version', async () => {
       const image = await pushTo(NODE1, 1);
       for (const reference of ['latest', `${image.digest}?tag=latest`]) {
         const version = await push(image, NODE1, reference);
@@ -217,7 +217,7 @@ describe('an image that was pushed to a node', () => {
       }
     });
 
-    test('is superseded by a write that won elsewhere, although the host then has the winner', async () => {
+    test('is superseded by a write that won elsewhere, even once the host has the winner', async () => {
       await queue('PATCH', '', { paused: true });
       const image = await pushTo(NODE1, 1);
       const lost = await push(image, NODE1);
@@ -234,7 +234,7 @@ describe('an image that was pushed to a node', () => {
       expect((await settled()).body).toMatchObject({ state: 'settled', digest: won.digest });
     });
 
-    test('is pending, not superseded, while a later write of the same node has yet to be announced itself', async () => {
+    test('is pending, not superseded, until a later write of the same node is announced', async () => {
       const first = await pushTo(NODE1, 1);
       await settled();
       await queue('PATCH', '', { paused: true });
@@ -253,7 +253,7 @@ describe('an image that was pushed to a node', () => {
       expect(await digestAt(CENTRAL)).toBe(won.digest);
     });
 
-    test('is parked where the announcement of the write that won is', async () => {
+    test('is parked when the announcement of the winning write is parked', async () => {
       await queue('PATCH', '', { paused: true });
       const lost = await push(await pushTo(NODE1, 1), NODE1);
       const won = await pushTo(NODE1, 5);
@@ -273,7 +273,7 @@ describe('an image that was pushed to a node', () => {
       });
     });
 
-    test("is superseded by another store's write of the same version, where that one has won", async () => {
+    test("is superseded when another store's write of the same version has won", async () => {
       const lost = await putImage('alice/app', 1, ['other'], at(NODE1));
       const won = await putImage('alice/app', 5, ['other'], at(NODE2));
       await queue('PATCH', '', { paused: true });
@@ -297,7 +297,7 @@ describe('an image that was pushed to a node', () => {
       for (const host of [NODE2, CENTRAL]) expect((await state(asked, host)).body).toMatchObject(ofWinner);
     });
 
-    test.each(['latest', 'digest'])('is superseded once its %s was deleted, at every host', async (what) => {
+    test.each(['latest', 'digest'])('is superseded at every host once its %s was deleted', async (what) => {
       const image = await pushTo(NODE1, 1);
       const version = await push(image, NODE1);
       await settled();
@@ -332,7 +332,7 @@ describe('an image that was pushed to a node', () => {
       });
     });
 
-    test('is unknown to a host that has not heard of it, whatever that has under the tag', async () => {
+    test('is unknown to a host that does not know the version, whatever the tag points at there', async () => {
       await putImage('alice/app', 5, ['latest']);
       await queue('PATCH', '', { paused: true });
       const version = await push(await pushTo(NODE1, 1), NODE1);
@@ -341,7 +341,7 @@ describe('an image that was pushed to a node', () => {
     });
   });
 
-  test('is waited for: the answer comes as soon as the state is final', { timeout: 40_000 }, async () => {
+  test('answers a waiting request as soon as the state is final', { timeout: 40_000 }, async () => {
     await queue('PATCH', '', { paused: true });
     await pushTo(NODE1, 1);
     expect((await state('?wait=0.1')).body).toMatchObject({ state: 'pending' });
@@ -350,7 +350,7 @@ describe('an image that was pushed to a node', () => {
     expect((await waiting).body).toMatchObject({ state: 'settled' });
   });
 
-  test('what is not there, and what is wrong', async () => {
+  test('refuses absent images and bad parameters', async () => {
     for (const [path, status] of [
       [`${IMAGES}/never`, 404],
       [`organizations/alice/repositories/never/images/latest`, 404],
@@ -373,7 +373,7 @@ describe('an image that was pushed to a node', () => {
 });
 
 describe('history', () => {
-  test('has the writes of all stores, those that lost included; a lost one can be put back', async () => {
+  test('lists the writes of all stores, including those that lost; a lost one can be restored', async () => {
     await queue('PATCH', '', { paused: true });
     const lost = await pushTo(NODE1, 1);
     const won = await putImage('alice/app', 5, ['latest']);
@@ -412,13 +412,13 @@ describe('history', () => {
       body: { digest: lost.digest, version: expect.any(Number) },
     });
     expect((await settled(NODE2)).body).toMatchObject({ digest: lost.digest, state: 'settled' });
-    await follow();
+    await applyChangeLog();
     for (const host of [CENTRAL, NODE1, NODE2]) expect([host, await digestAt(host)]).toEqual([host, lost.digest]);
     const after = (await api('GET', `${LATEST}/history`, at(NODE1))).body as { history: { digest: string }[] };
     expect(after.history.map(({ digest }) => digest)).toEqual([lost.digest, won.digest, lost.digest]);
   });
 
-  test('shows callers who may not push the deletions of a tag, but no manifest that was deleted', async () => {
+  test("shows callers who cannot push a tag's deletions, but no deleted manifest", async () => {
     const deleted = await pushTo(NODE1, 1);
     const kept = await pushTo(NODE1, 5);
     await settled();
@@ -428,7 +428,7 @@ describe('history', () => {
     await settled();
     const publish = { as: 'alice', body: { visibility: 'public' } } as const;
     expect((await api('PATCH', 'organizations/alice/repositories/app', publish)).status).toBe(200);
-    await follow();
+    await applyChangeLog();
     const seen = async (as: UserName, host: string) => {
       const { body } = await api('GET', `${LATEST}/history`, { as, host });
       return (body as { history: { digest: string | null }[] }).history.map(({ digest }) => digest);
@@ -441,10 +441,10 @@ describe('history', () => {
     }
   });
 
-  test('a manifest that would be refused if it were pushed today can be put back, as it was pushed', async () => {
+  test('restores a manifest as it was pushed, even if a push of it would be refused today', async () => {
     const old = await putImage('alice/app', 1, ['latest'], at(CENTRAL));
     await putImage('alice/app', 5, ['latest'], at(CENTRAL));
-    // A stricter version came between the push and the restore.
+    // Berth became stricter between the push and the restore.
     const loosen = `UPDATE manifest_contents
       SET content = replace(content, '{"', '{"annotations":{"a":1},"SchemaVersion":"2","')`;
     await env.DB_CENTRAL.prepare(`${loosen} WHERE digest = ?1`).bind(old.digest).run();
@@ -466,7 +466,7 @@ describe('history', () => {
     expect(await read()).toBe(before);
   });
 
-  test('an entry that is not there, a deletion, and a manifest that was deleted cannot be put back', async () => {
+  test('does not restore an unknown entry, a deletion or a deleted manifest', async () => {
     const image = await pushTo(NODE1, 1);
     await settled();
     expect((await call('DELETE', `/v2/alice/app/manifests/latest`, at(NODE1))).status).toBe(202);
@@ -485,7 +485,7 @@ describe('history', () => {
 });
 
 describe('prefetch', () => {
-  test('copies an image to a node, which then needs nobody else', async () => {
+  test('copies an image to a node, which then serves it without any other store', async () => {
     const image = await pushTo(NODE1, 1);
     await settled();
     const asked = await api('POST', `${LATEST}/prefetch?wait=60`, { ...at(NODE1), body: { node: 'node2' } });
@@ -504,7 +504,7 @@ describe('prefetch', () => {
     expect(rows).toEqual({ outbox: 0, tag: image.digest });
   });
 
-  test('of what is not there, to where nobody is, and without saying where', async () => {
+  test('refuses absent images and unknown nodes, and does not reveal where an image is', async () => {
     await pushTo(NODE1, 1);
     await settled();
     for (const [path, body, status] of [
@@ -522,7 +522,7 @@ describe('prefetch', () => {
   });
 });
 
-test('what was pushed to central is settled at once', async () => {
+test('an image that was pushed to central is settled at once', async () => {
   await putImage('alice/app', 1, ['latest']);
   expect((await state('', CENTRAL)).body).toMatchObject({
     state: 'settled',

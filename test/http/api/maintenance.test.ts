@@ -1,4 +1,4 @@
-/** What operators see of maintenance, over HTTP. */
+/** What operators see of maintenance over HTTP. */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ import { api, startQueues, stopQueues } from '../../support/queues.ts';
 beforeEach(startQueues);
 afterEach(stopQueues);
 
-test('tasks of maintenance: when they ran and will run, what they did, what stopped them', async () => {
+test('lists maintenance tasks: when they ran and will run, what they did, what stopped them', async () => {
   const at = Date.UTC(2026, 0, 2, 3, 4, 5);
   const task = {
     task: 'collect',
@@ -25,7 +25,7 @@ test('tasks of maintenance: when they ran and will run, what they did, what stop
   };
   await new Database(env.DB_NODE1!).batch([
     saveTask(task),
-    // Of an earlier version: it is on the list no more.
+    // A task of an earlier version of Berth, which the list omits.
     saveTask({ ...task, task: 'vacuum' }),
     countMaintenance('collected_bytes', 5),
     countMaintenance('collected_bytes', 6),
@@ -61,7 +61,7 @@ test('tasks of maintenance: when they ran and will run, what they did, what stop
   expect(metrics).toContain('berth_collected_bytes_total{store="node1"} 11\n');
 });
 
-test('whether anything is collected', async () => {
+test('says whether collection is on', async () => {
   const { REGISTRY } = env;
   const fetcher = async (request: Request): Promise<Response> => {
     const context = createExecutionContext();

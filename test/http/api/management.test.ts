@@ -28,8 +28,8 @@ function api(method: string, path: string, as: CallOptions['as'], body?: object)
   });
 }
 
-describe('from nothing, with the bootstrap secret', () => {
-  test('an organization, its first credential, a push with it', async () => {
+describe('with only the bootstrap secret', () => {
+  test('an administrator creates an organization and its first credential, which can push', async () => {
     expect((await api('POST', 'organizations', bootstrap, { name: 'carol' })).status).toBe(201);
     const created = await api('POST', 'organizations/carol/credentials', bootstrap, {
       name: 'laptop',
@@ -56,7 +56,7 @@ describe('from nothing, with the bootstrap secret', () => {
     expect(results).toMatchObject([{ last_used_at: expect.any(Number) as number }]);
   });
 
-  test('platform and administrator credentials', async () => {
+  test('an administrator creates platform and administrator credentials', async () => {
     for (const kind of ['platform', 'administrator']) {
       const { secret } = await (
         await api('POST', 'credentials', bootstrap, { name: `the-${kind}`, kind })
@@ -84,7 +84,7 @@ describe('from nothing, with the bootstrap secret', () => {
     ['dots', 'a.bootstrap.secret.with.dots'],
     ['the form of a whole token', btoa('operator:chosen-by-hand')],
     ['the form of an access token', 'eyJoZWFkZXI.Y2xhaW1z.c2lnbmF0dXJl'],
-  ])('which may have %s', async (_form, secret) => {
+  ])('the bootstrap secret may have %s', async (_form, secret) => {
     const context = createExecutionContext();
     const request = new Request(`${HOST}/api/organizations`, { headers: { Authorization: `Bearer ${secret}` } });
     const { status } = await createApp().fetch(request, { ...env, BOOTSTRAP_SECRET: secret }, context);
@@ -98,7 +98,7 @@ describe('from nothing, with the bootstrap secret', () => {
   });
 });
 
-describe('who may', () => {
+describe('permissions', () => {
   const ROUTES = [
     ['GET', 'organizations', 'registry'],
     ['POST', 'organizations', 'registry'],
@@ -139,7 +139,7 @@ describe('who may', () => {
   );
 });
 
-describe('what is wrong is said', () => {
+describe('an error names the bad field', () => {
   test.each([
     ['organizations', { name: 'Carol' }, 'name'],
     ['organizations', {}, 'name'],
@@ -167,19 +167,19 @@ describe('what is wrong is said', () => {
     expect(error?.detail['requestId']).toBe(response.headers.get('X-Request-Id'));
   });
 
-  test('a body that is not JSON, and one of another type', async () => {
+  test('a body that is not JSON, or of another type, is refused', async () => {
     for (const headers of [{ 'Content-Type': 'application/json' }, { 'Content-Type': 'text/plain' }]) {
       const response = await call('POST', '/api/organizations', { as: 'admin', headers, body: '{' });
       expect([response.status, await codeOf(response)]).toEqual([400, 'FIELD_INVALID']);
     }
   });
 
-  test('a body that is too large', async () => {
+  test('a body that is too large is refused', async () => {
     const response = await api('POST', 'organizations', 'admin', { name: 'x'.repeat(70_000) });
     expect([response.status, await codeOf(response)]).toEqual([413, 'SIZE_INVALID']);
   });
 
-  test('what exists already, and what does not', async () => {
+  test('creating what exists is 409, and changing what does not is 404', async () => {
     const cases = [
       ['POST', 'organizations', { name: 'alice' }, 409],
       ['POST', 'organizations/alice/credentials', { name: 'alice', rights: ['pull'] }, 409],
@@ -198,8 +198,8 @@ describe('what is wrong is said', () => {
   });
 });
 
-test('a credential whose row contradicts itself is good for nothing', async () => {
-  // The schema refuses such a row; this is what stands behind it.
+test('a credential whose row contradicts itself is refused', async () => {
+  // The schema refuses such a row; this tests the second line of defence.
   const { logIn, KnownGood, hashSecret } = await import('../../../src/auth/login.ts');
   const row = { id: 'x', kind: 'organization', organization: '', name: 'x', rights: '["pull"]', repositories: '[]' };
   const control = {
@@ -246,7 +246,7 @@ describe('repositories', () => {
     expect((await call('GET', manifest)).status).toBe(401);
   });
 
-  test('can be made before the first push', async () => {
+  test('can be created before the first push', async () => {
     expect(
       (await api('POST', 'organizations/alice/repositories', 'alice', { name: 'early', visibility: 'public' })).status,
     ).toBe(201);
@@ -273,7 +273,7 @@ describe('repositories', () => {
   });
 });
 
-test('an organization goes when it is empty, and whoever gets its name finds nothing, nor what old tokens pushed', async () => {
+test('an organization can be removed once it is empty, and a new owner of its name sees nothing of the old one, not even what old tokens pushed later', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
     const image = await putImage('alice/app', 1, ['latest']);
@@ -299,14 +299,14 @@ test('an organization goes when it is empty, and whoever gets its name finds not
   }
 });
 
-test('removing an organization that is not there changes nothing', async () => {
+test('removing an organization that does not exist changes nothing', async () => {
   await putImage('alice/app', 1, ['latest']);
   await env.DB_CENTRAL.prepare("DELETE FROM organizations WHERE name = 'alice'").run();
   expect((await api('DELETE', 'organizations/alice', 'admin')).status).toBe(404);
   expect((await call('GET', '/v2/alice/app/manifests/latest', { as: 'alice' })).status).toBe(200);
 });
 
-test('a credential ends when it said so', async () => {
+test('a credential ends at its stated time', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
     const expires = new Date(Date.now() + 120_000).toISOString();
@@ -343,7 +343,7 @@ describe('n of a list', () => {
   ];
 
   test.each(['', '1001', '99999999999999999999', '9'.repeat(400)])(
-    '%j is absent where empty, and above the most the most',
+    '%j is accepted: an empty one means the default, and one above the maximum the maximum',
     async (n) => {
       for (const list of LISTS)
         expect([list, (await api('GET', `${list}?n=${n}`, 'admin')).status]).toEqual([list, 200]);
@@ -351,7 +351,7 @@ describe('n of a list', () => {
   );
 
   test.each(['0', '00', '-1', '1.5', '1e2', '0x10', 'x', '%201'])(
-    '%j is 400, and the message says what it must be',
+    '%j is 400, and the message says what n must be',
     async (n) => {
       for (const list of LISTS) {
         const response = await api('GET', `${list}?n=${n}`, 'admin');
@@ -361,7 +361,7 @@ describe('n of a list', () => {
     },
   );
 
-  test('above the most gives a page of the most', async () => {
+  test('above the maximum gives a page of the maximum', async () => {
     const names = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
     await env.DB_CENTRAL.prepare(
       `INSERT INTO organizations (name, created_at) ${names} SELECT printf('o%05d', i), 0 FROM n`,
@@ -373,7 +373,7 @@ describe('n of a list', () => {
   });
 });
 
-test('a write that is asked about by no version, or by none that a push can have been answered', async () => {
+test('an empty version asks about the current write, and one that no push can have returned is 400', async () => {
   await putImage('alice/app', 1, ['latest']);
   const asked = (version: string) =>
     api('GET', `organizations/alice/repositories/app/images/latest?version=${version}`, 'alice');
@@ -387,7 +387,7 @@ test('a write that is asked about by no version, or by none that a push can have
   }
 });
 
-test('the OpenAPI document describes every route, and is made of the schemas', async () => {
+test('the OpenAPI document describes every route, and comes from the same schemas', async () => {
   const document = await (
     await call('GET', '/api/openapi.json')
   ).json<{ openapi: string; paths: Record<string, object>; components: { schemas: object } }>();
@@ -443,7 +443,7 @@ test('the OpenAPI document describes every route, and is made of the schemas', a
   ]);
 });
 
-test('a credential makes none that is good where it is not itself', async () => {
+test('a credential cannot create one for registries where it is not valid itself', async () => {
   const made = await api('POST', 'organizations/alice/credentials', 'admin', {
     name: 'local',
     rights: ['pull', 'admin'],

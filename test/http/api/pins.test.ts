@@ -22,13 +22,13 @@ test('a pin is set once, listed, and removed', async () => {
   expect(await (await pins('GET', '1.2/pins')).json()).toEqual({ pins: [] });
 });
 
-test('by digest as well', async () => {
+test('a pin may name a digest', async () => {
   const digest = `sha256:${'0'.repeat(64)}`;
   expect((await pins('PUT', `${digest}/pins/node2`)).status).toBe(200);
   expect(await (await pins('GET', `${digest}/pins`)).json()).toMatchObject({ pins: [{ node: 'node2' }] });
 });
 
-test('a node that there is not, a reference that is none, and callers who may not', async () => {
+test('an unknown node, a malformed reference and callers without the right are refused', async () => {
   const nowhere = await pins('PUT', '1.2/pins/nowhere');
   expect([nowhere.status, await nowhere.text()]).toEqual([
     404,

@@ -9,7 +9,7 @@ import {
   api,
   type ApiAnswer,
   eventually,
-  follow,
+  applyChangeLog,
   NODE1,
   queue,
   startQueues,
@@ -52,7 +52,7 @@ async function onlyHere(last?: string, n = 1): Promise<Page> {
   return body as Page;
 }
 
-/** All pages, and how many there were. */
+/** Returns the items of all pages, and the number of pages. */
 async function allOnlyHere(n: number): Promise<{ items: Page['items']; pages: number }> {
   const items = [];
   let last: string | null | undefined;
@@ -66,7 +66,7 @@ async function allOnlyHere(n: number): Promise<{ items: Page['items']; pages: nu
   throw new Error('the pages do not end');
 }
 
-describe('who may', () => {
+describe('permissions', () => {
   const ROUTES = [
     ['GET', 'queues', undefined, 200],
     ['GET', 'queues/node1', undefined, 200],
@@ -77,7 +77,7 @@ describe('who may', () => {
     ['GET', 'queues/node1/only-here', undefined, 200],
   ] as const;
 
-  test.each(ROUTES)('%s %s: administrators', async (method, path, body, status) => {
+  test.each(ROUTES)('%s %s: only administrators may', async (method, path, body, status) => {
     const callers: (UserName | undefined)[] = [
       undefined,
       'alice',
@@ -97,7 +97,7 @@ describe('who may', () => {
     }
   });
 
-  test.each(ROUTES.slice(1))('%s %s: of a store that has a queue', async (method, path, body) => {
+  test.each(ROUTES.slice(1))('%s %s: only for a store that has a queue', async (method, path, body) => {
     for (const [store, status] of [
       ['node9', 404],
       ['central', 404],
@@ -130,8 +130,8 @@ describe('who may', () => {
   });
 });
 
-describe('a store that is retired', () => {
-  test('is forgotten, unless a node is on it', async () => {
+describe('a retired store', () => {
+  test('can be forgotten, unless a node uses it', async () => {
     const locations = (store: string, query = ''): Promise<ApiAnswer> =>
       api('DELETE', `replication/stores/${store}/locations${query}`, { as: 'admin' });
     const insert = env.DB_CENTRAL.prepare(
@@ -158,7 +158,7 @@ describe('a store that is retired', () => {
 });
 
 describe('a queue', () => {
-  test('is listed with all others, and says how far the nodes have followed', async () => {
+  test("is listed with all others, with each node's position in the change log", async () => {
     const { body } = await api('GET', 'replication/queues', { as: 'admin' });
     const { queues } = body as {
       queues: { store: string; change_log: { store: string; behind: number; seconds_since: number }[] }[];
@@ -174,7 +174,7 @@ describe('a queue', () => {
     expect((await queue('GET')).body).toMatchObject(IDLE);
   });
 
-  test('that is paused announces nothing, while deletions come down; resumed, it goes on', async () => {
+  test('that is paused announces nothing, while deletions still come down; resumed, it continues', async () => {
     const old = await pushToNode1(1, 'old');
     await settled('old');
     expect((await queue('PATCH', '', { paused: true })).body).toMatchObject({ paused: true });
@@ -185,7 +185,7 @@ describe('a queue', () => {
       oldest_outbox_entry_seconds: expect.any(Number),
     });
     expect((await call('DELETE', `/v2/alice/app/manifests/${old.digest}`, { as: 'alice' })).status).toBe(202);
-    await follow();
+    await applyChangeLog();
     const { results } = await env
       .DB_NODE1!.prepare('SELECT digest FROM manifests WHERE deleted_version > created_version')
       .all();
@@ -196,7 +196,7 @@ describe('a queue', () => {
     expect((await queue('GET')).body).toMatchObject(IDLE);
   });
 
-  test('that is resumed does not wait for a copy that is under way, nor for the end of a rest', async () => {
+  test('that is resumed waits neither for a copy in progress nor for the end of a backoff', async () => {
     const wakeUp = vi.spyOn(Replicator.prototype, 'wakeUp');
     await queue('PATCH', '', { paused: true });
     expect(wakeUp).not.toHaveBeenCalled();
@@ -204,7 +204,7 @@ describe('a queue', () => {
     expect(wakeUp).toHaveBeenCalledOnce();
   });
 
-  test('lists parked jobs in pages, and tries one or all again', async () => {
+  test('lists parked jobs in pages, and retries one or all of them', async () => {
     await queue('PATCH', '', { paused: true });
     await pushToNode1(1);
     await pushToNode1(5, 'other');
@@ -245,13 +245,13 @@ describe('a queue', () => {
     expect((await queue('GET')).body).toMatchObject(IDLE);
   });
 
-  test('says page by page what only the node has: first what is not announced, then bytes', async () => {
+  test('lists in pages what only the node has: first unannounced writes, then bytes', async () => {
     expect(await allOnlyHere(10)).toEqual({ items: [], pages: 1 });
     await queue('PATCH', '', { paused: true });
     const images = [await pushToNode1(1), await pushToNode1(5, 'other')];
-    const marked = [...images.map(({ digest }) => digest), 'latest', 'other'].toSorted();
+    const unannounced = [...images.map(({ digest }) => digest), 'latest', 'other'].toSorted();
     for (const n of [1, 3, 4, 100]) {
-      expect((await allOnlyHere(n)).items.map(({ key }) => key).toSorted()).toEqual(marked);
+      expect((await allOnlyHere(n)).items.map(({ key }) => key).toSorted()).toEqual(unannounced);
     }
     expect((await onlyHere(undefined, 100)).items).toContainEqual({
       kind: 'tag',
@@ -259,7 +259,7 @@ describe('a queue', () => {
       key: 'latest',
     });
 
-    // Announced, and not copied.
+    // The images are announced, but their bytes cannot be copied.
     const { results } = await env.DB_NODE1!.prepare('SELECT key FROM locations').all<{ key: string }>();
     await env.BLOBS_NODE1!.delete(results.map(({ key }) => key));
     await queue('PATCH', '', { paused: false });
@@ -270,7 +270,7 @@ describe('a queue', () => {
     ]);
   });
 
-  test('announces everything once more to a central whose rows were lost, and brings the bytes', async () => {
+  test('announces everything again to a central that lost its rows, and copies the bytes', async () => {
     const image = await pushToNode1(1);
     await settled();
     const tables = [
@@ -296,7 +296,7 @@ describe('a queue', () => {
     }
   });
 
-  test('leaves alone what no manifest names', async () => {
+  test('does not copy blobs that no manifest references', async () => {
     await putBlob('alice/app', bytesOf(3, 50), AT_NODE1);
     await pushToNode1(1);
     await settled();

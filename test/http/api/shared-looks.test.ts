@@ -1,4 +1,4 @@
-/** Requests that wait look rarely, and together. */
+/** Waiting requests look rarely, and share what they see. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SharedLooks } from '../../../src/http/api/shared-looks.ts';
 
@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 
 const is = (wanted: number) => (seen: number) => seen === wanted;
 
-test('a hundred requests that wait ten seconds for the same thing look as often as one', async () => {
+test('a hundred requests that wait ten seconds for the same thing look about as often as one', async () => {
   const looks = new SharedLooks<number>();
   const look = vi.fn(async () => 0);
   const alone = looks.until('alone', look, is(1), 10);
@@ -20,11 +20,11 @@ test('a hundred requests that wait ten seconds for the same thing look as often 
   const all = Array.from({ length: 100 }, () => looks.until('same', look, is(1), 10));
   await vi.advanceTimersByTimeAsync(10_000);
   expect(await Promise.all(all)).toEqual(Array(100).fill(0));
-  // Each looks once itself.
+  // Each request looks once itself.
   expect(look.mock.calls.length).toBeLessThanOrEqual(100 + single);
 });
 
-test('what one has seen, all that wait for it have seen', async () => {
+test('all requests that wait for the same thing answer by what one of them saw', async () => {
   const looks = new SharedLooks<number>();
   let state = 0;
   const all = Promise.all(Array.from({ length: 10 }, () => looks.until('same', async () => state, is(1), 60)));
@@ -34,13 +34,13 @@ test('what one has seen, all that wait for it have seen', async () => {
   expect(await all).toEqual(Array(10).fill(1));
 });
 
-test('a request answers by nothing that was seen before it came', async () => {
+test('a request never answers by what was seen before it came', async () => {
   const looks = new SharedLooks<number>();
   expect(await looks.until('same', async () => 1, is(1), 60)).toBe(1);
   expect(await looks.until('same', async () => 2, is(2), 60)).toBe(2);
 });
 
-test('without a time to wait, and where it is there, one look is enough', async () => {
+test('one look is enough without a waiting time, or when the state is reached already', async () => {
   const looks = new SharedLooks<number>();
   const look = vi.fn(async () => 1);
   expect(await looks.until('same', look, is(2), 0)).toBe(1);
@@ -48,7 +48,7 @@ test('without a time to wait, and where it is there, one look is enough', async 
   expect([look.mock.calls.length, vi.getTimerCount()]).toEqual([2, 0]);
 });
 
-test('the look of a request that was cancelled is taken over', async () => {
+test('the other requests look instead of one that was cancelled', async () => {
   const looks = new SharedLooks<number>();
   const waiting = looks.until('same', vi.fn(async () => 1).mockResolvedValueOnce(0), is(1), 60);
   await vi.advanceTimersByTimeAsync(0);
@@ -57,7 +57,7 @@ test('the look of a request that was cancelled is taken over', async () => {
   expect(await waiting).toBe(1);
 });
 
-test('a look that fails fails for the one that looked: the others look themselves', async () => {
+test('a failed look fails only the request that looked: the others look themselves', async () => {
   const looks = new SharedLooks<number>();
   const failing = expect(looks.until('same', async () => Promise.reject(new Error('away')), is(1), 60)).rejects.toThrow(
     'away',

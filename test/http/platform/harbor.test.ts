@@ -1,4 +1,4 @@
-/** Harbor's two requests: removing a repository, and an organization's quota. */
+/** Harbor's two requests: removing a repository, and reading an organization's quota. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addCredentials, addUsers, call, type NewUser, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
@@ -14,7 +14,7 @@ const DELETER: NewUser = {
   repositories: ['alice/team/*'],
 };
 
-/** Bytes that alice uses: of two blobs and their manifest. */
+/** Bytes that alice uses: two blobs and their manifest. */
 let used: number;
 
 beforeEach(async () => {
@@ -36,7 +36,7 @@ async function listed(): Promise<string[]> {
 }
 
 describe('removing a repository', () => {
-  test('takes every tag and manifest with it, from every list at once', async () => {
+  test('deletes every tag and manifest, and takes the repository out of every list at once', async () => {
     expect((await remove('alice', 'app')).status).toBe(200);
     expect(await listed()).toEqual(['alice/team/app', 'alice/team/deep/app']);
     expect((await call('GET', '/v2/alice/app/tags/list', { as: 'alice' })).status).toBe(404);
@@ -45,7 +45,7 @@ describe('removing a repository', () => {
     expect(await listed()).toContain('alice/app');
   });
 
-  test('says NOT_FOUND of what is not there, which kraft takes for a warning, and of nothing else', async () => {
+  test('says NOT_FOUND, which kraft treats as a warning, only when the repository does not exist', async () => {
     const textOf = async (project: string, name: string) => (await remove(project, name)).text();
     expect(await textOf('alice', 'none')).toBe(
       '{"status":"error","errors":[{"status":404,"message":"NOT_FOUND: there is no such repository"}]}',
@@ -55,14 +55,14 @@ describe('removing a repository', () => {
   });
 
   test.each(['team/deep/app', 'team%2Fdeep%2Fapp', 'team%252Fdeep%252Fapp', 'team%2fdeep%2fapp'])(
-    'takes a name with slashes however it is encoded: %s',
+    'accepts a name with slashes in any encoding: %s',
     async (name) => {
       expect((await remove('alice', name)).status).toBe(200);
       expect(await listed()).toEqual(['alice/app', 'alice/team/app']);
     },
   );
 
-  test('takes the right to delete from that repository', async () => {
+  test('requires the right to delete from that repository', async () => {
     const before = await snapshotWithoutUse();
     for (const as of ['aliceReader', 'aliceApp', 'bob', 'platform', 'admin'] as const) {
       expect([as, (await remove('alice', 'app', wholeOf(as))).status]).toEqual([as, 403]);
@@ -100,7 +100,7 @@ describe('the summary of an organization', () => {
   const summary = (project: string, as: UserName) =>
     call('GET', `/api/v2.0/projects/${project}/summary`, { as: wholeOf(as) });
 
-  test('has what it uses, in distinct blobs and manifests, and no limit', async () => {
+  test('shows its usage, in distinct blobs and manifests, and no limit', async () => {
     const answer = await summary('alice', 'alice');
     expect([answer.status, await answer.json()]).toEqual([
       200,
@@ -110,7 +110,7 @@ describe('the summary of an organization', () => {
     expect((await summary('alice', 'admin')).status).toBe(200);
   });
 
-  test('has its quota', async () => {
+  test('shows its quota', async () => {
     const body = JSON.stringify({ bytes: 1000 });
     const headers = { 'Content-Type': 'application/json' };
     expect((await call('PUT', '/api/organizations/alice/quota', { as: 'admin', headers, body })).status).toBe(200);
@@ -129,7 +129,7 @@ describe('the summary of an organization', () => {
   });
 });
 
-test('the management API next to it answers as before', async () => {
+test('the management API beside it still answers', async () => {
   const response = await call('GET', '/api/organizations/alice');
   expect(response.status).toBe(401);
   expect((await response.json<{ errors: { code: string }[] }>()).errors[0]?.code).toBe('UNAUTHORIZED');

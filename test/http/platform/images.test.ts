@@ -60,7 +60,7 @@ describe('what an organization owns', () => {
     expect(pushed).toBeLessThanOrEqual(Date.now() + 100);
   });
 
-  test('is listed without what was deleted, or never tagged', async () => {
+  test('is listed without deleted and untagged images', async () => {
     const image = await putImage('alice/app', 1, ['latest', 'old']);
     await putImage('alice/app', 5, []);
     await putImage('alice/gone', 9, ['latest']);
@@ -73,7 +73,7 @@ describe('what an organization owns', () => {
     expect(await list()).toEqual([]);
   });
 
-  test('is the same with every form of login, and nothing without', async () => {
+  test('is the same with every form of login, and refused without one', async () => {
     await putImage('alice/app', 1, ['latest']);
     const token = btoa('alice:alice-secret');
     for (const authorization of [
@@ -100,7 +100,7 @@ describe('what an organization owns', () => {
   });
 });
 
-describe('who may list what', () => {
+describe('permissions to list', () => {
   beforeEach(async () => {
     for (const name of ['alice/app', 'alice/other', 'alice/team/one', 'alice/open'])
       await putImage(name, 1, ['latest']);
@@ -113,7 +113,7 @@ describe('who may list what', () => {
   const names = async (user: UserName, path = ''): Promise<string[]> =>
     (await list(path, user)).map(({ name }) => name);
 
-  test('a credential lists what it covers, and what is public', async () => {
+  test('a credential lists what it covers, and public repositories', async () => {
     const all = ['alice/app', 'alice/open', 'alice/other', 'alice/team/one'];
     expect(await names('alice')).toEqual(all);
     expect(await names('aliceReader')).toEqual(all);
@@ -123,7 +123,7 @@ describe('who may list what', () => {
     expect(await names('admin')).toEqual(['alice/open', 'official/base']);
   });
 
-  test('everyone who has logged in lists official, and of others what is public', async () => {
+  test('every logged-in caller lists official, and public repositories of other organizations', async () => {
     for (const user of ['alice', 'aliceApp', 'bob', 'official', 'platform', 'admin'] as const) {
       expect(await names(user, '&namespace=official')).toEqual(['official/base']);
     }
@@ -132,7 +132,7 @@ describe('who may list what', () => {
     expect(await names('alice', '&namespace=bob')).toEqual(['bob/open']);
   });
 
-  test('what is private is refused, whether it exists or not', async () => {
+  test('a private repository is refused, whether it exists or not', async () => {
     for (const namespace of ['bob', 'nobody']) {
       const response = await call('GET', `/v1/images?namespace=${namespace}`, { as: wholeOf('alice') });
       expect(await errorOf(response)).toEqual(refused(403));
@@ -153,7 +153,7 @@ describe('who may list what', () => {
 });
 
 describe('an image', () => {
-  test('is as large as its distinct blobs, an index as those of all that it lists', async () => {
+  test('is as large as its distinct blobs; an index, as the distinct blobs of everything that it lists', async () => {
     const shared = { layer: 'kernel', seed: 1, bytes: 1000 } as const;
     const one = await unikernel('alice/app', [shared, { layer: 'initrd', seed: 2, bytes: 200 }]);
     const two = await unikernel('alice/app', [shared, { layer: 'initrd', seed: 3, bytes: 400 }]);
@@ -170,13 +170,13 @@ describe('an image', () => {
     ]);
   });
 
-  test('is as large as its blobs are, whatever its manifest says', async () => {
-    // `imageOf` says 1 for each.
+  test('is as large as its blobs are, whatever its manifest states', async () => {
+    // `imageOf` states 1 for each blob.
     await putImage('alice/app', 1, ['latest']);
     expect((await list())[0]?.tags[0]?.size).toBe(100);
   });
 
-  test('is complete whether what an index lists comes before it or after, however deep', async () => {
+  test('is measured completely whether the children of an index come before or after it, however deep', async () => {
     const one = await unikernel('alice/app', [{ layer: 'initrd', seed: 2, bytes: 200 }]);
     const two = await unikernel('alice/app', [{ layer: 'plain', seed: 3, bytes: 400 }]);
     const inner = await indexOf([one.digest, two.digest]);
@@ -195,14 +195,14 @@ describe('an image', () => {
     expect(await at()).toEqual([[660, true]]);
   });
 
-  test('counts blobs that an index lists as if they were manifests', async () => {
+  test('counts blobs that an index lists as manifests', async () => {
     const image = await putImage('alice/app', 1, []);
     const index = await indexOf(image.manifest.requiredBlobs);
     await put('alice/app', 'cache', index);
     expect((await list())[0]?.tags[0]?.size).toBe(100);
   });
 
-  test('that was pushed before the columns were there is measured by the first list', async () => {
+  test('without measured columns is measured by the first list', async () => {
     const one = await unikernel('alice/app', [{ layer: 'rom', seed: 2, bytes: 200 }]);
     await put('alice/app', one.digest, one);
     await put('alice/app', 'latest', await indexOf([one.digest]));
@@ -211,7 +211,7 @@ describe('an image', () => {
     expect([image?.size_in_bytes, image?.initrd]).toEqual([230, true]);
   });
 
-  test('with descriptors of absurd sizes is listed', async () => {
+  test('is listed although its descriptors state absurd sizes', async () => {
     const size = Number.MAX_SAFE_INTEGER;
     const blobs = Array.from({ length: 3000 }, (_, i) => ({ digest: `sha256:${String(i).padStart(64, '0')}`, size }));
     const body = JSON.stringify({ blobs, layers: [3, '"', null, { mediaType: 5, annotations: 'x' }] });
@@ -223,7 +223,7 @@ describe('an image', () => {
 });
 
 describe('pages', () => {
-  test('follow each other, by tag, and images that have none come last', async () => {
+  test('follow each other by tag, and untagged images come last', async () => {
     for (const [name, tags] of [
       ['alice/a', ['1', '2', '3']],
       ['alice/b', ['1']],
@@ -278,7 +278,7 @@ describe('pages', () => {
     "' OR 1=1",
     '\u{10ffff}',
     '%',
-  ])('any position is a position: %s', async (last) => {
+  ])('any text is accepted as a position: %s', async (last) => {
     await putImage('alice/app', 1, ['latest']);
     await putImage('bob/app', 1, ['latest'], { as: 'bob' });
     const query = new URLSearchParams({ last });
@@ -296,7 +296,7 @@ describe('pages', () => {
 });
 
 describe('filters', () => {
-  test('find by a tag or digest, alone or with its repository, as any client writes it', async () => {
+  test('find images by a tag or digest, alone or with its repository, as any client writes it', async () => {
     const app = await putImage('alice/app', 1, ['latest', 'v1']);
     await putImage('alice/team/app', 1, ['v2']);
     await putImage('alice/other', 5, ['latest']);
@@ -315,12 +315,12 @@ describe('filters', () => {
     expect(await found(`&tag=latest&digest=${app.digest}`)).toEqual(all);
     expect(await found(`&tag=alice/app:none&digest=${app.digest}`)).toEqual([]);
     expect(await found(`&digest=sha256:${'0'.repeat(64)}`)).toEqual([]);
-    // As many repositories are looked through as a page has.
+    // One page searches as many repositories as it can hold.
     const first = await call('GET', '/v1/images?tag=v2&n=1', { as: wholeOf('alice') });
     expect(first.headers.get('Link')).toBe('</v1/images?n=1&last=alice%2Fapp&tag=v2>; rel="next"');
   });
 
-  test('show the tag that is asked for, however many others the image has', async () => {
+  test('show the requested tag, however many others the image has', async () => {
     const tags = Array.from({ length: 120 }, (_, i) => `b${String(i).padStart(3, '0')}`);
     const many = await putImage('alice/many', 1, tags);
     const shown = async (query: string): Promise<string[]> =>
@@ -359,7 +359,7 @@ describe('filters', () => {
   });
 });
 
-test('unknown paths and other methods are told in the same form', async () => {
+test('unknown paths and other methods get errors in the same form', async () => {
   const as = wholeOf('alice');
   expect(await errorOf(await call('GET', '/v1/nothing', { as }))).toEqual(refused(404));
   expect(await errorOf(await call('GET', '/api/v2.0/nothing', { as }))).toEqual(refused(404));
@@ -367,7 +367,7 @@ test('unknown paths and other methods are told in the same form', async () => {
   expect(await errorOf(await call('GET', '/v1/nothing'))).toEqual(refused(401));
 });
 
-test('who a token is', async () => {
+test('/v1/auth names the organization of a token', async () => {
   const who = async (user: UserName) => (await call('GET', '/v1/auth', { as: wholeOf(user) })).json();
   const answer = (name: string) => ({
     status: 'success',
@@ -379,7 +379,7 @@ test('who a token is', async () => {
   expect(await errorOf(await call('GET', '/v1/auth'))).toEqual(refused(401));
 });
 
-test('kinds are told by the layers', async () => {
+test("the layers decide an image's kind", async () => {
   const kinds: [Parameters<typeof unikernel>[1], boolean][] = [
     [[{ layer: 'rom', seed: 1, bytes: 10 }], true],
     [[{ layer: 'kernel', seed: 2, bytes: 10 }], false],

@@ -1,6 +1,4 @@
-/**
- * Names of images and registries, where hosts have names: some are of a registry, `index.…`, some of an API, `api.…`.
- */
+/** Names of images and registries on named hosts: some hosts serve a registry, `index.…`, some an API, `api.…`. */
 import { beforeEach, expect, test } from 'vitest';
 import { addUsers } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
@@ -41,7 +39,7 @@ test.each([
   ['api.ams.example.com', 'ams.example.com', 'node1'],
   ['ams.example.net', 'ams.example.net', 'node1'],
   ['api.example.com', 'example.com', 'central'],
-] as const)('asked at %s, images are of %s', async (asked, named, store) => {
+] as const)('a request to %s lists images of %s', async (asked, named, store) => {
   const { digest } = await putImage('alice/app', 1, ['latest'], { as: 'alice', host: ORIGINS[store] });
   const images = await imagesIn<NodeImage>(await at(asked, '/v1/image-store'));
   expect(images.map(({ url }) => url)).toEqual([`${named}/alice/app@${digest}`]);
@@ -57,7 +55,7 @@ test.each([
   'fra.example.com:443',
   'ams.example.net',
   'api.ams.example.com',
-  // Nothing is served there but its API: images are called so all the same.
+  // Only the API is served there, but image names still begin with it.
   'ams.example.com',
   'ams.example.com:443',
 ])('an image is found by a name that begins with %s', async (host) => {
@@ -69,7 +67,7 @@ test.each([
 });
 
 test.each(['elsewhere.example.com', 'index.fra.example.com.evil.example'])(
-  'a host of somebody else is a part of the name: %s',
+  'an unknown host is part of the repository name: %s',
   async (host) => {
     await putImage('alice/app', 1, ['latest']);
     expect((await at('index.example.com', `/v1/images?tag=${host}/alice/app:latest`)).status).toBe(403);
@@ -77,7 +75,7 @@ test.each(['elsewhere.example.com', 'index.fra.example.com.evil.example'])(
 );
 
 test.each(['index.example.com', 'api.example.com', 'index.fra.example.com', 'api.fra.example.com', 'ams.example.net'])(
-  'the registry is called index.example.com at %s',
+  '/v1/auth calls the registry index.example.com at %s',
   async (host) => {
     const { data } = await (await at(host, '/v1/auth')).json<{ data: object }>();
     expect(data).toEqual({ organization_name: 'alice', registry: 'index.example.com' });

@@ -28,7 +28,7 @@ const tagsAtCentral = async (): Promise<string[]> =>
     tags.map((tag) => `${name}:${tag.name}`),
   );
 
-/** A GET with a body, which `Request` does not make: a POST whose method is said to be another. */
+/** Sends a GET with a body, which `Request` forbids: a POST whose method is overridden. */
 async function listWithBody(
   host: HostName,
   asked: object,
@@ -94,7 +94,7 @@ describe('a push to a node', () => {
     expect(await imagesAt<object>('central', '/v1/images/list')).toEqual(old);
   });
 
-  test('of an index is listed with all that it lists, at both, and its parts are not', async () => {
+  test('of an index is listed as one image at both hosts, without entries for its parts', async () => {
     const one = await hosts.push('node1', 'alice/app', 1, 'latest');
     const two = await hosts.push('node1', 'alice/app', 10, 'latest');
     const index = await indexOf([one.digest, two.digest]);
@@ -107,7 +107,7 @@ describe('a push to a node', () => {
     expect((await atNode('node1', `?digest=alice/app@${one.digest}`)).map(({ tags }) => tags)).toEqual([[]]);
   });
 
-  test('without a tag is listed without one, last', async () => {
+  test('without a tag is listed last, without tags', async () => {
     const tagged = await hosts.push('node1', 'alice/app', 1, 'latest');
     const old = await hosts.push('node1', 'alice/a', 5, 'latest');
     await hosts.push('node1', 'alice/a', 9, 'latest');
@@ -119,7 +119,7 @@ describe('a push to a node', () => {
 });
 
 describe('what a node lists', () => {
-  test('is what lies there: what it pulled from afar as well, with the same size', async () => {
+  test('is what its own store holds, including images that it pulled from another store, with the same size', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     expect(await atNode('node1')).toEqual([]);
     const path = '/v2/alice/app/manifests/latest';
@@ -130,7 +130,7 @@ describe('what a node lists', () => {
     expect(await atNode('node2')).toEqual([]);
   });
 
-  test('is not what only central has, but older clients that ask for that by name are told', async () => {
+  test('excludes what only central has, but answers older clients that ask for that by name', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     const listed = (asked: object[], as: 'alice' | 'bob' = 'alice') => listWithBody('node1', asked, as);
     const found = [200, [{ digest: `alice/app@${image.digest}`, tags: ['alice/app:latest'] }]];
@@ -146,7 +146,7 @@ describe('what a node lists', () => {
     expect((await listed([{ digest: `alice/near@${near.digest}` }]))[0]).toBe(200);
   });
 
-  test('official images are found without their organization, as older clients write them', async () => {
+  test('includes official images without their organization, as older clients write them', async () => {
     await hosts.push('central', 'official/base', 1, 'latest', 'official');
     for (const host of ['central', 'node1'] as const) {
       const [status, images] = await listWithBody(host, [{ tag: 'base:latest' }], 'bob');
@@ -175,7 +175,7 @@ describe('what a node lists', () => {
 });
 
 describe('a removal through a node', () => {
-  test.each(['by tag', 'by digest', 'whole'] as const)('is gone there and at central at once: %s', async (how) => {
+  test.each(['by tag', 'by digest', 'whole'] as const)('takes effect there and at central at once: %s', async (how) => {
     const image = await hosts.push('node1', 'alice/team/app', 1, 'latest');
     await hosts.putManifest('node1', 'alice/team/app', 'v1', image);
     await hosts.drain();
@@ -193,7 +193,7 @@ describe('a removal through a node', () => {
     expect((await hosts.call('node1', 'DELETE', path, { as })).status).toBe(404);
   });
 
-  test('takes what is not announced yet as well', async () => {
+  test('includes what is not announced yet', async () => {
     hosts.takeAway('queues');
     await hosts.push('node1', 'alice/app', 1, 'latest');
     const path = '/api/v2.0/projects/alice/repositories/app';
@@ -205,7 +205,7 @@ describe('a removal through a node', () => {
   });
 });
 
-test('who a token is, asked at a node', async () => {
+test("a node's /v1/auth names the organization of a token", async () => {
   const { bytes } = await hosts.call('node1', 'GET', '/v1/auth', { as: wholeOf('alice') });
   expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual({
     status: 'success',
@@ -213,7 +213,7 @@ test('who a token is, asked at a node', async () => {
   });
 });
 
-test('a summary asked for at a node is of what central has', async () => {
+test('a summary at a node shows what central has', async () => {
   const { bytes: manifest } = await hosts.push('node1', 'alice/app', 1, 'latest');
   await hosts.drain();
   const path = '/api/v2.0/projects/alice/summary';
@@ -223,7 +223,7 @@ test('a summary asked for at a node is of what central has', async () => {
   });
 });
 
-test('what stores measure agrees, whichever way the rows came', async () => {
+test('every store measures an image alike, however its rows arrived', async () => {
   await hosts.push('node1', 'alice/app', 1, 'latest');
   await hosts.push('central', 'alice/other', 5, 'latest');
   await hosts.drain();

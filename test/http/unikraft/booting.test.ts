@@ -1,4 +1,4 @@
-/** What an instance reads when it boots: a platform's credential, at the registry of the node that it boots on. */
+/** What an instance reads when it boots: with the platform's credential, from the registry of its node. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';
@@ -28,7 +28,7 @@ async function pushAt(host: HostName): Promise<void> {
   await owner.push(REPOSITORY, 'latest', application);
 }
 
-/** Boots at node1, and answers what each store was asked for by that. */
+/** Boots at node1, and returns how many requests each store received. */
 async function boot(
   reference: string,
 ): Promise<Readonly<Record<HostName, { readonly d1: number; readonly gets: number }>>> {
@@ -59,13 +59,13 @@ describe.each([
       expect(second.node1.gets).toBe(BLOBS);
       expect(second.central.gets + second.node2.gets).toBe(0);
       expect(second.node2).toEqual({ d1: 0, gets: 0 });
-      // A tag may have been moved at central, which is asked for it alone: the HEAD that resolves it.
+      // The tag may have moved at central, so the HEAD that resolves it asks central; nothing else does.
       expect(second.central.d1).toBe(reference() === 'latest' ? 1 : 0);
     },
   );
 });
 
-test('an image that was pushed at the node boots there without anything from afar', async () => {
+test('an image that was pushed at the node boots there without any other store', async () => {
   await pushAt('node1');
   const { central, node1, node2 } = await boot(application.index.digest);
   expect({ central, node2 }).toEqual({ central: { d1: 0, gets: 0 }, node2: { d1: 0, gets: 0 } });
@@ -85,7 +85,7 @@ test('an image that has booted boots again while central and every other store i
   }
 });
 
-test('the platform reads every organization, and writes to none', async () => {
+test('the platform may read every organization, and write to none', async () => {
   await pushAt('node1');
   const alices = new Unikraft(hosts.wireTo('node1'), { user: 'alice', secret: USERS.alice.password });
   await alices.push('alice/app', 'latest', application);

@@ -1,4 +1,4 @@
-/** Commands of `kraft` beside pushing and pulling, as it sends them to central and to a node. */
+/** Commands of `kraft` other than push and pull, as it sends them to central and to a node. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf, bytesOfPieces } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';
@@ -22,7 +22,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   const open = (user: 'alice' | 'bob' = 'alice'): Kraft =>
     new Kraft(hosts.wireTo(host), { user: `robot$${user}.users.kraftcloud`, secret: USERS[user].password });
 
-  test('kraft cloud quotas reads how much is used, and that there is no limit', async () => {
+  test('kraft cloud quotas reads the usage, and that there is no limit', async () => {
     await open().push('alice/app', 'latest', application);
     await hosts.announce();
     const summary = expectStatus(await open().summary('alice'), 200);
@@ -42,7 +42,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     );
   });
 
-  test('kraft cloud image rm removes a repository, then says NOT_FOUND, which it takes for a warning', async () => {
+  test('kraft cloud image rm removes a repository, and then gets NOT_FOUND, which it treats as a warning', async () => {
     await open().push('alice/app', 'latest', application);
     await hosts.announce();
     expectStatus(await open('bob').removeRepository('alice', 'app'), 403);

@@ -1,4 +1,4 @@
-/** An application that is pushed again: what its clients send, in bytes on the wire. */
+/** A changed application is pushed again: what its clients send, in bytes on the wire. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf, bytesOfPieces, type Piece } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';
@@ -16,13 +16,13 @@ const LOGIN = { user: 'alice', secret: USERS.alice.password };
 interface Way {
   readonly name: string;
   readonly open: (wire: Wire) => { push(repository: string, tag: string, application: Application): Promise<unknown> };
-  /** What is sent of an image that is there already. */
+  /** What the client sends of an image that is there already. */
   readonly again: (application: Application) => readonly Piece[];
 }
 
 const WAYS: readonly Way[] = [
   { name: 'kraft', open: (wire) => new Kraft(wire, LOGIN), again: () => [] },
-  // Its manifest goes to the tag too: when it looks there, it finds the index.
+  // The client pushes the manifest to the tag as well: when it checks the tag, it finds the index.
   { name: 'unikraft', open: (wire) => new Unikraft(wire, LOGIN), again: ({ manifest, index }) => [manifest, index] },
 ];
 
@@ -41,7 +41,7 @@ function everything({ layers, config, manifest, index }: Application): Piece[] {
   return [...layers, config, manifest, index];
 }
 
-/** All but the kernel. */
+/** Returns everything but the kernel. */
 function withoutKernel(application: Application): Piece[] {
   return everything(application).slice(1);
 }
@@ -50,7 +50,7 @@ function bytesSent(wire: Wire): number {
   return wire.takeExchanges().reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** That the image is there whole, byte for byte. */
+/** Asserts that the host serves the whole image, byte for byte. */
 async function expectPulled(host: HostName, application: Application): Promise<void> {
   const got = await new Unikraft(hosts.wireTo(host), LOGIN).pull(REPOSITORY, 'latest');
   expect([...got.keys()].toSorted()).toEqual(
@@ -74,7 +74,7 @@ describe.each(WAYS)('$name', ({ open, again }) => {
 
   test.each([
     ['only central holds', 'central'],
-    ['another node has pushed, and central has heard of', 'node2'],
+    ['another node pushed, and central knows of', 'node2'],
   ] as const)('at a node, a kernel that %s is not sent', async (_what, holder) => {
     await open(hosts.wireTo(holder)).push(REPOSITORY, 'latest', first);
     await hosts.announce();

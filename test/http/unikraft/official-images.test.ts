@@ -1,4 +1,4 @@
-/** Runtimes: images of the organization `official`, whose kernel every organization's images are built on. */
+/** Runtimes: images of the organization `official`. Every organization's images reuse their kernel. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf, bytesOfPieces } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';
@@ -20,7 +20,10 @@ beforeEach(async () => {
   runtime = await applicationOf({ kernel: { bytes: KERNEL }, rootfs: bytesOf(2, 1000) });
 });
 
-/** To central it sends what its token is made of; to nodes the organization and the whole token. */
+/**
+ * Returns what the client sends: to central the user and secret of its token, to nodes the organization and the whole
+ * token.
+ */
 function loginAt(host: HostName, organization: 'alice' | 'bob' | 'official'): Login {
   const user = `robot$${organization}.users.kraftcloud`;
   const secret = USERS[organization].password;
@@ -34,11 +37,11 @@ async function pushRuntime(host: HostName): Promise<void> {
 interface Built {
   readonly wire: Wire;
   readonly application: Application;
-  /** The answer to the mount. */
+  /** The statuses of the answers to its mounts. */
   readonly mounts: readonly number[];
 }
 
-/** An application of the organization on the runtime's kernel, built and pushed. */
+/** Builds an application of the organization on the runtime's kernel, and pushes it. */
 async function build(host: HostName, organization: 'alice' | 'bob', from = RUNTIME): Promise<Built> {
   const application = await applicationOf({ kernel: { bytes: KERNEL, from }, rootfs: bytesOf(3, 2000) });
   const wire = hosts.wireTo(host);
@@ -85,7 +88,7 @@ describe('an organization builds on an official runtime', () => {
     for (const other of ['central', 'node1', 'node2'] as const) await expectPulled(other, organization, application);
   });
 
-  test('that was pushed at another node: mounted once central has heard of it, sent before', async () => {
+  test('that was pushed at another node: its kernel is sent until central knows it', async () => {
     hosts.takeAway('queues');
     await pushRuntime('node1');
     const before = await build('node2', organization);
@@ -94,7 +97,7 @@ describe('an organization builds on an official runtime', () => {
     await expectPulled('node2', organization, before.application);
   });
 
-  test('that was pushed at another node and announced: its bytes are still there alone, and it is mounted', async () => {
+  test('that only another node holds, once it is announced: its kernel is mounted', async () => {
     await pushRuntime('node1');
     await hosts.announce();
     const { wire, application, mounts } = await build('node2', organization);
@@ -118,7 +121,7 @@ test.each(['central', 'node1'] as const)(
   },
 );
 
-test('who has not logged in reads nothing of it', async () => {
+test('an anonymous caller cannot read a runtime', async () => {
   await pushRuntime('central');
   for (const host of ['central', 'node1'] as const) {
     const path = `/v2/${RUNTIME}/blobs/${runtime.layers[0]?.digest}`;

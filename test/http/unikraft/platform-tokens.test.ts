@@ -1,4 +1,4 @@
-/** The command lines with the token that people have already: the platform knows it, and Berth asks. */
+/** The command lines with a token that the platform knows: Berth asks the platform about it. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { applicationOf } from '../../support/application.ts';
 import { addUsers } from '../../support/client.ts';
@@ -25,9 +25,19 @@ afterEach(() => {
 
 describe.each(['central', 'node1'] as const)('at %s', (host) => {
   test.each<[name: string, form: string, open: (wire: Wire, login: Login) => Kraft | Unikraft, login: Login]>([
-    ['kraft', 'what is in it', (wire, login) => new Kraft(wire, login), { user: ROBOT, secret: SECRET }],
-    ['unikraft', 'what is in it', (wire, login) => new Unikraft(wire, login), { user: ROBOT, secret: SECRET }],
-    ['unikraft', 'all of it', (wire, login) => new Unikraft(wire, login), { user: 'alice', secret: TOKEN.whole }],
+    [
+      'kraft',
+      'the user and secret of its token',
+      (wire, login) => new Kraft(wire, login),
+      { user: ROBOT, secret: SECRET },
+    ],
+    [
+      'unikraft',
+      'the user and secret of its token',
+      (wire, login) => new Unikraft(wire, login),
+      { user: ROBOT, secret: SECRET },
+    ],
+    ['unikraft', 'the whole token', (wire, login) => new Unikraft(wire, login), { user: 'alice', secret: TOKEN.whole }],
   ])('%s pushes, pulls and removes with %s', async (_name, _form, open, login) => {
     const registry = openWithPlatform((given) => (given === TOKEN.whole ? naming('alice') : undefined));
     const send: Send = async (url, { method, headers: sent, body = null }) => {

@@ -38,7 +38,7 @@ describe.each(CLIENTS)('%s', (_name, open) => {
   });
 
   test.each(['node1', 'central'] as const)(
-    'a ROM that was pushed at %s is listed as one, at the node that has it',
+    'a ROM that was pushed at %s is listed as one at the node that has it',
     async (host) => {
       await open(hosts.wireTo(host)).push('alice/rom', 'latest', rom);
       await hosts.announce();

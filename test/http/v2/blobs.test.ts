@@ -68,7 +68,7 @@ describe('GET and HEAD of a blob', () => {
     expect([response.status, (await response.arrayBuffer()).byteLength]).toEqual([200, 1000]);
   });
 
-  test('conditional requests', async () => {
+  test('answer conditional requests by If-None-Match and If-Range', async () => {
     const digest = await putBlob('alice/app', content);
     const get = (headers: Record<string, string>) => call('GET', `/v2/alice/app/blobs/${digest}`, { as, headers });
     expect((await get({ Range: 'bytes=0-1', 'If-Range': digest })).status).toBe(206);
@@ -78,13 +78,13 @@ describe('GET and HEAD of a blob', () => {
     expect((await get({ Range: 'bytes=0-1', 'If-Range': '"other"' })).status).toBe(200);
   });
 
-  test('the empty blob', async () => {
+  test('serve the empty blob', async () => {
     const digest = await putBlob('alice/app', new Uint8Array(0));
     const response = await call('GET', `/v2/alice/app/blobs/${digest}`, { as });
     expect([response.status, response.headers.get('Content-Length'), await response.text()]).toEqual([200, '0', '']);
   });
 
-  test('an unknown one is BLOB_UNKNOWN, a malformed digest DIGEST_INVALID', async () => {
+  test('answer an unknown digest with BLOB_UNKNOWN, and a malformed one with DIGEST_INVALID', async () => {
     const absent = await digestOf('sha256', bytesOf(5, 5));
     const response = await call('GET', `/v2/alice/app/blobs/${absent}`, { as });
     expect([response.status, await codeOf(response)]).toEqual([404, 'BLOB_UNKNOWN']);
@@ -117,7 +117,7 @@ describe('uploads', () => {
     expect(finished.headers.get('Docker-Content-Digest')).toBe(digest);
   });
 
-  test('POST alone tells the least length of a chunk; shorter ones are taken all the same', async () => {
+  test('only POST states the minimum chunk length; shorter chunks are still accepted', async () => {
     const content = bytesOf(1, 15);
     const digest = await digestOf('sha256', content);
     const minimum = (response: Response) => response.headers.get('OCI-Chunk-Min-Length');
@@ -137,7 +137,7 @@ describe('uploads', () => {
     expect(new Uint8Array(await stored.arrayBuffer())).toEqual(content);
   });
 
-  test('a chunk out of order is 416 with where to go on, and GET says the same', async () => {
+  test('a chunk out of order is 416 with where to continue, and GET says the same', async () => {
     const location = (await patch(await open(), bytesOf(1, 10), '0-9')).headers.get('Location') ?? '';
     const refused = await patch(location, bytesOf(2, 10), '20-29');
     expect([refused.status, refused.headers.get('Range'), await codeOf(refused)]).toEqual([
@@ -170,7 +170,7 @@ describe('uploads', () => {
     expect([await remove(), await remove(), (await call('GET', stale, { as })).status]).toEqual([204, 404, 404]);
   });
 
-  test('a stale URL is 416 also for the rest of the blob in a PUT, and for a chunk of nothing; 404 once it is finished', async () => {
+  test('a stale URL is 416 for the last chunk in a PUT and for an empty chunk; it is 404 once the upload is finished', async () => {
     const stale = await open();
     const current = (await patch(stale, bytesOf(1, 10))).headers.get('Location') ?? '';
     const whole = bytesOf(1, 20);
@@ -194,7 +194,7 @@ describe('uploads', () => {
     expect([late.status, await codeOf(late)]).toEqual([404, 'BLOB_UPLOAD_UNKNOWN']);
   });
 
-  test('mounts: 201 with the exact Location, or 202 and the client uploads', async () => {
+  test('a mount is 201 with the exact Location, or 202 and the client uploads', async () => {
     const digest = await putBlob('alice/base', bytesOf(1, 100));
     const mounted = await call('POST', `${SESSIONS}?mount=${digest}&from=alice/base`, { as });
     expect([mounted.status, mounted.headers.get('Location')]).toEqual([201, `/v2/alice/app/blobs/${digest}`]);
@@ -213,19 +213,19 @@ describe('uploads', () => {
     expect((await call('POST', `/v2/bob/fourth/blobs/uploads/?mount=${digest}`, { as: 'bob' })).status).toBe(202);
   });
 
-  test('a mount is judged by the credential, not by the scopes of its token', async () => {
+  test('the credential, not the scopes of its token, decides about a mount', async () => {
     const { tokenFor } = await import('../../support/client.ts');
     const digest = await putBlob('alice/base', bytesOf(1, 100));
     const target = await tokenFor('alice', 'repository:alice/app:pull,push');
     expect((await call('POST', `${SESSIONS}?mount=${digest}&from=alice/base`, { as: target })).status).toBe(201);
   });
 
-  test('official images are mounted by any logged-in organization', async () => {
+  test('any logged-in organization may mount official images', async () => {
     const digest = await putBlob('official/base', bytesOf(1, 100), { as: 'official' });
     expect((await call('POST', `${SESSIONS}?mount=${digest}&from=official/base`, { as })).status).toBe(201);
   });
 
-  test('another’s session is 404 for every verb', async () => {
+  test('another caller’s session is 404 for every verb', async () => {
     const location = await open();
     const foreign = location.replace('/alice/app/', '/bob/app/');
     for (const [path, user] of [
@@ -270,7 +270,7 @@ describe('uploads', () => {
 });
 
 describe('DELETE of a blob', () => {
-  test('202, then 404; 405 while a manifest references it, and the error names that', async () => {
+  test('is 202, then 404; 405 while a manifest references it, and the error names that manifest', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     const path = `/v2/alice/app/blobs/${image.manifest.requiredBlobs[0]}`;
     const refused = await call('DELETE', path, { as });

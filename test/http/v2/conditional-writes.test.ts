@@ -39,7 +39,7 @@ async function digestAt(host: HostName, reference: string): Promise<string | nul
 }
 
 describe.each(['central', 'node1'] as const)('at %s', (host) => {
-  test('PUT with If-Match moves a tag only from the manifest that it names', async () => {
+  test('PUT with If-Match moves a tag only from the named manifest', async () => {
     const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
     expect((await put(host, 'latest', first, { 'If-Match': `"${first.digest}"` })).status).toBe(412);
     await put(host, 'latest', first);
@@ -51,7 +51,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await put(host, 'other', third, { 'If-Match': '*' })).status).toBe(412);
   });
 
-  test('PUT with If-None-Match: * creates only, and with a digest does not repeat', async () => {
+  test('PUT with If-None-Match: * only creates; with a digest it does not repeat a push', async () => {
     const [first, second] = [await imageWith('1'), await imageWith('2')];
     expect((await put(host, 'latest', first, { 'If-None-Match': '*' })).status).toBe(201);
     expect((await put(host, 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
@@ -72,7 +72,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await snapshot()).toBe(before);
   });
 
-  test('DELETE with If-Match deletes only the manifest that it names; a missing one is 404', async () => {
+  test('DELETE with If-Match deletes only the named manifest; a missing one is 404', async () => {
     const [first, second] = [await imageWith('1'), await imageWith('2')];
     await put(host, 'latest', first);
     const remove = async (reference: string, headers: Record<string, string>) =>
@@ -89,7 +89,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await digestAt(host, first.digest)).toBeNull();
   });
 
-  test('a refusal does not say what is there: its client may push, or delete, and not read', async () => {
+  test('a refusal does not reveal the current manifest, because its client may lack the right to read', async () => {
     const image = await imageWith('1');
     await put(host, 'latest', image);
     const as = { authorization: basic(BLIND) };
@@ -106,7 +106,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     }
   });
 
-  test('of many that create one tag at once, one does', async () => {
+  test('of many that create one tag at once, one succeeds', async () => {
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
     const answers = await Promise.all(images.map((image) => put(host, 'latest', image, { 'If-None-Match': '*' })));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 412, 412, 412, 412, 412, 412, 412]);
@@ -114,7 +114,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await digestAt(host, 'latest')).toBe(created?.digest);
   });
 
-  test('of many that move one tag from the same manifest at once, one does', async () => {
+  test('of many that move one tag from the same manifest at once, one succeeds', async () => {
     const first = await imageWith('first');
     await put(host, 'latest', first);
     const images = await Promise.all(Array.from({ length: 8 }, (_, i) => imageWith(String(i))));
@@ -136,7 +136,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 
   test.each(['POST', 'PUT', 'mount'] as const)(
-    'a blob that comes by %s is judged by whether the repository has it',
+    'a conditional upload by %s depends on whether the repository has the blob',
     async (way) => {
       const bytes = bytesOf(1, 10);
       const digest = await contentDigest(bytes);
@@ -163,7 +163,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     },
   );
 
-  test('a refused upload stays open: without the condition it is closed', async () => {
+  test('a refused upload stays open, and can be closed without the condition', async () => {
     const bytes = bytesOf(1, 10);
     const digest = await contentDigest(bytes);
     await hosts.putBlob(host, 'alice/app', bytes);
@@ -177,8 +177,8 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 });
 
-describe('a node judges by what it and central show together:', () => {
-  test('a tag that only central has is there', async () => {
+describe('a node judges by the merged state of itself and central:', () => {
+  test('a tag that only central has exists', async () => {
     const [first, second] = [await imageWith('1'), await imageWith('2')];
     await put('central', 'latest', first);
     expect((await put('node1', 'latest', second, { 'If-None-Match': '*' })).status).toBe(412);
@@ -186,7 +186,7 @@ describe('a node judges by what it and central show together:', () => {
     expect(await digestAt('node1', 'latest')).toBe(second.digest);
   });
 
-  test('a tag that central has moved since is not where the node had it', async () => {
+  test('a tag that central has moved is no longer where the node has it', async () => {
     const [first, second, third] = [await imageWith('1'), await imageWith('2'), await imageWith('3')];
     await put('node1', 'latest', first);
     await hosts.drain();
@@ -198,7 +198,7 @@ describe('a node judges by what it and central show together:', () => {
     expect(await remove(second.digest)).toBe(202);
   });
 
-  test('without central it does not say that nothing is there', async () => {
+  test('without central, the node does not assume that a tag is absent', async () => {
     await put('node1', 'here', await imageWith('1'));
     hosts.takeAway('central D1');
     expect((await put('node1', 'latest', await imageWith('1'), { 'If-None-Match': '*' })).status).toBe(503);

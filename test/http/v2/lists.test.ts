@@ -7,8 +7,8 @@ beforeEach(addUsers);
 
 const as = 'alice';
 
-/** Follows Link from page to page. */
-async function follow<Body>(path: string): Promise<Body[]> {
+/** Follows Link from page to page, and returns the bodies. */
+async function pagesFrom<Body>(path: string): Promise<Body[]> {
   const pages: Body[] = [];
   for (let next: string | undefined = path; next !== undefined;) {
     const response: Response = await call('GET', next, { as });
@@ -22,12 +22,12 @@ async function follow<Body>(path: string): Promise<Body[]> {
 describe('tags', () => {
   test('pages are linked', async () => {
     await putImage('alice/app', 1, ['c', 'a', 'b']);
-    const pages = await follow<{ name: string; tags: string[] }>('/v2/alice/app/tags/list?n=2');
+    const pages = await pagesFrom<{ name: string; tags: string[] }>('/v2/alice/app/tags/list?n=2');
     expect(pages).toEqual([
       { name: 'alice/app', tags: ['a', 'b'] },
       { name: 'alice/app', tags: ['c'] },
     ]);
-    expect(await follow('/v2/alice/app/tags/list?last=a')).toEqual([{ name: 'alice/app', tags: ['b', 'c'] }]);
+    expect(await pagesFrom('/v2/alice/app/tags/list?last=a')).toEqual([{ name: 'alice/app', tags: ['b', 'c'] }]);
     const none = await call('GET', '/v2/alice/app/tags/list?n=0', { as });
     expect([await none.json(), none.headers.get('Link')]).toEqual([{ name: 'alice/app', tags: [] }, null]);
   });
@@ -36,7 +36,7 @@ describe('tags', () => {
     expect((await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as })).status).toBe(400);
   });
 
-  test.each(['', '99999999999999999999', '9'.repeat(400), '0002'])('n=%s is answered in every list', async (n) => {
+  test.each(['', '99999999999999999999', '9'.repeat(400), '0002'])('n=%s is accepted by every list', async (n) => {
     await putImage('alice/app', 1, ['a', 'b', 'c']);
     const size = n === '0002' ? 2 : 3;
     const tags = await call('GET', `/v2/alice/app/tags/list?n=${n}`, { as });
@@ -52,14 +52,14 @@ describe('tags', () => {
     for (const path of paths) expect([path, (await call('GET', `${path}?n=${n}`, { as })).status]).toEqual([path, 200]);
   });
 
-  test('n above the largest page is cut to it', async () => {
+  test('n above the maximum page size is cut to it', async () => {
     const { env } = await import('cloudflare:workers');
     await putImage('alice/app', 1, ['latest']);
     const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)';
     await env.DB_CENTRAL.prepare(
       `INSERT INTO tags ${numbers} SELECT 'alice/app', printf('t%05d', i), 'x', 1, 'central', 1 FROM n`,
     ).run();
-    const pages = await follow<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
+    const pages = await pagesFrom<{ tags: string[] }>('/v2/alice/app/tags/list?n=999999');
     expect(pages.map(({ tags }) => tags.length)).toEqual([1000, 201]);
   });
 
@@ -89,14 +89,14 @@ describe('tags', () => {
     }
   });
 
-  test('of an unknown repository are 404', async () => {
+  test('tags of an unknown repository are 404', async () => {
     const response = await call('GET', '/v2/alice/typo/tags/list', { as });
     expect([response.status, await codeOf(response)]).toEqual([404, 'NAME_UNKNOWN']);
   });
 });
 
 describe('referrers', () => {
-  test('an OCI index, filtered if asked, in linked pages', async () => {
+  test('are an OCI index, filtered on request, in linked pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
     const descriptor = {
       mediaType: subject.manifest.mediaType,
@@ -118,12 +118,12 @@ describe('referrers', () => {
       manifests: { artifactType: string; annotations: { note: string } }[];
     };
     const path = `/v2/alice/app/referrers/${subject.digest}`;
-    const pages = await follow<Index>(`${path}?n=2&artifactType=application/a`);
+    const pages = await pagesFrom<Index>(`${path}?n=2&artifactType=application/a`);
     expect(pages.flatMap(({ manifests }) => manifests.map(({ annotations }) => annotations.note)).toSorted()).toEqual([
       'one',
       'three',
     ]);
-    expect((await follow<Index>(`${path}?n=1`)).flatMap(({ manifests }) => manifests)).toHaveLength(3);
+    expect((await pagesFrom<Index>(`${path}?n=1`)).flatMap(({ manifests }) => manifests)).toHaveLength(3);
     const filtered = await call('GET', `${path}?artifactType=application/b`, { as });
     expect(filtered.headers.get('OCI-Filters-Applied')).toBe('artifactType');
     expect(filtered.headers.get('Content-Type')).toBe('application/vnd.oci.image.index.v1+json');
@@ -134,7 +134,7 @@ describe('referrers', () => {
     });
   });
 
-  test('types are filtered without regard to case, and shown as they were pushed, in pages', async () => {
+  test('are filtered by type without regard to case, and shown as they were pushed, in pages', async () => {
     const subject = await putImage('alice/app', 1, ['latest']);
     const descriptor = {
       mediaType: subject.manifest.mediaType,
@@ -156,7 +156,7 @@ describe('referrers', () => {
     }
     type Index = { manifests: { artifactType: string }[] };
     const shown = async (query: string): Promise<string[]> =>
-      (await follow<Index>(`/v2/alice/app/referrers/${subject.digest}?n=1${query}`)).flatMap(({ manifests }) =>
+      (await pagesFrom<Index>(`/v2/alice/app/referrers/${subject.digest}?n=1${query}`)).flatMap(({ manifests }) =>
         manifests.map(({ artifactType }) => artifactType),
       );
     expect((await shown('&artifactType=application/A')).toSorted()).toEqual(types.slice(0, 3).toSorted());
@@ -164,7 +164,7 @@ describe('referrers', () => {
     expect((await shown('')).toSorted()).toEqual(types.toSorted());
   });
 
-  test('never 404, also for an unknown repository or the zero digest; a malformed digest is 400', async () => {
+  test('are never 404, even for an unknown repository or the zero digest; a malformed digest is 400', async () => {
     const zero = `sha256:${'0'.repeat(64)}`;
     const response = await call('GET', `/v2/alice/typo/referrers/${zero}`, { as });
     expect([response.status, (await response.json<{ manifests: unknown[] }>()).manifests]).toEqual([200, []]);
@@ -196,11 +196,11 @@ describe('the catalog', () => {
     for (const [user, repositories] of expected) {
       expect(await (await call('GET', '/v2/_catalog', { as: user })).json()).toEqual({ repositories });
     }
-    const paged = await follow<{ repositories: string[] }>('/v2/_catalog?n=3');
+    const paged = await pagesFrom<{ repositories: string[] }>('/v2/_catalog?n=3');
     expect(paged.map(({ repositories }) => repositories.length)).toEqual([3, 1]);
   });
 
-  test('needs a login, and of a token its scope', async () => {
+  test('requires a login, and for a token its scope', async () => {
     expect((await call('GET', '/v2/_catalog')).status).toBe(401);
     const narrow = await call('GET', '/v2/_catalog', { as: await tokenFor('alice', 'repository:alice/app:pull') });
     expect(narrow.status).toBe(401);

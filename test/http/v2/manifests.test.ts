@@ -9,7 +9,7 @@ const as = 'alice';
 const MANIFESTS = '/v2/alice/app/manifests';
 
 describe('PUT', () => {
-  test('answers where the manifest is and what it is', async () => {
+  test('answers with the location and the digest of the manifest', async () => {
     const config = await putBlob('alice/app', bytesOf(1, 10));
     const subject = {
       mediaType: 'application/vnd.oci.image.manifest.v1+json',
@@ -27,7 +27,7 @@ describe('PUT', () => {
     expect(response.headers.get('OCI-Tag')).toBeNull();
   });
 
-  test('by digest with tag parameters sets them all', async () => {
+  test('by digest with tag parameters sets all of the tags', async () => {
     const image = await indexOf([]);
     const tags = Array.from({ length: 12 }, (_, i) => `t${i}`);
     const response = await putManifest(
@@ -43,7 +43,7 @@ describe('PUT', () => {
       );
   });
 
-  test('of an index with a subject says so too', async () => {
+  test('of an index with a subject names the subject too', async () => {
     const subject = {
       mediaType: 'application/vnd.oci.image.manifest.v1+json',
       digest: `sha256:${'0'.repeat(64)}`,
@@ -53,7 +53,7 @@ describe('PUT', () => {
     expect(response.headers.get('OCI-Subject')).toBe(subject.digest);
   });
 
-  test('children pushed to the tag of their index leave the tag at the index, and can be pulled', async () => {
+  test('leaves the tag at the index after its children were pushed to the same tag, and the children can be pulled', async () => {
     const children = await Promise.all([1, 3].map((seed) => putImage('alice/app', seed, ['latest'])));
     const index = await indexOf(children.map(({ digest }) => digest));
     expect((await putManifest('alice/app', 'latest', index)).status).toBe(201);
@@ -61,7 +61,7 @@ describe('PUT', () => {
     for (const { digest } of children) expect((await call('GET', `${MANIFESTS}/${digest}`, { as })).status).toBe(200);
   });
 
-  test('chunked, without a length', async () => {
+  test('accepts a chunked body without a length', async () => {
     const image = await indexOf([]);
     const body = new Response(image.bytes).body!.pipeThrough(new IdentityTransformStream());
     const response = await call('PUT', `${MANIFESTS}/latest`, {
@@ -72,7 +72,7 @@ describe('PUT', () => {
     expect(response.status).toBe(201);
   });
 
-  test('missing blobs: one error for each digest', async () => {
+  test('lists one error for each missing blob', async () => {
     const [a, b] = [`sha256:${'1'.repeat(64)}`, `sha256:${'2'.repeat(64)}`] as const;
     const image = await documentOf('application/vnd.oci.image.manifest.v1+json', {
       config: { mediaType: 'application/x', digest: a, size: 1 },
@@ -87,7 +87,7 @@ describe('PUT', () => {
     ]);
   });
 
-  test('4 MiB is accepted, a byte more is 413, announced or not', async () => {
+  test('accepts 4 MiB; a byte more is 413, whether its length is stated or not', async () => {
     const fill = (size: number) => {
       const open = '{"schemaVersion":2,"note":"';
       return new TextEncoder().encode(`${open}${'x'.repeat(size - open.length - 2)}"}`);
@@ -138,7 +138,7 @@ describe('PUT', () => {
 });
 
 describe('GET and HEAD', () => {
-  test('give the stored bytes and type, whatever Accept says', async () => {
+  test('return the stored bytes and type, whatever Accept says', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     for (const reference of ['latest', image.digest]) {
       for (const method of ['GET', 'HEAD']) {
@@ -160,7 +160,7 @@ describe('GET and HEAD', () => {
     }
   });
 
-  test('If-None-Match is 304 without a body', async () => {
+  test('with If-None-Match return 304 without a body', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     for (const method of ['GET', 'HEAD']) {
       const response = await call(method, `${MANIFESTS}/latest`, {
@@ -171,7 +171,7 @@ describe('GET and HEAD', () => {
     }
   });
 
-  test('If-None-Match is read leniently: without quotes, weak, in a list, or *', async () => {
+  test('read If-None-Match leniently: without quotes, weak, in a list, or *', async () => {
     const image = await putImage('alice/app', 1, ['latest']);
     const [blob = ''] = image.manifest.requiredBlobs;
     const other = `sha256:${'0'.repeat(64)}`;
@@ -207,7 +207,7 @@ describe('GET and HEAD', () => {
     }
   });
 
-  test('a tag may be called as a part of a path is', async () => {
+  test('accept a tag that looks like a part of a path', async () => {
     const words = ['manifests', 'blobs', 'tags', 'uploads', 'referrers', 'list'];
     const image = await putImage('alice/manifests/blobs/uploads', 1, words);
     for (const word of words) {
@@ -218,12 +218,12 @@ describe('GET and HEAD', () => {
     expect(await listed.json()).toEqual({ name: 'alice/manifests/blobs/uploads', tags: words.toSorted() });
   });
 
-  test('a line break in a name is NAME_INVALID as all that is no part of one', async () => {
+  test('answer a line break in a name with NAME_INVALID, like any invalid character', async () => {
     const response = await call('GET', '/v2/alice%0A/app/manifests/latest', { as });
     expect([response.status, await codeOf(response)]).toEqual([400, 'NAME_INVALID']);
   });
 
-  test('an unknown tag, and an unknown repository, say which', async () => {
+  test('say whether the tag or the repository is unknown', async () => {
     await putImage('alice/app', 1, ['latest']);
     const unknownTag = await call('GET', `${MANIFESTS}/typo`, { as });
     expect([unknownTag.status, await codeOf(unknownTag)]).toEqual([404, 'MANIFEST_UNKNOWN']);
@@ -232,7 +232,7 @@ describe('GET and HEAD', () => {
   });
 });
 
-test('DELETE: 202 at once, then 404; by tag the manifest stays', async () => {
+test('DELETE is 202, then GET is 404 at once; deleting a tag keeps the manifest', async () => {
   const image = await putImage('alice/app', 1, ['a', 'b']);
   const status = async (method: string, reference: string) =>
     (await call(method, `${MANIFESTS}/${reference}`, { as })).status;

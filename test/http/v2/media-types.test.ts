@@ -1,4 +1,4 @@
-/** The media type of a manifest whose document does not say it. */
+/** The media type of a manifest whose document does not state it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers } from '../../support/client.ts';
 import { documentOf, type Image } from '../../support/fixture.ts';
@@ -39,13 +39,13 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     ]);
   });
 
-  test('a type that no client of images knows is kept as well', async () => {
+  test('a type that no image client knows is kept as well', async () => {
     await put(host, 'first', JSON_TYPE);
     await put(host, 'second', OCI);
     expect([await typeAt(host, 'first'), await typeAt(host, 'second')]).toEqual([JSON_TYPE, JSON_TYPE]);
   });
 
-  test('after its deletion the next push decides', async () => {
+  test('after the manifest is deleted, the next push decides', async () => {
     await put(host, 'first', OCI);
     expect((await hosts.call(host, 'DELETE', `${MANIFESTS}/${index.digest}`)).status).toBe(202);
     await put(host, 'first', JSON_TYPE);
@@ -54,22 +54,25 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 });
 
-describe('pushed at two hosts that have not heard of each other,', () => {
+describe("pushed at two hosts that do not know of each other's push,", () => {
   test.each([
     ['central', OCI, 'node1', JSON_TYPE],
     ['central', JSON_TYPE, 'node1', OCI],
     ['node1', OCI, 'node2', JSON_TYPE],
     ['node1', JSON_TYPE, 'node2', OCI],
-  ] as const)("%s as %s and then %s as %s, it has a manifest's type at all", async (one, oneType, other, otherType) => {
-    hosts.takeAway('queues');
-    await put(one, 'first', oneType);
-    await put(other, 'second', otherType);
-    hosts.giveBack();
-    await hosts.drain();
-    for (const host of HOSTS) {
-      const served = [await typeAt(host, 'first'), await typeAt(host, 'second')];
-      expect([host, ...served]).toEqual([host, OCI, OCI]);
-    }
-    for (const host of HOSTS) expect([host, await typeAt(host, index.digest)]).toEqual([host, OCI]);
-  });
+  ] as const)(
+    "%s as %s and then %s as %s, it gets a manifest's type at every host",
+    async (one, oneType, other, otherType) => {
+      hosts.takeAway('queues');
+      await put(one, 'first', oneType);
+      await put(other, 'second', otherType);
+      hosts.giveBack();
+      await hosts.drain();
+      for (const host of HOSTS) {
+        const served = [await typeAt(host, 'first'), await typeAt(host, 'second')];
+        expect([host, ...served]).toEqual([host, OCI, OCI]);
+      }
+      for (const host of HOSTS) expect([host, await typeAt(host, index.digest)]).toEqual([host, OCI]);
+    },
+  );
 });

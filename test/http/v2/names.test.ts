@@ -1,4 +1,6 @@
-/** References and names that nothing can have: reads and deletions are told that it is not there, pushes what to do. */
+/**
+ * References and names that nothing can have: reads and deletions say that it does not exist; pushes say what to do.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, USERS } from '../../support/client.ts';
 import { putBlob, putImage, putManifest } from '../../support/content.ts';
@@ -21,10 +23,10 @@ async function answer(method: string, path: string, options: Parameters<typeof c
 
 const told = (method: string, status: number, code: string): Answer => [status, method === 'HEAD' ? undefined : code];
 
-describe('a tag that is none', () => {
+describe('an invalid tag', () => {
   const MALFORMED = ['.INVALID_MANIFEST_NAME', '-x', 'a'.repeat(129), 'a b', 'a+b', 'ä', '%00', '<b>'];
 
-  test.each(MALFORMED)('%j is unknown to GET, HEAD and DELETE, as any that nothing has', async (tag) => {
+  test.each(MALFORMED)('%j is unknown to GET, HEAD and DELETE, like any absent tag', async (tag) => {
     await putImage('alice/app', 1, ['latest']);
     const before = await snapshot();
     for (const method of [...READS, 'DELETE']) {
@@ -41,7 +43,7 @@ describe('a tag that is none', () => {
     expect([response.status, await codeOf(response)]).toEqual([400, 'MANIFEST_INVALID']);
   });
 
-  test('tells nothing of a repository that the caller may not read', async () => {
+  test('reveals nothing about a repository that the caller may not read', async () => {
     await putImage('alice/app', 1, ['latest']);
     for (const repository of ['alice/app', 'alice/typo']) {
       const path = `/v2/${repository}/manifests/.INVALID_MANIFEST_NAME`;
@@ -51,15 +53,15 @@ describe('a tag that is none', () => {
     }
   });
 
-  test('is not repeated whole', async () => {
+  test('is truncated in the error', async () => {
     await putImage('alice/app', 1, ['latest']);
     const response = await call('GET', `/v2/alice/app/manifests/${'a'.repeat(5000)}`, { as });
     expect((await errorsOf(response))[0]?.detail['tag']).toBe('a'.repeat(200));
   });
 });
 
-describe('a repository that is not there', () => {
-  test('is NAME_UNKNOWN to DELETE as it is to GET, at a node too', async () => {
+describe('a repository that does not exist', () => {
+  test('is NAME_UNKNOWN to DELETE and GET, at a node too', async () => {
     const hosts = await ThreeHosts.open();
     await putImage('alice/app', 1, ['latest']);
     await hosts.drain();
@@ -105,13 +107,13 @@ describe.each([
     }
   });
 
-  test('has no referrers, and no error for it', async () => {
+  test('has an empty list of referrers', async () => {
     const response = await call('GET', `/v2/${name}/referrers/${ZERO}`, { as });
     expect([response.status, (await response.json<{ manifests: unknown[] }>()).manifests]).toEqual([200, []]);
     expect(response.headers.get('Content-Type')).toBe('application/vnd.oci.image.index.v1+json');
   });
 
-  test('is denied to POST, PATCH and PUT at once, with what to do', async () => {
+  test('is denied to POST, PATCH and PUT at once, and the error says what to do', async () => {
     const before = await snapshot();
     for (const options of [{}, { as }] as const) {
       for (const [method, path] of [
@@ -131,7 +133,7 @@ describe.each([
   });
 
   test.each(['pull,push', 'push', '*', 'push,pull,delete'])(
-    'gets no token to push to it alone (%s)',
+    'gets no token if only a push to it is requested (%s)',
     async (actions) => {
       const scope = `repository:${name}:${actions}`;
       const form = { grant_type: 'password', username: 'alice', password: USERS.alice.password, scope };
@@ -147,7 +149,7 @@ describe.each([
     },
   );
 
-  test('gets a token that is good for the rest, if more is asked for, or only to pull', async () => {
+  test('gets a token for the rest if more is requested, or only a pull', async () => {
     for (const scopes of [
       [`repository:${name}:pull`],
       [`repository:${name}:pull,push`, 'repository:alice/base:pull'],
@@ -165,7 +167,7 @@ test('a push without an organization is told where to push to', async () => {
   );
 });
 
-test('what no registry may hold is NAME_INVALID for every method', async () => {
+test('a name that no registry may hold is NAME_INVALID for every method', async () => {
   for (const name of ['Alpine', 'a..b', '-a/b', 'alice/a_']) {
     for (const [method, path] of [
       ['GET', 'manifests/latest'],
@@ -183,14 +185,14 @@ test('what no registry may hold is NAME_INVALID for every method', async () => {
   }
 });
 
-describe('a digest of an algorithm that Berth does not have', () => {
+describe('a digest of an algorithm that Berth does not support', () => {
   const OTHERS = [
     BLAKE3,
     'md5:d41d8cd98f00b204e9800998ecf8427e',
     'multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8',
   ];
 
-  test.each(OTHERS)('%s is not there', async (digest) => {
+  test.each(OTHERS)('%s is absent', async (digest) => {
     await putImage('alice/app', 1, ['latest']);
     for (const method of [...READS, 'DELETE']) {
       const manifest = await answer(method, `/v2/alice/app/manifests/${digest}`);
@@ -235,7 +237,7 @@ describe('a digest of an algorithm that Berth does not have', () => {
     }
   });
 
-  test.each(OTHERS)('%s is refused to what is pushed under it', async (digest) => {
+  test.each(OTHERS)('%s is refused as the digest of a push', async (digest) => {
     const image = await indexOf([]);
     const { headers } = await call('POST', '/v2/alice/app/blobs/uploads/', { as });
     const before = await snapshot();
@@ -264,7 +266,7 @@ describe('a digest of an algorithm that Berth does not have', () => {
     expect(await snapshot()).toBe(before);
   });
 
-  test('malformed ones, and ones without end, are 400', async () => {
+  test('is 400 when it is malformed or too long', async () => {
     for (const digest of [
       'sha256:abc',
       `sha256:${'A'.repeat(64)}`,

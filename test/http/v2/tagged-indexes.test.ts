@@ -23,7 +23,7 @@ function remove(host: HostName, reference: string) {
 }
 
 describe.each(['central', 'node1'] as const)('at %s', (host) => {
-  test('a manifest that a tagged index lists is not deleted by its digest, and the error names the index and its tags', async () => {
+  test('a manifest that a tagged index lists cannot be deleted by its digest, and the error names the index and its tags', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     const index = await putIndex(host, 'latest', child);
     await hosts.putManifest(host, REPOSITORY, 'v1', index);
@@ -39,7 +39,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await hosts.call(host, 'GET', `/v2/${REPOSITORY}/manifests/arm64`)).status).toBe(200);
   });
 
-  test('its own tag is deleted, and it is once no tag is above it', async () => {
+  test('its own tag can be deleted, and the manifest too once no tag is above it', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     await putIndex(host, 'latest', child);
     expect((await remove(host, 'arm64')).status).toBe(202);
@@ -48,14 +48,14 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await remove(host, child.digest)).status).toBe(202);
   });
 
-  test('the tagged index is deleted by its digest, and then what it lists', async () => {
+  test('the tagged index can be deleted by its digest, and then what it lists', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     const index = await putIndex(host, 'latest', child);
     expect((await remove(host, index.digest)).status).toBe(202);
     expect((await remove(host, child.digest)).status).toBe(202);
   });
 
-  test('a tag counts at any depth above it, unless a deleted index is between', async () => {
+  test('a tag protects at any depth below it, unless a deleted index is in between', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     const [inner, other] = [await putIndex(host, '', child), await putIndex(host, '')];
     const outer = await putIndex(host, '', inner, other);
@@ -69,13 +69,13 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await remove(host, child.digest)).status).toBe(202);
   });
 
-  test('what is listed and not there is 404', async () => {
+  test('deleting a listed manifest that is absent is 404', async () => {
     const absent = await indexOf([], { annotations: { a: 'b' } });
     await putIndex(host, 'latest', absent);
     expect((await remove(host, absent.digest)).status).toBe(404);
   });
 
-  test('an index without a tag does not keep what it lists, nor does a referrer its subject', async () => {
+  test('an untagged index does not protect what it lists, nor does a referrer its subject', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     await putIndex(host, '', child);
     const subject = { mediaType: child.manifest.mediaType, digest: child.digest, size: child.bytes.byteLength };
@@ -83,7 +83,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect((await remove(host, child.digest)).status).toBe(202);
   });
 
-  test('deleting the repository asks nobody', async () => {
+  test('deleting the whole repository ignores this protection', async () => {
     const child = await hosts.push(host, REPOSITORY, 1, 'arm64');
     await putIndex(host, 'latest', child);
     const answer = await hosts.call(host, 'DELETE', '/api/v2.0/projects/alice/repositories/app');
@@ -92,7 +92,7 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   });
 });
 
-test('a node refuses for a tag that only central has, and central for none that only a node has had', async () => {
+test('a node refuses because of a tag that only central has, and central ignores tags that only a node had', async () => {
   const child = await hosts.push('central', REPOSITORY, 1, 'arm64');
   await putIndex('central', 'latest', child);
   expect((await remove('node1', child.digest)).status).toBe(405);
@@ -100,7 +100,7 @@ test('a node refuses for a tag that only central has, and central for none that 
   expect((await remove('node1', child.digest)).status).toBe(202);
 });
 
-test('a node refuses for a tag that it has yet to announce', async () => {
+test('a node refuses because of a tag that it has not announced yet', async () => {
   hosts.takeAway('queues');
   const child = await hosts.push('node1', REPOSITORY, 1, 'arm64');
   const index = await putIndex('node1', 'latest', child);

@@ -1,4 +1,7 @@
-/** What lists of images cost: a page the same, whatever the store holds; a digest as much as a HEAD of its manifest. */
+/**
+ * What lists of images cost. A page costs the same, whatever the store holds; a digest costs as much as a HEAD of its
+ * manifest.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { listable } from '../../../src/auth/listable.ts';
@@ -21,7 +24,7 @@ const ALICE = {
 const PLATFORM = { kind: 'platform', id: 'platform' } as const;
 const digestOf = (i: number): Digest => `sha256:${i.toString(16).padStart(64, '0')}` as Digest;
 
-/** `images` images of one tag and a child, ten in each repository, of which every tenth is public. */
+/** Inserts images with one tag and one child each, ten in each repository; every tenth repository is public. */
 async function fill(organization: string, images: number, organizations = 1): Promise<void> {
   const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
   const name = `?2 || iif(?3 = 1, '', i % ?3) || '/r' || printf('%06d', i / 10)`;
@@ -39,7 +42,7 @@ async function fill(organization: string, images: number, organizations = 1): Pr
     `INSERT OR IGNORE INTO repositories SELECT ${name}, 0, 1 FROM n`,
     `INSERT OR IGNORE INTO public_repositories (name) SELECT ${name} FROM n WHERE i / 10 % 10 = 1`,
   ]);
-  // What these would count is not asked for.
+  // The test does not use the counts of these triggers.
   await withoutTriggers(env.DB_CENTRAL, () =>
     insert([
       `INSERT INTO tags SELECT ${name}, 't' || i, ${digest}, 1000, 'central', 1 FROM n`,
@@ -82,8 +85,8 @@ async function costs(): Promise<Record<string, Cost>> {
   return {
     'own, first page': await costOf(() => registry.listImages(local, false, first)),
     'own, later page': await costOf(() => registry.listImages(local, false, { limit: 10, after: 'alice/r000002:t29' })),
-    'own, with what has no tag': await costOf(() => registry.listImages(local, true, first)),
-    'own, what has no tag': await costOf(() => registry.listImages(local, true, { limit: 10, after: '@' })),
+    'own, with untagged images': await costOf(() => registry.listImages(local, true, first)),
+    'own, untagged images': await costOf(() => registry.listImages(local, true, { limit: 10, after: '@' })),
     'some repositories': await costOf(() => registry.listImages(some, false, first)),
     'everything, first page': await costOf(() => registry.listImages(all, false, first)),
     "another's, public": await costOf(() => registry.listImages(ofBob, false, first)),
@@ -98,7 +101,7 @@ async function costs(): Promise<Record<string, Cost>> {
   };
 }
 
-test('a page costs the page: one round trip, and the same rows among 100 images as among very many', async () => {
+test('a page costs one round trip, and reads as many rows among 100 images as among very many', async () => {
   const tables = ['repositories', 'public_repositories', 'tags', 'manifests', 'manifest_references'];
   await fill('alice', 100);
   await fill('bob', 300);
@@ -107,7 +110,7 @@ test('a page costs the page: one round trip, and the same rows among 100 images 
     await env.DB_CENTRAL.batch(tables.map((table) => env.DB_CENTRAL.prepare(`DELETE FROM ${table}`)));
   };
   await clear();
-  // 200,000 images.
+  // This inserts 200,000 images in a full run.
   await fill('alice', 100_000 / SAMPLE);
   await fill('bob', 50_000 / SAMPLE);
   await fill('org', 50_000 / SAMPLE, 500);
@@ -121,7 +124,7 @@ test('a page costs the page: one round trip, and the same rows among 100 images 
   await withoutTriggers(env.DB_CENTRAL, clear);
 });
 
-test('an image by its digest costs what a HEAD of its manifest does', async () => {
+test('an image by its digest costs as much as a HEAD of its manifest', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   const reference = { kind: 'digest', digest: image.digest } as const;
   const head = await costOf(() => fixture.registry.resolveManifest(granted(), reference));
@@ -147,7 +150,7 @@ const LISTS = allStatements
   .map(({ text }) => text)
   .filter((text) => /image_size AS size/.test(text) && /ORDER BY/.test(text));
 
-test('every list is found by the check below', () => {
+test('every list is covered by the check below', () => {
   expect(LISTS).toHaveLength(6);
 });
 

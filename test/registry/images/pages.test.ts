@@ -21,7 +21,7 @@ async function push({ registry }: Host, seed: number, tag: string): Promise<Imag
   return image;
 }
 
-/** Round trips to D1 and operations on R2, of the node and of central. */
+/** Returns the round trips to D1 of the node and of central, and the operations on R2. */
 async function cost(work: () => Promise<unknown>): Promise<[node: number, central: number, buckets: number]> {
   await hosts.settled();
   for (const { counts } of hosts.all) resetCounts(counts);
@@ -33,7 +33,7 @@ async function cost(work: () => Promise<unknown>): Promise<[node: number, centra
   return [node1.counts.d1, central.counts.d1, buckets];
 }
 
-test('what a node has costs it one round trip, what only central has one there as well', async () => {
+test('a local image costs the node one round trip, and an image that only central has costs central one as well', async () => {
   const near = await push(hosts.node1, 1, 'near');
   const remote = await push(hosts.central, 10, 'far');
   hosts.now += 1000;
@@ -55,7 +55,7 @@ test('what a node has costs it one round trip, what only central has one there a
   ]);
 });
 
-test('the list of all that the node serves costs each store one round trip a page, however the pages are cut', async () => {
+test('the list of everything that the node serves costs each store one round trip for each page, whatever the page size', async () => {
   const { central, node1 } = hosts;
   const both = await push(central, 1, 'c');
   await push(node1, 1, 'c');
@@ -87,7 +87,7 @@ test('the list of all that the node serves costs each store one round trip a pag
   };
   const names = ['a', 'b', 'c', 'd', 'e', 'f'];
   const [listed = [], ...others] = await pages(100);
-  // What central had as "d" was written before, and has no tag any more.
+  // Central's "d" is the earlier write, so its image has no tag.
   expect([listed.slice(0, 6), listed.length, others]).toEqual([names, 6, []]);
   for (const limit of [1, 2, 4, 5, 6, 7]) expect([limit, (await pages(limit)).flat()]).toEqual([limit, listed]);
   hosts.now += 1000;
@@ -96,7 +96,7 @@ test('the list of all that the node serves costs each store one round trip a pag
   expect(items.filter(({ digest }) => digest === both.digest).map(({ tags }) => tags.length)).toEqual([1]);
 });
 
-test('what is shown of a clock that is ahead is before what is pushed next', async () => {
+test('after a read from a store whose clock is ahead, the next push still gets a later version', async () => {
   hosts.central.skew = 60_000;
   const remote = await push(hosts.central, 1, 'latest');
   const wanted = [{ access: granted(), reference: { kind: 'tag', tag: 'latest' as Tag } as const }];

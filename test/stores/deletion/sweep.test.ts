@@ -1,4 +1,7 @@
-/** Sweeping a removed repository: what it hid is gone from the answer on, and its rows go in slices of bounded work. */
+/**
+ * Sweeping a removed repository. Its content is hidden as soon as the removal is answered, and its rows are deleted in
+ * slices of bounded work.
+ */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -42,7 +45,10 @@ beforeEach(async () => {
   database = new Database(countD1(env.DB_CENTRAL, counts));
 });
 
-/** Manifests with a tag each, of a layer of their own and one that all share; a referrer each, of the first. */
+/**
+ * Inserts manifests with one tag, one own layer and one shared layer each, and a referrer of the first manifest for
+ * each.
+ */
 async function fill(count: number): Promise<void> {
   const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)';
   const digest = "'sha256:' || printf('%064x', i)";
@@ -79,8 +85,7 @@ async function fill(count: number): Promise<void> {
 
 async function remove(): Promise<void> {
   const context = { origin: 'central', announces: false, now: fixture.now };
-  if ((await deleteRepository(database, context, REPOSITORY)) === undefined)
-    throw new Error('there was nothing to remove');
+  if ((await deleteRepository(database, context, REPOSITORY)) === undefined) throw new Error('nothing was removed');
 }
 
 async function sweepAll(): Promise<number> {
@@ -100,9 +105,9 @@ const FIRST = { kind: 'tag', tag: 't00001' as Tag } as const;
 const DIGEST = `sha256:${'1'.padStart(64, '0')}` as Digest;
 const LAYER = `sha256:${(10_000_001).toString(16).padStart(64, '0')}` as Digest;
 
-test('hiding a repository reads and writes as many rows, however many it holds', async () => {
+test('hiding a repository reads and writes the same number of rows, however many it holds', async () => {
   const cost: number[][] = [];
-  // The first also begins the change log's numbers.
+  // The first removal also starts the numbering of the change log.
   for (const count of [10, 10, 1000]) {
     await fill(count);
     resetCounts(counts);
@@ -118,7 +123,7 @@ test('hiding a repository reads and writes as many rows, however many it holds',
   expect(cost[2]).toEqual(cost[1]);
 });
 
-test('nothing of it is shown before the first slice, nor between two, by any read', async () => {
+test('no read shows anything of it before the first slice, or between two', async () => {
   await fill(MANY);
   await remove();
   const seen = async (): Promise<unknown> => ({
@@ -157,7 +162,7 @@ test('nothing of it is shown before the first slice, nor between two, by any rea
   expect(await rowsLeft()).toEqual(TABLES.map(() => 0));
 });
 
-test('a slice costs what it takes, not what is left', async () => {
+test('a slice costs what it deletes, not what is left', async () => {
   const most: number[][] = [];
   for (const count of [MANY, SAMPLE === 1 ? 10 * MANY : 3 * MANY]) {
     await fill(count);
@@ -179,7 +184,7 @@ test('a slice costs what it takes, not what is left', async () => {
   expect(large[0]).toBeLessThan(12_000);
 });
 
-test('usage is counted right during a sweep, and is nothing after it', async () => {
+test('usage is right during a sweep, and zero after it', async () => {
   await fill(MANY);
   await remove();
   let more = true;
@@ -190,7 +195,7 @@ test('usage is counted right during a sweep, and is nothing after it', async () 
   expect((await keptUsage(env.DB_CENTRAL)).sums).toEqual({});
 });
 
-test('a page of a list costs the page while dead rows lie before live ones, and all pages together show these', async () => {
+test('a page of a list costs the page even with dead rows before live ones, and all pages together show the live ones', async () => {
   await fill(MANY);
   await remove();
   fixture.now += 1000;
@@ -211,7 +216,7 @@ test('a page of a list costs the page while dead rows lie before live ones, and 
 
 describe('a push during a sweep', () => {
   test.each([0, 1, 2, 3])(
-    'after %i slices stays, at every time after it, and nothing else comes back with it',
+    'after %i slices stays, from then on, and nothing else comes back with it',
     async (slices) => {
       await fill(MANY);
       await remove();
@@ -229,7 +234,7 @@ describe('a push during a sweep', () => {
     },
   );
 
-  test('of a blob that the repository had, in the very millisecond of the removal, links it anew', async () => {
+  test('of a blob that the repository had, in the same millisecond as the removal, links it again', async () => {
     const blob = bytesOf(1, 20);
     const digest = await pushBlob(fixture, blob);
     await pushImage(fixture, await imageOf(digest, []), ['old']);
@@ -255,7 +260,7 @@ describe('a push during a sweep', () => {
   });
 });
 
-test('a large repository is removed by an answer and swept after it, a small one before', async () => {
+test('a large repository is swept after the removal is answered, and a small one before', async () => {
   await pushSmallImage(fixture, 1, ['a']);
   await fixture.registry.deleteRepository(REPOSITORY);
   expect(await unsweptRemovals(database, '', 10)).toEqual([]);
@@ -267,7 +272,7 @@ test('a large repository is removed by an answer and swept after it, a small one
   expect(await rowsLeft()).toEqual(TABLES.map(() => 0));
 });
 
-test('the change log has one entry for a removal, and the audit log too', async () => {
+test('a removal has one entry in the change log, and one in the audit log', async () => {
   await fill(MANY);
   await remove();
   expect(await rowsOf('SELECT kind, name FROM change_log')).toEqual([{ kind: 'repository', name: REPOSITORY }]);
@@ -276,7 +281,7 @@ test('the change log has one entry for a removal, and the audit log too', async 
   ]);
 });
 
-test('a tag that the removal hides does not keep what its index lists from being deleted', async () => {
+test('a tag that the removal hides does not protect what its index lists', async () => {
   const child = await pushSmallImage(fixture, 1, []);
   const index = await indexOf([child.digest]);
   await pushImage(fixture, index, ['latest']);
@@ -288,7 +293,7 @@ test('a tag that the removal hides does not keep what its index lists from being
   expect((await fixture.registry.listTags(granted(), page)).items).toEqual([]);
 });
 
-test('a manifest that is pushed again has no media type of before the removal', async () => {
+test('a manifest that is pushed again has no media type from before the removal', async () => {
   const bytes = utf8('{"schemaVersion":2,"manifests":[]}');
   const pushAs = (mediaType: string): Promise<unknown> =>
     contentDigest(bytes).then((digest) =>
@@ -308,7 +313,7 @@ test('a manifest that is pushed again has no media type of before the removal', 
   expect(typeOf({ typed, typedOtherwise }, deleted)?.mediaType).toBe('application/vnd.example.list');
 });
 
-test('a blob that is pushed again during the sweep counts, also after it', async () => {
+test('a blob that is pushed again during the sweep counts, even after it', async () => {
   const content = bytesOf(1, 100);
   await pushImage(fixture, await imageOf(await pushBlob(fixture, content), []), ['latest']);
   await remove();

@@ -1,4 +1,4 @@
-/** Sizes and kinds of images, whichever order rows come in. */
+/** Sizes and kinds of images, in whatever order their rows arrive. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, digestOf as hash } from '../../../src/oci/digest.ts';
@@ -33,7 +33,7 @@ beforeEach(async () => {
   fixture = await openFixture();
 });
 
-/** As a list shows it. */
+/** Returns the size and kind that a list shows. */
 async function shown({ digest }: Image): Promise<[number | undefined, string | undefined]> {
   const asked = { repository: REPOSITORY, reference: { kind: 'digest', digest }, granted: true } as const;
   const [row] = await findImages(new Database(env.DB_CENTRAL), [asked]);
@@ -50,7 +50,7 @@ async function measured({ digest }: Image): Promise<[number | null, string | nul
   return [row.image_size, row.image_kind];
 }
 
-/** As another store sends it, its blobs as long as their descriptors say. */
+/** Returns the manifest as another store sends it, with the sizes of its blobs from their descriptors. */
 function recordOf({ digest, manifest, bytes }: Image): ManifestRecord {
   return {
     ...NO_CLAIMS,
@@ -79,8 +79,8 @@ const romOf = (i: number, bytes: number): Promise<Image> =>
     layers: [{ mediaType: 'application/vnd.unikraft.rom.v1', digest: digestOf(i), size: bytes }],
   });
 
-describe('rows that come from another store', () => {
-  test('are measured together, or one after another, to the same', async () => {
+describe('rows from another store', () => {
+  test('are measured alike, together or one after another', async () => {
     const [one, two] = [await romOf(2, 100), await romOf(3, 200)];
     const inner = await indexOf([one.digest, two.digest]);
     const outer = await indexOf([inner.digest, one.digest]);
@@ -108,7 +108,7 @@ describe('rows that come from another store', () => {
     }
   });
 
-  test('measure nothing that is known only to be deleted', async () => {
+  test('are not measured while only the deletion is known', async () => {
     const image = await romOf(2, 100);
     const lifecycle = { repository: REPOSITORY, digest: image.digest, created: 0, deleted: 3 };
     await new Database(env.DB_CENTRAL).batch(
@@ -120,7 +120,7 @@ describe('rows that come from another store', () => {
   });
 });
 
-test('an index pushed before what it lists is measured anew when it is shown, up to 20 of them', async () => {
+test('an index that was pushed before its children is measured again when it is shown, up to 20 of them', async () => {
   const image = await imageOf(await pushBlob(fixture, bytesOf(1, 20)), [await pushBlob(fixture, bytesOf(2, 40))]);
   const indexes: Image[] = [];
   for (let i = 0; i < 25; i++) {
@@ -134,7 +134,7 @@ test('an index pushed before what it lists is measured anew when it is shown, up
   expect(sizes.filter((size) => size === 0)).toHaveLength(5);
 });
 
-describe('what is read to measure a manifest follows from its own document', () => {
+describe('the rows read to measure a manifest depend only on its own document', () => {
   const INDEXES = 30;
   const CHILDREN = 4000 / SAMPLE;
   const numbers = 'WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 1)';
@@ -150,7 +150,7 @@ describe('what is read to measure a manifest follows from its own document', () 
     }),
   );
 
-  /** Indexes of which each lists very many manifests that are not there, and all indexes before it. */
+  /** Inserts indexes that each list very many absent manifests, and all indexes before it. */
   const addLargeIndexes = async () => {
     await run(
       `${numbers} INSERT INTO manifest_references (repository, digest, manifest, kind, size)
@@ -166,13 +166,14 @@ describe('what is read to measure a manifest follows from its own document', () 
     );
     await run(
       `${numbers} INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, image_size, image_kind)
-       SELECT ?2, ${name('a', 'i')}, 'application/vnd.oci.image.index.v1+json', '', NULL, 600000, 1, 0, 0, 0, '' FROM n`,
+       SELECT ?2, ${name('a', 'i')}, 'application/vnd.oci.image.index.v1+json', '', NULL, 600000, 1, 0, 0, 0, ''
+       FROM n`,
       INDEXES,
       REPOSITORY,
     );
   };
 
-  test('though the repository has very many references, and whatever lists it or is listed by it', async () => {
+  test('not on the number of references in the repository, nor on what lists it or is listed by it', async () => {
     await withoutTriggers(env.DB_CENTRAL, addLargeIndexes);
     const readBy = async (work: () => Promise<unknown>): Promise<number> => {
       resetCounts(fixture.counts);
@@ -192,7 +193,7 @@ describe('what is read to measure a manifest follows from its own document', () 
     expect(await readBy(async () => pushImage(fixture, await indexOf(many), ['of-nothing']))).toBeLessThan(400 * 40);
   });
 
-  test('and a list reads as much as it may, however much of it is unmeasured', async () => {
+  test('and a list reads a bounded number of rows, however many images are unmeasured', async () => {
     await withoutTriggers(env.DB_CENTRAL, addLargeIndexes);
     await run('UPDATE manifests SET image_size = NULL');
     const database = new Database(countD1(env.DB_CENTRAL, fixture.counts));
@@ -211,7 +212,7 @@ describe('what is read to measure a manifest follows from its own document', () 
   });
 });
 
-test('pushed again, an image keeps what was measured, and one that was deleted too', async () => {
+test('an image that is pushed again keeps its measurement, even after a deletion', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   expect(await measured(image)).toEqual([60, '']);
   await fixture.registry.deleteManifest(REPOSITORY, image.digest);
@@ -219,7 +220,7 @@ test('pushed again, an image keeps what was measured, and one that was deleted t
   expect(await measured(image)).toEqual([60, '']);
 });
 
-test('an image that was deleted and stripped completes the index that came meanwhile, when it is pushed again', async () => {
+test('a deleted and stripped image that is pushed again completes the index that was pushed meanwhile', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   await fixture.registry.deleteManifest(REPOSITORY, image.digest);
   const database = new Database(env.DB_CENTRAL);
@@ -245,8 +246,12 @@ test('a refused push measures nothing', async () => {
 
 test.each([
   ['a byte-order mark', '\uFEFF{"schemaVersion":2,"layers":[{"mediaType":"application/vnd.unikraft.rom.v1"}]}', ''],
-  ['layers that are none', '{"layers":"x"}', ''],
-  ['layers of everything', '{"layers":[null,1,"a",[],{},{"annotations":[]},{"annotations":"x"},{"mediaType":{}}]}', ''],
+  ['invalid layers', '{"layers":"x"}', ''],
+  [
+    'layers of every type of value',
+    '{"layers":[null,1,"a",[],{},{"annotations":[]},{"annotations":"x"},{"mediaType":{}}]}',
+    '',
+  ],
   ['an initrd by its media type', '{"layers":[{"mediaType":"application/vnd.unikraft.initrd.v1"}]}', 'initrd'],
   [
     'an initrd by its annotation',
@@ -258,7 +263,7 @@ test.each([
     '{"layers":[{"mediaType":"application/vnd.unikraft.rom.v1"},{"mediaType":"application/vnd.unikraft.initrd.v1"}]}',
     'rom',
   ],
-])('of any document the kind is told: %s', async (_name, text, kind) => {
+])('the kind of any document is determined: %s', async (_name, text, kind) => {
   const bytes = Uint8Array.from(new TextEncoder().encode(text));
   const image = { bytes, digest: await hash('sha256', bytes), manifest: parseManifest(bytes, 'application/x-own') };
   await pushImage(fixture, image, ['latest']);

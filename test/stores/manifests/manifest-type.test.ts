@@ -1,6 +1,4 @@
-/**
- * The SQL of media types does what `manifest-type.ts` says, in all small cases. Each case has a repository of its own.
- */
+/** The SQL of media types agrees with `manifest-type.ts` in all small cases. Each case has its own repository. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { type MediaType, OCI_IMAGE_INDEX } from '../../../src/oci/media-type.ts';
@@ -21,7 +19,7 @@ import { documentOf, first, type Image, indexOf, rowsOf } from '../../support/fi
 const database = new Database(env.DB_CENTRAL);
 const OTHER = 'application/vnd.example+json' as MediaType;
 const MORE = 'application/vnd.example.more+json' as MediaType;
-/** The same bytes, under a type of theirs: their document does not say one. */
+/** Its document states no media type, so the same bytes can be pushed under several types. */
 const IMAGE = await indexOf([], { mediaType: undefined });
 
 type Row = ManifestVersions & TypeClaims;
@@ -36,7 +34,7 @@ function pushedAs(known: Row, version: number, mediaType: MediaType): Row {
 
 const NOTHING: Row = { ...NO_MANIFEST, ...NO_CLAIMS };
 
-/** What stores can have: up to two pushes of three types, before and after a deletion. */
+/** The rows that stores can have: up to two pushes of three types, before and after a deletion. */
 const ROWS: readonly Row[] = [OCI_IMAGE_INDEX, OTHER, MORE].flatMap((type) =>
   [1, 3].flatMap((version) => {
     const pushed = pushedAs(NOTHING, version, type);
@@ -82,7 +80,7 @@ async function storedIn(): Promise<Map<RepositoryName, Stored>> {
 function mergedOf(rows: readonly Row[]): Stored {
   const row = rows.reduce((a, b) => ({ ...mergeManifests(a, b), ...mergeClaims(a, b) }));
   const type = typeOf(row, row.deleted);
-  if (type === undefined) throw new Error('every row has a claim');
+  if (type === undefined) throw new Error('every row must have a claim');
   return { ...row, ...type };
 }
 
@@ -92,7 +90,7 @@ describe('merging rows', () => {
   );
   const expected = new Map(cases.map(({ repository, a, b }) => [repository, mergedOf([a, b])]));
 
-  test('whole, one after the other, decides the media type as the rule does', async () => {
+  test('one after the other, with content, decides the media type by the rule', async () => {
     for (const side of ['a', 'b'] as const) {
       const manifests = cases.map((each) => recordOf(each.repository, each[side]));
       await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
@@ -100,7 +98,7 @@ describe('merging rows', () => {
     expect(await storedIn()).toEqual(expected);
   });
 
-  test('of which the second comes without its content, as in the reply to an announcement, does too', async () => {
+  test('decides it too when the second row has no content, as in the reply to an announcement', async () => {
     const manifests = cases.map(({ repository, a }) => recordOf(repository, a));
     const lifecycles: ManifestLifecycle[] = cases.map(({ repository, b }) =>
       Object.assign({ repository, digest: IMAGE.digest }, b),
@@ -121,30 +119,27 @@ describe('merging rows', () => {
   });
 });
 
-test.each([OCI_IMAGE_INDEX, OTHER])(
-  'a push under %s sets claims and media type as the rule does',
-  async (mediaType) => {
-    const pushed: Image = await documentOf(mediaType, {
-      mediaType: undefined,
-      manifests: [],
-      artifactType: `of ${mediaType}`,
+test.each([OCI_IMAGE_INDEX, OTHER])('a push under %s sets claims and media type by the rule', async (mediaType) => {
+  const pushed: Image = await documentOf(mediaType, {
+    mediaType: undefined,
+    manifests: [],
+    artifactType: `of ${mediaType}`,
+  });
+  for (const [i, row] of [NOTHING, ...ROWS].entries()) {
+    const repository = `alice/p${i}` as RepositoryName;
+    const manifests = row === NOTHING ? [] : [{ ...recordOf(repository, row), digest: pushed.digest }];
+    await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
+    const context = { origin: 'central', announces: false, now: 1 };
+    const { manifest, digest } = pushed;
+    const { version = 0 } = await commitManifest(database, context, {
+      repository,
+      digest,
+      manifest,
+      size: 2,
+      tags: [],
     });
-    for (const [i, row] of [NOTHING, ...ROWS].entries()) {
-      const repository = `alice/p${i}` as RepositoryName;
-      const manifests = row === NOTHING ? [] : [{ ...recordOf(repository, row), digest: pushed.digest }];
-      await database.batch(mergeRows({ tags: [], lifecycles: [], manifests, blobs: [] }, 1));
-      const context = { origin: 'central', announces: false, now: 1 };
-      const { manifest, digest } = pushed;
-      const { version = 0 } = await commitManifest(database, context, {
-        repository,
-        digest,
-        manifest,
-        size: 2,
-        tags: [],
-      });
-      const { created: _created, ...found } = (await storedIn()).get(repository) ?? first([]);
-      const { created: _, ...due } = mergedOf([pushedAs(row, version, mediaType)]);
-      expect(found).toEqual(due);
-    }
-  },
-);
+    const { created: _created, ...found } = (await storedIn()).get(repository) ?? first([]);
+    const { created: _, ...due } = mergedOf([pushedAs(row, version, mediaType)]);
+    expect(found).toEqual(due);
+  }
+});

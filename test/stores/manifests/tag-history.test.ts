@@ -1,4 +1,4 @@
-/** What a push, a page and a restoration read of a tag's history does not depend on how much was kept before. */
+/** The rows that a push, a page and a restoration read of a tag's history do not depend on its length. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { Tag } from '../../../src/oci/reference.ts';
@@ -33,7 +33,7 @@ async function rowsReadWith(count: number): Promise<Record<string, number>> {
     historyOfTag(database, REPOSITORY, LATEST, { version, origin: '' }, { entries: ENTRIES, since }, 10);
   await measure('first page', () => page(Number.MAX_SAFE_INTEGER, 0));
   await measure('later page', () => page(count - 50, 0));
-  await measure('page of what is too old', () => page(Number.MAX_SAFE_INTEGER, fixture.now + 1));
+  await measure('page of expired entries', () => page(Number.MAX_SAFE_INTEGER, fixture.now + 1));
   await measure('one write', () => writeOfTag(database, REPOSITORY, LATEST, { version: count - 5, origin: 'central' }));
   await measure('push', () => pushImage(fixture, image, [LATEST]));
   return read;
@@ -46,7 +46,7 @@ test('rows read do not depend on the length of the history', async () => {
   for (const [name, rows] of Object.entries(long)) expect([name, rows]).toEqual([name, Math.min(rows, 4 * ENTRIES)]);
 });
 
-test('a push removes a bounded part of what is more than is kept, the oldest first, and in the end all', async () => {
+test('a push removes a bounded number of excess entries, the oldest first, and repeated pushes remove all', async () => {
   await rowsReadWith(ENTRIES + 25);
   const versions = async (): Promise<number[]> =>
     (await rowsOf<{ version: number }>('SELECT version FROM tag_history ORDER BY version')).map(

@@ -1,6 +1,6 @@
 /**
- * What keeping the use of organizations costs: D1 rows of a push, with the triggers and without. No round trip, as
- * `operation-counts.test.ts` says.
+ * What it costs to keep the usage of organizations: the D1 rows of a push with the triggers and without. It adds no
+ * round trip, as `operation-counts.test.ts` shows.
  */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ import {
 
 const LAYERS = 10;
 
-/** Rows written and read by each step. */
+/** Returns the rows that each step writes and reads. */
 async function costs(seed: number): Promise<Record<string, readonly [written: number, read: number]>> {
   const fixture: Fixture = await openFixture();
   const { registry, counts } = fixture;
@@ -54,20 +54,20 @@ async function costs(seed: number): Promise<Record<string, readonly [written: nu
   const image = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS));
   await measure('PUT of a manifest of 11 new blobs', () => pushImage(fixture, image, ['latest']));
   const next = await imageOf(digests[0]!, digests.slice(1, 1 + LAYERS), { annotations: { n: '2' } });
-  await measure('PUT of another of the same blobs', () => pushImage(fixture, next, ['latest']));
-  await measure('PUT of one that is there', () => pushImage(fixture, next, ['latest']));
+  await measure('PUT of another with the same blobs', () => pushImage(fixture, next, ['latest']));
+  await measure('PUT of an existing one', () => pushImage(fixture, next, ['latest']));
   await measure('DELETE of the second', () => registry.deleteManifest(REPOSITORY, next.digest));
   return rows;
 }
 
 async function triggers(): Promise<{ readonly name: string; readonly sql: string }[]> {
-  // Not those of a store's own bytes, which eviction needs.
+  // The triggers of a store's own bytes stay, because eviction needs them.
   return rowsOf(
     "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name NOT IN ('locations_added', 'locations_removed')",
   );
 }
 
-test('rows that a push writes and reads more than without', async () => {
+test('a push writes and reads this many rows more with the triggers than without', async () => {
   const kept = await costs(1000);
   await new ControlData(new Database(env.DB_CENTRAL)).addOrganization('alice' as OrganizationName, 0, 0);
   await env.DB_CENTRAL.prepare("UPDATE organizations SET quota_bytes = 1000000 WHERE name = 'alice'").run();
@@ -85,20 +85,20 @@ test('rows that a push writes and reads more than without', async () => {
       'POST with the digest': 2,
       'POST and PUT': 2,
       'POST, PATCH and PUT': 4,
-      // Of these, 2 for the manifest, and 1 for a new tag.
+      // Two of these are for the manifest, and one is for a new tag.
       'PUT of a manifest of 11 new blobs': 24,
-      'PUT of another of the same blobs': 2,
-      'PUT of one that is there': 0,
+      'PUT of another with the same blobs': 2,
+      'PUT of an existing one': 0,
       'DELETE of the second': 25,
     },
-    // What nodes have to hear of is in an index.
+    // With a quota, an index also has the changes that nodes must apply.
     limited: {
       'POST with the digest': 4,
       'POST and PUT': 4,
       'POST, PATCH and PUT': 10,
       'PUT of a manifest of 11 new blobs': 29,
-      'PUT of another of the same blobs': 4,
-      'PUT of one that is there': 0,
+      'PUT of another with the same blobs': 4,
+      'PUT of an existing one': 0,
       'DELETE of the second': 29,
     },
   });

@@ -1,5 +1,5 @@
 /**
- * What organizations use is kept by triggers: after each step of whatever is done, the columns say what a scan says.
+ * Triggers keep the usage of organizations. After each step of any kind, the columns must equal the result of a scan.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -51,7 +51,7 @@ async function requireKept(step: string): Promise<void> {
   }
 }
 
-/** What steps remember of those before them. */
+/** What steps remember of earlier ones. */
 class Walk {
   readonly #random: Random;
   readonly #images: Image[] = [];
@@ -61,7 +61,7 @@ class Walk {
     this.#random = random;
   }
 
-  /** Answers what it did. */
+  /** Does a random step, and returns what it did. */
   async step(): Promise<string> {
     const random = this.#random;
     const host = random.pick(HOSTS) ?? 'central';
@@ -161,7 +161,7 @@ class Walk {
   }
 }
 
-/** What collection does to rows, in one order or the other. */
+/** Deletes the rows that collection deletes, in one of two orders. */
 async function collect(database: D1Database, linksFirst: boolean): Promise<void> {
   const links = database.prepare(`
     DELETE FROM links WHERE NOT EXISTS (SELECT 1 FROM manifest_references r JOIN manifests m
@@ -180,8 +180,8 @@ async function collect(database: D1Database, linksFirst: boolean): Promise<void>
   await database.batch(linksFirst ? [links, ...rest] : rest);
 }
 
-describe('the columns say what a scan says', () => {
-  test.each(sampled(SEEDS))('after each of random steps at three hosts, seed %i', async (seed) => {
+describe('the columns equal a scan', () => {
+  test.each(sampled(SEEDS))('after each random step at three hosts, seed %i', async (seed) => {
     const walk = new Walk(new Random(20_261_124, seed));
     const done: string[] = [];
     for (let i = 0; i < STEPS; i++) {
@@ -201,17 +201,17 @@ const used = async (organization: string, database = env.DB_CENTRAL): Promise<nu
     .bind(organization)
     .first<number>('used')) ?? 0;
 
-describe('what counts', () => {
+describe('usage', () => {
   const put = (repository: string, content: Uint8Array<ArrayBuffer>) => hosts.putBlob('central', repository, content);
 
-  test('a blob in two repositories of an organization counts once, and for each of two organizations', async () => {
+  test('counts a blob in two repositories of an organization once, and for each of two organizations', async () => {
     await hosts.push('central', 'alice/app', 1, 'latest');
     await hosts.push('central', 'alice/other', 1, 'latest');
     await hosts.push('central', 'bob/app', 1, 'latest', 'bob');
     expect([await used('alice'), await used('bob')]).toEqual([100, 100]);
   });
 
-  test('its real size counts: a descriptor that says another is refused', async () => {
+  test('counts the real size: a descriptor with another size is refused', async () => {
     const content = bytesOf(1, 1000);
     const digest = await contentDigest(content);
     await put('alice/app', content);
@@ -221,7 +221,7 @@ describe('what counts', () => {
     expect(await used('alice')).toBe(1000);
   });
 
-  test('a deleted manifest counts no more at once, nor after its rows were collected, and a pushed one does again', async () => {
+  test('stops counting a deleted manifest at once, also after its rows were collected, until it is pushed again', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     await hosts.call('central', 'DELETE', `/v2/alice/app/manifests/${image.digest}`);
     expect(await used('alice')).toBe(0);
@@ -231,7 +231,7 @@ describe('what counts', () => {
     expect(await used('alice')).toBe(100);
   });
 
-  test('an upload counts while it is open, and a blob until it is unlinked', async () => {
+  test('counts an upload while it is open, and a blob until it is unlinked', async () => {
     const content = bytesOf(1, 500);
     const digest: Digest = await digestOf('sha256', content);
     const { headers } = await hosts.call('central', 'POST', '/v2/alice/app/blobs/uploads/');
@@ -243,7 +243,7 @@ describe('what counts', () => {
     expect(await used('alice')).toBe(0);
   });
 
-  test('a subject is no blob, nor is a manifest', async () => {
+  test('counts neither a subject nor a manifest as a blob', async () => {
     const image = await hosts.push('central', 'alice/app', 1, 'latest');
     const subject = subjectOf(image);
     const config = bytesOf(9, 5);
@@ -258,7 +258,7 @@ describe('what counts', () => {
     expect(await used('alice')).toBe(105);
   });
 
-  test('a node leaves to central what it has announced', async () => {
+  test('of a node excludes what it has announced, which central counts', async () => {
     hosts.takeAway('queues');
     await hosts.push('node1', 'alice/app', 1, 'latest');
     expect([await used('alice', env.DB_NODE1), await used('alice')]).toEqual([100, 0]);
@@ -269,10 +269,10 @@ describe('what counts', () => {
     expect(await used('alice', env.DB_NODE2)).toBe(0);
   });
 
-  test('a blob that is renewed and then named keeps what is known of it', async () => {
+  test('keeps what is known of a blob when its link is renewed and a manifest then references it', async () => {
     const run = (query: string) => env.DB_CENTRAL.prepare(query).run();
     const row = () => env.DB_CENTRAL.prepare('SELECT size, live, fresh, known FROM usage_blobs').first();
-    // Its bytes lie elsewhere, so that nothing here could say its size again.
+    // Its bytes are in another store, so that no row here has its size.
     await run("INSERT INTO links (repository, digest, created_at, released) VALUES ('alice/app', 'sha256:1', 0, 1)");
     await run('UPDATE usage_blobs SET size = 100, known = 1');
     expect(await row()).toEqual({ size: 100, live: 0, fresh: 1, known: 1 });
@@ -297,7 +297,7 @@ describe('what counts', () => {
     expect(await env.DB_CENTRAL.prepare('SELECT released FROM links').first('released')).toBe(1);
   });
 
-  test('nothing is left where everything was deleted', async () => {
+  test('is zero after everything was deleted', async () => {
     for (const [i, host] of HOSTS.entries()) await hosts.push(host, 'alice/app', 10 * i, `tag${i}`);
     await hosts.drain();
     await hosts.call('central', 'DELETE', '/api/organizations/alice/repositories/app');
@@ -317,6 +317,6 @@ test.each([
   [9_999_999_999, '9.99 GB'],
   [1_200_000_000, '1.2 GB'],
   [2 ** 53 - 1, '9 PB'],
-])('%i is %s to a person', (bytes, text) => {
+])('%i bytes are shown to people as %s', (bytes, text) => {
   expect(inUnits(bytes)).toBe(text);
 });

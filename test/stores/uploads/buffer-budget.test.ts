@@ -11,7 +11,7 @@ import {
   WAIT_MILLISECONDS,
 } from '../../../src/stores/uploads/buffer-budget.ts';
 
-/** Memory that a test can collect: what is forgotten is gone, as a WeakRef's target is. */
+/** Imitates garbage collection: `collect` makes a WeakRef of the loan empty. */
 class Memory {
   readonly #garbage = new Set<Loan>();
 
@@ -50,7 +50,7 @@ describe('a budget', () => {
     expect(budget.inUse()).toBe(6);
   });
 
-  test('gains nothing by a loan that is given back twice, or is of another budget', () => {
+  test('gains nothing from a loan that is given back twice, or belongs to another budget', () => {
     const budget = new BufferBudget(10);
     const loan = budget.borrow(5)!;
     budget.borrow(5);
@@ -60,7 +60,7 @@ describe('a budget', () => {
     expect(budget.inUse()).toBe(5);
   });
 
-  test('tells loans of the same size apart', () => {
+  test('distinguishes loans of the same size', () => {
     const memory = new Memory();
     const budget = new BufferBudget(10, memory.remember);
     const [first, second] = [budget.borrow(5)!, budget.borrow(5)!];
@@ -69,7 +69,7 @@ describe('a budget', () => {
     expect(budget.inUse()).toBe(0);
   });
 
-  test('lends again what a holder had that is garbage now', () => {
+  test('lends again what a garbage-collected holder had', () => {
     const memory = new Memory();
     const budget = new BufferBudget(10, memory.remember);
     const [lost, kept] = [budget.borrow(6), budget.borrow(4)];
@@ -80,7 +80,7 @@ describe('a budget', () => {
     expect(kept?.bytes).toBe(4);
   });
 
-  test('keeps no holder alive: it remembers loans weakly', () => {
+  test('keeps no holder alive, because it remembers loans weakly', () => {
     const targets: WeakKey[] = [];
     const WeakReference = globalThis.WeakRef;
     globalThis.WeakRef = class<Target extends WeakKey> extends WeakReference<Target> {
@@ -98,7 +98,7 @@ describe('a budget', () => {
   });
 });
 
-test('a loan that nothing was done with for two minutes is lost, whoever refers to it', () => {
+test('a loan that is unused for two minutes is lost, even if something refers to it', () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
     const budget = new BufferBudget(10);
@@ -109,7 +109,7 @@ test('a loan that nothing was done with for two minutes is lost, whoever refers 
     vi.advanceTimersByTime(1);
     expect(budget.inUse()).toBe(4);
     expect(budget.borrow(6)).toBeDefined();
-    // It comes too late.
+    // Giving it back now is too late.
     budget.giveBack(lost);
     budget.use(lost);
     expect(budget.inUse()).toBe(10);
@@ -122,14 +122,14 @@ describe('room', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
   afterEach(() => void vi.useRealTimers());
 
-  test('is left for others, where a loan asks for that', () => {
+  test('is left for others if a loan asks for that', () => {
     const budget = new BufferBudget(10);
     expect(budget.borrow(5, 6)).toBeUndefined();
     expect(budget.borrow(4, 6)).toBeDefined();
     expect(budget.borrow(6)).toBeDefined();
   });
 
-  test('is waited for, and had as soon as it is there', async () => {
+  test('is waited for, and granted as soon as it is free', async () => {
     const budget = new BufferBudget(10);
     const loan = budget.borrow(10)!;
     const later = budget.wait(6);
@@ -141,7 +141,7 @@ describe('room', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('is waited for no longer than ten seconds: then 503 with Retry-After', async () => {
+  test('is waited for at most ten seconds, then it is 503 with Retry-After', async () => {
     const budget = new BufferBudget(10);
     const loan = budget.borrow(10);
     const failed = expect(budget.wait(1)).rejects.toMatchObject({
@@ -153,14 +153,14 @@ describe('room', () => {
     expect([loan?.bytes, budget.inUse(), vi.getTimerCount()]).toEqual([10, 10, 0]);
   });
 
-  test('that there can never be is not waited for', async () => {
+  test('is not waited for if it can never be free', async () => {
     await expect(new BufferBudget(10).wait(11)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
     await expect(new BufferBudget(10).wait(6, 5)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
   });
 });
 
 describe("the isolate's budget", () => {
-  test("is three parts with R2's copies, and a reserve that they leave", () => {
+  test("is three parts with R2's copies, and a reserve that they leave free", () => {
     const loans = Array.from({ length: 4 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
     expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(3).fill(2 * PART_BYTES), undefined]);
     expect(BUDGET_BYTES).toBe(isolateBudget.inUse() + RESERVED_BYTES);
@@ -168,7 +168,7 @@ describe("the isolate's budget", () => {
     expect(isolateBudget.inUse()).toBe(0);
   });
 
-  test('has parts that R2 accepts', () => {
+  test('uses parts that R2 accepts', () => {
     expect(PART_BYTES).toBeGreaterThanOrEqual(5 * 1024 * 1024);
     expect(SMALL_BYTES).toBeLessThan(PART_BYTES);
   });

@@ -1,4 +1,4 @@
-/** Invariant 8: what a client holds of the isolate grows with what it has sent, and ends when it sends nothing more. */
+/** Invariant 8: the memory that a client holds grows with what it has sent, and is freed when it stops sending. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { STALLED_MILLISECONDS, STEP_BYTES } from '../../../src/stores/uploads/body-reader.ts';
 import { BlobWriter } from '../../../src/stores/uploads/blob-writer.ts';
@@ -17,7 +17,7 @@ import { bytesOf } from '../../support/fixture.ts';
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** R2 that takes everything, and what it was given. */
+/** Returns an R2 that accepts everything, and what it received. */
 function takingEverything(): { bucket: Bucket; deleted: string[][]; sizes: number[] } {
   const deleted: string[][] = [];
   const sizes: number[] = [];
@@ -27,7 +27,7 @@ function takingEverything(): { bucket: Bucket; deleted: string[][]; sizes: numbe
   return { bucket: new Bucket(r2 as unknown as R2Bucket), deleted, sizes };
 }
 
-/** A client that sends `bytes`, then nothing, and keeps its connection. */
+/** Returns the body of a client that sends `bytes`, then nothing, and keeps its connection. */
 function stalledBody(bytes: number): { stream: ReadableStream<Uint8Array>; sent: Promise<void> } {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -42,7 +42,7 @@ test.each<[sent: number, length: number | undefined, most: number]>([
   [STEP_BYTES + 1, undefined, 2 * SMALL_BYTES],
   [SMALL_BYTES + 1, undefined, 2 * PART_BYTES],
 ])(
-  '%i bytes of a body of %s bytes, and no more: it borrows %i until it is given up with 408',
+  'after %i bytes of a body of %s bytes, a stalled client holds %i bytes until it gets 408',
   async (bytes, length, most) => {
     const budget = new BufferBudget();
     const { bucket, deleted } = takingEverything();
@@ -60,7 +60,7 @@ test.each<[sent: number, length: number | undefined, most: number]>([
   },
 );
 
-test('a slow body gives its large buffer up while others wait for room, and goes on in a small one', async () => {
+test('a slow body gives up its large buffer while others wait for room, and continues in a small one', async () => {
   const budget = new BufferBudget(RESERVED_BYTES + 2 * (PART_BYTES + SMALL_BYTES));
   const { bucket, sizes } = takingEverything();
   const { readable, writable } = new IdentityTransformStream();
@@ -93,7 +93,7 @@ const WHOLE: Buffering = {
   copies: 1,
 };
 
-test('a document that comes slowly is given up while others wait for room, and the one that waits is served', async () => {
+test('a slow document is given up while others wait for room, and the one that waits is served', async () => {
   const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -110,7 +110,7 @@ test('a document that comes slowly is given up while others wait for room, and t
   expect(budget.inUse()).toBe(FIRST_RESERVED_BYTES + 1);
 });
 
-test('a document that comes slowly is read to its end while nobody waits', async () => {
+test('a slow document is read to its end while nobody waits', async () => {
   const budget = new BufferBudget();
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -125,7 +125,7 @@ test('a document that comes slowly is read to its end while nobody waits', async
   body.close();
 });
 
-test('a document is not given up for the time that it waits for room itself', async () => {
+test('the time that a document waits for room itself does not count against it', async () => {
   const budget = new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES);
   const others = budget.borrow(FIRST_RESERVED_BYTES)!;
   const { stream } = stalledBody(STEP_BYTES + 1);
@@ -140,7 +140,7 @@ test('a document is not given up for the time that it waits for room itself', as
   body.close();
 });
 
-test('documents that are still coming leave room for one that has arrived whole', async () => {
+test('incomplete documents leave room for one that has arrived whole', async () => {
   const budget = new BufferBudget();
   const clients = Array.from({ length: 130 }, () => stalledBody(STEP_BYTES + 1));
   const bodies = clients.map(({ stream }) => new BufferedBody(stream, budget, WHOLE));
@@ -154,7 +154,7 @@ test('documents that are still coming leave room for one that has arrived whole'
   for (const body of bodies) body.close();
 });
 
-test('a client that goes away is no failure of a store', async () => {
+test('a client that disconnects does not count as a failure of a store', async () => {
   const budget = new BufferBudget();
   for (const length of [undefined, 1000]) {
     const { readable, writable } = new IdentityTransformStream();

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { MAX_MANIFEST_BYTES } from '../../../src/oci/manifest.ts';
 import { splitContent } from '../../../src/stores/manifests/manifest-commit.ts';
 
-/** The longest code point has four bytes: no row can be smaller. */
+/** The longest code point has four bytes, so no row can be smaller. */
 const SMALLEST_ROW = 4;
 /** D1's limit for a row, in bytes. */
 const D1_ROW = 2_000_000;
@@ -11,7 +11,7 @@ const D1_ROW = 2_000_000;
 const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
 describe('splitContent', () => {
-  test('cuts any text into rows that join to it, fit, and are whole code points', () => {
+  test('cuts any text into rows that join to it, fit, and contain only whole code points', () => {
     const character = fc.oneof(
       fc.constantFrom(...Array.from('a"é€😀\u{10ffff}\0\uFEFF\uFFFD')),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
@@ -48,7 +48,7 @@ describe('splitContent', () => {
     expect(splitContent(text)).toEqual([text]);
   });
 
-  test.each(['a', '€', '😀'])('cuts the largest manifest into rows that D1 takes, made of %s', (character) => {
+  test.each(['a', '€', '😀'])('cuts the largest manifest into rows that D1 accepts, made of %s', (character) => {
     const text = character.repeat(Math.floor(MAX_MANIFEST_BYTES / bytesOf(character)));
     const rows = splitContent(text);
     expect(rows.join('') === text).toBe(true);

@@ -1,4 +1,4 @@
-/** Requests that meet, and answers that get lost: no acknowledged byte is deleted, and nothing leaks. */
+/** Concurrent requests and lost answers: no acknowledged byte is deleted, and nothing leaks. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
@@ -32,14 +32,14 @@ async function uploadOf(chunk: Uint8Array<ArrayBuffer>): Promise<UploadProgress>
   return fixture.registry.appendChunk(session(open), undefined, bodyOf(chunk));
 }
 
-/** R2 with some of its operations replaced. */
+/** Returns R2 with some of its operations replaced. */
 function bucketWith(replaced: Partial<Pick<R2Bucket, 'get' | 'put'>>): R2Bucket {
   return new Proxy(env.BLOBS_CENTRAL, {
     get: (bucket, name) => Reflect.get(replaced, name) ?? (Reflect.get(bucket, name) as () => unknown).bind(bucket),
   });
 }
 
-/** D1 of which one batch is applied, and then fails: the n-th. */
+/** Returns a D1 whose n-th batch is applied, and then fails. */
 function losingAnswer(n = 1): D1Database {
   let batches = 0;
   return new Proxy(env.DB_CENTRAL, {
@@ -60,7 +60,7 @@ async function readsBack(): Promise<boolean> {
 }
 
 describe('one session, closed twice at once', () => {
-  test('by digests of two algorithms: the one that loses deletes nothing of the one that won', async () => {
+  test('by digests of two algorithms: the loser deletes nothing of the winner', async () => {
     const progress = await uploadOf(content);
     const sha512 = await digestOf('sha512', content);
     const slow = await fixture.fresh({
@@ -87,7 +87,7 @@ describe('one session, closed twice at once', () => {
   });
 
   test.each(['one chunk', 'several chunks'])(
-    'by many with the same digest (%s): all succeed, one object stays',
+    'by many with the same digest (%s): all succeed, and one object stays',
     async (how) => {
       let progress = await uploadOf(how === 'one chunk' ? content : content.slice(0, 1000));
       if (how !== 'one chunk')
@@ -103,8 +103,8 @@ describe('one session, closed twice at once', () => {
   );
 });
 
-describe('an answer that got lost', () => {
-  test('of a closing PUT: the retry is told that the blob is there', async () => {
+describe('a lost answer', () => {
+  test('of a closing PUT: the retry succeeds', async () => {
     const progress = await uploadOf(content);
     const digest = await digestOf('sha256', content);
     const losing = await fixture.fresh({ database: losingAnswer() });
@@ -138,27 +138,30 @@ describe('an answer that got lost', () => {
     },
   );
 
-  test.each(['known', 'unknown'] as const)('of R2 (length %s): what it may have stored is deleted', async (length) => {
-    const failing = await fixture.fresh({
-      bucket: bucketWith({
-        put: async (key: string, value: ReadableStream) => {
-          await env.BLOBS_CENTRAL.put(key, value);
-          throw new Error('put: internal error (10001)');
-        },
-      }),
-    });
-    const open = await failing.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
-    const digest = await digestOf('sha256', content);
-    for (const attempt of [
-      () => failing.registry.appendChunk(session(open), undefined, bodyOf(content, length)),
-      () => failing.registry.finishUpload(session(open), digest, undefined, bodyOf(content, length)),
-      () => failing.registry.putBlob(REPOSITORY, digest, bodyOf(content, length)),
-    ]) {
-      await expect(attempt()).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
-      await failing.settled();
-      expect(await unreferencedObjects()).toEqual([]);
-    }
-  });
+  test.each(['known', 'unknown'] as const)(
+    'of R2 (length %s): an object that it may have stored is deleted',
+    async (length) => {
+      const failing = await fixture.fresh({
+        bucket: bucketWith({
+          put: async (key: string, value: ReadableStream) => {
+            await env.BLOBS_CENTRAL.put(key, value);
+            throw new Error('put: internal error (10001)');
+          },
+        }),
+      });
+      const open = await failing.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+      const digest = await digestOf('sha256', content);
+      for (const attempt of [
+        () => failing.registry.appendChunk(session(open), undefined, bodyOf(content, length)),
+        () => failing.registry.finishUpload(session(open), digest, undefined, bodyOf(content, length)),
+        () => failing.registry.putBlob(REPOSITORY, digest, bodyOf(content, length)),
+      ]) {
+        await expect(attempt()).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+        await failing.settled();
+        expect(await unreferencedObjects()).toEqual([]);
+      }
+    },
+  );
 });
 
 describe('a blob whose object was lost', () => {
@@ -187,7 +190,7 @@ describe('a blob whose object was lost', () => {
   );
 });
 
-test('a chunk that is gone when an upload is closed is said, and not to be tried again', async () => {
+test('closing an upload whose chunk is gone is 404, not a 503 to be retried', async () => {
   const progress = await fixture.registry.appendChunk(session(await uploadOf(content)), undefined, bodyOf(content));
   const { objects } = await env.BLOBS_CENTRAL.list();
   await env.BLOBS_CENTRAL.delete(objects[0]?.key ?? '');
@@ -197,7 +200,7 @@ test('a chunk that is gone when an upload is closed is said, and not to be tried
   });
 });
 
-test.each(['read back', 'joined'])('a chunk that breaks off while it is %s is to be tried again', async (how) => {
+test.each(['read back', 'joined'])('a chunk that breaks off while it is %s is a 503 to be retried', async (how) => {
   let progress = await uploadOf(content);
   if (how === 'joined') progress = await fixture.registry.appendChunk(session(progress), undefined, bodyOf(content));
   const whole = how === 'joined' ? new Uint8Array([...content, ...content]) : content;
@@ -227,7 +230,7 @@ test('an empty chunk, or an empty blob, does not revive a cancelled session', as
   });
 });
 
-test('a chunk without Content-Length that is not as long as its Content-Range says is refused', async () => {
+test('a chunk without Content-Length whose length differs from its Content-Range is refused', async () => {
   const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   const body = { ...bodyOf(content, 'unknown'), announced: 6000 };
   await expect(fixture.registry.appendChunk(session(open), 0, body)).rejects.toMatchObject({
@@ -237,12 +240,12 @@ test('a chunk without Content-Length that is not as long as its Content-Range sa
   expect(await unreferencedObjects()).toEqual([]);
 });
 
-test('a repair whose answer is lost keeps what it pointed at, also after its session has been removed', async () => {
+test('a repair whose answer is lost keeps the object that it pointed at, even after its session is removed', async () => {
   const digest = await pushBlob(fixture, content);
   const { objects } = await env.BLOBS_CENTRAL.list();
   await env.BLOBS_CENTRAL.delete(objects.map(({ key }) => key));
   const progress = await uploadOf(content);
-  // The commit is the first batch, the repair the second.
+  // The commit is the first batch, and the repair the second.
   const losing = await fixture.fresh({ database: losingAnswer(2) });
   await expect(losing.registry.finishUpload(session(progress), digest, undefined, undefined)).rejects.toMatchObject({
     kind: 'UNAVAILABLE',
@@ -254,7 +257,7 @@ test('a repair whose answer is lost keeps what it pointed at, also after its ses
   expect(await readsBack()).toBe(true);
 });
 
-test('a session that is closed once more after its blob was deleted is unknown, and the client starts again', async () => {
+test('a session that is closed again after its blob was deleted is unknown, so that the client starts again', async () => {
   const progress = await uploadOf(content);
   const digest = await digestOf('sha256', content);
   await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);
@@ -264,13 +267,13 @@ test('a session that is closed once more after its blob was deleted is unknown, 
   });
 });
 
-test('the empty blob can be closed once more as well', async () => {
+test('a session of the empty blob can be closed again too', async () => {
   const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
   const empty = await digestOf('sha256', new Uint8Array(0));
   for (let i = 0; i < 2; i++) await fixture.registry.finishUpload(session(open), empty, undefined, undefined);
 });
 
-test('a join whose write fails without reading does not wait for it', async () => {
+test('a join whose write fails without reading does not wait for the stream', async () => {
   const progress = await fixture.registry.appendChunk(
     session(await uploadOf(content)),
     undefined,

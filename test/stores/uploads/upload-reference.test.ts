@@ -30,22 +30,22 @@ describe('an upload reference', () => {
     reference,
     { ...reference, offset: 0, algorithm: 'sha512' },
     { ...reference, offset: 10_000 * 1024 ** 3 },
-  ])('says what it was made of: %o', async (made) => {
+  ])('contains what it was made of: %o', async (made) => {
     const text = await formatUploadReference(signer, owner, made);
     expect(await parseUploadReference(signer, owner, text, NOW)).toEqual(made);
   });
 
-  test('is one segment of a path, as it is', () => {
+  test('is a valid path segment without encoding', () => {
     expect(segment).toMatch(/^[A-Za-z0-9._-]+$/);
     expect(new URL(segment, 'https://index.example.com/').pathname).toBe(`/${segment}`);
   });
 
-  test('lives until its time, and not a millisecond longer', async () => {
+  test('is valid until its end, and not a millisecond longer', async () => {
     expect(await parseUploadReference(signer, owner, segment, NOW + 999)).toEqual(reference);
     await expect(parseUploadReference(signer, owner, segment, NOW + 1000)).rejects.toThrow(UNKNOWN);
   });
 
-  test('survives the rotation of the key that signed it, until that key is gone', async () => {
+  test('survives a rotation of the key that signed it, until that key is removed', async () => {
     const rotated = await SigningKeys.import([key(2), key(1)]);
     expect(await parseUploadReference(rotated, owner, segment, NOW)).toEqual(reference);
     const replaced = await SigningKeys.import([key(2)]);
@@ -72,7 +72,7 @@ describe('an upload reference is unknown', () => {
       [id, offset, expiresAt, algorithm, `${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`],
     ],
     [
-      'an unkeyed hash for a signature',
+      'an unkeyed hash instead of a signature',
       [id, offset, expiresAt, algorithm, unkeyed.toBase64({ alphabet: 'base64url', omitPadding: true })],
     ],
     ['an empty signature', [id, offset, expiresAt, algorithm, '']],
@@ -96,20 +96,20 @@ describe('an upload reference is unknown', () => {
     `.${segment}`,
     `${segment} `,
     `${segment}\n`,
-  ])('where it is none: %j', async (text) => {
+  ])('if it is malformed: %j', async (text) => {
     await expect(parseUploadReference(signer, owner, text, NOW)).rejects.toThrow(UNKNOWN);
   });
 
-  // Signed, as only a bug of ours could: the grammar of the fields holds all the same.
+  // These are signed, as only a bug of Berth's could sign them. The grammar of the fields must hold anyway.
   test.each([
-    ['an id that is no UUID', { ...reference, id: 'alice%2fapp' }],
+    ['an id that is not a UUID', { ...reference, id: 'alice%2fapp' }],
     ['an id in upper case', { ...reference, id: reference.id.toUpperCase() }],
-    ['a field too many', { ...reference, algorithm: 'sha256.5' as 'sha256' }],
-    ['an end that is no number', { ...reference, expiresAt: Infinity }],
+    ['an extra field', { ...reference, algorithm: 'sha256.5' as 'sha256' }],
+    ['an end that is not a number', { ...reference, expiresAt: Infinity }],
     ['a negative offset', { ...reference, offset: -1 }],
     ['a fractional offset', { ...reference, offset: 1.5 }],
-    ['an offset that is no number', { ...reference, offset: NaN }],
-    ['an algorithm that is none', { ...reference, algorithm: 'md5' as 'sha256' }],
+    ['an offset that is not a number', { ...reference, offset: NaN }],
+    ['an unknown algorithm', { ...reference, algorithm: 'md5' as 'sha256' }],
   ])('with %s', async (_, made) => {
     const text = await formatUploadReference(signer, owner, made);
     await expect(parseUploadReference(signer, owner, text, NOW)).rejects.toThrow(UNKNOWN);

@@ -1,4 +1,4 @@
-/** What an upload asks of R2 and D1 before it answers does not tell whether another tenant has the blob. */
+/** The calls of an upload to R2 and D1 before its answer do not reveal whether another tenant has the blob. */
 import { beforeEach, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
@@ -60,7 +60,7 @@ beforeEach(async () => {
 });
 
 test.each(WAYS)(
-  '%s asks the same of the stores for a blob that is new and for one that another tenant has',
+  '%s calls the stores equally for a new blob and for one that another tenant has',
   async (_name, upload) => {
     const [known, unknown] = [bytesOf(1, 50), bytesOf(2, 50)];
     const [knownDigest, unknownDigest] = [await digestOf('sha256', known), await digestOf('sha256', unknown)];
@@ -69,7 +69,7 @@ test.each(WAYS)(
       await fixture.settled();
       resetCounts(fixture.counts);
       await upload(fixture, MALLORY, bytes, digest);
-      // Deleting what is not needed goes on after the answer.
+      // Unneeded objects are deleted after the answer.
       const { classA, classB, d1 } = fixture.counts;
       return { classA, classB, d1 };
     };

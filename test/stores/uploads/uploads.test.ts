@@ -80,7 +80,7 @@ describe('one PATCH, then an empty PUT', () => {
     },
   );
 
-  test('a digest of another algorithm is checked by reading back', async () => {
+  test('a digest of another algorithm is checked by reading the blob back', async () => {
     const content = bytesOf(1, 5000);
     const progress = await pushChunks([content], 'unknown');
     const other = await digestOf('sha512', bytesOf(2, 5000));
@@ -91,12 +91,12 @@ describe('one PATCH, then an empty PUT', () => {
     expect(await stored(content, 'sha512')).toBe(true);
   });
 
-  test('a session that was opened for sha512 is hashed with it', async () => {
+  test('a session that was opened for sha512 hashes with it', async () => {
     const content = bytesOf(1, 5000);
     const sha512 = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha512');
     const progress = await fixture.registry.appendChunk(session(sha512), undefined, bodyOf(content));
     await fixture.registry.finishUpload(session(progress), await digestOf('sha512', content), undefined, undefined);
-    // R2 is asked whether the object is there; reading it back would be one operation more.
+    // R2 is asked once whether the object is there; reading it back would be another operation.
     expect(fixture.counts.classB).toBe(1);
     expect(await stored(content, 'sha512')).toBe(true);
   });
@@ -119,7 +119,7 @@ describe('a whole blob in one PUT', () => {
     },
   );
 
-  test('the empty blob', async () => {
+  test('the empty blob is accepted', async () => {
     await fixture.registry.finishUpload(
       session(open),
       await digestOf('sha256', new Uint8Array(0)),
@@ -163,7 +163,7 @@ describe('several chunks', () => {
     expect(await unreferencedObjects()).toEqual([]);
   });
 
-  test('when the budget is spent, small pieces become one blob', async () => {
+  test('small pieces become one blob when the budget is spent', async () => {
     fixture = await openFixture({ budget: new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES) });
     const content = bytesOf(1, 3 * 1024 * 1024 + 7);
     const progress = await pushChunks([content], 'unknown');
@@ -174,22 +174,25 @@ describe('several chunks', () => {
   });
 });
 
-describe('invariant 4: nothing is stored under a digest that it does not have', () => {
+describe('invariant 4: nothing is stored under a wrong digest', () => {
   const wrong = async (): Promise<Awaited<ReturnType<typeof digestOf>>> => digestOf('sha256', bytesOf(99, 9));
   const content = bytesOf(1, 700);
 
-  test.each(['known', 'unknown'] as const)('PUT of the whole, length %s', async (length) => {
-    const before = await snapshot();
-    await expect(
-      fixture.registry.finishUpload(session(open), await wrong(), undefined, bodyOf(content, length)),
-    ).rejects.toMatchObject({
-      kind: 'DIGEST_INVALID',
-    });
-    await fixture.settled();
-    expect(await snapshot()).toBe(before);
-  });
+  test.each(['known', 'unknown'] as const)(
+    'a PUT of the whole blob with a wrong digest is refused, length %s',
+    async (length) => {
+      const before = await snapshot();
+      await expect(
+        fixture.registry.finishUpload(session(open), await wrong(), undefined, bodyOf(content, length)),
+      ).rejects.toMatchObject({
+        kind: 'DIGEST_INVALID',
+      });
+      await fixture.settled();
+      expect(await snapshot()).toBe(before);
+    },
+  );
 
-  test('POST with a digest', async () => {
+  test('a POST with a wrong digest is refused', async () => {
     const before = await snapshot();
     await expect(fixture.registry.putBlob(REPOSITORY, await wrong(), bodyOf(content))).rejects.toMatchObject({
       kind: 'DIGEST_INVALID',
@@ -204,7 +207,7 @@ describe('invariant 4: nothing is stored under a digest that it does not have', 
     ['one chunk', [700], 0],
     ['several chunks', [300, 400], 0],
     ['a chunk in the PUT', [300], 400],
-  ] as const)('PUT after %s leaves the session as it was', async (_name, sizes, last) => {
+  ] as const)('a PUT with a wrong digest after %s leaves the session unchanged', async (_name, sizes, last) => {
     const progress = await pushChunks(
       sizes.map((size, i) => bytesOf(i, size)),
       'known',
@@ -244,7 +247,7 @@ describe('order', () => {
     expect((await fixture.registry.appendChunk(session(current), 10, bodyOf(bytesOf(2, 10)))).size).toBe(20);
   });
 
-  test('of many chunks at once for one offset exactly one wins, and the others leave nothing', async () => {
+  test('of many concurrent chunks for one offset exactly one wins, and the others leave nothing', async () => {
     for (const offset of [0, 50]) {
       const at =
         offset === 0
@@ -289,7 +292,7 @@ describe('sessions', () => {
     expect((await fixture.registry.uploadProgress(session(open))).size).toBe(0);
   });
 
-  test('another repository, subject, or a changed reference is unknown', async () => {
+  test('another repository, another subject and a changed reference are unknown', async () => {
     const progress = await pushChunks([bytesOf(1, 10)], 'known');
     const changed = { ...progress, reference: progress.reference.replace('.10.', '.11.') };
     for (const foreign of [
@@ -306,7 +309,7 @@ describe('sessions', () => {
   });
 
   test.each(['fresh', 'with a chunk'])(
-    'a cancelled one (%s) is unknown from then on, and leaves nothing',
+    'a cancelled session (%s) is unknown from then on, and leaves nothing',
     async (state) => {
       const progress = state === 'fresh' ? open : await pushChunks([bytesOf(1, 10)], 'known');
       await fixture.registry.cancelUpload(session(progress));
@@ -329,7 +332,7 @@ describe('sessions', () => {
     },
   );
 
-  test('a finished one is unknown from then on, but to who closes it once more with the same digest', async () => {
+  test('a finished session is unknown from then on, except to a PUT with the same digest', async () => {
     const progress = await pushChunks([bytesOf(1, 10)], 'known');
     const digest = await digestOf('sha256', bytesOf(1, 10));
     await fixture.registry.finishUpload(session(progress), digest, undefined, undefined);

@@ -1,4 +1,4 @@
-/** Who may manage: every caller × every route of the management API × what it is asked of. The rule is in `rule.ts`. */
+/** Permissions of the management API: every caller × every route × every subject. The rule is in `rule.ts`. */
 import { env } from 'cloudflare:workers';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
@@ -8,7 +8,7 @@ import type { Answer } from './routes.ts';
 import { type ApiRoute, expectedOfApi, type Granted } from './rule.ts';
 import { createWorld, type World } from './world.ts';
 
-/** What a request is about; `organization` says what there is of it. */
+/** What a request is about; `organization` says how much of it exists. */
 interface Subject {
   readonly repository: string;
   readonly exists: boolean;
@@ -34,7 +34,7 @@ interface Route extends ApiRoute {
   path(subject: Subject): string;
   body?(subject: Subject): object | undefined;
   answer(subject: Subject): Answer;
-  /** The credential that is made or removed; undefined for none. */
+  /** Returns the credential that the request creates or removes; undefined if there is none. */
   grants?(subject: Subject): Granted | undefined;
 }
 
@@ -51,11 +51,12 @@ const found =
 
 const imageOf = (subject: Subject): string => `${of(subject)}/repositories/${pathOf(subject)}/images/latest`;
 
-/** The narrowest name that only a pattern for the whole organization holds. */
+/** Returns a name that only a pattern for the whole organization covers. */
 const anywhereIn = (subject: Subject): string => `${organizationOf(subject.repository)}/any/thing`;
 
 /**
- * What is asked of a new credential, beside its name; and what that comes to. Left out is what the maker has itself.
+ * Fields of a new credential besides its name, with the rights that they grant. Fields that are left out default to
+ * what the maker has.
  */
 const NEW_CREDENTIALS: readonly (readonly [
   fields: (subject: Subject) => object,
@@ -85,7 +86,7 @@ const NEW_CREDENTIALS: readonly (readonly [
   ],
 ];
 
-/** The credential that a subject names, as it is in the store. */
+/** Returns the credential that a subject names, as it is stored. */
 function credentialOf(subject: Subject): Granted | undefined {
   const user = USERS_OF_MATRIX.find(({ name }) => name === subject.credential);
   if (user === undefined) return undefined;
@@ -278,7 +279,7 @@ beforeAll(async () => {
   hideConsole();
   world = await createWorld(AT_CENTRAL);
 });
-// The store is emptied before each test.
+// The setup empties the store before each test.
 beforeEach(() => world.restore());
 
 const expectedOf = (caller: Caller, route: Route, subject: Subject) =>
@@ -329,7 +330,7 @@ describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.len
     }
   });
 
-  test('every one of them was asked', () => {
+  test('every combination was tried', () => {
     expect(asked).toBe(combinations);
   });
 });
@@ -337,7 +338,7 @@ describe(`${CALLERS.length} callers × ${ROUTES.length} routes × ${SUBJECTS.len
 describe('a list shows no caller more than it administers', () => {
   const AUDITED = [...REPOSITORIES.map(({ name }) => name), ''];
 
-  /** An entry of each repository, and one of a credential; of everybody but the caller. */
+  /** Adds an entry for each repository, and one for a credential, all made by someone other than the caller. */
   async function fillLog(): Promise<void> {
     const insert = env.DB_CENTRAL.prepare(
       `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
@@ -355,7 +356,7 @@ describe('a list shows no caller more than it administers', () => {
   const LISTS: Readonly<Record<string, (identity: Identity) => string[]>> = {
     repositories: (identity) =>
       REPOSITORIES.filter(({ name, state }) => state !== 'absent' && manages(identity, name)).map(({ name }) => name),
-    // Of what a subject stands for, the narrowest name that the whole pattern holds.
+    // A pattern is replaced by a name that no narrower pattern covers.
     credentials: (identity) =>
       USERS_OF_MATRIX.filter(
         ({ organization, repositories }) =>

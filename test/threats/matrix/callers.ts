@@ -1,4 +1,4 @@
-/** Every kind of caller that the matrix asks as: who it is to the rule, and what it sends. */
+/** Every kind of caller that the matrix uses: its identity for the rule, and what it sends. */
 import { env } from 'cloudflare:workers';
 import { issueAccessToken, TOKEN_SECONDS } from '../../../src/auth/access-token.ts';
 import type { Credential } from '../../../src/auth/credential.ts';
@@ -12,25 +12,25 @@ import { REPOSITORIES } from './repositories.ts';
 
 export type Right = 'pull' | 'push' | 'delete' | 'admin';
 
-/** What the rule has to know of a caller. */
+/** What the rule must know about a caller. */
 export type Identity = { readonly limits?: Limited } & (
   | { readonly kind: 'nobody' | 'refused' | 'platform' | 'administrator' }
   | {
       readonly kind: 'organization';
       readonly organization: string;
       readonly rights: readonly Right[];
-      /** The repositories that it covers, as a person would list them. */
+      /** Matches the repositories that it covers, as a person would list them. */
       readonly covers: RegExp;
     }
 );
 
-/** Where a credential is good, unless everywhere; and when it ends, unless never. */
+/** The registries where a credential is good, and when it ends; absent fields mean everywhere and never. */
 export interface Limited {
   readonly registries?: readonly string[];
   readonly expiresAt?: number;
 }
 
-/** `scopes`: of the access token; `all` is every action on every repository and the catalog. */
+/** A `token for all` has every action on every repository, and the catalog, in its scopes. */
 export type Presented =
   | 'basic'
   | 'token for all'
@@ -43,9 +43,9 @@ export interface Caller {
   readonly name: string;
   readonly identity: Identity;
   readonly presented: Presented;
-  /** The credential's id, which an upload session belongs to. */
+  /** The credential's id, which owns the caller's upload sessions. */
   readonly subject: string | undefined;
-  /** The value of its Authorization header at the host that it is a caller of; undefined for none. */
+  /** Returns the Authorization header for the caller's host; undefined if it sends none. */
   authorization(registry: PlatformRegistry): Promise<string | undefined>;
 }
 
@@ -85,7 +85,7 @@ function limitsIn({ registries, expiresAt }: Limited): Limited {
 
 export const OWNER = 'alice-pull-push-delete-admin';
 
-/** Belongs to no caller: the management API may remove it. */
+/** A credential that is no caller, so that the management API may remove it. */
 export const VICTIM: NewUser = {
   kind: 'organization',
   name: 'victim',
@@ -106,10 +106,10 @@ const HOLDERS: readonly Holder[] = [
   administrator('admin'),
 ];
 
-/** When the limited ones below end: long after the tests. */
+/** When the limited credentials below end: long after the tests. */
 export const END = Date.UTC(2100, 0, 1);
 
-/** Asked about managing alone: there, what limits a credential also limits what it makes. */
+/** Callers for the management API only: what limits a credential also limits the credentials that it creates. */
 const DELEGATES: readonly Holder[] = [
   member('alice-ending', 'alice', RIGHTS, { expiresAt: END }),
   member('alice-everywhere', 'alice', RIGHTS, { registries: ['central', 'node1', 'node2'] }),
@@ -118,7 +118,7 @@ const DELEGATES: readonly Holder[] = [
   administrator('admin-ending', { expiresAt: END }),
 ];
 
-/** Good at one host alone. */
+/** Each is good at one host only. */
 const LIMITED = {
   central: member('central-only', 'alice', RIGHTS, { registries: ['central'] }),
   node1: member('node1-only', 'alice', RIGHTS, { registries: ['node1'] }),
@@ -131,7 +131,7 @@ export const USERS_OF_MATRIX: readonly NewUser[] = [
   VICTIM,
 ];
 
-/** Alice's, and only the platform knows it. */
+/** A token of alice's organization that only the platform knows. */
 export const PLATFORM_TOKEN = platformToken('robot$alice.users.kraftcloud', 'a-secret-of-the-platform');
 
 const OTHER: Readonly<Record<HostName, HostName>> = { central: 'node1', node1: 'central' };
@@ -142,7 +142,7 @@ const keys = await SigningKeys.import([env.SIGNING_KEY]);
 
 const UNKNOWN_TO_PLATFORM = platformToken('robot$alice.users.kraftcloud', 'a-secret-that-nobody-knows');
 
-/** All of its organization's repositories, without administering it: docs/architecture.md. */
+/** A platform token covers all of its organization's repositories, without administering it: docs/architecture.md. */
 const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
   identity: { kind: 'organization', organization: 'alice', rights: ['pull', 'push', 'delete'], covers: /^/ },
   subject: credentialOfToken(
@@ -151,7 +151,9 @@ const FROM_PLATFORM: Pick<Caller, 'identity' | 'subject'> = {
   ).id,
 };
 
-/** Who presents what it knows at a host: that itself, a token for everything, and one for nothing. */
+/**
+ * Returns a caller in three forms: with its own credential, with a token for everything, and with a token for nothing.
+ */
 function inAllForms(
   host: HostName,
   name: string,
@@ -177,14 +179,14 @@ function inAllForms(
   ];
 }
 
-/** Of holders that differ by their rights alone, a node is asked in one form. */
+/** Returns the forms of a holder. A node is asked in one form for holders that differ only by their rights. */
 function formsOf(host: HostName, holder: Holder): readonly Caller[] {
   const { user, identity } = holder;
   const forms = inAllForms(host, user.name, basic(user), { identity, subject: `id-of-${user.name}` });
   return host === 'node1' && WITH_RIGHTS.includes(holder) && user.name !== OWNER ? [forms[1]] : forms;
 }
 
-/** Every kind of caller of the management API, or a sample of them. */
+/** Returns every kind of caller of the management API, or a sample of them. */
 export function managersOf(host: HostName): readonly Caller[] {
   return sampled(everyManager(host));
 }
@@ -197,9 +199,11 @@ export function everyManager(host: HostName): readonly Caller[] {
   return [...everyCaller(host), ...delegates];
 }
 
-/** Every kind of caller of a host, or a sample of them. */
-export // Callers come in threes, in the forms of one: a sample of one in 4 meets every form.
-function callersOf(host: HostName): readonly Caller[] {
+/**
+ * Returns every kind of caller of a host, or a sample of them. Callers come in threes, one in each form, so a sample
+ * of one in 4 includes every form.
+ */
+export function callersOf(host: HostName): readonly Caller[] {
   return sampled(everyCaller(host));
 }
 

@@ -1,6 +1,6 @@
 /**
- * Who may list and remove through the platform API: every caller × every route × what it is asked of; callers with
- * Basic also with the whole token, which is the same base64.
+ * Permissions to list and remove through the platform API: every caller × every route × every repository. Callers with
+ * Basic also send the whole token, which is the same base64.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
@@ -11,7 +11,7 @@ import { createWorld, type World } from './world.ts';
 
 interface Expected {
   readonly status: number;
-  /** Repositories that the answer lists, and no others; undefined where it lists none. */
+  /** The repositories that the answer must list, and no others; undefined if it is no list. */
   readonly lists?: readonly string[];
 }
 
@@ -19,21 +19,22 @@ interface Route {
   readonly name: string;
   readonly method: 'GET' | 'DELETE';
   path(world: World, target: Target): string;
-  /** Of a caller that has logged in. */
+  /** Returns what a logged-in caller must get. */
   expected(caller: Caller, target: Target): Expected;
 }
 
 let place: Place;
 let world: World;
 
-/** What lists show: of the host's own store; older clients are shown what central has as well. */
+/** Returns what lists show: the host's own store, and for older clients central's as well. */
 const listed = (path: string): readonly Target[] =>
   REPOSITORIES.filter(({ state }) => state === 'whole' && (place.host === place.store || path === FOR_OLDER_CLIENTS));
 const shows = ({ identity }: Caller, { name, visibility }: Target): boolean =>
   visibility === 'public' || may(identity, 'pull', name);
 
 /**
- * Of an organization, or of all: what the caller may pull. Nothing at all is refused, unless there just is nothing yet.
+ * Returns a list, of an organization or of all, with what the caller may pull. An empty list is refused, unless the
+ * caller may pull from there.
  */
 function listOf(caller: Caller, organization: string | undefined, path: string): Expected {
   const { identity } = caller;
@@ -52,7 +53,7 @@ function listOf(caller: Caller, organization: string | undefined, path: string):
 const ownOrganization = ({ identity }: Caller): string | undefined =>
   identity.kind === 'organization' ? identity.organization : undefined;
 
-/** One image by name: left out where it is not there, refused where the caller may not know. */
+/** Returns one image by name: an empty list if it does not exist, a refusal if the caller may not know. */
 function oneOf(caller: Caller, target: Target, path: string): Expected {
   const isShown = shows(caller, target) && listed(path).includes(target);
   if (isShown) return { status: 200, lists: [target.name] };
@@ -64,7 +65,7 @@ const LIST_PATHS = ['/v1/images', '/v1/image-store', FOR_OLDER_CLIENTS];
 
 const ROUTES: readonly Route[] = [
   ...LIST_PATHS.map((path): Route => ({
-    name: `${path} of one's own`,
+    name: `${path} of the caller's organization`,
     method: 'GET',
     path: () => path,
     expected: (caller) => listOf(caller, ownOrganization(caller), path),
@@ -147,7 +148,7 @@ async function run(authorization: string | undefined, caller: Caller, route: Rou
   return expected.status;
 }
 
-/** The forms in which a caller presents itself. */
+/** Returns the forms in which a caller presents its credential. */
 async function formsOf(caller: Caller): Promise<(string | undefined)[]> {
   const authorization = await caller.authorization(world.registry);
   const token = caller.presented === 'basic' ? authorization?.replace(/^Basic/, 'Bearer') : undefined;
@@ -169,13 +170,13 @@ export function describePlatformMatrix(where: Place): void {
     place = where;
     world = await createWorld(place);
   });
-  // The store is emptied before each test.
+  // The setup empties the store before each test.
   beforeEach(() => world.restore());
 
   describe(`${callers.length} callers × ${ROUTES.length} routes × ${targets.length} repositories: ${combinations} combinations`, () => {
     test.each(callers)('$name', async (caller) => {
       for (const authorization of await formsOf(caller)) {
-        // Reads change nothing: so they may overlap.
+        // Reads change nothing, so they may overlap.
         for (const target of targets)
           await Promise.all(reads.map((route) => run(authorization, caller, route, target)));
         expect(await world.changes(), 'what reads changed').toEqual([]);
@@ -190,7 +191,7 @@ export function describePlatformMatrix(where: Place): void {
       asked += (reads.length + removals.length) * targets.length;
     });
 
-    test('every one of them was asked', () => {
+    test('every combination was tried', () => {
       expect(asked).toBe(combinations);
     });
   });

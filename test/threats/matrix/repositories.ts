@@ -1,15 +1,17 @@
-/** The repositories that the matrix asks for: every visibility, with and without what is asked for. */
+/** The repositories of the matrix: every visibility, with and without content. */
 export interface Target {
   readonly name: string;
   readonly visibility: 'private' | 'public' | 'official';
   /**
-   * `whole`: the tag, the manifest, the blob and the upload session that are asked for exist. `empty`: the repository
-   * alone. `absent`: not even that.
+   * `whole`: the tag, the manifest, the blob and the upload session of the requests exist. `empty`: only the repository
+   * exists. `absent`: not even that.
    */
   readonly state: 'whole' | 'empty' | 'absent';
 }
 
-/** Names of one organization and visibility are equally long: answers to those who may not know must be equal. */
+/**
+ * Names of one organization and visibility are equally long, because answers to callers without rights must be equal.
+ */
 export const REPOSITORIES: readonly Target[] = [
   { name: 'alice/closed', visibility: 'private', state: 'whole' },
   { name: 'alice/vacant', visibility: 'private', state: 'empty' },
@@ -23,8 +25,8 @@ export const REPOSITORIES: readonly Target[] = [
 ];
 
 /**
- * The host that is asked, and the store that all content is in. Another store that the host has knows who may do what,
- * and nothing else.
+ * The host that is asked, and the store that holds all content. If the host knows another store, that has only the
+ * control data.
  */
 export interface Place {
   readonly host: 'central' | 'node1';
@@ -32,19 +34,19 @@ export interface Place {
 }
 
 export const AT_CENTRAL: Place = { host: 'central', store: 'central' };
-/** Pushed to the node, and not yet announced. */
+/** Content was pushed to the node, and is not yet announced. */
 export const AT_NODE: Place = { host: 'node1', store: 'node1' };
-/** Pushed to central, asked for at a node that has nothing of it. */
-export const AFAR: Place = { host: 'node1', store: 'central' };
+/** Content was pushed to central, and the node that is asked has none of it. */
+export const REMOTE: Place = { host: 'node1', store: 'central' };
 
-/** What is asked for of a host: at nodes no second of what differs by its name alone. */
+/** Returns the repositories to ask a host about: at nodes without those that differ from another only by name. */
 export function repositoriesOf({ host }: Place): readonly Target[] {
   return host === 'central' ? REPOSITORIES : REPOSITORIES.filter(({ name }) => !ALIKE.has(name));
 }
 
 const ALIKE = new Set(['alice/vacant', 'alice/team/none', 'official/none']);
 
-/** Where blobs to mount lie. */
+/** Repositories to mount blobs from. */
 export const SOURCES = { own: 'alice/source', foreign: 'bob/secret', public: 'bob/public' } as const;
 
 export function organizationOf(repository: string): string {

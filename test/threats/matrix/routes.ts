@@ -1,4 +1,4 @@
-/** Every route of the OCI API, with what it needs and what it answers to who may use it. */
+/** Every route of the OCI API, with the right that it needs, and its answer to a caller with that right. */
 import { bytesOf } from '../../support/fixture.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { SOURCES, type Target } from './repositories.ts';
@@ -7,17 +7,17 @@ import type { World } from './world.ts';
 export interface Route {
   readonly name: string;
   readonly method: string;
-  /** `login`: to be somebody. `catalog`: that, and the scope of the catalog. */
+  /** `login`: any credential. `catalog`: that, and the scope of the catalog. */
   readonly needs: 'pull' | 'push' | 'delete' | 'login' | 'catalog';
   /** Whether the path names an upload session. */
   readonly inSession?: true;
-  /** Whether a node that reads it from afar keeps a row of it. */
+  /** Whether a node keeps a row of what this reads from another store. */
   readonly isKept?: true;
-  /** What follows the repository; for `login` and `catalog` the whole path. */
+  /** Returns the path after the repository; for `login` and `catalog` the whole path. */
   path(world: World, session: string): string;
   readonly body?: (world: World) => { readonly type: string; readonly content: Uint8Array<ArrayBuffer> };
   readonly answers: Readonly<Record<Target['state'], Answer>>;
-  /** Where a blob is mounted from; '' for wherever the caller can pull. */
+  /** Where a blob is mounted from; '' means any repository that the caller can pull from. */
   readonly mounts?: { readonly blob: keyof typeof SOURCES; readonly from: keyof typeof SOURCES | '' };
 }
 
@@ -41,7 +41,7 @@ const mount = (blob: keyof typeof SOURCES, from: keyof typeof SOURCES | ''): Rou
   method: 'POST',
   needs: 'push',
   path: ({ mountable }) => `blobs/uploads/?mount=${mountable[blob]}${from === '' ? '' : `&from=${SOURCES[from]}`}`,
-  // Without a right to the source it is an ordinary upload: `rule.ts`.
+  // Without a right to the source, this opens an ordinary upload: see `rule.ts`.
   answers: always(201),
   mounts: { blob, from },
 });

@@ -1,5 +1,5 @@
 /**
- * Who may do what, once more and independently of the code under test: the words of docs/architecture.md as a table
+ * The permission rules, written a second time and independently of the code under test: docs/architecture.md as a table
  * from caller, route and repository to an answer.
  */
 import { ORIGINS } from '../../support/three-hosts.ts';
@@ -10,13 +10,13 @@ import type { Answer, Route } from './routes.ts';
 export interface Expected {
   readonly answer: Answer;
   readonly allowed: boolean;
-  /** What WWW-Authenticate has to hold, and that there is one at all. */
+  /** What WWW-Authenticate must contain; undefined if there must be none. */
   readonly challenge: readonly string[] | undefined;
 }
 
 type Action = 'pull' | 'push' | 'delete';
 
-/** Whether the caller itself may: what is public comes on top. */
+/** Returns whether the caller has the right itself; public repositories come on top. */
 export function may(identity: Identity, action: Action, repository: string): boolean {
   const organization = organizationOf(repository);
   switch (identity.kind) {
@@ -50,7 +50,7 @@ export function expectedOfV2({ host }: Place, caller: Caller, route: Route, targ
   const { needs } = route;
   const scope =
     needs === 'catalog' ? 'registry:catalog:*' : `repository:${target.name}:${needs === 'push' ? 'pull,push' : needs}`;
-  // The OCI API knows no bootstrap secret: it is a token that is none.
+  // The OCI API treats the bootstrap secret as an invalid token.
   if (identity.kind === 'refused' || presented === 'bootstrap secret') {
     return unauthorized(bearer, ...(needs === 'login' ? [] : [`scope="${scope}"`]), 'error="invalid_token"');
   }
@@ -67,16 +67,13 @@ export function expectedOfV2({ host }: Place, caller: Caller, route: Route, targ
   return allowed(route.mounts === undefined ? route.answers[target.state] : mounted(identity, route.mounts));
 }
 
-/**
- * 201 only from where the caller can pull, and where the blob is; else an upload is opened as if nothing had been
- * asked.
- */
+/** Returns 201 if the caller can pull from the source and the blob is there; otherwise an ordinary upload is opened. */
 function mounted(identity: Identity, { blob, from }: NonNullable<Route['mounts']>): Answer {
   const source = from === '' ? blob : from;
   return source === blob && (source === 'public' || may(identity, 'pull', SOURCES[source])) ? [201] : [202];
 }
 
-/** What the catalog has to list: repositories with a manifest that the caller may pull, in byte order. */
+/** Returns what the catalog must list: repositories with a manifest that the caller may pull, in byte order. */
 export function expectedCatalog({ identity }: Caller, targets: readonly Target[]): string[] {
   const listed = targets.filter(({ state }) => state === 'whole');
   return listed
@@ -87,29 +84,29 @@ export function expectedCatalog({ identity }: Caller, targets: readonly Target[]
 
 export interface ApiRoute {
   /**
-   * Who manages: administrators of the whole registry, or also those of the organization, or only those of its admins
-   * that cover the repository. Or whoever may pull from the repository, or push to it; or push to it, or runs the
-   * nodes.
+   * The callers that may use the route. `registry`: administrators. `organization`: also the organization's admins.
+   * `repository`: of those admins, only the ones whose credential covers the repository. `pull`, `push`: callers that may
+   * pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
    */
   readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
-  /** Registries where it holds, at all of which the caller's credential has to be good. */
+  /** Registries that the route changes: the caller's credential must be good at all of them. */
   readonly holdsAt?: readonly string[] | undefined;
 }
 
-/** A credential that is made or removed: all of what it may do, where, and when it ends. */
+/** A credential that is created or removed: its rights, where it is good, and when it ends. */
 export interface Granted {
   readonly rights?: readonly string[];
-  /** A name in every pattern of its repositories, and in no narrower one. */
+  /** A name that every pattern of its repositories covers, and no narrower pattern. */
   readonly repository?: string;
-  /** Undefined: everywhere. */
+  /** Undefined means everywhere. */
   readonly registries?: readonly string[];
-  /** Milliseconds since the epoch; null for never, undefined where it does not count. */
+  /** Milliseconds since the epoch; null means never, undefined that it does not matter. */
   readonly end?: number | null;
 }
 
 const EVERYWHERE = ['central', 'node1', 'node2'];
 
-/** Whether a credential has all that it gives or takes away. */
+/** Returns whether the caller's credential has everything that the other one has. */
 function reaches(identity: Identity, { rights = [], repository, registries, end }: Granted): boolean {
   const { limits = {} } = identity;
   if (identity.kind === 'organization') {

@@ -1,11 +1,11 @@
 /**
- * Invariant 6 over the whole OCI API: every caller × every route × every repository, none left out. What is expected
- * comes from the rule in `rule.ts` alone.
+ * Invariant 6 over the whole OCI API: every caller × every route × every repository. The expected answers come from the
+ * rule in `rule.ts` alone.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hideConsole } from '../../support/console.ts';
 import { type Caller, callersOf, OWNER } from './callers.ts';
-import { AFAR, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
+import { REMOTE, type Place, REPOSITORIES, repositoriesOf, type Target } from './repositories.ts';
 import { type Route, ROUTES } from './routes.ts';
 import { type Expected, expectedCatalog, expectedOfV2 } from './rule.ts';
 import { createWorld, type World } from './world.ts';
@@ -34,7 +34,7 @@ async function run(
   authorization: string | undefined,
   { where, route, target, expected }: Case,
 ): Promise<string> {
-  // Of whoever is asked for nothing else, the owner's: knowing it must not help.
+  // A caller without sessions of its own uses the owner's session: knowing it must not help.
   const subject = caller.subject ?? `id-of-${OWNER}`;
   const session =
     route.inSession === true
@@ -79,7 +79,7 @@ function codeIn(text: string): string {
   return (JSON.parse(text) as { errors: { code: string }[] }).errors.map(({ code }) => code).join();
 }
 
-/** An answer without what differs by nature: ids, times, and the name and session that the caller itself gave. */
+/** Returns an answer without its ids and times, and without the name and session that the caller itself sent. */
 function shapeOf(response: Response, text: string, session: string, { name }: Target): string {
   const id = response.headers.get('X-Request-Id') ?? '';
   const headers = [...response.headers].filter(([header]) => header !== 'x-request-id');
@@ -89,17 +89,23 @@ function shapeOf(response: Response, text: string, session: string, { name }: Ta
     .replaceAll(name, '');
 }
 
-/** Reads, then deletes, then what creates: no answer depends on those before it, but for what {@link isFelt} tells. */
+/**
+ * Sorts reads first, then deletions, then pushes, so that no answer depends on earlier ones, except those that {@link
+ * affectsOthers} names.
+ */
 function inOrder(cases: readonly Case[]): Case[] {
   const rank = ({ route: { method } }: Case) =>
     method === 'GET' || method === 'HEAD' ? 0 : method === 'DELETE' ? 1 : 2;
   return cases.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** Whether other answers may depend on it: a blob was mounted, or a node has kept a manifest that it read from afar. */
-function isFelt({ route, target, expected }: Case): boolean {
+/**
+ * Returns whether later answers may depend on this one: it mounted a blob, or made a node keep a manifest that it read
+ * from central.
+ */
+function affectsOthers({ route, target, expected }: Case): boolean {
   if (route.mounts !== undefined) return expected.answer[0] === 201;
-  return place === AFAR && target.state === 'whole' && route.isKept === true;
+  return place === REMOTE && target.state === 'whole' && route.isKept === true;
 }
 
 async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<number> {
@@ -108,7 +114,7 @@ async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<
   let asked = 0;
   for (const target of targets) {
     const cases = casesOf(caller, target);
-    // They change nothing: so they may overlap.
+    // Refused requests change nothing, so they may overlap.
     await Promise.all(
       cases
         .filter(({ expected }) => !expected.allowed)
@@ -125,11 +131,11 @@ async function checkCaller(caller: Caller, targets: readonly Target[]): Promise<
     for (const each of allowed) {
       await run(caller, authorization, each);
       asked += 1;
-      if (each !== allowed.at(-1) && isFelt(each)) await world.restore();
+      if (each !== allowed.at(-1) && affectsOthers(each)) await world.restore();
     }
     if (allowed.length > 0) await world.restore();
   }
-  // What exists, what is empty and what is not there at all: whoever may not know is told the same.
+  // A caller without the right gets the same answer for a whole, an empty and an absent repository.
   for (const [route, shapes] of refusals) expect([route, ...new Set(shapes.values())]).toHaveLength(2);
   return asked;
 }
@@ -145,7 +151,7 @@ export function describeMatrix(where: Place, visibilities: readonly Target['visi
     place = where;
     world = await createWorld(place);
   });
-  // The store is emptied before each test.
+  // The setup empties the store before each test.
   beforeEach(() => world.restore());
 
   describe(`${callers.length} callers × ${ROUTES.length} routes × ${targets.length} repositories: ${combinations} combinations`, () => {
@@ -153,7 +159,7 @@ export function describeMatrix(where: Place, visibilities: readonly Target['visi
       asked += await checkCaller(caller, targets);
     });
 
-    test('every one of them was asked', () => {
+    test('every combination was tried', () => {
       expect(asked).toBe(combinations);
     });
   });

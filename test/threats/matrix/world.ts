@@ -1,4 +1,4 @@
-/** What exists while the matrix asks, and a way back to it after every request that was allowed to change it. */
+/** The content of the stores during the matrix, which is restored after every request that may change it. */
 import { env } from 'cloudflare:workers';
 import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -17,19 +17,24 @@ export interface World {
   readonly registry: PlatformRegistry;
   /** Tagged `latest` in every whole repository. */
   readonly image: Image;
-  /** In every whole repository, referenced by nothing. */
+  /** In every whole repository; nothing references it. */
   readonly blob: Digest;
-  /** Each in one repository alone, by the names of {@link SOURCES}. */
+  /** One blob in each repository of {@link SOURCES}, and nowhere else. */
   readonly mountable: Readonly<Record<keyof typeof SOURCES, Digest>>;
-  /** To push: an index of nothing, which needs no blob. */
+  /** An index of nothing to push: it needs no blob. */
   readonly pushed: Image;
-  /** Puts rows and objects back as they were. */
+  /** Restores the rows and objects. */
   restore(): Promise<void>;
-  /** Tables that differ from what was, and `objects` if a bucket does, with the name of the store. */
+  /**
+   * Returns the tables that differ from the saved state, and `objects` if a bucket does, each with the name of the
+   * store.
+   */
   changes(): Promise<string[]>;
-  /** A session that the subject could have been given, without a chunk yet: nothing of it is stored. */
+  /**
+   * Returns an upload session that the subject could have been given, before its first chunk: nothing of it is stored.
+   */
   session(repository: string, subject: string): Promise<string>;
-  /** A request to the host that is asked; answers once all that goes on after the response has been done. */
+  /** Sends a request to the host, and returns the answer once all work after the response is done. */
   ask(
     method: string,
     path: string,
@@ -45,7 +50,7 @@ const publish = (name: string) =>
 export async function createWorld({ host, store }: Place): Promise<World> {
   keepQueuesStill();
   await addCredentials(USERS_OF_MATRIX);
-  // Notes of use are taken at most once an hour: taken now, nothing is left to be noted after a response.
+  // The last use is noted at most once an hour: noting it now keeps the requests from writing it.
   await env.DB_CENTRAL.prepare('UPDATE credentials SET last_used_at = ?1').bind(Date.now()).run();
   await env.DB_CENTRAL.prepare("INSERT INTO organizations (name, created_at) VALUES ('vacant', 0)").run();
   for (const { name, visibility } of REPOSITORIES) if (visibility === 'public') await publish(name);
@@ -126,7 +131,7 @@ async function savedState(store: keyof typeof BINDINGS): Promise<SavedState> {
   );
   const objects = new Map<string, ArrayBuffer>();
   for (const key of await objectKeys(bucket)) objects.set(key, await (await bucket.get(key))!.arrayBuffer());
-  // Without generated columns, which are nobody's to write.
+  // pragma_table_info leaves out generated columns, which cannot be written.
   const columns = new Map<string, string>();
   for (const table of tables) {
     columns.set(table, (await namesOf(`SELECT name FROM pragma_table_info('${table}')`)).join(', '));
@@ -136,7 +141,7 @@ async function savedState(store: keyof typeof BINDINGS): Promise<SavedState> {
     `INSERT INTO ${table} (${columns.get(table)}) SELECT ${columns.get(table)} FROM saved_${table}`,
   ]);
   const compare = each((table) => {
-    // Refused logins are counted whatever else they change.
+    // Refused logins are always counted.
     const where = table === 'audit' ? " WHERE action <> 'refuse login'" : '';
     const [now, saved] = [`SELECT * FROM ${table}${where}`, `SELECT * FROM saved_${table}`];
     return [`SELECT '${table}' AS name WHERE EXISTS (${now} EXCEPT ${saved}) OR EXISTS (${saved} EXCEPT ${now})`];

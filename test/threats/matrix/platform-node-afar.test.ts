@@ -1,4 +1,0 @@
-import { describePlatformMatrix } from './platform.ts';
-import { AFAR } from './repositories.ts';
-
-describePlatformMatrix(AFAR);

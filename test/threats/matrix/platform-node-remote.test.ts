@@ -1,0 +1,4 @@
+import { describePlatformMatrix } from './platform.ts';
+import { REMOTE } from './repositories.ts';
+
+describePlatformMatrix(REMOTE);
