@@ -11,10 +11,10 @@ import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
 import type { AppEnv, Runtime } from './http/context.ts';
 import { controlDataIsFresh } from './http/freshness.ts';
-import { readableElsewhere } from './http/cors.ts';
+import { readableByListedOrigins } from './http/cors.ts';
 import { errorResponse } from './http/error-response.ts';
 import { healthRoutes } from './http/health.ts';
-import { answerOptions, noRoute, sayMethods } from './http/methods.ts';
+import { answerOptions, noRoute, addAllow } from './http/methods.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { ownPagesOnly } from './http/own-pages.ts';
 import { isPlatformPath, platformErrorResponse } from './http/platform/error.ts';
@@ -75,15 +75,17 @@ export function createApp(
     c.set('registry', composeRegistry({ config, env: c.env, signer, now: () => Date.now(), defer, queues }, namespace));
     await next();
   });
-  app.use(sayMethods(app), readableElsewhere, answerOptions);
+  app.use(addAllow(app), readableByListedOrigins, answerOptions);
 
   app.use(encryptedOnly);
   app.use('/api/*', ownPagesOnly).use('/v2/*', ownPagesOnly);
   app.get('/', (c) => {
     const { host } = c.get('url');
-    return c.text(
-      `Berth, an OCI registry.\n\nLog in:  docker login ${host}\nPush:    docker push ${host}/<organization>/<name>:<tag>\n`,
-    );
+    return c.text(`Berth, an OCI registry.
+
+Log in:  docker login ${host}
+Push:    docker push ${host}/<organization>/<name>:<tag>
+`);
   });
   app.route('/', healthRoutes());
   app.use(controlDataIsFresh);

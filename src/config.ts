@@ -38,7 +38,10 @@ export interface Config {
   readonly evictionLimits: ReadonlyMap<StoreName, EvictionLimits>;
   /** Bytes of each store that the scrub reads and compares with their digests each day; 0 turns the scrub off. */
   readonly scrubBytesPerDay: number;
-  /** How long an object that no row names is kept. It must be as long as a database can be restored back in time. */
+  /**
+   * How long an object without a row is kept. It must cover the time that a database can be restored back to, because a
+   * restored database may name the object again.
+   */
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
@@ -242,10 +245,12 @@ function smaller(values: readonly (number | undefined)[]): number | undefined {
   return given.length === 0 ? undefined : Math.min(...given);
 }
 
+/** Returns the name of the store's D1 binding, such as `DB_NODE1`. */
 export function databaseBinding(store: StoreName): string {
   return `DB_${bindingSuffix(store)}`;
 }
 
+/** Returns the name of the store's R2 binding, such as `BLOBS_NODE1`. */
 export function bucketBinding(store: StoreName): string {
   return `BLOBS_${bindingSuffix(store)}`;
 }

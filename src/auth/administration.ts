@@ -74,11 +74,12 @@ export class Administration {
     this.#changed = changed;
   }
 
+  /** Lists organizations by name. */
   async organizations(after: string, limit: number): Promise<OrganizationSummary[]> {
     return (await this.#control.organizations(after, limit)).map(organizationSummary);
   }
 
-  /** @throws OciError NOT_FOUND */
+  /** Returns an organization. @throws OciError NOT_FOUND */
   async organization(name: OrganizationName): Promise<OrganizationSummary> {
     const row = await this.#control.organization(name);
     if (row === undefined) throw noOrganization(name);
@@ -93,7 +94,7 @@ export class Administration {
     return organizationSummary(row);
   }
 
-  /** @throws OciError CONFLICT */
+  /** Creates an organization without a quota. @throws OciError CONFLICT */
   async createOrganization(name: OrganizationName, by?: Actor): Promise<OrganizationSummary> {
     const createdAt = this.#now();
     if (!(await this.#control.addOrganization(name, createdAt, createdAt - NAME_TAKEN_MILLISECONDS, by))) {
@@ -195,7 +196,7 @@ export class Administration {
     return (await this.#control.repositories(within.map(rangeOf), after, limit)).map(repositoryOf);
   }
 
-  /** @throws OciError NOT_FOUND */
+  /** Returns a repository. @throws OciError NOT_FOUND */
   async repository(name: RepositoryName): Promise<RepositorySummary> {
     const row = await this.#control.repository(name);
     if (row === undefined) throw new OciError('NOT_FOUND', { message: `there is no repository ${name}` });
@@ -218,7 +219,7 @@ export class Administration {
     return this.repository(name);
   }
 
-  /** @throws OciError NOT_FOUND */
+  /** Makes a repository public or private. @throws OciError NOT_FOUND */
   async setVisibility(name: RepositoryName, isPublic: boolean, by?: Actor): Promise<RepositorySummary> {
     await this.repository(name);
     await this.#control.setPublic(name, isPublic, this.#now(), by);

@@ -28,7 +28,7 @@ export type Refusal =
   /** 403 */
   | { readonly outcome: 'denied' };
 
-/** Returns the scope that a client should ask for. A push needs to pull, too. */
+/** Returns the scope that a client should ask for. A push also needs to pull. */
 function scopeFor(action: Action, repository: RepositoryName): Scope {
   return { type: 'repository', name: repository, actions: action === 'push' ? ['pull', 'push'] : [action] };
 }

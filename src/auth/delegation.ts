@@ -67,7 +67,7 @@ export function beyondReach({ credential, registries }: Delegate, reach: Reach):
  * Returns whether a credential created by the caller may expire at `end`.
  * @param end milliseconds since the epoch; null for never
  */
-export function mayOutlast({ expiresAt }: Delegate, end: number | null): boolean {
+export function mayExpireAt({ expiresAt }: Delegate, end: number | null): boolean {
   return expiresAt === undefined || (end !== null && end <= expiresAt);
 }
 

@@ -22,6 +22,7 @@ export interface Listable {
 /** The range of every name. */
 const ALL: NameRange = { from: '', to: '\u{7f}' };
 
+/** Returns the repositories that the caller may list. @param named the organization that the caller names, if any */
 export function listable(credential: Credential, named: OrganizationName | undefined): Listable {
   const organization = named ?? (credential.kind === 'organization' ? credential.organization : undefined);
   // "0" is the character after "/".

@@ -38,7 +38,7 @@ export interface LoginOptions {
   /** The store of `control`. A login that one store approved is not remembered as good for another. */
   readonly decidedBy: StoreName;
   /** A second place to record the use of a credential: a node also records it at central. */
-  readonly noteAlso?: ControlData | undefined;
+  readonly alsoRecordAt?: ControlData | undefined;
   /** The registry that the client logs in to: 'central', or a node's name. */
   readonly registry: string;
   readonly limiters: Limiters;
@@ -49,7 +49,7 @@ export interface LoginOptions {
   readonly defer: (work: Promise<unknown>) => void;
   readonly knownGood: KnownGood;
   /** Whether to look up a login even if it is remembered as good. Set it for changes, because they last. */
-  readonly looksAgain?: boolean;
+  readonly ignoresCache?: boolean;
   /** Called last, for a secret that Berth does not know. */
   readonly elsewhere?: ((presented: Presented) => Promise<Login | undefined>) | undefined;
 }
@@ -97,19 +97,19 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
   const {
     control,
     decidedBy,
-    noteAlso,
+    alsoRecordAt,
     registry,
     limiters,
     address,
     now,
     defer,
     knownGood,
-    looksAgain = false,
+    ignoresCache = false,
     elsewhere,
   } = options;
   const pairHash = await hashSecret(`${decidedBy}\n${registry}\n${presented.user}\n${presented.password}`);
   const known = knownGood.get(pairHash, now);
-  if (known !== undefined && !looksAgain) return known;
+  if (known !== undefined && !ignoresCache) return known;
 
   // A remembered login is no guess, so it is not counted: an administrator may make more than sixty changes a minute.
   if (known === undefined) await countCheck(limiters, address, presented.user);
@@ -126,7 +126,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     if (login === undefined) continue;
     knownGood.remember(pairHash, login, now);
     if (Math.abs(now - (row.last_used_at ?? 0)) > HOUR)
-      defer(Promise.allSettled([control.recordUse(row.id, now), noteAlso?.recordUse(row.id, now)]));
+      defer(Promise.allSettled([control.recordUse(row.id, now), alsoRecordAt?.recordUse(row.id, now)]));
     return login;
   }
   // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.

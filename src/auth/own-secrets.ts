@@ -8,7 +8,8 @@
 import type { Presented } from './basic.ts';
 
 /**
- * A text that shares this many consecutive characters with a secret holds it: half of the shortest bootstrap secret.
+ * How many consecutive characters of a secret a text must contain to count as holding it: half of the shortest
+ * bootstrap secret.
  */
 const FRAGMENT = 12;
 
@@ -46,8 +47,8 @@ export function possibleSecrets({ user, password }: Presented): Set<string> {
   const runs = [...new Set(texts.flatMap((text) => text.match(/[\w-]+/g) ?? []))];
   const cut = runs.filter(({ length }) => length >= SECRET_LENGTH - PREFIX.length && length <= SECRET_LENGTH);
   const completed = cut.map((run) => PREFIX.slice(0, SECRET_LENGTH - run.length) + run);
-  const endless = runs.flatMap((run) => WITHOUT_LAST.exec(run)?.[1] ?? []).slice(0, MAX_ENDLESS);
-  const ended = endless.flatMap((body) => LAST_CHARACTERS.map((last) => `${PREFIX}${body}${last}`));
+  const withoutLast = runs.flatMap((run) => WITHOUT_LAST.exec(run)?.[1] ?? []).slice(0, MAX_WITHOUT_LAST);
+  const ended = withoutLast.flatMap((body) => LAST_CHARACTERS.map((last) => `${PREFIX}${body}${last}`));
   return new Set([...[...completed, ...bare].slice(0, MAX_POSSIBLE), ...ended]);
 }
 
@@ -63,7 +64,7 @@ const WITHOUT_LAST = /^(?:h?_)?([\w-]{42})$/;
 const LAST_CHARACTERS = 'AEIMQUYcgkosw048'.split('');
 
 /** The most secrets without a last character that are looked up, each with every last character. */
-const MAX_ENDLESS = 4;
+const MAX_WITHOUT_LAST = 4;
 
 /**
  * Returns the texts, and everything that their base64 decodes to, repeatedly. It tries both alphabets and starts at any

@@ -17,10 +17,10 @@ export type PlatformAnswer =
   | { readonly kind: 'good'; readonly organization: OrganizationName }
   | { readonly kind: 'bad' }
   /** The platform could not be asked. `problem` is for the log. */
-  | { readonly kind: 'away'; readonly problem: string };
+  | { readonly kind: 'unavailable'; readonly problem: string };
 
 /** The error for a platform that cannot be asked: 503, because Berth never guesses whether a token is good. */
-export class PlatformAway extends OciError {
+export class PlatformUnavailable extends OciError {
   constructor(problem: string) {
     super('UNAVAILABLE', {
       message: 'the platform that this registry asks about tokens does not answer: try again',
@@ -44,11 +44,11 @@ export async function askPlatform(
   const controller = new AbortController();
   const late = Promise.withResolvers<PlatformAnswer>();
   const timer = setTimeout(() => {
-    late.resolve({ kind: 'away', problem: `no answer within ${milliseconds} ms` });
+    late.resolve({ kind: 'unavailable', problem: `no answer within ${milliseconds} ms` });
     controller.abort();
   }, milliseconds);
   const answered = answerOf(fetcher, url, token, controller.signal).catch((): PlatformAnswer => {
-    return { kind: 'away', problem: 'it could not be reached, or broke off' };
+    return { kind: 'unavailable', problem: 'it could not be reached, or broke off' };
   });
   const answer = await Promise.race([answered, late.promise]);
   clearTimeout(timer);
@@ -70,12 +70,13 @@ async function answerOf(
     // A proxy in front of the platform may answer 403 to everything. Such an answer says nothing about the token.
     if (status === 403 && isRefusal((await textOf(response, MAX_ANSWER_BYTES)) ?? '')) return { kind: 'bad' };
     await response.body?.cancel();
-    return status === 401 ? { kind: 'bad' } : { kind: 'away', problem: `status ${status}` };
+    return status === 401 ? { kind: 'bad' } : { kind: 'unavailable', problem: `status ${status}` };
   }
   const body = await textOf(response, MAX_ANSWER_BYTES);
-  if (body === undefined) return { kind: 'away', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes` };
+  if (body === undefined) return { kind: 'unavailable', problem: `an answer of more than ${MAX_ANSWER_BYTES} bytes` };
   const organization = organizationIn(body);
-  if (organization === undefined) return { kind: 'away', problem: 'an answer that does not name a valid organization' };
+  if (organization === undefined)
+    return { kind: 'unavailable', problem: 'an answer that does not name a valid organization' };
   return { kind: 'good', organization };
 }
 

@@ -11,7 +11,7 @@
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
 import { hashSecret } from './login.ts';
-import { CALL_MILLISECONDS, type PlatformAnswer, PlatformAway } from './platform-call.ts';
+import { CALL_MILLISECONDS, type PlatformAnswer, PlatformUnavailable } from './platform-call.ts';
 
 /** How long a bad answer is kept, in milliseconds. */
 const BAD_MILLISECONDS = 10_000;
@@ -19,7 +19,7 @@ const BAD_MILLISECONDS = 10_000;
 /** How long to wait for another request's call, in milliseconds. */
 const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 
-/** The most good answers, bad answers and calls, each, that are kept. An entry takes a few hundred bytes. */
+/** The most entries in each of the three maps: good answers, bad answers, calls. An entry takes a few hundred bytes. */
 const ENTRIES = 1000;
 
 /** Times are in milliseconds since the epoch. */
@@ -66,7 +66,7 @@ export class PlatformChecks {
    * Returns what the platform says about a token.
    * @param defer lets work continue after the response: `ctx.waitUntil`
    * @returns undefined for a bad token
-   * @throws PlatformAway
+   * @throws PlatformUnavailable
    */
   async check(token: string, defer: (work: Promise<unknown>) => void): Promise<CheckedToken | undefined> {
     const hash = await hashSecret(token);
@@ -100,7 +100,7 @@ export class PlatformChecks {
   }
 
   #keep(hash: string, answer: PlatformAnswer, checkedAt: number): Kept | PlatformAnswer {
-    if (answer.kind === 'away') return answer;
+    if (answer.kind === 'unavailable') return answer;
     const kept: Kept =
       answer.kind === 'good'
         ? {
@@ -114,10 +114,10 @@ export class PlatformChecks {
   }
 }
 
-/** @throws PlatformAway */
+/** @throws PlatformUnavailable */
 function checkedOf(outcome: Kept | PlatformAnswer): CheckedToken | undefined {
   if ('until' in outcome) return outcome.checked;
-  throw new PlatformAway(outcome.kind === 'away' ? outcome.problem : outcome.kind);
+  throw new PlatformUnavailable(outcome.kind === 'unavailable' ? outcome.problem : outcome.kind);
 }
 
 async function withinTime<Value>(work: Promise<Value>, milliseconds: number): Promise<Value | undefined> {

@@ -55,7 +55,7 @@ export async function logInWithPlatform(
   switch (await control.organizationState(organization)) {
     case 'removed':
       throw new OciError('DENIED', {
-        message: `the organization ${organization} was removed from this registry: an administrator can create it again`,
+        message: `the organization ${organization} was removed: an administrator of the registry can create it again`,
       });
     case 'unknown':
       // A node does not need the row to continue, so it does not wait for central.

@@ -56,6 +56,7 @@ function repositoryIn(text: string): { readonly name: string; readonly actions: 
   return { name, actions: asked.includes('*') ? ACTIONS : ACTIONS.filter((action) => asked.includes(action)) };
 }
 
+/** Formats a scope as it appears in tokens and challenges. */
 export function formatScope(scope: Scope): string {
   return scope.type === 'catalog' ? 'registry:catalog:*' : `repository:${scope.name}:${scope.actions.join(',')}`;
 }

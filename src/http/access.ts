@@ -7,7 +7,10 @@ import type { Actor } from '../registry/registry.ts';
 import type { AppContext } from './context.ts';
 import { refusalError } from './error-response.ts';
 
-/** Checks that the caller may pull, or may if the repository is public. @throws OciError UNAUTHORIZED, DENIED */
+/**
+ * Checks that the caller may pull, or could if the repository is public. The read then finds out whether it is.
+ * @throws OciError UNAUTHORIZED, DENIED
+ */
 export function requireRead(c: AppContext, repository: RepositoryName): ReadAccess {
   const decision = authorize(c.get('principal'), 'pull', repository);
   switch (decision.outcome) {
@@ -49,7 +52,7 @@ export function mayPush(c: AppContext, repository: RepositoryName): boolean {
   return authorize(c.get('principal'), 'push', repository).outcome === 'allow';
 }
 
-/** Returns the repository that a mount may read from or, without a `from`, all that the caller may pull. */
+/** Returns where a mount may read from: the repository `from` or, without it, all that the caller may pull from. */
 export function mountSource(c: AppContext, from: RepositoryName | undefined): ReadAccess | PullableRepositories {
   const principal = c.get('principal');
   if (from === undefined) return pullable(principal);

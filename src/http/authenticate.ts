@@ -11,7 +11,7 @@ import {
   parseWholeToken,
   robotOrganization,
 } from '../auth/login.ts';
-import { PlatformAway } from '../auth/platform-call.ts';
+import { PlatformUnavailable } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
 import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
@@ -101,13 +101,14 @@ export async function logInFrom(
 ): Promise<Login | undefined> {
   const namespace = c.get('namespace');
   const { central } = c.get('runtime').config;
-  const looksAgain = by === 'central' && !['GET', 'HEAD'].includes(c.req.method);
-  if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined, looksAgain);
+  const ignoresCache = by === 'central' && !['GET', 'HEAD'].includes(c.req.method);
+  if (namespace.kind === 'central' || by === 'central') return logInBy(c, presented, central, undefined, ignoresCache);
   try {
     return await logInBy(c, presented, namespace, composeControlData(c.env, central));
   } catch (error) {
     // While the node's own store is down, central's control data decides, so that the node can serve what central has.
-    if (isUnavailable(error) && !(error instanceof PlatformAway)) return logInBy(c, presented, central, undefined);
+    if (isUnavailable(error) && !(error instanceof PlatformUnavailable))
+      return logInBy(c, presented, central, undefined);
     throw error;
   }
 }
@@ -117,8 +118,8 @@ async function logInBy(
   c: AppContext,
   presented: Presented,
   decider: Namespace,
-  noteAlso: LoginOptions['noteAlso'],
-  looksAgain = false,
+  alsoRecordAt: LoginOptions['alsoRecordAt'],
+  ignoresCache = false,
 ): Promise<Login | undefined> {
   const control = composeControlData(c.env, decider);
   const { knownGood, platformChecks: checks, config } = c.get('runtime');
@@ -128,34 +129,34 @@ async function logInBy(
   const asked = logIn(presented, {
     control,
     decidedBy: decider.store,
-    noteAlso,
+    alsoRecordAt,
     registry: namespaceName(c.get('namespace')),
     limiters: limitersOf(c),
     address: addressOf(c),
     now,
     defer,
     knownGood,
-    looksAgain,
+    ignoresCache,
     elsewhere:
       checks &&
       ((unknown) =>
         logInWithPlatform(unknown, {
           checks,
           control,
-          central: noteAlso,
+          central: alsoRecordAt,
           secrets,
           host: c.get('url').host,
           now,
           defer,
         })),
   });
-  const login = await notingLimit(c, presented.user, decider, asked);
+  const login = await countingLimited(c, presented.user, decider, asked);
   if (login === undefined) defer(noteRefusedLogin(c, presented.user, decider));
   return login;
 }
 
 /** Awaits a check of a login. If the rate limit refuses it, counts it as a refused login. */
-export async function notingLimit<Answer>(
+export async function countingLimited<Answer>(
   c: AppContext,
   user: string,
   decider: Namespace,

@@ -32,7 +32,7 @@ interface Whole {
 /** The bodies that requests hold in memory. */
 const held = new WeakMap<AppContext, BufferedBody>();
 
-/** Returns the bytes borrowed for the request's body to the budget. Call it once the request has been answered. */
+/** Gives the bytes borrowed for the request's body back to the budget. Call it once the request has been answered. */
 export function releaseBody(c: AppContext): void {
   held.get(c)?.close();
 }
@@ -51,7 +51,7 @@ const SMALL_LIMIT = 64 * 1024;
 
 /**
  * Reads a form or a JSON document from a caller who has logged in.
- * @throws the errors of {@link readManifestBody}, but OciError BODY_TOO_LARGE for its MANIFEST_TOO_LARGE; SIZE_INVALID
+ * @throws OciError BODY_TOO_LARGE, SIZE_INVALID, and the errors of {@link readManifestBody} that are not about sizes
  */
 export function readSmallBody(c: AppContext): Promise<Uint8Array<ArrayBuffer>> {
   return readWhole(c, { limit: SMALL_LIMIT, tooLarge: 'BODY_TOO_LARGE', reserve: 0 });

@@ -6,7 +6,7 @@ import { cors } from 'hono/cors';
 import { createMiddleware } from 'hono/factory';
 import type { AppContext, AppEnv } from './context.ts';
 
-/** These also allow `GET /token`, by which a page logs its user in. */
+/** GET includes `GET /token`, by which a page logs its user in. */
 const READ_METHODS = ['GET', 'HEAD'];
 
 /** Request headers that a browser would not send otherwise (Fetch, "CORS-safelisted request-header"). */
@@ -38,7 +38,7 @@ const readable = cors({
 });
 
 /** Adds the CORS headers to answers of reads and, if any origin is listed, answers preflight requests. */
-export const readableElsewhere = createMiddleware<AppEnv>(async (c, next) => {
+export const readableByListedOrigins = createMiddleware<AppEnv>(async (c, next) => {
   const isRead = c.req.method === 'OPTIONS' || READ_METHODS.includes(c.req.method);
   return originsOf(c).length === 0 || !isRead ? next() : readable(c, next);
 });

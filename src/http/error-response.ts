@@ -20,6 +20,7 @@ export function asOciError(error: unknown, c: AppContext): OciError {
   return new OciError('UNKNOWN', { cause: error });
 }
 
+/** Answers with an error, in the form of the OCI API, and adds it to the request's log line. */
 export function errorResponse(error: unknown, c: AppContext): Response {
   const known = asOciError(error, c);
   const requestId = c.get('requestId');

@@ -34,7 +34,7 @@ export function roomFor(c: AppContext): MakeRoom {
   };
 }
 
-/** Returns what the request has borrowed to the budget, unless its answer is still being sent. */
+/** Gives what the request has borrowed back to the budget, unless its answer is still being sent. */
 export function releaseRoom(c: AppContext): void {
   const loan = held.get(c);
   if (loan !== undefined) isolateBudget.giveBack(loan);

@@ -10,8 +10,8 @@ const LAYERS = 8;
 const SESSION = /(\/blobs\/uploads\/[0-9a-f-]{0,36}).*/s;
 
 /**
- * Runs that may be signatures, tokens or generated secrets: 256 bits or more in base64url. Names and digests are spared
- * because they have no upper case.
+ * Runs that may be signatures, tokens or generated secrets: 256 bits or more in base64url. A run only counts if it has
+ * upper case, which names and digests never have.
  */
 const LONG = /[\w-]{40,}/g;
 const UPPER_CASE = /[A-Z]/;

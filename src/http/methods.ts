@@ -26,7 +26,7 @@ export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
  * Adds Allow to the answer of OPTIONS and to every 405. On a 405 it leaves out the refused method, which may have a
  * route: DELETE of a blob that is in use answers 405.
  */
-export function sayMethods(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
+export function addAllow(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     if (c.req.method === 'OPTIONS') {
       const methods = methodsOf(app, c.req.path);
@@ -40,7 +40,7 @@ export function sayMethods(app: Hono<AppEnv>): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** Answers OPTIONS without a login, because the routes are no secret. {@link sayMethods} has set the headers. */
+/** Answers OPTIONS without a login, because the routes are no secret. {@link addAllow} has set the headers. */
 export const answerOptions = createMiddleware<AppEnv>(async (c, next) =>
   c.req.method === 'OPTIONS' ? c.body(null, 204) : next(),
 );

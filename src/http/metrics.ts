@@ -1,6 +1,6 @@
 /**
  * `GET /metrics` shows administrators what D1 and the Durable Objects hold, in Prometheus' text format. Requests are
- * counted in Analytics Engine instead (`request-log.ts`), because an isolate knows only its own.
+ * counted in Analytics Engine instead (`request-log.ts`), because an isolate knows only its own requests.
  */
 import { Hono } from 'hono';
 import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';

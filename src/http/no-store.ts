@@ -2,8 +2,8 @@ import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './context.ts';
 
 /**
- * Forbids caches to keep the answer (RFC 9111 §5.2.2.5), for routes whose answers can show a secret. Their errors are
- * not cached either.
+ * Tells caches not to keep the answers of a route (RFC 9111 §5.2.2.5), because they can contain a secret. This covers
+ * the route's errors, too.
  */
 export const noStore = createMiddleware<AppEnv>(async (c, next) => {
   await next();

@@ -12,7 +12,7 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Values of Sec-Fetch-Site that mean a page of another origin (Fetch Metadata §2.3). */
 const OTHER_SITES: ReadonlySet<string> = new Set(['cross-site', 'same-site']);
 
-/** Passes clients that are no browsers: they send neither Sec-Fetch-Site nor Origin. @throws OciError DENIED */
+/** Lets clients other than browsers pass: they send neither Sec-Fetch-Site nor Origin. @throws OciError DENIED */
 export const ownPagesOnly = createMiddleware<AppEnv>(async (c, next) => {
   if (!SAFE_METHODS.has(c.req.method) && isOfOtherPage(c)) {
     throw new OciError('DENIED', {

@@ -1,11 +1,11 @@
 /**
- * `npm run add-node -- <name> --region <region>`: adds a node to `[env.production]` of `wrangler.toml`, and prints or runs
- * the commands that create its database and bucket and deploy it.
+ * `npm run add-node -- <name> --region <region>`: adds a node to `[env.production]` of `wrangler.toml`, and prints or
+ * runs the commands that create its database and bucket and deploy it.
  */
 import { parseArgs } from 'node:util';
 import { REGIONS } from '../config.ts';
 import { addNode, type Change, dataLocation, type NodeRequest } from './node-tables.ts';
-import { main, type Operator, type Step, shown, take } from './operator.ts';
+import { main, type Operator, runOrPrint, type Step, shown } from './operator.ts';
 import {
   ENVIRONMENT,
   readWranglerToml,
@@ -62,7 +62,7 @@ export async function addNodeCommand(args: string[], operator: Operator): Promis
     `Added node ${node.name} to wrangler.toml: ${node.hosts.join(', ')}, store ${node.store}, region ${node.region}.`,
   );
   const unread = apply && data !== undefined && id === undefined;
-  take(operator, apply ? rest : [...create, ...rest], current.folder, apply && !unread);
+  runOrPrint(operator, apply ? rest : [...create, ...rest], current.folder, apply && !unread);
   if (unread)
     throw new Refusal(`\nwrangler printed no database id: first set database_id of ${data.binding} in wrangler.toml.`);
 }

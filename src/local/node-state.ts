@@ -54,7 +54,7 @@ export interface Central {
 }
 
 /** Central refuses for now. The message says why. */
-export class InTheWay extends Refusal {}
+export class Conflict extends Refusal {}
 
 /** Central does not know the store. The message names those that it knows. */
 export class UnknownStore extends Refusal {}
@@ -89,7 +89,7 @@ export async function* onlyAt(central: Central, store: string): AsyncGenerator<O
 /**
  * Makes central forget the blob locations of a store that no node uses. Returns the number of locations.
  * @param lost whether central may also forget blobs whose bytes it lacks
- * @throws InTheWay, UnknownStore, Unavailable, Refusal
+ * @throws Conflict, UnknownStore, Unavailable, Refusal
  */
 export async function forget(central: Central, store: string, lost: boolean): Promise<number> {
   let last: string | null = '';
@@ -132,7 +132,7 @@ async function ask<T>(
   if (response.status === 404 || response.status === 409) {
     const { data } = refused.safeParse(parsedJson(body));
     const message = data?.errors[0]?.message ?? `${address.href} answers ${response.status}: ${body.slice(0, 500)}`;
-    throw response.status === 404 ? new UnknownStore(message) : new InTheWay(message);
+    throw response.status === 404 ? new UnknownStore(message) : new Conflict(message);
   }
   if (response.status === 503) throw new Unavailable(`${address.href} answers 503: ${body.slice(0, 500)}`);
   if (response.status === 401 || response.status === 403) {

@@ -19,7 +19,7 @@ export interface Step {
 }
 
 /** Runs the steps if `apply`, and prints those that are left. @throws Refusal if a step fails */
-export function take(operator: Operator, steps: readonly Step[], folder: string, apply: boolean): void {
+export function runOrPrint(operator: Operator, steps: readonly Step[], folder: string, apply: boolean): void {
   const left = apply ? steps.slice(runAll(operator, steps, folder)) : steps;
   if (left.length === 0) return;
   operator.print('\nLeft to do:');

@@ -1,15 +1,15 @@
 /**
- * `npm run retire-node -- <name>`: removes a node from `[env.production]` of `wrangler.toml`, once central has everything
- * that was pushed to it. The node's database and bucket stay: the command prints how to delete them, but never does it.
- * After the deployment and before the deletion, `--forget <store>` checks central again and makes it forget the store's
- * blob locations.
+ * `npm run retire-node -- <name>`: removes a node from `[env.production]` of `wrangler.toml`, once central has
+ * everything that was pushed to it. The node's database and bucket stay: the command prints how to delete them, but
+ * never does it. After the deployment and before the deletion, `--forget <store>` checks central again and makes it
+ * forget the store's blob locations.
  */
 import { parseArgs } from 'node:util';
 import { databaseBinding } from '../config.ts';
 import {
   type Central,
   forget,
-  InTheWay,
+  Conflict,
   onlyAt,
   type StoreState,
   stateOf,
@@ -17,7 +17,7 @@ import {
   UnknownStore,
 } from './node-state.ts';
 import { type Change, removeNode, requireNode, sharesStore } from './node-tables.ts';
-import { main, type Operator, take } from './operator.ts';
+import { main, type Operator, runOrPrint } from './operator.ts';
 import {
   type ConfiguredNode,
   isUnset,
@@ -81,7 +81,7 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
     { command: ['npm', 'run', 'deploy'], note: `after this, ${node.hosts.join(', ')} no longer answers` },
   ];
-  take(operator, steps, current.folder, apply);
+  runOrPrint(operator, steps, current.folder, apply);
   if (change.data !== undefined) printDeletion(operator, change.data, node, deployed, lost);
 }
 
@@ -112,7 +112,7 @@ async function forgetStore(
           'see the commands that were printed when the node was retired.',
       );
     }
-    if (!(error instanceof InTheWay)) throw error;
+    if (!(error instanceof Conflict)) throw error;
     throw new Refusal(
       `${error.message}.\nDelete nothing of ${store}. If something was pushed during the retirement, put the tables ` +
         'back into wrangler.toml, deploy, and retire the node again. If central only promised the blobs to a client, ' +

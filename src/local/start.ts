@@ -55,7 +55,8 @@ Push to central:
   docker login ${host} -u alice -p alice-dev
   docker tag alpine ${host}/alice/alpine && docker push ${host}/alice/alpine
 
-  skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev docker-archive:image.tar docker://${host}/alice/app:latest
+  skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev \\
+    docker-archive:image.tar docker://${host}/alice/app:latest
 ${pushesToNodes.join('')}
 ${reloads ? 'Changes in src/ or wrangler.toml reload it. ' : ''}Ctrl-C stops it.
 `);

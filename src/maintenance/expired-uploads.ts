@@ -16,7 +16,7 @@ import {
 } from '../stores/uploads/upload-rows.ts';
 import type { Task } from './round.ts';
 
-/** Sessions that a slice looks at for those without objects, and for those with objects. */
+/** Expired sessions that one slice looks at, separately for those with and without objects. */
 const ROWS = 10_000;
 
 /** Sessions with objects that one run removes. Each takes three round trips. */
@@ -29,11 +29,11 @@ export const expiredUploads: Task = {
   async slice({ now, collects }, store, { position }) {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
-    // Sessions with and without objects are paged apart: those that stay keep no others waiting.
+    // Sessions with and without objects are paged separately, so that a session that fails to go delays no other.
     const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
     let removed = withoutObjects;
-    // Without collection they stay: in a database that was restored to an earlier moment, a blob's only bytes can look
-    // like a chunk of a session of then.
+    // Without collection, sessions with objects stay: after a database restore, the only copy of a blob's bytes can
+    // look like a chunk of an old session.
     const mayGo = collects && position === '';
     const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {

@@ -4,7 +4,7 @@ import {
   administersRepository,
   beyondReach,
   type Delegate,
-  mayOutlast,
+  mayExpireAt,
   type Reach,
 } from '../../src/auth/delegation.ts';
 import { type OrganizationName, parseRepositoryName } from '../../src/oci/reference.ts';
@@ -56,8 +56,8 @@ describe('a credential cannot give what it lacks', () => {
 
   test('an end', () => {
     const ending = admin(['alice/*'], { expiresAt: 1000 });
-    expect([999, 1000, 1001, null].map((end) => mayOutlast(ending, end))).toEqual([true, true, false, false]);
-    expect([1, null].map((end) => mayOutlast(admin(['alice/*']), end))).toEqual([true, true]);
+    expect([999, 1000, 1001, null].map((end) => mayExpireAt(ending, end))).toEqual([true, true, false, false]);
+    expect([1, null].map((end) => mayExpireAt(admin(['alice/*']), end))).toEqual([true, true]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { askPlatform, PlatformAway } from '../../src/auth/platform-call.ts';
+import { askPlatform, PlatformUnavailable } from '../../src/auth/platform-call.ts';
 
 const TOKEN = btoa('alice:the-secret-of-this-test');
 const GOOD = JSON.stringify({ status: 'success', data: { organization_name: 'alice' } });
@@ -64,7 +64,7 @@ test.each([
     'it could not be reached, or broke off',
   ],
 ] as const)('%s means that the platform is away', async (_, fetcher, problem) => {
-  expect(await ask(fetcher)).toEqual({ kind: 'away', problem });
+  expect(await ask(fetcher)).toEqual({ kind: 'unavailable', problem });
 });
 
 test('an endless body is not read to its end', async () => {
@@ -79,7 +79,7 @@ test('an endless body is not read to its end', async () => {
       cancelled = true;
     },
   });
-  expect(await ask(async () => new Response(body))).toMatchObject({ kind: 'away' });
+  expect(await ask(async () => new Response(body))).toMatchObject({ kind: 'unavailable' });
   expect([pieces < 80, cancelled]).toEqual([true, true]);
 });
 
@@ -92,12 +92,12 @@ test.each([
     signal = init.signal;
     return fetcher(url, init);
   }, 20);
-  expect(answer).toEqual({ kind: 'away', problem: 'no answer within 20 ms' });
+  expect(answer).toEqual({ kind: 'unavailable', problem: 'no answer within 20 ms' });
   expect(signal?.aborted).toBe(true);
 });
 
 test('the error says to try again, and contains no token', () => {
-  const error = new PlatformAway('status 500');
+  const error = new PlatformUnavailable('status 500');
   expect([error.status, error.code, error.headers]).toEqual([503, 'UNAVAILABLE', { 'Retry-After': '5' }]);
   expect(`${error.message} ${String(error.cause)}`).not.toContain('Bearer');
 });

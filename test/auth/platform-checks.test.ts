@@ -5,7 +5,7 @@ import type { OrganizationName } from '../../src/oci/reference.ts';
 
 const GOOD: PlatformAnswer = { kind: 'good', organization: 'alice' as OrganizationName };
 const BAD: PlatformAnswer = { kind: 'bad' };
-const AWAY: PlatformAnswer = { kind: 'away', problem: 'status 500' };
+const AWAY: PlatformAnswer = { kind: 'unavailable', problem: 'status 500' };
 
 let now: number;
 /** One entry for each call, which the test answers. */

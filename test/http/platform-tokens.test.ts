@@ -351,7 +351,7 @@ describe('an organization that the platform names', () => {
         expect([host, refused.status, (await errorsOf(refused))[0]?.message]).toEqual([
           host,
           403,
-          'the organization carol was removed from this registry: an administrator can create it again',
+          'the organization carol was removed: an administrator of the registry can create it again',
         ]);
       }
       expect((await stateOf(env.DB_CENTRAL))?.removed_at).not.toBeNull();

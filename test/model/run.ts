@@ -45,11 +45,12 @@ async function checkRules(depth: number): Promise<void> {
     const result = await results[i]!;
     const [things, pushes] = cellsOf({ ...scenario, clocks: [clocks] });
     const { operations, removals, reads, disturbances } = scenario.limits;
-    const limits = `${operations} operations, ${removals} of them removals, ${reads} reads, ${disturbances} disturbances`;
+    const writes = `${operations} operations, ${removals} of them removals`;
     const { states, depth: moves, milliseconds } = result;
     report(
       result.found === undefined,
-      `tags and manifests ${things}, pushed ${pushes}, ${limits}, clocks ${clocks.name}: ` +
+      `tags and manifests ${things}, pushed ${pushes}, ${writes}, ${reads} reads, ` +
+        `${disturbances} disturbances, clocks ${clocks.name}: ` +
         `${states} states, ${moves} moves deep, ${inSeconds(milliseconds)}`,
     );
     show(result);

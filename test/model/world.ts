@@ -196,8 +196,8 @@ export function greatestTagVersion(store: Store, digest: Slot): number {
 }
 
 /**
- * `readToAnnounce` of replication/announcement-rows.ts, and sending its result: the rows and the manifests' outbox entries
- * as they are now.
+ * `readToAnnounce` of replication/announcement-rows.ts, and sending its result: the rows and the manifests' outbox
+ * entries as they are now.
  */
 export function readToAnnounce(node: NodeIndex, store: Store, page: OutboxEntries): Message {
   const asked = (digest: Slot): boolean =>

@@ -51,13 +51,13 @@ export function auditRoutes(api: OpenAPIHono<AppEnv>): void {
 }
 
 /** Records an action on a queue or a store, in central's audit log. */
-export function noteOfStore(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
+export function recordStoreAction(c: AppContext, action: AuditAction, store: StoreName): Promise<void> {
   const about = { organization: '', repository: '', key: store };
   return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 
 /** Records an action on an image, in the audit log of the store where it happens. */
-export function noteOfImage(
+export function recordImageAction(
   c: AppContext,
   store: StoreName,
   action: AuditAction,

@@ -17,7 +17,7 @@ import {
   logInFrom,
   logInWithWholeToken,
   noteRefusedLogin,
-  notingLimit,
+  countingLimited,
 } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
@@ -79,7 +79,7 @@ export function requireAdministratorOfRepository(
  * @param names 'central' and names of nodes; all registries by default
  * @throws OciError DENIED
  */
-export function requireGoodAt(c: AppContext, names: readonly string[] = registryNames(c)): void {
+export function requireValidAt(c: AppContext, names: readonly string[] = registryNames(c)): void {
   const { registries } = c.get('delegate');
   const missing = registries === null ? undefined : names.find((name) => !registries.includes(name));
   if (missing === undefined) return;
@@ -125,7 +125,7 @@ async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | un
   // If the secret looks like a whole token, the login attempt above has already counted it and recorded it for its
   // user. It may still be the bootstrap secret.
   const isCounted = parseWholeToken(secret) !== undefined;
-  if (!isCounted) await notingLimit(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
+  if (!isCounted) await countingLimited(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
   if (bootstrapSecret === undefined) return undefined;
   // Comparing hashes leaks nothing about the secret, even though the comparison stops at the first difference.
   if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;

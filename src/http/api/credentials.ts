@@ -1,7 +1,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { CredentialSummary } from '../../auth/administration.ts';
 import type { Right } from '../../auth/credential.ts';
-import { administeredPatterns, beyondReach, mayOutlast, type Reach } from '../../auth/delegation.ts';
+import { administeredPatterns, beyondReach, mayExpireAt, type Reach } from '../../auth/delegation.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
@@ -158,7 +158,7 @@ function endFor(c: AppContext, asked: string | null | undefined): number | null 
   const delegate = c.get('delegate');
   if (asked === undefined) return delegate.expiresAt ?? null;
   const end = asked === null ? null : Date.parse(asked);
-  if (mayOutlast(delegate, end)) return end;
+  if (mayExpireAt(delegate, end)) return end;
   const latest = formatTime(delegate.expiresAt ?? 0);
   throw new OciError('DENIED', {
     message: `expires_at: must not be later than ${latest}, when the caller's own credential expires`,

@@ -17,7 +17,7 @@ import { type HistoryEntry, TagHistory } from '../../replication/tag-history.ts'
 import type { AppContext, AppEnv } from '../context.ts';
 import { roomFor } from '../large-answer.ts';
 import { formatTime } from './administration.ts';
-import { requireGoodAt } from './caller.ts';
+import { requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { replicationOf } from './replication.ts';
 import {
@@ -32,7 +32,7 @@ import {
   waitQuery,
 } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
-import { noteOfImage } from './audit.ts';
+import { recordImageAction } from './audit.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
@@ -126,7 +126,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       });
     const manifest = readStoredManifest(stored.text, stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
-    await noteOfImage(c, c.get('namespace').store, 'restore tag', repository, tag);
+    await recordImageAction(c, c.get('namespace').store, 'restore tag', repository, tag);
     return c.json({ digest, version: written }, 200);
   });
 
@@ -144,11 +144,11 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(prefetch, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'prefetch');
     const { node } = c.req.valid('json');
-    requireGoodAt(c, [node]);
+    requireValidAt(c, [node]);
     const replication = replicationOf(c);
     const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
-    await noteOfImage(c, store, 'prefetch image', repository, reference);
+    await recordImageAction(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
     const left = await copiesDown.until(
       `${node} ${repository} ${digest}`,

@@ -3,7 +3,7 @@ import type { OrganizationSummary } from '../../auth/administration.ts';
 import { usageOf } from '../../registry/organization-usage.ts';
 import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { callerAsActor, requireAdministrator, requireAdministratorOf, requireGoodAt } from './caller.ts';
+import { callerAsActor, requireAdministrator, requireAdministratorOf, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
 
@@ -35,7 +35,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   });
   api.openapi(create, async (c) => {
     requireAdministrator(c);
-    requireGoodAt(c);
+    requireValidAt(c);
     return c.json(shown(await administrationOf(c).createOrganization(c.req.valid('json').name, callerAsActor(c))), 201);
   });
 
@@ -65,7 +65,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
-    requireGoodAt(c);
+    requireValidAt(c);
     await administrationOf(c).removeOrganization(c.req.valid('param').organization, callerAsActor(c));
     return c.body(null, 204);
   });
@@ -81,7 +81,7 @@ export function organizationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(limit, async (c) => {
     requireAdministrator(c);
-    requireGoodAt(c);
+    requireValidAt(c);
     const changed = await administrationOf(c).setQuota(
       c.req.valid('param').organization,
       c.req.valid('json').bytes,

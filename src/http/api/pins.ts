@@ -4,7 +4,7 @@ import { type Pin, Pins } from '../../maintenance/eviction/pins.ts';
 import { parseReference, parseRepositoryName, type Reference, type RepositoryName } from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
-import { callerAsActor, requireAdministrator, requireGoodAt } from './caller.ts';
+import { callerAsActor, requireAdministrator, requireValidAt } from './caller.ts';
 import { describe, json } from './describe.ts';
 import { imageParam, pin, pinParam } from './schemas.ts';
 
@@ -34,7 +34,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(put, async (c) => {
     requireAdministrator(c);
     const { node, ...image } = c.req.valid('param');
-    requireGoodAt(c, [node]);
+    requireValidAt(c, [node]);
     const { repository, reference } = imageOf(image);
     return c.json(view(await pinsOf(c).add(node, repository, reference, Date.now(), callerAsActor(c))), 200);
   });
@@ -49,7 +49,7 @@ export function pinRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     requireAdministrator(c);
     const { node, ...image } = c.req.valid('param');
-    requireGoodAt(c, [node]);
+    requireValidAt(c, [node]);
     const { repository, reference } = imageOf(image);
     await pinsOf(c).remove(node, repository, reference, Date.now(), callerAsActor(c));
     return c.body(null, 204);

@@ -2,8 +2,8 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { type QueueReport, Replication } from '../../replication/queue-operations.ts';
 import type { AppContext, AppEnv } from '../context.ts';
-import { requireAdministrator, requireGoodAt } from './caller.ts';
-import { noteOfStore } from './audit.ts';
+import { requireAdministrator, requireValidAt } from './caller.ts';
+import { recordStoreAction } from './audit.ts';
 import { body, describe, json } from './describe.ts';
 import {
   forgetQuery,
@@ -67,11 +67,11 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(change, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
-    requireGoodAtStore(c, store);
+    requireValidAtStore(c, store);
     const replication = replicationOf(c);
     const { paused } = c.req.valid('json');
     await replication.setPaused(store, paused);
-    await noteOfStore(c, paused ? 'pause queue' : 'resume queue', store);
+    await recordStoreAction(c, paused ? 'pause queue' : 'resume queue', store);
     return c.json(view(await replication.report(store)), 200);
   });
 
@@ -103,9 +103,9 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(retry, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
-    requireGoodAtStore(c, store);
+    requireValidAtStore(c, store);
     const retried = await replicationOf(c).retry(store, c.req.valid('json').job);
-    await noteOfStore(c, 'retry jobs', store);
+    await recordStoreAction(c, 'retry jobs', store);
     return c.json({ retried }, 200);
   });
 
@@ -121,9 +121,9 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(announceAll, async (c) => {
     requireAdministrator(c);
     const { store } = c.req.valid('param');
-    requireGoodAtStore(c, store);
+    requireValidAtStore(c, store);
     await replicationOf(c).announceAll(store);
-    await noteOfStore(c, 'announce all', store);
+    await recordStoreAction(c, 'announce all', store);
     return c.body(null, 202);
   });
 
@@ -171,19 +171,19 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(forget, async (c) => {
     requireAdministrator(c);
-    requireGoodAt(c, ['central']);
+    requireValidAt(c, ['central']);
     const { last, lost } = c.req.valid('query');
     const { store } = c.req.valid('param');
     const forgotten = await replicationOf(c).forget(store, last, lost);
-    await noteOfStore(c, 'forget store', store);
+    await recordStoreAction(c, 'forget store', store);
     return c.json({ locations: forgotten.locations, last: forgotten.last ?? null }, 200);
   });
 }
 
 /** Checks that the caller's credential is valid at every node that shares the store's queue. @throws OciError DENIED */
-function requireGoodAtStore(c: AppContext, store: string): void {
+function requireValidAtStore(c: AppContext, store: string): void {
   const sharing = c.get('runtime').config.nodes.filter((node) => node.store === store);
-  requireGoodAt(
+  requireValidAt(
     c,
     sharing.map(({ name }) => name),
   );

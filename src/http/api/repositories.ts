@@ -11,7 +11,7 @@ import {
 } from '../../oci/reference.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
-import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireGoodAt } from './caller.ts';
+import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
 import {
   newRepository,
@@ -60,7 +60,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
     const { name, visibility } = c.req.valid('json');
     requireShortName(`${organization}/${name}`);
     const full = administered(c, organization, name);
-    if (visibility === 'public') requireGoodAt(c);
+    if (visibility === 'public') requireValidAt(c);
     return c.json(
       view(await administrationOf(c).createRepository(organization, full, visibility === 'public', callerAsActor(c))),
       201,
@@ -91,7 +91,7 @@ export function repositoryRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(change, async (c) => {
     const { organization, repository: path } = c.req.valid('param');
     const name = administered(c, organization, path);
-    requireGoodAt(c);
+    requireValidAt(c);
     const isPublic = c.req.valid('json').visibility === 'public';
     return c.json(view(await administrationOf(c).setVisibility(name, isPublic, callerAsActor(c))), 200);
   });

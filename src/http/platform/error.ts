@@ -15,6 +15,7 @@ export function isPlatformPath(path: string): boolean {
  */
 const MISSING: ReadonlySet<ErrorKind> = new Set(['BLOB_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'NOT_FOUND']);
 
+/** Answers with an error, in the platform's form, and adds it to the request's log line. */
 export function platformErrorResponse(error: unknown, c: AppContext): Response {
   const known: OciError = asOciError(error, c);
   noteError(known, c);

@@ -1,5 +1,5 @@
 /**
- * Finds the hosts that stand in names of images. A namespace may be served at several hosts; the one that starts with
+ * Finds the hosts that appear in image names. A namespace may be served at several hosts; the one that starts with
  * `index.` is its registry. Clients call a node's API at `api.<node>`, and name its images `<node>/…`.
  */
 import { type Namespace, namespaceName, resolveNamespace } from '../../namespaces/namespace.ts';

@@ -1,7 +1,7 @@
 /**
- * `GET /v1/images/list`, for older clients, which put their query into the body of the GET. They push an image to central
- * and then ask a node in a loop until it lists the image. So a node lists everything that it would serve: it looks for
- * named images in its own store first, then at central, and an unfiltered list covers both stores.
+ * `GET /v1/images/list`, for older clients, which put their query into the body of the GET. They push an image to
+ * central, and then ask a node in a loop until it lists the image. So a node lists everything that it would serve: it
+ * looks for named images in its own store first, then at central, and an unfiltered list covers both stores.
  */
 import type { Hono } from 'hono';
 import { z } from 'zod';

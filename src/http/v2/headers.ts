@@ -5,7 +5,7 @@ import type { AppEnv } from '../context.ts';
 export const v2Headers = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   const { headers } = c.res;
-  // docker before version 23 takes a registry whose challenge lacks this header for a v1 registry.
+  // If a challenge lacks this header, docker before version 23 mistakes the registry for a v1 registry.
   headers.set('Docker-Distribution-API-Version', 'registry/2.0');
   // A manifest is served with the media type that it was pushed with. If that is text/html, the browser must run
   // nothing.

@@ -14,7 +14,7 @@ const SESSIONS = routeOf('/blobs/uploads/');
 const SESSION = routeOf('/blobs/uploads/:session');
 
 /**
- * The recommended least number of bytes in a chunk. Closing an upload reads one object per chunk, and a request may
+ * The recommended minimum size of a chunk, in bytes. Closing an upload reads one object per chunk, and a request may
  * make 10,000 such calls. Shorter chunks are accepted too, because not every client reads the header.
  */
 const CHUNK_MIN_LENGTH = 8 * 1024 ** 2;
@@ -55,7 +55,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
   v2.patch(SESSION, async (c) => {
     const session = sessionOf(c);
     const { body, start } = chunkOf(c);
-    const progress = await saysWhereToGoOn(session.repository, c.get('registry').appendChunk(session, start, body));
+    const progress = await withSessionRange(session.repository, c.get('registry').appendChunk(session, start, body));
     return c.body(null, 202, progressHeaders(session.repository, progress));
   });
 
@@ -66,7 +66,7 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     const digest = parseDigest(text, 'the parameter digest');
     await requireBlobAsAsked(c, session.repository, digest);
     const { body, start } = chunkOf(c);
-    await saysWhereToGoOn(session.repository, c.get('registry').finishUpload(session, digest, start, body));
+    await withSessionRange(session.repository, c.get('registry').finishUpload(session, digest, start, body));
     return blobCreated(c, session.repository, digest);
   });
 
@@ -105,7 +105,7 @@ function progressHeaders(repository: RepositoryName, { id, reference, size }: Up
 }
 
 /** Adds the session's range to the error of a chunk that is out of order, so that the client can continue there. */
-async function saysWhereToGoOn<T>(repository: RepositoryName, taken: Promise<T>): Promise<T> {
+async function withSessionRange<T>(repository: RepositoryName, taken: Promise<T>): Promise<T> {
   try {
     return await taken;
   } catch (error) {

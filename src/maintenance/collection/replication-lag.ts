@@ -30,7 +30,7 @@ export class ReplicationLag {
   }
 
   /**
-   * Returns if collection may go on.
+   * Checks that no node lags too far, so that collection may go on.
    * @throws Stopped if a node lags by g / 2 or more, or does not answer
    */
   async requireShort(): Promise<void> {

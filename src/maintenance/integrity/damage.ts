@@ -15,7 +15,7 @@ export const REPAIR = 'repair';
 
 /**
  * Marks a location of a store as damaged, unless it has another key by now. It also marks central's row of the
- * location, which other hosts read from.
+ * location, by which other hosts find the object.
  */
 export async function noteDamage(
   { central }: MaintenanceContext,

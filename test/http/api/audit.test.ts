@@ -333,7 +333,7 @@ describe('refused logins in the audit log', () => {
     expect((await refusals()).map(({ key, count }) => [key, count])).toEqual([['bootstrap', 1]]);
   });
 
-  test('are counted for each hour, user and address, at the store that decided, without the address or the secret', async () => {
+  test('count by hour, user and address at the deciding store, without the address or the secret', async () => {
     await applyChangeLog();
     for (let i = 0; i < 4; i++) await guess('alice', '198.51.100.20');
     await guess('robot$alice.users.kraftcloud', '198.51.100.21');

@@ -97,7 +97,7 @@ test('a blob that a manifest of another media type names stays', async () => {
   expect(await locationsOf('central', blob)).toEqual(['central']);
 });
 
-test('an unused link to a blob goes although another repository needs the blob', async () => {
+test('an unreferenced link goes even if another repository needs its blob', async () => {
   const image = await pushImage(hosts.central, 1, ['a']);
   for (const digest of image.manifest.requiredBlobs) {
     expect(await hosts.central.registry.mountBlob(OTHER, digest, granted())).toBe(true);
@@ -151,7 +151,7 @@ test.each<[string, (blob: Digest) => Promise<unknown>]>([
   expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
 });
 
-test('a node refuses a manifest whose link has expired, since central may have collected the bytes', async () => {
+test('a node refuses a manifest if its link to a blob has expired, since central may have collected it', async () => {
   const blob = await pushBlob(hosts.central, 1);
   await hosts.node1.registry.resolveBlob(granted(), blob, true);
   hosts.now += 3 * GRACE;
@@ -187,7 +187,7 @@ test('a node that does not answer stops collection, which reports it', async () 
   expect(await stoppedAt('central')).toMatch(/node2 does not answer/);
 });
 
-test('a failing database of its own stops collection, which reports it once the database answers', async () => {
+test('a failure of central’s database stops collection, which reports it once the database answers', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 3 * GRACE;
   let batches = 0;

@@ -166,7 +166,8 @@ describe('the rows read to measure a manifest depend only on its own document', 
     );
     await run(
       `${numbers} INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version, last_pull, image_size, image_kind)
-       SELECT ?2, ${name('a', 'i')}, 'application/vnd.oci.image.index.v1+json', '', NULL, 600000, 1, 0, 0, 0, '' FROM n`,
+       SELECT ?2, ${name('a', 'i')}, 'application/vnd.oci.image.index.v1+json', '', NULL, 600000, 1, 0, 0, 0, ''
+       FROM n`,
       INDEXES,
       REPOSITORY,
     );
