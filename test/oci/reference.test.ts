@@ -147,7 +147,7 @@ describe('tags', () => {
   });
 
   test.each(['', '.a', '-a', 'a b', 'a/b', 'a+b', 'a:b', 'a\n', 'ä', 'a'.repeat(129), '<b>', "'", '%00'])(
-    '%j is none',
+    '%j is not one',
     (tag) => {
       expect(() => parseTag(tag)).toThrow(expect.objectContaining({ kind: 'TAG_INVALID', detail: { tag } }));
     },
