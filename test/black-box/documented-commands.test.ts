@@ -119,7 +119,7 @@ test('docs/deploying.md: the commands that need no account work', async () => {
   >;
   const output = runBlocks('docs/deploying.md', blocks, { BOOTSTRAP_SECRET: BOOTSTRAP_SECRET ?? '' });
   expect(output).toContain('"status":"ok"');
-  expect(output).toContain('wrangler.toml has node fra now');
+  expect(output).toContain('Added node fra to wrangler.toml');
   expect(output).toMatch(/"name":"ci".*"secret":"/s);
 });
 
