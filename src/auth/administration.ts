@@ -11,7 +11,7 @@ import type {
   OrganizationRow,
   RepositoryRow,
 } from '../stores/organizations/control-data.ts';
-import { rangeOf, type RepositoryPattern, type Right } from './credential.ts';
+import { rangesOf, type RepositoryPattern, type Right } from './credential.ts';
 import { includesAll } from './delegation.ts';
 import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
@@ -193,7 +193,7 @@ export class Administration {
     within: readonly RepositoryPattern[] = [`${organization}/*`],
   ): Promise<RepositorySummary[]> {
     await this.organization(organization);
-    return (await this.#control.repositories(within.map(rangeOf), after, limit)).map(repositoryOf);
+    return (await this.#control.repositories(rangesOf(within), after, limit)).map(repositoryOf);
   }
 
   /** Returns a repository. @throws OciError NOT_FOUND */
