@@ -46,6 +46,8 @@ export function releaseRoom(c: AppContext): void {
  * @param size bytes of the text; undefined if unknown
  */
 export function textAnswer(c: AppContext, text: string, headers: Record<string, string>, size?: number): Response {
+  // Nobody would read the stream of an answer to HEAD.
+  if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const whole = held.get(c);
   if (whole === undefined) return c.body(text, 200, headers);
   held.delete(c);

@@ -110,7 +110,7 @@ test('a 304 and a restore hold no room once they are answered', async () => {
   expect(isolateBudget.inUse()).toBe(0);
 });
 
-test('a page of referrers with large annotations holds room while it is sent, and a small one none', async () => {
+test('a page of referrers with large annotations holds room while it is sent, and a small one or a HEAD none', async () => {
   const config = await putBlob('alice/app', bytesOf(9, 10));
   const descriptor = { mediaType: small.manifest.mediaType, digest: small.digest, size: small.bytes.byteLength };
   const path = `/v2/alice/app/referrers/${small.digest}`;
@@ -131,4 +131,11 @@ test('a page of referrers with large annotations holds room while it is sent, an
   expect(await notes()).toEqual([1, MIB]);
   expect(held).toEqual([false, true]);
   await vi.waitUntil(() => isolateBudget.inUse() === 0);
+  const head = await ask(path, 'HEAD');
+  expect([head.status, head.headers.get('Content-Type'), head.body]).toEqual([
+    200,
+    'application/vnd.oci.image.index.v1+json',
+    null,
+  ]);
+  expect(isolateBudget.inUse()).toBe(0);
 });
