@@ -54,7 +54,8 @@ export function textAnswer(c: AppContext, text: string, headers: Record<string, 
   isolateBudget.giveBack(whole);
   const loan = isolateBudget.borrow(text.length * BYTES_PER_CHARACTER);
   const { readable, writable } = size === undefined ? new IdentityTransformStream() : new FixedLengthStream(size);
-  void send(text, writable.getWriter(), loan);
+  // Without waitUntil, a client that goes away ends the request before the loan is returned.
+  c.executionCtx.waitUntil(send(text, writable.getWriter(), loan));
   return c.body(readable, 200, headers);
 }
 

@@ -25,10 +25,15 @@ afterEach(async () => {
   await vi.waitUntil(() => isolateBudget.inUse() === 0);
 });
 
-async function ask(path: string, method = 'GET', body: string | null = null): Promise<Response> {
+async function ask(
+  path: string,
+  method = 'GET',
+  body: string | null = null,
+  context = createExecutionContext(),
+): Promise<Response> {
   const headers = { Authorization: basic(USERS.alice), ...(body !== null && { 'Content-Type': 'application/json' }) };
   const request = new Request(`${HOST}${path}`, { method, headers, body });
-  const response = await createApp().fetch(request, env, createExecutionContext());
+  const response = await createApp().fetch(request, env, context);
   open.push(response);
   return response;
 }
@@ -83,6 +88,26 @@ test('a client that stops reading loses the answer', async () => {
   };
   await expect(rest()).rejects.toThrow();
   reader.releaseLock();
+});
+
+test('the request lasts until a large answer is sent, or the client has gone', async () => {
+  const workAfter = async ({ digest }: Image): Promise<[Response, Promise<unknown>[]]> => {
+    const context = createExecutionContext();
+    const waitUntil = vi.spyOn(context, 'waitUntil');
+    const response = await ask(`/v2/alice/app/manifests/${digest}`, 'GET', null, context);
+    return [response, waitUntil.mock.calls.map(([work]) => work)];
+  };
+  // The first pull of an image is recorded after its answer.
+  for (const image of [small, large]) await (await get(image)).arrayBuffer();
+  const [, without] = await workAfter(small);
+  const [{ body }, work] = await workAfter(large);
+  expect(work.length).toBe(without.length + 1);
+  const reader = body!.getReader();
+  await reader.read();
+  expect(isolateBudget.inUse()).toBeGreaterThan(0);
+  await reader.cancel();
+  await Promise.all(work);
+  expect(isolateBudget.inUse()).toBe(0);
 });
 
 test('a 304 and a restore hold no room once they are answered', async () => {
