@@ -90,6 +90,28 @@ test('a client that stops reading loses the answer', async () => {
   reader.releaseLock();
 });
 
+test('a client that reads a piece at a time keeps the answer only while nobody waits for its room', async () => {
+  const pieces = async (): Promise<boolean> => {
+    const reader = (await get(large)).body!.getReader();
+    let isWhole = true;
+    for (let taken = 0; isWhole && isolateBudget.inUse() > 0 && taken < 80; taken++) {
+      isWhole = await reader.read().then(
+        () => true,
+        () => false,
+      );
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    const isHeld = isolateBudget.inUse() > 0;
+    await reader.cancel().catch(() => undefined);
+    return isHeld;
+  };
+  vi.useFakeTimers();
+  expect(await pieces()).toBe(true);
+  const hasWaiters = vi.spyOn(isolateBudget, 'hasWaiters').mockReturnValue(true);
+  expect(await pieces()).toBe(false);
+  hasWaiters.mockRestore();
+});
+
 test('the request lasts until a large answer is sent, or the client has gone', async () => {
   const workAfter = async ({ digest }: Image): Promise<[Response, Promise<unknown>[]]> => {
     const context = createExecutionContext();
