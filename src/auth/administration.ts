@@ -13,14 +13,17 @@ import type {
 } from '../stores/organizations/control-data.ts';
 import { rangesOf, type RepositoryPattern, type Right } from './credential.ts';
 import { includesAll } from './delegation.ts';
-import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
+import { credentialsExceeded, repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name stays taken: until every access token from its time has expired. */
 const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
-/** Credentials that one query reads if the caller may see only some of the organization's. */
-const CREDENTIALS_LOOKED_AT = 1000;
+/**
+ * Credentials that one query reads if the caller may see only some of the organization's. Each may have 8 KB of
+ * patterns. All that an organization may have are read in a few rounds.
+ */
+const CREDENTIALS_LOOKED_AT = 250;
 
 export interface OrganizationSummary {
   readonly name: OrganizationName;
@@ -138,7 +141,10 @@ export class Administration {
     return found.slice(0, limit);
   }
 
-  /** Creates a credential, and returns its secret, which cannot be read again. @throws OciError NOT_FOUND, CONFLICT */
+  /**
+   * Creates a credential, and returns its secret, which cannot be read again.
+   * @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED
+   */
   async createCredential(
     credential: NewCredential,
     by?: Actor,
@@ -158,7 +164,11 @@ export class Administration {
       registries: credential.registries === null ? null : JSON.stringify(credential.registries),
     };
     if (!(await this.#control.addCredential(row, by))) {
-      if (credential.organization !== '') await this.organization(credential.organization);
+      if (credential.organization !== '') {
+        await this.organization(credential.organization);
+        if ((await this.#control.credential(credential.organization, credential.name)) === undefined)
+          throw credentialsExceeded(credential.organization);
+      }
       throw conflict(`a credential named ${credential.name} already exists: remove it first, or choose another name`);
     }
     this.#changed();
