@@ -55,6 +55,8 @@ export type NewCredential = Pick<
 
 export interface RemovalOptions {
   readonly by?: Actor;
+  /** Patterns; a credential with repositories outside them counts as unknown, because lists do not show it either. */
+  readonly within?: readonly RepositoryPattern[];
   /** Throws unless the credential may be removed. */
   readonly require?: (found: CredentialSummary) => void;
 }
@@ -128,12 +130,11 @@ export class Administration {
     within: readonly RepositoryPattern[] = [`${organization}/*`],
   ): Promise<CredentialSummary[]> {
     if (organization !== '') await this.organization(organization);
-    const isAll = within.includes(`${organization}/*`);
-    const size = isAll ? limit : Math.max(limit, CREDENTIALS_LOOKED_AT);
+    const size = within.includes(`${organization}/*`) ? limit : Math.max(limit, CREDENTIALS_LOOKED_AT);
     const found: CredentialSummary[] = [];
     for (let last = after; found.length < limit;) {
       const page = (await this.#control.credentials(organization, last, size)).map(summaryOf);
-      found.push(...(isAll ? page : page.filter(({ repositories }) => includesAll(within, repositories))));
+      found.push(...page.filter((each) => isShown(each, within)));
       const end = page.at(-1);
       if (end === undefined || page.length < size) break;
       last = end.name;
@@ -184,10 +185,11 @@ export class Administration {
     name: string,
     options: RemovalOptions = {},
   ): Promise<void> {
+    const { within = [`${organization}/*`], require, by } = options;
     const row = await this.#control.credential(organization, name);
-    if (row !== undefined) {
-      options.require?.(summaryOf(row));
-      if (await this.#control.removeCredential(row.id, this.#now(), options.by)) return this.#changed();
+    if (row !== undefined && isShown(summaryOf(row), within)) {
+      require?.(summaryOf(row));
+      if (await this.#control.removeCredential(row.id, this.#now(), by)) return this.#changed();
     }
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
@@ -258,6 +260,11 @@ function summaryOf(row: CredentialRow): CredentialSummary {
     expiresAt: row.expires_at,
     lastUsedAt: row.last_used_at,
   };
+}
+
+/** Returns whether a caller who administers these patterns may see the credential. */
+function isShown({ organization, repositories }: CredentialSummary, within: readonly RepositoryPattern[]): boolean {
+  return within.includes(`${organization}/*`) || includesAll(within, repositories);
 }
 
 function repositoryOf(row: RepositoryRow): RepositorySummary {

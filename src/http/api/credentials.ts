@@ -93,7 +93,8 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     const { organization, name } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await administrationOf(c).removeCredential(organization, name, removal(c));
+    const within = administeredPatterns(c.get('delegate'), organization);
+    await administrationOf(c).removeCredential(organization, name, { ...removal(c), within });
     return c.body(null, 204);
   });
 

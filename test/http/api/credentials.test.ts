@@ -75,3 +75,26 @@ test('an admin of some repositories finds its credentials among a thousand other
   ).json<{ credentials: { name: string }[] }>();
   expect(credentials.map(({ name }) => name)).toEqual(['c0600', 'team']);
 });
+
+test('an admin of some repositories removes its credentials, and cannot tell whether others exist', async () => {
+  const add = async (name: string, rights: readonly string[], repositories: readonly string[]) => {
+    const made = await api('POST', CREDENTIALS, 'admin', { name, rights, repositories });
+    return { authorization: basic({ name, password: (await made.json<{ secret: string }>()).secret }) };
+  };
+  const as = await add('team', ['pull', 'admin'], ['alice/team/*']);
+  await add('whole', ['pull'], ['alice/*']);
+  await add('secret', ['pull'], ['alice/secret', 'alice/team/app']);
+  await add('pusher', ['push'], ['alice/team/*']);
+  await add('puller', ['pull'], ['alice/team/app']);
+  const remove = async (name: string): Promise<unknown[]> => {
+    const answer = await api('DELETE', `${CREDENTIALS}/${name}`, as);
+    const { errors } = answer.status === 204 ? {} : await answer.json<{ errors: { message: string }[] }>();
+    return [answer.status, errors?.[0]?.message.replaceAll(name, '<name>')];
+  };
+  const unknown = await remove('unknown');
+  expect(unknown[0]).toBe(404);
+  for (const name of ['whole', 'secret']) expect(await remove(name)).toEqual(unknown);
+  expect((await remove('pusher'))[0]).toBe(403);
+  expect((await remove('puller'))[0]).toBe(204);
+  expect((await api('DELETE', `${CREDENTIALS}/whole`)).status).toBe(204);
+});
