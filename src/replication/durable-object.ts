@@ -15,7 +15,7 @@ import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { copyImageDown } from './copy-down.ts';
+import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
 import { type Counter, type Histogram, type Measure, type NamedJob } from './queue-state.ts';
 import type { Pair } from './pair.ts';
@@ -104,11 +104,7 @@ export class ReplicationQueue extends DurableObject<Env> {
    * Copies an image's rows down into a node's store, and asks for its blobs to be copied. Returns undefined if central
    * does not have the image.
    */
-  async prefetch(
-    store: StoreName,
-    repository: RepositoryName,
-    reference: Reference,
-  ): Promise<{ digest: Digest; blobs: readonly Digest[] } | undefined> {
+  async prefetch(store: StoreName, repository: RepositoryName, reference: Reference): Promise<CopiedImage | undefined> {
     const found = await copyImageDown(this.#pair(store), repository, reference);
     if (found !== undefined) await this.copyBlobsDown(store, repository, found.blobs);
     return found;

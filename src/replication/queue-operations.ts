@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
+import type { CopiedImage } from './copy-down.ts';
 import { listOnlyAt, onlyAt } from './copy-rows.ts';
 import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
@@ -197,11 +198,7 @@ export class Replication {
    * Copies an image's rows down to a node, and asks for its blobs to be copied.
    * @throws OciError NOT_FOUND for an unknown node, MANIFEST_UNKNOWN
    */
-  async prefetch(
-    node: string,
-    repository: RepositoryName,
-    reference: Reference,
-  ): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] }> {
+  async prefetch(node: string, repository: RepositoryName, reference: Reference): Promise<CopiedImage> {
     const store = this.#config.nodes.find(({ name }) => name === node)?.store;
     if (store === undefined) throw noSuch('node', node);
     const answer = await this.#queue(store).prefetch(store, repository, reference);

@@ -146,7 +146,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { node } = c.req.valid('json');
     requireValidAt(c, [node]);
     const replication = replicationOf(c);
-    const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const { digest, blobs, isComplete } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
     await recordImageAction(c, store, 'prefetch image', repository, reference);
     const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
@@ -156,7 +156,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       (count) => count === 0,
       c.req.valid('query').wait,
     );
-    return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
+    const progress = { copied: blobs.length - left, total: blobs.length };
+    return c.json({ node, digest, blobs: progress, done: left === 0, complete: isComplete }, 200);
   });
 }
 

@@ -346,7 +346,15 @@ export const historyQuery = pageQuery.extend({
 export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
 export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
 export const prefetched = z
-  .object({ node: z.string(), digest: z.string(), blobs: amount, done: z.boolean() })
+  .object({
+    node: z.string(),
+    digest: z.string(),
+    blobs: amount,
+    done: z.boolean(),
+    complete: z.boolean().openapi({
+      description: 'false if the image is too large to be copied as a whole; pulls get the rest from elsewhere',
+    }),
+  })
   .openapi('Prefetched');
 
 export const storeMaintenance = z
