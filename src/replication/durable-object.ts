@@ -11,7 +11,7 @@ import type { Config } from '../config.ts';
 import { parseConfig } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -19,6 +19,7 @@ import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
 import { type Counter, type Histogram, type Measure, type NamedJob } from './queue-state.ts';
 import type { Pair } from './pair.ts';
+import { Prefetches } from './prefetches.ts';
 import { Replicator } from './replicator.ts';
 import { SqlQueueState } from './sql-queue-state.ts';
 
@@ -63,6 +64,7 @@ export class ReplicationQueue extends DurableObject<Env> {
   readonly #config: Config;
   readonly #stores: ReadonlyMap<StoreName, Store>;
   readonly #replicators = new Map<StoreName, Replicator>();
+  readonly #prefetches = new Prefetches();
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -101,13 +103,20 @@ export class ReplicationQueue extends DurableObject<Env> {
   }
 
   /**
-   * Copies an image's rows down into a node's store, and asks for its blobs to be copied. Returns undefined if central
-   * does not have the image.
+   * Copies an image's rows down into a node's store, and asks for its blobs to be copied.
+   * @returns `unknown` if central does not have the image; `too many` if others of the organization have to end first
    */
-  async prefetch(store: StoreName, repository: RepositoryName, reference: Reference): Promise<CopiedImage | undefined> {
-    const found = await copyImageDown(this.#pair(store), repository, reference);
-    if (found !== undefined) await this.copyBlobsDown(store, repository, found.blobs);
-    return found;
+  prefetch(
+    store: StoreName,
+    repository: RepositoryName,
+    reference: Reference,
+  ): Promise<CopiedImage | 'unknown' | 'too many'> {
+    return this.#prefetches.run(organizationOf(repository), async () => {
+      const found = await copyImageDown(this.#pair(store), repository, reference);
+      if (found === undefined) return 'unknown';
+      await this.copyBlobsDown(store, repository, found.blobs);
+      return found;
+    });
   }
 
   override async alarm(): Promise<void> {
