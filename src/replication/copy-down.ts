@@ -97,7 +97,7 @@ export interface CopiedImage {
   readonly digest: Digest;
   /** The blobs that it needs. */
   readonly blobs: readonly Digest[];
-  /** False if the image is larger than {@link COPIED_DOWN_AT_MOST}. */
+  /** False if a part is left to pulls, because the image is larger than {@link COPIED_DOWN_AT_MOST}. */
   readonly isComplete: boolean;
 }
 

@@ -95,11 +95,16 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Asks for blobs to be copied into a node's store. */
-  async copyBlobsDown(store: StoreName, repository: RepositoryName, digests: readonly Digest[]): Promise<void> {
+  /** Asks for blobs to be copied into a node's store. Returns those for which its list has room. */
+  async copyBlobsDown(
+    store: StoreName,
+    repository: RepositoryName,
+    digests: readonly Digest[],
+  ): Promise<readonly Digest[]> {
     await this.#remember(store);
-    this.#replicator(store).addCopiesDown(repository, digests);
+    const added = this.#replicator(store).addCopiesDown(repository, digests);
     await this.ctx.storage.setAlarm(Date.now());
+    return added;
   }
 
   /**
@@ -114,8 +119,8 @@ export class ReplicationQueue extends DurableObject<Env> {
     return this.#prefetches.run(organizationOf(repository), async () => {
       const found = await copyImageDown(this.#pair(store), repository, reference);
       if (found === undefined) return 'unknown';
-      await this.copyBlobsDown(store, repository, found.blobs);
-      return found;
+      const blobs = await this.copyBlobsDown(store, repository, found.blobs);
+      return { ...found, blobs, isComplete: found.isComplete && blobs.length === found.blobs.length };
     });
   }
 

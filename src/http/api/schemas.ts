@@ -352,7 +352,7 @@ export const prefetched = z
     blobs: amount,
     done: z.boolean(),
     complete: z.boolean().openapi({
-      description: 'false if the image is too large to be copied as a whole; pulls get the rest from elsewhere',
+      description: 'false if only a part is copied, because of a limit; pulls get the rest from elsewhere',
     }),
   })
   .openapi('Prefetched');
