@@ -32,7 +32,7 @@ import {
   waitQuery,
 } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
-import { recordImageAction } from './audit.ts';
+import { recordPrefetch, recordRestore } from './audit.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
@@ -126,7 +126,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       });
     const manifest = readStoredManifest(stored.text, stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
-    await recordImageAction(c, c.get('namespace').store, 'restore tag', repository, tag);
+    await recordRestore(c, repository, tag);
     return c.json({ digest, version: written }, 200);
   });
 
@@ -148,7 +148,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const replication = replicationOf(c);
     const { digest, blobs, isComplete } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
-    await recordImageAction(c, store, 'prefetch image', repository, reference);
+    await recordPrefetch(c, store, repository, reference);
     const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
     const left = await copiesDown.until(
       `${node} ${repository} ${digest}`,

@@ -402,7 +402,7 @@ export const auditEntry = z
     address: z.string().nullable().openapi({
       description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
     }),
-    count: z.int().openapi({ description: 'Refused logins only: the least number of them in the hour' }),
+    count: z.int().openapi({ description: 'Refused logins and prefetches only: the least number of them in the hour' }),
     store: z.string().openapi({ description: 'The store whose log has the entry' }),
   })
   .openapi('AuditEntry');
