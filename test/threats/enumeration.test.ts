@@ -44,7 +44,7 @@ describe.each(HOSTS_AND_NODES)('enumeration and timing reveal nothing at $name',
     ]) {
       const shapes = new Set<string>();
       for (const [i, user] of wrong.entries()) {
-        const headers = { 'CF-Connecting-IP': `192.0.2.${i}` };
+        const headers = { 'CF-Connecting-IP': `198.18.0.${i}` };
         shapes.add(await shapeOf(await host.call('GET', path, { as: { authorization: basic(user) }, headers })));
       }
       expect([path, ...shapes]).toHaveLength(2);

@@ -187,7 +187,7 @@ describe.each(HOSTS_AND_NODES)('hostile text injects no SQL, header, log line or
       ];
       for (const { name, password } of pairs) {
         const pair = utf8(`${name}:${password}`).toBase64();
-        const headers = { 'CF-Connecting-IP': `192.0.2.${i}` };
+        const headers = { 'CF-Connecting-IP': `203.0.113.${i}` };
         for (const path of ['/v2/', '/token', '/api/organizations/alice']) {
           const { status } = await host.call('GET', path, { as: { authorization: `Basic ${pair}` }, headers });
           expect([text, path, status]).toEqual([text, path, 401]);
