@@ -40,6 +40,7 @@ import { openStore } from '../../src/stores/store.ts';
 import * as history from '../../src/stores/manifests/tag-history.ts';
 import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
 import * as tombstones from '../../src/maintenance/collection/tombstone-rows.ts';
+import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
 import * as usage from '../../src/stores/organizations/usage-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
@@ -160,6 +161,21 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         await registry.cancelUpload(
           session(await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer)), BIG),
         );
+      },
+    ],
+    [
+      'a session of the most chunks',
+      async () => {
+        const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
+        const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
+        await env.DB_CENTRAL.prepare(
+          `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
+          INSERT INTO upload_chunks SELECT u.id, i, 0, 'blobs/many' FROM n CROSS JOIN uploads u
+            WHERE u.repository = '${BIG}' AND u.state = 'open' AND u.size = ${layer.byteLength}`,
+        ).run();
+        await registry.appendChunk(session(one, BIG), undefined, bodyOf(layer)).catch(refused);
+        await registry.finishUpload(session(one, BIG), COMMON, undefined, undefined).catch(refused);
+        await registry.cancelUpload(session(one, BIG));
       },
     ],
     ['mount from a repository', () => registry.mountBlob(SMALL, COMMON, granted('mallory/00001' as RepositoryName))],
