@@ -215,6 +215,10 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         ),
     ],
     [
+      'push a tag too many for one manifest',
+      async () => pushImage(fixture, { ...(await imageOf(COMMON, [])), digest: TAGGED }, ['more'], BIG).catch(refused),
+    ],
+    [
       'a manifest whose blobs are not there',
       () =>
         imageOf(digest('9', 1), [digest('9', 2)])
@@ -664,6 +668,13 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['shown tag', () => findShown(database, BIG, { kind: 'tag', tag: tag('d00001') })],
     ['delete manifests', () => deletions.deleteManifests(database, CONTEXT, BIG, [digest('b', 20), digest('0', 20)])],
     ['delete a manifest of many tags', () => registry.deleteManifest(BIG, TAGGED)],
+    [
+      'push that manifest again',
+      async () => {
+        await env.DB_CENTRAL.prepare('UPDATE organizations SET quota_bytes = NULL').run();
+        await pushImage(fixture, { ...(await imageOf(COMMON, [])), digest: TAGGED }, [], BIG);
+      },
+    ],
     ['delete the large index', () => registry.deleteManifest(BIG, TOP).catch(refused)],
   ];
 }

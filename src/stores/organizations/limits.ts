@@ -23,5 +23,11 @@ export const DEFAULT_LIMITS: StoreLimits = {
  */
 export const MAX_REPOSITORIES = 100_000;
 
+/**
+ * The most tags on one manifest of a repository in one store, hidden ones included. A deletion of the manifest hides
+ * them all in one statement, which others wait for.
+ */
+export const MAX_TAGS_ON_MANIFEST = 1000;
+
 /** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
 export const MAX_OPEN_UPLOADS = 10_000;
