@@ -1,4 +1,5 @@
 /** The tables of a node in `wrangler.toml`: adds them for a new node, and removes them with a retired one. */
+import { isDeepStrictEqual } from 'node:util';
 import { bucketBinding, databaseBinding, REGIONS, registry } from '../config.ts';
 import { appendBlock, removeBlock, type Table } from './toml-blocks.ts';
 import { type ConfiguredNode, ENVIRONMENT, type Production, Refusal } from './wrangler-toml.ts';
@@ -58,7 +59,7 @@ export function addNode(text: string, production: Production, request: NodeReque
 /** Removes the tables of a node, and those of its store if no other node uses it. @throws Refusal */
 export function removeNode(text: string, production: Production, name: string): Change {
   const node = requireNode(production, name);
-  const withoutNode = requireRemoved(text, `node ${name}`);
+  const withoutNode = requireRemoved(text, `node ${name}`, ['vars.REGISTRY.nodes', ...node.hosts.map(() => 'routes')]);
   if (sharesStore(production, node)) return { node, data: undefined, text: withoutNode };
   const database = production.databases.find(({ binding }) => binding === databaseBinding(node.store));
   const bucket = production.buckets.find(({ binding }) => binding === bucketBinding(node.store));
@@ -68,16 +69,24 @@ export function removeNode(text: string, production: Production, name: string): 
       database === undefined || bucket === undefined
         ? undefined
         : { binding: database.binding, database: database.database_name, bucket: bucket.bucket_name },
-    text: requireRemoved(withoutNode, `store ${node.store}`),
+    text: requireRemoved(withoutNode, `store ${node.store}`, ['d1_databases', 'r2_buckets']),
   };
 }
 
-function requireRemoved(text: string, block: string): string {
+/** @param tables the tables of the environment that the block must have, and no others */
+function requireRemoved(text: string, block: string, tables: readonly string[]): string {
   const removed = removeBlock(text, block);
-  if (removed !== undefined) return removed;
+  if (removed === undefined) {
+    throw new Refusal(
+      `wrangler.toml has no "# begin ${block}:" and "# end ${block}", which \`npm run add-node\` writes: ` +
+        `put these lines around the tables of ${block}, or remove the tables by hand.`,
+    );
+  }
+  const expected = tables.map((name) => `env.${ENVIRONMENT}.${name}`);
+  if (isDeepStrictEqual(removed.headers.toSorted(), expected.toSorted())) return removed.text;
   throw new Refusal(
-    `wrangler.toml has no "# begin ${block}:" and "# end ${block}", which \`npm run add-node\` writes: ` +
-      `put these lines around the tables of ${block}, or remove the tables by hand.`,
+    `between "# begin ${block}:" and "# end ${block}", wrangler.toml has the tables ${removed.headers.join(', ')}, ` +
+      `but ${block} has ${expected.join(', ')}: move the others out, or remove the tables of ${block} by hand.`,
   );
 }
 

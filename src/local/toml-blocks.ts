@@ -18,12 +18,18 @@ export function appendBlock(text: string, name: string, tables: readonly Table[]
   return `${text.endsWith('\n') ? text : `${text}\n`}\n${begin}\n${lines.join('\n\n')}\n# end ${name}\n`;
 }
 
-/** Removes a block from the text; returns undefined if the text has no such block. */
-export function removeBlock(text: string, name: string): string | undefined {
-  const begin = text.indexOf(`\n# begin ${name}:`);
-  const end = `\n# end ${name}\n`;
-  const at = text.indexOf(end, begin);
-  return begin === -1 || at === -1 ? undefined : text.slice(0, begin) + text.slice(at + end.length);
+/**
+ * Removes a block from the text; returns undefined if the text has no such block.
+ * @returns the rest of the text, and the headers of the tables that went
+ */
+export function removeBlock(
+  text: string,
+  name: string,
+): { readonly text: string; readonly headers: readonly string[] } | undefined {
+  const block = new RegExp(`\\r?\\n# begin ${name}:.*\\r?\\n([^]*?\\n)# end ${name}(?:\\r?\\n|$)`).exec(text);
+  if (block === null) return undefined;
+  const headers = [...(block[1] ?? '').matchAll(/^\s*\[{1,2}\s*([^\]\s]+)/gm)].map(([, header = '']) => header);
+  return { text: text.slice(0, block.index) + text.slice(block.index + block[0].length), headers };
 }
 
 function literal(value: string | boolean | readonly string[]): string {

@@ -15,6 +15,6 @@ export async function answerOf<Answer>(what: string, asked: Promise<Answer>): Pr
   try {
     return await asked;
   } catch (error) {
-    throw isUnavailable(error) ? new Stopped(`${what} does not answer: nothing is deleted until it does`) : error;
+    throw isUnavailable(error) ? new Stopped(`${what} does not answer: this task waits until it does`) : error;
   }
 }

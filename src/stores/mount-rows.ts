@@ -142,7 +142,7 @@ const LINK_UNTIL_IF_ROOM = sql`
   WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
     AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
 
-/** Does the same as {@link linkUntil}, at a node, for a blob that central does not count for the organization yet. */
+/** Does the same as `linkUntil` of blob-rows.ts, at a node, for a blob that central does not count for the organization yet. */
 export async function linkFromElsewhere(
   node: Database,
   repository: RepositoryName,

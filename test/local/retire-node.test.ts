@@ -131,6 +131,15 @@ test('a node whose tables lost their marks is refused, and the missing marks are
   expect(await toml.read()).toBe(unmarked);
 });
 
+test('a node whose marks hold another table too is refused, with the tables', async () => {
+  stateOf();
+  const foreign = '\n[[env.production.routes]]\npattern = "other.example.com"\ncustom_domain = true\n# end node fra\n';
+  const edited = withNode.replace('# end node fra\n', foreign);
+  await toml.write(edited);
+  expect((await retire('fra')).refused).toContain('move the others out');
+  expect(await toml.read()).toBe(edited);
+});
+
 describe('a node that has what central lacks is refused, with how much it is and what to do', () => {
   test.each([
     [

@@ -21,8 +21,12 @@ test('a block is appended between its marks', () => {
 test('a block is removed with its marks, whatever is around and inside it', () => {
   const text = appendBlock(appendBlock('a = 1\n', 'node fra', NODE), 'node fra2', NODE);
   const edited = text.replace('pattern = "a"', 'pattern = "b" # moved\n# end of it');
-  expect(removeBlock(`${edited}b = 2\n`, 'node fra')).toBe(`${appendBlock('a = 1\n', 'node fra2', NODE)}b = 2\n`);
-  expect(removeBlock(removeBlock(edited, 'node fra') ?? '', 'node fra2')).toBe('a = 1\n');
+  const headers = ['env.production.routes'];
+  expect(removeBlock(`${edited}b = 2\n`, 'node fra')).toEqual({
+    text: `${appendBlock('a = 1\n', 'node fra2', NODE)}b = 2\n`,
+    headers,
+  });
+  expect(removeBlock(removeBlock(edited, 'node fra')?.text ?? '', 'node fra2')).toEqual({ text: 'a = 1\n', headers });
 });
 
 test.each(['a = 1\n', `a = 1\n${BLOCK.replace('# end node fra\n', '')}`, BLOCK.replace('# begin', '#begin')])(
@@ -31,3 +35,14 @@ test.each(['a = 1\n', `a = 1\n${BLOCK.replace('# end node fra\n', '')}`, BLOCK.r
     expect(removeBlock(text, 'node fra')).toBeUndefined();
   },
 );
+
+test('it is removed from a file with CRLF, or without a last newline', () => {
+  const text = appendBlock('a = 1\n', 'node fra', NODE);
+  expect(removeBlock(text.replaceAll('\n', '\r\n'), 'node fra')?.text).toBe('a = 1\r\n');
+  expect(removeBlock(text.trimEnd(), 'node fra')?.text).toBe('a = 1\n');
+});
+
+test('every table in it is named', () => {
+  const text = appendBlock('', 'node fra', NODE).replace('# end', '[env.other]\n  [[ env.more ]]\n# end');
+  expect(removeBlock(text, 'node fra')?.headers).toEqual(['env.production.routes', 'env.other', 'env.more']);
+});

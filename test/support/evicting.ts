@@ -1,5 +1,5 @@
 /** Eviction from node1 of `hosts.ts`. */
-import { storedBytes } from '../../src/maintenance/collection/delete-queue-rows.ts';
+import { storedBytes } from '../../src/maintenance/eviction/eviction-rows.ts';
 import { contextOf, HOUR, pushImage, rowsAt } from './collecting.ts';
 import { GRACE, type Image } from './fixture.ts';
 import type { Hosts } from './hosts.ts';

@@ -541,7 +541,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       'forget objects',
       () => database.batch([deleteQueue.forgetQueuedObjects([{ delete_after: 1, key: 'blobs/x1', size: 10 }])]),
     ],
-    ['stored bytes', () => deleteQueue.storedBytes(database, 'central')],
+    ['stored bytes', () => evictions.storedBytes(database, 'central')],
     ['least used', () => evictions.leastUsed(database, { used_at: -1, repository: '', digest: '' }, 20)],
     ['unsettled', () => evictions.unsettledAmong(central, [COMMON])],
     [

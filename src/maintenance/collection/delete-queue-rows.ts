@@ -31,13 +31,3 @@ const FORGET = sql<Pick<QueuedObject, 'size'>>`
 export function forgetQueuedObjects(gone: readonly QueuedObject[]): BoundStatement<Pick<QueuedObject, 'size'>> {
   return [FORGET, JSON.stringify(gone.map(({ delete_after, key }) => ({ delete_after, key })))];
 }
-
-const SELECT_STORED = sql`SELECT blobs, bytes FROM stored_bytes WHERE store = ?1`;
-
-/** Returns the number and total bytes of a store's blobs. */
-export async function storedBytes(
-  database: Database,
-  store: string,
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
-  return (await database.first<{ blobs: number; bytes: number }>(SELECT_STORED, store)) ?? { blobs: 0, bytes: 0 };
-}

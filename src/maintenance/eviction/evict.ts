@@ -13,7 +13,6 @@
  */
 import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
-import { storedBytes } from '../collection/delete-queue-rows.ts';
 import {
   evictImage,
   type ImageAtNode,
@@ -21,6 +20,7 @@ import {
   leastUsed,
   unsettledAmong,
   type UsePosition,
+  storedBytes,
 } from './eviction-rows.ts';
 import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-rows.ts';
 import type { Store } from '../../stores/store.ts';

@@ -19,6 +19,7 @@ import { namedKeys, type NamedKey, otherKeys } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import type { Task } from '../round.ts';
+import { answerOf } from '../stopped.ts';
 import { noteDamage } from './damage.ts';
 
 /**
@@ -166,10 +167,13 @@ async function namedAtCentral(
   keys: readonly string[],
 ): Promise<ReadonlySet<string>> {
   if (store === central) return new Set();
-  const asked = new Set(keys);
+  return answerOf("central's database", namedAmong(central, store, new Set(keys)));
+}
+
+async function namedAmong(central: Store, store: Store, keys: ReadonlySet<string>): Promise<ReadonlySet<string>> {
   const named = new Set<string>();
   for await (const rows of namedKeys(central.database, store.name, '', '')) {
-    for (const { key } of rows) if (asked.has(key)) named.add(key);
+    for (const { key } of rows) if (keys.has(key)) named.add(key);
   }
   return named;
 }

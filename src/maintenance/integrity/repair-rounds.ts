@@ -14,6 +14,7 @@ import { type DamagedLocation, damagedLocations, markDamaged, repairLocation, wa
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import type { Task } from '../round.ts';
+import { answerOf } from '../stopped.ts';
 import { comparison } from './compare-objects.ts';
 import { REPAIR } from './damage.ts';
 import { repairBlob } from './repair-blob.ts';
@@ -24,11 +25,14 @@ const LINKS_PER_PAGE = 5000;
 /** The most digests of lost blobs in one log line. */
 const LOST_IN_LOG = 20;
 
+/** Between the end of a round and the next, in milliseconds. */
+const REPAIR_AGAIN = 10 * MINUTE;
+
 /** Repairs a store's damaged locations. The next round tries again those that it could not repair. */
 export const repair: Task = {
   name: REPAIR,
   at: 'every store',
-  every: () => 10 * MINUTE,
+  every: () => REPAIR_AGAIN,
   async slice(context, store, { position }) {
     const [digest = '', name = ''] = position.split(' ');
     const page = await damagedLocations(store.database, { digest, store: name }, DAMAGED_PER_PAGE);
@@ -41,7 +45,8 @@ export const repair: Task = {
     // If time ran out, the next run takes this page again.
     if (!context.mayGoOn()) return { position, counts };
     const last = page.length === DAMAGED_PER_PAGE ? page.at(-1) : undefined;
-    return { position: last && `${last.digest} ${last.store}`, counts };
+    if (last !== undefined) return { position: `${last.digest} ${last.store}`, counts };
+    return { position: undefined, notBefore: context.now() + REPAIR_AGAIN, counts };
   },
 };
 
@@ -55,7 +60,8 @@ async function repairLocal(
   // Central reads and copies from nodes by its own rows. So these are marked as damaged before the repair, and pointed
   // at the new objects after it.
   if (store !== central) {
-    await central.database.batch(local.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage)));
+    const marks = local.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage));
+    await answerOf("central's database", central.database.batch(marks));
   }
   const found = await repairBlob(
     context,
@@ -87,7 +93,7 @@ async function repairAtNode(
 async function pointAt(central: Store, node: Store, { digest, key }: DamagedLocation): Promise<void> {
   const now = await localLocation(node.database, digest, node.name);
   if (now === undefined || now.damage !== null) return;
-  await central.database.batch([repairLocation(digest, node.name, key, now)]);
+  await answerOf("central's database", central.database.batch([repairLocation(digest, node.name, key, now)]));
 }
 
 /**

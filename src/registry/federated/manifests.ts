@@ -50,16 +50,27 @@ export class FederatedManifests {
   }
 
   async get(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
-    const { row, contents, from, database, keep, tag } = await this.#find(access, reference, 'content');
-    const read = (): Promise<string[]> => {
-      const whole = readContents(database, access.repository, row.digest);
-      return from === 'central' ? answerOfCentral(whole) : whole;
-    };
-    const text = await textOf(row, contents, read, makeRoom);
+    let found = await this.#find(access, reference, 'content');
+    let text = await this.#textOf(access, found, makeRoom);
+    if (text === undefined) {
+      // The node evicted the image before its document was read: central still has it. The room is already lent.
+      found = await this.#find(access, reference, 'content');
+      text = await this.#textOf(access, found);
+    }
     if (text === undefined) throw manifestUnknown(access.repository, reference, true);
+    const { row, from, keep, tag } = found;
     if (from === 'node') this.#recordPull(access, row);
     if (keep) this.#federation.options.defer(this.#keep(access.repository, reference, row.digest, tag));
     return { ...descriptorOf(row), text };
+  }
+
+  #textOf({ repository }: ReadAccess, found: Found, makeRoom?: MakeRoom): Promise<string | undefined> {
+    const { row, contents, from, database } = found;
+    const read = (): Promise<string[]> => {
+      const whole = readContents(database, repository, row.digest);
+      return from === 'central' ? answerOfCentral(whole) : whole;
+    };
+    return textOf(row, contents, read, makeRoom);
   }
 
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {

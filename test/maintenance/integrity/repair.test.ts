@@ -2,6 +2,7 @@
  * Readers get 503 for a damaged blob, and pushers are told that it is unknown, until it is repaired from another store,
  * an orphan, or a push.
  */
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteDamage } from '../../../src/maintenance/integrity/damage.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -19,6 +20,7 @@ import {
   SUBJECT,
 } from '../../support/fixture.ts';
 import type { Host, Hosts } from '../../support/hosts.ts';
+import { gateD1 } from '../../support/links.ts';
 import {
   at,
   BUCKETS,
@@ -207,6 +209,40 @@ test('a damaged blob at central is settled again by the node that announces it',
   expect(await locationAt('central', layer)).toMatchObject({ damage: null });
   await lose('node1', layer);
   expect(await read(hosts.central, layer)).toEqual(CONTENT);
+});
+
+test('after a round, a blob that no store has is tried again ten minutes after its end', async () => {
+  const { layer } = await image(hosts.central);
+  await lose('central', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts));
+  hosts.now += DAY;
+  // The round takes an hour.
+  const slow = contextOf(hosts, env, { repaired: async () => undefined, mayGoOn: () => (hosts.now += DAY / 48) > 0 });
+  await repair(slow, slow.central);
+  const row = await DATABASES.central
+    .prepare("SELECT next_at, position FROM maintenance_tasks WHERE task = 'repair'")
+    .first<{ next_at: number; position: string }>();
+  expect(row?.position).toBe('');
+  expect(row?.next_at).toBeGreaterThanOrEqual(hosts.now + 10 * 60_000 - DAY / 24);
+  expect(row?.next_at).toBeGreaterThan(hosts.now);
+});
+
+test("a repair at a node that needs central's database says so while central is away", async () => {
+  const { layer } = await image(hosts.node1);
+  await lose('node1', layer);
+  errorLines();
+  await lookAfter(contextOf(hosts));
+  hosts.now += DAY;
+  const away = gateD1(DATABASES.central, async () => {
+    throw new Error('D1_ERROR: Network connection lost.');
+  });
+  const context = contextOf(hosts, { ...env, DB_CENTRAL: away });
+  await repair(context, context.nodes[0]!);
+  const stopped = await DATABASES.node1
+    .prepare("SELECT stopped FROM maintenance_tasks WHERE task = 'repair'")
+    .first('stopped');
+  expect(stopped).toBe("central's database does not answer: this task waits until it does");
 });
 
 test('orphans of the same size are hashed, and one with the right bytes replaces the lost object', async () => {
