@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';
 import type { OrganizationName } from '../oci/reference.ts';
+import type { BoundStatement } from '../stores/database.ts';
 import {
   type Actor,
   audit,
@@ -11,6 +12,7 @@ import {
   auditBefore,
   type AuditEntry,
   type AuditPosition,
+  auditPrefetch,
   type AuditSubject,
 } from '../stores/organizations/audit-rows.ts';
 import { composeStores } from './compose.ts';
@@ -44,8 +46,17 @@ export class AuditLog {
    * @param store the store that keeps the entry
    */
   async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
+    await this.#write(store, audit(action, about, by, now));
+  }
+
+  /** Records a prefetch to a node, like {@link note}, but only once for the same image, actor and hour. */
+  async notePrefetch(store: StoreName, about: AuditSubject, by: Actor, now: number): Promise<void> {
+    await this.#write(store, auditPrefetch(about, by, now));
+  }
+
+  async #write(store: StoreName, entry: BoundStatement): Promise<void> {
     const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
-    await database?.batch([audit(action, about, by, now)]);
+    await database?.batch([entry]);
   }
 
   /**

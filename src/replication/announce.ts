@@ -1,5 +1,5 @@
 /** Announces a node's outbox entries: their rows are merged at central, and central's newer rows come back. */
-import { readManifests } from '../stores/manifests/manifest-records.ts';
+import { chunksOf, readManifests } from '../stores/manifests/manifest-records.ts';
 import { readToAnnounce, announceTo, type AnnouncedManifest, news } from './announcement-rows.ts';
 import { leaseTimes } from '../stores/blob-rows.ts';
 import { raiseClock } from '../stores/clock.ts';
@@ -7,10 +7,6 @@ import { deleteOutboxEntries, type OutboxEntry } from '../stores/outbox-rows.ts'
 import { mergeRows, type TagRow } from '../stores/merge.ts';
 import { leaveTagsToCentral, leaveToCentral, putCentralUsage } from '../stores/organizations/usage-rows.ts';
 import type { Pair } from './pair.ts';
-
-/** The most bytes of manifests, and the most manifests, to send in one transaction at central. */
-const CHUNK_BYTES = 1_000_000;
-const CHUNK_MANIFESTS = 100;
 
 /**
  * Announces outbox entries, and whatever has to be announced before them. An outbox entry is deleted only if it still
@@ -69,23 +65,6 @@ export async function announce(pair: Pair, outboxEntries: readonly OutboxEntry[]
     [...withLast.values()].filter((outboxEntry) => !sentBefore.has(nameOf(outboxEntry))),
   );
   return announced;
-}
-
-/** Splits manifests into chunks, one for each transaction, and keeps their order: children first. */
-function chunksOf(manifests: readonly AnnouncedManifest[]): AnnouncedManifest[][] {
-  const chunks: AnnouncedManifest[][] = [];
-  let bytes = 0;
-  for (const manifest of manifests) {
-    const chunk = chunks.at(-1);
-    if (chunk === undefined || chunk.length >= CHUNK_MANIFESTS || bytes + manifest.size > CHUNK_BYTES) {
-      chunks.push([manifest]);
-      bytes = manifest.size;
-    } else {
-      chunk.push(manifest);
-      bytes += manifest.size;
-    }
-  }
-  return chunks;
 }
 
 function nameOf({ kind, repository, key }: OutboxEntry): string {

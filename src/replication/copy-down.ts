@@ -3,7 +3,14 @@ import { HOUR } from '../durations.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
-import { readHeads, readManifests } from '../stores/manifests/manifest-records.ts';
+import { LEVELS_BELOW } from '../stores/manifests/listed-manifests.ts';
+import {
+  CHUNK_MANIFESTS,
+  chunksOf,
+  type ManifestHeadRecord,
+  readHeads,
+  readManifests,
+} from '../stores/manifests/manifest-records.ts';
 import { findBlob, localLocation } from '../stores/blob-rows.ts';
 import { keepCopiedDown, linkCopiedDown, removeCopiedDownLink } from './copy-rows.ts';
 import { findManifest, recordPulls } from '../stores/manifests/manifest-rows.ts';
@@ -74,41 +81,112 @@ export async function copyBlobDown(
 }
 
 /**
+ * How much of an image is copied down in advance. An image may be an index of indexes, with gigabytes of manifests and
+ * millions of references, and a request for it costs its sender nothing. A pull still finds what is left out.
+ */
+export const COPIED_DOWN_AT_MOST = {
+  levels: LEVELS_BELOW,
+  manifests: 1000,
+  /** Bytes of manifests. */
+  bytes: 32 * 1024 * 1024,
+  /** References of manifests. The chunk that exceeds this is still copied. */
+  references: 25_000,
+} as const;
+
+export interface CopiedImage {
+  readonly digest: Digest;
+  /** The blobs that it needs. */
+  readonly blobs: readonly Digest[];
+  /** False if a part is left to pulls, because the image is larger than {@link COPIED_DOWN_AT_MOST}. */
+  readonly isComplete: boolean;
+}
+
+/**
  * Copies an image's rows down into a node's store, with central's versions and without outbox entries.
- * @returns the image's digest and the blobs that it needs; undefined if central does not have the image
+ * @returns undefined if central does not have the image
  */
 export async function copyImageDown(
-  { node, central, now }: Pair,
+  pair: Pair,
   repository: RepositoryName,
   reference: Reference,
-): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] } | undefined> {
+): Promise<CopiedImage | undefined> {
+  const { node, central, now } = pair;
   const { tag, manifest } = await findManifest(central.database, repository, reference, 'descriptor');
   const alive = manifest !== undefined && (reference.kind === 'tag' ? isVisible(tag, manifest) : isAlive(manifest));
   if (!alive) return undefined;
-  const blobs = new Set<Digest>();
-  const seen = new Set<Digest>();
-  let level: readonly Digest[] = [manifest.digest];
-  while (level.length > 0) {
-    for (const digest of level) seen.add(digest);
-    const heads = await readHeads(
-      central.database,
-      level.map((digest) => ({ repository, digest })),
-    );
-    const whole = await readManifests(central.database, node.name, heads);
-    await node.database.batch([
-      ...mergeRows({ tags: [], lifecycles: [], ...whole }, now()),
-      ...leaveToCentral(whole.manifests),
-    ]);
-    // Somebody wants the image here, so it must not be the first to be evicted, however old it is.
-    await recordPulls(node.database, repository, level, Math.floor(now() / HOUR) * HOUR);
-    for (const { digest } of whole.blobs) blobs.add(digest);
-    const children = whole.manifests.flatMap(({ references }) => references.filter(({ kind }) => kind === 'child'));
-    level = [...new Set(children.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));
-  }
+  const copy = new ImageCopy(pair, repository);
+  const isComplete = await copy.run(manifest.digest);
   if (reference.kind === 'tag' && tag !== undefined) {
     const row = { ...tag, repository, name: reference.tag };
     const merged = mergeRows({ tags: [row], lifecycles: [], manifests: [], blobs: [] }, now());
     await node.database.batch([...merged, ...leaveTagsToCentral([row])]);
   }
-  return { digest: manifest.digest, blobs: [...blobs] };
+  return { digest: manifest.digest, blobs: [...copy.blobs], isComplete };
+}
+
+/** Copies the manifests of an image, level by level and in chunks, until {@link COPIED_DOWN_AT_MOST}. */
+class ImageCopy {
+  readonly #pair: Pair;
+  readonly #repository: RepositoryName;
+  readonly #seen = new Set<Digest>();
+  readonly #left = { ...COPIED_DOWN_AT_MOST };
+  /** The blobs of the manifests that were copied. */
+  readonly blobs = new Set<Digest>();
+
+  constructor(pair: Pair, repository: RepositoryName) {
+    this.#pair = pair;
+    this.#repository = repository;
+  }
+
+  /** Returns whether all manifests of the image were copied. */
+  async run(image: Digest): Promise<boolean> {
+    let level: readonly Digest[] = [image];
+    for (let depth = 0; depth <= COPIED_DOWN_AT_MOST.levels && level.length > 0; depth++) {
+      const below: Digest[] = [];
+      for (let i = 0; i < level.length; i += CHUNK_MANIFESTS) {
+        for (const chunk of chunksOf(await this.#heads(level.slice(i, i + CHUNK_MANIFESTS)))) {
+          if (!this.#hasRoomFor(chunk)) return false;
+          below.push(...(await this.#copy(chunk)));
+        }
+      }
+      level = below;
+    }
+    return level.length === 0;
+  }
+
+  #heads(digests: readonly Digest[]): Promise<ManifestHeadRecord[]> {
+    const wanted = digests.map((digest) => ({ repository: this.#repository, digest }));
+    return readHeads(this.#pair.central.database, wanted);
+  }
+
+  #hasRoomFor(chunk: readonly ManifestHeadRecord[]): boolean {
+    const { manifests, bytes, references } = this.#left;
+    return chunk.length <= manifests && bytesIn(chunk) <= bytes && references > 0;
+  }
+
+  /** Copies one chunk of manifests. Returns the manifests that these list, each only once for the whole image. */
+  async #copy(chunk: readonly ManifestHeadRecord[]): Promise<Digest[]> {
+    const { node, central, now } = this.#pair;
+    const whole = await readManifests(central.database, node.name, chunk);
+    await node.database.batch([
+      ...mergeRows({ tags: [], lifecycles: [], ...whole }, now()),
+      ...leaveToCentral(whole.manifests),
+    ]);
+    // Somebody wants the image here, so it must not be the first to be evicted, however old it is.
+    const digests = chunk.map(({ digest }) => digest);
+    await recordPulls(node.database, this.#repository, digests, Math.floor(now() / HOUR) * HOUR);
+    for (const { digest } of whole.blobs) this.blobs.add(digest);
+    const references = whole.manifests.flatMap((manifest) => manifest.references);
+    this.#left.manifests -= chunk.length;
+    this.#left.bytes -= bytesIn(chunk);
+    this.#left.references -= references.length;
+    const children = references.filter(({ kind, digest }) => kind === 'child' && !this.#seen.has(digest));
+    const below = new Set(children.map(({ digest }) => digest));
+    for (const digest of [...digests, ...below]) this.#seen.add(digest);
+    return [...below];
+  }
+}
+
+function bytesIn(manifests: readonly ManifestHeadRecord[]): number {
+  return manifests.reduce((sum, { size }) => sum + size, 0);
 }

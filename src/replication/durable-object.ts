@@ -11,14 +11,15 @@ import type { Config } from '../config.ts';
 import { parseConfig } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
 import { announceAll, outboxDepth } from '../stores/outbox-rows.ts';
 import type { Store } from '../stores/store.ts';
-import { copyImageDown } from './copy-down.ts';
+import { type CopiedImage, copyImageDown } from './copy-down.ts';
 import type { Job } from './machine.ts';
 import { type Counter, type Histogram, type Measure, type NamedJob } from './queue-state.ts';
 import type { Pair } from './pair.ts';
+import { Prefetches } from './prefetches.ts';
 import { Replicator } from './replicator.ts';
 import { SqlQueueState } from './sql-queue-state.ts';
 
@@ -63,6 +64,7 @@ export class ReplicationQueue extends DurableObject<Env> {
   readonly #config: Config;
   readonly #stores: ReadonlyMap<StoreName, Store>;
   readonly #replicators = new Map<StoreName, Replicator>();
+  readonly #prefetches = new Prefetches();
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -93,25 +95,33 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
-  /** Asks for blobs to be copied into a node's store. */
-  async copyBlobsDown(store: StoreName, repository: RepositoryName, digests: readonly Digest[]): Promise<void> {
+  /** Asks for blobs to be copied into a node's store. Returns those for which its list has room. */
+  async copyBlobsDown(
+    store: StoreName,
+    repository: RepositoryName,
+    digests: readonly Digest[],
+  ): Promise<readonly Digest[]> {
     await this.#remember(store);
-    this.#replicator(store).addCopiesDown(repository, digests);
+    const added = this.#replicator(store).addCopiesDown(repository, digests);
     await this.ctx.storage.setAlarm(Date.now());
+    return added;
   }
 
   /**
-   * Copies an image's rows down into a node's store, and asks for its blobs to be copied. Returns undefined if central
-   * does not have the image.
+   * Copies an image's rows down into a node's store, and asks for its blobs to be copied.
+   * @returns `unknown` if central does not have the image; `too many` if others of the organization have to end first
    */
-  async prefetch(
+  prefetch(
     store: StoreName,
     repository: RepositoryName,
     reference: Reference,
-  ): Promise<{ digest: Digest; blobs: readonly Digest[] } | undefined> {
-    const found = await copyImageDown(this.#pair(store), repository, reference);
-    if (found !== undefined) await this.copyBlobsDown(store, repository, found.blobs);
-    return found;
+  ): Promise<CopiedImage | 'unknown' | 'too many'> {
+    return this.#prefetches.run(organizationOf(repository), async () => {
+      const found = await copyImageDown(this.#pair(store), repository, reference);
+      if (found === undefined) return 'unknown';
+      const blobs = await this.copyBlobsDown(store, repository, found.blobs);
+      return { ...found, blobs, isComplete: found.isComplete && blobs.length === found.blobs.length };
+    });
   }
 
   override async alarm(): Promise<void> {

@@ -4,14 +4,16 @@ import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import type { Reference, RepositoryName } from '../oci/reference.ts';
+import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
 import { composeStores } from '../registry/compose.ts';
+import type { CopiedImage } from './copy-down.ts';
 import { listOnlyAt, onlyAt } from './copy-rows.ts';
 import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
 import { type OutboxEntry, outboxEntriesAfter, type OutboxEntryPosition } from '../stores/outbox-rows.ts';
 import { forgetStoreSlice, isKnownStore, knownStores } from './retired-rows.ts';
 import type { Store } from '../stores/store.ts';
 import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-object.ts';
+import { PREFETCHES_OF_ORGANIZATION } from './prefetches.ts';
 import type { NamedJob } from './queue-state.ts';
 
 export interface ChangeLogPosition {
@@ -195,17 +197,21 @@ export class Replication {
 
   /**
    * Copies an image's rows down to a node, and asks for its blobs to be copied.
-   * @throws OciError NOT_FOUND for an unknown node, MANIFEST_UNKNOWN
+   * @throws OciError NOT_FOUND for an unknown node, MANIFEST_UNKNOWN, TOO_MANY_REQUESTS
    */
-  async prefetch(
-    node: string,
-    repository: RepositoryName,
-    reference: Reference,
-  ): Promise<{ readonly digest: Digest; readonly blobs: readonly Digest[] }> {
+  async prefetch(node: string, repository: RepositoryName, reference: Reference): Promise<CopiedImage> {
     const store = this.#config.nodes.find(({ name }) => name === node)?.store;
     if (store === undefined) throw noSuch('node', node);
     const answer = await this.#queue(store).prefetch(store, repository, reference);
-    if (answer === undefined) throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+    if (answer === 'unknown') throw new OciError('MANIFEST_UNKNOWN', { detail: { name: repository } });
+    if (answer === 'too many') {
+      throw new OciError('TOO_MANY_REQUESTS', {
+        message:
+          `${PREFETCHES_OF_ORGANIZATION} prefetches of ${organizationOf(repository)} to ${node} have not ended: ` +
+          'wait for one to end, then try again',
+        headers: { 'Retry-After': '2' },
+      });
+    }
     return answer;
   }
 

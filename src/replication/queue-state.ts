@@ -10,6 +10,22 @@ export interface CopyDown {
 }
 
 /**
+ * The most copies down that a queue remembers. They take time, and a request for many costs its sender nothing. What is
+ * not copied in advance is copied by a later pull.
+ */
+export const MOST_COPIES_DOWN = 100_000;
+
+/**
+ * Returns whether an organization may add a copy down: it may have as many as it leaves free. So one that asks for
+ * everything gets half of the room, and the next one half of what is left.
+ * @param own how many the organization has
+ * @param all how many all organizations have
+ */
+export function hasRoomForCopyDown(own: number, all: number): boolean {
+  return own < MOST_COPIES_DOWN - all;
+}
+
+/**
  * The progress of copying an object. It is kept until a row names the object, so that no failure leaves the object
  * behind.
  */
@@ -65,7 +81,8 @@ export interface QueueState {
   /** Counts those of the digests that still have to be copied down for the repository. */
   copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number;
   copyDownCount(): number;
-  addCopyDown(copyDown: CopyDown): void;
+  /** Returns false if there is no room for it, by {@link hasRoomForCopyDown}. */
+  addCopyDown(copyDown: CopyDown): boolean;
   removeCopyDown(copyDown: CopyDown): void;
 
   /** @param copy the name of a copy: the blob and the direction */

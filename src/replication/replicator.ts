@@ -71,14 +71,15 @@ export class Replicator {
     return this.#bytes.run(mayGoOn);
   }
 
-  /** Asks for blobs to be copied down. */
-  addCopiesDown(repository: RepositoryName, digests: readonly Digest[]): void {
+  /** Asks for blobs to be copied down. Returns those for which the list has room. */
+  addCopiesDown(repository: RepositoryName, digests: readonly Digest[]): readonly Digest[] {
     const { state } = this.#options;
-    for (const digest of digests) {
+    const added = digests.filter((digest) => {
       // A new request makes a parked copy due again.
       if (state.job(copyDownJob(repository, digest))?.parked === true) state.forgetJob(copyDownJob(repository, digest));
-      state.addCopyDown({ repository, digest });
-    }
+      return state.addCopyDown({ repository, digest });
+    });
     this.#bytes.expectMore();
+    return added;
   }
 }

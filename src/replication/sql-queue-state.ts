@@ -12,6 +12,7 @@ import {
   type Progress,
   type QueueState,
 } from './queue-state.ts';
+import { SqlCopiesDown } from './sql-copies-down.ts';
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS jobs (
@@ -20,9 +21,6 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS jobs_next ON jobs (next_at) WHERE parked = 0;
   CREATE INDEX IF NOT EXISTS jobs_parked ON jobs (id) WHERE parked = 1;
-  CREATE TABLE IF NOT EXISTS copies_down (
-    position INTEGER PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (repository, digest)
-  ) STRICT;
   CREATE TABLE IF NOT EXISTS progress (copy TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT, WITHOUT ROWID;`;
 
@@ -36,10 +34,12 @@ interface JobRow extends Record<string, SqlStorageValue> {
 
 export class SqlQueueState implements QueueState {
   readonly #sql: SqlStorage;
+  readonly #copiesDown: SqlCopiesDown;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
     sql.exec(SCHEMA);
+    this.#copiesDown = new SqlCopiesDown(sql);
   }
 
   job(id: string): Job | undefined {
@@ -100,44 +100,23 @@ export class SqlQueueState implements QueueState {
   }
 
   dueCopiesDown(now: number, after: string, limit: number): readonly CopyDown[] {
-    return this.#sql
-      .exec<{ repository: string; digest: string }>(
-        `SELECT due.repository, due.digest FROM (
-           SELECT f.*, substr(f.repository, 1, instr(f.repository, '/') - 1) AS organization FROM copies_down f
-           LEFT JOIN jobs j ON j.id = 'copy down ' || f.repository || ' ' || f.digest
-           WHERE j.id IS NULL OR (j.parked = 0 AND (j.next_at <= ? OR j.next_at > ?))) AS due
-         ORDER BY row_number() OVER (PARTITION BY due.organization ORDER BY due.position),
-           due.organization <= ?, due.organization LIMIT ?`,
-        now,
-        now + LONGEST_DELAY_MILLISECONDS,
-        after,
-        limit,
-      )
-      .toArray()
-      .map(({ repository, digest }) => ({ repository: repository as RepositoryName, digest: digest as Digest }));
+    return this.#copiesDown.due(now, after, limit);
   }
 
   copiesDownLeft(repository: RepositoryName, digests: readonly Digest[]): number {
-    return this.#sql
-      .exec<{ value: number }>(
-        `SELECT count(*) AS value FROM json_each(?) AS asked
-         CROSS JOIN copies_down f ON f.repository = ? AND f.digest = asked.value`,
-        JSON.stringify(digests),
-        repository,
-      )
-      .one().value;
+    return this.#copiesDown.left(repository, digests);
   }
 
   copyDownCount(): number {
-    return this.#number('SELECT count(*) AS value FROM copies_down');
+    return this.#copiesDown.count();
   }
 
-  addCopyDown({ repository, digest }: CopyDown): void {
-    this.#sql.exec('INSERT OR IGNORE INTO copies_down (repository, digest) VALUES (?, ?)', repository, digest);
+  addCopyDown(copyDown: CopyDown): boolean {
+    return this.#copiesDown.add(copyDown);
   }
 
-  removeCopyDown({ repository, digest }: CopyDown): void {
-    this.#sql.exec('DELETE FROM copies_down WHERE repository = ? AND digest = ?', repository, digest);
+  removeCopyDown(copyDown: CopyDown): void {
+    this.#copiesDown.remove(copyDown);
   }
 
   progress(copy: string): Progress | undefined {

@@ -136,6 +136,16 @@ const RULES: Readonly<Record<string, Rule>> = {
     expect(organizations('aa', 3)).toEqual(['b', 'c', 'a']);
     expect(organizations('c', 2)).toEqual(['a', 'a-b']);
   },
+  'an organization with few copies down leaves its turns to the others': (state) => {
+    for (const i of [1, 2, 3, 4, 5, 6]) state.addCopyDown(copyDownNumber(i, 'b/app'));
+    state.addCopyDown(copyDownNumber(7, 'a/app'));
+    state.addCopyDown(copyDownNumber(8, 'c/app'));
+    const numbers = (limit: number): number[] =>
+      state.dueCopiesDown(NOW, '', limit).map(({ digest }) => Number.parseInt(digest.slice(-1), 16));
+    expect(numbers(4)).toEqual([7, 1, 8, 2]);
+    expect(numbers(7)).toEqual([7, 1, 8, 2, 3, 4, 5]);
+    expect(numbers(20)).toEqual([7, 1, 8, 2, 3, 4, 5, 6]);
+  },
   'a failed copy down is due when its job is': (state) => {
     for (const i of [1, 2, 3, 4]) state.addCopyDown(copyDownNumber(i));
     state.setJob(copyDownJob(APP, digestNo(1)), waiting);

@@ -9,6 +9,7 @@ import {
   BUCKETS,
   type Counter,
   type CopyDown,
+  hasRoomForCopyDown,
   type Histogram,
   type Measure,
   type NamedJob,
@@ -85,9 +86,14 @@ export class MemoryQueueState implements QueueState {
   copyDownCount(): number {
     return this.#copiesDown.size;
   }
-  addCopyDown(copy: CopyDown): void {
+  addCopyDown(copy: CopyDown): boolean {
     const name = `${copy.repository} ${copy.digest}`;
-    if (!this.#copiesDown.has(name)) this.#copiesDown.set(name, { ...copy });
+    if (this.#copiesDown.has(name)) return true;
+    const organization = organizationOf(copy.repository);
+    const own = this.#copiesDown.values().filter(({ repository }) => organizationOf(repository) === organization);
+    if (!hasRoomForCopyDown(own.toArray().length, this.#copiesDown.size)) return false;
+    this.#copiesDown.set(name, { ...copy });
+    return true;
   }
   removeCopyDown(copy: CopyDown): void {
     this.#copiesDown.delete(`${copy.repository} ${copy.digest}`);

@@ -290,6 +290,19 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
           ),
         ]),
     ],
+    [
+      'a prefetch in the audit log',
+      () =>
+        database.batch(
+          [NOW, NOW + 1].map((now) =>
+            audit.auditPrefetch(
+              { organization: MALLORY, repository: BIG, key: TAG },
+              { subject: 'id5', host: '' },
+              now,
+            ),
+          ),
+        ),
+    ],
     ['audit', () => audit.auditBefore(database, undefined, 0, { at: 50, id: 1 }, 10)],
     ['audit of an organization', () => audit.auditBefore(database, MALLORY, 0, { at: 50, id: 1 }, 10)],
     ['pin', () => pins.pin(database, BIG, TAG, NOW)],

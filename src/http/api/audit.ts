@@ -4,7 +4,7 @@ import { matches } from '../../auth/credential.ts';
 import { administeredPatterns } from '../../auth/delegation.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { OciError } from '../../oci/errors.ts';
-import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
+import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
 import { type AuditAction, AuditLog, type LoggedAction } from '../../registry/audit-log.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
@@ -56,21 +56,21 @@ export function recordStoreAction(c: AppContext, action: AuditAction, store: Sto
   return auditLogOf(c).note(c.get('runtime').config.central.store, action, about, callerAsActor(c), Date.now());
 }
 
-/** Records an action on an image, in the audit log of the store where it happens. */
-export function recordImageAction(
+/** Records that a tag was restored, in the audit log of the host's store. */
+export function recordRestore(c: AppContext, repository: RepositoryName, tag: Tag): Promise<void> {
+  const about = { organization: organizationOf(repository), repository, key: tag };
+  return auditLogOf(c).note(c.get('namespace').store, 'restore tag', about, callerAsActor(c), Date.now());
+}
+
+/** Records that an image was prefetched, in the audit log of the node's store. */
+export function recordPrefetch(
   c: AppContext,
   store: StoreName,
-  action: AuditAction,
   repository: RepositoryName,
-  key: string,
-) {
-  return auditLogOf(c).note(
-    store,
-    action,
-    { organization: organizationOf(repository), repository, key },
-    callerAsActor(c),
-    Date.now(),
-  );
+  reference: string,
+): Promise<void> {
+  const about = { organization: organizationOf(repository), repository, key: reference };
+  return auditLogOf(c).notePrefetch(store, about, callerAsActor(c), Date.now());
 }
 
 function auditLogOf(c: AppContext): AuditLog {

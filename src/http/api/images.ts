@@ -32,7 +32,7 @@ import {
   waitQuery,
 } from './schemas.ts';
 import { SharedLooks } from './shared-looks.ts';
-import { recordImageAction } from './audit.ts';
+import { recordPrefetch, recordRestore } from './audit.ts';
 
 const IMAGE = '/api/organizations/{organization}/repositories/{repository}/images/{reference}';
 
@@ -126,7 +126,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       });
     const manifest = readStoredManifest(stored.text, stored.mediaType);
     const written = await registry.putManifest(repository, digest, manifest, stored.size, [tag]);
-    await recordImageAction(c, c.get('namespace').store, 'restore tag', repository, tag);
+    await recordRestore(c, repository, tag);
     return c.json({ digest, version: written }, 200);
   });
 
@@ -146,9 +146,9 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
     const { node } = c.req.valid('json');
     requireValidAt(c, [node]);
     const replication = replicationOf(c);
-    const { digest, blobs } = await replication.prefetch(node, repository, parseReference(reference));
+    const { digest, blobs, isComplete } = await replication.prefetch(node, repository, parseReference(reference));
     const store = c.get('runtime').config.nodes.find(({ name }) => name === node)?.store ?? '';
-    await recordImageAction(c, store, 'prefetch image', repository, reference);
+    await recordPrefetch(c, store, repository, reference);
     const look = (): Promise<number> => replication.copiesDownLeft(node, repository, blobs);
     const left = await copiesDown.until(
       `${node} ${repository} ${digest}`,
@@ -156,7 +156,8 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
       (count) => count === 0,
       c.req.valid('query').wait,
     );
-    return c.json({ node, digest, blobs: { copied: blobs.length - left, total: blobs.length }, done: left === 0 }, 200);
+    const progress = { copied: blobs.length - left, total: blobs.length };
+    return c.json({ node, digest, blobs: progress, done: left === 0, complete: isComplete }, 200);
   });
 }
 

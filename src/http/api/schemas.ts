@@ -346,7 +346,15 @@ export const historyQuery = pageQuery.extend({
 export const restoreRequest = z.strictObject({ version: z.int(), origin: z.string() }).openapi('Restore');
 export const prefetchRequest = z.strictObject({ node: z.string() }).openapi('Prefetch');
 export const prefetched = z
-  .object({ node: z.string(), digest: z.string(), blobs: amount, done: z.boolean() })
+  .object({
+    node: z.string(),
+    digest: z.string(),
+    blobs: amount,
+    done: z.boolean(),
+    complete: z.boolean().openapi({
+      description: 'false if only a part is copied, because of a limit; pulls get the rest from elsewhere',
+    }),
+  })
   .openapi('Prefetched');
 
 export const storeMaintenance = z
@@ -394,7 +402,7 @@ export const auditEntry = z
     address: z.string().nullable().openapi({
       description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
     }),
-    count: z.int().openapi({ description: 'Refused logins only: the least number of them in the hour' }),
+    count: z.int().openapi({ description: 'Refused logins and prefetches only: the least number of them in the hour' }),
     store: z.string().openapi({ description: 'The store whose log has the entry' }),
   })
   .openapi('AuditEntry');

@@ -5,7 +5,7 @@
  */
 
 /** Indexes may list indexes. Anything more than this many levels below an image is not counted as part of it. */
-const LEVELS_BELOW = 4;
+export const LEVELS_BELOW = 4;
 /** How many levels of indexes above a manifest are searched. */
 const LEVELS_ABOVE = 4;
 

@@ -7,7 +7,30 @@ import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Database, sql } from '../database.ts';
 import { isAliveManifest } from '../deletion/removals.ts';
 import type { BlobRecord, ManifestRecord } from '../merge.ts';
-import { type ReadsAtMost, inFull } from '../rows-read.ts';
+import { atMost } from '../rows-read.ts';
+
+/** The most bytes of manifests, and the most manifests, to send in one transaction. One manifest may be larger. */
+export const CHUNK_BYTES = 1_000_000;
+export const CHUNK_MANIFESTS = 100;
+/** The most references in a chunk: as many of the shortest descriptors, of 93 bytes each, as its bytes hold. */
+export const CHUNK_REFERENCES = 11_000;
+
+/** Splits manifests into chunks, one for each transaction, and keeps their order. */
+export function chunksOf<Manifest extends { readonly size: number }>(manifests: readonly Manifest[]): Manifest[][] {
+  const chunks: Manifest[][] = [];
+  let bytes = 0;
+  for (const manifest of manifests) {
+    const chunk = chunks.at(-1);
+    if (chunk === undefined || chunk.length >= CHUNK_MANIFESTS || bytes + manifest.size > CHUNK_BYTES) {
+      chunks.push([manifest]);
+      bytes = manifest.size;
+    } else {
+      chunk.push(manifest);
+      bytes += manifest.size;
+    }
+  }
+  return chunks;
+}
 
 const SELECT_HEADS = sql`
   SELECT m.repository, m.digest, m.media_type AS mediaType, m.artifact_type AS artifactType, m.typed,
@@ -28,13 +51,10 @@ export function readHeads(
   return database.all<ManifestHeadRecord>(SELECT_HEADS, JSON.stringify(wanted));
 }
 
-/** The most references that a manifest of 4 MiB can have. */
-const MOST_REFERENCES = 30_000;
-
 const SELECT_CONTENTS = sql<{ repository: RepositoryName; digest: Digest; content: string }>`
   SELECT c.repository, c.digest, c.content FROM json_each(?1) AS asked
   CROSS JOIN manifest_contents c ON c.repository = asked.value ->> 'repository' AND c.digest = asked.value ->> 'digest'
-  ORDER BY c.repository, c.digest, c.part`.reading(inFull());
+  ORDER BY c.repository, c.digest, c.part`;
 const SELECT_REFERENCES = sql<{
   repository: RepositoryName;
   manifest: Digest;
@@ -44,18 +64,21 @@ const SELECT_REFERENCES = sql<{
 }>`
   SELECT r.repository, r.manifest, r.digest, r.kind, r.size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
-    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(inFull(4));
-/** Bounds a statement that reads all references of some manifests, and looks each one up. */
-const perReference: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES * run.keys;
+    ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'`.reading(
+  atMost(4 * CHUNK_REFERENCES),
+);
 const SELECT_BLOBS = sql<BlobRecord>`
   SELECT r.repository, r.digest, r.manifest, l.key, coalesce(l.size, r.size) AS size FROM json_each(?1) AS asked
   CROSS JOIN manifest_references r INDEXED BY manifest_references_by_manifest
     ON r.repository = asked.value ->> 'repository' AND r.manifest = asked.value ->> 'digest'
   CROSS JOIN links k ON k.repository = r.repository AND k.digest = r.digest
   LEFT JOIN locations l ON l.digest = r.digest AND l.store = ?2 AND l.damage IS NULL
-  WHERE r.kind <> 'subject'`.reading(perReference);
+  WHERE r.kind <> 'subject'`.reading(atMost(8 * CHUNK_REFERENCES));
 
-/** Returns whole manifests, and the blobs that they need. A blob has a `key` if its bytes are in `store`. */
+/**
+ * Returns whole manifests, and the blobs that they need. A blob has a `key` if its bytes are in `store`.
+ * @param heads one of the chunks that {@link chunksOf} makes, so that all of it fits in memory
+ */
 export async function readManifests(
   database: Database,
   store: string,

@@ -6,6 +6,7 @@
  *
  * Refused logins are counted instead, in the store that decided: see refused-login-rows.ts.
  */
+import { HOUR } from '../../durations.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
@@ -67,7 +68,7 @@ export interface AuditEntry {
   /** The credential's name at that time; '' if it has none. */
   readonly name: string;
   readonly host: string;
-  /** How often it happened, at least; more than 1 only for refused logins. */
+  /** How often it happened in the hour, at least; more than 1 only for refused logins and prefetches. */
   readonly count: number;
 }
 
@@ -83,6 +84,19 @@ const AUDIT = sql`${INSERT} VALUES (CAST(?1 AS INTEGER), ?2, ?3, ?4, ?5, ${WHO('
 /** Writes an entry, whatever else the batch does. */
 export function audit(action: AuditAction, about: AuditSubject, by: Actor, now: number): BoundStatement {
   return [AUDIT, now, action, about.organization, about.repository, about.key, by.subject, by.host];
+}
+
+const AUDIT_PREFETCH = sql`
+  ${INSERT} VALUES (CAST(?1 AS INTEGER), 'prefetch image', ?2, ?3, ?4, ${WHO('?5', '?6')})
+  ON CONFLICT (at - at % ${String(HOUR)}, repository, key, subject) WHERE action = 'prefetch image' DO UPDATE
+    SET count = count + 1`;
+
+/**
+ * Writes an entry for a prefetch, or counts it in the entry of the same image, actor and hour: a caller may ask again
+ * as often as it likes, to see how far the copy is.
+ */
+export function auditPrefetch(about: AuditSubject, by: Actor, now: number): BoundStatement {
+  return [AUDIT_PREFETCH, now, about.organization, about.repository, about.key, by.subject, by.host];
 }
 
 const AUDIT_CHANGED = sql`

@@ -165,6 +165,17 @@ describe('the audit log', () => {
     expect(entries).toHaveLength(wanted.length);
   });
 
+  test('counts repeated prefetches of an image', async () => {
+    await putImage('alice/app', 1, ['a']);
+    const path = 'organizations/alice/repositories/app/images/a/prefetch';
+    for (let i = 0; i < 5; i++)
+      expect((await api('POST', path, { as: 'alice', body: { node: 'node2' } })).status).toBe(200);
+    const entries = (await log()).entries.filter(({ action }) => action === 'prefetch image');
+    // The hour may end between two of them.
+    expect(entries.length).toBeLessThanOrEqual(2);
+    expect(entries.reduce((sum, { count }) => sum + count, 0)).toBe(5);
+  });
+
   test('omits requests that changed nothing', async () => {
     await putImage('alice/app', 1, ['a']);
     const publish = { as: 'alice', body: { visibility: 'private' } } as const;

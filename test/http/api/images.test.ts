@@ -491,7 +491,7 @@ describe('prefetch', () => {
     const asked = await api('POST', `${LATEST}/prefetch?wait=60`, { ...at(NODE1), body: { node: 'node2' } });
     expect(asked).toEqual({
       status: 200,
-      body: { node: 'node2', digest: image.digest, blobs: { copied: 2, total: 2 }, done: true },
+      body: { node: 'node2', digest: image.digest, blobs: { copied: 2, total: 2 }, done: true, complete: true },
     });
     const { results } = await env
       .DB_NODE2!.prepare("SELECT digest, key FROM locations WHERE store = 'node2'")
