@@ -11,16 +11,19 @@ import type {
   OrganizationRow,
   RepositoryRow,
 } from '../stores/organizations/control-data.ts';
-import { rangeOf, type RepositoryPattern, type Right } from './credential.ts';
+import { rangesOf, type RepositoryPattern, type Right } from './credential.ts';
 import { includesAll } from './delegation.ts';
-import { repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
+import { credentialsExceeded, repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
 import { hashSecret } from './login.ts';
 
 /** How long a removed organization's name stays taken: until every access token from its time has expired. */
 const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
 
-/** Credentials that one query reads if the caller may see only some of the organization's. */
-const CREDENTIALS_LOOKED_AT = 1000;
+/**
+ * Credentials that one query reads if the caller may see only some of the organization's. Each may have 8 KB of
+ * patterns. All that an organization may have are read in a few rounds.
+ */
+const CREDENTIALS_LOOKED_AT = 250;
 
 export interface OrganizationSummary {
   readonly name: OrganizationName;
@@ -52,6 +55,8 @@ export type NewCredential = Pick<
 
 export interface RemovalOptions {
   readonly by?: Actor;
+  /** Patterns; a credential with repositories outside them counts as unknown, because lists do not show it either. */
+  readonly within?: readonly RepositoryPattern[];
   /** Throws unless the credential may be removed. */
   readonly require?: (found: CredentialSummary) => void;
 }
@@ -125,12 +130,11 @@ export class Administration {
     within: readonly RepositoryPattern[] = [`${organization}/*`],
   ): Promise<CredentialSummary[]> {
     if (organization !== '') await this.organization(organization);
-    const isAll = within.includes(`${organization}/*`);
-    const size = isAll ? limit : Math.max(limit, CREDENTIALS_LOOKED_AT);
+    const size = within.includes(`${organization}/*`) ? limit : Math.max(limit, CREDENTIALS_LOOKED_AT);
     const found: CredentialSummary[] = [];
     for (let last = after; found.length < limit;) {
       const page = (await this.#control.credentials(organization, last, size)).map(summaryOf);
-      found.push(...(isAll ? page : page.filter(({ repositories }) => includesAll(within, repositories))));
+      found.push(...page.filter((each) => isShown(each, within)));
       const end = page.at(-1);
       if (end === undefined || page.length < size) break;
       last = end.name;
@@ -138,7 +142,10 @@ export class Administration {
     return found.slice(0, limit);
   }
 
-  /** Creates a credential, and returns its secret, which cannot be read again. @throws OciError NOT_FOUND, CONFLICT */
+  /**
+   * Creates a credential, and returns its secret, which cannot be read again.
+   * @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED
+   */
   async createCredential(
     credential: NewCredential,
     by?: Actor,
@@ -158,7 +165,11 @@ export class Administration {
       registries: credential.registries === null ? null : JSON.stringify(credential.registries),
     };
     if (!(await this.#control.addCredential(row, by))) {
-      if (credential.organization !== '') await this.organization(credential.organization);
+      if (credential.organization !== '') {
+        await this.organization(credential.organization);
+        if ((await this.#control.credential(credential.organization, credential.name)) === undefined)
+          throw credentialsExceeded(credential.organization);
+      }
       throw conflict(`a credential named ${credential.name} already exists: remove it first, or choose another name`);
     }
     this.#changed();
@@ -174,10 +185,11 @@ export class Administration {
     name: string,
     options: RemovalOptions = {},
   ): Promise<void> {
+    const { within = [`${organization}/*`], require, by } = options;
     const row = await this.#control.credential(organization, name);
-    if (row !== undefined) {
-      options.require?.(summaryOf(row));
-      if (await this.#control.removeCredential(row.id, this.#now(), options.by)) return this.#changed();
+    if (row !== undefined && isShown(summaryOf(row), within)) {
+      require?.(summaryOf(row));
+      if (await this.#control.removeCredential(row.id, this.#now(), by)) return this.#changed();
     }
     throw new OciError('NOT_FOUND', { message: `there is no credential named ${name}` });
   }
@@ -193,7 +205,7 @@ export class Administration {
     within: readonly RepositoryPattern[] = [`${organization}/*`],
   ): Promise<RepositorySummary[]> {
     await this.organization(organization);
-    return (await this.#control.repositories(within.map(rangeOf), after, limit)).map(repositoryOf);
+    return (await this.#control.repositories(rangesOf(within), after, limit)).map(repositoryOf);
   }
 
   /** Returns a repository. @throws OciError NOT_FOUND */
@@ -248,6 +260,11 @@ function summaryOf(row: CredentialRow): CredentialSummary {
     expiresAt: row.expires_at,
     lastUsedAt: row.last_used_at,
   };
+}
+
+/** Returns whether a caller who administers these patterns may see the credential. */
+function isShown({ organization, repositories }: CredentialSummary, within: readonly RepositoryPattern[]): boolean {
+  return within.includes(`${organization}/*`) || includesAll(within, repositories);
 }
 
 function repositoryOf(row: RepositoryRow): RepositorySummary {

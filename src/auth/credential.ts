@@ -66,8 +66,8 @@ export function pullableRanges(credential: Credential): { from: string; to: stri
       return [below(OFFICIAL_ORGANIZATION)];
     case 'organization': {
       const patterns = credential.repositories.filter((pattern) => isPatternOf(credential.organization, pattern));
-      const granted = credential.rights.includes('pull') ? patterns.map(rangeOf) : [];
-      return [...granted, below(OFFICIAL_ORGANIZATION)];
+      const granted = credential.rights.includes('pull') ? patterns : [];
+      return rangesOf([...granted, `${OFFICIAL_ORGANIZATION}/*`]);
     }
   }
 }
@@ -83,8 +83,23 @@ export function matches(pattern: RepositoryPattern, repository: RepositoryName):
   return pattern.endsWith('/*') ? repository.startsWith(pattern.slice(0, -1)) : pattern === repository;
 }
 
-/** Returns the range of names that match a pattern, in byte order (`from` inclusive, `to` exclusive). */
-export function rangeOf(pattern: RepositoryPattern): { from: string; to: string } {
+/**
+ * Returns the ranges of names that match the patterns, in byte order (`from` inclusive, `to` exclusive). No two of them
+ * overlap: a list reads a page from each.
+ */
+export function rangesOf(patterns: readonly RepositoryPattern[]): { from: string; to: string }[] {
+  const distinct = [...new Set(patterns)];
+  return distinct
+    .filter((pattern) => !distinct.some((other) => other !== pattern && includes(other, pattern)))
+    .map(rangeOf);
+}
+
+/** Returns whether every repository that matches `other` matches `pattern`. */
+export function includes(pattern: RepositoryPattern, other: RepositoryPattern): boolean {
+  return pattern === other || (pattern.endsWith('/*') && other.startsWith(pattern.slice(0, -1)));
+}
+
+function rangeOf(pattern: RepositoryPattern): { from: string; to: string } {
   return pattern.endsWith('/*') ? below(pattern.slice(0, -2)) : { from: pattern, to: `${pattern}\u0000` };
 }
 

@@ -5,7 +5,7 @@
  * Administrators and the bootstrap secret stand above organizations, so only their registries and expiry limit them.
  */
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import { administers, matches, type RepositoryPattern, type Right } from './credential.ts';
+import { administers, includes, matches, type RepositoryPattern, type Right } from './credential.ts';
 import type { Login } from './login.ts';
 
 /** The caller, with its limits. */
@@ -69,9 +69,4 @@ export function beyondReach({ credential, registries }: Delegate, reach: Reach):
  */
 export function mayExpireAt({ expiresAt }: Delegate, end: number | null): boolean {
   return expiresAt === undefined || (end !== null && end <= expiresAt);
-}
-
-/** Returns whether every repository that matches `other` matches `pattern`. */
-function includes(pattern: RepositoryPattern, other: RepositoryPattern): boolean {
-  return pattern === other || (pattern.endsWith('/*') && other.startsWith(pattern.slice(0, -1)));
 }

@@ -1,6 +1,7 @@
 /**
  * Sends answers that may be large. Their bytes are on loan from the isolate's budget, from before the document is read
- * until the client has received it. A client that stops reading loses its answer, because others may wait for the room.
+ * until the client has received it. A client that stops reading loses its answer. While others wait for the room, so
+ * does a client that has not received the whole answer in {@link SLOW_MILLISECONDS}, however steadily it reads.
  */
 import {
   BUDGET_BYTES,
@@ -46,13 +47,16 @@ export function releaseRoom(c: AppContext): void {
  * @param size bytes of the text; undefined if unknown
  */
 export function textAnswer(c: AppContext, text: string, headers: Record<string, string>, size?: number): Response {
+  // Nobody would read the stream of an answer to HEAD.
+  if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const whole = held.get(c);
   if (whole === undefined) return c.body(text, 200, headers);
   held.delete(c);
   isolateBudget.giveBack(whole);
   const loan = isolateBudget.borrow(text.length * BYTES_PER_CHARACTER);
   const { readable, writable } = size === undefined ? new IdentityTransformStream() : new FixedLengthStream(size);
-  void send(text, writable.getWriter(), loan);
+  // Without waitUntil, a client that goes away ends the request before the loan is returned.
+  c.executionCtx.waitUntil(send(text, writable.getWriter(), loan));
   return c.body(readable, 200, headers);
 }
 
@@ -62,14 +66,15 @@ async function send(
   loan: Loan | undefined,
 ): Promise<void> {
   const encoder = new TextEncoder();
+  const begunAt = Date.now();
   try {
     for (let from = 0; from < text.length;) {
       const to = endOfPiece(text, from);
-      await inTime(writer.write(encoder.encode(text.slice(from, to))));
+      await inTime(writer.write(encoder.encode(text.slice(from, to))), begunAt);
       if (loan !== undefined) isolateBudget.use(loan);
       from = to;
     }
-    await inTime(writer.close());
+    await inTime(writer.close(), begunAt);
   } catch (cause) {
     await writer.abort(cause).catch(() => undefined);
   } finally {
@@ -85,15 +90,15 @@ function endOfPiece(text: string, from: number): number {
 
 /**
  * Waits until the client has taken a piece.
- * @throws Error if the client takes nothing for too long, or is slow while others wait for room
+ * @param answerBegunAt when the first piece was written
+ * @throws Error if the client takes nothing for too long, or receives the whole answer too slowly while others wait
  */
-async function inTime(writing: Promise<void>): Promise<void> {
+async function inTime(writing: Promise<void>, answerBegunAt: number): Promise<void> {
   const begunAt = Date.now();
   let timer: ReturnType<typeof setTimeout> | null = null;
   const givenUp = new Promise<never>((_, fail) => {
     const look = (): void => {
-      const waited = Date.now() - begunAt;
-      if (waited >= (isolateBudget.hasWaiters() ? SLOW_MILLISECONDS : STALLED_MILLISECONDS))
+      if (isTooSlow(answerBegunAt) || Date.now() - begunAt >= STALLED_MILLISECONDS)
         fail(new Error('the client has stopped reading'));
       else timer = setTimeout(look, LOOK_MILLISECONDS);
     };
@@ -104,4 +109,11 @@ async function inTime(writing: Promise<void>): Promise<void> {
   } finally {
     clearTimeout(timer);
   }
+  // The timer never fires for a client that takes each piece just before it.
+  if (isTooSlow(answerBegunAt)) throw new Error('the client reads too slowly');
+}
+
+/** Returns whether the answer has held its room long enough that others may have it. */
+function isTooSlow(answerBegunAt: number): boolean {
+  return Date.now() - answerBegunAt >= SLOW_MILLISECONDS && isolateBudget.hasWaiters();
 }

@@ -54,7 +54,6 @@ ${users}
 Push to central:
   docker login ${host} -u alice -p alice-dev
   docker tag alpine ${host}/alice/alpine && docker push ${host}/alice/alpine
-
   skopeo copy --dest-tls-verify=false --dest-creds alice:alice-dev \\
     docker-archive:image.tar docker://${host}/alice/app:latest
 ${pushesToNodes.join('')}

@@ -10,7 +10,8 @@ import {
 } from '../stores/change-log-rows.ts';
 import { type ManifestLifecycle, mergeRows, type TagRow } from '../stores/merge.ts';
 import { linksDeadUntil, mergeRemoval } from '../stores/deletion/removals.ts';
-import { paged } from '../stores/rows-read.ts';
+import { MAX_CREDENTIALS } from '../stores/organizations/limits.ts';
+import { atMost, paged } from '../stores/rows-read.ts';
 
 // Rows of control data are as old as the read of the entries, so write them only if the node has applied nothing since.
 const IF_AT = (store: string, position: string): string =>
@@ -26,7 +27,9 @@ const DROP_ORGANIZATION = sql`DELETE FROM organizations WHERE name = ?1 AND ${IF
 const DROP_CREDENTIALS_OF = sql`
   DELETE FROM credentials WHERE organization = ?1 AND ${IF_AT('?2', '?3')}
     AND NOT EXISTS (SELECT 1 FROM organizations o
-      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`;
+      WHERE o.name = ?1 AND o.removed_at IS NULL AND o.created_at <= credentials.created_at)`.reading(
+  atMost(4 * MAX_CREDENTIALS),
+);
 // Likewise drops its pins, including those of repositories that central never had.
 const DROP_PINS_OF = sql`
   DELETE FROM pins WHERE ${ofOrganization('repository')} AND ${IF_AT('?2', '?3')}

@@ -158,6 +158,19 @@ describe('pullableRanges', () => {
     );
   });
 
+  test('do not overlap, however the patterns are nested', () => {
+    const nested = Array.from({ length: 32 }, (_, i) => `alice/a${'/x'.repeat(i)}/*`).toReversed();
+    const ranges = pullableRanges(credentialOf(['pull'], [...nested, 'alice/a/b', 'alice/c', 'alice/c']));
+    expect(ranges.map(({ from }) => from)).toEqual(['alice/a/', 'alice/c', 'official/']);
+    fc.assert(
+      fc.property(credential, (any) => {
+        const ordered = pullableRanges(any).toSorted((a, b) => (a.from < b.from ? -1 : 1));
+        expect(ordered.every(({ from }, i) => i === 0 || ordered[i - 1]!.to <= from)).toBe(true);
+      }),
+      { seed: 404, numRuns: 1000 },
+    );
+  });
+
   test('are exact at their borders', () => {
     const ranges = pullableRanges(credentialOf(['pull'], ['alice/app', 'alice/team/*']));
     const names = [

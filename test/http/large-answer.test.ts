@@ -25,10 +25,15 @@ afterEach(async () => {
   await vi.waitUntil(() => isolateBudget.inUse() === 0);
 });
 
-async function ask(path: string, method = 'GET', body: string | null = null): Promise<Response> {
+async function ask(
+  path: string,
+  method = 'GET',
+  body: string | null = null,
+  context = createExecutionContext(),
+): Promise<Response> {
   const headers = { Authorization: basic(USERS.alice), ...(body !== null && { 'Content-Type': 'application/json' }) };
   const request = new Request(`${HOST}${path}`, { method, headers, body });
-  const response = await createApp().fetch(request, env, createExecutionContext());
+  const response = await createApp().fetch(request, env, context);
   open.push(response);
   return response;
 }
@@ -85,6 +90,48 @@ test('a client that stops reading loses the answer', async () => {
   reader.releaseLock();
 });
 
+test('a client that reads a piece at a time keeps the answer only while nobody waits for its room', async () => {
+  const pieces = async (): Promise<boolean> => {
+    const reader = (await get(large)).body!.getReader();
+    let isWhole = true;
+    for (let taken = 0; isWhole && isolateBudget.inUse() > 0 && taken < 80; taken++) {
+      isWhole = await reader.read().then(
+        () => true,
+        () => false,
+      );
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    const isHeld = isolateBudget.inUse() > 0;
+    await reader.cancel().catch(() => undefined);
+    return isHeld;
+  };
+  vi.useFakeTimers();
+  expect(await pieces()).toBe(true);
+  const hasWaiters = vi.spyOn(isolateBudget, 'hasWaiters').mockReturnValue(true);
+  expect(await pieces()).toBe(false);
+  hasWaiters.mockRestore();
+});
+
+test('the request lasts until a large answer is sent, or the client has gone', async () => {
+  const workAfter = async ({ digest }: Image): Promise<[Response, Promise<unknown>[]]> => {
+    const context = createExecutionContext();
+    const waitUntil = vi.spyOn(context, 'waitUntil');
+    const response = await ask(`/v2/alice/app/manifests/${digest}`, 'GET', null, context);
+    return [response, waitUntil.mock.calls.map(([work]) => work)];
+  };
+  // The first pull of an image is recorded after its answer.
+  for (const image of [small, large]) await (await get(image)).arrayBuffer();
+  const [, without] = await workAfter(small);
+  const [{ body }, work] = await workAfter(large);
+  expect(work.length).toBe(without.length + 1);
+  const reader = body!.getReader();
+  await reader.read();
+  expect(isolateBudget.inUse()).toBeGreaterThan(0);
+  await reader.cancel();
+  await Promise.all(work);
+  expect(isolateBudget.inUse()).toBe(0);
+});
+
 test('a 304 and a restore hold no room once they are answered', async () => {
   const headers = { Authorization: basic(USERS.alice), 'If-None-Match': `"${large.digest}"` };
   const request = new Request(`${HOST}/v2/alice/app/manifests/${large.digest}`, { headers });
@@ -110,7 +157,7 @@ test('a 304 and a restore hold no room once they are answered', async () => {
   expect(isolateBudget.inUse()).toBe(0);
 });
 
-test('a page of referrers with large annotations holds room while it is sent, and a small one none', async () => {
+test('a page of referrers with large annotations holds room while it is sent, and a small one or a HEAD none', async () => {
   const config = await putBlob('alice/app', bytesOf(9, 10));
   const descriptor = { mediaType: small.manifest.mediaType, digest: small.digest, size: small.bytes.byteLength };
   const path = `/v2/alice/app/referrers/${small.digest}`;
@@ -131,4 +178,11 @@ test('a page of referrers with large annotations holds room while it is sent, an
   expect(await notes()).toEqual([1, MIB]);
   expect(held).toEqual([false, true]);
   await vi.waitUntil(() => isolateBudget.inUse() === 0);
+  const head = await ask(path, 'HEAD');
+  expect([head.status, head.headers.get('Content-Type'), head.body]).toEqual([
+    200,
+    'application/vnd.oci.image.index.v1+json',
+    null,
+  ]);
+  expect(isolateBudget.inUse()).toBe(0);
 });

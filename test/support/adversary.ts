@@ -172,11 +172,17 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'a' || printf('%05d', i), 0, 1, NULL`],
   [10_000, `organizations (name, created_at, removed_at, quota_bytes) SELECT 'org' || i, 0, NULL, 1000`],
   [1, `organizations (name, created_at, removed_at, quota_bytes) SELECT '${MALLORY}', 0, NULL, 1000000000`],
+  // One organization has room for one more credential. The other two are removed.
   [
-    10_000,
+    999,
     `credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
      SELECT 'id' || i, 'organization', '${MALLORY}', 'c' || printf('%05d', i), '[]', '[]', 'hash' || i, 0`,
   ],
+  ...['a00005', 'org7'].map((name): [number, string] => [
+    1000,
+    `credentials (id, kind, organization, name, rights, repositories, secret_hash, created_at)
+     SELECT '${name}' || i, 'organization', '${name}', 'c' || printf('%05d', i), '[]', '[]', '${name}' || i, 0`,
+  ]),
   // Rows that wait for something: the change log, the outbox, uploads, the delete queue and orphans.
   [20_000, `change_log (kind, name, key, version, recorded_at) SELECT 'tag', '${BIG}', 'a' || i, i + 1, 0`],
   [20_000, `outbox SELECT 'manifest', '${BIG}', ${d('f')}, 1000 + i, i`],

@@ -330,7 +330,7 @@ function control(database: Database, data: ControlData): [string, Operation][] {
       'a refused login',
       () =>
         database.batch([
-          countRefusedLogin({ user: 'c09999', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW),
+          countRefusedLogin({ user: 'c00998', organization: 'x', address: 'a', host: 'h', count: 1 }, NOW),
         ]),
     ],
     ['applied at', () => data.appliedAt('node1')],

@@ -7,6 +7,7 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, registryNames, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { body, describe, json } from './describe.ts';
+import { pageQuery, pageSize } from './paging.ts';
 import {
   createdCredential,
   credential,
@@ -16,11 +17,14 @@ import {
   newRegistryCredential,
   organizationCredentialParam,
   organizationParam,
-  pageQuery,
 } from './schemas.ts';
 
 const OF_ORGANIZATION = '/api/organizations/{organization}/credentials';
 const OF_REGISTRY = '/api/credentials';
+
+/** The most credentials on a page. Few, because each may have 32 patterns of 255 characters. */
+const MAX_CREDENTIALS_ON_PAGE = 100;
+const credentialPageQuery = pageQuery.extend({ n: pageSize(MAX_CREDENTIALS_ON_PAGE) });
 
 const page = {
   description: 'A page of credentials, in order of their names',
@@ -34,7 +38,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     'get',
     OF_ORGANIZATION,
     "List an organization's credentials, as far as the caller administers their repositories",
-    { params: organizationParam, query: pageQuery },
+    { params: organizationParam, query: credentialPageQuery },
     { 200: page },
   );
   api.openapi(list, async (c) => {
@@ -89,7 +93,8 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(remove, async (c) => {
     const { organization, name } = c.req.valid('param');
     requireAdministratorOf(c, organization);
-    await administrationOf(c).removeCredential(organization, name, removal(c));
+    const within = administeredPatterns(c.get('delegate'), organization);
+    await administrationOf(c).removeCredential(organization, name, { ...removal(c), within });
     return c.body(null, 204);
   });
 
@@ -97,7 +102,7 @@ export function credentialRoutes(api: OpenAPIHono<AppEnv>): void {
     'get',
     OF_REGISTRY,
     'List platform and administrator credentials',
-    { query: pageQuery },
+    { query: credentialPageQuery },
     { 200: page },
   );
   api.openapi(listOfRegistry, async (c) => {

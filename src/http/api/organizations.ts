@@ -5,7 +5,8 @@ import type { AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import { newOrganization, newQuota, organization, organizationParam, pageQuery, usage } from './schemas.ts';
+import { pageQuery } from './paging.ts';
+import { newOrganization, newQuota, organization, organizationParam, usage } from './schemas.ts';
 
 const ORGANIZATIONS = '/api/organizations';
 const ORGANIZATION = '/api/organizations/{organization}';

@@ -5,16 +5,8 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { requireAdministrator, requireValidAt } from './caller.ts';
 import { recordStoreAction } from './audit.ts';
 import { body, describe, json } from './describe.ts';
-import {
-  forgetQuery,
-  onlyHere,
-  pageQuery,
-  parkedJob,
-  queue,
-  queueChange,
-  retryRequest,
-  storeParam,
-} from './schemas.ts';
+import { pageQuery } from './paging.ts';
+import { forgetQuery, onlyHere, parkedJob, queue, queueChange, retryRequest, storeParam } from './schemas.ts';
 
 const QUEUES = '/api/replication/queues';
 const QUEUE = `${QUEUES}/{store}` as const;

@@ -13,14 +13,8 @@ import type { AppContext, AppEnv } from '../context.ts';
 import { administrationOf, formatTime } from './administration.ts';
 import { callerAsActor, requireAdministratorOf, requireAdministratorOfRepository, requireValidAt } from './caller.ts';
 import { body, describe, json } from './describe.ts';
-import {
-  newRepository,
-  organizationParam,
-  pageQuery,
-  repository,
-  repositoryChange,
-  repositoryParam,
-} from './schemas.ts';
+import { pageQuery } from './paging.ts';
+import { newRepository, organizationParam, repository, repositoryChange, repositoryParam } from './schemas.ts';
 
 const REPOSITORIES = '/api/organizations/{organization}/repositories';
 const REPOSITORY = `${REPOSITORIES}/{repository}` as const;

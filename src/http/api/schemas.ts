@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
+import { pageQuery } from './paging.ts';
 import { AUDIT_ACTIONS } from '../../registry/audit-log.ts';
 import {
   isOrganizationName,
@@ -42,30 +43,6 @@ export const organizationParam = z.object({ organization: organizationName });
 export const credentialParam = z.object({ name: credentialName });
 export const organizationCredentialParam = organizationParam.extend({ name: credentialName });
 export const repositoryParam = organizationParam.extend({ repository: repositoryPath });
-
-/** The default and the greatest number of items on a page. */
-const [PAGE, MAX_PAGE] = [100, 1000];
-
-const pageSize = z
-  .string()
-  .default('')
-  .transform((text, context) => {
-    const size = text === '' ? PAGE : wholeNumber(text, MAX_PAGE);
-    if (size !== undefined && size >= 1) return size;
-    context.addIssue({ code: 'custom', message: 'must be a whole number, 1 or more' });
-    return z.NEVER;
-  })
-  .openapi({
-    type: 'integer',
-    minimum: 1,
-    default: PAGE,
-    description: `Items per page. A number above ${MAX_PAGE} counts as ${MAX_PAGE}`,
-  });
-
-export const pageQuery = z.object({
-  n: pageSize,
-  last: z.string().default('').openapi({ description: 'Start after this name' }),
-});
 
 export const newOrganization = z.strictObject({ name: organizationName }).openapi('NewOrganization');
 const quotaBytes = z

@@ -183,20 +183,25 @@ const MAX_TAGS = 100;
 const IS_SHOWN = `t.visible = 1 AND t.version > ${removedVersion('t.repository')}`;
 
 /**
- * SQL for a list of an image's tags. It includes the tag by which the image was asked for, if any.
+ * SQL for the rows of an image's tags. They include the tag by which the image was asked for, if any.
  * @param asked SQL for the name of that tag, or for NULL
+ * @param image the alias of a row with the image's repository and digest
  */
-const tagsOfImage = (asked: string): string => `(
-  SELECT json_group_array(json_object('name', name, 'version', version)) FROM (
+const tagRowsOf = (asked: string, image: string): string => `(
     SELECT t.name, t.version FROM tags t
-    WHERE t.repository = m.repository AND t.name = ${asked} AND t.digest = m.digest AND ${IS_SHOWN}
+    WHERE t.repository = ${image}.repository AND t.name = ${asked} AND t.digest = ${image}.digest AND ${IS_SHOWN}
     UNION ALL
     SELECT t.name, t.version FROM tags t INDEXED BY tags_by_digest
-    WHERE t.repository = m.repository AND t.digest = m.digest AND ${IS_SHOWN} AND t.name IS NOT ${asked}
-    LIMIT ${MAX_TAGS})) AS tags`;
+    WHERE t.repository = ${image}.repository AND t.digest = ${image}.digest AND ${IS_SHOWN} AND t.name IS NOT ${asked}
+    LIMIT ${MAX_TAGS})`;
+
+/** SQL for a list of those tags. */
+const tagsOfImage = (asked: string, image = 'm'): string => `(
+  SELECT json_group_array(json_object('name', name, 'version', version)) FROM ${tagRowsOf(asked, image)})`;
 
 const SELECT_AMONG = sql`
-  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${tagsOfImage("(asked.value ->> 'tag')")} FROM json_each(?1) AS asked
+  SELECT asked.key AS asked, ${IMAGE_COLUMNS}, ${tagsOfImage("(asked.value ->> 'tag')")} AS tags
+  FROM json_each(?1) AS asked
   CROSS JOIN manifests m ON m.repository = asked.value ->> 'repository'
     AND m.digest = coalesce(asked.value ->> 'digest', (
     SELECT t.digest FROM tags t
@@ -214,8 +219,11 @@ export interface FoundImageRow extends ImageRow {
 
 type Found = Unmeasured<ImageRow> & { readonly tags: string };
 
-/** The result for one repository that was searched; without a digest if the repository lacks the image. */
-type Walked = Found & { readonly walked: string };
+/**
+ * The result for one repository that was searched. It has no digest if the repository lacks the image, and no tags if
+ * the page already has its share of them.
+ */
+type Walked = Unmeasured<ImageRow> & { readonly walked: string; readonly tags: string | null };
 
 /** A request for an image of a known repository. */
 export interface AskedImage {
@@ -239,18 +247,30 @@ export async function findImages(
   return foundIn(database, () => database.all<Found & { readonly asked: number }>(SELECT_AMONG, list));
 }
 
+/**
+ * The most tags that a page of images found in many repositories shows in all; the last image of each range may go over
+ * it. Without this limit a page could have a hundred thousand, which would fill the isolate's memory.
+ */
+export const MAX_TAGS_OF_PAGE = 10_000;
+
 // A page searches a number of repositories one by one, because no index tells which repositories have a digest or a
-// tag.
+// tag. The window has no ORDER BY: it counts in the order of the scan, which is that of the names.
 const AMONG_REPOSITORIES = (repositories: string): string => `
-  SELECT r.name AS walked, ${IMAGE_COLUMNS}, ${tagsOfImage('?5')} FROM (${repositories}) AS r
-  LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
-    SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))`;
+  SELECT walked, repository, digest, bytes, created, size, kind,
+    iif(coalesce(tags_before, 0) < CAST(?6 AS INTEGER), ${tagsOfImage('?5', 'found')}, NULL) AS tags
+  FROM (
+    SELECT r.name AS walked, ${IMAGE_COLUMNS},
+      sum((SELECT count(*) FROM ${tagRowsOf('?5', 'm')}))
+        OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS tags_before
+    FROM (${repositories}) AS r
+    LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
+      SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))) AS found`;
 const SELECT_IN_RANGE = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name
-    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 2 * MAX_TAGS));
+    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
 const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name
-    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 2 * MAX_TAGS));
+    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
 
 export interface WalkedImages {
   readonly images: readonly FoundImageRow[];
@@ -260,7 +280,7 @@ export interface WalkedImages {
 
 /**
  * Finds images by a tag or digest in any repository of `scope`. It searches the first `limit` repositories after
- * `after`.
+ * `after`, or fewer if their images have many tags; see {@link MAX_TAGS_OF_PAGE}.
  */
 export async function findInRepositories(
   database: Database,
@@ -270,6 +290,7 @@ export async function findInRepositories(
   limit: number,
 ): Promise<WalkedImages> {
   const { digest = null, tag = null } = valueOf(reference);
+  const share = Math.ceil(MAX_TAGS_OF_PAGE / (ranges.length + (publicWithin === undefined ? 0 : 1)));
   const page = (statement: Sql<Walked>, { from, to }: NameRange): BoundStatement<Walked> => [
     statement,
     after < from ? from : `${after}\u0000`,
@@ -277,6 +298,7 @@ export async function findInRepositories(
     limit + 1,
     digest,
     tag,
+    share,
   ];
   const statements = [
     ...ranges.map((range) => page(SELECT_IN_RANGE, range)),
@@ -288,8 +310,11 @@ export async function findInRepositories(
     const { found } = await database.batch({ found: statements });
     const walked = new Map(found.map((row) => [row.walked, row]));
     const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
-    last = rows.length > limit ? rows.at(limit - 1)?.walked : undefined;
-    return rows.slice(0, limit).filter((row) => (row.digest as Digest | null) !== null);
+    // The first row always has its tags, because it is the first of its range. So every page goes further.
+    const withoutTags = rows.findIndex(({ tags }) => tags === null);
+    const end = withoutTags < 0 ? limit : Math.min(limit, withoutTags);
+    last = rows.length > end ? rows.at(end - 1)?.walked : undefined;
+    return rows.slice(0, end).filter((row): row is Walked & Found => (row.digest as Digest | null) !== null);
   });
   return { images, last };
 }

@@ -4,8 +4,9 @@ import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepos
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
 import type { NameRange } from '../list-rows.ts';
-import { paged } from '../rows-read.ts';
-import { hasTooManyRepositories } from './organization-limits.ts';
+import { atMost, paged } from '../rows-read.ts';
+import { MAX_CREDENTIALS } from './limits.ts';
+import { hasTooManyCredentials, hasTooManyRepositories } from './organization-limits.ts';
 import { countRefusedLogin, type RefusedLogin } from './refused-login-rows.ts';
 
 export type CredentialKind = 'organization' | 'platform' | 'administrator';
@@ -50,8 +51,9 @@ const SELECT_CREDENTIALS = sql`
 const INSERT_CREDENTIAL = sql<{ id: string }>`
   INSERT INTO credentials (${CREDENTIAL_COLUMNS})
   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS INTEGER), CAST(?9 AS INTEGER), NULL, ?10
-  WHERE ?3 = '' OR EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
-  ON CONFLICT DO NOTHING RETURNING id`;
+  WHERE ?3 = '' OR (EXISTS (SELECT 1 FROM organizations WHERE name = ?3 AND removed_at IS NULL)
+    AND NOT ${hasTooManyCredentials('?3')})
+  ON CONFLICT DO NOTHING RETURNING id`.reading(atMost(MAX_CREDENTIALS));
 const SELECT_CREDENTIAL = sql`SELECT ${CREDENTIAL_COLUMNS} FROM credentials WHERE organization = ?1 AND name = ?2`;
 const DELETE_CREDENTIAL = sql<{ id: string }>`DELETE FROM credentials WHERE id = ?1 RETURNING id`;
 
@@ -104,7 +106,9 @@ const REMOVE_ORGANIZATION_IF_EMPTY = sql<{ name: string }>`
   RETURNING name`;
 const DELETE_CREDENTIALS_OF_REMOVED_ORGANIZATION = sql`
   DELETE FROM credentials WHERE organization = ?1
-    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`;
+    AND EXISTS (SELECT 1 FROM organizations WHERE name = ?1 AND removed_at IS NOT NULL)`.reading(
+  atMost(2 * MAX_CREDENTIALS),
+);
 
 const INSERT_PUBLIC = sql`
   INSERT INTO public_repositories (name) SELECT name FROM repositories WHERE name = ?1 ON CONFLICT DO NOTHING`;
@@ -158,7 +162,10 @@ export class ControlData {
     return this.#database.all<CredentialRow>(SELECT_CREDENTIALS, organization, last, limit);
   }
 
-  /** Adds a credential. Returns false if the name is taken or the organization does not exist. */
+  /**
+   * Adds a credential. Returns false if the name is taken, the organization does not exist, or it may have no more
+   * credentials.
+   */
   async addCredential(row: Omit<CredentialRow, 'last_used_at'>, by = BERTH_ITSELF): Promise<boolean> {
     const { id, kind, organization, name, rights, repositories, secret_hash, created_at, expires_at, registries } = row;
     const values = [

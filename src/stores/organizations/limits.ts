@@ -29,5 +29,11 @@ export const MAX_REPOSITORIES = 100_000;
  */
 export const MAX_TAGS_ON_MANIFEST = 1000;
 
+/**
+ * The most credentials of an organization, expired ones included until somebody removes them. Lists filter them, and
+ * removing the organization deletes all of them in one statement, at central and at each node.
+ */
+export const MAX_CREDENTIALS = 1000;
+
 /** The most open upload sessions of an organization in one store. Each is a row for a day, however few bytes it has. */
 export const MAX_OPEN_UPLOADS = 10_000;

@@ -13,6 +13,7 @@ import { OciError } from '../../oci/errors.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import {
   DEFAULT_LIMITS,
+  MAX_CREDENTIALS,
   MAX_OPEN_UPLOADS,
   MAX_REPOSITORIES,
   MAX_TAGS_ON_MANIFEST,
@@ -175,6 +176,22 @@ export function repositoriesExceeded(organization: OrganizationName): OciError {
   return new OciError('QUOTA_EXCEEDED', {
     message: messageOf(organization, 'repositories', MAX_REPOSITORIES, MAX_REPOSITORIES),
     detail: { organization, limit: 'repositories', most: MAX_REPOSITORIES },
+  });
+}
+
+/** SQL that holds if an organization has the most credentials that it may have. Reads at most that many rows. */
+export function hasTooManyCredentials(organization: string): string {
+  return `(SELECT count(*) FROM (SELECT 1 FROM credentials WHERE organization = ${organization}
+    LIMIT ${MAX_CREDENTIALS})) >= ${MAX_CREDENTIALS}`;
+}
+
+/** Returns the error for one credential too many. */
+export function credentialsExceeded(organization: OrganizationName): OciError {
+  return new OciError('QUOTA_EXCEEDED', {
+    message:
+      `this credential would exceed the limit of ${MAX_CREDENTIALS} credentials of the organization ${organization}: ` +
+      'remove others first, such as those that have expired',
+    detail: { organization, limit: 'credentials', most: MAX_CREDENTIALS },
   });
 }
 

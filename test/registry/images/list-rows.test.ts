@@ -8,7 +8,8 @@ import { listable } from '../../../src/auth/listable.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { allStatements } from '../../../src/stores/database.ts';
-import '../../../src/registry/images/list-rows.ts';
+import { MAX_TAGS_OF_PAGE } from '../../../src/registry/images/list-rows.ts';
+import type { ListedImage, Page } from '../../../src/registry/registry.ts';
 import { resetCounts } from '../../support/counting.ts';
 import { type Fixture, granted, ifPublic, openFixture, pushImage, pushSmallImage } from '../../support/fixture.ts';
 import { withoutTriggers } from '../../support/without-triggers.ts';
@@ -124,6 +125,48 @@ test('a page costs one round trip, and reads as many rows among 100 images as am
   await withoutTriggers(env.DB_CENTRAL, clear);
 });
 
+test('a page of the images of a digest ends early if they have many tags, and the pages together have them all', async () => {
+  const [repositories, tagsEach] = [250, 100];
+  const numbers = 'WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)';
+  const name = "'alice/r' || printf('%03d', i % ?2)";
+  const columns =
+    'repository, digest, media_type, artifact_type, size, created_version, deleted_version, last_pull, image_size, image_kind';
+  const insert = (count: number, into: string) =>
+    env.DB_CENTRAL.prepare(into.replace('SELECT', `${numbers} SELECT`))
+      .bind(count, repositories, digestOf(1))
+      .run();
+  await withoutTriggers(env.DB_CENTRAL, async () => {
+    await insert(repositories, `INSERT INTO repositories SELECT ${name}, 0, 1 FROM n WHERE ?3 <> ''`);
+    await insert(
+      repositories,
+      `INSERT INTO manifests (${columns}) SELECT ${name}, ?3, 'a/b', '', 2, 1, 0, 0, 1, '' FROM n`,
+    );
+    await insert(
+      repositories * tagsEach,
+      `INSERT INTO tags SELECT ${name}, 't' || (i / ?2), ?3, 1000, 'central', 1 FROM n`,
+    );
+  });
+  for (const patterns of [['alice/*'], ['alice/r007', 'alice/r100', 'alice/r249', 'alice/x/*']]) {
+    const scope = listable({ ...ALICE, repositories: patterns }, undefined);
+    const found: string[] = [];
+    let after: string | undefined = '';
+    while (after !== undefined) {
+      const page: Page<ListedImage> = await fixture.registry.listImagesOf(
+        scope,
+        { kind: 'digest', digest: digestOf(1) },
+        { limit: 1000, after },
+      );
+      const tags = page.items.reduce((sum, image) => sum + image.tags.length, 0);
+      expect(tags).toBeLessThanOrEqual(MAX_TAGS_OF_PAGE + tagsEach);
+      expect(page.items.every((image) => image.tags.length === tagsEach)).toBe(true);
+      found.push(...page.items.map(({ repository }) => repository));
+      after = page.last;
+    }
+    expect(found).toHaveLength(patterns.length === 1 ? repositories : 3);
+    expect(found).toEqual([...new Set(found)].toSorted());
+  }
+});
+
 test('an image by its digest costs as much as a HEAD of its manifest', async () => {
   const image = await pushSmallImage(fixture, 1, ['latest']);
   const reference = { kind: 'digest', digest: image.digest } as const;
@@ -156,7 +199,7 @@ test('every list is covered by the check below', () => {
 
 test.each(LISTS)('a page is read in the order of its index: %s', async (statement) => {
   const query = env.DB_CENTRAL.prepare(`EXPLAIN QUERY PLAN ${statement}`).bind(
-    ...Array.from({ length: 5 }, () => null).slice(0, /\?5/.test(statement) ? 5 : 4),
+    ...Array.from({ length: 6 }, () => null).slice(0, /\?6/.test(statement) ? 6 : 4),
   );
   const steps = (await query.all<{ detail: string }>()).results.map(({ detail }) => detail);
   expect(steps.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
