@@ -64,6 +64,7 @@ const ERRORS = {
     'MANIFEST_INVALID',
     'a tag has 1 to 128 letters, digits, "_", "." or "-", and does not start with "." or "-"',
   ],
+  TOO_MANY_CHUNKS: [413, 'SIZE_INVALID', 'the upload has too many chunks: start it again with larger ones'],
   TOO_MANY_REQUESTS: [429, 'TOOMANYREQUESTS', 'too many requests: wait, then try again'],
   TOO_MANY_TAGS: [414, 'UNSUPPORTED', 'too many tags in one request'],
   UNAUTHORIZED: [401, 'UNAUTHORIZED', 'authentication is required'],

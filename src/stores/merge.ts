@@ -8,7 +8,7 @@ import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { raiseClock } from './clock.ts';
 import { type BoundStatement, sql } from './database.ts';
-import { asManyAs } from './rows-read.ts';
+import { perTag } from './rows-read.ts';
 import { measureImages } from './manifests/image-measure.ts';
 import { hiddenUntil, isAliveManifest, removedVersion, isAliveLink } from './deletion/removals.ts';
 import { ARTIFACT_TYPE, MEDIA_TYPE, type TypeClaim } from './manifests/manifest-type.ts';
@@ -184,7 +184,7 @@ const SHOW_TAGS = sql`
 const SHOW_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = ${IS_VISIBLE} WHERE (repository, digest) IN (
     SELECT incoming.value ->> 'repository', incoming.value ->> 'digest' FROM json_each(?1) AS incoming)
-  AND visible <> ${IS_VISIBLE}`.reading(asManyAs('tags on the manifests'));
+  AND visible <> ${IS_VISIBLE}`.reading(perTag);
 
 const ADD_REPOSITORIES = sql`
   INSERT INTO repositories (name, created_at, listed) SELECT DISTINCT m.repository, CAST(?2 AS INTEGER), 0

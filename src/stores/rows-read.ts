@@ -5,6 +5,7 @@
  *
  * Rows of tables and indexes count, and so do the rows that triggers read, as in D1's `meta.rows_read`.
  */
+import { MAX_TAGS_ON_MANIFEST } from './organizations/limits.ts';
 
 /** One run of a statement. */
 export interface Run {
@@ -44,6 +45,18 @@ export function inFull(rowsEach = 4): ReadsAtMost {
 export function atMost(rows: number): ReadsAtMost {
   return (run) => keyed(run) + rows;
 }
+
+/** How many stores take tags that end up on one manifest: central and nine nodes. More nodes can add as many more. */
+const STORES = 10;
+/** The most rows read for one tag: its row and index entry, its manifest, its removal, and its organization's usage. */
+const ROWS_PER_TAG = 12;
+
+/**
+ * Bounds a statement that reads all tags on one manifest, or on each that an element of the JSON arrays names. A store
+ * lets its own clients put only so many on a manifest, and merges what other stores took.
+ */
+export const perTag: ReadsAtMost = (run) =>
+  keyed(run) + ROWS_PER_TAG * Math.max(1, run.keys) * STORES * MAX_TAGS_ON_MANIFEST;
 
 /**
  * Sets no bound, for the few statements that read all of something: because only an administrator adds to it, because

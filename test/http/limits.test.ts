@@ -1,5 +1,5 @@
 /**
- * Limits of an organization other than bytes of blobs: manifests, tags, open uploads. A push over a limit is refused as
+ * Limits of an organization other than bytes of blobs: manifests, tags, tags on one manifest, open uploads. A push over a limit is refused as
  * one over a quota is.
  */
 import { env } from 'cloudflare:workers';
@@ -181,6 +181,35 @@ describe.each(['central', 'node1'] as const)('limits without a quota at %s', (ho
     expect(await pushed(host, 1, 'latest', 'alice/new')).toBe(201);
   });
 
+  test('of tags on one manifest refuse a new one, hidden ones included, but not one that is there', async () => {
+    hosts = await ThreeHosts.open();
+    const image = await imageNumbered(host, 1);
+    const put = (reference: string) => hosts.putManifest(host, APP, reference, image);
+    const tagWith = async (reference: string): Promise<number> => (await put(reference)).status;
+    expect(await tagWith('first')).toBe(201);
+    await DATABASES[host]
+      .prepare(
+        `WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+        INSERT INTO tags SELECT t.repository, 'tag' || i, t.digest, t.version, t.origin, i % 2 FROM n, tags t`,
+      )
+      .run();
+    requireRefused(
+      await put(`${image.digest}?tag=a&tag=b`),
+      'this tag',
+      'limit of 1000 tags on one manifest',
+      'has 999',
+    );
+    expect(await tagWith(`${image.digest}?tag=a&tag=first`)).toBe(201);
+    requireRefused(await put('b'), 'has 1000', 'Delete some of them first');
+    expect([await tagWith('tag3'), await tagWith('tag4'), await tagWith(image.digest)]).toEqual([201, 201, 201]);
+    expect([await pushed(host, 2, 'tag5'), await tagWith('b')]).toEqual([201, 201]);
+    requireRefused(await put('c'));
+    await hosts.drain();
+    await remove(host, 'first');
+    requireRefused(await put('c'), 'has 1000', 'count until they are collected');
+    expect(await tagWith('first')).toBe(201);
+  });
+
   test('of open uploads refuse a chunk of one more, and leave nothing', async () => {
     hosts = await ThreeHosts.open();
     const location = async (): Promise<string> =>
@@ -243,6 +272,19 @@ describe('at nodes', () => {
       expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/${tag}`)).status).toBe(200);
     }
     for (const host of HOSTS) requireRefused(await push(host, 3));
+  });
+
+  test('tags on one manifest are announced, even if central has the most that it takes', async () => {
+    hosts = await ThreeHosts.open();
+    expect(await pushed('central', 1)).toBe(201);
+    await env.DB_CENTRAL.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+      INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1 FROM n, tags t`,
+    ).run();
+    requireRefused(await push('central', 1, 'another'), 'on one manifest');
+    expect(await pushed('node1', 1, 'another')).toBe(201);
+    await hosts.drain();
+    expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/another`)).status).toBe(200);
   });
 
   test('an image that central has may be pushed to a node that never had it', async () => {

@@ -22,7 +22,7 @@ export const UNNEEDED = digest('6', 0);
 export const TAG = 'moved' as Tag;
 /** A subject with 5,000 referrers. */
 export const SUBJECT_OF_MANY = digest('5', 0);
-/** A manifest with 10,000 tags. */
+/** A manifest with 10,000 tags: as many as ten stores take. */
 export const TAGGED = digest('7', 0);
 /** An index of 4,000 manifests, each of which is an index that lists the next 36. */
 export const TOP = digest('a', 0);
@@ -124,7 +124,7 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
   [20_000, `tags SELECT '${BIG}', 'a' || printf('%05d', i), NULL, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'b' || printf('%05d', i), ${d('0')}, 1500 + i, 'central', 0`],
   [5000, `tags SELECT '${BIG}', 'c' || printf('%05d', i), '${TAGGED}', 999999, 'central', 0`],
-  [5000, `tags SELECT '${BIG}', 'd' || printf('%05d', i), '${TAGGED}', 2000000, 'central', 1`],
+  [4999, `tags SELECT '${BIG}', 'd' || printf('%05d', i), '${TAGGED}', 2000000, 'central', 1`],
   [1, `tags SELECT '${BIG}', '${TAG}', '${TAGGED}', 2000000, 'central', 1`],
   [100_000, `tag_history SELECT '${BIG}', '${TAG}', 1000 + i, 'central', '${TAGGED}', i`],
   // Repositories: public ones without an image first. All have one blob.

@@ -40,6 +40,7 @@ import { openStore } from '../../src/stores/store.ts';
 import * as history from '../../src/stores/manifests/tag-history.ts';
 import { tagsOfManifest } from '../../src/stores/manifests/tags-above.ts';
 import * as tombstones from '../../src/maintenance/collection/tombstone-rows.ts';
+import { MAX_CHUNKS } from '../../src/stores/uploads/upload-rows.ts';
 import * as usage from '../../src/stores/organizations/usage-rows.ts';
 import * as shown from '../../src/stores/organizations/usage-shown.ts';
 import * as limits from '../../src/stores/organizations/organization-limits.ts';
@@ -162,6 +163,21 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         );
       },
     ],
+    [
+      'a session of the most chunks',
+      async () => {
+        const open = await registry.openUpload(BIG, SUBJECT, 'sha256');
+        const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
+        await env.DB_CENTRAL.prepare(
+          `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
+          INSERT INTO upload_chunks SELECT u.id, i, 0, 'blobs/many' FROM n CROSS JOIN uploads u
+            WHERE u.repository = '${BIG}' AND u.state = 'open' AND u.size = ${layer.byteLength}`,
+        ).run();
+        await registry.appendChunk(session(one, BIG), undefined, bodyOf(layer)).catch(refused);
+        await registry.finishUpload(session(one, BIG), COMMON, undefined, undefined).catch(refused);
+        await registry.cancelUpload(session(one, BIG));
+      },
+    ],
     ['mount from a repository', () => registry.mountBlob(SMALL, COMMON, granted('mallory/00001' as RepositoryName))],
     [
       'mount from anywhere',
@@ -197,6 +213,10 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
           [],
           BIG,
         ),
+    ],
+    [
+      'push a tag too many for one manifest',
+      async () => pushImage(fixture, { ...(await imageOf(COMMON, [])), digest: TAGGED }, ['more'], BIG).catch(refused),
     ],
     [
       'a manifest whose blobs are not there',
@@ -661,6 +681,13 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['shown tag', () => findShown(database, BIG, { kind: 'tag', tag: tag('d00001') })],
     ['delete manifests', () => deletions.deleteManifests(database, CONTEXT, BIG, [digest('b', 20), digest('0', 20)])],
     ['delete a manifest of many tags', () => registry.deleteManifest(BIG, TAGGED)],
+    [
+      'push that manifest again',
+      async () => {
+        await env.DB_CENTRAL.prepare('UPDATE organizations SET quota_bytes = NULL').run();
+        await pushImage(fixture, { ...(await imageOf(COMMON, [])), digest: TAGGED }, [], BIG);
+      },
+    ],
     ['delete the large index', () => registry.deleteManifest(BIG, TOP).catch(refused)],
   ];
 }

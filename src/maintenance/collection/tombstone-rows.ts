@@ -20,7 +20,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { removedVersion } from '../../stores/deletion/removals.ts';
-import { asManyAs, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
+import { inFull, paged, perTag, type ReadsAtMost } from '../../stores/rows-read.ts';
 
 /** The tombstone of a tag. */
 export interface TagTombstone {
@@ -134,15 +134,13 @@ const HIDDEN_TAGS = `json_each(?1) AS deletion
 const KEEP_HIDDEN_TAGS = sql`
   INSERT INTO tag_history (repository, name, version, origin, digest, recorded_at)
   SELECT t.repository, t.name, t.version, t.origin, t.digest, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS} WHERE true
-  ON CONFLICT DO NOTHING`.reading(asManyAs('tags on the manifests'));
+  ON CONFLICT DO NOTHING`.reading(perTag);
 const CHANGE_LOG_HIDDEN_TAGS = sql`
   INSERT INTO change_log (kind, name, key, version, recorded_at)
-  SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(
-  asManyAs('tags on the manifests'),
-);
+  SELECT 'tag', t.repository, t.name, t.version, CAST(?2 AS INTEGER) FROM ${HIDDEN_TAGS}`.reading(perTag);
 const DELETE_HIDDEN_TAGS = sql`
   UPDATE tags SET digest = NULL, origin = ?2, visible = 0 WHERE (repository, name) IN (
-    SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(asManyAs('tags on the manifests'));
+    SELECT t.repository, t.name FROM ${HIDDEN_TAGS})`.reading(perTag);
 
 /**
  * Turns the tags that deletions hide into tombstones.
@@ -192,12 +190,13 @@ const DELETION_GOES = `${DELETION_IS_LISTED} AND m.deleted_version < CAST(?3 AS 
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = m.repository AND t.digest = m.digest AND t.version <= m.deleted_version
       AND t.version > ${removedVersion('m.repository')})`;
+const withTags: ReadsAtMost = (run) => withEntries(run) + perTag(run);
 const DELETE_MANIFESTS = sql<ForgottenDeletion>`
   DELETE FROM manifests AS m WHERE ${DELETION_GOES} AND m.created_version <= m.deleted_version AND m.media_type = ''
-  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
+  RETURNING repository, digest`.reading(withTags);
 const FORGET_DELETIONS = sql<ForgottenDeletion>`
   UPDATE manifests AS m SET deleted_version = 0 WHERE ${DELETION_GOES} AND m.created_version > m.deleted_version
-  RETURNING repository, digest`.reading(asManyAs('tags on the manifests'));
+  RETURNING repository, digest`.reading(withTags);
 
 /** Forgets the manifest deletions that are due, and returns them. See {@link forgetTags} for the parameters. */
 export function forgetDeletions(

@@ -14,7 +14,7 @@ import { isPromised, LINKS_PER_BLOB } from '../../stores/retention.ts';
 import { type Batch, type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { reachedFrom } from '../../stores/manifests/listed-manifests.ts';
 import { DIGESTS_PER_PARAMETER, jsonParts } from '../../stores/merge.ts';
-import { asManyAs, atMost, paged, type ReadsAtMost, inFull } from '../../stores/rows-read.ts';
+import { atMost, inFull, paged, perTag, type ReadsAtMost } from '../../stores/rows-read.ts';
 
 /** A page of images starts after this one. */
 export interface UsePosition {
@@ -199,9 +199,7 @@ const GIVE_UP = sql`
     OR EXISTS (SELECT 1 FROM ${TAGS_OF_MEMBERS} CROSS JOIN pins p ON p.repository = ?2 AND p.reference = t.name
       CROSS JOIN manifests m ON m.repository = ?2 AND m.digest = t.digest WHERE t.version > m.deleted_version)
     OR EXISTS (SELECT 1 FROM json_each(?3) AS member CROSS JOIN manifests m
-      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`.reading(
-  asManyAs('tags on the manifests'),
-);
+      ON m.repository = ?2 AND m.digest = member.value WHERE m.used_at > CAST(?4 AS INTEGER)))`.reading(perTag);
 
 const BEGUN = 'EXISTS (SELECT 1 FROM evictions WHERE token = ?1)';
 const LISTED = '(SELECT value FROM json_each(?3))';
@@ -235,14 +233,10 @@ const DELETE_TAGS = sql`
     AND ${HAS_GONE('tags.digest')}
     AND NOT EXISTS (SELECT 1 FROM manifests m
       WHERE m.repository = ?2 AND m.digest = tags.digest AND m.deleted_version >= tags.version)
-    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(
-  asManyAs('tags on the manifests'),
-);
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository = ?2 AND h.name = tags.name)`.reading(perTag);
 const HIDE_TAGS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
-  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_GONE('tags.digest')}`.reading(
-  asManyAs('tags on the manifests'),
-);
+  WHERE repository = ?2 AND digest IN ${LISTED} AND visible = 1 AND ${HAS_GONE('tags.digest')}`.reading(perTag);
 const DELETE_LINKS = sql`
   DELETE FROM links WHERE repository = ?2 AND digest IN ${LISTED} AND ${BEGUN}
     AND (usable_until IS NULL OR usable_until <= CAST(?4 AS INTEGER)) AND NOT ${isPromised('links.digest', '?4')}

@@ -106,10 +106,7 @@ export class FederatedDeletions {
   async manifest(repository: RepositoryName, digest: Digest, by: Actor, precondition?: Precondition): Promise<void> {
     const { node, central } = this.#federation;
     const reference = { kind: 'digest', digest } as const;
-    const [local, tags] = await Promise.all([
-      findManifest(node.database, repository, reference, 'descriptor'),
-      tagsOfManifest(node.database, repository, digest),
-    ]);
+    const local = await findManifest(node.database, repository, reference, 'descriptor');
     const remote = await answerOfCentral(findManifest(central.database, repository, reference, 'descriptor'));
     const here = underRemoval(local.manifest ?? NO_MANIFEST, local.removed);
     const there = underRemoval(remote.manifest ?? NO_MANIFEST, remote.removed);
@@ -119,6 +116,8 @@ export class FederatedDeletions {
         requireHolds({ precondition }, digest);
         shown = { reference, version: isAlive(there) ? there.created : null };
       }
+      // Reads all tags on the manifest, so it comes after what can refuse the deletion without them.
+      const tags = await tagsOfManifest(node.database, repository, digest);
       requireNoTagAbove(repository, digest, await this.#stillAbove(repository, tags.above));
       const versions = Math.max(here.created, here.deleted, tags.version);
       const context = this.#context(by);

@@ -8,7 +8,7 @@ import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
 import { committed, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
-import { inFull } from '../rows-read.ts';
+import { inFull, perTag } from '../rows-read.ts';
 import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
 import {
   isAliveManifest,
@@ -110,7 +110,7 @@ const DELETE_MANIFESTS = sql`
 const HIDE_TAGS_OF_MANIFESTS = sql`
   UPDATE tags INDEXED BY tags_by_digest SET visible = 0
   WHERE repository = ?1 AND visible = 1 AND digest IN (
-    SELECT deleted.value FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')})`.reading(inFull());
+    SELECT deleted.value FROM clock CROSS JOIN json_each(?2) AS deleted WHERE ${committed('?3')})`.reading(perTag);
 
 const UNLIST_EMPTY_REPOSITORY = sql`
   UPDATE repositories SET listed = 0 WHERE name = ?1 AND EXISTS (SELECT 1 FROM clock WHERE ${committed('?2')})

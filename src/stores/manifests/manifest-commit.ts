@@ -11,6 +11,7 @@ import type { Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed, versionOf, takeVersion, type CommitContext } from '../clock.ts';
 import { type Database, sql } from '../database.ts';
+import { perTag } from '../rows-read.ts';
 import { DEFAULT_LIMITS } from '../organizations/limits.ts';
 import { measureImages } from './image-measure.ts';
 import { CLAIM, IS_OF_MANIFEST } from './manifest-type.ts';
@@ -20,6 +21,7 @@ import {
   excessOf,
   type KnownAtCentral,
   limitExceeded,
+  readsAddition,
   reportNearLimits,
 } from '../organizations/organization-limits.ts';
 import { SELECT_STILL_SHOWN, type Shown, ShownChanged, shownParameter, STILL_SHOWN } from '../deletion/shown.ts';
@@ -48,7 +50,7 @@ const TAKE_VERSION_IF_BLOBS_ARE_THERE = takeVersion(
   `NOT EXISTS (${MISSING_BLOBS('?3', '?4', '?5')}) AND NOT EXISTS (${CONTRADICTIONS('?8', '?4')})
     AND ${STILL_SHOWN('?9', '?4')} AND ${excessOf('?4', '?7')} IS NULL
     AND NOT ${exceedsQuota('?4', `(${addedByManifest('?4', '?6')} + ${bytesOfManifest('?4', '?7')})`)}`,
-);
+).reading(readsAddition);
 
 /** Keeps bytes that were being released, now that a manifest needs them. */
 const KEEP_BLOBS = sql`
@@ -70,7 +72,7 @@ const SHOW_TAGS_OF_MANIFEST = sql`
       AND m.created_version > m.deleted_version)
     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = ?1 AND m.digest = ?2
       AND m.deleted_version >= tags.version)
-    AND version > ${removedVersion('?1')}`;
+    AND version > ${removedVersion('?1')}`.reading(perTag);
 
 const HIDDEN_UNTIL = hiddenUntil('manifests');
 const KEEPS_TYPE = `(${isAliveManifest('manifests')})`;

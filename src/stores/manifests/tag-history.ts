@@ -8,7 +8,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
 import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { asManyAs, keyed, paged } from '../rows-read.ts';
+import { keyed, paged, perTag } from '../rows-read.ts';
 
 /**
  * Keeps the current writes of tags that are about to be written. ?1 repository, ?2 JSON array of tags, ?3 milliseconds
@@ -159,9 +159,7 @@ export function writeOfTag(
 
 const GREATEST_TAG_VERSION = sql<{ version: number }>`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
-  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(
-  asManyAs('tags on the manifests'),
-);
+  CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(perTag);
 
 /** Selects what {@link greatestTagVersion} returns. */
 export function selectGreatestTagVersion(

@@ -24,6 +24,12 @@ export const DEFAULT_LIMITS: StoreLimits = {
 export const MAX_REPOSITORIES = 100_000;
 
 /**
+ * The most tags on one manifest of a repository in one store, hidden ones included. A deletion of the manifest hides
+ * them all in one statement, which others wait for.
+ */
+export const MAX_TAGS_ON_MANIFEST = 1000;
+
+/**
  * The most credentials of an organization, expired ones included until somebody removes them. Lists filter them, and
  * removing the organization deletes all of them in one statement, at central and at each node.
  */

@@ -1,17 +1,25 @@
 /**
  * The limits that apply to every organization, even without a quota: the number of its manifests, tags and
- * repositories, and the bytes of its manifests in one store's database.
+ * repositories, of tags on one manifest, and the bytes of its manifests in one store's database.
  *
  * The counts are columns of `usage`, which triggers maintain (`0001_berth.sql`). They are checked in the statement that
  * takes the commit's version. So if two pushes fit only one at a time, one of them is stored. A write that adds nothing
  * is never refused, and merging refuses nothing. For manifests and tags, a node adds the counts that central last
- * reported; repositories and bytes are those of the node's own database alone.
+ * reported; the others are those of the node's own database alone.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { DEFAULT_LIMITS, MAX_CREDENTIALS, MAX_OPEN_UPLOADS, MAX_REPOSITORIES, type StoreLimits } from './limits.ts';
+import {
+  DEFAULT_LIMITS,
+  MAX_CREDENTIALS,
+  MAX_OPEN_UPLOADS,
+  MAX_REPOSITORIES,
+  MAX_TAGS_ON_MANIFEST,
+  type StoreLimits,
+} from './limits.ts';
+import { atMost } from '../rows-read.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
 /** What central already counts of a push to a node. */
@@ -34,6 +42,7 @@ export function addition(
     digest,
     size,
     tags: unknown,
+    onManifest: tags,
     known: known.manifest ? 1 : 0,
     limits: [manifests, maxTags, manifestBytes],
   });
@@ -58,6 +67,13 @@ export function hasTooManyRepositories(repository: string): string {
   return `${kept('repository_rows', repository)} >= ${MAX_REPOSITORIES}`;
 }
 
+/** SQL for how many tags are on the manifest of an {@link addition}, at most {@link MAX_TAGS_ON_MANIFEST}. */
+const tagsOnManifest = (repository: string, added: string): string => `(SELECT count(*) FROM (
+  SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository = ${repository}
+    AND t.digest = ${added} ->> 'digest' LIMIT ${MAX_TAGS_ON_MANIFEST}))`;
+/** Bounds a statement that checks an {@link addition}. */
+export const readsAddition = atMost(4 * MAX_TAGS_ON_MANIFEST);
+
 /** SQL for the {@link Limit} that an {@link addition} to a repository would exceed; NULL if there is none. */
 export function excessOf(repository: string, added: string): string {
   const row = `FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${added} ->> 'digest'`;
@@ -70,20 +86,26 @@ export function excessOf(repository: string, added: string): string {
       WHEN new.tags > 0 AND new.tags + ${counted('tags', repository)} > ${added} ->> '$.limits[1]' THEN 'tags'
       WHEN new.bytes > 0 AND new.bytes + ${kept('stored_manifest_bytes', repository)} > ${added} ->> '$.limits[2]'
         THEN 'bytes'
+      WHEN new.on_manifest > 0 AND new.on_manifest + ${tagsOnManifest(repository, added)} > ${MAX_TAGS_ON_MANIFEST}
+        THEN 'tags_on_manifest'
       END
     FROM (SELECT
       NOT (${added} ->> 'known' OR EXISTS (SELECT 1 ${row} AND m.created_version > m.deleted_version)) AS manifests,
       (SELECT count(*) FROM json_each(${added}, '$.tags') AS tag WHERE NOT EXISTS (
         SELECT 1 FROM tags t WHERE t.repository = ${repository} AND t.name = tag.value AND t.visible = 1)) AS tags,
+      (SELECT count(*) FROM json_each(${added}, '$.onManifest') AS tag WHERE NOT EXISTS (
+        SELECT 1 FROM tags t WHERE t.repository = ${repository} AND t.name = tag.value
+          AND t.digest = ${added} ->> 'digest')) AS on_manifest,
       iif(EXISTS (SELECT 1 ${row} AND m.media_type <> ''), 0, ${added} ->> 'size') AS bytes) AS new)`;
 }
 
 const SELECT_EXCESS = sql`
   SELECT ${excessOf('?1', '?2')} AS excess, ${counted('manifests', '?1')} AS manifests,
     ${counted('tags', '?1')} AS tags,
-    ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes`;
+    ${kept('repository_rows', '?1')} AS repositories, ${kept('stored_manifest_bytes', '?1')} AS bytes,
+    ${tagsOnManifest('?1', '?2')} AS tags_on_manifest`.reading(readsAddition);
 
-type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes';
+type Limit = 'manifests' | 'tags' | 'repositories' | 'bytes' | 'tags_on_manifest';
 
 type Excess = { readonly excess: Limit | null } & Readonly<Record<Limit, number>>;
 
@@ -102,14 +124,36 @@ export async function limitExceeded(
   const organization = organizationOf(repository);
   const used = found[found.excess];
   const { manifests, tags, manifestBytes: bytes } = limits;
-  const limit = { manifests, tags, repositories: MAX_REPOSITORIES, bytes }[found.excess];
+  const limit = {
+    manifests,
+    tags,
+    repositories: MAX_REPOSITORIES,
+    bytes,
+    tags_on_manifest: MAX_TAGS_ON_MANIFEST,
+  }[found.excess];
   return new OciError('QUOTA_EXCEEDED', {
-    message: messageOf(organization, found.excess, used, limit),
+    message:
+      found.excess === 'tags_on_manifest'
+        ? messageOfTagsOnManifest(repository, used)
+        : messageOf(organization, found.excess, used, limit),
     detail: { organization, limit: found.excess, used, most: limit },
   });
 }
 
-function messageOf(organization: OrganizationName, excess: Limit, used: number, limit: number): string {
+function messageOfTagsOnManifest(repository: RepositoryName, used: number): string {
+  return (
+    `this tag would exceed the limit of ${MAX_TAGS_ON_MANIFEST} tags on one manifest of ${repository}: ` +
+    `the manifest has ${used}. Delete some of them first. ` +
+    'Tags that a deletion of the manifest has hidden count until they are collected, a day later'
+  );
+}
+
+function messageOf(
+  organization: OrganizationName,
+  excess: Exclude<Limit, 'tags_on_manifest'>,
+  used: number,
+  limit: number,
+): string {
   if (excess === 'bytes') {
     return (
       `this manifest would exceed the limit of ${inUnits(limit)} of manifests of the organization ${organization}: ` +

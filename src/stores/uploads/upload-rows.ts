@@ -11,7 +11,8 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
 import type { Piece } from './blob-writer.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
-import { paged, inFull } from '../rows-read.ts';
+import { OciError } from '../../oci/errors.ts';
+import { atMost, paged } from '../rows-read.ts';
 import { hasTooManyUploads } from '../organizations/organization-limits.ts';
 import { addedBy, exceedsQuota } from '../organizations/usage-rows.ts';
 
@@ -24,6 +25,17 @@ export interface UploadRow {
   /** The write id of the request that last changed the row. */
   readonly write_id: string;
 }
+
+/**
+ * The most chunks of a session. Closing it reads one object for each, and a request may call R2 and D1 10,000 times.
+ * The first chunk is not checked: one body that is written in several objects needs 5 GB to exceed this.
+ */
+export const MAX_CHUNKS = 9900;
+
+/** SQL that holds if a session has no room for more chunks. */
+const hasTooManyChunks = (upload: string, more: string): string => `(SELECT count(*) FROM (
+  SELECT 1 FROM upload_chunks WHERE upload = ${upload} LIMIT ${MAX_CHUNKS})) + ${more} > ${MAX_CHUNKS}`;
+const readsChunks = atMost(2 * MAX_CHUNKS);
 
 /** The session that a row is for. */
 export interface UploadIdentity {
@@ -42,7 +54,11 @@ const INSERT_UPLOAD = sql`
 const ADVANCE_UPLOAD = sql`
   UPDATE uploads SET size = CAST(?3 AS INTEGER), digest = NULL, write_id = ?4
   WHERE id = ?1 AND state = 'open' AND size = CAST(?2 AS INTEGER)
-    AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')}`;
+    AND NOT ${exceedsQuota('uploads.repository', '?3 - ?2')} AND NOT (${hasTooManyChunks('?1', '?5')})`.reading(
+  readsChunks,
+);
+
+const SELECT_TOO_MANY_CHUNKS = sql`SELECT 1 WHERE ${hasTooManyChunks('?1', '?2')}`.reading(readsChunks);
 
 // The session's bytes become the blob's. The rest of the blob, which this request sent, has not been counted yet.
 const FINISH_UPLOAD = sql`
@@ -64,7 +80,9 @@ const CLOSE_UPLOAD = sql`UPDATE uploads SET state = 'cancelled', write_id = ?2 W
 
 const DELETE_CHUNK_THAT_IS_BLOB = sql`
   DELETE FROM upload_chunks WHERE upload = ?1 AND key = (
-    SELECT l.key FROM uploads u JOIN locations l ON l.digest = u.digest AND l.store = ?2 WHERE u.id = ?1)`;
+    SELECT l.key FROM uploads u JOIN locations l ON l.digest = u.digest AND l.store = ?2 WHERE u.id = ?1)`.reading(
+  readsChunks,
+);
 
 const INSERT_CHUNKS = sql`
   INSERT INTO upload_chunks (upload, start, size, key)
@@ -74,13 +92,14 @@ const INSERT_CHUNKS = sql`
 const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
 const SELECT_CHUNKS = sql<Piece>`SELECT start, size, key FROM upload_chunks WHERE upload = ?1 ORDER BY start`.reading(
-  inFull(),
+  readsChunks,
 );
 
 const DELETE_CHUNK_THAT_BECAME_BLOB = sql`
-  DELETE FROM upload_chunks WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`;
+  DELETE FROM upload_chunks
+  WHERE upload = ?1 AND key = (SELECT key FROM locations WHERE digest = ?2 AND store = ?3)`.reading(readsChunks);
 
-const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(inFull());
+const DELETE_CHUNKS = sql`DELETE FROM upload_chunks WHERE upload = ?1`.reading(readsChunks);
 
 const SELECT_EXPIRED_WITH_CHUNKS = sql`
   SELECT id FROM (SELECT id FROM uploads WHERE expires_at <= CAST(?1 AS INTEGER) ORDER BY expires_at
@@ -114,9 +133,20 @@ export function insertUpload(
   return [INSERT_UPLOAD, upload.id, upload.repository, row.state, row.size, row.digest, row.writeId, upload.expiresAt];
 }
 
-/** Takes an open session that has exactly `from` bytes, and makes it `to` bytes long. */
-export function advanceUpload(id: string, from: number, to: number, writeId: string): BoundStatement {
-  return [ADVANCE_UPLOAD, id, from, to, writeId];
+/** Takes an open session that has exactly `from` bytes and room for `chunks` more, and makes it `to` bytes long. */
+export function advanceUpload(id: string, from: number, to: number, writeId: string, chunks: number): BoundStatement {
+  return [ADVANCE_UPLOAD, id, from, to, writeId, chunks];
+}
+
+/** Returns the error for a session that has no room for `more` chunks; undefined if it has. */
+export async function chunksExceeded(database: Database, id: string, more: number): Promise<OciError | undefined> {
+  if ((await database.first(SELECT_TOO_MANY_CHUNKS, id, more)) === undefined) return undefined;
+  return new OciError('TOO_MANY_CHUNKS', {
+    message:
+      `an upload has at most ${MAX_CHUNKS} chunks: send the rest in the PUT that closes it, ` +
+      'or start it again with larger chunks',
+    detail: { limit: MAX_CHUNKS },
+  });
 }
 
 /**

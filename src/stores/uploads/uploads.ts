@@ -51,6 +51,7 @@ import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from './u
 import {
   advanceUpload,
   cancelUpload,
+  chunksExceeded,
   deleteChunks,
   deleteChunkThatBecameBlob,
   finishUpload,
@@ -119,7 +120,7 @@ export class Uploads {
   /**
    * Appends a chunk.
    * @param start the offset at which the client says that the chunk starts; undefined for the end of the session
-   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, QUOTA_EXCEEDED
+   * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, TOO_MANY_CHUNKS, QUOTA_EXCEEDED
    */
   async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
     const owner = this.#owner(session);
@@ -142,7 +143,7 @@ export class Uploads {
             { ...upload, repository: owner.repository },
             { state: 'open', size, digest: written.digest, writeId },
           )
-        : advanceUpload(upload.id, upload.offset, size, writeId);
+        : advanceUpload(upload.id, upload.offset, size, writeId, written.pieces.length);
     const { taken } = await this.#store.database.batch({
       take,
       chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
@@ -151,7 +152,7 @@ export class Uploads {
     const [row] = taken;
     if (row?.write_id !== writeId) {
       this.#discard(written.pieces.map(({ key }) => key));
-      throw await this.#notTaken(owner, upload, row, 'chunk', written.size);
+      throw await this.#notTaken(owner, upload, row, written.size, written.pieces.length);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -323,7 +324,7 @@ export class Uploads {
     if (row?.write_id !== write.writeId) {
       if (write.fresh) this.#discard([write.key]);
       if (isFinished(row, digest)) return this.#promiseAgain(blob);
-      throw await this.#notTaken(owner, upload, row, 'blob', write.size);
+      throw await this.#notTaken(owner, upload, row, write.size);
     }
     const kept = location[0]?.key;
     if (write.fresh || kept === write.key) {
@@ -391,20 +392,26 @@ export class Uploads {
     return session[0];
   }
 
-  /** Returns the error for a write that did not take the session: the session has moved on, or there is no room. */
+  /**
+   * Returns the error for a write that did not take the session: the session has moved on, or there is no room.
+   * @param chunks how many chunks it would have added; none if it is the whole blob
+   */
   async #notTaken(
     owner: SessionOwner,
     upload: UploadReference,
     row: UploadRow | undefined,
-    what: 'blob' | 'chunk',
     size: number,
+    chunks = 0,
   ): Promise<OciError> {
     const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
     if (!isInOrder) return this.#refusal(owner, upload, row);
     const { database } = this.#store;
+    if (chunks === 0) return noRoomFor(database, owner.repository, 'blob', size);
     const exceeded =
-      row === undefined && what === 'chunk' ? await uploadsExceeded(database, owner.repository) : undefined;
-    return exceeded ?? noRoomFor(database, owner.repository, what, size);
+      row === undefined
+        ? await uploadsExceeded(database, owner.repository)
+        : await chunksExceeded(database, upload.id, chunks);
+    return exceeded ?? noRoomFor(database, owner.repository, 'chunk', size);
   }
 
   async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {

@@ -11,6 +11,8 @@ import type { Berth, CountedBerth, Surroundings } from '../surroundings.ts';
 const MIB = 1024 * 1024;
 const BLOBS = 10;
 const TAGS = 10_000;
+/** A manifest takes a thousand tags. */
+const TAGS_PER_IMAGE = 500;
 const REPEATED = 1000;
 const CONNECTIONS = 8;
 const BACKLOG_LIMIT = 16 * MIB;
@@ -83,22 +85,24 @@ async function settling(surroundings: Surroundings, blobBytes: number) {
 /** Pushes tags while central is unreachable. Returns how many outbox entries must be announced. */
 async function pushBacklog(berth: CountedBerth, config: Blob, tags: number, repeated: number): Promise<number> {
   const { node1 } = berth.clients('alice/backlog');
-  const [image, other] = [imageOf(config), imageOf(config)];
+  const images = Array.from({ length: Math.ceil(tags / TAGS_PER_IMAGE) }, () => imageOf(config));
+  const imageFor = (number: number) => images[number % images.length] ?? imageOf(config);
+  const pair = [imageFor(0), imageOf(config)] as const;
   await node1.logIn();
   let left = tags;
   const lane = async (): Promise<void> => {
     for (let number = left--; number > 0; number = left--) {
       await node1.logIn();
-      await node1.pushManifest(image, `t${number}`);
+      await node1.pushManifest(imageFor(number), `t${number}`);
     }
   };
   await Promise.all(Array.from({ length: CONNECTIONS }, lane));
   for (let i = 0; i < repeated; i++) {
     await node1.logIn();
-    await node1.pushManifest(i % 2 === 0 ? image : other, 'repeated');
+    await node1.pushManifest(pair[i % 2 === 0 ? 0 : 1], 'repeated');
   }
-  // The repeated tag and both manifests come on top.
-  return tags + 3;
+  // The repeated tag and all manifests come on top.
+  return tags + images.length + 2;
 }
 
 export const nodesCopies: readonly Row[] = [

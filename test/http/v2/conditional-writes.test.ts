@@ -1,4 +1,5 @@
 /** If-Match and If-None-Match on PUT and DELETE (RFC 9110 §13), at central and at a node. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addCredentials, addUsers, basic, type NewUser } from '../../support/client.ts';
 import { bytesOf, contentDigest, type Image, indexOf, snapshot } from '../../support/fixture.ts';
@@ -87,6 +88,24 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
     expect(await remove('latest', { 'If-Match': `"${first.digest}"` })).toBe(202);
     expect(await remove(first.digest, { 'If-Match': '*' })).toBe(202);
     expect(await digestAt(host, first.digest)).toBeNull();
+  });
+
+  test('DELETE of a manifest reads none of its tags if the precondition fails', async () => {
+    const image = await imageWith('1');
+    await put(host, 'latest', image);
+    const database = host === 'central' ? env.DB_CENTRAL : env.DB_NODE1!;
+    await database
+      .prepare(
+        `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+        INSERT INTO tags SELECT t.repository, 'more' || i, t.digest, t.version, t.origin, 1 FROM n, tags t`,
+      )
+      .run();
+    const before = hosts.counts[host].rowsRead;
+    const headers = { 'If-Match': `"${OTHER}"` };
+    expect((await hosts.call(host, 'DELETE', `${MANIFESTS}/${image.digest}`, { headers })).status).toBe(412);
+    expect(hosts.counts[host].rowsRead - before).toBeLessThan(200);
+    expect((await hosts.call(host, 'DELETE', `${MANIFESTS}/${image.digest}`)).status).toBe(202);
+    expect((await hosts.call(host, 'GET', `${MANIFESTS}/more1`)).status).toBe(404);
   });
 
   test('a refusal does not reveal the current manifest, because its client may lack the right to read', async () => {

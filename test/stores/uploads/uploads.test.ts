@@ -1,3 +1,4 @@
+import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { OciError } from '../../../src/oci/errors.ts';
@@ -9,6 +10,7 @@ import {
   PART_BYTES,
   SMALL_BYTES,
 } from '../../../src/stores/uploads/buffer-budget.ts';
+import { MAX_CHUNKS } from '../../../src/stores/uploads/upload-rows.ts';
 import { ChunkOutOfOrder } from '../../../src/stores/uploads/upload-session.ts';
 import {
   bodyOf,
@@ -223,6 +225,35 @@ describe('invariant 4: nothing is stored under a wrong digest', () => {
     expect(await snapshot()).toBe(before);
     expect((await fixture.registry.uploadProgress(session(progress))).size).toBe(progress.size);
   });
+});
+
+test('a session takes no more chunks than the most, and can still be closed with the rest', async () => {
+  const [chunk, rest] = [bytesOf(1, 10), bytesOf(2, 20)];
+  await pushChunks([chunk], 'known');
+  // One chunk less than the most.
+  await env.DB_CENTRAL.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 2 - ${MAX_CHUNKS})
+    INSERT INTO upload_chunks SELECT upload, i, 0, key FROM n, upload_chunks`,
+  ).run();
+  const full = await fixture.registry.appendChunk(
+    session(await fixture.registry.uploadProgress(session(open))),
+    undefined,
+    bodyOf(chunk),
+  );
+  const before = await snapshot();
+  const refused = fixture.registry.appendChunk(session(full), undefined, bodyOf(rest));
+  await expect(refused).rejects.toMatchObject({
+    kind: 'TOO_MANY_CHUNKS',
+    message: expect.stringMatching(/^an upload has at most 9900 chunks: .* larger chunks$/),
+  });
+  const stale = fixture.registry.appendChunk(session(open), undefined, bodyOf(rest));
+  await expect(stale).rejects.toMatchObject({ kind: 'CHUNK_OUT_OF_ORDER', progress: { size: 20 } });
+  await fixture.settled();
+  expect(await snapshot()).toBe(before);
+  await env.DB_CENTRAL.prepare('DELETE FROM upload_chunks WHERE start < 0').run();
+  const whole = concat([chunk, chunk, rest]);
+  await fixture.registry.finishUpload(session(full), await digestOf('sha256', whole), undefined, bodyOf(rest));
+  expect(await stored(whole)).toBe(true);
 });
 
 describe('order', () => {
