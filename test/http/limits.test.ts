@@ -1,6 +1,6 @@
 /**
- * Limits of an organization other than bytes of blobs: manifests, tags, tags on one manifest, open uploads. A push over a limit is refused as
- * one over a quota is.
+ * Limits of an organization other than bytes of blobs: manifests, tags, tags on one manifest, open uploads. A push over
+ * a limit is refused as one over a quota is.
  */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';

@@ -1,11 +1,17 @@
 /** Batches: rows by name, typed by their statements, which run in the order in which they are written. */
 import { env } from 'cloudflare:workers';
-import { describe, expect, expectTypeOf, test } from 'vitest';
-import { type BoundStatement, Database, sqlOfWholeTable } from '../../src/stores/database.ts';
+import { afterAll, describe, expect, expectTypeOf, test } from 'vitest';
+import { type BoundStatement, Database, sqlOfWholeTable, wholeTableStatements } from '../../src/stores/database.ts';
 
 const ADD = sqlOfWholeTable`INSERT INTO pins (repository, reference, created_at) VALUES (?1, ?2, 0)`;
 const COUNT = sqlOfWholeTable<{ pins: number }>`SELECT count(*) AS pins FROM pins`;
 const LIST = sqlOfWholeTable<{ reference: string }>`SELECT reference FROM pins ORDER BY reference`;
+
+// Files share an isolate, and other tests check every statement that is declared in it.
+afterAll(() => {
+  const declared = wholeTableStatements as unknown[];
+  for (const statement of [ADD, COUNT, LIST]) declared.splice(declared.indexOf(statement), 1);
+});
 
 const database = new Database(env.DB_NODE1!);
 const add = (reference: string): BoundStatement => [ADD, 'alice/app', reference];

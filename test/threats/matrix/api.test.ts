@@ -179,6 +179,7 @@ const ROUTES: readonly Route[] = [
   {
     needs: 'organization',
     method: 'DELETE',
+    hides: true,
     path: (subject) => `${of(subject)}/credentials/${subject.credential}`,
     grants: credentialOf,
     answer: found(204, credentialExists),

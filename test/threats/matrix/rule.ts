@@ -42,6 +42,7 @@ const unauthorized = (...challenge: readonly string[]): Expected => ({
   challenge,
 });
 const DENIED: Expected = { answer: [403, 'DENIED'], allowed: false, challenge: undefined };
+const UNKNOWN: Expected = { answer: [404, 'NOT_FOUND'], allowed: false, challenge: undefined };
 
 export function expectedOfV2({ host }: Place, caller: Caller, route: Route, target: Target): Expected {
   const { identity, presented } = caller;
@@ -89,6 +90,8 @@ export interface ApiRoute {
    * pull from it, or push to it. `prefetch`: callers that may push to it, or run the nodes.
    */
   readonly needs: 'nothing' | 'registry' | 'organization' | 'repository' | 'pull' | 'push' | 'prefetch';
+  /** Whether a credential with repositories outside the caller's patterns is answered as an unknown one. */
+  readonly hides?: boolean;
   /** Registries that the route changes: the caller's credential must be good at all of them. */
   readonly holdsAt?: readonly string[] | undefined;
 }
@@ -147,5 +150,8 @@ export function expectedOfApi(
       identity.rights.includes('admin') &&
       (route.needs === 'organization' || identity.covers.test(repository)));
   const isGood = route.holdsAt === undefined || reaches(identity, { registries: route.holdsAt });
+  const { repository: granting } = granted ?? {};
+  const isHidden = identity.kind === 'organization' && granting !== undefined && !identity.covers.test(granting);
+  if (manages && isGood && route.hides === true && isHidden) return UNKNOWN;
   return manages && isGood && (granted === undefined || reaches(identity, granted)) ? allowed(answer) : DENIED;
 }
