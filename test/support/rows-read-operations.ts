@@ -170,8 +170,9 @@ function pushesAndPulls(fixture: Fixture): [string, Operation][] {
         const one = await registry.appendChunk(session(open, BIG), undefined, bodyOf(layer));
         await env.DB_CENTRAL.prepare(
           `WITH RECURSIVE n (i) AS (SELECT -1 UNION ALL SELECT i - 1 FROM n WHERE i > 1 - ${MAX_CHUNKS})
-          INSERT INTO upload_chunks SELECT u.id, i, 0, 'blobs/many' FROM n CROSS JOIN uploads u
-            WHERE u.repository = '${BIG}' AND u.state = 'open' AND u.size = ${layer.byteLength}`,
+          INSERT INTO upload_chunks SELECT u.id, i, 0, 'blobs/many' FROM (
+            SELECT id FROM uploads WHERE repository = '${BIG}' AND state = 'open' AND size = ${layer.byteLength}
+            LIMIT 1) AS u CROSS JOIN n`,
         ).run();
         await registry.appendChunk(session(one, BIG), undefined, bodyOf(layer)).catch(refused);
         await registry.finishUpload(session(one, BIG), COMMON, undefined, undefined).catch(refused);
