@@ -14,7 +14,7 @@ import type { OciError } from '../oci/errors.ts';
 import type { Queues } from '../registry/compose.ts';
 import type { Registry } from '../registry/registry.ts';
 
-/** What an isolate creates once and shares between its requests. */
+/** Objects that an isolate creates once and shares between its requests. */
 export interface Runtime {
   readonly config: Config;
   readonly keys: SigningKeys;
@@ -41,7 +41,7 @@ export interface Variables {
   principal: Principal;
   /** The caller of the management API. */
   caller: Credential;
-  /** The caller and its limits. What it creates can never exceed these limits. */
+  /** The caller and its limits. A credential that the caller creates never exceeds them. */
   delegate: Delegate;
   /** The error to answer with if the repository that is read turns out not to be public. */
   refusalUnlessPublic: OciError;

@@ -23,7 +23,7 @@ const BYTES_PER_CHARACTER = 2;
 const PIECE_CHARACTERS = 16 * 1024;
 const LOOK_MILLISECONDS = 1000;
 
-/** What requests have borrowed to build their answers. */
+/** Loans of requests that are building their answers. */
 const held = new WeakMap<AppContext, Loan>();
 
 /** Returns a function that waits for room for the request's answer. Call that function once per request. */

@@ -1,4 +1,4 @@
-/** What every maintenance task receives: the stores, the settings, the clock, and the run's time limit. */
+/** Every maintenance task receives a context: the stores, the settings, the clock, and the run's time limit. */
 import type { Config } from '../config.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
