@@ -1,7 +1,7 @@
 /**
- * `npm test`: runs all checks, the quick ones first. A step that passes prints one line, or one line for each test
- * file. A step that fails prints its output and ends the run. workerd reports every connection that a test breaks off
- * on standard error; those lines are dropped.
+ * `npm test`: runs the quick checks at once, then the tests. A step that passes prints one line, or one line for each
+ * test file. A step that fails prints its output and ends the run. workerd reports every connection that a test breaks
+ * off on standard error; those lines are dropped.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,15 +32,16 @@ async function run(
   return { code: code ?? 1, kept };
 }
 
-for (const [name, command] of STEPS) {
-  const start = Date.now();
-  const { code, kept } = await run(command, false);
-  if (code !== 0) {
-    console.error(`${kept}\n${name} failed: npm run ${name === 'format' ? 'format' : name}`);
-    process.exit(code);
-  }
-  console.log(`${name}: ok (${((Date.now() - start) / 1000).toFixed(1)} s)`);
-}
+const codes = await Promise.all(
+  STEPS.map(async ([name, command]) => {
+    const start = Date.now();
+    const { code, kept } = await run(command, false);
+    if (code === 0) console.log(`${name}: ok (${((Date.now() - start) / 1000).toFixed(1)} s)`);
+    else console.error(`${kept}\n${name} failed: npm run ${name}`);
+    return code;
+  }),
+);
+if (codes.some((code) => code !== 0)) process.exit(1);
 const { code, kept } = await run([...TESTS, ...process.argv.slice(2)], true);
 if (code !== 0) console.error(kept.replaceAll(BROKEN_CONNECTIONS, ''));
 process.exitCode = code;

@@ -22,7 +22,7 @@ const MATRIX_AT_NODES = 'test/threats/matrix/*-node*.test.ts';
 const LONG = 'test/**/*.long.test.ts';
 /** Suites of which `npm test` runs a sample (`support/sample.ts`). */
 const SAMPLED = [
-  'test/threats/matrix/*.test.ts',
+  'test/threats/**/*.test.ts',
   'test/stores/merge.test.ts',
   'test/stores/organizations/usage.test.ts',
   'test/stores/deletion/sweep.test.ts',

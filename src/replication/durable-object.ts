@@ -198,7 +198,11 @@ export class ReplicationQueue extends DurableObject<Env> {
     const done = bytes.catch(() => undefined).then(() => (work.left = false));
     await this.#moveMetadata(replicator, mayGoOn);
     while (work.left && mayGoOn()) {
-      await Promise.race([done, new Promise((wake) => setTimeout(wake, METADATA_RETRY_MILLISECONDS))]);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, METADATA_RETRY_MILLISECONDS);
+      await Promise.race([done, promise]);
+      // A timer that is left would keep the Durable Object in memory, which costs duration.
+      clearTimeout(timer);
       if (work.left && (replicator.nextRetry() ?? Infinity) <= Date.now())
         await this.#moveMetadata(replicator, mayGoOn);
     }

@@ -86,26 +86,25 @@ describe.each(HOSTS_AND_NODES)('body size, catalog size, nested indexes and deep
     expect((await host.call('DELETE', `/v2/alice/app/manifests/${itself.digest}`, { as: 'alice' })).status).toBe(202);
   });
 
-  test.each(['9'.repeat(400), '999999999999999', '2147483648', '1001'])(
-    'a catalog, tags and referrers with n=%s are cut to a page',
-    async (n) => {
-      const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)';
-      await env.DB_CENTRAL.prepare(
-        `INSERT INTO repositories (name, created_at, listed) ${numbers} SELECT printf('alice/r%05d', i), 0, 1 FROM n`,
-      ).run();
+  test('a catalog and referrers with any larger n are cut to a page', async () => {
+    const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)';
+    await env.DB_CENTRAL.prepare(
+      `INSERT INTO repositories (name, created_at, listed) ${numbers} SELECT printf('alice/r%05d', i), 0, 1 FROM n`,
+    ).run();
+    const subject = await indexOf([]);
+    await host.putManifest('alice/app', 'subject', subject);
+    const config = await host.putBlob('alice/app', bytesOf(1, 10));
+    for (let i = 0; i < 101; i++) {
+      const image = await imageOf(config, [], { subject: subjectOf(subject), annotations: { i: String(i) } });
+      await host.putManifest('alice/app', image.digest, image);
+    }
+    for (const n of ['9'.repeat(400), '999999999999999', '2147483648', '1001']) {
       const catalog = await host.call('GET', `/v2/_catalog?n=${n}`, { as: 'alice' });
-      expect((await catalog.json<{ repositories: string[] }>()).repositories).toHaveLength(1000);
-      const subject = await indexOf([]);
-      await host.putManifest('alice/app', 'subject', subject);
-      const config = await host.putBlob('alice/app', bytesOf(1, 10));
-      for (let i = 0; i < 101; i++) {
-        const image = await imageOf(config, [], { subject: subjectOf(subject), annotations: { i: String(i) } });
-        await host.putManifest('alice/app', image.digest, image);
-      }
+      expect([n, (await catalog.json<{ repositories: string[] }>()).repositories.length]).toEqual([n, 1000]);
       const referrers = await host.call('GET', `/v2/alice/app/referrers/${subject.digest}?n=${n}`, { as: 'alice' });
-      expect((await referrers.json<{ manifests: unknown[] }>()).manifests).toHaveLength(100);
-    },
-  );
+      expect([n, (await referrers.json<{ manifests: unknown[] }>()).manifests.length]).toEqual([n, 100]);
+    }
+  });
 
   test.each(['1e9', '0x10', '-1', '1.5', ' 5', 'null'])('a page with n=%j is 400', async (n) => {
     for (const path of [

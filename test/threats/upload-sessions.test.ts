@@ -6,7 +6,7 @@ import type { RepositoryName } from '../../src/oci/reference.ts';
 import { formatUploadReference } from '../../src/stores/uploads/upload-reference.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers, codeOf } from '../support/client.ts';
-import { bytesOf, snapshot } from '../support/fixture.ts';
+import { bytesOf, snapshotWithoutUse } from '../support/fixture.ts';
 import { type As, type Host, HOSTS_AND_NODES } from './hosts.ts';
 
 beforeEach(addUsers);
@@ -111,7 +111,7 @@ describe.each(HOSTS_AND_NODES)("another's upload session is unknown at $name", (
 describe.each(HOSTS_AND_NODES)('unsigned upload state is never accepted at $name', (host) => {
   test('a reference with any character changed, cut or added is unknown, and changes nothing', async () => {
     const reference = referenceOf(await started(host));
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     const changed = fc.oneof(
       fc
         .tuple(fc.nat(reference.length - 1), fc.constantFrom('0', '9', 'a', 'f', 'A', 'Z', '.', '_', '-', '~'))
@@ -129,7 +129,7 @@ describe.each(HOSTS_AND_NODES)('unsigned upload state is never accepted at $name
       }),
       { numRuns: 60, seed: 20_261 },
     );
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 
   test.each([
@@ -139,9 +139,9 @@ describe.each(HOSTS_AND_NODES)('unsigned upload state is never accepted at $name
     ['a path', () => '..%2F..%2Fblobs%2Fsha256'],
     ['only an id', () => crypto.randomUUID()],
   ])('%s is unknown', async (_what, make) => {
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     expect(await tryAll(host, 'alice/app', await make(), 'alice')).toEqual(UNKNOWN);
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 });
 

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addCredentials, addUsers, basic, type NewUser } from '../../support/client.ts';
-import { bytesOf, contentDigest, type Image, indexOf, snapshot } from '../../support/fixture.ts';
+import { bytesOf, contentDigest, type Image, indexOf, snapshotWithoutUse } from '../../support/fixture.ts';
 import { type Answered, type HostName, ThreeHosts } from '../../support/three-hosts.ts';
 
 const BLIND: NewUser = {
@@ -68,9 +68,9 @@ describe.each(['central', 'node1'] as const)('at %s', (host) => {
   test('a refused PUT changes nothing', async () => {
     await put(host, 'latest', await imageWith('1'));
     await hosts.drain();
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     expect((await put(host, 'latest', await imageWith('2'), { 'If-None-Match': '*' })).status).toBe(412);
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 
   test('DELETE with If-Match deletes only the named manifest; a missing one is 404', async () => {

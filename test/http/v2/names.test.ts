@@ -4,7 +4,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, USERS } from '../../support/client.ts';
 import { putBlob, putImage, putManifest } from '../../support/content.ts';
-import { bytesOf, imageOf, indexOf, snapshot } from '../../support/fixture.ts';
+import { bytesOf, imageOf, indexOf, snapshotWithoutUse } from '../../support/fixture.ts';
 import { ThreeHosts } from '../../support/three-hosts.ts';
 
 beforeEach(addUsers);
@@ -28,14 +28,14 @@ describe('an invalid tag', () => {
 
   test.each(MALFORMED)('%j is unknown to GET, HEAD and DELETE, like any absent tag', async (tag) => {
     await putImage('alice/app', 1, ['latest']);
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     for (const method of [...READS, 'DELETE']) {
       const here = await answer(method, `/v2/alice/app/manifests/${encodeURIComponent(tag)}`);
       expect([method, here]).toEqual([method, told(method, 404, 'MANIFEST_UNKNOWN')]);
       const nowhere = await answer(method, `/v2/alice/typo/manifests/${encodeURIComponent(tag)}`);
       expect([method, nowhere]).toEqual([method, told(method, 404, 'NAME_UNKNOWN')]);
     }
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 
   test.each(MALFORMED)('%j is refused to a push', async (tag) => {
@@ -114,7 +114,7 @@ describe.each([
   });
 
   test('is denied to POST, PATCH and PUT at once, and the error says what to do', async () => {
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     for (const options of [{}, { as }] as const) {
       for (const [method, path] of [
         ['POST', 'blobs/uploads/'],
@@ -129,7 +129,7 @@ describe.each([
         expect([error?.code, error?.message]).toEqual(['DENIED', expect.stringContaining(problem)]);
       }
     }
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 
   test.each(['pull,push', 'push', '*', 'push,pull,delete'])(
@@ -240,7 +240,7 @@ describe('a digest of an algorithm that Berth does not support', () => {
   test.each(OTHERS)('%s is refused as the digest of a push', async (digest) => {
     const image = await indexOf([]);
     const { headers } = await call('POST', '/v2/alice/app/blobs/uploads/', { as });
-    const before = await snapshot();
+    const before = await snapshotWithoutUse();
     const config = { mediaType: 'application/x', digest, size: 1 };
     const ofIt = JSON.stringify({
       schemaVersion: 2,
@@ -263,7 +263,7 @@ describe('a digest of an algorithm that Berth does not support', () => {
         [400, 'DIGEST_INVALID'],
       ]);
     }
-    expect(await snapshot()).toBe(before);
+    expect(await snapshotWithoutUse()).toBe(before);
   });
 
   test('is 400 when it is malformed or too long', async () => {

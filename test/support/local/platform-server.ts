@@ -32,6 +32,7 @@ export class PlatformServer {
   /** Bytes sent of endless bodies. */
   bytesSent = 0;
   readonly #organizations = new Map<string, string>();
+  readonly #behaviours = new Map<string, Behaviour>();
   readonly #waiting: (() => void)[] = [];
   #server: Server = createServer();
   #port = 0;
@@ -76,6 +77,11 @@ export class PlatformServer {
     return this.asked.filter((token) => token === whole).length;
   }
 
+  /** Makes it behave so whenever it is asked about this token. */
+  answer({ whole }: PlatformToken, behaviour: Behaviour): void {
+    this.#behaviours.set(whole, behaviour);
+  }
+
   release(): void {
     for (const answer of this.#waiting.splice(0)) answer();
   }
@@ -98,7 +104,8 @@ export class PlatformServer {
       if (organization === undefined) response.writeHead(401, json).end('{"status":"error","errors":[{"status":401}]}');
       else response.writeHead(200, json).end(body);
     };
-    switch (this.behaviour) {
+    const behaviour = this.#behaviours.get(token) ?? this.behaviour;
+    switch (behaviour) {
       case 'well':
         return well();
       case 'when told':
@@ -123,7 +130,7 @@ export class PlatformServer {
         response.socket?.destroySoon();
         return;
       default:
-        response.writeHead(this.behaviour, json).end(body);
+        response.writeHead(behaviour, json).end(body);
     }
   }
 
