@@ -1,7 +1,7 @@
 /**
  * Gives every test empty stores that have the schema. Test files share one runtime, since starting one for each file
- * would take longer than most files run. This module is evaluated before each file, and removes what the file before
- * has left.
+ * would take longer than most files run. This module is evaluated before each file, and removes what the previous file
+ * left.
  */
 import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -29,7 +29,7 @@ await clearStores();
 const PURE = /\/test\/(?:oci|namespaces)\//;
 if (!PURE.test(expect.getState().testPath ?? '')) beforeEach(clearStores);
 
-/** Stops the queues of the file before, which would otherwise go on in the stores of this file. */
+/** Stops the queues of the previous file, which would otherwise go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {
   for (const id of await listDurableObjectIds(env.REPLICATION_QUEUE)) {
     await runInDurableObject(env.REPLICATION_QUEUE.get(id), async (_queue, { storage }) => {

@@ -1,4 +1,4 @@
-/** What operators see of maintenance over HTTP. */
+/** Maintenance, as operators see it over HTTP. */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
