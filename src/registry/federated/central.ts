@@ -1,4 +1,4 @@
-/** What the parts of a node's registry share: the node's store, central's store, and the way to ask central. */
+/** The parts of a node's registry share the node's store, central's store, and the way to ask central. */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -23,7 +23,7 @@ export interface FederatedOptions extends StoredRegistryOptions {
   readonly centralHasReplicas: boolean;
 }
 
-/** What every part of a node's registry works with. */
+/** The stores and options that every part of a node's registry works with. */
 export interface Federation {
   readonly node: Store;
   readonly central: Store;
