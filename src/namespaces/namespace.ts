@@ -1,4 +1,7 @@
-/** What a hostname resolves to: central or a node. `store` names the D1 database and R2 bucket that hold its state. */
+/**
+ * The registry that a host name resolves to: central or a node. `store` names the D1 database and R2 bucket that hold
+ * its state.
+ */
 export type Namespace = CentralNamespace | NodeNamespace;
 
 export interface CentralNamespace {

@@ -67,7 +67,7 @@ import type {
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests written here have to be announced to central. True at a node. */
   readonly announces: boolean;
-  /** What organizations may have; the defaults if undefined. */
+  /** The limits of organizations; the defaults if undefined. */
   readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
