@@ -32,7 +32,7 @@ export interface CheckedLocationRow extends LocationRow {
 
 export type Damage = 'missing' | 'wrong bytes';
 
-/** What one query says about a blob in a repository. */
+/** The result of one query about a blob in a repository. */
 export interface BlobRows {
   /** Whether anyone may read the repository. */
   readonly public: boolean;
