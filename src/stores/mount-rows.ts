@@ -23,8 +23,8 @@ import { isAliveLink } from './deletion/removals.ts';
 import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
 
 /**
- * Where a mount may take a blob from: one repository, which `onlyIfPublic` requires to be public, or any repository
- * that is public or whose name is in a range.
+ * The repositories that a mount may take a blob from: one, which `onlyIfPublic` requires to be public, or any that is
+ * public or whose name is in a range.
  */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }

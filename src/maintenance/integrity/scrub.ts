@@ -39,7 +39,7 @@ const MAX_ATTEMPTS = 3;
 const BURST_MILLISECONDS = 10 * MINUTE;
 
 /**
- * Where the next slice starts: after which blob, and how often the next blob has failed. Saved as `<digest>
+ * The start of the next slice: after which blob, and how often the next blob has failed. Saved as `<digest>
  * <attempts>`.
  */
 interface Position {

@@ -23,7 +23,7 @@ import { INSERT_HISTORY } from '../manifests/tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } from '../manifests/tags-above.ts';
 
 /**
- * What a node knows of something that it asks central to delete. The deletion then happens even if central has never
+ * A node's knowledge of something that it asks central to delete. The deletion then happens even if central has never
  * heard of the thing, and its version is greater than `versions`.
  */
 export interface SeenElsewhere {

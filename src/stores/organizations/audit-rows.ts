@@ -72,7 +72,7 @@ export interface AuditEntry {
   readonly count: number;
 }
 
-/** What an entry is about. */
+/** The thing that an entry is about. */
 export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
 const INSERT = 'INSERT INTO audit (at, action, organization, repository, key, subject, name, host)';
