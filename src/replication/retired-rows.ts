@@ -81,7 +81,7 @@ export interface ForgottenSlice {
   readonly locations: number;
   /** The blobs of the slice whose locations stay, and their bytes. */
   readonly kept: { readonly blobs: number; readonly bytes: number };
-  /** Where the next slice starts; undefined after the last. */
+  /** The start of the next slice; undefined after the last. */
   readonly end: string | undefined;
 }
 

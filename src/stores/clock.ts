@@ -21,7 +21,7 @@ export interface CommitContext {
   readonly now: number;
   /** Who asks for a deletion; Berth itself by default. */
   readonly by?: Actor;
-  /** What organizations may have; `DEFAULT_LIMITS` by default. */
+  /** The limits of organizations; `DEFAULT_LIMITS` by default. */
   readonly limits?: StoreLimits | undefined;
 }
 

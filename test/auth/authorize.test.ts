@@ -1,6 +1,6 @@
 /**
  * The permission rule as a matrix: every caller, in every way that it can present itself, does everything to every
- * repository. What a caller may do is written by hand below; nothing is computed from its credential.
+ * repository. Each caller's permissions are written by hand below; none is computed from its credential.
  */
 import { describe, expect, test } from 'vitest';
 import { issueAccessToken, verifyAccessToken } from '../../src/auth/access-token.ts';
@@ -28,7 +28,7 @@ type Powers = Partial<Record<Repository, readonly Action[]>>;
 
 interface Caller {
   readonly credential: Credential | undefined;
-  /** What the caller may do with sufficient scopes. A repository that is left out allows nothing. */
+  /** The actions that sufficient scopes allow the caller. A repository that is left out allows nothing. */
   readonly may: Powers;
 }
 

@@ -42,7 +42,7 @@ const REFERENCES = 20_000;
 const DIGESTS = 5000;
 
 /**
- * Where a slice starts among the images. With `collection`, it starts once a round of collection has ended.
+ * The start of a slice among the images. With `collection`, the slice starts once a round of collection has ended.
  *
  * Idle images go first. The first pass after that keeps images whose children were pulled more recently than the image
  * itself, since these are less idle than they look. If that does not make enough room, a second pass takes those too.
@@ -50,7 +50,7 @@ const DIGESTS = 5000;
 interface Position extends UsePosition {
   readonly pass: Pass;
   readonly collection?: Collection;
-  /** What kept an earlier slice of the round from removing bytes. */
+  /** The reason why an earlier slice of the round did not remove bytes. */
   readonly stopped?: string | undefined;
 }
 
