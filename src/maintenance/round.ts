@@ -55,9 +55,9 @@ export interface Task {
 }
 
 export interface Slice {
-  /** Where the next slice starts, in the task's own format; undefined at the end of the round. */
+  /** The start of the next slice, in the task's own format; undefined at the end of the round. */
   readonly position: string | undefined;
-  /** What the slice could not do, as a sentence for an operator. */
+  /** The work that the slice could not do, as a sentence for an operator. */
   readonly stopped?: string | undefined;
   /** The earliest time at which the next slice may begin, in milliseconds since the epoch. */
   readonly notBefore?: number;
@@ -177,8 +177,8 @@ const SKEW = MINUTE;
 
 /**
  * Corrects the times that a clock wrote before it was set back. If a task's last slice or round lies in the future, the
- * task would otherwise wait for as long as that clock was ahead. So the task is due now, and its round begins now. When
- * its previous round ended is unknown.
+ * task would otherwise wait for as long as that clock was ahead. So the task is due now, and its round begins now. It
+ * is unknown when its previous round ended.
  */
 function asOf(state: TaskState, now: number): TaskState {
   const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = state;

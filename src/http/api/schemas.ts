@@ -77,7 +77,7 @@ const registries = z
   .openapi({
     example: ['node1'],
     description:
-      'Where the credential is valid: "central" and names of nodes. The default is where the caller is valid',
+      'The registries where the credential is valid: "central" and names of nodes. The default is those of the caller',
   });
 
 export const newOrganizationCredential = z
@@ -348,7 +348,7 @@ export const storeMaintenance = z
           .nullable()
           .openapi({ description: 'When the task last finished the whole store; null for never' }),
         slices: z.int().openapi({ description: 'Slices of the round in progress or, between rounds, of the last one' }),
-        stopped: z.string().nullable().openapi({ description: 'What stops the task; null if nothing does' }),
+        stopped: z.string().nullable().openapi({ description: 'The reason why the task is stopped; null if it is not' }),
       }),
     ),
     counters: z

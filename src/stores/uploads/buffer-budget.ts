@@ -29,7 +29,7 @@ export const RESERVED_BYTES = 24 * 1024 * 1024;
  */
 export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
-/** What the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
+/** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
 
 /**
