@@ -23,7 +23,7 @@ export interface HistoryEntry extends TagWrite {
 export interface HistoryPage {
   /** The latest write first. */
   readonly entries: readonly HistoryEntry[];
-  /** Where the next page starts; undefined if there is none. */
+  /** The start of the next page; undefined if there is none. */
   readonly last: WritePosition | undefined;
   /** False if a store did not answer: it may know of other writes. */
   readonly complete: boolean;

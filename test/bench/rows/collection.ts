@@ -1,4 +1,4 @@
-/** What collection and eviction cost, and how much they slow down pushes and pulls. */
+/** The cost of collection and eviction, and how much they slow down pushes and pulls. */
 import { imageOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import type { Control, Slices } from '../control.ts';
