@@ -1,4 +1,4 @@
-/** What replication moves: bytes compared with raw copies, a backlog of tags, and the cost of an image. */
+/** The work of replication: bytes compared with raw copies, a backlog of tags, and the cost of an image. */
 import { basic, type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import { call } from '../http.ts';

@@ -38,7 +38,7 @@ interface Document {
 interface Example {
   /** Path parameters that differ from {@link PARAMETERS}. */
   readonly parameters?: Readonly<Record<string, string>>;
-  /** Who asks; an administrator by default. */
+  /** The caller; an administrator by default. */
   readonly as?: UserName;
   /** Body of a request that succeeds; built once the fixtures exist. */
   readonly body?: () => Promise<object>;
