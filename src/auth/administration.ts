@@ -40,7 +40,7 @@ export interface CredentialSummary {
   readonly name: string;
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];
-  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
+  /** The registries where the credential is valid: 'central' and names of nodes; null for everywhere. */
   readonly registries: readonly string[] | null;
   /** Milliseconds since the epoch, like the times below. */
   readonly createdAt: number;

@@ -11,7 +11,7 @@ import type { Login } from './login.ts';
 /** The caller, with its limits. */
 export type Delegate = Pick<Login, 'credential' | 'registries' | 'expiresAt'>;
 
-/** What a credential may do, and where. */
+/** The things that a credential may do, and the places where it may do them. */
 export interface Reach {
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];

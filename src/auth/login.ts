@@ -22,7 +22,7 @@ import type { Credential, RepositoryPattern, Right } from './credential.ts';
 /** The result of a successful login. */
 export interface Login {
   readonly credential: Credential;
-  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
+  /** The registries where the credential is valid: 'central' and names of nodes; null for everywhere. */
   readonly registries: readonly string[] | null;
   /**
    * When the credential was last looked up, in milliseconds since the epoch. Tokens from this login expire five minutes

@@ -12,7 +12,7 @@ export interface CentralNamespace {
 export interface NodeNamespace {
   readonly kind: 'node';
   readonly name: string;
-  /** Where Cloudflare places the node's Durable Object, as a location hint such as `weur`. */
+  /** The place of the node's Durable Object, as one of Cloudflare's location hints, such as `weur`. */
   readonly region: string;
   readonly store: StoreName;
 }

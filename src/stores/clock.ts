@@ -11,7 +11,7 @@ import { type BoundStatement, type Database, type Sql, sql } from './database.ts
 import type { Actor } from './organizations/audit-rows.ts';
 import type { StoreLimits } from './organizations/limits.ts';
 
-/** Where and when a commit happens, and for whom. */
+/** The place and time of a commit, and its actor. */
 export interface CommitContext {
   /** The store's name, which becomes the origin of its tag writes. */
   readonly origin: string;
@@ -19,7 +19,7 @@ export interface CommitContext {
   readonly announces: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Who asks for a deletion; Berth itself by default. */
+  /** The actor who asks for a deletion; Berth itself by default. */
   readonly by?: Actor;
   /** The limits of organizations; `DEFAULT_LIMITS` by default. */
   readonly limits?: StoreLimits | undefined;

@@ -1,4 +1,7 @@
-/** Lists. Every page costs the page, not the table: it is one range of one index that holds only what is shown. */
+/**
+ * Lists. A page costs what is on it, however large the table: it is one range of one index that holds only what is
+ * shown.
+ */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -56,7 +59,7 @@ export interface NamedTag extends TagVersion {
   readonly name: Tag;
 }
 
-/** What a store knows of tags and manifests, tombstones included. */
+/** A store's knowledge of tags and manifests, tombstones included. */
 export interface KnownVersions {
   readonly tags: ReadonlyMap<Tag, TagVersion>;
   readonly manifests: ReadonlyMap<Digest, ManifestVersions>;

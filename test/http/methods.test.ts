@@ -1,4 +1,4 @@
-/** Which methods a path supports: Allow, OPTIONS, and what pages of other origins may read. */
+/** The methods that a path supports: Allow, OPTIONS, and reads by pages of other origins. */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test } from 'vitest';

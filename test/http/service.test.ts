@@ -1,4 +1,4 @@
-/** What holds for every request, whatever its route. */
+/** The rules that hold for every request, whatever its route. */
 import { env } from 'cloudflare:workers';
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';

@@ -7,7 +7,7 @@ import { addNodeCommand } from '../../src/local/add-node.ts';
 import { recordedOperator, ROOT, wranglerTomlForEachTest } from '../support/local/operator.ts';
 
 const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
-/** What wrangler prints when it has created a database: TOML for the configuration. */
+/** The output of wrangler when it has created a database: TOML for the configuration. */
 const CREATED = `✅ Successfully created DB 'berth-fra' in region WEUR
 Created your new D1 database.
 

@@ -299,14 +299,14 @@ export function applyChangeLog(setting: Setting, store: Store, { tags, manifests
 
 /** The answer to a read at a host. */
 export interface Answer {
-  /** What the reference resolves to; undefined for a 404, or a 503 if central is away. */
+  /** The manifest that the reference resolves to; undefined for a 404, or a 503 if central is away. */
   readonly digest: Slot | undefined;
   /** The tag's row that was judged, if the read is by tag. */
   readonly tag: TagVersion | undefined;
   readonly lifecycle: Lifecycle;
   /** The greatest version of another store's rows that the answer shows. */
   readonly seen: number;
-  /** Which store's content is served. */
+  /** The store whose content is served. */
   readonly from: 'local' | 'central' | 'nobody';
 }
 

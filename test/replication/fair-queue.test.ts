@@ -1,4 +1,4 @@
-/** Which blob is moved next: organizations take turns, late blobs are seen, and two blobs are moved at once. */
+/** The choice of the next blob: organizations take turns, late blobs are seen, and two blobs are moved at once. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';

@@ -88,7 +88,7 @@ const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   paged(4, 8),
 );
 
-/** Where a page starts: after this tag, or after this digest among the untagged images. */
+/** The start of a page: after this tag, or after this digest among the untagged images. */
 export interface ImagePosition {
   readonly part: 'tagged' | 'untagged';
   readonly repository: string;

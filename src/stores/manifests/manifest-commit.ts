@@ -132,7 +132,7 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
-  /** What the store must still show. */
+  /** The state that the store must still show. */
   readonly shown?: Shown | undefined;
   /** At a node, what central already counts of this push. */
   readonly known?: KnownAtCentral;

@@ -13,7 +13,7 @@ import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
-/** Who asks for a change, and through which host. */
+/** The credential that asks for a change, and the host that it asks. */
 export interface Actor {
   /** The id of the credential; '' for Berth itself. */
   readonly subject: string;

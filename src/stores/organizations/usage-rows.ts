@@ -91,7 +91,7 @@ export function inUnits(bytes: number): string {
   return `${Math.floor((bytes / 1000 ** power) * 100) / 100} ${UNITS[power - 1]}`;
 }
 
-/** What an organization uses at central. */
+/** The usage of an organization at central. */
 export interface CentralUsage {
   readonly organization: OrganizationName;
   /** All bytes that count against the quota. */

@@ -20,7 +20,7 @@ export interface Signer {
   verify(text: string, signature: string): Promise<boolean>;
 }
 
-/** Who owns an upload session. If anyone else presents its reference, the upload is unknown. */
+/** The owner of an upload session. If anyone else presents its reference, the upload is unknown. */
 export interface SessionOwner {
   readonly store: string;
   readonly repository: RepositoryName;

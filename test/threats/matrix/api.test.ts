@@ -8,7 +8,7 @@ import type { Answer } from './routes.ts';
 import { type ApiRoute, expectedOfApi, type Granted } from './rule.ts';
 import { createWorld, type World } from './world.ts';
 
-/** What a request is about; `organization` says how much of it exists. */
+/** The subject of a request; `organization` says how much of it exists. */
 interface Subject {
   readonly repository: string;
   readonly exists: boolean;

@@ -45,7 +45,8 @@ export type Operation =
   | Work;
 
 /**
- * Where an operation is stopped: at a call to a store, counted from 0, either before it is sent or before its answer.
+ * The point at which an operation is stopped: at a call to a store, counted from 0, either before it is sent or before
+ * its answer.
  */
 export interface Stop {
   readonly call: number;
