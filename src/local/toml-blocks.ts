@@ -20,7 +20,7 @@ export function appendBlock(text: string, name: string, tables: readonly Table[]
 
 /**
  * Removes a block from the text; returns undefined if the text has no such block.
- * @returns the rest of the text, and the headers of the tables that went
+ * @returns the rest of the text, and the headers of the removed tables
  */
 export function removeBlock(
   text: string,

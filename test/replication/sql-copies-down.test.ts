@@ -57,7 +57,7 @@ test('a look reads about as much as it returns, however long the list is', async
   });
 });
 
-test('an organization has as many copies down as it leaves free', async () => {
+test('an organization has at most as many copies down as stay free', async () => {
   await at('node1', (sql) => {
     fill(sql, ALICE, HALF - 1);
     const state = new SqlQueueState(sql);
@@ -76,7 +76,7 @@ test('an organization has as many copies down as it leaves free', async () => {
   });
 });
 
-test('a prefetch leaves to pulls what has no room', async () => {
+test('a prefetch leaves blobs without room to pulls', async () => {
   const image = await putImage('alice/app', 1, ['latest']);
   await at('node2', (sql) => {
     fill(sql, ALICE, HALF);
