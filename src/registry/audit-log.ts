@@ -42,7 +42,7 @@ export class AuditLog {
 
   /**
    * Records an action that changes no row, and so has no transaction to write its entry in. Call it after the action
-   * and before the answer to whoever asked for it.
+   * and before the caller is answered.
    * @param store the store that keeps the entry
    */
   async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {

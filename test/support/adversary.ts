@@ -1,6 +1,6 @@
 /**
- * Fills a store as an adversary would who wants others to wait: with many rows beside, before and around everything
- * that a request can ask for. The constants name the things to ask for.
+ * Fills a store as an adversary would to make others wait: with many rows beside, before and around everything that a
+ * request can ask for. The constants name the things to ask for.
  */
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
