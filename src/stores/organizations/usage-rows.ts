@@ -1,5 +1,5 @@
 /**
- * How much of a store organizations use, and whether they may use more.
+ * The usage of a store by organizations, and whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only
