@@ -51,7 +51,7 @@ describe('permissions', () => {
     caller === undefined ? 401 : may.includes(caller) ? 200 : 403;
 
   test.each([NODE1, undefined])(
-    'at %s, a puller sees the state and the history; a pusher, or who runs the nodes, may prefetch',
+    'at %s, a puller sees the state and the history; a pusher, or an operator of the nodes, may prefetch',
     async (host) => {
       await pushTo(NODE1, 1);
       await settled();

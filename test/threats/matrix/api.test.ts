@@ -56,7 +56,7 @@ const anywhereIn = (subject: Subject): string => `${organizationOf(subject.repos
 
 /**
  * Fields of a new credential besides its name, with the rights that they grant. Fields that are left out default to
- * what the maker has.
+ * those of the creator.
  */
 const NEW_CREDENTIALS: readonly (readonly [
   fields: (subject: Subject) => object,
