@@ -3,8 +3,8 @@
  * of both stores before deciding what is visible. Deletions go through central, and reach the node's store before they
  * are answered.
  *
- * While central is unavailable, the node serves what it has. What it lacks is 503 rather than 404, which would be wrong
- * if central has it. The exception is a HEAD from a caller who may push: it gets 404, so that the client uploads.
+ * While central is unavailable, the node serves what it has. It answers 503 for anything that it lacks: a 404 would be
+ * wrong if central has it. The exception is a HEAD from a caller who may push: it gets 404, so that the client uploads.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';

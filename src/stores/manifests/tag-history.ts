@@ -1,8 +1,8 @@
 /**
  * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
- * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes what exceeds the
- * number; maintenance (`maintenance/histories.ts`) removes merged entries that exceed it, and entries that are too old.
- * Neither is shown in the meantime.
+ * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes entries beyond
+ * the number; maintenance (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old.
+ * Readers never see such entries.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
