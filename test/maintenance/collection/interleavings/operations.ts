@@ -51,7 +51,7 @@ export type Operation =
 export interface Stop {
   readonly call: number;
   readonly at: 'before' | 'after';
-  /** After how many steps the operation goes on; null if it is killed. */
+  /** The number of steps after which the operation goes on; null if it is killed. */
   readonly resume: number | null;
 }
 
