@@ -12,7 +12,7 @@ export interface ByteRange {
  * Parses a Range header for content of `size` bytes.
  * @returns the range; undefined for the whole content. That is: no header, another unit, or several ranges, which a
  *   server may ignore.
- * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
+ * @throws OciError RANGE_UNSATISFIABLE, even for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
   const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header?.replaceAll(' ', '') ?? '') ?? [];

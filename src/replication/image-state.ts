@@ -56,7 +56,7 @@ export function isFinal(state: State): boolean {
 /**
  * Reports the state of a write.
  * @param version the version of the write, if the caller knows it; otherwise the host's latest write is meant
- * @throws OciError MANIFEST_UNKNOWN, also for a write that the host does not know; UNAVAILABLE
+ * @throws OciError MANIFEST_UNKNOWN, even for a write that the host does not know; UNAVAILABLE
  */
 export async function imageState(
   config: Config,

@@ -205,7 +205,7 @@ function deletionOf(
 const TAKE_VERSION_IF_REPOSITORY_EXISTS = takeVersionAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
 /**
- * Removes a repository: hides everything in it, and makes it private, also if it is pushed again. A sweep deletes the
+ * Removes a repository: hides everything in it, and makes it private, even if it is pushed again. A sweep deletes the
  * rows later. Returns the removal's version; undefined if the repository did not exist.
  */
 export async function deleteRepository(
