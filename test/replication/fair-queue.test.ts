@@ -275,7 +275,7 @@ describe('a queue', () => {
     expect(copyDownSluice.started).toEqual(copiesDown);
   });
 
-  test('copies down for every organization, although more organizations than fit in one look asked for much before', async () => {
+  test('copies down for every organization, even after more organizations than fit in one look asked for much', async () => {
     const { node1 } = hosts;
     const absent = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
     for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: absent(i) });

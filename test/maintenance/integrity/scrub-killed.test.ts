@@ -1,4 +1,4 @@
-/** A run of maintenance that is killed at any call, after the call took effect, is made good by the next run. */
+/** The next run makes good a run of maintenance that is killed at any call, after the call took effect. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { MaintenanceContext } from '../../../src/maintenance/context.ts';
