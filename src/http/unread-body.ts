@@ -11,7 +11,7 @@ import { releaseRoom } from './large-answer.ts';
 const MAX_BYTES = 64 * 1024 ** 2;
 /** Bodies arrive in pieces of 4 KiB. */
 const PIECE_BYTES = 4096;
-/** How long reading goes on at most, in milliseconds. */
+/** The longest time to go on reading, in milliseconds. */
 export const READ_ON_MILLISECONDS = 5000;
 
 /**

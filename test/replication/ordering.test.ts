@@ -1,4 +1,6 @@
-/** A client that was shown something at a host writes after it there: the shortest cases in which that needs care. */
+/**
+ * A client's write at a host is later than everything that the host has shown it: the shortest cases that need care.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
 import { deleteManifests } from '../../src/stores/deletion/deletions.ts';

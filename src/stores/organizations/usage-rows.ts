@@ -34,8 +34,8 @@ export function exceedsQuota(repository: string, bytes: string): string {
 }
 
 /**
- * SQL that holds if a blob counts for the organization of a repository. A linked blob that does not count was only
- * named by manifests that are deleted.
+ * SQL that holds if a blob counts for the organization of a repository. If a linked blob does not count, every manifest
+ * that named it is deleted.
  */
 export function counts(repository: string, digest: string): string {
   return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)}
