@@ -45,7 +45,7 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 0, changeLogEntries: 0 });
-  // Without collection, only sessions without objects go.
+  // Without collection, only sessions without objects are removed.
   expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
   expect(await objectKeys()).toHaveLength(3);
   expect(await run(end + MINUTE)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });

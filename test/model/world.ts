@@ -62,7 +62,7 @@ export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
 
 /**
  * `mergeRemoval` of stores/deletion/removals.ts, with the whole sweep of maintenance/sweep.ts: rows that the sweep has
- * not reached are judged in the same way. A manifest's row goes. A tag's row stays, hidden.
+ * not reached are judged in the same way. A manifest's row is removed. A tag's row stays, hidden.
  */
 export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
   if (version <= store.removed) return store;

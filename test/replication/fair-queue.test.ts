@@ -55,7 +55,7 @@ describe('the fair queue', () => {
     ).toEqual(['a down 1', 'b down 1', 'c up 1', 'a up 1', 'b up 1', 'a down 2', 'a down 3']);
   });
 
-  test('remembers turns: an organization with ever new blobs does not go before one that waits', () => {
+  test('remembers turns: an organization with ever new blobs does not overtake one that waits', () => {
     const fairQueue = new FairQueue();
     const taken = Array.from({ length: 6 }, (_, i) => order(fairQueue, [`a up ${i}`, `b up 0`, `b up 1`], 1)[0]);
     expect(taken.map((name) => name?.slice(0, 1))).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);

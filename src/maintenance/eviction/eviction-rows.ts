@@ -1,11 +1,11 @@
 /**
- * Evicts an image from a node: all of its rows go, and its bytes follow (`release-rows.ts`). An eviction is not a
+ * Evicts an image from a node: removes all of its rows; its bytes follow (`release-rows.ts`). An eviction is not a
  * deletion. It writes no version, no outbox entry and no change log entry, and central keeps the whole image.
  *
  * Invariant 1: an image with an outbox entry stays, since central may not have heard of it. An image that was pulled or
  * pinned since it was chosen stays as well. All this is one transaction. Its first statements judge, and leave a row in
- * `evictions` if the image may go. The other statements look for that row, and the last one removes it. An image can
- * list more digests than one parameter holds, so statements take lists in parts.
+ * `evictions` if the image may be evicted. The other statements look for that row, and the last one removes it. An
+ * image can list more digests than one parameter holds, so statements take lists in parts.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';

@@ -70,7 +70,7 @@ test('a blob that a live manifest references stays until the manifest is deleted
   expect(await objectsAt('central')).toEqual([]);
 });
 
-test('a blob that an index lists as a manifest stays, and a blob that is only a subject goes', async () => {
+test('a blob that an index lists as a manifest stays, and a blob that is only a subject is collected', async () => {
   const blob = await pushBlob(hosts.central, 1);
   const subject = await pushBlob(hosts.central, 2);
   await putManifest(hosts.central, await indexOf([blob]));
@@ -97,7 +97,7 @@ test('a blob that a manifest of another media type names stays', async () => {
   expect(await locationsOf('central', blob)).toEqual(['central']);
 });
 
-test('an unreferenced link goes even if another repository needs its blob', async () => {
+test('an unreferenced link is removed even if another repository needs its blob', async () => {
   const image = await pushImage(hosts.central, 1, ['a']);
   for (const digest of image.manifest.requiredBlobs) {
     expect(await hosts.central.registry.mountBlob(OTHER, digest, granted())).toBe(true);

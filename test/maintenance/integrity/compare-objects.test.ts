@@ -53,7 +53,7 @@ test('a location whose object is gone is marked as damaged, and others are not',
 });
 
 describe('an object without a row', () => {
-  test('is left alone while a request may yet name it, then becomes an orphan, and goes after 30 days', async () => {
+  test('is left alone while a request may yet name it, then is an orphan, and is deleted after 30 days', async () => {
     const blob = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await leak('orphan');
     hosts.now = Date.now() + HOUR / 2;
