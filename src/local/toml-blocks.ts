@@ -1,5 +1,5 @@
 /**
- * Adds blocks of tables to the end of a TOML file and removes them. Each block lies between two marks, by which it is
+ * Adds blocks of tables to the end of a TOML file and removes them. Two marks enclose each block, so that it can be
  * found again. The rest of the file stays as it is.
  */
 
