@@ -117,7 +117,7 @@ export class Replication {
     const from = positionIn(last);
     let complete = inUse;
     if (inUse && from.kind === 'outboxEntry') {
-      // If the node is gone, central still knows which blobs went with it.
+      // If the node is gone, central still knows which blobs were lost with it.
       const outboxEntries = await outboxEntriesAfter(this.#store(store).database, from.after, limit).catch(
         (): OutboxEntry[] => {
           complete = false;

@@ -228,8 +228,8 @@ export interface ExpiredPosition {
 export const FIRST_EXPIRED: ExpiredPosition = { expiresAt: 0, id: '' };
 
 /**
- * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. These are
- * most, because a finished upload has none. Returns how many it removed, and the session after which to continue;
+ * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. Most have no
+ * objects, because a finished upload has none. Returns how many it removed, and the session after which to continue;
  * undefined if that was all.
  */
 export async function deleteExpiredWithoutChunks(
