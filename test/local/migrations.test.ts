@@ -10,8 +10,8 @@ const TEXTS = await Promise.all(NAMES.map((name) => readFile(new URL(name, MIGRA
 const PAGE = await readFile(new URL('../../docs/schema.md', import.meta.url), 'utf8');
 
 /**
- * Splits as badly as D1's query API does by the reports that docs/schema.md links: an apostrophe opens a string
- * anywhere, BEGIN counts in upper case only, and any END ends a trigger.
+ * Splits as badly as D1's query API does, according to the reports that docs/schema.md links: an apostrophe opens a
+ * string anywhere, BEGIN counts in upper case only, and any END ends a trigger.
  */
 function splitNaively(text: string): string[] {
   const statements: string[] = [];

@@ -24,7 +24,7 @@ import {
 import { openHosts } from '../support/hosts.ts';
 import { DATABASES } from '../support/objects.ts';
 
-test('expired sessions go with their objects; blobs and younger sessions stay', async () => {
+test('expired sessions are removed with their objects; blobs and younger sessions stay', async () => {
   const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
   const upload = async (seed: number) => {
     const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');

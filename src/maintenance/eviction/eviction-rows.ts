@@ -226,8 +226,8 @@ const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
   WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_GONE('manifest_references.manifest')}`.reading(references);
-// Tags that a deletion hides go with its tombstone. Tags with a history stay, since this store may be the only one that
-// knows the writes.
+// Tags that a deletion hides are deleted with its tombstone. Tags with a history stay, since this store may be the only
+// one that knows the writes.
 const DELETE_TAGS = sql`
   DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED}
     AND ${HAS_GONE('tags.digest')}

@@ -183,7 +183,7 @@ async function countOf(control: Control, store: string, table: string): Promise<
 const collecting: Row = {
   name: 'collection: 1,000,000 blobs and 100,000 manifests at central, a tenth of them garbage',
   mustReach: `finishes in slices, ≤ ${ROWS_PER_BLOB} D1 rows read a blob, isolate + ${inMebibytes(FLAT)} at most`,
-  boundBy: 'each link with its references, each location; what goes is judged again in the statement that deletes it',
+  boundBy: 'each link with its references, each location; the statement that deletes a row judges it again',
   run: async (surroundings) => {
     const images = surroundings.tiny ? 1000 : 100_000;
     const berth = await surroundings.startCountedObserved();
@@ -216,7 +216,7 @@ const IMAGES_AT_NODE = 10_000;
 const evicting: Row = {
   name: `collection: ${IMAGES_AT_NODE.toLocaleString('en')} images of three blobs evicted from a node`,
   mustReach: `finishes in slices, isolate + ${inMebibytes(FLAT)} at most`,
-  boundBy: 'a transaction for each image, which judges again whether it may go',
+  boundBy: 'a transaction for each image, which judges again whether it may leave',
   run: async (surroundings) => {
     const images = surroundings.tiny ? 200 : IMAGES_AT_NODE;
     const berth = await surroundings.startCountedObserved();

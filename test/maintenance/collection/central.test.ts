@@ -43,7 +43,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('a blob goes with its link and its object when its lease ends, and not a moment before', async () => {
+test('a blob is removed with its link and object when its lease ends, and not a moment before', async () => {
   const blob = await pushBlob(hosts.central, 1);
   hosts.now += 2 * GRACE - 1;
   await collect();

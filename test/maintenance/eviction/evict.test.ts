@@ -135,7 +135,7 @@ test('an image whose bytes a client was promised stays until the promise ends', 
   expect(await manifests()).toEqual([]);
 });
 
-test('an index goes with its children, except a child that another index needs', async () => {
+test('an index is evicted with its children, except a child that another index needs', async () => {
   const [x, y, z] = (await settled(hosts, 'x', 'y', 'z')) as [Image, Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest, y.digest]), ['old']);
   await putManifest(hosts.node1, await indexOf([y.digest, z.digest]), ['new']);
