@@ -348,7 +348,7 @@ export const storeMaintenance = z
           .nullable()
           .openapi({ description: 'When the task last finished the whole store; null for never' }),
         slices: z.int().openapi({ description: 'Slices of the round in progress or, between rounds, of the last one' }),
-        stopped: z.string().nullable().openapi({ description: 'The reason why the task is stopped; null if it is not' }),
+        stopped: z.string().nullable().openapi({ description: 'The reason why the task is stopped, or null' }),
       }),
     ),
     counters: z
