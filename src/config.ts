@@ -45,6 +45,8 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
+  /** Of so many reads that succeed, one writes a log line. */
+  readonly readsPerLogLine: number;
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];
   /** Grants administrator access, so that an operator can create the first credential. */
@@ -119,6 +121,7 @@ export const registry = z
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
+    reads_per_log_line: z.int().positive().default(1),
     cors_origins: z.array(origin).default([]),
   })
   .superRefine(({ central, nodes }, context) => {
@@ -205,6 +208,7 @@ export function parseConfig(env: object): Config {
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
     orphanMilliseconds: REGISTRY.orphan_days * DAY,
+    readsPerLogLine: REGISTRY.reads_per_log_line,
     corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,

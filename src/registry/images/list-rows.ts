@@ -8,7 +8,7 @@ import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { type ImageKind, measureFound } from '../../stores/manifests/image-measure.ts';
 import type { NameRange } from '../../stores/list-rows.ts';
-import { asManyAs, keyed, paged } from '../../stores/rows-read.ts';
+import { keyed, paged } from '../../stores/rows-read.ts';
 import { isAliveManifest, liveReferencesTo, removedVersion } from '../../stores/deletion/removals.ts';
 
 /** An image of one repository. */
@@ -58,15 +58,18 @@ const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
   ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
+// A public repository without a tag is a hidden row, so that it counts in the page, unless the page before ended there.
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER}
-    FROM public_repositories p INDEXED BY public_repositories_listed
-  CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1
+  SELECT p.name AS repository, coalesce(m.digest, '') AS digest, coalesce(m.size, 0) AS bytes,
+    coalesce(m.created_version, 0) AS created, m.image_size AS size, m.image_kind AS kind,
+    coalesce(t.name, '') AS tag, coalesce(t.version, 0) AS version,
+    m.digest IS NOT NULL AND t.version > ${removedVersion('p.name')} AS shown
+  FROM public_repositories p INDEXED BY public_repositories_listed
+  LEFT JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1
     AND t.name > iif(p.name = ?1, ?2, '')
-  CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(
-  asManyAs('public repositories with images, but without a tag'),
-);
+  LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 AND (t.name IS NOT NULL OR p.name > ?1)
+  ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 
 // A manifest that a live index lists is a part of that image. This is a column rather than a condition, so that hidden
 // rows count in the page.

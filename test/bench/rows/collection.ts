@@ -2,6 +2,7 @@
 import { imageOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import type { Control, Slices } from '../control.ts';
+import { insert } from '../fill.ts';
 import { median, quantile, timed } from '../measure.ts';
 import { inMebibytes, peakOf } from '../memory.ts';
 import { inDollars, type Operations, priceOf } from '../prices.ts';
@@ -12,7 +13,6 @@ const MIB = 1024 * 1024;
 const LAYERS = 10;
 /** Every tenth manifest has been deleted. */
 const GARBAGE = 10;
-const ROWS_AT_ONCE = 100_000;
 const ROWS_PER_BLOB = 12;
 const FLAT = 16 * MIB;
 /** The time that the cron trigger gives a run. */
@@ -22,15 +22,6 @@ const RUN_MILLISECONDS = 20_000;
 const scattered = (i: string): string => `(${i} * 7919 % 1000003)`;
 const blobDigest = (i: string): string => `'sha256:' || printf('%063x0', ${scattered(i)})`;
 const manifestDigest = (i: string): string => `'sha256:' || printf('f%063x', ${scattered(i)})`;
-
-/** @param select a SELECT over the numbers in `n (i)` */
-async function insert(control: Control, store: string, count: number, into: string, select: string): Promise<void> {
-  for (let first = 0; first < count; first += ROWS_AT_ONCE) {
-    const last = Math.min(count, first + ROWS_AT_ONCE) - 1;
-    const numbers = `WITH RECURSIVE n (i) AS (SELECT ${first} UNION ALL SELECT i + 1 FROM n WHERE i < ${last})`;
-    await control.sql(store, `INSERT INTO ${into} ${numbers} ${select}`);
-  }
-}
 
 /**
  * Inserts images of several layers, with all rows of a push except their contents. At central, a node may have the
