@@ -78,7 +78,7 @@ const SCHEMAS = {
   }),
 };
 
-export type TypedShape = keyof typeof SCHEMAS;
+type TypedShape = keyof typeof SCHEMAS;
 
 /** What is wrong with a field: its JSON path, such as `layers[0].annotations.a`, and what it should be. */
 export interface Fault {

@@ -20,7 +20,7 @@ export interface HistoryEntry extends TagWrite {
   readonly restorable: boolean;
 }
 
-export interface HistoryPage {
+interface HistoryPage {
   /** The latest write first. */
   readonly entries: readonly HistoryEntry[];
   /** Where the next page starts; undefined if there is none. */
