@@ -48,12 +48,12 @@ export interface CredentialSummary {
   readonly lastUsedAt: number | null;
 }
 
-export type NewCredential = Pick<
+type NewCredential = Pick<
   CredentialSummary,
   'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
 >;
 
-export interface RemovalOptions {
+interface RemovalOptions {
   readonly by?: Actor;
   /** Patterns; a credential with repositories outside them counts as unknown, because lists do not show it either. */
   readonly within?: readonly RepositoryPattern[];

@@ -30,7 +30,7 @@ export class PlatformUnavailable extends OciError {
   }
 }
 
-export interface PlatformCallOptions {
+interface PlatformCallOptions {
   readonly fetcher?: typeof fetch;
   readonly milliseconds?: number;
 }

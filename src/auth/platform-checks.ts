@@ -23,7 +23,7 @@ const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 const ENTRIES = 1000;
 
 /** Times are in milliseconds since the epoch. */
-export interface CheckedToken {
+interface CheckedToken {
   readonly organization: OrganizationName;
   /** When the platform was asked. */
   readonly checkedAt: number;

@@ -14,7 +14,7 @@ import { holdsOwnSecret, possibleSecrets } from './own-secrets.ts';
 import type { PlatformChecks } from './platform-checks.ts';
 import { credentialOfToken, fingerprintOf, isReserved, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
-export interface PlatformLoginOptions {
+interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
   /** Decides which organizations exist. */
   readonly control: ControlData;

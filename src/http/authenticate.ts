@@ -38,8 +38,8 @@ export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 async function principalOf(c: AppContext): Promise<Principal> {
-  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  switch (scheme.toLowerCase()) {
+  const [scheme, value] = authorizationOf(c);
+  switch (scheme) {
     case '':
       return ANONYMOUS;
     case 'basic': {
@@ -85,6 +85,25 @@ export async function logInWithWholeToken(
   // A client that logged in with a user and a whole token keeps the base64 of the two: a token within a token.
   const isNested = parseWholeToken(parts.password) !== undefined;
   return logInFrom(c, isNested ? parts : { user: parts.user, password: token }, by);
+}
+
+/**
+ * Checks what a request presents to an API that takes no access tokens: a whole token as Bearer, or Basic in any form.
+ * @param by see {@link logInFrom}
+ * @returns undefined if the caller is anonymous, or what it presents is wrong
+ * @throws the errors of {@link logInFrom}
+ */
+export async function logInFromHeader(c: AppContext, by: 'this registry' | 'central'): Promise<Login | undefined> {
+  const [scheme, value] = authorizationOf(c);
+  if (scheme === 'bearer') return logInWithWholeToken(c, value, by);
+  const presented = scheme === 'basic' ? parseBasic(value) : undefined;
+  return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented, by);
+}
+
+/** Returns the scheme of the Authorization header, in lower case, and its value; '' for none. */
+export function authorizationOf(c: AppContext): [scheme: string, value: string] {
+  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
+  return [scheme.toLowerCase(), value];
 }
 
 /**

@@ -26,7 +26,7 @@ export interface Runtime {
   readonly platformChecks: PlatformChecks | undefined;
 }
 
-export interface Variables {
+interface Variables {
   requestId: string;
   /** The URL as the client sent it, parsed once. */
   url: URL;

@@ -13,7 +13,7 @@ const ROUTED = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 const EVERY_METHOD = 'ALL';
 
 /** Returns the methods of a path; none if no route matches it. */
-export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
+function methodsOf(app: Hono<AppEnv>, path: string): string[] {
   const routed = ROUTED.filter((method) => {
     const [matches] = app.router.match(method, path);
     return matches.some(([[, route]]) => route.method !== EVERY_METHOD);

@@ -2,11 +2,7 @@
  * Parses byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks").
  */
 import { OciError } from '../oci/errors.ts';
-
-export interface ByteRange {
-  readonly offset: number;
-  readonly length: number;
-}
+import type { ByteRange } from '../registry/registry.ts';
 
 /**
  * Parses a Range header for content of `size` bytes.

@@ -12,7 +12,7 @@ const MAX_BYTES = 64 * 1024 ** 2;
 /** Bodies arrive in pieces of 4 KiB. */
 const PIECE_BYTES = 4096;
 /** The longest time to go on reading, in milliseconds. */
-export const READ_ON_MILLISECONDS = 5000;
+const READ_ON_MILLISECONDS = 5000;
 
 /**
  * Delays every answer until the body has been read. It must be the outermost middleware, so that challenges, refusals

@@ -135,8 +135,9 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   const parsed = registry.safeParse({ central, nodes: [...nodes, node] });
   if (parsed.success) return node;
   const [issue] = parsed.error.issues;
-  const [, , field = 'node', ...rest] = issue?.path ?? [];
-  throw new Refusal(`The Worker would refuse this node: ${[field, ...rest].join('.')}: ${issue?.message}`);
+  // The path is `nodes.<index>.<field>`, unless the fault is not in this node alone.
+  const field = issue?.path.slice(2).join('.') || 'node';
+  throw new Refusal(`The Worker would refuse this node: ${field}: ${issue?.message}`);
 }
 
 function domainOf(hosts: readonly string[]): string {

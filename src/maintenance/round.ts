@@ -15,7 +15,8 @@
  * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
  *   and the next run tries again. An error delays no other task and no other store.
  * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for
- *   days.
+ *   days. If the clock is set back during a run, that ends the pass, and the next pass takes the new time
+ *   (`run-clock.ts`).
  *
  * To add a task, write one file and add one line to `tasks.ts`.
  */
@@ -120,16 +121,16 @@ export async function goRound(
 ): Promise<void> {
   const { database } = store;
   while (context.mayGoOn()) {
-    const at = context.now();
-    let state = await dueState(store, task.name, at);
+    const began = context.now();
+    let state = await dueState(store, task.name, began);
     if (state === undefined) return;
     if (task.alone !== undefined) {
-      state = { ...state, last_slice_at: at, next_at: at + task.alone };
+      state = { ...state, last_slice_at: began, next_at: began + task.alone };
       await database.batch([saveTask(state)]);
     }
     const begun = state;
     const save = async (slice: Slice): Promise<void> => {
-      state = afterSlice(begun, slice, at, task.every(context));
+      state = afterSlice(begun, slice, context.now(), task.every(context));
       await database.batch([saveTask(state), ...counting(slice.counts, counts)]);
     };
     try {
@@ -139,7 +140,7 @@ export async function goRound(
     } catch (error) {
       const stop = stopOf(error, store);
       // The row's position stays: the slice itself may have saved a newer one.
-      const row = { ...state, last_slice_at: at, slices: begun.slices + 1, stopped: stop.message };
+      const row = { ...state, last_slice_at: context.now(), slices: begun.slices + 1, stopped: stop.message };
       await database.batch([saveStop(row)]).catch((failure: unknown) => {
         throw stop.cause ?? failure;
       });
@@ -147,7 +148,7 @@ export async function goRound(
       return;
     }
     if (state.position === '') return;
-    await context.pause(context.now() - at);
+    await context.pause(context.now() - began);
   }
 }
 
@@ -192,6 +193,7 @@ function asOf(state: TaskState, now: number): TaskState {
   };
 }
 
+/** @param at when the slice ended, or saved its progress */
 function afterSlice(state: TaskState, { position, stopped, notBefore }: Slice, at: number, every: number): TaskState {
   const ended = position === undefined;
   return {

@@ -4,16 +4,13 @@ import { logFailure } from '../log.ts';
 import { composeStores } from '../registry/compose.ts';
 import { queueOf } from '../replication/durable-object.ts';
 import { copyUpJob } from '../replication/machine.ts';
-import type { Store } from '../stores/store.ts';
 import { type MaintenanceContext, openContext } from './context.ts';
 import { type Counts, runLane } from './round.ts';
+import { RunClock } from './run-clock.ts';
 import { type Pass, PASSES } from './tasks.ts';
 
 /** Milliseconds after which a pass begins no further slice, unless the pass says otherwise. */
 const PASS_MILLISECONDS = 20_000;
-
-/** Milliseconds by which a clock may be set back in normal operation. */
-const SMALL_STEP = 1000;
 
 /**
  * After a slice, a task pauses for this many times as long as the slice took, so that the store can serve pushes and
@@ -33,8 +30,13 @@ export async function maintain(
   now: number,
 ): Promise<{ expiredUploads: number; changeLogEntries: number; auditEntries: number }> {
   const counts: Counts = new Map();
-  const context = contextOf(config, env, now);
-  for (const pass of PASSES) if (config.collects || pass.collects !== true) await runPass(context, pass, counts);
+  const clock = new RunClock(now);
+  const context = contextOf(config, env, clock);
+  for (const pass of PASSES) {
+    if (!config.collects && pass.collects === true) continue;
+    clock.beginPass();
+    await runPass(context, pass, counts);
+  }
   return {
     expiredUploads: counts.get('removed_uploads') ?? 0,
     changeLogEntries: counts.get('removed_changes') ?? 0,
@@ -50,21 +52,14 @@ async function runPass(context: MaintenanceContext, pass: Pass, counts: Counts):
   await Promise.all(pass.lanes.map((lane) => runLane({ ...context, mayGoOn }, lane, counts)));
 }
 
-/**
- * Opens the stores of a run.
- * @param now when the run began, in milliseconds since the epoch
- */
-export function contextOf(config: Config, env: object, now: number): MaintenanceContext {
-  const stores = composeStores(config, env);
-  const isCentral = ({ name }: Store): boolean => name === config.central.store;
-  const central = stores.find(isCentral);
-  if (central === undefined) throw new Error(`${config.central.store} is not among the stores`);
-  const clock = new RunClock();
+/** Opens the stores of a run. */
+function contextOf(config: Config, env: object, clock: RunClock): MaintenanceContext {
+  const [central, ...nodes] = composeStores(config, env);
   return openContext({
     ...config,
     central,
-    nodes: stores.filter((store) => !isCentral(store)),
-    now: () => now + clock.elapsed(),
+    nodes,
+    now: () => clock.now(),
     mayGoOn: () => !clock.isSetBack(),
     pause: (worked) => scheduler.wait(Math.min(worked * PAUSE_FACTOR, LONGEST_PAUSE)),
     repaired: async (store, digest) => {
@@ -75,25 +70,4 @@ export function contextOf(config: Config, env: object, now: number): Maintenance
       });
     },
   });
-}
-
-/** The time of a run. It never goes back, so that no time that the run has written lies in its future. */
-class RunClock {
-  readonly #began = Date.now();
-  #latest = this.#began;
-  #isSetBack = false;
-
-  /** Milliseconds since the run began. */
-  elapsed(): number {
-    const at = Date.now();
-    if (at < this.#latest - SMALL_STEP) this.#isSetBack = true;
-    this.#latest = Math.max(this.#latest, at);
-    return this.#latest - this.#began;
-  }
-
-  /** Whether the machine's clock was set back during the run. The run's length is then unknown. */
-  isSetBack(): boolean {
-    this.elapsed();
-    return this.#isSetBack;
-  }
 }

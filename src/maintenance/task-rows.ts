@@ -14,6 +14,7 @@ export interface TaskState {
   readonly round_started_at: number;
   /** When the last whole round ended; null for never. */
   readonly round_ended_at: number | null;
+  /** When the last slice ended or saved its progress. */
   readonly last_slice_at: number;
   /** The earliest time at which the next slice may begin. */
   readonly next_at: number;

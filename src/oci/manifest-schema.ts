@@ -78,7 +78,7 @@ const SCHEMAS = {
   }),
 };
 
-export type TypedShape = keyof typeof SCHEMAS;
+type TypedShape = keyof typeof SCHEMAS;
 
 /** A fault in a field: its JSON path, such as `layers[0].annotations.a`, and what the field should be. */
 export interface Fault {

@@ -15,7 +15,7 @@ import {
   auditPrefetch,
   type AuditSubject,
 } from '../stores/organizations/audit-rows.ts';
-import { composeStores } from './compose.ts';
+import { composeStore, composeStores } from './compose.ts';
 
 export type { AuditAction };
 export { AUDIT_ACTIONS };
@@ -55,8 +55,7 @@ export class AuditLog {
   }
 
   async #write(store: StoreName, entry: BoundStatement): Promise<void> {
-    const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
-    await database?.batch([entry]);
+    await composeStore(this.#config, this.#env, store)?.database.batch([entry]);
   }
 
   /**

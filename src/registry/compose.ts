@@ -46,7 +46,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     limits: config.limits,
     announces: namespace.kind === 'node',
     wake: () => queues.wake(store.name),
-    storeOf: (name: StoreName) => (config.stores.includes(name) ? bindStore(env, name) : undefined),
+    storeOf: (name: StoreName) => composeStore(config, env, name),
   };
   if (namespace.kind === 'central') return new StoredRegistry(store, options);
   const replication = {
@@ -65,9 +65,15 @@ export function composeControlData(env: object, namespace: Namespace): ControlDa
   return new ControlData(bindStore(env, namespace.store).database);
 }
 
-/** Returns every store, for work that spans stores or runs outside a request. */
-export function composeStores(config: Config, env: object): Store[] {
-  return config.stores.map((name) => bindStore(env, name));
+/** Returns every store, central's first, for work that spans stores or runs outside a request. */
+export function composeStores({ central, stores }: Config, env: object): [central: Store, ...nodes: Store[]] {
+  const ofNodes = stores.filter((name) => name !== central.store);
+  return [bindStore(env, central.store), ...ofNodes.map((name) => bindStore(env, name))];
+}
+
+/** Returns the store of that name; undefined if it is not configured. */
+export function composeStore({ stores }: Config, env: object, name: StoreName): Store | undefined {
+  return stores.includes(name) ? bindStore(env, name) : undefined;
 }
 
 /** Checks whether the namespace's store answers and has the schema. Without both, its host cannot serve anything. */

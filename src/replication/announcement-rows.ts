@@ -150,13 +150,13 @@ const SELECT_MERGED_LIFECYCLES = sql<ManifestLifecycle>`
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
 /** The rows that a node sends to central. */
-export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
+interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
   /** The node's store. */
   readonly store: string;
 }
 
 /** Central's answer to an announcement: the rows as they are after the merge. */
-export interface AnnouncementReply {
+interface AnnouncementReply {
   readonly tags: readonly TagRow[];
   readonly lifecycles: readonly ManifestLifecycle[];
   /** Central's clock. */

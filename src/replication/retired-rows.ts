@@ -76,7 +76,7 @@ export async function knownStores(central: Database): Promise<string[]> {
 }
 
 /** The result of forgetting one slice. */
-export interface ForgottenSlice {
+interface ForgottenSlice {
   /** How many locations were deleted. */
   readonly locations: number;
   /** The blobs of the slice whose locations stay, and their bytes. */

@@ -20,7 +20,7 @@ export interface HistoryEntry extends TagWrite {
   readonly restorable: boolean;
 }
 
-export interface HistoryPage {
+interface HistoryPage {
   /** The latest write first. */
   readonly entries: readonly HistoryEntry[];
   /** The start of the next page; undefined if there is none. */

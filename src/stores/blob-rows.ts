@@ -45,7 +45,7 @@ export interface BlobRows {
 }
 
 /** The times of a lease, in milliseconds since the epoch. */
-export interface LeaseTimes {
+interface LeaseTimes {
   readonly now: number;
   /** A lease that ends before this is renewed. */
   readonly renewBefore: number;
@@ -177,7 +177,7 @@ export async function findBlob(
   return blobRows(await database.all(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
 }
 
-export interface PromiseOptions {
+interface PromiseOptions {
   /** As for {@link findBlob}. If true, the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
   /**

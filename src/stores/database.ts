@@ -89,7 +89,7 @@ export interface Batch {
 }
 
 /** The rows of a batch, under the names of its statements. It omits names whose statements return no rows. */
-export type RowsOf<Asked> = {
+type RowsOf<Asked> = {
   [Name in keyof Asked as [Answer<Asked[Name]>] extends [never[]] ? never : Name]: Answer<Asked[Name]>;
 };
 

@@ -18,7 +18,7 @@ const SELECT_TAGS = sql<NamedTag>`
   SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
   WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
-export interface RepositoryFacts {
+interface RepositoryFacts {
   readonly exists: boolean;
   readonly public: boolean;
   /**

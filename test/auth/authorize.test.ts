@@ -3,7 +3,7 @@
  * repository. Each caller's permissions are written by hand below; none is computed from its credential.
  */
 import { describe, expect, test } from 'vitest';
-import { issueAccessToken, verifyAccessToken } from '../../src/auth/access-token.ts';
+import { AccessTokens, issueAccessToken } from '../../src/auth/access-token.ts';
 import { authorize, authorizeCatalog, type Decision, mayMountFrom, pullable } from '../../src/auth/authorize.ts';
 import type { Action, Credential } from '../../src/auth/credential.ts';
 import { ANONYMOUS, type Principal } from '../../src/auth/principal.ts';
@@ -106,7 +106,7 @@ function byToken(asked: (repository: string) => string, enoughFor: readonly Acti
         credentialExpiresAt: undefined,
       };
       const { token } = await issueAccessToken(keys, request);
-      return verifyAccessToken(keys, token, 'central', NOW);
+      return new AccessTokens(keys).verify(token, 'central', NOW);
     },
     enoughFor,
     opensCatalog,

@@ -1,10 +1,8 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
-import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { createApp } from '../../src/app.ts';
 import { routeOf } from '../../src/http/request-log.ts';
 import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
 import { takePrinted } from '../support/console.ts';
+import { workerConfigured, workerWith } from '../support/worker-with.ts';
 
 test.each([
   ['/v2/', 'v2'],
@@ -41,12 +39,9 @@ describe('Analytics Engine', () => {
     await addUsers();
   });
 
-  async function answer(path: string, init: RequestInit = {}, bindings: object = { REQUESTS }): Promise<Response> {
-    const context = createExecutionContext();
+  function answer(path: string, init: RequestInit = {}, bindings: object = { REQUESTS }): Promise<Response> {
     const url = path.startsWith('http') ? path : `${HOST}${path}`;
-    const response = await createApp().fetch(new Request(url, init), { ...env, ...bindings }, context);
-    await waitOnExecutionContext(context);
-    return response;
+    return workerWith(bindings)(new Request(url, init));
   }
 
   const authorization = (user: keyof typeof USERS): RequestInit => ({ headers: { Authorization: basic(USERS[user]) } });
@@ -130,16 +125,13 @@ test.each([
 });
 
 describe('with 20 reads for a log line', () => {
-  const REGISTRY = { ...env.REGISTRY, reads_per_log_line: 20 };
+  const fetcher = workerConfigured({ reads_per_log_line: 20 });
 
   /** Returns the log line of a request, if it has one. */
   async function lineOf(method: string, path: string, random: number): Promise<Record<string, unknown> | undefined> {
     takePrinted();
     const dice = vi.spyOn(Math, 'random').mockReturnValue(random);
-    const context = createExecutionContext();
-    const headers = { Authorization: basic(USERS.alice) };
-    await createApp().fetch(new Request(`${HOST}${path}`, { method, headers }), { ...env, REGISTRY }, context);
-    await waitOnExecutionContext(context);
+    await call(method, path, { as: 'alice', fetcher });
     dice.mockRestore();
     const line = takePrinted()
       .split('\n')

@@ -148,7 +148,7 @@ export function deleteTag(world: World, tag: Slot, now: number, seen: number | u
   return [withDeletion(world, { ...central, clock: version, tags }, { kind: 'tag', key: tag, version }), version];
 }
 
-/** `deleteManifests` of stores/deletion/deletions.ts, at central, of one manifest. */
+/** `deleteManifest` of stores/deletion/deletions.ts, at central. */
 export function deleteManifest(
   world: World,
   digest: Slot,
@@ -190,7 +190,7 @@ function withDeletion(world: World, central: Store, ...entries: ChangeLogEntry[]
   return { ...world, stores: [central, world.stores[1], world.stores[2]], changeLog: [...world.changeLog, ...entries] };
 }
 
-/** `greatestTagVersion` of stores/manifests/tag-history.ts. */
+/** `selectGreatestTagVersion` of stores/manifests/tag-history.ts. */
 export function greatestTagVersion(store: Store, digest: Slot): number {
   return Math.max(0, ...store.tags.map((tag) => (tag?.digest === DIGESTS[digest] ? tag.version : 0)));
 }

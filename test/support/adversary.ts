@@ -27,6 +27,10 @@ export const TAGGED = digest('7', 0);
 /** An index of 4,000 manifests, each of which is an index that lists the next 36. */
 export const TOP = digest('a', 0);
 export const REPOSITORIES = 10_000;
+/** A layer that the operations push. */
+export const LAYER = bytesOf(500, 60);
+/** When the operations run: a day after the rows were written. */
+export const NOW = Date.UTC(2026, 0, 2);
 
 export function digest(prefix: string, i: number): Digest {
   return `sha256:${prefix}${i.toString(16).padStart(63, '0')}` as Digest;

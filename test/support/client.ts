@@ -109,6 +109,18 @@ export async function call(method: string, path: string, options: CallOptions = 
   return response;
 }
 
+/** Sends a request to the management API, with a body of JSON if there is one. @param path the path after `/api/` */
+export function callApi(
+  method: string,
+  path: string,
+  as?: CallOptions['as'],
+  body?: object,
+  host = HOST,
+): Promise<Response> {
+  const json = body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  return call(method, `/api/${path}`, { ...(as && { as }), host, ...json });
+}
+
 /** Remembers the secrets of an answer, which must not appear in the log. */
 async function rememberSecrets(response: Response, path: string): Promise<void> {
   secrets.addLocation(response.headers.get('Location') ?? '');

@@ -3,21 +3,20 @@
  * a Bearer token. Access tokens work in the OCI API only: a token requested for a pull must not allow management.
  */
 import { createMiddleware } from 'hono/factory';
-import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers } from '../../auth/credential.ts';
 import { administersRepository, type Delegate } from '../../auth/delegation.ts';
-import { countCheck, hashSecret, type Login, parseWholeToken } from '../../auth/login.ts';
+import { countCheck, hashSecret, parseWholeToken } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
 import { actor } from '../access.ts';
 import {
   addressOf,
-  limitersOf,
-  logInFrom,
-  logInWithWholeToken,
-  noteRefusedLogin,
   countingLimited,
+  limitersOf,
+  logInFromHeader,
+  noteRefusedLogin,
+  authorizationOf,
 } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
@@ -94,14 +93,9 @@ export function registryNames(c: AppContext): string[] {
 }
 
 async function callerOf(c: AppContext): Promise<Delegate> {
-  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  const isBearer = scheme.toLowerCase() === 'bearer';
-  const login = isBearer
-    ? await logInWithWholeToken(c, value, 'central')
-    : scheme.toLowerCase() === 'basic'
-      ? await loginOf(c, value)
-      : undefined;
-  const caller = login ?? (isBearer ? await bootstrapOf(c, value) : undefined);
+  const [scheme, value] = authorizationOf(c);
+  const login = await logInFromHeader(c, 'central');
+  const caller = login ?? (scheme === 'bearer' ? await bootstrapOf(c, value) : undefined);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
       message: 'log in with a credential that has the admin right, or with the bootstrap secret',
@@ -109,12 +103,6 @@ async function callerOf(c: AppContext): Promise<Delegate> {
     });
   }
   return caller;
-}
-
-async function loginOf(c: AppContext, value: string): Promise<Login | undefined> {
-  const presented = parseBasic(value);
-  if (presented === undefined || isEmpty(presented)) return undefined;
-  return logInFrom(c, presented, 'central');
 }
 
 /** The form of access tokens: a JWT, whose header starts with `{"`, which is `eyJ` in base64. */

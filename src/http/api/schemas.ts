@@ -13,7 +13,7 @@ import {
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
 
-export const organizationName = z
+const organizationName = z
   .custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value), {
     error: 'must be 1 to 128 lowercase letters and digits, separated by ".", "_" or "-"',
   })
@@ -28,7 +28,7 @@ const credentialName = z
   .openapi({ example: 'ci' });
 
 /** The part of a repository's name after its organization. */
-export const repositoryPath = z
+const repositoryPath = z
   .string()
   .refine(
     (path) => isRepositoryName(`o/${path}`),

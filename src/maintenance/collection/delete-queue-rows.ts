@@ -6,7 +6,7 @@
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { paged } from '../../stores/rows-read.ts';
 
-export interface QueuedObject {
+interface QueuedObject {
   readonly delete_after: number;
   readonly key: string;
   /** Bytes. */

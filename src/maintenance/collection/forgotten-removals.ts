@@ -19,7 +19,7 @@ const SELECT_REMOVALS = sql`
   (run) => paged(2)(run) + withEntries(run),
 );
 
-export interface ForgettableRemoval extends Removal {
+interface ForgettableRemoval extends Removal {
   readonly position: string;
   /** 1 if nothing at this store, or on its way to it, still needs the removal. */
   readonly due: number;

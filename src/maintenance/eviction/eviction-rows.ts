@@ -24,7 +24,7 @@ export interface UsePosition {
   readonly digest: string;
 }
 
-export interface UsedManifest {
+interface UsedManifest {
   readonly used_at: number;
   readonly repository: RepositoryName;
   readonly digest: Digest;

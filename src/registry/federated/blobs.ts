@@ -19,12 +19,12 @@ import {
   type LocationRow,
   usableUntil,
 } from '../../stores/blob-rows.ts';
+import type { ByteRange } from '../../stores/bucket.ts';
 import type { BoundStatement } from '../../stores/database.ts';
 import { findMountSource, linkFromElsewhere } from '../../stores/mount-rows.ts';
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import {
   blobUnknown,
-  type ByteRange,
   bytesUnreachable,
   isReachable,
   movedLocations,

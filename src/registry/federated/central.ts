@@ -7,7 +7,7 @@ import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
 
 /** Tells the replication queues, which outlive the request, what else has to be done. */
-export interface QueueSignals {
+interface QueueSignals {
   /** Asks for a blob that was read from another store to be copied into the node's, so that the next read is near. */
   copyBlobDown(repository: RepositoryName, digest: Digest): void;
   /** Tells central's queue that the change log has grown, so that it wakes the nodes to apply it. */

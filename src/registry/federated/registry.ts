@@ -17,6 +17,7 @@ import { type Committed, commitManifest, type ManifestCommit } from '../../store
 import { findShown } from '../../stores/deletion/shown.ts';
 import { requireStatedSizes } from '../../stores/manifests/stated-sizes.ts';
 import type { Store } from '../../stores/store.ts';
+import { Uploads } from '../../stores/uploads/uploads.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from '../access.ts';
 import { missingBlobs } from '../answers.ts';
 import { type Conditional, requireHolds, untilUndisturbed } from '../conditional.ts';
@@ -36,6 +37,7 @@ import type {
   Registry,
   StoredBlob,
   StoredManifest,
+  WantedImages,
 } from '../registry.ts';
 import { answerOfCentral, type FederatedOptions, type Federation, orUnavailable } from './central.ts';
 import {
@@ -46,12 +48,10 @@ import {
   pageOfImages,
   pageOfImagesOf,
   rowsOfImages,
-  type WantedImages,
 } from '../images/pages.ts';
 import { StoredRegistry } from '../stored.ts';
-import { UploadingRegistry } from '../uploading.ts';
 
-export class FederatedRegistry extends UploadingRegistry implements Registry {
+export class FederatedRegistry extends Uploads implements Registry {
   readonly #federation: Federation;
   readonly #manifests: FederatedManifests;
   readonly #blobs: FederatedBlobs;

@@ -31,7 +31,7 @@ export interface NamedVersion {
 }
 
 /** An image under one of its tags. */
-export interface TaggedImageRow extends ImageRow {
+interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
   /** False if a removal hides the tag that has not been swept yet. */
@@ -39,7 +39,7 @@ export interface TaggedImageRow extends ImageRow {
 }
 
 /** The repositories to list: those within `ranges`, and the public ones within `publicWithin`. */
-export interface ImageScope {
+interface ImageScope {
   readonly ranges: readonly NameRange[];
   readonly publicWithin: NameRange | undefined;
 }
@@ -229,7 +229,7 @@ type Found = Unmeasured<ImageRow> & { readonly tags: string };
 type Walked = Unmeasured<ImageRow> & { readonly walked: string; readonly tags: string | null };
 
 /** A request for an image of a known repository. */
-export interface AskedImage {
+interface AskedImage {
   readonly repository: RepositoryName;
   readonly reference: Reference;
   /** Whether to find the image even if the repository is private. */
@@ -275,7 +275,7 @@ const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name
     LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
 
-export interface WalkedImages {
+interface WalkedImages {
   readonly images: readonly FoundImageRow[];
   /** The last repository that was searched; undefined if there are no more. */
   readonly last: string | undefined;

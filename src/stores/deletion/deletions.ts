@@ -26,7 +26,7 @@ import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } 
  * A node's knowledge of something that it asks central to delete. The deletion then happens even if central has never
  * heard of the thing, and its version is greater than `versions`.
  */
-export interface SeenElsewhere {
+interface SeenElsewhere {
   readonly versions: number;
 }
 
@@ -89,12 +89,11 @@ export async function deleteTag(
   return versioned[0]?.version;
 }
 
-const MANIFESTS_ARE_ALIVE = `EXISTS (
+const MANIFEST_IS_ALIVE = `EXISTS (
   SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
   WHERE ${isAliveManifest('m')})`;
-const TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE = takeVersionAfter(MANIFESTS_ARE_ALIVE);
 const TAKE_VERSION_IF_MANIFEST_MAY_GO = takeVersionAfter(
-  MANIFESTS_ARE_ALIVE,
+  MANIFEST_IS_ALIVE,
   `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
 ).reading(READS_TAGS_ABOVE);
 
@@ -117,39 +116,13 @@ const UNLIST_EMPTY_REPOSITORY = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1
       AND created_version > deleted_version)`;
 
-/**
- * Deletes manifests, which hides all their tags. Returns the deletion's version; undefined if none of them was alive.
- */
-export async function deleteManifests(
-  database: Database,
-  context: CommitContext,
-  repository: RepositoryName,
-  digests: readonly Digest[],
-  seen?: SeenElsewhere,
-): Promise<number | undefined> {
-  const id = crypto.randomUUID();
-  const list = JSON.stringify(digests);
-  const { versioned } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      list,
-    ],
-    deletion: deletionOf(context, repository, digests, id),
-  });
-  return versioned[0]?.version;
-}
-
 const SELECT_JUDGED = sql<{ still: number; alive: number }>`
   SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
     SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
 
 /**
- * Does the same as {@link deleteManifests} for one manifest that a client names, but refuses if an index that lists it
- * is tagged.
+ * Deletes a manifest, which hides all its tags. Refuses if an index that lists it is tagged. Returns the deletion's
+ * version; undefined if the manifest was not alive.
  * @param shown what the store must still show
  * @throws OciError MANIFEST_IN_USE
  * @throws ShownChanged

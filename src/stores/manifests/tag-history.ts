@@ -46,7 +46,7 @@ export const TRIM_HISTORY = sql`
 );
 
 /** How much of a tag's history is kept. */
-export interface HistoryKept {
+interface HistoryKept {
   readonly entries: number;
   /** Keeps writes that were replaced at that time or later, in milliseconds since the epoch. */
   readonly since: number;
@@ -161,21 +161,10 @@ const GREATEST_TAG_VERSION = sql<{ version: number }>`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(perTag);
 
-/** Selects what {@link greatestTagVersion} returns. */
+/** Selects the greatest version of the tags on some manifests; 0 for none. Their deletion must be later. */
 export function selectGreatestTagVersion(
   repository: RepositoryName,
   digests: readonly Digest[],
 ): BoundStatement<{ version: number }> {
   return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
-}
-
-/**
- * Returns the greatest version of the tags on some manifests; 0 for none. A deletion of these manifests must be later.
- */
-export async function greatestTagVersion(
-  database: Database,
-  repository: RepositoryName,
-  digests: readonly Digest[],
-): Promise<number> {
-  return (await database.first(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
 }

@@ -38,7 +38,7 @@ const hasTooManyChunks = (upload: string, more: string): string => `(SELECT coun
 const readsChunks = atMost(2 * MAX_CHUNKS);
 
 /** The session that a row is for. */
-export interface UploadIdentity {
+interface UploadIdentity {
   readonly id: string;
   readonly repository: RepositoryName;
   readonly expiresAt: number;

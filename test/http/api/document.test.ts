@@ -3,14 +3,13 @@
  * distinguishes; each answer must have a status, headers and a body that the document describes.
  */
 import { env } from 'cloudflare:workers';
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { createApp } from '../../../src/app.ts';
 import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
-import { basic, call, HOST, type UserName, USERS } from '../../support/client.ts';
+import { call, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
+import { workerWith } from '../../support/worker-with.ts';
 
 type JsonSchema = z.core.JSONSchema.JSONSchema;
 
@@ -174,15 +173,8 @@ async function ask(
   path: string,
   content: string | ReadableStream | undefined,
 ): Promise<Response> {
-  const context = createExecutionContext();
-  const headers = {
-    Authorization: basic(USERS.admin),
-    ...(content !== undefined && { 'Content-Type': 'application/json' }),
-  };
-  const request = new Request(`${HOST}${path}`, { method, headers, body: content ?? null });
-  const response = await createApp().fetch(request, { ...env, ...bindings }, context);
-  await waitOnExecutionContext(context);
-  return response;
+  const headers = { ...(content !== undefined && { 'Content-Type': 'application/json' }) };
+  return call(method, path, { as: 'admin', headers, body: content ?? null, fetcher: workerWith(bindings) });
 }
 
 /** Sends a request whose body never arrives, and returns the answer. */
@@ -282,4 +274,15 @@ test('a method that a path does not support is 405 with Allow, as the document s
       ]);
     }
   }
+});
+
+test('the document is OpenAPI 3.1, and comes from the schemas that check requests', async () => {
+  const { openapi } = await (await call('GET', '/api/openapi.json')).json<{ openapi: string }>();
+  expect(openapi).toBe('3.1.0');
+  expect(document.components.schemas).toHaveProperty('NewOrganizationCredential.properties.rights.items.enum', [
+    'pull',
+    'push',
+    'delete',
+    'admin',
+  ]);
 });

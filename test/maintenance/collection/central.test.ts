@@ -9,6 +9,7 @@ import {
 } from '../../../src/maintenance/collection/collection-rows.ts';
 import {
   contextOf,
+  expectCollectedAfterLease,
   HOUR,
   locationsOf,
   objectsAt,
@@ -44,14 +45,7 @@ beforeEach(async () => {
 });
 
 test('a blob is removed with its link and object when its lease ends, and not a moment before', async () => {
-  const blob = await pushBlob(hosts.central, 1);
-  hosts.now += 2 * GRACE - 1;
-  await collect();
-  expect(await locationsOf('central', blob)).toEqual(['central']);
-  hosts.now += GRACE / 4;
-  await collect();
-  expect(await locationsOf('central', blob)).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
+  await expectCollectedAfterLease(hosts, 'central', collect);
   expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
   expect(await objectsAt('central')).toEqual([]);
   expect(await rowsAt('central', "SELECT value FROM maintenance_counters WHERE name = 'collected_bytes'")).toEqual([

@@ -13,6 +13,7 @@ import { markReleasing, release, removeReleased } from '../../../src/maintenance
 import { outboxEntriesAfter } from '../../../src/stores/outbox-rows.ts';
 import {
   contextOf,
+  expectCollectedAfterLease,
   HOUR,
   locationsOf,
   objectsAt,
@@ -37,14 +38,7 @@ beforeEach(async () => {
 });
 
 test('an unreferenced blob of a node is deleted: its row at once, its object an hour later', async () => {
-  const blob = await pushBlob(hosts.node1, 1);
-  hosts.now += 2 * GRACE - 1;
-  await collect();
-  expect(await locationsOf('node1', blob)).toEqual(['node1']);
-  hosts.now += GRACE / 4;
-  await collect();
-  expect(await locationsOf('node1', blob)).toEqual([]);
-  expect(await rowsAt('node1', 'SELECT * FROM links')).toEqual([]);
+  await expectCollectedAfterLease(hosts, 'node1', collect);
   expect(await objectsAt('node1')).toHaveLength(1);
   hosts.now += HOUR - 1;
   await collect();
