@@ -1,6 +1,6 @@
 /**
- * The clock of a run of maintenance. Within a pass it never goes back, so that no time that the pass has written lies in
- * its future. If the machine's clock is set back, the length of the pass is unknown, so the pass begins no further
+ * The clock of a run of maintenance. Within a pass it never goes back, so that no time that the pass has written lies
+ * in its future. If the machine's clock is set back, the length of the pass is unknown, so the pass begins no further
  * slice. The next pass takes the new time, and `round.ts` corrects the rows in which the old one was written.
  */
 

@@ -6,8 +6,8 @@ import { createApp } from '../../src/app.ts';
 type Fetcher = (request: Request) => Promise<Response>;
 
 /**
- * Returns a Worker in which these bindings replace others. Pass it to `call` as `fetcher`. It answers once the work that
- * goes on after a response is done.
+ * Returns a Worker in which these bindings replace others. Pass it to `call` as `fetcher`. It answers once the work
+ * that goes on after a response is done.
  */
 export function workerWith(bindings: object): Fetcher {
   return async (request) => {

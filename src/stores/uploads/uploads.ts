@@ -12,8 +12,8 @@
  * Invariant 7: a refused request leaves the session where it was, and one that would exceed the organization's quota
  * can be sent again once there is room.
  *
- * An object that lost a race, failed, or is a duplicate is deleted (`blob-objects.ts`). If D1 fails during a commit, the
- * object stays, because the transaction may have happened.
+ * An object that lost a race, failed, or is a duplicate is deleted (`blob-objects.ts`). If D1 fails during a commit,
+ * the object stays, because the transaction may have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';

@@ -1,4 +1,4 @@
-/** When the search for lost blobs goes round again: after each comparison that its last whole round may not have seen. */
+/** When the search for lost blobs begins again: after each comparison that its last round may not have seen. */
 import { beforeEach, expect, test } from 'vitest';
 import { MINUTE } from '../../../src/durations.ts';
 import { contextOf, rowsAt } from '../../support/collecting.ts';
