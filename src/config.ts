@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { DAY, HOUR } from './durations.ts';
+import { gatherNodes } from './node-variables.ts';
 import {
   type CentralNamespace,
   type NodeNamespace,
@@ -103,7 +104,7 @@ const origin = z
     'must be an origin without a path: https://ui.example.com',
   );
 
-/** The shape of the variable REGISTRY: the namespaces, the hosts they are served at, and their limits. */
+/** The shape of REGISTRY with all nodes: the namespaces, the hosts they are served at, and their limits. */
 export const registry = z
   .strictObject({
     central: z.strictObject({ hosts, store: storeName, replicas: z.boolean().default(false) }),
@@ -176,7 +177,7 @@ const environment = z.object({
 
 /** Parses the Worker's variables and secrets. @throws ConfigError naming the first missing or invalid value */
 export function parseConfig(env: object): Config {
-  const parsed = environment.safeParse(env);
+  const parsed = environment.safeParse(gatherNodes(env));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);

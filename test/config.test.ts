@@ -41,6 +41,24 @@ function problemOf(env: object): string {
   return 'none';
 }
 
+describe('nodes in several variables', () => {
+  test('are read in the order of the variables', () => {
+    const env = { ...withNodes(node('a')), NODES_10: [node('d')], NODES_2: [node('b'), node('c')] };
+    const bound = ['A', 'B', 'C', 'D'].flatMap((store) => [`DB_${store}`, `BLOBS_${store}`]);
+    const { nodes, hosts } = parseConfig({ ...env, ...Object.fromEntries(bound.map((name) => [name, {}])) });
+    expect(nodes.map(({ name }) => name)).toEqual(['a', 'b', 'c', 'd']);
+    expect(hosts.map(({ host }) => host)).toContain('index.d.example.com');
+  });
+
+  test('are checked together', () => {
+    expect(problemOf({ ...withNodes(node('a')), NODES_2: [node('a')] })).toBe(
+      'REGISTRY.nodes.1.name: another node already has this name',
+    );
+    expect(problemOf({ ...environment, NODES_2: 'fra' })).toMatch(/^REGISTRY\.nodes\.0: /);
+    expect(problemOf({ ...without('REGISTRY'), NODES_2: [node('a')] })).toMatch(/^REGISTRY\.central: /);
+  });
+});
+
 describe('a configuration', () => {
   test('lists its hosts and stores', () => {
     const central = { kind: 'central', store: 'central' };
