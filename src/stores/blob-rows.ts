@@ -204,7 +204,9 @@ export async function findBlobAndPromise(
   lease: LeaseTimes,
   options: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const { found } = await database.batch(promiseAndSelect(repository, digest, nearest, lease, options));
+  const { found } = await database.batch(promiseAndSelect(repository, digest, nearest, lease, options), {
+    again: true,
+  });
   return blobRows(found);
 }
 
@@ -279,7 +281,7 @@ export async function findBlobsAndPromise(
     ({ digest, linkedElsewhere }) =>
       [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
   );
-  const byDigest = await database.batch(Object.fromEntries(promises));
+  const byDigest = await database.batch(Object.fromEntries(promises), { again: true });
   return blobs.map(({ digest }) => blobRows(byDigest[digest]?.found ?? []));
 }
 

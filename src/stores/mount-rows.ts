@@ -7,14 +7,7 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import {
-  type BlobCommit,
-  type LocationRow,
-  noRoomFor,
-  RELINK,
-  renewLease,
-  selectLinked,
-} from './blob-rows.ts';
+import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
@@ -94,11 +87,14 @@ export async function findMountSource(
  * linked.
  */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
-  const { refused, locations } = await database.batch({
-    ...('repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source)),
-    renew: renewLease(blob),
-    locations: selectLinked(blob),
-  });
+  const { refused, locations } = await database.batch(
+    {
+      ...('repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source)),
+      renew: renewLease(blob),
+      locations: selectLinked(blob),
+    },
+    { again: true },
+  );
   if (refused[0] !== undefined) throw await noRoomFor(database, blob.repository, 'blob', refused[0].size);
   return locations;
 }

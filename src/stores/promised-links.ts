@@ -70,11 +70,14 @@ export async function linkFromElsewhere(
   now: number,
   until: number,
 ): Promise<void> {
-  const { refused } = await node.batch({
-    refused: [SELECT_REFUSED, repository, digest, size],
-    link: [LINK_IF_ROOM, repository, digest, now, size],
-    until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
-    size: sizeOfBlobElsewhere(repository, digest, size),
-  });
+  const { refused } = await node.batch(
+    {
+      refused: [SELECT_REFUSED, repository, digest, size],
+      link: [LINK_IF_ROOM, repository, digest, now, size],
+      until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
+      size: sizeOfBlobElsewhere(repository, digest, size),
+    },
+    { again: true },
+  );
   if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
 }

@@ -126,7 +126,7 @@ export class FederatedBlobs {
     if ((!local.linked && !linked) || nearest === undefined || !(await isReachable(locations, options.storeOf)))
       return undefined;
     const until = usableUntil(locations, options.graceMilliseconds);
-    await node.database.batch(linkUntil(repository, { digest, size: nearest.size }, lease.now, until));
+    await node.database.batch(linkUntil(repository, { digest, size: nearest.size }, lease.now, until), { again: true });
     return nearest.size;
   }
 
@@ -168,7 +168,7 @@ export class FederatedBlobs {
         links.push(...linkUntil(repository, { digest, size: location.size }, lease.now, until));
       }
     }
-    if (links.length > 0) await node.database.batch(links);
+    if (links.length > 0) await node.database.batch(links, { again: true });
     return sizes;
   }
 
@@ -203,7 +203,7 @@ export class FederatedBlobs {
     const blob = { digest, size: nearest.size };
     const until = usableUntil(remote.locations, options.graceMilliseconds);
     if (organizationOf(from.repository) === organizationOf(repository)) {
-      await node.database.batch(linkUntil(repository, blob, lease.now, until));
+      await node.database.batch(linkUntil(repository, blob, lease.now, until), { again: true });
     } else await linkFromElsewhere(node.database, repository, blob, lease.now, until);
     return true;
   }
