@@ -53,6 +53,7 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       centralHasReplicas: false,
+      pushWaitMilliseconds: 250,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
       limits: { manifests: 1_000_000, tags: 1_000_000, manifestBytes: 2_000_000_000, historyEntries: 100 },
