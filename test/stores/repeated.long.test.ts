@@ -272,7 +272,7 @@ async function carryOut({ prepare, act, batches = Infinity }: Operation<unknown>
   Object.assign(stores, { faults, batches });
   const answer = await act(stores, prepared).then(
     (value) => JSON.stringify(value),
-    (error: { kind?: string }) => error.kind ?? String(error),
+    ({ kind }: { kind?: string }) => kind ?? 'an unknown error',
   );
   await stores.hosts.settled();
   return { answer, repeated: stores.repeated, contents: await stores.contents() };
@@ -321,7 +321,7 @@ describe('what only the first run can tell', () => {
     };
     return act(central.registry, pushed).then(
       () => 'done',
-      (error: { kind?: string }) => error.kind ?? String(error),
+      ({ kind }: { kind?: string }) => kind ?? 'an unknown error',
     );
   }
 
