@@ -22,6 +22,8 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** Whether central's database has read replicas. Nodes then read from the nearest one. */
   readonly centralHasReplicas: boolean;
+  /** How long a node lets a push wait for central to say that it has a layer. */
+  readonly pushWaitMilliseconds: number;
   /** How long a blob without a manifest is kept after a push, a mount or a HEAD. The collection rules call this g. */
   readonly graceMilliseconds: number;
   /** How long the audit log is kept. */
@@ -123,6 +125,7 @@ export const registry = z
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
     reads_per_log_line: z.int().positive().default(1),
+    push_wait_ms: z.int().positive().max(5000).default(250),
     cors_origins: z.array(origin).default([]),
   })
   .superRefine(({ central, nodes }, context) => {
@@ -196,6 +199,7 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     centralHasReplicas: REGISTRY.central.replicas,
+    pushWaitMilliseconds: REGISTRY.push_wait_ms,
     graceMilliseconds: REGISTRY.grace_hours * HOUR,
     auditMilliseconds: REGISTRY.audit_days * DAY,
     limits: {

@@ -71,6 +71,7 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       centralHasReplicas: false,
+      pushWaitMilliseconds: 250,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
       limits: { manifests: 1_000_000, tags: 1_000_000, manifestBytes: 2_000_000_000, historyEntries: 100 },
@@ -130,6 +131,11 @@ describe('a configuration', () => {
     });
   });
 
+  test('limits how long a push waits for central, by default a quarter of a second', () => {
+    expect(parseConfig(environment).pushWaitMilliseconds).toBe(250);
+    expect(parseConfig({ ...environment, REGISTRY: { ...registry, push_wait_ms: 40 } }).pushWaitMilliseconds).toBe(40);
+  });
+
   test('has defaults for its nodes and the grace time', () => {
     const { graceMilliseconds } = parseConfig({ ...environment, REGISTRY: { central: registry.central } });
     expect(graceMilliseconds).toBe(24 * 3_600_000);
@@ -173,6 +179,8 @@ describe('the error of a configuration names', () => {
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: '24' } }],
     ['REGISTRY.scrub_gb_per_day', { ...environment, REGISTRY: { ...registry, scrub_gb_per_day: -1 } }],
     ['REGISTRY.orphan_days', { ...environment, REGISTRY: { ...registry, orphan_days: 0 } }],
+    ['REGISTRY.push_wait_ms', { ...environment, REGISTRY: { ...registry, push_wait_ms: 0 } }],
+    ['REGISTRY.push_wait_ms', { ...environment, REGISTRY: { ...registry, push_wait_ms: 5001 } }],
     ['REGISTRY', { ...environment, REGISTRY: { ...registry, grace: 1 } }],
     ['REGISTRY.central', withCentral({ host: 'index.example.com' })],
     ['SIGNING_KEY', without('SIGNING_KEY')],

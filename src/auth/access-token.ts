@@ -37,7 +37,8 @@ const ISSUER = 'berth';
 
 const organization = z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value));
 
-const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
+/** The form of a credential in JSON that Berth has signed. */
+export const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('organization'),
     id: z.string(),

@@ -5,8 +5,7 @@
  * Administrators and the bootstrap secret stand above organizations, so only their registries and expiry limit them.
  */
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import { administers, includes, matches, type RepositoryPattern, type Right } from './credential.ts';
-import type { Login } from './login.ts';
+import { administers, includes, type Login, matches, type RepositoryPattern, type Right } from './credential.ts';
 
 /** The caller, with its limits. */
 export type Delegate = Pick<Login, 'credential' | 'registries' | 'expiresAt'>;

@@ -2,18 +2,13 @@ import { createMiddleware } from 'hono/factory';
 import { HOUR } from '../durations.ts';
 import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
-import {
-  hashSecret,
-  type Limiters,
-  logIn,
-  type Login,
-  type LoginOptions,
-  parseWholeToken,
-  robotOrganization,
-} from '../auth/login.ts';
+import type { Login } from '../auth/credential.ts';
+import { logIn, type LoginOptions, parseWholeToken, robotOrganization } from '../auth/login.ts';
+import type { Limiters } from '../auth/login-limits.ts';
 import { PlatformUnavailable } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
+import { hashSecret } from '../auth/secret-hash.ts';
 import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
@@ -141,7 +136,7 @@ async function logInBy(
   ignoresCache = false,
 ): Promise<Login | undefined> {
   const control = composeControlData(c.env, decider);
-  const { knownGood, platformChecks: checks, config } = c.get('runtime');
+  const { knownGood, loginLimits: limits, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
@@ -150,6 +145,7 @@ async function logInBy(
     decidedBy: decider.store,
     alsoRecordAt,
     registry: namespaceName(c.get('namespace')),
+    limits,
     limiters: limitersOf(c),
     address: addressOf(c),
     now,
@@ -174,7 +170,7 @@ async function logInBy(
   return login;
 }
 
-/** Awaits a check of a login. If the rate limit refuses it, counts it as a refused login. */
+/** Awaits a check of a login. If a limit of failed logins refuses it, counts it as a refused login. */
 export async function countingLimited<Answer>(
   c: AppContext,
   user: string,

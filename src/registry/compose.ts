@@ -57,6 +57,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     ...options,
     replication,
     centralHasReplicas: config.centralHasReplicas,
+    pushWaitMilliseconds: config.pushWaitMilliseconds,
   });
 }
 

@@ -1,6 +1,6 @@
 /** Requests to the Worker as deployed, in the same isolate as the test. */
 import { env, exports } from 'cloudflare:workers';
-import { hashSecret } from '../../src/auth/login.ts';
+import { hashSecret } from '../../src/auth/secret-hash.ts';
 import { secrets } from './console.ts';
 
 export const HOST = 'http://registry.localhost:8787';

@@ -7,6 +7,7 @@ import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInD
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
+import { DataCentreCache } from './data-centre-cache.ts';
 
 declare global {
   // These bindings exist only in tests.
@@ -27,7 +28,13 @@ await clearStores();
 
 /** Tests of pure code have no stores to empty. */
 const PURE = /\/test\/(?:oci|namespaces)\//;
-if (!PURE.test(expect.getState().testPath ?? '')) beforeEach(clearStores);
+if (!PURE.test(expect.getState().testPath ?? '')) {
+  beforeEach(async () => {
+    // What one test leaves in the cache of the data centre must not answer another.
+    vi.stubGlobal('caches', { default: new DataCentreCache() });
+    await clearStores();
+  });
+}
 
 /** Stops the queues of the previous file, which would otherwise go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {

@@ -12,6 +12,7 @@ import * as images from '../../src/replication/image-state-rows.ts';
 import { lookUpVersions } from '../../src/stores/list-rows.ts';
 import { recordPulls } from '../../src/stores/manifests/manifest-rows.ts';
 import * as mounts from '../../src/stores/mount-rows.ts';
+import * as promised from '../../src/stores/promised-links.ts';
 import * as pins from '../../src/maintenance/eviction/pin-rows.ts';
 import { countRefusedLogin } from '../../src/stores/organizations/refused-login-rows.ts';
 import { findShown } from '../../src/stores/deletion/shown.ts';
@@ -246,7 +247,7 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
     ['where to mount from', () => mounts.findMountSource(database, UNNEEDED, [{ from: 'bob/', to: 'bob0' }])],
     [
       'a mount from elsewhere',
-      () => mounts.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW),
+      () => promised.linkFromElsewhere(database, SMALL, { digest: digest('9', 3), size: 5 }, NOW, NOW),
     ],
     ['the greatest version', () => database.batch([history.selectGreatestTagVersion(BIG, [TAGGED])])],
     [
@@ -254,7 +255,11 @@ function listing({ registry }: Fixture, database: Database): [string, Operation]
       () =>
         database.batch([blobs.countAgain({ repository: BIG, digest: digest('e', 2), store: 'central', lease: LEASE })]),
     ],
-    ['a link until', () => database.batch([blobs.linkUntil(BIG, COMMON, NOW, NOW + GRACE)])],
+    [
+      'a link until',
+      () =>
+        database.batch(promised.linkUntil(BIG, { digest: COMMON, size: COMMON_BYTES.byteLength }, NOW, NOW + GRACE)),
+    ],
     [
       'an entry of the audit log',
       () =>
@@ -350,7 +355,7 @@ function deleting(fixture: Fixture, database: Database): [string, Operation][] {
     ['delete a blob that dead manifests name', () => registry.deleteBlob(BIG, COMMON).catch(refused)],
     ['delete a blob elsewhere', () => registry.deleteBlob('mallory/00002' as RepositoryName, COMMON).catch(refused)],
     ['delete a blob that only dead manifests name', () => registry.deleteBlob(BIG, UNNEEDED).catch(refused)],
-    ['link it again', () => database.batch([blobs.linkUntil(BIG, UNNEEDED, NOW, NOW)])],
+    ['link it again', () => database.batch(promised.linkUntil(BIG, { digest: UNNEEDED, size: 5 }, NOW, NOW))],
     ['use of a blob', () => deletions.blobUse(database, BIG, COMMON)],
     ['delete a tag', () => registry.deleteTag(BIG, TAG)],
     ['delete a manifest below a tag', () => registry.deleteManifest(BIG, TAGGED).catch(refused)],

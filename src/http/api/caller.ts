@@ -5,7 +5,8 @@
 import { createMiddleware } from 'hono/factory';
 import { administers } from '../../auth/credential.ts';
 import { administersRepository, type Delegate } from '../../auth/delegation.ts';
-import { countCheck, hashSecret, parseWholeToken } from '../../auth/login.ts';
+import { parseWholeToken } from '../../auth/login.ts';
+import { hashSecret } from '../../auth/secret-hash.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
@@ -109,15 +110,21 @@ async function callerOf(c: AppContext): Promise<Delegate> {
 const ACCESS_TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
-  const { bootstrapSecret, central } = c.get('runtime').config;
+  const { config, loginLimits } = c.get('runtime');
+  const { bootstrapSecret, central } = config;
+  const source = { address: addressOf(c), user: 'bootstrap' };
+  const now = Date.now();
+  const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
+  const counting = (check: Promise<void>): Promise<void> => countingLimited(c, source.user, central, check);
   // If the secret looks like a whole token, the login attempt above has already counted it and recorded it for its
   // user. It may still be the bootstrap secret.
   const isCounted = parseWholeToken(secret) !== undefined;
-  if (!isCounted) await countingLimited(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
-  if (bootstrapSecret === undefined) return undefined;
+  if (!isCounted) await counting(loginLimits.requireNotPassed(source, now));
   // Comparing hashes leaks nothing about the secret, even though the comparison stops at the first difference.
-  if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
-  const isGuess = !isCounted && !ACCESS_TOKEN.test(secret);
-  if (isGuess) c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', central));
+  if (bootstrapSecret !== undefined && (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)))
+    return BOOTSTRAP;
+  if (!isCounted) await counting(loginLimits.countFailure(limitersOf(c), source, now, defer));
+  const isGuess = bootstrapSecret !== undefined && !isCounted && !ACCESS_TOKEN.test(secret);
+  if (isGuess) defer(noteRefusedLogin(c, source.user, central));
   return undefined;
 }

@@ -21,6 +21,8 @@ export interface FederatedOptions extends StoredRegistryOptions {
    * and gain nothing.
    */
   readonly centralHasReplicas: boolean;
+  /** How long a question before an upload waits for other stores, in milliseconds. */
+  readonly pushWaitMilliseconds: number;
 }
 
 /** The stores and options that every part of a node's registry works with. */
@@ -42,6 +44,25 @@ export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<A
     return await within(CENTRAL_MILLISECONDS, asked);
   } catch (error) {
     throw isUnavailable(error) ? new CentralUnavailable(error) : error;
+  }
+}
+
+/**
+ * Asks other stores on behalf of a caller who may push. The caller can upload what they do not confirm in time, so it
+ * waits no longer than `pushWaitMilliseconds`. The work goes on after the answer, and what it writes answers the next
+ * question.
+ * @returns undefined if the answer is not there in time, or central does not answer
+ */
+export async function askedBriefly<Answer>(
+  { options }: Federation,
+  asked: Promise<Answer>,
+): Promise<Answer | undefined> {
+  options.defer(asked.catch(() => undefined));
+  try {
+    return await within(options.pushWaitMilliseconds, asked);
+  } catch (error) {
+    if (isUnavailable(error)) return undefined;
+    throw error;
   }
 }
 

@@ -125,7 +125,7 @@ export async function listImages(
     const start = after.part === 'untagged' ? after : BEFORE_ALL;
     const untagged = withUntagged ? pages(scope, start, limit, SELECT_UNTAGGED, SELECT_PUBLIC_UNTAGGED) : [];
     if (tagged.length + untagged.length === 0) return [[], []];
-    const found = await database.batch({ tagged, untagged });
+    const found = await database.batch({ tagged, untagged }, { again: true });
     return [
       inOrder(found.tagged, ({ tag }) => tag).slice(0, limit),
       inOrder(found.untagged, ({ digest }) => digest).slice(0, limit),
@@ -310,7 +310,7 @@ export async function findInRepositories(
   if (statements.length === 0) return { images: [], last: undefined };
   let last: string | undefined;
   const images = await foundIn(database, async () => {
-    const { found } = await database.batch({ found: statements });
+    const { found } = await database.batch({ found: statements }, { again: true });
     const walked = new Map(found.map((row) => [row.walked, row]));
     const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
     // The first row always has its tags, because it is the first of its range. So every page goes further.

@@ -6,8 +6,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
-import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
+import { committed, takeVersion, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
+import { type BoundStatement, type Database, type Repeatable, type Sql, sql } from '../database.ts';
 import { inFull, perTag } from '../rows-read.ts';
 import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
 import {
@@ -36,9 +36,13 @@ interface SeenElsewhere {
  * @param condition must hold unless something was seen elsewhere
  * @param always must hold in any case
  */
-const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> => sql<TakenVersion>`
-  UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
-  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING version`;
+const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> =>
+  takeVersion(`(?3 IS NOT NULL OR ${condition}) AND ${always}`, 'coalesce(CAST(?3 AS INTEGER), 0)');
+
+/** If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. */
+const IF_TAKEN: Repeatable<{ readonly versioned: readonly TakenVersion[] }> = {
+  again: ({ versioned }) => versioned.length > 0,
+};
 
 const TAKE_VERSION_IF_TAG_IS_VISIBLE = takeVersionAfter(
   `EXISTS (
@@ -69,22 +73,25 @@ export async function deleteTag(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const expected = shownParameter(shown);
-  const { versioned, judged } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_TAG_IS_VISIBLE,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      tag,
-      expected,
-    ],
-    judged: [SELECT_STILL_SHOWN, expected, repository],
-    history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
-    tag: [DELETE_TAG, repository, tag, context.origin, id],
-    changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
-    audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
-  });
+  const { versioned, judged } = await database.batch(
+    {
+      versioned: [
+        TAKE_VERSION_IF_TAG_IS_VISIBLE,
+        versionOf(context.now),
+        id,
+        seen?.versions ?? null,
+        repository,
+        tag,
+        expected,
+      ],
+      judged: [SELECT_STILL_SHOWN, expected, repository],
+      history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
+      tag: [DELETE_TAG, repository, tag, context.origin, id],
+      changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
+      audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
+    },
+    IF_TAKEN,
+  );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   return versioned[0]?.version;
 }
@@ -138,20 +145,23 @@ export async function deleteManifest(
   const id = crypto.randomUUID();
   const list = JSON.stringify([digest]);
   const expected = shownParameter(shown);
-  const { versioned, judged, above } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_MANIFEST_MAY_GO,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      list,
-      expected,
-    ],
-    judged: [SELECT_JUDGED, expected, repository, digest],
-    above: [SELECT_TAGS_ABOVE, repository, list],
-    deletion: deletionOf(context, repository, [digest], id),
-  });
+  const { versioned, judged, above } = await database.batch(
+    {
+      versioned: [
+        TAKE_VERSION_IF_MANIFEST_MAY_GO,
+        versionOf(context.now),
+        id,
+        seen?.versions ?? null,
+        repository,
+        list,
+        expected,
+      ],
+      judged: [SELECT_JUDGED, expected, repository, digest],
+      above: [SELECT_TAGS_ABOVE, repository, list],
+      deletion: deletionOf(context, repository, [digest], id),
+    },
+    IF_TAKEN,
+  );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   const isThere = seen !== undefined || judged[0]?.alive === 1;
   if (versioned.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
@@ -188,11 +198,14 @@ export async function deleteRepository(
   seen?: SeenElsewhere,
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
-  const { versioned } = await database.batch({
-    versioned: [TAKE_VERSION_IF_REPOSITORY_EXISTS, versionOf(context.now), id, seen?.versions ?? null, repository],
-    removal: writeRemoval(repository, id, context.now),
-    audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
-  });
+  const { versioned } = await database.batch(
+    {
+      versioned: [TAKE_VERSION_IF_REPOSITORY_EXISTS, versionOf(context.now), id, seen?.versions ?? null, repository],
+      removal: writeRemoval(repository, id, context.now),
+      audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
+    },
+    IF_TAKEN,
+  );
   return versioned[0]?.version;
 }
 
@@ -228,12 +241,18 @@ export async function unlinkBlob(
   by: Actor = BERTH_ITSELF,
   known = false,
 ): Promise<Unlinked> {
-  const { use, deleted } = await database.batch({
-    use: [SELECT_BLOB_USE, repository, digest],
-    changeLog: [CHANGE_LOG_LINK, repository, digest, now, known ? 1 : 0],
-    audit: auditLink(repository, digest, by, now),
-    deleted: [DELETE_LINK, repository, digest],
-  });
+  const { use, deleted } = await database.batch(
+    {
+      use: [SELECT_BLOB_USE, repository, digest],
+      changeLog: [CHANGE_LOG_LINK, repository, digest, now, known ? 1 : 0],
+      audit: auditLink(repository, digest, by, now),
+      deleted: [DELETE_LINK, repository, digest],
+    },
+    // What another store has is noted each time, so it is not repeated.
+    known
+      ? undefined
+      : { again: ({ use: found, deleted: gone }) => gone.length > 0 || typeof found[0]?.manifest === 'string' },
+  );
   const manifest = use[0]?.manifest ?? null;
   if (manifest !== null && (known || use[0]?.linked === 1)) return { outcome: 'referenced', by: manifest };
   return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };

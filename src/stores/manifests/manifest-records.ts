@@ -86,11 +86,14 @@ export async function readManifests(
 ): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
   if (heads.length === 0) return { manifests: [], blobs: [] };
   const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
-  const { contents, references, blobs } = await database.batch({
-    contents: [SELECT_CONTENTS, asked],
-    references: [SELECT_REFERENCES, asked],
-    blobs: [SELECT_BLOBS, asked, store],
-  });
+  const { contents, references, blobs } = await database.batch(
+    {
+      contents: [SELECT_CONTENTS, asked],
+      references: [SELECT_REFERENCES, asked],
+      blobs: [SELECT_BLOBS, asked, store],
+    },
+    { again: true },
+  );
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
   const referencesOf = Map.groupBy(references, ({ repository, manifest }) => recordKey(repository, manifest));
   const manifests = heads.map((head): ManifestRecord => {

@@ -133,10 +133,13 @@ export async function historyOfTag(
   kept: HistoryKept,
   limit: number,
 ): Promise<{ readonly current: TagWrite | undefined; readonly writes: readonly TagWrite[] }> {
-  const { current, writes } = await database.batch({
-    current: [SELECT_TAG, repository, tag],
-    writes: [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
-  });
+  const { current, writes } = await database.batch(
+    {
+      current: [SELECT_TAG, repository, tag],
+      writes: [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
+    },
+    { again: true },
+  );
   return { current: current[0], writes };
 }
 

@@ -42,11 +42,14 @@ export class BlobObjects {
   async adopt(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
     if (await this.#store.bucket.exists(kept)) return kept === key;
     if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
-    const { location } = await this.#store.database.batch({
-      replace: replaceLocation(blob, kept, key, upload),
-      promote: deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
-      location: selectLocation(blob),
-    });
+    const { location } = await this.#store.database.batch(
+      {
+        replace: replaceLocation(blob, kept, key, upload),
+        promote: deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     return location[0]?.key === key;
   }
 
@@ -55,12 +58,15 @@ export class BlobObjects {
    * @throws OciError UPLOAD_UNKNOWN
    */
   async promiseAgain(blob: BlobCommit): Promise<void> {
-    const { linked, location } = await this.#store.database.batch({
-      count: countAgain(blob),
-      renew: renewLease(blob),
-      linked: selectLinked(blob),
-      location: selectLocation(blob),
-    });
+    const { linked, location } = await this.#store.database.batch(
+      {
+        count: countAgain(blob),
+        renew: renewLease(blob),
+        linked: selectLinked(blob),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     const key = location[0]?.key;
     if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key)))
       throw new OciError('UPLOAD_UNKNOWN');
@@ -75,7 +81,7 @@ export class BlobObjects {
     if (chunks.length === 0) return;
     const work = async (): Promise<void> => {
       await this.#store.bucket.delete(chunks.map(({ key }) => key));
-      await this.#store.database.batch([deleteChunks(id)]);
+      await this.#store.database.batch([deleteChunks(id)], { again: true });
     };
     this.#defer(work());
   }

@@ -87,7 +87,8 @@ const DELETE_CHUNK_THAT_IS_BLOB = sql`
 const INSERT_CHUNKS = sql`
   INSERT INTO upload_chunks (upload, start, size, key)
   SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
-  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
+  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)
+  ON CONFLICT DO NOTHING`;
 
 const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 

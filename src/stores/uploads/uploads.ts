@@ -99,11 +99,14 @@ export abstract class Uploads {
   async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const { refused, location } = await this.#store.database.batch({
-      refused: selectRefused(blob, size),
-      commit: commitObject(blob, key, size),
-      location: selectLocation(blob),
-    });
+    const { refused, location } = await this.#store.database.batch(
+      {
+        refused: selectRefused(blob, size),
+        commit: commitObject(blob, key, size),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     if (refused.length > 0) {
       this.#objects.discard([key]);
       throw await noRoomFor(this.#store.database, repository, 'blob', size);
@@ -142,11 +145,14 @@ export abstract class Uploads {
             { state: 'open', size, digest: written.digest, writeId },
           )
         : advanceUpload(upload.id, upload.offset, size, writeId, written.pieces.length);
-    const { taken } = await this.#store.database.batch({
-      take,
-      chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
-      taken: selectUpload(upload.id),
-    });
+    const { taken } = await this.#store.database.batch(
+      {
+        take,
+        chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
+        taken: selectUpload(upload.id),
+      },
+      { again: ({ taken: found }) => isTakenBy(writeId, found) },
+    );
     const [row] = taken;
     if (row?.write_id !== writeId) {
       this.#objects.discard(written.pieces.map(({ key }) => key));
@@ -189,11 +195,14 @@ export abstract class Uploads {
   async cancelUpload(session: PresentedSession): Promise<void> {
     const { owner, upload } = await this.#parse(session);
     const writeId = crypto.randomUUID();
-    const { cancelled, chunks } = await this.#store.database.batch({
-      cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
-      cancelled: selectUpload(upload.id),
-      chunks: selectChunks(upload.id),
-    });
+    const { cancelled, chunks } = await this.#store.database.batch(
+      {
+        cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
+        cancelled: selectUpload(upload.id),
+        chunks: selectChunks(upload.id),
+      },
+      { again: true },
+    );
     if (cancelled[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
     this.#objects.discardChunks(upload.id, chunks);
   }
@@ -225,20 +234,25 @@ export abstract class Uploads {
   async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
     const writeId = crypto.randomUUID();
     const blob = this.#commitOf(owner.repository, digest);
-    const { before, chunksLeft, location } = await this.#store.database.batch({
-      before: selectUpload(upload.id),
-      finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
-      commit: commitSingleChunk(blob, upload.id, writeId),
-      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      chunksLeft: selectChunks(upload.id),
-      location: selectLocation(blob),
-    });
+    const { before, chunksLeft, location } = await this.#store.database.batch(
+      {
+        before: selectUpload(upload.id),
+        finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
+        commit: commitSingleChunk(blob, upload.id, writeId),
+        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+        chunksLeft: selectChunks(upload.id),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     const [row] = before;
-    if (isFinished(row, digest)) {
+    const isOurs = row?.write_id === writeId;
+    if (isFinished(row, digest) && !isOurs) {
       await this.#objects.promiseAgain(blob);
       return true;
     }
-    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
+    if (row === undefined || row.size !== upload.offset || (row.state !== 'open' && !isOurs))
+      throw await this.#refusal(owner, upload, row);
     if (row.digest !== digest) {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
       return false;
@@ -264,10 +278,13 @@ export abstract class Uploads {
     digest: Digest,
     body: Body | undefined,
   ): Promise<void> {
-    const { session, chunks } = await this.#store.database.batch({
-      session: selectUpload(upload.id),
-      chunks: selectChunks(upload.id),
-    });
+    const { session, chunks } = await this.#store.database.batch(
+      {
+        session: selectUpload(upload.id),
+        chunks: selectChunks(upload.id),
+      },
+      { again: true },
+    );
     const [row] = session;
     if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
@@ -307,14 +324,17 @@ export abstract class Uploads {
     },
   ): Promise<void> {
     const blob = this.#commitOf(owner.repository, digest);
-    const { session, location, chunksLeft } = await this.#store.database.batch({
-      take: write.take,
-      commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
-      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      session: selectUpload(upload.id),
-      location: selectLocation(blob),
-      chunksLeft: selectChunks(upload.id),
-    });
+    const { session, location, chunksLeft } = await this.#store.database.batch(
+      {
+        take: write.take,
+        commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
+        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+        session: selectUpload(upload.id),
+        location: selectLocation(blob),
+        chunksLeft: selectChunks(upload.id),
+      },
+      { again: ({ session: found }) => isTakenBy(write.writeId, found) },
+    );
     const [row] = session;
     if (row?.write_id !== write.writeId) {
       if (write.fresh) this.#objects.discard([write.key]);
@@ -342,7 +362,7 @@ export abstract class Uploads {
 
   /** Returns the session's row; undefined until the first chunk. */
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
-    const { session } = await this.#store.database.batch({ session: selectUpload(id) });
+    const { session } = await this.#store.database.batch({ session: selectUpload(id) }, { again: true });
     return session[0];
   }
 
@@ -392,6 +412,14 @@ export abstract class Uploads {
     const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
     return { repository, digest, store: this.#store.name, lease };
   }
+}
+
+/**
+ * Tells whether a batch took the session. If it ran twice and did not, the first run may have, and a later request then
+ * went on from there: the objects that were written must stay.
+ */
+function isTakenBy(writeId: string, [row]: readonly UploadRow[]): boolean {
+  return row?.write_id === writeId;
 }
 
 /** Tells whether the session has already become this blob. */

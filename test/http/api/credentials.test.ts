@@ -1,6 +1,12 @@
 /** Credentials: how many an organization may have, how they are listed, where they are valid, and when they end. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { KnownGood } from '../../../src/auth/known-good.ts';
+import { logIn } from '../../../src/auth/login.ts';
+import { LoginLimits } from '../../../src/auth/login-limits.ts';
+import { hashSecret } from '../../../src/auth/secret-hash.ts';
+import { SharedNotes } from '../../../src/auth/shared-notes.ts';
+import { SigningKeys } from '../../../src/auth/signing-keys.ts';
 import { MAX_CREDENTIALS } from '../../../src/stores/organizations/limits.ts';
 import { addUsers, basic, call, callApi } from '../../support/client.ts';
 
@@ -126,7 +132,7 @@ test('a credential cannot create one for registries where it is not valid itself
 
 test('a credential whose row contradicts itself is refused', async () => {
   // The schema refuses such a row; this tests the second line of defence.
-  const { logIn, KnownGood, hashSecret } = await import('../../../src/auth/login.ts');
+  const notes = new SharedNotes(await SigningKeys.import([env.SIGNING_KEY]));
   const row = { id: 'x', kind: 'organization', organization: '', name: 'x', rights: '["pull"]', repositories: '[]' };
   const control = {
     credentialBySecret: async () => ({
@@ -149,7 +155,8 @@ test('a credential whose row contradicts itself is refused', async () => {
       address: 'a',
       now: 0,
       defer: () => undefined,
-      knownGood: new KnownGood(),
+      knownGood: new KnownGood(notes),
+      limits: new LoginLimits(notes),
     },
   );
   expect(login).toBeUndefined();

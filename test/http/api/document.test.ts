@@ -6,7 +6,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
-import { call, type UserName } from '../../support/client.ts';
+import { basic, call, type CallOptions, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
 import { workerWith } from '../../support/worker-with.ts';
@@ -172,9 +172,10 @@ async function ask(
   method: string,
   path: string,
   content: string | ReadableStream | undefined,
+  as: CallOptions['as'] = 'admin',
 ): Promise<Response> {
   const headers = { ...(content !== undefined && { 'Content-Type': 'application/json' }) };
-  return call(method, path, { as: 'admin', headers, body: content ?? null, fetcher: workerWith(bindings) });
+  return call(method, path, { as, headers, body: content ?? null, fetcher: workerWith(bindings) });
 }
 
 /** Sends a request whose body never arrives, and returns the answer. */
@@ -189,6 +190,8 @@ async function askAndStall(method: string, path: string): Promise<Response> {
     vi.useRealTimers();
   }
 }
+
+const GUESSER = { authorization: basic({ name: 'guesser', password: 'a-wrong-guess' }) };
 
 const AWAY = {
   prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: Network connection lost.')) }) }),
@@ -214,9 +217,11 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
     const answers = new Map<string, Response>();
     answers.set('nobody', await call(upper, good, json));
     answers.set('a caller without the right', await call(upper, good, { ...json, as: 'bob' }));
-    answers.set('a store that is away', await ask({ DB_CENTRAL: AWAY }, upper, good, content));
+    // With another key, no remembered login answers for the store.
+    const away = { DB_CENTRAL: AWAY, SIGNING_KEY: btoa('x'.repeat(32)) };
+    answers.set('a store that is away', await ask(away, upper, good, content));
     const unlucky = { limit: async () => ({ success: false }) };
-    answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content));
+    answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content, GUESSER));
     // The requests below come after this one because some of them may succeed.
     answers.set('an allowed caller', await call(upper, good, { ...json, as }));
     const absent = pathOf(path, ABSENT);
