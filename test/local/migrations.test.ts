@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { unstable_splitSqlQuery } from 'wrangler';
+import { MIGRATIONS as LISTED } from '../../src/stores/migration-names.ts';
 
 const MIGRATIONS = new URL('../../src/stores/migrations/', import.meta.url);
 const NAMES = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).toSorted();
@@ -30,6 +31,10 @@ function splitNaively(text: string): string[] {
   const rest = text.slice(start).trim();
   return rest === '' ? statements : [...statements, rest];
 }
+
+test('the Worker knows every migration', () => {
+  expect(LISTED).toEqual(NAMES);
+});
 
 describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_name, text) => {
   test("a naive splitter finds the same statements as wrangler's", () => {

@@ -18,6 +18,7 @@ import * as deleteQueue from '../../src/maintenance/collection/delete-queue-rows
 import * as evictions from '../../src/maintenance/eviction/eviction-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
+import { missingMigrations } from '../../src/stores/applied-migrations.ts';
 import { healthOf } from '../../src/stores/health.ts';
 import * as lists from '../../src/registry/images/list-rows.ts';
 import * as images from '../../src/replication/image-state-rows.ts';
@@ -483,6 +484,7 @@ function replication(central: Named, node: Named): [string, Operation][] {
     ['the clock', () => database.batch([selectClock()])],
     ['raise the clock', () => raiseClockTo(database, NOW * 1000, NOW)],
     ['health', () => healthOf(central)],
+    ['migrations', () => missingMigrations(central.database)],
     ['probe', () => database.probe()],
   ];
 }

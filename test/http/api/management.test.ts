@@ -408,6 +408,7 @@ test('the OpenAPI document describes every route, and comes from the same schema
       'post /api/organizations/{organization}/credentials',
       'delete /api/organizations/{organization}/credentials/{name}',
       'get /api/maintenance',
+      'get /api/deployment',
       'get /api/audit',
       'get /api/organizations/{organization}/audit',
       'get /api/credentials',
