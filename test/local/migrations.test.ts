@@ -4,6 +4,7 @@ import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { unstable_splitSqlQuery } from 'wrangler';
 import { importedText, readMigrations, sentText } from '../../src/local/migrations.ts';
+import { MIGRATIONS as LISTED } from '../../src/stores/migration-names.ts';
 
 const FOLDER = new URL('../../src/stores/migrations/', import.meta.url);
 const MIGRATIONS = await readMigrations();
@@ -44,6 +45,10 @@ const SPLITTERS = [
   ['lines', splitAtLines],
   ["wrangler's rules", unstable_splitSqlQuery],
 ] as const;
+
+test('the Worker knows every migration', () => {
+  expect(LISTED).toEqual(MIGRATIONS.map(({ name }) => name));
+});
 
 describe.each(MIGRATIONS.map((migration) => [migration.name, migration] as const))('%s', (name, migration) => {
   const text = TEXTS[name] ?? '';

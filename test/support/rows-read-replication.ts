@@ -7,6 +7,7 @@ import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
 import * as copies from '../../src/replication/copy-rows.ts';
 import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
+import { missingMigrations } from '../../src/stores/applied-migrations.ts';
 import { healthOf } from '../../src/stores/health.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
 import { mergeRows } from '../../src/stores/merge.ts';
@@ -133,6 +134,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['the clock', () => database.batch([selectClock()])],
     ['raise the clock', () => raiseClockTo(database, NOW * 1000, NOW)],
     ['health', () => healthOf(central)],
+    ['migrations', () => missingMigrations(central.database)],
     ['probe', () => database.probe()],
   ];
 }

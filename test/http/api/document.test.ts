@@ -97,6 +97,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'post /api/credentials': { body: body({ name: 'x', kind: 'platform' }) },
   'delete /api/credentials/{name}': { parameters: { name: 'platform' } },
   'get /api/maintenance': {},
+  'get /api/deployment': {},
   'get /api/audit': {},
   'get /api/replication/queues': {},
   [`get ${QUEUE}`]: {},

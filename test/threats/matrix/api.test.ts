@@ -132,6 +132,7 @@ const ROUTES: readonly Route[] = [
   },
   { needs: 'registry', method: 'GET', path: () => 'credentials', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'maintenance', answer: () => [200] },
+  { needs: 'registry', method: 'GET', path: () => 'deployment', answer: () => [200] },
   { needs: 'registry', method: 'GET', path: () => 'audit', answer: () => [200] },
   {
     needs: 'registry',
