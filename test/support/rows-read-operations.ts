@@ -608,7 +608,7 @@ function maintenanceOf(central: Named, node: Named): [string, Operation][] {
       'damage',
       () =>
         database.batch([
-          scrub.markDamaged(COMMON, 'central', 'x', 'missing'),
+          scrub.markDamaged([{ digest: COMMON, key: 'x' }], 'central', 'missing'),
           scrub.repairLocation(digest('d', 2), 'central', 'blobs/d2', { key: 'k', size: 1 }),
         ]),
     ],
