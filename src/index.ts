@@ -1,5 +1,6 @@
 import { createApp, loadRuntime } from './app.ts';
-import { maintain } from './maintenance/schedule.ts';
+import { maintain, scrubStores } from './maintenance/schedule.ts';
+import { isHourly } from './maintenance/triggers.ts';
 import { logLine } from './log.ts';
 import { wakeAllQueues } from './replication/queues.ts';
 
@@ -12,8 +13,12 @@ export default {
     return app.fetch(request, env, ctx);
   },
 
-  async scheduled(_controller, env) {
+  async scheduled({ cron }, env) {
     const { config } = await loadRuntime(env);
+    if (isHourly(cron)) {
+      logLine({ scheduled: 'scrub', ...(await scrubStores(config, env, Date.now())) });
+      return;
+    }
     const [maintained] = await Promise.all([maintain(config, env, Date.now()), wakeAllQueues(config, env)]);
     logLine({ scheduled: 'maintenance', ...maintained });
   },

@@ -50,7 +50,7 @@ export async function startReloading(options: LocalOptions, say: (text: string) 
     get log() {
       return (current ?? first).log;
     },
-    scheduled: async () => current?.scheduled(),
+    scheduled: async (cron) => current?.scheduled(cron),
     stop: async () => {
       stopWatching();
       await reloading;

@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { EACH_MINUTE } from '../maintenance/triggers.ts';
 import { prepareDatabases } from './databases.ts';
 import { type LogFile, openLog } from './log-file.ts';
 import { openStateFolder, SECRETS } from './state-folder.ts';
@@ -51,8 +52,8 @@ export interface LocalRegistry {
   readonly log: LogFile;
   /** A warning to show to the user, if any. */
   readonly warning: string | undefined;
-  /** Fires the cron trigger, because the simulators never do. */
-  scheduled(): Promise<void>;
+  /** Fires a cron trigger, by default that of each minute, because the simulators never do. */
+  scheduled(cron?: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -129,10 +130,11 @@ async function run(
       ],
     }),
   );
-  const scheduled = async (): Promise<void> => {
+  const scheduled = async (cron = EACH_MINUTE): Promise<void> => {
     // Do not use miniflare's getWorker(): it blocks this process in a synchronous call, while workerd waits for this
     // process to read the log. Once the pipe between them is full, they would deadlock.
-    const answer = await miniflare.dispatchFetch('http://localhost/cdn-cgi/local/scheduled?cron=*+*+*+*+*');
+    const query = new URLSearchParams({ cron });
+    const answer = await miniflare.dispatchFetch(`http://localhost/cdn-cgi/local/scheduled?${query}`);
     if (!answer.ok) throw new Error(`the scheduled handler answered ${answer.status}: ${await answer.text()}`);
     await answer.text();
   };

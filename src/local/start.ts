@@ -1,5 +1,6 @@
 /** `npm start`: runs a registry on this machine until Ctrl-C. `npm run dev` does the same with `--reload`. */
-import { MINUTE } from '../durations.ts';
+import { HOUR, MINUTE } from '../durations.ts';
+import { EACH_HOUR, EACH_MINUTE } from '../maintenance/triggers.ts';
 import { DEVELOPMENT_USERS } from './development-users.ts';
 import { startReloading } from './reload.ts';
 import { PortInUse, startLocalRegistry } from './simulators.ts';
@@ -60,23 +61,26 @@ ${pushesToNodes.join('')}
 ${reloads ? 'Changes in src/ or wrangler.toml reload it. ' : ''}Ctrl-C stops it.
 `);
 
-const cron = setInterval(() => {
+const fire = (cron: string): void => {
   // Failures go to the log, not to the screen. The screen may be a pipe that nobody reads, and writing to a full pipe
   // would block this process and with it the registry.
-  registry.scheduled().catch((error: unknown) => {
+  registry.scheduled(cron).catch((error: unknown) => {
     registry.log.write({
       timestamp: Date.now(),
       level: 'error',
       message: `the scheduled handler failed: ${String(error)}`,
     });
   });
-}, MINUTE);
+};
+const triggers = [setInterval(fire, MINUTE, EACH_MINUTE), setInterval(fire, HOUR, EACH_HOUR)];
+// Many local runs end within the hour.
+fire(EACH_HOUR);
 
 let stopping = false;
 const stop = (): void => {
   if (stopping) return;
   stopping = true;
-  clearInterval(cron);
+  for (const trigger of triggers) clearInterval(trigger);
   registry.stop().then(
     () => process.exit(0),
     (error: unknown) => {

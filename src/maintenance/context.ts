@@ -4,6 +4,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Store } from '../stores/store.ts';
 import { ReplicationLag } from './collection/replication-lag.ts';
+import type { HashingAllowance } from './integrity/hashing-allowance.ts';
 
 /** The part of the configuration that tasks use. `graceMilliseconds` is g in the lease rules of docs/storage.md. */
 type Settings = Pick<
@@ -26,7 +27,9 @@ export interface MaintenanceContext extends Settings {
   readonly lag: ReplicationLag;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Whether the run has time left. Tasks ask between slices, and within a long slice. */
+  /** How much the run may still hash. */
+  readonly hashing: HashingAllowance;
+  /** Whether the run has time and statements left. Tasks ask between slices, and within a long slice. */
   readonly mayGoOn: () => boolean;
   /**
    * Pauses after a slice, so that the store can serve pushes and pulls.

@@ -3,6 +3,7 @@
  * reused until they expired.
  */
 import { logFailure } from '../log.ts';
+import { OutOfStatements } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
 import {
   closeUpload,
@@ -19,8 +20,8 @@ import type { Task } from './round.ts';
 /** Expired sessions that one slice looks at, separately for those with and without objects. */
 const ROWS = 10_000;
 
-/** Sessions with objects that one run removes. Each takes three round trips. */
-const SESSIONS = 100;
+/** Sessions with objects that one run removes. Each takes five statements. */
+const SESSIONS = 20;
 
 export const expiredUploads: Task = {
   name: 'uploads',
@@ -41,6 +42,7 @@ export const expiredUploads: Task = {
         await removeSession(store, id);
         removed++;
       } catch (error) {
+        if (error instanceof OutOfStatements) throw error;
         logFailure({ upload: id, error: String(error) });
       }
     }

@@ -1,7 +1,7 @@
 /**
  * The engine of maintenance: runs the tasks of `tasks.ts` at the stores, all in the same way.
  *
- *     cron trigger, once a minute → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
+ *     a cron trigger → schedule.ts → a pass of tasks.ts → a lane → a task at a store → its slices
  *
  * A *task* is one file that exports `{ name, every, at, slice }`. A *slice* is a bounded piece of a task's work at one
  * store: it receives the position where it starts and returns the position where the next one starts. A *round* is all
@@ -10,8 +10,8 @@
  * slice that finds nothing to do returns undefined, and its row is not written.
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
- * - **Budgets.** The tasks of a pass share its limits on time and slices. A task pauses after each slice but the last,
- *   because D1 answers one query at a time.
+ * - **Budgets.** The tasks of a pass share its limits on time and statements. A slice that exceeds the statements ends
+ *   as if it had been killed. A task pauses after each slice but the last, because D1 answers one query at a time.
  * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
  *   and the next run tries again. An error delays no other task and no other store.
  * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for
@@ -24,6 +24,7 @@ import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { BoundStatement } from '../stores/database.ts';
+import { OutOfStatements } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
 import type { MaintenanceContext } from './context.ts';
 import { Stopped } from './stopped.ts';
@@ -62,13 +63,14 @@ export interface Slice {
   readonly stopped?: string | undefined;
   /** The earliest time at which the next slice may begin, in milliseconds since the epoch. */
   readonly notBefore?: number;
+  /** Whether this run can do no more of the task, although it has time. */
+  readonly isLast?: boolean;
   /** Amounts to add to the store's counters, by name. */
   readonly counts?: Readonly<Record<string, number>>;
 }
 
 /** Tasks that run one after another at each store. */
 export interface Lane {
-  /** `in turn`: one store after another; a different one is first each minute. */
   readonly stores: 'all at once' | 'central first' | 'in turn';
   readonly tasks: readonly Task[];
 }
@@ -76,8 +78,16 @@ export interface Lane {
 /** Sums of the counters of a run, by name. */
 export type Counts = Map<string, number>;
 
-/** Runs the tasks of a lane at their stores. A failure is logged, and stops only that task at that store. */
-export async function runLane(context: MaintenanceContext, { stores, tasks }: Lane, counts: Counts): Promise<void> {
+/**
+ * Runs the tasks of a lane at their stores. A failure is logged, and stops only that task at that store.
+ * @param all the stores of the run
+ */
+export async function runLane(
+  context: MaintenanceContext,
+  { stores, tasks }: Lane,
+  all: readonly Store[],
+  counts: Counts,
+): Promise<void> {
   const began = context.now();
   const runAt = async (store: Store): Promise<void> => {
     for (const task of tasks) {
@@ -85,27 +95,30 @@ export async function runLane(context: MaintenanceContext, { stores, tasks }: La
       const { share = Infinity } = task;
       const mayGoOn = (): boolean => context.now() - began < share && context.mayGoOn();
       await goRound({ ...context, mayGoOn }, task, store, counts).catch((error: unknown) => {
+        if (error instanceof OutOfStatements) return;
         logFailure({ maintenance: String(error), task: task.name, store: store.name });
       });
     }
   };
-  for (const together of inOrder(context, stores)) await Promise.all(together.map(runAt));
+  for (const together of inOrder(context, stores, all)) await Promise.all(together.map(runAt));
 }
 
 function isAt({ central }: MaintenanceContext, { at }: Task, store: Store): boolean {
   return at === 'every store' || (at === 'central') === (store === central);
 }
 
-function inOrder({ central, nodes, now }: MaintenanceContext, order: Lane['stores']): readonly (readonly Store[])[] {
-  const all = [central, ...nodes];
-  const first = Math.floor(now() / MINUTE) % all.length;
+function inOrder(
+  { central }: MaintenanceContext,
+  order: Lane['stores'],
+  all: readonly Store[],
+): readonly (readonly Store[])[] {
   switch (order) {
     case 'all at once':
       return [all];
     case 'central first':
-      return [[central], nodes];
+      return [[central], all.filter((store) => store !== central)];
     case 'in turn':
-      return [...all.slice(first), ...all.slice(0, first)].map((store) => [store]);
+      return all.map((store) => [store]);
   }
 }
 
@@ -133,8 +146,9 @@ export async function goRound(
       state = afterSlice(begun, slice, context.now(), task.every(context));
       await database.batch([saveTask(state), ...counting(slice.counts, counts)]);
     };
+    let slice: Slice | undefined;
     try {
-      const slice = await task.slice(context, store, state, save);
+      slice = await task.slice(context, store, state, save);
       if (slice === undefined && state.stopped === null) return;
       await save(slice ?? { position: undefined });
     } catch (error) {
@@ -147,7 +161,7 @@ export async function goRound(
       if (stop.cause !== undefined) throw stop.cause;
       return;
     }
-    if (state.position === '') return;
+    if (state.position === '' || slice?.isLast === true) return;
     await context.pause(context.now() - began);
   }
 }

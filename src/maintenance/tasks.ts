@@ -1,4 +1,5 @@
 /** The maintenance tasks, in the order in which a run takes them. `round.ts` says what a task is. */
+import { MINUTE } from '../durations.ts';
 import { auditLog } from './audit-log.ts';
 import { changeLog } from './change-log.ts';
 import { collectCentral } from './collection/central.ts';
@@ -20,38 +21,46 @@ export interface Pass {
   /** Milliseconds after which the pass begins no further slice: 20,000 by default. */
   readonly milliseconds?: number;
   /**
-   * The most slices of all stores together; unlimited by default. It leaves later passes most of the 10,000 calls to
-   * bindings that an invocation may make (Workers, "Limits": subrequests). A slice makes 50 calls at most, and usually
-   * 4.
+   * Statements that are kept for the pass, in all its stores together. It may also use what earlier passes left. Those
+   * of all passes are {@link MOST_STATEMENTS}.
    */
-  readonly slices?: number;
+  readonly statements: number;
   /** True if the pass runs only where the configuration collects. */
   readonly collects?: true;
 }
 
-export const PASSES: readonly Pass[] = [
-  { lanes: [{ stores: 'all at once', tasks: [expiredUploads, changeLog, auditLog] }] },
-  { lanes: [{ stores: 'all at once', tasks: [sweep] }], milliseconds: 10_000 },
-  { lanes: [{ stores: 'all at once', tasks: [histories] }], slices: 100 },
+/** The most statements of an invocation. D1 may end one after 1,000 (D1, "Limits": queries per invocation). */
+export const MOST_STATEMENTS = 900;
+
+/** What the cron trigger of each minute runs. */
+export const EVERY_MINUTE: readonly Pass[] = [
+  { lanes: [{ stores: 'all at once', tasks: [expiredUploads, changeLog, auditLog] }], statements: 220 },
+  { lanes: [{ stores: 'all at once', tasks: [sweep] }], milliseconds: 10_000, statements: 100 },
+  { lanes: [{ stores: 'all at once', tasks: [histories] }], statements: 80 },
   {
     lanes: [
       { stores: 'all at once', tasks: [evict, collectCentral, collectNode, deleteObjects] },
       { stores: 'central first', tasks: [tombstones] },
     ],
-    slices: 200,
+    statements: 200,
     collects: true,
   },
   {
     lanes: [
       // A comparison holds many keys in memory (invariant 8), so it takes one store at a time.
       { stores: 'in turn', tasks: [comparison, wanted] },
-      // Repairs known damage before the scrub looks for more, then repairs what the scrub has found.
-      { stores: 'all at once', tasks: [repair, scrub, repair] },
+      { stores: 'all at once', tasks: [repair] },
     ],
+    statements: 300,
   },
+];
+
+/** What each hourly cron trigger runs: hashing costs more CPU than a trigger of each minute may use. */
+export const HOURLY: readonly Pass[] = [
+  { lanes: [{ stores: 'all at once', tasks: [scrub] }], milliseconds: 10 * MINUTE, statements: MOST_STATEMENTS },
 ];
 
 /** The names that rows of `maintenance_tasks` may have. */
 export const TASK_NAMES: ReadonlySet<string> = new Set(
-  PASSES.flatMap(({ lanes }) => lanes.flatMap(({ tasks }) => tasks.map(({ name }) => name))),
+  [...EVERY_MINUTE, ...HOURLY].flatMap(({ lanes }) => lanes.flatMap(({ tasks }) => tasks.map(({ name }) => name))),
 );

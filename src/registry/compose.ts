@@ -6,6 +6,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import { isolateBudget } from '../stores/uploads/buffer-budget.ts';
 import { healthOf, type StoreHealth } from '../stores/health.ts';
 import { ControlData } from '../stores/organizations/control-data.ts';
+import type { StatementMeter } from '../stores/statement-meter.ts';
 import { openStore, type Store } from '../stores/store.ts';
 import type { Signer } from '../stores/uploads/upload-reference.ts';
 import { FederatedRegistry } from './federated/registry.ts';
@@ -77,6 +78,11 @@ export function composeStore({ stores }: Config, env: object, name: StoreName): 
   return stores.includes(name) ? bindStore(env, name) : undefined;
 }
 
+/** Returns every store, for one invocation whose statements are counted. */
+export function composeMeteredStores(config: Config, env: object, meter: StatementMeter): Store[] {
+  return config.stores.map((name) => openBound(env, name, meter));
+}
+
 /** Checks whether the namespace's store answers and has the schema. Without both, its host cannot serve anything. */
 export function healthOfStore(env: object, { store }: Namespace): Promise<StoreHealth> {
   return healthOf(bindStore(env, store));
@@ -90,12 +96,13 @@ function bindStore(env: object, name: StoreName): Store {
   const stores = opened.get(env) ?? new Map<StoreName, Store>();
   const known = stores.get(name);
   if (known !== undefined) return known;
-  const bindings = env as Readonly<Record<string, unknown>>;
-  const store = openStore(
-    name,
-    bindings[databaseBinding(name)] as D1Database,
-    bindings[bucketBinding(name)] as R2Bucket,
-  );
+  const store = openBound(env, name);
   opened.set(env, stores.set(name, store));
   return store;
+}
+
+function openBound(env: object, name: StoreName, meter?: StatementMeter): Store {
+  const bindings = env as Readonly<Record<string, unknown>>;
+  const [d1, r2] = [bindings[databaseBinding(name)], bindings[bucketBinding(name)]];
+  return openStore(name, d1 as D1Database, r2 as R2Bucket, meter);
 }

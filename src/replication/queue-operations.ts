@@ -49,6 +49,8 @@ export type OnlyHere =
 
 /** How long one request may spend on forgetting a store. */
 const FORGET_MILLISECONDS = 10_000;
+/** How many slices it does at most: each takes seven statements, and D1 may end a request after 1,000. */
+const FORGET_SLICES = 100;
 
 export class Replication {
   readonly #config: Config;
@@ -174,12 +176,14 @@ export class Replication {
     const end = Date.now() + FORGET_MILLISECONDS;
     let locations = 0;
     let last: string | undefined = after;
+    let slices = 0;
     do {
+      slices++;
       const slice = await forgetStoreSlice(central, store, last, { now: Date.now(), lost });
       requireNothingLacking(store, slice.kept);
       locations += slice.locations;
       last = slice.end;
-    } while (last !== undefined && Date.now() < end);
+    } while (last !== undefined && slices < FORGET_SLICES && Date.now() < end);
     return { locations, last };
   }
 

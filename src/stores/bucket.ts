@@ -40,6 +40,15 @@ export interface ListedObject {
   readonly uploaded: number;
 }
 
+/** An object, or a part of it. */
+export interface ObjectPart {
+  /** Names the version of the object. */
+  readonly etag: string;
+  /** Bytes of the whole object. */
+  readonly size: number;
+  readonly body: ReadableStream<Uint8Array> | undefined;
+}
+
 export class Bucket {
   readonly #r2: R2Bucket;
 
@@ -104,6 +113,27 @@ export class Bucket {
     }
   }
 
+  /**
+   * Returns a range of an object, or all of it, with its version; undefined if the object is gone.
+   * @param etag the version that an earlier call has returned. If the object is another one by now, there is no body
+   * @throws OciError UNAVAILABLE
+   */
+  async getPart(
+    key: string,
+    range: { readonly offset: number; readonly length: number } | undefined,
+    etag: string | undefined,
+  ): Promise<ObjectPart | undefined> {
+    try {
+      const options = { ...(range && { range }), ...(etag !== undefined && { onlyIf: { etagMatches: etag } }) };
+      const asked: Promise<R2ObjectBody | R2Object | null> = this.#r2.get(key, options);
+      const object = await within(READ_MILLISECONDS, asked, dropBody);
+      if (object === null) return undefined;
+      return { etag: object.etag, size: object.size, body: 'body' in object ? object.body : undefined };
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
   /** @throws OciError UNAVAILABLE */
   async exists(key: string): Promise<boolean> {
     return (await this.#head(key)) !== null;
@@ -140,6 +170,10 @@ export class Bucket {
       throw unavailable(cause);
     });
   }
+}
+
+function dropBody(object: R2ObjectBody | R2Object | null): Promise<void> | undefined {
+  return object !== null && 'body' in object ? object.body.cancel().catch(() => undefined) : undefined;
 }
 
 /** A multipart upload whose calls have a time limit. It throws R2's own errors, or UNAVAILABLE. */

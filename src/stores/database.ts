@@ -13,6 +13,7 @@
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 import { keyed, type ReadsAtMost } from './rows-read.ts';
+import { OutOfStatements, type StatementMeter } from './statement-meter.ts';
 
 /**
  * How long D1 may take to answer. D1 itself stops a query after 30 seconds, so an abandoned query does not keep
@@ -113,11 +114,16 @@ export interface Repeatable<Rows> {
 export class Database {
   readonly #d1: Pick<D1Database, 'prepare' | 'batch'>;
   readonly #replicas: D1Database | undefined;
+  readonly #meter: StatementMeter | undefined;
   #lags = false;
 
-  /** @param d1 the database, or a session, which has no replicas of its own */
-  constructor(d1: D1Database | D1DatabaseSession) {
+  /**
+   * @param d1 the database, or a session, which has no replicas of its own
+   * @param meter counts the statements, and may refuse them
+   */
+  constructor(d1: D1Database | D1DatabaseSession, meter?: StatementMeter) {
     this.#d1 = d1;
+    this.#meter = meter;
     this.#replicas = 'withSession' in d1 ? d1 : undefined;
   }
 
@@ -126,7 +132,9 @@ export class Database {
    * has no replicas (D1, "Global read replication"). Use one for each reader: what it reads never goes back in time.
    */
   nearestReplica(): Database {
-    return this.#replicas === undefined ? this : new Database(this.#replicas.withSession('first-unconstrained'));
+    return this.#replicas === undefined
+      ? this
+      : new Database(this.#replicas.withSession('first-unconstrained'), this.#meter);
   }
 
   /** Whether a replica has answered any query of this connection, so that its rows may be old. */
@@ -134,8 +142,9 @@ export class Database {
     return this.#lags;
   }
 
-  /** Returns the rows of one statement. @throws OciError UNAVAILABLE */
+  /** Returns the rows of one statement. @throws OciError UNAVAILABLE, OutOfStatements */
   async all<Row>(statement: Sql<Row>, ...parameters: Parameter[]): Promise<Row[]> {
+    this.#meter?.count(1);
     const { results, meta } = await answered(this.#bind([statement, ...parameters]).all<Row>());
     this.#lags ||= meta.served_by_primary === false;
     return results;
@@ -148,6 +157,7 @@ export class Database {
 
   /** Runs a statement whose rows nobody reads. @throws OciError UNAVAILABLE */
   async run(statement: Sql, ...parameters: Parameter[]): Promise<void> {
+    this.#meter?.count(1);
     await answered(this.#bind([statement, ...parameters]).run());
   }
 
@@ -172,6 +182,7 @@ export class Database {
   ): Promise<unknown> {
     const bound = statementsIn(asked).map((statement) => this.#bind(statement));
     const run = async (): Promise<unknown> => {
+      this.#meter?.count(bound.length);
       const results = await this.#d1.batch(bound);
       return isList(asked) ? undefined : rowsIn(asked, results.values());
     };
@@ -225,7 +236,8 @@ async function answered<Result>(query: Promise<Result>, milliseconds = DATABASE_
   try {
     return await within(milliseconds, query);
   } catch (cause) {
-    if (cause instanceof OciError || WRONG_STATEMENT.test(String(cause))) throw cause;
+    if (cause instanceof OciError || cause instanceof OutOfStatements || WRONG_STATEMENT.test(String(cause)))
+      throw cause;
     throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
   }
 }

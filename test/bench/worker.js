@@ -7,6 +7,7 @@ import { collectCentral } from '../../src/maintenance/collection/central.ts';
 import { deleteObjects } from '../../src/maintenance/collection/delete-objects.ts';
 import { evict } from '../../src/maintenance/eviction/evict.ts';
 import { goRound } from '../../src/maintenance/round.ts';
+import { RunClock } from '../../src/maintenance/run-clock.ts';
 import { contextOf } from '../../src/maintenance/schedule.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
 import { gateD1, gateR2 } from '../support/links.ts';
@@ -194,7 +195,7 @@ async function runSlices(env, { store, limits, milliseconds }) {
   const run = contextOf(
     config,
     wrap(env, () => 'slices'),
-    Date.now(),
+    new RunClock(Date.now()),
   );
   const context = {
     ...run,

@@ -5,7 +5,8 @@ import rulesTests from '../../deploy/alerts.test.yml?raw';
 import rules from '../../deploy/alerts.yml?raw';
 import grafana from '../../deploy/dashboard.json?raw';
 import operations from '../../docs/operations.md?raw';
-import { maintain } from '../../src/maintenance/schedule.ts';
+import { MINUTE } from '../../src/durations.ts';
+import { maintain, scrubStores } from '../../src/maintenance/schedule.ts';
 import type { StoreName } from '../../src/namespaces/namespace.ts';
 import { call } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
@@ -71,6 +72,8 @@ beforeAll(async () => {
   const objects = await BUCKETS.node1.list();
   await BUCKETS.node1.delete(objects.objects.map(({ key }) => key));
   await maintain(config, env, Date.now());
+  await scrubStores(config, env, Date.now());
+  await maintain(config, env, Date.now() + MINUTE);
   await call('DELETE', '/v2/alice/app/manifests/deleted', { as: 'alice' });
   await applyChangeLog();
   const evictionLimits = new Map([['node1' as StoreName, { bytes: undefined, idleMilliseconds: DAY }]]);

@@ -173,7 +173,8 @@ test('a lane runs each task at its stores, and a failure is logged and delays no
   });
   const counts: Counts = new Map();
   const tasks = [task('a', 'every store', 'node1'), task('b', 'node'), task('c', 'central')];
-  await runLane(contextOf(hosts), { stores: 'central first', tasks }, counts);
+  const context = contextOf(hosts);
+  await runLane(context, { stores: 'central first', tasks }, [context.central, ...context.nodes], counts);
   expect(seen.slice(0, 2)).toEqual(['a central', 'c central']);
   expect(seen.slice(2).toSorted()).toEqual(['a node1', 'a node2', 'b node1', 'b node2']);
   expect(counts).toEqual(new Map([['things', 5]]));
@@ -191,7 +192,7 @@ test('a task takes no more of a pass than its share', async () => {
     },
   };
   const context = contextOf(hosts);
-  await runLane({ ...context, nodes: context.nodes.slice(0, 1) }, { stores: 'all at once', tasks: [task] }, new Map());
+  await runLane(context, { stores: 'all at once', tasks: [task] }, context.nodes.slice(0, 1), new Map());
   expect(slices).toBe(2);
   expect(await row('node1')).toMatchObject({ position: '2' });
 });

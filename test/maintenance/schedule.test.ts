@@ -3,7 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
 import { env } from 'cloudflare:workers';
 import { MINUTE } from '../../src/durations.ts';
-import { maintain } from '../../src/maintenance/schedule.ts';
+import { maintain, scrubStores } from '../../src/maintenance/schedule.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { SESSION_MILLISECONDS } from '../../src/stores/uploads/upload-reference.ts';
 import { HOUR, objectsAt, pushBlob, pushImage, stoppedAt } from '../support/collecting.ts';
@@ -180,6 +180,63 @@ test('a node that is away stops the tasks that need all nodes, and each store re
   expect(await stoppedAt('node2')).toMatch(/node1 does not answer/);
   expect(await objectsAt('node2')).toHaveLength(1);
 });
+
+/** Returns the tasks that have run at a store, in alphabetical order. */
+async function tasksRunAt(store: 'central' | 'node1' | 'node2'): Promise<string[]> {
+  const rows = DATABASES[store].prepare('SELECT task FROM maintenance_tasks ORDER BY task');
+  return (await rows.all<{ task: string }>()).results.map(({ task }) => task);
+}
+
+test.each(['central', 'node1'] as const)(
+  'a store whose database fails in every call ends no task of another: %s',
+  async (failing) => {
+    const now = Date.UTC(2026, 0, 2);
+    const others = (['central', 'node1', 'node2'] as const).filter((store) => store !== failing);
+    // Something to do for the tasks that leave no row otherwise.
+    for (const store of others) {
+      await DATABASES[store].batch([
+        DATABASES[store].prepare("INSERT INTO uploads VALUES ('u', 'alice/app', 'finished', 0, NULL, '', 1)"),
+        DATABASES[store].prepare(
+          `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+           VALUES (0, '', '', '', '', '', '', '')`,
+        ),
+        DATABASES[store].prepare("INSERT INTO removals VALUES ('alice/gone', 1, 1, 0, '')"),
+        DATABASES[store].prepare("INSERT INTO delete_queue VALUES (1, 'blobs/gone', 1)"),
+        DATABASES[store]
+          .prepare(
+            `INSERT INTO locations (digest, store, key, size, created_at, lease_until, damage)
+             VALUES ('sha256:lost', ?1, 'blobs/lost', 1, 0, 0, 'missing')`,
+          )
+          .bind(store),
+      ]);
+    }
+    const broken = faulty(env, ({ store, kind }) =>
+      store === failing && (kind === 'query' || kind === 'batch') ? 'before' : 'ok',
+    );
+    const limits = { bytes: 100, idleMilliseconds: undefined };
+    const config = { ...parseConfig(broken), evictionLimits: new Map(others.map((store) => [store, limits])) };
+    await maintain(config, broken, now);
+    await scrubStores(config, broken, now);
+    for (const store of others) {
+      expect(await tasksRunAt(store)).toEqual(
+        [
+          'audit',
+          'collect',
+          'comparison',
+          'delete_queue',
+          ...(store === 'central' ? [] : ['evict']),
+          'histories',
+          'repair',
+          'scrub',
+          'sweep',
+          'tombstones',
+          'uploads',
+          ...(store === 'central' ? ['wanted'] : []),
+        ].toSorted(),
+      );
+    }
+  },
+);
 
 /** Returns the stores whose comparison has begun a slice and not ended it: it is due again in minutes, not in a day. */
 async function inSlice(now: number): Promise<string[]> {

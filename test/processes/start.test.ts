@@ -133,6 +133,7 @@ test('every line of the log is JSON, with its time first', async () => {
   const lines = (await readFile(join(folder, 'log.jsonl'), 'utf8')).split('\n').slice(0, -1);
   expect(lines.some((line) => line.includes('/v2/alice/app/tags/list'))).toBe(true);
   expect(lines.some((line) => line.includes('"scheduled":"maintenance"'))).toBe(true);
+  expect(lines.some((line) => line.includes('"scheduled":"scrub"'))).toBe(true);
   for (const line of lines) {
     expect(line).toMatch(/^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",/);
     expect(() => JSON.parse(line) as unknown).not.toThrow();

@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { afterAll, afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 'vitest';
 import { type BoundStatement, Database, sqlOfWholeTable, wholeTableStatements } from '../../src/stores/database.ts';
+import { OutOfStatements, StatementMeter } from '../../src/stores/statement-meter.ts';
 
 const ADD = sqlOfWholeTable`INSERT INTO pins (repository, reference, created_at) VALUES (?1, ?2, 0)`;
 const COUNT = sqlOfWholeTable<{ pins: number }>`SELECT count(*) AS pins FROM pins`;
@@ -163,4 +164,22 @@ describe('a batch that may run again', () => {
     });
     expect(attempts).toHaveLength(1);
   });
+});
+
+test('a meter counts every statement, and refuses those beyond its limit', async () => {
+  const meter = new StatementMeter();
+  const metered = new Database(env.DB_NODE1!, meter);
+  await metered.all(COUNT);
+  await metered.batch([add('one'), add('two')]);
+  await metered.batch({ list: { first: [LIST], second: [LIST] }, count: [COUNT] });
+  await metered.nearestReplica().first(COUNT);
+  await metered.probe();
+  expect(meter.counted).toBe(8);
+  meter.allow(10);
+  await expect(metered.batch([add('three'), add('four'), add('five')])).rejects.toThrow(OutOfStatements);
+  expect(meter).toMatchObject({ counted: 8, left: 2 });
+  await metered.batch([add('three'), add('four')]);
+  await expect(metered.all(COUNT)).rejects.toThrow('has used 10 of 10 statements');
+  expect((await database.all(LIST)).filter(({ reference }) => reference === 'five')).toEqual([]);
+  await env.DB_NODE1!.prepare('DELETE FROM pins').run();
 });

@@ -10,6 +10,8 @@ import { type MaintenanceContext, openContext } from '../../src/maintenance/cont
 import { evict as evictTask } from '../../src/maintenance/eviction/evict.ts';
 import { expiredUploads } from '../../src/maintenance/expired-uploads.ts';
 import { histories } from '../../src/maintenance/histories.ts';
+import { HashingAllowance } from '../../src/maintenance/integrity/hashing-allowance.ts';
+import { PART_BYTES } from '../../src/maintenance/integrity/read-part.ts';
 import { comparison } from '../../src/maintenance/integrity/compare-objects.ts';
 import { repair as repairTask, wanted } from '../../src/maintenance/integrity/repair-rounds.ts';
 import { scrub as scrubTask } from '../../src/maintenance/integrity/scrub.ts';
@@ -28,6 +30,7 @@ export function openRun(
   return openContext({
     ...parseConfig(env),
     graceMilliseconds: GRACE,
+    hashing: new HashingAllowance(PART_BYTES, Infinity),
     mayGoOn: () => true,
     pause: () => Promise.resolve(),
     repaired: () => Promise.resolve(),

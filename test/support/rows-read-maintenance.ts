@@ -145,7 +145,7 @@ export function maintenanceOf(central: Store, node: Store): [string, Operation][
       'damage',
       () =>
         database.batch([
-          scrub.markDamaged(COMMON, 'central', 'x', 'missing'),
+          scrub.markDamaged([{ digest: COMMON, key: 'x' }], 'central', 'missing'),
           scrub.repairLocation(digest('d', 2), 'central', 'blobs/d2', { key: 'k', size: 1 }),
         ]),
     ],

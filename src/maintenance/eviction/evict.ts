@@ -23,6 +23,7 @@ import {
   storedBytes,
 } from './eviction-rows.ts';
 import { countMaintenance, type TaskState, taskState, wakeTask } from '../task-rows.ts';
+import { OutOfStatements } from '../../stores/statement-meter.ts';
 import type { Store } from '../../stores/store.ts';
 import { collectNode } from '../collection/node.ts';
 import type { MaintenanceContext } from '../context.ts';
@@ -33,7 +34,7 @@ import { answerOf, Stopped } from '../stopped.ts';
 /** Manifests that one slice looks at. */
 const MANIFESTS = 200;
 /** Images that one slice evicts. */
-const IMAGES = 20;
+const IMAGES = 10;
 
 /** References of the images that one slice reads. A single image may have more. */
 const REFERENCES = 20_000;
@@ -123,6 +124,7 @@ async function collectFirst(context: MaintenanceContext, node: Store, collection
   try {
     await goRound({ ...context, mayGoOn }, collectNode, node);
   } catch (error) {
+    if (error instanceof OutOfStatements) throw error;
     return { next: undefined, stopped: `collecting before eviction failed: ${String(error)}` };
   }
   const after = await taskState(node.database, 'collect');

@@ -116,13 +116,15 @@ async function noteMissing(
 ): Promise<string> {
   const sorted = missing.toSorted((a, b) => (a.key < b.key ? -1 : 1));
   const asked = sorted.slice(0, MISSING_PER_SLICE);
+  const gone: NamedKey[] = [];
   for (let i = 0; i < asked.length; i += HEADS_AT_ONCE) {
     await Promise.all(
       asked.slice(i, i + HEADS_AT_ONCE).map(async (row) => {
-        if (!(await store.bucket.exists(row.key))) await noteDamage(context, store, row, 'missing');
+        if (!(await store.bucket.exists(row.key))) gone.push(row);
       }),
     );
   }
+  if (gone.length > 0) await noteDamage(context, store, gone, 'missing');
   return asked.length < sorted.length ? (asked.at(-1)?.key ?? end) : end;
 }
 

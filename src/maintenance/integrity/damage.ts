@@ -1,5 +1,5 @@
 /**
- * Records that a location's object is missing or has wrong bytes. Nothing is read or copied from such a location until
+ * Records that locations' objects are missing or have wrong bytes. Nothing is read or copied from such a location until
  * it is repaired.
  */
 import { logFailure } from '../../log.ts';
@@ -14,23 +14,23 @@ import type { MaintenanceContext } from '../context.ts';
 export const REPAIR = 'repair';
 
 /**
- * Marks a location of a store as damaged, unless it has another key by now. It also marks central's row of the
- * location, by which other hosts find the object.
+ * Marks locations of a store as damaged, unless they have another key by now. It also marks central's rows of the
+ * locations, by which other hosts find the objects.
  */
 export async function noteDamage(
   { central }: MaintenanceContext,
   store: Store,
-  { digest, key }: { readonly digest: Digest; readonly key: string },
+  locations: readonly { readonly digest: Digest; readonly key: string }[],
   damage: Damage,
 ): Promise<void> {
   const { marked } = await store.database.batch({
-    marked: markDamaged(digest, store.name, key, damage),
+    marked: markDamaged(locations, store.name, damage),
     repair: wakeTask(REPAIR),
   });
   if (marked.length === 0) return;
-  logFailure({ damaged: digest, store: store.name, key, problem: damage });
-  await store.database.batch([countMaintenance('damaged_found', 1)]);
-  // If central does not answer, the repair task marks its row later.
+  for (const { digest, key } of marked) logFailure({ damaged: digest, store: store.name, key, problem: damage });
+  await store.database.batch([countMaintenance('damaged_found', marked.length)]);
+  // If central does not answer, the repair task marks its rows later.
   if (store !== central)
-    await central.database.batch([markDamaged(digest, store.name, key, damage)]).catch(() => undefined);
+    await central.database.batch([markDamaged(locations, store.name, damage)]).catch(() => undefined);
 }

@@ -16,6 +16,7 @@ import { unavailable } from '../../stores/bucket.ts';
 import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orphan-rows.ts';
 import { repairProgress, saveRepairProgress } from './repair-rows.ts';
 import { addWantedLocation, type Location, repairLocation, soundAmong } from './scrub-rows.ts';
+import { OutOfStatements } from '../../stores/statement-meter.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
@@ -59,6 +60,7 @@ export async function repairBlob(
       }
     } catch (error) {
       if (error instanceof OutOfTime) break;
+      if (error instanceof OutOfStatements) throw error;
       logFailure({ unrepaired: blob.digest, store: store.name, error: String(error) });
     }
   }
@@ -115,7 +117,10 @@ async function locationsElsewhere(
   const others = [central, ...nodes].filter(({ name }) => name !== store.name);
   const answers = await Promise.all(
     others.map(async (other) => {
-      const found = await soundAmong(other.database, other.name, digests).catch(() => []);
+      const found = await soundAmong(other.database, other.name, digests).catch((error: unknown) => {
+        if (error instanceof OutOfStatements) throw error;
+        return [];
+      });
       return found.map(({ digest, key, size }): Source => ({ digest, key, size, store: other }));
     }),
   );
@@ -133,9 +138,9 @@ async function repairByCopy(
     try {
       return await copyFrom(context, store, digest, damaged?.key, source);
     } catch (error) {
-      if (error instanceof OutOfTime) throw error;
-      if (error instanceof PermanentError) await noteDamage(context, source.store, source, 'wrong bytes');
-      else if (error instanceof Gone) await noteDamage(context, source.store, source, 'missing');
+      if (error instanceof OutOfTime || error instanceof OutOfStatements) throw error;
+      if (error instanceof PermanentError) await noteDamage(context, source.store, [source], 'wrong bytes');
+      else if (error instanceof Gone) await noteDamage(context, source.store, [source], 'missing');
       failure = error;
     }
   }

@@ -60,7 +60,7 @@ async function repairLocal(
   // Central reads and copies from nodes by its own rows. So these are marked as damaged before the repair, and pointed
   // at the new objects after it.
   if (store !== central) {
-    const marks = local.map(({ digest, key, damage }) => markDamaged(digest, store.name, key, damage));
+    const marks = local.map((location) => markDamaged([location], store.name, location.damage));
     await answerOf("central's database", central.database.batch(marks));
   }
   const found = await repairBlob(
@@ -119,11 +119,11 @@ export const wanted: Task = {
       central,
       page.wanted.map((blob) => ({ ...blob, damaged: undefined })),
     );
-    const lost = page.wanted.filter((blob) => !found.includes(blob.digest)).map((blob) => blob.digest);
-    if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
     const counts = { repaired: found.length };
     // If time ran out, the next run takes this page again.
     if (!context.mayGoOn()) return { position, counts };
+    const lost = page.wanted.filter((blob) => !found.includes(blob.digest)).map((blob) => blob.digest);
+    if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
     return { position: page.end && `${page.end.digest} ${page.end.repository}`, counts };
   },
 };

@@ -134,17 +134,19 @@ export async function otherKeys(database: Database, after: string, to: string): 
   return keys;
 }
 
-const MARK_DAMAGED = sql<{ digest: Digest }>`
-  UPDATE locations SET damage = ?4 WHERE digest = ?1 AND store = ?2 AND key = ?3 AND damage IS NULL RETURNING digest`;
+// A key belongs to one location, so it need not be compared together with its digest.
+const MARK_DAMAGED = sql<{ digest: Digest; key: string }>`
+  UPDATE locations SET damage = ?4 WHERE digest IN (SELECT value FROM json_each(?1)) AND store = ?2
+    AND key IN (SELECT value FROM json_each(?3)) AND damage IS NULL RETURNING digest, key`;
 
-/** Marks a location as damaged. Returns a row if it still has that key and was not known to be damaged. */
+/** Marks locations as damaged. Returns those that still had that key and were not known to be damaged. */
 export function markDamaged(
-  digest: Digest,
+  locations: readonly { readonly digest: Digest; readonly key: string }[],
   store: string,
-  key: string,
   damage: Damage,
-): BoundStatement<{ digest: Digest }> {
-  return [MARK_DAMAGED, digest, store, key, damage];
+): BoundStatement<{ digest: Digest; key: string }> {
+  const [digests, keys] = [locations.map(({ digest }) => digest), locations.map(({ key }) => key)];
+  return [MARK_DAMAGED, JSON.stringify(digests), store, JSON.stringify(keys), damage];
 }
 
 /** A damaged location of this store or, at central, of a node. */

@@ -1,51 +1,44 @@
 /**
  * The scrub: reads every stored blob in rotation and compares it with its digest.
  *
- * The scrub has a budget of bytes a day, paid in time: the larger an object, the longer nothing else is read after it.
- * So one object may overdraw the budget, and the wait pays it back. An object is read whole through a native hash,
- * since a hash cannot be kept between runs. 5 GB take a minute or two of the 15 minutes that a cron trigger has.
+ * The scrub has a budget of bytes a day, paid in time: the larger a part, the longer nothing else is read after it. So
+ * one part may overdraw the budget, and the wait pays it back. Hashing costs CPU, so a run of all stores together also
+ * has an allowance (`hashing-allowance.ts`). A large object is read in parts, over as many runs as it takes: the
+ * position keeps the state of its hash.
  */
-import { DAY, MINUTE } from '../../durations.ts';
+import { DAY, HOUR } from '../../durations.ts';
 import { logFailure } from '../../log.ts';
 import { algorithmOf } from '../../oci/digest.ts';
-import type { Damage } from '../../stores/blob-rows.ts';
-import { Hash } from '../../stores/uploads/blob-writer.ts';
-import { type Bucket, unavailable } from '../../stores/bucket.ts';
-import { type Location, soundLocations } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import type { Slice, Task } from '../round.ts';
 import { Stopped } from '../stopped.ts';
 import { noteDamage } from './damage.ts';
+import { LEAST_COST } from './hashing-allowance.ts';
+import { type Reading, readPart } from './read-part.ts';
+import { type Location, soundLocations } from './scrub-rows.ts';
 
 const BLOBS_PER_PAGE = 100;
 
-/** The least cost of an object, in bytes: reading many small objects is not free either. */
-const LEAST_COST = 256 * 1024;
-
-/** A larger object is paid for before it is read, so that a run killed while it reads has used the budget too. */
-const LARGE_BYTES = 256 * 1024 * 1024;
-
-/**
- * A larger object is not read, since that would not finish within a run. The comparison with the listing still notices
- * if it is missing.
- */
-export const MAX_SCRUB_BYTES = 32 * 1024 ** 3;
-
-/** After this many runs were killed or failed at an object, it is skipped until the next round. */
+/** After this many runs were killed or failed at one part of an object, the object is skipped until the next round. */
 const MAX_ATTEMPTS = 3;
 
-/** How long unused budget can be saved up. */
-const BURST_MILLISECONDS = 10 * MINUTE;
+/** How long unused budget can be saved up: until the next run, even if one was missed. */
+const BURST_MILLISECONDS = 2 * HOUR;
 
-/**
- * The start of the next slice: after which blob, and how often the next blob has failed. Saved as `<digest>
- * <attempts>`.
- */
+/** The start of the next slice, as JSON. */
 interface Position {
+  /** The blob after which the next one comes, by digest. */
   readonly after: string;
+  /** How often the next part has failed. */
   readonly attempts: number;
+  /** The object that is read next, if a part of it has been read. */
+  readonly reading?: Reading | undefined;
 }
+
+const START: Position = { after: '', attempts: 0 };
+
+const NOTHING_READ = { scrubbed_objects: 0, scrubbed_bytes: 0, scrub_skipped: 0 };
 
 /** Reads blobs for as long as the budget lasts. `next_at` is the time up to which the budget is used. */
 export const scrub: Task = {
@@ -53,71 +46,65 @@ export const scrub: Task = {
   at: 'every store',
   every: () => DAY,
   async slice(context, store, { position, next_at: paid }, save) {
-    const { now, mayGoOn, scrubBytesPerDay } = context;
+    const { now, mayGoOn, hashing, scrubBytesPerDay } = context;
     if (scrubBytesPerDay === 0) return undefined;
-    let { after, attempts } = positionIn(position);
+    let at: Position = position === '' ? START : (JSON.parse(position) as Position);
     let paidUntil = Math.max(paid, now() - BURST_MILLISECONDS);
     let counts = NOTHING_READ;
-    const here = (): Slice => ({ position: formatPosition({ after, attempts }), notBefore: paidUntil, counts });
+    const here = (): Slice => ({ position: JSON.stringify(at), notBefore: paidUntil, counts });
     const saveHere = async (): Promise<void> => {
       await save(here());
       counts = NOTHING_READ;
     };
     for (;;) {
-      const page = await soundLocations(store.database, store.name, after, BLOBS_PER_PAGE);
+      const page = await soundLocations(store.database, store.name, at.after, BLOBS_PER_PAGE);
       if (page.length === 0) return { ...here(), position: undefined };
       for (const blob of page) {
-        if (paidUntil > now() || !mayGoOn()) return here();
-        if (blob.size > MAX_SCRUB_BYTES || attempts >= MAX_ATTEMPTS) {
-          logFailure({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts });
-          counts = { ...counts, scrub_skipped: counts.scrub_skipped + 1 };
-        } else {
-          paidUntil += (Math.max(blob.size, LEAST_COST) / scrubBytesPerDay) * DAY;
-          attempts++;
-          if (blob.size > LARGE_BYTES) await saveHere();
+        let reading = at.reading?.key === blob.key ? at.reading : undefined;
+        do {
+          if (at.attempts >= MAX_ATTEMPTS) {
+            logFailure({ unscrubbed: blob.digest, store: store.name, key: blob.key, attempts: at.attempts });
+            counts = { ...counts, scrub_skipped: counts.scrub_skipped + 1 };
+            break;
+          }
+          const bytes = Math.max(0, Math.min(hashing.partBytes, blob.size - (reading?.offset ?? 0)));
+          const cost = Math.max(bytes, LEAST_COST);
+          if (paidUntil > now() || !mayGoOn() || !hashing.take(cost, algorithmOf(blob.digest)))
+            return { ...here(), isLast: true };
+          paidUntil += (cost / scrubBytesPerDay) * DAY;
+          at = { after: at.after, attempts: at.attempts + 1, reading: at.reading };
+          // A run that is killed while it reads a large object has used the budget, and has failed once.
+          if (blob.size > hashing.partBytes) await saveHere();
           try {
-            await check(context, store, blob);
+            reading = await check(context, store, blob, reading);
           } catch (error) {
             await saveHere();
             throw new Stopped(`${blob.digest} cannot be read: ${String(error)}`);
           }
-          const { scrubbed_objects: objects, scrubbed_bytes: bytes } = counts;
-          counts = { ...counts, scrubbed_objects: objects + 1, scrubbed_bytes: bytes + blob.size };
-        }
-        after = blob.digest;
-        attempts = 0;
+          counts = { ...counts, scrubbed_bytes: counts.scrubbed_bytes + bytes };
+          if (reading === undefined) counts = { ...counts, scrubbed_objects: counts.scrubbed_objects + 1 };
+          else at = { after: justBefore(blob), attempts: 0, reading };
+        } while (reading !== undefined);
+        at = { after: blob.digest, attempts: 0 };
       }
     }
   },
 };
 
-const NOTHING_READ = { scrubbed_objects: 0, scrubbed_bytes: 0, scrub_skipped: 0 };
-
-async function check(context: MaintenanceContext, store: Store, blob: Location): Promise<void> {
-  const damage = await damageOf(store.bucket, blob);
-  if (damage !== undefined) await noteDamage(context, store, blob, damage);
+/** Reads the next part of a blob. Returns how to go on; undefined at the end, when damage has been noted. */
+async function check(
+  context: MaintenanceContext,
+  store: Store,
+  blob: Location,
+  reading: Reading | undefined,
+): Promise<Reading | undefined> {
+  const read = await readPart(store.bucket, blob, reading, context.hashing.partBytes);
+  if (typeof read === 'object') return read;
+  if (read !== 'sound') await noteDamage(context, store, [blob], read);
+  return undefined;
 }
 
-/** @throws OciError UNAVAILABLE if the object cannot be read now, which does not tell whether it is damaged */
-async function damageOf(bucket: Bucket, { digest, key }: Location): Promise<Damage | undefined> {
-  // Reads twice, since the first read may have been corrupted in transit.
-  for (const attempt of ['first', 'second']) {
-    const content = await bucket.get(key);
-    if (content === undefined) return 'missing';
-    const actual = await Hash.of(algorithmOf(digest), content).catch((cause: unknown) => {
-      throw unavailable(cause);
-    });
-    if (actual === digest) return undefined;
-    if (attempt === 'second') logFailure({ damaged: digest, key, actual });
-  }
-  return 'wrong bytes';
-}
-
-function positionIn(position: string): Position {
-  const [after = '', attempts = '0'] = position.split(' ');
-  return { after, attempts: Number(attempts) };
-}
-
-function formatPosition({ after, attempts }: Position): string {
-  return `${after} ${attempts}`;
+/** Returns a text after which the blob comes next, also if a blob before it is pushed meanwhile. */
+function justBefore({ digest }: Location): string {
+  return digest.slice(0, -1);
 }

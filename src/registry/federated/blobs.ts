@@ -37,8 +37,14 @@ import { answerOfCentral, askedBriefly, type Federation, orUnavailable } from '.
 import type { BlobDescriptor, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
-/** How many blobs to ask central for in one batch. Each takes two statements. */
+/** How many blobs to ask central for in one batch. Each takes three statements. */
 const BLOBS_PER_BATCH = 50;
+
+/**
+ * The most blobs that one push asks central for. With the link at the node, each takes four statements, and D1 may end
+ * a request after 1,000.
+ */
+export const MOST_PROMISED = 150;
 
 export class FederatedBlobs {
   readonly #federation: Federation;
@@ -142,7 +148,8 @@ export class FederatedBlobs {
   /**
    * Renews central's leases on blobs that a manifest needs and the node lacks, and links the blobs in the node's store.
    * Returns the sizes, in bytes, of those that central has.
-   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing
+   * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing; also
+   *   if there are more than {@link MOST_PROMISED}, of which the next push asks for more
    */
   async promiseFromCentral(
     repository: RepositoryName,
@@ -153,8 +160,9 @@ export class FederatedBlobs {
     const linked = await linkedAmong(node.database, repository, digests);
     const links: BoundStatement[] = [];
     const sizes = new Map<Digest, number>();
-    for (let i = 0; i < digests.length; i += BLOBS_PER_BATCH) {
-      const wanted = digests.slice(i, i + BLOBS_PER_BATCH);
+    const first = digests.slice(0, MOST_PROMISED);
+    for (let i = 0; i < first.length; i += BLOBS_PER_BATCH) {
+      const wanted = first.slice(i, i + BLOBS_PER_BATCH);
       const asked = wanted.map((digest) => ({ digest, linkedElsewhere: linked.has(digest) }));
       const found = await answerOfCentral(
         findBlobsAndPromise(central.database, repository, asked, central.name, lease),
@@ -169,6 +177,11 @@ export class FederatedBlobs {
       }
     }
     if (links.length > 0) await node.database.batch(links, { again: true });
+    if (first.length < digests.length && sizes.size === first.length)
+      throw new OciError('UNAVAILABLE', {
+        message: `central has confirmed ${first.length} of ${digests.length} blobs: send the manifest again`,
+        headers: { 'Retry-After': '1' },
+      });
     return sizes;
   }
 

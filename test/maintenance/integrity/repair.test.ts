@@ -279,7 +279,7 @@ test('even the last of very many orphans of the same size is tried', async () =>
     .run();
   errorLines();
   const context = contextOf(hosts);
-  await noteDamage(context, context.central, { digest: layer, key: await keyAt('central', layer) }, 'missing');
+  await noteDamage(context, context.central, [{ digest: layer, key: await keyAt('central', layer) }], 'missing');
   await repair(context, context.central, async () => undefined);
   expect(await locationAt('central', layer)).toEqual({ key: 'blobs/same', damage: null });
 });

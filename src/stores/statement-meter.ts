@@ -1,0 +1,35 @@
+/**
+ * Counts the statements of one invocation. D1 may end an invocation after 1,000 queries (D1, "Limits"), and each
+ * statement of a batch is a query.
+ */
+
+/** Thrown instead of a statement beyond the limit. The invocation is over, as if it had been killed. */
+export class OutOfStatements extends Error {
+  override readonly name = 'OutOfStatements';
+}
+
+export class StatementMeter {
+  #counted = 0;
+  #limit = Infinity;
+
+  get counted(): number {
+    return this.#counted;
+  }
+
+  /** How many more statements may run. */
+  get left(): number {
+    return this.#limit - this.#counted;
+  }
+
+  /** Sets how many statements may run in all, those that were counted so far included. */
+  allow(limit: number): void {
+    this.#limit = limit;
+  }
+
+  /** Counts statements that are about to run. @throws OutOfStatements, and counts none, if they exceed the limit */
+  count(statements: number): void {
+    if (statements > this.left)
+      throw new OutOfStatements(`this invocation has used ${this.#counted} of ${this.#limit} statements`);
+    this.#counted += statements;
+  }
+}
