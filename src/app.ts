@@ -2,10 +2,12 @@
 import { Hono } from 'hono';
 import { AccessTokens } from './auth/access-token.ts';
 import { Freshness } from './auth/freshness.ts';
-import { KnownGood } from './auth/login.ts';
+import { KnownGood } from './auth/known-good.ts';
+import { LoginLimits } from './auth/login-limits.ts';
 import { askPlatform } from './auth/platform-call.ts';
 import { PlatformChecks } from './auth/platform-checks.ts';
 import { RefusedLogins } from './auth/refused-logins.ts';
+import { SharedNotes } from './auth/shared-notes.ts';
 import { SigningKeys } from './auth/signing-keys.ts';
 import { parseConfig } from './config.ts';
 import { apiRoutes } from './http/api/routes.ts';
@@ -113,11 +115,13 @@ export async function loadRuntime(env: object): Promise<Runtime> {
   const first = runtimes.get(env);
   if (first !== undefined) return first;
   const { platformAuthUrl: url } = config;
+  const notes = new SharedNotes(keys);
   const runtime: Runtime = {
     config,
     keys,
     accessTokens: new AccessTokens(keys),
-    knownGood: new KnownGood(),
+    knownGood: new KnownGood(notes),
+    loginLimits: new LoginLimits(notes),
     refusedLogins: new RefusedLogins(),
     freshness: new Freshness(),
     platformChecks: url === undefined ? undefined : new PlatformChecks((token) => askPlatform(url, token)),

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { DAY, HOUR } from './durations.ts';
+import { gatherNodes } from './node-variables.ts';
 import {
   type CentralNamespace,
   type NodeNamespace,
@@ -21,6 +22,8 @@ export interface Config {
   readonly stores: readonly StoreName[];
   /** Whether central's database has read replicas. Nodes then read from the nearest one. */
   readonly centralHasReplicas: boolean;
+  /** How long a node lets a push wait for central to say that it has a layer. */
+  readonly pushWaitMilliseconds: number;
   /** How long a blob without a manifest is kept after a push, a mount or a HEAD. The collection rules call this g. */
   readonly graceMilliseconds: number;
   /** How long the audit log is kept. */
@@ -45,6 +48,8 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
+  /** Of so many reads that succeed, one writes a log line. */
+  readonly readsPerLogLine: number;
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];
   /** Grants administrator access, so that an operator can create the first credential. */
@@ -101,7 +106,7 @@ const origin = z
     'must be an origin without a path: https://ui.example.com',
   );
 
-/** The shape of the variable REGISTRY: the namespaces, the hosts they are served at, and their limits. */
+/** The shape of REGISTRY with all nodes: the namespaces, the hosts they are served at, and their limits. */
 export const registry = z
   .strictObject({
     central: z.strictObject({ hosts, store: storeName, replicas: z.boolean().default(false) }),
@@ -119,6 +124,8 @@ export const registry = z
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
+    reads_per_log_line: z.int().positive().default(1),
+    push_wait_ms: z.int().positive().max(5000).default(250),
     cors_origins: z.array(origin).default([]),
   })
   .superRefine(({ central, nodes }, context) => {
@@ -173,7 +180,7 @@ const environment = z.object({
 
 /** Parses the Worker's variables and secrets. @throws ConfigError naming the first missing or invalid value */
 export function parseConfig(env: object): Config {
-  const parsed = environment.safeParse(env);
+  const parsed = environment.safeParse(gatherNodes(env));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
@@ -192,6 +199,7 @@ export function parseConfig(env: object): Config {
     nodes,
     stores: [...new Set([central.store, ...nodes.map(({ store }) => store)])],
     centralHasReplicas: REGISTRY.central.replicas,
+    pushWaitMilliseconds: REGISTRY.push_wait_ms,
     graceMilliseconds: REGISTRY.grace_hours * HOUR,
     auditMilliseconds: REGISTRY.audit_days * DAY,
     limits: {
@@ -205,6 +213,7 @@ export function parseConfig(env: object): Config {
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
     orphanMilliseconds: REGISTRY.orphan_days * DAY,
+    readsPerLogLine: REGISTRY.reads_per_log_line,
     corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],
     bootstrapSecret: BOOTSTRAP_SECRET,

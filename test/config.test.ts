@@ -41,6 +41,24 @@ function problemOf(env: object): string {
   return 'none';
 }
 
+describe('nodes in several variables', () => {
+  test('are read in the order of the variables', () => {
+    const env = { ...withNodes(node('a')), NODES_10: [node('d')], NODES_2: [node('b'), node('c')] };
+    const bound = ['A', 'B', 'C', 'D'].flatMap((store) => [`DB_${store}`, `BLOBS_${store}`]);
+    const { nodes, hosts } = parseConfig({ ...env, ...Object.fromEntries(bound.map((name) => [name, {}])) });
+    expect(nodes.map(({ name }) => name)).toEqual(['a', 'b', 'c', 'd']);
+    expect(hosts.map(({ host }) => host)).toContain('index.d.example.com');
+  });
+
+  test('are checked together', () => {
+    expect(problemOf({ ...withNodes(node('a')), NODES_2: [node('a')] })).toBe(
+      'REGISTRY.nodes.1.name: another node already has this name',
+    );
+    expect(problemOf({ ...environment, NODES_2: 'fra' })).toMatch(/^REGISTRY\.nodes\.0: /);
+    expect(problemOf({ ...without('REGISTRY'), NODES_2: [node('a')] })).toMatch(/^REGISTRY\.central: /);
+  });
+});
+
 describe('a configuration', () => {
   test('lists its hosts and stores', () => {
     const central = { kind: 'central', store: 'central' };
@@ -53,6 +71,7 @@ describe('a configuration', () => {
       nodes: [],
       stores: ['central'],
       centralHasReplicas: false,
+      pushWaitMilliseconds: 250,
       graceMilliseconds: 7_200_000,
       auditMilliseconds: 90 * 24 * 3_600_000,
       limits: { manifests: 1_000_000, tags: 1_000_000, manifestBytes: 2_000_000_000, historyEntries: 100 },
@@ -61,6 +80,7 @@ describe('a configuration', () => {
       evictionLimits: new Map(),
       scrubBytesPerDay: 20_000_000_000,
       orphanMilliseconds: 30 * 86_400_000,
+      readsPerLogLine: 1,
       corsOrigins: [],
       signingKeys: [key(1)],
       bootstrapSecret: undefined,
@@ -111,6 +131,11 @@ describe('a configuration', () => {
     });
   });
 
+  test('limits how long a push waits for central, by default a quarter of a second', () => {
+    expect(parseConfig(environment).pushWaitMilliseconds).toBe(250);
+    expect(parseConfig({ ...environment, REGISTRY: { ...registry, push_wait_ms: 40 } }).pushWaitMilliseconds).toBe(40);
+  });
+
   test('has defaults for its nodes and the grace time', () => {
     const { graceMilliseconds } = parseConfig({ ...environment, REGISTRY: { central: registry.central } });
     expect(graceMilliseconds).toBe(24 * 3_600_000);
@@ -154,6 +179,8 @@ describe('the error of a configuration names', () => {
     ['REGISTRY.grace_hours', { ...environment, REGISTRY: { ...registry, grace_hours: '24' } }],
     ['REGISTRY.scrub_gb_per_day', { ...environment, REGISTRY: { ...registry, scrub_gb_per_day: -1 } }],
     ['REGISTRY.orphan_days', { ...environment, REGISTRY: { ...registry, orphan_days: 0 } }],
+    ['REGISTRY.push_wait_ms', { ...environment, REGISTRY: { ...registry, push_wait_ms: 0 } }],
+    ['REGISTRY.push_wait_ms', { ...environment, REGISTRY: { ...registry, push_wait_ms: 5001 } }],
     ['REGISTRY', { ...environment, REGISTRY: { ...registry, grace: 1 } }],
     ['REGISTRY.central', withCentral({ host: 'index.example.com' })],
     ['SIGNING_KEY', without('SIGNING_KEY')],

@@ -1,7 +1,7 @@
 /**
  * `npm test`: runs the quick checks at once, then the tests. A step that passes prints one line, or one line for each
- * test file. A step that fails prints its output and ends the run. workerd reports every connection that a test breaks
- * off on standard error; those lines are dropped.
+ * test file. A step that fails prints its output and ends the run. On standard error, workerd reports every connection
+ * that a test breaks off; those lines are dropped.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -37,7 +37,8 @@ const ISSUER = 'berth';
 
 const organization = z.custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value));
 
-const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
+/** The form of a credential in JSON that Berth has signed. */
+export const credentialClaim: z.ZodType<Credential> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('organization'),
     id: z.string(),
@@ -95,16 +96,6 @@ export async function issueAccessToken(keys: SigningKeys, request: TokenRequest)
   return { token, expiresIn: expiresAt - issuedAt };
 }
 
-/** Returns the principal of a token, or undefined if it is forged, expired, or for another namespace. */
-export async function verifyAccessToken(
-  keys: SigningKeys,
-  token: string,
-  audience: string,
-  now: number,
-): Promise<Principal | undefined> {
-  return (await verify(keys, token, audience, now))?.principal;
-}
-
 /** Room for the tokens that an isolate caches. Most take 2 KB; the largest, with many patterns and scopes, 50 KB. */
 const REMEMBERED_BYTES = 4 * 1024 * 1024;
 
@@ -117,7 +108,7 @@ export class AccessTokens {
     this.#keys = keys;
   }
 
-  /** Like {@link verifyAccessToken}, with a cache. */
+  /** Returns the principal of a token, or undefined if it is forged, expired, or for another namespace. */
   async verify(token: string, audience: string, now: number): Promise<Principal | undefined> {
     const hash = await hashOf(`${audience} ${token}`);
     const known = this.#verified.get(hash);

@@ -14,7 +14,7 @@ import type {
 import { rangesOf, type RepositoryPattern, type Right } from './credential.ts';
 import { includesAll } from './delegation.ts';
 import { credentialsExceeded, repositoriesExceeded } from '../stores/organizations/organization-limits.ts';
-import { hashSecret } from './login.ts';
+import { hashSecret } from './secret-hash.ts';
 
 /** How long a removed organization's name stays taken: until every access token from its time has expired. */
 const NAME_TAKEN_MILLISECONDS = 2 * TOKEN_EFFECT_MILLISECONDS;
@@ -40,7 +40,7 @@ export interface CredentialSummary {
   readonly name: string;
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];
-  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
+  /** The registries where the credential is valid: 'central' and names of nodes; null for everywhere. */
   readonly registries: readonly string[] | null;
   /** Milliseconds since the epoch, like the times below. */
   readonly createdAt: number;
@@ -48,12 +48,12 @@ export interface CredentialSummary {
   readonly lastUsedAt: number | null;
 }
 
-export type NewCredential = Pick<
+type NewCredential = Pick<
   CredentialSummary,
   'kind' | 'organization' | 'name' | 'rights' | 'repositories' | 'registries' | 'expiresAt'
 >;
 
-export interface RemovalOptions {
+interface RemovalOptions {
   readonly by?: Actor;
   /** Patterns; a credential with repositories outside them counts as unknown, because lists do not show it either. */
   readonly within?: readonly RepositoryPattern[];

@@ -24,23 +24,23 @@ export class BoundedCache<Value> {
 
   /** Stores a value. @param value anything that JSON can represent */
   set(hash: string, value: Value): void {
-    this.#delete(hash);
+    this.delete(hash);
     const bytes = ENTRY_BYTES + BYTES_A_CHARACTER * JSON.stringify(value).length;
     this.#entries.set(hash, { value, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= this.#limit) break;
-      this.#delete(oldest);
+      this.delete(oldest);
     }
+  }
+
+  delete(hash: string): void {
+    this.#bytes -= this.#entries.get(hash)?.bytes ?? 0;
+    this.#entries.delete(hash);
   }
 
   /** Estimated bytes that all entries take. */
   get bytes(): number {
     return this.#bytes;
-  }
-
-  #delete(hash: string): void {
-    this.#bytes -= this.#entries.get(hash)?.bytes ?? 0;
-    this.#entries.delete(hash);
   }
 }

@@ -23,6 +23,20 @@ export type Credential =
     }
   | { readonly kind: 'platform' | 'administrator'; readonly id: string };
 
+/** The result of a successful login. */
+export interface Login {
+  readonly credential: Credential;
+  /** The registries where the credential is valid: 'central' and names of nodes; null for everywhere. */
+  readonly registries: readonly string[] | null;
+  /**
+   * When the credential was last looked up, in milliseconds since the epoch. Tokens from this login expire five minutes
+   * later.
+   */
+  readonly checkedAt: number;
+  /** When the credential expires, in milliseconds since the epoch; undefined for never. */
+  readonly expiresAt: number | undefined;
+}
+
 /** An action on a repository through the OCI API. */
 export type Action = 'pull' | 'push' | 'delete';
 

@@ -5,13 +5,12 @@
  * Administrators and the bootstrap secret stand above organizations, so only their registries and expiry limit them.
  */
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
-import { administers, includes, matches, type RepositoryPattern, type Right } from './credential.ts';
-import type { Login } from './login.ts';
+import { administers, includes, type Login, matches, type RepositoryPattern, type Right } from './credential.ts';
 
 /** The caller, with its limits. */
 export type Delegate = Pick<Login, 'credential' | 'registries' | 'expiresAt'>;
 
-/** What a credential may do, and where. */
+/** The things that a credential may do, and the places where it may do them. */
 export interface Reach {
   readonly rights: readonly Right[];
   readonly repositories: readonly RepositoryPattern[];

@@ -8,7 +8,7 @@ import { isUnavailable, OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
 
 /** How long a copy is usable, in milliseconds. */
-export const USABLE_MILLISECONDS = DAY;
+const USABLE_MILLISECONDS = DAY;
 
 /** How often an isolate checks the age of the copy, in milliseconds. */
 const LOOK_MILLISECONDS = MINUTE;

@@ -13,7 +13,7 @@ export interface NameRange {
   readonly to: string;
 }
 
-export interface Listable {
+interface Listable {
   readonly ranges: readonly NameRange[];
   /** Public repositories in this range are listed too; undefined if the ranges cover everything already. */
   readonly publicWithin: NameRange | undefined;

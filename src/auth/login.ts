@@ -6,32 +6,18 @@
  * `robot$<organization>.users.kraftcloud`. If Berth does not know the secret, it asks the platform, if one is
  * configured.
  *
- * An isolate remembers good logins for a minute. The rate limiter counts all other checks, per address and user, before
- * anything is looked up. A change through the management API always looks its login up again. Otherwise a removed
- * credential that is still remembered could create another one that stays.
+ * Good logins are remembered for a minute (`known-good.ts`), and failed ones are limited (`login-limits.ts`). A change
+ * through the management API always looks its login up again. Otherwise a removed credential that is still remembered
+ * could create another one that stays.
  */
-import { HOUR, MINUTE } from '../durations.ts';
+import { HOUR } from '../durations.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
-import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/organizations/control-data.ts';
-import { KEPT_MILLISECONDS } from './access-token.ts';
 import { parseBasic, type Presented } from './basic.ts';
-import { BoundedCache } from './bounded-cache.ts';
-import type { Credential, RepositoryPattern, Right } from './credential.ts';
-
-/** The result of a successful login. */
-export interface Login {
-  readonly credential: Credential;
-  /** Where the credential is valid: 'central' and names of nodes; null for everywhere. */
-  readonly registries: readonly string[] | null;
-  /**
-   * When the credential was last looked up, in milliseconds since the epoch. Tokens from this login expire five minutes
-   * later.
-   */
-  readonly checkedAt: number;
-  /** When the credential expires, in milliseconds since the epoch; undefined for never. */
-  readonly expiresAt: number | undefined;
-}
+import type { Credential, Login, RepositoryPattern, Right } from './credential.ts';
+import type { KnownGood } from './known-good.ts';
+import type { Limiters, LoginLimits } from './login-limits.ts';
+import { hashSecret } from './secret-hash.ts';
 
 export interface LoginOptions {
   readonly control: ControlData;
@@ -41,6 +27,7 @@ export interface LoginOptions {
   readonly alsoRecordAt?: ControlData | undefined;
   /** The registry that the client logs in to: 'central', or a node's name. */
   readonly registry: string;
+  readonly limits: LoginLimits;
   readonly limiters: Limiters;
   /** The client's address. */
   readonly address: string;
@@ -54,65 +41,31 @@ export interface LoginOptions {
   readonly elsewhere?: ((presented: Presented) => Promise<Login | undefined>) | undefined;
 }
 
-/** The Workers rate limiting bindings. */
-export interface Limiters {
-  /** Counts per address and user. */
-  readonly ofUser: RateLimit;
-  /** Counts per address, so that changing the user name does not help. */
-  readonly ofAddress: RateLimit;
-}
-
-/** How long a good login is remembered, in milliseconds. */
-const KNOWN_GOOD_MILLISECONDS = MINUTE;
-const KNOWN_GOOD_BYTES = 2 * 1024 * 1024;
-
-/** The good logins that an isolate remembers. It keeps hashes of secrets, never the secrets themselves. */
-export class KnownGood {
-  readonly #logins = new BoundedCache<{ readonly login: Login; readonly since: number; readonly until: number }>(
-    KNOWN_GOOD_BYTES,
-  );
-
-  get(hash: string, now: number): Login | undefined {
-    const entry = this.#logins.get(hash);
-    // An entry from the future was stored before the clock was set back, so it is not used.
-    return entry !== undefined && entry.since <= now && entry.until > now ? entry.login : undefined;
-  }
-
-  remember(hash: string, login: Login, now: number): void {
-    const until = Math.min(
-      now + KNOWN_GOOD_MILLISECONDS,
-      login.checkedAt + KEPT_MILLISECONDS,
-      login.expiresAt ?? Infinity,
-    );
-    this.#logins.set(hash, { login, since: now, until });
-  }
-}
-
 /**
  * Checks a user and password.
  * @returns undefined if the user or password is wrong
  * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE, and what `elsewhere` throws
  */
 export async function logIn(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
-  const {
-    control,
-    decidedBy,
-    alsoRecordAt,
-    registry,
-    limiters,
-    address,
-    now,
-    defer,
-    knownGood,
-    ignoresCache = false,
-    elsewhere,
-  } = options;
-  const pairHash = await hashSecret(`${decidedBy}\n${registry}\n${presented.user}\n${presented.password}`);
-  const known = knownGood.get(pairHash, now);
-  if (known !== undefined && !ignoresCache) return known;
+  const { decidedBy, registry, limits, limiters, address, now, defer, knownGood, ignoresCache = false } = options;
+  const { user, password } = presented;
+  const hash = await hashSecret(`${decidedBy}\n${registry}\n${user}\n${password}`);
+  const remembered = await knownGood.recall(hash, now);
+  if (remembered?.login !== undefined && !ignoresCache) return remembered.login;
 
-  // A remembered login is no guess, so it is not counted: an administrator may make more than sixty changes a minute.
-  if (known === undefined) await countCheck(limiters, address, presented.user);
+  // A remembered login is no guess: an administrator may make more changes a minute than there may be guesses.
+  if (remembered === undefined) await limits.requireNotPassed({ address, user }, now);
+  const login = await lookUp(presented, options);
+  if (login === undefined) {
+    if (remembered !== undefined) knownGood.forget(hash, defer);
+    await limits.countFailure(limiters, { address, user }, now, defer);
+  } else knownGood.remember(hash, login, now, defer);
+  return login;
+}
+
+/** Looks a login up in the control data, and elsewhere if Berth does not know its secret. */
+async function lookUp(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
+  const { control, alsoRecordAt, registry, limits, limiters, address, now, defer, elsewhere } = options;
   const whole = parseWholeToken(presented.password);
   let isOurs = false;
   for (const { user, password } of whole === undefined ? [presented] : [presented, whole]) {
@@ -124,39 +77,17 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
     if (registriesOf(row)?.includes(registry) === false) continue;
     const login = loginOf(row, now);
     if (login === undefined) continue;
-    knownGood.remember(pairHash, login, now);
     if (Math.abs(now - (row.last_used_at ?? 0)) > HOUR)
       defer(Promise.allSettled([control.recordUse(row.id, now), alsoRecordAt?.recordUse(row.id, now)]));
     return login;
   }
   // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.
-  const login = isOurs ? undefined : await elsewhere?.(presented);
-  if (login !== undefined) knownGood.remember(pairHash, login, now);
-  return login;
-}
-
-/**
- * Counts a check of a login that is not known to be good.
- * @throws OciError TOO_MANY_REQUESTS, UNAVAILABLE
- */
-export async function countCheck({ ofUser, ofAddress }: Limiters, address: string, user: string): Promise<void> {
-  // The user name is hashed because it can have any length, which a key must not.
-  const key = `${address} ${await hashSecret(user)}`;
-  const outcomes = await Promise.all([ofUser.limit({ key }), ofAddress.limit({ key: address })]).catch(
-    (cause: unknown) => {
-      throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '5' } });
-    },
-  );
-  if (outcomes.every(({ success }) => success)) return;
-  throw new OciError('TOO_MANY_REQUESTS', {
-    message: 'too many logins from this address for this user: wait a minute, then try again',
-    headers: { 'Retry-After': '60' },
+  if (isOurs || elsewhere === undefined) return undefined;
+  return elsewhere(presented).catch(async (error: unknown) => {
+    // A platform that does not answer must not be asked without limit either.
+    await limits.countFailure(limiters, { address, user: presented.user }, now, defer);
+    throw error;
   });
-}
-
-/** Returns the SHA-256 in hex. Secrets are 256 random bits, so a slow hash would protect nothing. */
-export async function hashSecret(secret: string): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))).toHex();
 }
 
 /**

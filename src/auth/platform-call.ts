@@ -30,7 +30,7 @@ export class PlatformUnavailable extends OciError {
   }
 }
 
-export interface PlatformCallOptions {
+interface PlatformCallOptions {
   readonly fetcher?: typeof fetch;
   readonly milliseconds?: number;
 }
@@ -52,7 +52,7 @@ export async function askPlatform(
   });
   const answer = await Promise.race([answered, late.promise]);
   clearTimeout(timer);
-  // Nobody needs what is still running after the race.
+  // Stops the request if it is still running after the race.
   controller.abort();
   return answer;
 }

@@ -10,7 +10,7 @@
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
-import { hashSecret } from './login.ts';
+import { hashSecret } from './secret-hash.ts';
 import { CALL_MILLISECONDS, type PlatformAnswer, PlatformUnavailable } from './platform-call.ts';
 
 /** How long a bad answer is kept, in milliseconds. */
@@ -23,7 +23,7 @@ const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
 const ENTRIES = 1000;
 
 /** Times are in milliseconds since the epoch. */
-export interface CheckedToken {
+interface CheckedToken {
   readonly organization: OrganizationName;
   /** When the platform was asked. */
   readonly checkedAt: number;

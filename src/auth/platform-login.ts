@@ -9,12 +9,13 @@ import { OciError } from '../oci/errors.ts';
 import type { ControlData } from '../stores/organizations/control-data.ts';
 import { TOKEN_EFFECT_MILLISECONDS } from './access-token.ts';
 import type { Presented } from './basic.ts';
-import { hashSecret, type Login } from './login.ts';
+import type { Login } from './credential.ts';
 import { holdsOwnSecret, possibleSecrets } from './own-secrets.ts';
 import type { PlatformChecks } from './platform-checks.ts';
+import { hashSecret } from './secret-hash.ts';
 import { credentialOfToken, fingerprintOf, isReserved, isUserOfToken, platformTokenOf } from './platform-token.ts';
 
-export interface PlatformLoginOptions {
+interface PlatformLoginOptions {
   readonly checks: PlatformChecks;
   /** Decides which organizations exist. */
   readonly control: ControlData;

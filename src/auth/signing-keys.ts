@@ -2,7 +2,7 @@
  * The Worker's signing keys. There can be two, so that they can be rotated: the first signs, and both verify. The id of
  * a key is a prefix of its SHA-256. An id only selects one of the configured keys; it cannot bring in another.
  */
-export interface SigningKey {
+interface SigningKey {
   readonly id: string;
   readonly key: CryptoKey;
 }

@@ -2,18 +2,13 @@ import { createMiddleware } from 'hono/factory';
 import { HOUR } from '../durations.ts';
 import { limitedAddress } from '../auth/client-address.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
-import {
-  hashSecret,
-  type Limiters,
-  logIn,
-  type Login,
-  type LoginOptions,
-  parseWholeToken,
-  robotOrganization,
-} from '../auth/login.ts';
+import type { Login } from '../auth/credential.ts';
+import { logIn, type LoginOptions, parseWholeToken, robotOrganization } from '../auth/login.ts';
+import type { Limiters } from '../auth/login-limits.ts';
 import { PlatformUnavailable } from '../auth/platform-call.ts';
 import { logInWithPlatform } from '../auth/platform-login.ts';
 import { ANONYMOUS, type Principal } from '../auth/principal.ts';
+import { hashSecret } from '../auth/secret-hash.ts';
 import { type Namespace, namespaceId, namespaceName } from '../namespaces/namespace.ts';
 import { isUnavailable, OciError } from '../oci/errors.ts';
 import { composeControlData } from '../registry/compose.ts';
@@ -38,8 +33,8 @@ export const authenticate = createMiddleware<AppEnv>(async (c, next) => {
 });
 
 async function principalOf(c: AppContext): Promise<Principal> {
-  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  switch (scheme.toLowerCase()) {
+  const [scheme, value] = authorizationOf(c);
+  switch (scheme) {
     case '':
       return ANONYMOUS;
     case 'basic': {
@@ -88,6 +83,25 @@ export async function logInWithWholeToken(
 }
 
 /**
+ * Checks what a request presents to an API that takes no access tokens: a whole token as Bearer, or Basic in any form.
+ * @param by see {@link logInFrom}
+ * @returns undefined if the caller is anonymous, or what it presents is wrong
+ * @throws the errors of {@link logInFrom}
+ */
+export async function logInFromHeader(c: AppContext, by: 'this registry' | 'central'): Promise<Login | undefined> {
+  const [scheme, value] = authorizationOf(c);
+  if (scheme === 'bearer') return logInWithWholeToken(c, value, by);
+  const presented = scheme === 'basic' ? parseBasic(value) : undefined;
+  return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented, by);
+}
+
+/** Returns the scheme of the Authorization header, in lower case, and its value; '' for none. */
+export function authorizationOf(c: AppContext): [scheme: string, value: string] {
+  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
+  return [scheme.toLowerCase(), value];
+}
+
+/**
  * Checks a user and password that came with this request.
  * @param by whose control data decides. Pass 'central' for operations that run at central on behalf of any host. Each
  *   change then looks the credential up again instead of trusting the cache.
@@ -122,7 +136,7 @@ async function logInBy(
   ignoresCache = false,
 ): Promise<Login | undefined> {
   const control = composeControlData(c.env, decider);
-  const { knownGood, platformChecks: checks, config } = c.get('runtime');
+  const { knownGood, loginLimits: limits, platformChecks: checks, config } = c.get('runtime');
   const now = Date.now();
   const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
   const secrets = [config.bootstrapSecret ?? [], config.signingKeys].flat();
@@ -131,6 +145,7 @@ async function logInBy(
     decidedBy: decider.store,
     alsoRecordAt,
     registry: namespaceName(c.get('namespace')),
+    limits,
     limiters: limitersOf(c),
     address: addressOf(c),
     now,
@@ -155,7 +170,7 @@ async function logInBy(
   return login;
 }
 
-/** Awaits a check of a login. If the rate limit refuses it, counts it as a refused login. */
+/** Awaits a check of a login. If a limit of failed logins refuses it, counts it as a refused login. */
 export async function countingLimited<Answer>(
   c: AppContext,
   user: string,

@@ -3,7 +3,8 @@ import type { Credential } from '../auth/credential.ts';
 import type { AccessTokens } from '../auth/access-token.ts';
 import type { Delegate } from '../auth/delegation.ts';
 import type { Freshness } from '../auth/freshness.ts';
-import type { KnownGood } from '../auth/login.ts';
+import type { KnownGood } from '../auth/known-good.ts';
+import type { LoginLimits } from '../auth/login-limits.ts';
 import type { PlatformChecks } from '../auth/platform-checks.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { RefusedLogins } from '../auth/refused-logins.ts';
@@ -20,13 +21,14 @@ export interface Runtime {
   readonly keys: SigningKeys;
   readonly accessTokens: AccessTokens;
   readonly knownGood: KnownGood;
+  readonly loginLimits: LoginLimits;
   readonly refusedLogins: RefusedLogins;
   readonly freshness: Freshness;
   /** Undefined if no platform is configured. */
   readonly platformChecks: PlatformChecks | undefined;
 }
 
-export interface Variables {
+interface Variables {
   requestId: string;
   /** The URL as the client sent it, parsed once. */
   url: URL;

@@ -9,11 +9,11 @@ import type { AppContext, AppEnv } from './context.ts';
 /** Methods that routes register. HEAD comes with GET, and OPTIONS with any of them. */
 const ROUTED = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
-/** Hono's name for handlers of every method, which middleware is. */
+/** Hono's name for handlers of every method, such as middleware. */
 const EVERY_METHOD = 'ALL';
 
 /** Returns the methods of a path; none if no route matches it. */
-export function methodsOf(app: Hono<AppEnv>, path: string): string[] {
+function methodsOf(app: Hono<AppEnv>, path: string): string[] {
   const routed = ROUTED.filter((method) => {
     const [matches] = app.router.match(method, path);
     return matches.some(([[, route]]) => route.method !== EVERY_METHOD);

@@ -2,17 +2,13 @@
  * Parses byte ranges: of downloads (RFC 9110 §14) and of upload chunks (distribution-spec, "Pushing a blob in chunks").
  */
 import { OciError } from '../oci/errors.ts';
-
-export interface ByteRange {
-  readonly offset: number;
-  readonly length: number;
-}
+import type { ByteRange } from '../registry/registry.ts';
 
 /**
  * Parses a Range header for content of `size` bytes.
  * @returns the range; undefined for the whole content. That is: no header, another unit, or several ranges, which a
  *   server may ignore.
- * @throws OciError RANGE_UNSATISFIABLE, also for a range that ends before it starts
+ * @throws OciError RANGE_UNSATISFIABLE, even for a range that ends before it starts
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
   const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header?.replaceAll(' ', '') ?? '') ?? [];

@@ -1,12 +1,14 @@
 import { createMiddleware } from 'hono/factory';
 import { logLine } from '../log.ts';
 import { type Namespace, namespaceName } from '../namespaces/namespace.ts';
-import type { AppContext, AppEnv } from './context.ts';
+import type { AppContext, AppEnv, Runtime } from './context.ts';
 import { loggedPath } from './logged-path.ts';
 
 /**
  * Gives every request an id, which its response, error bodies and log line carry, and writes the log line as JSON. The
- * line has the path and the outcome, but never headers, the query or a body, since these can hold secrets.
+ * line has the path and the outcome, but never headers, the query or a body, since these can hold secrets. Errors and
+ * writes always have a line. Of reads that succeed, the configuration may ask for one in n: its line then has the field
+ * `weight`, which is n.
  */
 export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();
@@ -19,7 +21,11 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   c.res.headers.set('X-Request-Id', requestId);
   const { method, path } = c.req;
   const [{ status }, ms] = [c.res, Date.now() - started];
-  logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...fields });
+  const weight = weightOf(c, status);
+  if (weight === 1 || Math.random() * weight < 1) {
+    const counted = weight === 1 ? {} : { weight };
+    logLine({ requestId, method, host, path: loggedPath(path), status, ms, ...counted, ...fields });
+  }
   // Dashboards count requests by route, status and host. The binding is optional.
   const { REQUESTS: requests } = c.env as { REQUESTS?: AnalyticsEngineDataset };
   requests?.writeDataPoint({
@@ -28,6 +34,15 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
     doubles: [ms],
   });
 });
+
+const READS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Returns for how many requests a log line of this one stands. */
+function weightOf(c: AppContext, status: number): number {
+  if (status >= 400 || !READS.has(c.req.method)) return 1;
+  const runtime = c.get('runtime') as Runtime | undefined;
+  return runtime?.config.readsPerLogLine ?? 1;
+}
 
 const ROUTES: readonly (readonly [route: string, path: RegExp])[] = [
   ['uploads', /^\/v2\/[^]+\/blobs\/uploads(?:\/[^/]*)?$/],

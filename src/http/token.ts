@@ -7,8 +7,8 @@
 import { Hono } from 'hono';
 import { issueAccessToken, type IssuedToken, LEAST_TOKEN_SECONDS } from '../auth/access-token.ts';
 import { isEmpty, parseBasic, type Presented } from '../auth/basic.ts';
+import type { Login } from '../auth/credential.ts';
 import { grantable } from '../auth/grant.ts';
-import type { Login } from '../auth/login.ts';
 import { formatScope, nameOfOnlyPush, parseScopes, type Scope } from '../auth/scope.ts';
 import { namespaceId } from '../namespaces/namespace.ts';
 import { OciError } from '../oci/errors.ts';

@@ -11,8 +11,8 @@ import { releaseRoom } from './large-answer.ts';
 const MAX_BYTES = 64 * 1024 ** 2;
 /** Bodies arrive in pieces of 4 KiB. */
 const PIECE_BYTES = 4096;
-/** How long reading goes on at most, in milliseconds. */
-export const READ_ON_MILLISECONDS = 5000;
+/** The longest time to go on reading, in milliseconds. */
+const READ_ON_MILLISECONDS = 5000;
 
 /**
  * Delays every answer until the body has been read. It must be the outermost middleware, so that challenges, refusals
@@ -27,9 +27,11 @@ export const answerAfterBody = createMiddleware<AppEnv>(async (c, next) => {
   await discardBody(raw);
 });
 
-/** Reads and drops the unread part of a body. A body whose stated length is over the limit is left alone. */
+/** Reads and drops the unread part of a body. A body that is stated to be empty, or over the limit, is left alone. */
 export async function discardBody({ body, headers }: Request): Promise<void> {
-  if (body === null || body.locked || Number(headers.get('Content-Length') ?? 0) > MAX_BYTES) return;
+  if (body === null || body.locked) return;
+  const length = headers.get('Content-Length');
+  if (length !== null && (Number(length) === 0 || Number(length) > MAX_BYTES)) return;
   const reader = body.getReader({ mode: 'byob' });
   const { promise: over, resolve } = Promise.withResolvers<'over'>();
   const timer = setTimeout(resolve, READ_ON_MILLISECONDS, 'over');

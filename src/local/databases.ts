@@ -2,14 +2,11 @@
  * Migrates the databases of a local run before anything listens on its ports, so that a client which retries during the
  * start finds a closed port and never half a schema.
  */
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { addDevelopmentUsers } from './development-users.ts';
 import type { LogFile } from './log-file.ts';
+import { MIGRATIONS_TABLE, readMigrations } from './migrations.ts';
 
-const MIGRATIONS = fileURLToPath(new URL('../stores/migrations', import.meta.url));
 const WORKER = 'databases';
 
 export interface DatabasesOptions {
@@ -60,21 +57,11 @@ type LocalDatabase = Awaited<ReturnType<Miniflare['getD1Database']>>;
 
 /** Applies the migrations that wrangler's `d1 migrations apply` would, and records them in the same table. */
 async function migrate(database: LocalDatabase): Promise<void> {
-  const { unstable_splitSqlQuery } = await import('wrangler');
-  await database
-    .prepare(
-      `CREATE TABLE IF NOT EXISTS d1_migrations (
-         id INTEGER PRIMARY KEY AUTOINCREMENT,
-         name TEXT UNIQUE,
-         applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
-       )`,
-    )
-    .run();
+  await database.prepare(MIGRATIONS_TABLE).run();
   const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
   const applied = new Set(results.map(({ name }) => name));
-  for (const name of (await readdir(MIGRATIONS)).filter((file) => file.endsWith('.sql')).toSorted()) {
+  for (const { name, statements } of await readMigrations()) {
     if (applied.has(name)) continue;
-    const statements = unstable_splitSqlQuery(await readFile(join(MIGRATIONS, name), 'utf8'));
     const record = database.prepare('INSERT INTO d1_migrations (name) VALUES (?1)').bind(name);
     await database.batch([...statements.map((statement) => database.prepare(statement)), record]);
   }

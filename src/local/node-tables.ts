@@ -1,6 +1,7 @@
 /** The tables of a node in `wrangler.toml`: adds them for a new node, and removes them with a retired one. */
 import { isDeepStrictEqual } from 'node:util';
 import { bucketBinding, databaseBinding, REGIONS, registry } from '../config.ts';
+import { isCoveredByWildcard, requireCustomDomains, roomFor, variableOf } from './node-room.ts';
 import { appendBlock, removeBlock, type Table } from './toml-blocks.ts';
 import { type ConfiguredNode, ENVIRONMENT, type Production, Refusal } from './wrangler-toml.ts';
 
@@ -12,6 +13,8 @@ export interface NodeRequest {
   readonly domain?: string | undefined;
   /** The store of another node, to share it. */
   readonly store?: string | undefined;
+  /** Ends the names of a new database and bucket, so that no earlier node has used them. */
+  readonly suffix: string;
 }
 
 export interface Change {
@@ -24,29 +27,36 @@ export interface Change {
 /** The D1 and R2 location hints for regions that they have no hint for. */
 const NEAREST: Readonly<Record<string, string>> = { sam: 'enam', afr: 'weur', me: 'eeur' };
 const NO_DATABASE = '00000000-0000-0000-0000-000000000000';
-const LONGEST_NAME = 57;
+const LONGEST_NAME = 47;
 
 /** Returns the location hint that D1 and R2 take for a region. */
 export function dataLocation(region: string): string {
   return NEAREST[region] ?? region;
 }
 
-/** Adds the tables of a new node. @throws Refusal */
-export function addNode(text: string, production: Production, request: NodeRequest, databaseId = NO_DATABASE): Change {
+/**
+ * Adds the tables of a new node. R2 follows a location hint only when the name of a bucket is first used, and a store
+ * that was retired must not come back. So the names of a database and a bucket have the location and a suffix.
+ * @throws Refusal
+ */
+export function addNode(text: string, production: Production, request: NodeRequest): Change {
   const node = nodeOf(production, request);
   const shared = production.nodes.some(({ store }) => store === node.store);
   const binding = databaseBinding(node.store);
-  const data = shared ? undefined : { binding, database: `berth-${node.store}`, bucket: `berth-${node.store}` };
+  const dataName = `berth-${node.store}-${dataLocation(node.region)}-${request.suffix}`;
+  const data = shared ? undefined : { binding, database: dataName, bucket: dataName };
   if (data !== undefined) requireUnused(production, data);
+  const customDomains = node.hosts.filter((host) => !isCoveredByWildcard(production, host));
+  requireCustomDomains(production, customDomains);
   const withNode = appendBlock(text, `node ${node.name}`, [
-    table('vars.REGISTRY.nodes', { ...node }),
-    ...node.hosts.map((pattern) => table('routes', { pattern, custom_domain: true })),
+    table(nodesTable(roomFor(production, node)), { ...node }),
+    ...customDomains.map((pattern) => table('routes', { pattern, custom_domain: true })),
   ]);
   if (data === undefined) return { node, data, text: withNode };
   const database = {
     binding,
     database_name: data.database,
-    database_id: databaseId,
+    database_id: NO_DATABASE,
     migrations_dir: 'src/stores/migrations',
   };
   const withStore = appendBlock(withNode, `store ${node.store}`, [
@@ -56,21 +66,39 @@ export function addNode(text: string, production: Production, request: NodeReque
   return { node, data, text: withStore };
 }
 
+/** Sets the id of a database that a new node's tables leave unset. @throws Refusal if these lines were changed */
+export function setDatabaseId(text: string, database: string, id: string): string {
+  const [before, after, ...rest] = text.split(`database_name = "${database}"\ndatabase_id = "${NO_DATABASE}"\n`);
+  if (before === undefined || after === undefined || rest.length > 0)
+    throw new Refusal(`In wrangler.toml, set database_id of the database ${database} to ${id}, and run this again.`);
+  return `${before}database_name = "${database}"\ndatabase_id = "${id}"\n${after}`;
+}
+
+/** Returns the array of tables that holds the nodes of a variable. */
+function nodesTable(variable: string): string {
+  return variable === 'REGISTRY' ? 'vars.REGISTRY.nodes' : `vars.${variable}`;
+}
+
 /** Removes the tables of a node, and those of its store if no other node uses it. @throws Refusal */
 export function removeNode(text: string, production: Production, name: string): Change {
   const node = requireNode(production, name);
-  const withoutNode = requireRemoved(text, `node ${name}`, ['vars.REGISTRY.nodes', ...node.hosts.map(() => 'routes')]);
+  const customDomains = node.hosts.filter((host) => production.routes.some(({ pattern }) => pattern === host));
+  const tables = [nodesTable(variableOf(production, name)), ...customDomains.map(() => 'routes')];
+  const withoutNode = requireRemoved(text, `node ${name}`, tables);
   if (sharesStore(production, node)) return { node, data: undefined, text: withoutNode };
-  const database = production.databases.find(({ binding }) => binding === databaseBinding(node.store));
-  const bucket = production.buckets.find(({ binding }) => binding === bucketBinding(node.store));
   return {
     node,
-    data:
-      database === undefined || bucket === undefined
-        ? undefined
-        : { binding: database.binding, database: database.database_name, bucket: bucket.bucket_name },
+    data: dataOf(production, node),
     text: requireRemoved(withoutNode, `store ${node.store}`, ['d1_databases', 'r2_buckets']),
   };
+}
+
+/** Returns the database and the bucket of a node's store, if both are configured. */
+export function dataOf({ databases, buckets }: Production, { store }: ConfiguredNode): Change['data'] {
+  const database = databases.find(({ binding }) => binding === databaseBinding(store));
+  const bucket = buckets.find(({ binding }) => binding === bucketBinding(store));
+  if (database === undefined || bucket === undefined) return undefined;
+  return { binding: database.binding, database: database.database_name, bucket: bucket.bucket_name };
 }
 
 /** @param tables the tables of the environment that the block must have, and no others */
@@ -95,7 +123,10 @@ export function requireNode({ nodes }: Production, name: string): ConfiguredNode
   const node = nodes.find((each) => each.name === name);
   if (node !== undefined) return node;
   const names = nodes.length === 0 ? 'none' : nodes.map((each) => each.name).join(', ');
-  throw new Refusal(`[env.${ENVIRONMENT}] of wrangler.toml has no node ${name}. Its nodes: ${names}.`);
+  throw new Refusal(
+    `[env.${ENVIRONMENT}] of wrangler.toml has no node ${name}. Its nodes: ${names}. ` +
+      'If an earlier run removed the node and its deployment failed: npm run deploy',
+  );
 }
 
 /** Returns whether another node uses the node's store. */
@@ -111,7 +142,7 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   const { central, nodes } = production;
   if (nodes.some((each) => each.name === name)) {
     throw new Refusal(
-      `wrangler.toml already has node ${name}. \`npm run deploy\` deploys it once its database_id is set; ` +
+      `wrangler.toml already has node ${name}. With --apply, this command does what is left to do for it; ` +
         `\`npm run retire-node -- ${name}\` removes it.`,
     );
   }
@@ -120,7 +151,8 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   }
   if (name.length > LONGEST_NAME) {
     throw new Refusal(
-      `A node's name must have at most ${LONGEST_NAME} characters, because its bucket berth-<name> may have 63.`,
+      `A node's name must have at most ${LONGEST_NAME} characters, because its bucket ` +
+        'berth-<name>-<location>-<suffix> may have 63.',
     );
   }
   const stores = [...new Set(nodes.map((each) => each.store))];
@@ -135,8 +167,9 @@ function nodeOf(production: Production, { name, region, domain, store }: NodeReq
   const parsed = registry.safeParse({ central, nodes: [...nodes, node] });
   if (parsed.success) return node;
   const [issue] = parsed.error.issues;
-  const [, , field = 'node', ...rest] = issue?.path ?? [];
-  throw new Refusal(`The Worker would refuse this node: ${[field, ...rest].join('.')}: ${issue?.message}`);
+  // The path is `nodes.<index>.<field>`, unless the fault is not in this node alone.
+  const field = issue?.path.slice(2).join('.') || 'node';
+  throw new Refusal(`The Worker would refuse this node: ${field}: ${issue?.message}`);
 }
 
 function domainOf(hosts: readonly string[]): string {

@@ -4,7 +4,7 @@ import { Refusal } from './wrangler-toml.ts';
 
 export interface Operator {
   readonly print: (line: string) => void;
-  /** Runs a command in a folder. With `keep`, it returns the command's stdout, and the command cannot prompt. */
+  /** Runs a command in a folder. With `keep`, its stdout is returned in place of shown, and it cannot prompt. */
   readonly run: (command: readonly string[], folder: string, keep?: boolean) => Ran;
 }
 
@@ -63,6 +63,5 @@ function runCommand([command = '', ...args]: readonly string[], folder: string, 
     stdio: ['inherit', keep ? 'pipe' : 'inherit', 'inherit'],
   });
   if (error !== undefined) console.error(`${command}: ${error.message}`);
-  if (keep) process.stdout.write(stdout ?? '');
   return { status: status ?? 1, stdout: stdout ?? '' };
 }

@@ -81,7 +81,12 @@ export async function retireNodeCommand(args: string[], operator: Operator, envi
     { command: ['npm', 'run', 'types:generate'], note: "the bindings' types, which npm test compares" },
     { command: ['npm', 'run', 'deploy'], note: `after this, ${node.hosts.join(', ')} no longer answers` },
   ];
-  runOrPrint(operator, steps, current.folder, apply);
+  try {
+    runOrPrint(operator, steps, current.folder, apply);
+  } catch (error) {
+    if (change.data !== undefined) printNames(operator, change.data, node);
+    throw error;
+  }
   if (change.data !== undefined) printDeletion(operator, change.data, node, deployed, lost);
 }
 
@@ -208,6 +213,13 @@ async function listLost({ print }: Operator, central: Central, store: string): P
 }
 
 type Data = NonNullable<Change['data']>;
+
+/** Names what is left of a node whose retirement has not been deployed, because wrangler.toml no longer does. */
+function printNames(operator: Operator, { database, bucket }: Data, { store }: ConfiguredNode): void {
+  operator.print(`
+Store ${store} has the database ${database} and the bucket ${bucket}. Delete neither before the deployment and
+npm run retire-node -- --forget ${store} have succeeded.`);
+}
 
 function printDeletion(
   operator: Operator,

@@ -22,6 +22,8 @@ export interface LocalOptions {
   readonly stateDir: string;
   /** Variables that replace those of wrangler.toml. */
   readonly vars?: Readonly<Record<string, JsonValue>>;
+  /** Fields of the variable REGISTRY that replace those of wrangler.toml. */
+  readonly registry?: Readonly<Record<string, JsonValue>>;
   /** Whether to add the users of `development-users.ts`; true by default. */
   readonly developmentUsers?: boolean;
   /**
@@ -90,7 +92,7 @@ async function run(
   hosts: readonly LocalHost[],
   script: string,
 ): Promise<LocalRegistry> {
-  const { port, vars = {}, developmentUsers = true, inspectorPort } = options;
+  const { port, vars = {}, registry = {}, developmentUsers = true, inspectorPort } = options;
   const stateDir = resolve(options.stateDir);
   for (const each of hosts) await requireFreePort(each, hosts);
   const warning = openStateFolder(stateDir);
@@ -99,7 +101,7 @@ async function run(
   await prepareDatabases({ stateDir, databases: worker.d1Databases, developmentUsers, log });
   const bindings = {
     ...worker.bindings,
-    REGISTRY: registryVar(worker.bindings.REGISTRY, hosts),
+    REGISTRY: registryVar({ ...worker.bindings.REGISTRY, ...registry }, hosts),
     ...localSecrets(stateDir),
     ...vars,
   };

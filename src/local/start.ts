@@ -14,7 +14,7 @@ if (!Number.isInteger(port) || port < 1 || port > 65_535) {
   process.exit(1);
 }
 
-// Only this user may read what the simulators write, wherever they write it.
+// Only this user may read the files of the simulators, wherever they write them.
 process.umask(0o077);
 const reloads = process.argv.includes('--reload');
 const starting = reloads

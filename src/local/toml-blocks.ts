@@ -1,5 +1,5 @@
 /**
- * Adds blocks of tables to the end of a TOML file and removes them. Each block lies between two marks, by which it is
+ * Adds blocks of tables to the end of a TOML file and removes them. Two marks enclose each block, so that it can be
  * found again. The rest of the file stays as it is.
  */
 
@@ -20,7 +20,7 @@ export function appendBlock(text: string, name: string, tables: readonly Table[]
 
 /**
  * Removes a block from the text; returns undefined if the text has no such block.
- * @returns the rest of the text, and the headers of the tables that went
+ * @returns the rest of the text, and the headers of the removed tables
  */
 export function removeBlock(
   text: string,

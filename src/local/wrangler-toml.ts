@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bucketBinding, databaseBinding, registry } from '../config.ts';
+import { gatherNodes, nodesVariable, VARIABLE_BYTES, variableBytes } from '../node-variables.ts';
 
 export const WRANGLER_TOML = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 export const ENVIRONMENT = 'production';
@@ -27,6 +28,10 @@ export interface Production {
   readonly routes: readonly { readonly pattern: string; readonly custom_domain?: boolean }[];
   readonly databases: readonly Database[];
   readonly buckets: readonly { readonly binding: string; readonly bucket_name: string }[];
+  /** The variables of the Worker, by their names. */
+  readonly variables: Readonly<Record<string, unknown>>;
+  /** The id of the account, if the file has it. */
+  readonly account: string | undefined;
 }
 
 export interface Database {
@@ -52,9 +57,26 @@ export async function readWranglerToml(file: string): Promise<WranglerToml> {
   return { file, folder: dirname(file), text, production: productionOf(raw) };
 }
 
-/** Checks that the Worker could serve a changed text. @throws Refusal */
-export async function requireGoodToml(text: string): Promise<void> {
-  requireServable(await parse(text));
+/** Checks that the Worker could serve a changed text, and returns its production environment. @throws Refusal */
+export async function requireGoodToml(text: string): Promise<Production> {
+  const raw = await parse(text);
+  requireServable(raw);
+  const production = productionOf(raw);
+  requireSmallVariables(production);
+  return production;
+}
+
+/** Checks that Cloudflare takes each variable. @throws Refusal */
+export function requireSmallVariables({ variables }: Production): void {
+  for (const [name, value] of Object.entries(variables)) {
+    const bytes = variableBytes(value);
+    if (bytes <= VARIABLE_BYTES) continue;
+    throw new Refusal(
+      `The variable ${name} in [env.${ENVIRONMENT}] of wrangler.toml has ${bytes} bytes as JSON, and Cloudflare takes ` +
+        `${VARIABLE_BYTES}. Move some of its nodes to [[env.${ENVIRONMENT}.vars.${nodesVariable(2)}]], ` +
+        `[[env.${ENVIRONMENT}.vars.${nodesVariable(3)}]] and so on: the Worker reads the nodes of all of them.`,
+    );
+  }
 }
 
 /** Returns whether the database has yet to be created. `npm run deploy` refuses to deploy then. */
@@ -67,15 +89,15 @@ export function writeWranglerToml(current: WranglerToml, text: string): void {
 }
 
 interface RawEnvironment {
-  readonly vars?: {
-    readonly REGISTRY?: { readonly central: Production['central']; readonly nodes?: readonly ConfiguredNode[] };
-  };
+  readonly account_id?: string;
+  readonly vars?: Readonly<Record<string, unknown>>;
   readonly routes?: Production['routes'];
   readonly d1_databases?: readonly Database[];
   readonly r2_buckets?: Production['buckets'];
 }
 
 interface Raw {
+  readonly account_id?: string;
   readonly env?: Readonly<Record<string, RawEnvironment>>;
 }
 
@@ -95,15 +117,25 @@ async function parse(text: string): Promise<Raw> {
 }
 
 function productionOf(raw: Raw): Production {
-  const { vars, routes = [], d1_databases: databases = [], r2_buckets: buckets = [] } = raw.env?.[ENVIRONMENT] ?? {};
-  const { central = { hosts: [], store: '' }, nodes = [] } = vars?.REGISTRY ?? {};
-  return { central, nodes, routes, databases, buckets };
+  const environment = raw.env?.[ENVIRONMENT] ?? {};
+  const { vars = {}, routes = [], d1_databases: databases = [], r2_buckets: buckets = [] } = environment;
+  const { REGISTRY } = gatherNodes(vars) as { REGISTRY?: Partial<Pick<Production, 'central' | 'nodes'>> };
+  const { central = { hosts: [], store: '' }, nodes = [] } = REGISTRY ?? {};
+  return {
+    central,
+    nodes,
+    routes,
+    databases,
+    buckets,
+    variables: vars,
+    account: environment.account_id ?? raw.account_id,
+  };
 }
 
 /** Checks the configuration as the Worker does, and that each store has its bindings. @throws Refusal */
 function requireServable(raw: Raw): void {
-  const { vars, d1_databases: databases = [], r2_buckets: buckets = [] } = raw.env?.[ENVIRONMENT] ?? {};
-  const parsed = registry.safeParse(vars?.REGISTRY);
+  const { vars = {}, d1_databases: databases = [], r2_buckets: buckets = [] } = raw.env?.[ENVIRONMENT] ?? {};
+  const parsed = registry.safeParse((gatherNodes(vars) as { REGISTRY?: unknown }).REGISTRY);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const path = ['REGISTRY', ...(issue?.path ?? [])].join('.');

@@ -23,7 +23,7 @@ export interface MaintenanceContext extends Settings {
   readonly central: Store;
   /** The nodes' stores, each once: two nodes may share one. */
   readonly nodes: readonly Store[];
-  /** What the nodes have yet to announce to central; one reading serves many slices. */
+  /** The changes that the nodes have yet to announce to central; one reading serves many slices. */
   readonly lag: ReplicationLag;
   /** Milliseconds since the epoch. */
   readonly now: () => number;

@@ -30,7 +30,7 @@ export const expiredUploads: Task = {
   async slice({ now, collects }, store, { position }) {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
-    // Sessions with and without objects are paged separately, so that a session that fails to go delays no other.
+    // Sessions with and without objects are paged separately, so that a session that cannot be removed delays no other.
     const { removed: withoutObjects, last } = await deleteExpiredWithoutChunks(store.database, at, ROWS, from);
     let removed = withoutObjects;
     // Without collection, sessions with objects stay: after a database restore, the only copy of a blob's bytes can

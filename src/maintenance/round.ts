@@ -15,7 +15,8 @@
  * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
  *   and the next run tries again. An error delays no other task and no other store.
  * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for
- *   days.
+ *   days. If the clock is set back during a run, that ends the pass, and the next pass takes the new time
+ *   (`run-clock.ts`).
  *
  * To add a task, write one file and add one line to `tasks.ts`.
  */
@@ -56,9 +57,9 @@ export interface Task {
 }
 
 export interface Slice {
-  /** Where the next slice starts, in the task's own format; undefined at the end of the round. */
+  /** The start of the next slice, in the task's own format; undefined at the end of the round. */
   readonly position: string | undefined;
-  /** What the slice could not do, as a sentence for an operator. */
+  /** The work that the slice could not do, as a sentence for an operator. */
   readonly stopped?: string | undefined;
   /** The earliest time at which the next slice may begin, in milliseconds since the epoch. */
   readonly notBefore?: number;
@@ -133,16 +134,16 @@ export async function goRound(
 ): Promise<void> {
   const { database } = store;
   while (context.mayGoOn()) {
-    const at = context.now();
-    let state = await dueState(store, task.name, at);
+    const began = context.now();
+    let state = await dueState(store, task.name, began);
     if (state === undefined) return;
     if (task.alone !== undefined) {
-      state = { ...state, last_slice_at: at, next_at: at + task.alone };
+      state = { ...state, last_slice_at: began, next_at: began + task.alone };
       await database.batch([saveTask(state)]);
     }
     const begun = state;
     const save = async (slice: Slice): Promise<void> => {
-      state = afterSlice(begun, slice, at, task.every(context));
+      state = afterSlice(begun, slice, context.now(), task.every(context));
       await database.batch([saveTask(state), ...counting(slice.counts, counts)]);
     };
     let slice: Slice | undefined;
@@ -153,7 +154,7 @@ export async function goRound(
     } catch (error) {
       const stop = stopOf(error, store);
       // The row's position stays: the slice itself may have saved a newer one.
-      const row = { ...state, last_slice_at: at, slices: begun.slices + 1, stopped: stop.message };
+      const row = { ...state, last_slice_at: context.now(), slices: begun.slices + 1, stopped: stop.message };
       await database.batch([saveStop(row)]).catch((failure: unknown) => {
         throw stop.cause ?? failure;
       });
@@ -161,7 +162,7 @@ export async function goRound(
       return;
     }
     if (state.position === '' || slice?.isLast === true) return;
-    await context.pause(context.now() - at);
+    await context.pause(context.now() - began);
   }
 }
 
@@ -191,8 +192,8 @@ const SKEW = MINUTE;
 
 /**
  * Corrects the times that a clock wrote before it was set back. If a task's last slice or round lies in the future, the
- * task would otherwise wait for as long as that clock was ahead. So the task is due now, and its round begins now. When
- * its previous round ended is unknown.
+ * task would otherwise wait for as long as that clock was ahead. So the task is due now, and its round begins now. It
+ * is unknown when its previous round ended.
  */
 function asOf(state: TaskState, now: number): TaskState {
   const { round_started_at: started, round_ended_at: ended, last_slice_at: last } = state;
@@ -206,6 +207,7 @@ function asOf(state: TaskState, now: number): TaskState {
   };
 }
 
+/** @param at when the slice ended, or saved its progress */
 function afterSlice(state: TaskState, { position, stopped, notBefore }: Slice, at: number, every: number): TaskState {
   const ended = position === undefined;
   return {

@@ -14,13 +14,11 @@ import { type MaintenanceContext, openContext } from './context.ts';
 import { HashingAllowance } from './integrity/hashing-allowance.ts';
 import { PART_BYTES } from './integrity/read-part.ts';
 import { type Counts, runLane } from './round.ts';
+import { RunClock } from './run-clock.ts';
 import { EVERY_MINUTE, HOURLY, MOST_STATEMENTS, type Pass } from './tasks.ts';
 
 /** Milliseconds after which a pass begins no further slice, unless the pass says otherwise. */
 const PASS_MILLISECONDS = 20_000;
-
-/** Milliseconds by which a clock may be set back in normal operation. */
-const SMALL_STEP = 1000;
 
 /**
  * After a slice, a task pauses for this many times as long as the slice took, so that the store can serve pushes and
@@ -82,12 +80,14 @@ async function run(
 ): Promise<{ readonly counts: Counts; readonly statements: number }> {
   const counts: Counts = new Map();
   const meter = new StatementMeter();
-  const context = contextOf(config, env, now, meter);
+  const clock = new RunClock(now);
+  const context = contextOf(config, env, clock, meter);
   const stores = storesOf(context);
   let kept = passes.reduce((sum, { statements }) => sum + statements, 0);
   for (const pass of passes) {
     kept -= pass.statements;
     meter.allow(MOST_STATEMENTS - kept);
+    clock.beginPass();
     await runPass(context, pass, stores, meter, counts);
   }
   return { counts, statements: meter.counted };
@@ -121,26 +121,24 @@ function rotated<Item>(items: readonly Item[], by: number): Item[] {
 
 /**
  * Opens the stores of a run.
- * @param now when the run began, in milliseconds since the epoch
  * @param meter counts the run's statements
  */
 export function contextOf(
   config: Config,
   env: object,
-  now: number,
+  clock: RunClock,
   meter: StatementMeter = new StatementMeter(),
 ): MaintenanceContext {
   const stores = composeMeteredStores(config, env, meter);
   const isCentral = ({ name }: Store): boolean => name === config.central.store;
   const central = stores.find(isCentral);
   if (central === undefined) throw new Error(`${config.central.store} is not among the stores`);
-  const clock = new RunClock();
   return openContext({
     ...config,
     central,
     nodes: stores.filter((store) => !isCentral(store)),
     hashing: new HashingAllowance(PART_BYTES),
-    now: () => now + clock.elapsed(),
+    now: () => clock.now(),
     mayGoOn: () => !clock.isSetBack(),
     pause: (worked) => scheduler.wait(Math.min(worked * PAUSE_FACTOR, LONGEST_PAUSE)),
     repaired: async (store, digest) => {
@@ -151,25 +149,4 @@ export function contextOf(
       });
     },
   });
-}
-
-/** The time of a run. It never goes back, so that no time that the run has written lies in its future. */
-class RunClock {
-  readonly #began = Date.now();
-  #latest = this.#began;
-  #isSetBack = false;
-
-  /** Milliseconds since the run began. */
-  elapsed(): number {
-    const at = Date.now();
-    if (at < this.#latest - SMALL_STEP) this.#isSetBack = true;
-    this.#latest = Math.max(this.#latest, at);
-    return this.#latest - this.#began;
-  }
-
-  /** Whether the machine's clock was set back during the run. The run's length is then unknown. */
-  isSetBack(): boolean {
-    this.elapsed();
-    return this.#isSetBack;
-  }
 }

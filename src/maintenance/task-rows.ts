@@ -9,11 +9,12 @@ import { asManyAs } from '../stores/rows-read.ts';
 /** The state of a task at a store. Times are milliseconds since the epoch. */
 export interface TaskState {
   readonly task: string;
-  /** Where the next slice starts, in the task's own format; '' at the start of a round. */
+  /** The start of the next slice, in the task's own format; '' at the start of a round. */
   readonly position: string;
   readonly round_started_at: number;
   /** When the last whole round ended; null for never. */
   readonly round_ended_at: number | null;
+  /** When the last slice ended or saved its progress. */
   readonly last_slice_at: number;
   /** The earliest time at which the next slice may begin. */
   readonly next_at: number;

@@ -1,4 +1,7 @@
-/** What a hostname resolves to: central or a node. `store` names the D1 database and R2 bucket that hold its state. */
+/**
+ * The registry that a host name resolves to: central or a node. `store` names the D1 database and R2 bucket that hold
+ * its state.
+ */
 export type Namespace = CentralNamespace | NodeNamespace;
 
 export interface CentralNamespace {
@@ -9,7 +12,7 @@ export interface CentralNamespace {
 export interface NodeNamespace {
   readonly kind: 'node';
   readonly name: string;
-  /** Where Cloudflare places the node's Durable Object, as a location hint such as `weur`. */
+  /** The place of the node's Durable Object, as one of Cloudflare's location hints, such as `weur`. */
   readonly region: string;
   readonly store: StoreName;
 }

@@ -82,7 +82,7 @@ const ERRORS = {
 
 export type ErrorKind = keyof typeof ERRORS;
 
-export interface OciErrorOptions {
+interface OciErrorOptions {
   /** A more specific message than the table's. */
   readonly message?: string;
   readonly detail?: Readonly<Record<string, unknown>>;

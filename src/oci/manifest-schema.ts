@@ -78,9 +78,9 @@ const SCHEMAS = {
   }),
 };
 
-export type TypedShape = keyof typeof SCHEMAS;
+type TypedShape = keyof typeof SCHEMAS;
 
-/** What is wrong with a field: its JSON path, such as `layers[0].annotations.a`, and what it should be. */
+/** A fault in a field: its JSON path, such as `layers[0].annotations.a`, and what the field should be. */
 export interface Fault {
   readonly path: string;
   readonly problem: string;

@@ -35,7 +35,7 @@ export const MAX_DEPTH = 64;
 export const MAX_VALUES = 200_000;
 
 /** `layer` also covers the `blobs` of documents of other media types. */
-export type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
+type ReferenceKind = 'config' | 'layer' | 'child' | 'subject';
 
 export interface ManifestReference {
   readonly kind: ReferenceKind;

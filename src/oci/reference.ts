@@ -40,7 +40,7 @@ export function isRepositoryName(text: string): text is RepositoryName {
   return nameProblem(text) === undefined;
 }
 
-export interface NameProblem {
+interface NameProblem {
   readonly kind: 'NAME_INVALID' | 'NAME_UNKNOWN';
   readonly message: string;
 }

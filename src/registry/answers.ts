@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type BlobRows, type CheckedLocationRow, type LocationRow, localLocation } from '../stores/blob-rows.ts';
+import type { ByteRange } from '../stores/bucket.ts';
 import type { Unlinked } from '../stores/deletion/deletions.ts';
 import { type ManifestRow, SMALL_DOCUMENT_BYTES } from '../stores/manifests/manifest-rows.ts';
 import type { Store } from '../stores/store.ts';
@@ -83,15 +84,10 @@ export function pageOf<Item>(found: readonly Item[], limit: number, key: (item: 
   return { items, last: found.length > limit && last !== undefined ? key(last) : undefined };
 }
 
-export interface ByteRange {
-  readonly offset: number;
-  readonly length: number;
-}
-
 export type StoreOf = (name: string) => Store | undefined;
 
 /** A location whose object has been opened. */
-export interface Opened {
+interface Opened {
   readonly location: LocationRow;
   readonly content: ReadableStream<Uint8Array>;
 }

@@ -15,7 +15,7 @@ import {
   auditPrefetch,
   type AuditSubject,
 } from '../stores/organizations/audit-rows.ts';
-import { composeStores } from './compose.ts';
+import { composeStore, composeStores } from './compose.ts';
 
 export type { AuditAction };
 export { AUDIT_ACTIONS };
@@ -42,7 +42,7 @@ export class AuditLog {
 
   /**
    * Records an action that changes no row, and so has no transaction to write its entry in. Call it after the action
-   * and before the answer to whoever asked for it.
+   * and before the caller is answered.
    * @param store the store that keeps the entry
    */
   async note(store: StoreName, action: AuditAction, about: AuditSubject, by: Actor, now: number): Promise<void> {
@@ -55,8 +55,7 @@ export class AuditLog {
   }
 
   async #write(store: StoreName, entry: BoundStatement): Promise<void> {
-    const database = composeStores(this.#config, this.#env).find(({ name }) => name === store)?.database;
-    await database?.batch([entry]);
+    await composeStore(this.#config, this.#env, store)?.database.batch([entry]);
   }
 
   /**

@@ -47,7 +47,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     limits: config.limits,
     announces: namespace.kind === 'node',
     wake: () => queues.wake(store.name),
-    storeOf: (name: StoreName) => (config.stores.includes(name) ? bindStore(env, name) : undefined),
+    storeOf: (name: StoreName) => composeStore(config, env, name),
   };
   if (namespace.kind === 'central') return new StoredRegistry(store, options);
   const replication = {
@@ -58,6 +58,7 @@ export function composeRegistry(surroundings: Surroundings, namespace: Namespace
     ...options,
     replication,
     centralHasReplicas: config.centralHasReplicas,
+    pushWaitMilliseconds: config.pushWaitMilliseconds,
   });
 }
 
@@ -66,9 +67,15 @@ export function composeControlData(env: object, namespace: Namespace): ControlDa
   return new ControlData(bindStore(env, namespace.store).database);
 }
 
-/** Returns every store, for work that spans stores or runs outside a request. */
-export function composeStores(config: Config, env: object): Store[] {
-  return config.stores.map((name) => bindStore(env, name));
+/** Returns every store, central's first, for work that spans stores or runs outside a request. */
+export function composeStores({ central, stores }: Config, env: object): [central: Store, ...nodes: Store[]] {
+  const ofNodes = stores.filter((name) => name !== central.store);
+  return [bindStore(env, central.store), ...ofNodes.map((name) => bindStore(env, name))];
+}
+
+/** Returns the store of that name; undefined if it is not configured. */
+export function composeStore({ stores }: Config, env: object, name: StoreName): Store | undefined {
+  return stores.includes(name) ? bindStore(env, name) : undefined;
 }
 
 /** Returns every store, for one invocation whose statements are counted. */

@@ -21,7 +21,7 @@ import { orUnavailable } from './federated/central.ts';
 /** How long to wait for a node's database, in milliseconds. */
 const NODE_MILLISECONDS = 5000;
 
-export interface WholeUsage extends OrganizationUsage {
+interface WholeUsage extends OrganizationUsage {
   /** False if a node's store did not answer: the organization may use more. */
   readonly complete: boolean;
 }
@@ -31,7 +31,7 @@ export interface WholeUsage extends OrganizationUsage {
  * @throws OciError UNAVAILABLE if central does not answer
  */
 export async function usageOf(config: Config, env: object, organization: OrganizationName): Promise<WholeUsage> {
-  const { central, nodes } = storesOf(config, env);
+  const [central, ...nodes] = composeStores(config, env);
   const [atCentral, others] = await Promise.all([
     usageAtCentral(central.database, organization),
     amongNodes(nodes, [organization]),
@@ -45,7 +45,7 @@ export async function usageOf(config: Config, env: object, organization: Organiz
  * @throws OciError UNAVAILABLE if central does not answer
  */
 export async function usageOfMost(config: Config, env: object, limit: number): Promise<UsageOfNamed[]> {
-  const { central, nodes } = storesOf(config, env);
+  const [central, ...nodes] = composeStores(config, env);
   const most = await mostUsage(central.database, limit);
   const others = await amongNodes(
     nodes,
@@ -53,13 +53,6 @@ export async function usageOfMost(config: Config, env: object, limit: number): P
   );
   const byName = Map.groupBy(others.rows, ({ organization }) => organization);
   return most.map((row) => (byName.get(row.organization) ?? []).reduce(added, row));
-}
-
-function storesOf(config: Config, env: object): { readonly central: Store; readonly nodes: readonly Store[] } {
-  const stores = composeStores(config, env);
-  const central = stores.find(({ name }) => name === config.central.store);
-  if (central === undefined) throw new OciError('UNAVAILABLE');
-  return { central, nodes: stores.filter((store) => store !== central) };
 }
 
 async function amongNodes(

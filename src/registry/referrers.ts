@@ -11,6 +11,11 @@ export function referrerPosition(after: string): ReferrerPosition {
   return { artifactType: after.slice(0, Math.max(0, separator)), digest: after.slice(separator + 1) };
 }
 
+/** Returns the position of a referrer in its list. */
+export function positionOf({ artifact_type: type, digest }: ReferrerRow): string {
+  return `${type}@${digest}`;
+}
+
 export function referrerOf(row: ReferrerRow): Referrer {
   return {
     digest: row.digest,

@@ -7,6 +7,7 @@ import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Manifest } from '../oci/manifest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { ByteRange } from '../stores/bucket.ts';
 import type { Actor } from '../stores/organizations/audit-rows.ts';
 import type { Body } from '../stores/uploads/blob-writer.ts';
 import type { ImageKind } from '../stores/manifests/image-measure.ts';
@@ -16,7 +17,7 @@ import type { Precondition } from '../oci/precondition.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 
 export { ChunkOutOfOrder };
-export type { Actor, Body, ImageKind, PresentedSession, UploadProgress };
+export type { Actor, Body, ByteRange, ImageKind, PresentedSession, UploadProgress };
 
 export interface ManifestDescriptor {
   readonly digest: Digest;
@@ -40,7 +41,7 @@ export interface StoredBlob extends BlobDescriptor {
    * Opens the bytes, or a range of them that lies within the blob.
    * @throws OciError BLOB_UNKNOWN, UNAVAILABLE
    */
-  open(range?: { readonly offset: number; readonly length: number }): Promise<ReadableStream<Uint8Array>>;
+  open(range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
 }
 
 /**
@@ -50,7 +51,7 @@ export interface StoredBlob extends BlobDescriptor {
  */
 export type MakeRoom = (bytes: number) => Promise<void>;
 
-export interface Reader {
+interface Reader {
   /**
    * Reads a manifest with its document.
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN
@@ -76,7 +77,7 @@ export interface Reader {
   resolveBlob(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor>;
 }
 
-export interface Writer {
+interface Writer {
   /**
    * Writes a manifest and its tags, and returns the version that all of them get.
    * @throws OciError MANIFEST_BLOB_UNKNOWN, with one entry per blob that the repository lacks; MANIFEST_INVALID, with
@@ -128,7 +129,7 @@ export interface Writer {
 }
 
 /** Every deletion is recorded in the audit log, with the actor who asked for it: Berth itself by default. */
-export interface Deleter {
+interface Deleter {
   /**
    * Deletes a tag, but not its manifest.
    * @throws OciError MANIFEST_UNKNOWN, NAME_UNKNOWN, PRECONDITION_FAILED
@@ -183,7 +184,9 @@ export interface ListedImage {
   readonly kind: ImageKind;
 }
 
-export interface Lister {
+export type WantedImages = readonly { readonly access: ReadAccess; readonly reference: Reference }[];
+
+interface Lister {
   /**
    * Lists the tags of a repository, in byte order.
    * @throws OciError NAME_UNKNOWN
@@ -219,10 +222,7 @@ export interface Lister {
    * Returns those of the given images that exist and may be read, each once.
    * @param withCentral whether a node also shows what only central has, and so everything that it would serve
    */
-  findImages(
-    images: readonly { readonly access: ReadAccess; readonly reference: Reference }[],
-    withCentral: boolean,
-  ): Promise<readonly ListedImage[]>;
+  findImages(images: WantedImages, withCentral: boolean): Promise<readonly ListedImage[]>;
 }
 
 export interface Registry extends Reader, Writer, Deleter, Lister {}

@@ -10,6 +10,7 @@ import type { Precondition } from '../oci/precondition.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import { BERTH_ITSELF } from '../stores/organizations/audit-rows.ts';
 import { type BlobRows, findBlob, findBlobAndPromise, leaseTimes, type LocationRow } from '../stores/blob-rows.ts';
+import type { ByteRange } from '../stores/bucket.ts';
 import { deleteManifest, deleteRepository, deleteTag, unlinkBlob } from '../stores/deletion/deletions.ts';
 import type { StoreLimits } from '../stores/organizations/limits.ts';
 import { listReferrers, listRepositories, listTags } from '../stores/list-rows.ts';
@@ -25,11 +26,10 @@ import { mountBlob, type MountSource } from '../stores/mount-rows.ts';
 import { findShown, type Shown } from '../stores/deletion/shown.ts';
 import type { Store } from '../stores/store.ts';
 import type { CommitContext } from '../stores/clock.ts';
-import type { UploadOptions } from '../stores/uploads/uploads.ts';
+import { type UploadOptions, Uploads } from '../stores/uploads/uploads.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from './access.ts';
 import {
   blobUnknown,
-  type ByteRange,
   bytesUnreachable,
   descriptorOf,
   isReachable,
@@ -47,10 +47,9 @@ import {
   type StoreOf,
 } from './answers.ts';
 import { type Conditional, requireHolds, untilUndisturbed } from './conditional.ts';
-import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from './referrers.ts';
-import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf, type WantedImages } from './images/pages.ts';
+import { MAX_REFERRERS_BYTES, positionOf, referrerOf, referrerPosition } from './referrers.ts';
+import { distinctImages, imagesAmong, pageOfImages, pageOfImagesOf } from './images/pages.ts';
 import { sweepAfterRemoval } from './sweep.ts';
-import { UploadingRegistry } from './uploading.ts';
 import type {
   BlobDescriptor,
   ListedImage,
@@ -62,12 +61,13 @@ import type {
   Registry,
   StoredBlob,
   StoredManifest,
+  WantedImages,
 } from './registry.ts';
 
 export interface StoredRegistryOptions extends UploadOptions {
   /** Whether tags and manifests written here have to be announced to central. True at a node. */
   readonly announces: boolean;
-  /** What organizations may have; the defaults if undefined. */
+  /** The limits of organizations; the defaults if undefined. */
   readonly limits?: StoreLimits | undefined;
   /** Tells the store's replication queue that there is something to move. */
   readonly wake: () => void;
@@ -75,7 +75,7 @@ export interface StoredRegistryOptions extends UploadOptions {
   readonly storeOf: StoreOf;
 }
 
-export class StoredRegistry extends UploadingRegistry implements Registry {
+export class StoredRegistry extends Uploads implements Registry {
   readonly #store: Store;
   readonly #options: StoredRegistryOptions;
 
@@ -238,7 +238,7 @@ export class StoredRegistry extends UploadingRegistry implements Registry {
       requirePublic(access, found.public);
     }
     const lastRow = found.referrers.at(-1);
-    const last = found.more && lastRow !== undefined ? `${lastRow.artifact_type}@${lastRow.digest}` : undefined;
+    const last = found.more && lastRow !== undefined ? positionOf(lastRow) : undefined;
     return { items: found.referrers.filter(({ created }) => created > found.removed).map(referrerOf), last };
   }
 

@@ -149,14 +149,14 @@ const SELECT_MERGED_LIFECYCLES = sql<ManifestLifecycle>`
     m.typed_otherwise AS typedOtherwise FROM json_each(?1) AS sent
   CROSS JOIN manifests m ON m.repository = sent.value ->> 'repository' AND m.digest = sent.value ->> 'digest'`;
 
-/** What a node sends to central. */
-export interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
+/** The rows that a node sends to central. */
+interface Announcement extends Pick<Rows, 'tags' | 'manifests' | 'blobs'> {
   /** The node's store. */
   readonly store: string;
 }
 
 /** Central's answer to an announcement: the rows as they are after the merge. */
-export interface AnnouncementReply {
+interface AnnouncementReply {
   readonly tags: readonly TagRow[];
   readonly lifecycles: readonly ManifestLifecycle[];
   /** Central's clock. */

@@ -19,7 +19,7 @@ import { OutOfTime } from './transfer.ts';
 
 /** How many objects to copy at once. Each is streamed, without a buffer of its own. */
 const BLOBS_AT_ONCE = 2;
-/** After how long to look for due blobs again without a signal: a failed job may have become due. */
+/** The time after which to look for due blobs again without a signal: a failed job may have become due. */
 const LOOK_AGAIN_MILLISECONDS = 10_000;
 
 /** The state of one run of the lane. */

@@ -119,7 +119,7 @@ const SELECT_ONLY_AT = sql`
   FROM only_there ORDER BY digest`.reading((run) => atMost(2 * ROWS_PER_SLICE * (LINKS_PER_BLOB * 4 + run.keys))(run));
 
 /** A blob that is at a node but not at central. */
-export interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
+interface LackingBlob extends Pick<Copy, 'digest' | 'organization' | 'size'> {
   /** 1 if one of the other nodes has it. */
   readonly elsewhere: number;
 }
@@ -184,7 +184,7 @@ const ADD_LOCATION = sql`
   WHERE locations.damage IS NOT NULL`;
 const SELECT_KEY = sql<{ key: string }>`SELECT key FROM locations WHERE digest = ?1 AND store = ?2 AND damage IS NULL`;
 
-export interface CopiedBlob {
+interface CopiedBlob {
   readonly digest: Digest;
   /** The key of the object that was written. */
   readonly key: string;

@@ -27,7 +27,7 @@ import { SqlQueueState } from './sql-queue-state.ts';
 const ALARM_MILLISECONDS = 5 * MINUTE;
 /** How long a request that wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
-/** After how long the alarm takes over, in case a run that a request started is interrupted. */
+/** The time after which the alarm takes over, in case a run that a request started is interrupted. */
 const SAFETY_MILLISECONDS = 2000;
 
 /** How often to check for failed metadata jobs that are due again while bytes are copied. */

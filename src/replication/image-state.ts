@@ -56,7 +56,7 @@ export function isFinal(state: State): boolean {
 /**
  * Reports the state of a write.
  * @param version the version of the write, if the caller knows it; otherwise the host's latest write is meant
- * @throws OciError MANIFEST_UNKNOWN, also for a write that the host does not know; UNAVAILABLE
+ * @throws OciError MANIFEST_UNKNOWN, even for a write that the host does not know; UNAVAILABLE
  */
 export async function imageState(
   config: Config,
@@ -66,9 +66,8 @@ export async function imageState(
   reference: Reference,
   version: number | undefined,
 ): Promise<ImageState> {
-  const stores = new Map(composeStores(config, env).map((store) => [store.name, store]));
-  const central = storeIn(stores, config.central.store);
-  const here = storeIn(stores, namespace.store);
+  const [central, ...nodes] = composeStores(config, env);
+  const here = nodes.find(({ name }) => name === namespace.store) ?? central;
   const [local, remote] = await Promise.all([
     findManifest(here.database, repository, reference, 'descriptor'),
     here === central ? undefined : findManifest(central.database, repository, reference, 'descriptor'),
@@ -212,10 +211,4 @@ function union(a: readonly BlobOfImage[], b: readonly BlobOfImage[]): BlobOfImag
     all.set(blob.digest, { ...blob, stores: [...new Set([...(known?.stores ?? []), ...blob.stores])] });
   }
   return [...all.values()];
-}
-
-function storeIn(stores: ReadonlyMap<string, Store>, name: string): Store {
-  const store = stores.get(name);
-  if (store === undefined) throw new Error(`${name} is not a store of the configuration`);
-  return store;
 }

@@ -64,7 +64,7 @@ export function isDue(job: Job | undefined, now: number): boolean {
   return job === undefined || (!job.parked && (job.nextAt <= now || job.nextAt > now + LONGEST_DELAY_MILLISECONDS));
 }
 
-/** What the metadata lane of a node's queue sees. */
+/** The facts on which the metadata lane of a node's queue decides. */
 export interface View {
   readonly paused: boolean;
   /** Until when the lane backs off, in milliseconds since the epoch; 0 if it does not. */

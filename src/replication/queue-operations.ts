@@ -5,7 +5,7 @@ import type { StoreName } from '../namespaces/namespace.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { organizationOf, type Reference, type RepositoryName } from '../oci/reference.ts';
-import { composeStores } from '../registry/compose.ts';
+import { composeStore } from '../registry/compose.ts';
 import type { CopiedImage } from './copy-down.ts';
 import { listOnlyAt, onlyAt } from './copy-rows.ts';
 import { endOfChangeLog, storePositions } from '../stores/change-log-rows.ts';
@@ -16,7 +16,7 @@ import { type QueueStatus, queueOf, type ReplicationQueue } from './durable-obje
 import { PREFETCHES_OF_ORGANIZATION } from './prefetches.ts';
 import type { NamedJob } from './queue-state.ts';
 
-export interface ChangeLogPosition {
+interface ChangeLogPosition {
   readonly store: StoreName;
   readonly position: number;
   /** How many entries the store has yet to apply. */
@@ -119,7 +119,7 @@ export class Replication {
     const from = positionIn(last);
     let complete = inUse;
     if (inUse && from.kind === 'outboxEntry') {
-      // If the node is gone, central still knows which blobs went with it.
+      // If the node is gone, central still knows which blobs were lost with it.
       const outboxEntries = await outboxEntriesAfter(this.#store(store).database, from.after, limit).catch(
         (): OutboxEntry[] => {
           complete = false;
@@ -232,7 +232,7 @@ export class Replication {
   }
 
   #store(name: StoreName): Store {
-    const store = composeStores(this.#config, this.#env).find((each) => each.name === name);
+    const store = composeStore(this.#config, this.#env, name);
     if (store === undefined) throw noSuch('store', name);
     return store;
   }

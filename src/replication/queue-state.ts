@@ -1,4 +1,4 @@
-/** What a queue remembers between its runs. Everything else is in the stores, where each run finds it again. */
+/** The state that a queue keeps between its runs. Everything else is in the stores, where each run finds it again. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Job } from './machine.ts';
@@ -10,13 +10,13 @@ export interface CopyDown {
 }
 
 /**
- * The most copies down that a queue remembers. They take time, and a request for many costs its sender nothing. What is
- * not copied in advance is copied by a later pull.
+ * The most copies down that a queue remembers. They take time, and a request for many costs its sender nothing. A later
+ * pull copies the rest.
  */
 export const MOST_COPIES_DOWN = 100_000;
 
 /**
- * Returns whether an organization may add a copy down: it may have as many as it leaves free. So one that asks for
+ * Returns whether an organization may add a copy down: it may have at most as many as stay free. So one that asks for
  * everything gets half of the room, and the next one half of what is left.
  * @param own how many the organization has
  * @param all how many all organizations have

@@ -9,7 +9,7 @@ import { BytesLane, type BytesLaneOptions } from './bytes-lane.ts';
 import { copyDownJob } from './machine.ts';
 import { MetadataLane } from './metadata-lane.ts';
 
-export type ReplicatorOptions = BytesLaneOptions;
+type ReplicatorOptions = BytesLaneOptions;
 
 export class Replicator {
   readonly #options: ReplicatorOptions;

@@ -76,12 +76,12 @@ export async function knownStores(central: Database): Promise<string[]> {
 }
 
 /** The result of forgetting one slice. */
-export interface ForgottenSlice {
+interface ForgottenSlice {
   /** How many locations were deleted. */
   readonly locations: number;
   /** The blobs of the slice whose locations stay, and their bytes. */
   readonly kept: { readonly blobs: number; readonly bytes: number };
-  /** Where the next slice starts; undefined after the last. */
+  /** The start of the next slice; undefined after the last. */
   readonly end: string | undefined;
 }
 

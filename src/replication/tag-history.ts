@@ -20,10 +20,10 @@ export interface HistoryEntry extends TagWrite {
   readonly restorable: boolean;
 }
 
-export interface HistoryPage {
+interface HistoryPage {
   /** The latest write first. */
   readonly entries: readonly HistoryEntry[];
-  /** Where the next page starts; undefined if there is none. */
+  /** The start of the next page; undefined if there is none. */
   readonly last: WritePosition | undefined;
   /** False if a store did not answer: it may know of other writes. */
   readonly complete: boolean;

@@ -14,7 +14,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
-import { addedBy, counts, exceedsQuota, inUnits, quotaExceeded } from './organizations/usage-rows.ts';
+import { addedBy, counts, exceedsQuota, inUnits, ofRepository, quotaExceeded } from './organizations/usage-rows.ts';
 
 export interface LocationRow {
   readonly store: string;
@@ -32,12 +32,17 @@ export interface CheckedLocationRow extends LocationRow {
 
 export type Damage = 'missing' | 'wrong bytes';
 
-/** What one query says about a blob in a repository. */
+/** The result of one query about a blob in a repository. */
 export interface BlobRows {
   /** Whether anyone may read the repository. */
   readonly public: boolean;
   /** Whether the repository may read the blob, according to this store's rows. */
   readonly linked: boolean;
+  /**
+   * At a node: bytes of a blob whose link central's promise makes usable for another g; undefined for any other blob, or
+   * if the size is unknown. Only {@link findBlobAndPromise} looks for it.
+   */
+  readonly promised?: number | undefined;
   /** Nearest first; empty if the blob is not linked. */
   readonly locations: readonly LocationRow[];
   /** Locations whose objects cannot be read until they are repaired. */
@@ -45,35 +50,39 @@ export interface BlobRows {
 }
 
 /** The times of a lease, in milliseconds since the epoch. */
-export interface LeaseTimes {
+interface LeaseTimes {
   readonly now: number;
   /** A lease that ends before this is renewed. */
   readonly renewBefore: number;
   readonly until: number;
+  /** A promise holds at least until then. */
+  readonly promise: number;
 }
 
 /** Computes the times of a lease from the grace time g, in milliseconds. */
 export function leaseTimes(now: number, grace: number): LeaseTimes {
-  return { now, renewBefore: now + 1.75 * grace, until: now + 2 * grace };
+  return { now, renewBefore: now + 1.75 * grace, until: now + 2 * grace, promise: now + grace };
 }
 
-type Joined = { readonly public: number; readonly linked: number } & (
+type Joined = { readonly public: number; readonly linked: number; readonly promised: number | null } & (
   | { readonly [Column in keyof CheckedLocationRow]: null }
   | CheckedLocationRow
 );
 
 // The clock has exactly one row. The query joins from it, so that it always says whether the repository is public.
-const selectBlob = (isLinked: string): Sql<Joined> => sql<Joined>`
+const selectBlob = (isLinked: string, promised: string): Sql<Joined> => sql<Joined>`
   SELECT EXISTS (SELECT 1 FROM public_repositories WHERE name = ?1) AS public, k.digest IS NOT NULL AS linked,
-    l.store, l.key, l.size, l.lease_until, l.damage
+    ${promised} AS promised, l.store, l.key, l.size, l.lease_until, l.damage
   FROM clock
   LEFT JOIN links k ON k.repository = ?1 AND k.digest = ?2 AND ${isAliveLink('k')} AND ${isLinked}
   LEFT JOIN locations l ON l.digest = ?2 AND (k.digest IS NOT NULL OR ?4 = 1)
   WHERE clock.id = 1
   ORDER BY l.store = ?3 DESC`;
 const COUNTS = counts('?1', '?2');
-const SELECT_BLOB = selectBlob('true');
-const SELECT_PROMISED = selectBlob(COUNTS);
+const SIZE_IF_PROMISED = `(SELECT u.size FROM usage_blobs u WHERE u.organization = ${ofRepository('?1')}
+  AND u.digest = ?2 AND k.usable_until >= CAST(?5 AS INTEGER))`;
+const SELECT_BLOB = selectBlob('true', 'NULL');
+const SELECT_PROMISED = selectBlob(COUNTS, SIZE_IF_PROMISED);
 
 const BYTES = '(SELECT size FROM locations WHERE digest = ?2 AND damage IS NULL LIMIT 1)';
 const COUNT_AGAIN = sql`
@@ -118,7 +127,7 @@ const INSERT_LOCATION_OF_SINGLE_CHUNK = sql`
   WHERE u.id = ?5 AND u.write_id = ?6 AND c.size = u.size ${LOCATION_CONFLICT}`;
 
 // A link that a removal hides counts only until it is swept.
-const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${isAliveLink('links')})`;
+export const COUNTS_ANEW = `(NOT ${counts('links.repository', 'links.digest')} OR NOT ${isAliveLink('links')})`;
 
 /**
  * The conflict clause for linking a blob again. The new time makes the link later than a removal that a node has yet to
@@ -128,15 +137,6 @@ export const RELINK = `
   ON CONFLICT (repository, digest) DO UPDATE SET
     created_at = max(links.created_at, excluded.created_at), released = iif(${COUNTS_ANEW}, 2, links.released)
   WHERE links.created_at < excluded.created_at OR ${COUNTS_ANEW}`;
-
-/** The time of a link whose blob is promised again. It stays the same, unless a removal has hidden the link since. */
-const LINKED_AT = `iif(${isAliveLink('links')}, links.created_at, excluded.created_at)`;
-
-/** Like {@link RELINK}, but keeps the time at which the blob was linked. */
-export const COUNT_LINK_AGAIN = `
-  ON CONFLICT (repository, digest) DO UPDATE
-    SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
-  WHERE ${COUNTS_ANEW}`;
 
 /** Includes the rows that the trigger reads, and two removals. */
 const RELINKING = atMost(40);
@@ -177,7 +177,7 @@ export async function findBlob(
   return blobRows(await database.all(SELECT_BLOB, repository, digest, nearest, linkedElsewhere ? 1 : 0));
 }
 
-export interface PromiseOptions {
+interface PromiseOptions {
   /** As for {@link findBlob}. If true, the other store counts the blob. */
   readonly linkedElsewhere?: boolean;
   /**
@@ -204,7 +204,9 @@ export async function findBlobAndPromise(
   lease: LeaseTimes,
   options: PromiseOptions = {},
 ): Promise<BlobRows> {
-  const { found } = await database.batch(promiseAndSelect(repository, digest, nearest, lease, options));
+  const { found } = await database.batch(promiseAndSelect(repository, digest, nearest, lease, options), {
+    again: true,
+  });
   return blobRows(found);
 }
 
@@ -219,7 +221,7 @@ function promiseAndSelect(
   return {
     countAgain: countsAgain ? [[COUNT_AGAIN, repository, digest]] : [],
     renew: [RENEW_LEASE, repository, digest, lease.renewBefore, lease.until, elsewhere, onlyIfPublic ? 1 : 0],
-    found: [SELECT_PROMISED, repository, digest, nearest, elsewhere],
+    found: [SELECT_PROMISED, repository, digest, nearest, elsewhere, lease.promise],
   };
 }
 
@@ -232,6 +234,7 @@ function blobRows(rows: readonly Joined[]): BlobRows {
   return {
     public: rows[0]?.public === 1,
     linked: rows[0]?.linked === 1,
+    promised: rows[0]?.promised ?? undefined,
     locations: found.filter(({ damage }) => damage === null),
     damaged: found.filter(({ damage }) => damage !== null),
   };
@@ -278,30 +281,8 @@ export async function findBlobsAndPromise(
     ({ digest, linkedElsewhere }) =>
       [digest, promiseAndSelect(repository, digest, nearest, lease, { linkedElsewhere })] as const,
   );
-  const byDigest = await database.batch(Object.fromEntries(promises));
+  const byDigest = await database.batch(Object.fromEntries(promises), { again: true });
   return blobs.map(({ digest }) => blobRows(byDigest[digest]?.found ?? []));
-}
-
-const LINK_UNTIL = sql`
-  INSERT INTO links (repository, digest, created_at, usable_until)
-    VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
-  ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
-  WHERE NOT ${isAliveLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
-
-/**
- * At a node, links a blob whose bytes central has promised to keep.
- * @param until the latest time at which a manifest that needs it may be committed, in milliseconds since the epoch
- */
-export function linkUntil(repository: RepositoryName, digest: Digest, now: number, until: number): BoundStatement {
-  return [LINK_UNTIL, repository, digest, now, until];
-}
-
-/**
- * Returns until when a node may commit manifests on the strength of central's promise: 0.75 g before the earliest lease
- * ends.
- */
-export function usableUntil(locations: readonly LocationRow[], grace: number): number {
-  return Math.min(...locations.map(({ lease_until: until }) => until)) - 0.75 * grace;
 }
 
 /** A blob that is being committed to a store. */

@@ -26,6 +26,12 @@ export type PutBody = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
 /** The prefix of all keys. Other objects are not Berth's and are never listed. */
 const PREFIX = 'blobs/';
 
+/** A part of a blob, in bytes. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
 export interface ListedObject {
   readonly key: string;
   /** Bytes. */
@@ -97,10 +103,7 @@ export class Bucket {
    * Returns the bytes of an object, or a range of them; undefined if the object is gone.
    * @throws OciError UNAVAILABLE
    */
-  async get(
-    key: string,
-    range?: { readonly offset: number; readonly length: number },
-  ): Promise<ReadableStream<Uint8Array> | undefined> {
+  async get(key: string, range?: ByteRange): Promise<ReadableStream<Uint8Array> | undefined> {
     try {
       const asked = this.#r2.get(key, range === undefined ? {} : { range });
       const object = await within(READ_MILLISECONDS, asked, (late) => late?.body.cancel().catch(() => undefined));
@@ -174,7 +177,7 @@ function dropBody(object: R2ObjectBody | R2Object | null): Promise<void> | undef
 }
 
 /** A multipart upload whose calls have a time limit. It throws R2's own errors, or UNAVAILABLE. */
-export type MultipartUpload = Pick<R2MultipartUpload, 'uploadId' | 'uploadPart' | 'complete' | 'abort'>;
+type MultipartUpload = Pick<R2MultipartUpload, 'uploadId' | 'uploadPart' | 'complete' | 'abort'>;
 
 function boundedUpload(upload: R2MultipartUpload): MultipartUpload {
   return {

@@ -81,7 +81,7 @@ export async function readChangeLog(
   return { entries, usage };
 }
 
-export interface StorePosition {
+interface StorePosition {
   readonly store: string;
   /** The position of the last entry that the store applied; 0 for none. */
   readonly position: number;

@@ -11,7 +11,7 @@ import { type BoundStatement, type Database, type Sql, sql } from './database.ts
 import type { Actor } from './organizations/audit-rows.ts';
 import type { StoreLimits } from './organizations/limits.ts';
 
-/** Where and when a commit happens, and for whom. */
+/** The place and time of a commit, and its actor. */
 export interface CommitContext {
   /** The store's name, which becomes the origin of its tag writes. */
   readonly origin: string;
@@ -19,9 +19,9 @@ export interface CommitContext {
   readonly announces: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Who asks for a deletion; Berth itself by default. */
+  /** The actor who asks for a deletion; Berth itself by default. */
   readonly by?: Actor;
-  /** What organizations may have; `DEFAULT_LIMITS` by default. */
+  /** The limits of organizations; `DEFAULT_LIMITS` by default. */
   readonly limits?: StoreLimits | undefined;
 }
 
@@ -38,14 +38,23 @@ export function versionOf(milliseconds: number): number {
   return milliseconds * VERSIONS_PER_MILLISECOND;
 }
 
+/** SQL that holds if the transaction has been committed before, and no other has taken a version since. */
+const IS_DONE = "commit_id IN (?2, ?2 || '+')";
+
 /**
  * Takes a version if `condition` holds, and returns no row otherwise. It must be the first statement of its
  * transaction. ?1 is the wall clock as a version and ?2 a fresh commit id; the condition's own parameters follow.
+ *
+ * If the same transaction runs again after it was committed, it returns the same version and writes nothing: the mark on
+ * the commit id keeps its later statements from running. If another transaction came in between, nobody can tell.
+ * @param after SQL for a version that must be exceeded as well
  */
-export function takeVersion(condition: string): Sql<TakenVersion> {
+export function takeVersion(condition: string, after = '0'): Sql<TakenVersion> {
   return sql<TakenVersion>`
-    UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1), commit_id = ?2
-    WHERE id = 1 AND ${condition} RETURNING version`;
+    UPDATE clock SET
+      version = iif(${IS_DONE}, version, max(CAST(?1 AS INTEGER), version + 1, ${after} + 1)),
+      commit_id = iif(${IS_DONE}, ?2 || '+', ?2)
+    WHERE id = 1 AND (${IS_DONE} OR (${condition})) RETURNING version`;
 }
 
 /** SQL that holds if the batch took a version. `commit` names the parameter with the commit id. */
@@ -60,7 +69,9 @@ export function selectClock(): BoundStatement<{ version: number }> {
   return [SELECT_CLOCK];
 }
 
-const RAISE_CLOCK = sql`UPDATE clock SET version = CAST(?1 AS INTEGER) WHERE id = 1 AND version < CAST(?1 AS INTEGER)`;
+// The version is no longer that of the last commit.
+const RAISE_CLOCK = sql`
+  UPDATE clock SET version = CAST(?1 AS INTEGER), commit_id = '' WHERE id = 1 AND version < CAST(?1 AS INTEGER)`;
 
 /** Makes every later version of the store greater than `seen`. */
 export function raiseClock(seen: number): BoundStatement {
@@ -74,5 +85,5 @@ export function raiseClock(seen: number): BoundStatement {
  * @param now milliseconds since the epoch
  */
 export async function raiseClockTo(database: Database, seen: number, now: number): Promise<void> {
-  if (seen >= versionOf(now)) await database.batch([raiseClock(seen)]);
+  if (seen >= versionOf(now)) await database.batch([raiseClock(seen)], { again: true });
 }

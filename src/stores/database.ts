@@ -6,11 +6,14 @@
  *
  * D1 binds JavaScript numbers as REAL, so statements CAST versions and times to INTEGER, or take lists as one JSON
  * parameter. An unreachable D1 becomes UNAVAILABLE; an invalid statement stays an ordinary error, because it is a bug.
+ *
+ * D1 itself repeats only queries that write nothing. A batch that may be repeated says so ({@link Repeatable}), and is
+ * then tried again here.
  */
-import { OciError } from '../oci/errors.ts';
+import { isUnavailable, OciError } from '../oci/errors.ts';
 import { within } from './deadline.ts';
 import { keyed, type ReadsAtMost } from './rows-read.ts';
-import type { StatementMeter } from './statement-meter.ts';
+import { OutOfStatements, type StatementMeter } from './statement-meter.ts';
 
 /**
  * How long D1 may take to answer. D1 itself stops a query after 30 seconds, so an abandoned query does not keep
@@ -90,7 +93,7 @@ export interface Batch {
 }
 
 /** The rows of a batch, under the names of its statements. It omits names whose statements return no rows. */
-export type RowsOf<Asked> = {
+type RowsOf<Asked> = {
   [Name in keyof Asked as [Answer<Asked[Name]>] extends [never[]] ? never : Name]: Answer<Asked[Name]>;
 };
 
@@ -98,6 +101,15 @@ type Answer<Asked> = [Asked] extends [readonly unknown[]] ? RowOf<Asked>[] : Row
 
 type RowOf<Asked> =
   Asked extends BoundStatement<infer Row> ? Row : Asked extends readonly (infer Each)[] ? RowOf<Each> : never;
+
+/**
+ * Whether a batch may run again after a failure that leaves open whether it was committed. `true` if a second run
+ * changes nothing and returns what the first would have returned. Otherwise a function that tells whether the rows of a
+ * second run are the answer: if not, the batch counts as failed, and its caller has to find out what happened.
+ */
+export interface Repeatable<Rows> {
+  readonly again: true | ((rows: Rows) => boolean);
+}
 
 export class Database {
   readonly #d1: Pick<D1Database, 'prepare' | 'batch'>;
@@ -150,7 +162,7 @@ export class Database {
   }
 
   /** Runs statements whose rows nobody reads, in order, in one transaction. @throws OciError UNAVAILABLE */
-  async batch(statements: readonly BoundStatement<unknown>[]): Promise<void>;
+  async batch(statements: readonly BoundStatement<unknown>[], repeatable?: Repeatable<void>): Promise<void>;
   /**
    * Runs statements by name, in the order in which the names are written, in one transaction.
    * @returns the rows under the same names; a list of statements returns one list of rows, in the statements' order
@@ -162,12 +174,19 @@ export class Database {
    *   location: selectLocation(blob),
    * });
    */
-  async batch<const Asked extends Batch>(asked: Asked): Promise<RowsOf<Asked>>;
-  async batch(asked: readonly BoundStatement<unknown>[] | Batch): Promise<unknown> {
+  async batch<const Asked extends Batch>(asked: Asked, repeatable?: Repeatable<RowsOf<Asked>>): Promise<RowsOf<Asked>>;
+  async batch(
+    asked: readonly BoundStatement<unknown>[] | Batch,
+    // A repeatable batch is given its own rows only.
+    repeatable?: Repeatable<never>,
+  ): Promise<unknown> {
     const bound = statementsIn(asked).map((statement) => this.#bind(statement));
-    this.#meter?.count(bound.length);
-    const results = await answered(this.#d1.batch(bound));
-    return isList(asked) ? undefined : rowsIn(asked, results.values());
+    const run = async (): Promise<unknown> => {
+      this.#meter?.count(bound.length);
+      const results = await this.#d1.batch(bound);
+      return isList(asked) ? undefined : rowsIn(asked, results.values());
+    };
+    return repeatable === undefined ? answered(run()) : repeated(run, repeatable as Repeatable<unknown>);
   }
 
   /** Checks that D1 answers at all. @throws OciError UNAVAILABLE */
@@ -213,11 +232,42 @@ function rowsIn(asked: Statements, results: Iterator<D1Result>): unknown {
 /** D1's errors for a statement that can never succeed. After any other, a retry may succeed. */
 const WRONG_STATEMENT = /SQLITE_(?:ERROR|CONSTRAINT|MISMATCH|RANGE|TOOBIG|MISUSE)|D1_TYPE_ERROR/;
 
-async function answered<Result>(query: Promise<Result>): Promise<Result> {
+async function answered<Result>(query: Promise<Result>, milliseconds = DATABASE_MILLISECONDS): Promise<Result> {
   try {
-    return await within(DATABASE_MILLISECONDS, query);
+    return await within(milliseconds, query);
   } catch (cause) {
-    if (cause instanceof OciError || WRONG_STATEMENT.test(String(cause))) throw cause;
+    if (cause instanceof OciError || cause instanceof OutOfStatements || WRONG_STATEMENT.test(String(cause)))
+      throw cause;
     throw new OciError('UNAVAILABLE', { cause, headers: { 'Retry-After': '2' } });
   }
+}
+
+/** D1's errors after which a repetition helps (D1, "Retry queries"). The statements may have been committed. */
+const PASSING = /Network connection lost|storage caused object to be reset|reset because its code was updated/;
+
+const ATTEMPTS = 3;
+
+/** The longest pause before the second attempt, in milliseconds. The next one may be twice as long. */
+const PAUSE_MILLISECONDS = 100;
+
+/** Runs a batch until it is answered, within the time that a single attempt has. @throws OciError UNAVAILABLE */
+async function repeated<Rows>(run: () => Promise<Rows>, { again }: Repeatable<Rows>): Promise<Rows> {
+  const deadline = Date.now() + DATABASE_MILLISECONDS;
+  let failure: unknown;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    if (attempt > 1) await pause(Math.random() * PAUSE_MILLISECONDS * 2 ** (attempt - 2));
+    try {
+      const rows = await answered(run(), Math.max(1, deadline - Date.now()));
+      if (attempt === 1 || again === true || again(rows)) return rows;
+      break;
+    } catch (error) {
+      failure = error;
+      if (!isUnavailable(error) || !PASSING.test(String(error.cause))) break;
+    }
+  }
+  throw failure;
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, milliseconds));
 }

@@ -1,4 +1,7 @@
-/** Lists. Every page costs the page, not the table: it is one range of one index that holds only what is shown. */
+/**
+ * Lists. A page costs what is on it, however large the table: it is one range of one index that holds only what is
+ * shown.
+ */
 import type { Digest } from '../oci/digest.ts';
 import type { MediaType } from '../oci/media-type.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
@@ -15,7 +18,7 @@ const SELECT_TAGS = sql<NamedTag>`
   SELECT name, digest, version, origin FROM tags INDEXED BY tags_visible
   WHERE repository = ?1 AND visible = 1 AND name > ?2 ORDER BY name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
 
-export interface RepositoryFacts {
+interface RepositoryFacts {
   readonly exists: boolean;
   readonly public: boolean;
   /**
@@ -45,10 +48,13 @@ export async function listTags(
   last: string,
   limit: number,
 ): Promise<RepositoryFacts & { readonly tags: readonly NamedTag[] }> {
-  const { facts, tags } = await database.batch({
-    facts: [SELECT_REPOSITORY, repository],
-    tags: [SELECT_TAGS, repository, last, limit],
-  });
+  const { facts, tags } = await database.batch(
+    {
+      facts: [SELECT_REPOSITORY, repository],
+      tags: [SELECT_TAGS, repository, last, limit],
+    },
+    { again: true },
+  );
   return { ...factsOf(facts[0]), tags };
 }
 
@@ -56,7 +62,7 @@ export interface NamedTag extends TagVersion {
   readonly name: Tag;
 }
 
-/** What a store knows of tags and manifests, tombstones included. */
+/** A store's knowledge of tags and manifests, tombstones included. */
 export interface KnownVersions {
   readonly tags: ReadonlyMap<Tag, TagVersion>;
   readonly manifests: ReadonlyMap<Digest, ManifestVersions>;
@@ -89,11 +95,14 @@ export async function lookUpVersions(
   digests: readonly Digest[],
 ): Promise<KnownVersions> {
   const asked = JSON.stringify(names);
-  const { tags, lifecycles, facts } = await database.batch({
-    tags: [SELECT_TAGS_AMONG, repository, asked],
-    lifecycles: [SELECT_LIFECYCLES_AMONG, repository, JSON.stringify(digests), asked],
-    facts: [SELECT_REPOSITORY, repository],
-  });
+  const { tags, lifecycles, facts } = await database.batch(
+    {
+      tags: [SELECT_TAGS_AMONG, repository, asked],
+      lifecycles: [SELECT_LIFECYCLES_AMONG, repository, JSON.stringify(digests), asked],
+      facts: [SELECT_REPOSITORY, repository],
+    },
+    { again: true },
+  );
   return {
     tags: new Map(tags.map((tag) => [tag.name, tag])),
     manifests: new Map(lifecycles.map(({ digest, created, deleted }) => [digest, { created, deleted }])),
@@ -206,7 +215,10 @@ export async function listReferrers(
     page.artifactType === undefined
       ? [SELECT_REFERRERS, repository, subject, page.after.artifactType, ...last]
       : [SELECT_REFERRERS_OF_TYPE, repository, subject, page.artifactType, ...last];
-  const { facts, referrers } = await database.batch({ facts: [SELECT_REPOSITORY, repository], referrers: selection });
+  const { facts, referrers } = await database.batch(
+    { facts: [SELECT_REPOSITORY, repository], referrers: selection },
+    { again: true },
+  );
   const byDigest = new Map<Digest, ReferrerRow>();
   for (const { content, candidates: _candidates, withheld: _withheld, ...row } of referrers) {
     byDigest.set(row.digest, { ...row, text: (byDigest.get(row.digest)?.text ?? '') + (content ?? '') });
@@ -251,7 +263,7 @@ export async function listRepositories(
   ]);
   if (withPublic) selections.push([SELECT_PUBLIC_REPOSITORIES, last, limit]);
   if (selections.length === 0) return [];
-  const { repositories } = await database.batch({ repositories: selections });
+  const { repositories } = await database.batch({ repositories: selections }, { again: true });
   const names = new Set(repositories.map(({ name }) => name));
   // SQLite compares UTF-8 bytes. Names are ASCII, where UTF-16 order is the same.
   return [...names].toSorted().slice(0, limit);

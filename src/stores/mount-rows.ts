@@ -7,24 +7,15 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import {
-  type BlobCommit,
-  COUNT_LINK_AGAIN,
-  type LocationRow,
-  noRoomFor,
-  RELINK,
-  renewLease,
-  SELECT_REFUSED,
-  selectLinked,
-} from './blob-rows.ts';
+import { type BlobCommit, type LocationRow, noRoomFor, RELINK, renewLease, selectLinked } from './blob-rows.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost } from './rows-read.ts';
 import { isAliveLink } from './deletion/removals.ts';
-import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
+import { addedBy, exceedsQuota } from './organizations/usage-rows.ts';
 
 /**
- * Where a mount may take a blob from: one repository, which `onlyIfPublic` requires to be public, or any repository
- * that is public or whose name is in a range.
+ * The repositories that a mount may take a blob from: one, which `onlyIfPublic` requires to be public, or any that is
+ * public or whose name is in a range.
  */
 export type MountSource =
   | { readonly repository: RepositoryName; readonly onlyIfPublic: boolean }
@@ -96,11 +87,14 @@ export async function findMountSource(
  * linked.
  */
 export async function mountBlob(database: Database, blob: BlobCommit, source: MountSource): Promise<LocationRow[]> {
-  const { refused, locations } = await database.batch({
-    ...('repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source)),
-    renew: renewLease(blob),
-    locations: selectLinked(blob),
-  });
+  const { refused, locations } = await database.batch(
+    {
+      ...('repository' in source ? mountFromRepository(blob, source) : mountFromAnywhere(blob, source)),
+      renew: renewLease(blob),
+      locations: selectLinked(blob),
+    },
+    { again: true },
+  );
   if (refused[0] !== undefined) throw await noRoomFor(database, blob.repository, 'blob', refused[0].size);
   return locations;
 }
@@ -131,30 +125,4 @@ function mountFromAnywhere(
     refused: [SELECT_REFUSED_FROM_ANYWHERE, repository, digest, ranges],
     link: [INSERT_LINK_FROM_ANYWHERE, repository, digest, ranges, lease.now],
   };
-}
-
-const LINK_IF_ROOM = sql`
-  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
-  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))} ${COUNT_LINK_AGAIN}`;
-
-const LINK_UNTIL_IF_ROOM = sql`
-  UPDATE links SET usable_until = CAST(?3 AS INTEGER)
-  WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
-    AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
-
-/** Does the same as `linkUntil` of blob-rows.ts, at a node, for a blob that central does not count for the organization yet. */
-export async function linkFromElsewhere(
-  node: Database,
-  repository: RepositoryName,
-  { digest, size }: { readonly digest: Digest; readonly size: number },
-  now: number,
-  until: number,
-): Promise<void> {
-  const { refused } = await node.batch({
-    refused: [SELECT_REFUSED, repository, digest, size],
-    link: [LINK_IF_ROOM, repository, digest, now, size],
-    until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
-    size: sizeOfBlobElsewhere(repository, digest, size),
-  });
-  if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
 }

@@ -71,7 +71,7 @@ const SELECT_DEPTH = sql`
     LIMIT ${String(MOST_COUNTED)})) AS depth,
     (SELECT min(written_at) FROM outbox INDEXED BY outbox_in_order) AS oldest`.reading(atMost(2 * MOST_COUNTED));
 
-export interface OutboxDepth {
+interface OutboxDepth {
   /** The number of outbox entries; 100,000 stands for that many or more. */
   readonly depth: number;
   /** When the oldest was written, in milliseconds since the epoch; null if there is none. */

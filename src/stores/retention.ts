@@ -1,7 +1,7 @@
 /**
- * What keeps a blob: a live manifest of its repository that names it, or a lease, which records a promise to a client.
- * Collection, eviction and copies share these conditions. Each uses them inside the statement that removes a row
- * (invariant 5).
+ * The conditions that keep a blob: a live manifest of its repository names it, or a lease records a promise to a
+ * client. Collection, eviction and copies share these conditions. Each uses them inside the statement that removes a
+ * row (invariant 5).
  */
 import { keyed, type ReadsAtMost } from './rows-read.ts';
 
@@ -26,7 +26,7 @@ export const isReferenced = (digest: string): string => `(EXISTS (
 /** The most rows that {@link isReferenced} reads, for each digest in a JSON array. */
 export const perBlob: ReadsAtMost = (run) => keyed(run) + 4 * LINKS_PER_BLOB * run.keys;
 
-/** SQL that holds if the blob `digest` is promised to anyone beyond `now`. */
+/** SQL that holds if a lease keeps the blob `digest` beyond `now`. */
 export const isPromised = (digest: string, now: string): string => `EXISTS (
   SELECT 1 FROM locations o WHERE o.digest = ${digest} AND o.lease_until > CAST(${now} AS INTEGER))`;
 

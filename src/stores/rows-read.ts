@@ -23,7 +23,7 @@ export interface Run {
 export type ReadsAtMost = (run: Run) => number;
 
 /** The most rows that one look-up by key may read: the row itself and the few that belong to it alone. */
-export const ROWS_PER_KEY = 24;
+const ROWS_PER_KEY = 24;
 
 /** Bounds look-ups by key: of one thing, or of each element of a JSON array. This is the default. */
 export const keyed: ReadsAtMost = ({ keys }) => ROWS_PER_KEY * (1 + keys);

@@ -18,7 +18,7 @@ export interface TagVersion {
   readonly origin: string;
 }
 
-/** What a store knows of a manifest: the versions of its last push and its last deletion; 0 for never. */
+/** A store's knowledge of a manifest: the versions of its last push and its last deletion; 0 for never. */
 export interface ManifestVersions {
   readonly created: number;
   readonly deleted: number;

@@ -6,7 +6,6 @@ import {
   SKEW_SECONDS,
   TOKEN_SECONDS,
   type TokenRequest,
-  verifyAccessToken,
 } from '../../src/auth/access-token.ts';
 import type { Credential } from '../../src/auth/credential.ts';
 import { parseScopes } from '../../src/auth/scope.ts';
@@ -70,7 +69,7 @@ describe('an access token', () => {
     async (any) => {
       const { token, expiresIn } = await issueAccessToken(keys, { ...request, credential: any });
       expect(expiresIn).toBe(TOKEN_SECONDS);
-      expect(await verifyAccessToken(keys, token, 'central', NOW)).toEqual({
+      expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toEqual({
         kind: 'credential',
         credential: any,
         scopes: request.scopes,
@@ -80,27 +79,27 @@ describe('an access token', () => {
 
   test('of an anonymous caller makes an anonymous caller', async () => {
     const { token } = await issueAccessToken(keys, { ...request, credential: undefined });
-    expect(await verifyAccessToken(keys, token, 'central', NOW)).toEqual({ kind: 'anonymous' });
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toEqual({ kind: 'anonymous' });
   });
 
   test('without a scope covers nothing, unlike its credential', async () => {
     const { token } = await issueAccessToken(keys, { ...request, scopes: [] });
-    expect(await verifyAccessToken(keys, token, 'central', NOW)).toMatchObject({ scopes: [] });
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toMatchObject({ scopes: [] });
   });
 
   test('lives for at most five minutes, and at least longer than clients cache tokens', async () => {
     expect(TOKEN_SECONDS + SKEW_SECONDS).toBe(300);
     expect(TOKEN_SECONDS).toBeGreaterThanOrEqual(60);
     const { token } = await issueAccessToken(keys, request);
-    expect(await verifyAccessToken(keys, token, 'central', NOW + 299_999)).toBeDefined();
-    expect(await verifyAccessToken(keys, token, 'central', NOW + 300_000)).toBeUndefined();
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW + 299_999)).toBeDefined();
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW + 300_000)).toBeUndefined();
   });
 
   test('does not outlive its credential by more than clocks may differ', async () => {
     const { token, expiresIn } = await issueAccessToken(keys, { ...request, credentialExpiresAt: NOW + 90_500 });
     expect(expiresIn).toBe(90);
-    expect(await verifyAccessToken(keys, token, 'central', NOW + 94_999)).toBeDefined();
-    expect(await verifyAccessToken(keys, token, 'central', NOW + 95_000)).toBeUndefined();
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW + 94_999)).toBeDefined();
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW + 95_000)).toBeUndefined();
   });
 
   test('does not live longer because its credential does', async () => {
@@ -111,14 +110,14 @@ describe('an access token', () => {
 
   test('survives a rotation of the key that signed it, until that key is removed', async () => {
     const { token } = await issueAccessToken(await SigningKeys.import([secret(2).toBase64()]), request);
-    expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeDefined();
-    expect(await verifyAccessToken(foreignKeys, token, 'central', NOW)).toBeUndefined();
+    expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toBeDefined();
+    expect(await new AccessTokens(foreignKeys).verify(token, 'central', NOW)).toBeUndefined();
   });
 });
 
 describe('a token is refused', () => {
   test('never by mistake: the token that the others are made from is good', async () => {
-    expect(await verifyAccessToken(keys, await signed(goodClaims), 'central', NOW)).toMatchObject({
+    expect(await new AccessTokens(keys).verify(await signed(goodClaims), 'central', NOW)).toMatchObject({
       kind: 'credential',
     });
   });
@@ -173,7 +172,7 @@ describe('a token is refused', () => {
     ['of half a credential', () => signed({ ...goodClaims, credential: { kind: 'organization', id: 'x' } })],
     ['of a null credential', () => signed({ ...goodClaims, credential: null })],
   ])('%s', async (_, make) => {
-    expect(await verifyAccessToken(keys, await make(), 'central', NOW)).toBeUndefined();
+    expect(await new AccessTokens(keys).verify(await make(), 'central', NOW)).toBeUndefined();
   });
 
   test.each([
@@ -187,13 +186,13 @@ describe('a token is refused', () => {
     const text = new TextDecoder().decode(Uint8Array.fromBase64(payload, { alphabet: 'base64url' }));
     expect(change(text)).not.toBe(text);
     const forged = [header, base64url(change(text)), signature].join('.');
-    expect(await verifyAccessToken(keys, forged, 'central', NOW)).toBeUndefined();
+    expect(await new AccessTokens(keys).verify(forged, 'central', NOW)).toBeUndefined();
   });
 
   test.each(['', '.', '..', 'a.b.c', 'Bearer x', base64url('{}'), 'x'.repeat(10_000)])(
     'that is not a token: %j',
     async (token) => {
-      expect(await verifyAccessToken(keys, token, 'central', NOW)).toBeUndefined();
+      expect(await new AccessTokens(keys).verify(token, 'central', NOW)).toBeUndefined();
     },
   );
 });
@@ -203,7 +202,7 @@ describe('the tokens that an isolate remembers', () => {
     const { token } = await issueAccessToken(keys, request);
     const tokens = new AccessTokens(keys);
     const principal = await tokens.verify(token, 'central', NOW);
-    expect(principal).toEqual(await verifyAccessToken(keys, token, 'central', NOW));
+    expect(principal).toEqual(await new AccessTokens(keys).verify(token, 'central', NOW));
     expect(await tokens.verify(token, 'central', NOW + 1000)).toBe(principal);
     expect(await tokens.verify(token, 'node:elsewhere', NOW)).toBeUndefined();
     expect(await tokens.verify(`${token}x`, 'central', NOW)).toBeUndefined();

@@ -1,9 +1,9 @@
 /**
  * The permission rule as a matrix: every caller, in every way that it can present itself, does everything to every
- * repository. What a caller may do is written by hand below; nothing is computed from its credential.
+ * repository. Each caller's permissions are written by hand below; none is computed from its credential.
  */
 import { describe, expect, test } from 'vitest';
-import { issueAccessToken, verifyAccessToken } from '../../src/auth/access-token.ts';
+import { AccessTokens, issueAccessToken } from '../../src/auth/access-token.ts';
 import { authorize, authorizeCatalog, type Decision, mayMountFrom, pullable } from '../../src/auth/authorize.ts';
 import type { Action, Credential } from '../../src/auth/credential.ts';
 import { ANONYMOUS, type Principal } from '../../src/auth/principal.ts';
@@ -28,7 +28,7 @@ type Powers = Partial<Record<Repository, readonly Action[]>>;
 
 interface Caller {
   readonly credential: Credential | undefined;
-  /** What the caller may do with sufficient scopes. A repository that is left out allows nothing. */
+  /** The actions that sufficient scopes allow the caller. A repository that is left out allows nothing. */
   readonly may: Powers;
 }
 
@@ -106,7 +106,7 @@ function byToken(asked: (repository: string) => string, enoughFor: readonly Acti
         credentialExpiresAt: undefined,
       };
       const { token } = await issueAccessToken(keys, request);
-      return verifyAccessToken(keys, token, 'central', NOW);
+      return new AccessTokens(keys).verify(token, 'central', NOW);
     },
     enoughFor,
     opensCatalog,

@@ -16,6 +16,13 @@ export interface Where {
   readonly store?: string;
 }
 
+/** The milliseconds that a call takes, from and to, and the seed of the jitter between them. */
+export interface Profile {
+  readonly seed: number;
+  readonly d1: readonly [from: number, to: number];
+  readonly r2: readonly [from: number, to: number];
+}
+
 export type Slices = Pick<Operations, 'roundTrips' | 'rowsRead' | 'rowsWritten'>;
 
 export class Control {
@@ -57,9 +64,14 @@ export class Control {
     });
   }
 
-  /** Sets the delay of each call to a store, in milliseconds, or makes the store unreachable. */
-  async link(store: string, delay: number, away = false): Promise<void> {
-    await this.#post('/bench/link', 204, { store, delay, away });
+  /** Sets the delay of each call to a store, in milliseconds, and makes the store fail every call or answer none. */
+  async link(store: string, delay: number, state: 'here' | 'away' | 'stalled' = 'here'): Promise<void> {
+    await this.#post('/bench/link', 204, { store, delay, away: state === 'away', stalled: state === 'stalled' });
+  }
+
+  /** Lets each call of D1 and R2 take as long as in a deployment, in addition to links; undefined ends that. */
+  async profile(profile: Profile | undefined): Promise<void> {
+    await this.#post('/bench/profile', 204, profile);
   }
 
   /** Runs statements, and returns the rows of the last one. */

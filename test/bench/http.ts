@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingHttpHeaders, request } from 'node:http';
 import type { Content } from './content.ts';
 
-const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+const agent = new Agent({ keepAlive: true, maxSockets: 256 });
 
 export interface Answer {
   readonly status: number;

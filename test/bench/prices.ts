@@ -1,4 +1,4 @@
-/** What operations cost: Cloudflare's prices of the paid plan beyond its included usage, in dollars for a million. */
+/** The cost of operations: Cloudflare's prices of the paid plan beyond its included usage, in dollars for a million. */
 
 export interface Operations {
   /** Requests to the Worker. */

@@ -6,6 +6,7 @@
 import { type Result, writeReport } from './report.ts';
 import type { Outcome, Row } from './row.ts';
 import { collection } from './rows/collection.ts';
+import { deployment } from './rows/deployment.ts';
 import { images } from './rows/images.ts';
 import { memory } from './rows/memory.ts';
 import { nodesCopies } from './rows/nodes-copies.ts';
@@ -13,6 +14,7 @@ import { nodesPush } from './rows/nodes-push.ts';
 import { nodesSeen } from './rows/nodes-seen.ts';
 import { operations } from './rows/operations.ts';
 import { reads } from './rows/reads.ts';
+import { removal } from './rows/removal.ts';
 import { scale } from './rows/scale.ts';
 import { stalled } from './rows/stalled.ts';
 import { uploads } from './rows/uploads.ts';
@@ -29,7 +31,9 @@ const ROWS: readonly Row[] = [
   ...nodesPush,
   ...nodesSeen,
   ...nodesCopies,
+  ...deployment,
   ...collection,
+  ...removal,
 ];
 
 const tiny = process.argv.includes('--tiny');

@@ -13,6 +13,9 @@ import { workerdsOfThis } from './processes.ts';
 
 const COUNTED_WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 
+/** As in `[env.production]` of wrangler.toml. */
+const READS_PER_LOG_LINE = 20;
+
 export interface Berth {
   readonly central: Client;
   readonly node1: Client;
@@ -105,7 +108,12 @@ export class Surroundings {
 
   async #start(options: { readonly entryPoint?: string; readonly inspectorPort?: number }): Promise<Berth> {
     const [port = 0] = await freePorts();
-    const registry = await startLocalRegistry({ port, stateDir: await this.#stateDir(), ...options });
+    const registry = await startLocalRegistry({
+      port,
+      stateDir: await this.#stateDir(),
+      registry: { reads_per_log_line: READS_PER_LOG_LINE },
+      ...options,
+    });
     const clients = (repository: string) => ({
       central: new Client(port, repository),
       node1: new Client(port + 1, repository),

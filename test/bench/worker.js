@@ -7,6 +7,7 @@ import { collectCentral } from '../../src/maintenance/collection/central.ts';
 import { deleteObjects } from '../../src/maintenance/collection/delete-objects.ts';
 import { evict } from '../../src/maintenance/eviction/evict.ts';
 import { goRound } from '../../src/maintenance/round.ts';
+import { RunClock } from '../../src/maintenance/run-clock.ts';
 import { contextOf } from '../../src/maintenance/schedule.ts';
 import worker, { ReplicationQueue as Queue } from '../../src/index.ts';
 import { gateD1, gateR2 } from '../support/links.ts';
@@ -17,8 +18,30 @@ const D1 = new Set(['all', 'run', 'batch']);
 
 /** Counts by scope (`request`, or a queue's `wake` and `alarm`) and store. */
 let counts = new Map();
-/** For each store, its delay in milliseconds, and whether it is unreachable. */
+/** For each store, its delay in milliseconds, and whether it fails every call, or answers none. */
 const links = new Map();
+
+/** Milliseconds that calls take as in a deployment, from and to, by kind; undefined for none. */
+let profile;
+/** Numbers from 0 to 1 in a fixed order, so that two runs wait alike. */
+let random = () => 0;
+
+/** mulberry32, which needs no more than a few lines. */
+function randomFrom(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function latencyOf(call) {
+  if (profile === undefined) return 0;
+  const [from, to] = D1.has(call) ? profile.d1 : profile.r2;
+  return from + (to - from) * random();
+}
 
 function countsOf(scope, store) {
   const key = `${scope} ${store}`;
@@ -51,7 +74,9 @@ function gateOf(scope, store) {
     else if (CLASS_B.has(call)) count.classB++;
     else count.r2Free++;
     const link = links.get(store);
-    if (link?.delay > 0) await new Promise((done) => setTimeout(done, link.delay));
+    const delay = (link?.delay ?? 0) + latencyOf(call);
+    if (delay > 0) await new Promise((done) => setTimeout(done, delay));
+    if (link?.stalled) await new Promise(() => undefined);
     if (link?.away) throw new Error('D1_ERROR: Network connection lost.');
     const result = await work();
     if (D1.has(call)) {
@@ -170,7 +195,7 @@ async function runSlices(env, { store, limits, milliseconds }) {
   const run = contextOf(
     config,
     wrap(env, () => 'slices'),
-    Date.now(),
+    new RunClock(Date.now()),
   );
   const context = {
     ...run,
@@ -195,8 +220,13 @@ const ROUTES = {
     counts = new Map();
     return new Response(null, { status: 204 });
   },
-  '/bench/link': async ({ store, delay, away }) => {
-    links.set(store, { delay, away });
+  '/bench/link': async ({ store, ...link }) => {
+    links.set(store, link);
+    return new Response(null, { status: 204 });
+  },
+  '/bench/profile': async ({ seed, ...latencies }) => {
+    profile = seed === undefined ? undefined : latencies;
+    random = randomFrom(seed ?? 0);
     return new Response(null, { status: 204 });
   },
   '/bench/sql': async ({ store, statements }, env) => {

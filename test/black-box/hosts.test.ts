@@ -1,4 +1,4 @@
-/** Which namespace answers, by port and by name. */
+/** The namespace that answers, by port and by name. */
 import { get, type IncomingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';

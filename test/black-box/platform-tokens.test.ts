@@ -52,7 +52,7 @@ const ping = (url: string, authorization: string, signal?: AbortSignal): Promise
   return request({ url, authorization }, 'GET', '/v2/', signal === undefined ? { headers } : { headers, signal });
 };
 
-test("a platform that does not answer, or never to the end, is given some seconds, and Berth's own users do not wait", async () => {
+test("a platform that never answers, or never finishes, gets some seconds, and Berth's own users do not wait", async () => {
   const cases = (['never', 'never ends'] as const).flatMap((behaviour) => [
     { behaviour, url: central() },
     { behaviour, url: node() },

@@ -1,4 +1,4 @@
-/** What clients are told over HTTP when their organization's quota is used up. */
+/** The answers that clients get over HTTP when their organization's quota is used up. */
 import { createHash, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { loggedIn, request } from '../support/local/push.ts';

@@ -1,6 +1,6 @@
 import type { Change } from '../support/registry-changes.ts';
 
-/** What the run did, for its report. */
+/** The work that the run did, for its report. */
 export class Tally {
   kills = 0;
   /** Interrupted jobs that were run again. */

@@ -3,7 +3,7 @@ import type { Image } from './clients/client.ts';
 import type { ImageName } from './images/fixtures.ts';
 import type { TemporaryRegistry } from './temporary-registry.ts';
 
-/** What the checks of each client get. */
+/** The arguments of each client's checks. */
 export interface Surroundings {
   readonly registry: TemporaryRegistry;
   readonly images: Readonly<Record<ImageName, Image>>;

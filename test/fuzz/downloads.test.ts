@@ -11,7 +11,7 @@ import { exchange } from './support/exchange.ts';
 import { property } from './support/property.ts';
 import { expectUnchanged, settledState } from './support/state.ts';
 
-/** What an If-None-Match or If-Range names: this content or other content, strongly or weakly. */
+/** The content that an If-None-Match or If-Range names: this or other content, strongly or weakly. */
 type Validator = 'this' | 'weak this' | 'other' | 'weak other' | 'any' | 'unquoted' | { readonly text: string };
 
 export interface DownloadCase {

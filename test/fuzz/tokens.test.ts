@@ -87,7 +87,7 @@ async function expectToken(
 export interface GrantCase {
   readonly presented: Presented;
   readonly scopes: readonly string[];
-  /** What the token is then used for. */
+  /** The action that the token is then used for. */
   readonly action: Action;
   readonly repository: string;
 }

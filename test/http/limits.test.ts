@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { addUsers } from '../support/client.ts';
 import { bytesOf, type Image, imageOf } from '../support/fixture.ts';
+import { requireRefused, setQuota, usageOf } from '../support/organization-usage.ts';
 import { type Answered, type HostName, ThreeHosts } from '../support/three-hosts.ts';
 
 const APP = 'alice/app';
@@ -36,23 +37,6 @@ async function push(host: HostName, seed: number, reference = `tag${seed}`, repo
 
 const pushed = async (...of: Parameters<typeof push>): Promise<number> => (await push(...of)).status;
 
-function requireRefused({ status, bytes }: Answered, ...words: readonly string[]): void {
-  const { errors } = JSON.parse(new TextDecoder().decode(bytes)) as { errors: { code: string; message: string }[] };
-  expect([status, errors[0]?.code]).toEqual([403, 'DENIED']);
-  for (const word of ['exceed', 'alice', ...words]) expect(errors[0]?.message).toContain(word);
-}
-
-async function api(host: HostName, method: string, path: string, body?: object): Promise<Record<string, unknown>> {
-  const headers = body === undefined ? {} : { 'Content-Type': 'application/json' };
-  const { status, bytes } = await hosts.call(host, method, `/api/organizations/alice/${path}`, {
-    as: 'admin',
-    headers,
-    body: body === undefined ? null : JSON.stringify(body),
-  });
-  expect(status).toBe(200);
-  return JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
-}
-
 const remove = async (host: HostName, reference: string): Promise<void> => {
   const { headers } = await hosts.call(host, 'HEAD', `/v2/${APP}/manifests/${reference}`);
   const digest = headers.get('Docker-Content-Digest');
@@ -65,7 +49,7 @@ describe.each(['central', 'node1'] as const)('manifest bytes at %s', (host) => {
   });
 
   test('count against the quota: a large manifest of a small image is refused, and leaves nothing', async () => {
-    await api('central', 'PUT', 'quota', { bytes: 1000 });
+    await setQuota(hosts, 1000);
     await hosts.announce();
     const image = await imageNumbered(host, 1, 3_000_000);
     requireRefused(await hosts.putManifest(host, APP, 'large', image), 'quota', '3 MB', '10 bytes of 1 kB');
@@ -82,7 +66,7 @@ describe.each(['central', 'node1'] as const)('manifest bytes at %s', (host) => {
     }
     await hosts.drain();
     const size = image.bytes.byteLength;
-    expect(await api(host, 'GET', 'usage')).toMatchObject({
+    expect(await usageOf(hosts, host)).toMatchObject({
       manifests: 2,
       manifest_bytes: size,
       bytes: 10,
@@ -90,17 +74,17 @@ describe.each(['central', 'node1'] as const)('manifest bytes at %s', (host) => {
     });
     await remove(host, 'latest');
     await hosts.drain();
-    expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 1, manifest_bytes: size });
+    expect(await usageOf(hosts, host)).toMatchObject({ manifests: 1, manifest_bytes: size });
     await hosts.call(host, 'DELETE', `/v2/alice/other/manifests/${image.digest}`);
     await hosts.drain();
-    expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 0, manifest_bytes: 0, used: 0 });
+    expect(await usageOf(hosts, host)).toMatchObject({ manifests: 0, manifest_bytes: 0, used: 0 });
   });
 
   test('of a manifest that exists are never refused', async () => {
     const image = await imageNumbered(host, 1, 500);
     expect((await hosts.putManifest(host, APP, 'latest', image)).status).toBe(201);
     await hosts.drain();
-    await api('central', 'PUT', 'quota', { bytes: 1 });
+    await setQuota(hosts, 1);
     await hosts.announce();
     for (const reference of ['latest', 'second', image.digest]) {
       expect((await hosts.putManifest(host, APP, reference, image)).status).toBe(201);
@@ -248,7 +232,7 @@ describe('at nodes', () => {
     hosts.giveBack();
     await hosts.drain();
     for (const host of HOSTS) requireRefused(await push(host, 5), 'manifests');
-    for (const host of HOSTS) expect(await api(host, 'GET', 'usage')).toMatchObject({ manifests: 4, tags: 4 });
+    for (const host of HOSTS) expect(await usageOf(hosts, host)).toMatchObject({ manifests: 4, tags: 4 });
   });
 
   test('tags that others announced count, and a deletion elsewhere makes room', async () => {
@@ -267,7 +251,7 @@ describe('at nodes', () => {
     expect([await pushed('node1', 1), await pushed('node2', 2)]).toEqual([201, 201]);
     hosts.giveBack();
     await hosts.drain();
-    expect(await api('central', 'GET', 'usage')).toMatchObject({ manifests: 2, tags: 2 });
+    expect(await usageOf(hosts)).toMatchObject({ manifests: 2, tags: 2 });
     for (const tag of ['tag1', 'tag2']) {
       expect((await hosts.call('central', 'GET', `/v2/${APP}/manifests/${tag}`)).status).toBe(200);
     }
@@ -295,7 +279,7 @@ describe('at nodes', () => {
     requireRefused(await push('node1', 1, 'new'), 'tags');
     requireRefused(await push('node1', 2, 'tag1'), 'manifests');
     await hosts.drain();
-    expect(await api('node1', 'GET', 'usage')).toMatchObject({ manifests: 1, tags: 1 });
+    expect(await usageOf(hosts, 'node1')).toMatchObject({ manifests: 1, tags: 1 });
   });
 });
 
@@ -312,7 +296,7 @@ describe("an organization's usage is the same at every host", () => {
     await open('node1', 20);
     await open('node2', 3);
     for (const host of HOSTS) {
-      expect(await api(host, 'GET', 'usage')).toMatchObject({ used: 123, in_flight: 123, complete: true });
+      expect(await usageOf(hosts, host)).toMatchObject({ used: 123, in_flight: 123, complete: true });
       const { bytes } = await hosts.call(host, 'GET', '/api/v2.0/projects/alice/summary');
       expect(JSON.parse(new TextDecoder().decode(bytes))).toMatchObject({ quota: { used: { storage: 123 } } });
     }
@@ -323,8 +307,8 @@ describe("an organization's usage is the same at every host", () => {
     hosts.takeAway('queues');
     const { bytes } = await hosts.push('node1', APP, 1, 'latest');
     const expected = { manifests: 1, tags: 1, blobs: 2, bytes: 100, manifest_bytes: bytes.byteLength, complete: true };
-    for (const host of HOSTS) expect(await api(host, 'GET', 'usage')).toMatchObject(expected);
+    for (const host of HOSTS) expect(await usageOf(hosts, host)).toMatchObject(expected);
     hosts.takeAway('node1 D1');
-    expect(await api('central', 'GET', 'usage')).toMatchObject({ manifests: 0, used: 0, complete: false });
+    expect(await usageOf(hosts)).toMatchObject({ manifests: 0, used: 0, complete: false });
   });
 });

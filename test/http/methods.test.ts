@@ -1,10 +1,8 @@
-/** Which methods a path supports: Allow, OPTIONS, and what pages of other origins may read. */
-import { env } from 'cloudflare:workers';
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+/** The methods that a path supports: Allow, OPTIONS, and reads by pages of other origins. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { createApp } from '../../src/app.ts';
-import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
+import { addUsers, basic, call, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import { workerConfigured, workerWith } from '../support/worker-with.ts';
 
 beforeEach(addUsers);
 
@@ -131,7 +129,7 @@ describe('Docker-Distribution-API-Version', () => {
   });
 
   test('is there even without a configuration', async () => {
-    const response = await ask({ SIGNING_KEY: undefined }, 'GET', '/v2/');
+    const response = await call('GET', '/v2/', { fetcher: workerWith({ SIGNING_KEY: undefined }) });
     expect([response.status, response.headers.get('Docker-Distribution-API-Version')]).toEqual([503, 'registry/2.0']);
   });
 
@@ -144,25 +142,9 @@ describe('Docker-Distribution-API-Version', () => {
 
 const ORIGIN = 'https://ui.example.com';
 
-async function ask(
-  bindings: object,
-  method: string,
-  path: string,
-  headers: Record<string, string> = {},
-): Promise<Response> {
-  const context = createExecutionContext();
-  const response = await createApp().fetch(
-    new Request(`${HOST}${path}`, { method, headers }),
-    { ...env, ...bindings },
-    context,
-  );
-  await waitOnExecutionContext(context);
-  return response;
-}
-
 /** Sends a request to a registry whose operator has listed {@link ORIGIN}. */
 function askListed(method: string, path: string, headers: Record<string, string>): Promise<Response> {
-  return ask({ REGISTRY: { ...env.REGISTRY, cors_origins: [ORIGIN] } }, method, path, headers);
+  return call(method, path, { headers, fetcher: workerConfigured({ cors_origins: [ORIGIN] }) });
 }
 
 const preflight = (method: string) => ({
@@ -232,7 +214,7 @@ test('a page of any other origin reads nothing; without a list, no page does', a
     }
   }
   for (const method of ['GET', 'OPTIONS']) {
-    const response = await ask({}, method, '/v2/', preflight('GET'));
+    const response = await call(method, '/v2/', { headers: preflight('GET') });
     const headers = [...response.headers.keys()].filter(
       (name) => name.startsWith('access-control-') || name === 'vary',
     );

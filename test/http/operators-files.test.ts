@@ -1,4 +1,4 @@
-/** The files for operators in `deploy/` query only what `/metrics` serves. */
+/** The files in `deploy/` query only what `/metrics` serves, and docs/operations.md documents all of it. */
 import { env } from 'cloudflare:workers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import rulesTests from '../../deploy/alerts.test.yml?raw';
@@ -54,6 +54,8 @@ const variables: Query[] = dashboard.templating.list.flatMap(({ type, query }) =
   type === 'query' && typeof query !== 'string' ? [{ name: 'variable', expression: query.query, shown: '' }] : [],
 );
 
+/** The metrics, where a histogram counts as one. */
+const families: string[] = [];
 /** Each metric with the labels of its samples. */
 const served = new Map<string, Set<string>>();
 /** `label=value` of every sample. */
@@ -77,6 +79,7 @@ beforeAll(async () => {
   const evictionLimits = new Map([['node1' as StoreName, { bytes: undefined, idleMilliseconds: DAY }]]);
   for (const days of [5, 6, 7]) await maintain({ ...config, evictionLimits }, env, Date.now() + days * DAY);
   const text = await (await call('GET', '/metrics', { as: 'admin' })).text();
+  families.push(...[...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name = '']) => name));
   for (const [, metric = '', labels = ''] of text.matchAll(/^(berth_\w+)(?:\{(.*)\})? /gm)) {
     const known = served.get(metric) ?? new Set();
     for (const [, label = '', value = ''] of labels.matchAll(/(\w+)="([^"]*)"/g)) {
@@ -158,6 +161,15 @@ test('every alert has a unit test in which it fires, and one in which it does no
 
 test('operations.md names every alert', () => {
   expect(alerts.filter(({ name }) => !operations.includes(`\`${name}\``)).map(({ name }) => name)).toEqual([]);
+});
+
+test('the tables of operations.md name every metric, and no other', () => {
+  const cells = [...operations.matchAll(/^\| (`[^|]+) \|/gm)].map(([, cell = '']) => cell);
+  const named = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name));
+  // The counters of maintenance are listed by their names in the store.
+  const counterOf = (family: string): string => family.replace(/^berth_(\w+)_total$/, '$1');
+  expect(families.filter((family) => !named.includes(family) && !named.includes(counterOf(family)))).toEqual([]);
+  expect(named.filter((name) => name.startsWith('berth_') && !families.includes(name))).toEqual([]);
 });
 
 test('the panels of the dashboard have distinct ids and do not overlap', () => {

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type ByteRange, parseChunkStart, parseRange } from '../../src/http/range.ts';
+import { parseChunkStart, parseRange } from '../../src/http/range.ts';
+import type { ByteRange } from '../../src/registry/registry.ts';
 
 /** Returns which of `size` bytes a range selects, testing each position alone (RFC 9110 §14.1.2). */
 function selected(size: number, wanted: (position: number) => boolean): number[] {

@@ -1,10 +1,8 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
-import { env } from 'cloudflare:workers';
-import { beforeEach, describe, expect, test } from 'vitest';
-import { createApp } from '../../src/app.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { routeOf } from '../../src/http/request-log.ts';
 import { addUsers, basic, call, HOST, USERS } from '../support/client.ts';
 import { takePrinted } from '../support/console.ts';
+import { workerConfigured, workerWith } from '../support/worker-with.ts';
 
 test.each([
   ['/v2/', 'v2'],
@@ -41,12 +39,9 @@ describe('Analytics Engine', () => {
     await addUsers();
   });
 
-  async function answer(path: string, init: RequestInit = {}, bindings: object = { REQUESTS }): Promise<Response> {
-    const context = createExecutionContext();
+  function answer(path: string, init: RequestInit = {}, bindings: object = { REQUESTS }): Promise<Response> {
     const url = path.startsWith('http') ? path : `${HOST}${path}`;
-    const response = await createApp().fetch(new Request(url, init), { ...env, ...bindings }, context);
-    await waitOnExecutionContext(context);
-    return response;
+    return workerWith(bindings)(new Request(url, init));
   }
 
   const authorization = (user: keyof typeof USERS): RequestInit => ({ headers: { Authorization: basic(USERS[user]) } });
@@ -127,4 +122,41 @@ test.each([
     .split('\n')
     .find((printed) => printed.includes('"requestId"'));
   expect(JSON.parse(line ?? '{}')).toMatchObject({ method: 'GET', ...fields });
+});
+
+describe('with 20 reads for a log line', () => {
+  const fetcher = workerConfigured({ reads_per_log_line: 20 });
+
+  /** Returns the log line of a request, if it has one. */
+  async function lineOf(method: string, path: string, random: number): Promise<Record<string, unknown> | undefined> {
+    takePrinted();
+    const dice = vi.spyOn(Math, 'random').mockReturnValue(random);
+    await call(method, path, { as: 'alice', fetcher });
+    dice.mockRestore();
+    const line = takePrinted()
+      .split('\n')
+      .find((printed) => printed.includes('"requestId"'));
+    return line === undefined ? undefined : (JSON.parse(line) as Record<string, unknown>);
+  }
+
+  beforeEach(addUsers);
+
+  test('one read in 20 that succeeds is logged, with its weight', async () => {
+    for (const method of ['GET', 'HEAD']) {
+      expect(await lineOf(method, '/v2/', 0.049)).toMatchObject({ method, status: 200, weight: 20 });
+      expect(await lineOf(method, '/v2/', 0.05)).toBeUndefined();
+    }
+  });
+
+  test('every error and every write is logged, without a weight', async () => {
+    for (const [method, path, status] of [
+      ['GET', '/v2/alice/app/manifests/latest', 404],
+      ['GET', '/v2/bob/app/manifests/latest', 403],
+      ['POST', '/v2/alice/app/blobs/uploads/', 202],
+    ] as const) {
+      const line = await lineOf(method, path, 0.999);
+      expect(line).toMatchObject({ method, status });
+      expect(line).not.toHaveProperty('weight');
+    }
+  });
 });

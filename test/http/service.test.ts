@@ -1,19 +1,14 @@
-/** What holds for every request, whatever its route. */
+/** The rules that hold for every request, whatever its route. */
 import { env } from 'cloudflare:workers';
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { createApp } from '../../src/app.ts';
 import { addUsers, basic, call, codeOf, errorsOf, HOST, tokenFor, USERS } from '../support/client.ts';
 import { putImage } from '../support/content.ts';
+import { workerWith } from '../support/worker-with.ts';
 
 beforeEach(addUsers);
 
-async function callWith(bindings: object, path: string, init: RequestInit = {}): Promise<Response> {
-  const context = createExecutionContext();
-  const url = path.startsWith('/') ? `${HOST}${path}` : path;
-  const response = await createApp().fetch(new Request(url, init), bindings, context);
-  await waitOnExecutionContext(context);
-  return response;
+function callWith(bindings: object, path: string, init: RequestInit = {}): Promise<Response> {
+  return workerWith(bindings)(new Request(path.startsWith('/') ? `${HOST}${path}` : path, init));
 }
 
 describe('configuration', () => {
@@ -26,7 +21,7 @@ describe('configuration', () => {
     ['BOOTSTRAP_SECRET', { BOOTSTRAP_SECRET: 'short' }],
   ])('without a valid %s every request is 503, and the error names it', async (name, change) => {
     for (const path of ['/', '/healthz', '/v2/', '/token', '/api/organizations', '/v2/alice/app/manifests/latest']) {
-      const response = await callWith({ ...env, ...change }, path);
+      const response = await callWith(change, path);
       expect(response.status).toBe(503);
       expect(response.headers.get('Retry-After')).not.toBeNull();
       expect((await errorsOf(response))[0]?.message).toContain(name);
@@ -82,7 +77,7 @@ describe('plain http', () => {
   test.each(['localhost', 'index.localhost', 'index.node1.localhost', '127.0.0.1', '[::1]'])(
     'to %s is answered',
     async (name) => {
-      const response = await callWith(env, `http://${name}:8787/v2/`);
+      const response = await callWith({}, `http://${name}:8787/v2/`);
       expect(response.status).toBe(401);
       expect(response.headers.get('Strict-Transport-Security')).toBeNull();
     },
@@ -97,7 +92,7 @@ describe('plain http', () => {
       ['/v1/auth', 401],
       ['/nothing', 404],
     ] as const) {
-      const response = await callWith(env, `https://index.example.com:8787${path}`);
+      const response = await callWith({}, `https://index.example.com:8787${path}`);
       expect([path, response.status]).toEqual([path, status]);
       expect([path, response.headers.get('Strict-Transport-Security')]).toEqual([path, 'max-age=31536000']);
     }
@@ -145,7 +140,7 @@ describe('health', () => {
     const failing = {
       prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: no answer')) }) }),
     };
-    const response = await callWith({ ...env, DB_CENTRAL: failing }, '/healthz');
+    const response = await callWith({ DB_CENTRAL: failing }, '/healthz');
     expect(response.status).toBe(503);
     expect(await response.json()).toMatchObject({ stores: { central: { database: 'unavailable', bucket: 'ok' } } });
   });
@@ -276,14 +271,13 @@ test('a database that does not answer is 503 with Retry-After, and one that answ
   const failing = (message: string) => ({
     prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error(message)) }) }),
   });
-  const context = createExecutionContext();
   for (const [message, status] of [
     ['D1_ERROR: Network connection lost.', 503],
     ['D1_ERROR: no such table: tags: SQLITE_ERROR', 500],
   ] as const) {
     const { authorization } = await tokenFor('alice', 'repository:alice/app:pull');
-    const request = new Request(`${HOST}/v2/alice/app/manifests/latest`, { headers: { Authorization: authorization } });
-    const response = await createApp().fetch(request, { ...env, DB_CENTRAL: failing(message) }, context);
+    const headers = { Authorization: authorization };
+    const response = await callWith({ DB_CENTRAL: failing(message) }, '/v2/alice/app/manifests/latest', { headers });
     expect(response.status).toBe(status);
     expect(response.headers.get('Retry-After') === null).toBe(status === 500);
     expect(await response.text()).not.toContain('D1_ERROR');

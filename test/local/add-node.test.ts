@@ -4,17 +4,18 @@ import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { addNodeCommand } from '../../src/local/add-node.ts';
+import { retireNodeCommand } from '../../src/local/retire-node.ts';
 import { recordedOperator, ROOT, wranglerTomlForEachTest } from '../support/local/operator.ts';
 
 const ID = '6f3a2f4e-0d3c-4f5e-9a51-1c2d3e4f5a6b';
-/** What wrangler prints when it has created a database: TOML for the configuration. */
-const CREATED = `✅ Successfully created DB 'berth-fra' in region WEUR
+/** The output of wrangler when it has created a database: TOML for the configuration. */
+const CREATED = `✅ Successfully created DB 'berth-fra-weur-ab12' in region WEUR
 Created your new D1 database.
 
 To access your new D1 Database in your Worker, add the following snippet to your configuration file:
 [[d1_databases]]
-binding = "berth_fra"
-database_name = "berth-fra"
+binding = "berth_fra_weur_ab12"
+database_name = "berth-fra-weur-ab12"
 database_id = "${ID}"
 `;
 const NO_ID = '00000000-0000-0000-0000-000000000000';
@@ -36,19 +37,19 @@ custom_domain = true
 # begin store fra: written by \`npm run add-node\`, removed by \`npm run retire-node\`
 [[env.production.d1_databases]]
 binding = "DB_FRA"
-database_name = "berth-fra"
+database_name = "berth-fra-weur-ab12"
 database_id = "${id}"
 migrations_dir = "src/stores/migrations"
 
 [[env.production.r2_buckets]]
 binding = "BLOBS_FRA"
-bucket_name = "berth-fra"
+bucket_name = "berth-fra-weur-ab12"
 # end store fra
 `;
 
-async function add(args: string, answers: Parameters<typeof recordedOperator>[0] = {}) {
+async function add(args: string, answers: Parameters<typeof recordedOperator>[0] = {}, suffix = 'ab12') {
   const operator = recordedOperator(answers);
-  const refused = await addNodeCommand([...args.split(' '), '--config', toml.path], operator).then(
+  const refused = await addNodeCommand([...args.split(' '), '--config', toml.path], operator, suffix).then(
     () => undefined,
     (error: unknown) => (error as Error).message,
   );
@@ -66,16 +67,18 @@ describe('without --apply', () => {
         .split('\n')
         .map((line) => line.trim()),
     ).toEqual([
+      'Variable REGISTRY: 167 of 5000 bytes. Nodes: 1.',
+      'Custom domains of example.com: 2 of 100.',
       'Added node fra to wrangler.toml: index.fra.example.com, store fra, region weur.',
       '',
       'Left to do:',
-      'npx wrangler d1 create berth-fra --location weur',
+      'npx wrangler d1 create berth-fra-weur-ab12 --location weur',
       'then set database_id of DB_FRA in [env.production] of wrangler.toml to the id that it prints',
-      'npx wrangler r2 bucket create berth-fra --location weur',
+      'npx wrangler r2 bucket create berth-fra-weur-ab12 --location weur',
       'npm run types:generate',
       "the bindings' types, which npm test compares",
       'npm run deploy',
-      'wrangler d1 migrations apply DB_FRA --remote --env production; wrangler deploy --env production',
+      'migrates the databases, then deploys the code',
     ]);
   });
 
@@ -85,7 +88,7 @@ describe('without --apply', () => {
     expect(text).toContain('hosts = ["index.sao-paulo.example.net"]\nstore = "sao-paulo"\nregion = "sam"\n');
     expect(text).toContain('binding = "DB_SAO_PAULO"');
     expect(screen()).toContain('D1 and R2 have no location hint sam');
-    expect(screen()).toContain('wrangler d1 create berth-sao-paulo --location enam');
+    expect(screen()).toContain('wrangler d1 create berth-sao-paulo-enam-ab12 --location enam');
   });
 
   test('a second node can share the store of the first', async () => {
@@ -110,50 +113,97 @@ custom_domain = true
 });
 
 describe('with --apply', () => {
+  const CREATE = 'wrangler d1 create berth-fra-weur-ab12 --location weur';
+  const CREATE_BUCKET = 'wrangler r2 bucket create berth-fra-weur-ab12 --location weur';
+  const DEPLOY = ['npm run types:generate', 'npm run deploy'];
+  const created = { [CREATE]: { stdout: CREATED } };
+
   test('the commands run in order, and wrangler.toml gets the id of the database', async () => {
     const before = await toml.read();
-    const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { stdout: CREATED } });
+    const { refused, ran } = await add('fra --region weur --apply', created);
     expect(refused).toBeUndefined();
-    expect(ran).toEqual([
-      'wrangler d1 create berth-fra --location weur',
-      'wrangler r2 bucket create berth-fra --location weur',
-      'npm run types:generate',
-      'npm run deploy',
-    ]);
+    expect(ran).toEqual([CREATE, CREATE_BUCKET, ...DEPLOY]);
     expect(await toml.read()).toBe(before + block(ID));
   });
 
-  test('nothing changes if the database cannot be created', async () => {
+  test('wrangler.toml has the names before anything is created, so that a failure can be repaired', async () => {
     const before = await toml.read();
-    const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1 create': { status: 1 } });
-    expect(refused).toContain('npx wrangler d1 create berth-fra --location weur failed. wrangler.toml is unchanged.');
-    expect(ran).toHaveLength(1);
-    expect(await toml.read()).toBe(before);
-  });
-
-  test('the remaining commands are printed if a later command fails', async () => {
-    const before = await toml.read();
-    const answers = { 'wrangler d1 create': { stdout: CREATED }, 'wrangler r2 bucket create': { status: 1 } };
-    const { refused, ran, screen } = await add('fra --region weur --apply', answers);
-    expect(refused).toContain('npx wrangler r2 bucket create berth-fra --location weur failed.');
-    expect(ran).toHaveLength(2);
-    const left = screen().split('Left to do:')[1];
-    expect(left).not.toContain('d1 create');
-    for (const command of ['r2 bucket create berth-fra', 'npm run types:generate', 'npm run deploy'])
-      expect(left).toContain(command);
-    expect(await toml.read()).toBe(before + block(ID));
-  });
-
-  test('the user is asked for an id that cannot be read, and nothing is deployed', async () => {
-    const before = await toml.read();
-    const { refused, ran, screen } = await add('fra --region weur --apply', {
-      'wrangler d1 create': { stdout: 'done' },
-    });
-    expect(refused).toContain('first set database_id of DB_FRA in wrangler.toml');
-    expect(ran).toHaveLength(1);
-    expect(screen()).toContain('npx wrangler r2 bucket create berth-fra');
+    const { refused, ran } = await add('fra --region weur --apply', { 'wrangler d1': { status: 1 } });
+    expect(refused).toContain(`npx ${CREATE} failed. wrangler.toml has the node; nothing is deployed. Run this again.`);
+    expect(ran).toEqual([CREATE, 'wrangler d1 list --json']);
     expect(await toml.read()).toBe(before + block(NO_ID));
+    const again = await add('fra --region weur --apply', created, 'ot-her');
+    expect([again.refused, again.ran]).toEqual([undefined, [CREATE, CREATE_BUCKET, ...DEPLOY]]);
+    expect(await toml.read()).toBe(before + block(ID));
   });
+
+  test('a database and a bucket that an earlier run has created are taken', async () => {
+    const before = await toml.read();
+    const listed = `▲ a warning\n${JSON.stringify([{ name: 'other' }, { name: 'berth-fra-weur-ab12', uuid: ID }])}`;
+    const answers = {
+      [CREATE]: { status: 1 },
+      'wrangler d1 list': { stdout: listed },
+      [CREATE_BUCKET]: { status: 1 },
+    };
+    const { refused, ran } = await add('fra --region weur --apply', answers);
+    expect(refused).toBeUndefined();
+    const asked = ['wrangler d1 list --json', 'wrangler r2 bucket info berth-fra-weur-ab12 --json'];
+    expect(ran).toEqual([CREATE, asked[0], CREATE_BUCKET, asked[1], ...DEPLOY]);
+    expect(await toml.read()).toBe(before + block(ID));
+  });
+
+  test('nothing is deployed if the bucket cannot be created, and the next run goes on there', async () => {
+    const { refused, ran } = await add('fra --region weur --apply', { ...created, 'wrangler r2': { status: 1 } });
+    expect(refused).toContain(`npx ${CREATE_BUCKET} failed.`);
+    expect(ran).not.toContain('npm run deploy');
+    expect((await add('fra --region weur --apply')).ran).toEqual([CREATE_BUCKET, ...DEPLOY]);
+  });
+
+  test('a deployment that fails is left to do, and the next run does it', async () => {
+    const { refused, screen } = await add('fra --region weur --apply', { ...created, 'npm run deploy': { status: 1 } });
+    expect(refused).toContain('npm run deploy failed.');
+    expect(screen().split('Left to do:')[1]?.trim()).toMatch(/^npm run deploy\n/);
+    expect((await add('fra --region weur --apply')).refused).toBeUndefined();
+  });
+
+  test('a node that is there with other values is refused', async () => {
+    await add('fra --region weur --apply', created);
+    for (const args of ['fra --region enam', 'fra --region weur --domain example.net']) {
+      const { refused, ran } = await add(`${args} --apply`);
+      expect(refused).toMatch(/^wrangler.toml already has node fra, with other values: index\.fra\.example\.com, /);
+      expect(ran).toEqual([]);
+    }
+  });
+
+  test('an id that cannot be set is printed', async () => {
+    await add('fra --region weur');
+    const name = 'database_name = "berth-fra-weur-ab12"\n';
+    await toml.write((await toml.read()).replace(name, `${name}# Not yet:\n`));
+    const { refused, ran } = await add('fra --region weur --apply', created);
+    expect(refused).toBe(
+      `In wrangler.toml, set database_id of the database berth-fra-weur-ab12 to ${ID}, and run this again.`,
+    );
+    expect(ran).toEqual([CREATE]);
+  });
+});
+
+test('a node that comes back after its retirement has a database and a bucket of other names', async () => {
+  const first = await add('fra --region weur', {}, 'ab12');
+  await retireNodeCommand(['fra', '--config', toml.path], recordedOperator());
+  const second = await add('fra --region enam', {}, 'cd34');
+  expect(first.screen()).toContain('r2 bucket create berth-fra-weur-ab12 --location weur');
+  expect(second.screen()).toContain('r2 bucket create berth-fra-enam-cd34 --location enam');
+});
+
+test('the suffix is random', async () => {
+  const names = new Set<string | undefined>();
+  for (const name of ['a', 'b', 'c']) {
+    const operator = recordedOperator();
+    await addNodeCommand([name, '--region', 'weur', '--config', toml.path], operator);
+    names.add(/d1 create berth-[abc]-weur-([0-9a-z]{4}) /.exec(operator.screen())?.[1]);
+  }
+  expect(names.size).toBeGreaterThan(1);
+  expect(names).not.toContain(undefined);
 });
 
 describe('a refusal changes and runs nothing', () => {
@@ -166,7 +216,7 @@ describe('a refusal changes and runs nothing', () => {
     ['f_a --region weur', /^The Worker would refuse this node: name: /],
     ['central --region weur', /^The Worker would refuse this node: name: must not be "central"$/],
     ['fra --region weur --domain a/b', /^The Worker would refuse this node: hosts\.0: must be a host name/],
-    [`${'a'.repeat(58)} --region weur`, /^A node's name must have at most 57 characters/],
+    [`${'a'.repeat(48)} --region weur`, /^A node's name must have at most 47 characters/],
     ['fra --region weur --store central', /^--store must name the store of another node.*there is no other node/],
     ['fra --region weur --store ams', /^--store must name the store of another node/],
   ])('%s', async (args, reason) => {
@@ -201,8 +251,8 @@ describe('a refusal changes and runs nothing', () => {
     ],
     [
       'a bucket of that name',
-      '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra"\n',
-      /already has berth-fra/,
+      '[[env.production.r2_buckets]]\nbinding = "X"\nbucket_name = "berth-fra-weur-ab12"\n',
+      /already has berth-fra-weur-ab12/,
     ],
     ['a file that is not TOML', 'a = = b\n', /^cannot parse wrangler.toml: /],
   ])('%s', async (_, appended, reason) => {
@@ -263,15 +313,16 @@ describe('as a process', () => {
     const { stdout } = await promisify(execFile)(process.execPath, args, { env });
     expect(stdout).toContain('Successfully created DB');
     expect((await readFile(noted, 'utf8')).trimEnd().split('\n')).toEqual([
-      `wrangler d1 create berth-fra --location weur in ${toml.folder}, log unset`,
-      `wrangler r2 bucket create berth-fra --location weur in ${toml.folder}, log unset`,
+      expect.stringMatching(/^wrangler d1 create berth-fra-weur-[0-9a-z]{4} --location weur in /),
+      expect.stringMatching(/^wrangler r2 bucket create berth-fra-weur-[0-9a-z]{4} --location weur in /),
       `npm run types:generate in ${toml.folder}, log unset`,
       `npm run deploy in ${toml.folder}, log unset`,
     ]);
     expect(await toml.read()).toContain(`database_id = "${ID}"`);
-    await expect(promisify(execFile)(process.execPath, args, { env })).rejects.toMatchObject({
+    const other = args.with(3, 'enam');
+    await expect(promisify(execFile)(process.execPath, other, { env })).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^wrangler.toml already has node fra\..*\n$/),
+      stderr: expect.stringMatching(/^wrangler.toml already has node fra, with other values: .*\n$/),
     });
   });
 
@@ -290,8 +341,8 @@ describe('as a process', () => {
       join(toml.folder, 'worker'),
     ];
     const { stdout } = await promisify(execFile)(wrangler, args, { cwd: ROOT, env: { ...process.env, CI: 'true' } });
-    expect(stdout).toMatch(/env\.DB_FRA \(berth-fra\)\s+D1 Database/);
-    expect(stdout).toMatch(/env\.BLOBS_FRA \(berth-fra\)\s+R2 Bucket/);
+    expect(stdout).toMatch(/env\.DB_FRA \(berth-fra-weur-ab12\)\s+D1 Database/);
+    expect(stdout).toMatch(/env\.BLOBS_FRA \(berth-fra-weur-ab12\)\s+R2 Bucket/);
     expect(stdout).toContain('--dry-run: exiting now.');
   });
 });

@@ -6,7 +6,7 @@ import { CANDIDATES } from '../e2e/candidates.ts';
 /** Candidates that are not separate clients: replayed requests, and clients that others stand for. */
 const NO_CLIENTS = new Set(['unikraft', 'nodes']);
 
-/** Where the version of a client is pinned that is built from source; all others are the machine's. */
+/** The file that pins the version of each client that is built from source. The other clients are the machine's. */
 const PINNED_IN = {
   crane: 'clients/crane.ts',
   oras: 'clients/oras.ts',

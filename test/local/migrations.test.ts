@@ -1,19 +1,20 @@
 /** How D1's query API splits a migration, what its statements create, and what docs/schema.md says about it. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { unstable_splitSqlQuery } from 'wrangler';
+import { importedText, readMigrations, sentText } from '../../src/local/migrations.ts';
+import { MIGRATIONS as LISTED } from '../../src/stores/migration-names.ts';
 
-const MIGRATIONS = new URL('../../src/stores/migrations/', import.meta.url);
-const NAMES = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).toSorted();
-const TEXTS = await Promise.all(NAMES.map((name) => readFile(new URL(name, MIGRATIONS), 'utf8')));
+const FOLDER = new URL('../../src/stores/migrations/', import.meta.url);
+const MIGRATIONS = await readMigrations();
+const TEXTS = Object.fromEntries(
+  await Promise.all(MIGRATIONS.map(async ({ name }) => [name, await readFile(new URL(name, FOLDER), 'utf8')] as const)),
+);
 const PAGE = await readFile(new URL('../../docs/schema.md', import.meta.url), 'utf8');
 
-/**
- * Splits as badly as D1's query API does by the reports that docs/schema.md links: an apostrophe opens a string
- * anywhere, BEGIN counts in upper case only, and any END ends a trigger.
- */
-function splitNaively(text: string): string[] {
+/** Splits as #4713, #4326 and #15314 report: a quote opens a string anywhere, BEGIN is upper case, any END closes. */
+function splitAtSemicolons(text: string): string[] {
   const statements: string[] = [];
   let start = 0;
   let quoted = false;
@@ -31,11 +32,34 @@ function splitNaively(text: string): string[] {
   return rest === '' ? statements : [...statements, rest];
 }
 
-describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_name, text) => {
-  test("a naive splitter finds the same statements as wrangler's", () => {
-    const statements = splitNaively(text);
-    expect(statements.length).toBeGreaterThan(0);
-    expect(statements).toEqual(unstable_splitSqlQuery(text));
+/** Splits as #4998 and #15690 report, and as `exec` of D1's binding does: each line is a statement. */
+function splitAtLines(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim().replace(/;$/, ''))
+    .filter((line) => line !== '');
+}
+
+const SPLITTERS = [
+  ['semicolons', splitAtSemicolons],
+  ['lines', splitAtLines],
+  ["wrangler's rules", unstable_splitSqlQuery],
+] as const;
+
+test('the Worker knows every migration', () => {
+  expect(LISTED).toEqual(MIGRATIONS.map(({ name }) => name));
+});
+
+describe.each(MIGRATIONS.map((migration) => [migration.name, migration] as const))('%s', (name, migration) => {
+  const text = TEXTS[name] ?? '';
+
+  test.each(SPLITTERS)('is sent so that a splitter by %s finds the statements that are meant', (_, split) => {
+    expect(migration.statements.length).toBeGreaterThan(0);
+    expect(split(sentText(migration)).map(withoutSpace)).toEqual(
+      migration.statements.map((statement) =>
+        withoutSpace(statement).replace(/^(CREATE(?:UNIQUE)?(?:TABLE|INDEX|VIEW|TRIGGER))/, '$1IFNOTEXISTS'),
+      ),
+    );
   });
 
   test('there is no comment, no CRLF, no CASE, and no keyword in lower case', () => {
@@ -44,6 +68,7 @@ describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_n
     expect(code).not.toMatch(
       /\b(?:create|table|index|view|trigger|begin|end|insert|update|delete|select|from|where|and|or|not)\b/,
     );
+    expect((text.match(/'[^']*'/g) ?? []).filter((literal) => literal.includes('\n'))).toEqual([]);
   });
 
   test('BEGIN and END are on lines of their own', () => {
@@ -52,13 +77,22 @@ describe.each(NAMES.map((name, i) => [name, TEXTS[i] ?? ''] as const))('%s', (_n
   });
 });
 
+function withoutSpace(text: string): string {
+  return text.replaceAll(/\s/g, '');
+}
+
 test.each([
-  ['an apostrophe in a comment', "-- it's\nSELECT 1;\nSELECT 2;\n"],
-  ['a semicolon in a comment', 'SELECT 1;\n-- one; two\nSELECT 2;\n'],
-  ['a trigger in lower case', 'CREATE TRIGGER a AFTER INSERT ON b\nbegin\n  SELECT 1;\nend;\n'],
-  ['a CASE in a trigger', 'CREATE TRIGGER a AFTER INSERT ON b\nBEGIN\n  SELECT CASE WHEN 1 THEN 2 END;\nEND;\n'],
-])('the check detects %s', (_what, text) => {
-  expect(splitNaively(text)).not.toEqual(unstable_splitSqlQuery(text));
+  ['an apostrophe in a comment', splitAtSemicolons, "-- it's\nSELECT 1;\nSELECT 2;\n"],
+  ['a semicolon in a comment', splitAtSemicolons, 'SELECT 1;\n-- one; two\nSELECT 2;\n'],
+  ['a trigger in lower case', splitAtSemicolons, 'CREATE TRIGGER a AFTER INSERT ON b\nbegin\n  SELECT 1;\nend;\n'],
+  [
+    'a CASE in a trigger',
+    splitAtSemicolons,
+    'CREATE TRIGGER a AFTER INSERT ON b\nBEGIN\n  SELECT CASE WHEN 1 THEN 2 END;\nEND;\n',
+  ],
+  ['a trigger of several lines', splitAtLines, 'CREATE TRIGGER a AFTER INSERT ON b\nBEGIN\n  SELECT 1;\nEND;\n'],
+])('a splitter fails on %s, as reported', (_what, split, text) => {
+  expect(split(text)).not.toEqual(unstable_splitSqlQuery(text));
 });
 
 describe('on an empty D1', () => {
@@ -75,13 +109,13 @@ describe('on an empty D1', () => {
           {
             name: 'migrations',
             modules: [{ type: 'ESModule', path: 'index.js', contents: 'export default {};' }],
-            d1Databases: { DB: 'migrations' },
+            d1Databases: { DB: 'migrations', SENT: 'sent' },
           },
         ],
       }),
     );
     database = await miniflare.getD1Database('DB', 'migrations');
-    for (const statement of TEXTS.flatMap(splitNaively)) await database.prepare(statement).run();
+    for (const statement of MIGRATIONS.flatMap(({ statements }) => statements)) await database.prepare(statement).run();
   });
 
   afterAll(async () => miniflare.dispose());
@@ -100,6 +134,28 @@ describe('on an empty D1', () => {
     expect(await database.prepare('SELECT * FROM clock').all()).toMatchObject({
       results: [{ id: 1, version: 0, commit_id: '' }],
     });
+  });
+
+  test('what is sent makes the same schema, line by line, and may be sent again', async () => {
+    const sent = await miniflare.getD1Database('SENT', 'migrations');
+    for (const migration of MIGRATIONS) await sent.exec(sentText(migration));
+    const again = MIGRATIONS.filter(
+      ({ statements: [first = '', ...rest] }) => !/^ALTER TABLE/.test(first) || rest.length > 0,
+    );
+    for (const migration of again) await sent.exec(importedText(migration));
+    const schemaOf = async (of: typeof database) => {
+      const { results } = await of
+        .prepare("SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB '_cf*' ORDER BY name")
+        .all<{ type: string; name: string; sql: string | null }>();
+      return results
+        .filter(({ name }) => !/d1_migrations|^sqlite_sequence$/.test(name))
+        .map(({ type, name, sql }) => [type, name, withoutSpace(sql ?? '').replace('IFNOTEXISTS', '')]);
+    };
+    expect(await schemaOf(sent)).toEqual(await schemaOf(database));
+    expect(await sent.prepare('SELECT name FROM d1_migrations').all()).toMatchObject({
+      results: again.map(({ name }) => ({ name })),
+    });
+    expect(await sent.prepare('SELECT count(*) AS rows FROM clock').first()).toEqual({ rows: 1 });
   });
 
   test('docs/schema.md has every table with every column, in the order of the schema', async () => {

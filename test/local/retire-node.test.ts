@@ -47,7 +47,11 @@ beforeEach(async () => {
   central.answers = {};
   before = await toml.read();
   const answers = { 'wrangler d1 create': { stdout: `database_id = "${ID}"` } };
-  await addNodeCommand(['fra', '--region', 'weur', '--apply', '--config', toml.path], recordedOperator(answers));
+  await addNodeCommand(
+    ['fra', '--region', 'weur', '--apply', '--config', toml.path],
+    recordedOperator(answers),
+    'ab12',
+  );
   withNode = await toml.read();
 });
 
@@ -89,10 +93,10 @@ describe('a node whose pushes have all reached central', () => {
       'Removed node fra from wrangler.toml.',
       'npm run types:generate',
       'npm run deploy',
-      'npx wrangler d1 execute berth-fra --remote --command "SELECT count(*) FROM outbox"',
+      'npx wrangler d1 execute berth-fra-weur-ab12 --remote --command "SELECT count(*) FROM outbox"',
       'npm run retire-node -- --forget fra\n',
-      'npx wrangler d1 delete berth-fra',
-      'npx wrangler r2 bucket delete berth-fra',
+      'npx wrangler d1 delete berth-fra-weur-ab12',
+      'npx wrangler r2 bucket delete berth-fra-weur-ab12',
     ]) {
       expect(screen()).toContain(said);
     }
@@ -102,7 +106,7 @@ describe('a node whose pushes have all reached central', () => {
     stateOf();
     const { refused, ran, screen } = await retire('fra --apply');
     expect([refused, ran]).toEqual([undefined, ['npm run types:generate', 'npm run deploy']]);
-    expect(screen()).toContain('npx wrangler d1 delete berth-fra');
+    expect(screen()).toContain('npx wrangler d1 delete berth-fra-weur-ab12');
   });
 
   test('a failed deployment is reported', async () => {
@@ -110,7 +114,11 @@ describe('a node whose pushes have all reached central', () => {
     const { refused, screen } = await retire('fra --apply', ENVIRONMENT, { 'npm run deploy': { status: 1 } });
     expect(refused).toContain('npm run deploy failed.');
     expect(screen()).not.toContain('d1 delete');
+    expect(screen()).toContain('Store fra has the database berth-fra-weur-ab12 and the bucket berth-fra-weur-ab12.');
     expect(await toml.read()).toBe(before);
+    expect((await retire('fra --apply')).refused).toMatch(
+      /removed the node and its deployment failed: npm run deploy$/,
+    );
   });
 
   test('is removed without undoing changes made by hand around it', async () => {
@@ -350,7 +358,7 @@ describe('central is not asked about', () => {
 describe('a refusal changes and runs nothing', () => {
   test.each([
     ['fra ams', ENVIRONMENT, /^npm run retire-node -- <name>/],
-    ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\.$/],
+    ['ams', ENVIRONMENT, /has no node ams\. Its nodes: fra\./],
     ['fra', {}, /^Set BERTH_USER and BERTH_PASSWORD/],
     [
       'fra',

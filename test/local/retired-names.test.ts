@@ -1,4 +1,4 @@
-/** Names that went when Berth took the field's words. CHANGELOG.md says what each became. */
+/** Names that Berth dropped when it adopted the field's words. CHANGELOG.md says what each became. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -67,6 +67,29 @@ test('a round goes on where its last slice ended, and the next round begins when
   expect(await rowsAt('central', 'SELECT * FROM maintenance_counters')).toEqual([{ name: 'things', value: 2 }]);
 });
 
+test('a row says when the last slice ended, and a round ends with its last slice', async () => {
+  const { now } = hosts;
+  let stops = false;
+  const task = taskOf([], {
+    slice: async () => {
+      hosts.now += MINUTE;
+      if (stops) throw new Stopped('node1 lags');
+      return { position: undefined };
+    },
+  });
+  await run(task);
+  expect(await row()).toMatchObject({
+    round_started_at: now,
+    round_ended_at: now + MINUTE,
+    last_slice_at: now + MINUTE,
+    next_at: now + HOUR,
+  });
+  stops = true;
+  hosts.now = now + HOUR;
+  await run(task);
+  expect(await row()).toMatchObject({ round_ended_at: now + MINUTE, last_slice_at: now + HOUR + MINUTE });
+});
+
 test('a slice with nothing to do leaves no row', async () => {
   await run(taskOf([]));
   expect(await row()).toBeUndefined();

@@ -24,7 +24,7 @@ import {
 import { openHosts } from '../support/hosts.ts';
 import { DATABASES } from '../support/objects.ts';
 
-test('expired sessions go with their objects; blobs and younger sessions stay', async () => {
+test('expired sessions are removed with their objects; blobs and younger sessions stay', async () => {
   const fixture = await openFixture({ now: Date.UTC(2026, 0, 1) });
   const upload = async (seed: number) => {
     const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
@@ -45,7 +45,7 @@ test('expired sessions go with their objects; blobs and younger sessions stay', 
   const run = (now: number) => maintain(config, env, now);
   const end = fixture.now - 3_600_000 + SESSION_MILLISECONDS;
   expect(await run(end - HOUR / 2)).toMatchObject({ expiredUploads: 0, changeLogEntries: 0 });
-  // Without collection, only sessions without objects go.
+  // Without collection, only sessions without objects are removed.
   expect(await maintain({ ...config, collects: false }, env, end)).toMatchObject({ expiredUploads: 2 });
   expect(await objectKeys()).toHaveLength(3);
   expect(await run(end + MINUTE)).toMatchObject({ expiredUploads: 1, changeLogEntries: 0 });

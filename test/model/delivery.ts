@@ -1,4 +1,4 @@
-/** What messages do where they arrive. */
+/** The effects of messages where they arrive. */
 import { type Context, withStore } from './context.ts';
 import { noteTold } from './observed.ts';
 import { CENTRAL, type Message, type NodeIndex, SLOTS, type World } from './state.ts';

@@ -80,7 +80,9 @@ export function cellsOf({ limits, clocks }: Scenario): readonly [things: string,
   ];
 }
 
-/** What the default depth leaves out, for the log and docs/replication.md. `--depth` changes only the numbers. */
+/**
+ * The parts that the default depth leaves out, for the log and docs/replication.md. `--depth` changes only the numbers.
+ */
 export const NOT_EXPLORED: readonly string[] = [
   'more than two nodes, two tags or two manifests',
   'with two tags and two manifests: more than 3 operations, more than one read or more than one disturbance',

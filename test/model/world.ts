@@ -62,7 +62,7 @@ export function lifecycleAt(store: Store, digest: Slot): Lifecycle {
 
 /**
  * `mergeRemoval` of stores/deletion/removals.ts, with the whole sweep of maintenance/sweep.ts: rows that the sweep has
- * not reached are judged in the same way. A manifest's row goes. A tag's row stays, hidden.
+ * not reached are judged in the same way. A manifest's row is removed. A tag's row stays, hidden.
  */
 export function mergeRemoval(setting: Setting, store: Store, version: number): Store {
   if (version <= store.removed) return store;
@@ -148,7 +148,7 @@ export function deleteTag(world: World, tag: Slot, now: number, seen: number | u
   return [withDeletion(world, { ...central, clock: version, tags }, { kind: 'tag', key: tag, version }), version];
 }
 
-/** `deleteManifests` of stores/deletion/deletions.ts, at central, of one manifest. */
+/** `deleteManifest` of stores/deletion/deletions.ts, at central. */
 export function deleteManifest(
   world: World,
   digest: Slot,
@@ -190,7 +190,7 @@ function withDeletion(world: World, central: Store, ...entries: ChangeLogEntry[]
   return { ...world, stores: [central, world.stores[1], world.stores[2]], changeLog: [...world.changeLog, ...entries] };
 }
 
-/** `greatestTagVersion` of stores/manifests/tag-history.ts. */
+/** `selectGreatestTagVersion` of stores/manifests/tag-history.ts. */
 export function greatestTagVersion(store: Store, digest: Slot): number {
   return Math.max(0, ...store.tags.map((tag) => (tag?.digest === DIGESTS[digest] ? tag.version : 0)));
 }
@@ -299,14 +299,14 @@ export function applyChangeLog(setting: Setting, store: Store, { tags, manifests
 
 /** The answer to a read at a host. */
 export interface Answer {
-  /** What the reference resolves to; undefined for a 404, or a 503 if central is away. */
+  /** The manifest that the reference resolves to; undefined for a 404, or a 503 if central is away. */
   readonly digest: Slot | undefined;
   /** The tag's row that was judged, if the read is by tag. */
   readonly tag: TagVersion | undefined;
   readonly lifecycle: Lifecycle;
   /** The greatest version of another store's rows that the answer shows. */
   readonly seen: number;
-  /** Which store's content is served. */
+  /** The store whose content is served. */
   readonly from: 'local' | 'central' | 'nobody';
 }
 

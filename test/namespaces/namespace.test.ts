@@ -45,12 +45,12 @@ describe('resolveNamespace', () => {
 });
 
 describe('namespaceId', () => {
-  test('tells central from every node, also from one of that name', () => {
+  test('tells central from every node, even from one of that name', () => {
     expect(namespaceId(central)).toBe('central');
     expect(namespaceId({ ...fra, name: 'central' })).toBe('node:central');
   });
 
-  test('tells nodes apart, also two that share a store: a credential may be good at only one of them', () => {
+  test('tells nodes apart, even two that share a store: a credential may be good at only one of them', () => {
     expect(new Set([fra, ams, dal].map(namespaceId)).size).toBe(3);
   });
 });

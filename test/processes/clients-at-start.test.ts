@@ -1,4 +1,4 @@
-/** What retrying clients see while the server starts, as after a crash. */
+/** Clients that retry while the server starts, as after a crash. */
 import { expect, test } from 'vitest';
 import { freePorts } from '../../src/local/simulators.ts';
 import { loggedIn } from '../support/local/push.ts';

@@ -18,7 +18,7 @@ test('a large manifest that leaves the node while its reader waits for room is s
   const image = await imageOf(config, [], { annotations: { a: 'x'.repeat(100_000) } });
   await pushImage(at(node1), image, ['latest']);
   await hosts.drain();
-  // What an eviction leaves: no row, no document, no tag.
+  // An eviction leaves this: no row, no document, no tag.
   const evict = () =>
     withoutTriggers(env.DB_NODE1!, async () => {
       const tables = ['manifest_contents', 'manifest_references', 'tags', 'manifests'];

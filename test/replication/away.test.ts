@@ -1,7 +1,7 @@
 /**
- * What keeps working while a part is away. Each row of the table is a part, and each column something that a client
- * does. The node is the one that an image was pushed to; elsewhere, the image has been announced. When a node's store
- * is away, central serves settled images.
+ * The operations that keep working while a part is away. Each row of the table is a part, and each column something
+ * that a client does. The node is the one that an image was pushed to; elsewhere, the image has been announced. When a
+ * node's store is away, central serves settled images.
  *
  * | away             | push to a node        | pull at the node     | pull elsewhere          | delete               |
  * | ---------------- | --------------------- | -------------------- | ----------------------- | -------------------- |

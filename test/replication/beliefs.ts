@@ -1,5 +1,5 @@
 /**
- * What the test believes about things that only central changes, and about links: the last acknowledged change. A thing
+ * The test's beliefs about things that only central changes, and about links: the last acknowledged change. A thing
  * with a change that got no answer is unsure.
  */
 import type { Digest } from '../../src/oci/digest.ts';

@@ -1,4 +1,5 @@
 /** The content that a run pushes: fresh names and bytes, so that runs can share stores. */
+import type { Administration } from '../../src/auth/administration.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../../src/oci/reference.ts';
 import { contentDigest, type Image, imageOf, indexOf, subjectOf, utf8 } from '../support/fixture.ts';
@@ -35,5 +36,22 @@ export async function contentOf(run: number): Promise<Content> {
     repositories: ['a', 'b'].map((name) => `${organization}/${name}` as RepositoryName),
     blobs,
     manifests: [first, second, third, await indexOf([first.digest, second.digest])],
+  };
+}
+
+/** Returns a credential that may pull from all repositories of the organization. */
+export function credential(
+  organization: OrganizationName,
+  name: string,
+): Parameters<Administration['createCredential']>[0] {
+  const repositories = [`${organization}/*`];
+  return {
+    kind: 'organization',
+    organization,
+    name,
+    rights: ['pull'],
+    repositories,
+    registries: null,
+    expiresAt: null,
   };
 }

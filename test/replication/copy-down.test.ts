@@ -1,4 +1,4 @@
-/** How much of an image one copy down of its rows takes, and how much at once. */
+/** The part of an image that one copy down of its rows takes, in all and at once. */
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';

@@ -1,4 +1,4 @@
-/** Which blob is moved next: organizations take turns, late blobs are seen, and two blobs are moved at once. */
+/** The choice of the next blob: organizations take turns, late blobs are seen, and two blobs are moved at once. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -55,7 +55,7 @@ describe('the fair queue', () => {
     ).toEqual(['a down 1', 'b down 1', 'c up 1', 'a up 1', 'b up 1', 'a down 2', 'a down 3']);
   });
 
-  test('remembers turns: an organization with ever new blobs does not go before one that waits', () => {
+  test('remembers turns: an organization with ever new blobs does not overtake one that waits', () => {
     const fairQueue = new FairQueue();
     const taken = Array.from({ length: 6 }, (_, i) => order(fairQueue, [`a up ${i}`, `b up 0`, `b up 1`], 1)[0]);
     expect(taken.map((name) => name?.slice(0, 1))).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
@@ -275,7 +275,7 @@ describe('a queue', () => {
     expect(copyDownSluice.started).toEqual(copiesDown);
   });
 
-  test('copies down for every organization, although more organizations than fit in one look asked for much before', async () => {
+  test('copies down for every organization, even after more organizations than fit in one look asked for much', async () => {
     const { node1 } = hosts;
     const absent = (i: number): Digest => `sha256:${String(i).padStart(64, '0')}` as Digest;
     for (let i = 0; i < 300; i++) state.addCopyDown({ repository: repositoryOf(`a${i % 100}`), digest: absent(i) });

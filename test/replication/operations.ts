@@ -49,9 +49,9 @@ export type Operation =
   | { readonly kind: 'collect' };
 
 /**
- * What happens to one call to a store. It fails before or after it was done, is done too late, or never answers, done
- * or not. With `away`, neither it nor any later call is answered until the operation ends. An operation as the effect
- * runs while the call is held.
+ * A fault of one call to a store. The call fails before or after it takes effect, takes effect too late, or never
+ * answers, with or without effect. With `away`, neither it nor any later call is answered until the operation ends. If
+ * the effect is an operation, that operation runs while the call is held.
  */
 export interface Fault {
   readonly store: HostName;

@@ -1,7 +1,9 @@
-/** A client that was shown something at a host writes after it there: the shortest cases in which that needs care. */
+/**
+ * A client's write at a host is later than everything that the host has shown it: the shortest cases that need care.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Tag } from '../../src/oci/reference.ts';
-import { deleteManifests } from '../../src/stores/deletion/deletions.ts';
+import { deleteManifest } from '../../src/stores/deletion/deletions.ts';
 import { type Fixture, granted, pushSmallImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 
@@ -56,9 +58,7 @@ test('a list merges a tag of which two stores have different writes of one versi
   await pushSmallImage(at(hosts.central), 1, ['latest']);
   const image = await pushSmallImage(at(hosts.node1), 3, ['latest']);
   const context = { origin: 'central', announces: false, now: hosts.now };
-  await deleteManifests(hosts.central.store.database, context, REPOSITORY, [image.digest], {
-    versions: hosts.now * 1000,
-  });
+  await deleteManifest(hosts.central.store.database, context, REPOSITORY, image.digest, { versions: hosts.now * 1000 });
   expect(await latestAt(hosts.node1)).toBe('MANIFEST_UNKNOWN');
   expect((await hosts.node1.registry.listTags(granted(), { limit: 10, after: '' })).items).toEqual([]);
 });

@@ -9,7 +9,7 @@ import { bodyOf, GRACE, granted } from '../support/fixture.ts';
 import { HOST_NAMES, type HostName, type Hosts } from '../support/hosts.ts';
 import { Beliefs } from './beliefs.ts';
 import { collectAtCentral } from './collect.ts';
-import { type Content, INDEX } from './content.ts';
+import { type Content, credential, INDEX } from './content.ts';
 import { type Faults, Unreachable } from './faults.ts';
 import type { Operation, Plan, Step, Target, Way } from './operations.ts';
 import { type Change, type Event, Oracle } from './oracle.ts';
@@ -391,20 +391,4 @@ export class Run {
     if (blob === undefined) throw new Error(`no blob has the digest ${digest}`);
     return blob.bytes;
   }
-}
-
-function credential(
-  organization: Content['organization'],
-  name: string,
-): Parameters<Administration['createCredential']>[0] {
-  const repositories = [`${organization}/*`];
-  return {
-    kind: 'organization',
-    organization,
-    name,
-    rights: ['pull'],
-    repositories,
-    registries: null,
-    expiresAt: null,
-  };
 }

@@ -1,4 +1,4 @@
-/** What the list of copies down costs to read, and how long it may get. */
+/** The cost of reading the list of copies down, and the limit of its length. */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -57,7 +57,7 @@ test('a look reads about as much as it returns, however long the list is', async
   });
 });
 
-test('an organization has as many copies down as it leaves free', async () => {
+test('an organization has at most as many copies down as stay free', async () => {
   await at('node1', (sql) => {
     fill(sql, ALICE, HALF - 1);
     const state = new SqlQueueState(sql);
@@ -66,7 +66,7 @@ test('an organization has as many copies down as it leaves free', async () => {
     expect([HALF, HALF + 1, 1].map((i) => add(ALICE, i))).toEqual([true, false, true]);
     expect([1, 2].map((i) => add(BOB, i))).toEqual([true, true]);
     expect(state.copyDownCount()).toBe(HALF + 2);
-    // What bob has is not free any more. A removal counts once.
+    // Bob's copies are not free any more. A removal counts once.
     const remove = (repository: RepositoryName, i: number): void =>
       state.removeCopyDown({ repository, digest: digestNo(i) });
     for (const i of [1, 1]) remove(ALICE, i);
@@ -76,7 +76,7 @@ test('an organization has as many copies down as it leaves free', async () => {
   });
 });
 
-test('a prefetch leaves to pulls what has no room', async () => {
+test('a prefetch leaves blobs without room to pulls', async () => {
   const image = await putImage('alice/app', 1, ['latest']);
   await at('node2', (sql) => {
     fill(sql, ALICE, HALF);

@@ -1,6 +1,6 @@
 /** Batches: rows by name, typed by their statements, which run in the order in which they are written. */
 import { env } from 'cloudflare:workers';
-import { afterAll, describe, expect, expectTypeOf, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 'vitest';
 import { type BoundStatement, Database, sqlOfWholeTable, wholeTableStatements } from '../../src/stores/database.ts';
 import { OutOfStatements, StatementMeter } from '../../src/stores/statement-meter.ts';
 
@@ -124,6 +124,46 @@ test('a single statement returns rows of its own type', async () => {
   expectTypeOf(database.all(LIST)).resolves.toEqualTypeOf<{ reference: string }[]>();
   // @ts-expect-error
   expect(await database.first<{ name: string }>(COUNT)).toEqual({ pins: 0 });
+});
+
+describe('a batch that may run again', () => {
+  beforeEach(() => {
+    // The pauses between attempts.
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  const failing = (message: string, attempts: string[]): Database =>
+    new Database({
+      prepare: () => ({ bind: () => ({}) }),
+      batch: async () => {
+        attempts.push(message);
+        throw new Error(message);
+      },
+    } as unknown as D1Database);
+
+  test.each([
+    ['D1_ERROR: Network connection lost.', 3],
+    ['D1_ERROR: Internal error in D1 DB storage caused object to be reset.', 3],
+    ['D1_ERROR: D1 DB reset because its code was updated.', 3],
+    ['D1_ERROR: D1 DB is overloaded. Too many requests queued.', 1],
+    ['D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.', 1],
+    ['D1_ERROR: UNIQUE constraint failed: SQLITE_CONSTRAINT', 1],
+  ])('after %j, %i times in all', async (message, times) => {
+    const attempts: string[] = [];
+    await expect(failing(message, attempts).batch([], { again: true })).rejects.toThrow();
+    expect(attempts).toHaveLength(times);
+  });
+
+  test('and one that may not, once', async () => {
+    const attempts: string[] = [];
+    await expect(failing('D1_ERROR: Network connection lost.', attempts).batch([])).rejects.toMatchObject({
+      kind: 'UNAVAILABLE',
+    });
+    expect(attempts).toHaveLength(1);
+  });
 });
 
 test('a meter counts every statement, and refuses those beyond its limit', async () => {

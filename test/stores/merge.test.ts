@@ -8,7 +8,7 @@ import type { MediaType } from '../../src/oci/media-type.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { VERSIONS_PER_MILLISECOND } from '../../src/stores/clock.ts';
 import { type BoundStatement, Database } from '../../src/stores/database.ts';
-import { deleteManifests, deleteTag } from '../../src/stores/deletion/deletions.ts';
+import { deleteManifest, deleteTag } from '../../src/stores/deletion/deletions.ts';
 import { commitManifest } from '../../src/stores/manifests/manifest-commit.ts';
 import { NO_CLAIMS } from '../../src/stores/manifests/manifest-type.ts';
 import { type ManifestLifecycle, type ManifestRecord, mergeRows, type TagRow } from '../../src/stores/merge.ts';
@@ -287,7 +287,7 @@ describe('versions agree with nextVersion', () => {
           const versions = seen === undefined ? undefined : { versions: seen };
           for (const remove of [
             () => deleteTag(database, context, repository, NAME, versions),
-            () => deleteManifests(database, context, repository, [M], versions),
+            () => deleteManifest(database, context, repository, M, versions),
           ]) {
             await setClock(before);
             // If nothing was seen elsewhere, there is nothing to delete, and no version is used.

@@ -1,4 +1,4 @@
-/** What each step of a push and a pull costs: the counts that docs/architecture.md states. */
+/** The cost of each step of a push and a pull: the counts that docs/architecture.md states. */
 import { beforeEach, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { allStatements } from '../../src/stores/database.ts';
 import '../../src/maintenance/schedule.ts';
 import '../../src/registry/compose.ts';
+import '../../src/registry/deployment.ts';
 import '../../src/replication/durable-object.ts';
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Fills a store as an adversary would who wants others to wait: with many rows beside, before and around everything
- * that a request can ask for. The constants name the things to ask for.
+ * Fills a store as an adversary would to make others wait: with many rows beside, before and around everything that a
+ * request can ask for. The constants name the things to ask for.
  */
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../src/oci/reference.ts';
@@ -27,6 +27,10 @@ export const TAGGED = digest('7', 0);
 /** An index of 4,000 manifests, each of which is an index that lists the next 36. */
 export const TOP = digest('a', 0);
 export const REPOSITORIES = 10_000;
+/** A layer that the operations push. */
+export const LAYER = bytesOf(500, 60);
+/** When the operations run: a day after the rows were written. */
+export const NOW = Date.UTC(2026, 0, 2);
 
 export function digest(prefix: string, i: number): Digest {
   return `sha256:${prefix}${i.toString(16).padStart(63, '0')}` as Digest;
@@ -143,6 +147,14 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
     REPOSITORIES,
     `manifest_references (repository, digest, manifest, kind, size, live)
       SELECT 'mallory/' || printf('%05d', i), '${COMMON}', ${d('2')}, 'layer', 50, 0`,
+  ],
+  // Public repositories that have an image, but no tag.
+  [REPOSITORIES, `repositories SELECT 'mallory/u' || printf('%05d', i), 0, 1`],
+  [REPOSITORIES, `public_repositories (name) SELECT 'mallory/u' || printf('%05d', i)`],
+  [
+    REPOSITORIES,
+    `manifests (${MANIFEST_COLUMNS})
+      SELECT 'mallory/u' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, ''`,
   ],
   [1, `repositories SELECT '${BIG}', 0, 1`],
   [20_000, `links (repository, digest, created_at, released) SELECT '${BIG}', ${d('e')}, 0, 1`],

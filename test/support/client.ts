@@ -1,6 +1,6 @@
 /** Requests to the Worker as deployed, in the same isolate as the test. */
 import { env, exports } from 'cloudflare:workers';
-import { hashSecret } from '../../src/auth/login.ts';
+import { hashSecret } from '../../src/auth/secret-hash.ts';
 import { secrets } from './console.ts';
 
 export const HOST = 'http://registry.localhost:8787';
@@ -107,6 +107,18 @@ export async function call(method: string, path: string, options: CallOptions = 
   const response = await (fetcher === undefined ? exports.default.fetch(request) : fetcher(request));
   await rememberSecrets(response, path);
   return response;
+}
+
+/** Sends a request to the management API, with a body of JSON if there is one. @param path the path after `/api/` */
+export function callApi(
+  method: string,
+  path: string,
+  as?: CallOptions['as'],
+  body?: object,
+  host = HOST,
+): Promise<Response> {
+  const json = body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  return call(method, `/api/${path}`, { ...(as && { as }), host, ...json });
 }
 
 /** Remembers the secrets of an answer, which must not appear in the log. */

@@ -1,9 +1,20 @@
 /** Collection over the hosts of `hosts.ts`, with their clock: the tasks' context, and what they leave behind. */
 import { env } from 'cloudflare:workers';
+import { expect } from 'vitest';
 import type { MaintenanceContext } from '../../src/maintenance/context.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
-import { bodyOf, bytesOf, contentDigest, granted, type Image, imageOf, objectKeys, REPOSITORY } from './fixture.ts';
+import {
+  bodyOf,
+  bytesOf,
+  contentDigest,
+  GRACE,
+  granted,
+  type Image,
+  imageOf,
+  objectKeys,
+  REPOSITORY,
+} from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts } from './hosts.ts';
 import { collectCentral, collectNode, collectTombstones, openRun, removeAppliedChanges, sweep } from './maintenance.ts';
 
@@ -108,6 +119,18 @@ export async function stoppedAt(host: HostName, task = 'collect'): Promise<strin
     task,
   );
   return rows[0]?.stopped ?? null;
+}
+
+/** Expects that a blob that nothing references stays until its lease ends, and then goes with its link. */
+export async function expectCollectedAfterLease(hosts: Hosts, host: HostName, collect: () => Promise<void>) {
+  const blob = await pushBlob(hosts[host], 1);
+  hosts.now += 2 * GRACE - 1;
+  await collect();
+  expect(await locationsOf(host, blob)).toEqual([host]);
+  hosts.now += GRACE / 4;
+  await collect();
+  expect(await locationsOf(host, blob)).toEqual([]);
+  expect(await rowsAt(host, 'SELECT * FROM links')).toEqual([]);
 }
 
 /** Tables that keep rows whatever was deleted. */

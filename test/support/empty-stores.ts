@@ -1,12 +1,13 @@
 /**
  * Gives every test empty stores that have the schema. Test files share one runtime, since starting one for each file
- * would take longer than most files run. This module is evaluated before each file, and removes what the file before
- * has left.
+ * would take longer than most files run. This module is evaluated before each file, and removes what the previous file
+ * left.
  */
 import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
+import { DataCentreCache } from './data-centre-cache.ts';
 
 declare global {
   // These bindings exist only in tests.
@@ -27,9 +28,15 @@ await clearStores();
 
 /** Tests of pure code have no stores to empty. */
 const PURE = /\/test\/(?:oci|namespaces)\//;
-if (!PURE.test(expect.getState().testPath ?? '')) beforeEach(clearStores);
+if (!PURE.test(expect.getState().testPath ?? '')) {
+  beforeEach(async () => {
+    // What one test leaves in the cache of the data centre must not answer another.
+    vi.stubGlobal('caches', { default: new DataCentreCache() });
+    await clearStores();
+  });
+}
 
-/** Stops the queues of the file before, which would otherwise go on in the stores of this file. */
+/** Stops the queues of the previous file, which would otherwise go on in the stores of this file. */
 async function forgetQueues(): Promise<void> {
   for (const id of await listDurableObjectIds(env.REPLICATION_QUEUE)) {
     await runInDurableObject(env.REPLICATION_QUEUE.get(id), async (_queue, { storage }) => {

@@ -34,6 +34,8 @@ export interface Outcomes {
   faults: number;
   /** Those of the faults that never answered. */
   stalls: number;
+  /** Batches that were committed, with their answers lost: some of them run again. */
+  lostCommits: number;
   /** Answers with status 503. */
   unavailable: number;
   /** Bodies of answers that broke off. */
@@ -134,6 +136,7 @@ export class FaultyClient {
     const fault = this.#failing ? this.#chance(call) : 'ok';
     if (fault !== 'ok') this.outcomes.faults++;
     if (fault === 'stall' || fault === 'stall after') this.outcomes.stalls++;
+    if (fault === 'after' && call.kind === 'batch') this.outcomes.lostCommits++;
     this.#made.push({ ...call, fault, request: this.#requests.length });
     return fault;
   }

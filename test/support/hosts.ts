@@ -5,6 +5,7 @@
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
+import { CENTRAL_MILLISECONDS } from '../../src/registry/federated/central.ts';
 import { FederatedRegistry } from '../../src/registry/federated/registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { StoredRegistry } from '../../src/registry/stored.ts';
@@ -62,6 +63,8 @@ export interface HostsOptions {
   readonly reach?: (database: D1Database, name: HostName) => D1Database;
   /** Whether central's database has read replicas; false by default. */
   readonly centralHasReplicas?: boolean;
+  /** How long a push waits for central, in milliseconds; by default as long as any request. */
+  readonly pushWaitMilliseconds?: number;
   /** The queues' storage; empty by default. */
   readonly states?: Readonly<Record<NodeName, MemoryQueueState>>;
 }
@@ -69,6 +72,7 @@ export interface HostsOptions {
 export async function openHosts({
   reach = (database) => database,
   centralHasReplicas = false,
+  pushWaitMilliseconds = CENTRAL_MILLISECONDS,
   states,
 }: HostsOptions = {}): Promise<Hosts> {
   const signer = await SigningKeys.import([btoa('k'.repeat(32))]);
@@ -145,6 +149,7 @@ export async function openHosts({
       ...options(name),
       replication,
       centralHasReplicas,
+      pushWaitMilliseconds,
     });
     return Object.defineProperties(host(name, registry), {
       state: { value: state },

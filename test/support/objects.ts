@@ -5,7 +5,7 @@ import type { MaintenanceContext } from '../../src/maintenance/context.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/reference.ts';
 import { openStore, type Store } from '../../src/stores/store.ts';
-import { type Fixture, granted, REPOSITORY } from './fixture.ts';
+import { bytesOf, type Fixture, granted, REPOSITORY } from './fixture.ts';
 import { type Host, HOST_NAMES, type HostName, type Hosts, openHosts } from './hosts.ts';
 import { compareObjects, findWanted, openRun, repair, scrub } from './maintenance.ts';
 
@@ -62,6 +62,20 @@ export async function lookAfter(context: MaintenanceContext, orphanDays = ORPHAN
     await repair(context, store, note);
   }
   return repaired;
+}
+
+/** Compares a store's objects with its rows once, and collects orphans after {@link ORPHAN_DAYS}. */
+export async function compare(hosts: Hosts, name: HostName = 'central'): Promise<void> {
+  const context = contextOf(hosts);
+  const store = [context.central, ...context.nodes].find((each) => each.name === name);
+  await compareObjects(context, store!, ORPHAN_DAYS * DAY);
+}
+
+/** Puts an object that no row names, as a crash between R2 and D1 leaves it. */
+export async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
+  const key = `blobs/${name}`;
+  await bucket.put(key, bytesOf(1, 10));
+  return key;
 }
 
 interface LocationOf {

@@ -1,6 +1,6 @@
 /** Requests to the platform API, and images as Unikraft's tools push them. */
 import { type Digest } from '../../src/oci/digest.ts';
-import { type CallOptions, type User, type UserName, USERS } from './client.ts';
+import { call, type CallOptions, type User, type UserName, USERS } from './client.ts';
 import { putBlob, putManifest } from './content.ts';
 import { bytesOf, documentOf, type Image } from './fixture.ts';
 
@@ -96,3 +96,20 @@ export async function put(
   const response = await putManifest(repository, reference, image, options);
   if (response.status !== 201) throw new Error(`${response.status} ${await response.text()}`);
 }
+
+/** Lists images at central, with their details. @param query more of the query, which begins with `&` */
+export async function list(query = '', user: UserName = 'alice'): Promise<CentralImage[]> {
+  return imagesIn(await call('GET', `/v1/images?details=true${query}`, { as: wholeOf(user) }));
+}
+
+/** Returns the form of an error: compare it with {@link refused}. */
+export async function errorOf(response: Response): Promise<unknown[]> {
+  const { status, errors } = await response.json<{ status: string; errors: { status: number; message: string }[] }>();
+  return [
+    response.status,
+    status,
+    errors.map((error) => [Object.keys(error).join(), error.status, error.message !== '']),
+  ];
+}
+
+export const refused = (status: number) => [status, 'error', [['status,message', status, true]]];

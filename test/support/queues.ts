@@ -4,7 +4,7 @@ import { env } from 'cloudflare:workers';
 import { vi } from 'vitest';
 import { parseConfig } from '../../src/config.ts';
 import { type ReplicationQueue, queueOf } from '../../src/replication/durable-object.ts';
-import { addUsers, call, type CallOptions } from './client.ts';
+import { addUsers, callApi, type CallOptions } from './client.ts';
 
 export const config = parseConfig(env);
 const STORES = config.nodes.map(({ store }) => store);
@@ -46,11 +46,7 @@ export async function api(
   path: string,
   { as, host, body }: { as?: CallOptions['as']; host?: string; body?: object } = {},
 ): Promise<ApiAnswer> {
-  const response = await call(method, `/api/${path}`, {
-    ...(as === undefined ? {} : { as }),
-    ...(host === undefined ? {} : { host }),
-    ...(body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
-  });
+  const response = await callApi(method, path, as, body, host);
   const text = await response.text();
   return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
 }

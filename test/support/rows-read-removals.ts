@@ -6,11 +6,10 @@ import { clearOrganization } from '../../src/stores/deletion/deletions.ts';
 import { forgetRemoval, knownRemovals, removalsAfter } from '../../src/maintenance/collection/forgotten-removals.ts';
 import { knownRepository, mergeRemoval, removedBefore, removedUntil } from '../../src/stores/deletion/removals.ts';
 import { sweepSlice, unsweptRemovals } from '../../src/stores/deletion/sweep-rows.ts';
-import { BIG, COMMON } from './adversary.ts';
+import { BIG, COMMON, NOW } from './adversary.ts';
 import { bytesOf, type Fixture, imageOf, pushBlob, pushImage } from './fixture.ts';
 import type { Operation } from './rows-read.ts';
 
-const NOW = Date.UTC(2026, 0, 2);
 const SMALL = 'mallory/00003' as RepositoryName;
 const OTHER = 'org9' as OrganizationName;
 /** A version later than any in the store. */

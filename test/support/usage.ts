@@ -3,7 +3,7 @@
 const ORGANIZATION = (repository: string): string => `substr(${repository}, 1, instr(${repository}, '/') - 1)`;
 
 // A blob counts for an organization if one of its repositories may read it, and either a live manifest there names it,
-// or no manifest there has ever named it, or has since it was renewed.
+// or no manifest there has named it, either ever or since it was renewed.
 const SCAN = `
   WITH uses AS (
     SELECT ${ORGANIZATION('k.repository')} AS organization, k.digest,
@@ -28,7 +28,7 @@ interface Blob {
   readonly fresh: number;
 }
 
-// The bytes of a manifest count once for each organization. Its number counts in each repository.
+// The bytes of a manifest count once for each organization. The manifest itself counts in each repository.
 const MANIFESTS = `
   SELECT ${ORGANIZATION('repository')} AS organization, digest, size, count(*) AS live FROM manifests
   WHERE created_version > deleted_version GROUP BY 1, digest ORDER BY 1, digest`;

@@ -1,4 +1,4 @@
-/** Attacks that need two hosts: what one of them issued, holds or learned is used at another. */
+/** Attacks that need two hosts: they use at one host something that another issued, holds or learned. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';

@@ -1,10 +1,9 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { createApp } from '../../src/app.ts';
 import { addUsers, basic, HOST, USERS } from '../support/client.ts';
 import { secrets, takePrinted } from '../support/console.ts';
 import { Secrets } from '../support/secrets.ts';
+import { workerWith } from '../support/worker-with.ts';
 import { HOSTS_AND_NODES } from './hosts.ts';
 
 describe('the search for secrets finds what is planted', () => {
@@ -71,14 +70,11 @@ describe.each(HOSTS_AND_NODES)('no secret is logged at $name', (host) => {
       }),
     };
     for (const header of [authorization, basic(USERS.bob)]) {
-      const context = createExecutionContext();
       const request = new Request(`${host.origin}/v2/alice/app/manifests/latest?token=${authorization.slice(7)}`, {
         headers: { Authorization: header },
       });
-      expect(
-        (await createApp().fetch(request, { ...env, DB_CENTRAL: failing, DB_NODE1: failing }, context)).status,
-      ).toBeGreaterThanOrEqual(500);
-      await waitOnExecutionContext(context);
+      const { status } = await workerWith({ DB_CENTRAL: failing, DB_NODE1: failing })(request);
+      expect(status).toBeGreaterThanOrEqual(500);
     }
     const printed = takePrinted();
     expect(printed).toContain('D1_ERROR');
@@ -92,14 +88,11 @@ describe('an empty registry', () => {
   });
 
   async function statusWith(bindings: object, path: string, authorization: string): Promise<number> {
-    const context = createExecutionContext();
     const headers = {
       Authorization: authorization,
       'CF-Connecting-IP': `2001:db8::${Math.trunc(address++).toString(16)}`,
     };
-    const response = await createApp().fetch(new Request(`${HOST}${path}`, { headers }), bindings, context);
-    await waitOnExecutionContext(context);
-    return response.status;
+    return (await workerWith(bindings)(new Request(`${HOST}${path}`, { headers }))).status;
   }
   let address = 1;
 
@@ -129,15 +122,15 @@ describe('an empty registry', () => {
       ]) {
         const header = basic({ name, password });
         for (const path of ['/v2/', '/api/organizations'])
-          expect([name, password, await statusWith(env, path, header)]).toEqual([name, password, 401]);
+          expect([name, password, await statusWith({}, path, header)]).toEqual([name, password, 401]);
       }
     }
   });
 
   test('without a bootstrap secret accepts none', async () => {
     for (const secret of ['', 'undefined', 'null', 'bootstrap', env.BOOTSTRAP_SECRET, '[object Object]']) {
-      const { BOOTSTRAP_SECRET: _removed, ...bindings } = env;
-      expect([secret, await statusWith(bindings, '/api/organizations', `Bearer ${secret}`)]).toEqual([secret, 401]);
+      const without = { BOOTSTRAP_SECRET: undefined };
+      expect([secret, await statusWith(without, '/api/organizations', `Bearer ${secret}`)]).toEqual([secret, 401]);
     }
   });
 
@@ -149,7 +142,7 @@ describe('an empty registry', () => {
     ['a short bootstrap secret', { BOOTSTRAP_SECRET: 'changeme' }],
   ])('with %s serves nothing', async (_what, change) => {
     for (const path of ['/v2/', '/token', '/api/organizations', '/healthz']) {
-      expect(await statusWith({ ...env, ...change }, path, `Bearer ${env.BOOTSTRAP_SECRET}`)).toBe(503);
+      expect(await statusWith(change, path, `Bearer ${env.BOOTSTRAP_SECRET}`)).toBe(503);
     }
   });
 });

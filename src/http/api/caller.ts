@@ -3,21 +3,21 @@
  * a Bearer token. Access tokens work in the OCI API only: a token requested for a pull must not allow management.
  */
 import { createMiddleware } from 'hono/factory';
-import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import { administers } from '../../auth/credential.ts';
 import { administersRepository, type Delegate } from '../../auth/delegation.ts';
-import { countCheck, hashSecret, type Login, parseWholeToken } from '../../auth/login.ts';
+import { parseWholeToken } from '../../auth/login.ts';
+import { hashSecret } from '../../auth/secret-hash.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { OrganizationName, RepositoryName } from '../../oci/reference.ts';
 import type { Actor } from '../../registry/registry.ts';
 import { actor } from '../access.ts';
 import {
   addressOf,
-  limitersOf,
-  logInFrom,
-  logInWithWholeToken,
-  noteRefusedLogin,
   countingLimited,
+  limitersOf,
+  logInFromHeader,
+  noteRefusedLogin,
+  authorizationOf,
 } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
@@ -94,14 +94,9 @@ export function registryNames(c: AppContext): string[] {
 }
 
 async function callerOf(c: AppContext): Promise<Delegate> {
-  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  const isBearer = scheme.toLowerCase() === 'bearer';
-  const login = isBearer
-    ? await logInWithWholeToken(c, value, 'central')
-    : scheme.toLowerCase() === 'basic'
-      ? await loginOf(c, value)
-      : undefined;
-  const caller = login ?? (isBearer ? await bootstrapOf(c, value) : undefined);
+  const [scheme, value] = authorizationOf(c);
+  const login = await logInFromHeader(c, 'central');
+  const caller = login ?? (scheme === 'bearer' ? await bootstrapOf(c, value) : undefined);
   if (caller === undefined) {
     throw new OciError('UNAUTHORIZED', {
       message: 'log in with a credential that has the admin right, or with the bootstrap secret',
@@ -111,25 +106,25 @@ async function callerOf(c: AppContext): Promise<Delegate> {
   return caller;
 }
 
-async function loginOf(c: AppContext, value: string): Promise<Login | undefined> {
-  const presented = parseBasic(value);
-  if (presented === undefined || isEmpty(presented)) return undefined;
-  return logInFrom(c, presented, 'central');
-}
-
 /** The form of access tokens: a JWT, whose header starts with `{"`, which is `eyJ` in base64. */
 const ACCESS_TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
 
 async function bootstrapOf(c: AppContext, secret: string): Promise<Delegate | undefined> {
-  const { bootstrapSecret, central } = c.get('runtime').config;
+  const { config, loginLimits } = c.get('runtime');
+  const { bootstrapSecret, central } = config;
+  const source = { address: addressOf(c), user: 'bootstrap' };
+  const now = Date.now();
+  const defer = (work: Promise<unknown>): void => c.executionCtx.waitUntil(work);
+  const counting = (check: Promise<void>): Promise<void> => countingLimited(c, source.user, central, check);
   // If the secret looks like a whole token, the login attempt above has already counted it and recorded it for its
   // user. It may still be the bootstrap secret.
   const isCounted = parseWholeToken(secret) !== undefined;
-  if (!isCounted) await countingLimited(c, 'bootstrap', central, countCheck(limitersOf(c), addressOf(c), 'bootstrap'));
-  if (bootstrapSecret === undefined) return undefined;
+  if (!isCounted) await counting(loginLimits.requireNotPassed(source, now));
   // Comparing hashes leaks nothing about the secret, even though the comparison stops at the first difference.
-  if ((await hashSecret(secret)) === (await hashSecret(bootstrapSecret))) return BOOTSTRAP;
-  const isGuess = !isCounted && !ACCESS_TOKEN.test(secret);
-  if (isGuess) c.executionCtx.waitUntil(noteRefusedLogin(c, 'bootstrap', central));
+  if (bootstrapSecret !== undefined && (await hashSecret(secret)) === (await hashSecret(bootstrapSecret)))
+    return BOOTSTRAP;
+  if (!isCounted) await counting(loginLimits.countFailure(limitersOf(c), source, now, defer));
+  const isGuess = bootstrapSecret !== undefined && !isCounted && !ACCESS_TOKEN.test(secret);
+  if (isGuess) defer(noteRefusedLogin(c, source.user, central));
   return undefined;
 }

@@ -36,7 +36,7 @@ export function replicationRoutes(api: OpenAPIHono<AppEnv>): void {
     { params: storeParam },
     {
       200: {
-        description: 'What waits, what runs, what is parked, and how much of the change log each node has applied',
+        description: 'The waiting, running and parked jobs, and how much of the change log each node has applied',
         ...json(queue),
       },
     },

@@ -8,6 +8,7 @@ import { errorResponse } from '../error-response.ts';
 import { authenticateCaller, DOCUMENT } from './caller.ts';
 import { noStore } from '../no-store.ts';
 import { credentialRoutes } from './credentials.ts';
+import { deploymentRoutes } from './deployment.ts';
 import { imageRoutes } from './images.ts';
 import { organizationRoutes } from './organizations.ts';
 import { pinRoutes } from './pins.ts';
@@ -51,6 +52,7 @@ export function apiRoutes(): OpenAPIHono<AppEnv> {
   pinRoutes(api);
   replicationRoutes(api);
   maintenanceRoutes(api);
+  deploymentRoutes(api);
   auditRoutes(api);
   api.doc31(DOCUMENT, {
     openapi: '3.1.0',

@@ -13,7 +13,7 @@ import {
 
 const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
 
-export const organizationName = z
+const organizationName = z
   .custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value), {
     error: 'must be 1 to 128 lowercase letters and digits, separated by ".", "_" or "-"',
   })
@@ -28,7 +28,7 @@ const credentialName = z
   .openapi({ example: 'ci' });
 
 /** The part of a repository's name after its organization. */
-export const repositoryPath = z
+const repositoryPath = z
   .string()
   .refine(
     (path) => isRepositoryName(`o/${path}`),
@@ -77,7 +77,7 @@ const registries = z
   .openapi({
     example: ['node1'],
     description:
-      'Where the credential is valid: "central" and names of nodes. The default is where the caller is valid',
+      'The registries where the credential is valid: "central" and names of nodes. The default is those of the caller',
   });
 
 export const newOrganizationCredential = z
@@ -348,7 +348,7 @@ export const storeMaintenance = z
           .nullable()
           .openapi({ description: 'When the task last finished the whole store; null for never' }),
         slices: z.int().openapi({ description: 'Slices of the round in progress or, between rounds, of the last one' }),
-        stopped: z.string().nullable().openapi({ description: 'What stops the task; null if nothing does' }),
+        stopped: z.string().nullable().openapi({ description: 'The reason why the task is stopped, or null' }),
       }),
     ),
     counters: z

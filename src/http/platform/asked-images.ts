@@ -17,12 +17,12 @@ export interface RequestedImage {
   readonly reference: Reference;
 }
 
-export interface ImageRequestedByDigest extends RequestedImage {
+interface ImageRequestedByDigest extends RequestedImage {
   readonly reference: Extract<Reference, { readonly kind: 'digest' }>;
 }
 
 /** Returns the organization that `?namespace=` names. @throws OciError PARAMETER_INVALID */
-export function namespaceAsked(c: AppContext): OrganizationName | undefined {
+function namespaceAsked(c: AppContext): OrganizationName | undefined {
   const namespace = c.req.query('namespace');
   if (namespace === undefined || namespace === '') return undefined;
   if (isOrganizationName(namespace)) return namespace;

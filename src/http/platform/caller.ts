@@ -3,11 +3,9 @@
  * `Bearer`, or log in with Basic in any form that the registry accepts. Access tokens work in the OCI API only.
  */
 import { createMiddleware } from 'hono/factory';
-import { isEmpty, parseBasic } from '../../auth/basic.ts';
 import type { Credential } from '../../auth/credential.ts';
-import type { Login } from '../../auth/login.ts';
 import { OciError } from '../../oci/errors.ts';
-import { logInFrom, logInWithWholeToken } from '../authenticate.ts';
+import { logInFromHeader } from '../authenticate.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 
 /** Requires a login for every request. @throws OciError UNAUTHORIZED, TOO_MANY_REQUESTS */
@@ -26,25 +24,11 @@ export function callerOf(c: AppContext): Credential {
 }
 
 async function credentialOf(c: AppContext): Promise<Credential> {
-  const login = await loginOf(c);
-  if (login === undefined) throw notLoggedIn();
-  return login.credential;
-}
-
-async function loginOf(c: AppContext): Promise<Login | undefined> {
   // The only change here removes a repository, whose visibility is control data. So central decides, not a node's copy.
   const by = c.req.method === 'GET' || c.req.method === 'HEAD' ? 'this registry' : 'central';
-  const [scheme = '', value = ''] = (c.req.header('Authorization') ?? '').split(/ +/, 2);
-  switch (scheme.toLowerCase()) {
-    case 'bearer':
-      return logInWithWholeToken(c, value, by);
-    case 'basic': {
-      const presented = parseBasic(value);
-      return presented === undefined || isEmpty(presented) ? undefined : logInFrom(c, presented, by);
-    }
-    default:
-      return undefined;
-  }
+  const login = await logInFromHeader(c, by);
+  if (login === undefined) throw notLoggedIn();
+  return login.credential;
 }
 
 function notLoggedIn(): OciError {

@@ -3,9 +3,9 @@
  * promised.
  *
  * Invariant 5: one transaction deletes the rows and queues their keys, and its deleting statement states every
- * condition. The objects go later (`delete-objects.ts`). Nothing goes while a node lags or does not answer
- * (`replication-lag.ts`). Live manifests are never collected, tagged or not, so children of a live index and referrers
- * of a live subject stay.
+ * condition. The objects are deleted later (`delete-objects.ts`). Nothing is collected while a node lags or does not
+ * answer (`replication-lag.ts`). Live manifests are never collected, tagged or not, so children of a live index and
+ * referrers of a live subject stay.
  */
 import type { Task } from '../round.ts';
 import { collectBlobs } from './collection-rows.ts';

@@ -33,7 +33,7 @@ export interface LinkPosition {
   readonly repository: string;
 }
 
-export interface LinkRow {
+interface LinkRow {
   readonly digest: Digest;
   readonly repository: RepositoryName;
   /** 1 for a candidate. */
@@ -58,7 +58,7 @@ const LOCATION_PAGE = sql`
   paged(3, 4),
 );
 
-export interface LocationPosition {
+interface LocationPosition {
   readonly digest: string;
   readonly store: string;
 }

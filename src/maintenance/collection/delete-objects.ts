@@ -1,6 +1,6 @@
 /**
- * Deletes objects whose rows have gone. The objects go before their keys in the delete queue, so a run that is killed
- * in between deletes them again.
+ * Deletes objects whose rows are removed. Their keys leave the delete queue only afterwards, so a run that is killed in
+ * between deletes them again.
  */
 import type { Task } from '../round.ts';
 import { Stopped } from '../stopped.ts';

@@ -1,12 +1,12 @@
 /**
- * The delete queue: keys of objects whose locations have gone. The transaction that removes a location queues its key,
- * and the key leaves the queue once the object is deleted. So a run that is killed in between leaks nothing, and no
- * object goes before its row.
+ * The delete queue: keys of objects whose locations are removed. The transaction that removes a location queues its
+ * key, and the key leaves the queue once the object is deleted. So a run that is killed in between leaks nothing, and
+ * no object is deleted before its row.
  */
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { paged } from '../../stores/rows-read.ts';
 
-export interface QueuedObject {
+interface QueuedObject {
   readonly delete_after: number;
   readonly key: string;
   /** Bytes. */

@@ -1,6 +1,6 @@
 /**
- * Forgets the rows of removals. Like a tombstone, such a row goes once no older write can arrive any more. The tags
- * that it hides go first, with their histories, since nothing else hides them.
+ * Forgets the rows of removals. Like a tombstone, such a row is deleted once no older write can arrive any more. The
+ * tags that it hides are deleted first, with their histories, since nothing else hides them.
  */
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { rangeOf, type Removal, type RemovedName } from '../../stores/deletion/removals.ts';
@@ -19,7 +19,7 @@ const SELECT_REMOVALS = sql`
   (run) => paged(2)(run) + withEntries(run),
 );
 
-export interface ForgettableRemoval extends Removal {
+interface ForgettableRemoval extends Removal {
   readonly position: string;
   /** 1 if nothing at this store, or on its way to it, still needs the removal. */
   readonly due: number;

@@ -1,8 +1,8 @@
 /**
  * Collects what a node does not need, once central has released it.
  *
- * Invariant 5: central's manifests may depend on bytes that only a node has. So a node's bytes go only if central could
- * collect them as well, or has its own copy. See `release.ts`.
+ * Invariant 5: central's manifests may depend on bytes that only a node has. So a node's bytes are deleted only if
+ * central could collect them as well, or has its own copy. See `release.ts`.
  */
 import type { Task } from '../round.ts';
 import { releaseBlobs } from './release.ts';

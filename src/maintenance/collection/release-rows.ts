@@ -1,8 +1,8 @@
 /**
- * A node's bytes go only after central has released them, in three steps:
+ * A node's bytes are deleted only after central has released them, in three steps:
  *
  * 1. The node marks rows `releasing`, with a token.
- * 2. Central, in one transaction, decides which bytes may go and forgets the node's locations of them.
+ * 2. Central, in one transaction, decides which bytes the node may delete, and forgets the node's locations of them.
  * 3. The node removes the released rows that still have the mark.
  *
  * Invariant 5: a HEAD from a caller who may push, an upload, a mount, or a manifest that needs the row clears its mark.
@@ -52,9 +52,9 @@ const FORGET_LOCATIONS = sql`
         AND c.damage IS NULL))`.reading(perBlob);
 
 /**
- * Decides at central, in one transaction, which of a node's bytes may go, and returns their digests.
+ * Decides at central, in one transaction, which of its bytes a node may delete, and returns their digests.
  * @param mayCollect whether every node's oldest outbox entry is young enough; if not, only blobs that central has its
- *   own copy of may go
+ *   own copy of are released
  * @param now milliseconds since the epoch
  * @param lease the new end of central's leases, in milliseconds since the epoch
  */

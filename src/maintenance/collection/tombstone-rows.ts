@@ -1,7 +1,7 @@
 /**
- * Forgets tombstones. A tombstone answers a late copy of an older push. It goes once no such copy can arrive any more:
- * the grace time is over, every node has applied the change log past it, and no node has an outbox entry of an older
- * change. A node forgets it after central has.
+ * Forgets tombstones. A tombstone answers a late copy of an older push. It is forgotten once no such copy can arrive
+ * any more: the grace time is over, every node has applied the change log past it, and no node has an outbox entry of
+ * an older change. A node forgets it after central has.
  *
  * Invariant 3: nothing deleted comes back.
  *
@@ -10,10 +10,10 @@
  *   deletion is forgotten, each hidden tag becomes a tombstone with the version that it has. At equal versions a
  *   deletion wins, so this changes no answer, and every node learns of it from the change log. A manifest's deletion is
  *   forgotten only when it hides no tag.
- * - A removal's row hides its tags. They need no tombstones, and go before that row does.
+ * - A removal's row hides its tags. They need no tombstones, and are deleted before that row.
  * - The deletion of a manifest that was pushed again is forgotten in the same way. The manifest's row stays.
- * - After the grace time, everything of a deleted manifest goes except its versions. Its row then looks like that of a
- *   manifest that was never here (`media_type` empty), so that no merge of versions alone revives it without its
+ * - After the grace time, everything of a deleted manifest is removed except its versions. Its row then looks like that
+ *   of a manifest that was never here (`media_type` empty), so that no merge of versions alone revives it without its
  *   content.
  */
 import type { Digest } from '../../oci/digest.ts';
@@ -112,7 +112,7 @@ const DELETE_HISTORY = sql`
  * Removes the tag tombstones that are due, with the tags' histories, and returns the tombstones.
  * @param nodeNames stores whose positions in the change log count: the nodes' at central, none at a node
  * @param before tombstones of this version or a newer one stay
- * @param withHistory tags whose history goes as well: those that central no longer has
+ * @param withHistory tags whose history is removed as well: those that central no longer has
  */
 export function forgetTags(
   tags: readonly TagTombstone[],

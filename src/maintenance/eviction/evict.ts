@@ -1,15 +1,15 @@
 /**
  * Evicts images from a node if nobody has pulled them there for long, or if the node is over its limit of bytes. Images
- * go whole, least recently pulled first, and only if central has all of their bytes.
+ * are evicted whole, least recently pulled first, and only if central has all of their bytes.
  *
- * An image is a manifest that no live index lists, with everything that it lists. Its rows go first, in one transaction
- * (`eviction-rows.ts`), then the bytes that nothing else at the node needs (`release.ts`). If the run is killed in
- * between, the node's collection removes those bytes. An image whose bytes a client was promised stays until the
- * promise ends.
+ * An image is a manifest that no live index lists, with everything that it lists. Its rows are removed first, in one
+ * transaction (`eviction-rows.ts`), then the bytes that nothing else at the node needs (`release.ts`). If the run is
+ * killed in between, the node's collection removes those bytes. An image whose bytes a client was promised stays until
+ * the promise ends.
  *
- * A round first evicts idle images. If the node is then over its limit, it is collected, so that unneeded bytes go
- * before useful ones. More images go, until the rest fits, only after a whole round of collection has ended. If an
- * eviction is cut short, the node is collected again first, since the bytes that it left behind are unneeded too.
+ * A round first evicts idle images. If the node is then over its limit, it is collected, so that unneeded bytes leave
+ * before useful ones. More images are evicted, until the rest fits, only after a whole round of collection has ended.
+ * If an eviction is cut short, the node is collected again first, since the bytes that it left behind are unneeded too.
  */
 import { HOUR } from '../../durations.ts';
 import type { EvictionLimits } from '../../config.ts';
@@ -43,15 +43,16 @@ const REFERENCES = 20_000;
 const DIGESTS = 5000;
 
 /**
- * Where a slice starts among the images. With `collection`, it starts once a round of collection has ended.
+ * The start of a slice among the images. With `collection`, the slice starts once a round of collection has ended.
  *
- * Idle images go first. The first pass after that keeps images whose children were pulled more recently than the image
- * itself, since these are less idle than they look. If that does not make enough room, a second pass takes those too.
+ * Idle images are evicted first. The first pass after that keeps images whose children were pulled more recently than
+ * the image itself, since these are less idle than they look. If that does not make enough room, a second pass takes
+ * those too.
  */
 interface Position extends UsePosition {
   readonly pass: Pass;
   readonly collection?: Collection;
-  /** What kept an earlier slice of the round from removing bytes. */
+  /** The reason why an earlier slice of the round did not remove bytes. */
   readonly stopped?: string | undefined;
 }
 
@@ -186,8 +187,8 @@ async function evictSlice(
 }
 
 /**
- * Removes the bytes of images whose rows have gone. Returns what kept some bytes from going, as {@link releaseBlobs}
- * does.
+ * Removes the bytes of images whose rows are removed. Returns what kept some bytes from being removed, as
+ * {@link releaseBlobs} does.
  * @throws Stopped if a database does not answer
  */
 async function releaseSlice(

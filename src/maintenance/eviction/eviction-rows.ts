@@ -1,11 +1,11 @@
 /**
- * Evicts an image from a node: all of its rows go, and its bytes follow (`release-rows.ts`). An eviction is no
+ * Evicts an image from a node: removes all of its rows; its bytes follow (`release-rows.ts`). An eviction is not a
  * deletion. It writes no version, no outbox entry and no change log entry, and central keeps the whole image.
  *
  * Invariant 1: an image with an outbox entry stays, since central may not have heard of it. An image that was pulled or
  * pinned since it was chosen stays as well. All this is one transaction. Its first statements judge, and leave a row in
- * `evictions` if the image may go. The other statements look for that row, and the last one removes it. An image can
- * list more digests than one parameter holds, so statements take lists in parts.
+ * `evictions` if the image may be evicted. The other statements look for that row, and the last one removes it. An
+ * image can list more digests than one parameter holds, so statements take lists in parts.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -24,7 +24,7 @@ export interface UsePosition {
   readonly digest: string;
 }
 
-export interface UsedManifest {
+interface UsedManifest {
   readonly used_at: number;
   readonly repository: RepositoryName;
   readonly digest: Digest;
@@ -210,7 +210,7 @@ const MAY_GO = `repository = ?2 AND digest IN ${LISTED} AND created_version > de
   AND NOT ${hasParent('manifests.repository', 'manifests.digest')}
   AND (?4 = 1 OR NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest
     WHERE t.repository = ?2 AND t.digest = manifests.digest AND t.version > manifests.deleted_version))`;
-// A manifest with a deletion leaves that deletion behind, like a manifest that was never here: it may hide tags.
+// If a manifest was ever deleted, its row stays as a tombstone, because the deletion may hide tags.
 const LEAVE_TOMBSTONES = sql`
   UPDATE manifests SET created_version = 0, media_type = '', artifact_type = '', typed = '', typed_otherwise = '',
     subject = NULL, size = 0, last_pull = 0
@@ -226,8 +226,8 @@ const references: ReadsAtMost = (run) => inFull(8)(run) + 4 * MOST_REFERENCES;
 const DELETE_REFERENCES = sql`
   DELETE FROM manifest_references INDEXED BY manifest_references_by_manifest
   WHERE repository = ?2 AND manifest IN ${LISTED} AND ${HAS_GONE('manifest_references.manifest')}`.reading(references);
-// Tags that a deletion hides go with its tombstone. Tags with a history stay, since only this store may know the
-// writes.
+// Tags that a deletion hides are deleted with its tombstone. Tags with a history stay, since this store may be the only
+// one that knows the writes.
 const DELETE_TAGS = sql`
   DELETE FROM tags INDEXED BY tags_by_digest WHERE repository = ?2 AND digest IN ${LISTED}
     AND ${HAS_GONE('tags.digest')}

@@ -2,7 +2,7 @@
 import type { Config } from '../../config.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Reference, RepositoryName } from '../../oci/reference.ts';
-import { composeStores } from '../../registry/compose.ts';
+import { composeStore } from '../../registry/compose.ts';
 import type { Actor } from '../../stores/organizations/audit-rows.ts';
 import { pin, pinnedAt, unpin } from './pin-rows.ts';
 import type { Store } from '../../stores/store.ts';
@@ -49,7 +49,7 @@ export class Pins {
   /** @throws OciError NOT_FOUND if there is no such node */
   #store(node: string): Store {
     const name = this.#config.nodes.find((each) => each.name === node)?.store;
-    const store = composeStores(this.#config, this.#env).find((each) => each.name === name);
+    const store = name === undefined ? undefined : composeStore(this.#config, this.#env, name);
     if (store === undefined) throw new OciError('NOT_FOUND', { message: `there is no node ${node}` });
     return store;
   }

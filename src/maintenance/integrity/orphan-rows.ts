@@ -9,7 +9,7 @@ import type { Algorithm, Digest } from '../../oci/digest.ts';
 import { type BoundStatement, type Database, sql } from '../../stores/database.ts';
 import { paged, inFull } from '../../stores/rows-read.ts';
 
-export interface Orphan {
+interface Orphan {
   readonly key: string;
   /** Bytes. */
   readonly size: number;

@@ -22,7 +22,7 @@ import type { MaintenanceContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
 
 /** A blob whose bytes a store lacks. */
-export interface Lacking {
+interface Lacking {
   readonly digest: Digest;
   /** Bytes; 0 if unknown. */
   readonly size: number;

@@ -9,7 +9,7 @@ import { logFailure } from '../../log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable } from '../../oci/errors.ts';
 import { localLocation } from '../../stores/blob-rows.ts';
-import { taskState } from '../task-rows.ts';
+import { type TaskState, taskStates } from '../task-rows.ts';
 import { type DamagedLocation, damagedLocations, markDamaged, repairLocation, wantedBlobs } from './scrub-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
@@ -96,18 +96,22 @@ async function pointAt(central: Store, node: Store, { digest, key }: DamagedLoca
   await answerOf("central's database", central.database.batch([repairLocation(digest, node.name, key, now)]));
 }
 
+const WANTED = 'wanted';
+
 /**
  * Finds bytes for blobs that live manifests at central need and that no store is known to have. A round runs after each
  * comparison of central's bucket with its rows, which finds the orphans.
  */
 export const wanted: Task = {
-  name: 'wanted',
+  name: WANTED,
   at: 'central',
   every: () => 0,
-  async slice(context, central, { position, round_ended_at: ended }) {
-    const compared = await taskState(central.database, comparison.name);
-    const comparedAt = compared?.round_ended_at ?? undefined;
-    if (comparedAt === undefined || (position === '' && (ended ?? 0) >= comparedAt)) return undefined;
+  async slice(context, central, { position }) {
+    const states = new Map((await taskStates(central.database)).map((state) => [state.task, state]));
+    const comparedAt = states.get(comparison.name)?.round_ended_at ?? undefined;
+    if (comparedAt === undefined || (position === '' && hasRunSince(comparedAt, states.get(WANTED), context.now()))) {
+      return undefined;
+    }
     const [digest = '', repository = ''] = position.split(' ');
     const page = await wantedBlobs(central, { digest, repository }, LINKS_PER_PAGE);
     const found = await repairBlob(
@@ -123,3 +127,12 @@ export const wanted: Task = {
     return { position: page.end && `${page.end.digest} ${page.end.repository}`, counts };
   },
 };
+
+/**
+ * Whether a whole round began after a time. A comparison in another run may end during a round, which then has not seen
+ * all of its orphans. A start in the future comes from a clock that was set back since.
+ */
+function hasRunSince(time: number, last: TaskState | undefined, now: number): boolean {
+  if (last === undefined || (last.round_ended_at ?? 0) < last.round_started_at) return false;
+  return last.round_started_at >= time && last.round_started_at <= now;
+}

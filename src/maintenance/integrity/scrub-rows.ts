@@ -204,7 +204,7 @@ export function addWantedLocation(
 }
 
 /** A blob that a live manifest needs, without any location to read it from. */
-export interface WantedBlob {
+interface WantedBlob {
   readonly digest: Digest;
   /** Bytes, as the manifest says; 0 if it does not. */
   readonly size: number;

@@ -26,7 +26,7 @@ const MAX_ATTEMPTS = 3;
 /** How long unused budget can be saved up: until the next run, even if one was missed. */
 const BURST_MILLISECONDS = 2 * HOUR;
 
-/** Where the next slice starts, as JSON. */
+/** The start of the next slice, as JSON. */
 interface Position {
   /** The blob after which the next one comes, by digest. */
   readonly after: string;

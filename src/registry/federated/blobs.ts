@@ -3,7 +3,9 @@
  *
  * Invariant 5: before a HEAD, a mount or a commit relies on central's copy of a blob, it renews central's lease. It
  * then writes a link in the node's store. A commit may use that link until 0.75 g before the lease ends, where g is the
- * grace time.
+ * grace time. A HEAD relies on the link alone while it is usable for g.
+ *
+ * A push waits for central only briefly: if central says yes later, it is still written down, for the next HEAD.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
@@ -15,16 +17,15 @@ import {
   findBlobsAndPromise,
   leaseTimes,
   linkedAmong,
-  linkUntil,
   type LocationRow,
-  usableUntil,
 } from '../../stores/blob-rows.ts';
+import type { ByteRange } from '../../stores/bucket.ts';
 import type { BoundStatement } from '../../stores/database.ts';
-import { findMountSource, linkFromElsewhere } from '../../stores/mount-rows.ts';
+import { findMountSource } from '../../stores/mount-rows.ts';
+import { linkFromElsewhere, linkUntil, usableUntil } from '../../stores/promised-links.ts';
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import {
   blobUnknown,
-  type ByteRange,
   bytesUnreachable,
   isReachable,
   movedLocations,
@@ -32,7 +33,7 @@ import {
   readableLocations,
   requirePublic,
 } from '../answers.ts';
-import { answerOfCentral, type Federation, orUnavailable } from './central.ts';
+import { answerOfCentral, askedBriefly, type Federation, orUnavailable } from './central.ts';
 import type { BlobDescriptor, StoredBlob } from '../registry.ts';
 import type { StoredRegistry } from '../stored.ts';
 
@@ -90,11 +91,10 @@ export class FederatedBlobs {
   }
 
   async resolve(access: ReadAccess, digest: Digest, mayPush: boolean): Promise<BlobDescriptor> {
-    const { node, central, options } = this.#federation;
+    const { node } = this.#federation;
     const { repository } = access;
-    const lease = this.#lease();
     const local = mayPush
-      ? await findBlobAndPromise(node.database, repository, digest, node.name, lease)
+      ? await findBlobAndPromise(node.database, repository, digest, node.name, this.#lease())
       : await findBlob(node.database, repository, digest, node.name).catch(orUnavailable);
     if (local instanceof OciError) {
       return {
@@ -110,39 +110,39 @@ export class FederatedBlobs {
         digest,
         size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, local)),
       };
-    let remote: BlobRows;
-    try {
-      remote = await answerOfCentral(
-        findBlobAndPromise(central.database, repository, digest, central.name, lease, {
-          linkedElsewhere: local.linked,
-        }),
-      );
-    } catch (error) {
-      // The client may push, so it then uploads the blob.
-      if (isUnavailable(error)) throw blobUnknown(repository, digest);
-      throw error;
-    }
-    const { locations } = remote;
-    if ((!local.linked && !remote.linked) || !(await isReachable(locations, options.storeOf)))
-      throw blobUnknown(repository, digest);
-    const size = locations[0]?.size ?? 0;
-    const until = usableUntil(remote.locations, options.graceMilliseconds);
-    await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
-    return { digest, size };
+    const promised =
+      local.promised ?? (await askedBriefly(this.#federation, this.#promisedByCentral(repository, digest, local)));
+    // The client may push, so it then uploads the blob.
+    if (promised === undefined) throw blobUnknown(repository, digest);
+    return { digest, size: promised };
+  }
+
+  /**
+   * Renews central's leases on a blob that the node lacks, and links the blob in the node's store.
+   * @returns its size in bytes; undefined if the repository does not have it, or its bytes cannot be reached
+   * @throws OciError UNAVAILABLE
+   */
+  async #promisedByCentral(repository: RepositoryName, digest: Digest, local: BlobRows): Promise<number | undefined> {
+    const { node, central, options } = this.#federation;
+    const lease = this.#lease();
+    const { linked, locations } = await answerOfCentral(
+      findBlobAndPromise(central.database, repository, digest, central.name, lease, { linkedElsewhere: local.linked }),
+    );
+    const [nearest] = locations;
+    if ((!local.linked && !linked) || nearest === undefined || !(await isReachable(locations, options.storeOf)))
+      return undefined;
+    const until = usableUntil(locations, options.graceMilliseconds);
+    await node.database.batch(linkUntil(repository, { digest, size: nearest.size }, lease.now, until), { again: true });
+    return nearest.size;
   }
 
   /**
    * Mounts a blob locally if the node has the source's link and the bytes, and otherwise from central. Returns false if
-   * central does not answer either: the client then uploads the blob.
+   * central does not answer in time either: the client then uploads the blob.
    */
   async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;
-    try {
-      return await this.#mountFromCentral(repository, digest, source);
-    } catch (error) {
-      if (isUnavailable(error)) return false;
-      throw error;
-    }
+    return (await askedBriefly(this.#federation, this.#mountFromCentral(repository, digest, source))) ?? false;
   }
 
   /**
@@ -172,10 +172,11 @@ export class FederatedBlobs {
         const [location] = locations;
         if (digest === undefined || location === undefined) continue;
         sizes.set(digest, location.size);
-        links.push(linkUntil(repository, digest, lease.now, usableUntil(locations, options.graceMilliseconds)));
+        const until = usableUntil(locations, options.graceMilliseconds);
+        links.push(...linkUntil(repository, { digest, size: location.size }, lease.now, until));
       }
     }
-    if (links.length > 0) await node.database.batch(links);
+    if (links.length > 0) await node.database.batch(links, { again: true });
     if (first.length < digests.length && sizes.size === first.length)
       throw new OciError('UNAVAILABLE', {
         message: `central has confirmed ${first.length} of ${digests.length} blobs: send the manifest again`,
@@ -212,10 +213,11 @@ export class FederatedBlobs {
     if (onlyIfPublic && !remote.public) return false;
     const [nearest] = remote.locations;
     if (nearest === undefined || !(await isReachable(remote.locations, options.storeOf))) return false;
+    const blob = { digest, size: nearest.size };
     const until = usableUntil(remote.locations, options.graceMilliseconds);
     if (organizationOf(from.repository) === organizationOf(repository)) {
-      await node.database.batch([linkUntil(repository, digest, lease.now, until)]);
-    } else await linkFromElsewhere(node.database, repository, { digest, size: nearest.size }, lease.now, until);
+      await node.database.batch(linkUntil(repository, blob, lease.now, until), { again: true });
+    } else await linkFromElsewhere(node.database, repository, blob, lease.now, until);
     return true;
   }
 

@@ -1,4 +1,4 @@
-/** What the parts of a node's registry share: the node's store, central's store, and the way to ask central. */
+/** The parts of a node's registry share the node's store, central's store, and the way to ask central. */
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
@@ -7,7 +7,7 @@ import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
 
 /** Tells the replication queues, which outlive the request, what else has to be done. */
-export interface QueueSignals {
+interface QueueSignals {
   /** Asks for a blob that was read from another store to be copied into the node's, so that the next read is near. */
   copyBlobDown(repository: RepositoryName, digest: Digest): void;
   /** Tells central's queue that the change log has grown, so that it wakes the nodes to apply it. */
@@ -21,9 +21,11 @@ export interface FederatedOptions extends StoredRegistryOptions {
    * and gain nothing.
    */
   readonly centralHasReplicas: boolean;
+  /** How long a question before an upload waits for other stores, in milliseconds. */
+  readonly pushWaitMilliseconds: number;
 }
 
-/** What every part of a node's registry works with. */
+/** The stores and options that every part of a node's registry works with. */
 export interface Federation {
   readonly node: Store;
   readonly central: Store;
@@ -42,6 +44,25 @@ export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<A
     return await within(CENTRAL_MILLISECONDS, asked);
   } catch (error) {
     throw isUnavailable(error) ? new CentralUnavailable(error) : error;
+  }
+}
+
+/**
+ * Asks other stores on behalf of a caller who may push. The caller can upload what they do not confirm in time, so it
+ * waits no longer than `pushWaitMilliseconds`. The work goes on after the answer, and what it writes answers the next
+ * question.
+ * @returns undefined if the answer is not there in time, or central does not answer
+ */
+export async function askedBriefly<Answer>(
+  { options }: Federation,
+  asked: Promise<Answer>,
+): Promise<Answer | undefined> {
+  options.defer(asked.catch(() => undefined));
+  try {
+    return await within(options.pushWaitMilliseconds, asked);
+  } catch (error) {
+    if (isUnavailable(error)) return undefined;
+    throw error;
   }
 }
 

@@ -157,7 +157,8 @@ export class FederatedDeletions {
     const now = options.now();
     const result = await answerOfCentral(unlinkBlob(central.database, now, repository, digest, by, local.linked));
     requireUnlinked(repository, digest, result);
-    await node.database.batch([applyUnlink(repository, digest, now), ...(await this.#usageAtCentral(repository))]);
+    const room = await this.#usageAtCentral(repository);
+    await node.database.batch([applyUnlink(repository, digest, now), ...room], { again: true });
     options.replication.wakeCentral();
   }
 
@@ -175,13 +176,13 @@ export class FederatedDeletions {
       throw nameUnknown(repository);
     }
     const removal = { name: repository, version };
-    await node.database.batch(mergeRemoval(removal, linksDeadUntil(removal, options.now())));
+    await node.database.batch(mergeRemoval(removal, linksDeadUntil(removal, options.now())), { again: true });
     await Promise.all([
       sweepAfterRemoval(node.database, repository, options.defer),
       sweepAfterRemoval(central.database, repository, options.defer),
     ]);
     const room = await this.#usageAtCentral(repository);
-    if (room.length > 0) await node.database.batch(room);
+    if (room.length > 0) await node.database.batch(room, { again: true });
     options.replication.wakeCentral();
   }
 
@@ -206,7 +207,8 @@ export class FederatedDeletions {
     const { node, options } = this.#federation;
     const [lifecycle] = lifecycles;
     const room = lifecycle === undefined ? [] : await this.#usageAtCentral(lifecycle.repository);
-    await node.database.batch([...mergeRows({ tags, lifecycles, manifests: [], blobs: [] }, options.now()), ...room]);
+    const merged = mergeRows({ tags, lifecycles, manifests: [], blobs: [] }, options.now());
+    await node.database.batch([...merged, ...room], { again: true });
   }
 
   /**
@@ -214,7 +216,7 @@ export class FederatedDeletions {
    * central does not answer, the node learns it later from the change log.
    */
   async #usageAtCentral(repository: RepositoryName): Promise<BoundStatement[]> {
-    const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) });
+    const told = this.#federation.central.database.batch({ usage: selectUsageOf([repository]) }, { again: true });
     return answerOfCentral(told).then(
       ({ usage }) => putCentralUsage(usage),
       (error: unknown) => {

@@ -33,7 +33,7 @@ import type { PullableRepositories, ReadAccess } from '../access.ts';
 import { nameUnknown, pageOf, requirePublic } from '../answers.ts';
 import { answerOfCentral, type Federation } from './central.ts';
 import type { MakeRoom, Page, PageRequest, Referrer } from '../registry.ts';
-import { MAX_REFERRERS_BYTES, referrerOf, referrerPosition } from '../referrers.ts';
+import { MAX_REFERRERS_BYTES, positionOf, referrerOf, referrerPosition } from '../referrers.ts';
 
 /** How many pages of both stores to read for one page of a list, if deletions in one store hide items of the other. */
 const ROUNDS = 5;
@@ -219,10 +219,6 @@ function lowerEnd<Item>(
 
 function upTo(tags: readonly NamedTag[], cut: string | undefined): readonly NamedTag[] {
   return cut === undefined ? tags : tags.filter(({ name }) => name <= cut);
-}
-
-function positionOf({ artifact_type: type, digest }: ReferrerRow): string {
-  return `${type}@${digest}`;
 }
 
 function byDigest(rows: readonly ReferrerRow[]): ReadonlyMap<Digest, ReferrerRow> {

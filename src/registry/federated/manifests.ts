@@ -220,7 +220,8 @@ export class FederatedManifests {
     const tags = reference.kind === 'tag' && tag !== undefined ? [{ ...tag, repository, name: reference.tag }] : [];
     if (manifests.length === 0) return;
     const merged = mergeRows({ tags, lifecycles: [], manifests, blobs }, options.now());
-    await node.database.batch([...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)]);
+    const kept = [...merged, ...leaveToCentral(manifests), ...leaveTagsToCentral(tags)];
+    await node.database.batch(kept, { again: true });
     // Somebody has just pulled the image, so it must not be the first to be evicted, however old it is.
     await recordPull(node.database, repository, digest, hourOf(options.now()));
   }

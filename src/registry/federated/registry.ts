@@ -3,8 +3,8 @@
  * of both stores before deciding what is visible. Deletions go through central, and reach the node's store before they
  * are answered.
  *
- * While central is unavailable, the node serves what it has. What it lacks is 503 rather than 404, which would be wrong
- * if central has it. The exception is a HEAD from a caller who may push: it gets 404, so that the client uploads.
+ * While central is unavailable, the node serves what it has. It answers 503 for anything that it lacks: a 404 would be
+ * wrong if central has it. The exception is a HEAD from a caller who may push: it gets 404, so that the client uploads.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -17,6 +17,7 @@ import { type Committed, commitManifest, type ManifestCommit } from '../../store
 import { findShown } from '../../stores/deletion/shown.ts';
 import { requireStatedSizes } from '../../stores/manifests/stated-sizes.ts';
 import type { Store } from '../../stores/store.ts';
+import { Uploads } from '../../stores/uploads/uploads.ts';
 import type { ListableRepositories, PullableRepositories, ReadAccess } from '../access.ts';
 import { missingBlobs } from '../answers.ts';
 import { type Conditional, requireHolds, untilUndisturbed } from '../conditional.ts';
@@ -36,6 +37,7 @@ import type {
   Registry,
   StoredBlob,
   StoredManifest,
+  WantedImages,
 } from '../registry.ts';
 import { answerOfCentral, type FederatedOptions, type Federation, orUnavailable } from './central.ts';
 import {
@@ -46,12 +48,10 @@ import {
   pageOfImages,
   pageOfImagesOf,
   rowsOfImages,
-  type WantedImages,
 } from '../images/pages.ts';
 import { StoredRegistry } from '../stored.ts';
-import { UploadingRegistry } from '../uploading.ts';
 
-export class FederatedRegistry extends UploadingRegistry implements Registry {
+export class FederatedRegistry extends Uploads implements Registry {
   readonly #federation: Federation;
   readonly #manifests: FederatedManifests;
   readonly #blobs: FederatedBlobs;

@@ -8,7 +8,7 @@ import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { type ImageKind, measureFound } from '../../stores/manifests/image-measure.ts';
 import type { NameRange } from '../../stores/list-rows.ts';
-import { asManyAs, keyed, paged } from '../../stores/rows-read.ts';
+import { keyed, paged } from '../../stores/rows-read.ts';
 import { isAliveManifest, liveReferencesTo, removedVersion } from '../../stores/deletion/removals.ts';
 
 /** An image of one repository. */
@@ -31,7 +31,7 @@ export interface NamedVersion {
 }
 
 /** An image under one of its tags. */
-export interface TaggedImageRow extends ImageRow {
+interface TaggedImageRow extends ImageRow {
   readonly tag: Tag;
   readonly version: number;
   /** False if a removal hides the tag that has not been swept yet. */
@@ -39,7 +39,7 @@ export interface TaggedImageRow extends ImageRow {
 }
 
 /** The repositories to list: those within `ranges`, and the public ones within `publicWithin`. */
-export interface ImageScope {
+interface ImageScope {
   readonly ranges: readonly NameRange[];
   readonly publicWithin: NameRange | undefined;
 }
@@ -58,15 +58,18 @@ const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
   WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
   ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
+// A public repository without a tag is a hidden row, so that it counts in the page, unless the page before ended there.
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER}
-    FROM public_repositories p INDEXED BY public_repositories_listed
-  CROSS JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1
+  SELECT p.name AS repository, coalesce(m.digest, '') AS digest, coalesce(m.size, 0) AS bytes,
+    coalesce(m.created_version, 0) AS created, m.image_size AS size, m.image_kind AS kind,
+    coalesce(t.name, '') AS tag, coalesce(t.version, 0) AS version,
+    m.digest IS NOT NULL AND t.version > ${removedVersion('p.name')} AS shown
+  FROM public_repositories p INDEXED BY public_repositories_listed
+  LEFT JOIN tags t INDEXED BY tags_visible ON t.repository = p.name AND t.visible = 1
     AND t.name > iif(p.name = ?1, ?2, '')
-  CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(
-  asManyAs('public repositories with images, but without a tag'),
-);
+  LEFT JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+  WHERE p.listed = 1 AND p.name >= ?1 AND p.name < ?3 AND (t.name IS NOT NULL OR p.name > ?1)
+  ORDER BY p.name, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
 
 // A manifest that a live index lists is a part of that image. This is a column rather than a condition, so that hidden
 // rows count in the page.
@@ -88,7 +91,7 @@ const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   paged(4, 8),
 );
 
-/** Where a page starts: after this tag, or after this digest among the untagged images. */
+/** The start of a page: after this tag, or after this digest among the untagged images. */
 export interface ImagePosition {
   readonly part: 'tagged' | 'untagged';
   readonly repository: string;
@@ -122,7 +125,7 @@ export async function listImages(
     const start = after.part === 'untagged' ? after : BEFORE_ALL;
     const untagged = withUntagged ? pages(scope, start, limit, SELECT_UNTAGGED, SELECT_PUBLIC_UNTAGGED) : [];
     if (tagged.length + untagged.length === 0) return [[], []];
-    const found = await database.batch({ tagged, untagged });
+    const found = await database.batch({ tagged, untagged }, { again: true });
     return [
       inOrder(found.tagged, ({ tag }) => tag).slice(0, limit),
       inOrder(found.untagged, ({ digest }) => digest).slice(0, limit),
@@ -226,7 +229,7 @@ type Found = Unmeasured<ImageRow> & { readonly tags: string };
 type Walked = Unmeasured<ImageRow> & { readonly walked: string; readonly tags: string | null };
 
 /** A request for an image of a known repository. */
-export interface AskedImage {
+interface AskedImage {
   readonly repository: RepositoryName;
   readonly reference: Reference;
   /** Whether to find the image even if the repository is private. */
@@ -272,7 +275,7 @@ const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
   SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name
     LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
 
-export interface WalkedImages {
+interface WalkedImages {
   readonly images: readonly FoundImageRow[];
   /** The last repository that was searched; undefined if there are no more. */
   readonly last: string | undefined;
@@ -307,7 +310,7 @@ export async function findInRepositories(
   if (statements.length === 0) return { images: [], last: undefined };
   let last: string | undefined;
   const images = await foundIn(database, async () => {
-    const { found } = await database.batch({ found: statements });
+    const { found } = await database.batch({ found: statements }, { again: true });
     const walked = new Map(found.map((row) => [row.walked, row]));
     const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
     // The first row always has its tags, because it is the first of its range. So every page goes further.

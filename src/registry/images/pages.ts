@@ -13,8 +13,8 @@ import {
   listImages,
   type NamedVersion,
 } from './list-rows.ts';
-import type { ListableRepositories, ReadAccess } from '../access.ts';
-import type { ListedImage, Page, PageRequest } from '../registry.ts';
+import type { ListableRepositories } from '../access.ts';
+import type { ListedImage, Page, PageRequest, WantedImages } from '../registry.ts';
 
 /** The most repositories that one page searches for a tag or digest. */
 const MAX_WALKED = 1000;
@@ -98,8 +98,6 @@ export async function pageOfImagesOf(
   const found = await findInRepositories(database, repositories, reference, after, Math.min(limit, MAX_WALKED));
   return { items: found.images.map(foundImage), last: found.last };
 }
-
-export type WantedImages = readonly { readonly access: ReadAccess; readonly reference: Reference }[];
 
 /**
  * Returns the images in the order in which they were asked for; undefined for one that does not exist or may not be

@@ -6,8 +6,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { OrganizationName, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type Actor, auditCommitted, auditLink, BERTH_ITSELF } from '../organizations/audit-rows.ts';
-import { committed, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
-import { type BoundStatement, type Database, type Sql, sql } from '../database.ts';
+import { committed, takeVersion, versionOf, type CommitContext, type TakenVersion } from '../clock.ts';
+import { type BoundStatement, type Database, type Repeatable, type Sql, sql } from '../database.ts';
 import { inFull, perTag } from '../rows-read.ts';
 import { CHANGE_LOG_MANIFESTS, CHANGE_LOG_TAG } from '../change-log-rows.ts';
 import {
@@ -23,10 +23,10 @@ import { INSERT_HISTORY } from '../manifests/tag-history.ts';
 import { IS_BELOW_TAG, READS_TAGS_ABOVE, requireNoTagAbove, SELECT_TAGS_ABOVE } from '../manifests/tags-above.ts';
 
 /**
- * What a node knows of something that it asks central to delete. The deletion then happens even if central has never
+ * A node's knowledge of something that it asks central to delete. The deletion then happens even if central has never
  * heard of the thing, and its version is greater than `versions`.
  */
-export interface SeenElsewhere {
+interface SeenElsewhere {
   readonly versions: number;
 }
 
@@ -36,9 +36,13 @@ export interface SeenElsewhere {
  * @param condition must hold unless something was seen elsewhere
  * @param always must hold in any case
  */
-const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> => sql<TakenVersion>`
-  UPDATE clock SET version = max(CAST(?1 AS INTEGER), version + 1, coalesce(CAST(?3 AS INTEGER), 0) + 1), commit_id = ?2
-  WHERE id = 1 AND (?3 IS NOT NULL OR ${condition}) AND ${always} RETURNING version`;
+const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> =>
+  takeVersion(`(?3 IS NOT NULL OR ${condition}) AND ${always}`, 'coalesce(CAST(?3 AS INTEGER), 0)');
+
+/** If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. */
+const IF_TAKEN: Repeatable<{ readonly versioned: readonly TakenVersion[] }> = {
+  again: ({ versioned }) => versioned.length > 0,
+};
 
 const TAKE_VERSION_IF_TAG_IS_VISIBLE = takeVersionAfter(
   `EXISTS (
@@ -69,32 +73,34 @@ export async function deleteTag(
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
   const expected = shownParameter(shown);
-  const { versioned, judged } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_TAG_IS_VISIBLE,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      tag,
-      expected,
-    ],
-    judged: [SELECT_STILL_SHOWN, expected, repository],
-    history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
-    tag: [DELETE_TAG, repository, tag, context.origin, id],
-    changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
-    audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
-  });
+  const { versioned, judged } = await database.batch(
+    {
+      versioned: [
+        TAKE_VERSION_IF_TAG_IS_VISIBLE,
+        versionOf(context.now),
+        id,
+        seen?.versions ?? null,
+        repository,
+        tag,
+        expected,
+      ],
+      judged: [SELECT_STILL_SHOWN, expected, repository],
+      history: [INSERT_HISTORY, repository, JSON.stringify([tag]), context.now, id],
+      tag: [DELETE_TAG, repository, tag, context.origin, id],
+      changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
+      audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
+    },
+    IF_TAKEN,
+  );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   return versioned[0]?.version;
 }
 
-const MANIFESTS_ARE_ALIVE = `EXISTS (
+const MANIFEST_IS_ALIVE = `EXISTS (
   SELECT 1 FROM json_each(?5) AS wanted CROSS JOIN manifests m ON m.repository = ?4 AND m.digest = wanted.value
   WHERE ${isAliveManifest('m')})`;
-const TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE = takeVersionAfter(MANIFESTS_ARE_ALIVE);
 const TAKE_VERSION_IF_MANIFEST_MAY_GO = takeVersionAfter(
-  MANIFESTS_ARE_ALIVE,
+  MANIFEST_IS_ALIVE,
   `NOT ${IS_BELOW_TAG('?4', '?5')} AND ${STILL_SHOWN('?6', '?4')}`,
 ).reading(READS_TAGS_ABOVE);
 
@@ -117,39 +123,13 @@ const UNLIST_EMPTY_REPOSITORY = sql`
     AND NOT EXISTS (SELECT 1 FROM manifests INDEXED BY manifests_live WHERE repository = ?1
       AND created_version > deleted_version)`;
 
-/**
- * Deletes manifests, which hides all their tags. Returns the deletion's version; undefined if none of them was alive.
- */
-export async function deleteManifests(
-  database: Database,
-  context: CommitContext,
-  repository: RepositoryName,
-  digests: readonly Digest[],
-  seen?: SeenElsewhere,
-): Promise<number | undefined> {
-  const id = crypto.randomUUID();
-  const list = JSON.stringify(digests);
-  const { versioned } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_MANIFESTS_ARE_ALIVE,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      list,
-    ],
-    deletion: deletionOf(context, repository, digests, id),
-  });
-  return versioned[0]?.version;
-}
-
 const SELECT_JUDGED = sql<{ still: number; alive: number }>`
   SELECT ${STILL_SHOWN('?1', '?2')} AS still, EXISTS (
     SELECT 1 FROM manifests m WHERE m.repository = ?2 AND m.digest = ?3 AND ${isAliveManifest('m')}) AS alive`;
 
 /**
- * Does the same as {@link deleteManifests} for one manifest that a client names, but refuses if an index that lists it
- * is tagged.
+ * Deletes a manifest, which hides all its tags. Refuses if an index that lists it is tagged. Returns the deletion's
+ * version; undefined if the manifest was not alive.
  * @param shown what the store must still show
  * @throws OciError MANIFEST_IN_USE
  * @throws ShownChanged
@@ -165,20 +145,23 @@ export async function deleteManifest(
   const id = crypto.randomUUID();
   const list = JSON.stringify([digest]);
   const expected = shownParameter(shown);
-  const { versioned, judged, above } = await database.batch({
-    versioned: [
-      TAKE_VERSION_IF_MANIFEST_MAY_GO,
-      versionOf(context.now),
-      id,
-      seen?.versions ?? null,
-      repository,
-      list,
-      expected,
-    ],
-    judged: [SELECT_JUDGED, expected, repository, digest],
-    above: [SELECT_TAGS_ABOVE, repository, list],
-    deletion: deletionOf(context, repository, [digest], id),
-  });
+  const { versioned, judged, above } = await database.batch(
+    {
+      versioned: [
+        TAKE_VERSION_IF_MANIFEST_MAY_GO,
+        versionOf(context.now),
+        id,
+        seen?.versions ?? null,
+        repository,
+        list,
+        expected,
+      ],
+      judged: [SELECT_JUDGED, expected, repository, digest],
+      above: [SELECT_TAGS_ABOVE, repository, list],
+      deletion: deletionOf(context, repository, [digest], id),
+    },
+    IF_TAKEN,
+  );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   const isThere = seen !== undefined || judged[0]?.alive === 1;
   if (versioned.length === 0 && isThere) requireNoTagAbove(repository, digest, above);
@@ -205,7 +188,7 @@ function deletionOf(
 const TAKE_VERSION_IF_REPOSITORY_EXISTS = takeVersionAfter('EXISTS (SELECT 1 FROM repositories WHERE name = ?4)');
 
 /**
- * Removes a repository: hides everything in it, and makes it private, also if it is pushed again. A sweep deletes the
+ * Removes a repository: hides everything in it, and makes it private, even if it is pushed again. A sweep deletes the
  * rows later. Returns the removal's version; undefined if the repository did not exist.
  */
 export async function deleteRepository(
@@ -215,11 +198,14 @@ export async function deleteRepository(
   seen?: SeenElsewhere,
 ): Promise<number | undefined> {
   const id = crypto.randomUUID();
-  const { versioned } = await database.batch({
-    versioned: [TAKE_VERSION_IF_REPOSITORY_EXISTS, versionOf(context.now), id, seen?.versions ?? null, repository],
-    removal: writeRemoval(repository, id, context.now),
-    audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
-  });
+  const { versioned } = await database.batch(
+    {
+      versioned: [TAKE_VERSION_IF_REPOSITORY_EXISTS, versionOf(context.now), id, seen?.versions ?? null, repository],
+      removal: writeRemoval(repository, id, context.now),
+      audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
+    },
+    IF_TAKEN,
+  );
   return versioned[0]?.version;
 }
 
@@ -255,12 +241,18 @@ export async function unlinkBlob(
   by: Actor = BERTH_ITSELF,
   known = false,
 ): Promise<Unlinked> {
-  const { use, deleted } = await database.batch({
-    use: [SELECT_BLOB_USE, repository, digest],
-    changeLog: [CHANGE_LOG_LINK, repository, digest, now, known ? 1 : 0],
-    audit: auditLink(repository, digest, by, now),
-    deleted: [DELETE_LINK, repository, digest],
-  });
+  const { use, deleted } = await database.batch(
+    {
+      use: [SELECT_BLOB_USE, repository, digest],
+      changeLog: [CHANGE_LOG_LINK, repository, digest, now, known ? 1 : 0],
+      audit: auditLink(repository, digest, by, now),
+      deleted: [DELETE_LINK, repository, digest],
+    },
+    // What another store has is noted each time, so it is not repeated.
+    known
+      ? undefined
+      : { again: ({ use: found, deleted: gone }) => gone.length > 0 || typeof found[0]?.manifest === 'string' },
+  );
   const manifest = use[0]?.manifest ?? null;
   if (manifest !== null && (known || use[0]?.linked === 1)) return { outcome: 'referenced', by: manifest };
   return deleted.length > 0 || known ? { outcome: 'unlinked' } : { outcome: 'unknown' };

@@ -1,8 +1,8 @@
 /**
  * Removals of repositories and organizations. A removal is a row that merges like the others: of two, the greater
- * version wins. Whatever was written under the name at that version or an earlier one is dead at every store that has
- * merged the removal. It does not matter whether the store received the write before the removal, receives it later, or
- * never does.
+ * version wins. Everything that was written under the name at that version or an earlier one is dead at every store
+ * that has merged the removal. It does not matter whether the store received the write before the removal, receives it
+ * later, or never does.
  *
  * Invariant 3: nothing deleted comes back.
  *

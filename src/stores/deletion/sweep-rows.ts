@@ -102,7 +102,7 @@ interface Swept {
   readonly table: string;
   /** Selects the last row of a full page. */
   readonly end: Sql<Row>;
-  /** Each with the column of the removal that is its last parameter: up to which version or time rows are dead. */
+  /** Each with its last parameter, a column of the removal: rows up to that version or time are dead. */
   readonly statements: readonly (readonly [Sql<never>, dead?: 'version' | 'dead_until'])[];
 }
 

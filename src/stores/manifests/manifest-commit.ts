@@ -132,7 +132,7 @@ export interface ManifestCommit {
   /** Bytes. */
   readonly size: number;
   readonly tags: readonly Tag[];
-  /** What the store must still show. */
+  /** The state that the store must still show. */
   readonly shown?: Shown | undefined;
   /** At a node, what central already counts of this push. */
   readonly known?: KnownAtCentral;
@@ -165,54 +165,60 @@ export async function commitManifest(
   const named = [
     ...new Set(manifest.references.flatMap(({ kind, digest: blob }) => (kind === 'subject' ? [] : [blob]))),
   ];
-  const { missing, versioned, contradicted, judged } = await database.batch({
-    missing: [SELECT_MISSING_BLOBS, required, repository, context.now],
-    versioned: [
-      TAKE_VERSION_IF_BLOBS_ARE_THERE,
-      versionOf(context.now),
-      id,
-      required,
-      repository,
-      context.now,
-      JSON.stringify(named),
-      added,
-      references,
-      shown,
-    ],
-    contradicted: [SELECT_CONTRADICTIONS, references, repository],
-    judged: [SELECT_STILL_SHOWN, shown, repository],
-    blobs: [KEEP_BLOBS, required, context.origin, id],
-    repository: [UPSERT_REPOSITORY, repository, context.now, id],
-    tagsOfManifest: [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
-    manifest: [
-      UPSERT_MANIFEST,
-      repository,
-      digest,
-      manifest.mediaType,
-      manifest.artifactType,
-      manifest.subject ?? null,
-      size,
-      id,
-    ],
-    content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
-    references: manifest.references.length === 0 ? [] : [[INSERT_REFERENCES, repository, digest, references, id]],
-    tags:
-      tags.length === 0
-        ? []
-        : [
-            [INSERT_HISTORY, repository, tagList, context.now, id],
-            [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
-            [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
-          ],
-    announcement: context.announces
-      ? [
-          [UPSERT_OUTBOX_ENTRIES, repository, JSON.stringify(outboxEntries), context.now, id],
-          [RENEW_LINKS, repository, required, context.now, id],
-        ]
-      : [],
-    measure: measureImages([{ repository, digest, bytes: size }]),
-    limits: context.announces ? [] : [reportNearLimits([repository], context.limits)],
-  });
+  const { missing, versioned, contradicted, judged } = await database.batch(
+    {
+      missing: [SELECT_MISSING_BLOBS, required, repository, context.now],
+      versioned: [
+        TAKE_VERSION_IF_BLOBS_ARE_THERE,
+        versionOf(context.now),
+        id,
+        required,
+        repository,
+        context.now,
+        JSON.stringify(named),
+        added,
+        references,
+        shown,
+      ],
+      contradicted: [SELECT_CONTRADICTIONS, references, repository],
+      judged: [SELECT_STILL_SHOWN, shown, repository],
+      blobs: [KEEP_BLOBS, required, context.origin, id],
+      repository: [UPSERT_REPOSITORY, repository, context.now, id],
+      tagsOfManifest: [SHOW_TAGS_OF_MANIFEST, repository, digest, id],
+      manifest: [
+        UPSERT_MANIFEST,
+        repository,
+        digest,
+        manifest.mediaType,
+        manifest.artifactType,
+        manifest.subject ?? null,
+        size,
+        id,
+      ],
+      content: splitContent(manifest.text).map((part, i) => [INSERT_CONTENT, repository, digest, i, part, id] as const),
+      references: manifest.references.length === 0 ? [] : [[INSERT_REFERENCES, repository, digest, references, id]],
+      tags:
+        tags.length === 0
+          ? []
+          : [
+              [INSERT_HISTORY, repository, tagList, context.now, id],
+              [TRIM_HISTORY, repository, tagList, (context.limits ?? DEFAULT_LIMITS).historyEntries, id],
+              [UPSERT_TAGS, repository, tagList, digest, context.origin, id],
+            ],
+      announcement: context.announces
+        ? [
+            [UPSERT_OUTBOX_ENTRIES, repository, JSON.stringify(outboxEntries), context.now, id],
+            [RENEW_LINKS, repository, required, context.now, id],
+          ]
+        : [],
+      measure: measureImages([{ repository, digest, bytes: size }]),
+      limits: context.announces ? [] : [reportNearLimits([repository], context.limits)],
+    },
+    {
+      // A second run cannot tell whether the first, or another request, has changed what the store shows.
+      again: ({ versioned: taken, judged: seen }) => taken.length > 0 || seen[0]?.still === 1,
+    },
+  );
   if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
   if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = versioned;

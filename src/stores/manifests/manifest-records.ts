@@ -86,44 +86,24 @@ export async function readManifests(
 ): Promise<{ readonly manifests: readonly ManifestRecord[]; readonly blobs: readonly BlobRecord[] }> {
   if (heads.length === 0) return { manifests: [], blobs: [] };
   const asked = JSON.stringify(heads.map(({ repository, digest }) => ({ repository, digest })));
-  const { contents, references, blobs } = await database.batch({
-    contents: [SELECT_CONTENTS, asked],
-    references: [SELECT_REFERENCES, asked],
-    blobs: [SELECT_BLOBS, asked, store],
-  });
+  const { contents, references, blobs } = await database.batch(
+    {
+      contents: [SELECT_CONTENTS, asked],
+      references: [SELECT_REFERENCES, asked],
+      blobs: [SELECT_BLOBS, asked, store],
+    },
+    { again: true },
+  );
   const contentsOf = Map.groupBy(contents, ({ repository, digest }) => recordKey(repository, digest));
   const referencesOf = Map.groupBy(references, ({ repository, manifest }) => recordKey(repository, manifest));
-  const manifests = heads.map(
-    ({
-      repository,
-      digest,
-      mediaType,
-      artifactType,
-      typed,
-      typedOtherwise,
-      subject,
-      size,
-      created,
-      deleted,
-    }): ManifestRecord => ({
-      repository,
-      digest,
-      mediaType,
-      artifactType,
-      typed,
-      typedOtherwise,
-      subject,
-      size,
-      created,
-      deleted,
-      contents: (contentsOf.get(recordKey(repository, digest)) ?? []).map(({ content }) => content),
-      references: (referencesOf.get(recordKey(repository, digest)) ?? []).map((reference) => ({
-        digest: reference.digest,
-        kind: reference.kind,
-        size: reference.size,
-      })),
-    }),
-  );
+  const manifests = heads.map((head): ManifestRecord => {
+    const key = recordKey(head.repository, head.digest);
+    return {
+      ...head,
+      contents: (contentsOf.get(key) ?? []).map(({ content }) => content),
+      references: (referencesOf.get(key) ?? []).map(({ digest, kind, size }) => ({ digest, kind, size })),
+    };
+  });
   return { manifests, blobs };
 }
 

@@ -12,7 +12,7 @@ import type { TypeClaim, TypeClaims } from './manifest-type.ts';
 import { removedVersion } from '../deletion/removals.ts';
 import { type ManifestVersions, type TagVersion, underRemoval } from '../versions.ts';
 
-/** What one query says about a reference and its repository. */
+/** The result of one query about a reference and its repository. */
 export interface ManifestRows {
   readonly repositoryExists: boolean;
   readonly public: boolean;

@@ -9,7 +9,7 @@ import { sql } from '../database.ts';
 import { isAliveManifest, isAliveLink } from '../deletion/removals.ts';
 
 /** A descriptor whose size differs from that of the content in the repository. */
-export interface Contradiction {
+interface Contradiction {
   readonly digest: Digest;
   /** Bytes, according to the descriptor. */
   readonly stated: number;

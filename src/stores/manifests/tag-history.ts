@@ -1,8 +1,8 @@
 /**
  * The history of tags. It keeps each replaced write of a tag, with the write's version and origin and the time of its
- * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes what exceeds the
- * number; maintenance (`maintenance/histories.ts`) removes merged entries that exceed it, and entries that are too old.
- * Neither is shown in the meantime.
+ * replacement. The configuration limits how many entries a tag keeps, and for how long. A push removes entries beyond
+ * the number; maintenance (`maintenance/histories.ts`) removes merged entries beyond it, and entries that are too old.
+ * Readers never see such entries.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
@@ -46,7 +46,7 @@ export const TRIM_HISTORY = sql`
 );
 
 /** How much of a tag's history is kept. */
-export interface HistoryKept {
+interface HistoryKept {
   readonly entries: number;
   /** Keeps writes that were replaced at that time or later, in milliseconds since the epoch. */
   readonly since: number;
@@ -133,10 +133,13 @@ export async function historyOfTag(
   kept: HistoryKept,
   limit: number,
 ): Promise<{ readonly current: TagWrite | undefined; readonly writes: readonly TagWrite[] }> {
-  const { current, writes } = await database.batch({
-    current: [SELECT_TAG, repository, tag],
-    writes: [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
-  });
+  const { current, writes } = await database.batch(
+    {
+      current: [SELECT_TAG, repository, tag],
+      writes: [SELECT_HISTORY, repository, tag, before.version, before.origin, kept.entries, kept.since, limit],
+    },
+    { again: true },
+  );
   return { current: current[0], writes };
 }
 
@@ -161,21 +164,10 @@ const GREATEST_TAG_VERSION = sql<{ version: number }>`
   SELECT coalesce(max(t.version), 0) AS version FROM json_each(?2) AS asked
   CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = asked.value`.reading(perTag);
 
-/** Selects what {@link greatestTagVersion} returns. */
+/** Selects the greatest version of the tags on some manifests; 0 for none. Their deletion must be later. */
 export function selectGreatestTagVersion(
   repository: RepositoryName,
   digests: readonly Digest[],
 ): BoundStatement<{ version: number }> {
   return [GREATEST_TAG_VERSION, repository, JSON.stringify(digests)];
-}
-
-/**
- * Returns the greatest version of the tags on some manifests; 0 for none. A deletion of these manifests must be later.
- */
-export async function greatestTagVersion(
-  database: Database,
-  repository: RepositoryName,
-  digests: readonly Digest[],
-): Promise<number> {
-  return (await database.first(GREATEST_TAG_VERSION, repository, JSON.stringify(digests)))?.version ?? 0;
 }

@@ -63,10 +63,13 @@ export async function tagsOfManifest(
   repository: RepositoryName,
   digest: Digest,
 ): Promise<{ readonly version: number; readonly above: readonly TagAbove[] }> {
-  const { greatest, above } = await database.batch({
-    greatest: selectGreatestTagVersion(repository, [digest]),
-    above: [SELECT_UNANNOUNCED_TAGS_ABOVE, repository, JSON.stringify([digest])],
-  });
+  const { greatest, above } = await database.batch(
+    {
+      greatest: selectGreatestTagVersion(repository, [digest]),
+      above: [SELECT_UNANNOUNCED_TAGS_ABOVE, repository, JSON.stringify([digest])],
+    },
+    { again: true },
+  );
   return { version: greatest[0]?.version ?? 0, above };
 }
 

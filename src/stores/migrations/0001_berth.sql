@@ -3,7 +3,7 @@ CREATE TABLE clock (
   version INTEGER NOT NULL,
   commit_id TEXT NOT NULL
 ) STRICT;
-INSERT INTO clock (id, version, commit_id) VALUES (1, 0, '');
+INSERT OR IGNORE INTO clock (id, version, commit_id) VALUES (1, 0, '');
 
 CREATE TABLE repositories (
   name TEXT PRIMARY KEY,

@@ -13,7 +13,7 @@ import { committed } from '../clock.ts';
 import { type BoundStatement, type Database, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
-/** Who asks for a change, and through which host. */
+/** The credential that asks for a change, and the host that it asks. */
 export interface Actor {
   /** The id of the credential; '' for Berth itself. */
   readonly subject: string;
@@ -72,7 +72,7 @@ export interface AuditEntry {
   readonly count: number;
 }
 
-/** What an entry is about. */
+/** The thing that an entry is about. */
 export type AuditSubject = Pick<AuditEntry, 'organization' | 'repository' | 'key'>;
 
 const INSERT = 'INSERT INTO audit (at, action, organization, repository, key, subject, name, host)';

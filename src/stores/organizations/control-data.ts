@@ -1,7 +1,7 @@
 /** Control data: organizations, credentials, and which repositories are public. It is written at central only. */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
-import { type BoundStatement, type Database, sql } from '../database.ts';
+import { type BoundStatement, type Database, type Repeatable, sql } from '../database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
 import type { NameRange } from '../list-rows.ts';
 import { atMost, paged } from '../rows-read.ts';
@@ -135,6 +135,9 @@ export interface RepositoryRow {
   readonly public: number;
 }
 
+/** If a second run finds the name taken, it cannot tell by whom. */
+const IF_ADDED: Repeatable<{ readonly added: readonly unknown[] }> = { again: ({ added }) => added.length > 0 };
+
 export class ControlData {
   readonly #database: Database;
 
@@ -180,11 +183,14 @@ export class ControlData {
       expires_at,
       registries,
     ] as const;
-    const { added } = await this.#database.batch({
-      added: [INSERT_CREDENTIAL, ...values],
-      audit: auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
-      changeLog: [CHANGE_LOG_CREDENTIAL, id, created_at],
-    });
+    const { added } = await this.#database.batch(
+      {
+        added: [INSERT_CREDENTIAL, ...values],
+        audit: auditChanged('create credential', { organization, repository: '', key: name }, by, created_at),
+        changeLog: [CHANGE_LOG_CREDENTIAL, id, created_at],
+      },
+      IF_ADDED,
+    );
     return added.length > 0;
   }
 
@@ -197,11 +203,14 @@ export class ControlData {
    * already.
    */
   async removeCredential(id: string, now: number, by = BERTH_ITSELF): Promise<boolean> {
-    const { removed } = await this.#database.batch({
-      changeLog: [CHANGE_LOG_CREDENTIAL, id, now],
-      audit: auditCredential(id, by, now),
-      removed: [DELETE_CREDENTIAL, id],
-    });
+    const { removed } = await this.#database.batch(
+      {
+        changeLog: [CHANGE_LOG_CREDENTIAL, id, now],
+        audit: auditCredential(id, by, now),
+        removed: [DELETE_CREDENTIAL, id],
+      },
+      { again: ({ removed: gone }) => gone.length > 0 },
+    );
     return removed.length > 0;
   }
 
@@ -249,12 +258,15 @@ export class ControlData {
    * @param freeBefore milliseconds since the epoch, like `now`
    */
   async addOrganization(name: OrganizationName, now: number, freeBefore: number, by = BERTH_ITSELF): Promise<boolean> {
-    const { added } = await this.#database.batch({
-      clear: clearRemovedOrganization(name, now, freeBefore),
-      added: [INSERT_ORGANIZATION, name, now, freeBefore],
-      audit: auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
-      changeLog: [CHANGE_LOG_CREATED_ORGANIZATION, name, now],
-    });
+    const { added } = await this.#database.batch(
+      {
+        clear: clearRemovedOrganization(name, now, freeBefore),
+        added: [INSERT_ORGANIZATION, name, now, freeBefore],
+        audit: auditChanged('create organization', { organization: name, repository: '', key: '' }, by, now),
+        changeLog: [CHANGE_LOG_CREATED_ORGANIZATION, name, now],
+      },
+      IF_ADDED,
+    );
     return added.length > 0;
   }
 
@@ -278,10 +290,13 @@ export class ControlData {
    * have no more repositories.
    */
   async addRepository(name: RepositoryName, now: number, by = BERTH_ITSELF): Promise<boolean> {
-    const { added } = await this.#database.batch({
-      added: [INSERT_REPOSITORY, name, organizationOf(name), now],
-      audit: auditChanged('create repository', ofRepository(name), by, now),
-    });
+    const { added } = await this.#database.batch(
+      {
+        added: [INSERT_REPOSITORY, name, organizationOf(name), now],
+        audit: auditChanged('create repository', ofRepository(name), by, now),
+      },
+      IF_ADDED,
+    );
     return added.length > 0;
   }
 
@@ -292,20 +307,31 @@ export class ControlData {
   /** Returns the repositories with names after `last` in any of the ranges, in byte order; at most `limit`. */
   async repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
     const start = (from: string): string => (last < from ? from : `${last}\u0000`);
-    const { found } = await this.#database.batch({
-      found: ranges.map(({ from, to }): BoundStatement<RepositoryRow> => [SELECT_REPOSITORIES, start(from), to, limit]),
-    });
+    const { found } = await this.#database.batch(
+      {
+        found: ranges.map(({ from, to }): BoundStatement<RepositoryRow> => [
+          SELECT_REPOSITORIES,
+          start(from),
+          to,
+          limit,
+        ]),
+      },
+      { again: true },
+    );
     const rows = new Map(found.map((row) => [row.name, row]));
     return [...rows.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, limit);
   }
 
   /** Lets anyone read a repository, or only those with rights to it. */
   async setPublic(repository: RepositoryName, isPublic: boolean, now: number, by = BERTH_ITSELF): Promise<void> {
-    await this.#database.batch([
-      [CHANGE_LOG_VISIBILITY, repository, isPublic ? 1 : 0, now],
-      [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
-      auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
-    ]);
+    await this.#database.batch(
+      [
+        [CHANGE_LOG_VISIBILITY, repository, isPublic ? 1 : 0, now],
+        [isPublic ? INSERT_PUBLIC : DELETE_PUBLIC, repository],
+        auditChanged(isPublic ? 'publish repository' : 'hide repository', ofRepository(repository), by, now),
+      ],
+      { again: true },
+    );
   }
 
   /** Returns those of the repositories that anyone may read. */

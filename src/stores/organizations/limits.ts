@@ -1,4 +1,4 @@
-/** What an organization may have in a store, whether or not it has a quota. */
+/** The limits of an organization in a store, whether or not it has a quota. */
 export interface StoreLimits {
   /** Live manifests in its repositories. A manifest in two repositories counts twice. */
   readonly manifests: number;

@@ -22,7 +22,7 @@ import {
 import { atMost } from '../rows-read.ts';
 import { inUnits, ofRepository } from './usage-rows.ts';
 
-/** What central already counts of a push to a node. */
+/** The part of a push to a node that central already counts. */
 export interface KnownAtCentral {
   readonly manifest: boolean;
   readonly tags: readonly Tag[];

@@ -7,7 +7,7 @@ import { type BoundStatement, sql } from '../database.ts';
 import { paged } from '../rows-read.ts';
 
 /** The most entries of one hour in one store. Further logins are counted in one entry without user and address. */
-export const REFUSED_LOGINS_AN_HOUR = 1000;
+const REFUSED_LOGINS_AN_HOUR = 1000;
 
 export interface RefusedLogin {
   /** The presented user: an organization, the name of a credential, or anything else. */

@@ -1,5 +1,5 @@
 /**
- * How much of a store organizations use, and whether they may use more.
+ * The usage of a store by organizations, and whether they may use more.
  *
  * The triggers of `0001_berth.sql` maintain these rows; this file reads them. A write that adds bytes has
  * {@link exceedsQuota} in its first statement, so the check and the write are one transaction. If two pushes fit only
@@ -34,8 +34,8 @@ export function exceedsQuota(repository: string, bytes: string): string {
 }
 
 /**
- * SQL that holds if a blob counts for the organization of a repository. A linked blob that does not count was only
- * named by manifests that are deleted.
+ * SQL that holds if a blob counts for the organization of a repository. If a linked blob does not count, every manifest
+ * that named it is deleted.
  */
 export function counts(repository: string, digest: string): string {
   return `EXISTS (SELECT 1 FROM usage_blobs u WHERE u.organization = ${ofRepository(repository)}
@@ -91,7 +91,7 @@ export function inUnits(bytes: number): string {
   return `${Math.floor((bytes / 1000 ** power) * 100) / 100} ${UNITS[power - 1]}`;
 }
 
-/** What an organization uses at central. */
+/** The usage of an organization at central. */
 export interface CentralUsage {
   readonly organization: OrganizationName;
   /** All bytes that count against the quota. */

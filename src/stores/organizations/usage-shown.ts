@@ -29,7 +29,7 @@ export interface OrganizationUsage {
   readonly quota: number | null;
 }
 
-export const NO_USAGE: OrganizationUsage = {
+const NO_USAGE: OrganizationUsage = {
   used: 0,
   in_flight: 0,
   blobs: 0,

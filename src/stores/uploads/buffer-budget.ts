@@ -29,12 +29,12 @@ export const RESERVED_BYTES = 24 * 1024 * 1024;
  */
 export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
 
-/** What the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
+/** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
 
 /**
- * After how long an unused loan counts as lost, in milliseconds. It is longer than a read, a write to R2 or a call of
- * D1 may take, so by then nobody uses the loan.
+ * The time after which an unused loan counts as lost, in milliseconds. It is longer than a read, a write to R2 or a
+ * call of D1 may take, so by then nobody uses the loan.
  */
 export const LOST_MILLISECONDS = 120_000;
 /** How long a request waits for room, in milliseconds. */

@@ -43,7 +43,7 @@ export class BufferedBody {
   readonly #budget: BufferBudget;
   readonly #buffering: Buffering;
   #buffer = new ArrayBuffer(0);
-  /** The size of the buffer, also while a read has detached it. */
+  /** The size of the buffer, even while a read has detached it. */
   #size = 0;
   #loan: Loan | undefined;
   /** The loan for copies of a whole body. */

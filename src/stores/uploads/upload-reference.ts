@@ -4,7 +4,7 @@
  * arrives: POST writes nothing.
  *
  * The reference contains the offset, so that a chunk can be written without a read first, and a stale reference can be
- * recognized. The row that the first chunk creates has the last word.
+ * recognized. From the first chunk on, the session's row decides.
  */
 import { DAY } from '../../durations.ts';
 import type { Algorithm } from '../../oci/digest.ts';
@@ -20,7 +20,7 @@ export interface Signer {
   verify(text: string, signature: string): Promise<boolean>;
 }
 
-/** Who owns an upload session. If anyone else presents its reference, the upload is unknown. */
+/** The owner of an upload session. If anyone else presents its reference, the upload is unknown. */
 export interface SessionOwner {
   readonly store: string;
   readonly repository: RepositoryName;

@@ -38,7 +38,7 @@ const hasTooManyChunks = (upload: string, more: string): string => `(SELECT coun
 const readsChunks = atMost(2 * MAX_CHUNKS);
 
 /** The session that a row is for. */
-export interface UploadIdentity {
+interface UploadIdentity {
   readonly id: string;
   readonly repository: RepositoryName;
   readonly expiresAt: number;
@@ -87,7 +87,8 @@ const DELETE_CHUNK_THAT_IS_BLOB = sql`
 const INSERT_CHUNKS = sql`
   INSERT INTO upload_chunks (upload, start, size, key)
   SELECT ?1, CAST(?3 AS INTEGER) + (piece.value ->> 'start'), piece.value ->> 'size', piece.value ->> 'key'
-  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)`;
+  FROM json_each(?4) AS piece WHERE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND write_id = ?2)
+  ON CONFLICT DO NOTHING`;
 
 const SELECT_UPLOAD = sql<UploadRow>`SELECT state, size, digest, write_id FROM uploads WHERE id = ?1`;
 
@@ -228,8 +229,8 @@ export interface ExpiredPosition {
 export const FIRST_EXPIRED: ExpiredPosition = { expiresAt: 0, id: '' };
 
 /**
- * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. These are
- * most, because a finished upload has none. Returns how many it removed, and the session after which to continue;
+ * Examines the next `limit` expired sessions after `from`, and removes the rows of those without objects. Most have no
+ * objects, because a finished upload has none. Returns how many it removed, and the session after which to continue;
  * undefined if that was all.
  */
 export async function deleteExpiredWithoutChunks(

@@ -12,8 +12,8 @@
  * Invariant 7: a refused request leaves the session where it was, and one that would exceed the organization's quota
  * can be sent again once there is room.
  *
- * An object that lost a race, failed, or is a duplicate is deleted. If D1 fails during a commit, the object stays,
- * because the transaction may have happened.
+ * An object that lost a race, failed, or is a duplicate is deleted (`blob-objects.ts`). If D1 fails during a commit,
+ * the object stays, because the transaction may have happened.
  */
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
@@ -23,18 +23,15 @@ import {
   commitObject,
   commitObjectOfUpload,
   commitSingleChunk,
-  countAgain,
   leaseTimes,
   noRoomFor,
-  renewLease,
-  replaceLocation,
-  selectLinked,
   selectLocation,
   selectRefused,
 } from '../blob-rows.ts';
 import { BlobAssembler } from './blob-assembler.ts';
-import { BlobWriter, type Body, type Piece } from './blob-writer.ts';
-import { digestMismatch, unavailable } from '../bucket.ts';
+import { BlobObjects } from './blob-objects.ts';
+import { BlobWriter, type Body } from './blob-writer.ts';
+import { digestMismatch } from '../bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from '../database.ts';
 import { uploadsExceeded } from '../organizations/organization-limits.ts';
@@ -52,7 +49,6 @@ import {
   advanceUpload,
   cancelUpload,
   chunksExceeded,
-  deleteChunks,
   deleteChunkThatBecameBlob,
   finishUpload,
   finishUploadOfSingleChunk,
@@ -73,48 +69,50 @@ export interface UploadOptions {
   readonly defer: (work: Promise<unknown>) => void;
 }
 
-export class Uploads {
+/** The part of every registry that accepts bytes, into the registry's own store, whatever other stores it reads. */
+export abstract class Uploads {
   readonly #store: Store;
   readonly #options: UploadOptions;
   readonly #writer: BlobWriter;
   readonly #assembler: BlobAssembler;
+  readonly #objects: BlobObjects;
 
   constructor(store: Store, options: UploadOptions) {
     this.#store = store;
     this.#options = options;
+    this.#objects = new BlobObjects(store, options.defer);
     this.#writer = new BlobWriter(store.bucket, options.budget);
-    this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#discard(keys));
+    this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#objects.discard(keys));
   }
 
   /** Opens a session. Writes nothing. */
-  async open(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
+  async openUpload(repository: RepositoryName, subject: string, algorithm: Algorithm): Promise<UploadProgress> {
     const expiresAt = this.#options.now() + SESSION_MILLISECONDS;
-    return this.#progress(this.#owner({ repository, subject }), {
-      id: crypto.randomUUID(),
-      offset: 0,
-      expiresAt,
-      algorithm,
-    });
+    const upload = { id: crypto.randomUUID(), offset: 0, expiresAt, algorithm };
+    return this.#progress(this.#owner(repository, subject), upload);
   }
 
   /**
    * Stores a blob whose digest is known before its body, without a session. @throws OciError DIGEST_INVALID,
    * QUOTA_EXCEEDED
    */
-  async putWhole(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
+  async putBlob(repository: RepositoryName, digest: Digest, body: Body | undefined): Promise<void> {
     const { key, size } = await this.#assembler.fromBody(body, digest);
     const blob = this.#commitOf(repository, digest);
-    const { refused, location } = await this.#store.database.batch({
-      refused: selectRefused(blob, size),
-      commit: commitObject(blob, key, size),
-      location: selectLocation(blob),
-    });
+    const { refused, location } = await this.#store.database.batch(
+      {
+        refused: selectRefused(blob, size),
+        commit: commitObject(blob, key, size),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     if (refused.length > 0) {
-      this.#discard([key]);
+      this.#objects.discard([key]);
       throw await noRoomFor(this.#store.database, repository, 'blob', size);
     }
     const kept = location[0]?.key ?? key;
-    if (!(await this.#adopt(blob, kept, key))) this.#discard([key]);
+    if (!(await this.#objects.adopt(blob, kept, key))) this.#objects.discard([key]);
   }
 
   /**
@@ -122,9 +120,12 @@ export class Uploads {
    * @param start the offset at which the client says that the chunk starts; undefined for the end of the session
    * @throws OciError UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER with the current range, TOO_MANY_CHUNKS, QUOTA_EXCEEDED
    */
-  async append(session: PresentedSession, start: number | undefined, body: Body | undefined): Promise<UploadProgress> {
-    const owner = this.#owner(session);
-    const upload = await this.#parse(owner, session);
+  async appendChunk(
+    session: PresentedSession,
+    start: number | undefined,
+    body: Body | undefined,
+  ): Promise<UploadProgress> {
+    const { owner, upload } = await this.#parse(session);
     if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
       await this.#requireInOrder(owner, upload, await this.#row(upload), start ?? upload.offset);
     }
@@ -144,14 +145,17 @@ export class Uploads {
             { state: 'open', size, digest: written.digest, writeId },
           )
         : advanceUpload(upload.id, upload.offset, size, writeId, written.pieces.length);
-    const { taken } = await this.#store.database.batch({
-      take,
-      chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
-      taken: selectUpload(upload.id),
-    });
+    const { taken } = await this.#store.database.batch(
+      {
+        take,
+        chunks: insertChunks(upload.id, writeId, upload.offset, written.pieces),
+        taken: selectUpload(upload.id),
+      },
+      { again: ({ taken: found }) => isTakenBy(writeId, found) },
+    );
     const [row] = taken;
     if (row?.write_id !== writeId) {
-      this.#discard(written.pieces.map(({ key }) => key));
+      this.#objects.discard(written.pieces.map(({ key }) => key));
       throw await this.#notTaken(owner, upload, row, written.size, written.pieces.length);
     }
     return this.#progress(owner, { ...upload, offset: size });
@@ -162,17 +166,16 @@ export class Uploads {
    * again with the same digest succeeds, because a client that got no answer the first time tries again.
    * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, CHUNK_OUT_OF_ORDER, QUOTA_EXCEEDED
    */
-  async finish(
+  async finishUpload(
     session: PresentedSession,
     digest: Digest,
     start: number | undefined,
     body: Body | undefined,
   ): Promise<void> {
-    const owner = this.#owner(session);
-    const upload = await this.#parse(owner, session);
+    const { owner, upload } = await this.#parse(session);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
       const row = await this.#row(upload);
-      if (isFinished(row, digest)) return this.#promiseAgain(this.#commitOf(owner.repository, digest));
+      if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
       await this.#requireInOrder(owner, upload, row, start ?? upload.offset);
     }
     if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
@@ -181,26 +184,27 @@ export class Uploads {
   }
 
   /** Returns how far a session is. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
-  async progress(session: PresentedSession): Promise<UploadProgress> {
-    const owner = this.#owner(session);
-    const upload = await this.#parse(owner, session);
+  async uploadProgress(session: PresentedSession): Promise<UploadProgress> {
+    const { owner, upload } = await this.#parse(session);
     const row = await this.#row(upload);
     if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
     return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
   }
 
   /** @throws OciError UPLOAD_UNKNOWN */
-  async cancel(session: PresentedSession): Promise<void> {
-    const owner = this.#owner(session);
-    const upload = await this.#parse(owner, session);
+  async cancelUpload(session: PresentedSession): Promise<void> {
+    const { owner, upload } = await this.#parse(session);
     const writeId = crypto.randomUUID();
-    const { cancelled, chunks } = await this.#store.database.batch({
-      cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
-      cancelled: selectUpload(upload.id),
-      chunks: selectChunks(upload.id),
-    });
+    const { cancelled, chunks } = await this.#store.database.batch(
+      {
+        cancel: cancelUpload({ ...upload, repository: owner.repository }, writeId),
+        cancelled: selectUpload(upload.id),
+        chunks: selectChunks(upload.id),
+      },
+      { again: true },
+    );
     if (cancelled[0]?.write_id !== writeId) throw new OciError('UPLOAD_UNKNOWN');
-    this.#discardChunks(upload.id, chunks);
+    this.#objects.discardChunks(upload.id, chunks);
   }
 
   async #finishWhole(
@@ -230,20 +234,25 @@ export class Uploads {
   async #finishSingleChunk(owner: SessionOwner, upload: UploadReference, digest: Digest): Promise<boolean> {
     const writeId = crypto.randomUUID();
     const blob = this.#commitOf(owner.repository, digest);
-    const { before, chunksLeft, location } = await this.#store.database.batch({
-      before: selectUpload(upload.id),
-      finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
-      commit: commitSingleChunk(blob, upload.id, writeId),
-      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      chunksLeft: selectChunks(upload.id),
-      location: selectLocation(blob),
-    });
+    const { before, chunksLeft, location } = await this.#store.database.batch(
+      {
+        before: selectUpload(upload.id),
+        finish: finishUploadOfSingleChunk(upload.id, upload.offset, digest, writeId),
+        commit: commitSingleChunk(blob, upload.id, writeId),
+        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+        chunksLeft: selectChunks(upload.id),
+        location: selectLocation(blob),
+      },
+      { again: true },
+    );
     const [row] = before;
-    if (isFinished(row, digest)) {
-      await this.#promiseAgain(blob);
+    const isOurs = row?.write_id === writeId;
+    if (isFinished(row, digest) && !isOurs) {
+      await this.#objects.promiseAgain(blob);
       return true;
     }
-    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
+    if (row === undefined || row.size !== upload.offset || (row.state !== 'open' && !isOurs))
+      throw await this.#refusal(owner, upload, row);
     if (row.digest !== digest) {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
       return false;
@@ -251,11 +260,11 @@ export class Uploads {
     const [duplicate, ...more] = chunksLeft;
     if (duplicate === undefined) {
       const key = location[0]?.key;
-      if (key !== undefined) await this.#adopt(blob, key, key);
+      if (key !== undefined) await this.#objects.adopt(blob, key, key);
       return true;
     }
     if (more.length > 0 || duplicate.size !== row.size) return false;
-    await this.#settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
+    await this.#objects.settleDuplicate(upload.id, blob, location[0]?.key, duplicate.key);
     return true;
   }
 
@@ -269,12 +278,15 @@ export class Uploads {
     digest: Digest,
     body: Body | undefined,
   ): Promise<void> {
-    const { session, chunks } = await this.#store.database.batch({
-      session: selectUpload(upload.id),
-      chunks: selectChunks(upload.id),
-    });
+    const { session, chunks } = await this.#store.database.batch(
+      {
+        session: selectUpload(upload.id),
+        chunks: selectChunks(upload.id),
+      },
+      { again: true },
+    );
     const [row] = session;
-    if (isFinished(row, digest)) return this.#promiseAgain(this.#commitOf(owner.repository, digest));
+    if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
     if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
     const tail =
       body?.length === undefined && body !== undefined
@@ -291,7 +303,7 @@ export class Uploads {
       const take = finishUpload(upload.id, upload.offset, digest, writeId, size);
       await this.#commit(owner, upload, digest, { take, writeId, key, size, fresh: only === undefined });
     } finally {
-      if (tail !== undefined) this.#discard(tail.pieces.map(({ key }) => key));
+      if (tail !== undefined) this.#objects.discard(tail.pieces.map(({ key }) => key));
     }
   }
 
@@ -312,66 +324,28 @@ export class Uploads {
     },
   ): Promise<void> {
     const blob = this.#commitOf(owner.repository, digest);
-    const { session, location, chunksLeft } = await this.#store.database.batch({
-      take: write.take,
-      commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
-      promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
-      session: selectUpload(upload.id),
-      location: selectLocation(blob),
-      chunksLeft: selectChunks(upload.id),
-    });
+    const { session, location, chunksLeft } = await this.#store.database.batch(
+      {
+        take: write.take,
+        commit: commitObjectOfUpload(blob, write.key, write.size, upload.id, write.writeId),
+        promote: deleteChunkThatBecameBlob(upload.id, digest, this.#store.name),
+        session: selectUpload(upload.id),
+        location: selectLocation(blob),
+        chunksLeft: selectChunks(upload.id),
+      },
+      { again: ({ session: found }) => isTakenBy(write.writeId, found) },
+    );
     const [row] = session;
     if (row?.write_id !== write.writeId) {
-      if (write.fresh) this.#discard([write.key]);
-      if (isFinished(row, digest)) return this.#promiseAgain(blob);
+      if (write.fresh) this.#objects.discard([write.key]);
+      if (isFinished(row, digest)) return this.#objects.promiseAgain(blob);
       throw await this.#notTaken(owner, upload, row, write.size);
     }
     const kept = location[0]?.key;
     if (write.fresh || kept === write.key) {
-      if (kept === undefined || !(await this.#adopt(blob, kept, write.key))) this.#discard([write.key]);
-      this.#discardChunks(upload.id, chunksLeft);
-    } else await this.#settleDuplicate(upload.id, blob, kept, write.key);
-  }
-
-  /** Finishes an upload whose only chunk is a blob that the store had already. */
-  async #settleDuplicate(upload: string, blob: BlobCommit, kept: string | undefined, key: string): Promise<void> {
-    if (kept !== undefined && (await this.#adopt(blob, kept, key, upload))) return;
-    this.#discardChunks(upload, [{ start: 0, size: 0, key }]);
-  }
-
-  /**
-   * Decides which object is the blob's: the one that the store has (`kept`) or the one that was just written (`key`).
-   * The store's stays unless it is gone; then the new one replaces it, and is no longer a chunk of `upload`. Returns
-   * whether the new object is the blob's.
-   * R2 is asked for the object even if it is the new one. So the time that an upload takes does not reveal whether
-   * another tenant has the blob.
-   * @throws OciError UNAVAILABLE if R2 has lost the new object
-   */
-  async #adopt(blob: BlobCommit, kept: string, key: string, upload = ''): Promise<boolean> {
-    if (await this.#store.bucket.exists(kept)) return kept === key;
-    if (kept === key) throw unavailable(new Error('R2 has lost what was just written'));
-    const { location } = await this.#store.database.batch({
-      replace: replaceLocation(blob, kept, key, upload),
-      promote: deleteChunkThatBecameBlob(upload, blob.digest, blob.store),
-      location: selectLocation(blob),
-    });
-    return location[0]?.key === key;
-  }
-
-  /**
-   * Promises the blob of a finished session again. If the blob is gone, the client has to start again.
-   * @throws OciError UPLOAD_UNKNOWN
-   */
-  async #promiseAgain(blob: BlobCommit): Promise<void> {
-    const { linked, location } = await this.#store.database.batch({
-      count: countAgain(blob),
-      renew: renewLease(blob),
-      linked: selectLinked(blob),
-      location: selectLocation(blob),
-    });
-    const key = location[0]?.key;
-    if (linked.length === 0 || key === undefined || !(await this.#store.bucket.exists(key)))
-      throw new OciError('UPLOAD_UNKNOWN');
+      if (kept === undefined || !(await this.#objects.adopt(blob, kept, write.key))) this.#objects.discard([write.key]);
+      this.#objects.discardChunks(upload.id, chunksLeft);
+    } else await this.#objects.settleDuplicate(upload.id, blob, kept, write.key);
   }
 
   /** Refuses a request that is out of order by the session's row, before its body is read. */
@@ -388,7 +362,7 @@ export class Uploads {
 
   /** Returns the session's row; undefined until the first chunk. */
   async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
-    const { session } = await this.#store.database.batch({ session: selectUpload(id) });
+    const { session } = await this.#store.database.batch({ session: selectUpload(id) }, { again: true });
     return session[0];
   }
 
@@ -420,18 +394,17 @@ export class Uploads {
   }
 
   async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {
-    return {
-      id: upload.id,
-      size: upload.offset,
-      reference: await formatUploadReference(this.#options.signer, owner, upload),
-    };
+    const reference = await formatUploadReference(this.#options.signer, owner, upload);
+    return { id: upload.id, size: upload.offset, reference };
   }
 
-  #parse(owner: SessionOwner, session: PresentedSession): Promise<UploadReference> {
-    return parseUploadReference(this.#options.signer, owner, session.reference, this.#options.now());
+  async #parse({ repository, subject, reference }: PresentedSession) {
+    const owner = this.#owner(repository, subject);
+    const { signer, now } = this.#options;
+    return { owner, upload: await parseUploadReference(signer, owner, reference, now()) };
   }
 
-  #owner({ repository, subject }: { readonly repository: RepositoryName; readonly subject: string }): SessionOwner {
+  #owner(repository: RepositoryName, subject: string): SessionOwner {
     return { store: this.#store.name, repository, subject };
   }
 
@@ -439,20 +412,14 @@ export class Uploads {
     const lease = leaseTimes(this.#options.now(), this.#options.graceMilliseconds);
     return { repository, digest, store: this.#store.name, lease };
   }
+}
 
-  #discard(keys: readonly string[]): void {
-    if (keys.length > 0) this.#options.defer(this.#store.bucket.delete(keys));
-  }
-
-  /** Deletes the objects first and their rows after. If it is interrupted, the session's expiry repeats it. */
-  #discardChunks(id: string, chunks: readonly Piece[]): void {
-    if (chunks.length === 0) return;
-    const work = async (): Promise<void> => {
-      await this.#store.bucket.delete(chunks.map(({ key }) => key));
-      await this.#store.database.batch([deleteChunks(id)]);
-    };
-    this.#options.defer(work());
-  }
+/**
+ * Tells whether a batch took the session. If it ran twice and did not, the first run may have, and a later request then
+ * went on from there: the objects that were written must stay.
+ */
+function isTakenBy(writeId: string, [row]: readonly UploadRow[]): boolean {
+  return row?.write_id === writeId;
 }
 
 /** Tells whether the session has already become this blob. */

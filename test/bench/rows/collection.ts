@@ -1,7 +1,8 @@
-/** What collection and eviction cost, and how much they slow down pushes and pulls. */
+/** The cost of collection and eviction, and how much they slow down pushes and pulls. */
 import { imageOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import type { Control, Slices } from '../control.ts';
+import { insert } from '../fill.ts';
 import { median, quantile, timed } from '../measure.ts';
 import { inMebibytes, peakOf } from '../memory.ts';
 import { inDollars, type Operations, priceOf } from '../prices.ts';
@@ -12,7 +13,6 @@ const MIB = 1024 * 1024;
 const LAYERS = 10;
 /** Every tenth manifest has been deleted. */
 const GARBAGE = 10;
-const ROWS_AT_ONCE = 100_000;
 const ROWS_PER_BLOB = 12;
 const FLAT = 16 * MIB;
 /** The time that the cron trigger gives a run. */
@@ -22,15 +22,6 @@ const RUN_MILLISECONDS = 20_000;
 const scattered = (i: string): string => `(${i} * 7919 % 1000003)`;
 const blobDigest = (i: string): string => `'sha256:' || printf('%063x0', ${scattered(i)})`;
 const manifestDigest = (i: string): string => `'sha256:' || printf('f%063x', ${scattered(i)})`;
-
-/** @param select a SELECT over the numbers in `n (i)` */
-async function insert(control: Control, store: string, count: number, into: string, select: string): Promise<void> {
-  for (let first = 0; first < count; first += ROWS_AT_ONCE) {
-    const last = Math.min(count, first + ROWS_AT_ONCE) - 1;
-    const numbers = `WITH RECURSIVE n (i) AS (SELECT ${first} UNION ALL SELECT i + 1 FROM n WHERE i < ${last})`;
-    await control.sql(store, `INSERT INTO ${into} ${numbers} ${select}`);
-  }
-}
 
 /**
  * Inserts images of several layers, with all rows of a push except their contents. At central, a node may have the
@@ -183,7 +174,7 @@ async function countOf(control: Control, store: string, table: string): Promise<
 const collecting: Row = {
   name: 'collection: 1,000,000 blobs and 100,000 manifests at central, a tenth of them garbage',
   mustReach: `finishes in slices, ≤ ${ROWS_PER_BLOB} D1 rows read a blob, isolate + ${inMebibytes(FLAT)} at most`,
-  boundBy: 'each link with its references, each location; what goes is judged again in the statement that deletes it',
+  boundBy: 'each link with its references, each location; the statement that deletes a row judges it again',
   run: async (surroundings) => {
     const images = surroundings.tiny ? 1000 : 100_000;
     const berth = await surroundings.startCountedObserved();
@@ -216,7 +207,7 @@ const IMAGES_AT_NODE = 10_000;
 const evicting: Row = {
   name: `collection: ${IMAGES_AT_NODE.toLocaleString('en')} images of three blobs evicted from a node`,
   mustReach: `finishes in slices, isolate + ${inMebibytes(FLAT)} at most`,
-  boundBy: 'a transaction for each image, which judges again whether it may go',
+  boundBy: 'a transaction for each image, which judges again whether it may leave',
   run: async (surroundings) => {
     const images = surroundings.tiny ? 200 : IMAGES_AT_NODE;
     const berth = await surroundings.startCountedObserved();

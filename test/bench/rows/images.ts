@@ -1,4 +1,4 @@
-/** What a million pushes and pulls of an image cost, by component. */
+/** The cost of a million pushes and pulls of an image, by component. */
 import { basic, imageOf, randomBlob } from '../client.ts';
 import { call } from '../http.ts';
 import { inDollars, priceOf } from '../prices.ts';
@@ -40,7 +40,7 @@ async function priced(surroundings: Surroundings, action: Action): Promise<Outco
   };
   await control.settled();
   const pushed = await control.countsOf(push);
-  // The first pull of an hour is recorded, which most pulls are not.
+  // Most pulls are not the first of an hour, and only the first is recorded.
   if (action === 'pull') await pull();
   const operations = action === 'push' ? pushed : await control.countsOf(pull);
   const { dollars, parts } = priceOf(operations);

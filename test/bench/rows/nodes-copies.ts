@@ -1,4 +1,4 @@
-/** What replication moves: bytes compared with raw copies, a backlog of tags, and the cost of an image. */
+/** The work of replication: bytes compared with raw copies, a backlog of tags, and the cost of an image. */
 import { basic, type Blob, imageOf, indexOf, randomBlob } from '../client.ts';
 import { layers } from '../content.ts';
 import { call } from '../http.ts';
@@ -138,7 +138,7 @@ export const nodesCopies: readonly Row[] = [
         await control.settled();
         await control.quiet();
         const announcedBefore = await announcedCount(berth);
-        await control.link('central', 0, true);
+        await control.link('central', 0, 'away');
         const [tags, repeated] = surroundings.tiny ? [300, 20] : [TAGS, REPEATED];
         const expected = await pushBacklog(berth, config, tags, repeated);
         const before = await inspector.memory();

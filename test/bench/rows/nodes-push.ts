@@ -76,7 +76,7 @@ export const nodesPush: readonly Row[] = [
   {
     name: 'nodes: manifest GET by tag at a node, against the same query to two databases at once',
     mustReach: '≤ 1.15 ×',
-    boundBy: 'routing, the access decision, judging two answers and a line of log',
+    boundBy: 'routing, the access decision and judging two answers',
     run: async (surroundings) => {
       const [berth, floor] = [await surroundings.plain(), await surroundings.floor()];
       const { node1, central } = berth.clients(`${REPOSITORY}-at-node`);

@@ -1,4 +1,4 @@
-/** What one action asks of R2 and D1, exactly, and what a million of it costs. */
+/** The exact calls that one action makes to R2 and D1, and the cost of a million of it. */
 import { type Client, imageOf, randomBlob } from '../client.ts';
 import { inDollars, type Operations, priceOf } from '../prices.ts';
 import { outcome, type Outcome, type Row } from '../row.ts';

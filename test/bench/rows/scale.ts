@@ -1,6 +1,6 @@
 /** Reads of a repository with a million tags, compared with one with a thousand, each in its own database. */
 import { type Client, imageOf, randomBlob } from '../client.ts';
-import type { Control } from '../control.ts';
+import { insert } from '../fill.ts';
 import { timed } from '../measure.ts';
 import { compare, outcome, type Row } from '../row.ts';
 import type { CountedBerth, Surroundings } from '../surroundings.ts';
@@ -8,7 +8,6 @@ import type { CountedBerth, Surroundings } from '../surroundings.ts';
 const SMALL = { tags: 1000, referrers: 1000 };
 const LARGE = { tags: 1_000_000, referrers: 100_000 };
 const TINY = { tags: 5000, referrers: 2000 };
-const ROWS_AT_ONCE = 100_000;
 const REQUESTS = 50;
 const ROUNDS = 15;
 const LIMIT = 1.5;
@@ -41,27 +40,31 @@ async function fill(berth: CountedBerth, { tags, referrers }: typeof SMALL): Pro
   await client.pushManifest(image, 'latest');
   await client.request(200, 'GET', 'manifests/latest');
   const { control } = berth;
-  await insert(control, tags, [
-    `INSERT INTO tags SELECT '${repository}', printf('v%07d', i), '${image.digest}', 1, 'central', 1 FROM n`,
-  ]);
+  await insert(
+    control,
+    'central',
+    tags,
+    'tags',
+    `SELECT '${repository}', printf('v%07d', i), '${image.digest}', 1, 'central', 1 FROM n`,
+  );
   const digest = "'sha256:' || printf('%064x', i)";
-  await insert(control, referrers, [
-    `INSERT INTO manifest_contents SELECT '${repository}', ${digest}, 0, '{"annotations":{"number":"' || i || '"}}'
-      FROM n`,
-    `INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, size, created_version,
-      deleted_version, last_pull) SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json',
-      'application/other',
-       '${image.digest}', 40, 1, 0, 0 FROM n`,
-  ]);
+  await insert(
+    control,
+    'central',
+    referrers,
+    'manifest_contents',
+    `SELECT '${repository}', ${digest}, 0, '{"annotations":{"number":"' || i || '"}}' FROM n`,
+  );
+  await insert(
+    control,
+    'central',
+    referrers,
+    `manifests (repository, digest, media_type, artifact_type, subject, size, created_version, deleted_version,
+      last_pull)`,
+    `SELECT '${repository}', ${digest}, 'application/vnd.oci.image.manifest.v1+json', 'application/other',
+      '${image.digest}', 40, 1, 0, 0 FROM n`,
+  );
   return { ...berth, client, subject: image.digest };
-}
-
-async function insert(control: Control, count: number, statements: readonly string[]): Promise<void> {
-  for (let first = 0; first < count; first += ROWS_AT_ONCE) {
-    const last = Math.min(count, first + ROWS_AT_ONCE) - 1;
-    const numbers = `WITH RECURSIVE n(i) AS (SELECT ${first} UNION ALL SELECT i + 1 FROM n WHERE i < ${last})`;
-    await control.sql('central', ...statements.map((statement) => statement.replace('SELECT', `${numbers} SELECT`)));
-  }
 }
 
 function row(name: string, path: (repository: Filled) => string, boundBy: string): Row {

@@ -56,7 +56,7 @@ export type Step =
       readonly kind: 'session';
       readonly method: 'GET' | 'PATCH' | 'PUT' | 'DELETE';
       readonly session: number;
-      /** Which of the session's URLs is used, counted from the newest. */
+      /** The number of the session's URL that is used, counted from the newest. */
       readonly age: number;
       readonly tampering: Tampering;
       readonly range: ChunkRange;

@@ -1,4 +1,4 @@
-/** Which documents are manifests that Berth accepts (docs/conformance.md, "Push: manifests"; image-spec). */
+/** The documents that Berth accepts as manifests (docs/conformance.md, "Push: manifests"; image-spec). */
 import type { Expected } from '../support/answers.ts';
 import { isAnyDigest, isDigest } from './names.ts';
 import { every, isDigit } from './text.ts';

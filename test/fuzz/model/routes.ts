@@ -1,4 +1,7 @@
-/** What a path of the OCI API names. Its last segments decide, because a repository's name may contain any words. */
+/**
+ * The resource that a path of the OCI API names. Its last segments decide, because a repository's name may contain any
+ * words.
+ */
 
 export type Target =
   | { readonly kind: 'ping' | 'catalog' | 'nothing'; readonly name: ''; readonly item: '' }

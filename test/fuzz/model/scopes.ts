@@ -8,7 +8,7 @@ import { every } from './text.ts';
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** What a caller may do. */
+/** The rights of a caller. */
 export interface Caller {
   readonly organization: string | undefined;
   readonly rights: readonly string[];

@@ -3,14 +3,13 @@
  * distinguishes; each answer must have a status, headers and a body that the document describes.
  */
 import { env } from 'cloudflare:workers';
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { createApp } from '../../../src/app.ts';
 import { STALLED_MILLISECONDS } from '../../../src/stores/uploads/body-reader.ts';
-import { basic, call, HOST, type UserName, USERS } from '../../support/client.ts';
+import { basic, call, type CallOptions, type UserName } from '../../support/client.ts';
 import { putImage } from '../../support/content.ts';
 import { startQueues, stopQueues } from '../../support/queues.ts';
+import { workerWith } from '../../support/worker-with.ts';
 
 type JsonSchema = z.core.JSONSchema.JSONSchema;
 
@@ -38,7 +37,7 @@ interface Document {
 interface Example {
   /** Path parameters that differ from {@link PARAMETERS}. */
   readonly parameters?: Readonly<Record<string, string>>;
-  /** Who asks; an administrator by default. */
+  /** The caller; an administrator by default. */
   readonly as?: UserName;
   /** Body of a request that succeeds; built once the fixtures exist. */
   readonly body?: () => Promise<object>;
@@ -98,6 +97,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   'post /api/credentials': { body: body({ name: 'x', kind: 'platform' }) },
   'delete /api/credentials/{name}': { parameters: { name: 'platform' } },
   'get /api/maintenance': {},
+  'get /api/deployment': {},
   'get /api/audit': {},
   'get /api/replication/queues': {},
   [`get ${QUEUE}`]: {},
@@ -173,16 +173,10 @@ async function ask(
   method: string,
   path: string,
   content: string | ReadableStream | undefined,
+  as: CallOptions['as'] = 'admin',
 ): Promise<Response> {
-  const context = createExecutionContext();
-  const headers = {
-    Authorization: basic(USERS.admin),
-    ...(content !== undefined && { 'Content-Type': 'application/json' }),
-  };
-  const request = new Request(`${HOST}${path}`, { method, headers, body: content ?? null });
-  const response = await createApp().fetch(request, { ...env, ...bindings }, context);
-  await waitOnExecutionContext(context);
-  return response;
+  const headers = { ...(content !== undefined && { 'Content-Type': 'application/json' }) };
+  return call(method, path, { as, headers, body: content ?? null, fetcher: workerWith(bindings) });
 }
 
 /** Sends a request whose body never arrives, and returns the answer. */
@@ -197,6 +191,8 @@ async function askAndStall(method: string, path: string): Promise<Response> {
     vi.useRealTimers();
   }
 }
+
+const GUESSER = { authorization: basic({ name: 'guesser', password: 'a-wrong-guess' }) };
 
 const AWAY = {
   prepare: () => ({ bind: () => ({ all: () => Promise.reject(new Error('D1_ERROR: Network connection lost.')) }) }),
@@ -222,9 +218,11 @@ describe.each(Object.keys(EXAMPLES))('%s', (key) => {
     const answers = new Map<string, Response>();
     answers.set('nobody', await call(upper, good, json));
     answers.set('a caller without the right', await call(upper, good, { ...json, as: 'bob' }));
-    answers.set('a store that is away', await ask({ DB_CENTRAL: AWAY }, upper, good, content));
+    // With another key, no remembered login answers for the store.
+    const away = { DB_CENTRAL: AWAY, SIGNING_KEY: btoa('x'.repeat(32)) };
+    answers.set('a store that is away', await ask(away, upper, good, content));
     const unlucky = { limit: async () => ({ success: false }) };
-    answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content));
+    answers.set('too many logins', await ask({ CREDENTIAL_CHECKS: unlucky }, upper, good, content, GUESSER));
     // The requests below come after this one because some of them may succeed.
     answers.set('an allowed caller', await call(upper, good, { ...json, as }));
     const absent = pathOf(path, ABSENT);
@@ -282,4 +280,15 @@ test('a method that a path does not support is 405 with Allow, as the document s
       ]);
     }
   }
+});
+
+test('the document is OpenAPI 3.1, and comes from the schemas that check requests', async () => {
+  const { openapi } = await (await call('GET', '/api/openapi.json')).json<{ openapi: string }>();
+  expect(openapi).toBe('3.1.0');
+  expect(document.components.schemas).toHaveProperty('NewOrganizationCredential.properties.rights.items.enum', [
+    'pull',
+    'push',
+    'delete',
+    'admin',
+  ]);
 });

@@ -1,12 +1,11 @@
-/** What operators see of maintenance over HTTP. */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+/** Maintenance, as operators see it over HTTP. */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createApp } from '../../../src/app.ts';
 import { countMaintenance, saveTask } from '../../../src/maintenance/task-rows.ts';
 import { Database } from '../../../src/stores/database.ts';
 import { call } from '../../support/client.ts';
 import { api, startQueues, stopQueues } from '../../support/queues.ts';
+import { workerConfigured } from '../../support/worker-with.ts';
 
 beforeEach(startQueues);
 afterEach(stopQueues);
@@ -62,13 +61,7 @@ test('lists maintenance tasks: when they ran and will run, what they did, what s
 });
 
 test('says whether collection is on', async () => {
-  const { REGISTRY } = env;
-  const fetcher = async (request: Request): Promise<Response> => {
-    const context = createExecutionContext();
-    const response = await createApp().fetch(request, { ...env, REGISTRY: { ...REGISTRY, collect: false } }, context);
-    await waitOnExecutionContext(context);
-    return response;
-  };
+  const fetcher = workerConfigured({ collect: false });
   for (const [collects, as] of [
     [true, { as: 'admin' }],
     [false, { as: 'admin', fetcher }],

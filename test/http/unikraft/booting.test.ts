@@ -1,4 +1,4 @@
-/** What an instance reads when it boots: with the platform's credential, from the registry of its node. */
+/** The reads of an instance when it boots: with the platform's credential, from the registry of its node. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';

@@ -1,4 +1,4 @@
-/** A changed application is pushed again: what its clients send, in bytes on the wire. */
+/** The bytes that clients send when they push a changed application again. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Application, applicationOf, bytesOfPieces, type Piece } from '../../support/application.ts';
 import { addUsers, USERS } from '../../support/client.ts';
@@ -16,7 +16,7 @@ const LOGIN = { user: 'alice', secret: USERS.alice.password };
 interface Way {
   readonly name: string;
   readonly open: (wire: Wire) => { push(repository: string, tag: string, application: Application): Promise<unknown> };
-  /** What the client sends of an image that is there already. */
+  /** The pieces that the client sends of an image that is already there. */
   readonly again: (application: Application) => readonly Piece[];
 }
 

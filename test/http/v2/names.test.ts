@@ -1,5 +1,6 @@
 /**
- * References and names that nothing can have: reads and deletions say that it does not exist; pushes say what to do.
+ * References and names that nothing can have: reads and deletions answer that it does not exist, and pushes say what to
+ * do.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { addUsers, call, codeOf, errorsOf, tokenFor, USERS } from '../../support/client.ts';

@@ -9,6 +9,7 @@ import {
 } from '../../../src/maintenance/collection/collection-rows.ts';
 import {
   contextOf,
+  expectCollectedAfterLease,
   HOUR,
   locationsOf,
   objectsAt,
@@ -43,15 +44,8 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('a blob goes with its link and its object when its lease ends, and not a moment before', async () => {
-  const blob = await pushBlob(hosts.central, 1);
-  hosts.now += 2 * GRACE - 1;
-  await collect();
-  expect(await locationsOf('central', blob)).toEqual(['central']);
-  hosts.now += GRACE / 4;
-  await collect();
-  expect(await locationsOf('central', blob)).toEqual([]);
-  expect(await rowsAt('central', 'SELECT * FROM links')).toEqual([]);
+test('a blob is removed with its link and object when its lease ends, and not a moment before', async () => {
+  await expectCollectedAfterLease(hosts, 'central', collect);
   expect(await rowsAt('central', 'SELECT * FROM delete_queue')).toEqual([]);
   expect(await objectsAt('central')).toEqual([]);
   expect(await rowsAt('central', "SELECT value FROM maintenance_counters WHERE name = 'collected_bytes'")).toEqual([
@@ -70,7 +64,7 @@ test('a blob that a live manifest references stays until the manifest is deleted
   expect(await objectsAt('central')).toEqual([]);
 });
 
-test('a blob that an index lists as a manifest stays, and a blob that is only a subject goes', async () => {
+test('a blob that an index lists as a manifest stays, and a blob that is only a subject is collected', async () => {
   const blob = await pushBlob(hosts.central, 1);
   const subject = await pushBlob(hosts.central, 2);
   await putManifest(hosts.central, await indexOf([blob]));
@@ -97,7 +91,7 @@ test('a blob that a manifest of another media type names stays', async () => {
   expect(await locationsOf('central', blob)).toEqual(['central']);
 });
 
-test('an unreferenced link goes even if another repository needs its blob', async () => {
+test('an unreferenced link is removed even if another repository needs its blob', async () => {
   const image = await pushImage(hosts.central, 1, ['a']);
   for (const digest of image.manifest.requiredBlobs) {
     expect(await hosts.central.registry.mountBlob(OTHER, digest, granted())).toBe(true);

@@ -1,8 +1,8 @@
 /** After a host's clock was days ahead for a while, no maintenance task may wait for days. */
 import { env } from 'cloudflare:workers';
-import { afterEach, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
-import { contextOf, maintain } from '../../../src/maintenance/schedule.ts';
+import { maintain } from '../../../src/maintenance/schedule.ts';
 import { DAY, MINUTE } from '../../../src/durations.ts';
 import { HOUR, objectsAt, pushBlob, pushImage } from '../../support/collecting.ts';
 import { faulty } from '../../support/faults.ts';
@@ -11,8 +11,6 @@ import { openHosts } from '../../support/hosts.ts';
 import { DATABASES } from '../../support/objects.ts';
 
 const AHEAD = 30 * DAY;
-
-afterEach(() => vi.restoreAllMocks());
 
 const config = {
   ...parseConfig(env),
@@ -99,18 +97,4 @@ test('a comparison that was killed while the clock was ahead goes on afterwards'
   await maintain(config, env, start + MINUTE);
   await maintain(config, env, start + 2 * MINUTE);
   expect((await tasks()).get('central comparison')?.round_ended_at).toBeLessThan(start + HOUR);
-});
-
-test('a run whose clock is set back keeps its own time, and ends', () => {
-  const began = Date.now();
-  const clock = vi.spyOn(Date, 'now').mockReturnValue(began);
-  const context = contextOf(config, env, began);
-  clock.mockReturnValue(began + 5000);
-  expect([context.now(), context.mayGoOn()]).toEqual([began + 5000, true]);
-  clock.mockReturnValue(began + 4990);
-  expect([context.now(), context.mayGoOn()]).toEqual([began + 5000, true]);
-  clock.mockReturnValue(began + 5000 - AHEAD);
-  expect([context.now(), context.mayGoOn()]).toEqual([began + 5000, false]);
-  clock.mockReturnValue(began + 6000);
-  expect(context.mayGoOn()).toBe(false);
 });

@@ -1,4 +1,7 @@
-/** Collection at a node: bytes go only after central has released them, and only while the node does not need them. */
+/**
+ * Collection at a node: bytes are deleted only after central has released them, and only while the node does not need
+ * them.
+ */
 import { beforeEach, expect, test } from 'vitest';
 import { releaseBlobs } from '../../../src/maintenance/collection/release.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -10,6 +13,7 @@ import { markReleasing, release, removeReleased } from '../../../src/maintenance
 import { outboxEntriesAfter } from '../../../src/stores/outbox-rows.ts';
 import {
   contextOf,
+  expectCollectedAfterLease,
   HOUR,
   locationsOf,
   objectsAt,
@@ -33,15 +37,8 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('an unreferenced blob of a node goes: its row at once, its object an hour later', async () => {
-  const blob = await pushBlob(hosts.node1, 1);
-  hosts.now += 2 * GRACE - 1;
-  await collect();
-  expect(await locationsOf('node1', blob)).toEqual(['node1']);
-  hosts.now += GRACE / 4;
-  await collect();
-  expect(await locationsOf('node1', blob)).toEqual([]);
-  expect(await rowsAt('node1', 'SELECT * FROM links')).toEqual([]);
+test('an unreferenced blob of a node is deleted: its row at once, its object an hour later', async () => {
+  await expectCollectedAfterLease(hosts, 'node1', collect);
   expect(await objectsAt('node1')).toHaveLength(1);
   hosts.now += HOUR - 1;
   await collect();
@@ -63,7 +60,7 @@ test('a blob stays while central needs it and has no copy of its own', async () 
   expect(await rowsAt('node1', 'SELECT * FROM locations WHERE releasing IS NOT NULL')).toEqual([]);
   await pull(hosts.central, 'a' as Tag);
 
-  // Once central has its own copy, the node's bytes may go, and central keeps what the node promised.
+  // Once central has its own copy, the node may delete its bytes, and central keeps what the node promised.
   await hosts.drain();
   hosts.now += GRACE;
   await collect();
@@ -77,7 +74,7 @@ test('a blob stays while central needs it and has no copy of its own', async () 
   await pull(hosts.node1, 'a' as Tag);
 });
 
-test('while a node lags, only blobs that central has a copy of go', async () => {
+test('while a node lags, only blobs that central has a copy of are collected', async () => {
   const settled = await pushImage(hosts.node1, 1, ['a']);
   await hosts.drain();
   const loose = await pushBlob(hosts.node1, 5);
@@ -131,7 +128,7 @@ test('a lagging node is not reported if central has copies of all the blobs', as
   expect(await stoppedAt('node1')).toBeNull();
 });
 
-test('while central is away nothing goes, and the node reports why', async () => {
+test('while central is away nothing is collected, and the node reports why', async () => {
   const blob = await pushBlob(hosts.node1, 1);
   hosts.now += 3 * GRACE;
   hosts.central.gate = async () => {

@@ -26,7 +26,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('a tag’s tombstone and history go after the grace time, once every node has applied it', async () => {
+test('a tag’s tombstone and history are removed after the grace time, once every node has applied it', async () => {
   await pushImage(hosts.central, 1, ['a']);
   await hosts.central.registry.deleteTag(REPOSITORY, 'a' as Tag);
   hosts.now += 2 * GRACE;
@@ -157,7 +157,7 @@ test('a deleted manifest loses its content after the grace time, and its version
   await hosts.drain();
   await hosts.node1.registry.deleteManifest(REPOSITORY, image.digest);
   hosts.now += 1.5 * GRACE;
-  // An older outbox entry keeps the tombstone, but the manifest's content goes.
+  // An older outbox entry keeps the tombstone, but the manifest's content is removed.
   await rowsAt(
     'node2',
     "INSERT INTO outbox (kind, repository, key, version, written_at) VALUES ('tag', 'alice/app', 'x', 1, ?1)",

@@ -14,7 +14,7 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-test('unneeded bytes go before live images', async () => {
+test('unneeded bytes are removed before live images', async () => {
   const [a, b] = (await settled(hosts, 'a', 'b')) as [Image, Image];
   await hosts.node1.registry.deleteManifest(REPOSITORY, a.digest);
   await hosts.drain();
@@ -63,11 +63,11 @@ test.each([
   expect(await manifests()).toEqual([b.digest, c.digest].toSorted());
 });
 
-test('bytes of an evicted image go before the next image does, even if the node fails in between', async () => {
+test('bytes of an evicted image are removed before the next image, even if the node fails in between', async () => {
   const [, b, c] = (await settled(hosts, 'a', 'b', 'c')) as [Image, Image, Image];
   const { gate } = hosts.central;
   let asked = 0;
-  // After central has said what it has, the image's rows go, and then one call to the node fails.
+  // After central has said what it has, the image's rows are removed, and then one call to the node fails.
   hosts.central.gate = async (_call, ask) => {
     const answer = await ask();
     if (++asked === 1) failAfterCalls(1);

@@ -56,7 +56,7 @@ test('the least recently pulled images are evicted until the rest fits, and a pu
   ]);
   expect(await rowsAt('central', 'SELECT * FROM audit')).toEqual([]);
 
-  // A pull brings the image back, and it is not the first to go then.
+  // A pull brings the image back, and it is not the first to be evicted then.
   await pull(hosts.node1, 'b' as Tag);
   await hosts.settled();
   await hosts.drain();
@@ -135,7 +135,7 @@ test('an image whose bytes a client was promised stays until the promise ends', 
   expect(await manifests()).toEqual([]);
 });
 
-test('an index goes with its children, except a child that another index needs', async () => {
+test('an index is evicted with its children, except a child that another index needs', async () => {
   const [x, y, z] = (await settled(hosts, 'x', 'y', 'z')) as [Image, Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest, y.digest]), ['old']);
   await putManifest(hosts.node1, await indexOf([y.digest, z.digest]), ['new']);
@@ -152,7 +152,7 @@ test('an index goes with its children, except a child that another index needs',
   await hosts.node1.registry.getManifest(granted(), { kind: 'tag', tag: 'old' as Tag });
 });
 
-test('an index whose child was pulled more recently goes after other images', async () => {
+test('an index whose child was pulled more recently is evicted after other images', async () => {
   const [x, y] = (await settled(hosts, 'x', 'y')) as [Image, Image];
   await putManifest(hosts.node1, await indexOf([x.digest], { annotations: { a: 'b' } }), ['index']);
   await hosts.node1.registry.deleteTag(REPOSITORY, 'x' as Tag);

@@ -7,11 +7,13 @@ import type { Hosts } from '../../support/hosts.ts';
 import {
   at,
   BUCKETS,
+  compare,
   contextOf,
   counterAt,
   DATABASES,
   DAY,
   errorLines,
+  leak,
   locationAt,
   lose,
   openHostsNow,
@@ -27,18 +29,6 @@ beforeEach(async () => {
 });
 
 afterEach(() => void vi.restoreAllMocks());
-
-async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
-  const context = contextOf(hosts);
-  await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
-}
-
-/** Puts an object that no row names, as a crash between R2 and D1 leaves it. */
-async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
-  const key = `blobs/${name}`;
-  await bucket.put(key, bytesOf(1, 10));
-  return key;
-}
 
 describe('a comparison', () => {
   test('of several pages of objects, in slices, finds each orphan once', async () => {
@@ -64,7 +54,7 @@ describe('a comparison', () => {
     expect(await locationAt('central', blobs[0]!)).toMatchObject({ damage: 'missing' });
     for (const blob of blobs.slice(1)) expect(await locationAt('central', blob)).toMatchObject({ damage: null });
     hosts.now += (ORPHAN_DAYS + 1) * DAY;
-    await compare();
+    await compare(hosts);
     expect((await BUCKETS.central.list()).objects.map(({ key }) => key)).toHaveLength(4);
     expect(await counterAt('central', 'orphans_deleted')).toBe(2100);
   });
@@ -79,7 +69,7 @@ describe('a comparison', () => {
       )
       .run();
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([]);
     expect(await locationAt('central', digest)).toMatchObject({ damage: null });
   });
@@ -96,7 +86,7 @@ describe('a comparison', () => {
     await leak('9999');
     errorLines();
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await counterAt('central', 'damaged_found')).toBe(1500);
     expect(await orphansAt('central')).toEqual(['blobs/00000', 'blobs/9999']);
   });

@@ -5,19 +5,19 @@ import type { Hosts } from '../../support/hosts.ts';
 import {
   at,
   BUCKETS,
-  contextOf,
+  compare,
   counterAt,
   DATABASES,
   DAY,
   errorLines,
   keyAt,
+  leak,
   locationAt,
   lose,
   openHostsNow,
   ORPHAN_DAYS,
   orphansAt,
 } from '../../support/objects.ts';
-import { compareObjects } from '../../support/maintenance.ts';
 
 const HOUR = DAY / 24;
 
@@ -29,44 +29,32 @@ beforeEach(async () => {
 
 afterEach(() => void vi.restoreAllMocks());
 
-async function compare(store: 'central' | 'node1' = 'central'): Promise<void> {
-  const context = contextOf(hosts);
-  await compareObjects(context, store === 'central' ? context.central : context.nodes[0]!, ORPHAN_DAYS * DAY);
-}
-
-/** Puts an object that no row names, as a crash between R2 and D1 leaves it. */
-async function leak(name: string, bucket = BUCKETS.central): Promise<string> {
-  const key = `blobs/${name}`;
-  await bucket.put(key, bytesOf(1, 10));
-  return key;
-}
-
 test('a location whose object is gone is marked as damaged, and others are not', async () => {
   const lost = await pushBlob(at(hosts.central), bytesOf(1, 100));
   const kept = await pushBlob(at(hosts.central), bytesOf(2, 100));
   await lose('central', lost);
   const lines = errorLines();
-  await compare();
+  await compare(hosts);
   expect(await locationAt('central', lost)).toMatchObject({ damage: 'missing' });
   expect(await locationAt('central', kept)).toMatchObject({ damage: null });
   expect(lines).toEqual([{ damaged: lost, store: 'central', key: await keyAt('central', lost), problem: 'missing' }]);
 });
 
 describe('an object without a row', () => {
-  test('is left alone while a request may yet name it, then becomes an orphan, and goes after 30 days', async () => {
+  test('is left alone while a request may yet name it, then is an orphan, and is deleted after 30 days', async () => {
     const blob = await pushBlob(at(hosts.central), bytesOf(2, 100));
     const key = await leak('orphan');
     hosts.now = Date.now() + HOUR / 2;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([]);
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([key]);
     hosts.now += ORPHAN_DAYS * DAY - 1;
-    await compare();
+    await compare(hosts);
     expect(await BUCKETS.central.head(key)).not.toBeNull();
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await BUCKETS.central.head(key)).toBeNull();
     expect(await orphansAt('central')).toEqual([]);
     expect(await BUCKETS.central.head(await keyAt('central', blob))).not.toBeNull();
@@ -82,7 +70,7 @@ describe('an object without a row', () => {
       .all<Record<string, string | number | null>>();
     await DATABASES.central.prepare('DELETE FROM locations').run();
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([key]);
     const row = results[0]!;
     const columns = Object.keys(row);
@@ -91,7 +79,7 @@ describe('an object without a row', () => {
       .bind(...Object.values(row))
       .run();
     hosts.now += (ORPHAN_DAYS + 1) * DAY;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([]);
     expect(await BUCKETS.central.head(key)).not.toBeNull();
   });
@@ -100,17 +88,17 @@ describe('an object without a row', () => {
     const open = await hosts.central.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
     await hosts.central.registry.appendChunk(session(open), undefined, bodyOf(bytesOf(3, 50)));
     hosts.now += 2 * HOUR;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([]);
   });
 
   test('is forgotten if somebody else deletes it', async () => {
     const key = await leak('orphan');
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     await BUCKETS.central.delete(key);
     hosts.now += DAY;
-    await compare();
+    await compare(hosts);
     expect(await orphansAt('central')).toEqual([]);
     expect(await counterAt('central', 'orphans_deleted')).toBe(0);
   });
@@ -122,13 +110,13 @@ describe('an object without a row', () => {
       VALUES ('sha256:x', 'node1', ?1, 10, 0, 0)`;
     await DATABASES.central.prepare(insert).bind(key).run();
     hosts.now += DAY;
-    await compare('node1');
+    await compare(hosts, 'node1');
     hosts.now += (ORPHAN_DAYS + 1) * DAY;
-    await compare('node1');
+    await compare(hosts, 'node1');
     expect(await BUCKETS.node1.head(key)).not.toBeNull();
     await DATABASES.central.prepare('DELETE FROM locations').run();
     hosts.now += DAY;
-    await compare('node1');
+    await compare(hosts, 'node1');
     expect(await BUCKETS.node1.head(key)).toBeNull();
   });
 });

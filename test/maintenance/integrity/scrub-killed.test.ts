@@ -1,4 +1,4 @@
-/** A run of maintenance that is killed at any call, after the call took effect, is made good by the next run. */
+/** A run of maintenance may be killed at any call, after the call took effect: the next run makes up for it. */
 import { env } from 'cloudflare:workers';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { MaintenanceContext } from '../../../src/maintenance/context.ts';

@@ -1,5 +1,5 @@
 /**
- * What lists of images cost. A page costs the same, whatever the store holds; a digest costs as much as a HEAD of its
+ * The cost of lists of images. A page costs the same, whatever the store holds; a digest costs as much as a HEAD of its
  * manifest.
  */
 import { env } from 'cloudflare:workers';

@@ -1,6 +1,7 @@
 /** Lists of images at a node: which stores are asked, and how often. */
+import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
-import type { Tag } from '../../../src/oci/reference.ts';
+import type { RepositoryName, Tag } from '../../../src/oci/reference.ts';
 import { resetCounts } from '../../support/counting.ts';
 import { bodyOf, bytesOf, contentDigest, granted, type Image, imageOf, REPOSITORY } from '../../support/fixture.ts';
 import type { ListedImage, Page } from '../../../src/registry/registry.ts';
@@ -11,13 +12,15 @@ beforeEach(async () => {
   hosts = await openHosts();
 });
 
-async function push({ registry }: Host, seed: number, tag: string): Promise<Image> {
+/** Pushes an image of a config and a layer, under a tag if one is given. */
+async function push({ registry }: Host, seed: number, tag?: string, repository = REPOSITORY): Promise<Image> {
   const contents = [bytesOf(seed, 20), bytesOf(seed + 1, 40)] as const;
   const [config, layer] = [await contentDigest(contents[0]), await contentDigest(contents[1])];
-  await registry.putBlob(REPOSITORY, config, bodyOf(contents[0]));
-  await registry.putBlob(REPOSITORY, layer, bodyOf(contents[1]));
+  await registry.putBlob(repository, config, bodyOf(contents[0]));
+  await registry.putBlob(repository, layer, bodyOf(contents[1]));
   const image = await imageOf(config, [layer]);
-  await registry.putManifest(REPOSITORY, image.digest, image.manifest, image.bytes.byteLength, [tag as Tag]);
+  const tags = tag === undefined ? [] : [tag as Tag];
+  await registry.putManifest(repository, image.digest, image.manifest, image.bytes.byteLength, tags);
   return image;
 }
 
@@ -94,6 +97,32 @@ test('the list of everything that the node serves costs each store one round tri
   expect(await cost(() => node1.registry.listImages(all, true, { limit: 4, after: '' }, true))).toEqual([1, 1, 0]);
   const { items } = await node1.registry.listImages(all, true, { limit: 100, after: '' }, true);
   expect(items.filter(({ digest }) => digest === both.digest).map(({ tags }) => tags.length)).toEqual([1]);
+});
+
+test('public repositories without a tag count in a page, and hide no image', async () => {
+  const { central } = hosts;
+  const publish = env.DB_CENTRAL.prepare('INSERT INTO public_repositories (name) VALUES (?1)');
+  for (const [i, name] of ['a', 'b', 'c', 'd', 'e', 'f'].entries()) {
+    const repository = `alice/${name}` as RepositoryName;
+    await push(central, 10 * i, name === 'b' || name === 'f' ? 'latest' : undefined, repository);
+    await publish.bind(repository).run();
+  }
+  const scope = { ranges: [], publicWithin: { from: '', to: '~' } };
+  for (const limit of [1, 2, 3, 10]) {
+    const found: string[] = [];
+    let after: string | undefined = '';
+    while (after !== undefined) {
+      const page: Page<ListedImage> = await central.registry.listImages(scope, true, { limit, after });
+      found.push(
+        ...page.items.map(({ repository, tags }) => `${repository}${tags.map(({ name }) => `:${name}`).join()}`),
+      );
+      after = page.last;
+    }
+    expect([limit, found]).toEqual([
+      limit,
+      ['alice/b:latest', 'alice/f:latest', 'alice/a', 'alice/c', 'alice/d', 'alice/e'],
+    ]);
+  }
 });
 
 test('after a read from a store whose clock is ahead, the next push still gets a later version', async () => {

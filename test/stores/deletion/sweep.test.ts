@@ -195,7 +195,7 @@ test('usage is right during a sweep, and zero after it', async () => {
   expect((await keptUsage(env.DB_CENTRAL)).sums).toEqual({});
 });
 
-test('a page of a list costs the page even with dead rows before live ones, and all pages together show the live ones', async () => {
+test('a page of a list costs what is on it even with dead rows before live ones, and all pages together show the live ones', async () => {
   await fill(MANY);
   await remove();
   fixture.now += 1000;

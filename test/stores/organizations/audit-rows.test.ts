@@ -1,4 +1,4 @@
-/** Which prefetches share an entry of the audit log. */
+/** Prefetches that share an entry of the audit log. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { HOUR, MINUTE } from '../../../src/durations.ts';

@@ -1,5 +1,5 @@
 /**
- * What it costs to keep the usage of organizations: the D1 rows of a push with the triggers and without. It adds no
+ * The cost of keeping the usage of organizations: the D1 rows of a push with the triggers and without. They add no
  * round trip, as `operation-counts.test.ts` shows.
  */
 import { env } from 'cloudflare:workers';

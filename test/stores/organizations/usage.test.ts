@@ -51,7 +51,7 @@ async function requireKept(step: string): Promise<void> {
   }
 }
 
-/** What steps remember of earlier ones. */
+/** The memory that steps have of earlier ones. */
 class Walk {
   readonly #random: Random;
   readonly #images: Image[] = [];

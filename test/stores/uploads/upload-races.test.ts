@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config.ts';
 import { maintain } from '../../../src/maintenance/schedule.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import type { UploadProgress } from '../../../src/registry/registry.ts';
+import { ChunkOutOfOrder, type UploadProgress } from '../../../src/registry/registry.ts';
 import { faultyR2 } from '../../support/faults.ts';
 import {
   bodyOf,
@@ -39,16 +39,20 @@ function bucketWith(replaced: Partial<Pick<R2Bucket, 'get' | 'put'>>): R2Bucket 
   });
 }
 
-/** Returns a D1 whose n-th batch is applied, and then fails. */
-function losingAnswer(n = 1): D1Database {
+/** An error after which a batch does not run again. */
+const OVERLOADED = 'D1_ERROR: D1 DB is overloaded. Requests queued for too long.';
+
+/** Returns a D1 whose n-th batch is applied, and then fails. Other requests are made meanwhile. */
+function losingAnswer(n = 1, message = OVERLOADED, meanwhile = async (): Promise<void> => undefined): D1Database {
   let batches = 0;
   return new Proxy(env.DB_CENTRAL, {
     get: (database, name) =>
       name === 'batch'
         ? async (statements: D1PreparedStatement[]) => {
             const results = await database.batch(statements);
-            if (++batches === n) throw new Error('D1_ERROR: Network connection lost.');
-            return results;
+            if (++batches !== n) return results;
+            await meanwhile();
+            throw new Error(message);
           }
         : (Reflect.get(database, name) as () => unknown).bind(database),
   });
@@ -104,6 +108,25 @@ describe('one session, closed twice at once', () => {
 });
 
 describe('a lost answer', () => {
+  test('of a chunk that another request has gone on from: the batch runs again, and its object is not deleted', async () => {
+    const open = await fixture.registry.openUpload(REPOSITORY, SUBJECT, 'sha256');
+    const digest = await digestOf('sha256', content);
+    const goOn = async (): Promise<void> => {
+      const again = fixture.registry.appendChunk(session(open), undefined, bodyOf(content));
+      const refused: unknown = await again.catch((error: unknown) => error);
+      if (!(refused instanceof ChunkOutOfOrder)) throw new Error('the chunk was taken twice');
+      await fixture.registry.finishUpload(session(refused.progress), digest, undefined, undefined);
+    };
+    const losing = await fixture.fresh({ database: losingAnswer(1, 'D1_ERROR: Network connection lost.', goOn) });
+    await expect(losing.registry.appendChunk(session(open), undefined, bodyOf(content))).rejects.toMatchObject({
+      kind: 'UNAVAILABLE',
+    });
+    await losing.settled();
+    await fixture.settled();
+    expect(await readsBack()).toBe(true);
+    expect(await unreferencedObjects()).toEqual([]);
+  });
+
   test('of a closing PUT: the retry succeeds', async () => {
     const progress = await uploadOf(content);
     const digest = await digestOf('sha256', content);

@@ -1,5 +1,5 @@
 /**
- * Requests as Go's HTTP client makes them, and so docker, containerd and crane. It keeps sending even if the answer
+ * Requests as Go's HTTP client makes them, which docker, containerd and crane use. It keeps sending even if the answer
  * comes early.
  */
 import { execFileSync, spawn } from 'node:child_process';

@@ -47,7 +47,7 @@ export class PlatformServer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Starts to listen, the second time on the same port. */
+  /** Starts to listen. Later calls use the port of the first. */
   async listen(): Promise<void> {
     this.#server = createServer((request, response) => this.#answer(request, response));
     this.#server.listen(this.#port, '127.0.0.1');
@@ -77,7 +77,7 @@ export class PlatformServer {
     return this.asked.filter((token) => token === whole).length;
   }
 
-  /** Makes it behave so whenever it is asked about this token. */
+  /** Sets how it answers whenever it is asked about this token. */
   answer({ whole }: PlatformToken, behaviour: Behaviour): void {
     this.#behaviours.set(whole, behaviour);
   }

@@ -12,7 +12,7 @@ import { REPOSITORIES } from './repositories.ts';
 
 export type Right = 'pull' | 'push' | 'delete' | 'admin';
 
-/** What the rule must know about a caller. */
+/** The facts about a caller that the rule needs. */
 export type Identity = { readonly limits?: Limited } & (
   | { readonly kind: 'nobody' | 'refused' | 'platform' | 'administrator' }
   | {
@@ -85,7 +85,7 @@ function limitsIn({ registries, expiresAt }: Limited): Limited {
 
 export const OWNER = 'alice-pull-push-delete-admin';
 
-/** A credential that is no caller, so that the management API may remove it. */
+/** A credential that is not a caller, so that the management API may remove it. */
 export const VICTIM: NewUser = {
   kind: 'organization',
   name: 'victim',

@@ -17,7 +17,7 @@ export interface Route {
   path(world: World, session: string): string;
   readonly body?: (world: World) => { readonly type: string; readonly content: Uint8Array<ArrayBuffer> };
   readonly answers: Readonly<Record<Target['state'], Answer>>;
-  /** Where a blob is mounted from; '' means any repository that the caller can pull from. */
+  /** The repository to mount a blob from; '' means any that the caller can pull from. */
   readonly mounts?: { readonly blob: keyof typeof SOURCES; readonly from: keyof typeof SOURCES | '' };
 }
 

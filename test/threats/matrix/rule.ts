@@ -10,7 +10,7 @@ import type { Answer, Route } from './routes.ts';
 export interface Expected {
   readonly answer: Answer;
   readonly allowed: boolean;
-  /** What WWW-Authenticate must contain; undefined if there must be none. */
+  /** The parts that WWW-Authenticate must contain; undefined if there must be none. */
   readonly challenge: readonly string[] | undefined;
 }
 

@@ -89,7 +89,7 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step(COLLECT),
     ],
   },
-  // A node finds a blob that it is about to copy down among its own bytes, which then go.
+  // A node is about to copy a blob down, finds it among its own bytes, and then loses those bytes.
   {
     skews: EQUAL,
     steps: [

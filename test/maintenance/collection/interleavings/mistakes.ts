@@ -31,6 +31,9 @@ export const MISTAKES = {
   'a commit on a link of any age': [
     [/k\.usable_until > CAST\((\?\d) AS INTEGER\)/, 'k.usable_until > CAST($1 AS INTEGER) - 1e18'],
   ],
+  'a HEAD that relies on a link of any age': [
+    [/k\.usable_until >= CAST\(\?5 AS INTEGER\)/, 'k.usable_until >= CAST(?5 AS INTEGER) - 1e18'],
+  ],
   'a deleting statement without its condition': [
     [
       /(DELETE FROM locations AS l WHERE l\.digest IN \(SELECT value FROM json_each\(\?1\)\))\s+AND NOT[\s\S]*$/,

@@ -45,12 +45,13 @@ export type Operation =
   | Work;
 
 /**
- * Where an operation is stopped: at a call to a store, counted from 0, either before it is sent or before its answer.
+ * The point at which an operation is stopped: at a call to a store, counted from 0, either before it is sent or before
+ * its answer.
  */
 export interface Stop {
   readonly call: number;
   readonly at: 'before' | 'after';
-  /** After how many steps the operation goes on; null if it is killed. */
+  /** The number of steps after which the operation goes on; null if it is killed. */
   readonly resume: number | null;
 }
 

@@ -1,0 +1,83 @@
+/**
+ * Links at a node to blobs whose bytes are elsewhere, and which central has promised to keep (`links.usable_until`).
+ *
+ * Invariant 5: such a link is usable until 0.75 g before the earliest of central's leases ends. A manifest may be
+ * committed on it, and a HEAD may answer from it as long as that leaves g.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import { COUNTS_ANEW, type LocationRow, noRoomFor, SELECT_REFUSED } from './blob-rows.ts';
+import { type BoundStatement, type Database, sql } from './database.ts';
+import { isAliveLink } from './deletion/removals.ts';
+import { addedBy, exceedsQuota, sizeOfBlobElsewhere } from './organizations/usage-rows.ts';
+
+/** A blob, with its size in bytes. */
+interface SizedBlob {
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+/** The time of a link whose blob is promised again. It stays the same, unless a removal has hidden the link since. */
+const LINKED_AT = `iif(${isAliveLink('links')}, links.created_at, excluded.created_at)`;
+
+const LINK_UNTIL = sql`
+  INSERT INTO links (repository, digest, created_at, usable_until)
+    VALUES (?1, ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER))
+  ON CONFLICT (repository, digest) DO UPDATE SET usable_until = excluded.usable_until, created_at = ${LINKED_AT}
+  WHERE NOT ${isAliveLink('links')} OR coalesce(links.usable_until, 0) < excluded.usable_until`;
+
+/**
+ * Links a blob that central counts for the organization.
+ * @param until the latest time at which a manifest that needs it may be committed, in milliseconds since the epoch
+ */
+export function linkUntil(
+  repository: RepositoryName,
+  { digest, size }: SizedBlob,
+  now: number,
+  until: number,
+): BoundStatement[] {
+  return [[LINK_UNTIL, repository, digest, now, until], sizeOfBlobElsewhere(repository, digest, size)];
+}
+
+/**
+ * Returns until when a node may commit manifests on the strength of central's promise: 0.75 g before the earliest lease
+ * ends.
+ */
+export function usableUntil(locations: readonly LocationRow[], grace: number): number {
+  return Math.min(...locations.map(({ lease_until: until }) => until)) - 0.75 * grace;
+}
+
+const LINK_IF_ROOM = sql`
+  INSERT INTO links (repository, digest, created_at) SELECT ?1, ?2, CAST(?3 AS INTEGER)
+  WHERE NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}
+  ON CONFLICT (repository, digest) DO UPDATE
+    SET created_at = ${LINKED_AT}, released = iif(${COUNTS_ANEW}, 2, links.released)
+  WHERE ${COUNTS_ANEW}`;
+
+const LINK_UNTIL_IF_ROOM = sql`
+  UPDATE links SET usable_until = CAST(?3 AS INTEGER)
+  WHERE repository = ?1 AND digest = ?2 AND coalesce(usable_until, 0) < CAST(?3 AS INTEGER)
+    AND NOT ${exceedsQuota('?1', addedBy('?2', '?4'))}`;
+
+/**
+ * Does the same as {@link linkUntil}, for a blob that central does not count for the organization yet.
+ * @throws OciError QUOTA_EXCEEDED, UNAVAILABLE
+ */
+export async function linkFromElsewhere(
+  node: Database,
+  repository: RepositoryName,
+  { digest, size }: SizedBlob,
+  now: number,
+  until: number,
+): Promise<void> {
+  const { refused } = await node.batch(
+    {
+      refused: [SELECT_REFUSED, repository, digest, size],
+      link: [LINK_IF_ROOM, repository, digest, now, size],
+      until: [LINK_UNTIL_IF_ROOM, repository, digest, until, size],
+      size: sizeOfBlobElsewhere(repository, digest, size),
+    },
+    { again: true },
+  );
+  if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
+}

@@ -1,0 +1,140 @@
+/** Questions before an upload, at a node, while central is slow or never answers. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RepositoryName } from '../../src/oci/reference.ts';
+import { bytesOf, type Fixture, GRACE, granted, imageOf, pushBlob, pushImage, REPOSITORY } from '../support/fixture.ts';
+import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
+import { BINDINGS } from '../support/bindings.ts';
+
+const OTHER = 'alice/other' as RepositoryName;
+
+let hosts: Hosts;
+let kernel: Digest;
+
+beforeEach(async () => {
+  hosts = await openHosts({ pushWaitMilliseconds: 1 });
+  kernel = await pushBlob(at(hosts.central), bytesOf(9, 1000));
+});
+
+function at({ registry }: Host): Fixture {
+  return { registry } as unknown as Fixture;
+}
+
+function head(repository = REPOSITORY, mayPush = true): Promise<number | string> {
+  return hosts.node1.registry.resolveBlob(granted(repository), kernel, mayPush).then(
+    ({ size }) => size,
+    (error: { kind: string }) => error.kind,
+  );
+}
+
+/** Makes calls to central wait until the returned function is called. */
+function slowCentral(): () => void {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  hosts.central.gate = async (_call, work) => {
+    await promise;
+    return work();
+  };
+  return () => resolve(undefined);
+}
+
+function centralAway(): void {
+  hosts.central.gate = () => Promise.reject(new Error('central is away'));
+}
+
+const linksAtNode = async (): Promise<unknown[]> =>
+  (await BINDINGS.node1[0].prepare('SELECT repository FROM links').all<{ repository: string }>()).results.map(
+    ({ repository }) => repository,
+  );
+
+describe('while central is slow', () => {
+  test('a HEAD by a pusher is 404 at once, and central’s later yes answers the next HEAD and the commit', async () => {
+    const answer = slowCentral();
+    expect(await head()).toBe('BLOB_UNKNOWN');
+    answer();
+    await hosts.settled();
+    centralAway();
+    expect(await head()).toBe(1000);
+    const config = await pushBlob(at(hosts.node1), bytesOf(10, 10));
+    await pushImage(at(hosts.node1), await imageOf(config, [kernel]), ['latest']);
+  });
+
+  test('a mount becomes an upload at once, and central’s later yes answers the next HEAD', async () => {
+    const answer = slowCentral();
+    expect(await hosts.node1.registry.mountBlob(OTHER, kernel, granted())).toBe(false);
+    const anywhere = { ranges: [{ from: 'alice/', to: 'alice0' }], withPublic: true };
+    expect(await hosts.node1.registry.mountBlob(OTHER, kernel, anywhere)).toBe(false);
+    answer();
+    await hosts.settled();
+    centralAway();
+    expect(await head(OTHER)).toBe(1000);
+    expect(await linksAtNode()).toEqual([OTHER]);
+  });
+
+  test.each(['before', 'after'] as const)(
+    'the upload that follows is whole if central says yes %s it',
+    async (when) => {
+      const answer = slowCentral();
+      expect(await head()).toBe('BLOB_UNKNOWN');
+      if (when === 'before') {
+        answer();
+        await hosts.settled();
+      }
+      await pushBlob(at(hosts.node1), bytesOf(9, 1000));
+      answer();
+      await hosts.settled();
+      centralAway();
+      expect((await hosts.node1.registry.getBlob(granted(), kernel)).size).toBe(1000);
+    },
+  );
+
+  test('a later no leaves nothing', async () => {
+    const answer = slowCentral();
+    expect(await head('alice/third' as RepositoryName)).toBe('BLOB_UNKNOWN');
+    expect(await hosts.node1.registry.mountBlob(OTHER, kernel, granted('alice/third' as RepositoryName))).toBe(false);
+    answer();
+    await hosts.settled();
+    expect(await linksAtNode()).toEqual([]);
+  });
+
+  test('a pull waits for central as before, since a 404 would be wrong', async () => {
+    const answer = slowCentral();
+    const pulled = head(REPOSITORY, false);
+    expect(await head()).toBe('BLOB_UNKNOWN');
+    answer();
+    expect(await pulled).toBe(1000);
+    centralAway();
+    expect(await head(REPOSITORY, false)).toBe('UNAVAILABLE');
+  });
+});
+
+describe('central’s promise answers a HEAD at the node', () => {
+  test('as long as it leaves the grace time; then central is asked again, and renews its lease', async () => {
+    hosts = await openHosts();
+    hosts.now += GRACE / 4 + 1;
+    expect(await head()).toBe(1000);
+    const calls = hosts.central.counts.d1;
+    hosts.now += GRACE / 4;
+    expect([await head(), hosts.central.counts.d1 - calls]).toEqual([1000, 0]);
+    hosts.now += 1;
+    expect([await head(), hosts.central.counts.d1 - calls]).toEqual([1000, 1]);
+    const lease = await BINDINGS.central[0].prepare('SELECT lease_until FROM locations').first<number>('lease_until');
+    expect(lease).toBe(hosts.now + 2 * GRACE);
+  });
+
+  test('only in the repository that it was given for', async () => {
+    hosts = await openHosts();
+    expect(await head()).toBe(1000);
+    centralAway();
+    expect(await head()).toBe(1000);
+    expect(await head(OTHER)).toBe('BLOB_UNKNOWN');
+    expect(await head('bob/app' as RepositoryName)).toBe('BLOB_UNKNOWN');
+  });
+
+  test('until the node hears that the blob was deleted', async () => {
+    hosts = await openHosts();
+    expect(await head()).toBe(1000);
+    await hosts.central.registry.deleteBlob(REPOSITORY, kernel);
+    await hosts.drain();
+    expect(await head()).toBe('BLOB_UNKNOWN');
+  });
+});

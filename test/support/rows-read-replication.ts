@@ -1,0 +1,140 @@
+/** Operations of replication on a store that {@link fillAsAdversary} has filled. */
+import type { MediaType } from '../../src/oci/media-type.ts';
+import type { RepositoryName, Tag } from '../../src/oci/reference.ts';
+import * as records from '../../src/stores/manifests/manifest-records.ts';
+import * as announcements from '../../src/replication/announcement-rows.ts';
+import { raiseClockTo, selectClock } from '../../src/stores/clock.ts';
+import * as copies from '../../src/replication/copy-rows.ts';
+import * as changeLog from '../../src/stores/change-log-rows.ts';
+import * as applied from '../../src/replication/apply-changes.ts';
+import { missingMigrations } from '../../src/stores/applied-migrations.ts';
+import { healthOf } from '../../src/stores/health.ts';
+import * as outboxEntries from '../../src/stores/outbox-rows.ts';
+import { mergeRows } from '../../src/stores/merge.ts';
+import type { Store } from '../../src/stores/store.ts';
+import * as usage from '../../src/stores/organizations/usage-rows.ts';
+import { BIG, COMMON, digest, MALLORY, NOW, TAG, TAGGED, TOP } from './adversary.ts';
+import type { Operation } from './rows-read.ts';
+
+const SMALL = 'mallory/small' as RepositoryName;
+const tag = (name: string) => name as Tag;
+
+/** Returns the operations by name, in the order in which they must run. */
+export function replication(central: Store, node: Store): [string, Operation][] {
+  const { database } = central;
+  const blob = { digest: COMMON, key: 'blobs/n', size: 50 };
+  const waiting: outboxEntries.OutboxEntry[] = [
+    { kind: 'tag', repository: BIG, key: TAG, version: 1, written_at: 1 },
+    { kind: 'manifest', repository: BIG, key: TOP, version: 1, written_at: 1 },
+    { kind: 'manifest', repository: BIG, key: digest('f', 3), version: 1, written_at: 1 },
+  ];
+  const announced = async (): Promise<void> => {
+    const { tags } = await announcements.readToAnnounce(database, waiting);
+    const heads = await records.readHeads(
+      database,
+      [TAGGED, digest('b', 1)].map((of) => ({ repository: BIG, digest: of })),
+    );
+    const whole = await records.readManifests(database, 'central', heads);
+    const sent = {
+      store: 'node1',
+      tags,
+      ...whole,
+      blobs: [{ repository: BIG, digest: COMMON, manifest: TAGGED, key: 'blobs/y', size: 50 }],
+    };
+    await announcements.announceTo(central, sent, NOW, NOW);
+  };
+  const lifecycles = [
+    { repository: BIG, digest: digest('0', 7), created: 5_000_000, deleted: 0, mediaType: 'a/b' as MediaType },
+    { repository: BIG, digest: digest('b', 7), created: 0, deleted: 5_000_000 },
+  ];
+  const large = {
+    repository: BIG,
+    digest: digest('8', 1),
+    created: 1,
+    deleted: 0,
+    mediaType: 'a/b' as MediaType,
+    artifactType: '',
+    typed: '',
+    typedOtherwise: '',
+    subject: null,
+    size: 5,
+    references: [],
+    contents: ['x'.repeat(600_000)],
+  };
+  const entries: changeLog.ChangeLogEntry[] = [
+    { position: 1, recorded_at: NOW, kind: 'tag', name: BIG, key: tag('d00001'), version: 5_000_000 },
+    { position: 2, recorded_at: NOW, kind: 'manifest', name: BIG, key: digest('b', 9), version: 5_000_000 },
+    { position: 3, recorded_at: NOW, kind: 'link', name: BIG, key: COMMON, version: 0 },
+    { position: 4, recorded_at: NOW, kind: 'repository', name: 'mallory/00006' as RepositoryName, version: 5_000_000 },
+    { position: 5, recorded_at: NOW, kind: 'visibility', name: 'mallory/00007', row: null },
+    { position: 6, recorded_at: NOW, kind: 'visibility', name: 'mallory/00007', row: '{}' },
+    { position: 7, recorded_at: NOW, kind: 'organization', name: 'org7', row: null },
+    { position: 8, recorded_at: NOW, kind: 'organization', name: 'org8', row: '{"name":"org8","created_at":1}' },
+    { position: 9, recorded_at: NOW, kind: 'credential', name: 'id7', row: null },
+    {
+      position: 10,
+      recorded_at: NOW,
+      kind: 'credential',
+      name: 'id8',
+      row: JSON.stringify({
+        id: 'id8',
+        kind: 'organization',
+        organization: 'org9',
+        name: 'x',
+        rights: '[]',
+        repositories: '[]',
+        secret_hash: 'h8',
+        created_at: 1,
+      }),
+    },
+  ];
+  return [
+    ['announce', announced],
+    ['merge', () => database.batch(mergeRows({ tags: [], lifecycles, manifests: [large], blobs: [] }, NOW))],
+    [
+      'leave tags to central',
+      () => database.batch(usage.leaveTagsToCentral([{ repository: BIG, name: TAG, digest: TAGGED }])),
+    ],
+    [
+      'leave to central',
+      () => database.batch(usage.leaveToCentral([{ repository: BIG, digest: TOP, created: 1, deleted: 0 }])),
+    ],
+    [
+      'apply usage',
+      () =>
+        database.batch(
+          usage.applyUsage('node1', undefined, [
+            { organization: MALLORY, bytes: 1, manifests: 1, tags: 1, changed: 5 },
+          ]),
+        ),
+    ],
+    ['outbox', () => outboxEntries.outboxEntriesAfter(database, undefined, 10)],
+    ['delete outbox entries', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
+    ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
+    ['the least version', () => outboxEntries.leastVersion(database)],
+    ['how many wait', () => outboxEntries.outboxDepth(database)],
+    ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
+    ['count blobs that only a node has', () => copies.onlyAt(central, 'node1')],
+    ['list blobs that only a node has', () => copies.listOnlyAt(central, 'node1', ['node2'], '', 10)],
+    ['settle', () => copies.settle(central, 'node1', blob, NOW, NOW)],
+    ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
+    ['keep a blob copied down', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],
+    ['link a blob copied down', () => copies.linkCopiedDown(node, SMALL, COMMON, NOW)],
+    ['unlink a blob copied down', () => database.batch([copies.removeCopiedDownLink(BIG, COMMON, NOW)])],
+    [
+      'the change log',
+      () => changeLog.readChangeLog(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW),
+    ],
+    ['positions in the change log', () => changeLog.storePositions(database)],
+    ['start of the change log', () => changeLog.startOfChangeLog(database)],
+    ['end of the change log', () => changeLog.endOfChangeLog(database)],
+    ['apply the change log', () => database.batch(applied.applyChangeLog('node1', 'central', 0, entries, NOW))],
+    ['change log state', () => applied.changeLogStateOf(database, 'node1')],
+    ['delete applied entries', () => changeLog.deleteAppliedEntries(database, ['other1'], NOW, 10)],
+    ['the clock', () => database.batch([selectClock()])],
+    ['raise the clock', () => raiseClockTo(database, NOW * 1000, NOW)],
+    ['health', () => healthOf(central)],
+    ['migrations', () => missingMigrations(central.database)],
+    ['probe', () => database.probe()],
+  ];
+}
