@@ -1,9 +1,9 @@
 /**
- * The good logins that are remembered: by an isolate, and in notes by its data centre. So all machines of a fleet, which
- * reach many isolates, cost one look-up a minute. It keeps hashes of secrets, never the secrets themselves.
+ * Remembers good logins: in the isolate, and in notes of its data center. So all machines of a fleet, which reach many
+ * isolates, cost one look-up a minute. It keeps hashes of secrets, never the secrets themselves.
  *
- * What a look-up found answers for a minute, wherever it is read. For an hour it is remembered that the login was good.
- * Such a login is no guess, so the limits of failed logins do not stop it, but it is looked up again.
+ * The result of a look-up answers for a minute, wherever it is read. For an hour, the memory knows that the login was
+ * good. Such a login is no guess, so the limits of failed logins do not stop it, but it is looked up again.
  */
 import { z } from 'zod';
 import { HOUR, MINUTE } from '../durations.ts';

@@ -1,9 +1,9 @@
 /**
- * Notes that the isolates of a data centre leave for each other in its cache. A note is a short text under a name. It
+ * Notes that the isolates of a data center leave for each other in its cache. A note is a short text under a name. It
  * may vanish at any time, and a cache that fails holds none.
  *
- * Other Workers of the zone can use the same cache. So it sees a name only as its HMAC under the signing key, and a note
- * that was forged, or moved to another name, does not verify.
+ * Other Workers of the zone can use the same cache. So it sees a name only as its HMAC under the signing key, and a
+ * note that was forged, or moved to another name, does not verify.
  */
 import { within } from '../stores/deadline.ts';
 import type { SigningKeys } from './signing-keys.ts';

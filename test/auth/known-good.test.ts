@@ -4,7 +4,7 @@ import type { Login } from '../../src/auth/credential.ts';
 import { KnownGood } from '../../src/auth/known-good.ts';
 import { SharedNotes } from '../../src/auth/shared-notes.ts';
 import { SigningKeys } from '../../src/auth/signing-keys.ts';
-import { DataCentreCache } from '../support/data-centre-cache.ts';
+import { DataCenterCache } from '../support/data-center-cache.ts';
 
 const NOW = Date.now();
 const HOUR = 3_600_000;
@@ -21,14 +21,14 @@ const login: Login = {
   expiresAt: undefined,
 };
 
-let cache: DataCentreCache;
+let cache: DataCenterCache;
 let deferred: Promise<unknown>[];
 const defer = (work: Promise<unknown>): void => void deferred.push(work);
 const isolate = async (key = env.SIGNING_KEY): Promise<KnownGood> =>
   new KnownGood(new SharedNotes(await SigningKeys.import([key])));
 
 beforeEach(() => {
-  cache = new DataCentreCache();
+  cache = new DataCenterCache();
   deferred = [];
   vi.stubGlobal('caches', { default: cache });
 });
@@ -77,7 +77,7 @@ test('reading a note does not make it last longer', async () => {
   expect(await other.recall('hash', NOW + 60_000)).toEqual({ login: undefined });
 });
 
-describe('the cache of the data centre', () => {
+describe('the cache of the data center', () => {
   test('holds neither the hash of a login nor a note that another key accepts', async () => {
     (await isolate()).remember('hash-of-a-login', login, NOW, defer);
     await Promise.all(deferred);

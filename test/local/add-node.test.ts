@@ -67,7 +67,7 @@ describe('without --apply', () => {
         .split('\n')
         .map((line) => line.trim()),
     ).toEqual([
-      'Variable REGISTRY: 167 of 5000 bytes. Nodes: 1.',
+      'Variable REGISTRY: 191 of 5000 bytes. Nodes: 1.',
       'Custom domains of example.com: 2 of 100.',
       'Added node fra to wrangler.toml: index.fra.example.com, store fra, region weur.',
       '',

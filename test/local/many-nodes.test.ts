@@ -69,8 +69,8 @@ describe('100 nodes', () => {
     const second = (variables['NODES_2'] as { name: string }[])[0]?.name ?? '';
     await retire(second);
     expect(JSON.stringify((await production()).variables)).not.toContain(`"${second}"`);
-    await add('again');
-    expect((await production()).variables['NODES_2']).toContainEqual(expect.objectContaining({ name: 'again' }));
+    await add(nameOf(999));
+    expect((await production()).variables['NODES_2']).toContainEqual(expect.objectContaining({ name: nameOf(999) }));
   });
 });
 

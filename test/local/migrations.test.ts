@@ -140,7 +140,7 @@ describe('on an empty D1', () => {
     const sent = await miniflare.getD1Database('SENT', 'migrations');
     for (const migration of MIGRATIONS) await sent.exec(sentText(migration));
     const again = MIGRATIONS.filter(
-      ({ statements: [first = '', ...rest] }) => !first.startsWith('ALTER TABLE') || rest.length > 0,
+      ({ statements: [first = '', ...rest] }) => !first.startsWith('ALTER TABLE ') || rest.length > 0,
     );
     for (const migration of again) await sent.exec(importedText(migration));
     const schemaOf = async (of: typeof database) => {

@@ -7,7 +7,7 @@ import { applyD1Migrations, evictAllDurableObjects, listDurableObjectIds, runInD
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, vi } from 'vitest';
 import { BINDINGS, clearStores, dropSavedTables } from './bindings.ts';
-import { DataCentreCache } from './data-centre-cache.ts';
+import { DataCenterCache } from './data-center-cache.ts';
 
 declare global {
   // These bindings exist only in tests.
@@ -30,8 +30,8 @@ await clearStores();
 const PURE = /\/test\/(?:oci|namespaces)\//;
 if (!PURE.test(expect.getState().testPath ?? '')) {
   beforeEach(async () => {
-    // What one test leaves in the cache of the data centre must not answer another.
-    vi.stubGlobal('caches', { default: new DataCentreCache() });
+    // What one test leaves in the cache of the data center must not answer another.
+    vi.stubGlobal('caches', { default: new DataCenterCache() });
     await clearStores();
   });
 }

@@ -35,6 +35,8 @@ export function imageOf(...layerSizes: readonly number[]): LocalImage {
 export interface Caller {
   readonly url: string;
   readonly authorization: string;
+  /** Sends its requests; the global `fetch` by default. */
+  readonly fetch?: typeof fetch;
 }
 
 export function loggedIn(url: string, name: string): Caller {
@@ -44,7 +46,8 @@ export function loggedIn(url: string, name: string): Caller {
 export async function request(caller: Caller, method: string, path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('Authorization', caller.authorization);
-  const response = await fetch(new URL(path, caller.url), { ...init, method, headers });
+  const send = caller.fetch ?? fetch;
+  const response = await send(new URL(path, caller.url), { ...init, method, headers });
   secrets.addLocation(response.headers.get('Location') ?? '');
   return response;
 }

@@ -1,11 +1,11 @@
-/** The cache of a data centre, as far as Berth uses it. All isolates of a test share one. */
+/** The cache of a data center, as far as Berth uses it. All isolates of a test share one. */
 interface Kept {
   readonly text: string;
   /** Milliseconds since the epoch. */
   readonly until: number;
 }
 
-export class DataCentreCache {
+export class DataCenterCache {
   readonly kept = new Map<string, Kept>();
 
   async match(url: string): Promise<Response | undefined> {
