@@ -175,7 +175,8 @@ function idOf(database: string, stdout: string): string | undefined {
 function createBucket(operator: Operator, data: Data, location: string, folder: string): void {
   const { command } = bucketStep(data, location);
   if (run(operator, command, folder).status === 0) return;
-  if (run(operator, ['wrangler', 'r2', 'bucket', 'info', data.bucket, '--json'], folder).status === 0) return;
+  // This needs only the right to read R2. `r2 bucket info` also asks for metrics, which a token may not be allowed to.
+  if (run(operator, ['wrangler', 'r2', 'bucket', 'lifecycle', 'list', data.bucket], folder).status === 0) return;
   throw new Refusal(`\n${shown(command)} failed. wrangler.toml has the node; nothing is deployed. Run this again.`);
 }
 

@@ -147,7 +147,7 @@ describe('with --apply', () => {
     };
     const { refused, ran } = await add('fra --region weur --apply', answers);
     expect(refused).toBeUndefined();
-    const asked = ['wrangler d1 list --json', 'wrangler r2 bucket info berth-fra-weur-ab12 --json'];
+    const asked = ['wrangler d1 list --json', 'wrangler r2 bucket lifecycle list berth-fra-weur-ab12'];
     expect(ran).toEqual([CREATE, asked[0], CREATE_BUCKET, asked[1], ...DEPLOY]);
     expect(await toml.read()).toBe(before + block(ID));
   });

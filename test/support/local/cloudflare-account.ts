@@ -136,7 +136,6 @@ export class CloudflareAccount {
   async #call(call: Call): Promise<unknown> {
     const { path } = call;
     if (path[0] === 'uploads') return void this.#uploads.set(path[1] ?? '', call.body.toString());
-    if (path[0] === 'graphql') return { viewer: { accounts: [] } };
     if (path[0] !== 'accounts' || path[1] !== this.id) throw unknown(call);
     const [, , service, kind, ...rest] = path;
     if (service === 'd1' && kind === 'database') return this.#d1(call, rest);
@@ -198,14 +197,13 @@ export class CloudflareAccount {
     return { ...answer, status: 'complete', result: { num_queries: 1, final_bookmark: id, meta } };
   }
 
-  #r2(call: Call, [name]: string[]): unknown {
-    if (call.method === 'GET') {
-      const bucket = this.buckets.get(name ?? '');
-      if (bucket === undefined) throw new ApiError(404, 10_006, 'The specified bucket does not exist.');
-      return { name, location: bucket.location };
+  #r2(call: Call, [name = '', kind]: string[]): unknown {
+    if (call.method === 'GET' && kind === 'lifecycle') {
+      if (!this.buckets.has(name)) throw new ApiError(404, 10_006, 'The specified bucket does not exist.');
+      return { rules: [] };
     }
     const body = json(call) as { name: string; locationHint?: string };
-    if (call.method !== 'POST' || name !== undefined) throw unknown(call);
+    if (call.method !== 'POST' || name !== '') throw unknown(call);
     if (this.buckets.has(body.name)) throw new ApiError(409, 10_004, 'The bucket you tried to create already exists.');
     this.buckets.set(body.name, { location: body.locationHint });
     return { name: body.name };
