@@ -8,7 +8,12 @@ const ALL = 100;
 
 const step = (operation: Operation, pause = 0, stop: Stop | null = null): Step => ({ pause, operation, stop });
 
-const blobs = (host: HostName, repository: number, way: 'digest' | 'mount or digest', manifest = 0): Operation => ({
+const blobs = (
+  host: HostName,
+  repository: number,
+  way: 'digest' | 'mount or digest' | 'head',
+  manifest = 0,
+): Operation => ({
   kind: 'blobs',
   host,
   repository,
@@ -122,6 +127,19 @@ export const KNOWN_PLANS: readonly Plan[] = [
       step({ kind: 'pull digest', host: 'node1', repository: 0, manifest: 0 }),
       step(METADATA),
       step(BYTES),
+    ],
+  },
+  // A client asks a node twice for what only central has, and commits as late as it may.
+  {
+    skews: EQUAL,
+    steps: [
+      step(blobs('central', 0, 'digest')),
+      step(blobs('node1', 0, 'head')),
+      step(blobs('node1', 0, 'head'), GRACE),
+      step(COLLECT, GRACE),
+      step(commit('node1', 0)),
+      step(METADATA),
+      step(COLLECT),
     ],
   },
 ];

@@ -87,24 +87,6 @@ const lagging: fc.Arbitrary<Step[]> = fc
     ),
   );
 
-/** A client asks a node again and again for what only central has, and commits as late as it may. */
-const askedAgain: fc.Arbitrary<Step[]> = fc
-  .record({ at: node, number: image, waited: limit, again: limit, late: limit, committed: limit })
-  .map(({ at, number, waited, again, late, committed }) => {
-    const head: Operation = { kind: 'blobs', host: at, repository: 0, manifest: number, way: 'head' };
-    return steps(
-      { kind: 'blobs', host: 'central', repository: 0, manifest: number, way: 'digest' },
-      after(waited, head),
-      after(again, head),
-      after(late, COLLECT),
-      NODES.map(collectNode),
-      after(committed, { kind: 'commit', host: at, repository: 0, manifest: number, tags: ['x'] }),
-      COLLECT,
-      metadata(at),
-      COLLECT,
-    );
-  });
-
 /** Only one node has the bytes, and others need them by now. */
 const onlyThere: fc.Arbitrary<Step[]> = fc
   .record({
@@ -284,15 +266,4 @@ const evicted: fc.Arbitrary<Step[]> = fc
     }
   });
 
-export const situation = fc.oneof(
-  promised,
-  promised,
-  lagging,
-  askedAgain,
-  onlyThere,
-  between,
-  taken,
-  released,
-  shared,
-  evicted,
-);
+export const situation = fc.oneof(promised, promised, lagging, onlyThere, between, taken, released, shared, evicted);
