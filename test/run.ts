@@ -1,10 +1,11 @@
 /**
  * `npm test`: runs the quick checks at once, then the tests. A step that passes prints one line, or one line for each
- * test file. A step that fails prints its output and ends the run. On standard error, workerd reports every connection
- * that a test breaks off; those lines are dropped.
+ * test file. A step that fails prints its output and ends the run. workerd reports every connection that a test breaks
+ * off; those lines are dropped.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -18,16 +19,29 @@ const STEPS: readonly (readonly [name: string, command: readonly string[]])[] = 
 const PROJECTS = ['workerd', 'fuzz', 'local', 'black-box'].flatMap((name) => ['--project', name]);
 const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...PROJECTS];
 
-const BROKEN_CONNECTIONS = /^(?:stack: |exception = kj|uncaught exception; source = Uncaught).*\n/gm;
+/** What workerd and vitest's plugin say of connections that a test breaks off. */
+const BROKEN_CONNECTION = /^(?:stack: |exception = |uncaught exception; source = Uncaught|console warning; message = )/;
 
+/** Runs a command. @param shown whether to print what it prints, rather than to keep it */
 async function run(
   [program = '', ...args]: readonly string[],
   shown: boolean,
 ): Promise<{ code: number; kept: string }> {
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', shown ? 'inherit' : 'pipe', 'pipe'] });
+  const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
+  const child = spawn(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...color },
+  });
   let kept = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding('utf8').on('data', (text: string) => (kept += text));
+  const keep = (line: string): void => {
+    if (!BROKEN_CONNECTION.test(line)) kept += `${line}\n`;
+  };
+  createInterface(child.stderr).on('line', keep);
+  createInterface(child.stdout).on('line', (line) => {
+    if (!shown) keep(line);
+    else if (!BROKEN_CONNECTION.test(line)) console.log(line);
+  });
   const [code] = (await once(child, 'close')) as [number | null];
   return { code: code ?? 1, kept };
 }
@@ -43,5 +57,5 @@ const codes = await Promise.all(
 );
 if (codes.some((code) => code !== 0)) process.exit(1);
 const { code, kept } = await run([...TESTS, ...process.argv.slice(2)], true);
-if (code !== 0) console.error(kept.replaceAll(BROKEN_CONNECTIONS, ''));
+if (code !== 0) console.error(kept);
 process.exitCode = code;
