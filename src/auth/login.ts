@@ -12,6 +12,7 @@
  */
 import { HOUR } from '../durations.ts';
 import type { StoreName } from '../namespaces/namespace.ts';
+import { OciError } from '../oci/errors.ts';
 import type { ControlData, CredentialRow } from '../stores/organizations/control-data.ts';
 import { parseBasic, type Presented } from './basic.ts';
 import type { Credential, Login, RepositoryPattern, Right } from './credential.ts';
@@ -55,7 +56,10 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
 
   // A remembered login is no guess: an administrator may make more changes a minute than there may be guesses.
   if (remembered === undefined) await limits.requireNotPassed({ address, user }, now);
-  const login = await lookUp(presented, options);
+  const login = await lookUp(presented, options).catch((error: unknown) => {
+    if (error instanceof OciError && error.kind === 'DENIED') knownGood.forget(hash, defer);
+    throw error;
+  });
   if (login === undefined) {
     if (remembered !== undefined) knownGood.forget(hash, defer);
     await limits.countFailure(limiters, { address, user }, now, defer);
@@ -84,7 +88,7 @@ async function lookUp(presented: Presented, options: LoginOptions): Promise<Logi
   // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.
   if (isOurs || elsewhere === undefined) return undefined;
   return elsewhere(presented).catch(async (error: unknown) => {
-    // A platform that does not answer must not be asked without limit either.
+    // Guesses must not ask a platform that does not answer without limit. A login that was good may.
     await limits.countFailure(limiters, { address, user: presented.user }, now, defer);
     throw error;
   });

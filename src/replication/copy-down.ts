@@ -12,7 +12,8 @@ import {
   readManifests,
 } from '../stores/manifests/manifest-records.ts';
 import { findBlob, localLocation } from '../stores/blob-rows.ts';
-import { keepCopiedDown, linkCopiedDown, removeCopiedDownLink } from './copy-rows.ts';
+import { removeNewLink } from '../stores/promised-links.ts';
+import { keepCopiedDown, linkCopiedDown } from './copy-rows.ts';
 import { findManifest, recordPulls } from '../stores/manifests/manifest-rows.ts';
 import { mergeRows } from '../stores/merge.ts';
 import type { Store } from '../stores/store.ts';
@@ -59,7 +60,7 @@ export async function copyBlobDown(
   // Check again whether the blob is linked at central. If it was unlinked in the meantime, the node may have applied
   // that entry of the change log before this link existed.
   const again = local.linked || (await findBlob(central.database, repository, digest, central.name)).linked;
-  if (!again) await node.database.batch([removeCopiedDownLink(repository, digest, at)]);
+  if (!again) await node.database.batch([removeNewLink(repository, digest, at)]);
   return copied;
 
   async function fromNearest(locations: typeof remote.locations): Promise<{ key: string; size: number }> {

@@ -5,7 +5,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { OrganizationName, RepositoryName } from '../oci/reference.ts';
 import { isReferenced, LINKS_PER_BLOB } from '../stores/retention.ts';
-import { type BoundStatement, type Database, sql } from '../stores/database.ts';
+import { type Database, sql } from '../stores/database.ts';
 import { asManyAs, atMost } from '../stores/rows-read.ts';
 import type { Store } from '../stores/store.ts';
 import { isAliveLink } from '../stores/deletion/removals.ts';
@@ -238,11 +238,6 @@ const LINK_ANEW = `
   ON CONFLICT (repository, digest) DO UPDATE SET created_at = excluded.created_at WHERE NOT ${isAliveLink('links')}`;
 const ADD_LINK = sql`
   INSERT INTO links (repository, digest, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER)) ${LINK_ANEW}`;
-// A manifest that was committed in the meantime keeps the link.
-const REMOVE_LINK = sql`
-  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
-    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
 
 /**
  * Writes, at a node, the location of a blob that was copied down.
@@ -288,12 +283,4 @@ export async function linkCopiedDown(
     kept: [SELECT_KEY, digest, node.name],
   });
   return kept[0]?.key;
-}
-
-/**
- * Removes, at a node, the link that {@link keepCopiedDown} or {@link linkCopiedDown} made at `at`, because central no
- * longer has one.
- */
-export function removeCopiedDownLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
-  return [REMOVE_LINK, repository, digest, at];
 }

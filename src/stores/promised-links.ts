@@ -81,3 +81,14 @@ export async function linkFromElsewhere(
   );
   if (refused.length > 0) throw await noRoomFor(node, repository, 'blob', size);
 }
+
+// A manifest that was committed in the meantime keeps the link.
+const REMOVE_LINK = sql`
+  DELETE FROM links WHERE repository = ?1 AND digest = ?2 AND created_at = CAST(?3 AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM manifest_references r INDEXED BY manifest_references_by_digest
+    WHERE r.repository = ?1 AND r.digest = ?2 AND r.live = 1)`;
+
+/** Removes, at a node, a link that was made at `at` on central's word, because central no longer has one. */
+export function removeNewLink(repository: RepositoryName, digest: Digest, at: number): BoundStatement {
+  return [REMOVE_LINK, repository, digest, at];
+}

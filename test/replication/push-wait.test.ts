@@ -87,6 +87,22 @@ describe('while central is slow', () => {
     },
   );
 
+  test('a blob that is deleted before central’s later yes is written stays deleted', async () => {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    let isFirst = true;
+    hosts.central.gate = async (_call, work) => {
+      await promise;
+      const answer = await work();
+      if (isFirst) await BINDINGS.central[0].prepare('DELETE FROM links').run();
+      isFirst = false;
+      return answer;
+    };
+    expect(await head()).toBe('BLOB_UNKNOWN');
+    resolve(undefined);
+    await hosts.settled();
+    expect(await linksAtNode()).toEqual([]);
+  });
+
   test('a later no leaves nothing', async () => {
     const answer = slowCentral();
     expect(await head('alice/third' as RepositoryName)).toBe('BLOB_UNKNOWN');

@@ -9,6 +9,7 @@ import * as changeLog from '../../src/stores/change-log-rows.ts';
 import * as applied from '../../src/replication/apply-changes.ts';
 import { missingMigrations } from '../../src/stores/applied-migrations.ts';
 import { healthOf } from '../../src/stores/health.ts';
+import { removeNewLink } from '../../src/stores/promised-links.ts';
 import * as outboxEntries from '../../src/stores/outbox-rows.ts';
 import { mergeRows } from '../../src/stores/merge.ts';
 import type { Store } from '../../src/stores/store.ts';
@@ -120,7 +121,7 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['settled already', () => copies.alreadySettled(central, 'node1', COMMON)],
     ['keep a blob copied down', () => copies.keepCopiedDown(node, SMALL, blob, NOW, NOW, true)],
     ['link a blob copied down', () => copies.linkCopiedDown(node, SMALL, COMMON, NOW)],
-    ['unlink a blob copied down', () => database.batch([copies.removeCopiedDownLink(BIG, COMMON, NOW)])],
+    ['unlink a blob copied down', () => database.batch([removeNewLink(BIG, COMMON, NOW)])],
     [
       'the change log',
       () => changeLog.readChangeLog(database, 'node1', { position: 0, usageChanged: undefined }, 10, NOW),

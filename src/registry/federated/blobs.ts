@@ -22,12 +22,13 @@ import {
 import type { ByteRange } from '../../stores/bucket.ts';
 import type { BoundStatement } from '../../stores/database.ts';
 import { findMountSource } from '../../stores/mount-rows.ts';
-import { linkFromElsewhere, linkUntil, usableUntil } from '../../stores/promised-links.ts';
+import { linkFromElsewhere, linkUntil, removeNewLink, usableUntil } from '../../stores/promised-links.ts';
 import type { PullableRepositories, ReadAccess } from '../access.ts';
 import {
   blobUnknown,
   bytesUnreachable,
   isReachable,
+  missingBlobs,
   movedLocations,
   openNearest,
   readableLocations,
@@ -41,10 +42,10 @@ import type { StoredRegistry } from '../stored.ts';
 const BLOBS_PER_BATCH = 50;
 
 /**
- * The most blobs that one push asks central for. With the link at the node, each takes four statements, and D1 may end
- * a request after 1,000.
+ * The most blobs that one push asks central for. With the link at the node, each takes five statements, or nine if D1
+ * has to be asked for the link three times, and D1 may end a request after 1,000.
  */
-export const MOST_PROMISED = 150;
+export const MOST_PROMISED = 100;
 
 export class FederatedBlobs {
   readonly #federation: Federation;
@@ -111,7 +112,8 @@ export class FederatedBlobs {
         size: await this.#reachableSize(digest, await this.#locationsAtCentral(repository, digest, local)),
       };
     const promised =
-      local.promised ?? (await askedBriefly(this.#federation, this.#promisedByCentral(repository, digest, local)));
+      local.promised ??
+      (await askedBriefly(this.#federation, (isLate) => this.#promisedByCentral(repository, digest, local, isLate)));
     // The client may push, so it then uploads the blob.
     if (promised === undefined) throw blobUnknown(repository, digest);
     return { digest, size: promised };
@@ -122,7 +124,12 @@ export class FederatedBlobs {
    * @returns its size in bytes; undefined if the repository does not have it, or its bytes cannot be reached
    * @throws OciError UNAVAILABLE
    */
-  async #promisedByCentral(repository: RepositoryName, digest: Digest, local: BlobRows): Promise<number | undefined> {
+  async #promisedByCentral(
+    repository: RepositoryName,
+    digest: Digest,
+    local: BlobRows,
+    isLate: () => boolean,
+  ): Promise<number | undefined> {
     const { node, central, options } = this.#federation;
     const lease = this.#lease();
     const { linked, locations } = await answerOfCentral(
@@ -133,6 +140,9 @@ export class FederatedBlobs {
       return undefined;
     const until = usableUntil(locations, options.graceMilliseconds);
     await node.database.batch(linkUntil(repository, { digest, size: nearest.size }, lease.now, until), { again: true });
+    // The node may have applied a deletion before this link existed.
+    if (isLate() && !local.linked && !(await findBlob(central.database, repository, digest, central.name)).linked)
+      await node.database.batch([removeNewLink(repository, digest, lease.now)]);
     return nearest.size;
   }
 
@@ -142,14 +152,15 @@ export class FederatedBlobs {
    */
   async mount(repository: RepositoryName, digest: Digest, source: ReadAccess | PullableRepositories): Promise<boolean> {
     if (await this.#local.mountBlob(repository, digest, source)) return true;
-    return (await askedBriefly(this.#federation, this.#mountFromCentral(repository, digest, source))) ?? false;
+    return (await askedBriefly(this.#federation, () => this.#mountFromCentral(repository, digest, source))) ?? false;
   }
 
   /**
    * Renews central's leases on blobs that a manifest needs and the node lacks, and links the blobs in the node's store.
    * Returns the sizes, in bytes, of those that central has.
    * @throws OciError UNAVAILABLE if central does not answer, because only central can say that a blob is missing; also
-   *   if there are more than {@link MOST_PROMISED}, of which the next push asks for more
+   *   if there are more than {@link MOST_PROMISED}, of which the next push asks for more; MANIFEST_BLOB_UNKNOWN if
+   *   central lacks some of the first of so many
    */
   async promiseFromCentral(
     repository: RepositoryName,
@@ -177,7 +188,9 @@ export class FederatedBlobs {
       }
     }
     if (links.length > 0) await node.database.batch(links, { again: true });
-    if (first.length < digests.length && sizes.size === first.length)
+    const unknown = first.filter((digest) => !sizes.has(digest));
+    if (first.length < digests.length && unknown.length > 0) throw missingBlobs(repository, unknown);
+    if (first.length < digests.length)
       throw new OciError('UNAVAILABLE', {
         message: `central has confirmed ${first.length} of ${digests.length} blobs: send the manifest again`,
         headers: { 'Retry-After': '1' },

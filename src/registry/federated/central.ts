@@ -2,6 +2,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { isUnavailable, OciError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/reference.ts';
+import { logFailure } from '../../log.ts';
 import { within } from '../../stores/deadline.ts';
 import type { Store } from '../../stores/store.ts';
 import type { StoredRegistryOptions } from '../stored.ts';
@@ -51,16 +52,24 @@ export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<A
  * Asks other stores on behalf of a caller who may push. The caller can upload what they do not confirm in time, so it
  * waits no longer than `pushWaitMilliseconds`. The work goes on after the answer, and what it writes answers the next
  * question.
+ * @param ask is told whether the caller has its answer already, and may have deleted the blob since
  * @returns undefined if the answer is not there in time, or central does not answer
  */
 export async function askedBriefly<Answer>(
   { options }: Federation,
-  asked: Promise<Answer>,
+  ask: (isLate: () => boolean) => Promise<Answer>,
 ): Promise<Answer | undefined> {
-  options.defer(asked.catch(() => undefined));
+  let isLate = false;
+  const asked = ask(() => isLate);
+  options.defer(
+    asked.catch((error: unknown) => {
+      if (!isUnavailable(error)) logFailure({ central: String(error) });
+    }),
+  );
   try {
     return await within(options.pushWaitMilliseconds, asked);
   } catch (error) {
+    isLate = true;
     if (isUnavailable(error)) return undefined;
     throw error;
   }

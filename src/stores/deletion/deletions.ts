@@ -39,10 +39,14 @@ interface SeenElsewhere {
 const takeVersionAfter = (condition: string, always = 'true'): Sql<TakenVersion> =>
   takeVersion(`(?3 IS NOT NULL OR ${condition}) AND ${always}`, 'coalesce(CAST(?3 AS INTEGER), 0)');
 
-/** If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. */
-const IF_TAKEN: Repeatable<{ readonly versioned: readonly TakenVersion[] }> = {
-  again: ({ versioned }) => versioned.length > 0,
-};
+/**
+ * If a deletion runs again and finds nothing to delete, only the first run knows whether there was something. One of
+ * what was seen elsewhere takes a version each time, so it never runs again: it would delete what was pushed since.
+ */
+const ifTaken = (
+  seen: SeenElsewhere | undefined,
+): Repeatable<{ readonly versioned: readonly TakenVersion[] }> | undefined =>
+  seen === undefined ? { again: ({ versioned }) => versioned.length > 0 } : undefined;
 
 const TAKE_VERSION_IF_TAG_IS_VISIBLE = takeVersionAfter(
   `EXISTS (
@@ -90,7 +94,7 @@ export async function deleteTag(
       changeLog: [CHANGE_LOG_TAG, repository, tag, context.now, id],
       audit: auditCommitted('delete tag', repository, [tag], context.by ?? BERTH_ITSELF, context.now, id),
     },
-    IF_TAKEN,
+    ifTaken(seen),
   );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   return versioned[0]?.version;
@@ -160,7 +164,7 @@ export async function deleteManifest(
       above: [SELECT_TAGS_ABOVE, repository, list],
       deletion: deletionOf(context, repository, [digest], id),
     },
-    IF_TAKEN,
+    ifTaken(seen),
   );
   if (versioned.length === 0 && judged[0]?.still === 0) throw new ShownChanged();
   const isThere = seen !== undefined || judged[0]?.alive === 1;
@@ -204,7 +208,7 @@ export async function deleteRepository(
       removal: writeRemoval(repository, id, context.now),
       audit: auditCommitted('delete repository', repository, [''], context.by ?? BERTH_ITSELF, context.now, id),
     },
-    IF_TAKEN,
+    ifTaken(seen),
   );
   return versioned[0]?.version;
 }

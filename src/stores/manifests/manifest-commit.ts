@@ -219,9 +219,10 @@ export async function commitManifest(
       again: ({ versioned: taken, judged: seen }) => taken.length > 0 || seen[0]?.still === 1,
     },
   );
-  if (missing.length > 0) return { missing: missing.map((row) => row.digest) };
-  if (contradicted.length > 0) throw sizesContradicted(contradicted);
   const [clock] = versioned;
+  // A second run may find a blob damaged that the first run, which has committed the manifest, found sound.
+  if (clock === undefined && missing.length > 0) return { missing: missing.map((row) => row.digest) };
+  if (clock === undefined && contradicted.length > 0) throw sizesContradicted(contradicted);
   if (clock === undefined && judged[0]?.still === 0) throw new ShownChanged();
   if (clock === undefined) throw await refusal(database, context, commit, added);
   return { version: clock.version };

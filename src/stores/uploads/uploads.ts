@@ -105,7 +105,8 @@ export abstract class Uploads {
         commit: commitObject(blob, key, size),
         location: selectLocation(blob),
       },
-      { again: true },
+      // If a second run is refused, only the first knows whether the object is the blob's now.
+      { again: ({ refused: found }) => found.length === 0 },
     );
     if (refused.length > 0) {
       this.#objects.discard([key]);
