@@ -11,7 +11,8 @@
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
  * - **Budgets.** The tasks of a pass share its limits on time and statements. A slice that exceeds the statements ends
- *   as if it had been killed, which is logged. A task pauses after each slice but the last, because D1 answers one query at a time.
+ *   as if it had been killed, which is logged. A task pauses after each slice but the last, because D1 answers one
+ *   query at a time.
  * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
  *   and the next run tries again. An error delays no other task and no other store.
  * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for

@@ -153,8 +153,8 @@ test('the scrub of an hour is counted too', async () => {
 
 test('many expired uploads leave the tasks beside them theirs, and no slice is cut off', async () => {
   const config = parseConfig(env);
-  const old =
-    "INSERT INTO audit (at, action, organization, repository, key, subject, name, host) VALUES (1, '', '', '', '', '', '', '')";
+  const old = `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+    VALUES (1, '', '', '', '', '', '', '')`;
   for (const database of Object.values(DATABASES)) {
     for (const [, rows, insert] of WORK.slice(0, 2))
       await database.prepare(insert.replace('{n}', NUMBERS)).bind(rows).run();

@@ -60,7 +60,8 @@ export class ReplicationLag {
    * there is none. Later deletions must still be kept.
    *
    * No version is less than the time at which its entry was written, so the oldest entry gives the bound. A change made
-   * after the question has a newer version, and forgotten deletions are at least g older than that. A change announced after it only keeps deletions longer than necessary.
+   * after the question has a newer version, and forgotten deletions are at least g older than that. A change announced
+   * after it only keeps deletions longer than necessary.
    * @throws Stopped if the node does not answer
    */
   async leastVersion(node: Store): Promise<number> {

@@ -86,8 +86,8 @@ describe('the scrub', () => {
       await pushed(2, 100);
       await DATABASES.central
         .prepare(
-          `INSERT INTO maintenance_tasks (task, position, round_started_at, round_ended_at, last_slice_at, next_at, slices)
-         VALUES ('scrub', ?1, 0, NULL, 0, 0, 1)`,
+          `INSERT INTO maintenance_tasks (task, position, round_started_at, last_slice_at, next_at, slices)
+         VALUES ('scrub', ?1, 0, 0, 0, 1)`,
         )
         .bind(position)
         .run();
