@@ -27,7 +27,7 @@ export const expiredUploads: Task = {
   name: 'uploads',
   at: 'every store',
   every: () => 0,
-  async slice({ now, collects }, store, { position }) {
+  async slice({ now, collects, mayGoOn }, store, { position }) {
     const at = now();
     const from = position === '' ? FIRST_EXPIRED : (JSON.parse(position) as ExpiredPosition);
     // Sessions with and without objects are paged separately, so that a session that cannot be removed delays no other.
@@ -38,6 +38,7 @@ export const expiredUploads: Task = {
     const mayGo = collects && position === '';
     const withObjects = mayGo ? await expiredWithChunks(store.database, at, SESSIONS, ROWS) : [];
     for (const id of withObjects) {
+      if (!mayGoOn()) break;
       try {
         await removeSession(store, id);
         removed++;

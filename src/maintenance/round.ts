@@ -11,7 +11,8 @@
  *
  * - **Killed anywhere.** A position is written after the work, or with it, so every slice can be repeated.
  * - **Budgets.** The tasks of a pass share its limits on time and statements. A slice that exceeds the statements ends
- *   as if it had been killed. A task pauses after each slice but the last, because D1 answers one query at a time.
+ *   as if it had been killed, which is logged. A task pauses after each slice but the last, because D1 answers one
+ *   query at a time.
  * - **Stopped.** A slice that throws `Stopped`, or whose store does not answer, keeps its position. Its row says why,
  *   and the next run tries again. An error delays no other task and no other store.
  * - **A clock that was ahead.** Times that such a clock wrote into a row are set back to now, so that no task waits for
@@ -24,7 +25,6 @@ import { MINUTE } from '../durations.ts';
 import { logFailure } from '../log.ts';
 import { isUnavailable } from '../oci/errors.ts';
 import type { BoundStatement } from '../stores/database.ts';
-import { OutOfStatements } from '../stores/statement-meter.ts';
 import type { Store } from '../stores/store.ts';
 import type { MaintenanceContext } from './context.ts';
 import { Stopped } from './stopped.ts';
@@ -95,7 +95,6 @@ export async function runLane(
       const { share = Infinity } = task;
       const mayGoOn = (): boolean => context.now() - began < share && context.mayGoOn();
       await goRound({ ...context, mayGoOn }, task, store, counts).catch((error: unknown) => {
-        if (error instanceof OutOfStatements) return;
         logFailure({ maintenance: String(error), task: task.name, store: store.name });
       });
     }

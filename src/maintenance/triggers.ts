@@ -6,9 +6,9 @@ export const EACH_MINUTE = '* * * * *';
 export const EACH_HOUR = '23 * * * *';
 
 /**
- * Returns whether a trigger starts the scrub: one that names a minute of the hour. A deployment with many stores may
+ * Returns whether a trigger starts the scrub: one that names minutes of the hour. A deployment with many stores may
  * have several.
  */
 export function isHourly(cron: string): boolean {
-  return /^\d+ /.test(cron);
+  return /^\d+(,\d+)* /.test(cron);
 }

@@ -5,7 +5,6 @@
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName, Tag } from '../oci/reference.ts';
-import { versionOf } from './clock.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { atMost, paged } from './rows-read.ts';
 
@@ -53,15 +52,6 @@ const SELECT_OLDEST = sql`SELECT min(written_at) AS written_at FROM outbox INDEX
 /** Returns when the oldest outbox entry was written, in milliseconds since the epoch; undefined if there is none. */
 export async function oldestOutboxEntry(database: Database): Promise<number | undefined> {
   return (await database.first<{ written_at: number | null }>(SELECT_OLDEST))?.written_at ?? undefined;
-}
-
-/**
- * Returns a lower bound for the versions of the changes that are not announced yet; undefined if there are none. No
- * version is less than the time at which its entry was written, so the oldest entry gives the bound, by its index.
- */
-export async function leastVersion(database: Database): Promise<number | undefined> {
-  const oldest = await oldestOutboxEntry(database);
-  return oldest === undefined ? undefined : versionOf(oldest);
 }
 
 /** The most outbox entries that are counted. */

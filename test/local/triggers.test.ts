@@ -13,7 +13,7 @@ test('local runs and deployments have a trigger of each minute and one of each h
   ]);
 });
 
-test('a trigger that names one minute of the hour is hourly', () => {
-  expect([EACH_HOUR, '0 * * * *', '53 * * * *'].map(isHourly)).toEqual([true, true, true]);
+test('a trigger that names minutes of the hour is hourly', () => {
+  expect([EACH_HOUR, '0 * * * *', '23,53 * * * *'].map(isHourly)).toEqual([true, true, true]);
   expect([EACH_MINUTE, '*/5 * * * *', ''].map(isHourly)).toEqual([false, false, false]);
 });

@@ -4,6 +4,7 @@ import { HOUR, MINUTE } from '../../src/durations.ts';
 import { type Counts, goRound, runLane, type Slice, type Task } from '../../src/maintenance/round.ts';
 import { Stopped } from '../../src/maintenance/stopped.ts';
 import { OciError } from '../../src/oci/errors.ts';
+import { OutOfStatements } from '../../src/stores/statement-meter.ts';
 import { contextOf, rowsAt } from '../support/collecting.ts';
 import { type HostName, type Hosts, openHosts } from '../support/hosts.ts';
 
@@ -195,4 +196,13 @@ test('a task takes no more of a pass than its share', async () => {
   await runLane(context, { stores: 'all at once', tasks: [task] }, context.nodes.slice(0, 1), new Map());
   expect(slices).toBe(2);
   expect(await row('node1')).toMatchObject({ position: '2' });
+});
+
+test('a slice that exceeds the statements of its run is logged', async () => {
+  const log = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  const task = taskOf([throws(new OutOfStatements('900 of 900'))]);
+  await runLane(contextOf(hosts), { stores: 'all at once', tasks: [task] }, [hosts.central.store], new Map());
+  expect(log.mock.calls.flat().join()).toMatch(
+    /"maintenance":"OutOfStatements: 900 of 900","task":"test","store":"central"/,
+  );
 });

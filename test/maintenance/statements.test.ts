@@ -5,7 +5,7 @@ import { type Config, parseConfig } from '../../src/config.ts';
 import { MINUTE } from '../../src/durations.ts';
 import { maintain, scrubStores } from '../../src/maintenance/schedule.ts';
 import { MOST_STATEMENTS } from '../../src/maintenance/tasks.ts';
-import { DATABASES } from '../support/objects.ts';
+import { DATABASES, errorLines } from '../support/objects.ts';
 import { countStatements, type StatementCount } from '../support/statements.ts';
 
 const NOW = Date.UTC(2026, 0, 2);
@@ -149,4 +149,20 @@ test('with a hundred nodes, all are looked after in turn', async () => {
 
 test('the scrub of an hour is counted too', async () => {
   expect(await run(parseConfig(env), NOW, scrubStores)).toBeGreaterThan(0);
+});
+
+test('many expired uploads leave the tasks beside them theirs, and no slice is cut off', async () => {
+  const config = parseConfig(env);
+  const old = `INSERT INTO audit (at, action, organization, repository, key, subject, name, host)
+    VALUES (1, '', '', '', '', '', '', '')`;
+  for (const database of Object.values(DATABASES)) {
+    for (const [, rows, insert] of WORK.slice(0, 2))
+      await database.prepare(insert.replace('{n}', NUMBERS)).bind(rows).run();
+    await database.prepare(old).run();
+  }
+  const lines = errorLines();
+  await run(config, NOW);
+  for (const database of Object.values(DATABASES))
+    expect(await database.prepare('SELECT count(*) AS left FROM audit WHERE at = 1').first<number>('left')).toBe(0);
+  expect(lines).toEqual([]);
 });

@@ -112,7 +112,6 @@ export function replication(central: Store, node: Store): [string, Operation][] 
     ['outbox', () => outboxEntries.outboxEntriesAfter(database, undefined, 10)],
     ['delete outbox entries', () => database.batch([outboxEntries.deleteOutboxEntries(waiting)])],
     ['the oldest outbox entry', () => outboxEntries.oldestOutboxEntry(database)],
-    ['the least version', () => outboxEntries.leastVersion(database)],
     ['how many wait', () => outboxEntries.outboxDepth(database)],
     ['copies up', () => copies.copiesUpFrom(database, 'node1', '', 100, [COMMON])],
     ['count blobs that only a node has', () => copies.onlyAt(central, 'node1')],

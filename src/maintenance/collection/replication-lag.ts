@@ -1,6 +1,6 @@
 /**
- * The replication lag: what the nodes have yet to announce to central. An answer is reused for g / 8, then the nodes
- * are asked again.
+ * The replication lag: what the nodes have yet to announce to central. An answer, or that there was none, is reused for
+ * g / 8, also by those who ask for it at the same time. Then the node is asked again.
  *
  * Invariant 5: a node may commit manifests on links whose bytes only central keeps. So nothing is collected while the
  * oldest outbox entry of any node is g / 2 old or older, or cannot be read:
@@ -10,7 +10,8 @@
  *
  * A transaction that relies on an answer ends long before g / 4, since D1 ends every query after 30 seconds.
  */
-import { leastVersion, oldestOutboxEntry } from '../../stores/outbox-rows.ts';
+import { versionOf } from '../../stores/clock.ts';
+import { oldestOutboxEntry } from '../../stores/outbox-rows.ts';
 import type { Store } from '../../stores/store.ts';
 import { answerOf, Stopped } from '../stopped.ts';
 
@@ -20,10 +21,16 @@ interface Settings {
   readonly graceMilliseconds: number;
 }
 
+/** What a node was asked. Times are milliseconds since the epoch. */
+interface Question {
+  readonly at: number;
+  /** When the node's oldest outbox entry was written; undefined if it has none. */
+  readonly oldest: Promise<number | undefined>;
+}
+
 export class ReplicationLag {
   readonly #settings: Settings;
-  #shortAt: number | undefined;
-  readonly #latest = new Map<Store, { readonly at: number; readonly version: number }>();
+  readonly #asked = new Map<Store, Question>();
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -34,42 +41,41 @@ export class ReplicationLag {
    * @throws Stopped if a node lags by g / 2 or more, or does not answer
    */
   async requireShort(): Promise<void> {
-    const { nodes, now, graceMilliseconds } = this.#settings;
-    const at = now();
-    if (this.#isFresh(this.#shortAt, at)) return;
-    const asked = nodes.map(async ({ name, database }) => ({
-      name,
-      oldest: await answerOf(`the database of ${name}`, oldestOutboxEntry(database)),
-    }));
-    for (const { name, oldest } of await Promise.all(asked)) {
+    const { nodes, graceMilliseconds } = this.#settings;
+    const asked = nodes.map(async (node) => {
+      const { at, oldest } = this.#ask(node);
+      return { name: node.name, at, oldest: await oldest };
+    });
+    for (const { name, at, oldest } of await Promise.all(asked)) {
       if (oldest === undefined || oldest > at - graceMilliseconds / 2) continue;
       throw new Stopped(
         `${name} has pushes of ${new Date(oldest).toISOString()} that central has not heard of: ` +
           'nothing is collected until its queue has announced them, or the node is retired',
       );
     }
-    this.#shortAt = at;
   }
 
   /**
    * Returns the version of the oldest change at a node that central has not heard of, or the greatest safe integer if
    * there is none. Later deletions must still be kept.
    *
-   * One look reads all outbox entries of the node. A change made after it has a newer version, and forgotten deletions
-   * are at least g older than that. A change announced after it only keeps deletions longer than necessary.
+   * No version is less than the time at which its entry was written, so the oldest entry gives the bound. A change made
+   * after the question has a newer version, and forgotten deletions are at least g older than that. A change announced
+   * after it only keeps deletions longer than necessary.
    * @throws Stopped if the node does not answer
    */
   async leastVersion(node: Store): Promise<number> {
-    const at = this.#settings.now();
-    const known = this.#latest.get(node);
-    if (known !== undefined && this.#isFresh(known.at, at)) return known.version;
-    const asked = answerOf(`the database of ${node.name}`, leastVersion(node.database));
-    const version = (await asked) ?? Number.MAX_SAFE_INTEGER;
-    this.#latest.set(node, { at, version });
-    return version;
+    const oldest = await this.#ask(node).oldest;
+    return oldest === undefined ? Number.MAX_SAFE_INTEGER : versionOf(oldest);
   }
 
-  #isFresh(readAt: number | undefined, at: number): boolean {
-    return readAt !== undefined && at >= readAt && at < readAt + this.#settings.graceMilliseconds / 8;
+  #ask(node: Store): Question {
+    const { now, graceMilliseconds } = this.#settings;
+    const at = now();
+    const known = this.#asked.get(node);
+    if (known !== undefined && at >= known.at && at < known.at + graceMilliseconds / 8) return known;
+    const asked = { at, oldest: answerOf(`the database of ${node.name}`, oldestOutboxEntry(node.database)) };
+    this.#asked.set(node, asked);
+    return asked;
   }
 }

@@ -144,7 +144,7 @@ async function evictSlice(
   limits: EvictionLimits,
   from: Position,
 ): Promise<Step> {
-  const { central, now } = context;
+  const { central, now, mayGoOn } = context;
   let excess = from.pass === 'idle' ? -Infinity : await bytesOver(node, limits);
   const idleBefore = limits.idleMilliseconds === undefined ? -Infinity : now() - limits.idleMilliseconds;
   const page = await leastUsed(node.database, from, MANIFESTS);
@@ -152,16 +152,24 @@ async function evictSlice(
   const roots = due.filter(({ listed }) => listed === 0).slice(0, IMAGES);
   const read = roots.length === 0 ? [] : await imagesAt(node, roots, REFERENCES);
   const isFull = read.length === IMAGES || read.length < roots.length;
-  const last = isFull ? roots[read.length - 1] : due.at(-1);
+  let last: UsePosition | undefined = isFull ? roots[read.length - 1] : due.at(-1);
   const isOver = excess > 0;
-  const goesOn = last !== undefined && (isFull || (due.length === page.length && page.length === MANIFESTS));
+  let goesOn = last !== undefined && (isFull || (due.length === page.length && page.length === MANIFESTS));
 
   const images = read.filter((image) => mayLeave(image, from.pass, idleBefore, now()));
   const blobs = [...new Set(images.flatMap((image) => image.blobs.map(({ digest }) => digest)))];
   const unsettled =
     blobs.length === 0 ? new Set<string>() : await answerOf("central's database", unsettledAmong(central, blobs));
   const evicted: ImageAtNode[] = [];
+  let reached: UsePosition | undefined;
   for (const image of images) {
+    // Every slice takes at least one image, so that it gets further.
+    if (reached !== undefined && !mayGoOn()) {
+      last = reached;
+      goesOn = true;
+      break;
+    }
+    reached = roots[read.indexOf(image)];
     if (image.blobs.some(({ digest }) => unsettled.has(digest))) continue;
     if (excess <= 0 && usedAt(image) >= idleBefore) continue;
     const resumeAt: Position = from.pass === 'idle' ? from : afterCollection('awaited');
@@ -178,7 +186,7 @@ async function evictSlice(
     return { next: afterCollection('awaited'), stopped: error.message };
   }
   const { pass } = from;
-  if (goesOn) {
+  if (goesOn && last !== undefined) {
     const { used_at: at, repository, digest } = last;
     return { next: { pass, used_at: at, repository, digest, stopped }, stopped };
   }

@@ -34,37 +34,35 @@ interface Lacking {
 const CANDIDATES = 1000;
 
 /**
- * Repairs blobs. Returns the digests of those that the store now has. A failure of one blob does not stop the others.
+ * Repairs blobs one after another until time runs out, and yields each that was tried. A failure of one blob does not
+ * stop the others.
  */
-export async function repairBlob(
+export async function* repairBlobs(
   context: MaintenanceContext,
   store: Store,
   blobs: readonly Lacking[],
-): Promise<Digest[]> {
-  const repaired: Digest[] = [];
+): AsyncGenerator<{ readonly digest: Digest; readonly isRepaired: boolean }> {
   const elsewhere = await locationsElsewhere(
     context,
     store,
     blobs.map(({ digest }) => digest),
   );
   for (const blob of blobs) {
-    if (!context.mayGoOn()) break;
+    if (!context.mayGoOn()) return;
+    let isRepaired = false;
     try {
-      if (
+      isRepaired =
         (await repairByItself(store, blob)) ||
         (await repairByOrphan(context, store, blob)) ||
-        (await repairByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []))
-      ) {
-        repaired.push(blob.digest);
-        logLine({ repaired: blob.digest, store: store.name });
-      }
+        (await repairByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []));
+      if (isRepaired) logLine({ repaired: blob.digest, store: store.name });
     } catch (error) {
-      if (error instanceof OutOfTime) break;
+      if (error instanceof OutOfTime) return;
       if (error instanceof OutOfStatements) throw error;
       logFailure({ unrepaired: blob.digest, store: store.name, error: String(error) });
     }
+    yield { digest: blob.digest, isRepaired };
   }
-  return repaired;
 }
 
 /** Repairs a blob whose missing object has been put back under its key. */

@@ -17,7 +17,7 @@ import type { Task } from '../round.ts';
 import { answerOf } from '../stopped.ts';
 import { comparison } from './compare-objects.ts';
 import { REPAIR } from './damage.ts';
-import { repairBlob } from './repair-blob.ts';
+import { repairBlobs } from './repair-blob.ts';
 
 const DAMAGED_PER_PAGE = 20;
 const LINKS_PER_PAGE = 5000;
@@ -38,10 +38,9 @@ export const repair: Task = {
     const page = await damagedLocations(store.database, { digest, store: name }, DAMAGED_PER_PAGE);
     if (page.length === 0 && position === '') return undefined;
     const local = page.filter((location) => location.store === store.name);
-    const found = await repairLocal(context, store, local);
+    const repaired = await repairLocal(context, store, local);
     for (const location of page) if (location.store !== store.name) await repairAtNode(context, store, location);
-    for (const each of found) await context.repaired(store.name, each);
-    const counts = { repaired: found.length };
+    const counts = { repaired };
     // If time ran out, the next run takes this page again.
     if (!context.mayGoOn()) return { position, counts };
     const last = page.length === DAMAGED_PER_PAGE ? page.at(-1) : undefined;
@@ -50,28 +49,30 @@ export const repair: Task = {
   },
 };
 
+/** Repairs a store's own locations, and returns how many. */
 async function repairLocal(
   context: MaintenanceContext,
   store: Store,
   local: readonly DamagedLocation[],
-): Promise<Digest[]> {
+): Promise<number> {
   const { central } = context;
-  if (local.length === 0) return [];
+  if (local.length === 0) return 0;
   // Central reads and copies from nodes by its own rows. So these are marked as damaged before the repair, and pointed
   // at the new objects after it.
   if (store !== central) {
     const marks = local.map((location) => markDamaged([location], store.name, location.damage));
     await answerOf("central's database", central.database.batch(marks));
   }
-  const found = await repairBlob(
-    context,
-    store,
-    local.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } })),
-  );
-  if (store !== central) {
-    for (const location of local) if (found.includes(location.digest)) await pointAt(central, store, location);
+  const lacking = local.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } }));
+  let repaired = 0;
+  for await (const { digest, isRepaired } of repairBlobs(context, store, lacking)) {
+    if (!isRepaired) continue;
+    repaired++;
+    const location = local.find((each) => each.digest === digest);
+    if (store !== central && location !== undefined) await pointAt(central, store, location);
+    await context.repaired(store.name, digest);
   }
-  return found;
+  return repaired;
 }
 
 /** Points central's damaged location of a node at the object that the node's own row names now. */
@@ -114,16 +115,20 @@ export const wanted: Task = {
     }
     const [digest = '', repository = ''] = position.split(' ');
     const page = await wantedBlobs(central, { digest, repository }, LINKS_PER_PAGE);
-    const found = await repairBlob(
-      context,
-      central,
-      page.wanted.map((blob) => ({ ...blob, damaged: undefined })),
-    );
-    const counts = { repaired: found.length };
-    // If time ran out, the next run takes this page again.
-    if (!context.mayGoOn()) return { position, counts };
-    const lost = page.wanted.filter((blob) => !found.includes(blob.digest)).map((blob) => blob.digest);
+    const lacking = page.wanted.map((blob) => ({ ...blob, damaged: undefined }));
+    const lost: Digest[] = [];
+    let tried = 0;
+    let reached = position;
+    for await (const blob of repairBlobs(context, central, lacking)) {
+      tried++;
+      // '~' comes after every repository.
+      reached = `${blob.digest} ~`;
+      if (!blob.isRepaired) lost.push(blob.digest);
+    }
     if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
+    const counts = { repaired: tried - lost.length };
+    // If time ran out, the next run goes on after the last blob that was tried.
+    if (tried < lacking.length) return { position: reached, counts };
     return { position: page.end && `${page.end.digest} ${page.end.repository}`, counts };
   },
 };

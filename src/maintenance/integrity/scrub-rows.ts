@@ -232,8 +232,8 @@ const SELECT_WANTED = sql`
 );
 
 /**
- * Returns those blobs of a page of central's links that a live manifest needs and no store is known to have. Blobs with
- * a damaged location at central are left out: the repair task finds those.
+ * Returns those blobs of a page of central's links that a live manifest needs and no store is known to have, by digest.
+ * Blobs with a damaged location at central are left out: the repair task finds those.
  * @returns `end`: the last link of the page, where the next one starts; undefined after the last page
  */
 export async function wantedBlobs(
@@ -252,7 +252,9 @@ export async function wantedBlobs(
   for (const { last, digest, size } of rows) if (last === 0) sizes.set(digest, Math.max(size, sizes.get(digest) ?? 0));
   const end = rows.find(({ last }) => last === 1);
   return {
-    wanted: [...sizes].map(([digest, size]) => ({ digest: digest as Digest, size })),
+    wanted: [...sizes]
+      .map(([digest, size]) => ({ digest: digest as Digest, size }))
+      .toSorted((a, b) => (a.digest < b.digest ? -1 : 1)),
     end: end && { digest: end.digest, repository: end.repository },
   };
 }

@@ -38,6 +38,11 @@ interface Position {
 
 const START: Position = { after: '', attempts: 0 };
 
+/** Reads a saved position. One in another format, such as an older one, begins the round again. */
+function positionOf(text: string): Position {
+  return text.startsWith('{"after":') ? (JSON.parse(text) as Position) : START;
+}
+
 const NOTHING_READ = { scrubbed_objects: 0, scrubbed_bytes: 0, scrub_skipped: 0 };
 
 /** Reads blobs for as long as the budget lasts. `next_at` is the time up to which the budget is used. */
@@ -48,13 +53,15 @@ export const scrub: Task = {
   async slice(context, store, { position, next_at: paid }, save) {
     const { now, mayGoOn, hashing, scrubBytesPerDay } = context;
     if (scrubBytesPerDay === 0) return undefined;
-    let at: Position = position === '' ? START : (JSON.parse(position) as Position);
+    let at = positionOf(position);
     let paidUntil = Math.max(paid, now() - BURST_MILLISECONDS);
     let counts = NOTHING_READ;
+    let unsavedCost = 0;
     const here = (): Slice => ({ position: JSON.stringify(at), notBefore: paidUntil, counts });
     const saveHere = async (): Promise<void> => {
       await save(here());
       counts = NOTHING_READ;
+      unsavedCost = 0;
     };
     for (;;) {
       const page = await soundLocations(store.database, store.name, at.after, BLOBS_PER_PAGE);
@@ -71,10 +78,13 @@ export const scrub: Task = {
           const cost = Math.max(bytes, LEAST_COST);
           if (paidUntil > now() || !mayGoOn() || !hashing.take(cost, algorithmOf(blob.digest)))
             return { ...here(), isLast: true };
+          const isLarge = blob.size > hashing.partBytes;
+          if (!isLarge && unsavedCost + cost > hashing.partBytes) await saveHere();
           paidUntil += (cost / scrubBytesPerDay) * DAY;
           at = { after: at.after, attempts: at.attempts + 1, reading: at.reading };
           // A run that is killed while it reads a large object has used the budget, and has failed once.
-          if (blob.size > hashing.partBytes) await saveHere();
+          if (isLarge) await saveHere();
+          unsavedCost += cost;
           try {
             reading = await check(context, store, blob, reading);
           } catch (error) {

@@ -150,3 +150,16 @@ test('an eviction reports what kept the bytes of an image from going', async () 
   await run(hosts, undefined, 10 * GRACE);
   expect(await stoppedAt('node1', 'evict')).toBeNull();
 });
+
+test('a slice without time ends after an image, and the next run goes on with the one after it', async () => {
+  const images = await settled(hosts, 'a', 'b', 'c');
+  hosts.now += 30 * DAY;
+  for (let left = images.slice(1); ; left = left.slice(1)) {
+    // There is time for the beginning of one slice.
+    let asked = 0;
+    const context = contextOf(hosts, { mayGoOn: () => asked++ === 0 });
+    await evict(context, hosts.node1.store, { bytes: undefined, idleMilliseconds: 10 * DAY });
+    expect(await manifests()).toEqual(left.map(({ digest }) => digest).toSorted());
+    if (left.length === 0) return;
+  }
+});

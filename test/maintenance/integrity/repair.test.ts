@@ -20,6 +20,7 @@ import {
   SUBJECT,
 } from '../../support/fixture.ts';
 import type { Host, Hosts } from '../../support/hosts.ts';
+import { faulty } from '../../support/faults.ts';
 import { gateD1 } from '../../support/links.ts';
 import {
   at,
@@ -330,4 +331,23 @@ test('a manifest with sound blobs is accepted beside a damaged one', async () =>
   expect(
     await hosts.central.registry.resolveManifest(granted(), { kind: 'tag', tag: 'sound' as Tag }, false),
   ).toBeDefined();
+});
+
+test('blobs that were repaired before a failure are reported all the same', async () => {
+  const digests: Digest[] = [];
+  for (const seed of [1, 2, 3]) {
+    await pushBlob(at(hosts.central), bytesOf(seed, 100));
+    digests.push(await pushBlob(at(hosts.node1), bytesOf(seed, 100)));
+  }
+  await DATABASES.node1.prepare("UPDATE locations SET damage = 'missing'").run();
+  digests.sort();
+  let pointed = 0;
+  const failing = faulty(env, ({ store, kind }) =>
+    // Central's first batch marks the locations, and each other one points a location at its new object.
+    store === 'central' && kind === 'batch' && ++pointed > 2 ? 'before' : 'ok',
+  );
+  const context = contextOf(hosts, failing);
+  const repaired = vi.fn(async () => {});
+  await repair(context, context.nodes[0]!, repaired);
+  expect(repaired.mock.calls).toEqual([['node1', digests[0]]]);
 });

@@ -170,6 +170,21 @@ describe('between two parts', () => {
   });
 });
 
+test('a run that is killed among small objects keeps those before', async () => {
+  const digests = (await Promise.all([1, 2, 3, 4, 5].map((seed) => push(seed, 10)))).toSorted();
+  let reads = 0;
+  const dying = faulty(env, ({ kind }) => {
+    if (kind === 'get') reads++;
+    return reads < 4 ? 'ok' : 'before';
+  });
+  await expect(scrubParts(5, dying)).rejects.toThrow();
+  expect(await counterAt('central', 'scrubbed_objects')).toBe(3);
+  const position = await DATABASES.central
+    .prepare("SELECT position FROM maintenance_tasks WHERE task = 'scrub'")
+    .first<string>('position');
+  expect(JSON.parse(position ?? '')).toEqual({ after: digests[2], attempts: 0 });
+});
+
 test('a run hashes no more than its allowance, of many small objects too', async () => {
   for (let seed = 1; seed <= 5; seed++) await push(seed, 10);
   await scrubParts(3);

@@ -80,6 +80,24 @@ describe('the scrub', () => {
     expect(await counterAt('central', 'damaged_found')).toBe(1);
   });
 
+  test.each(['sha256:ff 2', 'sha256:ff', '{}', '7'])(
+    'starts from the first blob at the position %s',
+    async (position) => {
+      await pushed(2, 100);
+      await DATABASES.central
+        .prepare(
+          `INSERT INTO maintenance_tasks (task, position, round_started_at, last_slice_at, next_at, slices)
+         VALUES ('scrub', ?1, 0, 0, 0, 1)`,
+        )
+        .bind(position)
+        .run();
+      const context = contextOf(hosts);
+      await scrub(context, context.central, PLENTY);
+      expect(await counterAt('central', 'scrubbed_objects')).toBe(2);
+      expect(await task()).toMatchObject({ position: '', stopped: null });
+    },
+  );
+
   test("marks central's row of a node's damaged location as well", async () => {
     const digest = await pushBlob(at(hosts.node1), bytesOf(1, 100));
     const key = await keyAt('node1', digest);
