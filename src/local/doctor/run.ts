@@ -5,6 +5,7 @@ import { Client } from './client.ts';
 import {
   checkMaintenance,
   checkQueues,
+  checkScrub,
   checkSecrets,
   checkStores,
   type Deployment,
@@ -54,6 +55,7 @@ const OF_ADMINISTRATORS: Readonly<Record<string, DeploymentCheck>> = {
   stores: checkStores,
   secrets: checkSecrets,
   maintenance: checkMaintenance,
+  scrub: checkScrub,
   queues: checkQueues,
 };
 
@@ -96,7 +98,7 @@ export async function* examine(options: Options, signal: AbortSignal): AsyncGene
     if (deployment !== undefined) yield* ofDeployment(run, OF_ADMINISTRATORS);
     else if (administrator === undefined) {
       const needs = notChecked("they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD");
-      yield { check: 'stores, secrets, maintenance, queues and more hosts', host: null, ...needs };
+      yield { check: 'stores, secrets, maintenance, scrub, queues and more hosts', host: null, ...needs };
     }
     const first = hosts.find((host) => !run.unreachable.has(host));
     if (organization === undefined) {
