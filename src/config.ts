@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { DAY, HOUR } from './durations.ts';
-import { gatherNodes } from './node-variables.ts';
+import { gatherNodes, pathInVariables } from './node-variables.ts';
 import {
   type CentralNamespace,
   type NodeNamespace,
@@ -183,7 +183,8 @@ export function parseConfig(env: object): Config {
   const parsed = environment.safeParse(gatherNodes(env));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new ConfigError(`${issue?.path.join('.') ?? 'configuration'}: ${issue?.message ?? 'is invalid'}`);
+    const path = issue === undefined ? 'configuration' : pathInVariables(env, issue.path);
+    throw new ConfigError(`${path}: ${issue?.message ?? 'is invalid'}`);
   }
   const { REGISTRY, SIGNING_KEY, SIGNING_KEY_SECONDARY, BOOTSTRAP_SECRET, PLATFORM_AUTH_URL } = parsed.data;
   const central: CentralNamespace = { kind: 'central', store: REGISTRY.central.store };

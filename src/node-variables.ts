@@ -13,13 +13,36 @@ export function nodesVariable(number: number): string {
 
 /** Returns the variables with the nodes of all of them in `REGISTRY`. */
 export function gatherNodes(variables: object): object {
-  const names = Object.keys(variables)
+  const [first, ...more] = listsOf(variables);
+  if (first === undefined || more.length === 0) return variables;
+  const { REGISTRY } = variables as { REGISTRY?: object };
+  const nodes = [first, ...more].flatMap(([, list]) => list ?? []);
+  return { ...variables, REGISTRY: { ...REGISTRY, nodes } };
+}
+
+/**
+ * Returns where the operator finds a value: `NODES_2.0.name` for the name of the first node in that variable.
+ * @param path of the value in what {@link gatherNodes} returns, such as `REGISTRY.nodes.41.name`
+ */
+export function pathInVariables(variables: object, path: readonly PropertyKey[]): string {
+  const [variable, key, index, ...rest] = path;
+  if (variable !== 'REGISTRY' || key !== 'nodes' || typeof index !== 'number') return path.join('.');
+  let before = 0;
+  for (const [name, list = []] of listsOf(variables)) {
+    const count = Array.isArray(list) ? list.length : 1;
+    if (index < before + count) return [name, ...(Array.isArray(list) ? [index - before] : []), ...rest].join('.');
+    before += count;
+  }
+  return path.join('.');
+}
+
+/** Returns the values that list nodes, by their paths, in the order of the nodes. */
+function listsOf(variables: object): (readonly [path: string, list: unknown])[] {
+  const { REGISTRY, ...others } = variables as { REGISTRY?: { nodes?: unknown } } & Record<string, unknown>;
+  const names = Object.keys(others)
     .filter((name) => /^NODES_\d+$/.test(name))
     .toSorted((a, b) => Number(a.slice('NODES_'.length)) - Number(b.slice('NODES_'.length)));
-  if (names.length === 0) return variables;
-  const { REGISTRY, ...rest } = variables as { REGISTRY?: { nodes?: unknown } } & Record<string, unknown>;
-  const nodes = [REGISTRY?.nodes ?? [], ...names.map((name) => rest[name])].flat();
-  return { ...rest, REGISTRY: { ...REGISTRY, nodes } };
+  return [['REGISTRY.nodes', REGISTRY?.nodes], ...names.map((name) => [name, others[name]] as const)];
 }
 
 /** Returns how many bytes a variable has as JSON. */

@@ -52,10 +52,18 @@ describe('nodes in several variables', () => {
 
   test('are checked together', () => {
     expect(problemOf({ ...withNodes(node('a')), NODES_2: [node('a')] })).toBe(
-      'REGISTRY.nodes.1.name: another node already has this name',
+      'NODES_2.0.name: another node already has this name',
     );
-    expect(problemOf({ ...environment, NODES_2: 'fra' })).toMatch(/^REGISTRY\.nodes\.0: /);
     expect(problemOf({ ...without('REGISTRY'), NODES_2: [node('a')] })).toMatch(/^REGISTRY\.central: /);
+  });
+
+  test('are named in an error by their variable and their index in it', () => {
+    const bad = node('c', { region: 'europe' });
+    const both = withNodes(node('a'), node('b'));
+    expect(problemOf({ ...withNodes(node('a'), bad), NODES_2: [node('b')] })).toMatch(/^REGISTRY\.nodes\.1\.region: /);
+    expect(problemOf({ ...both, NODES_2: [node('d'), bad] })).toMatch(/^NODES_2\.1\.region: /);
+    expect(problemOf({ ...both, NODES_2: [node('d')], NODES_10: [bad] })).toMatch(/^NODES_10\.0\.region: /);
+    expect(problemOf({ ...environment, NODES_2: 'fra' })).toMatch(/^NODES_2: /);
   });
 });
 

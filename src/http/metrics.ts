@@ -3,6 +3,7 @@
  * counted in Analytics Engine instead (`request-log.ts`), because an isolate knows only its own requests.
  */
 import { Hono } from 'hono';
+import type { Config } from '../config.ts';
 import { maintenanceOf, type StoreMaintenance, type TaskState } from '../maintenance/report.ts';
 import { usageOfMost } from '../registry/organization-usage.ts';
 import { BUCKETS, type Histogram } from '../replication/queue-state.ts';
@@ -25,14 +26,10 @@ export function metricsRoutes(): Hono<AppEnv> {
       usageOfMost(config, c.env, ORGANIZATIONS),
     ]);
     const now = Date.now();
-    return c.text(
-      render(reports, now) + renderMaintenance(maintenance, config.collects, now) + renderUsage(usage),
-      200,
-      {
-        'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
-        'Cache-Control': 'no-store',
-      },
-    );
+    return c.text(render(reports, now) + renderMaintenance(maintenance, config, now) + renderUsage(usage), 200, {
+      'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
+      'Cache-Control': 'no-store',
+    });
   });
   return metrics;
 }
@@ -162,7 +159,7 @@ function render(reports: readonly QueueReport[], now: number): string {
 }
 
 /** Renders the counters under their names in the stores: `collected_bytes` becomes `berth_collected_bytes_total`. */
-function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolean, now: number): string {
+function renderMaintenance(stores: readonly StoreMaintenance[], config: Config, now: number): string {
   const tasks = stores.flatMap(({ store, known }) => (known?.tasks ?? []).map((task) => ({ store, task })));
   const ofTasks = (value: (task: TaskState) => number): Sample[] =>
     tasks.map(({ store, task }) => [{ store, task: task.task }, value(task)]);
@@ -212,9 +209,12 @@ function renderMaintenance(stores: readonly StoreMaintenance[], collects: boolea
     'berth_collection_enabled',
     'gauge',
     'Whether the configuration allows collection and eviction.',
-    [[{}, collects ? 1 : 0]],
+    [[{}, config.collects ? 1 : 0]],
   );
-  return [enabled, ...gauges, ...counters].join('');
+  const scrubs = family('berth_scrub_enabled', 'gauge', 'Whether the configuration has the scrub read anything.', [
+    [{}, config.scrubBytesPerDay > 0 ? 1 : 0],
+  ]);
+  return [enabled, scrubs, ...gauges, ...counters].join('');
 }
 
 function renderUsage(usage: Awaited<ReturnType<typeof usageOfMost>>): string {

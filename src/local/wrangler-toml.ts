@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bucketBinding, databaseBinding, registry } from '../config.ts';
-import { gatherNodes, nodesVariable, VARIABLE_BYTES, variableBytes } from '../node-variables.ts';
+import { gatherNodes, nodesVariable, pathInVariables, VARIABLE_BYTES, variableBytes } from '../node-variables.ts';
 
 export const WRANGLER_TOML = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 export const ENVIRONMENT = 'production';
@@ -138,7 +138,7 @@ function requireServable(raw: Raw): void {
   const parsed = registry.safeParse((gatherNodes(vars) as { REGISTRY?: unknown }).REGISTRY);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const path = ['REGISTRY', ...(issue?.path ?? [])].join('.');
+    const path = pathInVariables(vars, ['REGISTRY', ...(issue?.path ?? [])]);
     throw new Refusal(`The Worker would refuse [env.${ENVIRONMENT}] of wrangler.toml: ${path}: ${issue?.message}`);
   }
   const bound = new Set([...databases, ...buckets].map(({ binding }) => binding));

@@ -51,7 +51,7 @@ test('without credentials, it says what it leaves out', async () => {
   const lines = await diagnose([url()], {});
   expect(seen(lines, 'failure')).toEqual([]);
   expect(seen(lines, 'not checked').slice(-2)).toEqual([
-    "stores, secrets, maintenance, queues and more hosts: they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD",
+    "stores, secrets, maintenance, scrub, queues and more hosts: they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD",
     "push, pull, latency, replication: they need an organization's credential: set BERTH_ORGANIZATION_USER and BERTH_ORGANIZATION_PASSWORD",
   ]);
 });
@@ -212,6 +212,26 @@ test('a host that does not answer is a failure, and the others are checked', asy
 /** What the deployment says of itself, changed. */
 type Lie = readonly [what: string, change: NonNullable<Fault['change']>, expected: RegExp, advice: RegExp];
 
+const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString();
+
+const overdueScrub = {
+  task: 'scrub',
+  last_slice_at: hoursAgo(5),
+  next_at: hoursAgo(3),
+  round_started_at: hoursAgo(20),
+  stopped: null,
+};
+
+/** Says that the scrub is on or off, and gives central one task instead of its scrub. */
+const scrubbed = (scrubs: boolean, instead: object) =>
+  changedJson('/api/maintenance', (body: { stores: { tasks: { task: string }[] }[] }) => ({
+    ...body,
+    scrubs,
+    stores: body.stores.map((each, i) =>
+      i > 0 ? each : { ...each, tasks: [...each.tasks.filter(({ task }) => task !== 'scrub'), instead] },
+    ),
+  }));
+
 const INSIDE: readonly Lie[] = [
   [
     'a missing migration',
@@ -255,6 +275,12 @@ const INSIDE: readonly Lie[] = [
     })),
     /^maintenance: (?:collect|tombstones|comparison|, )+ at node1 is overdue; a task last ran 120 min ago$/,
     /cron trigger/,
+  ],
+  [
+    'a scrub that has never run',
+    scrubbed(true, { ...overdueScrub, task: 'comparison', last_slice_at: hoursAgo(1), next_at: hoursAgo(-21) }),
+    /^scrub: the scrub has never run at central$/,
+    /hourly cron trigger/,
   ],
   [
     'a queue that does not answer',
@@ -303,12 +329,24 @@ const WORTH_A_LOOK: readonly Lie[] = [
     'a task that is stopped',
     changedJson('/api/maintenance', (body: { stores: { tasks: object[] }[] }) => {
       const at = new Date().toISOString();
-      const task = { task: 'scrub', last_slice_at: at, next_at: at, stopped: 'node1 does not answer' };
+      const task = {
+        task: 'sweep',
+        last_slice_at: at,
+        next_at: at,
+        round_started_at: at,
+        stopped: 'node1 does not answer',
+      };
       body.stores[0]?.tasks.push(task);
       return body;
     }),
-    /^maintenance: scrub at central is stopped: node1 does not answer$/,
+    /^maintenance: sweep at central is stopped: node1 does not answer$/,
     /A maintenance task is stopped/,
+  ],
+  [
+    'a scrub that is overdue',
+    scrubbed(true, overdueScrub),
+    /^scrub: the scrub last ran 300 min ago at central, and is overdue$/,
+    /hourly cron trigger/,
   ],
   [
     'collection that is off',
@@ -330,6 +368,13 @@ test.each(WORTH_A_LOOK)('%s is a warning', async (_what, change, expected, advic
   expect(seen(lines, 'failure')).toEqual([]);
   expect(seen(lines, 'warning')[0]).toMatch(expected);
   expect(lines.find(({ outcome }) => outcome === 'warning')?.todo).toMatch(advice);
+});
+
+test('a scrub that is overdue is no warning where the scrub is off', async () => {
+  edges.central.fault = { change: scrubbed(false, overdueScrub) };
+  const lines = await diagnose([edges.central.url], ADMINISTRATOR);
+  expect(seen(lines, 'not checked')).toContain('scrub: scrub_gb_per_day is 0');
+  expect([...seen(lines, 'failure'), ...seen(lines, 'warning')]).toEqual([]);
 });
 
 describe('over TLS', () => {

@@ -74,7 +74,7 @@ function valueOf(families: ReadonlyMap<string, Family>, name: string, store = 'n
   return families.get(name)?.samples.find(({ labels }) => labels['store'] === store)?.value;
 }
 
-const OF_NO_STORE = /^berth_(?:collection|organization)_/;
+const OF_NO_STORE = /^berth_(?:collection_|organization_|scrub_enabled$)/;
 
 test.each([HOST, NODE1])('/metrics at %s is for administrators only', async (host) => {
   const callers: (UserName | undefined)[] = [undefined, 'alice', 'aliceReader', 'bob', 'official', 'platform', 'admin'];

@@ -92,3 +92,11 @@ test('a variable of more than 5,000 bytes is refused before anything is deployed
   await expect(add('fra')).rejects.toThrow(refusal);
   expect(operator.ran).toEqual([]);
 });
+
+test('a node that the Worker would refuse is named by its variable and its index in it', async () => {
+  const node = '\n[[env.production.vars.NODES_2]]\nname = "fra"\nhosts = ["fra.example.com"]\nstore = "fra"\nregion = ';
+  await toml.write(`${await toml.read()}${node}"weur"\n${node.replaceAll('fra', 'ams')}"europe"\n`);
+  await expect(deployCommand(['--config', toml.path], recordedOperator())).rejects.toThrow(
+    /^The Worker would refuse \[env\.production\] of wrangler\.toml: NODES_2\.1\.region: /,
+  );
+});

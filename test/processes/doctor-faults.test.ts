@@ -1,6 +1,7 @@
 /** Faults that `npm run doctor` finds by pushing and pulling, and what it leaves behind: nothing. */
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import type { Line } from '../../src/local/doctor/line.ts';
 import { diagnose, edgesForFile, repositories, seen, todo } from '../support/local/doctor.ts';
 import { type EdgeAnswer, type EdgeRequest, type Fault, withHeaders } from '../support/local/edge.ts';
 import { loggedIn, request } from '../support/local/push.ts';
@@ -146,6 +147,48 @@ describe('between hosts', () => {
     const path = /\/api\/v2\.0\/\S+$/.exec(lines.at(-1)?.todo ?? '')?.[0] ?? '';
     edges.central.fault = {};
     expect((await request(loggedIn(server.current.url, 'alice'), 'DELETE', path)).status).toBe(200);
+  });
+
+  const isRemoval = ({ method, path }: EdgeRequest): boolean => method === 'DELETE' && path.startsWith('/api/v2.0/');
+  const cleaned = (lines: readonly Line[]) =>
+    lines.filter(({ check }) => check === 'clean-up').map(({ host, outcome }) => [host, outcome]);
+
+  test('a host that fails to remove the repository does not keep it from being removed at another', async () => {
+    const removedAtNode: boolean[] = [];
+    edges.central.fault = { refuse: (asked) => (isRemoval(asked) ? { status: 500 } : undefined) };
+    edges.node.fault = {
+      change: (answer, asked) => {
+        if (isRemoval(asked)) removedAtNode.push(answer.status === 200 || answer.status === 404);
+        return answer;
+      },
+    };
+    const lines = await between();
+    expect(cleaned(lines)).toEqual([
+      [edges.central.host, 'failure'],
+      [edges.node.host, 'ok'],
+    ]);
+    expect(removedAtNode).toEqual([true]);
+    expect(todo(lines)).toContain(` -X DELETE ${edges.central.url}/api/v2.0/projects/alice/repositories/doctor-`);
+    // The deletion at the node may have reached central.
+    edges.central.fault = {};
+    const path = /\/api\/v2\.0\/\S+$/.exec(todo(lines) ?? '')?.[0] ?? '';
+    const { status } = await request(loggedIn(server.current.url, 'alice'), 'DELETE', path);
+    expect([200, 404]).toContain(status);
+  });
+
+  test('a host that is slow to remove the repository does not keep another waiting', async () => {
+    const removedAtNode = Promise.withResolvers<void>();
+    edges.central.fault = { hold: (asked) => (isRemoval(asked) ? removedAtNode.promise : undefined) };
+    edges.node.fault = {
+      change: (answer, asked) => {
+        if (isRemoval(asked)) removedAtNode.resolve();
+        return answer;
+      },
+    };
+    expect(cleaned(await between())).toEqual([
+      [edges.central.host, 'ok'],
+      [edges.node.host, 'ok'],
+    ]);
   });
 });
 

@@ -9,6 +9,7 @@ import { storeMaintenance } from './schemas.ts';
 
 const maintenance = z.object({
   collects: z.boolean().openapi({ description: 'Whether the configuration allows collection and eviction' }),
+  scrubs: z.boolean().openapi({ description: 'Whether the scrub reads anything: false if `scrub_gb_per_day` is 0' }),
   stores: z.array(storeMaintenance),
 });
 
@@ -23,7 +24,8 @@ export function maintenanceRoutes(api: OpenAPIHono<AppEnv>): void {
   api.openapi(get, async (c) => {
     requireAdministrator(c);
     const { config } = c.get('runtime');
-    return c.json({ collects: config.collects, stores: (await maintenanceOf(config, c.env)).map(view) }, 200);
+    const stores = (await maintenanceOf(config, c.env)).map(view);
+    return c.json({ collects: config.collects, scrubs: config.scrubBytesPerDay > 0, stores }, 200);
   });
 }
 

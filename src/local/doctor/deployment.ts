@@ -21,6 +21,7 @@ const deployment = z.object({
 
 const maintenance = z.object({
   collects: z.boolean(),
+  scrubs: z.boolean(),
   stores: z.array(
     z.object({
       store: z.string(),
@@ -30,6 +31,7 @@ const maintenance = z.object({
           task: z.string(),
           last_slice_at: z.iso.datetime(),
           next_at: z.iso.datetime(),
+          round_started_at: z.iso.datetime(),
           stopped: z.string().nullable(),
         }),
       ),
@@ -131,6 +133,32 @@ export async function* checkMaintenance({ client, options }: Run): AsyncGenerato
     } else yield ok(`at ${store}, a task last ran ${ago(last, now)}`);
   }
   if (!collects) yield warning('nothing is collected', 'Remove collect = false once the restored database is good.');
+}
+
+/** How long the scrub may be late, in milliseconds: its trigger may be missed once. */
+const SCRUB_LATE = 7_200_000;
+
+const SCRUB_CRON =
+  'Check the hourly cron trigger: crons in wrangler.toml has "23 * * * *" besides that of each minute.';
+
+/** Checks that the scrub runs at every store. A cron trigger of its own starts it. */
+export async function* checkScrub({ client, options }: Run): AsyncGenerator<Found, void> {
+  const { url, administrator } = options;
+  if (administrator === undefined) return;
+  const late = Date.now() - SCRUB_LATE;
+  const { scrubs, stores } = await read(client, new URL('/api/maintenance', url), administrator, maintenance);
+  if (!scrubs) return yield notChecked('scrub_gb_per_day is 0');
+  for (const { store, tasks } of stores) {
+    const scrub = tasks.find(({ task }) => task === 'scrub');
+    if (scrub !== undefined) {
+      const { next_at: next, last_slice_at: at } = scrub;
+      const last = `the scrub last ran ${ago(Date.parse(at), Date.now())} at ${store}`;
+      if (Math.max(Date.parse(next), Date.parse(at)) > late) yield ok(last);
+      else yield warning(`${last}, and is overdue`, `${SCRUB_CRON} ${LOG}`);
+    } else if (tasks.some(({ round_started_at: began }) => Date.parse(began) < late)) {
+      yield failure(`the scrub has never run at ${store}`, `${SCRUB_CRON} ${LOG}`);
+    } else yield notChecked(`the scrub has yet to run at ${store}, which it does once an hour`);
+  }
 }
 
 /** Seconds since a node read the change log. It does so once a minute, when the cron trigger wakes its queue. */

@@ -5,6 +5,7 @@ import { Client } from './client.ts';
 import {
   checkMaintenance,
   checkQueues,
+  checkScrub,
   checkSecrets,
   checkStores,
   type Deployment,
@@ -54,6 +55,7 @@ const OF_ADMINISTRATORS: Readonly<Record<string, DeploymentCheck>> = {
   stores: checkStores,
   secrets: checkSecrets,
   maintenance: checkMaintenance,
+  scrub: checkScrub,
   queues: checkQueues,
 };
 
@@ -72,10 +74,10 @@ const OF_ALL_HOSTS: Readonly<Record<string, DeploymentCheck>> = {
   'deleted everywhere': checkDeletedEverywhere,
 };
 
-/** How many hosts are checked at the same time. */
+/** How many hosts are checked, or cleaned up, at the same time. */
 const AT_ONCE = 4;
 
-/** How long cleaning up may take, whatever happened before. */
+/** How long cleaning up may take at a host, whatever happened before. */
 const CLEAN_UP_MILLISECONDS = 60_000;
 
 /**
@@ -96,7 +98,7 @@ export async function* examine(options: Options, signal: AbortSignal): AsyncGene
     if (deployment !== undefined) yield* ofDeployment(run, OF_ADMINISTRATORS);
     else if (administrator === undefined) {
       const needs = notChecked("they need an administrator's credential: set BERTH_USER and BERTH_PASSWORD");
-      yield { check: 'stores, secrets, maintenance, queues and more hosts', host: null, ...needs };
+      yield { check: 'stores, secrets, maintenance, scrub, queues and more hosts', host: null, ...needs };
     }
     const first = hosts.find((host) => !run.unreachable.has(host));
     if (organization === undefined) {
@@ -109,11 +111,7 @@ export async function* examine(options: Options, signal: AbortSignal): AsyncGene
     if (scratch !== undefined) yield* withImages({ ...run, scratch });
   } finally {
     client.close();
-    if (scratch !== undefined) {
-      const cleaner = new Client(AbortSignal.timeout(CLEAN_UP_MILLISECONDS));
-      yield* linesOf('clean-up', null, cleaner.signal, scratch.remove(cleaner));
-      cleaner.close();
-    }
+    if (scratch !== undefined) yield* cleanUp(scratch);
   }
 }
 
@@ -136,10 +134,26 @@ async function* withImages(run: Run): AsyncGenerator<Line, void> {
   yield* ofDeployment(run, OF_ALL_HOSTS);
 }
 
-/** Checks a few hosts at a time, and yields the lines of each host together. */
-async function* atHosts(run: Run, checks: Readonly<Record<string, HostCheck>>): AsyncGenerator<Line, void> {
-  for (let i = 0; i < run.hosts.length; i += AT_ONCE) {
-    const together = run.hosts.slice(i, i + AT_ONCE).map((host) => Array.fromAsync(atHost(run, host, checks)));
+/** A host that does not answer does not keep the doctor from cleaning up at the others. */
+function cleanUp(scratch: Scratch): AsyncGenerator<Line, void> {
+  return fewAtATime(scratch.hosts, async function* (host) {
+    const cleaner = new Client(AbortSignal.timeout(CLEAN_UP_MILLISECONDS));
+    yield* linesOf('clean-up', host.name, cleaner.signal, scratch.remove(cleaner, host));
+    cleaner.close();
+  });
+}
+
+function atHosts(run: Run, checks: Readonly<Record<string, HostCheck>>): AsyncGenerator<Line, void> {
+  return fewAtATime(run.hosts, (host) => atHost(run, host, checks));
+}
+
+/** Does something at a few hosts at a time, and yields the lines of each host together. */
+async function* fewAtATime(
+  hosts: readonly Host[],
+  linesAt: (host: Host) => AsyncGenerator<Line, void>,
+): AsyncGenerator<Line, void> {
+  for (let i = 0; i < hosts.length; i += AT_ONCE) {
+    const together = hosts.slice(i, i + AT_ONCE).map((host) => Array.fromAsync(linesAt(host)));
     // After a failure the others go on to their ends, so that nothing is pushed while the repository is removed.
     await Promise.allSettled(together);
     for (const lines of together) yield* await lines;

@@ -62,16 +62,20 @@ export class Scratch {
     if (path !== undefined) paths.add(this.#urlOf(host, path).href);
   }
 
-  /** Removes the repository, with all that was pushed to it. @param client whose requests are not aborted */
-  async *remove(client: Client): AsyncGenerator<Found, void> {
-    if (this.#paths.size === 0) return;
+  /** The hosts from which the repository is to be removed. */
+  get hosts(): readonly Host[] {
+    return [...this.#paths.keys()];
+  }
+
+  /** Removes the repository from a host, with all that was pushed. @param client whose requests are not aborted */
+  async *remove(client: Client, host: Host): AsyncGenerator<Found, void> {
     try {
-      for (const [host, paths] of this.#paths) await this.#removeAt(client, host, paths);
+      await this.#removeAt(client, host);
       yield ok(`${this.repository} is removed`);
     } catch (error) {
       yield failure(
         `${this.repository} is still there: ${(error as Error).message}`,
-        `Remove it: curl -u <user> -X DELETE <url>${this.#removal}`,
+        `Remove it: curl -u <user> -X DELETE ${new URL(this.#removal, host.url).href}`,
       );
     }
   }
@@ -91,7 +95,7 @@ export class Scratch {
     );
   }
 
-  async #removeAt(client: Client, host: Host, paths: ReadonlySet<string>): Promise<void> {
+  async #removeAt(client: Client, host: Host): Promise<void> {
     const asked = { method: 'DELETE', headers: { Authorization: basic(this.#login) } };
     for (let attempt = 1; ; attempt++) {
       requireStatus(await client.ask(new URL(this.#removal, host.url), asked), 200, 404);
@@ -100,7 +104,8 @@ export class Scratch {
       if (attempt === ATTEMPTS) throw unexpected(left);
     }
     // Without a manifest there was no repository to remove. Blobs and uploads would stay until they expire.
-    for (const path of paths) requireStatus(await this.ask(client, host, path, { method: 'DELETE' }), 202, 204, 404);
+    for (const path of this.#paths.get(host) ?? [])
+      requireStatus(await this.ask(client, host, path, { method: 'DELETE' }), 202, 204, 404);
   }
 
   /**

@@ -33,6 +33,7 @@ test('lists maintenance tasks: when they ran and will run, what they did, what s
   expect(status).toBe(200);
   expect(body).toEqual({
     collects: true,
+    scrubs: true,
     stores: [
       { store: 'central', answers: true, tasks: [], counters: {} },
       {
@@ -70,5 +71,16 @@ test('says whether collection is on', async () => {
     expect(await (await call('GET', '/metrics', as)).text()).toContain(
       `\nberth_collection_enabled ${collects ? 1 : 0}\n`,
     );
+  }
+});
+
+test('says whether the scrub is on', async () => {
+  const fetcher = workerConfigured({ scrub_gb_per_day: 0 });
+  for (const [scrubs, as] of [
+    [true, { as: 'admin' }],
+    [false, { as: 'admin', fetcher }],
+  ] as const) {
+    expect(await (await call('GET', '/api/maintenance', as)).json()).toMatchObject({ scrubs });
+    expect(await (await call('GET', '/metrics', as)).text()).toContain(`\nberth_scrub_enabled ${scrubs ? 1 : 0}\n`);
   }
 });
