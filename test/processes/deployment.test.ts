@@ -135,7 +135,7 @@ test(
         deployed.filter((each) => each.includes(step)),
         step,
       ).not.toEqual([]);
-    expect([account.domains, account.crons]).toEqual([['index.example.com'], ['* * * * *']]);
+    expect([account.domains, account.crons]).toEqual([['index.example.com'], ['* * * * *', '23 * * * *']]);
 
     const operator = await api('/api/credentials', { name: 'operator', kind: 'administrator' }, `Bearer ${BOOTSTRAP}`);
     const administrator = basic('operator', operator.secret);
