@@ -27,6 +27,7 @@ beforeEach(async () => {
 
 test.each([
   ['fits one part', 5000, 1],
+  ['fills one part', PART_BYTES, 1],
   ['takes three parts', 2 * PART_BYTES + 5, 3 + 2],
 ])('POST, PATCH and PUT of a layer that %s cost 2 D1 round trips', async (_name, size, classA) => {
   const content = bytesOf(1, size);

@@ -178,7 +178,7 @@ export class BlobWriter {
     try {
       let start = 0;
       for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
-        if (bytes.byteLength === PART_BYTES && pieces.length === 0) {
+        if (bytes.byteLength === PART_BYTES && pieces.length === 0 && (await body.hasMore())) {
           const piece = await this.#writeParts(body, bytes, hash, newKey);
           pieces.push(piece);
           start = piece.size;

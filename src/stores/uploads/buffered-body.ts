@@ -80,6 +80,11 @@ export class BufferedBody {
     return bytes;
   }
 
+  /** Whether the body goes on after what was read. @throws OciError CLIENT_GONE, BODY_STALLED */
+  hasMore(): Promise<boolean> {
+    return this.#inTime(this.#reader.hasMore());
+  }
+
   /**
    * Takes the buffer back once its bytes have been used, because reading detaches it. If the piece was short and others
    * wait for room, gives the buffer up.

@@ -62,8 +62,8 @@ export const operations: readonly Row[] = [
     return () => central.pushByPatch(bytes, digest, true);
   }),
   row(
-    'layer of 20 MiB, three parts, POST + PATCH without length + PUT',
-    { classA: 3 + 2, classB: 1, roundTrips: 2 },
+    'layer of 20 MiB, four parts, POST + PATCH without length + PUT',
+    { classA: 4 + 2, classB: 1, roundTrips: 2 },
     async (central) => {
       const { bytes, digest } = randomBlob(20 * MIB);
       return () => central.pushByPatch(bytes, digest, true);
