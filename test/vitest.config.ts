@@ -8,7 +8,7 @@ process.env['SIGNING_KEY'] ??= Buffer.alloc(32, 1).toString('base64');
 
 /** How many random plans a suite runs, and from which seed: a sample by default, more with `npm run test:…`. */
 const chance = (name: string, firstSeed = 20_260_102) => ({
-  runs: Number(process.env[`${name}_RUNS`] ?? 10),
+  runs: Number(process.env[`${name}_RUNS`] ?? 6),
   seed: Number(process.env[`${name}_SEED`] ?? firstSeed),
   path: process.env[`${name}_PATH`] ?? '',
 });
@@ -42,7 +42,7 @@ const inWorkerd = () =>
         FAULTS: chance('FAULTS', 1),
         CONVERGENCE: chance('CONVERGENCE'),
         COLLECTION: chance('COLLECTION'),
-        SAMPLE: Number(process.env['SAMPLE'] ?? 4),
+        SAMPLE: Number(process.env['SAMPLE'] ?? 8),
       },
     },
   }));

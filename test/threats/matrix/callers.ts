@@ -201,7 +201,7 @@ export function everyManager(host: HostName): readonly Caller[] {
 
 /**
  * Returns every kind of caller of a host, or a sample of them. Callers come in threes, one in each form, so a sample
- * of one in 4 includes every form.
+ * of one in 8 includes every form.
  */
 export function callersOf(host: HostName): readonly Caller[] {
   return sampled(everyCaller(host));
