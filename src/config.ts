@@ -48,7 +48,7 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
-  /** Of so many reads that succeed, one writes a log line. */
+  /** How many successful reads one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
   readonly corsOrigins: readonly string[];

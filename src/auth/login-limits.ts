@@ -22,7 +22,7 @@ export interface Limiters {
   readonly ofAddress: RateLimit;
 }
 
-/** Where a login comes from. */
+/** The origin of a login. */
 export interface LoginSource {
   /** The client's address. */
   readonly address: string;

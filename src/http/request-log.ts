@@ -7,8 +7,8 @@ import { loggedPath } from './logged-path.ts';
 /**
  * Gives every request an id, which its response, error bodies and log line carry, and writes the log line as JSON. The
  * line has the path and the outcome, but never headers, the query or a body, since these can hold secrets. Errors and
- * writes always have a line. Of reads that succeed, the configuration may ask for one in n: its line then has the field
- * `weight`, which is n.
+ * writes always have a line. The configuration may ask for a line for only one in n successful reads. That line has the
+ * field `weight`, which is n.
  */
 export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   const started = Date.now();

@@ -7,7 +7,7 @@ export const CUSTOM_DOMAINS = 100;
 
 /** The longest values that an operator may later add to a node. */
 const LATER = { limit_bytes: 999_000_000_000_000, idle_days: 9999 };
-/** What an operator may later add to REGISTRY: twice its settings today. */
+/** Room that settings may later need in REGISTRY: twice the bytes of its settings today. */
 const OTHER_SETTINGS_BYTES = 800;
 
 /** Returns the first variable that takes the node, also if all of its nodes get limits. */

@@ -32,7 +32,7 @@ export interface Pass {
 /** The most statements of an invocation. D1 may end one after 1,000 (D1, "Limits": queries per invocation). */
 export const MOST_STATEMENTS = 900;
 
-/** What the cron trigger of each minute runs. */
+/** The passes that the cron trigger runs each minute. */
 export const EVERY_MINUTE: readonly Pass[] = [
   { lanes: [{ stores: 'all at once', tasks: [changeLog, auditLog, expiredUploads] }], statements: 220 },
   { lanes: [{ stores: 'all at once', tasks: [sweep] }], milliseconds: 10_000, statements: 100 },
@@ -55,7 +55,7 @@ export const EVERY_MINUTE: readonly Pass[] = [
   },
 ];
 
-/** What each hourly cron trigger runs: hashing costs more CPU than a trigger of each minute may use. */
+/** The passes of each hourly cron trigger: hashing needs more CPU than a trigger that runs each minute may use. */
 export const HOURLY: readonly Pass[] = [
   { lanes: [{ stores: 'all at once', tasks: [scrub] }], milliseconds: 10 * MINUTE, statements: MOST_STATEMENTS },
 ];

@@ -1,4 +1,4 @@
-/** What a deployment consists of, for operators: its registries, its secrets, and whether its stores are ready. */
+/** Describes a deployment to operators: its registries, its secrets, and the state of its stores. */
 import type { Config } from '../config.ts';
 import { namespaceName, type StoreName } from '../namespaces/namespace.ts';
 import { missingMigrations } from '../stores/applied-migrations.ts';

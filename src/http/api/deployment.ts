@@ -1,4 +1,4 @@
-/** What a deployment consists of and whether it is ready, for administrators. */
+/** Shows administrators the parts of a deployment, and which of them are ready. */
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { registriesOf, secretsOf, storesOf } from '../../registry/deployment.ts';
 import type { AppEnv } from '../context.ts';

@@ -1,4 +1,4 @@
-/** What the doctor is asked to do. Secrets come from the environment only, because others can read arguments. */
+/** The doctor's options. Secrets come from the environment only, because other users can read arguments. */
 import { parseArgs } from 'node:util';
 import { isLoopback } from '../../config.ts';
 

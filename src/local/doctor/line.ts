@@ -1,13 +1,13 @@
-/** What a check found. */
+/** The result of a check. */
 
 /** `not checked` says what was left out, and why. */
 export type Outcome = 'ok' | 'warning' | 'failure' | 'not checked';
 
 export interface Found {
   readonly outcome: Outcome;
-  /** What was seen, as a phrase. */
+  /** The observation, as a phrase. */
   readonly seen: string;
-  /** What to do about it; null if nothing is to be done. */
+  /** The advice; null if there is nothing to do. */
   readonly todo: string | null;
 }
 

@@ -24,7 +24,7 @@ import { openScratch, type Scratch } from './scratch.ts';
 export interface Run {
   readonly options: Options;
   readonly client: Client;
-  /** What the deployment says of itself; undefined without an administrator's credential. */
+  /** The answer of `/api/deployment`; undefined without an administrator's credential. */
   readonly deployment: Deployment | undefined;
   readonly hosts: readonly Host[];
   /** Hosts at which nothing else is checked. */

@@ -21,7 +21,7 @@ interface Settings {
   readonly graceMilliseconds: number;
 }
 
-/** What a node was asked. Times are milliseconds since the epoch. */
+/** A question to a node. Times are milliseconds since the epoch. */
 interface Question {
   readonly at: number;
   /** When the node's oldest outbox entry was written; undefined if it has none. */

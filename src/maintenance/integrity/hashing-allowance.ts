@@ -7,7 +7,7 @@ import type { Algorithm } from '../../oci/digest.ts';
 /** Bytes that an invocation hashes in all stores together: 30 s at a slow 100 MiB/s of SHA-256. */
 const BYTES_PER_INVOCATION = 3000 * 1024 * 1024;
 
-/** What a byte costs. SHA-512 whose state can be saved is half as fast. */
+/** The cost of a byte. A SHA-512 whose state can be saved is half as fast as SHA-256. */
 const COSTS: Readonly<Record<Algorithm, number>> = { sha256: 1, sha512: 2 };
 
 /**

@@ -34,7 +34,6 @@ import { BlobWriter, type Body } from './blob-writer.ts';
 import { digestMismatch } from '../bucket.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { BoundStatement } from '../database.ts';
-import { uploadsExceeded } from '../organizations/organization-limits.ts';
 import type { Store } from '../store.ts';
 import {
   formatUploadReference,
@@ -44,11 +43,11 @@ import {
   type Signer,
   type UploadReference,
 } from './upload-reference.ts';
-import { ChunkOutOfOrder, type PresentedSession, type UploadProgress } from './upload-session.ts';
+import { SessionOrder } from './session-order.ts';
+import type { PresentedSession, UploadProgress } from './upload-session.ts';
 import {
   advanceUpload,
   cancelUpload,
-  chunksExceeded,
   deleteChunkThatBecameBlob,
   finishUpload,
   finishUploadOfSingleChunk,
@@ -76,11 +75,13 @@ export abstract class Uploads {
   readonly #writer: BlobWriter;
   readonly #assembler: BlobAssembler;
   readonly #objects: BlobObjects;
+  readonly #order: SessionOrder;
 
   constructor(store: Store, options: UploadOptions) {
     this.#store = store;
     this.#options = options;
     this.#objects = new BlobObjects(store, options.defer);
+    this.#order = new SessionOrder(store.database, (owner, upload) => this.#progress(owner, upload));
     this.#writer = new BlobWriter(store.bucket, options.budget);
     this.#assembler = new BlobAssembler(store.bucket, this.#writer, (keys) => this.#objects.discard(keys));
   }
@@ -128,13 +129,13 @@ export abstract class Uploads {
   ): Promise<UploadProgress> {
     const { owner, upload } = await this.#parse(session);
     if (upload.offset > 0 || (start ?? 0) !== 0 || body === undefined) {
-      await this.#requireInOrder(owner, upload, await this.#row(upload), start ?? upload.offset);
+      await this.#order.require(owner, upload, await this.#order.row(upload), start ?? upload.offset);
     }
     if (body === undefined) return this.#progress(owner, upload);
     const written = await this.#writer.write(body, upload.algorithm);
     if (written.size === 0) {
       // An empty chunk does not take the row, so a check that it is in order has to come here.
-      await this.#requireInOrder(owner, upload, await this.#row(upload), upload.offset);
+      await this.#order.require(owner, upload, await this.#order.row(upload), upload.offset);
       return this.#progress(owner, upload);
     }
     const size = upload.offset + written.size;
@@ -157,7 +158,7 @@ export abstract class Uploads {
     const [row] = taken;
     if (row?.write_id !== writeId) {
       this.#objects.discard(written.pieces.map(({ key }) => key));
-      throw await this.#notTaken(owner, upload, row, written.size, written.pieces.length);
+      throw await this.#order.notTaken(owner, upload, row, written.size, written.pieces.length);
     }
     return this.#progress(owner, { ...upload, offset: size });
   }
@@ -175,9 +176,9 @@ export abstract class Uploads {
   ): Promise<void> {
     const { owner, upload } = await this.#parse(session);
     if ((start ?? upload.offset) !== upload.offset || (upload.offset === 0 && body === undefined)) {
-      const row = await this.#row(upload);
+      const row = await this.#order.row(upload);
       if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
-      await this.#requireInOrder(owner, upload, row, start ?? upload.offset);
+      await this.#order.require(owner, upload, row, start ?? upload.offset);
     }
     if (upload.offset === 0) return this.#finishWhole(owner, upload, digest, body);
     if (body === undefined && (await this.#finishSingleChunk(owner, upload, digest))) return;
@@ -187,7 +188,7 @@ export abstract class Uploads {
   /** Returns how far a session is. Accepts a reference from before its last chunk. @throws OciError UPLOAD_UNKNOWN */
   async uploadProgress(session: PresentedSession): Promise<UploadProgress> {
     const { owner, upload } = await this.#parse(session);
-    const row = await this.#row(upload);
+    const row = await this.#order.row(upload);
     if (row !== undefined && row.state !== 'open') throw new OciError('UPLOAD_UNKNOWN');
     return this.#progress(owner, { ...upload, offset: row?.size ?? 0 });
   }
@@ -217,7 +218,7 @@ export abstract class Uploads {
     const { key, size } = await this.#assembler.fromBody(body, digest).catch(async (refusal: unknown) => {
       // A body that is not the blob may be the end of it, sent to a URL from before the last chunk.
       if (refusal instanceof OciError && refusal.kind === 'DIGEST_INVALID')
-        await this.#requireInOrder(owner, upload, await this.#row(upload), upload.offset);
+        await this.#order.require(owner, upload, await this.#order.row(upload), upload.offset);
       throw refusal;
     });
     const writeId = crypto.randomUUID();
@@ -253,7 +254,7 @@ export abstract class Uploads {
       return true;
     }
     if (row === undefined || row.size !== upload.offset || (row.state !== 'open' && !isOurs))
-      throw await this.#refusal(owner, upload, row);
+      throw await this.#order.refusal(owner, upload, row);
     if (row.digest !== digest) {
       if (row.digest !== null && algorithmOf(row.digest) === algorithmOf(digest)) throw digestMismatch(digest);
       return false;
@@ -288,7 +289,7 @@ export abstract class Uploads {
     );
     const [row] = session;
     if (isFinished(row, digest)) return this.#objects.promiseAgain(this.#commitOf(owner.repository, digest));
-    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#refusal(owner, upload, row);
+    if (row?.state !== 'open' || row.size !== upload.offset) throw await this.#order.refusal(owner, upload, row);
     const tail =
       body?.length === undefined && body !== undefined
         ? await this.#writer.write(body, algorithmOf(digest))
@@ -340,58 +341,13 @@ export abstract class Uploads {
     if (row?.write_id !== write.writeId) {
       if (write.fresh) this.#objects.discard([write.key]);
       if (isFinished(row, digest)) return this.#objects.promiseAgain(blob);
-      throw await this.#notTaken(owner, upload, row, write.size);
+      throw await this.#order.notTaken(owner, upload, row, write.size);
     }
     const kept = location[0]?.key;
     if (write.fresh || kept === write.key) {
       if (kept === undefined || !(await this.#objects.adopt(blob, kept, write.key))) this.#objects.discard([write.key]);
       this.#objects.discardChunks(upload.id, chunksLeft);
     } else await this.#objects.settleDuplicate(upload.id, blob, kept, write.key);
-  }
-
-  /** Refuses a request that is out of order by the session's row, before its body is read. */
-  async #requireInOrder(
-    owner: SessionOwner,
-    upload: UploadReference,
-    row: UploadRow | undefined,
-    start: number,
-  ): Promise<void> {
-    if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
-      throw await this.#refusal(owner, upload, row);
-    }
-  }
-
-  /** Returns the session's row; undefined until the first chunk. */
-  async #row({ id }: UploadReference): Promise<UploadRow | undefined> {
-    const { session } = await this.#store.database.batch({ session: selectUpload(id) }, { again: true });
-    return session[0];
-  }
-
-  /**
-   * Returns the error for a write that did not take the session: the session has moved on, or there is no room.
-   * @param chunks how many chunks it would have added; none if it is the whole blob
-   */
-  async #notTaken(
-    owner: SessionOwner,
-    upload: UploadReference,
-    row: UploadRow | undefined,
-    size: number,
-    chunks = 0,
-  ): Promise<OciError> {
-    const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
-    if (!isInOrder) return this.#refusal(owner, upload, row);
-    const { database } = this.#store;
-    if (chunks === 0) return noRoomFor(database, owner.repository, 'blob', size);
-    const exceeded =
-      row === undefined
-        ? await uploadsExceeded(database, owner.repository)
-        : await chunksExceeded(database, upload.id, chunks);
-    return exceeded ?? noRoomFor(database, owner.repository, 'chunk', size);
-  }
-
-  async #refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
-    if (row !== undefined && row.state !== 'open') return new OciError('UPLOAD_UNKNOWN');
-    return new ChunkOutOfOrder(await this.#progress(owner, { ...upload, offset: row?.size ?? 0 }));
   }
 
   async #progress(owner: SessionOwner, upload: UploadReference): Promise<UploadProgress> {

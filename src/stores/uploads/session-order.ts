@@ -1,0 +1,65 @@
+/** Judges whether a request continues an upload session where it ends, and says why not. */
+import { OciError } from '../../oci/errors.ts';
+import { noRoomFor } from '../blob-rows.ts';
+import type { Database } from '../database.ts';
+import { uploadsExceeded } from '../organizations/organization-limits.ts';
+import type { SessionOwner, UploadReference } from './upload-reference.ts';
+import { chunksExceeded, selectUpload, type UploadRow } from './upload-rows.ts';
+import { ChunkOutOfOrder, type UploadProgress } from './upload-session.ts';
+
+export class SessionOrder {
+  readonly #database: Database;
+  readonly #progress: (owner: SessionOwner, upload: UploadReference) => Promise<UploadProgress>;
+
+  /** @param progress returns how far a session is, with the reference to continue it */
+  constructor(database: Database, progress: (owner: SessionOwner, upload: UploadReference) => Promise<UploadProgress>) {
+    this.#database = database;
+    this.#progress = progress;
+  }
+
+  /** Refuses a request that is out of order by the session's row, before its body is read. */
+  async require(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    start: number,
+  ): Promise<void> {
+    if ((row !== undefined && row.state !== 'open') || (row?.size ?? 0) !== start || start !== upload.offset) {
+      throw await this.refusal(owner, upload, row);
+    }
+  }
+
+  /** Returns the session's row; undefined until the first chunk. */
+  async row({ id }: UploadReference): Promise<UploadRow | undefined> {
+    const { session } = await this.#database.batch({ session: selectUpload(id) }, { again: true });
+    return session[0];
+  }
+
+  /**
+   * Returns the error for a write that did not take the session: the session has moved on, or there is no room.
+   * @param chunks how many chunks it would have added; none if it is the whole blob
+   */
+  async notTaken(
+    owner: SessionOwner,
+    upload: UploadReference,
+    row: UploadRow | undefined,
+    size: number,
+    chunks = 0,
+  ): Promise<OciError> {
+    const isInOrder = row === undefined ? upload.offset === 0 : row.state === 'open' && row.size === upload.offset;
+    if (!isInOrder) return this.refusal(owner, upload, row);
+    const database = this.#database;
+    if (chunks === 0) return noRoomFor(database, owner.repository, 'blob', size);
+    const exceeded =
+      row === undefined
+        ? await uploadsExceeded(database, owner.repository)
+        : await chunksExceeded(database, upload.id, chunks);
+    return exceeded ?? noRoomFor(database, owner.repository, 'chunk', size);
+  }
+
+  /** Returns the error for a request that is out of order. */
+  async refusal(owner: SessionOwner, upload: UploadReference, row: UploadRow | undefined): Promise<OciError> {
+    if (row !== undefined && row.state !== 'open') return new OciError('UPLOAD_UNKNOWN');
+    return new ChunkOutOfOrder(await this.#progress(owner, { ...upload, offset: row?.size ?? 0 }));
+  }
+}
