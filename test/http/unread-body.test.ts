@@ -3,7 +3,11 @@ import { discardBody } from '../../src/http/unread-body.ts';
 
 const MEBIBYTE = 1024 ** 2;
 
-function bodyOf(mebibytes: number): { request: Request; sent: () => number; cancelled: () => boolean } {
+/** @param length what the request states, if anything */
+function bodyOf(
+  mebibytes: number,
+  length?: number,
+): { request: Request; sent: () => number; cancelled: () => boolean } {
   let [sent, cancelled] = [0, false];
   const body = new ReadableStream({
     type: 'bytes',
@@ -17,7 +21,11 @@ function bodyOf(mebibytes: number): { request: Request; sent: () => number; canc
     },
   });
   return {
-    request: new Request('http://registry/', { method: 'PUT', body }),
+    request: new Request('http://registry/', {
+      method: 'PUT',
+      body,
+      headers: length === undefined ? {} : { 'Content-Length': String(length) },
+    }),
     sent: () => sent,
     cancelled: () => cancelled,
   };
@@ -28,6 +36,16 @@ describe('the body of a refused request', () => {
     const { request, sent, cancelled } = bodyOf(64);
     await discardBody(request);
     expect([sent(), cancelled()]).toEqual([64, false]);
+  });
+
+  test.each([
+    ['read, if its stated length allows it', 10 * MEBIBYTE, 10],
+    ['left alone, if it is stated to be empty', 0, 0],
+    ['left alone, if it is stated to be over the limit', 65 * MEBIBYTE, 0],
+  ])('is %s', async (_what, length, read) => {
+    const { request, sent } = bodyOf(10, length);
+    await discardBody(request);
+    expect(sent()).toBe(read);
   });
 
   test('is not read beyond 64 MiB', async () => {

@@ -149,12 +149,12 @@ const ROWS: readonly (readonly [count: number, insert: string])[] = [
       SELECT 'mallory/' || printf('%05d', i), '${COMMON}', ${d('2')}, 'layer', 50, 0`,
   ],
   // Public repositories that have an image, but no tag.
-  [REPOSITORIES, `repositories SELECT 'mallory/u' || printf('%05d', i), 0, 1`],
-  [REPOSITORIES, `public_repositories (name) SELECT 'mallory/u' || printf('%05d', i)`],
+  [REPOSITORIES, `repositories SELECT 'mallory/a' || printf('%05d', i), 0, 1`],
+  [REPOSITORIES, `public_repositories (name, listed) SELECT 'mallory/a' || printf('%05d', i), 1`],
   [
     REPOSITORIES,
     `manifests (${MANIFEST_COLUMNS})
-      SELECT 'mallory/u' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, ''`,
+      SELECT 'mallory/a' || printf('%05d', i), ${d('3')}, '${IMAGE}', '', NULL, 1, 2000, 1000, 0, 1, ''`,
   ],
   [1, `repositories SELECT '${BIG}', 0, 1`],
   [20_000, `links (repository, digest, created_at, released) SELECT '${BIG}', ${d('e')}, 0, 1`],
