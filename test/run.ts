@@ -16,7 +16,7 @@ const STEPS: readonly (readonly [name: string, command: readonly string[]])[] = 
   ['types', ['npm', 'run', '--silent', 'types']],
 ];
 /** The other projects have their own commands, because they take minutes. */
-const PROJECTS = ['workerd', 'fuzz', 'local', 'black-box'].flatMap((name) => ['--project', name]);
+const PROJECTS = ['workerd', 'fuzz', 'local', 'cli', 'black-box'].flatMap((name) => ['--project', name]);
 const TESTS = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...PROJECTS];
 
 /** What workerd and vitest's plugin say of connections that a test breaks off. */

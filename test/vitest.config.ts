@@ -122,6 +122,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'cli',
+          globalSetup: [here('cli/support/build.ts')],
+          include: ['test/cli/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
           name: 'black-box',
           include: ['test/black-box/**/*.test.ts'],
           testTimeout: 120_000,
