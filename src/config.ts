@@ -48,6 +48,8 @@ export interface Config {
   readonly orphanMilliseconds: number;
   /** Base64 of at least 32 bytes each. The first key signs; every key verifies. */
   readonly signingKeys: readonly string[];
+  /** The longest body, in bytes, that clients are told to send. */
+  readonly chunkMaxBytes: number;
   /** How many successful reads one log line stands for; 1 logs every read. */
   readonly readsPerLogLine: number;
   /** Origins whose pages may read what their user may read, such as `https://ui.example.com`. */
@@ -124,6 +126,7 @@ export const registry = z
     collect: z.boolean().default(true),
     scrub_gb_per_day: z.number().nonnegative().default(20),
     orphan_days: z.number().min(1).default(30),
+    chunk_max_mib: z.int().min(8).max(4096).default(64),
     reads_per_log_line: z.int().positive().default(1),
     push_wait_ms: z.int().positive().max(5000).default(250),
     cors_origins: z.array(origin).default([]),
@@ -214,6 +217,7 @@ export function parseConfig(env: object): Config {
     evictionLimits: evictionLimits(REGISTRY.nodes),
     scrubBytesPerDay: REGISTRY.scrub_gb_per_day * 1e9,
     orphanMilliseconds: REGISTRY.orphan_days * DAY,
+    chunkMaxBytes: REGISTRY.chunk_max_mib * 1024 ** 2,
     readsPerLogLine: REGISTRY.reads_per_log_line,
     corsOrigins: REGISTRY.cors_origins,
     signingKeys: [SIGNING_KEY, ...(SIGNING_KEY_SECONDARY === undefined ? [] : [SIGNING_KEY_SECONDARY])],

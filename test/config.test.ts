@@ -88,6 +88,7 @@ describe('a configuration', () => {
       evictionLimits: new Map(),
       scrubBytesPerDay: 20_000_000_000,
       orphanMilliseconds: 30 * 86_400_000,
+      chunkMaxBytes: 64 * 1024 ** 2,
       readsPerLogLine: 1,
       corsOrigins: [],
       signingKeys: [key(1)],

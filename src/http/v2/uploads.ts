@@ -44,6 +44,8 @@ export function uploadRoutes(v2: Hono<AppEnv>): void {
     return c.body(null, 202, {
       ...progressHeaders(repository, progress),
       'OCI-Chunk-Min-Length': String(CHUNK_MIN_LENGTH),
+      // Proposed in opencontainers/distribution-spec#485. Cloudflare's edge answers 413 to a body above its own limit.
+      'OCI-Chunk-Max-Length': String(c.get('runtime').config.chunkMaxBytes),
     });
   });
 

@@ -3,6 +3,7 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { addUsers, call, codeOf, errorsOf } from '../../support/client.ts';
 import { putBlob, putImage } from '../../support/content.ts';
 import { bytesOf, snapshotWithoutUse } from '../../support/fixture.ts';
+import { workerConfigured } from '../../support/worker-with.ts';
 
 beforeEach(addUsers);
 
@@ -115,6 +116,15 @@ describe('uploads', () => {
     const finished = await call('PUT', `${patched.headers.get('Location')}?digest=${digest}`, { as });
     expect([finished.status, finished.headers.get('Location')]).toEqual([201, `/v2/alice/app/blobs/${digest}`]);
     expect(finished.headers.get('Docker-Content-Digest')).toBe(digest);
+  });
+
+  test('only POST states the longest body, as configured', async () => {
+    const most = (response: Response) => response.headers.get('OCI-Chunk-Max-Length');
+    const opened = await call('POST', SESSIONS, { as });
+    expect(most(opened)).toBe('67108864');
+    expect(most(await patch(opened.headers.get('Location') ?? '', bytesOf(1, 5)))).toBeNull();
+    const fetcher = workerConfigured({ chunk_max_mib: 90 });
+    expect(most(await call('POST', SESSIONS, { as, fetcher }))).toBe('94371840');
   });
 
   test('only POST states the minimum chunk length; shorter chunks are still accepted', async () => {
