@@ -65,7 +65,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           include: [
             'test/*.test.ts',
-            'test/{oci,hashing,namespaces,stores,registry,replication,auth,http,maintenance,threats}/**/*.test.ts',
+            'test/{oci,oci-client,hashing,namespaces,stores,registry,replication,auth,http,maintenance,threats}/**/*.test.ts',
           ],
           exclude: [PLANTED, MATRIX_AT_NODES, LONG],
           setupFiles: [here('support/console-canary.ts'), here('support/empty-stores.ts')],

@@ -1,0 +1,106 @@
+import { textOf } from './answer.ts';
+import { Authorization } from './authorization.ts';
+import type { Credential } from './credential.ts';
+import { RegistryError, refusalOf } from './registry-error.ts';
+import { withRetries } from './retry.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { Request } from './transport.ts';
+
+const MAX_REDIRECTS = 5;
+
+export interface Call {
+  readonly method: Request['method'];
+  /** A path, or a URL that the registry gave. */
+  readonly target: string | URL;
+  /** The scopes that a token for it must have, divided by spaces. */
+  readonly scope: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Opens the body, again for each attempt. */
+  readonly body?: () => NonNullable<Request['body']>;
+  /** Statuses that the caller knows what to do with. */
+  readonly expect: readonly number[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A registry: logs in to it, follows its redirects, and turns its refusals into errors. */
+export class Host {
+  readonly url: URL;
+  readonly surroundings: Surroundings;
+  readonly #authorization: Authorization;
+
+  /** @param url its root, such as `https://registry.example/` */
+  constructor(url: URL, surroundings: Surroundings, credential: () => Promise<Credential | undefined>) {
+    this.url = url;
+    this.surroundings = surroundings;
+    this.#authorization = new Authorization(url, credential, surroundings);
+  }
+
+  /**
+   * Resolves a Location. A registry behind a proxy that ends TLS may give its own with the wrong scheme.
+   * @throws RegistryError if there is none
+   */
+  locationOf(response: Response, request: URL): URL {
+    const location = response.headers.get('location');
+    if (location === null || !URL.canParse(location, request)) {
+      throw new RegistryError(request.host, response, `${request.pathname} was answered without a Location`);
+    }
+    const url = new URL(location, request);
+    if (url.host === this.url.host) url.protocol = this.url.protocol;
+    return url;
+  }
+
+  /** Makes sure that the registry is one, and accepts the login (distribution-spec, "Determining Support"). */
+  async check(): Promise<void> {
+    await textOf(await this.callAgain({ method: 'GET', target: '/v2/', scope: '', expect: [200] }));
+  }
+
+  /** Makes a call, again as long as it fails for a reason that may pass. @throws RegistryError, TransportError */
+  callAgain(call: Call): Promise<Response> {
+    return withRetries(this.surroundings, call.signal, () => this.call(call));
+  }
+
+  /** Makes a call once. @throws RegistryError, TransportError */
+  async call(call: Call): Promise<Response> {
+    let url = new URL(call.target, this.url);
+    let mayLogIn = true;
+    for (let redirects = 0; ;) {
+      // Only the registry itself is told who asks. It may send clients anywhere.
+      const isOwn = url.origin === this.url.origin;
+      const authorization = isOwn ? await this.#authorization.headerFor(call.scope) : undefined;
+      const response = await this.surroundings.transport(url, requestOf(call, authorization));
+      if (call.expect.includes(response.status)) return response;
+      if (response.status === 401 && isOwn && mayLogIn) {
+        mayLogIn = false;
+        if (await this.#authorization.challenged(response, call.scope, authorization)) {
+          await textOf(response);
+          continue;
+        }
+      }
+      if (!isRedirect(call, response) || redirects >= MAX_REDIRECTS) {
+        throw await refusalOf(`${call.method} ${url.pathname}`, url, response);
+      }
+      const next = this.locationOf(response, url);
+      if (next.protocol === 'http:' && url.protocol === 'https:') {
+        throw new RegistryError(url.host, response, `it redirects to ${next.host} without encryption`);
+      }
+      await textOf(response);
+      redirects += 1;
+      url = next;
+    }
+  }
+}
+
+function requestOf({ method, headers, body, signal }: Call, authorization: string | undefined): Request {
+  return {
+    method,
+    headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+    ...(body === undefined ? {} : { body: body() }),
+    signal,
+  };
+}
+
+function isRedirect({ method }: Call, { status, headers }: Response): boolean {
+  return (
+    [301, 302, 303, 307, 308].includes(status) && (method === 'GET' || method === 'HEAD') && headers.has('location')
+  );
+}

@@ -1,0 +1,175 @@
+import { algorithmOf, type Digest, digestOf, digestOrUndefined } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import {
+  DOCKER_MANIFEST,
+  DOCKER_MANIFEST_LIST,
+  OCI_IMAGE_INDEX,
+  OCI_IMAGE_MANIFEST,
+  parseMediaType,
+} from '../oci/media-type.ts';
+import { bytesUpTo, textOf } from './answer.ts';
+import { type Descriptor, mediaTypeOf, objectIn, parseDescriptor, type StoredManifest } from './descriptor.ts';
+import type { Call, Host } from './host.ts';
+import { RegistryError } from './registry-error.ts';
+
+const MANIFESTS = [OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_MANIFEST, '*/*;q=0.5'].join(', ');
+/** The most pages of referrers that are read. */
+const MAX_PAGES = 100;
+
+/** One repository of a registry: each method is one operation of the distribution spec. */
+export class Repository {
+  readonly host: Host;
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  readonly #scope: string;
+  readonly #root: string;
+
+  /** @param access whether the client may write; a token is asked for no more than that */
+  constructor(host: Host, name: string, access: 'pull' | 'push', signal?: AbortSignal) {
+    this.host = host;
+    this.name = name;
+    this.signal = signal;
+    this.#scope = `repository:${name}:${access === 'pull' ? 'pull' : 'pull,push'}`;
+    this.#root = `/v2/${name}`;
+  }
+
+  /** Makes a call once, with a token for this repository. */
+  call(call: Omit<Call, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
+    return this.host.call({ scope: this.#scope, signal: this.signal, ...call });
+  }
+
+  /** Returns the digest and the media type of a manifest; undefined if there is none. */
+  async headManifest(reference: string): Promise<Digest | undefined> {
+    const response = await this.#callAgain({
+      method: 'HEAD',
+      target: `${this.#root}/manifests/${reference}`,
+      headers: { accept: MANIFESTS },
+      expect: [200, 404],
+    });
+    if (response.status === 404) return undefined;
+    return digestOrUndefined(response.headers.get('docker-content-digest') ?? reference);
+  }
+
+  /**
+   * Reads a manifest and checks its digest.
+   * @returns undefined if there is none
+   */
+  async getManifest(reference: string): Promise<StoredManifest | undefined> {
+    const target = `${this.#root}/manifests/${reference}`;
+    const response = await this.#callAgain({
+      method: 'GET',
+      target,
+      headers: { accept: MANIFESTS },
+      expect: [200, 404],
+    });
+    if (response.status === 404) {
+      await textOf(response);
+      return undefined;
+    }
+    const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES + 1);
+    if (bytes.byteLength > MAX_MANIFEST_BYTES) throw this.#nonsense(response, `${target} is larger than 4 MiB`);
+    const stated = digestOrUndefined(reference) ?? digestOrUndefined(response.headers.get('docker-content-digest'));
+    const digest = await digestOf(stated === undefined ? 'sha256' : algorithmOf(stated), bytes);
+    if (stated !== undefined && digest !== stated) {
+      throw this.#nonsense(response, `the bytes of ${target} have the digest ${digest}, not ${stated}`);
+    }
+    const declared = parseMediaType(response.headers.get('content-type') ?? undefined);
+    return { bytes, digest, mediaType: mediaTypeOf(bytes, declared, target) };
+  }
+
+  /** Stores a manifest under a tag or its own digest. */
+  async putManifest(reference: string, { bytes, mediaType, digest }: StoredManifest): Promise<void> {
+    const target = `${this.#root}/manifests/${reference}`;
+    const response = await this.#callAgain({
+      method: 'PUT',
+      target,
+      headers: { 'content-type': mediaType },
+      body: () => bytes,
+      expect: [200, 201, 202],
+    });
+    await textOf(response);
+    const stored = digestOrUndefined(response.headers.get('docker-content-digest'));
+    if (stored !== undefined && stored !== digest) {
+      throw this.#nonsense(response, `${target} was stored as ${stored}, not as ${digest}`);
+    }
+  }
+
+  async hasBlob(digest: Digest): Promise<boolean> {
+    const target = `${this.#root}/blobs/${digest}`;
+    const response = await this.#callAgain({ method: 'HEAD', target, expect: [200, 404] });
+    return response.status === 200;
+  }
+
+  /**
+   * Asks for a blob, once. A registry may ignore the range and answer 200 with the whole blob.
+   * @param start the first byte
+   * @param end the byte after the last
+   */
+  getBlob(digest: Digest, start: number, end: number, isWhole: boolean): Promise<Response> {
+    return this.call({
+      method: 'GET',
+      target: `${this.#root}/blobs/${digest}`,
+      headers: isWhole ? {} : { range: `bytes=${start}-${end - 1}` },
+      expect: [200, 206],
+    });
+  }
+
+  /**
+   * Opens an upload, or mounts the blob instead if another repository of this registry has it (distribution-spec,
+   * "Mounting a blob from another repository").
+   * @returns undefined if it was mounted
+   */
+  async openUpload(digest: Digest, mountFrom: string | undefined): Promise<Response | undefined> {
+    const query = new URLSearchParams({
+      ...(mountFrom === undefined ? {} : { mount: digest, from: mountFrom }),
+      ...(algorithmOf(digest) === 'sha256' ? {} : { 'digest-algorithm': algorithmOf(digest) }),
+    }).toString();
+    const response = await this.#callAgain({
+      method: 'POST',
+      target: `${this.#root}/blobs/uploads/${query === '' ? '' : '?'}${query}`,
+      scope: mountFrom === undefined ? this.#scope : `${this.#scope} repository:${mountFrom}:pull`,
+      expect: [201, 202],
+    });
+    await textOf(response);
+    return response.status === 201 ? undefined : response;
+  }
+
+  /** Lists the manifests whose subject is this one (distribution-spec, "Listing Referrers"). */
+  async referrers(digest: Digest): Promise<readonly Descriptor[]> {
+    const found: Descriptor[] = [];
+    let target: string | URL | undefined = `${this.#root}/referrers/${digest}`;
+    for (let page = 0; target !== undefined && page < MAX_PAGES; page += 1) {
+      const response = await this.#callAgain({ method: 'GET', target, expect: [200, 404] });
+      if (response.status === 404) return this.#referrersByTag(digest);
+      const bytes = await bytesUpTo(response, MAX_MANIFEST_BYTES);
+      found.push(...descriptorsIn(bytes, `the list of referrers of ${digest}`));
+      target = nextPage(response, new URL(target, this.host.url));
+    }
+    return found;
+  }
+
+  /** Registries without the referrers API keep the list under a tag ("Referrers Tag Schema"). */
+  async #referrersByTag(digest: Digest): Promise<readonly Descriptor[]> {
+    const list = await this.getManifest(digest.replace(':', '-'));
+    return list === undefined ? [] : descriptorsIn(list.bytes, `the list of referrers of ${digest}`);
+  }
+
+  #callAgain(call: Omit<Call, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
+    return this.host.callAgain({ scope: this.#scope, signal: this.signal, ...call });
+  }
+
+  #nonsense(response: Response, message: string): RegistryError {
+    return new RegistryError(this.host.url.host, response, message);
+  }
+}
+
+function descriptorsIn(bytes: Uint8Array, where: string): Descriptor[] {
+  const list = objectIn(bytes, where)['manifests'];
+  return Array.isArray(list) ? list.map((value) => parseDescriptor(value, where)) : [];
+}
+
+/** RFC 8288; distribution-spec, "Listing Referrers". */
+function nextPage({ headers }: Response, page: URL): URL | undefined {
+  const target = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(headers.get('link') ?? '')?.[1];
+  return target !== undefined && URL.canParse(target, page) ? new URL(target, page) : undefined;
+}

@@ -1,0 +1,82 @@
+import { RegistryError } from './registry-error.ts';
+import type { Surroundings } from './surroundings.ts';
+import { TransportError } from './transport.ts';
+
+/** How often something is tried in a row without getting any further. */
+const ATTEMPTS = 6;
+const FIRST_WAIT_MS = 500;
+/** The longest wait before another attempt, even if the registry asks for more. */
+const LONGEST_WAIT_MS = 60_000;
+
+const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
+
+/** Returns whether the same request may succeed later. */
+export function isTransient(error: unknown): boolean {
+  return error instanceof TransportError || (error instanceof RegistryError && TRANSIENT_STATUSES.has(error.status));
+}
+
+/** Counts failures in a row, and waits after each: twice as long every time, or as long as the registry asks. */
+export class Patience {
+  readonly #surroundings: Surroundings;
+  readonly #signal: AbortSignal | undefined;
+  #failures = 0;
+
+  constructor(surroundings: Surroundings, signal: AbortSignal | undefined) {
+    this.#surroundings = surroundings;
+    this.#signal = signal;
+  }
+
+  /** Forgets earlier failures, because the work got further. */
+  renew(): void {
+    this.#failures = 0;
+  }
+
+  /** Waits before another attempt. @throws the error, if it is for good or came too often */
+  async after(error: unknown): Promise<void> {
+    this.#signal?.throwIfAborted();
+    this.#failures += 1;
+    if (!isTransient(error) || this.#failures >= ATTEMPTS) throw error;
+    const backoff = FIRST_WAIT_MS * 2 ** (this.#failures - 1);
+    const asked = error instanceof RegistryError ? retryAfter(error.headers) : undefined;
+    // Some clients must be sooner than others, or all come back at once.
+    const wait = asked ?? backoff * (0.75 + Math.random() / 2);
+    await (this.#surroundings.sleep ?? sleep)(Math.min(wait, LONGEST_WAIT_MS), this.#signal);
+  }
+}
+
+export async function withRetries<T>(
+  surroundings: Surroundings,
+  signal: AbortSignal | undefined,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const patience = new Patience(surroundings, signal);
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      await patience.after(error);
+    }
+  }
+}
+
+/** Returns how long a registry asks to wait, in milliseconds (RFC 9110 §10.2.3); undefined if it does not. */
+function retryAfter(headers: Headers): number | undefined {
+  const value = headers.get('retry-after');
+  if (value === null) return undefined;
+  const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isNaN(wait) ? undefined : Math.max(0, wait);
+}
+
+function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer);
+      reject(signal?.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', end);
+      resolve();
+    }, milliseconds);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}

@@ -1,0 +1,16 @@
+import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Transport } from './transport.ts';
+
+/** A hash of content that arrives in pieces. `ResumableHash` is one; the program uses Node's, which is faster. */
+export interface StreamingHash {
+  update(bytes: Uint8Array): void;
+  digest(): Digest;
+}
+
+/** All that the client needs of where it runs. */
+export interface Surroundings {
+  readonly transport: Transport;
+  readonly startHash: (algorithm: Algorithm) => StreamingHash;
+  /** Waits. By default, by a timer. @throws the signal's reason once it is aborted */
+  readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+}
