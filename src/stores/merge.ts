@@ -86,6 +86,15 @@ const INCOMING_ORDER = ORDER(
   "(incoming.value ->> 'origin')",
 );
 const STORED_ORDER = ORDER('t.version', 't.digest', 't.origin');
+
+/** SQL that holds if a tag shows: if it is newer than any deletion of its manifest, which is alive. */
+function isVisibleTag(repository: string, digest: string, version: string): string {
+  return `(${digest} IS NOT NULL AND EXISTS (
+    SELECT 1 FROM manifests m WHERE m.repository = ${repository} AND m.digest = ${digest}
+      AND ${isAliveManifest('m')} AND ${version} > m.deleted_version)
+    AND ${version} > ${removedVersion(repository)})`;
+}
+
 const JOIN_STORED_TAG = `
   FROM json_each(?1) AS incoming CROSS JOIN tags t
     ON t.repository = incoming.value ->> 'repository' AND t.name = incoming.value ->> 'name'`;
@@ -101,12 +110,14 @@ const KEEP_LOST_TAGS = sql`
   SELECT t.repository, t.name, incoming.value ->> 'version', incoming.value ->> 'origin', incoming.value ->> 'digest',
     CAST(?2 AS INTEGER)
   ${JOIN_STORED_TAG} WHERE ${INCOMING_ORDER} < ${STORED_ORDER} ON CONFLICT DO NOTHING`;
+// Manifests come first, so it is known already whether the tag shows.
 const MERGE_TAGS = sql`
   INSERT INTO tags (repository, name, version, digest, origin, visible)
-  SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG}, 0 FROM json_each(?1) AS incoming
-    WHERE true
+  SELECT incoming.value ->> 'repository', incoming.value ->> 'name', ${INCOMING_TAG},
+    ${isVisibleTag("(incoming.value ->> 'repository')", "(incoming.value ->> 'digest')", "(incoming.value ->> 'version')")}
+  FROM json_each(?1) AS incoming WHERE true
   ON CONFLICT (repository, name) DO UPDATE
-    SET version = excluded.version, digest = excluded.digest, origin = excluded.origin
+    SET version = excluded.version, digest = excluded.digest, origin = excluded.origin, visible = excluded.visible
   WHERE ${ORDER('excluded.version', 'excluded.digest', 'excluded.origin')}
     > ${ORDER('tags.version', 'tags.digest', 'tags.origin')}`;
 
@@ -171,14 +182,13 @@ const MERGE_REFERENCES = sql`
     incoming.value ->> 'kind', incoming.value ->> 'size'
   FROM json_each(?1) AS incoming WHERE true ON CONFLICT DO NOTHING`;
 
-const IS_VISIBLE = `(tags.digest IS NOT NULL AND EXISTS (
-  SELECT 1 FROM manifests m WHERE m.repository = tags.repository AND m.digest = tags.digest
-    AND ${isAliveManifest('m')} AND tags.version > m.deleted_version)
-  AND tags.version > ${removedVersion('tags.repository')})`;
+const IS_VISIBLE = isVisibleTag('tags.repository', 'tags.digest', 'tags.version');
 
+// Of a tag that keeps its value, the manifest may have changed.
 const SHOW_TAGS = sql`
   UPDATE tags SET visible = ${IS_VISIBLE} WHERE (repository, name) IN (
-    SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)`;
+    SELECT incoming.value ->> 'repository', incoming.value ->> 'name' FROM json_each(?1) AS incoming)
+  AND visible <> ${IS_VISIBLE}`;
 // When a manifest comes to life, its hidden tags show: those that arrived before it, and those that stayed when it was
 // evicted.
 const SHOW_TAGS_OF_MANIFESTS = sql`
