@@ -27,8 +27,13 @@ import { SqlQueueState } from './sql-queue-state.ts';
 const ALARM_MILLISECONDS = 5 * MINUTE;
 /** How long a request that wakes the queue may work on it. */
 const WAKE_MILLISECONDS = 20_000;
-/** The time after which the alarm takes over, in case a run that a request started is interrupted. */
-const SAFETY_MILLISECONDS = 2000;
+/**
+ * The time after which the alarm follows a request. It moves the bytes of what the request has announced, and it takes
+ * over if the request's run is interrupted. One alarm does both, because setting an alarm costs a written row.
+ */
+const ALARM_AFTER_MILLISECONDS = 100;
+/** The time after which central's queue tries again to wake the nodes' queues. */
+const WAKE_AGAIN_MILLISECONDS = 2000;
 
 /** How often to check for failed metadata jobs that are due again while bytes are copied. */
 const METADATA_RETRY_MILLISECONDS = 1000;
@@ -65,6 +70,8 @@ export class ReplicationQueue extends DurableObject<Env> {
   readonly #stores: ReadonlyMap<StoreName, Store>;
   readonly #replicators = new Map<StoreName, Replicator>();
   readonly #prefetches = new Prefetches();
+  /** While this is true, whatever a request leaves is done without another alarm. */
+  #alarmRuns = false;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -83,10 +90,13 @@ export class ReplicationQueue extends DurableObject<Env> {
     if (store === this.#config.central.store) return this.#wakeNodes();
     await this.#remember(store);
     const end = Date.now() + WAKE_MILLISECONDS;
-    await this.#alarmBy(Date.now() + SAFETY_MILLISECONDS);
     const replicator = this.#replicator(store);
+    if (!this.#alarmRuns) await this.#alarmBy(Date.now() + ALARM_AFTER_MILLISECONDS);
     await this.#moveMetadata(replicator, () => Date.now() < end);
-    await this.ctx.storage.setAlarm(Date.now());
+    // The alarm may have ended before this had announced everything.
+    const next = replicator.nextAlarm();
+    if (next !== undefined && !this.#alarmRuns && (await this.ctx.storage.getAlarm()) === null)
+      await this.ctx.storage.setAlarm(next);
   }
 
   /** Tells a node's queue that central's change log has grown. */
@@ -131,17 +141,23 @@ export class ReplicationQueue extends DurableObject<Env> {
     const replicator = this.#replicator(store);
     const end = Date.now() + ALARM_MILLISECONDS;
     const mayGoOn = (): boolean => Date.now() < end;
-    const bytes = replicator.moveBytes(mayGoOn);
-    const outcomes = await Promise.allSettled([this.#metadataBeside(bytes, replicator, mayGoOn), bytes]);
-    const next = mayGoOn() ? replicator.nextAlarm() : Date.now();
-    if (next !== undefined) await this.#alarmBy(next);
-    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failure !== undefined) throw failure.reason;
+    this.#alarmRuns = true;
+    try {
+      // A request may announce more while this runs. Going on costs less than another alarm.
+      do await this.#moveAll(replicator, mayGoOn);
+      while (mayGoOn() && (replicator.nextAlarm() ?? Infinity) <= Date.now());
+    } finally {
+      this.#alarmRuns = false;
+      const next = mayGoOn() ? replicator.nextAlarm() : Date.now();
+      if (next !== undefined) await this.#alarmBy(next);
+      this.#state.saveFigures();
+    }
   }
 
   async status(store: StoreName): Promise<QueueStatus> {
     const database = this.#stores.get(store)?.database;
     const { depth, oldest } = database === undefined ? { depth: 0, oldest: null } : await outboxDepth(database);
+    this.#state.saveFigures();
     const counters = Object.fromEntries(COUNTERS.map((name) => [name, this.#state.counter(name)]));
     const histograms = Object.fromEntries(MEASURES.map((name) => [name, this.#state.histogram(name)]));
     return {
@@ -192,6 +208,14 @@ export class ReplicationQueue extends DurableObject<Env> {
     await this.wake(store);
   }
 
+  /** Moves bytes, and metadata beside them, until nothing is due. A failure of one does not end the other. */
+  async #moveAll(replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
+    const bytes = replicator.moveBytes(mayGoOn);
+    const outcomes = await Promise.allSettled([this.#metadataBeside(bytes, replicator, mayGoOn), bytes]);
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure !== undefined) throw failure.reason;
+  }
+
   /** Moves metadata, and retries what fails, for as long as bytes are moved: no second alarm can fire in that time. */
   async #metadataBeside(bytes: Promise<void>, replicator: Replicator, mayGoOn: () => boolean): Promise<void> {
     const work = { left: true };
@@ -232,7 +256,7 @@ export class ReplicationQueue extends DurableObject<Env> {
     );
     if (attempt === 'last' || outcomes.every(({ status }) => status === 'fulfilled')) return;
     await this.#remember(central.store);
-    await this.#alarmBy(Date.now() + SAFETY_MILLISECONDS);
+    await this.#alarmBy(Date.now() + WAKE_AGAIN_MILLISECONDS);
   }
 
   async #alarmBy(time: number): Promise<void> {

@@ -25,10 +25,7 @@ export function hasRoomForCopyDown(own: number, all: number): boolean {
   return own < MOST_COPIES_DOWN - all;
 }
 
-/**
- * The progress of copying an object. It is kept until a row names the object, so that no failure leaves the object
- * behind.
- */
+/** The progress of copying an object. It is kept until a row names the object, so that a later attempt can use it. */
 export interface Progress {
   readonly key: string;
   /** The id of the multipart upload; undefined for an object that is written in one piece. */
@@ -85,7 +82,11 @@ export interface QueueState {
   addCopyDown(copyDown: CopyDown): boolean;
   removeCopyDown(copyDown: CopyDown): void;
 
-  /** @param copy the name of a copy: the blob and the direction */
+  /**
+   * The progress of a copy in one piece is kept only in memory. If that is lost, nothing names the copy's object, and
+   * the scrub deletes it as an orphan.
+   * @param copy the name of a copy: the blob and the direction
+   */
   progress(copy: string): Progress | undefined;
   setProgress(copy: string, progress: Progress): void;
   forgetProgress(copy: string): void;
@@ -93,8 +94,11 @@ export interface QueueState {
   paused(): boolean;
   setPaused(paused: boolean): void;
 
+  /** Counters and histograms change in memory. {@link saveFigures} stores them. */
   count(counter: Counter, by?: number): void;
   counter(counter: Counter): number;
   observe(measure: Measure, seconds: number): void;
   histogram(measure: Measure): Histogram;
+  /** Stores all counters and histograms, in one row, if they have changed. */
+  saveFigures(): void;
 }

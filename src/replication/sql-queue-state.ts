@@ -1,17 +1,9 @@
 /** A queue's state in the SQLite storage of its Durable Object. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
+import { Figures } from './figures.ts';
 import { type Job, LONGEST_DELAY_MILLISECONDS } from './machine.ts';
-import {
-  BUCKETS,
-  type Counter,
-  type CopyDown,
-  type Histogram,
-  type Measure,
-  type NamedJob,
-  type Progress,
-  type QueueState,
-} from './queue-state.ts';
+import type { Counter, CopyDown, Histogram, Measure, NamedJob, Progress, QueueState } from './queue-state.ts';
 import { SqlCopiesDown } from './sql-copies-down.ts';
 
 const SCHEMA = `
@@ -22,7 +14,7 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS jobs_next ON jobs (next_at) WHERE parked = 0;
   CREATE INDEX IF NOT EXISTS jobs_parked ON jobs (id) WHERE parked = 1;
   CREATE TABLE IF NOT EXISTS progress (copy TEXT PRIMARY KEY, progress TEXT NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT, WITHOUT ROWID;`;
+  CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`;
 
 interface JobRow extends Record<string, SqlStorageValue> {
   readonly id: string;
@@ -35,11 +27,15 @@ interface JobRow extends Record<string, SqlStorageValue> {
 export class SqlQueueState implements QueueState {
   readonly #sql: SqlStorage;
   readonly #copiesDown: SqlCopiesDown;
+  /** The progress of copies in one piece. A row for each would cost as much as the row that names the object. */
+  readonly #wholeCopies = new Map<string, Progress>();
+  readonly #figures: Figures;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
     sql.exec(SCHEMA);
     this.#copiesDown = new SqlCopiesDown(sql);
+    this.#figures = new Figures(this.#setting('figures'));
   }
 
   job(id: string): Job | undefined {
@@ -120,57 +116,57 @@ export class SqlQueueState implements QueueState {
   }
 
   progress(copy: string): Progress | undefined {
+    const whole = this.#wholeCopies.get(copy);
+    if (whole !== undefined) return whole;
     const [row] = this.#sql.exec<{ progress: string }>('SELECT progress FROM progress WHERE copy = ?', copy).toArray();
     return row === undefined ? undefined : (JSON.parse(row.progress) as Progress);
   }
 
   setProgress(copy: string, progress: Progress): void {
-    this.#sql.exec('INSERT OR REPLACE INTO progress VALUES (?, ?)', copy, JSON.stringify(progress));
+    if (progress.uploadId === undefined) this.#wholeCopies.set(copy, progress);
+    else this.#sql.exec('INSERT OR REPLACE INTO progress VALUES (?, ?)', copy, JSON.stringify(progress));
   }
 
   forgetProgress(copy: string): void {
+    this.#wholeCopies.delete(copy);
     this.#sql.exec('DELETE FROM progress WHERE copy = ?', copy);
   }
 
   paused(): boolean {
-    return this.#numberNamed('paused') === 1;
+    return this.#setting('paused') === '1';
   }
 
   setPaused(paused: boolean): void {
-    this.#sql.exec("INSERT OR REPLACE INTO numbers VALUES ('paused', ?)", paused ? 1 : 0);
+    this.#set('paused', paused ? '1' : '0');
   }
 
   count(counter: Counter, by = 1): void {
-    this.#add(counter, by);
+    this.#figures.count(counter, by);
   }
 
   counter(counter: Counter): number {
-    return this.#numberNamed(counter);
+    return this.#figures.counter(counter);
   }
 
   observe(measure: Measure, seconds: number): void {
-    this.#add(`${measure} sum`, seconds);
-    const bucket = BUCKETS.find((limit) => seconds <= limit);
-    this.#add(`${measure} ${bucket ?? 'more'}`, 1);
+    this.#figures.observe(measure, seconds);
   }
 
   histogram(measure: Measure): Histogram {
-    let total = 0;
-    const buckets = BUCKETS.map((limit) => (total += this.#numberNamed(`${measure} ${limit}`)));
-    return { buckets, count: total + this.#numberNamed(`${measure} more`), sum: this.#numberNamed(`${measure} sum`) };
+    return this.#figures.histogram(measure);
   }
 
-  #add(name: string, by: number): void {
-    this.#sql.exec(
-      'INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value',
-      name,
-      by,
-    );
+  saveFigures(): void {
+    const changed = this.#figures.takeChanged();
+    if (changed !== undefined) this.#set('figures', changed);
   }
 
-  #numberNamed(name: string): number {
-    const [row] = this.#sql.exec<{ value: number }>('SELECT value FROM numbers WHERE name = ?', name).toArray();
-    return row?.value ?? 0;
+  #setting(name: string): string | undefined {
+    return this.#sql.exec<{ value: string }>('SELECT value FROM settings WHERE name = ?', name).toArray()[0]?.value;
+  }
+
+  #set(name: string, value: string): void {
+    this.#sql.exec('INSERT OR REPLACE INTO settings VALUES (?, ?)', name, value);
   }
 
   #number(query: string): number {

@@ -112,7 +112,7 @@ test.each<['stall' | 'stall after', 'central' | 'node1']>([
     await Promise.all([queue.changeLogHasGrown('node1'), queue.wake('node1'), queue.wake('node1')]);
     await queue.retry('node1', undefined);
     await state.storage.deleteAlarm();
-    for (const table of ['jobs', 'copies_down', 'progress', 'numbers']) state.storage.sql.exec(`DELETE FROM ${table}`);
+    for (const table of ['jobs', 'copies_down', 'progress', 'settings']) state.storage.sql.exec(`DELETE FROM ${table}`);
   });
   expect([stalls < 0, await outboxEntries()]).toEqual([true, 0]);
   await requireSettledEverywhere(hosts, image);

@@ -154,7 +154,12 @@ export async function openHosts({
     return Object.defineProperties(host(name, registry), {
       state: { value: state },
       queue: { get: () => queue },
-      restartQueue: { value: () => (queue = newQueue()) },
+      restartQueue: {
+        value: () => {
+          state.restart();
+          queue = newQueue();
+        },
+      },
     }) as NodeHost;
   };
   const central = host('central', new StoredRegistry(store('central'), options('central')));

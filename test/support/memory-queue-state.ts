@@ -5,8 +5,8 @@
 import type { Digest } from '../../src/oci/digest.ts';
 import { organizationOf, type RepositoryName } from '../../src/oci/reference.ts';
 import { copyDownJob, isDue, type Job, LONGEST_DELAY_MILLISECONDS } from '../../src/replication/machine.ts';
+import { Figures } from '../../src/replication/figures.ts';
 import {
-  BUCKETS,
   type Counter,
   type CopyDown,
   hasRoomForCopyDown,
@@ -21,8 +21,7 @@ export class MemoryQueueState implements QueueState {
   readonly #jobs = new Map<string, Job>();
   readonly #copiesDown = new Map<string, CopyDown>();
   readonly #progress = new Map<string, Progress>();
-  readonly #counters = new Map<Counter, number>();
-  readonly #observed = new Map<Measure, number[]>();
+  readonly #figures = new Figures(undefined);
   #paused = false;
 
   job(id: string): Job | undefined {
@@ -109,6 +108,11 @@ export class MemoryQueueState implements QueueState {
     this.#progress.delete(copy);
   }
 
+  /** Forgets what a Durable Object keeps only in memory, as when it restarts. */
+  restart(): void {
+    for (const [copy, { uploadId }] of this.#progress) if (uploadId === undefined) this.#progress.delete(copy);
+  }
+
   paused(): boolean {
     return this.#paused;
   }
@@ -117,20 +121,18 @@ export class MemoryQueueState implements QueueState {
   }
 
   count(counter: Counter, by = 1): void {
-    this.#counters.set(counter, this.counter(counter) + by);
+    this.#figures.count(counter, by);
   }
   counter(counter: Counter): number {
-    return this.#counters.get(counter) ?? 0;
+    return this.#figures.counter(counter);
   }
   observe(measure: Measure, seconds: number): void {
-    this.#observed.set(measure, [...(this.#observed.get(measure) ?? []), seconds]);
+    this.#figures.observe(measure, seconds);
   }
   histogram(measure: Measure): Histogram {
-    const all = this.#observed.get(measure) ?? [];
-    return {
-      buckets: BUCKETS.map((limit) => all.filter((seconds) => seconds <= limit).length),
-      count: all.length,
-      sum: all.reduce((sum, seconds) => sum + seconds, 0),
-    };
+    return this.#figures.histogram(measure);
+  }
+  saveFigures(): void {
+    // Memory is all that this state has.
   }
 }

@@ -114,6 +114,8 @@ export class Run {
 
   #kill(running: RunningOperation): void {
     running.isolate.kill();
+    const { operation } = running.step;
+    if (operation.kind === 'bytes') this.#world.stateOf(operation.node).restart();
     this.#ended(running);
   }
 
