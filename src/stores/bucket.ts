@@ -72,9 +72,7 @@ export class Bucket {
   async put(key: string, body: PutBody, expected?: Digest, handedOver?: Promise<unknown>): Promise<void> {
     try {
       const stored = this.#r2.put(key, body, expected === undefined ? {} : checksumOption(expected));
-      const bounded = () => within(CHANGE_MILLISECONDS, stored);
-      if (!(body instanceof ReadableStream)) await bounded();
-      else await (handedOver === undefined ? stored : Promise.race([stored, handedOver.then(bounded, bounded)]));
+      await boundedWrite(stored, body, handedOver);
     } catch (cause) {
       if (isChecksumMismatch(cause)) throw digestMismatch(expected);
       throw unavailable(cause);
@@ -177,12 +175,30 @@ function dropBody(object: R2ObjectBody | R2Object | null): Promise<void> | undef
 }
 
 /** A multipart upload whose calls have a time limit. It throws R2's own errors, or UNAVAILABLE. */
-type MultipartUpload = Pick<R2MultipartUpload, 'uploadId' | 'uploadPart' | 'complete' | 'abort'>;
+export interface MultipartUpload extends Pick<R2MultipartUpload, 'uploadId' | 'complete' | 'abort'> {
+  /**
+   * Writes a part of known length.
+   * @param handedOver as for {@link Bucket.put}; without it, R2's deadline starts at once
+   */
+  uploadPart(number: number, body: PutBody, handedOver?: Promise<unknown>): Promise<R2UploadedPart>;
+}
+
+/** Limits the time of a write: a stream's starts once R2 has been given all of it. */
+function boundedWrite<Answer>(
+  stored: Promise<Answer>,
+  body: PutBody,
+  handedOver: Promise<unknown> | undefined,
+): Promise<Answer> {
+  const bounded = () => within(CHANGE_MILLISECONDS, stored);
+  if (!(body instanceof ReadableStream)) return bounded();
+  return handedOver === undefined ? stored : Promise.race([stored, handedOver.then(bounded, bounded)]);
+}
 
 function boundedUpload(upload: R2MultipartUpload): MultipartUpload {
   return {
     uploadId: upload.uploadId,
-    uploadPart: (...part) => within(CHANGE_MILLISECONDS, upload.uploadPart(...part)),
+    uploadPart: (number, body, handedOver = Promise.resolve()) =>
+      boundedWrite(upload.uploadPart(number, body), body, handedOver),
     complete: (parts) => within(CHANGE_MILLISECONDS, upload.complete(parts)),
     abort: () => within(CHANGE_MILLISECONDS, upload.abort()),
   };

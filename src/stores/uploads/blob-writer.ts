@@ -1,20 +1,22 @@
 /**
  * Writes the body of a request to R2 once, and hashes it natively on the way, within bounded memory.
  *
- * Each read fills a reused buffer that is on loan from the isolate's budget. The bytes go to the hash and to R2 at the
- * same time. The buffer starts small; once the body has filled it, it grows if the budget has room.
+ * Each read fills a buffer that is on loan from the isolate's budget and is used again. The bytes go to the hash and to
+ * R2 at the same time. The buffer starts small, and grows once the body has filled it.
  *
  * - Length known: one `put` of a FixedLengthStream.
- * - Length unknown: one `put` if the body fits into one part, otherwise a multipart upload of equal parts.
- * - Length unknown and no room for a part: one object for each small buffer. They become one blob when the upload is
- *   closed, as separate chunks do.
+ * - Length unknown: one `put` if the body fits into one part, otherwise a multipart upload of equal parts, several of
+ *   which are under way at once.
+ * - Length unknown, and slow while others wait for room: what has arrived becomes an object, and the rest others. They
+ *   become one blob when the upload is closed, as separate chunks do.
  */
 import { type Algorithm, type Digest, digestFromHash, webCryptoName } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type Bucket, CHANGE_MILLISECONDS, MAX_PUT_BYTES } from '../bucket.ts';
 import { STEP_BYTES } from './body-reader.ts';
 import { BufferedBody } from './buffered-body.ts';
-import { type BufferBudget, PART_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+import { type BufferBudget, PART_BYTES, PATIENCE_MILLISECONDS, SMALL_BYTES } from './buffer-budget.ts';
+import { PARTS_AT_ONCE, PartsInFlight } from '../parts-in-flight.ts';
 import { within } from '../deadline.ts';
 
 /** A request's body. `length` is its Content-Length, if it has one. */
@@ -56,7 +58,7 @@ export class BlobWriter {
 
   /**
    * Writes all of `body`; if it fails, it leaves no object behind.
-   * @param as 'pieces' allows small objects when the budget is exhausted; 'one object' waits for room instead
+   * @param as 'pieces' allows several objects if the body is slow while others wait for room
    * @throws OciError UNAVAILABLE, SIZE_INVALID, CONTENT_RANGE_INVALID, CLIENT_GONE, BODY_STALLED
    */
   async write(body: Body, algorithm: Algorithm, as: 'one object' | 'pieces' = 'pieces'): Promise<Written> {
@@ -170,10 +172,10 @@ export class BlobWriter {
   ): Promise<void> {
     const body = new BufferedBody(stream, this.#budget, {
       sizes: [STEP_BYTES, SMALL_BYTES, PART_BYTES],
-      least: as === 'one object' ? PART_BYTES : SMALL_BYTES,
+      least: PART_BYTES,
       givesWay: as === 'pieces',
-      // R2's binding copies what it writes (measured: `npm run bench -- "16 pushes"`).
-      copies: 2,
+      patience: PATIENCE_MILLISECONDS,
+      copies: 1,
     });
     try {
       let start = 0;
@@ -185,7 +187,7 @@ export class BlobWriter {
           continue;
         }
         const key = newKey();
-        await settleBoth(this.#bucket.put(key, bytes), hash.update(bytes));
+        await settleBoth(this.#putPiece(key, bytes), hash.update(bytes));
         pieces.push({ start, size: bytes.byteLength, key });
         start += bytes.byteLength;
         body.reuse(bytes);
@@ -203,22 +205,50 @@ export class BlobWriter {
   ): Promise<Piece> {
     const key = newKey();
     const upload = await this.#bucket.createMultipartUpload(key);
+    const parts = new PartsInFlight(upload);
+    const inUse = new Set<Promise<void>>();
+    let failure: { readonly cause: unknown } | undefined;
+    const useUp = (bytes: Uint8Array<ArrayBuffer>): void => {
+      const used = settleBoth(parts.write(bytes), hash.update(bytes))
+        .catch((cause: unknown) => void (failure ??= { cause }))
+        .then(() => body.reuse(bytes))
+        .finally(() => inUse.delete(used));
+      inUse.add(used);
+    };
     try {
-      const parts: R2UploadedPart[] = [];
       let size = 0;
       for (let bytes: Uint8Array<ArrayBuffer> | undefined = first; bytes !== undefined; bytes = await body.read()) {
-        if (parts.length === MAX_PARTS) throw new OciError('SIZE_INVALID', { message: TOO_LARGE });
-        const [part] = await settleBoth(upload.uploadPart(parts.length + 1, bytes), hash.update(bytes));
-        parts.push(part);
+        if (size === MAX_PARTS * PART_BYTES) throw new OciError('SIZE_INVALID', { message: TOO_LARGE });
+        useUp(bytes);
         size += bytes.byteLength;
-        body.reuse(bytes);
         // A part that is shorter must be the last one. If the body goes on, the rest is written in pieces.
         if (bytes.byteLength < PART_BYTES) break;
+        while (!body.isReady && (inUse.size >= PARTS_AT_ONCE || !body.tryAnother())) await Promise.race(inUse);
+        if (failure !== undefined) throw failure.cause;
       }
-      await upload.complete(parts);
+      await Promise.all(inUse);
+      if (failure !== undefined) throw failure.cause;
+      await upload.complete(await parts.finish());
       return { start: 0, size, key };
     } catch (cause) {
+      // No buffer may be given back while it is in use.
+      await Promise.all(inUse);
+      await parts.settle();
       await upload.abort().catch(() => undefined);
+      throw cause;
+    }
+  }
+
+  /** Writes one object. R2's binding copies bytes that it is given, so large ones are given as a stream. */
+  async #putPiece(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (bytes.byteLength <= SMALL_BYTES) return this.#bucket.put(key, bytes);
+    const { readable, writable } = new FixedLengthStream(bytes.byteLength);
+    const writer = writable.getWriter();
+    const handedOver = writer.write(bytes).then(() => writer.close());
+    try {
+      await settleBoth(this.#bucket.put(key, readable, undefined, handedOver), handedOver);
+    } catch (cause) {
+      void writer.abort(cause).catch(() => undefined);
       throw cause;
     }
   }

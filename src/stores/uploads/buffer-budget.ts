@@ -3,8 +3,8 @@
  * budget.
  *
  * - A body borrows in steps, as its bytes arrive; a request that has sent nothing holds nothing.
- * - A body that needs room to go on waits for it, which slows its client down. After {@link WAIT_MILLISECONDS} the
- *   request gets a 503.
+ * - A body that needs room to go on waits for it, which slows its client down. After {@link WAIT_MILLISECONDS}, or
+ *   {@link PATIENCE_MILLISECONDS}, the request gets a 503.
  * - Large buffers leave {@link RESERVED_BYTES} free, so that a body that has been received whole can always be
  *   finished.
  * - A body that fills a large buffer slowly gives it up while others wait.
@@ -24,10 +24,10 @@ export const SMALL_BYTES = 512 * 1024;
 /** Room for the largest manifest while it is parsed and stored, whatever else is buffered. */
 export const RESERVED_BYTES = 24 * 1024 * 1024;
 /**
- * The reserve, and three parts with R2's copies of them. An isolate has 128 MiB, which must also hold its code,
+ * The reserve, and six parts. An isolate has 128 MiB, which must also hold its code,
  * requests, caches and garbage.
  */
-export const BUDGET_BYTES = RESERVED_BYTES + 3 * 2 * PART_BYTES;
+export const BUDGET_BYTES = RESERVED_BYTES + 6 * PART_BYTES;
 
 /** The room that the first buffers of bodies leave free, so that a body that has filled its first buffer can go on. */
 export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
@@ -39,7 +39,14 @@ export const FIRST_RESERVED_BYTES = 8 * 1024 * 1024;
 export const LOST_MILLISECONDS = 120_000;
 /** How long a request waits for room, in milliseconds. */
 export const WAIT_MILLISECONDS = 10_000;
+/**
+ * How long a blob that has begun to arrive waits for a large buffer, in milliseconds. Its client notices only that it
+ * sends slowly.
+ */
+export const PATIENCE_MILLISECONDS = 30_000;
 const LOOK_MILLISECONDS = 100;
+/** After this time without a look, a place in the queue counts as left, in milliseconds. */
+const GONE_MILLISECONDS = 2000;
 /** How many requests may wait at once. They hold next to nothing, but each must be answered in time. */
 const MAX_WAITING = 500;
 
@@ -55,62 +62,95 @@ interface WeakLoan {
   deref(): Loan | undefined;
 }
 
+interface Lent {
+  readonly bytes: number;
+  readonly isLarge: boolean;
+  usedAt: number;
+}
+
+/** A place in the queue of those that wait. */
+interface Place {
+  /** Weak as well, because a request that is cancelled while it waits leaves no other trace. */
+  readonly holder: WeakLoan;
+  readonly reserve: number;
+  /** When it last looked for room, in milliseconds since the epoch. A cancelled request may never look again. */
+  lookedAt: number;
+}
+
 export class BufferBudget {
   readonly #limit: number;
   readonly #remember: (loan: Loan) => WeakLoan;
-  readonly #loans = new Map<WeakLoan, { readonly bytes: number; usedAt: number }>();
+  readonly #loans = new Map<WeakLoan, Lent>();
   readonly #references = new WeakMap<Loan, WeakLoan>();
   #bytes = 0;
+  /** Those of them that are lent for large buffers. */
+  #largeBytes = 0;
   #sweptAt = 0;
-  /** Weak references as well, because a request that is cancelled while it waits leaves no other trace. */
-  #waiting: WeakLoan[] = [];
+  #waiting: Place[] = [];
 
   constructor(limit = BUDGET_BYTES, remember: (loan: Loan) => WeakLoan = (loan) => new WeakRef(loan)) {
     this.#limit = limit;
     this.#remember = remember;
   }
 
-  /** Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. */
+  /**
+   * Borrows `bytes` if at least `reserve` bytes are then left; otherwise returns undefined. A loan that leaves
+   * {@link RESERVED_BYTES} is one for a large buffer. The others may use up that reserve, without keeping large buffers
+   * from being lent.
+   */
   borrow(bytes: number, reserve = 0): Loan | undefined {
-    const most = this.#limit - reserve - bytes;
-    if (this.#bytes > most) this.#sweepNowAndThen();
-    if (this.#bytes > most) return undefined;
+    const isLarge = reserve === RESERVED_BYTES;
+    const fits = (): boolean =>
+      this.#bytes + bytes <= this.#limit && (isLarge ? this.#largeBytes : this.#bytes) + bytes + reserve <= this.#limit;
+    if (!fits()) this.#sweepNowAndThen();
+    if (!fits()) return undefined;
     const loan = { bytes };
     const reference = this.#remember(loan);
-    this.#loans.set(reference, { bytes, usedAt: Date.now() });
+    this.#loans.set(reference, { bytes, isLarge, usedAt: Date.now() });
     this.#references.set(loan, reference);
     this.#bytes += bytes;
+    if (isLarge) this.#largeBytes += bytes;
     return loan;
   }
 
   /**
-   * Does the same as {@link BufferBudget.borrow}, as soon as there is room.
-   * @throws OciError UNAVAILABLE after {@link WAIT_MILLISECONDS}
+   * Does the same as {@link BufferBudget.borrow}, as soon as there is room. Those that leave the same reserve are
+   * served in the order in which they came.
+   * @throws OciError UNAVAILABLE after `patience` milliseconds
    */
-  async wait(bytes: number, reserve = 0): Promise<Loan> {
-    const loan = this.borrow(bytes, reserve);
+  async wait(bytes: number, reserve = 0, patience = WAIT_MILLISECONDS): Promise<Loan> {
+    const loan = this.#isFirst(undefined, reserve) ? this.borrow(bytes, reserve) : undefined;
     if (loan !== undefined) return loan;
     if (bytes + reserve > this.#limit) throw noRoom();
-    const place = { bytes: 0 };
-    this.#waiting = this.#waiting.filter((reference) => reference.deref() !== undefined);
+    const holder = { bytes: 0 };
+    this.#waiting = this.#waiting.filter(isWaiting);
     if (this.#waiting.length >= MAX_WAITING) throw noRoom();
-    this.#waiting.push(this.#remember(place));
+    const place: Place = { holder: this.#remember(holder), reserve, lookedAt: Date.now() };
+    this.#waiting.push(place);
     try {
       // It polls with its own timers: a promise that another request has to resolve might never be resolved.
-      for (let waited = 0; waited < WAIT_MILLISECONDS; waited += LOOK_MILLISECONDS) {
+      for (let waited = 0; waited < patience; waited += LOOK_MILLISECONDS) {
         await new Promise((wake) => setTimeout(wake, LOOK_MILLISECONDS));
-        const later = this.borrow(bytes, reserve);
+        place.lookedAt = Date.now();
+        const later = this.#isFirst(place, reserve) ? this.borrow(bytes, reserve) : undefined;
         if (later !== undefined) return later;
       }
       throw noRoom();
     } finally {
-      this.#waiting = this.#waiting.filter((reference) => reference.deref() !== place);
+      // The holder is named here, so that it lives as long as it waits.
+      this.#waiting = this.#waiting.filter((each) => each !== place && each.holder.deref() !== holder);
     }
   }
 
   /** Tells whether any request waits for room. */
   hasWaiters(): boolean {
-    return this.#waiting.some((reference) => reference.deref() !== undefined);
+    return this.#waiting.some(isWaiting);
+  }
+
+  /** Tells whether nobody who leaves the same reserve has waited for longer than `place`, or at all. */
+  #isFirst(place: Place | undefined, reserve: number): boolean {
+    const first = this.#waiting.find((each) => each.reserve === reserve && isWaiting(each));
+    return first === undefined || first === place;
   }
 
   /** Records that the holder still uses the loan. */
@@ -147,9 +187,15 @@ export class BufferBudget {
   }
 
   #forget(reference: WeakLoan): void {
-    this.#bytes -= this.#loans.get(reference)?.bytes ?? 0;
+    const { bytes = 0, isLarge = false } = this.#loans.get(reference) ?? {};
+    this.#bytes -= bytes;
+    if (isLarge) this.#largeBytes -= bytes;
     this.#loans.delete(reference);
   }
+}
+
+function isWaiting({ holder, lookedAt }: Place): boolean {
+  return holder.deref() !== undefined && Math.abs(Date.now() - lookedAt) < GONE_MILLISECONDS;
 }
 
 function noRoom(): OciError {

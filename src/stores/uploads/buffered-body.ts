@@ -5,10 +5,20 @@
  */
 import { OciError } from '../../oci/errors.ts';
 import { BodyReader, STEP_BYTES } from './body-reader.ts';
-import { type BufferBudget, FIRST_RESERVED_BYTES, type Loan, RESERVED_BYTES, SMALL_BYTES } from './buffer-budget.ts';
+import {
+  type BufferBudget,
+  FIRST_RESERVED_BYTES,
+  type Loan,
+  PART_BYTES,
+  RESERVED_BYTES,
+  SMALL_BYTES,
+  WAIT_MILLISECONDS,
+} from './buffer-budget.ts';
 
 /** How long a piece may take to fill its buffer while others wait, in milliseconds. */
 export const SLOW_MILLISECONDS = 5000;
+/** How long a body may fill one large buffer after the other while others wait for one, in milliseconds. */
+export const TURN_MILLISECONDS = 1000;
 /**
  * How often a document that arrives slowly checks whether others wait, in milliseconds. Together with
  * {@link SLOW_MILLISECONDS} this is less than others wait for room.
@@ -34,6 +44,8 @@ export interface Buffering {
   readonly givesWay: boolean;
   /** Whether a body that fills its buffer slowly fails with BODY_STALLED while others wait for room. */
   readonly failsWhenSlow?: boolean;
+  /** How long the body waits for room, in milliseconds; unless given, as long as any request. */
+  readonly patience?: number;
   /** How many copies of a piece are in memory while it is used. */
   readonly copies: number;
 }
@@ -46,6 +58,15 @@ export class BufferedBody {
   /** The size of the buffer, even while a read has detached it. */
   #size = 0;
   #loan: Loan | undefined;
+  /** When the buffer had its size first, in milliseconds since the epoch. */
+  #grownAt = 0;
+  /** Whether the caller still uses the piece in the buffer. */
+  #isOut = false;
+  #isReading = false;
+  /** The loans for buffers of the same size beyond the first. */
+  readonly #spares: Loan[] = [];
+  /** Those of them that nobody uses. */
+  #free: ArrayBuffer[] = [];
   /** The loan for copies of a whole body. */
   #more: Loan | undefined;
 
@@ -61,10 +82,22 @@ export class BufferedBody {
    */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (!(await this.#reader.hasMore())) return undefined;
+    if (this.#isOut) throw new Error('the last piece is still in use');
+    this.#isReading = true;
+    try {
+      return await this.#fill();
+    } finally {
+      this.#isReading = false;
+      this.#isOut = true;
+    }
+  }
+
+  async #fill(): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#hasHadItsTurn()) this.#giveBack();
     if (this.#loan === undefined) await this.#grow();
     const begunAt = Date.now();
     const mayGoOn = (): boolean => {
-      if (this.#loan !== undefined) this.#budget.use(this.#loan);
+      for (const loan of [this.#loan, ...this.#spares]) if (loan !== undefined) this.#budget.use(loan);
       return Date.now() - begunAt < SLOW_MILLISECONDS || !this.#isWanted();
     };
     mayGoOn();
@@ -90,8 +123,46 @@ export class BufferedBody {
    * wait for room, gives the buffer up.
    */
   reuse(bytes: Uint8Array<ArrayBuffer>): void {
+    if (!this.#isOut || this.#isReading || bytes.buffer.byteLength !== this.#size) return this.#putBack(bytes.buffer);
+    this.#isOut = false;
     this.#buffer = bytes.buffer;
     if (bytes.byteLength < this.#size && this.#isWanted()) this.#giveBack();
+  }
+
+  /**
+   * Makes another buffer of the same size ready for the next piece, so that the last one can be used meanwhile. Returns
+   * false if there is no room for it; then the next piece has to wait until a buffer is back by {@link reuse}.
+   */
+  tryAnother(): boolean {
+    const free = this.#free.pop();
+    if (free === undefined) {
+      const loan = this.#budget.hasWaiters() ? undefined : this.#borrowAnother();
+      if (loan === undefined) return false;
+      this.#spares.push(loan);
+    }
+    this.#buffer = free ?? new ArrayBuffer(this.#size);
+    this.#isOut = false;
+    return true;
+  }
+
+  /** Returns whether a buffer is ready for the next piece. */
+  get isReady(): boolean {
+    return !this.#isOut;
+  }
+
+  #borrowAnother(): Loan | undefined {
+    return this.#budget.borrow(this.#size * this.#buffering.copies, RESERVED_BYTES);
+  }
+
+  /** Keeps a buffer beyond the first for later, unless the body has moved to another size or others wait for room. */
+  #putBack(buffer: ArrayBuffer): void {
+    if (buffer.byteLength === this.#size && !this.#budget.hasWaiters()) this.#free.push(buffer);
+    else this.#giveBackSpare();
+  }
+
+  #giveBackSpare(): void {
+    const loan = this.#spares.pop();
+    if (loan !== undefined) this.#budget.giveBack(loan);
   }
 
   /**
@@ -107,6 +178,7 @@ export class BufferedBody {
   /** Returns the loans, and releases the stream, so that others can read the rest of the body. */
   close(): void {
     this.#giveBack();
+    while (this.#spares.length > 0) this.#giveBackSpare();
     if (this.#more !== undefined) this.#budget.giveBack(this.#more);
     this.#more = undefined;
     this.#reader.release();
@@ -139,6 +211,12 @@ export class BufferedBody {
     }
   }
 
+  /** Tells whether others wait for the room of a body that has filled large buffers for a while. */
+  #hasHadItsTurn(): boolean {
+    if (this.#size <= SMALL_BYTES || this.#buffering.failsWhenSlow === true) return false;
+    return this.#budget.hasWaiters() && Date.now() - this.#grownAt >= TURN_MILLISECONDS;
+  }
+
   /** Tells whether the bytes fill the buffer and a larger one exists. */
   #isFilledBy({ byteLength, buffer }: Uint8Array<ArrayBuffer>): boolean {
     return byteLength === buffer.byteLength && this.#size < (this.#buffering.sizes.at(-1) ?? 0);
@@ -152,7 +230,10 @@ export class BufferedBody {
     const bytes = size * copies;
     const reserve = Math.max(this.#leftBy(size), this.#buffering.reserve ?? 0);
     const isNeeded = this.#loan === undefined || this.#size < least;
-    const loan = isNeeded ? await this.#budget.wait(bytes, reserve) : this.#budget.borrow(bytes, RESERVED_BYTES);
+    const patience = this.#buffering.patience ?? WAIT_MILLISECONDS;
+    const loan = isNeeded
+      ? await this.#budget.wait(bytes, reserve, patience)
+      : this.#budget.borrow(bytes, RESERVED_BYTES);
     if (loan === undefined) return false;
     if (this.#loan !== undefined) this.#budget.giveBack(this.#loan);
     this.#loan = loan;
@@ -160,6 +241,7 @@ export class BufferedBody {
     new Uint8Array(larger).set(new Uint8Array(this.#buffer));
     this.#buffer = larger;
     this.#size = size;
+    this.#grownAt = Date.now();
     return true;
   }
 
@@ -167,9 +249,9 @@ export class BufferedBody {
   #leftBy(size: number): number {
     if (size > SMALL_BYTES) return RESERVED_BYTES;
     if (size <= STEP_BYTES) return FIRST_RESERVED_BYTES;
-    // A document leaves less than first buffers do, so that it can grow whatever they hold. It still leaves some, so
-    // that a document that has arrived whole can be used.
-    return this.#buffering.failsWhenSlow === true ? FIRST_RESERVED_BYTES / 2 : 0;
+    // It leaves less than first buffers do, so that it can grow whatever they hold. It still leaves some, so that a
+    // document that has arrived whole can be used, or a blob can have a large buffer.
+    return this.#buffering.failsWhenSlow === true ? FIRST_RESERVED_BYTES / 2 : PART_BYTES;
   }
 
   #giveBack(): void {
@@ -177,5 +259,7 @@ export class BufferedBody {
     this.#loan = undefined;
     this.#buffer = new ArrayBuffer(0);
     this.#size = 0;
+    for (const _ of this.#free) this.#giveBackSpare();
+    this.#free = [];
   }
 }

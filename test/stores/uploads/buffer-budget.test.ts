@@ -159,10 +159,20 @@ describe('room', () => {
   });
 });
 
+test('small loans that use up the reserve keep no large one from being lent', () => {
+  const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+  budget.borrow(RESERVED_BYTES);
+  const large = budget.borrow(PART_BYTES, RESERVED_BYTES);
+  expect(large?.bytes).toBe(PART_BYTES);
+  expect(budget.borrow(1)).toBeUndefined();
+  budget.giveBack(large!);
+  expect(budget.borrow(PART_BYTES + 1, RESERVED_BYTES)).toBeUndefined();
+});
+
 describe("the isolate's budget", () => {
-  test("is three parts with R2's copies, and a reserve that they leave free", () => {
-    const loans = Array.from({ length: 4 }, () => isolateBudget.borrow(2 * PART_BYTES, RESERVED_BYTES));
-    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(3).fill(2 * PART_BYTES), undefined]);
+  test('is six parts, and a reserve that they leave free', () => {
+    const loans = Array.from({ length: 7 }, () => isolateBudget.borrow(PART_BYTES, RESERVED_BYTES));
+    expect(loans.map((loan) => loan?.bytes)).toEqual([...Array<number>(6).fill(PART_BYTES), undefined]);
     expect(BUDGET_BYTES).toBe(isolateBudget.inUse() + RESERVED_BYTES);
     for (const loan of loans) if (loan) isolateBudget.giveBack(loan);
     expect(isolateBudget.inUse()).toBe(0);

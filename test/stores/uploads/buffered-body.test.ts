@@ -3,13 +3,19 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { STALLED_MILLISECONDS, STEP_BYTES } from '../../../src/stores/uploads/body-reader.ts';
 import { BlobWriter } from '../../../src/stores/uploads/blob-writer.ts';
 import {
+  BUDGET_BYTES,
   BufferBudget,
   FIRST_RESERVED_BYTES,
   PART_BYTES,
   RESERVED_BYTES,
   SMALL_BYTES,
 } from '../../../src/stores/uploads/buffer-budget.ts';
-import { BufferedBody, type Buffering, SLOW_MILLISECONDS } from '../../../src/stores/uploads/buffered-body.ts';
+import {
+  BufferedBody,
+  type Buffering,
+  SLOW_MILLISECONDS,
+  TURN_MILLISECONDS,
+} from '../../../src/stores/uploads/buffered-body.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { Bucket } from '../../../src/stores/bucket.ts';
 import { bytesOf } from '../../support/fixture.ts';
@@ -37,10 +43,10 @@ function stalledBody(bytes: number): { stream: ReadableStream<Uint8Array>; sent:
 test.each<[sent: number, length: number | undefined, most: number]>([
   [0, undefined, 0],
   [0, 100_000_000, 0],
-  [1, undefined, 2 * STEP_BYTES],
+  [1, undefined, STEP_BYTES],
   [1, 100_000_000, STEP_BYTES],
-  [STEP_BYTES + 1, undefined, 2 * SMALL_BYTES],
-  [SMALL_BYTES + 1, undefined, 2 * PART_BYTES],
+  [STEP_BYTES + 1, undefined, SMALL_BYTES],
+  [SMALL_BYTES + 1, undefined, PART_BYTES],
 ])(
   'after %i bytes of a body of %s bytes, a stalled client holds %i bytes until it gets 408',
   async (bytes, length, most) => {
@@ -61,28 +67,60 @@ test.each<[sent: number, length: number | undefined, most: number]>([
 );
 
 test('a slow body gives up its large buffer while others wait for room, and continues in a small one', async () => {
-  const budget = new BufferBudget(RESERVED_BYTES + 2 * (PART_BYTES + SMALL_BYTES));
+  const budget = new BufferBudget();
   const { bucket, sizes } = takingEverything();
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
   const written = new BlobWriter(bucket, budget).write({ stream: readable, length: undefined }, 'sha256');
   const content = bytesOf(1, SMALL_BYTES + 4 * STEP_BYTES);
   await writer.write(content.slice(0, SMALL_BYTES + STEP_BYTES));
-  await vi.waitUntil(() => budget.inUse() === 2 * PART_BYTES);
-  const rest = budget.borrow(RESERVED_BYTES + 2 * SMALL_BYTES);
-  const waiting = budget.wait(PART_BYTES);
+  await vi.waitUntil(() => budget.inUse() === PART_BYTES);
+  const rest = budget.borrow(BUDGET_BYTES - 2 * PART_BYTES)!;
+  const waiting = budget.wait(PART_BYTES + 1);
   await vi.advanceTimersByTimeAsync(SLOW_MILLISECONDS);
   await writer.write(content.slice(SMALL_BYTES + STEP_BYTES, SMALL_BYTES + 2 * STEP_BYTES));
-  await vi.waitUntil(() => budget.inUse() < rest!.bytes + 2 * PART_BYTES);
+  await vi.waitUntil(() => budget.inUse() < rest.bytes + PART_BYTES);
   await vi.advanceTimersByTimeAsync(100);
-  expect((await waiting).bytes).toBe(PART_BYTES);
+  budget.giveBack(await waiting);
   await writer.write(content.slice(SMALL_BYTES + 2 * STEP_BYTES));
   await writer.close();
   const { size, digest } = await written;
   expect([size, digest]).toEqual([content.byteLength, await digestOf('sha256', content)]);
   expect(sizes).toHaveLength(2);
   expect(sizes[0]).toBeGreaterThan(SMALL_BYTES);
-  expect(budget.inUse()).toBe(rest!.bytes + PART_BYTES);
+  expect(budget.inUse()).toBe(rest.bytes);
+});
+
+test('a body that has had its turn gives its large buffer up, and waits behind those that came before', async () => {
+  const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const body = new BufferedBody(readable, budget, {
+    sizes: [STEP_BYTES, SMALL_BYTES, PART_BYTES],
+    least: PART_BYTES,
+    givesWay: true,
+    copies: 1,
+  });
+  const sent = writer.write(bytesOf(1, PART_BYTES + SMALL_BYTES + 1)).then(() => writer.close());
+  body.reuse((await body.read())!);
+  const order: number[] = [];
+  const waiting = [1, 2].map(async (which) => {
+    const loan = await budget.wait(PART_BYTES, RESERVED_BYTES);
+    order.push(which);
+    budget.giveBack(loan);
+  });
+  await vi.advanceTimersByTimeAsync(TURN_MILLISECONDS);
+  expect(order).toEqual([]);
+  const rest = body.read().then((bytes) => {
+    order.push(3);
+    return bytes;
+  });
+  while (order.length < 3) await vi.advanceTimersByTimeAsync(100);
+  expect(order).toEqual([1, 2, 3]);
+  expect((await rest)?.byteLength).toBe(SMALL_BYTES + 1);
+  body.close();
+  await Promise.all([sent, ...waiting]);
+  expect(budget.inUse()).toBe(0);
 });
 
 const WHOLE: Buffering = {

@@ -1,15 +1,10 @@
 import { env } from 'cloudflare:workers';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import type { UploadProgress } from '../../../src/registry/registry.ts';
-import {
-  BufferBudget,
-  FIRST_RESERVED_BYTES,
-  PART_BYTES,
-  SMALL_BYTES,
-} from '../../../src/stores/uploads/buffer-budget.ts';
+import { BufferBudget, PART_BYTES, RESERVED_BYTES } from '../../../src/stores/uploads/buffer-budget.ts';
 import { MAX_CHUNKS } from '../../../src/stores/uploads/upload-rows.ts';
 import { ChunkOutOfOrder } from '../../../src/stores/uploads/upload-session.ts';
 import {
@@ -165,14 +160,18 @@ describe('several chunks', () => {
     expect(await unreferencedObjects()).toEqual([]);
   });
 
-  test('small pieces become one blob when the budget is spent', async () => {
-    fixture = await openFixture({ budget: new BufferBudget(FIRST_RESERVED_BYTES + SMALL_BYTES) });
-    const content = bytesOf(1, 3 * 1024 * 1024 + 7);
-    const progress = await pushChunks([content], 'unknown');
+  test('a body for which the budget has no room waits for it, and is one object', async () => {
+    const budget = new BufferBudget(RESERVED_BYTES + PART_BYTES);
+    const others = budget.borrow(RESERVED_BYTES)!;
+    fixture = await openFixture({ budget });
+    const content = bytesOf(1, PART_BYTES + 7);
+    const pushing = pushChunks([content], 'unknown');
+    await vi.waitUntil(() => budget.hasWaiters());
+    budget.giveBack(others);
+    const progress = await pushing;
     await fixture.registry.finishUpload(session(progress), await digestOf('sha256', content), undefined, undefined);
+    expect(fixture.counts).toMatchObject({ classA: 2 + 2, r2Deletes: 0 });
     expect(await stored(content)).toBe(true);
-    await fixture.settled();
-    expect(await unreferencedObjects()).toEqual([]);
   });
 });
 
