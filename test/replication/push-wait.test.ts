@@ -1,7 +1,7 @@
 /** Questions before an upload, at a node, while central is slow or never answers. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
-import type { RepositoryName } from '../../src/oci/reference.ts';
+import type { Reference, RepositoryName, Tag } from '../../src/oci/reference.ts';
 import { bytesOf, type Fixture, GRACE, granted, imageOf, pushBlob, pushImage, REPOSITORY } from '../support/fixture.ts';
 import { type Host, type Hosts, openHosts } from '../support/hosts.ts';
 import { BINDINGS } from '../support/bindings.ts';
@@ -152,5 +152,38 @@ describe('central’s promise answers a HEAD at the node', () => {
     await hosts.central.registry.deleteBlob(REPOSITORY, kernel);
     await hosts.drain();
     expect(await head()).toBe('BLOB_UNKNOWN');
+  });
+});
+
+describe('a HEAD of a manifest, while central is slow', () => {
+  const LATEST = { kind: 'tag', tag: 'latest' as Tag } as const;
+  const headOf = (reference: Reference, mayPush = true): Promise<Digest | string> =>
+    hosts.node1.registry.resolveManifest(granted(), reference, mayPush).then(
+      ({ digest }) => digest,
+      (error: { kind: string }) => error.kind,
+    );
+  const push = async (host: Host, bytes: number): Promise<Digest> => {
+    const image = await imageOf(await pushBlob(at(host), bytesOf(bytes, 10)), []);
+    await pushImage(at(host), image, ['latest']);
+    return image.digest;
+  };
+
+  test('is 404 at once for a pusher, and waits for a puller', async () => {
+    const digest = await push(hosts.central, 20);
+    const answer = slowCentral();
+    const pulled = headOf(LATEST, false);
+    expect(await headOf({ kind: 'digest', digest })).toBe('MANIFEST_UNKNOWN');
+    expect(await headOf(LATEST)).toBe('MANIFEST_UNKNOWN');
+    answer();
+    expect(await pulled).toBe(digest);
+  });
+
+  test('tells a pusher at once of what the node has', async () => {
+    const digest = await push(hosts.node1, 20);
+    const answer = slowCentral();
+    expect(await headOf({ kind: 'digest', digest })).toBe(digest);
+    expect(await headOf(LATEST)).toBe(digest);
+    answer();
+    await hosts.settled();
   });
 });

@@ -38,11 +38,14 @@ export const CENTRAL_MILLISECONDS = 5000;
 
 /**
  * Waits for an answer from central.
- * @throws OciError UNAVAILABLE if none arrives within {@link CENTRAL_MILLISECONDS}
+ * @throws OciError UNAVAILABLE if none arrives in time
  */
-export async function answerOfCentral<Answer>(asked: Promise<Answer>): Promise<Answer> {
+export async function answerOfCentral<Answer>(
+  asked: Promise<Answer>,
+  milliseconds = CENTRAL_MILLISECONDS,
+): Promise<Answer> {
   try {
-    return await within(CENTRAL_MILLISECONDS, asked);
+    return await within(milliseconds, asked);
   } catch (error) {
     throw isUnavailable(error) ? new CentralUnavailable(error) : error;
   }

@@ -26,10 +26,23 @@ import {
 } from '../../stores/versions.ts';
 import type { ReadAccess } from '../access.ts';
 import { descriptorOf, manifestUnknown, requirePublic, resolves, textOf } from '../answers.ts';
-import { answerOfCentral, CentralUnavailable, type Federation, orUnavailable } from './central.ts';
+import {
+  answerOfCentral,
+  CENTRAL_MILLISECONDS,
+  CentralUnavailable,
+  type Federation,
+  orUnavailable,
+} from './central.ts';
 import type { MakeRoom, ManifestDescriptor, StoredManifest } from '../registry.ts';
 
-type Want = 'content' | 'descriptor';
+/** What to read of a manifest, and how many milliseconds each question to central may take. */
+interface Want {
+  readonly part: 'content' | 'descriptor';
+  readonly milliseconds: number;
+}
+
+const CONTENT: Want = { part: 'content', milliseconds: CENTRAL_MILLISECONDS };
+const DESCRIPTOR: Want = { part: 'descriptor', milliseconds: CENTRAL_MILLISECONDS };
 
 interface Found {
   readonly row: ManifestRow;
@@ -50,11 +63,11 @@ export class FederatedManifests {
   }
 
   async get(access: ReadAccess, reference: Reference, makeRoom?: MakeRoom): Promise<StoredManifest> {
-    let found = await this.#find(access, reference, 'content');
+    let found = await this.#find(access, reference, CONTENT);
     let text = await this.#textOf(access, found, makeRoom);
     if (text === undefined) {
       // The node evicted the image before its document was read: central still has it. The room is already lent.
-      found = await this.#find(access, reference, 'content');
+      found = await this.#find(access, reference, CONTENT);
       text = await this.#textOf(access, found);
     }
     if (text === undefined) throw manifestUnknown(access.repository, reference, true);
@@ -73,9 +86,15 @@ export class FederatedManifests {
     return textOf(row, contents, read, makeRoom);
   }
 
+  /**
+   * Resolves a manifest. A caller who may push sends what it is not told of, so it waits for central only briefly: it
+   * then gets what the node has, or 404.
+   */
   async resolve(access: ReadAccess, reference: Reference, mayPush: boolean): Promise<ManifestDescriptor> {
+    const { pushWaitMilliseconds } = this.#federation.options;
+    const want: Want = mayPush ? { part: 'descriptor', milliseconds: pushWaitMilliseconds } : DESCRIPTOR;
     try {
-      const { row, keep, tag } = await this.#find(access, reference, 'descriptor');
+      const { row, keep, tag } = await this.#find(access, reference, want);
       // A puller may resolve the tag by HEAD and get everything else by digest, so this is the only chance to keep the
       // tag. A pusher is about to move it.
       if (keep && reference.kind === 'tag' && !mayPush) {
@@ -95,7 +114,7 @@ export class FederatedManifests {
    */
   async current(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
     try {
-      return (await this.#find({ repository, condition: 'granted' }, reference, 'descriptor')).row.digest;
+      return (await this.#find({ repository, condition: 'granted' }, reference, DESCRIPTOR)).row.digest;
     } catch (error) {
       if (isUnknown(error)) return undefined;
       throw error;
@@ -126,19 +145,19 @@ export class FederatedManifests {
   async #findWith(central: Database, access: ReadAccess, reference: Reference, want: Want): Promise<Found> {
     const { node } = this.#federation;
     const { repository } = access;
-    const ofNode = findManifest(node.database, repository, reference, want).catch(orUnavailable);
+    const ofNode = findManifest(node.database, repository, reference, want.part).catch(orUnavailable);
     if (reference.kind === 'digest') {
       const local = await ofNode;
       if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
       requirePublic(access, local.public);
       if (local.manifest !== undefined && isAlive(local.manifest))
         return this.#found(local, local.manifest, node.database);
-      const remote = await answerOfCentral(findManifest(central, repository, reference, want));
+      const remote = await answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds);
       return this.#resolveMerged(central, access, reference, local, remote, want);
     }
     const [local, remote] = await Promise.all([
       ofNode,
-      answerOfCentral(findManifest(central, repository, reference, want)).catch(orUnavailable),
+      answerOfCentral(findManifest(central, repository, reference, want.part), want.milliseconds).catch(orUnavailable),
     ]);
     if (local instanceof OciError) return this.#fromCentral(access, reference, local, want);
     requirePublic(access, local.public);
@@ -155,7 +174,10 @@ export class FederatedManifests {
    */
   async #fromCentral(access: ReadAccess, reference: Reference, unavailable: OciError, want: Want): Promise<Found> {
     const { central } = this.#federation;
-    const remote = await answerOfCentral(findManifest(central.database, access.repository, reference, want));
+    const remote = await answerOfCentral(
+      findManifest(central.database, access.repository, reference, want.part),
+      want.milliseconds,
+    );
     requirePublic(access, remote.public);
     if (remote.manifest === undefined || !resolves(reference, remote.tag, remote.manifest)) throw unavailable;
     return { ...this.#found(remote, remote.manifest, central.database), keep: false };
@@ -182,9 +204,9 @@ export class FederatedManifests {
     if (digest !== undefined && reference.kind === 'tag') {
       // If the tag is on different manifests in the two stores, each store may know something else about the winner.
       const winner = { kind: 'digest', digest } as const;
-      if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want);
+      if (local.manifest?.digest !== digest) local = await findManifest(node.database, repository, winner, want.part);
       if (remote.manifest?.digest !== digest)
-        remote = await answerOfCentral(findManifest(central, repository, winner, want));
+        remote = await answerOfCentral(findManifest(central, repository, winner, want.part), want.milliseconds);
     }
     const known = mergeManifests(local.manifest ?? NO_MANIFEST, remote.manifest ?? NO_MANIFEST);
     const merged = underRemoval(known, Math.max(local.removed, remote.removed));
