@@ -38,8 +38,8 @@ export interface LoginOptions {
   readonly knownGood: KnownGood;
   /** Whether to look up a login even if it is remembered as good. Set it for changes, because they last. */
   readonly ignoresCache?: boolean;
-  /** Called last, for a secret that Berth does not know. */
-  readonly elsewhere?: ((presented: Presented) => Promise<Login | undefined>) | undefined;
+  /** Called last, for a secret that Berth does not know. @param wasGood whether the login is known to have been good */
+  readonly elsewhere?: ((presented: Presented, wasGood: boolean) => Promise<Login | undefined>) | undefined;
 }
 
 /**
@@ -56,7 +56,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
 
   // A remembered login is no guess: an administrator may make more changes a minute than there may be guesses.
   if (remembered === undefined) await limits.requireNotPassed({ address, user }, now);
-  const login = await lookUp(presented, options).catch((error: unknown) => {
+  const login = await lookUp(presented, options, remembered !== undefined).catch((error: unknown) => {
     if (error instanceof OciError && error.kind === 'DENIED') knownGood.forget(hash, defer);
     throw error;
   });
@@ -68,7 +68,7 @@ export async function logIn(presented: Presented, options: LoginOptions): Promis
 }
 
 /** Looks a login up in the control data, and elsewhere if Berth does not know its secret. */
-async function lookUp(presented: Presented, options: LoginOptions): Promise<Login | undefined> {
+async function lookUp(presented: Presented, options: LoginOptions, wasGood: boolean): Promise<Login | undefined> {
   const { control, alsoRecordAt, registry, limits, limiters, address, now, defer, elsewhere } = options;
   const whole = parseWholeToken(presented.password);
   let isOurs = false;
@@ -87,9 +87,9 @@ async function lookUp(presented: Presented, options: LoginOptions): Promise<Logi
   }
   // A secret that Berth knows never goes to the platform, even if the user name is wrong or the credential has expired.
   if (isOurs || elsewhere === undefined) return undefined;
-  return elsewhere(presented).catch(async (error: unknown) => {
-    // Guesses must not ask a platform that does not answer without limit. A login that was good may.
-    await limits.countFailure(limiters, { address, user: presented.user }, now, defer);
+  return elsewhere(presented, wasGood).catch(async (error: unknown) => {
+    // Guesses must not ask a platform that does not answer without limit. Logins that were good take turns.
+    if (!wasGood) await limits.countFailure(limiters, { address, user: presented.user }, now, defer);
     throw error;
   });
 }

@@ -7,6 +7,9 @@
  * - Anyone can make up bad tokens, so they have their own room: no number of them evicts a good answer.
  * - Requests wait for each other's calls. A cancelled request never settles the promises that it created. So a call
  *   continues after its response (`defer`), and a request that waits for longer than a call can take asks itself.
+ * - A platform that fails for a token that was good would fail for the others, too. Then one of these tokens asks every
+ *   few seconds for all of them. Other tokens neither wait for that nor cause it, because anyone may send one that the
+ *   platform fails for; the limits of failed logins hold for them.
  */
 import type { OrganizationName } from '../oci/reference.ts';
 import { KEPT_MILLISECONDS } from './access-token.ts';
@@ -15,6 +18,9 @@ import { CALL_MILLISECONDS, type PlatformAnswer, PlatformUnavailable } from './p
 
 /** How long a bad answer is kept, in milliseconds. */
 const BAD_MILLISECONDS = 10_000;
+
+/** How long tokens that were good do not ask again after the platform has failed for one, in milliseconds. */
+const PAUSE_MILLISECONDS = 3000;
 
 /** How long to wait for another request's call, in milliseconds. */
 const WAIT_MILLISECONDS = CALL_MILLISECONDS + 250;
@@ -43,6 +49,12 @@ interface Call {
   readonly outcome: Promise<Kept | PlatformAnswer>;
 }
 
+/** A time in which tokens that were good are answered with the problem that one of them met. */
+interface Pause {
+  readonly since: number;
+  readonly problem: string;
+}
+
 export class PlatformChecks {
   readonly #ask: (token: string) => Promise<PlatformAnswer>;
   readonly #now: () => number;
@@ -50,6 +62,7 @@ export class PlatformChecks {
   readonly #good = new Map<string, Kept>();
   readonly #bad = new Map<string, Kept>();
   readonly #calls = new Map<string, Call>();
+  #pause: Pause | undefined;
 
   /** @param ask never rejects */
   constructor(
@@ -65,10 +78,15 @@ export class PlatformChecks {
   /**
    * Returns what the platform says about a token.
    * @param defer lets work continue after the response: `ctx.waitUntil`
+   * @param wasGood whether the token is known to have been good
    * @returns undefined for a bad token
    * @throws PlatformUnavailable
    */
-  async check(token: string, defer: (work: Promise<unknown>) => void): Promise<CheckedToken | undefined> {
+  async check(
+    token: string,
+    defer: (work: Promise<unknown>) => void,
+    wasGood = false,
+  ): Promise<CheckedToken | undefined> {
     const hash = await hashSecret(token);
     for (;;) {
       const now = this.#now();
@@ -78,7 +96,8 @@ export class PlatformChecks {
       let call = this.#calls.get(hash);
       const left = call === undefined || call.since > now ? 0 : call.since + this.#waitMilliseconds - now;
       if (call === undefined || left <= 0) {
-        call = this.#begin(token, hash);
+        if (wasGood) this.#takeTurn(now);
+        call = this.#begin(token, hash, wasGood);
         defer(call.outcome);
         return checkedOf(await call.outcome);
       }
@@ -87,11 +106,21 @@ export class PlatformChecks {
     }
   }
 
-  #begin(token: string, hash: string): Call {
+  /** Lets a token that was good ask, and has the others wait if the last of them failed. @throws PlatformUnavailable */
+  #takeTurn(now: number): void {
+    if (this.#pause === undefined) return;
+    const { since, problem } = this.#pause;
+    if (since <= now && now < since + PAUSE_MILLISECONDS) throw new PlatformUnavailable(problem);
+    this.#pause = { since: now, problem };
+  }
+
+  #begin(token: string, hash: string, wasGood: boolean): Call {
     const since = this.#now();
     const run = async (): Promise<Kept | PlatformAnswer> => {
       const answer = await this.#ask(token);
       if (this.#calls.get(hash) === call) this.#calls.delete(hash);
+      if (wasGood)
+        this.#pause = answer.kind === 'unavailable' ? { since: this.#now(), problem: answer.problem } : undefined;
       return this.#keep(hash, answer, since);
     };
     const call: Call = { since, outcome: run() };

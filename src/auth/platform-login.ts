@@ -27,6 +27,8 @@ interface PlatformLoginOptions {
   readonly host: string;
   readonly now: number;
   readonly defer: (work: Promise<unknown>) => void;
+  /** Whether the login is known to have been good. */
+  readonly wasGood: boolean;
 }
 
 /**
@@ -38,11 +40,11 @@ export async function logInWithPlatform(
   presented: Presented,
   options: PlatformLoginOptions,
 ): Promise<Login | undefined> {
-  const { checks, control, central, secrets, host, now, defer } = options;
+  const { checks, control, central, secrets, host, now, defer, wasGood } = options;
   const token = platformTokenOf(presented);
   if (token === undefined || holdsOwnSecret(presented, secrets)) return undefined;
   if (await isNearlyKnown(presented, control)) return undefined;
-  const checked = await checks.check(token.token, defer);
+  const checked = await checks.check(token.token, defer, wasGood);
   if (checked === undefined) return undefined;
   const { organization, checkedAt } = checked;
   if (!isUserOfToken(presented.user, token, organization)) return undefined;

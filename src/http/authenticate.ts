@@ -154,7 +154,7 @@ async function logInBy(
     ignoresCache,
     elsewhere:
       checks &&
-      ((unknown) =>
+      ((unknown, wasGood) =>
         logInWithPlatform(unknown, {
           checks,
           control,
@@ -163,6 +163,7 @@ async function logInBy(
           host: c.get('url').host,
           now,
           defer,
+          wasGood,
         })),
   });
   const login = await countingLimited(c, presented.user, decider, asked);

@@ -92,6 +92,52 @@ describe('keeps', () => {
   });
 });
 
+describe('after the platform has failed for a token that was good', () => {
+  const wasGood = (checks: PlatformChecks, token: string) =>
+    checks.check(token, (work) => void deferred.push(work), true);
+  const fail = async (checks: PlatformChecks, token: string) => {
+    const before = calls.length;
+    const result = wasGood(checks, token);
+    result.catch(() => undefined);
+    await called(before + 1);
+    calls[before]?.answer(AWAY);
+    await expect(result).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+  };
+
+  test('one of these tokens asks every three seconds, for all of them', async () => {
+    const checks = open();
+    await fail(checks, 'one');
+    now += 2999;
+    for (const token of ['one', 'two'])
+      await expect(wasGood(checks, token)).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    expect(calls.length).toBe(1);
+    now += 1;
+    const turn = wasGood(checks, 'two');
+    await called(2);
+    await expect(wasGood(checks, 'one')).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    calls[1]?.answer(GOOD);
+    expect(await turn).toMatchObject({ organization: 'alice' });
+    void wasGood(checks, 'one');
+    await called(3);
+  });
+
+  test('a token that is not known to have been good is asked about, and keeps no other waiting', async () => {
+    const checks = open();
+    await expect(answered(checks, AWAY, 'guess')).rejects.toMatchObject({ kind: 'UNAVAILABLE' });
+    await fail(checks, 'one');
+    expect(await answered(checks, GOOD, 'new')).toBeDefined();
+    expect(calls.map(({ token }) => token)).toEqual(['guess', 'one', 'new']);
+  });
+
+  test('a pause that a clock far ahead began ends with that clock', async () => {
+    const checks = open();
+    await fail(checks, 'one');
+    now -= 3 * 24 * 3_600_000;
+    await fail(checks, 'two');
+    expect(calls.length).toBe(2);
+  });
+});
+
 describe('after the clock was set back by days', () => {
   const DAYS = 3 * 24 * 3_600_000;
 
