@@ -143,7 +143,8 @@ export class Administration {
   }
 
   /**
-   * Creates a credential, and returns its secret, which cannot be read again.
+   * Creates a credential, and returns its secret, which cannot be read again. Names are unique in an organization, so a
+   * name that is taken is a conflict even if lists hide its credential from the caller.
    * @throws OciError NOT_FOUND, CONFLICT, QUOTA_EXCEEDED
    */
   async createCredential(
@@ -170,7 +171,7 @@ export class Administration {
         if ((await this.#control.credential(credential.organization, credential.name)) === undefined)
           throw credentialsExceeded(credential.organization);
       }
-      throw conflict(`a credential named ${credential.name} already exists: remove it first, or choose another name`);
+      throw conflict(`the name ${credential.name} is taken: choose another, or remove the credential of that name`);
     }
     this.#changed();
     return { ...summaryOf({ ...row, last_used_at: null }), secret };

@@ -100,6 +100,24 @@ test('an admin of some repositories removes its credentials, and cannot tell whe
   expect((await callApi('DELETE', `${CREDENTIALS}/whole`, 'admin')).status).toBe(204);
 });
 
+test('a name that a hidden credential has is taken, and the answer says nothing else about it', async () => {
+  const made = await callApi('POST', CREDENTIALS, 'admin', {
+    name: 'team',
+    rights: ['pull', 'admin'],
+    repositories: ['alice/team/*'],
+  });
+  const as = { authorization: basic({ name: 'team', password: (await made.json<{ secret: string }>()).secret }) };
+  for (const [name, repositories] of [['hidden', ['alice/*']] as const, ['shown', ['alice/team/app']] as const]) {
+    await callApi('POST', CREDENTIALS, 'admin', { name, rights: ['pull'], repositories });
+    const taken = await callApi('POST', CREDENTIALS, as, { name, rights: ['pull'] });
+    const { errors } = await taken.json<{ errors: { message: string }[] }>();
+    expect([taken.status, errors.map(({ message }) => message)]).toEqual([
+      409,
+      [`the name ${name} is taken: choose another, or remove the credential of that name`],
+    ]);
+  }
+});
+
 test('a credential ends at its stated time', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
