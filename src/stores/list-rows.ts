@@ -8,6 +8,7 @@ import type { RepositoryName, Tag } from '../oci/reference.ts';
 import { type BoundStatement, type Database, sql } from './database.ts';
 import { removedVersion } from './deletion/removals.ts';
 import { type ManifestVersions, NO_MANIFEST, type TagVersion, underRemoval } from './versions.ts';
+import { inRanges, type NameRange, rangesAfter } from './name-ranges.ts';
 import { paged } from './rows-read.ts';
 
 const SELECT_REPOSITORY = sql<FactsRow>`
@@ -229,18 +230,12 @@ export async function listReferrers(
 }
 
 const SELECT_REPOSITORIES = sql<{ name: RepositoryName }>`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name
-    LIMIT CAST(?3 AS INTEGER)`.reading(paged(3));
+  SELECT r.name FROM ${inRanges('?1', 'repositories r INDEXED BY repositories_listed', 'r.name')} AND r.listed = 1
+  LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
 
 const SELECT_PUBLIC_REPOSITORIES = sql<{ name: RepositoryName }>`
   SELECT name FROM public_repositories INDEXED BY public_repositories_listed
   WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT CAST(?2 AS INTEGER)`.reading(paged(2));
-
-/** Names from `from` (inclusive) to `to` (exclusive), in byte order. */
-export interface NameRange {
-  readonly from: string;
-  readonly to: string;
-}
 
 /**
  * Returns the repositories after `last` that have a live manifest and lie in one of the ranges or are public. Sorts
@@ -253,14 +248,8 @@ export async function listRepositories(
   last: string,
   limit: number,
 ): Promise<RepositoryName[]> {
-  // A single lower bound: given two, SQLite would use one for the index and filter the rest of the table by the other.
-  const start = (from: string): string => (last < from ? from : `${last}\u0000`);
-  const selections = ranges.map(({ from, to }): BoundStatement<{ name: RepositoryName }> => [
-    SELECT_REPOSITORIES,
-    start(from),
-    to,
-    limit,
-  ]);
+  const selections: BoundStatement<{ name: RepositoryName }>[] = [];
+  if (ranges.length > 0) selections.push([SELECT_REPOSITORIES, rangesAfter(ranges, last), limit]);
   if (withPublic) selections.push([SELECT_PUBLIC_REPOSITORIES, last, limit]);
   if (selections.length === 0) return [];
   const { repositories } = await database.batch({ repositories: selections }, { again: true });

@@ -7,7 +7,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Reference, RepositoryName, Tag } from '../../oci/reference.ts';
 import { type BoundStatement, type Database, type Sql, sql } from '../../stores/database.ts';
 import { type ImageKind, measureFound } from '../../stores/manifests/image-measure.ts';
-import type { NameRange } from '../../stores/list-rows.ts';
+import { inRanges, type NameRange, rangesAfter, rangesInOrder } from '../../stores/name-ranges.ts';
 import { keyed, paged } from '../../stores/rows-read.ts';
 import { isAliveManifest, liveReferencesTo, removedVersion } from '../../stores/deletion/removals.ts';
 
@@ -53,11 +53,16 @@ const IS_ALIVE = 'm.created_version > m.deleted_version';
 // This is a column rather than a condition, so that hidden rows count in the page, as with HAS_NO_NAME below.
 const IS_LATER = `t.version > ${removedVersion('t.repository')} AS shown`;
 
+// Like `inRanges`, from a position within a repository.
+const IN_RANGE = (repository: string, key: string): string => `
+  (${repository}, ${key}) > (range.value ->> 'from', range.value ->> 'key') AND ${repository} < range.value ->> 'to'`;
+
 const SELECT_TAGGED = sql<Selected<TaggedImageRow>>`
-  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER} FROM tags t INDEXED BY tags_visible
+  SELECT ${IMAGE_COLUMNS}, t.name AS tag, t.version, ${IS_LATER}
+  FROM json_each(?1) AS range CROSS JOIN tags t INDEXED BY tags_visible ON t.visible = 1
+    AND ${IN_RANGE('t.repository', 't.name')}
   CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-  WHERE t.visible = 1 AND (t.repository, t.name) > (?1, ?2) AND t.repository < ?3
-  ORDER BY t.repository, t.name LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 4));
+  LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
 // A public repository without a tag is a hidden row, so that it counts in the page, unless the page before ended there.
 const SELECT_PUBLIC_TAGGED = sql<Selected<TaggedImageRow>>`
   SELECT p.name AS repository, coalesce(m.digest, '') AS digest, coalesce(m.size, 0) AS bytes,
@@ -80,9 +85,10 @@ const HAS_NO_NAME = `
       AND t.version > ${removedVersion('m.repository')})
   AND NOT EXISTS (SELECT 1 FROM ${liveReferencesTo('m.repository', 'm.digest', "r.kind = 'child'")})`;
 const SELECT_UNTAGGED = sql<Selected<ImageRow>>`
-  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM manifests m INDEXED BY manifests_live
-  WHERE ${IS_ALIVE} AND (m.repository, m.digest) > (?1, ?2) AND m.repository < ?3
-  ORDER BY m.repository, m.digest LIMIT CAST(?4 AS INTEGER)`.reading(paged(4, 8));
+  SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown
+  FROM json_each(?1) AS range CROSS JOIN manifests m INDEXED BY manifests_live ON ${IS_ALIVE}
+    AND ${IN_RANGE('m.repository', 'm.digest')}
+  LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 8));
 const SELECT_PUBLIC_UNTAGGED = sql<Selected<ImageRow>>`
   SELECT ${IMAGE_COLUMNS}, ${HAS_NO_NAME} AS shown FROM public_repositories p INDEXED BY public_repositories_listed
   CROSS JOIN manifests m INDEXED BY manifests_live ON m.repository = p.name AND ${IS_ALIVE}
@@ -146,7 +152,7 @@ function withShown<Row extends Selected<ImageRow>>({ shown, ...row }: Row) {
 
 const BEFORE_ALL: ImagePosition = { part: 'untagged', repository: '', key: '' };
 
-/** Makes one statement for each range: given several lower bounds, SQLite would read on from the lowest one. */
+/** Makes a statement for the ranges, and one for the public repositories. */
 function pages<Row>(
   { ranges, publicWithin }: ImageScope,
   { repository, key }: ImagePosition,
@@ -154,14 +160,15 @@ function pages<Row>(
   within: Sql<Row>,
   publicOnes: Sql<Row>,
 ): BoundStatement<Row>[] {
-  const page = (statement: Sql<Row>, { from, to }: NameRange): BoundStatement<Row>[] => {
-    if (repository >= to) return [];
-    return [repository < from ? [statement, from, '', to, limit] : [statement, repository, key, to, limit]];
-  };
-  return [
-    ...ranges.flatMap((range) => page(within, range)),
-    ...(publicWithin === undefined ? [] : page(publicOnes, publicWithin)),
-  ];
+  const from = (range: NameRange) =>
+    repository < range.from ? { ...range, key: '' } : { ...range, from: repository, key };
+  const left = rangesInOrder(ranges)
+    .filter(({ to }) => repository < to)
+    .map(from);
+  const ofRanges: BoundStatement<Row>[] = left.length === 0 ? [] : [[within, JSON.stringify(left), limit]];
+  if (publicWithin === undefined || repository >= publicWithin.to) return ofRanges;
+  const start = from(publicWithin);
+  return [...ofRanges, [publicOnes, start.from, start.key, start.to, limit]];
 }
 
 /**
@@ -251,8 +258,8 @@ export async function findImages(
 }
 
 /**
- * The most tags that a page of images found in many repositories shows in all; the last image of each range may go over
- * it. Without this limit a page could have a hundred thousand, which would fill the isolate's memory.
+ * The most tags that a page of images found in many repositories shows in all; the last image of each statement may go
+ * over it. Without this limit a page could have a hundred thousand, which would fill the isolate's memory.
  */
 export const MAX_TAGS_OF_PAGE = 10_000;
 
@@ -260,20 +267,20 @@ export const MAX_TAGS_OF_PAGE = 10_000;
 // tag. The window has no ORDER BY: it counts in the order of the scan, which is that of the names.
 const AMONG_REPOSITORIES = (repositories: string): string => `
   SELECT walked, repository, digest, bytes, created, size, kind,
-    iif(coalesce(tags_before, 0) < CAST(?6 AS INTEGER), ${tagsOfImage('?5', 'found')}, NULL) AS tags
+    iif(coalesce(tags_before, 0) < CAST(?5 AS INTEGER), ${tagsOfImage('?4', 'found')}, NULL) AS tags
   FROM (
     SELECT r.name AS walked, ${IMAGE_COLUMNS},
-      sum((SELECT count(*) FROM ${tagRowsOf('?5', 'm')}))
+      sum((SELECT count(*) FROM ${tagRowsOf('?4', 'm')}))
         OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS tags_before
     FROM (${repositories}) AS r
-    LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?4, (
-      SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?5 AND ${IS_SHOWN}))) AS found`;
-const SELECT_IN_RANGE = sql<Walked>`${AMONG_REPOSITORIES(`
-  SELECT name FROM repositories WHERE listed = 1 AND name >= ?1 AND name < ?2 ORDER BY name
-    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
+    LEFT JOIN manifests m ON m.repository = r.name AND ${isAliveManifest('m')} AND m.digest = coalesce(?3, (
+      SELECT t.digest FROM tags t WHERE t.repository = r.name AND t.name = ?4 AND ${IS_SHOWN}))) AS found`;
+const SELECT_IN_RANGES = sql<Walked>`${AMONG_REPOSITORIES(`
+  SELECT r.name FROM ${inRanges('?1', 'repositories r INDEXED BY repositories_listed', 'r.name')} AND r.listed = 1
+    LIMIT CAST(?2 AS INTEGER)`)}`.reading(paged(2, 4 * MAX_TAGS));
 const SELECT_IN_PUBLIC = sql<Walked>`${AMONG_REPOSITORIES(`
-  SELECT name FROM public_repositories WHERE name >= ?1 AND name < ?2 ORDER BY name
-    LIMIT CAST(?3 AS INTEGER)`)}`.reading(paged(3, 4 * MAX_TAGS));
+  SELECT p.name FROM ${inRanges('?1', 'public_repositories p', 'p.name')}
+    LIMIT CAST(?2 AS INTEGER)`)}`.reading(paged(2, 4 * MAX_TAGS));
 
 interface WalkedImages {
   readonly images: readonly FoundImageRow[];
@@ -293,27 +300,25 @@ export async function findInRepositories(
   limit: number,
 ): Promise<WalkedImages> {
   const { digest = null, tag = null } = valueOf(reference);
-  const share = Math.ceil(MAX_TAGS_OF_PAGE / (ranges.length + (publicWithin === undefined ? 0 : 1)));
-  const page = (statement: Sql<Walked>, { from, to }: NameRange): BoundStatement<Walked> => [
+  const searches: [Sql<Walked>, readonly NameRange[]][] = [];
+  if (ranges.length > 0) searches.push([SELECT_IN_RANGES, ranges]);
+  if (publicWithin !== undefined) searches.push([SELECT_IN_PUBLIC, [publicWithin]]);
+  const share = Math.ceil(MAX_TAGS_OF_PAGE / searches.length);
+  const statements = searches.map(([statement, within]): BoundStatement<Walked> => [
     statement,
-    after < from ? from : `${after}\u0000`,
-    to,
+    rangesAfter(within, after),
     limit + 1,
     digest,
     tag,
     share,
-  ];
-  const statements = [
-    ...ranges.map((range) => page(SELECT_IN_RANGE, range)),
-    ...(publicWithin === undefined ? [] : [page(SELECT_IN_PUBLIC, publicWithin)]),
-  ];
+  ]);
   if (statements.length === 0) return { images: [], last: undefined };
   let last: string | undefined;
   const images = await foundIn(database, async () => {
     const { found } = await database.batch({ found: statements }, { again: true });
     const walked = new Map(found.map((row) => [row.walked, row]));
     const rows = [...walked.values()].toSorted((a, b) => compare(a.walked, b.walked));
-    // The first row always has its tags, because it is the first of its range. So every page goes further.
+    // The first row always has its tags, because it is the first of its statement. So every page goes further.
     const withoutTags = rows.findIndex(({ tags }) => tags === null);
     const end = withoutTags < 0 ? limit : Math.min(limit, withoutTags);
     last = rows.length > end ? rows.at(end - 1)?.walked : undefined;

@@ -1,9 +1,9 @@
 /** Control data: organizations, credentials, and which repositories are public. It is written at central only. */
 import { type OrganizationName, organizationOf, type RepositoryName } from '../../oci/reference.ts';
 import { auditChanged, auditCredential, auditOrganization, BERTH_ITSELF, ofRepository } from './audit-rows.ts';
-import { type BoundStatement, type Database, type Repeatable, sql } from '../database.ts';
+import { type Database, type Repeatable, sql } from '../database.ts';
 import { clearOrganization, clearRemovedOrganization, ofOrganization } from '../deletion/deletions.ts';
-import type { NameRange } from '../list-rows.ts';
+import { inRanges, type NameRange, rangesAfter } from '../name-ranges.ts';
 import { atMost, paged } from '../rows-read.ts';
 import { MAX_CREDENTIALS } from './limits.ts';
 import { hasTooManyCredentials, hasTooManyRepositories } from './organization-limits.ts';
@@ -118,8 +118,7 @@ const SELECT_PUBLIC_AMONG = sql`
 
 const SELECT_REPOSITORIES = sql<RepositoryRow>`
   SELECT r.name, r.created_at, EXISTS (SELECT 1 FROM public_repositories p WHERE p.name = r.name) AS public
-  FROM repositories r WHERE r.name >= ?1 AND r.name < ?2
-  ORDER BY r.name LIMIT CAST(?3 AS INTEGER)`.reading(paged(3, 4));
+  FROM ${inRanges('?1', 'repositories r', 'r.name')} LIMIT CAST(?2 AS INTEGER)`.reading(paged(2, 4));
 const INSERT_REPOSITORY = sql<{ name: string }>`
   INSERT INTO repositories (name, created_at, listed)
   SELECT ?1, CAST(?3 AS INTEGER), 0 WHERE EXISTS (SELECT 1 FROM organizations WHERE name = ?2 AND removed_at IS NULL)
@@ -305,21 +304,8 @@ export class ControlData {
   }
 
   /** Returns the repositories with names after `last` in any of the ranges, in byte order; at most `limit`. */
-  async repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
-    const start = (from: string): string => (last < from ? from : `${last}\u0000`);
-    const { found } = await this.#database.batch(
-      {
-        found: ranges.map(({ from, to }): BoundStatement<RepositoryRow> => [
-          SELECT_REPOSITORIES,
-          start(from),
-          to,
-          limit,
-        ]),
-      },
-      { again: true },
-    );
-    const rows = new Map(found.map((row) => [row.name, row]));
-    return [...rows.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, limit);
+  repositories(ranges: readonly NameRange[], last: string, limit: number): Promise<RepositoryRow[]> {
+    return this.#database.all(SELECT_REPOSITORIES, rangesAfter(ranges, last), limit);
   }
 
   /** Lets anyone read a repository, or only those with rights to it. */

@@ -191,7 +191,7 @@ test('pushing again measures nothing', async () => {
 
 const LISTS = allStatements
   .map(({ text }) => text)
-  .filter((text) => /image_size AS size/.test(text) && /ORDER BY/.test(text));
+  .filter((text) => /image_size AS size/.test(text) && /LIMIT CAST/.test(text));
 
 test('every list is covered by the check below', () => {
   expect(LISTS).toHaveLength(6);
@@ -199,7 +199,7 @@ test('every list is covered by the check below', () => {
 
 test.each(LISTS)('a page is read in the order of its index: %s', async (statement) => {
   const query = env.DB_CENTRAL.prepare(`EXPLAIN QUERY PLAN ${statement}`).bind(
-    ...Array.from({ length: 6 }, () => null).slice(0, /\?6/.test(statement) ? 6 : 4),
+    ...Array.from({ length: Math.max(...[...statement.matchAll(/\?(\d)/g)].map(([, at]) => Number(at))) }, () => null),
   );
   const steps = (await query.all<{ detail: string }>()).results.map(({ detail }) => detail);
   expect(steps.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
