@@ -3,6 +3,7 @@
  * only run, forever. So the call is abandoned, and the store counts as unavailable. The store may still have done what
  * was asked, just as when an answer is lost; a caller that tries again finds out.
  */
+import { MINUTE } from '../durations.ts';
 import { OciError } from '../oci/errors.ts';
 
 /**
@@ -34,6 +35,25 @@ export function within<Answer>(
       },
     );
   });
+}
+
+/** How long a store may take for so many bytes, in milliseconds: a minute, and a second for each MiB. */
+export function millisecondsFor(bytes: number): number {
+  return MINUTE + (bytes / 1024 ** 2) * 1000;
+}
+
+/**
+ * Passes all bytes of a store's object on. At its deadline the pipe is abandoned, as any other call to a store.
+ * @param bytes how many there are
+ * @throws OciError UNAVAILABLE if it takes longer than {@link millisecondsFor}
+ */
+export function passBytes(
+  content: ReadableStream<Uint8Array>,
+  to: WritableStream<Uint8Array | ArrayBuffer | ArrayBufferView>,
+  bytes: number,
+  options: StreamPipeOptions = {},
+): Promise<void> {
+  return within(millisecondsFor(bytes), content.pipeTo(to, options));
 }
 
 /**

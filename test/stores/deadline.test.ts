@@ -1,10 +1,12 @@
 /** Calls to D1 and R2 that never settle are given up after their deadlines, and leave nothing behind. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { BlobAssembler } from '../../src/stores/uploads/blob-assembler.ts';
 import { BlobWriter } from '../../src/stores/uploads/blob-writer.ts';
 import { Bucket, CHANGE_MILLISECONDS, READ_MILLISECONDS } from '../../src/stores/bucket.ts';
 import { BufferBudget } from '../../src/stores/uploads/buffer-budget.ts';
 import { Database, DATABASE_MILLISECONDS, sqlOfWholeTable } from '../../src/stores/database.ts';
-import { within } from '../../src/stores/deadline.ts';
+import { millisecondsFor, passBytes, within } from '../../src/stores/deadline.ts';
 import { bytesOf } from '../support/fixture.ts';
 
 beforeEach(() => {
@@ -130,6 +132,24 @@ describe('R2', () => {
     got.resolve({ body: { cancel } });
     created.resolve({ abort });
     await vi.waitUntil(() => cancel.mock.calls.length > 0 && abort.mock.calls.length > 0);
+  });
+});
+
+describe('the bytes of an object', () => {
+  const stalled = (): ReadableStream<Uint8Array> => new ReadableStream<Uint8Array>({ pull: never });
+
+  test('may take a minute, and a second for each MiB', async () => {
+    await requireGivenUpAfter(65_000, passBytes(stalled(), new WritableStream(), 5 * 1024 ** 2));
+  });
+
+  test('are not waited for while a chunk that was uploaded is hashed', async () => {
+    const bucket = new Bucket({ get: async () => ({ body: stalled() }) } as unknown as R2Bucket);
+    const assembler = new BlobAssembler(bucket, new BlobWriter(bucket, new BufferBudget()), () => undefined);
+    const digest = await digestOf('sha256', bytesOf(1, 10));
+    const failed = expect(assembler.verify('key', digest, 10)).rejects.toMatchObject(UNAVAILABLE);
+    await vi.waitUntil(() => vi.getTimerCount() > 0);
+    await vi.advanceTimersByTimeAsync(millisecondsFor(10) + 1);
+    await failed;
   });
 });
 

@@ -7,8 +7,7 @@ import { type ResumableHash, restoreHash, startHash } from '../../hashing/resuma
 import { logFailure } from '../../log.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../../oci/digest.ts';
 import type { Damage } from '../../stores/blob-rows.ts';
-import { type Bucket, CHANGE_MILLISECONDS, unavailable } from '../../stores/bucket.ts';
-import { within } from '../../stores/deadline.ts';
+import { type Bucket, unavailable } from '../../stores/bucket.ts';
 import { BodyReader } from '../../stores/uploads/body-reader.ts';
 import { Hash } from '../../stores/uploads/blob-writer.ts';
 import type { Location } from './scrub-rows.ts';
@@ -19,8 +18,8 @@ export const PART_BYTES = 256 * 1024 * 1024;
 /** The buffer through which a part is read. */
 const BUFFER_BYTES = 128 * 1024;
 
-/** An object of which a part is still to be read. */
-export interface Reading {
+/** An object of which a part is still to be hashed. */
+export interface Hashing {
   readonly key: string;
   /** The version of the object. If the object is replaced, it is read from the start. */
   readonly etag: string;
@@ -28,8 +27,46 @@ export interface Reading {
   readonly offset: number;
   /** The state of the hash, as `ResumableHash.save` returns it. */
   readonly hash: string;
+}
+
+/** An object that was hashed to its end. */
+interface Hashed {
+  readonly etag: string;
+  readonly digest: Digest;
+}
+
+/** A blob whose object is still being compared with its digest. */
+export interface Reading extends Hashing {
   /** Whole readings that gave bytes of another digest. */
   readonly mismatches: number;
+}
+
+/**
+ * Hashes the next part of an object.
+ * @param begun what the last call returned for this object; undefined to start
+ * @returns how to go on, or the digest; undefined if the object is gone
+ * @throws OciError UNAVAILABLE if the object cannot be read now
+ */
+export async function hashPart(
+  bucket: Bucket,
+  object: { readonly key: string; readonly size: number },
+  algorithm: Algorithm,
+  begun: Hashing | undefined,
+  partBytes: number,
+): Promise<Hashing | Hashed | undefined> {
+  const { key } = object;
+  const { offset = 0 } = begun ?? {};
+  // An empty object has no range.
+  const range = object.size === 0 ? undefined : { offset, length: partBytes };
+  const found = await bucket.getPart(key, range, begun?.etag);
+  if (found === undefined) return undefined;
+  const { etag, size, body } = found;
+  if (body === undefined) return hashPart(bucket, object, algorithm, undefined, partBytes);
+  if (offset === 0 && size <= partBytes) return { etag, digest: await hashWhole(algorithm, body, size) };
+  const hash = begun === undefined ? startHash(algorithm) : restoreHash(begun.hash);
+  const end = Math.min(offset + partBytes, size);
+  if (offset + (await addTo(hash, body)) !== end) throw unavailable(new Error(`the object ${key} has ended early`));
+  return end < size ? { key, etag, offset: end, hash: hash.save() } : { etag, digest: hash.digest() };
 }
 
 /**
@@ -45,33 +82,20 @@ export async function readPart(
   partBytes: number,
 ): Promise<Reading | 'sound' | Damage> {
   const { digest, key } = blob;
-  const { offset = 0, mismatches = 0 } = reading ?? {};
-  // An empty object has no range.
-  const range = blob.size === 0 ? undefined : { offset, length: partBytes };
-  const found = await bucket.getPart(key, range, reading?.etag);
-  if (found === undefined) return 'missing';
-  const { etag, size, body } = found;
-  if (body === undefined) return readPart(bucket, blob, undefined, partBytes);
   const algorithm = algorithmOf(digest);
-  let actual: Digest;
-  if (offset === 0 && size <= partBytes) {
-    actual = await hashWhole(algorithm, body);
-  } else {
-    const hash = reading === undefined ? startHash(algorithm) : restoreHash(reading.hash);
-    const end = Math.min(offset + partBytes, size);
-    if (offset + (await addTo(hash, body)) !== end)
-      throw unavailable(new Error(`the object of ${digest} has ended early`));
-    if (end < size) return { key, etag, offset: end, hash: hash.save(), mismatches };
-    actual = hash.digest();
-  }
-  if (actual === digest) return 'sound';
+  const read = await hashPart(bucket, blob, algorithm, reading, partBytes);
+  if (read === undefined) return 'missing';
+  const { etag } = read;
+  const mismatches = reading?.etag === etag ? reading.mismatches : 0;
+  if (!('digest' in read)) return { ...read, mismatches };
+  if (read.digest === digest) return 'sound';
   if (mismatches === 0) return { key, etag, offset: 0, hash: startHash(algorithm).save(), mismatches: 1 };
-  logFailure({ damaged: digest, key, actual });
+  logFailure({ damaged: digest, key, actual: read.digest });
   return 'wrong bytes';
 }
 
-function hashWhole(algorithm: Algorithm, body: ReadableStream<Uint8Array>): Promise<Digest> {
-  return within(CHANGE_MILLISECONDS, Hash.of(algorithm, body)).catch((cause: unknown) => {
+function hashWhole(algorithm: Algorithm, body: ReadableStream<Uint8Array>, size: number): Promise<Digest> {
+  return Hash.of(algorithm, body, size).catch((cause: unknown) => {
     throw unavailable(cause);
   });
 }

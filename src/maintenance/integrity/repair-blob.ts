@@ -11,8 +11,6 @@ import { PermanentError } from '../../replication/machine.ts';
 import type { Progress } from '../../replication/queue-state.ts';
 import { Gone, OutOfTime, type ProgressKeeper, transfer } from '../../replication/transfer.ts';
 import { type Damage, leaseTimes, localLocation } from '../../stores/blob-rows.ts';
-import { Hash } from '../../stores/uploads/blob-writer.ts';
-import { unavailable } from '../../stores/bucket.ts';
 import { adoptOrphan, type Candidate, candidates, setOrphanDigest } from './orphan-rows.ts';
 import { repairProgress, saveRepairProgress } from './repair-rows.ts';
 import { addWantedLocation, type Location, repairLocation, soundAmong } from './scrub-rows.ts';
@@ -20,6 +18,8 @@ import { OutOfStatements } from '../../stores/statement-meter.ts';
 import type { Store } from '../../stores/store.ts';
 import type { MaintenanceContext } from '../context.ts';
 import { noteDamage } from './damage.ts';
+import { LEAST_COST } from './hashing-allowance.ts';
+import { type Hashing, hashPart } from './read-part.ts';
 
 /** A blob whose bytes a store lacks. */
 interface Lacking {
@@ -34,7 +34,7 @@ interface Lacking {
 const CANDIDATES = 1000;
 
 /**
- * Repairs blobs one after another until time runs out, and yields each that was tried. A failure of one blob does not
+ * Repairs blobs one after another until the run may do no more, and yields each that was tried. A failure of one blob does not
  * stop the others.
  */
 export async function* repairBlobs(
@@ -52,7 +52,7 @@ export async function* repairBlobs(
     let isRepaired = false;
     try {
       isRepaired =
-        (await repairByItself(store, blob)) ||
+        (await repairByItself(context, store, blob)) ||
         (await repairByOrphan(context, store, blob)) ||
         (await repairByCopy(context, store, blob, elsewhere.get(blob.digest) ?? []));
       if (isRepaired) logLine({ repaired: blob.digest, store: store.name });
@@ -66,12 +66,16 @@ export async function* repairBlobs(
 }
 
 /** Repairs a blob whose missing object has been put back under its key. */
-async function repairByItself({ name, database, bucket }: Store, { digest, size, damaged }: Lacking): Promise<boolean> {
+async function repairByItself(
+  context: MaintenanceContext,
+  store: Store,
+  { digest, size, damaged }: Lacking,
+): Promise<boolean> {
   if (damaged?.damage !== 'missing') return false;
   const { key } = damaged;
-  const content = await bucket.get(key);
-  if (content === undefined || (await hashOf(algorithmOf(digest), content)) !== digest) return false;
-  const { repaired } = await database.batch({ repaired: repairLocation(digest, name, key, { key, size }) });
+  if (!(await store.bucket.exists(key))) return false;
+  if ((await digestOfObject(context, store, { key, size }, algorithmOf(digest))) !== digest) return false;
+  const { repaired } = await store.database.batch({ repaired: repairLocation(digest, store.name, key, { key, size }) });
   return repaired.length > 0;
 }
 
@@ -86,7 +90,7 @@ async function repairByOrphan(
     const page = await candidates(store.database, size, last, CANDIDATES);
     for (const orphan of page) {
       if (!context.mayGoOn()) throw new OutOfTime('the next run hashes the remaining orphans');
-      const actual = orphan[algorithm] ?? (await hashOrphan(store, orphan.key, algorithm));
+      const actual = orphan[algorithm] ?? (await hashOrphan(context, store, orphan, algorithm));
       if (actual !== digest) continue;
       const { now, until } = leaseTimes(context.now(), context.graceMilliseconds);
       if (await adoptOrphan(store, digest, damaged?.key, orphan.key, now, until)) return true;
@@ -96,12 +100,41 @@ async function repairByOrphan(
   }
 }
 
-async function hashOrphan({ bucket, database }: Store, key: string, algorithm: Algorithm): Promise<Digest | undefined> {
-  const content = await bucket.get(key);
-  if (content === undefined) return undefined;
-  const actual = await hashOf(algorithm, content);
-  await database.batch([setOrphanDigest(key, algorithm, actual)]);
+async function hashOrphan(
+  context: MaintenanceContext,
+  store: Store,
+  orphan: Candidate,
+  algorithm: Algorithm,
+): Promise<Digest | undefined> {
+  const actual = await digestOfObject(context, store, orphan, algorithm);
+  if (actual !== undefined) await store.database.batch([setOrphanDigest(orphan.key, algorithm, actual)]);
   return actual;
+}
+
+/**
+ * Hashes an object, in parts if it is large: a run has an allowance, because hashing costs CPU.
+ * @returns undefined if the object is gone
+ * @throws OutOfTime if the next run has to go on
+ */
+async function digestOfObject(
+  { hashing, mayGoOn }: MaintenanceContext,
+  { bucket, database }: Store,
+  object: { readonly key: string; readonly size: number },
+  algorithm: Algorithm,
+): Promise<Digest | undefined> {
+  const saved = object.size > hashing.partBytes ? await repairProgress(database, object.key) : undefined;
+  let begun = saved === undefined ? undefined : (JSON.parse(saved) as Hashing);
+  for (;;) {
+    const cost = Math.max(LEAST_COST, Math.min(hashing.partBytes, object.size - (begun?.offset ?? 0)));
+    if (!mayGoOn() || !hashing.take(cost, algorithm)) throw new OutOfTime('the next run goes on hashing');
+    const read = await hashPart(bucket, object, algorithm, begun, hashing.partBytes);
+    if (read === undefined || 'digest' in read) {
+      if (begun !== undefined) await saveRepairProgress(database, object.key, undefined);
+      return read?.digest;
+    }
+    begun = read;
+    await saveRepairProgress(database, object.key, JSON.stringify(begun));
+  }
 }
 
 type Source = Location & { readonly store: Store };
@@ -219,10 +252,4 @@ class Keeper implements ProgressKeeper {
   forgetProgress(): void {
     this.#progress = undefined;
   }
-}
-
-async function hashOf(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
-  return Hash.of(algorithm, content).catch((cause: unknown) => {
-    throw unavailable(cause);
-  });
 }

@@ -38,25 +38,25 @@ export const repair: Task = {
     const page = await damagedLocations(store.database, { digest, store: name }, DAMAGED_PER_PAGE);
     if (page.length === 0 && position === '') return undefined;
     const local = page.filter((location) => location.store === store.name);
-    const repaired = await repairLocal(context, store, local);
+    const { tried, repaired } = await repairLocal(context, store, local);
     for (const location of page) if (location.store !== store.name) await repairAtNode(context, store, location);
     const counts = { repaired };
-    // If time ran out, the next run takes this page again.
-    if (!context.mayGoOn()) return { position, counts };
+    // If the run could not try them all, the next one takes this page again.
+    if (tried < local.length || !context.mayGoOn()) return { position, counts, isLast: true };
     const last = page.length === DAMAGED_PER_PAGE ? page.at(-1) : undefined;
     if (last !== undefined) return { position: `${last.digest} ${last.store}`, counts };
     return { position: undefined, notBefore: context.now() + REPAIR_AGAIN, counts };
   },
 };
 
-/** Repairs a store's own locations, and returns how many. */
+/** Repairs a store's own locations. Returns how many it tried, and how many it repaired. */
 async function repairLocal(
   context: MaintenanceContext,
   store: Store,
   local: readonly DamagedLocation[],
-): Promise<number> {
+): Promise<{ readonly tried: number; readonly repaired: number }> {
   const { central } = context;
-  if (local.length === 0) return 0;
+  if (local.length === 0) return { tried: 0, repaired: 0 };
   // Central reads and copies from nodes by its own rows. So these are marked as damaged before the repair, and pointed
   // at the new objects after it.
   if (store !== central) {
@@ -64,15 +64,16 @@ async function repairLocal(
     await answerOf("central's database", central.database.batch(marks));
   }
   const lacking = local.map(({ digest, size, key, damage }) => ({ digest, size, damaged: { key, damage } }));
-  let repaired = 0;
+  let [tried, repaired] = [0, 0];
   for await (const { digest, isRepaired } of repairBlobs(context, store, lacking)) {
+    tried++;
     if (!isRepaired) continue;
     repaired++;
     const location = local.find((each) => each.digest === digest);
     if (store !== central && location !== undefined) await pointAt(central, store, location);
     await context.repaired(store.name, digest);
   }
-  return repaired;
+  return { tried, repaired };
 }
 
 /** Points central's damaged location of a node at the object that the node's own row names now. */
@@ -127,8 +128,8 @@ export const wanted: Task = {
     }
     if (lost.length > 0) logFailure({ lost: lost.length, digests: lost.slice(0, LOST_IN_LOG) });
     const counts = { repaired: tried - lost.length };
-    // If time ran out, the next run goes on after the last blob that was tried.
-    if (tried < lacking.length) return { position: reached, counts };
+    // If the run could not try them all, the next one goes on after the last that was tried.
+    if (tried < lacking.length) return { position: reached, counts, isLast: true };
     return { position: page.end && `${page.end.digest} ${page.end.repository}`, counts };
   },
 };

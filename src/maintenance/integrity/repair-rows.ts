@@ -1,18 +1,20 @@
-/** The progress of copies that replace damaged objects: a large one can take more than one run of maintenance. */
-import type { Digest } from '../../oci/digest.ts';
+/**
+ * The progress of repairs that can take more than one run of maintenance: of copies that replace damaged objects, by
+ * digest, and of hashing objects that may hold a blob's bytes, by key.
+ */
 import { type Database, sql } from '../../stores/database.ts';
 
-const SELECT_PROGRESS = sql`SELECT progress FROM repairs WHERE digest = ?1`;
+const SELECT_PROGRESS = sql`SELECT progress FROM repairs WHERE name = ?1`;
 const SAVE_PROGRESS = sql`
-  INSERT INTO repairs (digest, progress) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE
+  INSERT INTO repairs (name, progress) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE
     SET progress = excluded.progress`;
-const FORGET_PROGRESS = sql`DELETE FROM repairs WHERE digest = ?1`;
+const FORGET_PROGRESS = sql`DELETE FROM repairs WHERE name = ?1`;
 
-export async function repairProgress(database: Database, digest: Digest): Promise<string | undefined> {
-  return (await database.first<{ progress: string }>(SELECT_PROGRESS, digest))?.progress;
+export async function repairProgress(database: Database, name: string): Promise<string | undefined> {
+  return (await database.first<{ progress: string }>(SELECT_PROGRESS, name))?.progress;
 }
 
-/** Saves the progress of a copy. @param progress undefined to remove it */
-export function saveRepairProgress(database: Database, digest: Digest, progress: string | undefined): Promise<void> {
-  return progress === undefined ? database.run(FORGET_PROGRESS, digest) : database.run(SAVE_PROGRESS, digest, progress);
+/** Saves progress. @param progress undefined to remove it */
+export function saveRepairProgress(database: Database, name: string, progress: string | undefined): Promise<void> {
+  return progress === undefined ? database.run(FORGET_PROGRESS, name) : database.run(SAVE_PROGRESS, name, progress);
 }

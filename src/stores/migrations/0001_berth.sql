@@ -323,7 +323,7 @@ CREATE TABLE orphans (
 CREATE INDEX orphans_by_size ON orphans (size);
 
 CREATE TABLE repairs (
-  digest TEXT PRIMARY KEY,
+  name TEXT PRIMARY KEY,
   progress TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 

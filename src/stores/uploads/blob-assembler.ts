@@ -6,6 +6,7 @@
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type BlobWriter, type Body, Hash, type Piece, type Written } from './blob-writer.ts';
+import { passBytes } from '../deadline.ts';
 import { type Bucket, digestMismatch, MAX_PUT_BYTES, type PutBody, unavailable } from '../bucket.ts';
 
 export class BlobAssembler {
@@ -109,11 +110,11 @@ export class BlobAssembler {
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      for (const { key } of pieces) {
+      for (const { key, size } of pieces) {
         const content = await this.#bucket.get(key);
         if (content === undefined)
           throw new OciError('UPLOAD_UNKNOWN', { message: 'a chunk of the upload is gone: start the upload again' });
-        await content.pipeTo(writable, { preventClose: true, signal });
+        await passBytes(content, writable, size, { preventClose: true, signal });
       }
       if (last !== undefined) await this.#passLast(last, writable, signal);
       await writable.close();
@@ -138,11 +139,11 @@ export class BlobAssembler {
    * Reads an object back and checks its digest, if it was hashed with another algorithm.
    * @throws OciError DIGEST_INVALID, UPLOAD_UNKNOWN, UNAVAILABLE
    */
-  async verify(key: string, digest: Digest): Promise<void> {
+  async verify(key: string, digest: Digest, size: number): Promise<void> {
     const content = await this.#bucket.get(key);
     if (content === undefined)
       throw new OciError('UPLOAD_UNKNOWN', { message: 'the chunk of the upload is gone: start the upload again' });
-    const actual = await Hash.of(algorithmOf(digest), content).catch((cause: unknown) => {
+    const actual = await Hash.of(algorithmOf(digest), content, size).catch((cause: unknown) => {
       throw unavailable(cause);
     });
     if (actual !== digest) throw digestMismatch(digest);

@@ -17,7 +17,7 @@ import { STEP_BYTES } from './body-reader.ts';
 import { BufferedBody } from './buffered-body.ts';
 import { type BufferBudget, PART_BYTES, PATIENCE_MILLISECONDS, SMALL_BYTES } from './buffer-budget.ts';
 import { PARTS_AT_ONCE, PartsInFlight } from '../parts-in-flight.ts';
-import { within } from '../deadline.ts';
+import { passBytes, within } from '../deadline.ts';
 
 /** A request's body. `length` is its Content-Length, if it has one. */
 export interface Body {
@@ -268,12 +268,16 @@ export class Hash {
     this.#stream.digest.catch(() => undefined);
   }
 
-  /** Returns the digest of a whole stream, whose bytes are dropped. */
-  static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>): Promise<Digest> {
+  /**
+   * Returns the digest of an object's content, whose bytes are dropped.
+   * @param size how many bytes those are
+   * @throws OciError UNAVAILABLE if the store takes too long for them
+   */
+  static async of(algorithm: Algorithm, content: ReadableStream<Uint8Array>, size: number): Promise<Digest> {
     const stream = new crypto.DigestStream(webCryptoName(algorithm));
     // If the content ends early, the digest rejects as well, and nobody listens to it.
     stream.digest.catch(() => undefined);
-    await content.pipeTo(stream);
+    await passBytes(content, stream, size);
     return digestFromHash(algorithm, await stream.digest);
   }
 

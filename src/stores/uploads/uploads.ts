@@ -299,7 +299,7 @@ export abstract class Uploads {
       const size = upload.offset + (tail?.size ?? body?.length ?? 0);
       const known = tail === undefined ? body : undefined;
       const only = pieces.length === 1 && known === undefined ? pieces[0] : undefined;
-      if (only !== undefined) await this.#assembler.verify(only.key, digest);
+      if (only !== undefined) await this.#assembler.verify(only.key, digest, only.size);
       const key = only?.key ?? (await this.#assembler.join(pieces, known, size, digest));
       const writeId = crypto.randomUUID();
       const take = finishUpload(upload.id, upload.offset, digest, writeId, size);

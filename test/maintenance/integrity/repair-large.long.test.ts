@@ -47,7 +47,7 @@ async function repairOnePart(repaired: (digest: Digest) => void = () => undefine
   await repair(context, context.central, async (_store, digest) => repaired(digest));
 }
 
-const progress = async () => (await DATABASES.central.prepare('SELECT digest FROM repairs').all()).results;
+const progress = async () => (await DATABASES.central.prepare('SELECT name FROM repairs').all()).results;
 
 test('a large object is copied in parts over several runs', async () => {
   const { content, layer } = await loseLayer();
