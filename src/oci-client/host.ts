@@ -4,7 +4,7 @@ import type { Credential } from './credential.ts';
 import { RegistryError, refusalOf } from './registry-error.ts';
 import { withRetries } from './retry.ts';
 import type { Surroundings } from './surroundings.ts';
-import type { Request } from './transport.ts';
+import { type Request, type Transport, TransportError } from './transport.ts';
 
 const MAX_REDIRECTS = 5;
 
@@ -35,18 +35,13 @@ export class Host {
     this.#authorization = new Authorization(url, credential, surroundings);
   }
 
-  /**
-   * Resolves a Location. A registry behind a proxy that ends TLS may give its own with the wrong scheme.
-   * @throws RegistryError if there is none
-   */
+  /** Resolves a Location. @throws RegistryError if there is none */
   locationOf(response: Response, request: URL): URL {
     const location = response.headers.get('location');
     if (location === null || !URL.canParse(location, request)) {
       throw new RegistryError(request.host, response, `${request.pathname} was answered without a Location`);
     }
-    const url = new URL(location, request);
-    if (url.host === this.url.host) url.protocol = this.url.protocol;
-    return url;
+    return this.#ownUrl(new URL(location, request));
   }
 
   /** Makes sure that the registry is one, and accepts the login (distribution-spec, "Determining Support"). */
@@ -61,24 +56,37 @@ export class Host {
 
   /** Makes a call once. @throws RegistryError, TransportError */
   async call(call: Call): Promise<Response> {
-    let url = new URL(call.target, this.url);
+    const { url, response } = await this.#ask(call);
+    if (call.expect.includes(response.status)) return response;
+    throw await refusalOf(`${call.method} ${url.pathname}`, url, response);
+  }
+
+  /** Returns a transport that logs in with the scopes, and returns every answer, refusals too. */
+  transportFor(scope: string): Transport {
+    return async (target, { method, headers = {}, body, signal }) => {
+      const content = body === undefined ? {} : { body: () => body };
+      return (await this.#ask({ method, target, scope, headers, ...content, expect: [], signal })).response;
+    };
+  }
+
+  async #ask(call: Call): Promise<{ readonly url: URL; readonly response: Response }> {
+    let url = this.#ownUrl(new URL(call.target, this.url));
     let mayLogIn = true;
     for (let redirects = 0; ;) {
       // Only the registry itself is told who asks. It may send clients anywhere.
       const isOwn = url.origin === this.url.origin;
       const authorization = isOwn ? await this.#authorization.headerFor(call.scope) : undefined;
-      const response = await this.surroundings.transport(url, requestOf(call, authorization));
-      if (call.expect.includes(response.status)) return response;
-      if (response.status === 401 && isOwn && mayLogIn) {
+      const request = requestOf(call, authorization);
+      const response = await this.surroundings.transport(url, request);
+      if (response.status === 401 && isOwn && mayLogIn && !call.expect.includes(401)) {
         mayLogIn = false;
         if (await this.#authorization.challenged(response, call.scope, authorization)) {
           await textOf(response);
+          if (isStream(request)) throw new TransportError('the login ended while a body was sent');
           continue;
         }
       }
-      if (!isRedirect(call, response) || redirects >= MAX_REDIRECTS) {
-        throw await refusalOf(`${call.method} ${url.pathname}`, url, response);
-      }
+      if (!isRedirect(call, response) || redirects >= MAX_REDIRECTS) return { url, response };
       const next = this.locationOf(response, url);
       if (next.protocol === 'http:' && url.protocol === 'https:') {
         throw new RegistryError(url.host, response, `it redirects to ${next.host} without encryption`);
@@ -87,6 +95,14 @@ export class Host {
       redirects += 1;
       url = next;
     }
+  }
+
+  /** A registry behind a proxy that ends TLS may give its own URLs with the wrong scheme. */
+  #ownUrl(url: URL): URL {
+    if (url.host !== this.url.host) return url;
+    const own = new URL(url);
+    own.protocol = this.url.protocol;
+    return own;
   }
 }
 
@@ -97,6 +113,10 @@ function requestOf({ method, headers, body, signal }: Call, authorization: strin
     ...(body === undefined ? {} : { body: body() }),
     signal,
   };
+}
+
+function isStream({ body }: Request): boolean {
+  return typeof body === 'object' && 'stream' in body;
 }
 
 function isRedirect({ method }: Call, { status, headers }: Response): boolean {

@@ -21,7 +21,8 @@ export class Repository {
   readonly host: Host;
   readonly name: string;
   readonly signal: AbortSignal | undefined;
-  readonly #scope: string;
+  /** What a token must be good for, in the words of the token service. */
+  readonly scope: string;
   readonly #root: string;
 
   /** @param access whether the client may write; a token is asked for no more than that */
@@ -29,13 +30,13 @@ export class Repository {
     this.host = host;
     this.name = name;
     this.signal = signal;
-    this.#scope = `repository:${name}:${access === 'pull' ? 'pull' : 'pull,push'}`;
+    this.scope = `repository:${name}:${access === 'pull' ? 'pull' : 'pull,push'}`;
     this.#root = `/v2/${name}`;
   }
 
   /** Makes a call once, with a token for this repository. */
   call(call: Omit<Call, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
-    return this.host.call({ scope: this.#scope, signal: this.signal, ...call });
+    return this.host.call({ scope: this.scope, signal: this.signal, ...call });
   }
 
   /** Returns the digest and the media type of a manifest; undefined if there is none. */
@@ -95,7 +96,7 @@ export class Repository {
   }
 
   async hasBlob(digest: Digest): Promise<boolean> {
-    const target = `${this.#root}/blobs/${digest}`;
+    const target = this.blobPath(digest);
     const response = await this.#callAgain({ method: 'HEAD', target, expect: [200, 404] });
     return response.status === 200;
   }
@@ -108,7 +109,7 @@ export class Repository {
   getBlob(digest: Digest, start: number, end: number, isWhole: boolean): Promise<Response> {
     return this.call({
       method: 'GET',
-      target: `${this.#root}/blobs/${digest}`,
+      target: this.blobPath(digest),
       headers: isWhole ? {} : { range: `bytes=${start}-${end - 1}` },
       expect: [200, 206],
     });
@@ -117,21 +118,28 @@ export class Repository {
   /**
    * Opens an upload, or mounts the blob instead if another repository of this registry has it (distribution-spec,
    * "Mounting a blob from another repository").
-   * @returns undefined if it was mounted
+   * @returns status 201 if it was mounted, otherwise 202
    */
-  async openUpload(digest: Digest, mountFrom: string | undefined): Promise<Response | undefined> {
+  openUpload(digest: Digest, mountFrom: string | undefined): Promise<Response> {
     const query = new URLSearchParams({
       ...(mountFrom === undefined ? {} : { mount: digest, from: mountFrom }),
       ...(algorithmOf(digest) === 'sha256' ? {} : { 'digest-algorithm': algorithmOf(digest) }),
     }).toString();
-    const response = await this.#callAgain({
+    return this.#callAgain({
       method: 'POST',
-      target: `${this.#root}/blobs/uploads/${query === '' ? '' : '?'}${query}`,
-      scope: mountFrom === undefined ? this.#scope : `${this.#scope} repository:${mountFrom}:pull`,
+      target: `${this.uploadsPath}${query === '' ? '' : '?'}${query}`,
+      headers: { 'content-length': '0' },
+      scope: mountFrom === undefined ? this.scope : `${this.scope} repository:${mountFrom}:pull`,
       expect: [201, 202],
     });
-    await textOf(response);
-    return response.status === 201 ? undefined : response;
+  }
+
+  get uploadsPath(): string {
+    return `${this.#root}/blobs/uploads/`;
+  }
+
+  blobPath(digest: Digest): string {
+    return `${this.#root}/blobs/${digest}`;
   }
 
   /** Lists the manifests whose subject is this one (distribution-spec, "Listing Referrers"). */
@@ -155,7 +163,7 @@ export class Repository {
   }
 
   #callAgain(call: Omit<Call, 'scope' | 'signal'> & { readonly scope?: string }): Promise<Response> {
-    return this.host.callAgain({ scope: this.#scope, signal: this.signal, ...call });
+    return this.host.callAgain({ scope: this.scope, signal: this.signal, ...call });
   }
 
   #nonsense(response: Response, message: string): RegistryError {

@@ -8,7 +8,8 @@ const FIRST_WAIT_MS = 500;
 /** The longest wait before another attempt, even if the registry asks for more. */
 const LONGEST_WAIT_MS = 60_000;
 
-const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
+/** Those above 504 are Cloudflare's, for what happens between its edge and a Worker. */
+const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 527, 530]);
 
 /** Returns whether the same request may succeed later. */
 export function isTransient(error: unknown): boolean {
@@ -17,11 +18,11 @@ export function isTransient(error: unknown): boolean {
 
 /** Counts failures in a row, and waits after each: twice as long every time, or as long as the registry asks. */
 export class Patience {
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: Pick<Surroundings, 'sleep'>;
   readonly #signal: AbortSignal | undefined;
   #failures = 0;
 
-  constructor(surroundings: Surroundings, signal: AbortSignal | undefined) {
+  constructor(surroundings: Pick<Surroundings, 'sleep'>, signal: AbortSignal | undefined) {
     this.#surroundings = surroundings;
     this.#signal = signal;
   }
@@ -45,7 +46,7 @@ export class Patience {
 }
 
 export async function withRetries<T>(
-  surroundings: Surroundings,
+  surroundings: Pick<Surroundings, 'sleep'>,
   signal: AbortSignal | undefined,
   attempt: () => Promise<T>,
 ): Promise<T> {
