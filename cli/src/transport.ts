@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { lookup as systemLookup } from 'node:dns';
 import { isIPv4, type LookupFunction } from 'node:net';
 import { Readable } from 'node:stream';
-import type { ReadableStream as NodeStream } from 'node:stream/web';
+import { ReadableStream as NodeStream } from 'node:stream/web';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request as send } from 'undici';
 import { type Request, type Transport, TransportError } from '../../src/oci-client/transport.ts';
@@ -117,7 +117,8 @@ function responseOf({ method }: Request, { statusCode, headers, body }: Dispatch
   const isEmpty = method === 'HEAD' || statusCode === 204 || statusCode === 304;
   // Reading to the end frees the connection.
   if (isEmpty) body.on('error', () => undefined).resume();
-  return new Response(isEmpty ? null : (Readable.toWeb(body) as ReadableStream), {
+  // Not `Readable.toWeb`: once its stream is cancelled, it throws for data that comes late, where nobody can catch it.
+  return new Response(isEmpty ? null : (NodeStream.from(body) as unknown as ReadableStream), {
     status: statusCode,
     headers: Object.entries(headers).flatMap(([name, values]) =>
       [values ?? []].flat().map((value): [string, string] => [name, value]),
