@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
+import { gateway } from './commands/gateway.ts';
 
 /**
  * Builds the command line. Each command is a file in `commands/`, and a line here.
@@ -12,6 +13,7 @@ export function program(): Command {
     .exitOverride()
     .showHelpAfterError('Run it with --help to see how it is used.');
   // Subcommands inherit what stands above only if they are added after it.
+  gateway(berth);
   return berth.action(() => {
     berth.help();
   });

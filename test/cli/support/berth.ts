@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
-const PROGRAM = fileURLToPath(new URL('../../../cli/dist/berth.js', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../../../cli/dist/berth.js', import.meta.url));
 const DEADLINE_MS = 60_000;
 
 export interface Result {

@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { type Command, InvalidArgumentError } from 'commander';
+import { BodyLimit } from '../gateway/body-limit.ts';
+import { Gateway } from '../gateway/gateway.ts';
+import { type Listening, listenOnLoopback } from '../gateway/listen.ts';
+import { baseUrl, createTransport, type TransportOptions } from '../transport.ts';
+
+const MEBIBYTE = 1024 ** 2;
+
+interface Options extends TransportOptions {
+  readonly port?: number;
+  readonly chunk?: number;
+  readonly quiet?: true;
+}
+
+/** `berth gateway HOST`: a registry on this machine that is another one, for layers of any size. */
+export function gateway(berth: Command): void {
+  const command = berth
+    .command('gateway')
+    .description('bring layers of any size to a registry, from any client')
+    .argument('<host>', 'the registry, as host[:port]')
+    .option('--port <number>', 'listen on this port of localhost (default: a free one)', parsePort)
+    .option(
+      '--chunk <mebibytes>',
+      'send at most so many MiB at once (default: what the registry takes, up to 64)',
+      parseChunk,
+    )
+    .option('--quiet', 'do not tell of chunks that are sent again')
+    .action(async (host: string) => run(host, command.optsWithGlobals<Options>()));
+}
+
+async function run(host: string, options: Options): Promise<void> {
+  const url = baseUrl(host, options);
+  const limit = new BodyLimit(options.chunk);
+  const transport = createTransport(options);
+  const served = new Gateway({
+    host: url,
+    limit,
+    transport,
+    ...(options.quiet === true ? {} : { tell: console.error }),
+  });
+  const listening = await listenOnLoopback((incoming, outgoing) => {
+    void served.handle(incoming, outgoing);
+  }, options.port);
+  console.log(welcome(url.host, listening.port));
+  await untilStopped(listening);
+}
+
+function welcome(host: string, port: number): string {
+  return [
+    `localhost:${port} is now ${host}, for layers of any size. Ctrl-C stops it.`,
+    '',
+    `  docker login localhost:${port}`,
+    `  docker tag app localhost:${port}/acme/app`,
+    `  docker push localhost:${port}/acme/app`,
+    '',
+  ].join('\n');
+}
+
+/** Waits for Ctrl-C, and then for the requests that run. Another Ctrl-C ends those too. */
+async function untilStopped({ close, abort }: Listening): Promise<void> {
+  await aSignal();
+  const closed = close();
+  void aSignal().then(abort);
+  if (await isPending(closed)) console.error('Requests are being finished. Ctrl-C again ends them.');
+  await closed;
+}
+
+function aSignal(): Promise<unknown> {
+  return Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+}
+
+async function isPending(promise: Promise<void>): Promise<boolean> {
+  return Promise.race([promise.then(() => false), new Promise<true>((resolve) => setTimeout(resolve, 100, true))]);
+}
+
+function parsePort(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1 && number <= 65_535) return number;
+  throw new InvalidArgumentError('A port is a number from 1 to 65535.');
+}
+
+function parseChunk(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 5 && number <= 256) return number * MEBIBYTE;
+  throw new InvalidArgumentError('A chunk has 5 to 256 MiB.');
+}

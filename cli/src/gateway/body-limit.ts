@@ -1,0 +1,45 @@
+/** The largest request body that a host takes, as far as it is known. */
+
+const MEBIBYTE = 1024 ** 2;
+/** Fits every plan of Cloudflare's, whose smallest limit is 100 MB, and is a multiple of all usual sizes of parts. */
+const ASSUMED_BYTES = 64 * MEBIBYTE;
+/** A host that refuses this as too large means something else. */
+const LEAST_BYTES = MEBIBYTE;
+
+export class BodyLimit {
+  #bytes: number;
+  /** Chunks are a multiple of this, which lets a registry keep them as equal parts. */
+  #unit = 8 * MEBIBYTE;
+
+  /** @param bytes the most bytes of a chunk, from the user; otherwise the host says them, or refuses larger ones */
+  constructor(bytes = ASSUMED_BYTES) {
+    this.#bytes = bytes;
+  }
+
+  /** The most bytes of a body: what the host takes, or less, because some callers keep a whole chunk in memory. */
+  get bytes(): number {
+    return this.#bytes < this.#unit ? this.#bytes : this.#bytes - (this.#bytes % this.#unit);
+  }
+
+  /** Notes what a registry says when it opens an upload, in `OCI-Chunk-Min-Length` and `OCI-Chunk-Max-Length`. */
+  learn(headers: Headers): void {
+    const [least, most] = [bytesIn(headers, 'oci-chunk-min-length'), bytesIn(headers, 'oci-chunk-max-length')];
+    if (least !== undefined) this.#unit = least;
+    if (most !== undefined) this.lower(most);
+  }
+
+  /** Notes that no more than this passes. */
+  lower(bytes: number): void {
+    this.#bytes = Math.min(this.#bytes, bytes);
+  }
+}
+
+/** Returns the size to try after a body of `bytes` was refused as too large; undefined if the size can't be the reason. */
+export function smallerThan(bytes: number): number | undefined {
+  return bytes <= LEAST_BYTES ? undefined : Math.max(LEAST_BYTES, Math.floor(bytes / 2));
+}
+
+function bytesIn(headers: Headers, name: string): number | undefined {
+  const value = headers.get(name) ?? '';
+  return /^[1-9]\d{0,15}$/.test(value) ? Number(value) : undefined;
+}

@@ -1,0 +1,94 @@
+/** Answers the requests of clients with what the host answers. Bodies that are too large for the host go in chunks. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { textOf } from '../../../src/oci-client/answer.ts';
+import { withRetries } from '../../../src/oci-client/retry.ts';
+import type { Surroundings } from '../../../src/oci-client/surroundings.ts';
+import type { Request } from '../../../src/oci-client/transport.ts';
+import type { BodyLimit } from './body-limit.ts';
+import { Exchange, refusal } from './exchange.ts';
+import { realmPath, requestHeaders } from './headers.ts';
+import { Room } from './room.ts';
+import { Tokens } from './tokens.ts';
+import { Uploads } from './uploads.ts';
+
+/** Chunks that are kept in memory at once, for all uploads together. */
+const CHUNKS_IN_MEMORY = 6;
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
+/** Names that mean this machine, here or in a virtual machine of Docker Desktop, podman or Lima. */
+const OWN_NAME = /^(?:localhost|[\w.-]+\.localhost|127\.[\d.]+|\[::1\]|host\.[\w-]+\.internal)(?::\d+)?$/i;
+
+export interface GatewayOptions extends Pick<Surroundings, 'transport' | 'sleep'> {
+  readonly host: URL;
+  readonly limit: BodyLimit;
+  /** Is told what people may want to know. */
+  readonly tell?: (line: string) => void;
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #room: Room;
+  readonly #uploads: Uploads;
+  readonly #tokens: Tokens;
+  /** Paths of the host's token services. */
+  readonly #realms = new Set<string>();
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.#room = new Room(CHUNKS_IN_MEMORY * options.limit.bytes);
+    this.#tokens = new Tokens(options.transport);
+    this.#uploads = new Uploads(options, this.#tokens);
+  }
+
+  async handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const exchange = new Exchange(incoming, outgoing, this.#room);
+    try {
+      await exchange.answer(await this.#answerTo(exchange), this.#options.host);
+    } catch (error) {
+      await exchange.fail(error, this.#options.host);
+    }
+  }
+
+  async #answerTo(exchange: Exchange): Promise<Response> {
+    const { method = '', headers } = exchange.incoming;
+    // Otherwise a web page could read the host through a name of its own that resolves to this machine.
+    if (!OWN_NAME.test(headers.host ?? '')) {
+      return refusal(421, 'DENIED', `it serves localhost, not ${headers.host}: use the address that it printed`);
+    }
+    if (!METHODS.has(method)) return refusal(405, 'UNSUPPORTED', `it passes no ${method} on`);
+    const url = new URL(exchange.incoming.url ?? '/', this.#options.host);
+    if (url.origin !== this.#options.host.origin) return refusal(400, 'UNSUPPORTED', 'it is no proxy: use a path');
+    const digest = url.searchParams.get('digest');
+    const hasBody = exchange.body.length !== 0;
+    if (hasBody && method === 'PATCH') return this.#uploads.append(exchange, url);
+    if (hasBody && method === 'PUT' && digest !== null) return this.#uploads.close(exchange, url, digest);
+    if (hasBody && method === 'POST' && digest !== null) return this.#uploads.openAndClose(exchange, url, digest);
+    return this.#forward(exchange, url);
+  }
+
+  /** Passes on a request whose body, if it has one, is small. */
+  async #forward(exchange: Exchange, url: URL): Promise<Response> {
+    const method = exchange.incoming.method as Request['method'];
+    for await (const chunk of exchange.body.chunks(() => this.#options.limit.bytes)) {
+      if (!chunk.isLast) return refusal(413, 'SIZE_INVALID', 'a body that is no layer is too large');
+      const body =
+        chunk.length === 0 ? undefined : new Uint8Array(await new Response(chunk.open(0, chunk.length)).arrayBuffer());
+      const request = { method, headers: requestHeaders(exchange.incoming), signal: exchange.signal };
+      return this.#send(exchange, url, body === undefined ? request : { ...request, body });
+    }
+    throw new Error('a body has at least one chunk');
+  }
+
+  async #send(exchange: Exchange, url: URL, request: Request): Promise<Response> {
+    const { transport } = this.#options;
+    const ask = (): Promise<Response> => transport(url, request);
+    // Only a DELETE answers differently if it took effect before.
+    const answer = await (request.method === 'DELETE' ? ask() : withRetries(this.#options, exchange.signal, ask));
+    const realm = realmPath(answer, this.#options.host);
+    if (realm !== undefined) this.#realms.add(realm);
+    this.#uploads.note(request.method, url, answer);
+    if (!this.#realms.has(url.pathname) || !answer.ok) return answer;
+    const text = await textOf(answer);
+    this.#tokens.remember(url, request, text);
+    return new Response(text, answer);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Keeps an upload's access token good. A token lasts for minutes, and a client gets one for a layer that it sends in one
+ * request; cut into chunks, the layer is many requests, the last of which may come after the token's end. So the gateway
+ * remembers, in memory, which request brought a token, and makes it again for the chunks that need a new one.
+ */
+import type { Request, Transport } from '../../../src/oci-client/transport.ts';
+import { textOf } from '../../../src/oci-client/answer.ts';
+
+/** Tokens whose requests are remembered: one for each image that is pushed, and a few for its mounts. */
+const REMEMBERED = 100;
+/** The part of its life after which a token is renewed. */
+const RENEW_AFTER = 0.8;
+/** The life of a token that does not state it (the token service's specification, "expires_in"). */
+const DEFAULT_SECONDS = 60;
+
+interface Token {
+  readonly authorization: string;
+  /** Milliseconds since 1970. */
+  readonly renewAt: number;
+}
+
+interface Renewable {
+  /** Makes the request for a token again. */
+  readonly ask: () => Promise<Response>;
+  token: Token;
+  renewing?: Promise<Token> | undefined;
+}
+
+export class Tokens {
+  readonly #transport: Transport;
+  readonly #byAuthorization = new Map<string, Renewable>();
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Remembers the token in the answer to a request. @param text the answer's body */
+  remember(url: URL, request: Request, text: string): void {
+    const token = tokenIn(text);
+    if (token === undefined) return;
+    const { signal: _ended, ...again } = request;
+    this.#byAuthorization.set(token.authorization, { ask: () => this.#transport(url, again), token });
+    const [oldest] = this.#byAuthorization.keys();
+    if (this.#byAuthorization.size > REMEMBERED && oldest !== undefined) this.#byAuthorization.delete(oldest);
+  }
+
+  /**
+   * Returns the header to send for a client's: a newer token in place of one that ends soon.
+   * @param authorization the client's header
+   */
+  async current(authorization: string): Promise<string> {
+    const known = this.#byAuthorization.get(authorization);
+    if (known === undefined) return authorization;
+    if (Date.now() >= known.token.renewAt) {
+      known.renewing ??= renewed(known).finally(() => (known.renewing = undefined));
+      known.token = await known.renewing;
+    }
+    return known.token.authorization;
+  }
+}
+
+/** If a token can't be renewed, the old one still may do, and if not, the client learns why. */
+async function renewed({ ask, token }: Renewable): Promise<Token> {
+  try {
+    const answer = await ask();
+    return tokenIn(await textOf(answer)) ?? token;
+  } catch {
+    return token;
+  }
+}
+
+function tokenIn(text: string): Token | undefined {
+  try {
+    const answer = JSON.parse(text) as { token?: unknown; access_token?: unknown; expires_in?: unknown };
+    const token = answer.token ?? answer.access_token;
+    if (typeof token !== 'string' || token === '') return undefined;
+    const seconds = typeof answer.expires_in === 'number' ? answer.expires_in : DEFAULT_SECONDS;
+    return { authorization: `Bearer ${token}`, renewAt: Date.now() + seconds * 1000 * RENEW_AFTER };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,85 @@
+/** A gateway in this process, in front of a {@link Host}, and requests as clients make them. */
+import { once } from 'node:events';
+import { type IncomingMessage, request, type RequestOptions } from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { onTestFinished } from 'vitest';
+import { BodyLimit } from '../../../cli/src/gateway/body-limit.ts';
+import { Gateway } from '../../../cli/src/gateway/gateway.ts';
+import { listenOnLoopback } from '../../../cli/src/gateway/listen.ts';
+import { createTransport } from '../../../cli/src/transport.ts';
+import { Host } from './host.ts';
+
+export const MEBIBYTE = 1024 ** 2;
+/** Small chunks, for tests in which the size does not matter. */
+export const CHUNK = 64 * 1024;
+
+export interface Answered {
+  readonly status: number | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+export interface Started {
+  readonly host: Host;
+  readonly port: number;
+  readonly limit: BodyLimit;
+  /** What people would read. */
+  readonly told: readonly string[];
+  /** Makes a request of the gateway. A list of buffers is sent without a length. */
+  readonly ask: (options: RequestOptions, body?: Buffer | readonly Buffer[]) => Promise<Answered>;
+  /** Opens an upload in `acme/app` and returns its path. */
+  readonly open: () => Promise<string>;
+}
+
+/** Starts both until the test is over. @param largest bytes of a chunk */
+export async function startGateway(largest: number): Promise<Started> {
+  const host = new Host();
+  await host.listen();
+  const told: string[] = [];
+  const limit = new BodyLimit(largest);
+  const gateway = new Gateway({
+    host: host.url,
+    limit,
+    transport: createTransport(),
+    sleep: async () => undefined,
+    tell: (line) => told.push(line),
+  });
+  const { port, close, abort } = await listenOnLoopback((incoming, outgoing) => {
+    void gateway.handle(incoming, outgoing);
+  });
+  onTestFinished(async () => {
+    abort();
+    await close();
+    await host.close();
+  });
+  const ask: Started['ask'] = (options, body) => askOn(port, options, body);
+  return {
+    host,
+    port,
+    limit,
+    told,
+    ask,
+    open: async () => pathOf(await ask({ method: 'POST', path: '/v2/acme/app/uploads/' })),
+  };
+}
+
+/** Returns the path of an answer's Location. */
+export function pathOf({ headers }: Answered): string {
+  return new URL(headers.location ?? '', 'http://localhost').pathname;
+}
+
+export async function askOn(
+  port: number,
+  options: RequestOptions,
+  body?: Buffer | readonly Buffer[],
+): Promise<Answered> {
+  const asked = request({ host: '127.0.0.1', port, agent: false, ...options });
+  const answer = once(asked, 'response') as Promise<[IncomingMessage]>;
+  if (Array.isArray(body)) {
+    for (const piece of body as readonly Buffer[])
+      if (!asked.write(piece)) await Promise.race([once(asked, 'drain'), answer]);
+    asked.end();
+  } else asked.end(body);
+  const [incoming] = await answer;
+  return { status: incoming.statusCode, headers: incoming.headers, body: await buffer(incoming) };
+}
