@@ -5,13 +5,41 @@ import { administeredPatterns } from '../../auth/delegation.ts';
 import type { StoreName } from '../../namespaces/namespace.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type OrganizationName, organizationOf, type RepositoryName, type Tag } from '../../oci/reference.ts';
-import { type AuditAction, AuditLog, type LoggedAction } from '../../registry/audit-log.ts';
+import { AUDIT_ACTIONS, type AuditAction, AuditLog, type LoggedAction } from '../../registry/audit-log.ts';
 import { composeControlData } from '../../registry/compose.ts';
 import type { AppContext, AppEnv } from '../context.ts';
 import { formatTime } from './administration.ts';
 import { callerAsActor, requireAdministrator, requireAdministratorOf } from './caller.ts';
 import { describe, json } from './describe.ts';
-import { auditEntry, auditQuery, organizationParam } from './schemas.ts';
+import { pageQuery } from './paging.ts';
+import { organizationParam, time } from './schemas.ts';
+
+const auditQuery = pageQuery.extend({
+  last: z.string().optional().openapi({ description: '`last` of the previous page' }),
+});
+
+const auditEntry = z
+  .object({
+    at: time,
+    action: z.enum(AUDIT_ACTIONS),
+    organization: z.string().nullable(),
+    repository: z.string().nullable(),
+    key: z
+      .string()
+      .nullable()
+      .openapi({ description: 'The tag, the digest, the name of the credential or store, or the quota in bytes' }),
+    by: z
+      .object({ id: z.string(), name: z.string().nullable() })
+      .nullable()
+      .openapi({ description: "The credential that acted; null for Berth's own maintenance" }),
+    host: z.string().nullable().openapi({ description: 'The host that received the request' }),
+    address: z.string().nullable().openapi({
+      description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
+    }),
+    count: z.int().openapi({ description: 'Refused logins and prefetches only: the least number of them in the hour' }),
+    store: z.string().openapi({ description: 'The store whose log has the entry' }),
+  })
+  .openapi('AuditEntry');
 
 const page = {
   description: 'A page of entries, latest first. A page may be short although more pages follow',

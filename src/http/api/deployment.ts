@@ -1,36 +1,10 @@
 /** Shows administrators the parts of a deployment, and which of them are ready. */
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { registriesOf, secretsOf, storesOf } from '../../registry/deployment.ts';
 import type { AppEnv } from '../context.ts';
 import { requireAdministrator } from './caller.ts';
 import { describe, json } from './describe.ts';
-
-const health = z.enum(['ok', 'unavailable']);
-
-const deployment = z
-  .object({
-    registries: z.array(
-      z.object({
-        name: z.string().openapi({ description: '"central", or the name of a node' }),
-        hosts: z.array(z.string()).openapi({
-          description: 'As in the configuration: a host name, <host>:<port>, or :<port> for any name',
-        }),
-        store: z.string(),
-      }),
-    ),
-    stores: z.array(
-      z.object({
-        store: z.string(),
-        database: health,
-        bucket: health,
-        missing_migrations: z.array(z.string()).nullable().openapi({
-          description: "Migrations of the deployed code that the database lacks; null if that can't be read",
-        }),
-      }),
-    ),
-    secrets: z.array(z.string()).openapi({ description: 'The names of the secrets that are set' }),
-  })
-  .openapi('Deployment');
+import { deployment } from './schemas.ts';
 
 export function deploymentRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(

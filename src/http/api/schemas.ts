@@ -1,9 +1,11 @@
-/** The schemas of the management API. They check requests, and the OpenAPI document is generated from them. */
+/**
+ * The schemas of the management API. They check requests, and the OpenAPI document is generated from them. The command
+ * line infers the types of answers from them, so this file imports nothing that needs the Workers runtime.
+ */
 import { z } from '@hono/zod-openapi';
 import { isPatternOf, RIGHTS } from '../../auth/credential.ts';
 import { wholeNumber } from '../whole-number.ts';
 import { pageQuery } from './paging.ts';
-import { AUDIT_ACTIONS } from '../../registry/audit-log.ts';
 import {
   isOrganizationName,
   isRepositoryName,
@@ -11,7 +13,7 @@ import {
   type RepositoryName,
 } from '../../oci/reference.ts';
 
-const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
+export const time = z.iso.datetime({ offset: true }).openapi({ example: '2027-01-31T00:00:00Z' });
 
 const organizationName = z
   .custom<OrganizationName>((value) => typeof value === 'string' && isOrganizationName(value), {
@@ -261,6 +263,9 @@ const versionOfPush = z
   });
 
 export const stateQuery = waitQuery.extend({
+  for: z.enum(['announced', 'settled']).default('settled').openapi({
+    description: 'The state to wait for. A parked or superseded write ends the wait too',
+  }),
   version: versionOfPush.openapi({
     type: 'integer',
     description:
@@ -357,29 +362,29 @@ export const storeMaintenance = z
   })
   .openapi('StoreMaintenance');
 
-export const auditQuery = pageQuery.extend({
-  last: z.string().optional().openapi({ description: '`last` of the previous page' }),
-});
+const health = z.enum(['ok', 'unavailable']);
 
-export const auditEntry = z
+export const deployment = z
   .object({
-    at: time,
-    action: z.enum(AUDIT_ACTIONS),
-    organization: z.string().nullable(),
-    repository: z.string().nullable(),
-    key: z
-      .string()
-      .nullable()
-      .openapi({ description: 'The tag, the digest, the name of the credential or store, or the quota in bytes' }),
-    by: z
-      .object({ id: z.string(), name: z.string().nullable() })
-      .nullable()
-      .openapi({ description: "The credential that acted; null for Berth's own maintenance" }),
-    host: z.string().nullable().openapi({ description: 'The host that received the request' }),
-    address: z.string().nullable().openapi({
-      description: 'Refused logins only: equal for equal addresses. The address cannot be recovered from it',
-    }),
-    count: z.int().openapi({ description: 'Refused logins and prefetches only: the least number of them in the hour' }),
-    store: z.string().openapi({ description: 'The store whose log has the entry' }),
+    registries: z.array(
+      z.object({
+        name: z.string().openapi({ description: '"central", or the name of a node' }),
+        hosts: z.array(z.string()).openapi({
+          description: 'As in the configuration: a host name, <host>:<port>, or :<port> for any name',
+        }),
+        store: z.string(),
+      }),
+    ),
+    stores: z.array(
+      z.object({
+        store: z.string(),
+        database: health,
+        bucket: health,
+        missing_migrations: z.array(z.string()).nullable().openapi({
+          description: "Migrations of the deployed code that the database lacks; null if that can't be read",
+        }),
+      }),
+    ),
+    secrets: z.array(z.string()).openapi({ description: 'The names of the secrets that are set' }),
   })
-  .openapi('AuditEntry');
+  .openapi('Deployment');
