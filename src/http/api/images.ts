@@ -43,7 +43,7 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   const get = describe(
     'get',
     IMAGE,
-    "Show an image's replication state, or wait until the state is final",
+    "Show an image's replication state, or wait for it",
     {
       params: imageParam,
       query: stateQuery,
@@ -52,12 +52,13 @@ export function imageRoutes(api: OpenAPIHono<AppEnv>): void {
   );
   api.openapi(get, async (c) => {
     const { repository, reference } = await requireImage(c, c.req.valid('param'), 'pull');
-    const { wait, version } = c.req.valid('query');
+    const { wait, for: wanted, version } = c.req.valid('query');
     const { config } = c.get('runtime');
     const look = (): Promise<ImageState> =>
       imageState(config, c.env, c.get('namespace'), repository, parseAnyReference(reference), version);
     const key = `${namespaceId(c.get('namespace'))} ${repository} ${reference} ${version ?? ''}`;
-    return c.json(view(await states.until(key, look, ({ state }) => isFinal(state), wait)), 200);
+    const isDone = ({ state }: ImageState): boolean => isFinal(state) || state === wanted;
+    return c.json(view(await states.until(key, look, isDone, wait)), 200);
   });
 
   const history = describe(

@@ -42,6 +42,7 @@ describe('an image that was pushed to a node', () => {
     const layer = (await object?.arrayBuffer()) ?? new ArrayBuffer(0);
     await env.BLOBS_NODE1!.delete(key);
     await queue('PATCH', '', { paused: false });
+    expect((await state('?wait=60&for=announced')).body).toMatchObject({ digest, state: 'announced' });
     const failed = await eventually(
       () => state(),
       ({ body }) => (body as { attempts: number }).attempts > 0,
