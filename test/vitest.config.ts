@@ -132,6 +132,7 @@ export default defineConfig({
       {
         test: {
           name: 'black-box',
+          globalSetup: [here('cli/support/build.ts')],
           include: ['test/black-box/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
@@ -141,6 +142,7 @@ export default defineConfig({
         // Tests in which servers start, are killed, and lose their clients. Only `npm run test:long` runs these.
         test: {
           name: 'processes',
+          globalSetup: [here('cli/support/build.ts')],
           include: ['test/processes/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,

@@ -1,8 +1,15 @@
 #!/usr/bin/env node
 /** The program `berth`. */
 import { CommanderError } from 'commander';
+import { TransportError } from '../../src/oci-client/transport.ts';
 import { Failure } from './errors.ts';
 import { program } from './program.ts';
+
+// A reader such as `head` may have read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 
 try {
   await program().parseAsync();
@@ -13,6 +20,9 @@ try {
   } else if (error instanceof Failure) {
     console.error(`berth: ${error.message}`);
     process.exitCode = error.exitCode;
+  } else if (error instanceof TransportError) {
+    console.error(`berth: ${error.message}`);
+    process.exitCode = 1;
   } else {
     console.error(error);
     process.exitCode = 1;

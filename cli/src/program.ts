@@ -1,6 +1,36 @@
 import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
+import { completion } from './commands/completion.ts';
+import { credential } from './commands/credential.ts';
 import { gateway } from './commands/gateway.ts';
+import { history, restore } from './commands/history.ts';
+import { images } from './commands/images.ts';
+import { org } from './commands/org.ts';
+import { pin } from './commands/pin.ts';
+import { prefetch } from './commands/prefetch.ts';
+import { pause, resume, retry } from './commands/queue.ts';
+import { quota } from './commands/quota.ts';
+import { status } from './commands/status.ts';
+import { wait } from './commands/wait.ts';
+
+/** In the order of the help. */
+const COMMANDS: readonly ((berth: Command) => void)[] = [
+  gateway,
+  images,
+  history,
+  restore,
+  wait,
+  prefetch,
+  pin,
+  status,
+  retry,
+  pause,
+  resume,
+  org,
+  credential,
+  quota,
+  completion,
+];
 
 /**
  * Builds the command line. Each command is a file in `commands/`, and a line here.
@@ -11,10 +41,12 @@ export function program(): Command {
     .description(manifest.description)
     .version(manifest.version)
     .exitOverride()
+    .option('--ca <file>', 'also trust the certificate authorities in this PEM file')
+    .option('--insecure', 'do not check certificates')
+    .option('--plain-http', 'use http; this machine is reached so anyway')
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('Run it with --help to see how it is used.');
   // Subcommands inherit what stands above only if they are added after it.
-  gateway(berth);
-  return berth.action(() => {
-    berth.help();
-  });
+  for (const add of COMMANDS) add(berth);
+  return berth;
 }

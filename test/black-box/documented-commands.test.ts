@@ -1,5 +1,5 @@
 /**
- * Runs the command blocks of the README, of docs/deploying.md and of docs/api.md. A page's `sh` blocks run in order, in
+ * Runs the command blocks of the README, of docs/deploying.md, docs/api.md and docs/cli.md. A page's `sh` blocks run in order, in
  * one shell, against a registry on free ports. Blocks marked `sh account` need a Cloudflare account, and blocks marked
  * `sh example` need a value from the reader.
  */
@@ -13,7 +13,6 @@ import { imageOf, loggedIn, pushSteps } from '../support/local/push.ts';
 import { removeFolder, type Server, startServer, temporaryFolder } from '../support/local/server.ts';
 
 const NOT_RUN: ReadonlySet<string> = new Set(['sh account', 'sh example']);
-const STAND_IN = join(ROOT, 'test/support/local/docker-stand-in.ts');
 
 let folder: string;
 let state: string;
@@ -24,7 +23,8 @@ beforeAll(async () => {
   state = join(folder, 'state');
   server = await startServer(state);
   await copyWorkspace();
-  await installDocker();
+  await install('docker', join(ROOT, 'test/support/local/docker-stand-in.ts'));
+  await install('berth', join(ROOT, 'cli/dist/berth.js'));
 });
 
 afterAll(async () => {
@@ -43,13 +43,13 @@ async function copyWorkspace(): Promise<void> {
 }
 
 /**
- * Installs a program that sends docker's requests without its daemon: not every machine has the daemon, and it would
- * keep the test's images.
+ * Installs a program that Node runs. Docker is a stand-in, which sends docker's requests without its daemon: not every
+ * machine has the daemon, and it would keep the test's images.
  */
-async function installDocker(): Promise<void> {
-  const program = join(folder, 'bin/docker');
-  await mkdir(dirname(program));
-  await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${STAND_IN}' "$@"\n`);
+async function install(name: string, script: string): Promise<void> {
+  const program = join(folder, 'bin', name);
+  await mkdir(dirname(program), { recursive: true });
+  await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${script}' "$@"\n`);
   await chmod(program, 0o755);
 }
 
@@ -134,4 +134,12 @@ test('docs/api.md: every request gets the documented answer', async () => {
   expect(output).toMatch(/"state":"(?:announced|settled)"/);
   expect(output).toContain('"node":"node2"');
   expect(output).toContain('berth_queue_up');
+});
+
+test('docs/cli.md: the commands work', async () => {
+  const output = runBlocks('docs/cli.md', await shellBlocks('docs/cli.md'), { DOCKER_CONFIG: folder });
+  expect(output).toMatch(/^central +ok /m);
+  expect(output).toMatch(/alice\/alpine is settled: sha256:/);
+  expect(output).toMatch(/node2 has alice\/alpine: sha256:/);
+  expect(output).toContain('removed widgets');
 });

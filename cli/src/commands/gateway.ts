@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { BodyLimit } from '../gateway/body-limit.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { type Listening, listenOnLoopback } from '../gateway/listen.ts';
+import { withExamples } from '../options.ts';
 import { baseUrl, createTransport, type TransportOptions } from '../transport.ts';
 
 const MEBIBYTE = 1024 ** 2;
@@ -27,6 +28,11 @@ export function gateway(berth: Command): void {
     )
     .option('--quiet', 'do not tell of chunks that are sent again')
     .action(async (host: string) => run(host, command.optsWithGlobals<Options>()));
+  withExamples(
+    command,
+    ['berth gateway index.example.com', 'then push to the address that it prints'],
+    ['berth gateway index.example.com --port 5000'],
+  );
 }
 
 async function run(host: string, options: Options): Promise<void> {

@@ -1,0 +1,45 @@
+/** The options that many commands share, and the examples at the end of their help. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Api, connect } from './api.ts';
+import type { TransportOptions } from './transport.ts';
+
+/** What {@link withJson} and {@link withHost} add to the options that every command has. */
+export interface ApiOptions extends TransportOptions {
+  readonly json?: true;
+  readonly host?: string;
+}
+
+/** Adds examples to a command's help. Each is a command line, and what it does if that isn't plain. */
+export function withExamples(command: Command, ...examples: readonly (readonly [line: string, does?: string])[]): void {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const lines = examples.map(([line, does]) => (does === undefined ? line : `${line.padEnd(width)}  # ${does}`));
+  command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}
+
+/** Adds `--json`. */
+export function withJson(command: Command): Command {
+  return command.option('--json', "print the registry's answer as JSON");
+}
+
+/** Adds `--json`, and `--host` to a command whose arguments name no host. */
+export function withHost(command: Command): Command {
+  const host = new Option('--host <host>', 'the registry, as host[:port]').env('BERTH_HOST').makeOptionMandatory();
+  return withJson(command).addOption(host);
+}
+
+/** Connects a command to the host of an argument or, for a command that {@link withHost} made, of `--host`. */
+export function connected(command: Command, host?: string): Promise<Api> {
+  const options = command.optsWithGlobals<ApiOptions>();
+  return connect(host ?? options.host ?? '', options);
+}
+
+export function wantsJson(command: Command): boolean {
+  return command.optsWithGlobals<ApiOptions>().json === true;
+}
+
+/** Parses a number of seconds, alone or with a unit: `90`, `90s`, `10m`, `1h`. */
+export function seconds(text: string): number {
+  const [, number, unit = 's'] = /^(\d{1,7})(s|m|h)?$/.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError('Write a duration as 90s, 10m or 1h.');
+  return Number(number) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h'];
+}

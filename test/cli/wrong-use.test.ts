@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { berth } from './support/berth.ts';
+
+test.each([
+  [['org', 'ls'], {}, /'--host <host>' not specified/],
+  [['history', 'alice/app'], {}, /alice\/app names no registry: write HOST\/alice\/app, or set BERTH_HOST/],
+  [['history', '127.0.0.1:1/Alice/app'], {}, /must be lowercase/],
+  [['restore', '127.0.0.1:1/alice/app:1', 'yesterday'], {}, /take it from berth history/],
+  [['credential', 'create', 'x'], { BERTH_HOST: '127.0.0.1:1' }, /--org.*--kind/],
+  [['quota', 'acme', 'much'], { BERTH_HOST: '127.0.0.1:1' }, /Write a size as 10GB/],
+  [['wait', '127.0.0.1:1/alice/app:1', '--timeout', 'long'], {}, /Write a duration as 90s/],
+])('%j is wrong use', async (args, env, message) => {
+  expect(await berth(args, { env })).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
+});
+
+test('a host without a registry is named', async () => {
+  const { code, stderr } = await berth(['org', 'ls', '--host', '127.0.0.1:1']);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^berth: 127\.0\.0\.1:1: .*check that the registry runs/)]);
+});

@@ -1,0 +1,165 @@
+/** The commands that look at a registry and manage it, against a registry as `npm start` runs it. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { imageOf, loggedIn, pushSteps } from '../support/local/push.ts';
+import { serverForFile } from '../support/local/server-for-file.ts';
+import { berth, type Result } from '../cli/support/berth.ts';
+
+const registry = serverForFile();
+
+/** Returns `127.0.0.1:port` of central, or of a node by its number. */
+function hostOf(node?: 1 | 2): string {
+  const { port } = node === undefined ? registry.current : (registry.current.nodes[node - 1] ?? registry.current);
+  return `127.0.0.1:${port}`;
+}
+
+/** Runs `berth` as a user of the local registry. */
+function as(user: string, args: readonly string[], host = hostOf()): Promise<Result> {
+  const env = { BERTH_HOST: host, BERTH_USERNAME: user, BERTH_PASSWORD: `${user}-dev`, DOCKER_CONFIG: registry.folder };
+  return berth(args, { env });
+}
+
+const succeeded = (stdout: string): Result => ({ code: 0, stdout, stderr: '' });
+
+async function push(repository: string, tag: string, node?: 1 | 2): Promise<string> {
+  const image = imageOf(1000);
+  for (const step of pushSteps(repository, tag, image)) await step.run(loggedIn(`http://${hostOf(node)}`, 'alice'));
+  return image.digest;
+}
+
+function rows({ code, stdout, stderr }: Result): string[][] {
+  expect([code, stderr]).toEqual([0, '']);
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(/ {2,}/));
+}
+
+describe('images', () => {
+  test('a push to a node is waited for, listed with its history, and brought back after a deletion', async () => {
+    const first = await push('alice/app', '1', 1);
+    const image = `${hostOf(1)}/alice/app:1`;
+    expect(await as('alice', ['wait', image, '--for', 'announced'], hostOf(1))).toMatchObject({ code: 0 });
+    expect(await as('alice', ['wait', image, '--timeout', '60s'], hostOf(1))).toMatchObject({
+      code: 0,
+      stdout: `${image} is settled: ${first}\n`,
+    });
+    const listed = rows(await as('alice', ['images', `${hostOf()}/alice`]));
+    expect(listed).toEqual([
+      ['REPOSITORY', 'TAG', 'DIGEST', 'PUSHED', 'SIZE'],
+      ['alice/app', '1', first, expect.any(String), '1.2 kB'],
+    ]);
+
+    const second = await push('alice/app', '1', 1);
+    const [heading, ...writes] = rows(await as('alice', ['history', 'alice/app:1'], hostOf(1)));
+    expect(heading).toEqual(['WRITE', 'DIGEST', 'WRITTEN', 'STATE', 'STORES']);
+    expect(writes.map(([, digest, , state]) => [digest, state])).toEqual([
+      [second, 'current'],
+      [first, 'restorable'],
+    ]);
+    const [write = ''] = writes[1] ?? [];
+    expect(await as('alice', ['restore', 'alice/app:1', write], hostOf(1))).toEqual(
+      succeeded(`alice/app:1 is ${first} again\n`),
+    );
+  });
+
+  test('an image is copied to a node, and pinned there', async () => {
+    const digest = await push('alice/prefetched', '1');
+    expect(await as('alice', ['prefetch', 'alice/prefetched:1', 'node2'])).toMatchObject({
+      code: 0,
+      stdout: `node2 has alice/prefetched:1: ${digest}\n`,
+    });
+    const pinned = 'alice/prefetched:1';
+    expect(await as('admin', ['pin', 'add', pinned, 'node2'])).toEqual(succeeded(`pinned ${pinned} to node2\n`));
+    expect(rows(await as('admin', ['pin', 'ls', pinned]))[1]?.[0]).toBe('node2');
+    expect(await as('admin', ['pin', 'rm', pinned, 'node2'])).toMatchObject({ code: 0 });
+    expect(rows(await as('admin', ['pin', 'ls', pinned]))).toEqual([['NODE', 'PINNED']]);
+  });
+});
+
+describe('the deployment', () => {
+  test('status shows every store, and a paused queue', async () => {
+    await push('alice/seen', '1', 2);
+    await as('alice', ['wait', 'alice/seen:1'], hostOf(2));
+    expect(await as('admin', ['pause', 'node2'])).toEqual(succeeded('node2 is paused\n'));
+    const table = rows(await as('admin', ['status']));
+    expect(table.map(([store, state]) => [store, state])).toEqual([
+      ['STORE', 'STATE'],
+      ['central', 'ok'],
+      ['node1', 'ok'],
+      ['node2', 'paused'],
+    ]);
+    await push('alice/unseen', '1', 2);
+    const { stdout } = await as('admin', ['status', 'node2']);
+    expect(stdout).toContain('Nothing is parked.');
+    expect(stdout).toMatch(/^tag +alice\/unseen +1 /m);
+    expect(await as('admin', ['resume', 'node2'])).toEqual(succeeded('node2 is running\n'));
+    expect(await as('admin', ['retry', 'node2'])).toEqual(succeeded('0 jobs are tried again\n'));
+    const { deployment, queues } = JSON.parse((await as('admin', ['status', '--json'])).stdout);
+    expect(deployment.registries[0]).toMatchObject({ name: 'central', store: 'central' });
+    expect(queues).toMatchObject([{ store: 'node1' }, { store: 'node2', paused: false }]);
+  });
+
+  test('an organization is created, limited and removed, with a credential that is shown once', async () => {
+    expect(await as('admin', ['org', 'create', 'acme'])).toEqual(succeeded('created acme\n'));
+    expect(rows(await as('admin', ['org', 'ls'])).map(([name]) => name)).toContain('acme');
+    expect(await as('admin', ['quota', 'acme', '1.5GB'])).toEqual(succeeded('the quota of acme is 1.5 GB\n'));
+    expect((await as('admin', ['quota', 'acme'])).stdout).toMatch(/^Quota: +1\.5 GB\nUsed: +0 B \(0 %\)\n/);
+    expect((await as('admin', ['org', 'show', 'acme'])).stdout).toMatch(/^Tags: +0 of \d+$/m);
+    expect(await as('admin', ['quota', 'acme', 'none'])).toEqual(succeeded('the quota of acme is none\n'));
+
+    const made = await as('admin', ['credential', 'create', 'ci', '--org', 'acme', '--rights', 'pull,push']);
+    expect(made).toMatchObject({ code: 0, stderr: expect.stringContaining('shown only now') });
+    const login = { BERTH_HOST: hostOf(), BERTH_USERNAME: 'ci', BERTH_PASSWORD: made.stdout.trim() };
+    expect(await berth(['images', 'acme'], { env: login })).toMatchObject({ code: 0 });
+    const file = join(registry.folder, 'secret.txt');
+    const kept = ['credential', 'create', 'machines', '--kind', 'platform', '--secret-file', file, '--json'];
+    const { stdout } = await as('admin', kept);
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'machines', kind: 'platform' });
+    const secret = await readFile(file, 'utf8');
+    expect([secret.length > 20, stdout.includes(secret), (await stat(file)).mode & 0o777]).toEqual([
+      true,
+      false,
+      0o600,
+    ]);
+    expect((await as('admin', kept)).stderr).toContain('does not exist yet');
+    const other = join(registry.folder, 'other.txt');
+    const again = ['credential', 'create', 'machines', '--kind', 'platform', '--secret-file', other];
+    expect((await as('admin', again)).stderr).toContain('already exists');
+    await expect(stat(other)).rejects.toThrow('ENOENT');
+
+    const listed = rows(await as('admin', ['credential', 'ls', '--org', 'acme']));
+    expect(listed[1]?.slice(0, 4)).toEqual(['ci', 'pull, push', 'acme/*', 'all']);
+    expect(await as('admin', ['credential', 'rm', 'machines'])).toEqual(succeeded('removed machines\n'));
+    expect(await as('admin', ['org', 'rm', 'acme'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--yes'),
+    });
+    expect(await as('admin', ['org', 'rm', 'acme', '--yes'])).toEqual(succeeded('removed acme\n'));
+  });
+
+  test('the bootstrap secret acts as an administrator', async () => {
+    const file = await readFile(join(registry.folder, 'secrets.json'), 'utf8');
+    const env = { BERTH_HOST: hostOf(), BERTH_BOOTSTRAP_SECRET: JSON.parse(file).BOOTSTRAP_SECRET };
+    expect(rows(await berth(['org', 'ls'], { env })).map(([name]) => name)).toContain('alice');
+  });
+});
+
+describe('failures', () => {
+  test.each([
+    [['org', 'ls'], 'alice', /: only an administrator may do this$/m],
+    [['org', 'show', 'nobody'], 'admin', /there is no organization nobody/],
+    [['history', 'alice/app:1'], 'bob', /: this credential may not pull from alice\/app$/m],
+    [['org', 'ls'], 'stranger', /does not accept the login: repeat berth login 127/],
+  ])('%j as %s says what was wrong', async (args, user, message) => {
+    expect(await as(user, args)).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(message) });
+  });
+
+  test('a login is asked for where there is none', async () => {
+    const { code, stderr } = await berth(['org', 'ls', '--host', hostOf()], {
+      env: { DOCKER_CONFIG: registry.folder },
+    });
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`run berth login ${hostOf()}, or set`)]);
+  });
+});
